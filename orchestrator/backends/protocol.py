@@ -1,0 +1,111 @@
+"""What every way of running attempts promises.
+
+Obligations of an implementation (`tests/contracts/backend.py` checks them on all, fake included):
+
+* `submit` returns at once with a ticket per attempt, or raises BackendError and has started nothing.
+* `poll` answers for *all* attempts ever submitted to this instance (or adopted) in one call, and
+  keeps saying `ended` with the same ending once an attempt has ended.
+* An attempt that ends well has been published to the store before `poll` says so.
+* What the backend cannot tell is `unknown`, never a guess.
+* `stop` asks ranks to save and end (they get `grace_s`); `kill` does not ask. Both return at once.
+* After `close`, nothing that was started for this driver runs on (unless the backend outlives drivers).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from orchestrator.spec.cell import Resources
+
+Phase = Literal["waiting", "running", "ended", "unknown", "missing"]
+
+Ending = Literal[
+    "ok",
+    "bad_input",
+    "error",
+    "out_of_memory",
+    "timed_out",
+    "preempted",
+    "node_lost",
+    "interrupted",
+    "vanished",
+    "cancelled",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostShare:
+    """One host's share of a node, as the backend holds it: what the policy places jobs on."""
+
+    name: str
+    cpus: int
+    devices: int
+    memory_gib: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Which cpus and devices of which host an attempt gets (by number: the policy keeps count)."""
+
+    host: str
+    cpus: int
+    devices: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """One attempt to start.
+
+    `request` is a `workloads.contract.request.Request` as JSON whose `inputs` and `out` are empty:
+    the host fills them in from the store (`inputs` below, by fingerprint) and writes request.json.
+    """
+
+    attempt: str
+    job: str
+    label: str
+    request: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Stage -> fingerprint of the committed input."""
+    resources: Resources
+    placement: Placement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the backend knows of one attempt."""
+
+    attempt: str
+    phase: Phase
+    ending: Ending | None = None
+    detail: str = ""
+    """For people: the exit code or signal, the limit that was hit, who killed it."""
+    heartbeat: Mapping[str, Any] | None = None
+    """`{"counter", "step", "of", "phase"}` as last written by the workload."""
+    started: float | None = None
+    ended: float | None = None
+
+
+class Backend(Protocol):
+    """A way of running attempts."""
+
+    name: str
+    outlives_driver: bool
+    """True: attempts go on without a driver and are adopted by the next one."""
+
+    def hosts(self) -> Sequence[HostShare]:
+        """The hosts that can take attempts now; may grow and shrink."""
+
+    def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
+        """Start attempts; returns attempt -> ticket."""
+
+    def poll(self) -> Mapping[str, Report]:
+        """What is known of all attempts."""
+
+    def stop(self, attempts: Sequence[str]) -> None:
+        """Ask attempts to save a checkpoint and end."""
+
+    def kill(self, attempts: Sequence[str]) -> None:
+        """End attempts at once."""
+
+    def close(self) -> None:
+        """Let go of everything; idempotent."""

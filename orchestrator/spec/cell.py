@@ -1,0 +1,50 @@
+"""A cell: one row, one value of every axis, one seed, with all it resolves to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a job of a stage needs. Never part of a fingerprint."""
+
+    cpus: int
+    devices: int
+    memory_gib: float
+    minutes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deviation:
+    """A wanted difference between rows: `value` is set where `key` is a control."""
+
+    key: str
+    rows: tuple[str, ...]
+    reason: str
+    value: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of the expanded matrix.
+
+    `controls` holds the resolved sections this cell reads: memory controls that its family does
+    not read are left out (`workloads.contract.rows.MEMORY_CONTROLS`).
+    """
+
+    id: str
+    """For people: `context-k5/s0`, with axes `context-k5/site=pre_norm/s0`."""
+    row: str
+    axes: tuple[tuple[str, str], ...]
+    seed: int
+    family: str
+    """As written in matrix.yaml, also where the row resolves to another family."""
+    trained: Mapping[str, Any]
+    generated: Mapping[str, Any]
+    controls: Mapping[str, Mapping[str, Any]]
+    branches: Mapping[str, Mapping[str, Any]]
+    alias_of: str | None
+    """Id of the first cell, in file order, with the same computation."""
+    fingerprint: str
+    """What is computed, and which of its aliases this is: finds the cell's MLflow run after a renaming."""

@@ -1,0 +1,87 @@
+"""What one attempt of a job leaves behind: `result.json` and the files that grow beside it.
+
+| file | where | content |
+|---|---|---|
+| `result.json` | work | `Result` |
+| `metrics.jsonl` | work | a line `{"step", "name", "value", "wall"}`; names without stage prefix (`loss`) |
+| `heartbeat.json` | work | `{"counter", "step", "of", "phase"}`, every `HEARTBEAT_S` |
+| `cases.jsonl` | out | evaluate and judge: a line `{"case", "metric", "unit", "better", "value"}` |
+
+Standard library only.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+VERSION = 1
+HEARTBEAT_S = 5.0
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 3
+EXIT_OUT_OF_MEMORY = 4
+
+Ending = Literal["ok", "error", "bad_input", "stopped", "out_of_memory"]
+
+EXIT_CODES: Mapping[Ending, int] = {
+    "ok": EXIT_OK,
+    "error": EXIT_ERROR,
+    "bad_input": EXIT_BAD_INPUT,
+    "stopped": EXIT_STOPPED,
+    "out_of_memory": EXIT_OUT_OF_MEMORY,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an attempt did not end well."""
+
+    type: str
+    message: str
+    frames: Sequence[str]
+    """`file:line function`, innermost last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How an attempt ended, what it did, and what it cost.
+
+    `records` is what the controls guard compares between cells after the run: `sample_order`,
+    `evidence`, `initial_shared` (sha256), `steps`, `skipped`, `versions` {name: version},
+    `device_kind`, `threads`, `world_size`, `micro_batch`. Only what the stage has.
+    `cost`: `device_s`, `peak_mib`, `tokens`, `flops`, `parameters_added`, `s_per_step`, ....
+    """
+
+    ending: Ending
+    error: Failure | None
+    steps: int
+    records: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    version: int = VERSION
+
+    def write(self, path: Path) -> None:
+        """Write this result as JSON, whole or not at all."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
+        temporary.replace(path)
+
+
+def read_result(path: Path) -> Result:
+    """Read `result.json`.
+
+    Raises:
+        ValueError: not JSON, another version, or a field that is missing or unknown.
+        FileNotFoundError: the attempt never wrote one.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw.get("version") != VERSION:
+            raise ValueError(f"{path}: version is {raw.get('version')!r}, this code reads {VERSION}")
+        error = raw["error"]
+        return Result(**{**raw, "error": None if error is None else Failure(**error)})
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,102 @@
+"""What a running job tells: metrics, a heartbeat, and whether it has been asked to stop.
+
+Rank 0 writes; the other ranks hold a `Progress` that writes nothing, so that stages need no
+branches on rank.
+"""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workloads.contract.result import HEARTBEAT_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a stage returns when it ended well, or stopped at a checkpoint because it was asked."""
+
+    steps: int
+    records: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    stopped: bool = False
+
+
+class Progress:
+    """Metrics and heartbeat of one attempt, in its work folder.
+
+    Signal handlers only call `request_stop`; stages look at `stopping` between steps.
+    """
+
+    def __init__(self, work: Path, *, writes: bool = True) -> None:
+        self._work = work
+        self._writes = writes
+        self._stopping = False
+        self._ended = threading.Event()
+        self._beat: dict[str, Any] = {"counter": 0, "step": 0, "of": 0, "phase": "starting"}
+        self._metrics = (work / "metrics.jsonl").open("a", encoding="utf-8") if writes else None
+        self._thread = threading.Thread(target=self._beat_until_end, name="heartbeat", daemon=True)
+        if writes:
+            self._thread.start()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this attempt has been asked to save and end."""
+        return self._stopping
+
+    def request_stop(self) -> None:
+        """Ask for an end at the next step boundary. Safe in a signal handler."""
+        self._stopping = True
+
+    def at(self, step: int, of: int, phase: str) -> None:
+        """Say where the job is: `step` of `of` in `phase` (a word for people)."""
+        self._beat = {**self._beat, "step": step, "of": of, "phase": phase}
+
+    def metric(self, step: int, name: str, value: float) -> None:
+        """Append one value; `name` without the stage (`loss`)."""
+        if self._metrics is not None:
+            line = {"step": step, "name": name, "value": value, "wall": time.time()}
+            self._metrics.write(json.dumps(line) + "\n")
+
+    def flush(self) -> int:
+        """Bring metrics to disk; returns the file's length in bytes, for a checkpoint to remember."""
+        if self._metrics is None:
+            return 0
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+        return self._metrics.tell()
+
+    def carry_over(self, metrics: Path, length: int) -> None:
+        """Start with the first `length` bytes of an earlier attempt's metrics, so no step is doubled or missing."""
+        if self._metrics is None:
+            return
+        own = Path(self._metrics.name)
+        self._metrics.close()
+        with metrics.open("rb") as source, own.open("wb") as target:
+            shutil.copyfileobj(source, target)
+            target.truncate(length)
+        self._metrics = own.open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Write the last heartbeat and let go of the files."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def _beat_until_end(self) -> None:
+        while True:
+            self._beat = {**self._beat, "counter": self._beat["counter"] + 1}
+            temporary = self._work / ".heartbeat.json.tmp"
+            temporary.write_text(json.dumps(self._beat), encoding="utf-8")
+            temporary.replace(self._work / "heartbeat.json")
+            if self._metrics is not None and not self._metrics.closed:
+                self._metrics.flush()
+            if self._ended.wait(HEARTBEAT_S):
+                return
