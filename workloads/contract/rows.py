@@ -25,7 +25,6 @@ class Context:
     """Raw context: the anchor and `frames - 1` retrieved frames, as tokens in self-attention."""
 
     family: ClassVar[str] = "context"
-    reads: ClassVar[tuple[str, ...]] = ()
     carries_state: ClassVar[bool] = False
 
     frames: int
@@ -35,13 +34,17 @@ class Context:
         if self.frames < 1:
             raise RowError("frames", f"frames is {self.frames}; the anchor is one frame, so at least 1")
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Controls of `MEMORY_CONTROLS` that this row's computation is sized by."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compress:
     """Compression of the retrieved frames: weighting, pooling in time, or, declared, both."""
 
     family: ClassVar[str] = "compress"
-    reads: ClassVar[tuple[str, ...]] = ("evidence.frames",)
     carries_state: ClassVar[bool] = False
 
     decay: float | None = None
@@ -75,13 +78,17 @@ class Compress:
         if self.scale == "latents" and self.decay is None:
             raise RowError("scale", "scale: latents needs decay; there is no weight to apply")
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Controls of `MEMORY_CONTROLS` that this row's computation is sized by."""
+        return ("evidence.frames",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spatial:
     """A grid of tokens written from all evidence, and the way it is read."""
 
     family: ClassVar[str] = "spatial"
-    reads: ClassVar[tuple[str, ...]] = ("evidence.frames", "backbone.grid", "backbone.grid_tokens")
     carries_state: ClassVar[bool] = False
 
     write: Literal["grid", "none"]
@@ -102,13 +109,18 @@ class Spatial:
         if self.masked and self.read == "none":
             raise RowError("masked", "masked: true masks nothing, for read is none")
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Controls of `MEMORY_CONTROLS` that this row's computation is sized by."""
+        grid = ("evidence.frames", "backbone.grid", "backbone.grid_tokens")
+        return (*grid, "backbone.recurrent_every") if self.read == "readout" else grid
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ssm:
     """A recurrence in the recurrent blocks: short convolution (hybrid) or decaying state (block-wise)."""
 
     family: ClassVar[str] = "ssm"
-    reads: ClassVar[tuple[str, ...]] = ("evidence.frames", "backbone.recurrent_every")
     carries_state: ClassVar[bool] = True
 
     kernel: int | None = None
@@ -141,13 +153,18 @@ class Ssm:
             if pair is not None and not (len(pair) == 2 and 0 < pair[0] < pair[1]):
                 raise RowError(key, f"{key} is {list(pair)}; allowed: two numbers above 0, the smaller first")
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Controls of `MEMORY_CONTROLS` that this row's computation is sized by."""
+        return ("evidence.frames", "backbone.recurrent_every")
+
 
 Row = Context | Compress | Spatial | Ssm
 
 FAMILIES: Mapping[str, type[Row]] = {kind.family: kind for kind in (Context, Compress, Spatial, Ssm)}
 
 MEMORY_CONTROLS = ("evidence.frames", "backbone.recurrent_every", "backbone.grid", "backbone.grid_tokens")
-"""Controls that size a mechanism. A row's configuration holds one only if its family `reads` it."""
+"""Controls that size a mechanism. A row's configuration holds one only if the row `reads` it."""
 
 
 def resolved(row: Row) -> dict[str, Any]:
