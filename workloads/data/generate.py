@@ -1,0 +1,130 @@
+"""Stage data: make a pool, or take a real one as it is (study.md section 2)."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from workloads.contract.request import Request
+from workloads.data.geometry import overlap
+from workloads.data.pool import SPLITS, WORLDS, write_description
+from workloads.data.pool_checks import ACTOR, check_scene, frame_path, label_path, pose_path, read_captions
+from workloads.data.poses import METRES_PER_CENTIMETRE, Poses
+from workloads.data.trajectories import trajectory
+from workloads.data.worlds import World, make_world
+from workloads.errors import BadInput
+from workloads.progress import Outcome, Progress
+
+REAL = "context-as-memory"
+HELD_OUT_SHARE = 0.2
+LABEL_OVERLAP = 0.3  # frames that a label lists; labels are for other readers, evidence is recomputed from poses
+
+
+def run(request: Request, progress: Progress) -> Outcome:
+    """Write the pool of `config.data` into `out`.
+
+    Raises:
+        BadInput: an unknown source; a real pool whose path is not given or whose files are not whole.
+    """
+    data, out = request.config["data"], Path(request.out)
+    if data["source"] == WORLDS:
+        return make_worlds(data, out, progress)
+    if data["source"] == REAL:
+        return take_pool(data, out, request.execution.paths, progress)
+    raise BadInput(f"controls.data.source is {data['source']!r}; allowed: {WORLDS}, {REAL}")
+
+
+def scene_names(data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Names of the rendered scenes, per split; `open-03-2` is variant 2 of open-domain prompt 3."""
+    return {
+        "train": [f"train-{i:04d}" for i in range(int(data["train_scenes"]))],
+        "held_out": [f"held-{i:04d}" for i in range(int(data["held_out_scenes"]))],
+        "open": [
+            f"open-{p:02d}-{v}" for p in range(int(data["open_prompts"])) for v in range(int(data["open_variants"]))
+        ],
+    }
+
+
+def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> Outcome:
+    """Render all scenes and write them in the Context-as-Memory layout; ends early, unfinished, when asked to stop."""
+    names = scene_names(data)
+    total, done = sum(map(len, names.values())), 0
+    lengths: dict[str, int] = {}
+    captions: list[str] = []
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        for index, scene in enumerate(names[split]):
+            if progress.stopping:
+                return Outcome(steps=done, stopped=True)
+            progress.at(done, total, f"rendering {split}")
+            world, poses = make_world(data, split, index), trajectory(data, split, index)
+            frames = world.frames(poses)
+            digest.update(frames.tobytes())
+            _write_scene(out, scene, world, poses, frames)
+            lengths[scene] = len(poses)
+            captions.append(f"{scene}/0_{len(poses) - 1}.mp4\t{world.caption}\n")
+            done += 1
+    (out / "captions.txt").write_text("".join(captions), encoding="utf-8")
+    write_description(out, name=WORLDS, root=None, splits=names, lengths=lengths, data=data)
+    progress.at(total, total, "rendered")
+    return Outcome(steps=total, records={"pool": digest.hexdigest(), "scenes": total, "frames": sum(lengths.values())})
+
+
+def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], progress: Progress) -> Outcome:
+    """Check a real pool where it lies, hold out a fifth of its scenes by hash of the name, and write `pool.json`."""
+    if "pool" not in paths:
+        raise BadInput(
+            f"controls.data.source is {REAL!r} but no pool's path is known; "
+            "write `paths: {pool: /data/context-as-memory}` in the cluster file (cluster/local.yaml)"
+        )
+    root = Path(paths["pool"])
+    if not (root / "frames").is_dir():
+        raise BadInput(f"paths.pool is {str(root)!r}, which has no folder frames/; give the root of the pool")
+    scenes = sorted(folder.name for folder in (root / "frames").iterdir() if folder.is_dir())
+    if not scenes:
+        raise BadInput(f"{root / 'frames'}: no scenes; a scene is a folder of frames 0000.png on")
+    captions = read_captions(root / "captions.txt")
+    lengths: dict[str, int] = {}
+    for done, scene in enumerate(scenes):
+        if progress.stopping:
+            return Outcome(steps=done, stopped=True)
+        progress.at(done, len(scenes), "checking")
+        lengths[scene] = len(list((root / "frames" / scene).glob("*.png")))
+        check_scene(root, scene, lengths[scene], captions)
+    held_out = [scene for scene in scenes if is_held_out(scene)]
+    splits = {"train": [s for s in scenes if not is_held_out(s)], "held_out": held_out, "open": []}
+    write_description(out, name=REAL, root=root.resolve(), splits=splits, lengths=lengths, data=data)
+    return Outcome(steps=len(scenes), records={"scenes": len(scenes), "frames": sum(lengths.values())})
+
+
+def is_held_out(scene: str) -> bool:
+    """Whether a real scene is held out: a fifth of all names, by hash, whatever else the pool holds."""
+    digest = hashlib.sha256(scene.encode("utf-8")).digest()
+    return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
+
+
+def _write_scene(out: Path, scene: str, world: World, poses: Poses, frames: npt.NDArray[np.uint8]) -> None:
+    frame_path(out, scene, 0).parent.mkdir(parents=True, exist_ok=True)
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(frame_path(out, scene, i), compress_level=1)
+    centimetres = np.round(poses.positions_m / METRES_PER_CENTIMETRE, 6)
+    actor = {
+        str(i): {"position": centimetres[i].tolist(), "rotation": [0.0, 0.0, float(poses.yaw_deg[i])]}
+        for i in range(len(poses))
+    }
+    _write_json(pose_path(out, scene), {ACTOR: actor})
+    _write_json(out / "worlds" / f"{scene}.json", world.to_json())
+    shared = overlap(poses, poses) >= LABEL_OVERLAP
+    for i in range(len(poses)):
+        listed = [str(j) for j in np.flatnonzero(shared[i]) if j != i]
+        _write_json(label_path(out, scene, i), {"frame_index": str(i), "overlapping_frames": listed})
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")

@@ -1,0 +1,130 @@
+"""Stage index: draw the order of samples and the cold starts, and list every segment's candidates (study.md section 2).
+
+Every draw has its own stream, named by purpose, seed, step and place in the batch, so that the order depends neither on
+the row nor on how many processes share the batch.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from workloads import draws
+from workloads.contract.request import Request
+from workloads.data.evidence import RULES, Candidates, eligible, middle
+from workloads.data.geometry import overlap
+from workloads.data.index import write_index
+from workloads.data.pool import Pool
+from workloads.data.poses import Poses
+from workloads.errors import BadInput
+from workloads.progress import Outcome, Progress
+
+REPORT_EVERY = 1000  # steps between two signs of life while drawing
+
+
+@dataclass(frozen=True)
+class Segments:
+    """All segments of one scene."""
+
+    starts: npt.NDArray[np.int64]
+    """(n,), first frames."""
+    returning: npt.NDArray[np.float64]
+    """(n,): mean over the segment's frames of the best overlap with a frame before the segment; 0 without any."""
+    candidates: tuple[Candidates, ...]
+
+
+def run(request: Request, progress: Progress) -> Outcome:
+    """Write the index of the pool in `inputs.data` for one seed into `out`.
+
+    Raises:
+        BadInput: an unknown rule, no segment in the training scenes, or no returning one where some are asked for.
+    """
+    data, evidence, training = (request.config[s] for s in ("data", "evidence", "training"))
+    if evidence["rule"] not in RULES:
+        raise BadInput(f"controls.evidence.rule is {evidence['rule']!r}; allowed: {', '.join(RULES)}")
+    pool = Pool.open(request.inputs["data"])
+    scenes, frames = pool.scenes("train"), int(data["chunk_frames"])
+    found: list[Segments] = []
+    for done, scene in enumerate(scenes):
+        if progress.stopping:
+            return Outcome(steps=done, stopped=True)
+        progress.at(done, len(scenes), "listing evidence")
+        found.append(segments_of(pool.poses(scene), frames, float(evidence["min_overlap"])))
+    every, returning = _listed(found, float(data["returning_overlap"]))
+    share = float(data["returning_share"])
+    if not len(every):
+        raise BadInput(f"controls.data.chunk_frames is {frames}; no training scene has that many frames")
+    if share > 0 and not len(returning):
+        raise BadInput(
+            f"controls.data.returning_overlap is {data['returning_overlap']}; no training segment returns so "
+            "closely, and controls.data.returning_share asks for some; lower the first, or set the second to 0"
+        )
+    steps, batch = int(training["steps"]), int(training["global_batch"])
+    order, drops = np.zeros((steps, batch, 2), dtype=np.int32), np.zeros((steps, batch), dtype=np.bool_)
+    for step in range(steps):
+        if progress.stopping:
+            return Outcome(steps=step, stopped=True)
+        if step % REPORT_EVERY == 0:
+            progress.at(step, steps, "drawing")
+        for i in range(batch):
+            key = (int(request.seed or 0), step, i)
+            random = draws.stream("index/order", *key)
+            among = returning if random.random() < share else every
+            order[step, i] = among[random.integers(len(among))]
+            drops[step, i] = draws.stream("index/drop", *key).random() < float(evidence["drop"])
+    candidates = [c for segments in found for c in segments.candidates]
+    digests = {
+        "sample_order": _digest(scenes, order),
+        "drops": _digest(scenes, drops),
+        "candidates": _digest(scenes, every, *(a for c in candidates for a in (c.indices, c.overlaps))),
+    }
+    write_index(
+        Path(request.out),
+        scenes=scenes,
+        segment_frames=frames,
+        order=order,
+        drops=drops,
+        segments=every,
+        found=candidates,
+        digests=digests,
+    )
+    progress.at(steps, steps, "listed")
+    return Outcome(steps=steps, records={**digests, "segments": len(every), "returning": len(returning)})
+
+
+def segments_of(poses: Poses, frames: int, min_overlap: float, time_factor: int = 1) -> Segments:
+    """All segments of `frames` frames of a scene, from every multiple of the codec's time factor, 0 included."""
+    starts = np.arange(0, len(poses) - frames + 1, time_factor, dtype=np.int64)
+    shared = overlap(poses, poses)  # (t, t)
+    # best[i, s] is the best overlap of frame i with any frame up to s.
+    best = np.maximum.accumulate(shared, axis=1)
+    returning = np.zeros(len(starts))
+    candidates = []
+    for n, start in enumerate(starts.tolist()):
+        end = start + frames - 1
+        if start > 0:
+            returning[n] = best[start : end + 1, start - 1].mean()
+        candidates.append(eligible(shared[:start, middle(start, end)], min_overlap))
+    return Segments(starts, returning, tuple(candidates))
+
+
+def _listed(found: Sequence[Segments], threshold: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """All segments, and the returning ones, as (scene's number, first frame)."""
+    every = np.concatenate(
+        [np.stack([np.full(len(s.starts), n), s.starts], axis=1) for n, s in enumerate(found)]
+        or [np.zeros((0, 2), dtype=np.int64)]
+    ).astype(np.int32)
+    returns = np.concatenate([s.returning for s in found] or [np.zeros(0)])
+    return every, every[returns >= threshold]
+
+
+def _digest(scenes: Sequence[str], *arrays: npt.NDArray[np.generic]) -> str:
+    """sha256 over names, shapes and contents; integers and floats are little-endian as numpy saves them here."""
+    digest = hashlib.sha256("\n".join(scenes).encode("utf-8"))
+    for array in arrays:
+        digest.update(str((array.shape, array.dtype.str)).encode("ascii"))
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

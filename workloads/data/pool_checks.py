@@ -1,0 +1,164 @@
+"""Reading one file of a pool, or refusing it with file and field (study.md section 2; reference.md e for the layout).
+
+Bad input is refused and never replaced or skipped: a row that is silently another row changes what is compared.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from workloads.data.poses import Poses
+from workloads.errors import BadInput
+
+ACTOR = "CineCameraActor"
+
+
+def frame_path(root: Path, scene: str, frame: int) -> Path:
+    """Where frame `frame` of a scene lies."""
+    return root / "frames" / scene / f"{frame:04d}.png"
+
+
+def pose_path(root: Path, scene: str) -> Path:
+    """Where the poses of a scene lie."""
+    return root / "jsons" / f"{scene}.json"
+
+
+def label_path(root: Path, scene: str, frame: int) -> Path:
+    """Where the overlap label of a frame lies."""
+    return root / "overlap_labels" / scene / f"{frame}.json"
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in `path`.
+
+    Raises:
+        BadInput: missing, not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: missing; the pool is not whole: copy or make it again") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not JSON: {error}; copy or make the pool again") from error
+
+
+def read_frame(path: Path) -> npt.NDArray[np.uint8]:
+    """The pixels of a frame at its own size, (h, w, 3) uint8.
+
+    Raises:
+        BadInput: missing, not an image, truncated.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: missing frame; frames are numbered 0000 on without gaps") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise BadInput(f"{path}: not a whole PNG: {error}; copy or make the frame again") from error
+
+
+def read_poses(path: Path, frames: int) -> Poses:
+    """The poses of frames 0..`frames` - 1 of a scene; roll and pitch are read, checked and not used.
+
+    Raises:
+        BadInput: missing, not the layout, a frame without a pose, a number that is not finite.
+    """
+    raw = read_json(path)
+    actor = raw.get(ACTOR) if isinstance(raw, dict) else None
+    if not isinstance(actor, dict):
+        raise BadInput(f"{path}: no object {ACTOR!r}; poses are under {ACTOR}.FRAME")
+    rows = []
+    for frame in range(frames):
+        pose = actor.get(str(frame))
+        if not isinstance(pose, dict):
+            raise BadInput(f"{path}: {ACTOR}.{frame} is missing; every frame needs position and rotation")
+        rows.append(
+            [
+                *_numbers(pose.get("position"), f"{path}: {ACTOR}.{frame}.position"),
+                *_numbers(pose.get("rotation"), f"{path}: {ACTOR}.{frame}.rotation"),
+            ]
+        )
+    values = np.asarray(rows, dtype=np.float64).reshape(frames, 6)
+    return Poses.from_centimetres(values[:, :3], values[:, 5])
+
+
+def read_label(path: Path, frames: int) -> list[int]:
+    """The frames that an overlap label names; its entries are integers written as strings.
+
+    Raises:
+        BadInput: not the layout, an entry that is no string or no frame of the scene.
+    """
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise BadInput(f"{path}: not an object; allowed: frame_index, overlapping_frames")
+    found = [_frame(raw.get("frame_index"), f"{path}: frame_index", frames)]
+    entries = raw.get("overlapping_frames")
+    if not isinstance(entries, list):
+        raise BadInput(f"{path}: overlapping_frames is {entries!r}; allowed: a list of frame numbers as strings")
+    found += [_frame(entry, f"{path}: overlapping_frames[{i}]", frames) for i, entry in enumerate(entries)]
+    return found[1:]
+
+
+def read_captions(path: Path) -> dict[str, list[tuple[int, int, str]]]:
+    """Per scene (first frame, last frame, caption), in order; lines `{scene}/{start}_{end}.mp4<TAB>caption`.
+
+    Raises:
+        BadInput: missing, or a line that is not of this form.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: missing; a line is SCENE/START_END.mp4<TAB>caption") from error
+    captions: dict[str, list[tuple[int, int, str]]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, tab, caption = line.partition("\t")
+        scene, slash, span = name.rpartition("/")
+        start, underscore, end = span.removesuffix(".mp4").partition("_")
+        if not (tab and slash and underscore and start.isdecimal() and end.isdecimal()):
+            raise BadInput(f"{path}:{number}: {line[:80]!r}; a line is SCENE/START_END.mp4<TAB>caption")
+        captions.setdefault(scene, []).append((int(start), int(end), caption))
+    return {scene: sorted(spans) for scene, spans in captions.items()}
+
+
+def check_scene(root: Path, scene: str, frames: int, captions: Mapping[str, Sequence[Any]]) -> Poses:
+    """Everything about a scene but its pixels: files there, poses, labels (where there are any), a caption.
+
+    Raises:
+        BadInput: what is wrong, with file and field.
+    """
+    for frame in range(frames):
+        path = frame_path(root, scene, frame)
+        if not path.is_file():
+            raise BadInput(f"{path}: missing frame; frames are numbered 0000 on without gaps")
+    if not captions.get(scene):
+        raise BadInput(f"{root / 'captions.txt'}: no line for scene {scene}; a line is SCENE/START_END.mp4<TAB>caption")
+    if (root / "overlap_labels" / scene).is_dir():
+        for frame in range(frames):
+            path = label_path(root, scene, frame)
+            if path.is_file():
+                read_label(path, frames)
+    return read_poses(pose_path(root, scene), frames)
+
+
+def _numbers(values: Any, where: str) -> list[float]:
+    numeric = isinstance(values, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    if not numeric or len(values) != 3:
+        raise BadInput(f"{where} is {values!r}; allowed: three numbers")
+    if not np.isfinite(values).all():
+        raise BadInput(f"{where} is {values!r}; allowed: finite numbers")
+    return [float(v) for v in values]
+
+
+def _frame(value: Any, where: str, frames: int) -> int:
+    if not isinstance(value, str) or not value.isdecimal():
+        raise BadInput(f'{where} is {value!r}; allowed: a frame number written as a string, such as "12"')
+    if int(value) >= frames:
+        raise BadInput(f"{where} is {value!r}; the scene has frames 0..{frames - 1}")
+    return int(value)
