@@ -1,0 +1,25 @@
+"""From a row to its mechanism: one line a family, one file a family."""
+
+from workloads.contract.rows import Compress, Context, Row, Spatial, Ssm
+from workloads.memory.compress import Compressed
+from workloads.memory.context import RawContext
+from workloads.memory.interface import Mechanism, Sizes
+from workloads.memory.spatial import SpatialStore
+from workloads.memory.ssm import StateSpace
+
+
+def make_mechanism(row: Row, sizes: Sizes) -> Mechanism:
+    """The mechanism of `row`, its parameters not yet started.
+
+    Raises:
+        KeyError: the backbone's section lacks a control that the row reads.
+    """
+    match row:
+        case Context():
+            return RawContext(row, sizes)
+        case Compress():
+            return Compressed(row, sizes)
+        case Spatial():
+            return SpatialStore(row, sizes)
+        case Ssm():
+            return StateSpace(row, sizes)

@@ -1,0 +1,86 @@
+"""Self- and cross-attention of the Wan 2.1 shape, fused for speed.
+
+Queries and keys are RMS-normalised over the full width, before they are split into heads. Fused
+here and separate in Wan: `qkv` = to_q, to_k, to_v stacked; `key_value` = to_k, to_v stacked; `norm` of
+self-attention (2, d) = norm_q, norm_k stacked.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workloads.memory.interface import Rule, constant, float32, xavier
+from workloads.model.norm import rms_norm
+from workloads.model.rotary import rotated
+
+EPSILON = 1e-6
+"""Of every norm (Wan 2.1)."""
+
+
+class SelfAttention(nn.Module):
+    """Joint attention over target and memory tokens, with rotary positions."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.norm_qk = nn.Parameter(torch.empty(2, width))
+        self.out = nn.Linear(width, width)
+
+    def initial_rules(self) -> Mapping[str, Rule]:
+        """Each of the fused maps as if it stood alone."""
+        return {"qkv.weight": xavier(3), "norm_qk": constant(1.0)}
+
+    def forward(self, x: Tensor, table: Tensor, bias: Tensor | None, queries: int) -> Tensor:
+        """Attend among `x` (b, l, d); only the first `queries` tokens ask, so (b, queries, d) comes out.
+
+        Args:
+            x: normalised tokens.
+            table: rotary positions (l, e / 2), complex.
+            bias: (b, 1, 1, l) added to the logits of the keys, or None.
+            queries: tokens whose output is wanted.
+        """
+        b, length, d = x.shape
+        qkv = self.qkv(x)
+        qk, value = qkv.split((2 * d, d), -1)
+        qk = float32(qk).view(b, length, 2, d)
+        qk = rms_norm(qk, self.norm_qk, EPSILON).view(b, length, 2, self.heads, -1)
+        qk = rotated(qk, table[:, None, None]).to(qkv.dtype)
+        query, key = qk.permute(2, 0, 3, 1, 4)
+        value = value.view(b, length, self.heads, -1).transpose(1, 2)
+        if bias is not None:
+            bias = bias.to(query.dtype)
+        y = F.scaled_dot_product_attention(query[:, :, :queries], key, value, attn_mask=bias)
+        y = self.out(y.transpose(1, 2).reshape(b, queries, d))
+        return float32(y)
+
+
+class CrossAttention(nn.Module):
+    """Attention of all tokens to the text, and to what a spatial row puts beside it."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.norm_query = nn.Parameter(torch.empty(width))
+        self.norm_key = nn.Parameter(torch.empty(width))
+        self.out = nn.Linear(width, width)
+
+    def initial_rules(self) -> Mapping[str, Rule]:
+        """Each of the fused maps as if it stood alone."""
+        return {"key_value.weight": xavier(2), "norm_query": constant(1.0), "norm_key": constant(1.0)}
+
+    def forward(self, x: Tensor, text: Tensor) -> Tensor:
+        """`x` (b, l, d), normalised, reads `text` (b, m, d)."""
+        b, length, d = x.shape
+        q = self.query(x)
+        key, value = self.key_value(text).chunk(2, -1)
+        query = rms_norm(float32(q), self.norm_query, EPSILON).to(q.dtype)
+        key = rms_norm(float32(key), self.norm_key, EPSILON).to(q.dtype)
+        query, key, value = (y.reshape(b, -1, self.heads, d // self.heads).transpose(1, 2) for y in (query, key, value))
+        y = F.scaled_dot_product_attention(query, key, value)
+        y = self.out(y.transpose(1, 2).reshape(b, length, d))
+        return float32(y)

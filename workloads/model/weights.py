@@ -1,0 +1,87 @@
+"""A trained model in a folder: `weights.safetensors` and `model.json`, nothing that could run code.
+
+`model.json` holds what is needed to build the model again and to use it as it was trained: the sections
+backbone, action, training, evidence, data and codec, and row, shape and seed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from workloads.contract.rows import RowError, row_from
+from workloads.errors import BadInput
+from workloads.model.world_model import LatentShape, WorldModel
+
+DESCRIBED = ("backbone", "action", "training", "evidence", "data", "codec", "row", "shape", "seed")
+"""Keys of model.json."""
+
+WEIGHTS = "weights.safetensors"
+DESCRIPTION = "model.json"
+
+
+def save_model(folder: Path, model: WorldModel, description: Mapping[str, Any]) -> None:
+    """Write float32 weights and their description; `shape` is taken from the model if it is not given.
+
+    Raises:
+        ValueError: a key of `DESCRIBED` is missing, or there is another one.
+    """
+    described = {"shape": asdict(model.shape), **description}
+    if set(described) != set(DESCRIBED):
+        odd = sorted(set(described) ^ set(DESCRIBED))
+        raise ValueError(f"model.json holds exactly {', '.join(DESCRIBED)}; missing or unknown: {', '.join(odd)}")
+    tensors = {name: value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+    text = json.dumps(described, indent=1, sort_keys=True)
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def load_model(
+    folder: Path, row: Mapping[str, Any] | None = None, device: str = "cpu"
+) -> tuple[WorldModel, dict[str, Any]]:
+    """The model of a folder and its description, ready to generate (no gradients, evaluation mode).
+
+    Args:
+        folder: where `save_model` wrote.
+        row: a row to run the weights as, in its resolved form; None: the row they were trained for.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        BadInput: a file or key that is missing, unreadable, unknown, or of another shape.
+    """
+    description = _description(folder / DESCRIPTION)
+    wanted = description["row"] if row is None else row
+    try:
+        shape = LatentShape(**description["shape"])
+        model = WorldModel(description["backbone"], description["action"], row_from(wanted), shape)
+    except (KeyError, TypeError, RowError) as error:
+        raise BadInput(f"{folder / DESCRIPTION}: cannot build the model of row {wanted}: {error}") from error
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{folder / WEIGHTS}: not readable as safetensors: {error}; train this row again") from error
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != found:
+        odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise BadInput(
+            f"{folder / WEIGHTS}: {len(odd)} parameters are missing, unknown or of another shape for row {wanted}, "
+            f"first {odd[0]}: expected {expected.get(odd[0])}, found {found.get(odd[0])}; "
+            "use weights that were trained for this row"
+        )
+    model.load_state_dict(tensors)
+    return model.to(device).eval().requires_grad_(False), description
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path}: not readable as JSON: {error}; train this row again") from error
+    if not isinstance(described, dict) or set(described) != set(DESCRIBED):
+        raise BadInput(f"{path}: holds {sorted(described)}, needs exactly {', '.join(DESCRIBED)}")
+    return described

@@ -1,0 +1,336 @@
+"""The action world model: a video diffusion transformer of the Wan 2.1 shape with a memory mechanism.
+
+Sequence: target latents, then memory tokens; the anchor is memory slot 0, retrieved frames follow oldest
+first. All tokens of a sample carry its timestep (1000 sigma). Memory tokens are conditioning: they attend and
+are attended to, read the text, and are dropped from the output; in the last block they are keys and values
+only, since nothing reads what would follow. Source: study.md sections 3 to 5.
+
+Shapes: `b` batch, `t` target latents, `k` evidence slots, `c, h, w` one latent, `l` text tokens, `n` tokens of a
+latent frame, `d` width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workloads.contract.rows import Row, row_from
+from workloads.errors import BadInput
+from workloads.memory.interface import Mechanism, Rule, Sizes, Slots, State, float32
+from workloads.memory.mechanisms import make_mechanism
+from workloads.model.action import ACTION_WIDTH, SITES
+from workloads.model.blocks import Block, Head
+from workloads.model.initial import initialise
+from workloads.model.rotary import rotary_table
+
+PATCH = 2
+"""Side of a patch in latent pixels; a patch is one latent long in time."""
+TIMESTEPS = 1000.0
+"""Timestep of pure noise."""
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """What one chunk looks like to the model."""
+
+    channels: int
+    height: int
+    """Of a latent, in latent pixels."""
+    width: int
+    frames: int
+    """Target latents of a chunk."""
+    text_tokens: int
+    text_width: int
+
+
+class WorldModel(nn.Module):
+    """Says the velocity of noisy target latents from actions, text and evidence."""
+
+    def __init__(self, backbone: Mapping[str, Any], action: Mapping[str, Any], row: Row, shape: LatentShape) -> None:
+        super().__init__()
+        width, heads = int(backbone["width"]), int(backbone["heads"])
+        _check(backbone, action, shape)
+        self.shape, self.row = shape, row
+        self.rows, self.columns = shape.height // PATCH, shape.width // PATCH
+        self.width, self.heads = width, heads
+        self.feed_forward = int(backbone["feed_forward"])
+        self.frequency_width = int(backbone["frequency_width"])
+        values = shape.channels * PATCH * PATCH
+        self.patch_embedding = nn.Linear(values, width)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(shape.text_width, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
+        )
+        self.time_embedding = nn.Sequential(nn.Linear(self.frequency_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.time_projection = nn.Linear(width, 6 * width)
+        self.blocks = nn.ModuleList(
+            [Block(width, heads, self.feed_forward, str(action["site"])) for _ in range(int(backbone["blocks"]))]
+        )
+        self.head = Head(width, values)
+        sizes = Sizes(
+            width=width,
+            blocks=len(self.blocks),
+            heads=heads,
+            rows=self.rows,
+            columns=self.columns,
+            controls=backbone,
+        )
+        self.mechanism: Mechanism = make_mechanism(row, sizes)
+        self._tables: dict[tuple[int, str], Tensor] = {}
+
+    def forward(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        actions: Tensor,
+        text: Tensor,
+        slots: Slots,
+        history: Sequence[Slots] = (),
+    ) -> Tensor:
+        """Velocity (b, t, c, h, w) in training: what a state row carries is written first, then read.
+
+        Args:
+            noisy: target latents (b, t, c, h, w) at noise level `sigma`.
+            sigma: (b,) in 0..1.
+            actions: (b, t, 12).
+            text: (b, l, text width).
+            slots: this segment's evidence.
+            history: evidence of the segments before, oldest first. Rows without a state do not look at it.
+
+        Raises:
+            ValueError: a tensor of another shape.
+        """
+        state: State | None = None
+        if self.mechanism.carries_state:
+            self._check_slots(noisy.shape[0], text, [*history, slots])
+            state = self._written(None, [*history, slots], self._text(text))
+        return self.denoise(noisy, sigma, actions, text, slots, state)
+
+    def write(self, state: State | None, slots: Slots, text: Tensor) -> State | None:
+        """The state after the evidence of one more segment; None in rows that carry none.
+
+        Args:
+            state: what was carried, or None at the beginning. It is not changed.
+            slots: evidence, poses relative to this segment's first frame.
+            text: (b, l, text width).
+
+        Raises:
+            ValueError: a tensor of another shape.
+        """
+        if not self.mechanism.carries_state:
+            return None
+        self._check_slots(text.shape[0], text, [slots])
+        return self._written(state, [slots], self._text(text))
+
+    def denoise(
+        self, noisy: Tensor, sigma: Tensor, actions: Tensor, text: Tensor, slots: Slots, state: State | None
+    ) -> Tensor:
+        """Velocity (b, t, c, h, w) from this segment's evidence and the written state, which stays as it is.
+
+        Raises:
+            ValueError: a tensor of another shape.
+        """
+        b, t = noisy.shape[:2]
+        self._check_target(noisy, sigma, actions)
+        self._check_slots(b, text, [slots])
+        memory = self.mechanism.context(slots)
+        summary = self.mechanism.summary(slots)
+        frames = [noisy, memory.latents] if summary is None else [noisy, memory.latents, summary]
+        x = self._embedded(torch.cat(frames, 1))
+        words = self._text(text)
+        count = t + memory.latents.shape[1]
+        stored = None
+        if summary is not None:
+            stored = self.mechanism.store(x[:, count:])
+            beside = self.mechanism.beside_text(stored)
+            x, words = x[:, :count], words if beside is None else torch.cat([words, beside], 1)
+        if memory.scale is not None:
+            x = torch.cat([x[:, :t], x[:, t:] * memory.scale[:, :, None, None]], 1)
+        poses = torch.cat([actions, memory.actions], 1)
+        bias = self._bias(t, memory.valid, memory.log_weight)
+        table = self._table(count, x.device)
+        embedded, projected = self._timestep(sigma * TIMESTEPS)
+
+        last = len(self.blocks) - 1
+        carried = dict(zip(self.mechanism.recurrent, state, strict=True)) if state is not None else {}
+        for index, block in enumerate(self._blocks()):
+            modulation = block.modulated(projected)
+            x = block.attend(x, modulation, poses, table, bias, t if index == last else count)
+            recurs = index in self.mechanism.recurrent
+            if recurs and self.mechanism.carries_state:
+                target = self.mechanism.recur(index, x[:, :t], carried.get(index))
+                x = _with_target(x, target)
+            x = block.read_text(x, words)
+            if recurs and stored is not None and self.mechanism.reads_stored:
+                x = _with_target(x, self.mechanism.read_stored(index, x[:, :t], stored))
+            x = block.feed(x, modulation)
+        return self._unpatched(self.head(x, embedded))
+
+    def diagnostics(self) -> dict[str, float]:
+        """Values of the mechanism for people: gates, decays, and shares of the last forward."""
+        return self.mechanism.readings()
+
+    def initial_rules(self) -> Mapping[str, Rule]:
+        """Nothing of its own: see the modules."""
+        return {}
+
+    def _written(self, state: State | None, segments: Sequence[Slots], words: Tensor) -> State:
+        """A clean pass over the evidence at timestep 0, each frame attending to itself, oldest first, the anchor last.
+
+        Several segments are one pass: the recurrence runs straight on from one to the next.
+        """
+        latents, actions, valid = _in_time(segments)
+        f = latents.shape[1]
+        x = self._embedded(latents)
+        table = self._table(1, x.device)
+        _, projected = self._timestep(torch.zeros(1, device=x.device))
+        carried = dict(zip(self.mechanism.recurrent, state, strict=True)) if state is not None else {}
+        written: list[Tensor] = []
+        final = self.mechanism.recurrent[-1]
+        for index, block in enumerate(self._blocks()):
+            modulation = block.modulated(projected)
+            x = block.attend(x, modulation, actions, table, None, f, within_frames=True)
+            if index in self.mechanism.recurrent:
+                x, after = self.mechanism.write_block(index, x, carried.get(index), valid, index == final)
+                written.append(after)
+            if index == final:
+                break
+            x = block.feed(block.read_text(x, words), modulation)
+        return tuple(written)
+
+    def _blocks(self) -> list[Block]:
+        return list(self.blocks)  # type: ignore[arg-type]
+
+    def _embedded(self, latents: Tensor) -> Tensor:
+        """Tokens (b, f, n, d) of latents (b, f, c, h, w): one per patch, row by row."""
+        b, f, c = latents.shape[:3]
+        patches = latents.view(b, f, c, self.rows, PATCH, self.columns, PATCH).permute(0, 1, 3, 5, 2, 4, 6)
+        return float32(self.patch_embedding(patches.reshape(b, f, self.rows * self.columns, c * PATCH * PATCH)))
+
+    def _unpatched(self, values: Tensor) -> Tensor:
+        b, f = values.shape[:2]
+        shape = self.shape
+        patches = values.view(b, f, self.rows, self.columns, shape.channels, PATCH, PATCH)
+        return patches.permute(0, 1, 4, 2, 5, 3, 6).reshape(b, f, shape.channels, shape.height, shape.width)
+
+    def _text(self, text: Tensor) -> Tensor:
+        return float32(self.text_embedding(text))
+
+    def _timestep(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding (b, d) of timesteps (b,) and its projection (b, 6, d), in float32 also under autocast."""
+        half = self.frequency_width // 2
+        rate = torch.exp(-_LOG_BASE * torch.arange(half, dtype=torch.float64, device=timestep.device) / half)
+        angle = timestep.double()[:, None] * rate
+        with torch.autocast(timestep.device.type, enabled=False):
+            embedded = self.time_embedding(torch.cat([angle.cos(), angle.sin()], -1).float())
+            return embedded, self.time_projection(F.silu(embedded)).view(-1, 6, self.width)
+
+    def _bias(self, target: int, valid: Tensor, log_weight: Tensor | None) -> Tensor | None:
+        """(b, 1, 1, tokens) for the attention logits, or None where nothing is masked or weighted."""
+        masked = not bool(valid.all())
+        if not masked and log_weight is None:
+            return None
+        bias = torch.zeros(valid.shape, device=valid.device) if log_weight is None else log_weight
+        if masked:
+            bias = bias.masked_fill(~valid, -torch.inf)
+        return F.pad(bias, (target, 0)).repeat_interleave(self.rows * self.columns, 1)[:, None, None]
+
+    def _table(self, frames: int, device: torch.device) -> Tensor:
+        key = (frames, str(device))
+        if key not in self._tables:
+            table = rotary_table(frames, self.rows, self.columns, self.width // self.heads)
+            self._tables[key] = table.to(device)
+        return self._tables[key]
+
+    def _check_target(self, noisy: Tensor, sigma: Tensor, actions: Tensor) -> None:
+        b, t = noisy.shape[:2]
+        s = self.shape
+        _expect("noisy", noisy, (b, s.frames, s.channels, s.height, s.width))
+        _expect("sigma", sigma, (b,))
+        _expect("actions", actions, (b, t, ACTION_WIDTH))
+
+    def _check_slots(self, batch: int, text: Tensor, segments: Sequence[Slots]) -> None:
+        s = self.shape
+        _expect("text", text, (batch, s.text_tokens, s.text_width))
+        for slots in segments:
+            k = slots.latents.shape[1]
+            _expect("slots.latents", slots.latents, (batch, k, s.channels, s.height, s.width))
+            _expect("slots.actions", slots.actions, (batch, k, ACTION_WIDTH))
+            _expect("slots.valid", slots.valid, (batch, k))
+
+
+_LOG_BASE = 9.210340371976184
+"""Natural logarithm of 10000, the longest wavelength of the timestep's sinusoids over 2 pi."""
+
+
+def build_model(
+    backbone: Mapping[str, Any], action: Mapping[str, Any], row: Mapping[str, Any], shape: LatentShape, seed: int
+) -> WorldModel:
+    """A model of `row` (in its resolved form) on the CPU in float32, every parameter at its first value.
+
+    Raises:
+        BadInput: sizes that do not fit together; the message names the key.
+        RowError: a row that cannot be.
+    """
+    model = WorldModel(backbone, action, row_from(row), shape)
+    initialise(model, seed)
+    return model
+
+
+def _in_time(segments: Sequence[Slots]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Evidence as it is written: oldest first, the anchor after the retrieved frames of its segment.
+
+    Returns latents (b, f, c, h, w), actions (b, f, 12) and valid (b, f), each sample's valid frames moved
+    to the end in their order; None for valid where nothing is missing.
+    """
+    turned = []
+    for slots in segments:
+        slots = slots.trimmed()
+        turned.append(Slots(*(x.roll(-1, 1) for x in (slots.latents, slots.actions, slots.valid))))
+    joined = Slots.joined(turned)
+    if bool(joined.valid.all()):
+        return joined.latents, joined.actions, None
+    count = max(1, int(joined.valid.sum(1).max()))
+    # A stable sort keeps the order in time among the valid frames; only the last `count` places are used.
+    order = joined.valid.to(torch.uint8).sort(dim=1, stable=True).indices[:, -count:]
+    sample = torch.arange(order.shape[0], device=order.device)[:, None]
+    valid = joined.valid[sample, order]
+    latents, actions = joined.latents[sample, order], joined.actions[sample, order]
+    return latents, actions, None if bool(valid.all()) else valid
+
+
+def _with_target(x: Tensor, target: Tensor) -> Tensor:
+    """`x` (b, f, n, d) with its first frames replaced by `target`."""
+    count = target.shape[1]
+    return target if count == x.shape[1] else torch.cat([target, x[:, count:]], 1)
+
+
+def _expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; the model expects {shape}")
+
+
+def _check(backbone: Mapping[str, Any], action: Mapping[str, Any], shape: LatentShape) -> None:
+    width, heads = int(backbone["width"]), int(backbone["heads"])
+    if width % heads or (width // heads) % 2 or width // heads < 6:
+        raise BadInput(
+            f"backbone.width is {width} and backbone.heads {heads}; a head needs an even width of at least 6, "
+            "so choose a width that is an even multiple of the heads"
+        )
+    if shape.height % PATCH or shape.width % PATCH:
+        raise BadInput(
+            f"a latent of {shape.height} x {shape.width} cannot be cut into patches of {PATCH} x {PATCH}; "
+            "change data.height, data.width or codec.factor so that both are even"
+        )
+    values = shape.channels * PATCH * PATCH
+    if width <= values:
+        raise BadInput(
+            f"backbone.width is {width}, a patch has {values} values, and the velocity contains their noise; "
+            f"allowed: more than {values}"
+        )
+    if int(backbone["frequency_width"]) % 2:
+        raise BadInput(f"backbone.frequency_width is {backbone['frequency_width']}; allowed: even numbers")
+    if action["site"] not in SITES:
+        raise BadInput(f"action.site is {action['site']!r}; allowed: {', '.join(SITES)}")
