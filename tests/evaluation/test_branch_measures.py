@@ -1,0 +1,132 @@
+from collections.abc import Mapping
+
+import made_pool
+import numpy as np
+import pytest
+
+from workloads.data.pool import Pool
+from workloads.data.poses import Poses
+from workloads.data.worlds import make_world
+from workloads.errors import BadInput
+from workloads.evaluation.branches import loop, replay, return_branch
+from workloads.evaluation.cases import Setting, first_by_hash
+from workloads.evaluation.seen import seen_from
+
+F = 9
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    return Pool.open(made_pool.make_inputs(tmp_path_factory.mktemp("inputs"))["data"])
+
+
+def values(lines: list[replay.CaseValue]) -> Mapping[str, float]:
+    return {line.metric: line.value for line in lines}
+
+
+def test_the_truth_itself_measures_perfect_in_every_branch(pool: Pool) -> None:
+    for branch, name in ((replay, "replay"), (loop, "loop"), (return_branch, "return")):
+        setting = branch.settings(pool, made_pool.BRANCHES[name], F)[0]
+        truth = branch.truth(setting, pool)
+        assert truth is not None
+        found = values(branch.measure(setting, truth, truth, pool, F))
+        perfect = {"psnr": 100.0, "ssim": 1.0, "rf_distance": 0.0, "stands_still": 0.0}
+        for metric, value in found.items():
+            if metric == "rf_distance_retention":
+                assert np.isnan(value)  # nothing to divide by: missing
+            elif metric.endswith("_retention"):
+                assert value == pytest.approx(1.0)
+            else:
+                assert value == pytest.approx(perfect[metric.split("@")[0].split("_truth")[0].split("_first")[0]])
+
+
+def test_replay_leaves_the_given_frame_out_and_retention_falls_with_later_chunks(pool: Pool) -> None:
+    setting = replay.settings(pool, made_pool.BRANCHES["replay"], F)[0]
+    truth = replay.truth(setting, pool)
+    assert truth is not None
+    frames = truth.copy()
+    frames[1:] = np.where(truth[1:] > 127, truth[1:] - 1, truth[1:] + 1)
+    frames[0] = 0
+    found = values(replay.measure(setting, frames, truth, pool, F))
+    assert found["psnr"] == pytest.approx(20 * np.log10(255))
+    worse = frames.copy()
+    worse[F:] = np.where(truth[F:] > 127, truth[F:] - 60, truth[F:] + 60)
+    fallen = values(replay.measure(setting, worse, truth, pool, F))
+    assert fallen["psnr@chunk0"] == found["psnr@chunk0"]
+    expected = (fallen["psnr@chunk1"] + fallen["psnr@chunk2"]) / 2 / fallen["psnr@chunk0"]
+    assert fallen["psnr_retention"] == pytest.approx(expected)
+    assert fallen["psnr_retention"] < 0.5
+    assert fallen["rf_distance_retention"] < 1
+
+
+def test_loop_pairs_are_mirrored_about_the_turning_point(pool: Pool) -> None:
+    setting = loop.settings(pool, made_pool.BRANCHES["loop"], F)[0]
+    n = 4 * (F - 1)
+    for g in range(n // 2):
+        np.testing.assert_allclose(setting.poses.yaw_deg[g], setting.poses.yaw_deg[n - g])
+    rng = np.random.Generator(np.random.Philox(0))
+    half = rng.integers(0, 256, (n // 2, 8, 16, 3), dtype=np.uint8)
+    turn = rng.integers(0, 256, (1, 8, 16, 3), dtype=np.uint8)
+    frames = np.concatenate([half, turn, half[::-1]])
+    assert values(loop.measure(setting, frames, None, pool, F))["psnr"] == 100.0
+
+
+def test_a_camera_that_stands_still_has_perfect_pairs_and_is_flagged(pool: Pool) -> None:
+    setting = loop.settings(pool, made_pool.BRANCHES["loop"], F)[0]
+    truth = loop.truth(setting, pool)
+    assert truth is not None
+    found = values(loop.measure(setting, np.repeat(truth[:1], len(truth), axis=0), truth, pool, F))
+    assert found["psnr"] == 100.0
+    assert found["stands_still"] == 1.0
+    assert found["psnr_truth"] < 40
+
+
+def test_truth_in_the_loop_counts_only_where_the_source_saw_it(pool: Pool) -> None:
+    setting = loop.settings(pool, made_pool.BRANCHES["loop"], F)[0]
+    truth, world = loop.truth(setting, pool), pool.world(setting.scene)
+    assert truth is not None
+    assert world is not None
+    seen = seen_from(world, setting.poses[0], setting.poses)
+    assert seen[0].all()
+    assert not seen[2 * (F - 1)].any()  # 90 degrees away
+    assert values(loop.measure(setting, np.where(seen[..., None], truth, 0), truth, pool, F))["psnr_truth"] == 100.0
+
+
+def test_what_the_source_saw_follows_translation_and_hides_what_was_behind() -> None:
+    world = make_world(made_pool.CONTROLS["data"], "open", 0)
+    source = world.first_pose
+    ahead = np.deg2rad(source.yaw_deg[0])
+    forward = Poses(source.positions_m + 0.5 * np.array([[np.cos(ahead), np.sin(ahead), 0.0]]), source.yaw_deg)
+    backward = Poses(source.positions_m - 0.5 * np.array([[np.cos(ahead), np.sin(ahead), 0.0]]), source.yaw_deg)
+    assert seen_from(world, source, forward).mean() > 0.85
+    assert seen_from(world, source, backward).mean() <= seen_from(world, source, forward).mean()
+    behind = Poses(source.positions_m, source.yaw_deg + 180)
+    assert not seen_from(world, source, behind).any()
+
+
+def test_cases_are_chosen_by_hash_whatever_the_order_and_come_in_order_of_their_ids(pool: Pool) -> None:
+    poses = Poses(np.zeros((1, 3)), np.zeros(1))
+    everything = [Setting(f"worlds/s{i}/0", f"s{i}", 0, poses) for i in range(20)]
+    chosen = [s.id for s in first_by_hash(everything, 5, "k")]
+    assert chosen == [s.id for s in first_by_hash(everything[::-1], 5, "k")]
+    assert chosen == sorted(chosen)
+    assert set(chosen) <= {s.id for s in first_by_hash(everything, 6, "k")}
+    assert len(first_by_hash(everything, 0, "k")) == 20
+    with pytest.raises(BadInput, match=r"k is 21.*1\.\.20, 0 for all"):
+        first_by_hash(everything, 21, "k")
+
+
+def test_replay_starts_fit_into_their_scenes_and_do_not_overlap(pool: Pool) -> None:
+    section = {**made_pool.BRANCHES["replay"], "cases": 0, "chunks": 1}
+    settings = replay.settings(pool, section, F)
+    assert {s.start for s in settings} == {0, 24}
+    for setting in settings:
+        assert setting.id == f"worlds/{setting.scene}/{setting.start}"
+        assert len(setting.poses) == F
+        assert setting.scene in pool.scenes("held_out")
+
+
+@pytest.mark.parametrize("turns", [[45.0], [45.0, -30.0], [45.0, -45.0, 45.0, -45.0, 45.0], []])
+def test_a_loop_that_does_not_come_back_the_same_way_is_refused(pool: Pool, turns: list[float]) -> None:
+    with pytest.raises(BadInput, match=r"branches\.loop\.turns_deg"):
+        loop.settings(pool, {"cases": 1, "turns_deg": turns, "batch": 1}, F)

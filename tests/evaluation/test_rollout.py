@@ -1,0 +1,177 @@
+"""Roll-outs with models that only do what a test needs; the real one is in test_evaluate_stage."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from workloads import draws
+from workloads.data.codec import SpaceToDepth
+from workloads.data.evidence import candidates, choose
+from workloads.data.geometry import action_vectors
+from workloads.data.poses import Poses
+from workloads.evaluation.rollout import Case, roll_out
+from workloads.memory.interface import Slots
+
+F, CHUNKS, H, W = 5, 3, 8, 16
+LENGTH = CHUNKS * (F - 1) + 1
+CODEC = SpaceToDepth(2)
+
+
+class Knowing:
+    """A model that knows the true video: its velocity leads straight from the noise to the truth's latents."""
+
+    def __init__(self, videos: np.ndarray) -> None:
+        self.videos = videos  # (b, T, h, w, 3)
+        self.seen: list[dict[str, Any]] = []
+        self.written: list[tuple[Any, Slots]] = []
+
+    def write(self, state: Any, slots: Slots, text: Tensor) -> Any:
+        self.written.append((state, slots))
+        return len(self.written)
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, actions: Tensor, text: Tensor, slots: Slots, state: Any) -> Tensor:
+        self.seen.append(
+            {"noisy": noisy, "sigma": sigma, "actions": actions, "slots": slots, "state": state, "text": text}
+        )
+        start = (len(self.written) - 1) * (F - 1)
+        truth = np.stack([CODEC.encode(video[start : start + F]) for video in self.videos])
+        return (noisy - torch.from_numpy(truth)) / sigma.view(-1, 1, 1, 1, 1)
+
+
+def made(b: int = 2) -> tuple[list[Case], np.ndarray]:
+    videos = (draws.uniform((b, LENGTH, H, W, 3), "test", "videos") * 256).astype(np.uint8)
+    yaw = np.concatenate([np.arange(9.0) * 5, 40 - np.arange(1, LENGTH - 8) * 5.0])
+    cases = [
+        Case(
+            id=f"worlds/scene-{i}/0",
+            first_frame=videos[i, 0],
+            poses=Poses(np.zeros((LENGTH, 3)), yaw * (1 + i) + 100 * i),
+            text=np.full((2, 4), float(i), np.float32),
+        )
+        for i in range(b)
+    ]
+    return cases, videos
+
+
+def roll(model: Any, cases: list[Case], **changed: Any) -> list[np.ndarray]:
+    settings: dict[str, Any] = {
+        "frames": 4,
+        "rule": "spread",
+        "min_overlap": 0.3,
+        "chunk_frames": F,
+        "sampler": {"steps": 3, "guidance": 1.0},
+        "shift": 3.0,
+        "branch": "replay",
+        "negative_text": None,
+        "device": "cpu",
+    }
+    return roll_out(model, CODEC, cases, **{**settings, **changed})
+
+
+def test_a_model_that_knows_the_truth_generates_it_after_the_given_frame() -> None:
+    cases, videos = made()
+    for video, truth in zip(roll(Knowing(videos), cases), videos, strict=True):
+        np.testing.assert_array_equal(video, truth)
+
+
+def test_the_given_frame_stands_whatever_the_model_says_of_it() -> None:
+    cases, videos = made()
+    for video, case in zip(roll(Knowing(videos[:, ::-1]), cases), cases, strict=True):
+        np.testing.assert_array_equal(video[0], case.first_frame)
+
+
+def test_evidence_is_the_anchor_and_what_the_rule_of_training_chooses_with_poses_relative_to_the_chunk() -> None:
+    cases, videos = made()
+    model = Knowing(videos)
+    roll(model, cases)
+    assert len(model.written) == CHUNKS
+    assert not bool(model.written[0][1].valid[:, 1:].any())  # no history at the start
+    for chunk, (_, slots) in enumerate(model.written):
+        start, end = chunk * (F - 1), (chunk + 1) * (F - 1)
+        for i, case in enumerate(cases):
+            chosen = choose(candidates(case.poses, start, end, 0.3), 4, "spread")
+            indices = np.concatenate([[start], chosen])
+            n = len(indices)
+            assert slots.valid[i].tolist() == [True] * n + [False] * (slots.valid.shape[1] - n)
+            np.testing.assert_array_equal(slots.latents[i, :n].numpy(), CODEC.encode(videos[i, indices]))
+            expected = action_vectors(case.poses[indices], case.poses[start])
+            np.testing.assert_array_equal(slots.actions[i, :n].numpy(), expected)
+    assert int(model.written[2][1].valid.sum()) > len(cases)  # something was retrieved at all
+
+
+def test_actions_of_a_chunk_are_commanded_poses_relative_to_its_first_frame() -> None:
+    cases, videos = made()
+    model = Knowing(videos)
+    roll(model, cases)
+    last = model.seen[-1]["actions"]
+    start = (CHUNKS - 1) * (F - 1)
+    for i, case in enumerate(cases):
+        expected = action_vectors(case.poses[slice(start, start + F)], case.poses[start])
+        np.testing.assert_array_equal(last[i].numpy(), expected)
+
+
+def test_the_state_is_written_once_a_chunk_and_carried() -> None:
+    cases, videos = made()
+    model = Knowing(videos)
+    roll(model, cases)
+    assert [state for state, _ in model.written] == [None, 1, 2]
+    assert [seen["state"] for seen in model.seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_noise_depends_on_branch_case_and_chunk_and_not_on_the_row_or_the_batch() -> None:
+    cases, videos = made()
+    together, alone, other = Knowing(videos), Knowing(videos[1:]), Knowing(videos)
+    roll(together, cases)
+    roll(alone, cases[1:], frames=1)
+    roll(other, cases, branch="loop")
+    for chunk in range(CHUNKS):
+        noise = together.seen[3 * chunk]["noisy"]
+        expected = draws.normal((F, 12, 4, 8), "evaluation", "replay", cases[0].id, chunk)
+        np.testing.assert_array_equal(noise[0].numpy(), expected)
+        assert torch.equal(noise[1], alone.seen[3 * chunk]["noisy"][0])
+        assert not torch.equal(noise, other.seen[3 * chunk]["noisy"])
+
+
+def test_the_order_within_a_batch_changes_nothing() -> None:
+    cases, videos = made()
+    forwards = roll(Knowing(videos[:, ::-1]), cases)
+    backwards = roll(Knowing(videos[::-1, ::-1]), cases[::-1])
+    for a, b in zip(forwards, backwards[::-1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Guided(Knowing):
+    """Says the constant velocity that its text holds, to see how guidance puts two texts together."""
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, actions: Tensor, text: Tensor, slots: Slots, state: Any) -> Tensor:
+        super().denoise(noisy, sigma, actions, text, slots, state)
+        return text[:, :1, :1, None, None] * torch.ones_like(noisy)
+
+
+def test_guidance_goes_beyond_the_text_away_from_the_negative_and_keeps_memory_and_actions() -> None:
+    cases, videos = made(1)
+    cases[0].text[:] = 0.2
+    model = Guided(videos)
+    negative = np.full((2, 4), 0.1, np.float32)
+    roll(model, cases, sampler={"steps": 1, "guidance": 5.0}, negative_text=negative)
+    first = model.seen[0]["noisy"]
+    expected = CODEC.decode((first - (0.1 + 5.0 * (0.2 - 0.1)))[0].numpy())
+    np.testing.assert_array_equal(
+        roll(Guided(videos), cases, sampler={"steps": 1, "guidance": 5.0}, negative_text=negative)[0][1:F], expected[1:]
+    )
+    with_text, without = model.seen[0], model.seen[1]
+    assert with_text["slots"] is without["slots"]
+    assert torch.equal(with_text["actions"], without["actions"])
+    assert with_text["state"] == without["state"]
+
+
+def test_cases_of_unequal_length_and_guidance_without_text_are_refused() -> None:
+    cases, videos = made()
+    short = Case(id="x", first_frame=videos[0, 0], poses=cases[0].poses[:F], text=cases[0].text)
+    with pytest.raises(ValueError, match="share their length"):
+        roll(Knowing(videos), [cases[0], short])
+    with pytest.raises(ValueError, match="negative"):
+        roll(Knowing(videos), cases, sampler={"steps": 1, "guidance": 5.0})

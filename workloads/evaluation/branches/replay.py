@@ -1,0 +1,85 @@
+"""The branch replay: can it follow a known trajectory? (study.md section 7).
+
+Chunks along a held-out scene's own camera, from one frame without history. The given frame is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from workloads.data.pool import Pool
+from workloads.evaluation.branches.interface import Features, Frames
+from workloads.evaluation.cases import Setting, case_id, first_by_hash
+from workloads.evaluation.features import clip_features, frame_features, frechet, rf_distance
+from workloads.evaluation.psnr_ssim import psnr, ssim
+from workloads.evaluation.values import POOLED, CaseValue
+
+START_CHUNKS = 3  # cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
+
+
+def settings(pool: Pool, section: Mapping[str, Any], chunk_frames: int) -> list[Setting]:
+    """Starts at multiples of 3 (F − 1) in held-out scenes, as far as all chunks fit; the first n by hash."""
+    moves, length = chunk_frames - 1, int(section["chunks"]) * (chunk_frames - 1)
+    found = [
+        Setting(case_id(pool.name, scene, start), scene, start, pool.poses(scene)[start : start + length + 1])
+        for scene in pool.scenes("held_out")
+        for start in range(0, pool.length(scene) - length, START_CHUNKS * moves)
+    ]
+    return first_by_hash(found, int(section["cases"]), "branches.replay.cases")
+
+
+def truth(setting: Setting, pool: Pool) -> Frames | None:
+    """The pool's own frames."""
+    return pool.frames(setting.scene, np.arange(setting.start, setting.start + len(setting.poses)))
+
+
+def measure(setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int) -> list[CaseValue]:
+    """PSNR, SSIM and distance to the pool's frames: over all, per chunk, and retention.
+
+    Retention is the mean over later chunks of their value over the first chunk's, inverted for distances, so that
+    1 is no loss; missing where it would divide by nothing positive.
+    """
+    assert truth is not None
+    made, real = frames[1:], truth[1:]
+    moves = chunk_frames - 1
+    values: list[CaseValue] = []
+    per_frame: list[tuple[str, str, Literal["high", "low"], np.ndarray[Any, np.dtype[np.float64]]]] = [
+        ("psnr", "dB", "high", psnr(made, real)),
+        ("ssim", "1", "high", ssim(made, real)),
+        ("rf_distance", "1", "low", rf_distance(made, real)),
+    ]
+    for name, unit, better, each in per_frame:
+        chunks = [float(part.mean()) for part in each.reshape(-1, moves)]
+        values.append(CaseValue(setting.id, name, unit, better, float(each.mean())))
+        values += [CaseValue(setting.id, f"{name}@chunk{c}", unit, better, v) for c, v in enumerate(chunks)]
+        shares = [_share(v, chunks[0], better) for v in chunks[1:]]
+        if shares:
+            values.append(CaseValue(setting.id, f"{name}_retention", "1", "high", float(np.mean(shares))))
+    return values
+
+
+def features(frames: Frames, truth: Frames | None) -> Features:
+    """Random features of frames and of clips, generated and true."""
+    assert truth is not None
+    made, real = frames[1:], truth[1:]
+    return {
+        "frames": frame_features(made),
+        "true_frames": frame_features(real),
+        "clips": clip_features(made),
+        "true_clips": clip_features(real),
+    }
+
+
+def pooled(features: Sequence[Features]) -> list[CaseValue]:
+    """Fréchet distances over all cases together; missing with too few frames or clips."""
+    together = {name: np.concatenate([each[name] for each in features]) for name in features[0]}
+    return [
+        CaseValue(POOLED, "rf_frechet", "1", "low", frechet(together["frames"], together["true_frames"])),
+        CaseValue(POOLED, "rf_frechet_video", "1", "low", frechet(together["clips"], together["true_clips"])),
+    ]
+
+
+def _share(value: float, first: float, better: Literal["high", "low"]) -> float:
+    above, below = (value, first) if better == "high" else (first, value)
+    return above / below if below > 0 else float("nan")

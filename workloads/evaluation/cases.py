@@ -1,0 +1,89 @@
+"""Which scenes a branch is evaluated on, in which order, and the camera's way in each (study.md section 7)."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workloads.data.pool import Pool
+from workloads.data.poses import Poses
+from workloads.data.trajectories import turning as along
+from workloads.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a case starts and how its camera moves; the same for every row and seed."""
+
+    id: str
+    """`{pool}/{scene}/{first frame}`."""
+    scene: str
+    start: int
+    """Frame of the scene that the case starts from."""
+    poses: Poses
+    """Commanded, the first frame's included."""
+
+    @property
+    def slug(self) -> str:
+        """The id as a file's name."""
+        return self.id.replace("/", "_")
+
+
+def case_id(pool: str, scene: str, start: int) -> str:
+    """The id of a case."""
+    return f"{pool}/{scene}/{start}"
+
+
+def first_by_hash(settings: Sequence[Setting], wanted: int, key: str) -> list[Setting]:
+    """The `wanted` first settings by sha256 of their id (0: all there are), then in order of id.
+
+    The choice does not depend on how many others there are before a scene in the pool; the order decides which
+    cases share a batch.
+
+    Raises:
+        BadInput: there are fewer, or none; `key` names the setting to change.
+    """
+    if not settings or wanted > len(settings):
+        raise BadInput(
+            f"{key} is {wanted}, but the pool holds {len(settings)} such cases; "
+            f"allowed: 1..{len(settings)}, 0 for all; make the pool larger (controls.data) or lower the number"
+        )
+    ordered = sorted(settings, key=lambda setting: hashlib.sha256(setting.id.encode("utf-8")).digest())
+    return sorted(ordered[: wanted or len(ordered)], key=lambda setting: setting.id)
+
+
+def turning(pool: Pool, scenes: Sequence[str], turns_deg: Sequence[float], chunk_frames: int) -> list[Setting]:
+    """From each scene's first frame, a chunk for each turn: on the spot, yaw linear per frame."""
+    settings = []
+    for scene in scenes:
+        poses = along(pool.poses(scene)[0], turns_deg, chunk_frames)
+        settings.append(Setting(case_id(pool.name, scene, 0), scene, 0, poses))
+    return settings
+
+
+def write_settings(path: Path, settings: Sequence[Setting]) -> None:
+    """Write `cases.json`: id, slug, scene, start and poses (t, 4: x, y, z in metres, yaw in degrees)."""
+    rows = [
+        {"id": s.id, "slug": s.slug, "scene": s.scene, "start": s.start, "poses": s.poses.array().tolist()}
+        for s in settings
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def read_settings(path: Path) -> list[Setting]:
+    """Read `cases.json`.
+
+    Raises:
+        BadInput: not a file that `write_settings` wrote.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            Setting(row["id"], row["scene"], int(row["start"]), Poses.from_array(np.asarray(row["poses"])))
+            for row in rows
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path}: not the cases of an evaluation ({error}); evaluate again") from error

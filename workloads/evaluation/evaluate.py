@@ -1,0 +1,210 @@
+"""The stage evaluate: generate a branch's cases with a trained model, and measure them.
+
+Cases are generated in fixed batches, the unit of resuming and of sharing over ranks: rank r takes batches r,
+r + world size, …, so results do not depend on how many ranks there are. Rank 0 waits for the videos and measures.
+
+What is published, in `out`:
+
+| file | content |
+|---|---|
+| `cases.jsonl` | values (`values.py`) |
+| `cases.json` | id, slug, scene, start and commanded poses of each case |
+| `frames/{slug}.npy` | the video, (T, h, w, 3) uint8, frame 0 given |
+| `strips/{slug}.png` | source, turning point, tail; the truth beneath |
+| `samples/{slug}.mp4` | the first `SAMPLES` cases |
+
+Source: study.md section 7; design, Jobs and Contract.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workloads.contract.request import Request
+from workloads.data.codec import make_codec
+from workloads.data.latents import Latents
+from workloads.data.pool import Pool
+from workloads.data.text import make_text_encoder
+from workloads.errors import BadInput
+from workloads.evaluation.branches import loop, replay, return_branch
+from workloads.evaluation.branches.interface import Branch
+from workloads.evaluation.cases import Setting, write_settings
+from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, write_checkpoint
+from workloads.evaluation.psnr_ssim import WINDOW
+from workloads.evaluation.rollout import Case, roll_out
+from workloads.evaluation.strips import shown, write_strip
+from workloads.evaluation.values import CaseValue, means, write_values
+from workloads.evaluation.videos import write_video
+from workloads.model.weights import load_model
+from workloads.progress import Outcome, Progress
+
+BRANCHES: Mapping[str, Branch] = {"replay": replay, "loop": loop, "return": return_branch}
+SAMPLES = 4  # cases whose video is published as MP4
+LOOK_S = 0.2  # how often rank 0 looks for the other ranks' videos
+
+
+def run(request: Request, progress: Progress) -> Outcome:
+    """Evaluate one branch of one trained model.
+
+    Raises:
+        BadInput: an unknown branch, a section that the pool cannot satisfy, or inputs that do not belong together.
+    """
+    began = time.monotonic()
+    branch = branch_of(request)
+    pool = Pool.open(request.inputs["data"])
+    section = request.config["branch"]
+    chunk_frames = int(pool.data["chunk_frames"])
+    if min(int(pool.data["height"]), int(pool.data["width"])) < WINDOW:
+        raise BadInput(
+            f"controls.data.height, width are {pool.data['height']}, {pool.data['width']}; "
+            f"SSIM compares windows of {WINDOW} × {WINDOW} pixels: allowed: {WINDOW} and more"
+        )
+    settings = branch.settings(pool, section, chunk_frames)
+    if request.smoke:
+        settings = settings[:1]
+    out, checkpoints = Path(request.out), Path(request.work) / "checkpoints"
+    videos = out / "frames"
+    videos.mkdir(parents=True, exist_ok=True)
+    rank, world = request.rendezvous.rank, request.rendezvous.world_size
+    if request.resume is not None and rank == 0:
+        restore(Path(request.resume), videos, settings, request.fingerprint)
+    batches = [settings[i : i + int(section["batch"])] for i in range(0, len(settings), int(section["batch"]))]
+    mine = [batch for batch in batches[rank::world] if not all(is_finished(videos, s) for s in batch)]
+    generate = None
+    for number, batch in enumerate(mine):
+        if progress.stopping:
+            return Outcome(steps=_count(videos, settings), stopped=True)
+        generate = generate or Generator.of(request, pool)
+        for setting, frames in zip(batch, generate(batch, progress, videos, settings), strict=True):
+            save_frames(videos, setting, frames)
+        if rank == 0 and number < len(mine) - 1:
+            write_checkpoint(checkpoints, videos, settings, request.fingerprint)
+    if rank > 0:
+        return Outcome(steps=_count(videos, settings))
+    while _count(videos, settings) < len(settings):  # the other ranks'; one that fails has us asked to stop
+        if progress.stopping:
+            write_checkpoint(checkpoints, videos, settings, request.fingerprint)
+            return Outcome(steps=_count(videos, settings), stopped=True)
+        progress.at(_count(videos, settings), len(settings), f"{request.branch}, waiting for other ranks")
+        time.sleep(LOOK_S)
+    generated_s = time.monotonic() - began
+    progress.at(len(settings), len(settings), f"{request.branch}, measuring")
+    values = publish(branch, settings, pool, out, chunk_frames)
+    for name, value in means(values).items():
+        progress.metric(0, name, value)
+    ids = "\n".join(setting.id for setting in settings)
+    return Outcome(
+        steps=len(settings),
+        records={"cases": hashlib.sha256(ids.encode("utf-8")).hexdigest()},
+        cost={"generate_s": generated_s, "measure_s": time.monotonic() - began - generated_s},
+    )
+
+
+def branch_of(request: Request) -> Branch:
+    """The branch of a request.
+
+    Raises:
+        BadInput: it has none, or an unknown one.
+    """
+    if request.branch is None or request.branch not in BRANCHES:
+        raise BadInput(f"request.json: branch is {request.branch!r}; allowed: {', '.join(BRANCHES)}")
+    return BRANCHES[request.branch]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A model with everything that turns settings into videos."""
+
+    request: Request
+    pool: Pool
+    latents: Latents
+    model: Any
+    description: Mapping[str, Any]
+    device: str
+
+    @staticmethod
+    def of(request: Request, pool: Pool) -> "Generator":
+        """Load the trained weights as the request's row.
+
+        Raises:
+            BadInput: unreadable weights, or a pool and latents that are not those of the training.
+        """
+        on_gpu = request.execution.device == "cuda"
+        device = f"cuda:{request.rendezvous.local_rank}" if on_gpu else "cpu"
+        model, description = load_model(Path(request.inputs["train"]), request.row, device)
+        latents = Latents.open(request.inputs["latents"])
+        for name, theirs in (("data", latents.data_section), ("codec", latents.codec_section)):
+            if dict(theirs) != dict(description[name]):
+                raise BadInput(
+                    f"request.json: inputs.train and inputs.latents were made with different sections {name}; "
+                    "give the artifacts of one plan"
+                )
+        return Generator(request, pool, latents, model, description, device)
+
+    def __call__(
+        self, batch: Sequence[Setting], progress: Progress, videos: Path, settings: Sequence[Setting]
+    ) -> list[Any]:
+        """Videos (T, h, w, 3) of one batch."""
+        config, described, branch = self.request.config, self.description, str(self.request.branch)
+        codec = make_codec(described["codec"])
+        sampler = config["sampler"]
+        guided = float(sampler["guidance"]) != 1.0
+        done = _count(videos, settings)
+        cases = [
+            Case(
+                id=setting.id,
+                first_frame=self.pool.frames(setting.scene, [setting.start])[0],
+                poses=setting.poses,
+                text=self.latents.text(setting.scene, setting.start // codec.time_factor),
+            )
+            for setting in batch
+        ]
+        return roll_out(
+            self.model,
+            codec,
+            cases,
+            frames=evidence_frames(self.request.row or described["row"], config["evidence"]),
+            rule=config["evidence"]["rule"],
+            min_overlap=float(config["evidence"]["min_overlap"]),
+            chunk_frames=int(described["data"]["chunk_frames"]),
+            sampler=sampler,
+            shift=float(described["training"]["shift"]),
+            branch=branch,
+            negative_text=make_text_encoder(described["codec"]).encode(sampler["negative"]) if guided else None,
+            device=self.device,
+            precision=described["training"]["precision"],
+            on_chunk=lambda chunk, of: progress.at(done, len(settings), f"{branch} chunk {chunk + 1} of {of}"),
+        )
+
+
+def evidence_frames(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> int:
+    """K: a context row's own, otherwise the control's."""
+    return int(row["frames"] if row["family"] == "context" else evidence["frames"])
+
+
+def publish(branch: Branch, settings: Sequence[Setting], pool: Pool, out: Path, chunk_frames: int) -> list[CaseValue]:
+    """Measure the videos in `out/frames` and write everything else beside them; returns all values."""
+    for folder in ("strips", "samples"):
+        (out / folder).mkdir(exist_ok=True)
+    values, features = [], []
+    for number, setting in enumerate(settings):
+        frames = load_frames(out / "frames", setting)
+        truth = branch.truth(setting, pool)
+        values += branch.measure(setting, frames, truth, pool, chunk_frames)
+        features.append(branch.features(frames, truth))
+        pictures = shown(len(frames))
+        rows = [frames[pictures]] if truth is None else [frames[pictures], truth[pictures]]
+        write_strip(out / "strips" / f"{setting.slug}.png", rows)
+        if number < SAMPLES:
+            write_video(out / "samples" / f"{setting.slug}.mp4", frames)
+    values += branch.pooled(features)
+    write_settings(out / "cases.json", settings)
+    write_values(out / "cases.jsonl", values)
+    return values
+
+
+def _count(videos: Path, settings: Sequence[Setting]) -> int:
+    return sum(is_finished(videos, setting) for setting in settings)

@@ -1,0 +1,187 @@
+"""A video in chunks from one frame, a text and commanded poses: what every branch and every sample video runs.
+
+Chunks share their boundary frame. The first generated frame of a chunk is discarded: the given frame, later the
+previous chunk's last, stands for it. What is kept is rounded to 8 bits before anything else sees it, history
+included. Evidence is chosen by the functions that training uses, over the first frame and all generated ones.
+
+Source: study.md sections 1 (noise), 2 (evidence), 4 (sequence) and 7.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from workloads import draws
+from workloads.data.codec import Codec
+from workloads.data.evidence import candidates, choose
+from workloads.data.geometry import action_vectors
+from workloads.data.poses import Poses
+from workloads.evaluation.solver import sigma_grid
+from workloads.memory.interface import Slots
+from workloads.model.world_model import WorldModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One video to generate."""
+
+    id: str
+    """`{pool}/{scene}/{first frame}`; names the noise."""
+    first_frame: npt.NDArray[np.uint8]
+    """(h, w, 3)."""
+    poses: Poses
+    """All commanded poses, the first frame's included: chunks · (F − 1) + 1."""
+    text: npt.NDArray[np.float32]
+    """(l, width), the caption's tokens."""
+
+
+def roll_out(
+    model: WorldModel,
+    codec: Codec,
+    cases: Sequence[Case],
+    *,
+    frames: int,
+    rule: str,
+    min_overlap: float,
+    chunk_frames: int,
+    sampler: Mapping[str, Any],
+    shift: float,
+    branch: str,
+    negative_text: npt.NDArray[np.float32] | None,
+    device: torch.device | str,
+    precision: str = "float32",
+    on_chunk: Callable[[int, int], None] | None = None,
+) -> list[npt.NDArray[np.uint8]]:
+    """Generate one batch of videos, (T, h, w, 3) each, T = len(poses); frame 0 is the given one.
+
+    The bits depend on which cases share the batch, but not on what else was computed before.
+
+    Args:
+        model: in evaluation mode.
+        cases: all with the same number of poses.
+        frames: K, evidence frames with the anchor.
+        rule: `evidence.rule`; with `min_overlap` it chooses the retrieved frames.
+        chunk_frames: F.
+        sampler: section `sampler`: steps, guidance.
+        shift: `training.shift`.
+        branch: names the noise, with case and chunk.
+        negative_text: (l, width), tokens of `sampler.negative`; read when guidance is not 1.
+        precision: `training.precision`; bfloat16 computes under autocast, as training does.
+        on_chunk: told (chunk, of) before each chunk.
+
+    Raises:
+        ValueError: cases of unequal length, a length that is no whole number of chunks, or guidance without
+            negative text.
+    """
+    moves = chunk_frames - 1
+    length = len(cases[0].poses)
+    if any(len(case.poses) != length for case in cases) or length < 2 or (length - 1) % moves:
+        raise ValueError(
+            f"cases of one batch share their length, chunks · {moves} + 1; got {[len(case.poses) for case in cases]}"
+        )
+    if float(sampler["guidance"]) != 1.0 and negative_text is None:
+        raise ValueError("guidance needs the negative prompt's text")
+    videos = np.stack([case.first_frame for case in cases])[:, None].repeat(length, axis=1)  # (b, T, h, w, 3)
+    history = _encoded(codec, videos[:, :1])  # (b, 1, c, h', w')
+    text = _tensor(np.stack([case.text for case in cases]), device)
+    negative = None if negative_text is None else _tensor(negative_text, device).expand_as(text)
+    solver = _Solver(sigma_grid(int(sampler["steps"]), shift), float(sampler["guidance"]))
+    state: Any = None
+    chunks = (length - 1) // moves
+    autocast = torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    with torch.inference_mode(), autocast:
+        for chunk in range(chunks):
+            if on_chunk is not None:
+                on_chunk(chunk, chunks)
+            start, end = chunk * moves, (chunk + 1) * moves
+            slots = _evidence(cases, history, start, end, frames, rule, min_overlap, device)
+            state = model.write(state, slots, text)
+            targets = np.arange(start, end + 1, codec.time_factor)
+            actions = _tensor(
+                np.stack([action_vectors(case.poses[targets], case.poses[start]) for case in cases]), device
+            )
+            shape = (len(targets), *history.shape[2:])
+            noise = np.stack([draws.normal(shape, "evaluation", branch, case.id, chunk) for case in cases])
+            latents = solver.solve(model, _tensor(noise, device), actions, text, negative, slots, state)
+            made = latents.float().cpu().numpy()
+            for video, sample in zip(videos, made, strict=True):
+                video[start + 1 : end + 1] = codec.decode(sample)[1:]
+            if chunk < chunks - 1:
+                history = np.concatenate([history, _encoded(codec, videos[:, start + 1 : end + 1])], axis=1)
+    return list(videos)
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """Euler steps from noise to latents along the model's velocity."""
+
+    sigmas: npt.NDArray[np.float32]
+    guidance: float
+
+    def solve(
+        self,
+        model: WorldModel,
+        noise: Tensor,
+        actions: Tensor,
+        text: Tensor,
+        negative: Tensor | None,
+        slots: Slots,
+        state: Any,
+    ) -> Tensor:
+        """(b, t, c, h, w) noise to clean latents. Both passes of guidance keep memory, anchor and actions."""
+        x = noise
+        for sigma, following in zip(self.sigmas[:-1], self.sigmas[1:], strict=True):
+            level = torch.full((len(x),), float(sigma), device=x.device)
+            velocity = model.denoise(x, level, actions, text, slots, state).float()
+            if self.guidance != 1.0 and negative is not None:
+                other = model.denoise(x, level, actions, negative, slots, state).float()
+                velocity = other + self.guidance * (velocity - other)
+            x = x + float(following - sigma) * velocity
+        return x
+
+
+def _evidence(
+    cases: Sequence[Case],
+    history: npt.NDArray[np.float32],
+    start: int,
+    end: int,
+    frames: int,
+    rule: str,
+    min_overlap: float,
+    device: torch.device | str,
+) -> Slots:
+    """Anchor `start` in slot 0, then the retrieved frames, oldest first; missing slots at the end."""
+    shown = [
+        np.concatenate([[start], choose(candidates(case.poses, start, end, min_overlap), frames, rule)])
+        if frames > 1
+        else np.array([start])
+        for case in cases
+    ]
+    most = max(len(indices) for indices in shown)
+    latents = np.zeros((len(cases), most, *history.shape[2:]), dtype=np.float32)
+    actions = np.zeros((len(cases), most, 12), dtype=np.float32)
+    valid = np.zeros((len(cases), most), dtype=np.bool_)
+    for i, (case, indices) in enumerate(zip(cases, shown, strict=True)):
+        latents[i, : len(indices)] = history[i, indices]
+        actions[i, : len(indices)] = action_vectors(case.poses[indices], case.poses[start])
+        valid[i, : len(indices)] = True
+    return Slots(_tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device))
+
+
+def _encoded(codec: Codec, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Frames (b, t, h, w, 3) as latents (b, t, c, h', w'), each by itself: evidence has no neighbours in time."""
+    flat = frames.reshape(-1, *frames.shape[2:])
+    if codec.time_factor == 1:
+        latents = codec.encode(flat)
+    else:
+        latents = np.concatenate([codec.encode(frame[None]) for frame in flat])
+    return latents.reshape(*frames.shape[:2], *latents.shape[1:])
+
+
+def _tensor(values: npt.NDArray[np.float32], device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
