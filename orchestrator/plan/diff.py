@@ -1,0 +1,166 @@
+"""The plan against what is there: where each job stands, and why it would run.
+
+A COMMIT outranks whatever the ledger remembers, in both directions. Reasons name the keys that
+changed against the last plan of the same label, so that nobody compares two fingerprints by eye.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.plan.fingerprint import revisions_of
+from orchestrator.plan.job import Job, Plan, Standing, State
+from workloads.contract.request import Stage
+
+SHOWN = 3
+"""Changed keys named in a reason."""
+
+INPUT = "inputs."
+REVISION = "revisions."
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What the ledger remembers of a job, by its fingerprint."""
+
+    attempts: int
+    state: State | None
+    """None: nothing was decided, the COMMIT and the number of attempts say where the job stands.
+
+    `done` without a COMMIT means that the artifact is gone.
+    """
+    reason: str = ""
+    """For people: what ended the last attempt, who cancelled, which placement it waits for."""
+
+
+NOTHING = History(attempts=0, state=None)
+
+DONE = Standing(state="done", reason="done")
+
+
+def standings(
+    plan: Plan,
+    commits: frozenset[str],
+    history: Mapping[str, History],
+    previous: Mapping[str, Mapping[str, Any]],
+    *,
+    paused: Mapping[Stage, str] | None = None,
+    remarks: Mapping[str, str] | None = None,
+) -> dict[str, Standing]:
+    """Where each job of `plan` stands, by job id.
+
+    Args:
+        plan: needs come before needers in it.
+        commits: fingerprints of the jobs that are done.
+        history: by job fingerprint.
+        previous: by label, the `document` of the last plan's job of that label.
+        paused: stage -> why it is paused.
+        remarks: by job fingerprint, what is to be said of a finished job ("made by other code 3f2a...").
+    """
+    found: dict[str, Standing] = {}
+    roots: dict[str, str] = {}
+    paused, remarks = paused or {}, remarks or {}
+    for job in plan.jobs.values():
+        if job.fingerprint in commits:
+            remark = remarks.get(job.fingerprint)
+            found[job.id] = DONE if remark is None else Standing(state="done", reason=f"done; {remark}")
+            continue
+        standing = _standing(plan, job, history.get(job.fingerprint, NOTHING), previous, paused, found, roots)
+        found[job.id] = standing
+    return found
+
+
+def _standing(
+    plan: Plan,
+    job: Job,
+    past: History,
+    previous: Mapping[str, Mapping[str, Any]],
+    paused: Mapping[Stage, str],
+    found: Mapping[str, Standing],
+    roots: dict[str, str],
+) -> Standing:
+    """Where a job without a COMMIT stands; notes in `roots` what blocks it, for those that need it."""
+    if past.state in ("waiting", "running", "unknown"):
+        return Standing(state=past.state, reason=past.reason or past.state)
+    if past.state == "failed":
+        return Standing(state="failed", reason=past.reason or f"failed after {_attempts(past.attempts)}")
+    if past.state == "cancelled":
+        return Standing(state="cancelled", reason=past.reason or "cancelled; `echo-matrix retry` makes it run again")
+    blocked = _blocked(plan, job, paused, found, roots)
+    if blocked is not None:
+        return Standing(state="blocked", reason=blocked)
+    if past.state == "done":
+        return Standing(state="new", reason="its artifact is gone")
+    if past.attempts:
+        why = f": {past.reason}" if past.reason else ""
+        return Standing(state="retry", reason=f"again after {_attempts(past.attempts)}{why}")
+    return Standing(state="new", reason=_why_new(plan, job, previous.get(job.label)))
+
+
+def _blocked(
+    plan: Plan, job: Job, paused: Mapping[Stage, str], found: Mapping[str, Standing], roots: dict[str, str]
+) -> str | None:
+    for need in job.inputs.values():
+        state = found[need].state
+        if state in ("failed", "cancelled"):
+            verb = "failed" if state == "failed" else "was cancelled"
+            roots[job.id] = f"needs {plan.jobs[need].label} which {verb}"
+        elif state == "blocked":
+            roots[job.id] = roots[need]
+        else:
+            continue
+        return roots[job.id]
+    if job.stage in paused:
+        roots[job.id] = f"stage {job.stage} is paused: {paused[job.stage]}"
+        return roots[job.id]
+    return None
+
+
+def _attempts(number: int) -> str:
+    return "1 attempt" if number == 1 else f"{number} attempts"
+
+
+def _why_new(plan: Plan, job: Job, before: Mapping[str, Any] | None) -> str:
+    if before is None:
+        return "never run"
+    now = document(job)
+    absent = object()
+    changes = [key for key in sorted(now.keys() | before.keys()) if now.get(key, absent) != before.get(key, absent)]
+    own = [key for key in changes if not key.startswith(INPUT)]
+    if own:
+        shown = ", ".join(f"{key} {_text(before, key)} -> {_text(now, key)}" for key in own[:SHOWN])
+        more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
+        return f"{shown}{more} since the last plan"
+    inputs = [key.removeprefix(INPUT) for key in changes if key.removeprefix(INPUT) in job.inputs]
+    if inputs:
+        return f"an input changed: {', '.join(plan.jobs[job.inputs[stage]].label for stage in inputs)}"
+    return "never run"
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    if key not in values:
+        return "(absent)"
+    value = values[key]
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def document(job: Job) -> dict[str, Any]:
+    """What a job is made of, flat and as JSON values, for the ledger to remember under its label.
+
+    Keys: `training.steps`, `branch.cases`, `row.frames`, `seed`, `revisions.stage/train`, and
+    `inputs.train`, whose value is the id of the input.
+    """
+    flat: dict[str, Any] = {}
+    for section, values in job.config.items():
+        for key, value in values.items():
+            flat[f"{section}.{key}"] = value
+    for key, value in (job.row or {}).items():
+        flat[f"row.{key}"] = value
+    if job.seed is not None:
+        flat["seed"] = job.seed
+    for name, revision in revisions_of(job.stage, job.config, job.row, job.branch).items():
+        flat[f"{REVISION}{name}"] = revision
+    for stage, need in job.inputs.items():
+        flat[f"{INPUT}{stage}"] = need
+    return flat

@@ -1,0 +1,119 @@
+"""What makes two jobs one: the digest of all that a job reads, and of nothing else.
+
+    sha256(canonical([format version, stage, revisions, {section: digest of section}, row digest,
+                      seed or null, branch or null, sorted input fingerprints]))
+
+In: controls, the row, axis values (they are controls), seed, branch, revisions, inputs. Out: names
+of rows, paths, hosts, device counts, backend, DeepSpeed stage, commit. Source: design, Identity.
+
+A plan has tens of thousands of jobs and a few dozen distinct sections and rows, so their digests
+are made once, and the rest is put together as text; a test compares it with the long way.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from orchestrator.spec.canonical import canonical, digest
+from workloads.contract.request import Stage
+from workloads.contract.stages import FORMAT, STAGES, revisions
+
+SMOKE = "smoke"
+"""Last entry of a smoke job's list: two steps and one case never count as done."""
+
+_BETWEEN = '","'
+_SMOKE_END = f',"{SMOKE}"]'
+
+Hash = Any
+"""A running sha256 (`hashlib` gives its type no public name)."""
+
+
+def config_of(
+    stage: Stage, controls: Mapping[str, Mapping[str, Any]], branch_section: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The sections a stage reads, as a request holds them; `evidence.rule` gives `{"evidence": {"rule": ...}}`.
+
+    A key that this cell's controls do not hold (a memory control its family does not read) is absent.
+    """
+    config: dict[str, Any] = {}
+    for name in STAGES[stage].sections:
+        section, _, key = name.partition(".")
+        if not key:
+            config[section] = controls[section]
+        elif key in controls[section]:
+            config.setdefault(section, {})[key] = controls[section][key]
+    if STAGES[stage].branch:
+        config["branch"] = branch_section
+    return config
+
+
+def revisions_of(
+    stage: Stage, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None
+) -> dict[str, int]:
+    """The lines of `stages.REVISIONS` that this job reads; what comes through an input is in the input's."""
+    return revisions(
+        stage,
+        source=config["data"]["source"] if stage == "data" else None,
+        codec=config["codec"]["kind"] if stage == "latents" else None,
+        family=row["family"] if row is not None else None,
+        branch=branch,
+        judge=config["judge"]["name"] if stage == "judge" else None,
+    )
+
+
+class Fingerprints:
+    """Fingerprints of one plan; remembers the digests of sections and rows by object."""
+
+    def __init__(self) -> None:
+        self._digests: dict[int, tuple[Any, str]] = {}
+
+    def start(self, stage: Stage, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None) -> Hash:
+        """The canonical text up to the row's digest: the part that many jobs share."""
+        sections = {name: self._digest(section) for name, section in config.items()}
+        head = canonical([FORMAT, stage, revisions_of(stage, config, row, branch), sections])
+        of_row = "null" if row is None else f'"{self._digest(row)}"'
+        return sha256(f"{head[:-1]},{of_row},".encode())
+
+    def finish(self, start: Hash, seed: int | None, branch: str | None, inputs: Sequence[str], smoke: bool) -> str:
+        """The fingerprint of a job from its `start` and what is its own; `inputs` are fingerprints."""
+        listed = f'["{_BETWEEN.join(sorted(inputs))}"]' if inputs else "[]"
+        named = "null" if branch is None else f'"{branch}"'
+        whole = start.copy()
+        whole.update(f"{'null' if seed is None else seed},{named},{listed}{_SMOKE_END if smoke else ']'}".encode())
+        return str(whole.hexdigest())
+
+    def _digest(self, value: Mapping[str, Any]) -> str:
+        # The object is kept beside its digest, so that its id is not given to another one.
+        known = self._digests.get(id(value))
+        if known is None:
+            known = self._digests[id(value)] = (value, digest(value))
+        return known[1]
+
+
+def fingerprint(
+    stage: Stage,
+    config: Mapping[str, Any],
+    row: Mapping[str, Any] | None,
+    seed: int | None,
+    branch: str | None,
+    inputs: Sequence[str],
+    *,
+    smoke: bool = False,
+) -> str:
+    """The fingerprint of one job, the long way: what `Fingerprints` must agree with.
+
+    Raises:
+        TypeError: a value in a section that has no canonical form.
+        ValueError: a number in a section that is not finite.
+    """
+    parts: list[Any] = [
+        FORMAT,
+        stage,
+        revisions_of(stage, config, row, branch),
+        {name: digest(section) for name, section in config.items()},
+        None if row is None else digest(row),
+        seed,
+        branch,
+        sorted(inputs),
+    ]
+    return digest([*parts, SMOKE] if smoke else parts)

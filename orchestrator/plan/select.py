@@ -1,0 +1,135 @@
+"""Which jobs of a plan are meant: `--rows`, `--seeds`, `--branches`, and a job by its name."""
+
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
+
+from orchestrator.errors import PlanError
+from orchestrator.plan.job import Job, Plan
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.lines import nearest
+from workloads.contract.stages import BRANCHES
+
+Patterns = str | Iterable[str] | None
+"""Names or globs, as one comma list or several; None: all."""
+
+FAMILY = "family:"
+COMPARED = 5000
+"""Names looked through for the nearest spelling."""
+
+SHOWN = 6
+"""Candidates named in an error."""
+
+
+def select(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> frozenset[str]:
+    """Ids of the jobs of the chosen rows, seeds and branches, and of all that they need.
+
+    A pattern is a name, a glob (`compress-*`), or for rows a family (`family:spatial`).
+
+    Raises:
+        PlanError: a pattern that matches nothing, with the nearest name.
+    """
+    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), _families(plan))
+    seed_names = _matched("seed", _split(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
+    branch_names = _matched("branch", _split(branches), list(BRANCHES))
+    chosen: set[str] = set()
+    for cell in plan.cells:
+        if cell.row in row_names and str(cell.seed) in seed_names:
+            for name, job_id in plan.jobs_of[cell.id].items():
+                _, _, branch = name.partition("/")
+                if branch in branch_names or (not branch and branches is None):
+                    chosen.add(job_id)
+    return with_needs(plan, chosen)
+
+
+def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
+    """`ids` and all jobs that they need, directly or not."""
+    found: set[str] = set()
+    waiting = list(ids)
+    while waiting:
+        job_id = waiting.pop()
+        if job_id not in found:
+            found.add(job_id)
+            waiting += plan.jobs[job_id].inputs.values()
+    return frozenset(found)
+
+
+def with_needers(plan: Plan, ids: Iterable[str]) -> tuple[str, ...]:
+    """`ids` and all jobs downstream of them, furthest first: the order in which COMMITs are withdrawn."""
+    found = set(ids)
+    for job in plan.jobs.values():
+        if found.intersection(job.inputs.values()):
+            found.add(job.id)
+    return tuple(job_id for job_id in reversed(list(plan.jobs)) if job_id in found)
+
+
+def find_job(plan: Plan, name: str) -> Job:
+    """The job of an id, a unique prefix of one or of a fingerprint, or a label (also an alias' own).
+
+    Raises:
+        PlanError: no job, or several.
+    """
+    if name in plan.jobs:
+        return plan.jobs[name]
+    labelled = {job.label: job.id for job in plan.jobs.values()}
+    if name in labelled:
+        return plan.jobs[labelled[name]]
+    for cell in plan.cells:
+        step = name.removesuffix(f"/{cell.id}")
+        if step != name and step in plan.jobs_of[cell.id]:
+            return plan.jobs[plan.jobs_of[cell.id][step]]
+    found = [job for job in plan.jobs.values() if job.id.startswith(name) or job.fingerprint.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(f"{job.id} ({job.label})" for job in found[:SHOWN])
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise PlanError(f"job {name!r} may be any of {len(found)}: {shown}{more}; write more of one")
+    # difflib looks at 5,000 names in half a second; in a big plan those of the same stage come first.
+    stage = name.partition("/")[0]
+    names = sorted([*labelled, *plan.jobs], key=lambda known: known.partition("/")[0] != stage)[:COMPARED]
+    raise PlanError(
+        f"job {name!r} is not in the plan of profile {plan.profile}{nearest(name, names)}; allowed: an id, the "
+        "beginning of one, or a label such as train/ROW/s0 (`echo-matrix plan` lists them)"
+    )
+
+
+def _split(patterns: Patterns) -> list[str] | None:
+    if patterns is None:
+        return None
+    texts = [patterns] if isinstance(patterns, str) else list(patterns)
+    return [part.strip() for text in texts for part in text.split(",")]
+
+
+def _families(plan: Plan) -> Callable[[str], set[str]]:
+    def members(family: str) -> set[str]:
+        return {cell.row for cell in plan.cells if cell.family == family}
+
+    return members
+
+
+def _matched(
+    what: str,
+    patterns: Sequence[str] | None,
+    names: Sequence[str],
+    members: Callable[[str], set[str]] | None = None,
+) -> frozenset[str]:
+    if patterns is None:
+        return frozenset(names)
+    found: set[str] = set()
+    for pattern in patterns:
+        if members is not None and pattern.startswith(FAMILY):
+            matches = members(pattern.removeprefix(FAMILY))
+        else:
+            matches = set(fnmatch.filter(names, pattern))
+        if not matches:
+            shown = ", ".join(names)
+            extra = ", globs, family:NAME" if members is not None else ", globs"
+            raise PlanError(f"{what} {pattern!r} matches nothing{nearest(pattern, names)}; allowed: {shown}{extra}")
+        found |= matches
+    return frozenset(found)
+
+
+def cells_of(plan: Plan, ids: Iterable[str]) -> tuple[Cell, ...]:
+    """The cells that any of these jobs serve, in file order."""
+    served = {cell for job_id in ids for cell in plan.jobs[job_id].cells}
+    return tuple(cell for cell in plan.cells if cell.id in served)

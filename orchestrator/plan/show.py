@@ -1,0 +1,140 @@
+"""A plan for people and for programs. Plain text, never wrapped: a folded label cannot be copied."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from orchestrator.plan.job import Job, Plan, Standing, State
+from orchestrator.spec.cell import Deviation
+
+VERSION = 1
+
+STATES: tuple[State, ...] = get_args(State)
+
+WOULD_RUN: tuple[State, ...] = ("new", "retry")
+
+SHOWN = 12
+"""Jobs of one state and reason that are listed by name."""
+
+
+def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
+    """The object of `plan --json`, version 1. `counts` holds the states that occur."""
+    return {
+        "version": VERSION,
+        "study": plan.study,
+        "profile": plan.profile,
+        "controls": {
+            "fingerprint": plan.controls_fingerprint,
+            "deviations": [deviation_json(deviation) for deviation in plan.deviations],
+        },
+        "cells": [
+            {
+                "id": cell.id,
+                "row": cell.row,
+                "seed": cell.seed,
+                "axes": dict(cell.axes),
+                "jobs": dict(plan.jobs_of[cell.id]),
+            }
+            for cell in plan.cells
+        ],
+        "jobs": [
+            {
+                "id": job.id,
+                "stage": job.stage,
+                "label": job.label,
+                "fingerprint": job.fingerprint,
+                "state": standings[job.id].state,
+                "needs": list(job.needs),
+                "reason": standings[job.id].reason,
+            }
+            for job in plan.jobs.values()
+        ],
+        "counts": counts(standings),
+    }
+
+
+def deviation_json(deviation: Deviation) -> dict[str, Any]:
+    """A deviation as JSON; `value` is there only if its key is a control."""
+    shown: dict[str, Any] = {"key": deviation.key, "rows": list(deviation.rows), "reason": deviation.reason}
+    if deviation.key.startswith("controls."):
+        value = deviation.value
+        shown["value"] = list(value) if isinstance(value, tuple) else value
+    return shown
+
+
+def counts(standings: Mapping[str, Standing]) -> dict[str, int]:
+    """State -> number of jobs, for the states that occur, in their usual order."""
+    found = Counter(standing.state for standing in standings.values())
+    return {state: found[state] for state in STATES if found[state]}
+
+
+def plan_text(plan: Plan, standings: Mapping[str, Standing], estimate: str | None = None) -> str:
+    """The plan as tables: what would run and why, what stands, aliases, deviations.
+
+    Args:
+        plan: as built.
+        standings: of all its jobs.
+        estimate: a sentence on cost and time, printed as it is.
+    """
+    distinct = sum(cell.alias_of is None for cell in plan.cells)
+    lines = [
+        f"study {plan.study}, profile {plan.profile}: {_number(len(plan.cells), 'cell')}, {distinct} distinct, "
+        f"{_number(len(plan.jobs), 'job')}, controls {plan.controls_fingerprint[:12]}"
+    ]
+    if plan.overrides:
+        lines.append(f"overrides: {' '.join(plan.overrides)}")
+    by_state: dict[State, list[Job]] = defaultdict(list)
+    for job in plan.jobs.values():
+        by_state[standings[job.id].state].append(job)
+    for state in STATES:
+        if state in by_state and (state != "done" or _remarked(by_state[state], standings)):
+            lines += ["", f"{state} ({len(by_state[state])})", *_table(by_state[state], standings, state)]
+    aliases = [f"  {cell.id} = {cell.alias_of}" for cell in plan.cells if cell.alias_of is not None]
+    if aliases:
+        lines += ["", "the same computation, run once", *_cut(aliases, "aliases")]
+    if plan.deviations:
+        lines += ["", "deviations"]
+        lines += [f"  {d.key} of {', '.join(d.rows)}{_value(d)}: {d.reason}" for d in plan.deviations]
+    found = counts(standings)
+    lines += ["", ", ".join(f"{number} {state}" for state, number in found.items()) or "no jobs"]
+    if not any(state in found for state in STATES if state != "done"):
+        lines.append("nothing to do")
+    elif not any(state in found for state in WOULD_RUN):
+        lines.append("nothing new to start")
+    if estimate:
+        lines.append(estimate)
+    return "\n".join(lines) + "\n"
+
+
+def _remarked(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> bool:
+    return any(standings[job.id].reason != "done" for job in jobs)
+
+
+def _table(jobs: Sequence[Job], standings: Mapping[str, Standing], state: State) -> list[str]:
+    """Lines of label, id and reason; jobs of one stage alike in reason are counted beyond `SHOWN`."""
+    alike: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    for job in jobs:
+        reason = standings[job.id].reason
+        if state != "done" or reason != "done":
+            alike[job.stage, reason.partition(": ")[0]].append(job)
+    shown = [job for group in alike.values() for job in group[:SHOWN]]
+    width = max(len(job.label) for job in shown)
+    ids = max(len(job.id) for job in shown)
+    lines: list[str] = []
+    for (stage, reason), group in alike.items():
+        lines += [f"  {job.label:<{width}}  {job.id:<{ids}}  {standings[job.id].reason}" for job in group[:SHOWN]]
+        if len(group) > SHOWN:
+            lines.append(f"  ... and {len(group) - SHOWN} more of {stage}: {reason}")
+    return lines
+
+
+def _cut(lines: list[str], what: str) -> list[str]:
+    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"  ... and {len(lines) - SHOWN} more {what}"]
+
+
+def _value(deviation: Deviation) -> str:
+    return f" = {deviation.value!r}" if deviation.key.startswith("controls.") else ""
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

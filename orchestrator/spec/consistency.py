@@ -1,0 +1,138 @@
+"""What must hold between the controls: each number alone may be in range and the whole impossible."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.spec.cell import Deviation
+from orchestrator.spec.schema import Axis, Branches, Controls
+from orchestrator.spec.typed import build
+
+WAN_CHANNELS = 16  # latent channels of the Wan 2.1 VAE
+WAN_FACTOR = 8  # pixels of its latents' side
+WAN_TIME_FACTOR = 4  # frames of a latent, after the first
+UMT5_WIDTH = 4096  # of a UMT5-XXL embedding
+PATCH = 2  # latents of a token's side: 3-D patches (1, 2, 2), study.md section 4
+RGB = 3
+MIN_HEAD = 6  # rotary positions over time, height and width, two values each
+
+
+def problems(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
+    """Key and problem of everything that cannot be, most basic first.
+
+    Source: study.md sections 2, 4, 6 and 7.
+    """
+    yield from _latents(controls)
+    yield from _backbone(controls)
+    yield from _training(controls)
+    yield from _judge(controls, branches)
+    for name, turns in (("loop", branches.loop.turns_deg), ("return", branches.return_.turns_deg)):
+        mirrored = tuple(-turn for turn in reversed(turns))
+        if not turns or 0 in turns or turns != mirrored:
+            yield (
+                f"branches.{name}.turns_deg",
+                f"is {list(turns)}, which does not come back the way it went; allowed: turns other than 0 whose "
+                "second half undoes the first in reverse, such as [45.0, -45.0]",
+            )
+
+
+def _latents(controls: Controls) -> Iterator[tuple[str, str]]:
+    data, codec = controls.data, controls.codec
+    if codec.kind == "wan" and codec.factor != WAN_FACTOR:
+        yield "controls.codec.factor", f"is {codec.factor}; the wan codec's is {WAN_FACTOR}"
+    if codec.kind == "wan" and (data.chunk_frames - 1) % WAN_TIME_FACTOR:
+        yield (
+            "controls.data.chunk_frames",
+            f"is {data.chunk_frames}; the wan codec takes a multiple of {WAN_TIME_FACTOR} frames and one more",
+        )
+    if codec.text == "umt5" and codec.text_width != UMT5_WIDTH:
+        yield "controls.codec.text_width", f"is {codec.text_width}; umt5's is {UMT5_WIDTH}"
+    side = codec.factor * PATCH
+    for key, pixels in (("height", data.height), ("width", data.width)):
+        if pixels % side:
+            yield (
+                f"controls.data.{key}",
+                f"is {pixels} pixels; allowed: multiples of {side} "
+                f"(codec.factor({codec.factor}) * {PATCH} latents a token)",
+            )
+
+
+def _backbone(controls: Controls) -> Iterator[tuple[str, str]]:
+    data, codec, backbone = controls.data, controls.codec, controls.backbone
+    head, rest = divmod(backbone.width, backbone.heads)
+    if rest or head % 2 or head < MIN_HEAD:
+        yield (
+            "controls.backbone.heads",
+            f"is {backbone.heads}, but backbone.width is {backbone.width}; a head's width must be whole, even and at "
+            f"least {MIN_HEAD}",
+        )
+    channels = WAN_CHANNELS if codec.kind == "wan" else RGB * codec.factor**2
+    values = channels * PATCH * PATCH
+    if backbone.width <= values:
+        yield (
+            "controls.backbone.width",
+            f"is {backbone.width}, but a patch holds {values} values ({channels} latent channels * {PATCH} * {PATCH}); "
+            f"allowed: {values + 1} and more, for the velocity contains the noise",
+        )
+    if backbone.frequency_width % 2:
+        yield "controls.backbone.frequency_width", f"is {backbone.frequency_width}; allowed: even numbers"
+    side = min(data.height, data.width) // codec.factor
+    if backbone.grid > side:
+        yield "controls.backbone.grid", f"is {backbone.grid}, but the shorter side of the latents is {side}"
+    if backbone.grid_tokens > backbone.grid**2:
+        yield (
+            "controls.backbone.grid_tokens",
+            f"is {backbone.grid_tokens}, but the grid has {backbone.grid}**2 = {backbone.grid**2} places to mix",
+        )
+
+
+def _training(controls: Controls) -> Iterator[tuple[str, str]]:
+    training = controls.training
+    if training.warmup_steps > training.steps:
+        yield (
+            "controls.training.warmup_steps",
+            f"is {training.warmup_steps}, but training.steps is {training.steps}; allowed: 0 to {training.steps}",
+        )
+
+
+def _judge(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
+    if controls.judge.name == "mask" and controls.data.source != "worlds":
+        yield (
+            "controls.judge.name",
+            f"is mask, which needs the renderer of data.source: worlds, but that is {controls.data.source}; allowed: "
+            "vlm",
+        )
+    shortest = min(len(branches.loop.turns_deg), len(branches.return_.turns_deg)) * (controls.data.chunk_frames - 1)
+    if controls.judge.tail_frames > max(shortest, 1):
+        yield (
+            "controls.judge.tail_frames",
+            f"is {controls.judge.tail_frames}, but the shortest judged branch generates {shortest} frames",
+        )
+
+
+def changed(controls: Mapping[str, Any], branches: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Plain controls and branches with `changes` (full path -> value); untouched sections stay the same objects."""
+    trees: dict[str, dict[str, Any]] = {"controls": dict(controls), "branches": dict(branches)}
+    for path, value in changes.items():
+        top, section, key = path.split(".")
+        trees[top][section] = {**trees[top][section], key: value}
+    return trees["controls"], trees["branches"]
+
+
+def first_problem(controls: Mapping[str, Any], branches: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Key and problem of plain controls and branches, or None."""
+    return next(problems(build(Controls, controls), build(Branches, branches)), None)
+
+
+def variants(
+    axes: Mapping[str, Axis], deviations: Sequence[Deviation], rows: Iterable[str]
+) -> Iterator[tuple[tuple[Any, ...], dict[str, dict[str, Any]]]]:
+    """For every combination of axis values: the values, and row -> its changes of the controls.
+
+    A deviation is the more special statement, so its value stands before an axis' and a profile's.
+    """
+    own = {row: {d.key: d.value for d in deviations if row in d.rows and d.key.startswith("controls.")} for row in rows}
+    keys = [axis.key for axis in axes.values()]
+    for values in itertools.product(*(axis.values for axis in axes.values())):
+        shared = dict(zip(keys, values, strict=True))
+        yield values, {row: {**shared, **changes} if changes else shared for row, changes in own.items()}

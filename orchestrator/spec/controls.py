@@ -1,0 +1,197 @@
+"""The two guards of control: before the run on what cells resolve to, after it on what they recorded.
+
+Both are pure. The first refuses; the second only tells, for no finished cell is thrown away.
+
+Source: study.md section 1.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from orchestrator.errors import ControlsError
+from orchestrator.spec.canonical import canonical
+from orchestrator.spec.cell import Cell, Deviation
+from orchestrator.spec.parts import MASKED
+from workloads.contract.rows import MEMORY_CONTROLS
+from workloads.contract.stages import STAGES
+
+EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
+"""Records of how a job ran: unequal ones may change the last bits."""
+
+DIGEST_DIGITS = 64
+"""Hex digits of a sha256."""
+
+_MEMORY_KEYS = frozenset(f"controls.{key}" for key in MEMORY_CONTROLS)
+_SHARED_PARAMETERS = ("data", "codec", "action", "backbone")
+_DONE_ALIKE = {
+    # check -> what its value may depend on, beside the seed; unequal there, two cells are not compared
+    "sample_order": STAGES["index"].sections,
+    "initial_shared": _SHARED_PARAMETERS,
+    "steps": ("training.steps",),
+}
+
+
+def check_controls(cells: Sequence[Cell], deviations: Sequence[Deviation]) -> None:
+    """The guard before the run: cells of equal axes and seed differ in their memory alone.
+
+    Raises:
+        ControlsError: two cells differ in a control or a branch, or a row is masked, and no
+            deviation says why.
+    """
+    listed = {(deviation.key, row) for deviation in deviations for row in deviation.rows}
+    deviating = {row for _, row in listed}
+    for cell in {cell.row: cell for cell in reversed(cells)}.values():
+        if cell.generated.get("masked") and (MASKED, cell.row) not in listed:
+            raise ControlsError(
+                f"cell {cell.id}: row {cell.row} is masked at generation and no deviation says why; add "
+                f'{{key: {MASKED}, rows: [{cell.row}], reason: "..."}} under deviations'
+            )
+    # Cells with the same objects cannot differ, so each constellation of them is compared once.
+    flat: dict[int, dict[str, Any]] = {}
+    compared: set[frozenset[tuple[int, int, str]]] = set()
+    for group in _groups(cells).values():
+        tokens: dict[tuple[int, int, str], Cell] = {}
+        for cell in group:
+            own = cell.row if cell.row in deviating else ""
+            tokens.setdefault((id(cell.controls), id(cell.branches), own), cell)
+        if frozenset(tokens) not in compared:
+            compared.add(frozenset(tokens))
+            _check_group(list(tokens.values()), listed, flat)
+
+
+def _check_group(group: Sequence[Cell], listed: set[tuple[str, str]], flat: dict[int, dict[str, Any]]) -> None:
+    expected: dict[str, tuple[Any, Cell]] = {}
+    for cell in group:
+        for key, value in _leaves(cell, flat):
+            if (key, cell.row) in listed:
+                continue
+            reference = expected.setdefault(key, (value, cell))
+            if reference[0] != value:
+                _refuse(key, reference[1], reference[0], cell, value)
+        _check_absent(cell, group[0], flat, listed)
+
+
+def _refuse(key: str, a: Cell, value_a: Any, b: Cell, value_b: Any) -> NoReturn:
+    remedy = f'add {{key: {key}, rows: [{b.row}], reason: "...", value: ...}} under deviations, or make it an axis'
+    if not key.startswith("controls."):
+        remedy = "a branch is the same for all rows; make it an axis"
+    raise ControlsError(
+        f"cells {a.id} and {b.id} differ in {key} ({value_a!r} and {value_b!r}) and no deviation says why; {remedy}"
+    )
+
+
+def _check_absent(cell: Cell, first: Cell, flat: dict[int, dict[str, Any]], listed: set[tuple[str, str]]) -> None:
+    """A key that one cell has and another lacks is a difference too, unless it sizes a memory."""
+    own, other = dict(_leaves(cell, flat)), dict(_leaves(first, flat))
+    for key in sorted((own.keys() ^ other.keys()) - _MEMORY_KEYS):
+        if (key, cell.row) not in listed and (key, first.row) not in listed:
+            _refuse(key, first, other.get(key, "absent"), cell, own.get(key, "absent"))
+
+
+def _leaves(cell: Cell, flat: dict[int, dict[str, Any]]) -> Iterable[tuple[str, Any]]:
+    for top, sections in (("controls", cell.controls), ("branches", cell.branches)):
+        for name, section in sections.items():
+            if id(section) not in flat:
+                flat[id(section)] = {f"{top}.{name}.{key}": value for key, value in section.items()}
+            yield from flat[id(section)].items()
+
+
+def _groups(cells: Sequence[Cell]) -> Mapping[tuple[Any, int], list[Cell]]:
+    groups: dict[tuple[Any, int], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.axes, cell.seed].append(cell)
+    return groups
+
+
+def verdicts(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The guard after the run, over `records` of the train jobs by cell id.
+
+    Cells are compared within equal axes and seed, for the order of samples depends on the seed, and
+    there only where what a record depends on is equal, for a deviation may have changed it.
+
+    Returns `{"check", "verdict", "detail", "cells"}` for each check: `violated` (unequal order of
+    samples, initial shared weights or steps) and `mixed` (unequal execution) name the cells that
+    are not like most; `open` names cells without a record; else `held`. Skipped steps are noted only.
+    """
+    found = [_compared(check, "violated", _comparable(cells, check), records) for check in _DONE_ALIKE]
+    groups = list(_groups(cells).values())
+    found += [_compared(check, "mixed", groups, records) for check in EXECUTION]
+    found.append(_skipped(cells, records))
+    return found
+
+
+def _comparable(cells: Sequence[Cell], check: str) -> Iterator[list[Cell]]:
+    texts: dict[int, str] = {}
+    groups: dict[Any, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if id(cell.controls) not in texts:
+            texts[id(cell.controls)] = canonical(_held_still(cell, _DONE_ALIKE[check]))
+        groups[cell.axes, cell.seed, texts[id(cell.controls)]].append(cell)
+    yield from groups.values()
+
+
+def _held_still(cell: Cell, sections: Sequence[str]) -> dict[str, Any]:
+    """What `sections` hold in a cell, without the controls that size a memory."""
+    values: dict[str, Any] = {}
+    for section in sections:
+        name, _, key = section.partition(".")
+        for own, value in cell.controls[name].items():
+            if key in ("", own) and f"{name}.{own}" not in MEMORY_CONTROLS:
+                values[f"{name}.{own}"] = value
+    return values
+
+
+def _compared(
+    check: str, unequal: str, groups: Iterable[Sequence[Cell]], records: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    missing: list[str] = []
+    odd: list[str] = []
+    details: list[str] = []
+    total = 0
+    for group in groups:
+        total += len(group)
+        values: dict[str, list[str]] = defaultdict(list)
+        for cell in group:
+            record = records.get(cell.id, {})
+            if record.get(check) is None:
+                missing.append(cell.id)
+            else:
+                values[canonical(record[check])].append(cell.id)
+        if len(values) > 1:
+            counts = Counter({text: len(ids) for text, ids in values.items()})
+            (most, top), (_, second) = counts.most_common(2)
+            # Without a majority nobody can say which cells are the odd ones.
+            odd += [cell for text, ids in values.items() if top == second or text != most for cell in ids]
+            details.append(_spelled(group[0], values))
+    if odd:
+        return {"check": check, "verdict": unequal, "detail": "; ".join(details), "cells": odd}
+    if missing or not total:
+        detail = f"{len(missing)} of {total} cells have no record yet"
+        return {"check": check, "verdict": "open", "detail": detail, "cells": missing}
+    return {"check": check, "verdict": "held", "detail": f"equal in {total} cells", "cells": []}
+
+
+def _spelled(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
+    where = ", ".join((*(f"{name}={value}" for name, value in cell.axes), f"seed {cell.seed}"))
+    parts = [
+        f"{_short(text)} in {ids[0]}{f' and {len(ids) - 1} more' if len(ids) > 1 else ''}"
+        for text, ids in sorted(values.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+    return f"{where}: {', '.join(parts)}"
+
+
+def _short(text: str) -> str:
+    """A canonical value for people: digests by their first twelve digits."""
+    text = text.strip('"')
+    return text[:12] if len(text) == DIGEST_DIGITS else text
+
+
+def _skipped(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    skipped = {c.id: records[c.id]["skipped"] for c in cells if records.get(c.id, {}).get("skipped")}
+    missing = [cell.id for cell in cells if "skipped" not in records.get(cell.id, {})]
+    note = ", ".join(f"{cell} {count}" for cell, count in skipped.items())
+    if missing:
+        note = f"{note + '; ' if note else ''}{len(missing)} of {len(cells)} cells have no record yet"
+    verdict = "open" if missing else "held"
+    return {"check": "skipped", "verdict": verdict, "detail": note or "no step was skipped", "cells": list(skipped)}

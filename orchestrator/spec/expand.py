@@ -1,0 +1,141 @@
+"""The resolved matrix as cells: row x axis values x seed, in file order.
+
+A cell holds only what its computation reads: memory controls that its family does not read are
+left out, and a row that reads nothing is the anchor-only row. So two cells are one computation
+exactly if they are equal here, and the later one is an alias of the first. Sections that are equal
+are the same object in all cells, which is what makes ten thousand of them cheap.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.errors import MatrixError
+from orchestrator.spec.canonical import canonical, digest, digest_of_text
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.consistency import changed, first_problem, variants
+from orchestrator.spec.schema import ResolvedMatrix, plain
+from workloads.contract.rows import MEMORY_CONTROLS, generated, resolved, trained
+from workloads.contract.stages import FORMAT
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
+    """All cells of one profile.
+
+    Raises:
+        MatrixError: controls that cannot be together at some combination of axis values.
+    """
+    views = _Views(matrix)
+    rows = [(name, row.family, _reads(row), _Row(row)) for name, row in matrix.memory.items()]
+    combinations = [
+        (_axes_label(matrix, values), changes)
+        for values, changes in variants(matrix.axes, matrix.deviations, matrix.memory)
+    ]
+    first_of: dict[str, str] = {}
+    aliases: dict[str, int] = {}
+    cells: list[Cell] = []
+    for name, family, reads, row in rows:
+        for axes, changes in combinations:
+            controls, branches, shared = views.of(changes[name], reads)
+            prefix = "/".join((name, *(f"{axis}={value}" for axis, value in axes)))
+            for seed in matrix.seeds:
+                cell_id = f"{prefix}/s{seed}"
+                computation = f"{shared}{row.text},{seed}]"
+                nth = aliases.get(computation, -1) + 1
+                aliases[computation] = nth
+                cells.append(
+                    Cell(
+                        id=cell_id,
+                        row=name,
+                        axes=axes,
+                        seed=seed,
+                        family=family,
+                        trained=row.trained,
+                        generated=row.generated,
+                        controls=controls,
+                        branches=branches,
+                        alias_of=first_of[computation] if nth else None,
+                        fingerprint=digest_of_text(f'[{FORMAT},"cell",{nth},{computation}]'),
+                    )
+                )
+                if not nth:
+                    first_of[computation] = cell_id
+    return tuple(cells)
+
+
+def axis_text(value: Any) -> str:
+    """An axis value as labels and `results.csv` write it: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else canonical(value)
+
+
+class _Row:
+    """A row's two resolved forms, and the text that stands for both in a cell's fingerprint."""
+
+    def __init__(self, row: Any) -> None:
+        self.trained = resolved(trained(row))
+        self.generated = resolved(generated(row))
+        self.text = f'"{digest(self.trained)}","{digest(self.generated)}"'
+
+
+def _reads(row: Any) -> tuple[str, ...]:
+    """Memory controls of the computation, not of the name: a withheld spatial row reads what Context reads."""
+    return trained(row).reads
+
+
+def _axes_label(matrix: ResolvedMatrix, values: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, axis_text(value)) for name, value in zip(matrix.axes, values, strict=True))
+
+
+class _Views:
+    """Controls and branches as each kind of cell sees them, made once each."""
+
+    def __init__(self, matrix: ResolvedMatrix) -> None:
+        self._matrix = matrix
+        self._controls: Sections = plain(matrix.controls)
+        self._branches: Sections = plain(matrix.branches)
+        self._views: dict[tuple[int, tuple[str, ...]], tuple[Sections, Sections, str]] = {}
+        self._whole: dict[int, tuple[Any, Any]] = {}
+        self._kept: dict[str, tuple[Any, str]] = {}
+
+    def of(self, changes: Mapping[str, Any], reads: tuple[str, ...]) -> tuple[Sections, Sections, str]:
+        """Controls, branches, and the start of the text that a cell's fingerprint covers."""
+        known = self._views.get((id(changes), reads))
+        if known is not None:
+            return known
+        if id(changes) not in self._whole:
+            self._whole[id(changes)] = self._combined(changes)
+        controls, branches = self._whole[id(changes)]
+        sections = {name: self._shared(_without(name, section, reads)) for name, section in controls.items()}
+        parts = {name: self._shared(section) for name, section in branches.items()}
+        text = canonical([{name: d for name, (_, d) in sections.items()}, {name: d for name, (_, d) in parts.items()}])
+        view = (
+            {name: section for name, (section, _) in sections.items()},
+            {name: section for name, (section, _) in parts.items()},
+            text[:-1] + ",",
+        )
+        self._views[id(changes), reads] = view
+        return view
+
+    def _combined(self, changes: Mapping[str, Any]) -> tuple[Any, Any]:
+        controls, branches = changed(self._controls, self._branches, changes)
+        found = first_problem(controls, branches)
+        if found is not None:
+            key, problem = found
+            at = ", ".join(f"{path}={axis_text(value)}" for path, value in changes.items())
+            where = self._matrix.places.get(key, "matrix.yaml")
+            raise MatrixError(f"{where}: {key} {problem} (profile {self._matrix.profile}{', ' + at if at else ''})")
+        return controls, branches
+
+    def _shared(self, section: Mapping[str, Any]) -> tuple[Any, str]:
+        text = canonical(section)
+        if text not in self._kept:
+            self._kept[text] = (section, digest_of_text(text))
+        return self._kept[text]
+
+
+def _without(name: str, section: Mapping[str, Any], reads: tuple[str, ...]) -> Mapping[str, Any]:
+    unread = {key for key in MEMORY_CONTROLS if key not in reads}
+    if not any(key.startswith(f"{name}.") for key in unread):
+        return section
+    return {key: value for key, value in section.items() if f"{name}.{key}" not in unread}

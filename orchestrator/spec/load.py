@@ -1,0 +1,195 @@
+"""matrix.yaml and the command line's overrides, read strictly.
+
+`load_matrix` validates the base and *every* profile whenever the file is read, so that nobody finds
+a misspelt key of the study's scale a week later. `resolve_profile` merges one profile, once a plan.
+Precedence: base < profile < axis value < command line; a deviation's value holds for its rows alone
+and stands before all of them.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from orchestrator.errors import MatrixError
+from orchestrator.spec import parts
+from orchestrator.spec.consistency import changed, first_problem, variants
+from orchestrator.spec.lines import COMMAND_LINE, compose_file, entries, listed, nearest, place_of, read_text, refuse
+from orchestrator.spec.overrides import Overrides, read_overrides
+from orchestrator.spec.schema import Axis, Branches, Controls, Matrix, ResolvedMatrix, StageResources, plain
+from orchestrator.spec.typed import Reader, build, hints_of
+from workloads.contract.rows import Row, RowError, resolved, row_from
+
+CHECKED_COMBINATIONS = 64
+"""Combinations of axis values checked in the profiles that are not planned; `expand` checks its own, all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """The top level of matrix.yaml, before what refers to other parts is checked."""
+
+    study: str
+    seeds: tuple[int, ...]
+    controls: Controls
+    memory: Mapping[str, Any]
+    axes: Mapping[str, Any]
+    branches: Branches
+    tables: Mapping[str, Any]
+    deviations: tuple[Any, ...]
+    profiles: Mapping[str, Any]
+
+
+def load_matrix(path: Path) -> Matrix:
+    """Read matrix.yaml.
+
+    Raises:
+        MatrixError: anything in it that cannot be, with file, line, key and what is allowed.
+    """
+    source = str(path)
+    places: dict[str, int] = {}
+    reader = Reader(source, places)
+    root = compose_file(path)
+    nodes: dict[str, yaml.Node] = {}
+    top = hints_of(_Written)
+    for name, node, place in entries(root, source, ""):
+        if name not in top:
+            refuse(place, name, f"is unknown{nearest(name, top)}{listed(top)}")
+        nodes[name] = node
+        reader.note(name, place)
+    absent = [name for name in top if name not in nodes]
+    if absent:
+        empty = {"axes": "{}", "tables": "{}", "deviations": "[]"}
+        hint = f"; write {absent[0]}: {empty[absent[0]]} for none" if absent[0] in empty else ""
+        raise MatrixError(f"{source}: {', '.join(absent)} is missing{hint}{listed(top)}")
+
+    study = read_text(nodes["study"], place_of(nodes["study"], source), "study")
+    parts.check_name(study, place_of(nodes["study"], source), "study")
+    memory = parts.named(reader, nodes["memory"], "memory", parts.row)
+    if not memory:
+        refuse(
+            place_of(nodes["memory"], source), "memory", "has no rows; write one, name: {family: context, frames: 1}"
+        )
+    controls = build(Controls, reader.section(nodes["controls"], Controls, "controls"))
+    branches = build(Branches, reader.section(nodes["branches"], Branches, "branches"))
+    axes = parts.named(reader, nodes["axes"], "axes", parts.axis)
+    parts.check_axes(axes, reader)
+    matrix = Matrix(
+        path=path,
+        study=study,
+        seeds=parts.seeds(reader, nodes["seeds"], "seeds"),
+        controls=controls,
+        memory=memory,
+        axes=axes,
+        branches=branches,
+        tables=parts.named(reader, nodes["tables"], "tables", lambda r, n, k: parts.rows_of(r, n, k, memory)),
+        deviations=parts.deviations(reader, nodes["deviations"], memory, axes),
+        profiles=parts.named(reader, nodes["profiles"], "profiles", parts.profile),
+        places=places,
+    )
+    _check_whole(matrix, plain(controls), plain(branches))
+    for name, profile in matrix.profiles.items():
+        _check_whole(
+            matrix, _over(plain(controls), profile.controls), _over(plain(branches), profile.branches), profile=name
+        )
+    return matrix
+
+
+def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> ResolvedMatrix:
+    """One profile of `matrix` with `overrides` such as `controls.training.steps=7`.
+
+    Raises:
+        MatrixError: an unknown profile or key, a value of the wrong type or range, an override of a
+            key that is an axis, or controls that cannot be together.
+    """
+    if profile not in matrix.profiles:
+        raise MatrixError(
+            f"{matrix.path}: profile {profile!r} is unknown{nearest(profile, matrix.profiles)}{listed(matrix.profiles)}"
+        )
+    chosen = matrix.profiles[profile]
+    given = read_overrides(overrides, matrix)
+    base = {
+        "seeds": list(chosen.seeds or matrix.seeds),
+        "controls": plain(matrix.controls),
+        "branches": plain(matrix.branches),
+        "resources": plain(chosen.resources),
+    }
+    merged: Any = OmegaConf.to_container(
+        OmegaConf.merge(base, {"controls": chosen.controls, "branches": chosen.branches}, given.tree), resolve=False
+    )
+    result = ResolvedMatrix(
+        study=matrix.study,
+        profile=profile,
+        overrides=given.texts,
+        seeds=tuple(merged["seeds"]),
+        controls=build(Controls, merged["controls"]),
+        memory=_changed_rows(matrix.memory, given),
+        axes=_chosen(matrix, given),
+        branches=build(Branches, merged["branches"]),
+        tables=matrix.tables,
+        deviations=matrix.deviations,
+        resources=build(StageResources, merged["resources"]),
+        places=_places(matrix, profile, given),
+    )
+    _check_whole(matrix, merged["controls"], merged["branches"], profile=profile, given=given)
+    return result
+
+
+def _changed_rows(memory: Mapping[str, Row], given: Overrides) -> dict[str, Row]:
+    rows = dict(memory)
+    for name, parameters in given.rows.items():
+        try:
+            rows[name] = row_from({**resolved(rows[name]), **parameters})
+        except RowError as error:
+            refuse(COMMAND_LINE, f"memory.{name}", f"cannot be: {error}")
+    return rows
+
+
+def _places(matrix: Matrix, profile: str | None, given: Overrides | None) -> dict[str, str]:
+    """Where the value of each key was decided, by precedence."""
+    prefix = f"profiles.{profile}."
+    lines = {key: line for key, line in matrix.places.items() if not key.startswith("profiles.")}
+    lines.update({key.removeprefix(prefix): line for key, line in matrix.places.items() if key.startswith(prefix)})
+    lines.update({axis.key: matrix.places[f"axes.{name}.values"] for name, axis in matrix.axes.items()})
+    places = {key: f"{matrix.path}:{line}" for key, line in lines.items()}
+    if given is not None:
+        places.update({key: COMMAND_LINE for key in given.keys})
+        places.update({matrix.axes[name].key: COMMAND_LINE for name in given.axes})
+    return places
+
+
+def _over(base: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`base` with the changed sections; what OmegaConf makes of a profile, at a thirtieth of its time."""
+    return {name: {**section, **changes.get(name, {})} for name, section in base.items()}
+
+
+def _check_whole(
+    matrix: Matrix,
+    controls: Mapping[str, Any],
+    branches: Mapping[str, Any],
+    *,
+    profile: str | None = None,
+    given: Overrides | None = None,
+) -> None:
+    """Refuse controls that cannot be together, in the first combinations of axes and deviations."""
+    seen: list[Mapping[str, Any]] = []
+    axes = matrix.axes if given is None else _chosen(matrix, given)
+    combinations = variants(axes, matrix.deviations, matrix.memory)
+    for _, changes_of in itertools.islice(combinations, CHECKED_COMBINATIONS):
+        for changes in changes_of.values():
+            if changes in seen:
+                continue
+            seen.append(changes)
+            found = first_problem(*changed(controls, branches, changes))
+            if found is not None:
+                key, problem = found
+                place = _places(matrix, profile, given).get(key, str(matrix.path))
+                refuse(place, key, f"{problem} (profile {profile})" if profile else problem)
+
+
+def _chosen(matrix: Matrix, given: Overrides) -> dict[str, Axis]:
+    """The axes with the values that the command line chose."""
+    return {name: replace(axis, values=given.axes.get(name, axis.values)) for name, axis in matrix.axes.items()}

@@ -1,0 +1,137 @@
+"""Overrides of the command line: `controls.training.steps=7`, read as strictly as the file.
+
+Allowed are full paths: `seeds`, `controls.*`, `branches.*`, `resources.*`, `memory.ROW.PARAMETER`
+and `axes.NAME.values`. A key that is an axis is refused: its value would be hidden by the axis.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import yaml
+
+from orchestrator.errors import MatrixError
+from orchestrator.spec.lines import COMMAND_LINE, Place, compose, listed, nearest, refuse
+from orchestrator.spec.parts import axis_values, checked_seeds
+from orchestrator.spec.schema import Branches, Controls, Matrix, Natural, StageResources
+from orchestrator.spec.typed import Reader, hint_at, hints_of, leaves_of
+from workloads.contract.rows import FAMILIES
+
+_SECTIONS: Mapping[str, type] = {"controls": Controls, "branches": Branches, "resources": StageResources}
+_TOPS = ("seeds", *_SECTIONS, "memory", "axes")
+_HERE = Place(COMMAND_LINE, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What the command line changes, each value of its key's type."""
+
+    texts: tuple[str, ...]
+    """As given, without spaces around."""
+    tree: Mapping[str, Any]
+    """`seeds`, `controls`, `branches` and `resources`, nested, only what is changed."""
+    rows: Mapping[str, Mapping[str, Any]]
+    """Row -> parameter -> value."""
+    axes: Mapping[str, tuple[Any, ...]]
+    """Axis -> its values."""
+    keys: tuple[str, ...]
+
+
+def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
+    """Read `KEY=VALUE` texts against `matrix`; a value is YAML of its key's type.
+
+    Raises:
+        MatrixError: no `=`, an unknown key, one given twice, one that is an axis, or a value of
+            the wrong type or range.
+    """
+    reader = Reader(COMMAND_LINE, {})
+    given: dict[str, str] = {}
+    tree: dict[str, Any] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    axes: dict[str, tuple[Any, ...]] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise MatrixError(f"{COMMAND_LINE}: {text!r} is no override; write KEY=VALUE")
+        if key in given:
+            refuse(_HERE, key, f"is given twice, as {given[key]} and {value}; leave one of them")
+        given[key] = value
+        node = compose(value, f"{COMMAND_LINE}: {key}")
+        if node is None:
+            refuse(_HERE, key, 'is without a value; write KEY=VALUE, KEY="" for an empty text')
+        top, _, rest = key.partition(".")
+        if key == "seeds":
+            tree["seeds"] = list(checked_seeds(reader.value(node, tuple[Natural, ...], key, _HERE), _HERE, key))
+        elif top in _SECTIONS and rest:
+            _put(tree, key, _control(reader, node, key, matrix))
+        elif top == "memory" and rest:
+            name, parameter, read = _parameter(reader, node, key, matrix)
+            rows.setdefault(name, {})[parameter] = read
+        elif top == "axes" and rest:
+            name, values = _axis(reader, node, key, matrix)
+            axes[name] = values
+        else:
+            _unknown(key, matrix)
+    return Overrides(
+        texts=tuple(f"{key}={value}" for key, value in given.items()),
+        tree=tree,
+        rows=rows,
+        axes=axes,
+        keys=tuple(given),
+    )
+
+
+def _control(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> Any:
+    for name, axis in matrix.axes.items():
+        if key == axis.key:
+            values = ", ".join(str(value) for value in axis.values)
+            refuse(_HERE, key, f"is the axis {name}; write axes.{name}.values=[...] (in the matrix: [{values}])")
+    top, _, rest = key.partition(".")
+    hint = hint_at(_SECTIONS[top], rest)
+    if hint is None:
+        _unknown(key, matrix)
+    return reader.value(node, hint, key, _HERE)
+
+
+def _parameter(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> tuple[str, str, Any]:
+    name, _, parameter = key.removeprefix("memory.").rpartition(".")
+    if name not in matrix.memory:
+        name = name or parameter
+        refuse(_HERE, key, f"names no row{nearest(name, matrix.memory)}{listed(matrix.memory)}")
+    family = matrix.memory[name].family
+    hints = hints_of(FAMILIES[family])
+    if parameter not in hints:
+        refuse(_HERE, key, f"is no parameter of {family}{nearest(parameter, hints)}{listed(hints)}")
+    return name, parameter, reader.value(node, hints[parameter], key, _HERE)
+
+
+def _axis(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> tuple[str, tuple[Any, ...]]:
+    name = key.removeprefix("axes.").removesuffix(".values")
+    if name not in matrix.axes or not key.endswith(".values"):
+        allowed = [f"axes.{axis}.values" for axis in matrix.axes]
+        what = listed(allowed) if allowed else "; matrix.yaml has no axes"
+        refuse(_HERE, key, f"is unknown{nearest(key, allowed)}{what}")
+    top, _, rest = matrix.axes[name].key.partition(".")
+    return name, axis_values(reader, node, hint_at(_SECTIONS[top], rest), key, _HERE)
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        tree = tree.setdefault(name, {})
+    tree[last] = value
+
+
+def _unknown(key: str, matrix: Matrix) -> NoReturn:
+    """Refuse a key, with the full path it may mean: the nearest, or the only one that ends like it."""
+    paths = [path for top, section in _SECTIONS.items() for path in leaves_of(section, top)]
+    paths += ["seeds", *(f"axes.{axis}.values" for axis in matrix.axes)]
+    for row, kind in matrix.memory.items():
+        paths += [f"memory.{row}.{field.name}" for field in dataclasses.fields(kind)]
+    ending = [path for path in paths if path.endswith(f".{key}")]
+    hint = f"; did you mean {ending[0]!r}?" if ending else nearest(key, paths)
+    below = [path for path in paths if path.startswith(f"{key}.")]
+    if below:
+        refuse(_HERE, key, f"is a section; write one key, such as {below[0]}=...")
+    refuse(_HERE, key, f"is unknown{hint}; allowed: full paths that begin with {', '.join(_TOPS)}")

@@ -1,0 +1,232 @@
+"""YAML nodes to plain values by the annotations of a dataclass, and plain values to the dataclass.
+
+Reading keeps to plain dictionaries, so that a base, a profile and overrides can be merged before
+anything is built; every value has its declared type and range by then.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from orchestrator.spec.lines import (
+    COMMAND_LINE,
+    Place,
+    entries,
+    is_null,
+    kind_of,
+    listed,
+    nearest,
+    place_of,
+    read_bool,
+    read_float,
+    read_int,
+    read_text,
+    refuse,
+)
+from orchestrator.spec.schema import Range, key_of
+
+
+def hints_of(cls: Any) -> Mapping[str, Any]:
+    """Key -> annotation of a dataclass, ranges included, in order of declaration."""
+    return _hints(cls)
+
+
+@cache
+def _hints(cls: Any) -> Mapping[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {key_of(field.name): hints[field.name] for field in dataclasses.fields(cls)}
+
+
+@cache
+def _required(cls: Any) -> tuple[str, ...]:
+    missing = dataclasses.MISSING
+    return tuple(
+        key_of(field.name)
+        for field in dataclasses.fields(cls)
+        if field.default is missing and field.default_factory is missing
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """Reads one source; notes in `places` the line of every key it meets."""
+
+    source: str
+    """File, or `command line`."""
+    places: dict[str, int]
+
+    def section(self, node: yaml.Node, cls: type, key: str, *, partial: bool = False) -> dict[str, Any]:
+        """The section `cls` as a dictionary; `partial` lets keys be absent at every depth.
+
+        Raises:
+            MatrixError: an unknown, missing or doubled key, a wrong type, or a value out of range.
+        """
+        hints = hints_of(cls)
+        values: dict[str, Any] = {}
+        for name, child, place in entries(node, self.source, key):
+            dotted = f"{key}.{name}" if key else name
+            if name not in hints:
+                refuse(place, dotted, f"is unknown{nearest(name, hints)}{listed(hints)}")
+            self.note(dotted, place)
+            values[name] = self.value(child, hints[name], dotted, place, partial=partial)
+        absent = [name for name in _required(cls) if name not in values]
+        if absent and not partial:
+            first = f"{key}.{absent[0]}" if key else absent[0]
+            others = f", and so are {', '.join(absent[1:])}" if absent[1:] else ""
+            refuse(place_of(node, self.source), first, f"is missing{others}; {_meaning(hints[absent[0]])}")
+        return values
+
+    def value(self, node: yaml.Node, hint: Any, key: str, place: Place, *, partial: bool = False) -> Any:
+        """One value of the annotated type `hint`, written at `place`.
+
+        Raises:
+            MatrixError: a wrong type, or a value out of range.
+        """
+        if self.source != COMMAND_LINE and node.start_mark.line + 1 > (place.line or 0):
+            place = place_of(node, self.source)
+        hint, ranges = _unwrap(hint)
+        if get_origin(hint) in (Union, types.UnionType):
+            inner = [option for option in get_args(hint) if option is not type(None)]
+            return None if is_null(node) else self.value(node, inner[0], key, place, partial=partial)
+        value = self._typed(node, hint, key, place, partial)
+        for allowed in ranges:
+            if not allowed.holds(value):
+                refuse(place, key, f"is {value}; allowed: {allowed}")
+        return value
+
+    def _typed(self, node: yaml.Node, hint: Any, key: str, place: Place, partial: bool) -> Any:
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            return self.section(node, hint, key, partial=partial)
+        if hint is bool:
+            return read_bool(node, place, key)
+        if hint is int:
+            return read_int(node, place, key)
+        if hint is float:
+            return read_float(node, place, key)
+        if hint is str:
+            return read_text(node, place, key)
+        if get_origin(hint) is Literal:
+            return self._choice(node, get_args(hint), key, place)
+        if get_origin(hint) is tuple:
+            return self._list(node, get_args(hint), key, place)
+        if get_origin(hint) is Mapping:
+            _, inner = get_args(hint)
+            if inner is Any:
+                return self.free(node, key, place)
+            return {
+                name: self.value(child, inner, f"{key}.{name}", where)
+                for name, child, where in entries(node, self.source, key)
+            }
+        raise TypeError(f"{key}: no YAML is read as {hint}")
+
+    def _choice(self, node: yaml.Node, allowed: tuple[str, ...], key: str, place: Place) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            refuse(place, key, f"is {kind_of(node)}{listed(allowed)}")
+        if node.value not in allowed:
+            refuse(place, key, f"is {node.value!r}{nearest(node.value, allowed)}{listed(allowed)}")
+        return read_text(node, place, key)
+
+    def _list(self, node: yaml.Node, items: tuple[Any, ...], key: str, place: Place) -> list[Any]:
+        if not isinstance(node, yaml.SequenceNode):
+            refuse(place, key, f"is {kind_of(node)}; allowed: a list, [a, b]")
+        inner = items[0]
+        if items[-1] is not Ellipsis and len(node.value) != len(items):
+            refuse(place, key, f"has {len(node.value)} values; allowed: {len(items)}")
+        return [self.value(child, inner, f"{key}[{i}]", place) for i, child in enumerate(node.value)]
+
+    def free(self, node: yaml.Node, key: str, place: Place, depth: int = 0) -> Any:
+        """A value without a schema (DeepSpeed's own settings): types by YAML, the same texts refused."""
+        if depth > 16:
+            refuse(place, key, "is nested more than 16 deep; does an alias contain itself?")
+        if isinstance(node, yaml.MappingNode):
+            return {
+                name: self.free(child, f"{key}.{name}", where, depth + 1)
+                for name, child, where in entries(node, self.source, key)
+            }
+        if isinstance(node, yaml.SequenceNode):
+            return [self.free(child, f"{key}[{i}]", place, depth + 1) for i, child in enumerate(node.value)]
+        if is_null(node):
+            return None
+        kind = str(node.tag).rpartition(":")[2]
+        if kind == "bool":
+            return read_bool(node, place, key)
+        if kind == "int":
+            return read_int(node, place, key)
+        return read_float(node, place, key) if kind == "float" else read_text(node, place, key)
+
+    def note(self, key: str, place: Place) -> None:
+        """Remember the line of a key."""
+        if place.line is not None:
+            self.places[key] = place.line
+
+
+def _unwrap(hint: Any) -> tuple[Any, list[Range]]:
+    if get_origin(hint) is Annotated:
+        inner, *notes = get_args(hint)
+        return inner, [note for note in notes if isinstance(note, Range)]
+    return hint, []
+
+
+def _meaning(hint: Any) -> str:
+    """What a missing key should hold, in words."""
+    hint, ranges = _unwrap(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [option for option in get_args(hint) if option is not type(None)]
+        return f"{_meaning(inner[0])}, or null"
+    if get_origin(hint) is Literal:
+        return f"allowed: {', '.join(get_args(hint))}"
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true, false"}
+    if hint in words:
+        return f"allowed: {words[hint]}{', ' + str(ranges[0]) if ranges else ''}"
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return f"a section with {', '.join(hints_of(hint))}"
+    return "allowed: a list" if get_origin(hint) is tuple else "allowed: a mapping"
+
+
+def hint_at(cls: type, path: str) -> Any:
+    """The annotation of a dotted path below `cls`; None where there is no such leaf."""
+    hint: Any = cls
+    for name in path.split("."):
+        if not (dataclasses.is_dataclass(hint) and isinstance(hint, type)):
+            return None
+        hint = hints_of(hint).get(name)
+        if hint is None:
+            return None
+    return None if dataclasses.is_dataclass(hint) else hint
+
+
+def leaves_of(cls: type, prefix: str) -> list[str]:
+    """Dotted paths of all leaves below `cls`, each behind `prefix`."""
+    found: list[str] = []
+    for name, hint in hints_of(cls).items():
+        path = f"{prefix}.{name}"
+        found += leaves_of(hint, path) if dataclasses.is_dataclass(hint) and isinstance(hint, type) else [path]
+    return found
+
+
+def build(cls: Any, values: Mapping[str, Any]) -> Any:
+    """The dataclass `cls` of checked plain values; lists become tuples."""
+    built: dict[str, Any] = {}
+    hints = hints_of(cls)
+    for field in dataclasses.fields(cls):
+        key = key_of(field.name)
+        if key not in values:
+            continue
+        value = values[key]
+        if value is not None and dataclasses.is_dataclass(_inner(hints[key])):
+            value = build(_inner(hints[key]), value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        built[field.name] = value
+    return cls(**built)
+
+
+def _inner(hint: Any) -> Any:
+    hint, _ = _unwrap(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(option for option in get_args(hint) if option is not type(None))
+    return hint

@@ -1,0 +1,96 @@
+"""What `--rows`, `--seeds`, `--branches` and a job's name mean."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import PlanError
+from orchestrator.plan.build import build_plan
+from orchestrator.plan.job import Plan
+from orchestrator.plan.select import cells_of, find_job, select, with_needers
+from orchestrator.spec.expand import expand
+from orchestrator.spec.load import load_matrix, resolve_profile
+
+
+@pytest.fixture(scope="module")
+def plan(root: Path) -> Plan:
+    matrix = load_matrix(root / "tests" / "golden" / "matrix.yaml")
+    resolved = resolve_profile(matrix, "laptop", ["seeds=[0, 1]"])
+    return build_plan(resolved, expand(resolved))
+
+
+def labels(plan: Plan, ids: frozenset[str]) -> set[str]:
+    return {plan.jobs[job].label for job in ids}
+
+
+def test_nothing_chosen_is_everything(plan: Plan) -> None:
+    assert select(plan) == set(plan.jobs)
+
+
+def test_a_selection_holds_all_that_it_needs(plan: Plan) -> None:
+    chosen = select(plan, rows="context-k5", seeds="1", branches="loop")
+    assert labels(plan, chosen) == {
+        "data", "latents", "index/s1", "train/context-k5/s1", "evaluate/loop/context-k5/s1", "judge/loop/context-k5/s1",
+    }  # fmt: skip
+
+
+def test_an_alias_chooses_the_jobs_of_its_computation(plan: Plan) -> None:
+    assert select(plan, rows="spatial-text") == select(plan, rows="spatial")
+
+
+@pytest.mark.parametrize(
+    ("rows", "same"),
+    [
+        ("ssm-*", "ssm-hybrid,ssm-blockwise"),
+        ("family:ssm", "ssm-hybrid, ssm-blockwise"),
+        ("context-k1,ssm-*", ["context-k1", "ssm-hybrid,ssm-blockwise"]),
+        ("*", None),
+    ],
+)
+def test_lists_globs_and_families_mean_the_same_rows(plan: Plan, rows: str, same: str | list[str] | None) -> None:
+    assert select(plan, rows=rows) == select(plan, rows=same)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"rows": "spatail"}, r"row 'spatail' matches nothing; did you mean 'spatial'\?; allowed: context-k1"),
+        ({"rows": "family:ssn"}, r"row 'family:ssn' matches nothing"),
+        ({"seeds": "7"}, r"seed '7' matches nothing; allowed: 0, 1, globs"),
+        ({"branches": "lop"}, r"branch 'lop' matches nothing; did you mean 'loop'\?; allowed: replay, loop, return"),
+        ({"rows": ""}, r"row '' matches nothing"),
+    ],
+)
+def test_what_matches_nothing_is_refused(plan: Plan, chosen: dict[str, str], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        select(plan, **chosen)
+
+
+def test_a_job_is_found_by_id_prefix_fingerprint_and_any_cells_label(plan: Plan) -> None:
+    job = find_job(plan, "train/spatial/s1")
+    for name in (job.id, job.id[:-2], job.fingerprint, job.fingerprint[:10], "train/spatial-text/s1", job.label):
+        assert find_job(plan, name) is job
+    assert find_job(plan, "data/context-k5/s0") is find_job(plan, "data")
+
+
+def test_an_unknown_or_ambiguous_job_is_refused_with_candidates(plan: Plan) -> None:
+    with pytest.raises(
+        PlanError, match=r"job 'train/spatail/s0' is not in the plan .*; did you mean 'train/spatial/s0'"
+    ):
+        find_job(plan, "train/spatail/s0")
+    with pytest.raises(PlanError, match=r"job 'train/' may be any of 26: .* and 20 more; write more of one"):
+        find_job(plan, "train/")
+
+
+def test_needers_come_furthest_first(plan: Plan) -> None:
+    found = with_needers(plan, [find_job(plan, "evaluate/loop/context-k5/s0").id])
+    assert [plan.jobs[job].label for job in found] == ["judge/loop/context-k5/s0", "evaluate/loop/context-k5/s0"]
+    assert len(with_needers(plan, [find_job(plan, "data").id])) == len(plan.jobs)
+
+
+def test_the_cells_of_a_job_are_all_that_it_serves(plan: Plan) -> None:
+    assert [cell.id for cell in cells_of(plan, [find_job(plan, "train/spatial/s0").id])] == [
+        "spatial/s0",
+        "spatial-text/s0",
+        "spatial-masked/s0",
+    ]

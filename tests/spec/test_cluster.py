@@ -1,0 +1,58 @@
+"""cluster/*.yaml is read as strictly as the matrix."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import MatrixError
+from orchestrator.spec.cluster import BUILT_IN, load_cluster
+
+
+def test_the_built_in_cluster_is_the_committed_one(root: Path) -> None:
+    assert load_cluster(root / "cluster" / "local.yaml", root) == BUILT_IN
+
+
+def test_the_cluster_is_looked_for_beside_the_matrix(tmp_path: Path, root: Path) -> None:
+    matrix = tmp_path / "matrix.yaml"
+    assert load_cluster(None, matrix) is BUILT_IN
+    (tmp_path / "cluster").mkdir()
+    text = (root / "cluster" / "local.yaml").read_text().replace("idle_s: 60.0", "idle_s: 5")
+    (tmp_path / "cluster" / "local.yaml").write_text(text)
+    assert load_cluster(None, matrix).idle_s == load_cluster(None, tmp_path).idle_s == 5.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("backend: ray", "backend: rey", r":2: backend is 'rey'; did you mean 'ray'\?; allowed: ray, slurm, fake"),
+        ("idle_s", "idles", r": idles is unknown; did you mean 'idle_s'\?"),
+        ("error: 1", "error: -1", r": retries\.error is -1; allowed: 0 and more"),
+        ("deterministic: true", "deterministic: on", r": deterministic is on; write true"),
+        ("{kind: files}", "{kind: s3}", r": store\.bucket is missing; kind: s3 needs one"),
+        ("grace_s: 20.0", "", r": grace_s is missing; allowed: a number, 0 and more"),
+        (
+            "deepspeed: {}",
+            "deepspeed: {zero: {stage: 010}}",
+            r": deepspeed\.zero\.stage is 010, which YAML reads as an oct",
+        ),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "here.yaml"
+    path.write_text((root / "cluster" / "local.yaml").read_text().replace(old, new, 1))
+    with pytest.raises(MatrixError, match=message):
+        load_cluster(path, tmp_path)
+
+
+def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
+    path = tmp_path / "here.yaml"
+    text = (root / "cluster" / "local.yaml").read_text()
+    path.write_text(
+        text.replace("deepspeed: {}", "deepspeed: {zero_optimization: {stage: 1, x: [1.5, true, a, null]}}")
+    )
+    assert load_cluster(path, tmp_path).deepspeed == {"zero_optimization": {"stage": 1, "x": [1.5, True, "a", None]}}
+
+
+def test_a_named_cluster_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match="there is no such file"):
+        load_cluster(tmp_path / "none.yaml", tmp_path)

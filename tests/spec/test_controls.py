@@ -1,0 +1,162 @@
+"""The two guards: what they let through, what they refuse, and what they only tell."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import ControlsError
+from orchestrator.spec.cell import Cell, Deviation
+from orchestrator.spec.controls import check_controls, verdicts
+from orchestrator.spec.expand import expand
+from orchestrator.spec.load import load_matrix, resolve_profile
+from orchestrator.spec.schema import ResolvedMatrix
+
+RECORD = {
+    "sample_order": "a" * 64,
+    "initial_shared": "b" * 64,
+    "steps": 400,
+    "skipped": 0,
+    "versions": {"torch": "2.13"},
+    "device_kind": "cpu",
+    "threads": 1,
+    "world_size": 1,
+    "micro_batch": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def resolved(root: Path) -> ResolvedMatrix:
+    return resolve_profile(load_matrix(root / "matrix.yaml"), "laptop", ["seeds=[0, 1]"])
+
+
+@pytest.fixture(scope="module")
+def cells(resolved: ResolvedMatrix) -> tuple[Cell, ...]:
+    return expand(resolved)
+
+
+def with_control(cell: Cell, section: str, **changes: Any) -> Cell:
+    return replace(cell, controls={**cell.controls, section: {**cell.controls[section], **changes}})
+
+
+def test_the_study_is_controlled(resolved: ResolvedMatrix, cells: tuple[Cell, ...]) -> None:
+    check_controls(cells, resolved.deviations)
+
+
+def test_a_masked_row_needs_its_deviation(cells: tuple[Cell, ...]) -> None:
+    with pytest.raises(
+        ControlsError, match=r"row spatial-masked is masked at generation .* \{key: memory\.masked, rows"
+    ):
+        check_controls(cells, ())
+
+
+def test_a_different_control_is_refused_with_both_cells_and_values(
+    resolved: ResolvedMatrix, cells: tuple[Cell, ...]
+) -> None:
+    changed = (*cells[:2], with_control(cells[2], "training", rate=1e-4), *cells[3:])
+    message = (
+        r"cells context-k1/s0 and context-k5/s0 differ in controls\.training\.rate \(0\.002 and 0\.0001\) and no "
+        r"deviation says why; add \{key: controls\.training\.rate, rows: \[context-k5\]"
+    )
+    with pytest.raises(ControlsError, match=message):
+        check_controls(changed, resolved.deviations)
+    why = Deviation(key="controls.training.rate", rows=("context-k5",), reason="tried", value=1e-4)
+    check_controls(changed, (*resolved.deviations, why))
+
+
+def test_a_missing_control_is_refused_and_a_missing_memory_control_is_not(
+    resolved: ResolvedMatrix, cells: tuple[Cell, ...]
+) -> None:
+    bare = {key: value for key, value in cells[2].controls["training"].items() if key != "clip"}
+    changed = (*cells[:2], replace(cells[2], controls={**cells[2].controls, "training": bare}), *cells[3:])
+    with pytest.raises(ControlsError, match=r"differ in controls\.training\.clip \(1\.0 and 'absent'\)"):
+        check_controls(changed, resolved.deviations)
+
+
+def test_a_memory_control_must_be_equal_where_it_is_read(resolved: ResolvedMatrix, cells: tuple[Cell, ...]) -> None:
+    changed = tuple(with_control(cell, "evidence", frames=7) if cell.row == "ssm-hybrid" else cell for cell in cells)
+    with pytest.raises(ControlsError, match=r"controls\.evidence\.frames \(20 and 7\)"):
+        check_controls(changed, resolved.deviations)
+
+
+def test_a_different_branch_is_refused(resolved: ResolvedMatrix, cells: tuple[Cell, ...]) -> None:
+    branches = {**cells[5].branches, "loop": {**cells[5].branches["loop"], "cases": 3}}
+    changed = (*cells[:5], replace(cells[5], branches=branches), *cells[6:])
+    with pytest.raises(ControlsError, match=r"differ in branches\.loop\.cases \(16 and 3\)"):
+        check_controls(changed, resolved.deviations)
+
+
+def by_check(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {one["check"]: one for one in verdicts(cells, records)}
+
+
+def all_records(cells: tuple[Cell, ...]) -> dict[str, dict[str, Any]]:
+    return {cell.id: {**RECORD, "sample_order": str(cell.seed) * 64} for cell in cells}
+
+
+def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(cells: tuple[Cell, ...]) -> None:
+    found = by_check(cells, all_records(cells))
+    assert {one["verdict"] for one in found.values()} == {"held"}
+    assert list(found) == [
+        "sample_order", "initial_shared", "steps", "versions", "device_kind", "threads", "world_size", "micro_batch",
+        "skipped",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [("sample_order", "c" * 64), ("initial_shared", "c" * 64), ("steps", 399)])
+def test_an_unequal_digest_or_number_of_steps_is_violated_and_names_the_odd_cell(
+    cells: tuple[Cell, ...], key: str, value: Any
+) -> None:
+    records = all_records(cells)
+    records["context-k5/s1"][key] = value
+    found = by_check(cells, records)[key]
+    assert (found["verdict"], found["cells"]) == ("violated", ["context-k5/s1"])
+    assert "seed 1" in found["detail"] and "context-k5/s1" in found["detail"]
+
+
+def test_without_a_majority_all_cells_are_named(cells: tuple[Cell, ...]) -> None:
+    two = (cells[0], cells[2])
+    records = all_records(two)
+    records[two[0].id]["steps"] = 1
+    assert by_check(two, records)["steps"]["cells"] == [two[0].id, two[1].id]
+
+
+def test_unequal_execution_is_mixed(cells: tuple[Cell, ...]) -> None:
+    records = all_records(cells)
+    records["spatial/s0"]["device_kind"] = "H100"
+    found = by_check(cells, records)
+    assert (found["device_kind"]["verdict"], found["device_kind"]["cells"]) == ("mixed", ["spatial/s0"])
+    assert found["sample_order"]["verdict"] == "held"
+
+
+def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[Cell, ...]) -> None:
+    records = all_records(cells)
+    del records["spatial/s0"]
+    assert by_check(cells, records)["steps"] == {
+        "check": "steps",
+        "verdict": "open",
+        "detail": "1 of 32 cells have no record yet",
+        "cells": ["spatial/s0"],
+    }
+    records["context-k5/s0"]["steps"] = 2
+    assert by_check(cells, records)["steps"]["verdict"] == "violated"
+    assert {one["verdict"] for one in verdicts(cells, {})} == {"open"}
+
+
+def test_skipped_steps_are_noted_and_violate_nothing(cells: tuple[Cell, ...]) -> None:
+    records = all_records(cells)
+    records["spatial/s0"]["skipped"] = 3
+    found = by_check(cells, records)["skipped"]
+    assert (found["verdict"], found["detail"], found["cells"]) == ("held", "spatial/s0 3", ["spatial/s0"])
+
+
+def test_a_declared_deviation_of_the_steps_is_no_violation(resolved: ResolvedMatrix) -> None:
+    deviation = Deviation(key="controls.training.steps", rows=("context-k1",), reason="tried", value=300)
+    cells = expand(replace(resolved, deviations=(*resolved.deviations, deviation)))
+    check_controls(cells, (*resolved.deviations, deviation))
+    records = all_records(cells)
+    for seed in (0, 1):
+        records[f"context-k1/s{seed}"].update(steps=300, sample_order="d" * 64)
+    found = by_check(cells, records)
+    assert found["steps"]["verdict"] == found["sample_order"]["verdict"] == "held"
