@@ -1,0 +1,43 @@
+# run: the whole matrix at laptop scale · test, check, bench, fix: for those who change the code.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUN_FLAGS ?=
+
+# One thread a process: the study's bits depend on it, and two cores are shared by several processes.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: run test check bench fix install
+.DEFAULT_GOAL := run
+
+run: $(INSTALLED)
+	$(BIN)/echo-matrix run $(RUN_FLAGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not root"
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/import_budget.py
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pytest tests/bench -m bench -s -q
+
+fix: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(INSTALLED)
+
+# Only a change of what is asked for installs anything.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else \
+	"python " + sys.version.split()[0] + " is not supported; allowed: 3.11 to 3.13; try: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)

@@ -1,0 +1,61 @@
+"""Prove what may be imported where: the orchestrator starts without torch, workloads without a scheduler.
+
+import-linter sees the statements; this sees what really happens, transitively, in fresh interpreters.
+"""
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+
+NOT_IN_THE_ORCHESTRATOR = ("torch", "deepspeed")
+NOT_IN_WORKLOADS = ("ray", "mlflow", "submitit", "boto3", "orchestrator")
+NOT_AT_START = ("ray", "mlflow", "boto3", "scipy", "torch", "matplotlib", "submitit")
+# They import the service they are named for, each in a process of its own.
+CHILDREN = ("orchestrator.backends.ray.actor", "orchestrator.tracking.mlflow_store")
+
+
+def imported_by(modules: list[str]) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after importing `modules`."""
+    code = (
+        "import importlib, json, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def modules_of(package: str) -> list[str]:
+    """All modules of `package`, programs left out."""
+    root = importlib.import_module(package)
+    return [
+        package,
+        *(
+            info.name
+            for info in pkgutil.walk_packages(root.__path__, f"{package}.")
+            if not info.name.endswith("__main__")
+        ),
+    ]
+
+
+def main() -> None:
+    """Check all three, name what is wrong, end with 1 if anything is."""
+    everything = modules_of("orchestrator")
+    checks = (
+        ("the whole orchestrator", everything, NOT_IN_THE_ORCHESTRATOR),
+        ("the command line at its start", ["orchestrator.cli"], NOT_AT_START),
+        ("the orchestrator but its children", [m for m in everything if m not in CHILDREN], ("ray", "mlflow", "boto3")),
+        ("workloads", modules_of("workloads"), NOT_IN_WORKLOADS),
+    )
+    wrong = False
+    for what, modules, forbidden in checks:
+        found = sorted(imported_by(modules) & set(forbidden))
+        wrong = wrong or bool(found)
+        print(f"{what} ({len(modules)} modules): {'imports ' + ', '.join(found) if found else 'clean'}")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
