@@ -1,0 +1,30 @@
+"""Backends by name, imported when chosen."""
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.backends.protocol import Backend
+from orchestrator.errors import BackendError
+
+NAMES = ("ray", "fake")
+
+
+def backend_class(name: str) -> Callable[..., Backend]:
+    """The class of the backend called `name` (`backend` in cluster/*.yaml).
+
+    Raises:
+        BackendError: no such backend; says which there are.
+    """
+    chosen: Any
+    if name == "ray":
+        from orchestrator.backends.ray.client import RayBackend
+
+        chosen = RayBackend
+    elif name == "fake":
+        from orchestrator.backends.fake import FakeBackend
+
+        chosen = FakeBackend
+    else:
+        raise BackendError(f"backend is {name!r}; allowed are {', '.join(map(repr, NAMES))}")
+    found: Callable[..., Backend] = chosen
+    return found

@@ -1,0 +1,206 @@
+"""What ended an attempt, and what follows: the table of endings (design, "Truth and recovery" rule 4).
+
+Pure. Budgets say how often a job may end a charged way without getting further; an attempt that got
+further sets everything back to zero first, so that a long training is not failed by rare faults.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, assert_never
+
+from orchestrator.backends.protocol import Ending
+from workloads.contract.request import Stage
+
+REMEDIES = (
+    "use a higher ZeRO stage or offload (deepspeed in cluster/*.yaml), activation checkpointing, "
+    "more devices or more resources.memory_gib, then `echo-matrix retry`"
+)
+
+
+class Retries(Protocol):
+    """`retries` of cluster/*.yaml: how many charged endings without progress a job survives."""
+
+    @property
+    def error(self) -> int:
+        """Errors, and time limits without progress."""
+
+    @property
+    def out_of_memory(self) -> int:
+        """Endings out of memory."""
+
+    @property
+    def vanished(self) -> int:
+        """Attempts that vanished."""
+
+    @property
+    def free_in_a_row(self) -> int:
+        """Free endings in a row without progress that make a failure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgets:
+    """The same as plain values."""
+
+    error: int
+    out_of_memory: int
+    vanished: int
+    free_in_a_row: int
+    """Free endings in a row without progress that make a failure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charges:
+    """What a job has been charged since it last got further."""
+
+    error: int = 0
+    out_of_memory: int = 0
+    vanished: int = 0
+    free: int = 0
+    """Free endings in a row."""
+    accumulate: int = 1
+    """Micro-batches of a step: raised by out_of_memory, and kept until the job is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What happens next to the job whose attempt ended."""
+
+    next: Literal["done", "again", "failed", "cancelled"]
+    charges: Charges
+    reason: str
+
+
+def smaller_share(share: int, accumulate: int) -> int | None:
+    """The next `accumulate` that at least halves the micro-batch; None at micro-batch 1.
+
+    `share` is the samples of one step on one rank; `accumulate` divides it, before and after, so
+    that the global batch stays what it is.
+    """
+    for candidate in range(2 * accumulate, share + 1):
+        if share % candidate == 0:
+            return candidate
+    return None
+
+
+def verdict(
+    ending: Ending,
+    charges: Charges,
+    budgets: Retries,
+    *,
+    progressed: bool,
+    share: int | None,
+    detail: str = "",
+) -> Verdict:
+    """What follows an ending.
+
+    Args:
+        ending: how the attempt ended.
+        charges: of its job, before.
+        budgets: what is allowed.
+        progressed: the attempt got further than it began.
+        share: samples of a step on one rank; None where the stage has no micro-batch.
+        detail: the backend's words, for the reason.
+    """
+    if progressed:
+        charges = Charges(accumulate=charges.accumulate)
+    words = f": {detail}" if detail else ""
+    match ending:
+        case "ok":
+            return Verdict(next="done", charges=charges, reason="")
+        case "bad_input":
+            return Verdict(next="failed", charges=charges, reason=f"bad input, which no retry mends{words}")
+        case "cancelled":
+            return Verdict(next="cancelled", charges=charges, reason="cancelled; `echo-matrix retry` takes it up again")
+        case "error":
+            charges = replace(charges, error=charges.error + 1, free=0)
+            return _within(charges, charges.error, budgets.error, "ended with an error", words)
+        case "timed_out":
+            if progressed:
+                return Verdict(next="again", charges=charges, reason="ran into its time limit, but got further")
+            charges = replace(charges, error=charges.error + 1, free=0)
+            return _within(charges, charges.error, budgets.error, "ran into its time limit without progress", words)
+        case "vanished":
+            charges = replace(charges, vanished=charges.vanished + 1, free=0)
+            return _within(charges, charges.vanished, budgets.vanished, "vanished", words)
+        case "out_of_memory":
+            return _out_of_memory(charges, budgets, share, words)
+        case "preempted" | "node_lost" | "interrupted":
+            if progressed:
+                return Verdict(next="again", charges=charges, reason=f"{ending}, which is free{words}")
+            charges = replace(charges, free=charges.free + 1)
+            if charges.free >= budgets.free_in_a_row:
+                reason = f"ended {charges.free} times in a row without progress, last as {ending}{words}"
+                return Verdict(next="failed", charges=charges, reason=reason)
+            return Verdict(next="again", charges=charges, reason=f"{ending}, which is free{words}")
+        case _:
+            assert_never(ending)
+
+
+def _within(charges: Charges, used: int, allowed: int, what: str, words: str) -> Verdict:
+    if used > allowed:
+        return Verdict(next="failed", charges=charges, reason=f"{what}; {allowed} of {allowed} retries used{words}")
+    return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{words}")
+
+
+def _out_of_memory(charges: Charges, budgets: Retries, share: int | None, words: str) -> Verdict:
+    charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
+    if share is None:
+        after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", words)
+        return replace(after, reason=f"{after.reason}; raise resources.memory_gib") if after.next == "failed" else after
+    smaller = smaller_share(share, charges.accumulate)
+    if smaller is None:
+        reason = f"out of memory at micro-batch {share // charges.accumulate}{words}; {REMEDIES}"
+        return Verdict(next="failed", charges=charges, reason=reason)
+    if charges.out_of_memory > budgets.out_of_memory:
+        reason = (
+            f"out of memory; {budgets.out_of_memory} of {budgets.out_of_memory} retries used, "
+            f"last at micro-batch {share // charges.accumulate}{words}; {REMEDIES}"
+        )
+        return Verdict(next="failed", charges=charges, reason=reason)
+    charges = replace(charges, accumulate=smaller)
+    return Verdict(next="again", charges=charges, reason=f"out of memory; micro-batch is now {share // smaller}{words}")
+
+
+_MASKS = (
+    (re.compile(r"0x[0-9a-fA-F]+"), "<hex>"),
+    (re.compile(r"(?:[A-Za-z]:)?(?:[\w.~-]*/)+[\w.~-]*"), "<path>"),
+    (re.compile(r"\b(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}\b"), "<hex>"),
+    (re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"), "<n>"),
+)
+_OURS = re.compile(r"(?:^|/)((?:workloads|orchestrator)/.*)$")
+
+
+def signature(kind: str, message: str, frames: Sequence[str]) -> str:
+    """What makes two tracebacks the same: exception type, innermost frame of our code, masked message.
+
+    Digits, paths and hex of the message are masked; the frame starts at `workloads/`, because each
+    driver's hosts run from a copy of the code elsewhere. `frames` are `file:line function`,
+    innermost last.
+    """
+    ours = ""
+    for frame in frames:
+        found = _OURS.search(frame)
+        if found:
+            ours = found.group(1)
+    for pattern, mask in _MASKS:
+        message = pattern.sub(mask, message)
+    return f"{kind} | {ours} | {message}"
+
+
+def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict[Stage, str]:
+    """Stages that are paused, with the reason.
+
+    Args:
+        failed: (stage, signature) of every job that has failed; an empty signature counts for nothing.
+        pause_after: jobs of a stage that fail alike pause it.
+    """
+    counts: dict[tuple[Stage, str], int] = {}
+    for stage, same in failed:
+        if same:
+            counts[stage, same] = counts.get((stage, same), 0) + 1
+    return {
+        stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); mend the cause, then `echo-matrix retry`"
+        for (stage, same), number in counts.items()
+        if number >= pause_after
+    }

@@ -1,0 +1,64 @@
+"""Notes from other terminals: they never write the ledger, they put a small file into `inbox/`.
+
+A note is written under a hidden name and renamed, so the driver never reads half of one. The driver
+books it at its next tick and removes it afterwards: booking twice changes nothing.
+"""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+Verb = Literal["cancel", "retry", "interrupt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What another terminal asks of the driver."""
+
+    path: Path
+    verb: Verb
+    jobs: tuple[str, ...]
+    """Fingerprints; empty for `interrupt`."""
+
+
+def put(home: Path, verb: Verb, jobs: Sequence[str] = ()) -> Path:
+    """Leave a note for the driver of the study at `home`; `jobs` are fingerprints."""
+    folder = home / "inbox"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
+    temporary = folder / f".{name}.tmp"
+    temporary.write_text(json.dumps({"verb": verb, "jobs": list(jobs)}), encoding="utf-8")
+    return temporary.rename(folder / name)
+
+
+def read(home: Path) -> list[Note]:
+    """All notes, oldest first. What is no note is put aside as `*.broken`."""
+    folder = home / "inbox"
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
+    except FileNotFoundError:
+        return []
+    notes: list[Note] = []
+    for name in names:
+        path = folder / name
+        if name.startswith("."):
+            continue
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            if raw["verb"] not in get_args(Verb):
+                raise ValueError(f"verb is {raw['verb']!r}")
+            notes.append(Note(path=path, verb=raw["verb"], jobs=tuple(map(str, raw["jobs"]))))
+        except (ValueError, KeyError, TypeError):
+            path.rename(path.with_suffix(".broken"))
+    return notes
+
+
+def drop(notes: Sequence[Note]) -> None:
+    """Remove notes that have been booked."""
+    for note in notes:
+        note.path.unlink(missing_ok=True)

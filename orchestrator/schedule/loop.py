@@ -1,0 +1,149 @@
+"""The loop: until all that was selected is done or cannot be, poll, book, place, submit.
+
+Crash only: what a driver did before it died is in COMMITs, attempt folders and the ledger, and
+starting again is the same code as starting. A COMMIT outranks the ledger in both directions. What
+decides is elsewhere and pure (`state`, `policy`, `failures`, `watch`); here it meets files, the
+backend and the user.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from orchestrator.backends.protocol import Backend
+from orchestrator.plan.job import Plan, State
+from orchestrator.schedule.clock import Clock, SystemClock
+from orchestrator.schedule.driver import ClusterSettings, Driver
+from orchestrator.schedule.events import DriverLog, Observer
+from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.state import Board, Booked, closure
+from orchestrator.schedule.teller import Teller
+from orchestrator.schedule.view import SilentView, View
+from orchestrator.store.protocol import Store
+
+Failure = tuple[str, str, tuple[str, ...]]
+"""(label, reason or ending, first lines of the traceback)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    counts: dict[State, int]
+    """States of the selected jobs and what they needed."""
+    failures: tuple[Failure, ...]
+    """Jobs that stand as failed, in the plan's order."""
+    interrupted: bool
+    submitted: int
+    """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
+    note: str = ""
+    """Why the run ended with work left, where nobody interrupted it."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: all done; 130: interrupted; 1: something is not done."""
+        if sum(self.counts.values()) == self.counts.get("done", 0):
+            return 0
+        return 130 if self.interrupted else 1
+
+
+def run(
+    plan: Plan,
+    selected: Collection[str],
+    *,
+    home: Path,
+    store: Store,
+    ledger: Ledger,
+    backend_factory: Callable[[], Backend],
+    cluster: ClusterSettings,
+    clock: Clock | None = None,
+    view: View | None = None,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Bring the selected jobs, and what they need, to done.
+
+    Ctrl-C asks the attempts to stop at a checkpoint, a second one kills them; either way they are
+    booked as interrupted and the next run goes on from there.
+
+    Args:
+        plan: the whole matrix.
+        selected: ids of jobs in it.
+        home: `outputs/{study}`; its lease is held by the caller, and is the ledger's fence.
+        store: where COMMITs are.
+        ledger: open for writing.
+        backend_factory: called once, and only if there is something to start.
+        cluster: budgets and execution settings, as read from cluster/*.yaml.
+        clock: the machine's by default.
+        view: shows progress; nothing by default.
+        observer: is told every event; must be quick.
+
+    Raises:
+        LeaseError: another driver took over.
+        LedgerError, StoreError: what a run is written to cannot be used.
+        BackendError: the backend cannot start.
+    """
+    clock = clock or SystemClock()
+    view = view or SilentView()
+    committed = store.commits()
+    history, notes = ledger.history(), ledger.notes()
+    booked = {
+        fingerprint: Booked(
+            state=notes[fingerprint].state if fingerprint in notes else None,
+            reason=past.reason,
+            attempts=past.attempts,
+        )
+        for fingerprint, past in history.items()
+        if fingerprint not in committed
+    }
+    board = Board(plan, closure(plan, selected, committed), committed, booked)
+    log = DriverLog(home / "driver.log", clock.time)
+    driver = Driver(
+        plan=plan,
+        board=board,
+        committed=set(committed),
+        home=home,
+        store=store,
+        ledger=ledger,
+        cluster=cluster,
+        clock=clock,
+        teller=Teller(board, home, clock, view, observer, log),
+    )
+    log.write("run", study=plan.study, profile=plan.profile, jobs=len(board), counts=board.counts())
+    try:
+        with _interrupts(driver.interrupt):
+            driver.begin()
+            if driver.has_work():
+                driver.drive(backend_factory)
+    finally:
+        view.close()
+        log.write("end", counts=board.counts(), interrupted=driver.interrupted, note=driver.note)
+        log.close()
+    return Outcome(
+        counts=board.counts(),
+        failures=driver.failures(),
+        interrupted=driver.interrupted,
+        submitted=driver.submitted,
+        note=driver.note,
+    )
+
+
+@contextlib.contextmanager
+def _interrupts(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `interrupt` while the loop runs; handlers exist in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        interrupt()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

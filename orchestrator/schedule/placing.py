@@ -1,0 +1,58 @@
+"""Room, queue and hosts as the driver keeps them, around the pure policy."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from orchestrator.backends.protocol import HostShare, Placement
+from orchestrator.plan.job import Job
+from orchestrator.schedule.policy import Queue, Reserve, misfit, priorities
+from orchestrator.schedule.state import Board
+
+AT_ONCE = 256
+"""Attempts placed in one tick at most, so that Ctrl-C and the view never wait for a long one."""
+
+
+class Placer:
+    """Who holds which place, and who is next."""
+
+    def __init__(self, board: Board, mean_seconds: Callable[[], Mapping[str, float]]) -> None:
+        self._board = board
+        self._mean_seconds = mean_seconds
+        self._reserve = Reserve()
+        self._queue = Queue({})
+        self._hosts: tuple[HostShare, ...] | None = None
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether there is a host, or nobody has asked yet."""
+        return self._hosts is None or bool(self._hosts)
+
+    def renew(self) -> None:
+        """Make the queue anew: after a start, a retry, or a change of hosts."""
+        jobs = [self._board.job(job_id) for job_id in self._board.open_jobs()]
+        self._queue = Queue(priorities(jobs, self._mean_seconds()))
+        self._queue.add(self._board.ready())
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Jobs that became ready."""
+        self._queue.add(jobs)
+
+    def place(self, hosts: Sequence[HostShare]) -> list[tuple[str, Placement]]:
+        """Job ids that fit now, with their places, best first; jobs that fit on no host at all become blocked."""
+        if tuple(hosts) != self._hosts:
+            self._hosts = tuple(hosts)
+            hindered: dict[str, str] = {}
+            for job_id in self._board.open_jobs():
+                why = misfit(self._board.job(job_id).resources, hosts)
+                if why is not None:
+                    hindered[job_id] = why
+            self._board.hinder(hindered)
+            self.renew()
+        return self._queue.place(self._reserve.rooms(hosts), self._board.is_ready, AT_ONCE)
+
+    def take(self, attempt: str, job: Job, placement: Placement) -> None:
+        """Book a place."""
+        self._reserve.take(attempt, placement, job.resources.memory_gib)
+
+    def give(self, attempt: str) -> None:
+        """Let a place go."""
+        self._reserve.give(attempt)

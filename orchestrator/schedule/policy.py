@@ -1,0 +1,177 @@
+"""Which ready job goes where: longest remaining chain first, on the fullest host that has room.
+
+Pure: the loop and the simulator call the same code. A job's priority is the estimated time of the
+longest chain of jobs that it begins (critical path; Graham 1969, "Bounds on multiprocessing timing
+anomalies", bounds the makespan of any such list), so trainings come before evaluations that
+nothing waits for. Jobs of one shape share a queue, so that a tick costs what it places and not
+what waits.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.backends.protocol import HostShare, Placement
+from orchestrator.plan.job import Job
+from orchestrator.spec.cell import Resources
+
+STAGE_SECONDS: Mapping[str, float] = {
+    "data": 60.0,
+    "latents": 60.0,
+    "index": 10.0,
+    "train": 300.0,
+    "evaluate": 60.0,
+    "judge": 10.0,
+}
+"""Guesses for jobs of which no attempt has ended yet; only their ratios matter."""
+
+Shape = tuple[int, int, float]
+
+
+@dataclass
+class Room:
+    """What is free on one host."""
+
+    name: str
+    cpus: int
+    devices: list[int]
+    memory_gib: float
+
+
+@dataclass
+class Reserve:
+    """Who holds what: kept by the loop, read by `place`."""
+
+    held: dict[str, tuple[Placement, float]] = field(default_factory=dict)
+    """Attempt -> its placement and memory in GiB."""
+
+    def take(self, attempt: str, placement: Placement, memory_gib: float) -> None:
+        """Book a placement."""
+        self.held[attempt] = (placement, memory_gib)
+
+    def give(self, attempt: str) -> None:
+        """Let a placement go."""
+        self.held.pop(attempt, None)
+
+    def rooms(self, hosts: Sequence[HostShare]) -> list[Room]:
+        """What is free on each host."""
+        rooms = {host.name: Room(host.name, host.cpus, list(range(host.devices)), host.memory_gib) for host in hosts}
+        for placement, memory_gib in self.held.values():
+            room = rooms.get(placement.host)
+            if room is not None:
+                room.cpus -= placement.cpus
+                room.memory_gib -= memory_gib
+                room.devices = [device for device in room.devices if device not in placement.devices]
+        return list(rooms.values())
+
+
+def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Job id -> estimated seconds of the longest chain that begins with it, itself included.
+
+    Args:
+        jobs: those not done, needs before needers.
+        seconds: stage -> mean duration; stages that are absent are guessed (`STAGE_SECONDS`).
+    """
+    known = {**STAGE_SECONDS, **seconds}
+    longest: dict[str, float] = {job.id: 0.0 for job in jobs}
+    for job in reversed(jobs):
+        longest[job.id] += known[job.stage]
+        for need in job.inputs.values():
+            if need in longest and longest[need] < longest[job.id]:
+                longest[need] = longest[job.id]
+    return longest
+
+
+def shape(resources: Resources) -> Shape:
+    """Jobs of one shape fit alike."""
+    return resources.cpus, resources.devices, resources.memory_gib
+
+
+def misfit(resources: Resources, hosts: Sequence[HostShare]) -> str | None:
+    """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
+    if not hosts or any(
+        host.cpus >= resources.cpus and host.devices >= resources.devices and host.memory_gib >= resources.memory_gib
+        for host in hosts
+    ):
+        return None
+    largest = max(hosts, key=lambda host: (host.devices, host.cpus, host.memory_gib))
+    return (
+        f"needs {resources.cpus} cpus, {resources.devices} devices and {resources.memory_gib:g} GiB on one host; the "
+        f"largest has {largest.cpus} cpus, {largest.devices} devices and {largest.memory_gib:.1f} GiB; "
+        "choose a smaller --profile, lower resources.STAGE or another --cluster"
+    )
+
+
+class Queue:
+    """Ready jobs by shape, the highest priority first; among equals the plan's order."""
+
+    def __init__(self, ranks: Mapping[str, float]) -> None:
+        self._ranks = ranks
+        self._order = {job: number for number, job in enumerate(ranks)}
+        self._heaps: dict[Shape, list[tuple[float, int, str]]] = {}
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Put jobs in."""
+        for job in jobs:
+            heap = self._heaps.setdefault(shape(job.resources), [])
+            heapq.heappush(heap, (-self._ranks.get(job.id, 0.0), self._order.get(job.id, len(self._order)), job.id))
+
+    def place(self, rooms: list[Room], is_ready: Callable[[str], bool], limit: int) -> list[tuple[str, Placement]]:
+        """Take out up to `limit` jobs that fit now, with their places; `rooms` is used up.
+
+        Jobs that are no longer ready leave the queue. A job that ranks first and fits nowhere now
+        keeps its share of the roomiest host, so that small jobs cannot starve it.
+        """
+        placed: list[tuple[str, Placement]] = []
+        taken: set[str] = set()
+        skipped: set[Shape] = set()
+        while len(placed) < limit:
+            best: tuple[float, int, str] | None = None
+            chosen: Shape | None = None
+            for kind, heap in self._heaps.items():
+                while heap and (heap[0][2] in taken or not is_ready(heap[0][2])):
+                    heapq.heappop(heap)
+                if heap and kind not in skipped and (best is None or heap[0] < best):
+                    best, chosen = heap[0], kind
+            if best is None or chosen is None:
+                return placed
+            placement = fit(chosen, rooms)
+            if placement is None:
+                if not skipped and rooms:
+                    keep_for(chosen, max(rooms, key=lambda room: (len(room.devices), room.cpus, room.memory_gib)))
+                skipped.add(chosen)
+                continue
+            heapq.heappop(self._heaps[chosen])
+            placed.append((best[2], placement))
+            taken.add(best[2])
+        return placed
+
+
+def keep_for(kind: Shape, room: Room) -> None:
+    """Take what is free of one job's share out of `room`, so that it adds up until the job fits."""
+    cpus, devices, memory_gib = kind
+    room.cpus -= min(room.cpus, cpus)
+    room.devices = room.devices[devices:]
+    room.memory_gib -= min(room.memory_gib, memory_gib)
+
+
+def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
+    """A place for one job of this shape on the fullest host with room, taken from `rooms`; None if there is none.
+
+    The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices
+    go where there are fewest of them left.
+    """
+    cpus, devices, memory_gib = kind
+    best: Room | None = None
+    for room in rooms:
+        if room.cpus < cpus or len(room.devices) < devices or room.memory_gib < memory_gib:
+            continue
+        if best is None or (len(room.devices), room.cpus) < (len(best.devices), best.cpus):
+            best = room
+    if best is None:
+        return None
+    taken = tuple(best.devices[:devices])
+    best.devices = best.devices[devices:]
+    best.cpus -= cpus
+    best.memory_gib -= memory_gib
+    return Placement(host=best.name, cpus=cpus, devices=taken)

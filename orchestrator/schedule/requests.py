@@ -1,0 +1,230 @@
+"""What a backend is asked to run: one attempt of one job, with the newest checkpoint to go on from.
+
+Attempt folders are `{home}/attempts/{fp16}/{attempt}/`; checkpoints lie in
+`checkpoints/step-{n}/` of an attempt with `manifest.json` written last, so a torn one is never
+complete. A new attempt resumes from the highest complete step of *any* attempt of its job.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from orchestrator.backends.protocol import Placement, Submission
+from orchestrator.errors import PlanError
+from orchestrator.plan.job import Job, Plan
+from workloads.contract.request import Execution, Rendezvous, Request
+
+FOLDER_DIGITS = 16
+"""Hex digits of a fingerprint in folder names."""
+_STEP = re.compile(r"step-(\d+)")
+
+
+class ExecutionSettings(Protocol):
+    """What a request takes from cluster/*.yaml; nothing of it enters a fingerprint."""
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds between being asked to stop and being killed."""
+
+    @property
+    def checkpoint_every_s(self) -> float:
+        """Seconds between checkpoints."""
+
+    @property
+    def deepspeed(self) -> Mapping[str, Any]:
+        """DeepSpeed settings beside those the study fixes."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Deterministic kernels."""
+
+    @property
+    def keep(self) -> Literal["weights", "full"]:
+        """What is published of a training."""
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Where things lie that the study names only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A complete checkpoint."""
+
+    path: Path
+    step: int
+    attempt: str
+
+
+def new_attempt_id(number: int) -> str:
+    """An attempt id: sorts by `number` (its place among the job's attempts), unique across drivers."""
+    return f"a{number:03d}-{secrets.token_hex(4)}"
+
+
+def job_folder(home: Path, fingerprint: str) -> Path:
+    """The folder of all attempts of a job."""
+    return home / "attempts" / fingerprint[:FOLDER_DIGITS]
+
+
+def attempt_folder(home: Path, fingerprint: str, attempt: str) -> Path:
+    """The folder of one attempt: request, result, log, heartbeat, metrics, checkpoints."""
+    return job_folder(home, fingerprint) / attempt
+
+
+def newest_checkpoint(home: Path, fingerprint: str) -> Checkpoint | None:
+    """The complete checkpoint with the highest step of any attempt of the job; None if there is none.
+
+    Complete: its manifest can be read and every file it names has its size.
+    """
+    found: list[Checkpoint] = []
+    for folder in _checkpoint_folders(home, fingerprint):
+        name = _STEP.fullmatch(folder.name)
+        if name:
+            found.append(Checkpoint(path=folder, step=int(name[1]), attempt=folder.parent.parent.name))
+    found.sort(key=lambda checkpoint: (checkpoint.step, checkpoint.attempt), reverse=True)
+    return next((checkpoint for checkpoint in found if is_complete(checkpoint.path)), None)
+
+
+def newest_step(home: Path, fingerprint: str, attempt: str) -> int:
+    """The highest complete step that this very attempt has saved; -1 if it has saved none."""
+    folders = (attempt_folder(home, fingerprint, attempt) / "checkpoints").glob("step-*")
+    steps = [int(name[1]) for folder in folders if (name := _STEP.fullmatch(folder.name)) and is_complete(folder)]
+    return max(steps, default=-1)
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether the checkpoint's manifest is there and every file that it names has its size."""
+    try:
+        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+        return all((checkpoint / line["path"]).stat().st_size == line["size"] for line in manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def drop_checkpoints(home: Path, fingerprint: str) -> None:
+    """Delete the checkpoints of all attempts of a job that is done."""
+    try:
+        attempts = [entry.path for entry in os.scandir(job_folder(home, fingerprint)) if entry.is_dir()]
+    except FileNotFoundError:
+        return
+    for attempt in attempts:
+        shutil.rmtree(Path(attempt) / "checkpoints", ignore_errors=True)
+
+
+def share(job: Job) -> int | None:
+    """Samples of one training step on one rank; None for stages without a micro-batch.
+
+    Raises:
+        PlanError: the global batch cannot be shared over the ranks.
+    """
+    if job.stage != "train":
+        return None
+    batch = int(job.config["training"]["global_batch"])
+    ranks = max(1, job.resources.devices)
+    if batch % ranks:
+        raise PlanError(
+            f"{job.label}: resources.train.devices is {ranks}, but controls.training.global_batch is {batch}; "
+            f"a number of devices that divides {batch} is allowed; set resources.train.devices accordingly"
+        )
+    return batch // ranks
+
+
+def build_request(
+    job: Job,
+    *,
+    attempt: str,
+    home: Path,
+    settings: ExecutionSettings,
+    accumulate: int,
+    resume: Checkpoint | None,
+) -> dict[str, Any]:
+    """The request of one attempt as JSON; `inputs` and `out` are empty, the host fills them in.
+
+    Args:
+        job: what to run.
+        attempt: its id.
+        home: `outputs/{study}`.
+        settings: the execution part of cluster/*.yaml.
+        accumulate: micro-batches of a step, raised after out_of_memory; 1 for stages without any.
+        resume: where to go on from.
+
+    Raises:
+        PlanError: the global batch cannot be shared over the ranks.
+    """
+    samples = share(job)
+    ranks = max(1, job.resources.devices)
+    request = Request(
+        job=job.id,
+        stage=job.stage,
+        branch=job.branch,
+        fingerprint=job.fingerprint,
+        attempt=attempt,
+        config=job.config,
+        row=job.row,
+        seed=job.seed,
+        inputs={},
+        out="",
+        work=str(attempt_folder(home, job.fingerprint, attempt)),
+        resume=None if resume is None else str(resume.path),
+        execution=Execution(
+            device="cuda" if job.resources.devices else "cpu",
+            ranks=ranks,
+            threads=max(1, job.resources.cpus // ranks),
+            micro_batch=None if samples is None else samples // accumulate,
+            accumulate=accumulate,
+            deepspeed=settings.deepspeed,
+            checkpoint_every_s=settings.checkpoint_every_s,
+            keep=settings.keep,
+            grace_s=settings.grace_s,
+            deterministic=settings.deterministic,
+            paths=settings.paths,
+        ),
+        # The host gives each rank its own at more than one rank; at one rank this is all there is to say.
+        rendezvous=Rendezvous(world_size=ranks, rank=0, local_rank=0, address=None, port=None, listen_fd=None),
+        smoke=job.smoke,
+    )
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(request), default=_plain))
+    return plain
+
+
+def build_submission(
+    job: Job,
+    plan: Plan,
+    placement: Placement,
+    *,
+    attempt: str,
+    home: Path,
+    settings: ExecutionSettings,
+    accumulate: int,
+    resume: Checkpoint | None,
+) -> Submission:
+    """What a backend gets for one attempt: its request, and its inputs by fingerprint.
+
+    Raises:
+        PlanError: the global batch cannot be shared over the ranks.
+    """
+    return Submission(
+        attempt=attempt,
+        job=job.id,
+        label=job.label,
+        request=build_request(job, attempt=attempt, home=home, settings=settings, accumulate=accumulate, resume=resume),
+        inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
+        resources=job.resources,
+        placement=placement,
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a request holds JSON values only, not {type(value).__name__}: {value!r}")
+
+
+def _checkpoint_folders(home: Path, fingerprint: str) -> list[Path]:
+    return list(job_folder(home, fingerprint).glob("*/checkpoints/step-*"))

@@ -1,0 +1,116 @@
+"""Tells view, observer and driver.log what the driver does; none of them can stop it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from orchestrator.plan.job import Job
+from orchestrator.schedule.clock import Clock
+from orchestrator.schedule.events import DriverLog, Event, Kind, Observer
+from orchestrator.schedule.policy import STAGE_SECONDS
+from orchestrator.schedule.requests import attempt_folder
+from orchestrator.schedule.state import STUCK, Board
+from orchestrator.schedule.view import Line, Picture, View
+from orchestrator.schedule.watch import Watch
+
+TICK_S = 1.0
+"""Between pictures, and between `tick` events."""
+
+
+class Teller:
+    """Where the driver's news go."""
+
+    def __init__(
+        self, board: Board, home: Path, clock: Clock, view: View, observer: Observer | None, log: DriverLog
+    ) -> None:
+        self._board = board
+        self._home = home
+        self._clock = clock
+        self._view = view
+        self._observer = observer
+        self._log = log
+        self._began = clock.monotonic()
+        self._pictured = float("-inf")
+
+    def log(self, what: str, **fields: object) -> None:
+        """A line of driver.log."""
+        self._log.write(what, **fields)
+
+    def say(self, text: str) -> None:
+        """A sentence for the user."""
+        self._view.say(text)
+
+    def event(self, kind: Kind, job: Job, attempt: str, *, ending: str = "", detail: str = "") -> None:
+        """Something happened to an attempt; the board already knows."""
+        event = Event(
+            kind=kind,
+            at=self._clock.time(),
+            job=job.id,
+            label=job.label,
+            attempt=attempt,
+            ending=ending,
+            detail=detail,
+            standing=self._board.standing(job.id),
+            paths={"attempt": attempt_folder(self._home, job.fingerprint, attempt)},
+        )
+        if kind in ("started", "ended"):
+            self._view.event(event, self._board.counts(), self._clock.monotonic() - self._began)
+        self._observe(event)
+
+    def tick_due(self, now: float) -> bool:
+        """Whether a second has passed since the last tick."""
+        return now - self._pictured >= TICK_S
+
+    def tick(self, watches: Iterable[Watch], means: Mapping[str, float], now: float) -> None:
+        """Draw the live attempts and pass on their folders."""
+        self._pictured = now
+        live = sorted(watches, key=lambda watch: watch.since)
+        picture = Picture(
+            counts=self._board.counts(),
+            lines=[line_of(watch, now) for watch in live],
+            elapsed_s=now - self._began,
+            eta_s=remaining_s(self._board, live, means, now),
+        )
+        self._view.tick(picture)
+        paths = {watch.job.id: watch.folder for watch in live}
+        self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
+
+    def _observe(self, event: Event) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception as error:
+            # Tracking is no reason to stop a study, whatever it raises: `sync` makes it good.
+            self._log.write("observer failed", event=event.kind, error=repr(error))
+
+
+def line_of(watch: Watch, now: float) -> Line:
+    """A live attempt as the view shows it."""
+    phase = watch.phase or ("running" if watch.running else "waiting")
+    return Line(
+        label=watch.job.label,
+        step=watch.step,
+        of=watch.of,
+        phase="unknown" if watch.unknown else phase,
+        elapsed_s=now - watch.since,
+    )
+
+
+def remaining_s(board: Board, live: list[Watch], means: Mapping[str, float], now: float) -> float | None:
+    """Work left over attempts at a time, in seconds; None before anything was measured.
+
+    Args:
+        board: the jobs.
+        live: attempts that run now.
+        means: stage -> mean duration in seconds, of the stages that were measured; the others are
+            guessed in proportion.
+        now: monotonic clock.
+    """
+    if not means or not live:
+        return None
+    scale = sum(means[stage] / STAGE_SECONDS[stage] for stage in means) / len(means)
+    seconds = {stage: means.get(stage, guess * scale) for stage, guess in STAGE_SECONDS.items()}
+    open_jobs = [job_id for job_id in board.open_jobs() if board.state(job_id) not in STUCK]
+    work = sum(seconds[board.job(job_id).stage] for job_id in open_jobs)
+    spent = sum(min(now - watch.since, seconds[watch.job.stage]) for watch in live)
+    return max(0.0, work - spent) / len(live)

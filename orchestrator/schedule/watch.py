@@ -1,0 +1,114 @@
+"""One live attempt as the loop watches it, and what the backend's words about it amount to.
+
+Pure but for the heartbeat file, which is looked at when the backend does not know an attempt:
+unknown becomes vanished by evidence, never by silence (design, "Truth and recovery" rule 3).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.backends.protocol import Ending, Report
+from orchestrator.plan.job import Job
+
+EVIDENCE_S = 120.0
+"""How long an attempt must be missing, or `ok` without its COMMIT, before that is believed."""
+
+
+@dataclass
+class Watch:
+    """A live attempt. Times are of the driver's monotonic clock, in seconds."""
+
+    attempt: str
+    job: Job
+    folder: Path
+    begun: int
+    """Step of the checkpoint it resumed from; -1: from the start."""
+    since: float
+    """When it was submitted."""
+    running: bool = False
+    unknown: bool = False
+    cancelled: bool = False
+    """`echo-matrix cancel` has asked for its end."""
+    missing_since: float | None = None
+    missing_polls: int = 0
+    ok_since: float | None = None
+    counter: Any = None
+    counter_since: float = 0.0
+    step: int = 0
+    of: int = 0
+    phase: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What the loop is to believe of an attempt now."""
+
+    what: Literal["waiting", "running", "unknown", "ended"]
+    ending: Ending | None = None
+    detail: str = ""
+
+
+def look(watch: Watch, report: Report | None, now: float, *, committed: bool, stopping: bool) -> Finding:
+    """What a report says, given how long it has said so.
+
+    Args:
+        watch: the attempt; what it remembers is brought up to date.
+        report: the backend's; None where it does not mention the attempt.
+        now: monotonic clock.
+        committed: the job has a COMMIT.
+        stopping: the run is being interrupted, so nothing is waited for.
+    """
+    if report is None or report.phase == "missing":
+        return _missing(watch, now, committed=committed, stopping=stopping)
+    watch.missing_since, watch.missing_polls = None, 0
+    _note_beat(watch, report.heartbeat, now)
+    if report.phase == "unknown":
+        return Finding(what="unknown", detail=report.detail or "the backend cannot tell")
+    if report.phase == "waiting":
+        return Finding(what="waiting", detail=report.detail)
+    if report.phase == "running":
+        return Finding(what="running")
+    ending: Ending = report.ending or "vanished"
+    if ending == "ok" and not committed:
+        if watch.ok_since is None:
+            watch.ok_since = now
+        if now - watch.ok_since < EVIDENCE_S and not stopping:
+            return Finding(what="unknown", detail="ended well, but its COMMIT is not to be seen yet")
+        return Finding(what="ended", ending="error", detail="ended well, but no COMMIT came")
+    return Finding(what="ended", ending=ending, detail=report.detail)
+
+
+def _missing(watch: Watch, now: float, *, committed: bool, stopping: bool) -> Finding:
+    if committed:
+        return Finding(what="ended", ending="ok")
+    if watch.missing_since is None:
+        watch.missing_since = now
+    watch.missing_polls += 1
+    _note_beat(watch, read_heartbeat(watch.folder), now)
+    if stopping:
+        return Finding(what="ended", ending="interrupted", detail="the backend does not know it")
+    still_since = max(watch.missing_since, watch.counter_since)
+    if watch.missing_polls >= 2 and now - still_since >= EVIDENCE_S:
+        return Finding(what="ended", ending="vanished", detail="the backend does not know it, and its heartbeat stands")
+    return Finding(what="unknown", detail="the backend does not know it")
+
+
+def _note_beat(watch: Watch, beat: Mapping[str, Any] | None, now: float) -> None:
+    if beat is None:
+        return
+    if beat.get("counter") != watch.counter:
+        watch.counter, watch.counter_since = beat.get("counter"), now
+    watch.step, watch.of = int(beat.get("step") or 0), int(beat.get("of") or 0)
+    watch.phase = str(beat.get("phase") or "")
+
+
+def read_heartbeat(folder: Path) -> Mapping[str, Any] | None:
+    """`heartbeat.json` of an attempt folder; None where there is none to read."""
+    try:
+        raw = json.loads((folder / "heartbeat.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return raw if isinstance(raw, dict) else None

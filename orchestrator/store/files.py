@@ -1,0 +1,151 @@
+"""The store in a folder: artifacts are written in place, and a hard link makes the COMMIT.
+
+```
+root/commits/{fingerprint}.json             one flat folder: one listing tells all that is done
+root/artifacts/{stage}/{fp16}/{attempt}/    what one attempt wrote, and manifest.json
+root/withdrawn/{fingerprint}.{n}.json       COMMITs that were put aside
+```
+Several drivers and hosts, on several machines, use it at once without talking to each other.
+"""
+
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ArtifactMissing, StoreError
+from orchestrator.store.link import create_once, prove_links, sync_folder
+from orchestrator.store.manifest import verify_sizes, write_manifest
+from orchestrator.store.protocol import VERSION, Commit, Store
+
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+FOLDER_DIGITS = 16
+"""Hex digits of a fingerprint in folder names; the COMMIT holds all 64 and a reader checks them."""
+SUFFIX = ".json"
+
+
+class FilesStore:
+    """Artifacts and COMMITs under `root` on a file system with hard links."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._commits = root / "commits"
+        self._withdrawn = root / "withdrawn"
+
+    def check(self) -> None:
+        """Prove that COMMITs can be made here.
+
+        Raises:
+            StoreError: the file system has no hard links; says what to do.
+        """
+        prove_links(self._commits)
+
+    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
+        """The attempt's own folder, made if absent: what is written there is what is published.
+
+        Raises:
+            StoreError: `fingerprint` is not 64 hex digits.
+        """
+        folder = self._folder(stage, fingerprint, attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
+        """Write the manifest of `folder` and try to COMMIT; True: this attempt is the one that won.
+
+        Raises:
+            StoreError: `folder` is not this attempt's, holds what no artifact may hold, or the file
+                system has no hard links.
+        """
+        wanted = commit_without_manifest
+        if folder != self._folder(wanted.stage, wanted.fingerprint, wanted.attempt):
+            raise StoreError(
+                f"{folder} is not the folder of attempt {wanted.attempt!r} of job {wanted.job!r}; "
+                "commit the folder that `prepare` gave"
+            )
+        self._commits.mkdir(parents=True, exist_ok=True)
+        if self._path(wanted.fingerprint).exists():  # decided already: the manifest must stay as committed
+            return self.read(wanted.fingerprint).attempt == wanted.attempt
+        whole = dataclasses.replace(wanted, manifest=write_manifest(folder))
+        content = json.dumps(dataclasses.asdict(whole), indent=1, sort_keys=True).encode("utf-8")
+        create_once(self._path(wanted.fingerprint), content, wanted.attempt)
+        return self.read(wanted.fingerprint).attempt == wanted.attempt
+
+    def commits(self) -> frozenset[str]:
+        """Fingerprints of all jobs that are done, from one listing."""
+        try:
+            with os.scandir(self._commits) as entries:
+                names = [entry.name for entry in entries]
+        except FileNotFoundError:
+            return frozenset()
+        length = 64 + len(SUFFIX)
+        return frozenset(name[:64] for name in names if len(name) == length and name.endswith(SUFFIX))
+
+    def read(self, fingerprint: str) -> Commit:
+        """The COMMIT of a done job.
+
+        Raises:
+            ArtifactMissing: there is none.
+            StoreError: it is broken, of another version, or names another fingerprint.
+        """
+        path = self._path(fingerprint)
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            commit = Commit(**raw)
+        except FileNotFoundError as error:
+            raise ArtifactMissing(f"{path}: there is no such COMMIT, so the job is not done; `run` makes it") from error
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"{path}: not a COMMIT: {error}; put the file aside and `run` makes it again") from error
+        if commit.version != VERSION:
+            raise StoreError(f"{path}: version is {commit.version!r}, this code reads {VERSION}")
+        if commit.fingerprint != fingerprint:
+            raise StoreError(f"{path} names the fingerprint {commit.fingerprint!r}; put the file aside and `run` again")
+        return commit
+
+    def fetch(self, fingerprint: str) -> Path:
+        """The committed folder, in place; its files are there with the sizes of the manifest.
+
+        Raises:
+            ArtifactMissing: no COMMIT, or files that it names are gone or of another size.
+            StoreError: COMMIT or manifest are broken.
+        """
+        commit = self.read(fingerprint)
+        folder = self._folder(commit.stage, fingerprint, commit.attempt)
+        verify_sizes(folder, commit.manifest)
+        return folder
+
+    def withdraw(self, fingerprint: str) -> None:
+        """Put the COMMIT aside as `withdrawn/{fingerprint}.{n}.json`; the artifact stays.
+
+        Raises:
+            ArtifactMissing: there is none.
+        """
+        path = self._path(fingerprint)
+        if not path.exists():
+            raise ArtifactMissing(f"{path}: there is no such COMMIT, so there is nothing to withdraw")
+        self._withdrawn.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            try:
+                os.link(path, self._withdrawn / f"{fingerprint}.{number}{SUFFIX}")
+                break
+            except FileExistsError:
+                number += 1
+        sync_folder(self._withdrawn)
+        path.unlink()
+        sync_folder(self._commits)
+
+    def _path(self, fingerprint: str) -> Path:
+        if not FINGERPRINT.fullmatch(fingerprint):
+            raise StoreError(f"{fingerprint!r} is no fingerprint: 64 lower-case hex digits are")
+        return self._commits / f"{fingerprint}{SUFFIX}"
+
+    def _folder(self, stage: str, fingerprint: str, attempt: str) -> Path:
+        self._path(fingerprint)  # refuses what is no fingerprint
+        return self.root / "artifacts" / stage / fingerprint[:FOLDER_DIGITS] / attempt
+
+
+if TYPE_CHECKING:
+    _: Store = FilesStore(Path())

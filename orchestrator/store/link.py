@@ -1,0 +1,90 @@
+"""Create a file once, whole or not at all, on any file system with hard links (local, NFS >= 3, Lustre).
+
+`O_EXCL` + write would leave an empty file behind a crash, and `rename` overwrites; a hard link does
+neither. The answer of `link` itself is not believed: an NFS reply can be lost after success, so
+callers read back what lies under the name (design, "COMMIT on a file system").
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from orchestrator.errors import StoreError
+
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in `folder` to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Bring the bytes of `path` to disk."""
+    sync_folder(path)  # the same call works on files
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write `content` to `path` and bring the bytes to disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def create_once(target: Path, content: bytes, token: str) -> bytes:
+    """Create `target` with `content` if there is no such file; returns what lies there now.
+
+    `token` names the writer and must differ between writers. The caller compares the bytes that
+    come back with its own to know whether it won.
+
+    Raises:
+        StoreError: the file system has no hard links.
+    """
+    temporary = target.with_name(f".{token}.tmp")
+    write_synced(temporary, content)
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        pass  # someone was first, or our own success was answered twice: reading back tells
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            raise StoreError(
+                f"{target.parent}: this file system refuses hard links ({error.strerror}), which COMMIT needs; "
+                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME), or use store kind 's3'"
+            ) from error
+        if not target.exists():  # any other answer may be a lost reply after success
+            raise
+    finally:
+        sync_folder(target.parent)
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return target.read_bytes()
+
+
+def prove_links(folder: Path) -> None:
+    """Show that `create_once` works in `folder`: the first wins, the second reads the first's bytes.
+
+    Raises:
+        StoreError: it does not, with the remedy.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = secrets.token_hex(8)
+    target = folder / f".proof-{name}"
+    try:
+        first = create_once(target, b"first", f"proof-{name}-1")
+        second = create_once(target, b"second", f"proof-{name}-2")
+        if first != b"first" or second != b"first" or target.name not in {entry.name for entry in os.scandir(folder)}:
+            raise StoreError(
+                f"{folder}: a file made by a hard link was not seen as made (read {first!r}, then {second!r}); "
+                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME), or use store kind 's3'"
+            )
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            target.unlink()

@@ -1,0 +1,112 @@
+"""The contract of stores as a test class: a subclass gives the `store` fixture (and `other`, a second client of it)."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import ArtifactMissing, StoreError
+from orchestrator.store.protocol import Commit, Store
+
+FINGERPRINT = "ab" * 32
+
+
+def make_commit(attempt: str, fingerprint: str = FINGERPRINT) -> Commit:
+    return Commit(
+        fingerprint=fingerprint,
+        attempt=attempt,
+        stage="train",
+        branch=None,
+        job=f"train/{fingerprint[:12]}",
+        label="train/context-k5/s0",
+        manifest="",
+        inputs={"index": {"fingerprint": "cd" * 32, "manifest": "ef" * 32}},
+        code="0" * 64,
+        git="",
+        versions={"torch": "2"},
+        host_kind="cpu",
+        started=1.5,
+        ended=2.5,
+        result={"steps": 3, "records": {}, "cost": {"device_s": 1.0}},
+    )
+
+
+def write_and_commit(store: Store, attempt: str, fingerprint: str = FINGERPRINT) -> bool:
+    folder = store.prepare("train", fingerprint, attempt)
+    (folder / "samples").mkdir()
+    (folder / "weights.bin").write_bytes(attempt.encode())
+    (folder / "samples" / "step-1.txt").write_text("one", encoding="utf-8")
+    return store.commit(make_commit(attempt, fingerprint), folder)
+
+
+class StoreContract:
+    """What every store promises (orchestrator/store/protocol.py)."""
+
+    def test_prepare_gives_an_empty_folder(self, store: Store) -> None:
+        assert list(store.prepare("train", FINGERPRINT, "a001-x").iterdir()) == []
+
+    def test_nothing_is_done_before_a_commit(self, store: Store) -> None:
+        store.prepare("train", FINGERPRINT, "a001-x")
+        assert store.commits() == frozenset()
+        with pytest.raises(ArtifactMissing):
+            store.read(FINGERPRINT)
+
+    def test_what_is_read_back_is_what_was_committed_and_the_manifest(self, store: Store) -> None:
+        assert write_and_commit(store, "a001-x")
+        commit = store.read(FINGERPRINT)
+        assert len(commit.manifest) == 64
+        assert dataclasses.replace(commit, manifest="") == make_commit("a001-x")
+        assert store.commits() == {FINGERPRINT}
+
+    def test_fetch_gives_the_files_of_the_winner(self, store: Store, other: Store) -> None:
+        write_and_commit(store, "a001-x")
+        folder = other.fetch(FINGERPRINT)
+        assert (folder / "weights.bin").read_bytes() == b"a001-x"
+        assert (folder / "samples" / "step-1.txt").read_text(encoding="utf-8") == "one"
+
+    def test_the_second_attempt_loses_and_the_first_is_told_again_that_it_won(self, store: Store) -> None:
+        assert write_and_commit(store, "a001-x")
+        assert not write_and_commit(store, "a002-y")
+        assert store.commit(make_commit("a001-x"), store.prepare("train", FINGERPRINT, "a001-x"))
+        assert store.read(FINGERPRINT).attempt == "a001-x"
+
+    def test_of_sixteen_that_try_at_once_exactly_one_wins(self, store: Store) -> None:
+        attempts = [f"a{number:03d}-{number:08x}" for number in range(16)]
+        with ThreadPoolExecutor(16) as pool:
+            won = list(pool.map(lambda attempt: write_and_commit(store, attempt), attempts))
+        assert won.count(True) == 1
+        assert store.read(FINGERPRINT).attempt == attempts[won.index(True)]
+
+    def test_a_missing_file_is_told(self, store: Store) -> None:
+        write_and_commit(store, "a001-x")
+        (store.fetch(FINGERPRINT) / "weights.bin").unlink()
+        with pytest.raises(ArtifactMissing, match=r"weights\.bin"):
+            store.fetch(FINGERPRINT)
+
+    def test_a_file_of_another_size_is_told(self, store: Store) -> None:
+        write_and_commit(store, "a001-x")
+        path = store.fetch(FINGERPRINT) / "weights.bin"
+        path.chmod(0o644)
+        path.write_bytes(b"longer than it was")
+        with pytest.raises(ArtifactMissing, match=r"weights\.bin"):
+            store.fetch(FINGERPRINT)
+
+    def test_a_withdrawn_commit_can_be_made_again_by_another_attempt(self, store: Store) -> None:
+        for attempt in ("a001-x", "a002-y"):
+            write_and_commit(store, attempt)
+            store.withdraw(FINGERPRINT)
+            assert store.commits() == frozenset()
+        assert write_and_commit(store, "a003-z")
+        assert store.read(FINGERPRINT).attempt == "a003-z"
+
+    def test_withdrawing_what_is_not_done_is_refused(self, store: Store) -> None:
+        with pytest.raises(ArtifactMissing):
+            store.withdraw(FINGERPRINT)
+
+    def test_a_link_in_an_artifact_is_refused(self, store: Store, tmp_path: Path) -> None:
+        folder = store.prepare("train", FINGERPRINT, "a001-x")
+        (folder / "elsewhere").symlink_to(tmp_path)
+        with pytest.raises(StoreError, match="symbolic link"):
+            store.commit(make_commit("a001-x"), folder)
+        assert store.commits() == frozenset()

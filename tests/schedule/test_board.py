@@ -1,0 +1,93 @@
+"""The state of all jobs, and what events do to it."""
+
+import time
+
+from toy_study import fingerprint, make_job, make_plan, small_plan
+
+from orchestrator.schedule.state import Board, Booked, Change, closure
+
+
+def board_of(plan=None, committed=(), booked=None) -> Board:  # type: ignore[no-untyped-def]
+    plan = plan or small_plan("ab")
+    done = {fingerprint(label) for label in committed}
+    return Board(plan, closure(plan, plan.jobs, done), done, {fingerprint(k): v for k, v in (booked or {}).items()})
+
+
+def find(label: str) -> str:
+    return next(job.id for job in small_plan("ab").jobs.values() if job.label == label)
+
+
+def labels(board: Board) -> set[str]:
+    return {job.label for job in board.ready()}
+
+
+def test_only_jobs_without_open_needs_are_ready() -> None:
+    assert labels(board_of()) == {"data"}
+    assert labels(board_of(committed=["data", "latents", "index"])) == {"train/a", "train/b"}
+
+
+def test_a_done_job_readies_exactly_those_it_was_the_last_need_of() -> None:
+    board = board_of(committed=["data"])
+    assert board.apply(Change(job=find("latents"), kind="done")) == ()
+    assert set(board.apply(Change(job=find("index"), kind="done"))) == {find("train/a"), find("train/b")}
+
+
+def test_a_failed_job_blocks_all_downstream_with_the_reason_and_nobody_else() -> None:
+    board = board_of(committed=["data", "latents", "index"])
+    board.apply(Change(job=find("train/a"), kind="failed", reason="exit 1"))
+    standing = board.standing(find("evaluate/return/a"))
+    assert (standing.state, standing.reason) == ("blocked", "needs train/a, which is failed")
+    assert board.standing(find("evaluate/return/b")).state == "new"
+    assert board.counts() == {"done": 3, "failed": 1, "blocked": 1, "new": 2}
+
+
+def test_a_retry_unblocks() -> None:
+    board = board_of(committed=["data", "latents", "index"], booked={"train/a": Booked(state="failed", attempts=2)})
+    assert "train/a" not in labels(board)
+    board.apply(Change(job=find("train/a"), kind="again"))
+    assert "train/a" in labels(board)
+    assert board.standing(find("evaluate/return/a")).state == "new"
+
+
+def test_a_commit_after_a_cancel_wins_and_stays() -> None:
+    board = board_of(committed=["data", "latents", "index"])
+    board.apply(Change(job=find("train/a"), kind="cancelled"))
+    assert board.apply(Change(job=find("train/a"), kind="done")) == (find("evaluate/return/a"),)
+    board.apply(Change(job=find("train/a"), kind="failed"))
+    assert board.state(find("train/a")) == "done"
+
+
+def test_a_paused_stage_is_not_ready_and_says_why() -> None:
+    board = board_of(committed=["data", "latents", "index"])
+    board.pause({"train": "3 of its jobs failed alike"})
+    assert not board.any_ready()
+    assert board.standing(find("train/a")).reason == "stage train is paused: 3 of its jobs failed alike"
+
+
+def test_the_closure_takes_what_is_needed_and_not_done() -> None:
+    plan = small_plan("ab")
+    assert closure(plan, [find("train/a")], {fingerprint("data")}) == [
+        find("latents"),
+        find("index"),
+        find("train/a"),
+    ]
+    assert closure(plan, [find("train/a")], {fingerprint("train/a")}) == [find("train/a")]
+
+
+def test_counts_add_up_whatever_happens() -> None:
+    board = board_of()
+    for kind in ("submitted", "started", "unknown", "again", "submitted", "done"):
+        board.apply(Change(job=find("data"), kind=kind))  # type: ignore[arg-type]
+        assert sum(board.counts().values()) == len(board)
+    assert board.counts() == {"done": 1, "new": 6}
+
+
+def test_an_event_costs_the_same_among_sixty_thousand_jobs() -> None:
+    jobs = [make_job("data", f"data/{n}") for n in range(60_000)]
+    plan = make_plan(jobs)
+    board = Board(plan, list(plan.jobs), frozenset(), {})
+    began = time.perf_counter()
+    for job in jobs[:1000]:
+        board.apply(Change(job=job.id, kind="submitted"))
+        board.apply(Change(job=job.id, kind="done"))
+    assert time.perf_counter() - began < 0.5

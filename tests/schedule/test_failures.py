@@ -1,0 +1,91 @@
+"""The table of endings, and when two tracebacks are the same."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.backends.protocol import Ending
+from orchestrator.schedule.failures import Budgets, Charges, paused_stages, signature, smaller_share, verdict
+
+BUDGETS = Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
+
+
+@pytest.mark.parametrize(
+    ("ending", "before", "after"),
+    [
+        ("ok", Charges(), "done"),
+        ("bad_input", Charges(), "failed"),
+        ("cancelled", Charges(), "cancelled"),
+        ("error", Charges(), "again"),
+        ("error", Charges(error=1), "failed"),
+        ("timed_out", Charges(), "again"),
+        ("timed_out", Charges(error=1), "failed"),
+        ("vanished", Charges(vanished=2), "again"),
+        ("vanished", Charges(vanished=3), "failed"),
+        ("out_of_memory", Charges(), "again"),
+        ("out_of_memory", Charges(out_of_memory=1, accumulate=2), "failed"),
+        ("preempted", Charges(error=1, vanished=3), "again"),
+        ("node_lost", Charges(free=8), "again"),
+        ("interrupted", Charges(free=9), "failed"),
+    ],
+)
+def test_each_ending_has_its_next_step(ending: Ending, before: Charges, after: str) -> None:
+    assert verdict(ending, before, BUDGETS, progressed=False, share=8).next == after
+
+
+@pytest.mark.parametrize("ending", [ending for ending in get_args(Ending) if ending not in ("ok", "bad_input")])
+def test_progress_forgives_what_came_before(ending: Ending) -> None:
+    worn = Charges(error=1, out_of_memory=1, vanished=3, free=9)
+    assert verdict(ending, worn, BUDGETS, progressed=True, share=8).next in ("again", "cancelled")
+
+
+def test_a_free_ending_charges_nothing() -> None:
+    after = verdict("preempted", Charges(error=1), BUDGETS, progressed=False, share=None).charges
+    assert (after.error, after.out_of_memory, after.vanished) == (1, 0, 0)
+
+
+def test_a_charged_ending_breaks_the_row_of_free_ones() -> None:
+    assert verdict("vanished", Charges(free=9), BUDGETS, progressed=False, share=None).charges.free == 0
+
+
+def test_a_smaller_micro_batch_survives_progress() -> None:
+    after = verdict("error", Charges(accumulate=4), BUDGETS, progressed=True, share=8)
+    assert after.charges.accumulate == 4
+
+
+@given(st.integers(1, 512), st.data())
+def test_the_smaller_micro_batch_is_at_most_half_and_keeps_the_global_batch(share: int, data: st.DataObject) -> None:
+    accumulate = data.draw(st.sampled_from([n for n in range(1, share + 1) if share % n == 0]))
+    smaller = smaller_share(share, accumulate)
+    if smaller is None:
+        assert accumulate == share or accumulate * 2 > share
+    else:
+        assert share % smaller == 0
+        assert share // smaller * 2 <= share // accumulate
+
+
+def test_tracebacks_that_differ_in_digits_paths_and_hex_are_the_same() -> None:
+    frames = ["/a/code/3f/workloads/model/block.py:31 forward", "/usr/lib/torch/nn.py:9 call"]
+    moved = ["/b/workloads/model/block.py:31 forward"]
+    one = signature("RuntimeError", "shape 17 of /tmp/a1/x.npy at 0x7ffe01", frames)
+    two = signature("RuntimeError", "shape 4 of /home/b/y.npy at 0x1", moved)
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "frame"),
+    [
+        ("ValueError", "shape 1", "workloads/a.py:1 f"),
+        ("RuntimeError", "size 1", "workloads/a.py:1 f"),
+        ("RuntimeError", "shape 1", "workloads/a.py:2 f"),
+    ],
+)
+def test_tracebacks_that_differ_in_type_words_or_frame_are_not_the_same(kind: str, message: str, frame: str) -> None:
+    assert signature(kind, message, [frame]) != signature("RuntimeError", "shape 1", ["workloads/a.py:1 f"])
+
+
+def test_failures_that_differ_or_lie_in_two_stages_pause_nothing() -> None:
+    assert paused_stages([("train", "a"), ("train", "b"), ("judge", "a"), ("train", ""), ("train", "")], 2) == {}
+    assert list(paused_stages([("train", "a"), ("judge", "a"), ("train", "a")], 2)) == ["train"]

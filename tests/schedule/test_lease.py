@@ -1,0 +1,102 @@
+"""One driver a study."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import LeaseError
+from orchestrator.schedule.clock import SimulatedClock
+from orchestrator.schedule.lease import Lease, acquire, driver_lives, read_driver, this_process
+
+
+def dead_process() -> int:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_the_second_is_refused_and_told_who_drives(tmp_path: Path) -> None:
+    with acquire(tmp_path), pytest.raises(LeaseError, match=r"pid \d+ on .* drives this study"):
+        acquire(tmp_path)
+
+
+def test_after_a_release_the_next_one_drives(tmp_path: Path) -> None:
+    acquire(tmp_path).release()
+    assert not driver_lives(tmp_path)
+    acquire(tmp_path).release()
+
+
+def test_a_dead_process_of_the_same_boot_is_taken_over_at_once(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    dead = dataclasses.replace(this_process(), pid=dead_process(), start_time=1)
+    acquire(tmp_path, clock, dead)
+    began = clock.monotonic()
+    lease = acquire(tmp_path, clock)
+    assert clock.monotonic() == began
+    lease.check()
+
+
+def test_a_driver_of_another_machine_is_taken_over_after_its_counter_stood_still_for_a_minute(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    elsewhere = dataclasses.replace(this_process(), host="elsewhere", boot_id="another")
+    earlier = acquire(tmp_path, clock, elsewhere)
+    began = clock.monotonic()
+    acquire(tmp_path, clock).check()
+    assert clock.monotonic() - began >= 60.0
+    with pytest.raises(LeaseError, match="no longer holds the lease"):
+        earlier.check()
+
+
+class Beating(SimulatedClock):
+    """While somebody waits on this clock, a far driver beats."""
+
+    lease: Lease
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.lease.beat()
+
+
+def test_a_driver_of_another_machine_whose_counter_moves_is_left_alone(tmp_path: Path) -> None:
+    clock = Beating()
+    elsewhere = dataclasses.replace(this_process(), host="elsewhere", boot_id="another")
+    clock.lease = acquire(tmp_path, clock, elsewhere)
+    with pytest.raises(LeaseError, match="drives this study"):
+        acquire(tmp_path, clock)
+
+
+def test_a_driver_that_comes_back_after_a_takeover_never_writes_over_its_successor(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    earlier = acquire(tmp_path, clock, dataclasses.replace(this_process(), boot_id="another"))
+    later = acquire(tmp_path, clock)
+    earlier.beat()
+    later.check()
+    earlier.release()
+    later.check()
+
+
+def test_a_beat_moves_the_counter_of_a_file_that_stays_readable(tmp_path: Path) -> None:
+    lease = acquire(tmp_path)
+    lease.beat()
+    lease.beat()
+    found = read_driver(tmp_path)
+    assert found is not None
+    assert found.counter == 2
+    assert json.loads((tmp_path / "driver.json").read_text())["nonce"] == lease.driver.nonce
+
+
+def test_of_many_that_start_at_once_one_drives(tmp_path: Path) -> None:
+    def start(_number: int) -> bool:
+        try:
+            acquire(tmp_path)
+        except LeaseError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(start, range(8))) == 1

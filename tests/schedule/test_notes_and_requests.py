@@ -1,0 +1,98 @@
+"""Notes from other terminals; attempt folders and checkpoints."""
+
+import json
+from pathlib import Path
+
+import pytest
+from toy_study import Settings, fingerprint, make_job
+
+from orchestrator.errors import PlanError
+from orchestrator.schedule import inbox
+from orchestrator.schedule.ask import ask
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.requests import (
+    attempt_folder,
+    build_request,
+    new_attempt_id,
+    newest_checkpoint,
+    newest_step,
+)
+from orchestrator.spec.cell import Resources
+
+JOB = make_job("train", "train/a")
+
+
+def write_checkpoint(home: Path, attempt: str, step: int, *, size: int = 3, manifest: bool = True) -> Path:
+    folder = attempt_folder(home, JOB.fingerprint, attempt) / "checkpoints" / f"step-{step}"
+    folder.mkdir(parents=True)
+    (folder / "state.bin").write_bytes(b"123")
+    if manifest:
+        files = [{"path": "state.bin", "size": size, "sha256": ""}]
+        (folder / "manifest.json").write_text(json.dumps({"step": step, "files": files}))
+    return folder
+
+
+def test_notes_are_read_in_the_order_in_which_they_were_put(tmp_path: Path) -> None:
+    inbox.put(tmp_path, "cancel", ["f1"])
+    inbox.put(tmp_path, "retry", ["f1", "f2"])
+    notes = inbox.read(tmp_path)
+    assert [(note.verb, note.jobs) for note in notes] == [("cancel", ("f1",)), ("retry", ("f1", "f2"))]
+    inbox.drop(notes)
+    inbox.drop(notes)
+    assert inbox.read(tmp_path) == []
+
+
+def test_what_is_no_note_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "0.json").write_text('{"verb": "format", "jobs": []}')
+    assert inbox.read(tmp_path) == []
+    assert [path.name for path in (tmp_path / "inbox").iterdir()] == ["0.broken"]
+
+
+def test_without_a_driver_a_cancel_is_booked_at_once_and_with_one_it_is_asked(tmp_path: Path) -> None:
+    assert ask("cancel", [JOB], home=tmp_path) == "booked"
+    with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.notes()[JOB.fingerprint].state == "cancelled"
+    with acquire(tmp_path):
+        assert ask("retry", [JOB], home=tmp_path) == "asked"
+    assert [note.verb for note in inbox.read(tmp_path)] == ["retry"]
+    assert ask("retry", [JOB], home=tmp_path) == "booked"
+    with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.notes() == {}
+
+
+def test_the_newest_complete_checkpoint_of_any_attempt_is_resumed(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, "a001-x", 90)
+    best = write_checkpoint(tmp_path, "a002-y", 100)
+    write_checkpoint(tmp_path, "a003-z", 20)
+    write_checkpoint(tmp_path, "a003-z", 110, manifest=False)
+    write_checkpoint(tmp_path, "a003-z", 120, size=4)
+    found = newest_checkpoint(tmp_path, JOB.fingerprint)
+    assert found is not None
+    assert (found.path, found.step, found.attempt) == (best, 100, "a002-y")
+    assert newest_step(tmp_path, JOB.fingerprint, "a003-z") == 20
+
+
+def test_a_job_that_was_never_attempted_has_nothing_to_resume(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path, fingerprint("x")) is None
+
+
+def test_attempt_ids_sort_and_differ() -> None:
+    ids = [new_attempt_id(number) for number in (1, 2, 10)]
+    assert ids == sorted(ids)
+    assert new_attempt_id(1) != ids[0]
+
+
+def test_a_global_batch_that_the_devices_cannot_share_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    job = make_job("train", "train/a", resources=Resources(cpus=3, devices=3, memory_gib=1.0, minutes=1.0))
+    with pytest.raises(PlanError, match=r"devices is 3, but controls\.training\.global_batch is 8"):
+        build_request(job, attempt="a", home=tmp_path, settings=Settings(), accumulate=1, resume=None)
+
+
+def test_devices_make_ranks_that_share_threads_and_batch(tmp_path: Path) -> None:
+    job = make_job("train", "train/a", resources=Resources(cpus=8, devices=4, memory_gib=1.0, minutes=1.0))
+    request = build_request(job, attempt="a", home=tmp_path, settings=Settings(), accumulate=1, resume=None)
+    execution = request["execution"]
+    assert (execution["device"], execution["ranks"], execution["threads"]) == ("cuda", 4, 2)
+    assert execution["ranks"] * execution["micro_batch"] * execution["accumulate"] == 8
