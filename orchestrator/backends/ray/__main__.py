@@ -1,0 +1,108 @@
+"""The child of the driver that holds Ray: `python -m orchestrator.backends.ray`, JSON lines on its standard streams.
+
+In: `{"id", "op", ...}`; out: `{"id", "answer"}` or `{"id", "error"}`. Ray ends the process that holds
+its client when its head has died, without an exception, so that process is not the driver. A closed
+standard input ends this child, and with it Ray, the hosts, their servers and their ranks.
+"""
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.backends.ray.cluster import RayCluster
+from orchestrator.backends.ray.guard import start_guard
+from orchestrator.backends.ray.session import session_folder, sweep
+from orchestrator.host.processes import start_time
+
+PATIENCE_S = 6.0  # for an orderly end after the driver has gone
+
+
+class Child:
+    """Reads requests in one thread and answers them in the main one, where Ray was started."""
+
+    def __init__(self, replies: int) -> None:
+        self._replies = replies
+        self._requests: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+        self._cluster: RayCluster | None = None
+        pid = os.getpid()
+        started = start_time(pid)
+        assert started is not None
+        self._folder = session_folder(pid, started)
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Answer until standard input is closed."""
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        sweep()
+        while (request := self._requests.get()) is not None:
+            try:
+                self._say({"id": request["id"], "answer": self._answer(request)})
+            except Exception as error:
+                self._say({"id": request["id"], "error": f"{type(error).__name__}: {error}"})
+                if self._cluster is None:  # without Ray there is nothing to stay for
+                    traceback.print_exc()
+                    break
+        if self._cluster is not None:
+            self._cluster.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _answer(self, request: Mapping[str, Any]) -> Any:
+        if request["op"] == "open":
+            self._folder.mkdir()
+            self._guard = start_guard(self._folder)
+            self._cluster = RayCluster(request["settings"], self._folder)
+            return {"hosts": self._cluster.hosts(), "session": self._cluster.session}
+        assert self._cluster is not None, "the first request is `open`"
+        match request["op"]:
+            case "hosts":
+                return self._cluster.hosts()
+            case "submit":
+                return self._cluster.submit(request["submissions"])
+            case "poll":
+                return self._cluster.poll(request["forget"])
+            case "stop":
+                return self._cluster.stop(request["attempts"])
+            case "kill":
+                return self._cluster.kill(request["attempts"])
+        raise ValueError(f"op is {request['op']!r}; allowed: open, hosts, submit, poll, stop, kill")
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self._requests.put(json.loads(line))
+        # The driver is gone or has closed. What Ray has started dies with this process even if the
+        # orderly end hangs, or Ray is still starting: nothing of ours may run on.
+        patience = threading.Timer(PATIENCE_S if self._cluster is not None else 0.0, self._leave)
+        patience.daemon = True
+        patience.start()
+        self._requests.put(None)
+
+    def _leave(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(1)
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._replies, data) :]
+        except BrokenPipeError:
+            return  # the driver is gone: the closed input says so too
+
+
+def main() -> int:
+    """Serve the driver until it closes our standard input."""
+    replies = os.dup(1)
+    os.dup2(2, 1)  # what Ray prints must not be read as an answer
+    Child(replies).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""The driver's side of the Ray backend: it speaks to a child process and imports no ray itself.
+
+The child may die at any time (Ray ends it when its head dies). Then all attempts are `unknown`, a
+new child is started, and an attempt of the old session is ended as `node_lost` once its processes
+are gone: an embedded Ray dies with its child, and nothing of it is adopted.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.backends.protocol import Backend, HostShare, Report, Submission
+from orchestrator.backends.ray.pipe import ChildGone, Pipe
+from orchestrator.backends.ray.session import sweep
+from orchestrator.errors import BackendError
+from orchestrator.host.code import copy_code
+from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
+from orchestrator.host.processes import end_leftovers
+from orchestrator.host.server import COMMAND
+
+OPEN_S = 180.0  # for Ray and its first host to start
+ANSWER_S = 20.0
+MUTE = 4  # polls in a row without an answer until the child is given up
+STARTS = 3  # in a row that may fail
+SILENCE_S = 5.0  # after a child's death until its ranks are gone, measured 4 s
+MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
+
+
+class RayBackend:
+    """Attempts on Ray, embedded (`address: local`) or on a cluster that is there."""
+
+    name = "ray"
+    outlives_driver = False
+
+    def __init__(
+        self,
+        home: Path,
+        store_kind: str,
+        store_root: Path,
+        cluster: Any,
+        code_digest: str = "",
+        git: str = "",
+        *,
+        server: Sequence[str] = COMMAND,
+    ) -> None:
+        """Remember the settings; the child is started by the first call that needs it.
+
+        Args:
+            home: `outputs/{study}`; the code is copied to `code/{digest}/` in it.
+            store_kind: as in cluster/*.yaml.
+            store_root: of the store.
+            cluster: has `.ray` with `address`, `cpus`, `devices`, `memory_gib`, where null is what this machine has.
+            code_digest: of a copy under `home` that was made already; empty: made now.
+            git: commit of the checkout, for COMMITs.
+            server: the warm server's command line.
+        """
+        if not code_digest:
+            code_digest, _ = copy_code(home)
+        self._code = home.resolve() / "code" / code_digest
+        ray = setting(cluster, "ray")
+        cpus, devices, memory_gib = setting(ray, "cpus"), setting(ray, "devices"), setting(ray, "memory_gib")
+        self._settings = {
+            "address": setting(ray, "address") or "local",
+            "cpus": machine_cpus() if cpus is None else cpus,
+            "devices": machine_devices() if devices is None else devices,
+            "memory_gib": machine_gib() * MEMORY_SHARE if memory_gib is None else memory_gib,
+            "code": str(self._code),
+            "digest": code_digest,
+            "git": git,
+            "store_kind": store_kind,
+            "store_root": str(store_root.resolve()),
+            "command": list(server),
+        }
+        self._lock = threading.Lock()
+        self._pipe: Pipe | None = None
+        self._closed = False
+        self._failed_starts = 0
+        self._mute = 0
+        self._reports: dict[str, Report] = {}
+        self._work: dict[str, Path] = {}
+        self._forget: list[str] = []
+        """Attempts whose end we know and the hosts need not repeat."""
+        self._lost: dict[str, float] = {}
+        """Attempts of a session that has died -> monotonic clock, s."""
+
+    def hosts(self) -> Sequence[HostShare]:
+        """The hosts that can take attempts now; the first call starts Ray, some 10 s.
+
+        Raises:
+            BackendError: Ray does not start.
+        """
+        with self._lock:
+            return tuple(HostShare(**share) for share in self._ask("hosts"))
+
+    def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
+        """Start attempts; attempt -> ticket, `{session}/{host}/{attempt}`.
+
+        Raises:
+            BackendError: an unknown host, or a child that has died: nothing runs on.
+        """
+        with self._lock:
+            tickets: Mapping[str, str] = self._ask("submit", submissions=[asdict(one) for one in submissions])
+            for one in submissions:
+                self._reports[one.attempt] = Report(attempt=one.attempt, phase="waiting")
+                self._work[one.attempt] = Path(one.request["work"])
+            return tickets
+
+    def poll(self) -> Mapping[str, Report]:
+        """What is known of all attempts; returns at once while a child that has died is replaced."""
+        with self._lock:
+            if not self._closed and self._pipe is not None and self._unfinished():
+                self._update()
+            return dict(self._reports)
+
+    def stop(self, attempts: Sequence[str]) -> None:
+        """Ask attempts to save a checkpoint and end."""
+        self._tell("stop", attempts)
+
+    def kill(self, attempts: Sequence[str]) -> None:
+        """End attempts at once."""
+        self._tell("kill", attempts)
+
+    def close(self) -> None:
+        """End Ray and everything it runs; idempotent."""
+        with self._lock:
+            self._closed = True
+            if self._pipe is not None:
+                self._pipe.close()
+                self._pipe = None
+                for attempt in self._unfinished():
+                    end_leftovers(self._work[attempt])
+                sweep()
+
+    def _unfinished(self) -> list[str]:
+        return [attempt for attempt, report in self._reports.items() if report.phase != "ended"]
+
+    def _update(self) -> None:
+        """Bring the reports up to date. Never raises: what cannot be told is unknown."""
+        self._bury_the_lost()
+        assert self._pipe is not None
+        if not self._pipe.alive:
+            self._replace()
+            return
+        if not self._pipe.opened:
+            return
+        try:
+            answers = self._pipe.ask("poll", ANSWER_S, forget=self._forget)
+            self._mute = 0
+        except ChildGone:
+            self._replace()
+            return
+        except BackendError as error:
+            self._mute += 1
+            self._mark_unknown(f"the Ray child does not answer: {error}")
+            if self._mute >= MUTE:
+                self._pipe.kill()
+            return
+        self._forget = []
+        for attempt, answer in answers.items():
+            if attempt in self._reports and attempt not in self._lost and self._reports[attempt].phase != "ended":
+                self._reports[attempt] = Report(**answer)
+                if answer["phase"] == "ended":
+                    self._forget.append(attempt)
+
+    def _replace(self) -> None:
+        """Start another child after one has died; its attempts are lost with it."""
+        assert self._pipe is not None
+        was_opened, said = self._pipe.opened, self._pipe.said()
+        self._pipe.close()
+        self._failed_starts = 0 if was_opened else self._failed_starts + 1
+        self._mark_unknown("the Ray child died")
+        for attempt in self._unfinished():
+            self._lost.setdefault(attempt, time.monotonic())
+        self._forget = []
+        self._mute = 0
+        if self._failed_starts < STARTS:
+            self._start()
+        else:
+            self._mark_unknown(f"Ray does not start any more: {said}")
+
+    def _mark_unknown(self, detail: str) -> None:
+        for attempt in self._unfinished():
+            self._reports[attempt] = replace(self._reports[attempt], phase="unknown", detail=detail)
+
+    def _bury_the_lost(self) -> None:
+        """End the attempts of a dead session whose processes are proven gone."""
+        for attempt, since in list(self._lost.items()):
+            if time.monotonic() - since > SILENCE_S and end_leftovers(self._work[attempt]):
+                del self._lost[attempt]
+                self._reports[attempt] = replace(
+                    self._reports[attempt],
+                    phase="ended",
+                    ending="node_lost",
+                    detail="the Ray session died with its child process",
+                    ended=time.time(),
+                )
+
+    def _start(self) -> None:
+        self._pipe = Pipe((sys.executable, "-m", "orchestrator.backends.ray"), folder=self._code)
+        self._pipe.open(settings=self._settings)
+
+    def _ask(self, op: str, **fields: Any) -> Any:
+        """Ask the child, which is started if there is none, and wait for its answer.
+
+        Raises:
+            BackendError: it died, or refused.
+        """
+        if self._closed:
+            raise BackendError("the Ray backend is closed; make another one")
+        if self._pipe is None:
+            self._start()
+        assert self._pipe is not None
+        if not self._pipe.alive:
+            self._replace()
+        try:
+            self._pipe.wait_open(OPEN_S)
+            return self._pipe.ask(op, ANSWER_S if op != "hosts" else OPEN_S, **fields)
+        except ChildGone as error:
+            raise BackendError(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
+
+    def _tell(self, op: str, attempts: Sequence[str]) -> None:
+        with self._lock:
+            wanted = [attempt for attempt in attempts if attempt in set(self._unfinished()) - set(self._lost)]
+            if wanted and self._pipe is not None and self._pipe.alive:
+                self._pipe.tell(op, attempts=wanted)
+
+
+def setting(section: Any, key: str) -> Any:
+    """A key of a section that is a mapping, an object or None."""
+    if section is None:
+        return None
+    return section.get(key) if isinstance(section, Mapping) else getattr(section, key, None)
+
+
+if TYPE_CHECKING:
+    _: Backend = RayBackend(Path(), "files", Path(), None)

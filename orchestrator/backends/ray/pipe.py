@@ -1,0 +1,163 @@
+"""JSON lines to a child process and its answers back, with a deadline for each."""
+
+import json
+import os
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import BackendError
+
+TAIL_LINES = 40  # of what the child says beside its answers
+PATIENCE_S = 8.0  # for an orderly end
+
+
+class ChildGone(BackendError):
+    """The child process has ended."""
+
+
+class Pipe:
+    """One child process: `{"id", "op", ...}` to it, `{"id", "answer" | "error"}` from it.
+
+    The child leads a session of its own: Ctrl-C in the terminal is the driver's to act on.
+    """
+
+    def __init__(self, command: Sequence[str], *, folder: Path) -> None:
+        """Start it with the code in `folder`; returns at once."""
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            start_new_session=True,
+        )
+        self._said: deque[str] = deque(maxlen=TAIL_LINES)
+        self._news = threading.Condition()
+        self._sending = threading.Lock()
+        self._answers: dict[int, Any] = {}
+        self._waited: set[int] = set()
+        self._next = 0
+        self._gone = False
+        self._open_id: int | None = None
+        self.opened = False
+        """Whether the first request was answered well."""
+        for target in (self._read_answers, self._read_said):
+            threading.Thread(target=target, name="ray child", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still answers."""
+        return not self._gone
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._process.pid
+
+    def said(self) -> str:
+        """The last lines it wrote to stderr."""
+        return "\n".join(self._said)
+
+    def open(self, **fields: Any) -> None:
+        """Send the first request, whose answer `wait_open` waits for."""
+        self._open_id = self._send("open", fields, waited=False)
+
+    def wait_open(self, within_s: float) -> None:
+        """Wait until the first request was answered well; a child that refuses it ends.
+
+        Raises:
+            ChildGone: it ended. BackendError: it did not answer in time.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self.opened or self._gone, within_s)
+            if self._gone:
+                raise ChildGone("the Ray child process has ended")
+            if not self.opened:
+                raise BackendError(f"Ray: open: no answer within {within_s:.0f} s")
+
+    def ask(self, op: str, within_s: float, **fields: Any) -> Any:
+        """Send a request and wait for its answer.
+
+        Raises:
+            ChildGone: it ended. BackendError: it refused, or did not answer in time.
+        """
+        number = self._send(op, fields, waited=True)
+        with self._news:
+            self._news.wait_for(lambda: number in self._answers or self._gone, within_s)
+            return self._take(number, op, within_s)
+
+    def tell(self, op: str, **fields: Any) -> None:
+        """Send a request and wait for nothing; a child that has ended is noticed elsewhere."""
+        try:
+            self._send(op, fields, waited=False)
+        except ChildGone:
+            return
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Close its input and wait for an orderly end; idempotent."""
+        with self._sending:
+            if self._process.stdin is not None and not self._process.stdin.closed:
+                try:
+                    self._process.stdin.close()
+                except BrokenPipeError:
+                    self._gone = True
+        try:
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _send(self, op: str, fields: dict[str, Any], *, waited: bool) -> int:
+        with self._sending:
+            number = self._next
+            self._next += 1
+            if waited:
+                self._waited.add(number)
+            try:
+                assert self._process.stdin is not None
+                self._process.stdin.write(json.dumps({"id": number, "op": op, **fields}).encode() + b"\n")
+                self._process.stdin.flush()
+            except (BrokenPipeError, ValueError) as error:
+                raise ChildGone("the Ray child process has ended") from error
+        return number
+
+    def _take(self, number: int, op: str, within_s: float) -> Any:
+        self._waited.discard(number)
+        if number in self._answers:
+            message = self._answers.pop(number)
+            if "error" in message:
+                raise BackendError(f"Ray: {op}: {message['error']}")
+            return message["answer"]
+        if self._gone:
+            raise ChildGone("the Ray child process has ended")
+        raise BackendError(f"Ray: {op}: no answer within {within_s:.0f} s")
+
+    def _read_answers(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as answers:
+            for line in answers:
+                message = json.loads(line)
+                with self._news:
+                    if message["id"] == self._open_id and "answer" in message:
+                        self.opened = True
+                    elif message["id"] in self._waited:
+                        self._answers[message["id"]] = message
+                    self._news.notify_all()
+        with self._news:
+            self._gone = True
+            self._news.notify_all()
+
+    def _read_said(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            for line in stream:
+                self._said.append(line.decode("utf-8", errors="replace").rstrip("\n"))

@@ -1,0 +1,59 @@
+"""One embedded Ray session on this machine: its folder, and ending what is left when its owner has died.
+
+The folder is named by the owner, the child process that holds Ray. Ray's sockets lie below it, and a
+socket's path has 107 bytes at most, so it is short and in /tmp. All that Ray starts stays in the
+owner's kernel session, whose number cannot be given again while one of them lives.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from orchestrator.host.processes import is_alive, start_time
+
+PARENT = Path("/tmp")
+NAME = re.compile(r"em-ray-(\d+)-(\d+)")
+GONE_WITHIN_S = 5.0
+
+
+def session_folder(pid: int, started: int, parent: Path = PARENT) -> Path:
+    """The folder of the process `pid` that started at clock tick `started`."""
+    return parent / f"em-ray-{pid}-{started}"
+
+
+def members(pid: int) -> list[int]:
+    """Processes of the kernel session that `pid` led; empty where another process leads one by that number now."""
+    if start_time(pid) is not None:
+        return []
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+                if int(fields[3]) == pid and fields[0] not in ("Z", "X"):
+                    found.append(int(entry.name))
+    return found
+
+
+def end_session(folder: Path) -> None:
+    """Kill what is left of a session whose owner has died, and remove its folder; a living owner's is left alone."""
+    named = NAME.fullmatch(folder.name)
+    if named is None or is_alive(int(named[1]), int(named[2])):
+        return
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while (left := members(int(named[1]))) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path = PARENT) -> None:
+    """End all sessions whose owner has died."""
+    for folder in parent.glob("em-ray-*-*"):
+        end_session(folder)

@@ -1,0 +1,100 @@
+"""One attempt on a host, as the node keeps it while it runs."""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.host.endings import RankEnd, Reason
+from orchestrator.host.pump import Log
+from workloads.contract.result import read_result
+
+
+@dataclass
+class Attempt:
+    """State of one attempt; changed under the node's lock only."""
+
+    submission: Mapping[str, Any]
+    """A `Submission` as JSON."""
+    phase: str = "waiting"
+    ending: str | None = None
+    detail: str = ""
+    started: float | None = None
+    """Wall clock, s."""
+    ended: float | None = None
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """As written to request.json; empty until its inputs are here."""
+    ready: bool = False
+    """Its request is written: it can be forked as soon as the server is warm."""
+    processes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """rank -> (pid, start time)."""
+    ends: dict[int, RankEnd] = field(default_factory=dict)
+    first_failed: int | None = None
+    reason: Reason | None = None
+    """Why the host ends it."""
+    limit_at: float | None = None
+    """Monotonic clock, s, at which its limit of time is reached."""
+    kill_at: float | None = None
+    """Monotonic clock, s, after which being asked turns into being killed."""
+    oom_before: int = 0
+    peak_bytes: int = 0
+    """Highest PSS seen."""
+    last_heartbeat: Any = None
+    log: Log | None = None
+    logged: list[threading.Event] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The attempt's id."""
+        return str(self.submission["attempt"])
+
+    @property
+    def work(self) -> Path:
+        """The attempt's folder."""
+        return Path(self.submission["request"]["work"])
+
+    @property
+    def execution(self) -> Mapping[str, Any]:
+        """How it runs: `Execution` as JSON."""
+        execution: Mapping[str, Any] = self.submission["request"]["execution"]
+        return execution
+
+    @property
+    def living(self) -> list[int]:
+        """Process ids of ranks that have started and not ended."""
+        return [pid for rank, (pid, _) in self.processes.items() if rank not in self.ends]
+
+    def report(self) -> dict[str, Any]:
+        """As the fields of a `Report`."""
+        return {
+            "attempt": self.name,
+            "phase": self.phase,
+            "ending": self.ending,
+            "detail": self.detail,
+            "heartbeat": heartbeat(self.work) if self.phase == "running" else self.last_heartbeat,
+            "started": self.started,
+            "ended": self.ended,
+        }
+
+
+def heartbeat(work: Path) -> Any:
+    """`heartbeat.json` as last written; None where there is none."""
+    try:
+        return json.loads((work / "heartbeat.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def failure_words(work: Path, rank: int) -> str:
+    """What a failed rank says in its result, `ValueError: message`; another rank's takes the place of rank 0's."""
+    own = work / ("result.json" if rank == 0 else f"result-r{rank}.json")
+    try:
+        result = read_result(own)
+    except (FileNotFoundError, ValueError):
+        return ""
+    if rank != 0:
+        result.write(work / "result.json")
+    return "" if result.error is None else f"{result.error.type}: {result.error.message}"

@@ -1,0 +1,48 @@
+"""What this machine has: processors, memory, devices, a kind and an address. Nothing is loaded to find out."""
+
+import os
+import platform
+import socket
+from pathlib import Path
+
+from orchestrator.host.memory import GIB, UNLIMITED, cgroup_folders
+
+
+def machine_gib(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> float:
+    """Memory this process may use: the machine's, or its cgroup's limit where that is smaller."""
+    limits = []
+    for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemTotal:"):
+            limits.append(int(line.split()[1]) * 1024)
+    for folder in cgroup_folders(proc, cgroups):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            try:
+                text = (folder / name).read_text(encoding="ascii").strip()
+            except OSError:
+                continue
+            if text.isdigit() and int(text) < UNLIMITED:
+                limits.append(int(text))
+    return min(limits) / GIB
+
+
+def machine_cpus() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def machine_devices(dev: Path = Path("/dev")) -> int:
+    """NVIDIA devices of this machine, by their device files."""
+    return sum(1 for entry in dev.glob("nvidia*") if entry.name.removeprefix("nvidia").isdigit())
+
+
+def host_kind() -> str:
+    """What a COMMIT says of the machine where the result does not name its device."""
+    return f"{platform.machine()} {platform.system()}"
+
+
+def node_address() -> str:
+    """An address of this node that other nodes reach: the one its name resolves to, or loopback."""
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"

@@ -1,0 +1,336 @@
+"""One node's share: starts attempts in a warm server, watches them, publishes what they made.
+
+No scheduler is imported here: a host actor, a SLURM job and a test hold a `Node` alike. All methods
+return at once; work that takes time (fetching, publishing) happens in a few threads, and what is
+known is read with `poll`.
+
+Order of one attempt: inputs are fetched, request.json written, one rank per process forked; when
+all ranks have ended, the log is closed, an attempt that ended well is published, and only then does
+`poll` say `ended`.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.host.attempt import Attempt, failure_words, heartbeat
+from orchestrator.host.endings import RankEnd, ending_of, telling_rank
+from orchestrator.host.launch import start_ranks
+from orchestrator.host.memory import GIB, group_members, oom_kills, pss_bytes
+from orchestrator.host.processes import end_leftovers, write_processes
+from orchestrator.host.publish import Provenance, fetch_inputs, publish
+from orchestrator.host.pump import Log, LogPump, secrets_of
+from orchestrator.host.ranks import rendezvous_of
+from orchestrator.host.server import COMMAND, WarmServer
+from orchestrator.store.protocol import Store
+from workloads.contract.request import request_from
+from workloads.contract.result import read_result
+
+WATCH_S = 1.0
+LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
+SERVERS = 3  # warm servers in a row that may end without ever having been ready
+WORKERS = 4
+LONGEST_DETAIL = 2000  # characters
+
+
+class Node:
+    """One node's share of processors, devices and memory.
+
+    Args (keyword only):
+        store: where inputs come from and results go.
+        code: folder with the code that runs.
+        provenance: what COMMITs say of code and host.
+        address: of this node, for ranks that meet over the network.
+        visible: the share's devices as CUDA_VISIBLE_DEVICES names them; a placement counts in them.
+        command: the warm server's command line.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        code: Path,
+        provenance: Provenance,
+        address: str = "127.0.0.1",
+        visible: Sequence[str] = (),
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._store = store
+        self._code = code
+        self._provenance = provenance
+        self._address = address
+        self._visible = tuple(visible)
+        self._command = tuple(command)
+        self._secrets = secrets_of(os.environ)
+        self._lock = threading.RLock()
+        self._attempts: dict[str, Attempt] = {}
+        self._pump = LogPump()
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="attempt")
+        self._closed = threading.Event()
+        self._warm = False
+        self._failed_servers = 0
+        self._server: WarmServer | None = None
+        self._server_said = ""
+        self._start_server()
+        self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._watcher.start()
+
+    def start(self, submission: Mapping[str, Any]) -> None:
+        """Take an attempt (`Submission` as JSON); asking twice changes nothing."""
+        with self._lock:
+            attempt = Attempt(submission=submission)
+            if attempt.name in self._attempts:
+                return
+            self._attempts[attempt.name] = attempt
+        self._workers.submit(self._guarded, self._prepare, attempt)
+
+    def poll(self) -> dict[str, dict[str, Any]]:
+        """What is known of all attempts taken and not forgotten: attempt -> the fields of a `Report`."""
+        with self._lock:
+            return {name: attempt.report() for name, attempt in self._attempts.items()}
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Drop attempts whose end has been told, so that a poll stays short however many there were."""
+        with self._lock:
+            for name in names:
+                if name in self._attempts and self._attempts[name].phase == "ended":
+                    del self._attempts[name]
+
+    @property
+    def warm(self) -> bool:
+        """Whether the server has imported everything."""
+        return self._warm
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Ask attempts to save and end; `grace_s` later what still runs is killed."""
+        for attempt in self._known(names):
+            with self._lock:
+                attempt.reason = attempt.reason or "stop"
+                self._ask(attempt)
+
+    def kill(self, names: Sequence[str]) -> None:
+        """End attempts at once."""
+        for attempt in self._known(names):
+            with self._lock:
+                attempt.reason = attempt.reason or "kill"
+                self._force(attempt)
+
+    def close(self) -> None:
+        """End everything; idempotent."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._watcher.join()
+        self._workers.shutdown(wait=True, cancel_futures=True)
+        if self._server is not None:
+            self._server.close()
+        self._pump.close()
+        for attempt in self._attempts.values():
+            if attempt.log is not None:
+                attempt.log.close()
+
+    def _known(self, names: Sequence[str]) -> list[Attempt]:
+        with self._lock:
+            found = [self._attempts[name] for name in names if name in self._attempts]
+            return [attempt for attempt in found if attempt.phase != "ended"]
+
+    def _start_server(self) -> None:
+        self._warm = False
+        self._server = WarmServer(self._on_reply, command=self._command, folder=self._code)
+
+    # From here on: threads of the node.
+
+    def _guarded(self, step: Any, attempt: Attempt) -> None:
+        """Run one step of an attempt; what goes wrong on the host's side ends it as `error`, and says so."""
+        try:
+            step(attempt)
+        except Exception as error:
+            self._end(attempt, "error", f"the host failed: {type(error).__name__}: {error}")
+
+    def _prepare(self, attempt: Attempt) -> None:
+        submission = attempt.submission
+        attempt.work.mkdir(parents=True, exist_ok=True)
+        folders, inputs = fetch_inputs(self._store, submission["inputs"])
+        raw = submission["request"]
+        request = {
+            **raw,
+            "inputs": folders,
+            "out": str(self._store.prepare(raw["stage"], raw["fingerprint"], submission["attempt"])),
+            "rendezvous": rendezvous_of(0, attempt.execution["ranks"], None),
+        }
+        request_from(request, str(attempt.work / "request.json")).write(attempt.work / "request.json")
+        with self._lock:
+            attempt.inputs, attempt.request, attempt.ready = inputs, request, True
+        self._fork(attempt)
+
+    def _fork(self, attempt: Attempt) -> None:
+        """Fork the ranks if request and server are ready; called by whichever comes last; again is harmless."""
+        with self._lock:
+            if not (attempt.ready and self._warm) or attempt.phase != "waiting" or self._closed.is_set():
+                return
+            assert self._server is not None
+            attempt.phase = "running"
+            attempt.started = time.time()
+            attempt.oom_before = oom_kills()
+            attempt.limit_at = time.monotonic() + attempt.submission["resources"]["minutes"] * 60
+            attempt.log = Log(attempt.work / "log.txt", self._secrets)
+            devices = [self._visible[index] for index in attempt.submission["placement"]["devices"]]
+            start_ranks(
+                attempt, self._server, self._pump, devices=devices, address=self._address, code_folder=self._code
+            )
+
+    def _on_reply(self, reply: Mapping[str, Any]) -> None:
+        with self._lock:
+            match reply["op"]:
+                case "ready":
+                    self._warm, self._failed_servers = True, 0
+                    # Not in this thread: it must go on reading while the lines are sent.
+                    for attempt in self._attempts.values():
+                        if attempt.phase == "waiting":
+                            self._workers.submit(self._guarded, self._fork, attempt)
+                case "started":
+                    self._on_started(self._attempts[reply["attempt"]], reply)
+                case "ended" | "refused":
+                    self._on_rank_end(self._attempts[reply["attempt"]], reply)
+                case "gone":
+                    self._on_server_gone(reply)
+
+    def _on_started(self, attempt: Attempt, reply: Mapping[str, Any]) -> None:
+        attempt.processes[reply["rank"]] = (reply["pid"], reply["start_time"])
+        write_processes(attempt.work, attempt.processes)
+        if attempt.reason is not None:  # asked to end between the line and the fork
+            self._force(attempt) if attempt.reason == "kill" else self._ask(attempt)
+
+    def _on_rank_end(self, attempt: Attempt, reply: Mapping[str, Any]) -> None:
+        rank = reply["rank"]
+        if reply["op"] == "refused":
+            attempt.detail = f"the warm server refused: {reply['message']}"
+            attempt.ends[rank] = RankEnd(code=1, signal=None)
+        else:
+            attempt.ends[rank] = RankEnd(code=reply["code"], signal=reply["signal"])
+        if not attempt.ends[rank].well and attempt.first_failed is None:
+            attempt.first_failed = rank
+            self._ask(attempt)  # the others wait for a rank that will not come
+        if len(attempt.ends) == attempt.execution["ranks"] and not self._closed.is_set():
+            self._workers.submit(self._guarded, self._finish, attempt)
+
+    def _on_server_gone(self, reply: Mapping[str, Any]) -> None:
+        if self._closed.is_set():
+            return
+        was_warm, self._warm = self._warm, False
+        said = f"the warm server ended with {reply['code']}: {reply['said'][-LONGEST_DETAIL:]}"
+        for attempt in self._attempts.values():
+            if attempt.phase == "running" and len(attempt.ends) < attempt.execution["ranks"]:
+                self._workers.submit(self._guarded, self._lost, attempt)
+        self._failed_servers = 0 if was_warm else self._failed_servers + 1
+        if self._failed_servers < SERVERS:
+            self._start_server()
+            return
+        self._server_said = said
+        for attempt in self._attempts.values():
+            if attempt.phase == "waiting":
+                self._end(attempt, "error", said)
+
+    def _lost(self, attempt: Attempt) -> None:
+        """End an attempt whose server has died and taken the ranks along."""
+        if not end_leftovers(attempt.work):
+            self._end(attempt, "vanished", "the warm server died and a rank cannot be killed")
+        elif oom_kills() > attempt.oom_before:
+            self._end(attempt, "out_of_memory", "the warm server died, and the kernel's count of kills for memory rose")
+        else:
+            self._end(attempt, "vanished", "the warm server died and took the ranks along")
+
+    def _finish(self, attempt: Attempt) -> None:
+        ended = time.time()
+        for logged in attempt.logged:
+            logged.wait(LOG_PATIENCE_S)
+        self._close_log(attempt)
+        told = telling_rank(attempt.ends, attempt.first_failed)
+        if told is not None:
+            oom_rose = oom_kills() > attempt.oom_before
+            ending, detail = ending_of(attempt.ends[told], reason=attempt.reason, oom_rose=oom_rose)
+            if attempt.reason == "memory":
+                detail += (
+                    f" of {attempt.submission['resources']['memory_gib']} GiB (it used "
+                    f"{attempt.peak_bytes / GIB:.2f} GiB); raise resources.{attempt.request['stage']}.memory_gib"
+                )
+            failure = failure_words(attempt.work, told)
+            words = [f"rank {told}" if attempt.execution["ranks"] > 1 else "", attempt.detail or detail, failure]
+            self._end(attempt, ending, ": ".join(word for word in words if word))
+            return
+        try:
+            result = read_result(attempt.work / "result.json")
+        except (FileNotFoundError, ValueError) as error:
+            self._end(attempt, "error", f"exit 0 without a result: {error}")
+            return
+        if result.ending != "ok":
+            self._end(attempt, "error", f"exit 0, but result.json says {result.ending}")
+            return
+        peak = {"peak_pss_mib": attempt.peak_bytes / 2**20} if attempt.peak_bytes else {}
+        won = publish(
+            self._store,
+            request=attempt.request,
+            label=attempt.submission["label"],
+            inputs=attempt.inputs,
+            result=replace(result, cost={**result.cost, **peak}),
+            provenance=self._provenance,
+            started=attempt.started or ended,
+            ended=ended,
+        )
+        self._end(attempt, "ok", "" if won else "another attempt had published this job first", ended)
+
+    def _end(self, attempt: Attempt, ending: str, detail: str, ended: float | None = None) -> None:
+        with self._lock:
+            if attempt.phase == "ended":
+                return
+            self._close_log(attempt)
+            attempt.ending, attempt.detail = ending, detail[:LONGEST_DETAIL]
+            attempt.ended = ended or time.time()
+            attempt.last_heartbeat = heartbeat(attempt.work)
+            attempt.phase = "ended"
+
+    def _close_log(self, attempt: Attempt) -> None:
+        if attempt.log is not None:
+            attempt.log.close()
+
+    def _ask(self, attempt: Attempt) -> None:
+        """SIGTERM now, SIGKILL after `grace_s`; an attempt that has not begun is ended where it would begin."""
+        if attempt.kill_at is None:
+            attempt.kill_at = time.monotonic() + attempt.execution["grace_s"]
+        if attempt.phase == "running" and self._server is not None:
+            self._server.signal(attempt.name, signal.SIGTERM, group=False)
+        elif attempt.phase == "waiting":
+            self._end(attempt, "interrupted", "asked to end before it began")
+
+    def _force(self, attempt: Attempt) -> None:
+        if attempt.phase == "running" and self._server is not None:
+            self._server.signal(attempt.name, signal.SIGKILL, group=True)
+        elif attempt.phase == "waiting":
+            self._end(attempt, "interrupted", "asked to end before it began")
+
+    def _watch(self) -> None:
+        """Once a second: limits of memory and time, and the end of a grace period."""
+        while not self._closed.wait(WATCH_S):
+            with self._lock:
+                running = [attempt for attempt in self._attempts.values() if attempt.phase == "running"]
+            for attempt in running:
+                used = pss_bytes(group_members(attempt.living)) if attempt.living else 0
+                with self._lock:
+                    self._hold_to_limits(attempt, used, time.monotonic())
+
+    def _hold_to_limits(self, attempt: Attempt, used: int, now: float) -> None:
+        attempt.peak_bytes = max(attempt.peak_bytes, used)
+        if used > attempt.submission["resources"]["memory_gib"] * GIB:
+            attempt.reason = attempt.reason or "memory"
+            self._force(attempt)
+        elif attempt.limit_at is not None and now > attempt.limit_at and attempt.reason is None:
+            attempt.reason = "time"
+            self._ask(attempt)
+        if attempt.kill_at is not None and now > attempt.kill_at:
+            self._force(attempt)

@@ -1,0 +1,77 @@
+"""Processes by name for ever: a pid means something only together with its start time and boot.
+
+The attempt folder's `process.json` names the ranks of an attempt, so that whoever comes next, this
+driver or another, can end what is left and know that it has ended.
+"""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = "process.json"
+GONE_WITHIN_S = 5.0  # a killed process that has not gone after this long is held by the kernel
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot: start times of two boots are never compared."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None where there is none, or only a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the very process that started then still lives."""
+    return start_time(pid) == started
+
+
+def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]]) -> None:
+    """Write `process.json`, whole or not at all; `ranks` is rank -> (pid, start time)."""
+    content = {
+        "host": socket.gethostname(),
+        "boot_id": boot_id(),
+        "ranks": [{"rank": rank, "pid": pid, "start_time": time_} for rank, (pid, time_) in sorted(ranks.items())],
+    }
+    temporary = attempt_folder / f".{FILE}.tmp"
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.replace(attempt_folder / FILE)
+
+
+def read_processes(attempt_folder: Path) -> list[tuple[int, int]]:
+    """`(pid, start time)` of an attempt's ranks that may live on this machine; empty where it never started here."""
+    try:
+        raw: Any = json.loads((attempt_folder / FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    if raw["boot_id"] != boot_id() or raw["host"] != socket.gethostname():
+        return []
+    return [(entry["pid"], entry["start_time"]) for entry in raw["ranks"]]
+
+
+def end_leftovers(attempt_folder: Path) -> bool:
+    """Kill what is left on this machine of an attempt whose host has died; True: nothing of it is left."""
+    ranks = read_processes(attempt_folder)
+    for pid, started in ranks:
+        if is_alive(pid, started):
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while any(is_alive(pid, started) for pid, started in ranks):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,97 @@
+"""From a finished attempt to a COMMIT in the store."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.store.protocol import Commit, Store
+from workloads.contract.result import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What made an artifact, beside its request."""
+
+    code: str
+    """Digest of the code that ran."""
+    git: str
+    host_kind: str
+
+
+def fetch_inputs(store: Store, inputs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Bring committed inputs here: stage -> folder, and stage -> {"fingerprint", "manifest"} for the COMMIT.
+
+    Raises:
+        ArtifactMissing: an input has no COMMIT, or its files are not there.
+    """
+    folders: dict[str, str] = {}
+    read: dict[str, dict[str, str]] = {}
+    for stage, fingerprint in inputs.items():
+        read[stage] = {"fingerprint": fingerprint, "manifest": store.read(fingerprint).manifest}
+        folders[stage] = str(store.fetch(fingerprint))
+    return folders, read
+
+
+def publish(
+    store: Store,
+    *,
+    request: Mapping[str, Any],
+    label: str,
+    inputs: Mapping[str, Mapping[str, str]],
+    result: Result,
+    provenance: Provenance,
+    started: float,
+    ended: float,
+) -> bool:
+    """Publish what an attempt wrote, and COMMIT it; True: this attempt is the one that counts.
+
+    The metrics go along, and checkpoints of all attempts of the job are deleted: a done job is never resumed.
+
+    Args:
+        store: where to.
+        request: as written to request.json.
+        label: the job's name for people.
+        inputs: as `fetch_inputs` gave them.
+        result: the attempt's, with ending ok.
+        provenance: what ran it.
+        started: wall clock of its first rank's start, s.
+        ended: and of its last rank's end, s.
+
+    Raises:
+        StoreError, OSError: it could not be written; the attempt has not been published.
+    """
+    work, out = Path(request["work"]), Path(request["out"])
+    metrics = work / "metrics.jsonl"
+    if metrics.is_file() and metrics.stat().st_size > 0:
+        shutil.copyfile(metrics, out / "metrics.jsonl")
+    versions = {str(name): str(version) for name, version in dict(result.records.get("versions", {})).items()}
+    won = store.commit(
+        Commit(
+            fingerprint=request["fingerprint"],
+            attempt=request["attempt"],
+            stage=request["stage"],
+            branch=request["branch"],
+            job=request["job"],
+            label=label,
+            manifest="",
+            inputs=inputs,
+            code=provenance.code,
+            git=provenance.git,
+            versions=versions,
+            host_kind=str(result.records.get("device_kind", provenance.host_kind)),
+            started=started,
+            ended=ended,
+            result={"steps": result.steps, "records": result.records, "cost": result.cost},
+        ),
+        out,
+    )
+    delete_checkpoints(work.parent)
+    return won
+
+
+def delete_checkpoints(attempts: Path) -> None:
+    """Delete the checkpoints of all attempts under one job's folder, as far as nobody writes there."""
+    for folder in attempts.glob("*/checkpoints"):
+        shutil.rmtree(folder, ignore_errors=True)

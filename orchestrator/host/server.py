@@ -1,0 +1,119 @@
+"""The host's end of the warm server: starts `python -m workloads.serve` and speaks JSON lines to it.
+
+Its standard input is a socket, so that descriptors travel with a line: where a rank writes, and
+the bound socket of rank 0's store. Closing that socket ends the server and all its ranks; it is
+never inherited by another process.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+COMMAND = (sys.executable, "-m", "workloads.serve")
+TAIL_LINES = 60  # of what the server says beside its replies: the traceback of a failed import
+PATIENCE_S = 5.0  # between a closed standard input and being killed
+
+
+class WarmServer:
+    """One warm server process.
+
+    Replies are handed to `on_reply` in the reading thread; when the server has ended it gets
+    `{"op": "gone", "code", "said"}` once.
+    """
+
+    def __init__(self, on_reply: Callable[[Mapping[str, Any]], None], *, command: Sequence[str], folder: Path) -> None:
+        """Start it; returns at once, `{"op": "ready"}` follows seconds later.
+
+        Args:
+            on_reply: called from another thread; must not block.
+            command: its command line; tests bring servers with stages of their own.
+            folder: where the code lies: the server's working folder and PYTHONPATH.
+        """
+        self._on_reply = on_reply
+        self._lock = threading.Lock()
+        self._said: deque[str] = deque(maxlen=TAIL_LINES)
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(folder),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        }
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+        self._threads = [
+            threading.Thread(target=self._read_replies, name="server replies", daemon=True),
+            threading.Thread(target=self._read_said, name="server stderr", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self._process.pid
+
+    def start(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
+        """Ask for a rank; `descriptors` (`log`, `listen`) are duplicated into it, the caller keeps and closes its own.
+
+        Raises:
+            OSError: the server has ended.
+        """
+        self._send({**message, "op": "start", "fds": list(descriptors)}, list(descriptors.values()))
+
+    def signal(self, attempt: str, number: int, *, group: bool) -> None:
+        """Signal the ranks of an attempt (`group`: and all they started); the server does it, who knows which live."""
+        try:
+            self._send({"op": "signal", "attempt": attempt, "signal": int(number), "group": group}, [])
+        except OSError:
+            return  # the server has ended, and its ranks with it
+
+    def close(self) -> None:
+        """End the server and all ranks; idempotent."""
+        self._socket.close()
+        try:
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(PATIENCE_S)
+
+    def _send(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        with self._lock:
+            sent = socket.send_fds(self._socket, [data], descriptors) if descriptors else 0
+            self._socket.sendall(data[sent:])
+
+    def _read_replies(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as replies:
+            for line in replies:
+                self._on_reply(json.loads(line))
+        code = self._process.wait()
+        self._threads[1].join(PATIENCE_S)
+        self._on_reply({"op": "gone", "code": code, "said": "\n".join(self._said)})
+
+    def _read_said(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            for line in stream:
+                self._said.append(line.decode("utf-8", errors="replace").rstrip("\n"))

@@ -1,0 +1,134 @@
+"""The Ray backend keeps the backend's promises, whatever of it dies."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from toy_jobs import SERVER, as_submission, family, toy_submission, wait_until
+
+from orchestrator.backends.protocol import Report, Submission
+from orchestrator.backends.ray.client import RayBackend
+from orchestrator.backends.ray.session import PARENT, session_folder, sweep
+from orchestrator.errors import BackendError
+from orchestrator.host.processes import is_alive, read_processes, start_time
+from orchestrator.store.registry import make_store
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def backend(home: Path) -> Iterator[RayBackend]:
+    made = RayBackend(home, "files", home / "store", {"ray": None}, server=SERVER)
+    yield made
+    made.close()
+
+
+def submitted(backend: RayBackend, home: Path, do: str) -> Submission:
+    """Submit one toy job to the only host."""
+    submission = as_submission(toy_submission(home, do), backend.hosts()[0].name)
+    assert set(backend.submit([submission])) == {submission.attempt}
+    return submission
+
+
+def ended(backend: RayBackend, submission: Submission) -> Report:
+    """Wait for the end of an attempt."""
+    wait_until(lambda: backend.poll()[submission.attempt].phase == "ended", f"{submission.attempt} ends", 120)
+    return backend.poll()[submission.attempt]
+
+
+def begun(submission: Submission) -> Path:
+    """Wait until a toy stage that waits has begun; returns its work folder."""
+    work = Path(submission.request["work"])
+    wait_until(lambda: (work / "here-0").exists(), "the stage began")
+    return work
+
+
+def test_the_only_host_has_what_the_machine_has(backend: RayBackend) -> None:
+    (host,) = backend.hosts()
+    assert host.cpus == len(os.sched_getaffinity(0)) and host.memory_gib > 0.5
+
+
+def test_what_poll_calls_ok_is_committed_and_ran_from_the_copy_of_the_code(backend: RayBackend, home: Path) -> None:
+    submission = submitted(backend, home, "environment")
+    assert ended(backend, submission).ending == "ok"
+    store = make_store("files", home / "store")
+    commit = store.read(submission.request["fingerprint"])
+    assert (store.fetch(commit.fingerprint) / "code.txt").read_text() == str(home / "code" / commit.code / "workloads")
+
+
+def test_an_end_is_repeated_for_ever(backend: RayBackend, home: Path) -> None:
+    submission = submitted(backend, home, "refuse")
+    first = ended(backend, submission)
+    ended(backend, submitted(backend, home, "write"))
+    assert backend.poll()[submission.attempt] == first
+    assert first.ending == "bad_input"
+
+
+def test_a_host_that_there_is_not_is_refused(backend: RayBackend, home: Path) -> None:
+    with pytest.raises(BackendError, match="there is no host 'elsewhere'"):
+        backend.submit([as_submission(toy_submission(home, "write"), "elsewhere")])
+
+
+def test_stopping_asks_and_killing_does_not(backend: RayBackend, home: Path) -> None:
+    asked, deaf = submitted(backend, home, "until asked"), submitted(backend, home, "deaf")
+    begun(asked), begun(deaf)
+    assert backend.poll()[asked.attempt].phase == "running"
+    backend.stop([asked.attempt])
+    backend.kill([deaf.attempt])
+    assert (ended(backend, asked).ending, ended(backend, deaf).ending) == ("interrupted", "interrupted")
+
+
+def test_a_child_that_dies_costs_nothing_but_time(backend: RayBackend, home: Path) -> None:
+    submission = submitted(backend, home, "deaf")
+    work = begun(submission)
+    assert backend._pipe is not None
+    child = backend._pipe.pid
+    started = start_time(child)
+    assert started is not None
+    everything = family(child)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not any(is_alive(*process) for process in everything), "Ray dies with its child", 10)
+    assert backend.poll()[submission.attempt].phase == "unknown"
+    assert ended(backend, submission).ending == "node_lost"
+    assert not any(is_alive(*process) for process in read_processes(work))
+    assert ended(backend, submitted(backend, home, "write")).ending == "ok"
+    wait_until(lambda: not session_folder(child, started).exists(), "its folder is removed", 10)
+
+
+def test_closing_leaves_no_process_and_no_folder(home: Path) -> None:
+    backend = RayBackend(home, "files", home / "store", {"ray": {"cpus": 1}}, server=SERVER)
+    assert [host.cpus for host in backend.hosts()] == [1]
+    begun(submitted(backend, home, "deaf"))
+    everything = family(os.getpid())
+    child = backend._pipe
+    assert child is not None
+    folders = list(PARENT.glob(f"em-ray-{child.pid}-*"))
+    mine = [process for process in everything if process in family(child.pid)]
+    backend.close()
+    backend.close()
+    assert folders and mine
+    wait_until(lambda: not any(is_alive(*process) for process in mine), "nothing runs on", 5)
+    wait_until(lambda: not any(folder.exists() for folder in folders), "its folder is removed", 5)
+    with pytest.raises(BackendError, match="closed"):
+        backend.hosts()
+
+
+def test_only_folders_of_dead_owners_are_swept(tmp_path: Path) -> None:
+    started = start_time(os.getpid())
+    assert started is not None
+    living, dead, other = (
+        session_folder(os.getpid(), started, tmp_path),
+        tmp_path / "em-ray-1-1",
+        tmp_path / "em-ray-x-1",
+    )
+    for folder in (living, dead, other):
+        folder.mkdir()
+    sweep(tmp_path)
+    assert living.exists() and other.exists() and not dead.exists()

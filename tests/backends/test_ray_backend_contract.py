@@ -1,0 +1,43 @@
+"""The Ray backend keeps the contract of backends, with real processes."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from backend_contract import BackendContract, Stage, Wanted
+from toy_jobs import SERVER, as_submission, toy_submission
+
+from orchestrator.backends.protocol import Submission
+from orchestrator.backends.ray.client import RayBackend
+from orchestrator.store.registry import make_store
+
+DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
+
+
+@pytest.mark.service
+@pytest.mark.slow
+class TestRayBackend(BackendContract):
+    @pytest.fixture(scope="class")
+    def home(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tmp_path_factory.mktemp("home")
+
+    @pytest.fixture(scope="class")
+    def backend(self, home: Path) -> Iterator[RayBackend]:
+        made = RayBackend(home, "files", home / "store", {"ray": {"cpus": 2}}, server=SERVER)
+        yield made
+        made.close()
+
+    @pytest.fixture
+    def stage(self, home: Path, backend: RayBackend) -> Stage:
+        host = backend.hosts()[0].name
+
+        def submission(wanted: Wanted) -> Submission:
+            return as_submission(toy_submission(home, DO[wanted]), host)
+
+        return Stage(
+            backend=backend,
+            store=make_store("files", home / "store"),
+            submission=submission,
+            rest=lambda: time.sleep(0.1),
+        )

@@ -1,0 +1,7 @@
+"""Tests with a real backend use the toy jobs of the host's tests and the contract of backends."""
+
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "host"), str(TESTS / "contracts")]

@@ -1,0 +1,40 @@
+"""A driver in a process of its own, on the fake backend and the machine's clock: `fake_driver.py HOME SECONDS`."""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from toy_study import Settings, small_plan
+
+from orchestrator.backends.fake import FakeBackend
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.loop import run
+from orchestrator.schedule.rebuild import rebuilder
+from orchestrator.schedule.view import PlainView
+from orchestrator.store.files import FilesStore
+
+
+def main(home: Path, seconds: float) -> int:
+    store = FilesStore(home / "store")
+    plan = small_plan()
+    with (
+        acquire(home) as lease,
+        Ledger.open(home / "ledger.sqlite", lease.check, rebuild=rebuilder(home, store)) as ledger,
+    ):
+        return run(
+            plan,
+            list(plan.jobs),
+            home=home,
+            store=store,
+            ledger=ledger,
+            backend_factory=lambda: FakeBackend(store=store, now=time.time, seconds=seconds),
+            cluster=Settings(),
+            view=PlainView(sys.stdout),
+        ).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))

@@ -1,0 +1,211 @@
+"""A node runs attempts in its warm server, and says truly how each ended."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_jobs import ROOT, SERVER, toy_submission, wait_until
+
+from orchestrator.host.node import Node
+from orchestrator.host.processes import is_alive, read_processes
+from orchestrator.host.publish import Provenance
+from orchestrator.store.registry import make_store
+
+SECRET = "sesame-open-sesame"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def node(home: Path) -> Iterator[Node]:
+    os.environ["TOY_API_KEY"] = SECRET
+    made = Node(
+        store=make_store("files", home / "store"),
+        code=ROOT,
+        provenance=Provenance(code="c" * 64, git="", host_kind="test"),
+        command=SERVER,
+    )
+    yield made
+    made.close()
+    del os.environ["TOY_API_KEY"]
+
+
+def ended(node: Node, submission: dict[str, Any]) -> dict[str, Any]:
+    """Run a submission to its end and return the report."""
+    name = submission["attempt"]
+    node.start(submission)
+    wait_until(lambda: node.poll()[name]["phase"] == "ended", f"{name} ends")
+    return node.poll()[name]
+
+
+def here(node: Node, submission: dict[str, Any], rank: int = 0) -> Path:
+    """Start a submission that waits, and wait until it does; returns its work folder."""
+    node.start(submission)
+    work = Path(submission["request"]["work"])
+    wait_until(lambda: (work / f"here-{rank}").exists(), "the stage began")
+    return work
+
+
+def test_what_ends_well_is_published_with_its_metrics_before_poll_says_so(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "write")
+    report = ended(node, submission)
+    assert (report["ending"], report["detail"]) == ("ok", "")
+    store = make_store("files", home / "store")
+    commit = store.read(submission["request"]["fingerprint"])
+    assert commit.attempt == submission["attempt"] and commit.code == "c" * 64
+    assert commit.versions["python"] and commit.result["records"]["threads"] == 1
+    folder = store.fetch(commit.fingerprint)
+    assert (folder / "said-0.txt").read_text() == "5"
+    assert json.loads((folder / "metrics.jsonl").read_text())["name"] == "loss"
+    log = (Path(submission["request"]["work"]) / "log.txt").read_text()
+    assert log.endswith("r0 | wrote as 0\n") and log[2] == ":" and log[8] == "."
+
+
+def test_two_attempts_of_one_job_end_well_and_one_counts(node: Node, home: Path) -> None:
+    first, second = toy_submission(home, "write"), toy_submission(home, "write")
+    second["request"]["fingerprint"] = first["request"]["fingerprint"]
+    assert ended(node, first)["ending"] == "ok"
+    report = ended(node, second)
+    assert report["ending"] == "ok" and "another attempt" in report["detail"]
+
+
+@pytest.mark.parametrize(
+    ("do", "more", "ending", "words"),
+    [
+        ("fail", {}, "error", "exit 1: RuntimeError: that went wrong"),
+        ("refuse", {}, "bad_input", "exit 2: BadInput: config.data.do"),
+        ("no memory", {}, "out_of_memory", "exit 4: MemoryError: no more"),
+        ("die", {"signal": signal.SIGSEGV}, "error", "SIGSEGV"),
+        ("die", {"signal": signal.SIGKILL}, "vanished", "SIGKILL"),
+        ("exit", {}, "error", "exit 0 without a result"),
+        ("hog", {"memory_gib": 0.2}, "out_of_memory", "resources.data.memory_gib"),
+        ("until asked", {"minutes": 0.01}, "timed_out", "limit of time"),
+    ],
+)
+def test_every_end_has_its_ending(
+    node: Node, home: Path, do: str, more: dict[str, Any], ending: str, words: str
+) -> None:
+    report = ended(node, toy_submission(home, do, **more))
+    assert report["ending"] == ending
+    assert words in report["detail"]
+
+
+def test_an_attempt_that_is_asked_saves_and_is_interrupted(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "until asked")
+    work = here(node, submission)
+    node.stop([submission["attempt"]])
+    report = ended(node, submission)
+    assert report["ending"] == "interrupted"
+    assert json.loads((work / "result.json").read_text())["ending"] == "stopped"
+
+
+def test_a_deaf_attempt_is_killed_after_its_grace(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "deaf", grace_s=0.1)
+    work = here(node, submission)
+    node.stop([submission["attempt"]])
+    assert ended(node, submission)["detail"].endswith("SIGKILL")
+    assert not any(is_alive(*process) for process in read_processes(work))
+
+
+def test_killing_does_not_ask(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "deaf")
+    here(node, submission)
+    node.kill([submission["attempt"]])
+    assert ended(node, submission)["ending"] == "interrupted"
+
+
+def test_two_ranks_meet_at_the_socket_that_the_host_has_bound(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "meet", ranks=2)
+    report = ended(node, submission)
+    log = (Path(submission["request"]["work"]) / "log.txt").read_text()
+    assert report["ending"] == "ok", log
+    folder = make_store("files", home / "store").fetch(submission["request"]["fingerprint"])
+    assert (folder / "met-0.txt").exists() and (folder / "met-1.txt").exists()
+
+
+def test_a_failing_rank_takes_the_others_along_and_its_error_is_the_jobs(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "rank 1 fails", ranks=2)
+    report = ended(node, submission)
+    assert report["ending"] == "error" and "rank 1" in report["detail"] and "had enough" in report["detail"]
+    result = json.loads((Path(submission["request"]["work"]) / "result.json").read_text())
+    assert result["error"]["type"] == "RuntimeError"
+
+
+def test_a_rank_has_the_environment_of_its_request_alone(node: Node, home: Path) -> None:
+    os.environ["RAY_LEFT_BEHIND"] = "1"
+    submission = toy_submission(home, "environment")
+    assert ended(node, submission)["ending"] == "ok"
+    del os.environ["RAY_LEFT_BEHIND"]
+    folder = make_store("files", home / "store").fetch(submission["request"]["fingerprint"])
+    environment = dict(line.split("=", 1) for line in (folder / "environment.txt").read_text().splitlines())
+    assert environment["OMP_NUM_THREADS"] == "1" and environment["LOCAL_RANK"] == "0"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "" and "RAY_LEFT_BEHIND" not in environment
+    assert (folder / "masked.txt").read_text() == "[]"
+    assert (folder / "oom.txt").read_text().strip() == "800"
+    session, pid = (folder / "session.txt").read_text().split()
+    assert session == pid
+
+
+def test_a_secret_reaches_no_log_and_a_half_line_does(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "say secret")
+    assert ended(node, submission)["ending"] == "ok"
+    log = (Path(submission["request"]["work"]) / "log.txt").read_text()
+    assert SECRET not in log and "the key is ***" in log and log.endswith("r0 | half a line\n")
+
+
+def test_an_attempt_whose_input_is_not_committed_says_so(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "write")
+    submission["inputs"] = {"data": "0" * 64}
+    assert "COMMIT" in ended(node, submission)["detail"]
+
+
+def test_what_was_told_can_be_forgotten(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "write")
+    ended(node, submission)
+    node.forget([submission["attempt"]])
+    assert submission["attempt"] not in node.poll()
+
+
+def test_a_server_that_dies_takes_its_ranks_along_and_the_next_one_serves(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "deaf")
+    work = here(node, submission)
+    assert node._server is not None
+    os.kill(node._server.pid, signal.SIGKILL)
+    report = ended(node, submission)
+    assert report["ending"] == "vanished" and "warm server died" in report["detail"]
+    assert not any(is_alive(*process) for process in read_processes(work))
+    assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
+
+
+def test_a_server_that_cannot_start_says_why(home: Path) -> None:
+    node = Node(
+        store=make_store("files", home / "store"),
+        code=ROOT,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=(SERVER[0], "-c", "raise SystemExit('no such library')"),
+    )
+    try:
+        report = ended(node, toy_submission(home, "write"))
+        assert report["ending"] == "error" and "no such library" in report["detail"]
+    finally:
+        node.close()
+
+
+def test_closing_a_node_leaves_no_rank(home: Path) -> None:
+    node = Node(
+        store=make_store("files", home / "store"),
+        code=ROOT,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=SERVER,
+    )
+    work = here(node, toy_submission(home, "deaf"))
+    node.close()
+    assert read_processes(work)
+    assert not any(is_alive(*process) for process in read_processes(work))

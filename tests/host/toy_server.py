@@ -1,0 +1,8 @@
+"""The warm server with toy stages and a short preload: what tests of the host start."""
+
+import sys
+
+from workloads.serve import main
+
+if __name__ == "__main__":
+    sys.exit(main(modules={"data": "toy_stages"}, preload=("torch", "torch._inductor")))

@@ -1,0 +1,92 @@
+"""Stages that do one thing each, for tests of the host: what to do is `config.data.do`."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import workloads.progress as progress_module
+from workloads.contract.request import Request
+from workloads.errors import BadInput
+from workloads.progress import Outcome, Progress
+
+
+def run(request: Request, progress: Progress) -> Outcome:
+    """Do what the request says."""
+    what = request.config["data"]["do"]
+    rank = request.rendezvous.rank
+    out = Path(request.out)
+    if what == "write":
+        progress.metric(1, "loss", 0.5)
+        (out / f"said-{rank}.txt").write_text(str(request.seed))
+        print(f"wrote as {rank}")
+    elif what == "compute":
+        import torch
+
+        generator = torch.Generator().manual_seed(7)
+        x = torch.randn(256, 256, generator=generator)
+        for _ in range(20):
+            x = torch.nn.functional.layer_norm(x @ x, (256,))
+        (out / "x.bin").write_bytes(x.numpy().tobytes())
+    elif what == "environment":
+        (out / "environment.txt").write_text("\n".join(f"{k}={v}" for k, v in sorted(os.environ.items())))
+        (out / "masked.txt").write_text(str(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))))
+        (out / "oom.txt").write_text(Path("/proc/self/oom_score_adj").read_text())
+        (out / "code.txt").write_text(str(Path(progress_module.__file__).parent))
+        (out / "session.txt").write_text(f"{os.getsid(0)} {os.getpid()}")
+    elif what == "say secret":
+        print("the key is " + os.environ["TOY_API_KEY"])
+        print("half a line", end="")
+    elif what == "meet":
+        meet(request)
+        (out / f"met-{rank}.txt").write_text("met")
+    elif what == "until asked":
+        (Path(request.work) / f"here-{rank}").touch()
+        while not progress.stopping:
+            time.sleep(0.01)
+        return Outcome(steps=3, stopped=True)
+    elif what == "deaf":
+        (Path(request.work) / f"here-{rank}").touch()
+        while True:
+            time.sleep(0.01)
+    elif what == "rank 1 fails":
+        if rank == 1:
+            raise RuntimeError("rank 1 has had enough")
+        while not progress.stopping:
+            time.sleep(0.01)
+        return Outcome(steps=0, stopped=True)
+    elif what == "hog":
+        hoard = [bytes(range(256)) * 4096 * 300]
+        while True:
+            time.sleep(0.01 * len(hoard))
+    elif what == "fail":
+        raise RuntimeError("that went wrong")
+    elif what == "refuse":
+        raise BadInput("config.data.do is 'refuse'; allowed: anything else")
+    elif what == "no memory":
+        raise MemoryError("no more")
+    elif what == "die":
+        os.kill(os.getpid(), int(request.config["data"]["signal"]))
+        time.sleep(60)
+    elif what == "exit":
+        sys.stdout.flush()
+        os._exit(0)
+    return Outcome(steps=1)
+
+
+def meet(request: Request) -> None:
+    """See the other ranks through the store whose socket the host has bound."""
+    import torch.distributed as dist
+
+    place = request.rendezvous
+    assert place.address is not None and place.port is not None
+    options = {"master_listen_fd": place.listen_fd} if place.rank == 0 else {}
+    store = dist.TCPStore(
+        place.address, place.port, world_size=place.world_size, is_master=place.rank == 0, use_libuv=True, **options
+    )
+    store.set(f"here-{place.rank}", "yes")
+    store.wait([f"here-{rank}" for rank in range(place.world_size)])
+    store.set(f"gone-{place.rank}", "yes")
+    if place.rank == 0:
+        store.wait([f"gone-{rank}" for rank in range(place.world_size)])
