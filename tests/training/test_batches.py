@@ -1,0 +1,143 @@
+"""Batches against the definitions of study.md sections 2, 3 and 6."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import DATA, EVIDENCE, TRAINING
+
+from workloads.data.geometry import action_vectors
+from workloads.data.index import Index
+from workloads.data.latents import Latents
+from workloads.memory.interface import Slots
+from workloads.training.batches import Batches
+
+F = int(DATA["chunk_frames"])
+K = int(EVIDENCE["frames"])
+STEPS, B = int(TRAINING["steps"]), int(TRAINING["global_batch"])
+
+
+def opened(pool: dict[str, str]) -> tuple[Latents, Index]:
+    return Latents.open(Path(pool["latents"])), Index.open(Path(pool["index"]))
+
+
+def make(pool: dict[str, str], *, frames: int = K, carries_state: bool = False, seed: int = 0) -> Batches:
+    return Batches(
+        *opened(pool),
+        chunk_frames=F,
+        evidence_frames=frames,
+        rule="spread",
+        carries_state=carries_state,
+        shift=3.0,
+        seed=seed,
+    )
+
+
+def test_targets_are_the_frames_of_the_segment_and_the_anchor_is_their_first(pool: dict[str, str]) -> None:
+    latents, index = opened(pool)
+    for step in range(STEPS):
+        batch = make(pool).batch(step, range(B))
+        for row in range(B):
+            sample = index.sample(step, row)
+            expected = torch.from_numpy(np.array(latents.latents(sample.scene)[sample.start : sample.start + F]))
+            assert torch.equal(batch.target[row], expected)
+            assert torch.equal(batch.slots.latents[row, 0], expected[0])
+            assert bool(batch.slots.valid[row, 0])
+
+
+def test_evidence_comes_before_the_segment_oldest_first_with_its_pose_relative_to_the_segment(
+    pool: dict[str, str],
+) -> None:
+    latents, index = opened(pool)
+    seen = 0
+    for step in range(STEPS):
+        batch = make(pool).batch(step, range(B))
+        for row in range(B):
+            sample = index.sample(step, row)
+            count = int(batch.slots.valid[row].sum())
+            assert bool(batch.slots.valid[row, :count].all())
+            scene, poses = latents.latents(sample.scene), latents.poses(sample.scene)
+            shown = []
+            for slot in range(1, count):
+                action = batch.slots.actions[row, slot].numpy()
+                [frame] = [
+                    j
+                    for j in range(sample.start)
+                    if np.array_equal(scene[j], batch.slots.latents[row, slot].numpy())
+                    and np.array_equal(action_vectors(poses[j], poses[sample.start])[0], action)
+                    and j > (shown[-1] if shown else -1)
+                ][:1]
+                shown.append(frame)
+            assert count <= K and (not sample.dropped or count == 1)
+            seen += len(shown)
+    assert seen > 0
+
+
+def test_actions_begin_with_the_identity_and_no_movement(pool: dict[str, str]) -> None:
+    batch = make(pool).batch(0, range(B))
+    identity = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0])
+    assert torch.equal(batch.actions[:, 0], identity.expand(B, 12))
+    assert torch.equal(batch.slots.actions[:, 0], identity.expand(B, 12))
+
+
+def test_a_sample_does_not_depend_on_which_others_share_its_micro_batch(pool: dict[str, str]) -> None:
+    together = make(pool, carries_state=True).batch(3, range(B))
+    for row in range(B):
+        alone = make(pool, carries_state=True).batch(3, [row])
+        for name in ("target", "noise", "sigma", "actions", "text"):
+            assert torch.equal(getattr(alone, name)[0], getattr(together, name)[row]), name
+        count = alone.slots.valid.shape[1]
+        assert torch.equal(alone.slots.latents[0], together.slots.latents[row, :count])
+        assert not bool(together.slots.valid[row, count:].any())
+
+
+@pytest.mark.parametrize("other", [{"frames": 1}, {"carries_state": True}])
+def test_draws_and_targets_do_not_depend_on_the_row(pool: dict[str, str], other: dict[str, int]) -> None:
+    a, b = make(pool).batch(2, range(B)), make(pool, **other).batch(2, range(B))  # type: ignore[arg-type]
+    for name in ("target", "noise", "sigma", "actions", "text"):
+        assert torch.equal(getattr(a, name), getattr(b, name)), name
+
+
+def test_noise_differs_between_samples_steps_and_seeds(pool: dict[str, str]) -> None:
+    first = make(pool).batch(0, range(B)).noise
+    others = (make(pool).batch(1, range(B)).noise, make(pool, seed=1).batch(0, range(B)).noise, first.roll(1, 0))
+    assert all(not bool((first == other).any()) for other in others)
+
+
+def test_history_is_the_evidence_of_the_preceding_segment(pool: dict[str, str]) -> None:
+    latents, index = opened(pool)
+    with_history = 0
+    for step in range(STEPS):
+        batch = make(pool, carries_state=True).batch(step, range(B))
+        for row in range(B):
+            sample = index.sample(step, row)
+            exists = sample.start >= F - 1 and not sample.dropped
+            valid = bool(batch.history) and bool(batch.history[0].valid[row].any())
+            assert valid is exists
+            if exists:
+                before = latents.latents(sample.scene)[sample.start - (F - 1)]
+                assert np.array_equal(batch.history[0].latents[row, 0].numpy(), before)
+                with_history += 1
+    assert with_history > 0
+
+
+def test_rows_without_a_state_get_no_history(pool: dict[str, str]) -> None:
+    assert all(make(pool).batch(step, range(B)).history == () for step in range(STEPS))
+
+
+def test_the_evidence_digest_tells_rows_of_different_k_apart_and_nothing_else(pool: dict[str, str]) -> None:
+    steps = range(STEPS)
+    assert make(pool).evidence_digest(steps) == make(pool, carries_state=True, seed=5).evidence_digest(steps)
+    assert make(pool).evidence_digest(steps) != make(pool, frames=1).evidence_digest(steps)
+
+
+def test_all_tensors_are_float32_and_contiguous(pool: dict[str, str]) -> None:
+    batch = make(pool, carries_state=True).batch(STEPS - 1, range(B))
+    found: list[torch.Tensor] = []
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            found += [part.latents, part.actions] if isinstance(part, Slots) else [part]
+    assert all(tensor.dtype == torch.float32 and tensor.is_contiguous() for tensor in found)

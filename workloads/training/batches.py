@@ -1,0 +1,195 @@
+"""Batches of one step: target latents, actions, text, evidence and the draws, from latents and index.
+
+Everything is a function of (step, sample): which segment comes from the index, noise and timestep
+from streams named by seed, step and sample, made on the host in float32. So the ranks can share the
+samples of a step in any way. What a segment needs again and again (indices of its frames and their
+action vectors) is kept once made.
+
+Source: study.md sections 1 to 3 and 6.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from workloads import draws
+from workloads.data.evidence import choose
+from workloads.data.geometry import ACTION_WIDTH, action_vectors
+from workloads.data.index import Index
+from workloads.data.latents import Latents
+from workloads.errors import BadInput
+from workloads.memory.interface import Slots
+from workloads.model.flow import sigma_from_uniform
+
+NO_FRAMES: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+KEPT_SEGMENTS = 65_536
+"""Segments whose indices and action vectors stay in memory, about 2 KiB each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Samples of one forward; `b` samples, `t` target latents, `k` slots of evidence."""
+
+    target: Tensor
+    """(b, t, c, h, w) clean latents; frame 0 is the anchor frame itself."""
+    noise: Tensor
+    """(b, t, c, h, w)"""
+    sigma: Tensor
+    """(b,) noise level after the shift, in 0..1."""
+    actions: Tensor
+    """(b, t, 12) poses of the target relative to its first frame."""
+    text: Tensor
+    """(b, l, width)"""
+    slots: Slots
+    """(b, k, ...) the anchor, then what was retrieved."""
+    history: tuple[Slots, ...]
+    """Evidence of the preceding segment, for rows that carry a state; empty when no sample has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """What one segment of a scene shows the model."""
+
+    frames: npt.NDArray[np.int64]
+    """(k,) frame numbers of the evidence, the anchor first."""
+    actions: npt.NDArray[np.float32]
+    """(t + k, 12) action vectors of target and evidence, relative to the segment's first frame."""
+
+
+class Batches:
+    """Makes the batches of one training.
+
+    Raises:
+        BadInput: latents whose chunks have another length than the study's.
+    """
+
+    def __init__(
+        self,
+        latents: Latents,
+        index: Index,
+        *,
+        chunk_frames: int,
+        evidence_frames: int,
+        rule: str,
+        carries_state: bool,
+        shift: float,
+        seed: int,
+    ) -> None:
+        """Take `evidence_frames` (K, the anchor included) by `rule` for every segment."""
+        if latents.shape["frames"] != chunk_frames:
+            raise BadInput(
+                f"latents: a chunk has {latents.shape['frames']} latents, data.chunk_frames is {chunk_frames}; "
+                "allowed: one latent a frame (codec time factor 1)"
+            )
+        self._latents = latents
+        self._index = index
+        self._length = chunk_frames
+        self._evidence_frames = evidence_frames
+        self._rule = rule
+        self._carries_state = carries_state
+        self._shift = shift
+        self._seed = seed
+        shape = latents.shape
+        self._latent = (shape["channels"], shape["height"], shape["width"])
+        self._scene = lru_cache(maxsize=4096)(latents.latents)
+        self._poses = lru_cache(maxsize=4096)(latents.poses)
+        self._text = lru_cache(maxsize=4096)(latents.text)
+        self._segment = lru_cache(maxsize=KEPT_SEGMENTS)(self._make_segment)
+
+    def batch(self, step: int, samples: Sequence[int], device: str = "cpu") -> Batch:
+        """The given samples of step `step`'s global batch, padded to the most slots that one of them has."""
+        chosen = [self._index.sample(step, number) for number in samples]
+        length, b = self._length, len(chosen)
+        target = np.empty((b, length, *self._latent), dtype=np.float32)
+        actions = np.empty((b, length, ACTION_WIDTH), dtype=np.float32)
+        noise = np.empty_like(target)
+        uniform = np.empty(b, dtype=np.float32)
+        current: list[tuple[str, Segment] | None] = []
+        previous: list[tuple[str, Segment] | None] = []
+        for row, (number, sample) in enumerate(zip(samples, chosen, strict=True)):
+            segment = self._segment(sample.scene, sample.start, sample.dropped)
+            target[row] = self._scene(sample.scene)[sample.start : sample.start + length]
+            actions[row] = segment.actions[:length]
+            noise[row] = draws.normal(noise.shape[1:], "training noise", self._seed, step, number)
+            uniform[row] = draws.uniform((1,), "training timestep", self._seed, step, number)[0]
+            current.append((sample.scene, segment))
+            before = sample.start - (length - 1)
+            has_history = self._carries_state and not sample.dropped and before >= 0
+            previous.append((sample.scene, self._segment(sample.scene, before, False)) if has_history else None)
+        text = np.stack([self._text(sample.scene, sample.start) for sample in chosen])
+        history = (self._slots(previous, device),) if any(previous) else ()
+        return Batch(
+            target=_on(target, device),
+            noise=_on(noise, device),
+            sigma=sigma_from_uniform(torch.from_numpy(uniform), self._shift).to(device),
+            actions=_on(actions, device),
+            text=_on(text, device),
+            slots=self._slots(current, device),
+            history=history,
+        )
+
+    def evidence_digest(self, steps: Iterable[int]) -> str:
+        """sha256 over the evidence frames, anchor first, of every sample of `steps` in order."""
+        digest = hashlib.sha256()
+        for step in steps:
+            for number in range(self._index.batch):
+                sample = self._index.sample(step, number)
+                frames = self._chosen(sample.scene, sample.start, sample.dropped)
+                digest.update(np.ascontiguousarray(frames, dtype="<i8").tobytes())
+                digest.update(b";")
+        return digest.hexdigest()
+
+    def _chosen(self, scene: str, start: int, dropped: bool) -> npt.NDArray[np.int64]:
+        found = (
+            NO_FRAMES if dropped else choose(self._index.candidates(scene, start), self._evidence_frames, self._rule)
+        )
+        return np.concatenate([np.array([start], dtype=np.int64), found])
+
+    def _make_segment(self, scene: str, start: int, dropped: bool) -> Segment:
+        frames = self._chosen(scene, start, dropped)
+        shown = np.concatenate([np.arange(start, start + self._length, dtype=np.int64), frames])
+        poses = self._poses(scene)
+        return Segment(frames=frames, actions=action_vectors(poses[shown], poses[start]))
+
+    def _slots(self, segments: Sequence[tuple[str, Segment] | None], device: str) -> Slots:
+        """Evidence of the segments, oldest slots first after the anchor; None has no valid slot at all."""
+        b, k = len(segments), max(len(entry[1].frames) for entry in segments if entry is not None)
+        latents = np.zeros((b, k, *self._latent), dtype=np.float32)
+        actions = np.zeros((b, k, ACTION_WIDTH), dtype=np.float32)
+        valid = np.zeros((b, k), dtype=np.bool_)
+        for row, entry in enumerate(segments):
+            if entry is None:
+                continue
+            scene, segment = entry
+            count = len(segment.frames)
+            latents[row, :count] = self._scene(scene)[segment.frames]
+            actions[row, :count] = segment.actions[self._length :]
+            valid[row, :count] = True
+        return Slots(_on(latents, device), _on(actions, device), _on(valid, device))
+
+
+def make_batches(
+    latents: Latents, index: Index, config: Mapping[str, Any], *, evidence_frames: int, carries_state: bool, seed: int
+) -> Batches:
+    """The batches of a train request's `config`."""
+    return Batches(
+        latents,
+        index,
+        chunk_frames=int(config["data"]["chunk_frames"]),
+        evidence_frames=evidence_frames,
+        rule=str(config["evidence"]["rule"]),
+        carries_state=carries_state,
+        shift=float(config["training"]["shift"]),
+        seed=seed,
+    )
+
+
+def _on(values: npt.NDArray[Any], device: str) -> Tensor:
+    return torch.from_numpy(values).to(device)

@@ -1,0 +1,193 @@
+"""Stage train: one row, one seed, to weights that a world model can be evaluated with.
+
+Reads `latents` and `index`; writes into `out`
+
+| file | content |
+|---|---|
+| `weights.safetensors`, `model.json` | the trained model, float32, and all that is needed to build it again |
+| `samples/step-{n}.mp4` | held-out first frames rolled out after n steps |
+| `optimizer.safetensors` | with `execution.keep: full` only: AdamW's state; with ZeRO one file a rank |
+
+Source: study.md section 6; design, "The contract between orchestrator and workloads".
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workloads.contract.request import Request
+from workloads.contract.rows import Context, Row, row_from
+from workloads.data.index import Index
+from workloads.data.latents import Latents
+from workloads.errors import BadInput
+from workloads.model.initial import initial_shared_digest, parameters_added
+from workloads.model.weights import save_model
+from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.progress import Outcome, Progress
+from workloads.training.batches import make_batches
+from workloads.training.checkpoint import (
+    TrainingState,
+    check_resumable,
+    read_moments,
+    read_state,
+    read_weights,
+    restore_samples,
+    write_checkpoint,
+)
+from workloads.training.cost import TokenCount, full_cost
+from workloads.training.engine import Engine, join_ranks
+from workloads.training.loop import Hooks, Position, train_steps
+from workloads.training.optimiser import make_optimiser, optimiser_groups
+from workloads.training.samples import Samples
+from workloads.training.settings import batch_shape, zero_stage
+
+SMOKE_STEPS = 2
+"""Of a smoke attempt; rates and draws are those of the full training."""
+
+
+def run(request: Request, progress: Progress) -> Outcome:
+    """Train, from `request.resume` if there is one, until done or asked to stop.
+
+    Raises:
+        BadInput: a request without row or seed, factors that do not give the global batch, an index of
+            other steps, a checkpoint of another job or of other shards.
+        TrainingDiverged: 50 steps in a row were rejected.
+    """
+    if request.row is None or request.seed is None:
+        raise BadInput("request.json: row or seed is null; stage train trains one row with one seed; give both")
+    config, execution, device = request.config, request.execution, request.execution.device
+    training = config["training"]
+    row = row_from(request.row)
+    shape = batch_shape(int(training["global_batch"]), request.rendezvous.world_size, execution)
+    if device == "cuda" and execution.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    join_ranks(request.rendezvous, device)
+
+    latents, index = Latents.open(Path(request.inputs["latents"])), Index.open(Path(request.inputs["index"]))
+    steps = int(training["steps"])
+    steps = min(SMOKE_STEPS, steps) if request.smoke else steps
+    _check_index(index, steps, shape.global_batch, request.inputs["index"])
+    frames = evidence_frames(row, config)
+    batches = make_batches(
+        latents, index, config, evidence_frames=frames, carries_state=row.carries_state, seed=request.seed
+    )
+    model = build_model(config["backbone"], config["action"], request.row, LatentShape(**latents.shape), request.seed)
+    records: dict[str, Any] = {
+        **index.digest(),
+        "evidence": batches.evidence_digest(range(steps)),
+        "evidence_frames": frames,
+        "initial_shared": initial_shared_digest(model),
+    }
+
+    start = TrainingState.beginning(request, zero_stage(execution))
+    samples = Path(request.out) / "samples"
+    resume = None if request.resume is None else Path(request.resume)
+    if resume is not None:
+        found = read_state(resume)
+        check_resumable(resume, found, start)
+        start = found
+        model.load_state_dict(read_weights(resume))
+    model.to(device).train()
+    cost = full_cost(model, frames, global_batch=shape.global_batch)
+    engine = Engine(model, make_optimiser(optimiser_groups(model, training)), training, execution, shape)
+    if resume is not None:
+        engine.load_moments(read_moments(resume, engine.rank if engine.sharded else 0))
+        progress.carry_over(resume.parent.parent / "metrics.jsonl", start.metrics_bytes)
+        if engine.rank == 0:
+            restore_samples(resume, samples)
+
+    videos = Samples(latents, config, evidence_frames=frames, folder=samples, device=device)
+
+    def save(at: Position) -> None:
+        state = replace(start, step=at.step, loss=at.loss, seconds=at.seconds, metrics_bytes=progress.flush())
+        with engine.whole() as whole:
+            weights = _on_host(whole.state_dict()) if engine.rank == 0 else {}
+        moments = engine.moments() if engine.sharded or engine.rank == 0 else {}
+        write_checkpoint(
+            Path(request.work) / "checkpoints",
+            state,
+            rank=engine.rank,
+            weights=weights,
+            moments=moments,
+            samples=samples,
+            wait_for_all=engine.wait_for_all,
+        )
+
+    end, stopped = train_steps(
+        engine,
+        batches,
+        shape,
+        training,
+        progress,
+        Hooks(
+            save=save,
+            sample=lambda step: videos.write(step, model, keep=engine.rank == 0),
+            readings=model.diagnostics,
+            tokens=TokenCount(model),
+        ),
+        start=Position(step=start.step, loss=start.loss, seconds=start.seconds),
+        steps=steps,
+        device=device,
+        checkpoint_every_s=execution.checkpoint_every_s,
+    )
+    if not stopped:
+        progress.at(steps, steps, "publishing")
+        _publish(request, engine, latents)
+    return Outcome(
+        steps=end.step,
+        records={
+            **records,
+            "steps": end.step,
+            "skipped": end.loss.rejected,
+            "world_size": shape.ranks,
+            "micro_batch": shape.micro_batch,
+        },
+        cost={
+            **cost,
+            "device_s": end.seconds * shape.ranks,
+            "s_per_step": end.seconds / max(1, end.step),
+            "parameters_added": float(parameters_added(model)),
+        },
+        stopped=stopped,
+    )
+
+
+def evidence_frames(row: Row, config: Mapping[str, Any]) -> int:
+    """K, the anchor included: a Context row's own, otherwise the study's (study.md section 2)."""
+    return row.frames if isinstance(row, Context) else int(config["evidence"]["frames"])
+
+
+def _publish(request: Request, engine: Engine, latents: Latents) -> None:
+    out, config = Path(request.out), request.config
+    description = {
+        **{section: config[section] for section in ("backbone", "action", "training", "evidence", "data")},
+        "codec": latents.codec_section,
+        "row": request.row,
+        "seed": request.seed,
+    }
+    with engine.whole() as whole:
+        if engine.rank == 0:
+            save_model(out, cast(WorldModel, whole), description)
+    if request.execution.keep == "full" and (engine.sharded or engine.rank == 0):
+        name = f"optimizer-rank{engine.rank}.safetensors" if engine.sharded else "optimizer.safetensors"
+        save_file(engine.moments(), out / name)
+    engine.wait_for_all()
+
+
+def _check_index(index: Index, steps: int, global_batch: int, folder: str) -> None:
+    if index.steps < steps or index.batch != global_batch:
+        raise BadInput(
+            f"{folder}: the index has {index.steps} steps of {index.batch} samples, this training takes {steps} of "
+            f"{global_batch}; allowed: an index made for this training; make it again from the same matrix"
+        )
+
+
+def _on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
