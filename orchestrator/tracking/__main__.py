@@ -1,0 +1,93 @@
+"""The tracking child: `python -m orchestrator.tracking`, JSON lines on its standard input, ends at their end.
+
+| op | fields |
+|---|---|
+| `study` | `home`, `uri`, and the parent run (`projection.study_message`); comes first |
+| `cell` | `projection.cell_message` |
+| `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact` |
+| `report` | `folder` |
+
+Exit code 0: everything was sent and no run was left RUNNING. 1: it was not; standard error says why.
+"""
+
+import json
+import os
+import queue
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+FOLLOW_S = 3.0
+"""Between two looks at growing metrics."""
+
+
+def main() -> int:
+    """Project until the input ends."""
+    # Ctrl-C reaches the whole foreground group: the driver says by closing the pipe when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    try:
+        return _project(lines)
+    except Exception:
+        # Whatever went wrong, the driver must hear of it in words; it goes on without us.
+        print(masked(traceback.format_exc()), file=sys.stderr, flush=True)
+        return 1
+
+
+def _read(lines: "queue.SimpleQueue[str | None]") -> None:
+    for line in sys.stdin:
+        lines.put(line)
+    lines.put(None)
+
+
+def _project(lines: "queue.SimpleQueue[str | None]") -> int:
+    first = lines.get()
+    if first is None:
+        return 0
+    message = json.loads(first)
+    from orchestrator.tracking.mlflow_store import Projector
+
+    projector = Projector(Path(message["home"]), message["uri"], message["study"])
+    looked = time.monotonic()
+    while True:
+        try:
+            line = lines.get(timeout=max(0.05, looked + FOLLOW_S - time.monotonic()))
+        except queue.Empty:
+            line = ""
+        if line is None:
+            projector.finish()
+            return 0
+        if line:
+            _take(projector, json.loads(line))
+        if time.monotonic() - looked >= FOLLOW_S:
+            projector.follow()
+            looked = time.monotonic()
+
+
+def _take(projector: Any, message: dict[str, Any]) -> None:
+    if message["op"] == "hurry":
+        projector.hurried = True
+    elif message["op"] == "cell":
+        projector.cell(message["cell"])
+    elif message["op"] == "job":
+        projector.job(message)
+    elif message["op"] == "report":
+        projector.report(Path(message["folder"]))
+
+
+def masked(text: str) -> str:
+    """`text` without the user and password of any address in it."""
+    return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+if __name__ == "__main__":
+    ended = main()
+    sys.stderr.flush()
+    # A reader thread may still wait for input; there is nothing left to tidy up.
+    os._exit(ended)

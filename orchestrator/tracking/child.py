@@ -1,0 +1,193 @@
+"""The driver's side of MLflow: a child process that writes, and a queue in front of it.
+
+The driver never imports mlflow, never waits for it and never fails with it. What a dead child did
+not send, `sync` sends later from what is committed.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.plan.job import Plan, Standing
+from orchestrator.tracking.projection import SHOWN_STAGES, cell_message, study_message
+
+LOG = "tracking.log"
+"""File beside the outputs with what the child said."""
+
+SCRUBBED = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+"""Variables that would put values into somebody else's run."""
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # loses what is queued when it is killed
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+END_S = 5.0
+"""After being asked to end, before being killed."""
+
+
+def say_on_stderr(message: str) -> None:
+    """The usual way of saying that something is wrong."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that uses MLflow: nothing inherited that redirects it, nothing sent home."""
+    return {key: value for key, value in environment.items() if key not in SCRUBBED} | QUIET
+
+
+class MlflowTracker:
+    """Tells a child process what changed; the child is started by the first change."""
+
+    def __init__(
+        self,
+        home: Path,
+        plan: Plan,
+        uri: str | None,
+        say: Callable[[str], None] = say_on_stderr,
+        *,
+        hurried: bool = False,
+    ) -> None:
+        """Prepare; `hurried`: without the budget of requests (for `sync`, which keeps nobody waiting)."""
+        self._home = home.resolve()
+        self._plan = plan
+        self._uri = uri
+        self._say = say
+        self._hurried = hurried
+        self._child: subprocess.Popen[str] | None = None
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._told: set[str] = set()
+        self._states: dict[str, str] = {}
+        self._cells = {cell.id: cell for cell in plan.cells}
+        self._failed = False
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child; None before the first change."""
+        return None if self._child is None else self._child.pid
+
+    def start(self, standings: Mapping[str, Standing] | None = None) -> None:
+        """Remember where jobs stand; no child yet, for a run with nothing to do never starts one."""
+        self._states = {job: standing.state for job, standing in (standings or {}).items()}
+
+    def job_changed(
+        self, job: str, standing: Standing, attempt: str | None, work: Path | None, artifact: Path | None
+    ) -> None:
+        """See `Tracker.job_changed`."""
+        known = self._plan.jobs.get(job)
+        if known is None or known.stage not in SHOWN_STAGES or self._failed or self._closed:
+            return
+        if not self._started():
+            return
+        for cell in known.cells:
+            if cell not in self._told:
+                self._told.add(cell)
+                self._put({"op": "cell", "cell": cell_message(self._plan, self._cells[cell], self._states)})
+        self._put(
+            {
+                "op": "job",
+                "job": job,
+                "stage": known.stage,
+                "branch": known.branch,
+                "cells": list(known.cells),
+                "state": standing.state,
+                "attempt": attempt,
+                "work": None if work is None else str(work),
+                "artifact": None if artifact is None else str(artifact),
+            }
+        )
+
+    def report(self, folder: Path) -> None:
+        """Show the report; only with a child that runs anyway."""
+        if self._child is not None and not self._failed and not self._closed:
+            self._put({"op": "report", "folder": str(folder.resolve())})
+
+    def tick(self) -> None:
+        """Notice once that the child has died."""
+        if self._child is not None and not self._failed and not self._closed and self._child.poll() is not None:
+            self._fail(f"ended with code {self._child.returncode}")
+
+    def close(self, timeout_s: float) -> bool:
+        """Let the child send the rest, at most `timeout_s`, and end it. True: everything was sent."""
+        if self._closed or self._child is None:
+            self._closed = True
+            return not self._failed
+        self._closed = True
+        if not self._failed:
+            self._put({"op": "hurry"})
+        self._lines.put(None)
+        try:
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._child.terminate()
+            self._fail(f"was not done after {timeout_s:g} s")
+            try:
+                self._child.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+        if self._child.returncode != 0 and not self._failed:
+            self._fail(f"ended with code {self._child.returncode}")
+        return not self._failed
+
+    def _started(self) -> bool:
+        if self._child is not None:
+            return True
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+            with (self._home / LOG).open("w", encoding="utf-8") as log:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", "orchestrator.tracking"],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    text=True,
+                    encoding="utf-8",
+                    env=child_environment(os.environ),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._fail(f"cannot start: {error}")
+            return False
+        self._writer = threading.Thread(target=self._write, name="tracking", daemon=True)
+        self._writer.start()
+        study = study_message(self._plan)
+        self._put({"op": "study", "home": str(self._home), "uri": self._uri, "study": study})
+        if self._hurried:
+            self._put({"op": "hurry"})
+        return True
+
+    def _put(self, message: Mapping[str, Any]) -> None:
+        self._lines.put(json.dumps(message) + "\n")
+
+    def _write(self) -> None:
+        """Feed the pipe from a thread of its own: a child that imports for seconds lets it run full."""
+        assert self._child is not None and self._child.stdin is not None
+        try:
+            while (line := self._lines.get()) is not None:
+                self._child.stdin.write(line)
+                self._child.stdin.flush()
+            self._child.stdin.close()
+        except (BrokenPipeError, ValueError, OSError):
+            # `tick` and `close` see the end of the child and say so.
+            return
+
+    def _fail(self, what: str) -> None:
+        if not self._failed:
+            self._failed = True
+            self._say(
+                f"tracking {what}: the run goes on, MLflow shows it later with `echo-matrix sync`; "
+                f"log: {self._home / LOG}"
+            )

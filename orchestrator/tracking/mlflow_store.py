@@ -1,0 +1,328 @@
+"""Writing to MLflow so that writing again changes nothing.
+
+Runs are found by tag before they are made. What has been sent is read back from MLflow itself when a
+run is first touched, so there is no second book that could disagree with it after a kill. The time
+of a value is the run's start plus its step in seconds. Only this process writes.
+"""
+
+import json
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag, ViewType
+
+from orchestrator.tracking.projection import (
+    CELL_TAG,
+    PARAMS,
+    PARENT_TAG,
+    STUDY_TAG,
+    Point,
+    batches,
+    branch_points,
+    final_status,
+    status,
+    training_points,
+)
+
+REQUESTS_PER_S = 20  # design, Budgets: in all
+STRIPS = 4  # strips of a branch shown with a cell
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One MLflow run, and what it has already."""
+
+    id: str
+    start_ms: int
+    status: str
+    sent: dict[str, int]
+    """Metric -> last step."""
+    params: set[str]
+    tags: dict[str, str]
+
+
+@dataclass(kw_only=True)
+class Tail:
+    """A metrics.jsonl that grows."""
+
+    path: Path
+    offset: int = 0
+
+
+@dataclass(kw_only=True)
+class CellView:
+    """One cell: what the driver said of it."""
+
+    about: Mapping[str, Any]
+    run: Run | None = None
+
+
+@dataclass(kw_only=True)
+class JobView:
+    """One job: what the driver said last."""
+
+    state: str
+    stage: str
+    branch: str
+    cells: list[str]
+    attempt: str | None = None
+    tail: Tail | None = None
+    artifact: Path | None = None
+    shown: set[str] = field(default_factory=set)
+    """Cells its artifact has been shown with."""
+
+
+def local_uri(home: Path) -> str:
+    """The tracking database beside the outputs."""
+    return f"sqlite:///{home / 'mlflow.db'}"
+
+
+def prepare_database(home: Path) -> None:
+    """Make `mlflow.db` in WAL mode, once: readers (the UI) then never hold up the writer."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "mlflow.db"
+    if not path.exists():
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+
+
+class Projector:
+    """Keeps MLflow like what the driver has said."""
+
+    def __init__(self, home: Path, uri: str | None, study: Mapping[str, Any]) -> None:
+        if uri is None:
+            prepare_database(home)
+        self._client = MlflowClient(tracking_uri=uri or local_uri(home))
+        self._next = 0.0
+        self.hurried = False
+        """True at the end: no more waiting between requests."""
+        self._experiment = self._experiment_of(str(study["experiment"]), home if uri is None else None)
+        self._parent = self._find_or_make(STUDY_TAG, study["key"], study["name"], study["tags"])
+        self._cells: dict[str, CellView] = {}
+        self._jobs: dict[str, JobView] = {}
+        self._reconcile_left_over()
+        self._set_status(self._parent, "RUNNING")
+
+    def cell(self, about: Mapping[str, Any]) -> None:
+        """Learn of a cell; its run is made when something of it happens."""
+        self._cells.setdefault(about["id"], CellView(about=about))
+
+    def job(self, message: Mapping[str, Any]) -> None:
+        """A job stands elsewhere; statuses of its cells follow."""
+        view = self._jobs.setdefault(
+            message["job"],
+            JobView(
+                state=message["state"], stage=message["stage"], branch=message["branch"] or "", cells=message["cells"]
+            ),
+        )
+        view.state, view.attempt = message["state"], message["attempt"]
+        if view.stage == "train" and message["work"] is not None:
+            path = Path(message["work"]) / "metrics.jsonl"
+            if view.tail is None or view.tail.path != path:
+                view.tail = Tail(path=path)
+        if message["artifact"] is not None:
+            view.artifact, view.tail = Path(message["artifact"]), None
+        if view.state in ("running", "done", "failed", "cancelled", "unknown"):
+            for cell in view.cells:
+                self._show_status(cell)
+        if view.artifact is not None and view.state == "done":
+            self._show_artifact(message["job"], view)
+
+    def follow(self) -> None:
+        """Send what has been appended to the metrics of running trainings."""
+        for view in list(self._jobs.values()):
+            if view.tail is None or view.state not in ("running", "unknown"):
+                continue
+            lines = list(_appended(view.tail))
+            for cell in view.cells if lines else ():
+                run = self._run(cell)
+                self._send(run, training_points(lines, run.sent))
+
+    def report(self, folder: Path) -> None:
+        """Show the report with the parent run."""
+        for path in sorted(folder.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                self._call(self._client.log_artifact, self._parent.id, str(path), "report")
+
+    def finish(self) -> None:
+        """Send the rest; leave no run RUNNING."""
+        self.hurried = True
+        self.follow()
+        ends = []
+        for cell, view in self._cells.items():
+            if view.run is not None:
+                ends.append(final_status(self._states(cell), list(view.about["jobs"])))
+                self._set_status(view.run, ends[-1])
+        whole = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
+        self._set_status(self._parent, whole)
+
+    def _reconcile_left_over(self) -> None:
+        """Runs of this study that a killed driver left RUNNING: nothing works on them."""
+        for found in self._search("attributes.status = 'RUNNING'"):
+            tags = found.data.tags
+            if CELL_TAG in tags and tags.get(PARENT_TAG) == self._parent.id:
+                self._call(self._client.set_terminated, found.info.run_id, status="KILLED")
+
+    def _show_status(self, cell: str) -> None:
+        run = self._run(cell)
+        jobs, states = self._cells[cell].about["jobs"], self._states(cell)
+        found = status(states, list(jobs))
+        # A cell whose jobs all wait for their turn has begun all the same: it is under way.
+        self._set_status(run, "RUNNING" if found == "SCHEDULED" else found)
+        for job, name in jobs.items():
+            if job in states:
+                self._tag(run, f"state.{name.replace('/', '.')}", states[job])
+
+    def _states(self, cell: str) -> dict[str, str]:
+        """Where a cell's jobs stand: as heard of, else as the driver found them at its start."""
+        about = self._cells[cell].about
+        return {**about["states"], **{job: self._jobs[job].state for job in about["jobs"] if job in self._jobs}}
+
+    def _show_artifact(self, job: str, view: JobView) -> None:
+        folder = view.artifact
+        if folder is None:
+            return
+        for cell in view.cells:
+            if cell in view.shown:
+                continue
+            run = self._run(cell)
+            if view.stage == "train":
+                path = folder / "metrics.jsonl"
+                self._send(run, training_points(_appended(Tail(path=path)), run.sent))
+                self._point_to_weights(run, cell, job, folder)
+                self._files(run, sorted((folder / "samples").glob("*.mp4")), "train/samples")
+            else:
+                path = folder / "cases.jsonl"
+                self._send(run, branch_points(view.branch, _appended(Tail(path=path)), run.sent))
+                if view.stage == "evaluate":
+                    self._files(run, sorted((folder / "strips").glob("*.png"))[:STRIPS], f"{view.branch}/strips")
+                    self._files(run, sorted((folder / "samples").glob("*.mp4")), f"{view.branch}/samples")
+            view.shown.add(cell)
+
+    def _point_to_weights(self, run: Run, cell: str, job: str, folder: Path) -> None:
+        fingerprint = self._cells[cell].about["fingerprints"].get(job, "")
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / "checkpoint.json"
+            pointer = {"job": job, "fingerprint": fingerprint, "folder": str(folder), "weights": "weights.safetensors"}
+            path.write_text(json.dumps(pointer, indent=1), encoding="utf-8")
+            self._files(run, [path], "train")
+
+    def _files(self, run: Run, paths: Sequence[Path], where: str) -> None:
+        """Log the files that are not there yet."""
+        if not paths:
+            return
+        there = {item.path.rsplit("/", 1)[-1] for item in self._call(self._client.list_artifacts, run.id, where)}
+        for path in paths:
+            if path.name not in there:
+                self._call(self._client.log_artifact, run.id, str(path), where)
+
+    def _send(self, run: Run, points: Sequence[Point]) -> None:
+        for batch in batches(points):
+            metrics = [Metric(p.name, p.value, run.start_ms + 1000 * p.step, p.step) for p in batch]
+            self._call(self._client.log_batch, run.id, metrics=metrics)
+            for point in batch:
+                run.sent[point.name] = max(point.step, run.sent.get(point.name, -1))
+
+    def _run(self, cell: str) -> Run:
+        view = self._cells[cell]
+        if view.run is None:
+            about = view.about
+            tags = {**about["tags"], PARENT_TAG: self._parent.id}
+            view.run = self._find_or_make(CELL_TAG, about["key"], about["name"], tags)
+            fresh = sorted((k, v) for k, v in about["params"].items() if k not in view.run.params)
+            for i in range(0, len(fresh), PARAMS):
+                params = [Param(k, v) for k, v in fresh[i : i + PARAMS]]
+                self._call(self._client.log_batch, view.run.id, params=params)
+        return view.run
+
+    def _find_or_make(self, tag: str, key: str, name: str, tags: Mapping[str, str]) -> Run:
+        wanted = {**tags, tag: key, "mlflow.runName": name, "mlflow.source.name": "echo-matrix"}
+        found = self._search(f"tags.`{tag}` = '{key}'")
+        if not found:
+            start_ms = int(time.time() * 1000)
+            made = self._call(self._client.create_run, self._experiment, start_ms, tags=wanted, run_name=name)
+            return Run(id=made.info.run_id, start_ms=start_ms, status="RUNNING", sent={}, params=set(), tags=wanted)
+        # The oldest: two drivers that raced have made two, and both must choose the same one.
+        run = min(found, key=lambda r: (r.info.start_time, r.info.run_id))
+        sent = {metric: self._last_step(run.info.run_id, metric) for metric in run.data.metrics}
+        known = Run(
+            id=run.info.run_id,
+            start_ms=run.info.start_time,
+            status=run.info.status,
+            sent=sent,
+            params=set(run.data.params),
+            tags=dict(run.data.tags),
+        )
+        changed = [RunTag(k, v) for k, v in wanted.items() if known.tags.get(k) != v]
+        if changed:
+            self._call(self._client.log_batch, known.id, tags=changed)
+            known.tags |= wanted
+        return known
+
+    def _last_step(self, run: str, metric: str) -> int:
+        history = self._call(self._client.get_metric_history, run, metric)
+        return max((point.step for point in history), default=-1)
+
+    def _set_status(self, run: Run, wanted: str) -> None:
+        if run.status == wanted:
+            return
+        if wanted in ("FINISHED", "FAILED", "KILLED"):
+            self._call(self._client.set_terminated, run.id, status=wanted)
+        else:
+            self._call(self._client.update_run, run.id, status=wanted)
+        run.status = wanted
+
+    def _tag(self, run: Run, key: str, value: str) -> None:
+        if run.tags.get(key) != value:
+            self._call(self._client.set_tag, run.id, key, value)
+            run.tags[key] = value
+
+    def _search(self, condition: str) -> list[Any]:
+        found: list[Any] = []
+        token = None
+        while True:
+            experiments = [self._experiment]
+            page = self._call(
+                self._client.search_runs, experiments, condition, ViewType.ACTIVE_ONLY, 1000, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _experiment_of(self, name: str, home: Path | None) -> str:
+        known = self._call(self._client.get_experiment_by_name, name)
+        if known is not None:
+            return str(known.experiment_id)
+        location = None if home is None else (home / "mlartifacts").resolve().as_uri()
+        return str(self._call(self._client.create_experiment, name, artifact_location=location))
+
+    def _call(self, request: Callable[..., Any], *values: Any, **options: Any) -> Any:
+        """One request, no sooner than the budget allows while a study runs."""
+        wait = self._next - time.monotonic()
+        if wait > 0 and not self.hurried:
+            time.sleep(wait)
+        self._next = time.monotonic() + 1 / REQUESTS_PER_S
+        return request(*values, **options)
+
+
+def _appended(tail: Tail) -> Iterator[dict[str, Any]]:
+    """Whole lines after `offset`, which moves behind them; a line that is still being written waits."""
+    try:
+        with tail.path.open("rb") as file:
+            file.seek(tail.offset)
+            data = file.read()
+    except FileNotFoundError:
+        return
+    whole = data[: data.rfind(b"\n") + 1]
+    tail.offset += len(whole)
+    for line in whole.splitlines():
+        if line.strip():
+            yield json.loads(line)

@@ -1,0 +1,150 @@
+"""What MLflow is shown of a study, worked out without MLflow: pure functions from plan and files to plain values.
+
+A cell is a run, found by its fingerprint and named for people; its jobs of the stages train,
+evaluate and judge are seen in tags and metric prefixes (design, Tracking).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.plan.job import Plan
+from orchestrator.spec.cell import Cell
+
+Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+
+SHOWN_STAGES = ("train", "evaluate", "judge")
+"""Stages that belong to a cell; data, latents and index are shared by many."""
+
+BATCH = 1000  # metrics of one request: MLflow's limit
+PARAMS = 100  # parameters of one request: MLflow's limit
+LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut, the whole is in the COMMIT
+EVERY = 10  # of the metrics of a step beside the loss, each tenth is shown
+
+CELL_TAG = "echo_matrix.cell"
+STUDY_TAG = "echo_matrix.parent"
+PARENT_TAG = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One value of one metric; `step` orders it and gives it its time."""
+
+    name: str
+    step: int
+    value: float
+
+
+def study_message(plan: Plan) -> dict[str, Any]:
+    """The parent run: one for each (study, profile, overrides)."""
+    text = json.dumps([plan.study, plan.profile, list(plan.overrides)])
+    name = plan.profile + "".join(f" {override}" for override in plan.overrides)
+    return {
+        "experiment": plan.study,
+        "key": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        "name": name[:250],
+        "tags": {
+            "study": plan.study,
+            "profile": plan.profile,
+            "overrides": " ".join(plan.overrides)[:LONGEST_VALUE],
+            "controls": plan.controls_fingerprint,
+        },
+    }
+
+
+def cell_message(plan: Plan, cell: Cell, states: Mapping[str, str]) -> dict[str, Any]:
+    """The run of one cell: name, tags, parameters, and its jobs with where they stand so far."""
+    jobs = {name: job for name, job in plan.jobs_of[cell.id].items() if name.split("/")[0] in SHOWN_STAGES}
+    tags = {
+        "study": plan.study,
+        "profile": plan.profile,
+        "row": cell.row,
+        "family": cell.family,
+        "seed": str(cell.seed),
+        "fingerprint": cell.fingerprint,
+        "alias_of": cell.alias_of or "",
+        **{f"axis.{key}": value for key, value in cell.axes},
+    }
+    config = {"memory": cell.generated, "controls": cell.controls, "branches": cell.branches, "seed": cell.seed}
+    return {
+        "id": cell.id,
+        "key": cell.fingerprint,
+        "name": cell.id,
+        "tags": tags,
+        "params": flat(config),
+        "jobs": {job: name for name, job in jobs.items()},
+        "states": {job: states[job] for job in jobs.values() if job in states},
+        "fingerprints": {job: plan.jobs[job].fingerprint for job in jobs.values()},
+    }
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A resolved configuration as parameters: dotted keys, values as JSON writes them, long ones cut."""
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            found[name] = text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+    return found
+
+
+def status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
+    """A cell's status from where its jobs stand (a job that nothing is known of is new).
+
+    FAILED outranks what still runs only when nothing runs; a cell that has begun and that nothing
+    works on is KILLED, since somebody or something ended it.
+    """
+    found = [states.get(job, "new") for job in jobs]
+    if found and all(state == "done" for state in found):
+        return "FINISHED"
+    if any(state in ("running", "unknown") for state in found):
+        return "RUNNING"
+    if any(state == "failed" for state in found):
+        return "FAILED"
+    if any(state == "cancelled" for state in found):
+        return "KILLED"
+    return "SCHEDULED"
+
+
+def final_status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
+    """A cell's status when the driver lets go: nothing of it runs any more."""
+    found = status(states, jobs)
+    return "KILLED" if found in ("RUNNING", "SCHEDULED") else found
+
+
+def training_points(lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
+    """Lines of metrics.jsonl as points under `train/`, of steps later than the last one sent of that name.
+
+    The loss is kept whole; of what else a step tells, each `EVERY`th. A value that is not finite is
+    left out: MLflow would show it as the largest number there is.
+    """
+    found: dict[tuple[str, int], float] = {}
+    for line in lines:
+        name, step, value = f"train/{line['name']}", int(line["step"]), float(line["value"])
+        thinned = line["name"] != "loss" and step % EVERY != 0
+        if step > sent.get(name, -1) and not thinned and math.isfinite(value):
+            found[name, step] = value
+    return [Point(name=name, step=step, value=value) for (name, step), value in sorted(found.items())]
+
+
+def branch_points(branch: str, lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
+    """Lines of cases.jsonl as means over cases at step 0, under the branch's name."""
+    gathered: dict[str, list[float]] = {}
+    for line in lines:
+        gathered.setdefault(f"{branch}/{line['metric'].replace('@', '_')}", []).append(float(line["value"]))
+    return [
+        Point(name=name, step=0, value=math.fsum(values) / len(values))
+        for name, values in sorted(gathered.items())
+        if name not in sent
+    ]
+
+
+def batches(points: Sequence[Point]) -> list[Sequence[Point]]:
+    """Points in pieces of a request's size."""
+    return [points[i : i + BATCH] for i in range(0, len(points), BATCH)]

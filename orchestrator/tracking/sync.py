@@ -1,0 +1,52 @@
+"""`echo-matrix sync`: everything that is committed, shown in MLflow; again as often as one likes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.errors import TrackingError
+from orchestrator.plan.job import Plan, Standing
+from orchestrator.store.protocol import Store
+from orchestrator.tracking.child import LOG, MlflowTracker
+from orchestrator.tracking.projection import SHOWN_STAGES
+
+TIMEOUT_S = 3600.0
+
+
+def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path, uri: str | None = None) -> int:
+    """Project all done jobs of `plan`, and the states of the others; returns how many jobs were shown.
+
+    Nothing may be running: a run of a cell without a done or failed end is set KILLED.
+
+    Args:
+        plan: the whole matrix of the profile.
+        standings: job id -> where it stands.
+        store: where the artifacts lie.
+        home: the study's folder under outputs/.
+        uri: of the MLflow server; None: SQLite in `home`.
+
+    Raises:
+        TrackingError: MLflow could not be written; says where the log is.
+        StoreError: an artifact cannot be read.
+    """
+    said: list[str] = []
+    tracker = MlflowTracker(home, plan, uri, said.append, hurried=True)
+    tracker.start(standings)
+    done = store.commits()
+    shown = 0
+    for job in plan.jobs.values():
+        standing = standings.get(job.id, Standing(state="new", reason=""))
+        if job.stage not in SHOWN_STAGES:
+            continue
+        if job.fingerprint in done:
+            attempt = store.read(job.fingerprint).attempt
+            finished = Standing(state="done", reason=standing.reason)
+            tracker.job_changed(job.id, finished, attempt, None, store.fetch(job.fingerprint))
+            shown += 1
+        elif standing.state in ("failed", "cancelled"):
+            tracker.job_changed(job.id, standing, None, None, None)
+    report = home / "report"
+    if (report / "index.html").is_file():
+        tracker.report(report)
+    if not tracker.close(TIMEOUT_S):
+        raise TrackingError(f"not everything was sent to MLflow; log: {home / LOG}; then `echo-matrix sync` again")
+    return shown

@@ -1,0 +1,79 @@
+"""Retained gain: how much of what long context gains on return a compact memory keeps.
+
+(return − return of K=1) / (return of K=20 − return of K=1), given only where the denominator's interval
+excludes 0; percentile interval from the resamples (study.md section 8).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.statistics.intervals import LEVEL, complete, interval_or_none
+from reports.statistics.panel import Panel
+from reports.statistics.resampling import Draws, limits
+
+METRIC = "return/judge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """The retained gain of one row; `value` None: not given, `reason` says why."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+def retained_gain(
+    compact: Sequence[str],
+    shortest: str,
+    longest: str,
+    means: Mapping[str, Mapping[str, float]],
+    panels: Mapping[str, Panel],
+    draws: Draws | None,
+) -> dict[str, Gain]:
+    """Retained gain of every row of `compact` (distinct rows).
+
+    Without case values (`draws` None) the ratio of the means is given as it stands.
+    """
+    by_row = means.get(METRIC, {})
+    if shortest not in by_row or longest not in by_row:
+        reason = f"{METRIC} of {shortest} or {longest} is missing"
+        return {row: Gain(value=None, reason=reason) for row in compact}
+    whole = by_row[longest] - by_row[shortest]
+    reason = _undefined(shortest, longest, whole, panels, draws)
+    found = {}
+    for row in compact:
+        if row not in by_row:
+            found[row] = Gain(value=None, reason=f"{METRIC} is missing")
+        elif reason:
+            found[row] = Gain(value=None, reason=reason)
+        else:
+            found[row] = _gain(row, shortest, longest, (by_row[row] - by_row[shortest]) / whole, draws)
+    return found
+
+
+def _undefined(shortest: str, longest: str, whole: float, panels: Mapping[str, Panel], draws: Draws | None) -> str:
+    """Why no ratio can be given; empty where it can."""
+    if whole == 0:
+        return f"{longest} gains nothing over {shortest}"
+    if draws is None:
+        return ""
+    panel = panels[METRIC]
+    cut = complete([panel.layout(longest), panel.layout(shortest)])
+    interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
+    if interval is None or interval.low <= 0 <= interval.high:
+        return f"the gain of {longest} over {shortest} is not told from 0"
+    return ""
+
+
+def _gain(row: str, shortest: str, longest: str, value: float, draws: Draws | None) -> Gain:
+    if draws is None:
+        return Gain(value=value)
+    drawn = draws.of((row, shortest, longest)).metrics[METRIC]
+    below = drawn[:, 2] - drawn[:, 1]
+    ratio = np.divide(drawn[:, 0] - drawn[:, 1], below, out=np.full(below.shape, np.nan), where=below != 0)
+    found = limits(ratio, LEVEL)
+    return Gain(value=value) if found is None else Gain(value=value, low=found[0], high=found[1])

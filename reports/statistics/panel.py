@@ -1,0 +1,139 @@
+"""Case values as arrays: one panel a metric, rows × scenes × seeds.
+
+Scenes are the unit of everything that is said with an interval (study.md section 8): the cases of
+one scene, and on the return branch of one prompt, are averaged before anything is compared.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reports.input import CaseValue
+
+Floats = npt.NDArray[np.float64]
+
+POOLED = "all"
+"""Case of a metric that is computed over all cases at once (FID, FVD): it has no scenes."""
+
+VARIANT = re.compile(r"(?<=\d)[-_.]v?\d+$")
+"""End of an open-domain scene's name (`open-03-2`: prompt 3, variant 2): which object stands where in the layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One metric: sums and counts of case values, both (rows, scenes, seeds)."""
+
+    metric: str
+    """`branch/metric`."""
+    unit: str
+    better: str
+    rows: tuple[str, ...]
+    scenes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    total: Floats
+    count: Floats
+    expected: int
+    """Values a complete row has: distinct cases × seeds."""
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the metric has no scenes to resample."""
+        return self.scenes == (POOLED,)
+
+    def means(self) -> Floats:
+        """Mean of every row over what it has, (rows,); NaN where it has nothing."""
+        return divided(self.total.sum(axis=(1, 2)), self.count.sum(axis=(1, 2)))
+
+    def layout(self, row: str) -> Floats:
+        """Scene means of one row, (scenes, seeds); NaN where a scene has no value."""
+        at = self.rows.index(row)
+        return divided(self.total[at], self.count[at])
+
+
+def divided(total: Floats, count: Floats) -> Floats:
+    """`total / count`, NaN where the count is zero."""
+    ratio: Floats = np.full(np.broadcast_shapes(total.shape, count.shape), np.nan)
+    np.divide(total, count, out=ratio, where=count > 0)
+    return ratio
+
+
+def scene_of(branch: str, case: str) -> str:
+    """The unit a case belongs to: its scene, and on `return` its prompt.
+
+    A case id is `{pool}/{scene}/{first frame}`; an open-domain scene's name ends in its variant.
+    """
+    parts = case.split("/")
+    scene = "/".join(parts[:-1]) if len(parts) > 1 else case
+    return VARIANT.sub("", scene) if branch == "return" else scene
+
+
+def row_label(row: str, axes: str) -> str:
+    """A row with the values of its axes, written as in cell ids: `context-k5/site=pre_norm`."""
+    return "/".join([row, *axes.split(";")]) if axes else row
+
+
+def panels(values: Sequence[CaseValue], rows: Sequence[str], seeds: Sequence[int]) -> Mapping[str, Panel]:
+    """All metrics of `rows` (labels of `row_label`), by name.
+
+    Metrics of one branch share their scenes, in one order, so that resamples can be drawn jointly.
+
+    Raises:
+        ValueError: two values for one row, seed, case and metric.
+    """
+    row_at = {row: i for i, row in enumerate(rows)}
+    seed_at = {seed: i for i, seed in enumerate(seeds)}
+    kept = [v for v in values if row_label(v.row, v.axes) in row_at and v.seed in seed_at and np.isfinite(v.value)]
+    # Sums depend on their order in the last digit; the report does not depend on the order of its input.
+    kept.sort(key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric))
+    scenes: dict[str, dict[str, int]] = {}
+    for value in sorted(kept, key=lambda v: v.case):
+        if value.case != POOLED:
+            known = scenes.setdefault(value.branch, {})
+            known.setdefault(scene_of(value.branch, value.case), len(known))
+    groups: dict[str, list[CaseValue]] = {}
+    for value in kept:
+        groups.setdefault(f"{value.branch}/{value.metric}", []).append(value)
+    return {name: _panel(name, groups[name], row_at, seed_at, scenes) for name in sorted(groups)}
+
+
+def _panel(
+    name: str,
+    values: Sequence[CaseValue],
+    row_at: Mapping[str, int],
+    seed_at: Mapping[int, int],
+    scenes: Mapping[str, Mapping[str, int]],
+) -> Panel:
+    branch = values[0].branch
+    cases = {value.case for value in values}
+    scene_at = {POOLED: 0} if cases == {POOLED} else scenes[branch]
+    shape = (len(row_at), len(scene_at), len(seed_at))
+    total, count = np.zeros(shape), np.zeros(shape)
+    seen: set[tuple[str, str, int, str]] = set()
+    for value in values:
+        if value.case == POOLED and POOLED not in scene_at:
+            continue
+        key = (value.row, value.axes, value.seed, value.case)
+        if key in seen:
+            raise ValueError(
+                f"two values of {name} for row {value.row!r}, seed {value.seed}, case {value.case!r}; "
+                "a case is measured once: look for a doubled line in its cases.jsonl"
+            )
+        seen.add(key)
+        scene = POOLED if value.case == POOLED else scene_of(branch, value.case)
+        at = (row_at[row_label(value.row, value.axes)], scene_at[scene], seed_at[value.seed])
+        total[at] += value.value
+        count[at] += 1
+    return Panel(
+        metric=name,
+        unit=values[0].unit,
+        better=values[0].better,
+        rows=tuple(row_at),
+        scenes=tuple(scene_at),
+        seeds=tuple(seed_at),
+        total=total,
+        count=count,
+        expected=len(cases) * len(seed_at),
+    )

@@ -1,0 +1,123 @@
+"""Tracking against a real SQLite MLflow: idempotent, alive after a kill, and nothing left RUNNING."""
+
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
+
+from orchestrator.plan.job import Plan
+from orchestrator.tracking.child import MlflowTracker
+
+pytestmark = pytest.mark.service
+TIMEOUT_S = 120.0
+
+
+def show_all(home: Path, plan: Plan, folder: Path) -> None:
+    said: list[str] = []
+    tracker = MlflowTracker(home, plan, None, said.append)
+    tracker.start()
+    for job in plan.jobs.values():
+        artifact = folder / job.id.replace("/", "_")
+        if not artifact.exists():
+            write_artifact(artifact, job.stage)
+        tracker.job_changed(job.id, standing("done"), "a1", None, artifact)
+    assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
+    assert said == []
+
+
+def table(home: Path, query: str) -> list[tuple]:
+    connection = sqlite3.connect(home / "mlflow.db")
+    found = connection.execute(query).fetchall()
+    connection.close()
+    return sorted(found)
+
+
+EVERYTHING = (
+    "select run_uuid, key, value, step, timestamp from metrics",
+    "select run_uuid, key, value from params",
+    "select run_uuid, key, value from tags",
+    "select run_uuid, name, status, start_time from runs",
+)
+
+
+def poll(seen, what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        if seen():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not seen in {TIMEOUT_S} s: {what}")
+
+
+def metric_count(home: Path) -> int:
+    try:
+        return table(home, "select count(*) from metrics where key = 'train/loss'")[0][0]
+    except (sqlite3.OperationalError, IndexError):
+        return 0
+
+
+def test_projecting_everything_twice_changes_nothing(tmp_path):
+    plan = made_plan()
+    show_all(tmp_path / "home", plan, tmp_path / "artifacts")
+    first = [table(tmp_path / "home", query) for query in EVERYTHING]
+    show_all(tmp_path / "home", plan, tmp_path / "artifacts")
+    assert [table(tmp_path / "home", query) for query in EVERYTHING] == first
+
+    home = tmp_path / "home"
+    assert {status for (status,) in table(home, "select status from runs")} == {"FINISHED"}
+    names = [name for (name,) in table(home, "select name from runs")]
+    assert names == ["context-k1/s0", "context-k5/s0", "laptop", "spatial-withheld/s0"]
+    steps = table(home, "select run_uuid, step from metrics where key = 'train/loss'")
+    assert len(steps) == len(set(steps)) == 3 * STEPS
+    assert {v for (v,) in table(home, "select value from metrics where key = 'return/judge'")} == {15.0}
+    aliases = table(home, "select value from tags where key = 'alias_of' and value != ''")
+    assert aliases == [("context-k1/s0",)]
+    late = table(home, "select m.timestamp - r.start_time - 1000 * m.step from metrics m join runs r using (run_uuid)")
+    assert {offset for (offset,) in late} == {0}
+    assert table(home, "pragma journal_mode") == [("wal",)]
+    assert max(len(v) for (v,) in table(home, "select value from params")) <= 500
+    assert len(list((home / "mlartifacts").rglob("*.png"))) == 3
+    assert len(list((home / "mlartifacts").rglob("checkpoint.json"))) == 3
+
+
+def test_a_killed_child_costs_the_run_nothing_and_what_follows_sends_the_rest_once(tmp_path):
+    home, plan, work = tmp_path / "home", made_plan(alias=None), tmp_path / "work"
+    said: list[str] = []
+    tracker = MlflowTracker(home, plan, None, said.append)
+    tracker.start()
+    train = next(job.id for job in plan.jobs.values() if job.stage == "train")
+    write_metrics(work, 1, 10)
+    tracker.job_changed(train, standing("running"), "a1", work, None)
+    poll(lambda: metric_count(home) == 10, "ten steps of the running job")
+    assert ("RUNNING",) in table(home, "select status from runs where name = 'context-k1/s0'")
+    os.kill(tracker.pid, signal.SIGKILL)
+    poll(lambda: tracker.tick() or said, "the message that tracking has ended")
+    write_metrics(work, 11, 20)
+    for _ in range(50):
+        tracker.job_changed(train, standing("running"), "a1", work, None)
+        tracker.tick()
+    assert not tracker.close(TIMEOUT_S)
+    assert len(said) == 1 and "echo-matrix sync" in said[0]
+
+    show_all(home, plan, tmp_path / "artifacts")
+    steps = table(home, "select run_uuid, step from metrics where key = 'train/loss'")
+    assert len(steps) == len(set(steps)) == 2 * STEPS
+    assert {status for (status,) in table(home, "select status from runs")} == {"FINISHED"}
+
+
+def test_a_driver_that_goes_away_leaves_no_run_running(tmp_path):
+    home, plan, work = tmp_path / "home", made_plan(alias=None), tmp_path / "work"
+    tracker = MlflowTracker(home, plan, None, [].append)
+    tracker.start()
+    trains = [job.id for job in plan.jobs.values() if job.stage == "train"]
+    write_metrics(work, 1, 3)
+    tracker.job_changed(trains[0], standing("running"), "a1", work, None)
+    tracker.job_changed(trains[1], standing("failed"), "a2", None, None)
+    assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
+    found = dict(table(home, "select name, status from runs"))
+    assert found == {"context-k1/s0": "KILLED", "context-k5/s0": "FAILED", "laptop": "FAILED"}
+    assert metric_count(home) == 3

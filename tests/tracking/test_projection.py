@@ -1,0 +1,98 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from made_plan import made_plan, standing
+
+from orchestrator.tracking.child import MlflowTracker, child_environment
+from orchestrator.tracking.projection import (
+    BATCH,
+    Point,
+    batches,
+    branch_points,
+    cell_message,
+    final_status,
+    flat,
+    status,
+    study_message,
+    training_points,
+)
+
+STATES = st.sampled_from(["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"])
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), STATES))
+def test_no_cell_ends_running(states):
+    assert final_status(states, "abcdef") in ("FINISHED", "FAILED", "KILLED")
+
+
+@given(st.dictionaries(st.sampled_from("abc"), STATES))
+def test_a_cell_is_finished_exactly_when_all_its_jobs_are_done(states):
+    assert (status(states, "abc") == "FINISHED") == all(states.get(job) == "done" for job in "abc")
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_sending_in_two_goes_sends_each_step_once(cut, total):
+    lines = [{"step": s, "name": n, "value": 1.0, "wall": 0.0} for s in range(total) for n in ("loss", "rate")]
+    once = training_points(lines, {})
+    first = training_points(lines[: 2 * cut], {})
+    sent = {}
+    for point in first:
+        sent[point.name] = max(point.step, sent.get(point.name, -1))
+    again = first + training_points(lines, sent)
+    assert sorted(again, key=lambda p: (p.name, p.step)) == once
+
+
+def test_the_loss_is_kept_whole_and_other_metrics_each_tenth():
+    points = training_points([{"step": s, "name": n, "value": 1.0} for s in range(100) for n in ("loss", "rate")], {})
+    assert sum(p.name == "train/loss" for p in points) == 100
+    assert sum(p.name == "train/rate" for p in points) == 10
+
+
+def test_a_loss_that_is_not_a_number_is_left_out():
+    assert training_points([{"step": 1, "name": "loss", "value": float("nan")}], {}) == []
+
+
+def test_summaries_are_means_over_cases_under_names_mlflow_takes():
+    lines = [{"case": c, "metric": "psnr@chunk0", "value": v} for c, v in (("a", 1.0), ("b", 3.0))]
+    assert branch_points("replay", lines, {}) == [Point(name="replay/psnr_chunk0", step=0, value=2.0)]
+
+
+def test_requests_hold_no_more_than_mlflow_takes():
+    points = [Point(name="x", step=i, value=0.0) for i in range(2 * BATCH + 1)]
+    assert [len(batch) for batch in batches(points)] == [BATCH, BATCH, 1]
+
+
+def test_long_parameters_are_cut():
+    assert len(flat({"a": {"b": "x" * 5000}})["a.b"]) == 500
+
+
+def test_profiles_and_overrides_have_parents_of_their_own():
+    import dataclasses
+
+    plan = made_plan()
+    other = dataclasses.replace(plan, overrides=("seeds=[1]",))
+    assert study_message(plan)["key"] != study_message(other)["key"]
+
+
+def test_a_cell_says_where_its_jobs_stood_before():
+    plan = made_plan()
+    jobs = plan.jobs_of["context-k1/s0"]
+    message = cell_message(plan, plan.cells[0], {jobs["train"]: "done"})
+    assert message["states"] == {jobs["train"]: "done"}
+    assert set(message["jobs"]) == set(jobs.values())
+
+
+def test_a_run_with_nothing_to_do_starts_no_child(tmp_path):
+    tracker = MlflowTracker(tmp_path, made_plan(), None)
+    tracker.start({job: standing("done") for job in made_plan().jobs})
+    tracker.tick()
+    tracker.report(tmp_path)
+    assert tracker.close(1.0)
+    assert tracker.pid is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_elses_run_is_not_written_into():
+    found = child_environment({"MLFLOW_RUN_ID": "r", "PATH": "/bin"})
+    assert "MLFLOW_RUN_ID" not in found
+    assert found["PATH"] == "/bin"
+    assert found["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -1,0 +1,114 @@
+"""The report's input from COMMITs: aliases, missing parts, and a report that is not rebuilt for nothing."""
+
+import dataclasses
+import sys
+
+import pytest
+from made_plan import STEPS, made_plan, standing, write_artifact
+
+from orchestrator.plan.job import Standing
+from orchestrator.results import input_digest, rebuild_if_changed, report_if_needed, report_input
+from orchestrator.store.files import FilesStore
+from orchestrator.store.protocol import Commit
+
+
+def commit(store, job, started=1.0):
+    folder = write_artifact(store.prepare(job.stage, job.fingerprint, "a1"), job.stage)
+    records = {"steps": STEPS, "sample_order": "s" * 64} if job.stage == "train" else {}
+    assert store.commit(
+        Commit(
+            fingerprint=job.fingerprint, attempt="a1", stage=job.stage, branch=job.branch, job=job.id, label=job.label,
+            manifest="", inputs={}, code="c", git="abc123", versions={}, host_kind="cpu", started=started, ended=3.0,
+            result={"steps": STEPS, "records": records, "cost": {"flops": 5.0}},
+        ),
+        folder,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path):
+    plan = made_plan()
+    home = tmp_path / "outputs" / "toy"
+    store = FilesStore(home / "store")
+    lost = plan.jobs_of["context-k5/s0"]["judge/return"]
+    for job in plan.jobs.values():
+        if job.id != lost:
+            commit(store, job)
+    standings = {job: standing("done") for job in plan.jobs}
+    standings[lost] = Standing(state="failed", reason="no answer from the judge")
+    return plan, standings, store, home
+
+
+def test_every_name_of_a_computation_gets_its_own_lines(study):
+    given = report_input(*study)
+    lines = {row: [(v.case, v.metric, v.value) for v in given.values if v.row == row] for row in
+             ("context-k1", "spatial-withheld", "context-k5")}  # fmt: skip
+    assert lines["context-k1"] == lines["spatial-withheld"]
+    assert len(lines["context-k1"]) == 4
+    assert [row.alias_of for row in given.rows] == [None, None, "context-k1"]
+
+
+def test_a_failed_part_is_missing_with_its_reason(study):
+    (part,) = report_input(*study).missing
+    assert (part.row, part.branch, part.state) == ("context-k5", "return", "failed")
+    assert part.reason == "judge: no answer from the judge"
+
+
+def test_a_missing_training_is_one_part_and_not_all_its_branches(study):
+    plan, standings, store, home = study
+    for job in plan.jobs_of["context-k5/s0"].values():
+        if plan.jobs[job].fingerprint in store.commits():
+            store.withdraw(plan.jobs[job].fingerprint)
+    missing = report_input(plan, standings, store, home).missing
+    assert [(part.row, part.branch) for part in missing] == [("context-k5", "train")]
+
+
+def test_costs_curves_strips_and_notes_are_there(study):
+    given = report_input(*study)
+    assert given.git == "abc123"
+    assert len(given.curves) == 3
+    assert list(given.curves[0].steps) == list(range(1, STEPS + 1))
+    train = next(cost for cost in given.costs if cost.stage == "train")
+    assert train.values == {"flops": 5.0, "device_s": 2.0}
+    assert {strip.case for strip in given.strips} == {"worlds/open-00-0/0"}
+    assert any("One seed" in note for note in given.notes)
+    assert any("bypassed" in note for note in given.notes)
+
+
+def test_equal_inputs_have_equal_digests_and_others_others(study):
+    given = report_input(*study)
+    assert input_digest(given) == input_digest(report_input(*study))
+    assert input_digest(given) != input_digest(dataclasses.replace(given, profile="evening"))
+
+
+def test_the_report_is_written_once_and_kept_when_the_profile_changes(study, tmp_path):
+    folder = tmp_path / "report"
+    given = dataclasses.replace(report_input(*study), strips=[])
+    assert rebuild_if_changed(folder, given)
+    assert not rebuild_if_changed(folder, given)
+    assert rebuild_if_changed(folder, dataclasses.replace(given, profile="evening"))
+    assert (tmp_path / "report-laptop" / "index.html").is_file()
+    assert "evening" in (folder / "index.html").read_text()
+
+
+def test_a_finished_study_is_not_read_again(study, tmp_path):
+    plan, standings, store, home = study
+    folder = tmp_path / "report"
+    assert report_if_needed(folder, plan, standings, store, home)
+
+    class Unread:
+        def __getattr__(self, name):
+            raise AssertionError(f"the store was asked for {name}")
+
+    assert not report_if_needed(folder, plan, standings, Unread(), home)
+    commit(store, plan.jobs[plan.jobs_of["context-k5/s0"]["judge/return"]])
+    assert report_if_needed(folder, plan, standings, store, home)
+
+
+def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
+    import subprocess
+
+    code = "import orchestrator.results, orchestrator.tracking.registry, orchestrator.tracking.child, sys;"
+    code += "print([m for m in ('scipy','matplotlib','numpy','mlflow','torch','ray','boto3') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
