@@ -1,0 +1,113 @@
+"""One `run`: take the lease, bring the selected jobs to done, show it in MLflow, write the report.
+
+With nothing to do it takes no lease, starts no backend, tracker or statistics, and says so.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.protocol import Backend
+from orchestrator.backends.registry import backend_class
+from orchestrator.plan.job import Plan
+from orchestrator.results import report_if_needed
+from orchestrator.schedule import loop
+from orchestrator.schedule.events import Event
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.rebuild import rebuilder
+from orchestrator.schedule.view import View
+from orchestrator.store.protocol import Store
+from orchestrator.study import Study, checkout
+from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.registry import make_tracker
+
+TRACKING_END_S = 120.0
+"""How long a finished run waits for MLflow; what is not sent by then is left to `sync`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a run came to."""
+
+    outcome: loop.Outcome
+    report: Path | None
+    """The report's page, where there is one."""
+    written: bool
+    """Whether the report was written by this run."""
+
+
+def run_study(study: Study, selected: Collection[str], view: View, selection: Mapping[str, Any]) -> Ran:
+    """Bring `selected` and what it needs to done, then write the report of the whole matrix.
+
+    Args:
+        study: opened; its plan is remembered as the last one.
+        selected: ids of jobs.
+        view: shows progress.
+        selection: how the jobs were chosen, for the ledger.
+
+    Raises:
+        LeaseError: another driver runs the study.
+        BackendError, StoreError, LedgerError: what a run needs cannot be used.
+    """
+    with (
+        acquire(study.home) as lease,
+        Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store)) as ledger,
+    ):
+        tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
+        tracker.start(study.look())
+        try:
+            outcome = loop.run(
+                study.plan,
+                selected,
+                home=study.home,
+                store=study.store,
+                ledger=ledger,
+                backend_factory=_backend_of(study),
+                cluster=study.cluster,
+                view=view,
+                observer=_Projection(tracker, study.store, study.plan),
+            )
+            ledger.remember_plan(study.plan, selection)
+            written = _report(study)
+            if written and outcome.submitted:
+                tracker.report(study.report_folder)
+        finally:
+            tracker.close(TRACKING_END_S)
+    page = study.report_folder / "index.html"
+    return Ran(outcome=outcome, report=page if page.is_file() else None, written=written)
+
+
+def _report(study: Study) -> bool:
+    return report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home, study.cluster)
+
+
+def _backend_of(study: Study) -> Callable[[], Backend]:
+    def make() -> Backend:
+        chosen = backend_class(study.cluster.backend)
+        return chosen(study.home, study.cluster.store.kind, study.home / "store", study.cluster, git=checkout())
+
+    return make
+
+
+class _Projection:
+    """Passes the loop's events on to the tracker."""
+
+    def __init__(self, tracker: Tracker, store: Store, plan: Plan) -> None:
+        self._tracker = tracker
+        self._store = store
+        self._plan = plan
+
+    def __call__(self, event: Event) -> None:
+        """Tell the tracker what changed; `tick` lets it follow what grows."""
+        if event.kind == "tick":
+            self._tracker.tick()
+            return
+        if event.standing is None:
+            return
+        done = event.standing.state == "done"
+        artifact = self._store.fetch(self._plan.jobs[event.job].fingerprint) if done else None
+        self._tracker.job_changed(
+            event.job, event.standing, event.attempt or None, event.paths.get("attempt"), artifact
+        )

@@ -1,0 +1,119 @@
+"""What `status` and `logs` show: plan, ledger and attempt folders, read only."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from orchestrator.errors import PlanError
+from orchestrator.plan.job import SHORT, Job, Standing
+from orchestrator.plan.show import counts
+from orchestrator.schedule.ledger import Attempt
+from orchestrator.study import Study
+
+LOOK_S = 0.5
+
+
+def status_json(study: Study) -> dict[str, Any]:
+    """`status --json`: the plan's jobs with their attempts, and counts."""
+    standing, attempts = study.look(), study.attempts()
+    return {
+        "version": 1,
+        "study": study.plan.study,
+        "profile": study.plan.profile,
+        "jobs": [
+            {
+                "id": job.id,
+                "stage": job.stage,
+                "label": job.label,
+                "fingerprint": job.fingerprint,
+                "state": standing[job.id].state,
+                "needs": list(job.needs),
+                "reason": standing[job.id].reason,
+                "attempts": [_attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
+            }
+            for job in study.plan.jobs.values()
+        ],
+        "counts": counts(standing),
+    }
+
+
+def status_text(study: Study) -> str:
+    """Counts, then every job that is not done and not merely waiting for its turn."""
+    standing, attempts = study.look(), study.attempts()
+    lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standing))]
+    for job in study.plan.jobs.values():
+        now = standing[job.id]
+        if now.state in ("done", "new"):
+            continue
+        lines.append(
+            f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
+        )
+    return "\n".join(lines)
+
+
+def last_attempt(study: Study, job: Job) -> Attempt:
+    """The newest attempt of a job.
+
+    Raises:
+        PlanError: there has been none.
+    """
+    found = study.attempts().get(job.fingerprint)
+    if not found:
+        raise PlanError(f"{job.label} has not been attempted; `echo-matrix plan` says what it waits for")
+    return found[-1]
+
+
+def follow_log(study: Study, attempt: Attempt, out: TextIO, *, follow: bool) -> None:
+    """Print an attempt's log; with `follow`, go on until the attempt has ended or Ctrl-C."""
+    path = study.folder_of(attempt) / "log.txt"
+    place = _print_from(path, 0, out)
+    try:
+        while follow and not _ended(study, attempt):
+            time.sleep(LOOK_S)
+            place = _print_from(path, place, out)
+        _print_from(path, place, out)
+    except KeyboardInterrupt:
+        return
+
+
+def _ended(study: Study, attempt: Attempt) -> bool:
+    return any(one.id == attempt.id and one.ending for one in study.attempts().get(attempt.fingerprint, ()))
+
+
+def _print_from(path: Path, place: int, out: TextIO) -> int:
+    if not path.is_file():
+        return place
+    with path.open("rb") as log:
+        log.seek(place)
+        new = log.read()
+    out.write(new.decode("utf-8", errors="replace"))
+    out.flush()
+    return place + len(new)
+
+
+def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:
+    mine = attempts.get(job.fingerprint)
+    if now.state != "running" or not mine:
+        return now.reason
+    try:
+        beat = json.loads((study.folder_of(mine[-1]) / "heartbeat.json").read_text(encoding="utf-8"))
+        return f"{beat['step']}/{beat['of']} {beat['phase']}"
+    except (OSError, ValueError, KeyError):
+        return now.reason
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "backend": attempt.backend,
+        "ticket": attempt.ticket,
+        "started": attempt.started,
+        "ended": attempt.ended,
+        "ending": attempt.ending,
+    }
+
+
+def _words(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in numbers.items())
