@@ -24,8 +24,8 @@ SHORTEST, LONGEST = "context-k1", "context-k20"
 """The rows between which retained gain is measured."""
 
 PRICES = (
-    ("train", "flops", "training FLOPs"),
-    ("train", "tokens", "training tokens"),
+    ("train", "flops", "FLOPs per training step"),
+    ("train", "tokens", "tokens per forward"),
     ("train", "device_s", "training device seconds"),
 )
 """What a row's cost is, by preference: counted before measured; the first that every row has."""

@@ -275,7 +275,7 @@ def _label_points(axes: Any, points: Sequence[tuple[float, float, str]]) -> None
         axes.annotate(
             name,
             (x, at),
-            xytext=(9 if side == "left" else -9, 0),
+            xytext=(8 if side == "left" else -8, 6),
             textcoords="offset points",
             ha=side,
             va="center",

@@ -266,8 +266,9 @@ def _costs(analysis: Analysis) -> tuple[Sequence[str], list[tuple[str, list[str]
     """Column names and (row, cells): training counted and measured, then seconds of every other stage."""
     wanted = [
         ("train", "parameters_added", "parameters added", "{:,.0f}"),
-        ("train", "tokens", "training tokens", SI),
-        ("train", "flops", "training FLOPs", SI),
+        ("train", "tokens", "tokens per forward", SI),
+        ("train", "tokens_written", "tokens per write", SI),
+        ("train", "flops", "FLOPs per step", SI),
         ("train", "s_per_step", "s per step", "{:.3f}"),
         ("train", "device_s", "train, s", "{:.0f}"),
         ("train", "peak_mib", "train peak, MiB", "{:.0f}"),

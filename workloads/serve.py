@@ -56,7 +56,7 @@ PRELOAD = (
     "deepspeed",
     *STAGE_MODULES.values(),
 )
-"""What every job would import, in order. A module that is not installed is left to the job that needs it."""
+"""What every job would import, in order. A module that cannot be imported is left to the job that needs it."""
 
 OOM_SCORE = 800  # a rank is killed before its server, its host and the driver
 PR_SET_PDEATHSIG = 1
@@ -270,9 +270,9 @@ def import_all(modules: Sequence[str]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            # Said once; the job that needs it says so again, with its own name.
-            print(f"{name} is not preloaded: {error}", file=sys.stderr)
+        except Exception as error:
+            # The job that needs it fails with it, and the others go on.
+            print(f"{name} is not preloaded: {type(error).__name__}: {error}", file=sys.stderr)
     if "deepspeed" in sys.modules:
         # Its shared-memory extension is compiled on first use, and a kill in it leaves a lock for ever.
         sys.modules["deepspeed"].ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -47,7 +47,7 @@ def publish(
 ) -> bool:
     """Publish what an attempt wrote, and COMMIT it; True: this attempt is the one that counts.
 
-    The metrics go along, and checkpoints of all attempts of the job are deleted: a done job is never resumed.
+    The metrics go along; the checkpoints stay in the attempts' folders, for the driver to delete.
 
     Args:
         store: where to.
@@ -67,7 +67,7 @@ def publish(
     if metrics.is_file() and metrics.stat().st_size > 0:
         shutil.copyfile(metrics, out / "metrics.jsonl")
     versions = {str(name): str(version) for name, version in dict(result.records.get("versions", {})).items()}
-    won = store.commit(
+    return store.commit(
         Commit(
             fingerprint=request["fingerprint"],
             attempt=request["attempt"],
@@ -87,11 +87,3 @@ def publish(
         ),
         out,
     )
-    delete_checkpoints(work.parent)
-    return won
-
-
-def delete_checkpoints(attempts: Path) -> None:
-    """Delete the checkpoints of all attempts under one job's folder, as far as nobody writes there."""
-    for folder in attempts.glob("*/checkpoints"):
-        shutil.rmtree(folder, ignore_errors=True)

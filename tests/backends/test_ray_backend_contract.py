@@ -15,19 +15,21 @@ from orchestrator.store.registry import make_store
 DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def backend(home: Path) -> Iterator[RayBackend]:
+    made = RayBackend(home, "files", home / "store", {"ray": {"cpus": 2}}, server=SERVER)
+    yield made
+    made.close()
+
+
 @pytest.mark.service
 @pytest.mark.slow
 class TestRayBackend(BackendContract):
-    @pytest.fixture(scope="class")
-    def home(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("home")
-
-    @pytest.fixture(scope="class")
-    def backend(self, home: Path) -> Iterator[RayBackend]:
-        made = RayBackend(home, "files", home / "store", {"ray": {"cpus": 2}}, server=SERVER)
-        yield made
-        made.close()
-
     @pytest.fixture
     def stage(self, home: Path, backend: RayBackend) -> Stage:
         host = backend.hosts()[0].name

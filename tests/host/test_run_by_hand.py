@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import toy_stages
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
@@ -21,6 +24,16 @@ from workloads.errors import BadInput
 from workloads.run import check_inputs, ending_of, run_request, stage_module
 
 MODULES = {"data": toy_stages.__name__}
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """A job sets its process up for itself alone; a test's process goes on."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.use_deterministic_algorithms(False)
 
 
 def request(home: Path, do: str, **changes: Any) -> Request:

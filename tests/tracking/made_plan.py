@@ -9,6 +9,16 @@ from orchestrator.spec.cell import Cell, Deviation, Resources
 
 RESOURCES = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=1.0)
 STEPS = 25
+CONTROLS = {
+    "data": {"source": "worlds", "height": 8, "width": 16},
+    "codec": {},
+    "evidence": {"rule": "spread", "min_overlap": 0.3, "drop": 0.1},
+    "action": {},
+    "backbone": {},
+    "training": {"steps": STEPS, "global_batch": 8},
+    "sampler": {"negative": "x" * 900},
+    "judge": {"name": "mask"},
+}
 
 
 def fingerprint(text: str) -> str:
@@ -25,8 +35,7 @@ def made_plan(rows: tuple[str, ...] = ("context-k1", "context-k5"), alias: str |
             Cell(
                 id=cell, row=row, axes=(), seed=0, family=row.split("-")[0],
                 trained={"family": "context", "frames": 1}, generated={"family": "context", "frames": 1},
-                controls={"data": {"source": "worlds", "height": 8, "width": 16}, "codec": {}, "action": {}, "backbone": {}, "evidence": {"rule": "spread", "min_overlap": 0.3, "drop": 0.1}, "training": {"steps": STEPS, "global_batch": 8},
-                          "judge": {"name": "mask"}, "sampler": {"negative": "x" * 900}},
+                controls=CONTROLS,
                 branches={"return": {"cases": 2}}, alias_of=f"{computed}/s0" if row != computed else None,
                 fingerprint=fingerprint(cell),
             )

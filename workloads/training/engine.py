@@ -60,8 +60,6 @@ def join_ranks(rendezvous: Rendezvous, device: str) -> None:
         MASTER_ADDR=rendezvous.address or "127.0.0.1",
         MASTER_PORT=str(rendezvous.port or 0),
     )
-    if device == "cuda":
-        torch.cuda.set_device(rendezvous.local_rank)
     backend = "nccl" if device == "cuda" else "gloo"
     if not dist.is_initialized():
         store: Store

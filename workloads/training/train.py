@@ -11,13 +11,11 @@ Reads `latents` and `index`; writes into `out`
 Source: study.md section 6; design, "The contract between orchestrator and workloads".
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,6 +24,7 @@ from workloads.contract.rows import Context, Row, row_from
 from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.errors import BadInput
+from workloads.model.cost import flops_step, tokens_forward, tokens_written
 from workloads.model.initial import initial_shared_digest, parameters_added
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
@@ -40,7 +39,6 @@ from workloads.training.checkpoint import (
     restore_samples,
     write_checkpoint,
 )
-from workloads.training.cost import TokenCount, full_cost
 from workloads.training.engine import Engine, join_ranks
 from workloads.training.loop import Hooks, Position, train_steps
 from workloads.training.optimiser import make_optimiser, optimiser_groups
@@ -65,9 +63,6 @@ def run(request: Request, progress: Progress) -> Outcome:
     training = config["training"]
     row = row_from(request.row)
     shape = batch_shape(int(training["global_batch"]), request.rendezvous.world_size, execution)
-    if device == "cuda" and execution.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
     join_ranks(request.rendezvous, device)
 
     latents, index = Latents.open(Path(request.inputs["latents"])), Index.open(Path(request.inputs["index"]))
@@ -95,7 +90,6 @@ def run(request: Request, progress: Progress) -> Outcome:
         start = found
         model.load_state_dict(read_weights(resume))
     model.to(device).train()
-    cost = full_cost(model, frames, global_batch=shape.global_batch)
     engine = Engine(model, make_optimiser(optimiser_groups(model, training)), training, execution, shape)
     if resume is not None:
         engine.load_moments(read_moments(resume, engine.rank if engine.sharded else 0))
@@ -130,7 +124,7 @@ def run(request: Request, progress: Progress) -> Outcome:
             save=save,
             sample=lambda step: videos.write(step, model, keep=engine.rank == 0),
             readings=model.diagnostics,
-            tokens=TokenCount(model),
+            tokens=lambda batch: len(batch.target) * tokens_forward(model, batch.slots.valid.shape[1]),
         ),
         start=Position(step=start.step, loss=start.loss, seconds=start.seconds),
         steps=steps,
@@ -150,7 +144,7 @@ def run(request: Request, progress: Progress) -> Outcome:
             "micro_batch": shape.micro_batch,
         },
         cost={
-            **cost,
+            **full_cost(model, frames, shape.global_batch),
             "device_s": end.seconds * shape.ranks,
             "s_per_step": end.seconds / max(1, end.step),
             "parameters_added": float(parameters_added(model)),
@@ -162,6 +156,21 @@ def run(request: Request, progress: Progress) -> Outcome:
 def evidence_frames(row: Row, config: Mapping[str, Any]) -> int:
     """K, the anchor included: a Context row's own, otherwise the study's (study.md section 2)."""
     return row.frames if isinstance(row, Context) else int(config["evidence"]["frames"])
+
+
+def full_cost(model: WorldModel, frames: int, global_batch: int) -> dict[str, float]:
+    """What the row asks for with all `frames` evidence slots of a sample filled, whatever the sampler drew.
+
+    Returns:
+        `tokens` of one sample's forward, `tokens_written` of one sample's write, `flops` of one step over the
+        global batch.
+    """
+    history = (frames,) if model.mechanism.carries_state else ()
+    return {
+        "tokens": float(tokens_forward(model, frames)),
+        "tokens_written": float(tokens_written(model, frames)),
+        "flops": float(flops_step(model, global_batch, frames, history)),
+    }
 
 
 def _publish(request: Request, engine: Engine, latents: Latents) -> None:

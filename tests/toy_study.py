@@ -1,0 +1,161 @@
+"""A hand-made plan, and a study folder with ledger, store and fake backend to run it on."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.fake import Act, FakeBackend
+from orchestrator.backends.protocol import HostShare
+from orchestrator.plan.job import Job, Plan
+from orchestrator.schedule.clock import SimulatedClock
+from orchestrator.schedule.events import Event
+from orchestrator.schedule.failures import Budgets
+from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.loop import Outcome, run
+from orchestrator.schedule.rebuild import rebuilder
+from orchestrator.schedule.view import View
+from orchestrator.spec.cell import Resources
+from orchestrator.store.files import FilesStore
+
+ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
+TWO_CPUS = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),)
+
+
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "data": {"data": {"source": "worlds"}},
+    "latents": {"codec": {"kind": "space-to-depth"}},
+    "judge": {"judge": {"name": "mask"}},
+}
+
+
+def fingerprint(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def make_job(
+    stage: Any, label: str, inputs: Mapping[str, str] | None = None, resources: Resources = ONE_CPU, batch: int = 8
+) -> Job:
+    digest = fingerprint(label)
+    branch = label.split("/")[1] if stage in ("evaluate", "judge") else None
+    return Job(
+        id=f"{stage}/{branch}/{digest[:12]}" if branch else f"{stage}/{digest[:12]}",
+        label=label,
+        stage=stage,
+        branch=branch,
+        fingerprint=digest,
+        config={**CONFIGS.get(stage, {}), **({"training": {"global_batch": batch}} if stage == "train" else {})},
+        row={"family": "context", "frames": 1} if stage in ("train", "evaluate") else None,
+        seed=0 if stage in ("index", "train") else None,
+        inputs=dict(inputs or {}),
+        resources=resources,
+        cells=(),
+    )
+
+
+def make_plan(jobs: Sequence[Job]) -> Plan:
+    return Plan(
+        study="toy",
+        profile="laptop",
+        overrides=(),
+        controls_fingerprint="c" * 64,
+        deviations=(),
+        tables={},
+        cells=(),
+        jobs={job.id: job for job in jobs},
+        jobs_of={},
+    )
+
+
+def small_plan(rows: Sequence[str] = ("a", "b", "c")) -> Plan:
+    """Data -> latents, index -> train/ROW -> evaluate/return/ROW."""
+    data = make_job("data", "data")
+    latents = make_job("latents", "latents", {"data": data.id})
+    index = make_job("index", "index", {"data": data.id})
+    jobs = [data, latents, index]
+    for row in rows:
+        train = make_job("train", f"train/{row}", {"latents": latents.id, "index": index.id})
+        jobs += [train, make_job("evaluate", f"evaluate/return/{row}", {"train": train.id, "data": data.id})]
+    return make_plan(jobs)
+
+
+@dataclass
+class Settings:
+    """What cluster/*.yaml says, for the toy study."""
+
+    retries: Budgets = field(default_factory=lambda: Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10))
+    pause_after: int = 3
+    grace_s: float = 20.0
+    unknown_s: float = 1800.0
+    checkpoint_every_s: float = 30.0
+    deepspeed: Mapping[str, Any] = field(default_factory=dict)
+    deterministic: bool = True
+    keep: Any = "weights"
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+class Toy:
+    """A study folder; every `run` is a fresh driver with a fresh fake backend on the same clock."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.clock = SimulatedClock()
+        self.store = FilesStore(home / "store")
+        self.settings = Settings()
+        self.events: list[Event] = []
+        self.backend: FakeBackend | None = None
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.home / "ledger.sqlite", rebuild=rebuilder(self.home, self.store))
+
+    def run(
+        self,
+        plan: Plan,
+        script: Mapping[str, Sequence[Act]] | None = None,
+        *,
+        selected: Sequence[str] | None = None,
+        hosts: Sequence[HostShare] = TWO_CPUS,
+        observe: Callable[[Event], None] | None = None,
+        fence: Callable[[], None] | None = None,
+        view: View | None = None,
+    ) -> Outcome:
+        self.backend = None
+
+        def make() -> FakeBackend:
+            self.backend = FakeBackend(store=self.store, now=self.clock.time, hosts=hosts, script=script)
+            return self.backend
+
+        def observer(event: Event) -> None:
+            self.events.append(event)
+            if observe is not None:
+                observe(event)
+
+        path = self.home / "ledger.sqlite"
+        with Ledger.open(path, fence, rebuild=rebuilder(self.home, self.store)) as ledger:
+            return run(
+                plan,
+                list(plan.jobs) if selected is None else selected,
+                home=self.home,
+                store=self.store,
+                ledger=ledger,
+                backend_factory=make,
+                cluster=self.settings,
+                clock=self.clock,
+                observer=observer,
+                view=view,
+            )
+
+    def submitted(self) -> list[str]:
+        """Labels that the last run's backend was given, in order."""
+        return [] if self.backend is None else [submission.label for submission in self.backend.submitted]
+
+    def requests(self, label: str) -> list[Mapping[str, Any]]:
+        """Requests of the last run's attempts of a job."""
+        assert self.backend is not None
+        return [submission.request for submission in self.backend.submitted if submission.label == label]
+
+    def endings(self, label: str) -> list[str | None]:
+        """How all attempts of a job ended, in order."""
+        with Ledger.read(self.home / "ledger.sqlite") as ledger:
+            return [attempt.ending for attempt in ledger.attempts(fingerprint(label))]
