@@ -13,7 +13,11 @@ NOT_IN_THE_ORCHESTRATOR = ("torch", "deepspeed")
 NOT_IN_WORKLOADS = ("ray", "mlflow", "submitit", "boto3", "orchestrator")
 NOT_AT_START = ("ray", "mlflow", "boto3", "scipy", "torch", "matplotlib", "submitit")
 # They import the service they are named for, each in a process of its own.
-CHILDREN = ("orchestrator.backends.ray.actor", "orchestrator.tracking.mlflow_store")
+CHILDREN = (
+    "orchestrator.backends.ray.actor",
+    "orchestrator.backends.ray.cluster",
+    "orchestrator.tracking.mlflow_store",
+)
 
 
 def imported_by(modules: list[str]) -> set[str]:
@@ -21,7 +25,7 @@ def imported_by(modules: list[str]) -> set[str]:
     code = (
         "import importlib, json, sys\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
-        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+        "print(json.dumps(sorted({name.partition('.')[0] for name, module in sys.modules.items() if module})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))

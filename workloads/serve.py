@@ -53,6 +53,7 @@ PRELOAD = (
     "torch",
     "torch._dynamo",
     "torch._inductor",
+    "workloads.training.without_mlflow",
     "deepspeed",
     *STAGE_MODULES.values(),
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.backends.protocol import HostShare, Placement
 from orchestrator.plan.job import Job
+from orchestrator.schedule.weight import weight
 from orchestrator.spec.cell import Resources
 
 STAGE_SECONDS: Mapping[str, float] = {
@@ -75,7 +76,7 @@ def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, f
     known = {**STAGE_SECONDS, **seconds}
     longest: dict[str, float] = {job.id: 0.0 for job in jobs}
     for job in reversed(jobs):
-        longest[job.id] += known[job.stage]
+        longest[job.id] += known[job.stage] * weight(job)
         for need in job.inputs.values():
             if need in longest and longest[need] < longest[job.id]:
                 longest[need] = longest[job.id]

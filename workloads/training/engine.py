@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import workloads.training.without_mlflow  # noqa: F401  acts by being imported first
+
+# isort: split
 import deepspeed
 import deepspeed.comm
 import deepspeed.ops
