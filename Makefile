@@ -16,7 +16,7 @@ run: $(INSTALLED)
 	$(BIN)/echo-matrix run $(RUN_FLAGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not root"
+	$(BIN)/python -m pytest -m "not bench"
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ from orchestrator.results import report_if_needed
 from orchestrator.running import run_study
 from orchestrator.schedule.ask import ask
 from orchestrator.schedule.view import make_view
-from orchestrator.status import follow_log, last_attempt, status_json, status_text
+from orchestrator.status import explain_text, follow_log, last_attempt, request_by_hand, status_json, status_text
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study
 
 app = typer.Typer(
@@ -168,6 +168,28 @@ def logs(
     study = open_study(matrix, profile=profile, cluster=cluster)
     attempt = last_attempt(study, find_job(study.plan, job))
     follow_log(study, attempt, sys.stdout, follow=follow)
+
+
+@app.command(epilog="Example: echo-matrix explain train/context-k5/s0 --request > request.json")
+def explain(
+    job: JobArgument,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: ProfileOption = DEFAULT_PROFILE,
+    cluster: ClusterOption = None,
+    request: Annotated[
+        bool, typer.Option("--request", help="Print the request, inputs fetched, for `python -m workloads.run`.")
+    ] = False,
+    work: Annotated[Path, typer.Option("--work", help="With --request: the folder it will write into.")] = Path(
+        "by-hand"
+    ),
+) -> None:
+    """Say why a job waits or what ended it, or print its request."""
+    study = open_study(matrix, profile=profile, cluster=cluster)
+    found = find_job(study.plan, job)
+    if request:
+        _print_json(request_by_hand(study, found, work))
+    else:
+        print(explain_text(study, found))
 
 
 @app.command(epilog="Example: echo-matrix report --source published --json")

@@ -1,6 +1,6 @@
 """One `run`: take the lease, bring the selected jobs to done, show it in MLflow, write the report.
 
-With nothing to do it takes no lease, starts no backend, tracker or statistics, and says so.
+With nothing to do it starts no backend, no tracker and no statistics.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,6 +19,7 @@ from orchestrator.schedule.ledger import NAME, Ledger
 from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.schedule.view import View
 from orchestrator.store.protocol import Store
+from orchestrator.store.registry import make_store
 from orchestrator.study import Study, checkout
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
@@ -55,6 +56,7 @@ def run_study(study: Study, selected: Collection[str], view: View, selection: Ma
         acquire(study.home) as lease,
         Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store)) as ledger,
     ):
+        make_store(study.cluster.store.kind, study.home / "store", check=True)
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         tracker.start(study.look())
         try:

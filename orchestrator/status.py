@@ -10,6 +10,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts
 from orchestrator.schedule.ledger import Attempt
+from orchestrator.schedule.requests import build_request
 from orchestrator.study import Study
 
 LOOK_S = 0.5
@@ -51,6 +52,30 @@ def status_text(study: Study) -> str:
             f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
         )
     return "\n".join(lines)
+
+
+def explain_text(study: Study, job: Job) -> str:
+    """Why a job stands where it stands: its reason, what it needs, its attempts and where they lie."""
+    standing = study.look()
+    lines = [f"{job.label} ({job.id})", f"  {standing[job.id].state}: {standing[job.id].reason}"]
+    lines += [f"  needs {study.plan.jobs[need].label}: {standing[need].state}" for need in job.needs]
+    lines += [
+        f"  attempt {attempt.id}: {attempt.ending or 'open'} {attempt.detail} {study.folder_of(attempt)}"
+        for attempt in study.attempts().get(job.fingerprint, ())
+    ]
+    return "\n".join(lines)
+
+
+def request_by_hand(study: Study, job: Job, work: Path) -> dict[str, Any]:
+    """The request of a job with its inputs in place, for `python -m workloads.run`; it writes into `work`.
+
+    Raises:
+        ArtifactMissing: an input is not done.
+    """
+    request = build_request(job, attempt="by-hand", home=study.home, settings=study.cluster, accumulate=1, resume=None)
+    jobs = study.plan.jobs
+    inputs = {stage: str(study.store.fetch(jobs[need].fingerprint)) for stage, need in job.inputs.items()}
+    return {**request, "inputs": inputs, "work": str(work.resolve())}
 
 
 def last_attempt(study: Study, job: Job) -> Attempt:

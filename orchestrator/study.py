@@ -15,6 +15,7 @@ from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.requests import attempt_folder
 from orchestrator.spec.cluster import Cluster, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
@@ -24,7 +25,6 @@ from orchestrator.store.registry import make_store
 
 DEFAULT_PROFILE = "laptop"
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
-SHORT_FOLDER = 16  # hex digits of a fingerprint in the names of folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Study:
 
     def folder_of(self, attempt: Attempt) -> Path:
         """Where an attempt's request, log, heartbeat and metrics lie."""
-        return self.home / "attempts" / attempt.fingerprint[:SHORT_FOLDER] / attempt.id
+        return attempt_folder(self.home, attempt.fingerprint, attempt.id)
 
 
 def open_study(

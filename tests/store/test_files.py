@@ -8,6 +8,7 @@ import pytest
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.files import FilesStore
 from orchestrator.store.link import create_once, prove_links
+from orchestrator.store.manifest import MANY, read_manifest, sha256_of, verify_sizes, write_manifest
 from orchestrator.store.protocol import Commit
 from orchestrator.store.registry import make_store
 
@@ -124,3 +125,19 @@ def test_the_proof_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_an_unknown_store_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="'files'"):
         make_store("file", tmp_path)
+
+
+def test_an_artifact_of_many_files_is_committed_whole(tmp_path: Path) -> None:
+    # So many that the file system is synced once instead of file by file.
+    folder = tmp_path / "many"
+    for number in range(MANY + 1):
+        path = folder / str(number % 7) / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number), encoding="utf-8")
+    digest = write_manifest(folder)
+    entries = read_manifest(folder, digest)
+    assert len(entries) == MANY + 1
+    assert all(sha256_of(folder / entry.path) == entry.sha256 for entry in entries)
+    (folder / "3" / "3.txt").unlink()
+    with pytest.raises(ArtifactMissing, match="3.txt is gone"):
+        verify_sizes(folder, digest)
