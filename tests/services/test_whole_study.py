@@ -37,8 +37,10 @@ BRANCHES = ("replay", "loop", "return")
 SILENCE_S = 10.0  # from `kill -9` of the driver to the last of its processes
 
 
-def command(home: Path, verb: str, *arguments: str, matrix: Path = CHECKOUT / "matrix.yaml") -> list[str]:
-    return [str(ECHO_MATRIX), verb, "--matrix", str(matrix), *arguments, *SMALL]
+def command(verb: str, *arguments: str, matrix: Path = CHECKOUT / "matrix.yaml") -> list[str]:
+    given = {argument.partition("=")[0] for argument in arguments}
+    small = [override for override in SMALL if override.partition("=")[0] not in given]
+    return [str(ECHO_MATRIX), verb, "--matrix", str(matrix), *arguments, *small]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -47,7 +49,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def call(home: Path, verb: str, *arguments: str, matrix: Path = CHECKOUT / "matrix.yaml") -> Any:
     return subprocess.run(
-        command(home, verb, *arguments, matrix=matrix), env=environment(home), capture_output=True, text=True
+        command(verb, *arguments, matrix=matrix), env=environment(home), capture_output=True, text=True
     )
 
 
@@ -200,7 +202,7 @@ def test_a_killed_driver_leaves_nothing_behind_and_the_next_run_redoes_nothing(
 ) -> None:
     folder = tmp_path / "killed"
     driver = subprocess.Popen(
-        command(folder, "run", "--rows", ",".join(ROWS)),
+        command("run", "--rows", ",".join(ROWS)),
         env=environment(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
