@@ -21,6 +21,7 @@ from orchestrator.schedule.view import View
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from orchestrator.study import Study, checkout
+from orchestrator.tracking.projection import SHOWN_STAGES
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
 
@@ -108,8 +109,9 @@ class _Projection:
             return
         if event.standing is None:
             return
-        done = event.standing.state == "done"
-        artifact = self._store.fetch(self._plan.jobs[event.job].fingerprint) if done else None
-        self._tracker.job_changed(
-            event.job, event.standing, event.attempt or None, event.paths.get("attempt"), artifact
-        )
+        artifact, git = None, ""
+        job = self._plan.jobs[event.job]
+        if event.standing.state == "done" and job.stage in SHOWN_STAGES:
+            artifact, git = self._store.fetch(job.fingerprint), self._store.read(job.fingerprint).git
+        attempt, work = event.attempt or None, event.paths.get("attempt")
+        self._tracker.job_changed(event.job, event.standing, attempt, work, artifact, git)

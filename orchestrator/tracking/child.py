@@ -83,7 +83,13 @@ class MlflowTracker:
         self._states = {job: standing.state for job, standing in (standings or {}).items()}
 
     def job_changed(
-        self, job: str, standing: Standing, attempt: str | None, work: Path | None, artifact: Path | None
+        self,
+        job: str,
+        standing: Standing,
+        attempt: str | None,
+        work: Path | None,
+        artifact: Path | None,
+        git: str = "",
     ) -> None:
         """See `Tracker.job_changed`."""
         known = self._plan.jobs.get(job)
@@ -106,6 +112,7 @@ class MlflowTracker:
                 "attempt": attempt,
                 "work": None if work is None else str(work),
                 "artifact": None if artifact is None else str(artifact),
+                "git": git,
             }
         )
 

@@ -74,6 +74,8 @@ class JobView:
     attempt: str | None = None
     tail: Tail | None = None
     artifact: Path | None = None
+    git: str = ""
+    """Commit of the code that made the artifact."""
     shown: set[str] = field(default_factory=set)
     """Cells its artifact has been shown with."""
 
@@ -129,6 +131,7 @@ class Projector:
                 view.tail = Tail(path=path)
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
+        view.git = message["git"] or view.git
         if view.state in ("running", "done", "failed", "cancelled", "unknown"):
             for cell in view.cells:
                 self._show_status(cell)
@@ -160,6 +163,7 @@ class Projector:
             if view.run is not None:
                 ends.append(final_status(self._states(cell), list(view.about["jobs"])))
                 self._set_status(view.run, ends[-1])
+                self._tag(view.run, "state", ends[-1].lower())
         whole = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
         self._set_status(self._parent, whole)
 
@@ -176,6 +180,7 @@ class Projector:
         found = status(states, list(jobs))
         # A cell whose jobs all wait for their turn has begun all the same: it is under way.
         self._set_status(run, "RUNNING" if found == "SCHEDULED" else found)
+        self._tag(run, "state", found.lower())
         for job, name in jobs.items():
             if job in states:
                 self._tag(run, f"state.{name.replace('/', '.')}", states[job])
@@ -194,6 +199,7 @@ class Projector:
                 continue
             run = self._run(cell)
             if view.stage == "train":
+                self._tag(run, "commit", view.git)
                 path = folder / "metrics.jsonl"
                 self._send(run, training_points(_appended(Tail(path=path)), run.sent))
                 self._point_to_weights(run, cell, job, folder)
@@ -302,7 +308,9 @@ class Projector:
         if known is not None:
             return str(known.experiment_id)
         location = None if home is None else (home / "mlartifacts").resolve().as_uri()
-        return str(self._call(self._client.create_experiment, name, artifact_location=location))
+        # Without the kind, MLflow 3 opens the experiment among traces and prompts, where it lists no trainings.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self._call(self._client.create_experiment, name, artifact_location=location, tags=kind))
 
     def _call(self, request: Callable[..., Any], *values: Any, **options: Any) -> Any:
         """One request, no sooner than the budget allows while a study runs."""

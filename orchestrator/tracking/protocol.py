@@ -18,7 +18,13 @@ class Tracker(Protocol):
         """Get ready; `standings`: where the jobs stand, by id. Nothing is started before the first job has changed."""
 
     def job_changed(
-        self, job: str, standing: Standing, attempt: str | None, work: Path | None, artifact: Path | None
+        self,
+        job: str,
+        standing: Standing,
+        attempt: str | None,
+        work: Path | None,
+        artifact: Path | None,
+        git: str = "",
     ) -> None:
         """A job of the plan stands elsewhere than before.
 
@@ -28,6 +34,7 @@ class Tracker(Protocol):
             attempt: the attempt that runs, or ended; None: there has been none.
             work: that attempt's folder, where metrics.jsonl grows; None: it is not on this machine.
             artifact: the committed folder, where the job is done.
+            git: commit of the code that made it.
         """
 
     def report(self, folder: Path) -> None:

@@ -17,7 +17,13 @@ class NoTracker:
         """Nothing to do."""
 
     def job_changed(
-        self, job: str, standing: Standing, attempt: str | None, work: Path | None, artifact: Path | None
+        self,
+        job: str,
+        standing: Standing,
+        attempt: str | None,
+        work: Path | None,
+        artifact: Path | None,
+        git: str = "",
     ) -> None:
         """Nothing to do."""
 

@@ -38,9 +38,10 @@ def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path
         if job.stage not in SHOWN_STAGES:
             continue
         if job.fingerprint in done:
-            attempt = store.read(job.fingerprint).attempt
+            commit = store.read(job.fingerprint)
             finished = Standing(state="done", reason=standing.reason)
-            tracker.job_changed(job.id, finished, attempt, None, store.fetch(job.fingerprint))
+            folder = store.fetch(job.fingerprint)
+            tracker.job_changed(job.id, finished, commit.attempt, None, folder, commit.git)
             shown += 1
         elif standing.state in ("failed", "cancelled"):
             tracker.job_changed(job.id, standing, None, None, None)

@@ -56,7 +56,7 @@ def test_a_different_control_is_refused_with_both_cells_and_values(
 ) -> None:
     changed = (*cells[:2], with_control(cells[2], "training", rate=1e-4), *cells[3:])
     message = (
-        r"cells context-k1/s0 and context-k5/s0 differ in controls\.training\.rate \(0\.002 and 0\.0001\) and no "
+        r"cells context-k1/s0 and context-k5/s0 differ in controls\.training\.rate \(0\.008 and 0\.0001\) and no "
         r"deviation says why; add \{key: controls\.training\.rate, rows: \[context-k5\]"
     )
     with pytest.raises(ControlsError, match=message):
