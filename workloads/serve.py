@@ -22,6 +22,7 @@ input ends all ranks and the server; a server that dies takes its ranks along (P
 Only the standard library is imported at the top: the number of threads must be set before the rest.
 """
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -246,14 +247,21 @@ def die_with_parent(parent: int) -> None:
 
 
 def send(pid: int, number: int, *, group: bool) -> None:
-    """Signal a rank, or its whole process group; nothing happens where it is gone."""
+    """Signal a rank, or its whole process group; nothing happens where it is gone.
+
+    A rank that was forked this very moment leads no group yet: then it alone is signalled, for it has
+    started nothing.
+    """
     try:
         if group:
             os.killpg(pid, number)
-        else:
-            os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
+            return
+    except ProcessLookupError:
+        group = False
+    except PermissionError:
         return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def start_time(pid: int) -> int:

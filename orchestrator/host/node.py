@@ -119,6 +119,7 @@ class Node:
         for attempt in self._known(names):
             with self._lock:
                 attempt.reason = attempt.reason or "kill"
+                attempt.kill_at = time.monotonic()  # the watch says it again until it is gone
                 self._force(attempt)
 
     def close(self) -> None:

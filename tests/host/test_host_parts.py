@@ -16,6 +16,7 @@ from orchestrator.host.memory import group_members, oom_kills, pss_bytes
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
 from orchestrator.host.pump import Log, LogPump, secrets_of
 from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
+from workloads.serve import send
 
 KILL = RankEnd(code=None, signal=signal.SIGKILL)
 
@@ -193,3 +194,11 @@ def test_a_schedulers_variables_reach_no_rank() -> None:
     )
     assert given["OMP_NUM_THREADS"] == "2" and given["CUDA_VISIBLE_DEVICES"] == "1,2" and given["LOCAL_RANK"] == "1"
     assert given["PATH"] == "/bin" and not any(name.startswith(("RAY_", "SLURM_")) for name in given)
+
+
+def test_a_rank_that_leads_no_group_yet_is_killed_all_the_same() -> None:
+    # Between fork and setsid a kill of its group finds no group, and was lost.
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert os.getpgid(child.pid) != child.pid
+    send(child.pid, signal.SIGKILL, group=True)
+    assert child.wait(30) == -signal.SIGKILL
