@@ -16,6 +16,8 @@ from typing import Any
 
 from workloads.contract.result import HEARTBEAT_S
 
+TENTHS = 10  # lines of the log for one phase
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -39,6 +41,8 @@ class Progress:
         self._stopping = False
         self._ended = threading.Event()
         self._beat: dict[str, Any] = {"counter": 0, "step": 0, "of": 0, "phase": "starting"}
+        self._said = ("", -1)
+        self._last: dict[str, float] = {}
         self._metrics = (work / "metrics.jsonl").open("a", encoding="utf-8") if writes else None
         self._thread = threading.Thread(target=self._beat_until_end, name="heartbeat", daemon=True)
         if writes:
@@ -54,11 +58,17 @@ class Progress:
         self._stopping = True
 
     def at(self, step: int, of: int, phase: str) -> None:
-        """Say where the job is: `step` of `of` in `phase` (a word for people)."""
+        """Say where the job is: `step` of `of` in `phase` (a word for people); logs each phase and tenth."""
         self._beat = {**self._beat, "step": step, "of": of, "phase": phase}
+        now = (phase, step * TENTHS // of if of else 0)
+        if self._writes and now != self._said:
+            self._said = now
+            loss = f", loss {self._last['loss']:.4f}" if "loss" in self._last else ""
+            print(f"{phase} {step}/{of}{loss}", flush=True)
 
     def metric(self, step: int, name: str, value: float) -> None:
         """Append one value; `name` without the stage (`loss`)."""
+        self._last[name] = value
         if self._metrics is not None:
             line = {"step": step, "name": name, "value": value, "wall": time.time()}
             self._metrics.write(json.dumps(line) + "\n")

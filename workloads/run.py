@@ -77,6 +77,9 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
     error: BaseException | None = None
     progress = Progress(work, writes=rank == 0)
     ask_on_signals(progress)
+    print(
+        f"{request.job}, attempt {request.attempt}" + (f", from {request.resume}" if request.resume else ""), flush=True
+    )
     try:
         check_inputs(request)
         prepare(request.execution, request.rendezvous.local_rank)
@@ -87,6 +90,7 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
     finally:
         progress.close()
     ending = ending_of(error, stopped=outcome.stopped)
+    print(f"{ending} after {time.monotonic() - began:.1f} s", flush=True)
     if rank == 0 or error is not None:
         Result(
             ending=ending,
