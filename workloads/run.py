@@ -90,7 +90,6 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
     finally:
         progress.close()
     ending = ending_of(error, stopped=outcome.stopped)
-    print(f"{ending} after {time.monotonic() - began:.1f} s", flush=True)
     if rank == 0 or error is not None:
         Result(
             ending=ending,

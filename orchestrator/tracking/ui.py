@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +33,8 @@ def open_ui(home: Path, host: str, port: int, say: Callable[[str], None] = print
     Raises:
         TrackingError: there are no runs yet, or the server ended (the port is taken); says what to do.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT unless told otherwise
+        signal.signal(number, signal.default_int_handler)
     server = start_ui(home, host, port)
     try:
         wait_for_ui(server, home, host, port)
