@@ -16,7 +16,7 @@ from orchestrator.running import run_study
 from orchestrator.schedule.ask import ask
 from orchestrator.schedule.view import make_view
 from orchestrator.status import explain_text, follow_log, last_attempt, request_by_hand, status_json, status_text
-from orchestrator.study import DEFAULT_PROFILE, Study, open_study
+from orchestrator.study import DEFAULT_PROFILE, Study, open_study, reopen_study
 
 app = typer.Typer(
     name="echo-matrix",
@@ -29,6 +29,9 @@ app = typer.Typer(
 
 MatrixOption = Annotated[Path, typer.Option("--matrix", help="The study.", show_default=True)]
 ProfileOption = Annotated[str, typer.Option("--profile", help="The scale: a profile of the matrix.")]
+LastProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="The scale; default: profile and overrides of the last run.")
+]
 ClusterOption = Annotated[
     Path | None, typer.Option("--cluster", help="Where to run; default: cluster/local.yaml beside the matrix.")
 ]
@@ -160,12 +163,12 @@ def status(
 def logs(
     job: JobArgument,
     matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
+    profile: LastProfileOption = None,
     cluster: ClusterOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
 ) -> None:
     """Print what the last attempt of a job said."""
-    study = open_study(matrix, profile=profile, cluster=cluster)
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
     attempt = last_attempt(study, find_job(study.plan, job))
     follow_log(study, attempt, sys.stdout, follow=follow)
 
@@ -174,7 +177,7 @@ def logs(
 def explain(
     job: JobArgument,
     matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
+    profile: LastProfileOption = None,
     cluster: ClusterOption = None,
     request: Annotated[
         bool, typer.Option("--request", help="Print the request, inputs fetched, for `python -m workloads.run`.")
@@ -184,7 +187,7 @@ def explain(
     ),
 ) -> None:
     """Say why a job waits or what ended it, or print its request."""
-    study = open_study(matrix, profile=profile, cluster=cluster)
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
     found = find_job(study.plan, job)
     if request:
         _print_json(request_by_hand(study, found, work))
@@ -250,33 +253,33 @@ def sync(
 def retry(
     job: JobArgument,
     matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
+    profile: LastProfileOption = None,
     cluster: ClusterOption = None,
 ) -> None:
     """Forgive a failed or cancelled job: the next run, or the one that runs, takes it up again."""
-    _ask("retry", open_study(matrix, profile=profile, cluster=cluster), job)
+    _ask("retry", reopen_study(matrix, profile=profile, cluster=cluster), job)
 
 
 @app.command(epilog="Example: echo-matrix cancel train/context-k5/s0")
 def cancel(
     job: JobArgument,
     matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
+    profile: LastProfileOption = None,
     cluster: ClusterOption = None,
 ) -> None:
     """Cancel a job until it is retried."""
-    _ask("cancel", open_study(matrix, profile=profile, cluster=cluster), job)
+    _ask("cancel", reopen_study(matrix, profile=profile, cluster=cluster), job)
 
 
 @app.command(epilog="Example: ls $(echo-matrix path train/context-k5/s0)")
 def path(
     job: JobArgument,
     matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
+    profile: LastProfileOption = None,
     cluster: ClusterOption = None,
 ) -> None:
     """Print where a done job's artifact lies."""
-    study = open_study(matrix, profile=profile, cluster=cluster)
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
     print(study.store.fetch(find_job(study.plan, job).fingerprint))
 
 

@@ -60,6 +60,7 @@ def run_study(study: Study, selected: Collection[str], view: View, selection: Ma
         make_store(study.cluster.store.kind, study.home / "store", check=True)
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         tracker.start(study.look())
+        ledger.remember_plan(study.plan, selection)  # at once: other terminals ask for jobs of this very plan
         try:
             outcome = loop.run(
                 study.plan,
@@ -72,7 +73,6 @@ def run_study(study: Study, selected: Collection[str], view: View, selection: Ma
                 view=view,
                 observer=_Projection(tracker, study.store, study.plan),
             )
-            ledger.remember_plan(study.plan, selection)
             written = _report(study)
             if written and outcome.submitted:
                 tracker.report(study.report_folder)

@@ -98,6 +98,22 @@ def open_study(
     )
 
 
+def reopen_study(matrix: Path, *, profile: str | None = None, cluster: Path | None = None) -> Study:
+    """The study as the last `run` planned it, overrides included, or the plain one of `profile` if that is given.
+
+    Verbs that name a job use it: `logs train/context-k5/s0` means the job that was just run.
+
+    Raises:
+        MatrixError, ControlsError: see `open_study`.
+    """
+    study = open_study(matrix, profile=profile or DEFAULT_PROFILE, cluster=cluster)
+    with Ledger.read(study.home / NAME) as ledger:
+        last = ledger.last_plan()
+    if profile is not None or last is None or (last.profile, last.overrides) == (DEFAULT_PROFILE, ()):
+        return study
+    return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster)
+
+
 def checkout() -> str:
     """The commit of the code that runs, `-dirty` where files were changed; empty outside a checkout."""
     here = Path(__file__).parent

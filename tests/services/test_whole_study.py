@@ -173,6 +173,27 @@ def test_mlflow_holds_a_finished_run_per_cell_with_its_loss_and_strip(study: Pat
     assert "RUNNING" not in {found[0] for found in runs.values()}
 
 
+def plain(home: Path, verb: str, *arguments: str) -> str:
+    """A verb that names a job: profile and overrides are those of the last run."""
+    line = [str(ECHO_MATRIX), verb, *arguments, "--matrix", str(CHECKOUT / "matrix.yaml")]
+    return subprocess.run(line, env=environment(home), capture_output=True, text=True, check=True).stdout
+
+
+def test_a_job_is_named_without_repeating_the_overrides_of_its_run(home: Path) -> None:
+    assert "publishing 6/6" in plain(home, "logs", "train/context-k5/s0")
+    assert "done: done" in plain(home, "explain", "train/context-k5/s0")
+
+
+def test_a_job_by_hand_gives_the_weights_of_the_run(home: Path, tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    by_hand = ("explain", "train/context-k5/s0", "--request", "--work", str(tmp_path))
+    request.write_text(plain(home, *by_hand), encoding="utf-8")
+    run_by_hand = [sys.executable, "-m", "workloads.run", str(request)]
+    subprocess.run(run_by_hand, env=environment(home), cwd=CHECKOUT, capture_output=True, check=True)
+    committed = Path(plain(home, "path", "train/context-k5/s0").strip())
+    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == (committed / "weights.safetensors").read_bytes()
+
+
 def living(driver: int) -> list[int]:
     """Processes whose environment says that they belong to the study of `driver`'s home."""
     marked = f"ECHO_MATRIX_HOME={HOMES[driver]}".encode()
