@@ -80,7 +80,7 @@ def test_expand_and_plan_ten_thousand_cells() -> None:
     say("where they stand, all done", seconds(lambda: standings(plan, done, {}, {}), 3))
 
 
-def test_orchestration_of_a_job_against_submitit(tmp_path: Path) -> None:
+def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [replace(make_job("data", f"data/{n}"), config={"data": {"source": "worlds", "n": n}}) for n in range(JOBS)]
     plan = make_plan(jobs)
     store = FilesStore(tmp_path / "store")
@@ -103,6 +103,7 @@ def test_orchestration_of_a_job_against_submitit(tmp_path: Path) -> None:
     commits = [store.read(fingerprint) for fingerprint in store.commits()]
     ours = (max(c.ended for c in commits) - min(c.started for c in commits)) / JOBS
 
+    monkeypatch.setenv("PYTHONPATH", str(HERE))  # submitit imports the step by name
     executor = submitit.LocalExecutor(tmp_path / "submitit")
     executor.update_parameters(timeout_min=5)
     began = time.perf_counter()
