@@ -19,6 +19,7 @@ from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.protocol import Commit, Store
 from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
+from workloads.contract.rows import Bound
 
 DIGEST = ".input-digest"
 """File of the report folder that remembers what it was made of."""
@@ -64,7 +65,7 @@ def report_input(
         axes = ";".join(f"{key}={value}" for key, value in cell.axes)
         jobs = plan.jobs_of[cell.id]
         missing += _missing(cell, axes, plan, standings, reader)
-        train = reader.commit(jobs["train"])
+        train = None if cell.family == Bound.family else reader.commit(jobs["train"])
         if train is not None:
             gits.add(train.git)
             records[cell.id] = train.result.get("records", {})
@@ -79,6 +80,8 @@ def report_input(
             commit = reader.commit(job)
             stage, _, branch = name.partition("/")
             if commit is None or stage not in ("train", "evaluate", "judge"):
+                continue
+            if stage == "train" and train is None:  # a bound trains nothing, whatever its evaluation is told
                 continue
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)

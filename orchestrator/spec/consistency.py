@@ -24,6 +24,7 @@ def problems(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]
     """
     yield from _latents(controls)
     yield from _backbone(controls)
+    yield from _start(controls)
     yield from _training(controls)
     yield from _judge(controls, branches)
     for name, turns in (("loop", branches.loop.turns_deg), ("return", branches.return_.turns_deg)):
@@ -86,6 +87,16 @@ def _backbone(controls: Controls) -> Iterator[tuple[str, str]]:
         )
 
 
+def _start(controls: Controls) -> Iterator[tuple[str, str]]:
+    codec = controls.codec
+    if controls.backbone.start == "wan" and (codec.kind, codec.text) != ("wan", "umt5"):
+        yield (
+            "controls.backbone.start",
+            f"is wan, whose weights know latents of wan and text of umt5, but codec.kind is {codec.kind} and "
+            f"codec.text {codec.text}; allowed: scratch",
+        )
+
+
 def _training(controls: Controls) -> Iterator[tuple[str, str]]:
     training = controls.training
     if training.warmup_steps > training.steps:
@@ -101,6 +112,13 @@ def _judge(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
             "controls.judge.name",
             f"is mask, which needs the renderer of data.source: worlds, but that is {controls.data.source}; allowed: "
             "vlm",
+        )
+    if controls.judge.name == "vlm" and not controls.judge.models:
+        yield "controls.judge.models", "is [], but judge.name is vlm; name the models to ask, e.g. [qwen3-vl-30b-a3b]"
+    if controls.judge.name == "mask" and controls.judge.models:
+        yield (
+            "controls.judge.models",
+            f"is {list(controls.judge.models)}, but judge.name is mask, which asks no model; allowed: []",
         )
     shortest = min(len(branches.loop.turns_deg), len(branches.return_.turns_deg)) * (controls.data.chunk_frames - 1)
     if controls.judge.tail_frames > max(shortest, 1):

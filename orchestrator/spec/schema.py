@@ -38,6 +38,8 @@ Natural = Annotated[int, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
+Perceptual = Literal["random", "alex", "vgg"]
+"""Network of the perceptual distance. random: the stand-in; alex, vgg: LPIPS, its weights `paths.lpips`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,8 @@ class Action:
 class Backbone:
     """The video diffusion transformer. Source: study.md section 4."""
 
+    start: Literal["scratch", "wan"]
+    """wan: the weights of Wan 2.1; where they lie is `paths.wan` in cluster/*.yaml."""
     width: Count
     blocks: Count
     heads: Count
@@ -136,6 +140,8 @@ class Judge:
     """Who scores a return. Source: study.md section 7."""
 
     name: Literal["mask", "vlm"]
+    models: tuple[str, ...]
+    """vlm: names of the models that score every case; mask: none."""
     tail_frames: Count
     min_overlap: Share
 
@@ -162,11 +168,16 @@ class Replay:
     """0: all there are."""
     chunks: Count
     batch: Count
+    perceptual: Perceptual
+    frechet: Literal["random", "inception"]
+    """Network of the Fréchet distance of frames; its weights are `paths.inception`."""
+    frechet_video: Literal["random", "i3d"]
+    """Network of the Fréchet distance of clips; its weights are `paths.i3d`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """A branch that turns away and comes back: `loop` and `return`."""
+    """A branch that turns away and comes back: `return`, and what `loop` shares with it."""
 
     cases: Natural
     """0: all there are."""
@@ -176,11 +187,18 @@ class Turns:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loop(Turns):
+    """The branch that comes back to a known place."""
+
+    perceptual: Perceptual
+
+
+@dataclass(frozen=True, kw_only=True)
 class Branches:
     """The three evaluations. Source: study.md section 7."""
 
     replay: Replay
-    loop: Turns
+    loop: Loop
     return_: Turns
     """`return` in matrix.yaml."""
 

@@ -16,7 +16,7 @@ from workloads.model.initial import initial_shared_digest
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
-NAMES: list[str] = list(MATRIX["memory"])
+NAMES: list[str] = [name for name, row in MATRIX["memory"].items() if row["family"] != "bound"]
 STATEFUL = [name for name in NAMES if row_from(MATRIX["memory"][name]).carries_state]
 SHAPE = LatentShape(channels=3, height=4, width=4, frames=3, text_tokens=2, text_width=5)
 BACKBONE = {

@@ -28,7 +28,7 @@ COMPRESS = {f"compress-{name}" for name in ("weight", "length-r2", "length-r4", 
 
 # key: (overrides under which it can be changed, another value, stages, rows; None: all rows)
 CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
-    "data.source": (["controls.judge.name=vlm"], "context-as-memory", ALL, None),
+    "data.source": (["controls.judge.name=vlm", "controls.judge.models=[a]"], "context-as-memory", ALL, None),
     "data.seed": ([], "1", ALL, None),
     "data.height": ([], "16", ALL, None),
     "data.width": ([], "8", ALL, None),
@@ -43,7 +43,7 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "codec.kind": (
         ["controls.codec.factor=8", "controls.data.height=16", "controls.backbone.width=1024"],
         "wan",
-        LATENTS,
+        LATENTS | INDEX,
         None,
     ),
     "codec.factor": ([], "1", LATENTS, None),
@@ -55,6 +55,19 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "evidence.min_overlap": ([], "0.5", INDEX, None),
     "evidence.drop": ([], "0.2", INDEX, None),
     "action.site": ([], "pre_norm", TRAIN, None),
+    "backbone.start": (
+        [
+            "controls.codec.kind=wan",
+            "controls.codec.factor=8",
+            "controls.codec.text=umt5",
+            "controls.codec.text_width=4096",
+            "controls.data.height=16",
+            "controls.backbone.width=1024",
+        ],
+        "wan",
+        TRAIN,
+        None,
+    ),
     "backbone.width": ([], "128", TRAIN, None),
     "backbone.blocks": ([], "2", TRAIN, None),
     "backbone.heads": ([], "4", TRAIN, None),
@@ -79,6 +92,7 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "sampler.guidance": ([], "5", EVALUATE | JUDGE, None),
     "sampler.negative": ([], "blurry", EVALUATE | JUDGE, None),
     "judge.name": ([], "vlm", JUDGE, None),
+    "judge.models": (["controls.judge.name=vlm", "controls.judge.models=[a]"], "[a, b]", JUDGE, None),
     "judge.tail_frames": ([], "2", JUDGE, None),
     "judge.min_overlap": ([], "0.5", JUDGE, None),
 }
@@ -87,9 +101,13 @@ BRANCHES = {
     "replay.cases": ("4", {"evaluate/replay"}),
     "replay.chunks": ("2", {"evaluate/replay"}),
     "replay.batch": ("4", {"evaluate/replay"}),
+    "replay.perceptual": ("alex", {"evaluate/replay"}),
+    "replay.frechet": ("inception", {"evaluate/replay"}),
+    "replay.frechet_video": ("i3d", {"evaluate/replay"}),
     "loop.cases": ("4", {"evaluate/loop", "judge/loop"}),
     "loop.turns_deg": ("[30, -30]", {"evaluate/loop", "judge/loop"}),
     "loop.batch": ("4", {"evaluate/loop", "judge/loop"}),
+    "loop.perceptual": ("alex", {"evaluate/loop", "judge/loop"}),
     "return.cases": ("4", {"evaluate/return", "judge/return"}),
     "return.turns_deg": ("[30, -30]", {"evaluate/return", "judge/return"}),
     "return.batch": ("4", {"evaluate/return", "judge/return"}),
@@ -110,6 +128,8 @@ MEMORY = {
     "ssm-blockwise.tau": ("[1, 64]", TRAIN),
     "ssm-blockwise.rho": ("[0.1, 0.3]", TRAIN),
 }
+TOGETHER = {"judge.name": ["controls.judge.models=[a]"]}
+"""Keys that cannot change alone, with what changes beside them."""
 # These cannot change alone: the loader refuses the row, which is how they are read.
 NOT_ALONE = {"compress.hybrid", "spatial.write"}
 
@@ -128,8 +148,10 @@ def jobs(matrix: Matrix, overrides: list[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def changed(matrix: Matrix, base: list[str], override: str) -> dict[str, set[str]]:
-    before, after = jobs(matrix, base), jobs(matrix, [*base, override])
+def changed(matrix: Matrix, base: list[str], *overrides: str) -> dict[str, set[str]]:
+    keys = {override.partition("=")[0] for override in overrides}
+    others = [override for override in base if override.partition("=")[0] not in keys]
+    before, after = jobs(matrix, base), jobs(matrix, [*others, *overrides])
     return {
         row: found
         for row in before
@@ -154,7 +176,7 @@ def test_the_table_names_every_parameter_of_every_family(matrix: Matrix) -> None
 def test_a_changed_control_changes_exactly_the_stages_that_read_it(matrix: Matrix, key: str) -> None:
     base, value, stages, rows = CONTROLS[key]
     expected = dict.fromkeys(rows if rows is not None else matrix.memory, stages)
-    assert changed(matrix, base, f"controls.{key}={value}") == expected
+    assert changed(matrix, base, f"controls.{key}={value}", *TOGETHER.get(key, ())) == expected
 
 
 @pytest.mark.parametrize("key", BRANCHES)

@@ -136,7 +136,7 @@ def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[C
     assert by_check(cells, records)["steps"] == {
         "check": "steps",
         "verdict": "open",
-        "detail": "1 of 32 cells have no record yet",
+        "detail": "1 of 36 cells have no record yet",
         "cells": ["spatial/s0"],
     }
     records["context-k5/s0"]["steps"] = 2

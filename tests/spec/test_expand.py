@@ -23,7 +23,7 @@ def test_cells_are_rows_times_axes_times_seeds_in_file_order(matrix: Matrix) -> 
         axes={"site": Axis(key="controls.action.site", values=("pre_qkv", "pre_norm"))},
     )
     cells = expand(resolved)
-    assert len(cells) == 16 * 2 * 2
+    assert len(cells) == 18 * 2 * 2
     assert [cell.id for cell in cells[:4]] == [
         "context-k1/site=pre_qkv/s3",
         "context-k1/site=pre_qkv/s1",
@@ -50,6 +50,8 @@ def test_a_cell_holds_only_the_memory_controls_that_its_computation_reads(matrix
         "context-k5",
         "context-k20",
         "spatial-withheld",
+        "bound-truth",
+        "bound-anchor",
     }
 
 

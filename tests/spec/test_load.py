@@ -46,7 +46,7 @@ REFUSALS = [
     ("steps: 400", "steps:", r"controls\.training\.steps is without a value; allowed: a whole number"),
     ("steps: 400", "steps: null", r"controls\.training\.steps is null; allowed: a whole number"),
     ("steps: 400", "steps: [400]", r"controls\.training\.steps is a list; allowed: a whole number"),
-    ("steps: 400", "steps: 400\n    steps: 300", r"controls\.training\.steps stands twice, first in line 42"),
+    ("steps: 400", "steps: 400\n    steps: 300", r"controls\.training\.steps stands twice, first in line 43"),
     ("floor: 0.05", "floor: -0.0", r"controls\.training\.floor is -0\.0; write 0\.0, without a sign"),
     ("floor: 0.05", "floor: .nan", r"controls\.training\.floor is \.nan; allowed: a finite number"),
     ("floor: 0.05", "floor: .inf", r"controls\.training\.floor is \.inf; allowed: a finite number"),
@@ -155,7 +155,7 @@ REFUSALS = [
     ("hybrid: true", "hybrid: True", r"memory\.compress-hybrid-r2\.hybrid is True; write true"),
     ("hybrid: true", "hybrid: yes", r"memory\.compress-hybrid-r2\.hybrid is yes; write true"),
     ("tau: [1.0, 128.0]", "tau: [1.0]", r"memory\.ssm-blockwise\.tau has 1 values; allowed: 2"),
-    ("  context-k5: {", "  context-k1: {", r"memory\.context-k1 stands twice, first in line 64"),
+    ("  context-k5: {", "  context-k1: {", r"memory\.context-k1 stands twice, first in line 66"),
     (
         "axes: {} ",
         "axes: {site: {key: controls.action.sight, values: [a]}} ",

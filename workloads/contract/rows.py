@@ -159,9 +159,29 @@ class Ssm:
         return ("evidence.frames", "backbone.recurrent_every")
 
 
-Row = Context | Compress | Spatial | Ssm
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """No mechanism: known frames, scored by the same code as what the rows generate, as ceiling and floor."""
 
-FAMILIES: Mapping[str, type[Row]] = {kind.family: kind for kind in (Context, Compress, Spatial, Ssm)}
+    family: ClassVar[str] = "bound"
+    carries_state: ClassVar[bool] = False
+
+    shows: Literal["truth", "anchor"]
+    """truth: the true frames of every case, none where nobody knows them; anchor: the first frame, standing still."""
+
+    def __post_init__(self) -> None:
+        if self.shows not in ("truth", "anchor"):
+            raise RowError("shows", f"shows is {self.shows!r}; allowed: truth, anchor")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Controls of `MEMORY_CONTROLS` that this row's computation is sized by."""
+        return ()
+
+
+Row = Context | Compress | Spatial | Ssm | Bound
+
+FAMILIES: Mapping[str, type[Row]] = {kind.family: kind for kind in (Context, Compress, Spatial, Ssm, Bound)}
 
 MEMORY_CONTROLS = ("evidence.frames", "backbone.recurrent_every", "backbone.grid", "backbone.grid_tokens")
 """Controls that size a mechanism. A row's configuration holds one only if the row `reads` it."""
@@ -181,8 +201,11 @@ def generated(row: Row) -> Row:
 
 
 def trained(row: Row) -> Row:
-    """What training computes: masking happens at generation only."""
+    """What training computes: masking happens at generation only, and a bound trains nothing."""
     row = generated(row)
+    if isinstance(row, Bound):
+        # Nothing of its own: evaluation needs a training only to know what it was trained on.
+        return Context(frames=1)
     if isinstance(row, Spatial) and row.masked:
         return replace(row, masked=False)
     return row

@@ -29,14 +29,16 @@ class Reads:
     branch: bool = False
 
 
-# `index` leaves out `evidence.frames`: it lists every candidate, and each row takes its own K from
-# the list, so that one index serves all rows and Context rows do not depend on the default K.
+# `index` reads the codec's kind for its time factor: segments start at its multiples. It leaves out
+# `evidence.frames`: it lists every candidate, and each row takes its own K from the list, so that one index
+# serves all rows and Context rows do not depend on the default K.
 STAGES: Mapping[Stage, Reads] = {
     "data": Reads(sections=("data",), inputs=()),
     "latents": Reads(sections=("data", "codec"), inputs=("data",)),
     "index": Reads(
         sections=(
             "data",
+            "codec.kind",
             "evidence.rule",
             "evidence.min_overlap",
             "evidence.drop",
@@ -78,6 +80,7 @@ REVISIONS: Mapping[str, int] = {
     "memory/compress": 1,
     "memory/spatial": 1,
     "memory/ssm": 1,
+    "memory/bound": 1,
     "branch/replay": 1,
     "branch/loop": 1,
     "branch/return": 1,

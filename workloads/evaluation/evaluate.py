@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from workloads.contract.request import Request
+from workloads.contract.rows import Bound, row_from
 from workloads.data.codec import make_codec
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
 from workloads.errors import BadInput
+from workloads.evaluation.bounds import Known, showable
 from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.branches.interface import Branch
 from workloads.evaluation.cases import Setting, write_settings
@@ -63,6 +65,9 @@ def run(request: Request, progress: Progress) -> Outcome:
             f"SSIM compares windows of {WINDOW} × {WINDOW} pixels: allowed: {WINDOW} and more"
         )
     settings = branch.settings(pool, section, chunk_frames)
+    row = None if request.row is None else row_from(request.row)
+    if isinstance(row, Bound):
+        settings = showable(row, settings, branch, pool)
     if request.smoke:
         settings = settings[:1]
     out, checkpoints = Path(request.out), Path(request.work) / "checkpoints"
@@ -73,7 +78,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         restore(Path(request.resume), videos, settings, request.fingerprint)
     batches = [settings[i : i + int(section["batch"])] for i in range(0, len(settings), int(section["batch"]))]
     mine = [batch for batch in batches[rank::world] if not all(is_finished(videos, s) for s in batch)]
-    generate = None
+    generate: Known | Generator | None = Known(row.shows, branch, pool) if isinstance(row, Bound) else None
     for number, batch in enumerate(mine):
         if progress.stopping:
             return Outcome(steps=_count(videos, settings), stopped=True)

@@ -1,6 +1,7 @@
 """From a row to its mechanism: one line a family, one file a family."""
 
-from workloads.contract.rows import Compress, Context, Row, Spatial, Ssm
+from workloads.contract.rows import Bound, Compress, Context, Row, Spatial, Ssm
+from workloads.errors import BadInput
 from workloads.memory.compress import Compressed
 from workloads.memory.context import RawContext
 from workloads.memory.interface import Mechanism, Sizes
@@ -13,6 +14,7 @@ def make_mechanism(row: Row, sizes: Sizes) -> Mechanism:
 
     Raises:
         KeyError: the backbone's section lacks a control that the row reads.
+        BadInput: a row without a mechanism.
     """
     match row:
         case Context():
@@ -23,3 +25,5 @@ def make_mechanism(row: Row, sizes: Sizes) -> Mechanism:
             return SpatialStore(row, sizes)
         case Ssm():
             return StateSpace(row, sizes)
+        case Bound():
+            raise BadInput("memory row: family bound shows known frames and has no mechanism; it cannot generate")
