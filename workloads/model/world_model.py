@@ -9,13 +9,14 @@ Shapes: `b` batch, `t` target latents, `k` evidence slots, `c, h, w` one latent,
 latent frame, `d` width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from workloads.contract.rows import Row, row_from
 from workloads.errors import BadInput
@@ -78,6 +79,8 @@ class WorldModel(nn.Module):
             controls=backbone,
         )
         self.mechanism: Mechanism = make_mechanism(row, sizes)
+        self.checkpointed = False
+        """Whether a block keeps only its input for the backward, which computes the rest once more."""
         self._tables: dict[tuple[int, str], Tensor] = {}
 
     def forward(
@@ -153,19 +156,11 @@ class WorldModel(nn.Module):
         table = self._table(count, x.device)
         embedded, projected = self._timestep(sigma * TIMESTEPS)
 
-        last = len(self.blocks) - 1
         carried = dict(zip(self.mechanism.recurrent, state, strict=True)) if state is not None else {}
-        for index, block in enumerate(self._blocks()):
-            modulation = block.modulated(projected)
-            x = block.attend(x, modulation, poses, table, bias, t if index == last else count)
-            recurs = index in self.mechanism.recurrent
-            if recurs and self.mechanism.carries_state:
-                target = self.mechanism.recur(index, x[:, :t], carried.get(index))
-                x = _with_target(x, target)
-            x = block.read_text(x, words)
-            if recurs and stored is not None and self.mechanism.reads_stored:
-                x = _with_target(x, self.mechanism.read_stored(index, x[:, :t], stored))
-            x = block.feed(x, modulation)
+        for index in range(len(self.blocks)):
+            x = self._kept_or_again(
+                self._denoise_block, index, x, projected, poses, table, bias, words, stored, carried.get(index), t
+            )
         return self._unpatched(self.head(x, embedded))
 
     def diagnostics(self) -> dict[str, float]:
@@ -182,23 +177,72 @@ class WorldModel(nn.Module):
         Several segments are one pass: the recurrence runs straight on from one to the next.
         """
         latents, actions, valid = _in_time(segments)
-        f = latents.shape[1]
         x = self._embedded(latents)
         table = self._table(1, x.device)
         _, projected = self._timestep(torch.zeros(1, device=x.device))
         carried = dict(zip(self.mechanism.recurrent, state, strict=True)) if state is not None else {}
         written: list[Tensor] = []
-        final = self.mechanism.recurrent[-1]
-        for index, block in enumerate(self._blocks()):
-            modulation = block.modulated(projected)
-            x = block.attend(x, modulation, actions, table, None, f, within_frames=True)
-            if index in self.mechanism.recurrent:
-                x, after = self.mechanism.write_block(index, x, carried.get(index), valid, index == final)
+        for index in range(self.mechanism.recurrent[-1] + 1):
+            x, after = self._kept_or_again(
+                self._write_block, index, x, projected, actions, table, words, carried.get(index), valid
+            )
+            if after is not None:
                 written.append(after)
-            if index == final:
-                break
-            x = block.feed(block.read_text(x, words), modulation)
         return tuple(written)
+
+    def _denoise_block(
+        self,
+        index: int,
+        x: Tensor,
+        projected: Tensor,
+        poses: Tensor,
+        table: Tensor,
+        bias: Tensor | None,
+        words: Tensor,
+        stored: Tensor | None,
+        state: Tensor | None,
+        t: int,
+    ) -> Tensor:
+        """One block of `denoise`; the last one computes the `t` target frames alone."""
+        block, mechanism = self._blocks()[index], self.mechanism
+        modulation = block.modulated(projected)
+        x = block.attend(x, modulation, poses, table, bias, t if index == len(self.blocks) - 1 else x.shape[1])
+        recurs = index in mechanism.recurrent
+        if recurs and mechanism.carries_state:
+            x = _with_target(x, mechanism.recur(index, x[:, :t], state))
+        x = block.read_text(x, words)
+        if recurs and stored is not None and mechanism.reads_stored:
+            x = _with_target(x, mechanism.read_stored(index, x[:, :t], stored))
+        return block.feed(x, modulation)
+
+    def _write_block(
+        self,
+        index: int,
+        x: Tensor,
+        projected: Tensor,
+        actions: Tensor,
+        table: Tensor,
+        words: Tensor,
+        state: Tensor | None,
+        valid: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One block of a write: the tokens, and its state if it is a recurrent one. The last gives its state alone."""
+        block, final = self._blocks()[index], self.mechanism.recurrent[-1]
+        modulation = block.modulated(projected)
+        x = block.attend(x, modulation, actions, table, None, x.shape[1], within_frames=True)
+        after: Tensor | None = None
+        if index in self.mechanism.recurrent:
+            x, after = self.mechanism.write_block(index, x, state, valid, index == final)
+        return (x if index == final else block.feed(block.read_text(x, words), modulation)), after
+
+    def _kept_or_again(self, part: Callable[..., Any], *given: Any) -> Any:
+        """`part(*given)`; what its backward needs is kept, or computed again from `given` (`checkpointed`).
+
+        Nothing is drawn inside a block, so no random state is restored.
+        """
+        if self.checkpointed and torch.is_grad_enabled():
+            return checkpoint(part, *given, use_reentrant=False, preserve_rng_state=False)
+        return part(*given)
 
     def _blocks(self) -> list[Block]:
         return list(self.blocks)  # type: ignore[arg-type]

@@ -27,8 +27,9 @@ from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-de
 
 from workloads.contract.request import Execution, Rendezvous
 from workloads.errors import BadInput
+from workloads.model.world_model import WorldModel
 from workloads.training.optimiser import RejectingAdamW, set_rate
-from workloads.training.settings import BatchShape, deepspeed_settings, zero_stage
+from workloads.training.settings import BatchShape, deepspeed_settings, recomputes, zero_stage
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=5)
 """After this long without the others a rank ends, rather than wait for ever on one that died."""
@@ -103,6 +104,8 @@ class Engine:
             BadInput: `execution.deepspeed` holds a key that the study fixes.
         """
         settings = deepspeed_settings(training, execution, shape)
+        if isinstance(model, WorldModel):
+            model.checkpointed = recomputes(execution)
         self._clip = None if training["clip"] is None else float(training["clip"])
         self._optimiser = optimiser
         self._engine = deepspeed.initialize(model=model, optimizer=optimiser, config=settings)[0]

@@ -73,6 +73,26 @@ def zero_stage(execution: Execution) -> int:
     return int(execution.deepspeed.get("zero_optimization", {}).get("stage", 0))
 
 
+def recomputes(execution: Execution) -> bool:
+    """Whether a block keeps only its input for the backward: `deepspeed.activation_checkpointing` is there.
+
+    It is torch's own checkpointing, one block at a time, which gives the numbers of a training without it.
+
+    Raises:
+        BadInput: a switch of DeepSpeed's checkpointing is on, which nothing here would act on.
+    """
+    section = execution.deepspeed.get("activation_checkpointing")
+    for key, value in (section or {}).items():
+        if value:
+            raise BadInput(
+                f"request.json: execution.deepspeed.activation_checkpointing.{key} is {value!r}; nothing acts on it; "
+                "allowed: activation_checkpointing: {}, which keeps the input of every block and computes the rest "
+                "again; take the key out of deepspeed in cluster/*.yaml, and use zero_optimization.offload_optimizer "
+                "where memory is still short"
+            )
+    return section is not None
+
+
 def deepspeed_settings(training: Mapping[str, Any], execution: Execution, shape: BatchShape) -> dict[str, Any]:
     """The whole configuration handed to `deepspeed.initialize`.
 
