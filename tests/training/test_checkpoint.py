@@ -111,6 +111,42 @@ def test_shards_are_resumed_by_the_same_ranks_and_stage_only(tmp_path: Path, oth
         check_resumable(tmp_path, STATE, replace(STATE, **other))  # type: ignore[arg-type]
 
 
+ASKED = {
+    "action": {"site": "pre_qkv"}, "row": {"family": "ssm", "tau": [1.0, 128.0]}, "seed": 0, "shape": {"height": 4},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shape": {"height": 8}}, r"shape\.height is 4, this job's is 8"),
+        ({"row": {"family": "context", "frames": 20}}, r'row\.family is "ssm", .*; row\.frames is absent, .* is 20'),
+        ({"action": {"site": "pre_norm"}}, r'action\.site is "pre_qkv", this job\'s is "pre_norm"'),
+    ],
+)
+def test_what_was_asked_is_compared_field_by_field(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput, match=rf"state\.json: {said}"):
+        check_resumable(tmp_path, replace(STATE, asked=ASKED), replace(STATE, asked={**ASKED, **change}))
+
+
+def test_many_differences_are_counted(tmp_path: Path) -> None:
+    old, new = ({"training": dict.fromkeys("abcde", value)} for value in (1, 2))
+    with pytest.raises(BadInput, match=r"training\.c is 1, this job's is 2; and 2 more; allowed"):
+        check_resumable(tmp_path, replace(STATE, asked=old), replace(STATE, asked=new))
+
+
+def test_what_was_asked_comes_back_and_tuples_are_the_lists_that_they_are_written_as(tmp_path: Path) -> None:
+    state = read_state(write(tmp_path, replace(STATE, asked=ASKED)))
+    pairs = {**ASKED, "row": {"family": "ssm", "tau": (1.0, 128.0)}}
+    check_resumable(tmp_path, state, replace(STATE, asked=pairs))
+
+
+def test_a_checkpoint_that_knows_only_its_digest_is_compared_by_it(tmp_path: Path) -> None:
+    check_resumable(tmp_path, STATE, replace(STATE, asked=ASKED))
+    with pytest.raises(BadInput, match="configuration is cccccccccccc, this job's is dddddddddddd"):
+        check_resumable(tmp_path, STATE, replace(STATE, asked=ASKED, configuration="d" * 64))
+
+
 def test_a_whole_optimiser_is_resumed_at_any_world_size(tmp_path: Path) -> None:
     whole = replace(STATE, zero_stage=0)
     check_resumable(tmp_path, whole, replace(whole, world_size=4))

@@ -134,13 +134,31 @@ def test_checkpoints_come_by_the_clock_and_the_two_newest_stay(pool: Pool, tmp_p
     assert names == {"step-6", "step-7"}
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "2" * 64}, {"seed": 1}])
-def test_a_checkpoint_of_another_job_is_refused(pool: Pool, tmp_path: Path, change: dict[str, object]) -> None:
+def refused(first: Request, other: Request) -> str:
+    """What is said when `other` is to resume from the newest checkpoint of `first`."""
+    with pytest.raises(BadInput) as caught:
+        train_once(replace(other, resume=str(newest_checkpoint(first))))
+    assert str(newest_checkpoint(first)) in str(caught.value)
+    assert "a checkpoint of the same job; set resume to null to train anew" in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_checkpoint_of_another_job_is_refused_and_the_field_that_differs_is_named(pool: Pool, tmp_path: Path) -> None:
     first = train_request(tmp_path, pool)
     train_once(first, stop_at=0)
-    other = train_request(tmp_path, pool, resume=str(newest_checkpoint(first)))
-    with pytest.raises(BadInput, match="a checkpoint of the same job"):
-        train_once(replace(other, **change))  # type: ignore[arg-type]
+    again, one = train_request(tmp_path, pool), train_request(tmp_path, pool, "context-k1")
+    action = {**again.config, "action": {"site": "post_attention"}}
+    assert "state.json: seed is 0, this job's is 1; allowed" in refused(first, replace(again, seed=1))
+    assert "state.json: row.frames is 4, this job's is 1; allowed" in refused(first, one)
+    assert 'row.family is "context", this job\'s is "ssm"' in refused(
+        first, train_request(tmp_path, pool, "ssm-hybrid")
+    )
+    assert 'state.json: action.site is "pre_qkv", this job\'s is "post_attention"; allowed' in refused(
+        first, replace(again, config=action)
+    )
+    assert "fingerprint is 111111111111, this job's is 222222222222" in refused(
+        first, replace(again, fingerprint="2" * 64)
+    )
 
 
 def test_a_sharded_checkpoint_is_not_resumed_by_another_world_size(pool: Pool, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from workloads.contract.rows import RowError, row_from
+from workloads.contract.rows import RowError, resolved, row_from, trained
 from workloads.errors import BadInput
+from workloads.model.differences import differences
+from workloads.model.shards import Shards, open_tensors
 from workloads.model.world_model import LatentShape, WorldModel
 
 DESCRIBED = ("backbone", "action", "training", "evidence", "data", "codec", "row", "shape", "seed")
@@ -51,21 +52,27 @@ def load_model(
         device: `cpu` or `cuda`.
 
     Raises:
-        BadInput: a file or key that is missing, unreadable, unknown, or of another shape.
+        BadInput: a file or key that is missing, unreadable, unknown, or of another shape; a pickle in place of the
+            weights; NaN or infinity in them; weights of another row.
     """
     description = _description(folder / DESCRIPTION)
     wanted = description["row"] if row is None else row
     try:
         shape = LatentShape(**description["shape"])
         model = WorldModel(description["backbone"], description["action"], row_from(wanted), shape)
+        # What a row masks at generation only, it trains as any other.
+        trained_as, run_as = (resolved(trained(row_from(each))) for each in (description["row"], wanted))
     except (KeyError, TypeError, RowError) as error:
         raise BadInput(f"{folder / DESCRIPTION}: cannot build the model of row {wanted}: {error}") from error
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{folder / WEIGHTS}: not readable as safetensors: {error}; train this row again") from error
+    other = differences({"row": trained_as}, {"row": run_as})
+    if other:
+        raise BadInput(
+            f"{folder / DESCRIPTION}: these weights are of another row: {other}; allowed: weights that were trained "
+            "for this row; train it, or give the artifact of its training"
+        )
+    shards = Shards(folder / WEIGHTS, {str(folder / WEIGHTS): open_tensors(folder / WEIGHTS)})
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    found = {name: entry.shape for name, entry in shards.entries.items()}
     if expected != found:
         odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise BadInput(
@@ -73,7 +80,7 @@ def load_model(
             f"first {odd[0]}: expected {expected.get(odd[0])}, found {found.get(odd[0])}; "
             "use weights that were trained for this row"
         )
-    model.load_state_dict(tensors)
+    model.load_state_dict({name: shards.read(name) for name in found})
     return model.to(device).eval().requires_grad_(False), description
 
 

@@ -25,11 +25,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from workloads.contract.request import Request
 from workloads.errors import BadInput
+from workloads.model.differences import differences
+from workloads.model.shards import open_tensors
 from workloads.training.spikes import LossMean
 
 VERSION = 1
@@ -53,11 +55,14 @@ class TrainingState:
     zero_stage: int
     seconds: float
     """Spent in steps by all attempts so far."""
+    asked: Mapping[str, Any] | None = None
+    """What was trained: the sections, `row`, `seed`, and `shape` of the latents, so that a refusal can name the field
+    that differs; None in checkpoints that knew only the digest."""
     version: int = VERSION
 
     @staticmethod
-    def beginning(request: Request, zero_stage: int) -> "TrainingState":
-        """Before the first step of `request`."""
+    def beginning(request: Request, zero_stage: int, shape: Mapping[str, int]) -> "TrainingState":
+        """Before the first step of `request` on latents of `shape`."""
         return TrainingState(
             step=0,
             loss=LossMean(),
@@ -67,6 +72,7 @@ class TrainingState:
             world_size=request.rendezvous.world_size,
             zero_stage=zero_stage,
             seconds=0.0,
+            asked={**request.config, "row": request.row, "seed": request.seed, "shape": dict(shape)},
         )
 
 
@@ -148,8 +154,14 @@ def check_resumable(checkpoint: Path, state: TrainingState, expected: TrainingSt
     """Refuse a checkpoint of another computation, or cut into other shards.
 
     Raises:
-        BadInput: fingerprint, configuration, world size or ZeRO stage differ; the message says which.
+        BadInput: fingerprint, configuration, shape, world size or ZeRO stage differ; the message names the fields.
     """
+    fields = differences(state.asked, expected.asked) if state.asked and expected.asked else ""
+    if fields:
+        raise BadInput(
+            f"{checkpoint}/state.json: {fields}; allowed: a checkpoint of the same job; set resume to null to train "
+            "anew"
+        )
     for name in ("fingerprint", "configuration"):
         if getattr(state, name) != getattr(expected, name):
             raise BadInput(
@@ -194,8 +206,8 @@ def restore_samples(checkpoint: Path, samples: Path) -> None:
 
 def _tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
     _check(checkpoint, name)
-    tensors: dict[str, Tensor] = load_file(checkpoint / name)
-    return tensors
+    file = open_tensors(checkpoint / name)
+    return {tensor: file.get_tensor(tensor) for tensor in file.keys()}  # noqa: SIM118 - not a mapping
 
 
 def _checked(checkpoint: Path, name: str) -> bytes:

@@ -26,6 +26,7 @@ from workloads.data.latents import Latents
 from workloads.errors import BadInput
 from workloads.model.cost import flops_step, tokens_forward, tokens_written
 from workloads.model.initial import initial_shared_digest, parameters_added
+from workloads.model.wan import load_wan
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.progress import Outcome, Progress
@@ -54,7 +55,8 @@ def run(request: Request, progress: Progress) -> Outcome:
 
     Raises:
         BadInput: a request without row or seed, factors that do not give the global batch, an index of
-            other steps, a checkpoint of another job or of other shards.
+            other steps, start weights that are not Wan's or do not fit, a checkpoint of another job or of other
+            shards.
         TrainingDiverged: 50 steps in a row were rejected.
     """
     if request.row is None or request.seed is None:
@@ -74,6 +76,8 @@ def run(request: Request, progress: Progress) -> Outcome:
         latents, index, config, evidence_frames=frames, carries_state=row.carries_state, seed=request.seed
     )
     model = build_model(config["backbone"], config["action"], request.row, LatentShape(**latents.shape), request.seed)
+    if config["backbone"].get("start") == "wan":  # requests from before this key start from scratch
+        load_wan(model, execution.paths.get("wan"))
     records: dict[str, Any] = {
         **index.digest(),
         "evidence": batches.evidence_digest(range(steps)),
@@ -81,7 +85,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         "initial_shared": initial_shared_digest(model),
     }
 
-    start = TrainingState.beginning(request, zero_stage(execution))
+    start = TrainingState.beginning(request, zero_stage(execution), latents.shape)
     samples = Path(request.out) / "samples"
     resume = None if request.resume is None else Path(request.resume)
     if resume is not None:
