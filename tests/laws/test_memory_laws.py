@@ -2,98 +2,32 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Tensor
+from toy_rows import (
+    BATCH,
+    BLOCKS,
+    MATRIX,
+    NAMES,
+    SLOTS,
+    STATEFUL,
+    awake,
+    changed,
+    evidence,
+    history_of,
+    rows_named,
+    slots_of,
+    target,
+    toy,
+)
 
-from workloads.contract.rows import Row, generated, resolved, row_from, trained
+from workloads.contract.rows import Row, generated, row_from
 from workloads.memory.interface import Slots
 from workloads.model.initial import initial_shared_digest
-from workloads.model.world_model import LatentShape, WorldModel, build_model
-
-MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
-NAMES: list[str] = [name for name, row in MATRIX["memory"].items() if row["family"] != "bound"]
-STATEFUL = [name for name in NAMES if row_from(MATRIX["memory"][name]).carries_state]
-SHAPE = LatentShape(channels=3, height=4, width=4, frames=3, text_tokens=2, text_width=5)
-BACKBONE = {
-    "width": 24,
-    "blocks": 4,
-    "heads": 2,
-    "feed_forward": 32,
-    "frequency_width": 8,
-    "recurrent_every": 2,
-    "grid": 2,
-    "grid_tokens": 3,
-}
-BATCH = 2
-SLOTS = 9
-BLOCKS = 2  # recurrent ones: 0 and 2
-
-
-def rows_named(name: str) -> Row:
-    return trained(row_from(MATRIX["memory"][name]))
-
-
-def slots_of(row: Row) -> int:
-    return min(SLOTS, getattr(row, "frames", SLOTS))
-
-
-def toy(row: Row, seed: int = 0) -> WorldModel:
-    return build_model(BACKBONE, {"site": "pre_qkv"}, resolved(row), SHAPE, seed).eval()
-
-
-def awake(row: Row) -> WorldModel:
-    """The row with gates at 0.5 and what starts at zero drawn at random."""
-    model = toy(row)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("gate"):
-                parameter.fill_(0.5)
-            elif not parameter.any():
-                parameter.normal_(0, 0.2, generator=generator)
-    return model
-
-
-def evidence(count: int, seed: int = 0, missing: tuple[int, ...] = ()) -> Slots:
-    generator = torch.Generator().manual_seed(seed)
-    yaw = torch.rand(BATCH, count, generator=generator) - 0.5
-    actions = torch.zeros(BATCH, count, 12)
-    actions[..., 0] = actions[..., 4] = yaw.cos()
-    actions[..., 1], actions[..., 3] = -yaw.sin(), yaw.sin()
-    actions[..., 8] = 1
-    valid = torch.ones(BATCH, count, dtype=torch.bool)
-    for sample, lost in enumerate(missing):
-        valid[sample, max(1, count - lost) :] = False
-    latents = torch.randn(BATCH, count, SHAPE.channels, SHAPE.height, SHAPE.width, generator=generator)
-    return Slots(latents, actions, valid)
-
-
-def target(seed: int = 1) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    size = (BATCH, SHAPE.frames, SHAPE.channels, SHAPE.height, SHAPE.width)
-    return {
-        "noisy": torch.randn(size, generator=generator),
-        "sigma": torch.tensor([0.3, 0.9])[:BATCH],
-        "actions": torch.randn(BATCH, SHAPE.frames, 12, generator=generator),
-        "text": torch.randn(BATCH, SHAPE.text_tokens, SHAPE.text_width, generator=generator),
-    }
-
-
-def history_of(row: Row) -> list[Slots]:
-    return [evidence(slots_of(row), seed=7, missing=(0, 3))] if row.carries_state else []
-
-
-def changed(slots: Slots, index: int, sample: int | None = None) -> Slots:
-    latents, actions = slots.latents.clone(), slots.actions.clone()
-    where = slice(None) if sample is None else sample
-    latents[where, index] += 1
-    actions[where, index, 9:] += 1
-    return replace(slots, latents=latents, actions=actions)
+from workloads.model.world_model import WorldModel
 
 
 @pytest.fixture(params=NAMES)
