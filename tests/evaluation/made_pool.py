@@ -29,9 +29,10 @@ CONTROLS: dict[str, Any] = {
     "backbone": {**MATRIX["controls"]["backbone"], "width": 56, "blocks": 2, "feed_forward": 32, "frequency_width": 16},
     "sampler": {**MATRIX["controls"]["sampler"], "steps": 2},
 }
+STAND_INS = {"perceptual": "random", "frechet": "random", "frechet_video": "random"}
 BRANCHES: dict[str, dict[str, Any]] = {
-    "replay": {"cases": 4, "chunks": 3, "batch": 2},
-    "loop": {"cases": 3, "turns_deg": [45.0, 45.0, -45.0, -45.0], "batch": 2},
+    "replay": {"cases": 4, "chunks": 3, "batch": 2, **STAND_INS},
+    "loop": {"cases": 3, "turns_deg": [45.0, 45.0, -45.0, -45.0], "batch": 2, "perceptual": "random"},
     "return": {"cases": 3, "turns_deg": [-45.0, 45.0], "batch": 2},
 }
 EXECUTION = Execution(

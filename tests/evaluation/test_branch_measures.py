@@ -10,6 +10,7 @@ from workloads.data.worlds import make_world
 from workloads.errors import BadInput
 from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.cases import Setting, first_by_hash
+from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.seen import seen_from
 
 F = 9
@@ -29,7 +30,7 @@ def test_the_truth_itself_measures_perfect_in_every_branch(pool: Pool) -> None:
         setting = branch.settings(pool, made_pool.BRANCHES[name], F)[0]
         truth = branch.truth(setting, pool)
         assert truth is not None
-        found = values(branch.measure(setting, truth, truth, pool, F))
+        found = values(branch.measure(setting, truth, truth, pool, F, Measures()))
         perfect = {"psnr": 100.0, "ssim": 1.0, "rf_distance": 0.0, "stands_still": 0.0}
         for metric, value in found.items():
             if metric == "rf_distance_retention":
@@ -47,11 +48,11 @@ def test_replay_leaves_the_given_frame_out_and_retention_falls_with_later_chunks
     frames = truth.copy()
     frames[1:] = np.where(truth[1:] > 127, truth[1:] - 1, truth[1:] + 1)
     frames[0] = 0
-    found = values(replay.measure(setting, frames, truth, pool, F))
+    found = values(replay.measure(setting, frames, truth, pool, F, Measures()))
     assert found["psnr"] == pytest.approx(20 * np.log10(255))
     worse = frames.copy()
     worse[F:] = np.where(truth[F:] > 127, truth[F:] - 60, truth[F:] + 60)
-    fallen = values(replay.measure(setting, worse, truth, pool, F))
+    fallen = values(replay.measure(setting, worse, truth, pool, F, Measures()))
     assert fallen["psnr@chunk0"] == found["psnr@chunk0"]
     expected = (fallen["psnr@chunk1"] + fallen["psnr@chunk2"]) / 2 / fallen["psnr@chunk0"]
     assert fallen["psnr_retention"] == pytest.approx(expected)
@@ -68,14 +69,14 @@ def test_loop_pairs_are_mirrored_about_the_turning_point(pool: Pool) -> None:
     half = rng.integers(0, 256, (n // 2, 8, 16, 3), dtype=np.uint8)
     turn = rng.integers(0, 256, (1, 8, 16, 3), dtype=np.uint8)
     frames = np.concatenate([half, turn, half[::-1]])
-    assert values(loop.measure(setting, frames, None, pool, F))["psnr"] == 100.0
+    assert values(loop.measure(setting, frames, None, pool, F, Measures()))["psnr"] == 100.0
 
 
 def test_a_camera_that_stands_still_has_perfect_pairs_and_is_flagged(pool: Pool) -> None:
     setting = loop.settings(pool, made_pool.BRANCHES["loop"], F)[0]
     truth = loop.truth(setting, pool)
     assert truth is not None
-    found = values(loop.measure(setting, np.repeat(truth[:1], len(truth), axis=0), truth, pool, F))
+    found = values(loop.measure(setting, np.repeat(truth[:1], len(truth), axis=0), truth, pool, F, Measures()))
     assert found["psnr"] == 100.0
     assert found["stands_still"] == 1.0
     assert found["psnr_truth"] < 40
@@ -89,7 +90,10 @@ def test_truth_in_the_loop_counts_only_where_the_source_saw_it(pool: Pool) -> No
     seen = seen_from(world, setting.poses[0], setting.poses)
     assert seen[0].all()
     assert not seen[2 * (F - 1)].any()  # 90 degrees away
-    assert values(loop.measure(setting, np.where(seen[..., None], truth, 0), truth, pool, F))["psnr_truth"] == 100.0
+    assert (
+        values(loop.measure(setting, np.where(seen[..., None], truth, 0), truth, pool, F, Measures()))["psnr_truth"]
+        == 100.0
+    )
 
 
 def test_what_the_source_saw_follows_translation_and_hides_what_was_behind() -> None:

@@ -35,6 +35,7 @@ from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.branches.interface import Branch
 from workloads.evaluation.cases import Setting, write_settings
 from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, write_checkpoint
+from workloads.evaluation.networks.measures import Measures, measures
 from workloads.evaluation.psnr_ssim import WINDOW
 from workloads.evaluation.rollout import Case, roll_out
 from workloads.evaluation.strips import shown, write_strip
@@ -74,6 +75,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     videos = out / "frames"
     videos.mkdir(parents=True, exist_ok=True)
     rank, world = request.rendezvous.rank, request.rendezvous.world_size
+    networks = measuring(branch, request, (int(pool.data["height"]), int(pool.data["width"]))) if rank == 0 else None
     if request.resume is not None and rank == 0:
         restore(Path(request.resume), videos, settings, request.fingerprint)
     batches = [settings[i : i + int(section["batch"])] for i in range(0, len(settings), int(section["batch"]))]
@@ -87,7 +89,7 @@ def run(request: Request, progress: Progress) -> Outcome:
             save_frames(videos, setting, frames)
         if rank == 0 and number < len(mine) - 1:
             write_checkpoint(checkpoints, videos, settings, request.fingerprint)
-    if rank > 0:
+    if networks is None:
         return Outcome(steps=_count(videos, settings))
     while _count(videos, settings) < len(settings):  # the other ranks'; one that fails has us asked to stop
         if progress.stopping:
@@ -97,13 +99,15 @@ def run(request: Request, progress: Progress) -> Outcome:
         time.sleep(LOOK_S)
     generated_s = time.monotonic() - began
     progress.at(len(settings), len(settings), f"{request.branch}, measuring")
-    values = publish(branch, settings, pool, out, chunk_frames)
+    values = publish(branch, settings, pool, out, chunk_frames, networks)
     for name, value in means(values).items():
         progress.metric(0, name, value)
-    ids = "\n".join(setting.id for setting in settings)
+    records: dict[str, Any] = {"cases": hashlib.sha256("\n".join(s.id for s in settings).encode("utf-8")).hexdigest()}
+    if networks.weights:
+        records["measuring_weights"] = dict(networks.weights)
     return Outcome(
         steps=len(settings),
-        records={"cases": hashlib.sha256(ids.encode("utf-8")).hexdigest()},
+        records=records,
         cost={"generate_s": generated_s, "measure_s": time.monotonic() - began - generated_s},
     )
 
@@ -137,8 +141,7 @@ class Generator:
         Raises:
             BadInput: unreadable weights, or a pool and latents that are not those of the training.
         """
-        on_gpu = request.execution.device == "cuda"
-        device = f"cuda:{request.rendezvous.local_rank}" if on_gpu else "cpu"
+        device = device_of(request)
         model, description = load_model(Path(request.inputs["train"]), request.row, device)
         latents = Latents.open(request.inputs["latents"])
         for name, theirs in (("data", latents.data_section), ("codec", latents.codec_section)):
@@ -190,7 +193,30 @@ def evidence_frames(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> int:
     return int(row["frames"] if row["family"] == "context" else evidence["frames"])
 
 
-def publish(branch: Branch, settings: Sequence[Setting], pool: Pool, out: Path, chunk_frames: int) -> list[CaseValue]:
+def measuring(branch: Branch, request: Request, frame_shape: tuple[int, int]) -> Measures:
+    """The networks that the branch's section names, loaded on this rank's device.
+
+    Raises:
+        BadInput: weights that are not there or not the network's, or frames too small for it.
+    """
+    return measures(
+        str(request.branch),
+        branch.NETWORKS,
+        request.config["branch"],
+        request.execution.paths,
+        frame_shape,
+        device_of(request),
+    )
+
+
+def device_of(request: Request) -> str:
+    """Where this rank computes."""
+    return f"cuda:{request.rendezvous.local_rank}" if request.execution.device == "cuda" else "cpu"
+
+
+def publish(
+    branch: Branch, settings: Sequence[Setting], pool: Pool, out: Path, chunk_frames: int, networks: Measures
+) -> list[CaseValue]:
     """Measure the videos in `out/frames` and write everything else beside them; returns all values."""
     for folder in ("strips", "samples"):
         (out / folder).mkdir(exist_ok=True)
@@ -198,14 +224,14 @@ def publish(branch: Branch, settings: Sequence[Setting], pool: Pool, out: Path, 
     for number, setting in enumerate(settings):
         frames = load_frames(out / "frames", setting)
         truth = branch.truth(setting, pool)
-        values += branch.measure(setting, frames, truth, pool, chunk_frames)
-        features.append(branch.features(frames, truth))
+        values += branch.measure(setting, frames, truth, pool, chunk_frames, networks)
+        features.append(branch.features(frames, truth, networks))
         pictures = shown(len(frames))
         rows = [frames[pictures]] if truth is None else [frames[pictures], truth[pictures]]
         write_strip(out / "strips" / f"{setting.slug}.png", rows)
         if number < SAMPLES:
             write_video(out / "samples" / f"{setting.slug}.mp4", frames)
-    values += branch.pooled(features)
+    values += branch.pooled(features, networks)
     write_settings(out / "cases.json", settings)
     write_values(out / "cases.jsonl", values)
     return values

@@ -6,6 +6,7 @@ They are therefore *named* otherwise (`rf_...`) in every table (study.md section
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,14 +70,15 @@ def clip_features(frames: Frames) -> Values:
     return features
 
 
-def frechet(a: Values, b: Values) -> float:
+def frechet(a: npt.NDArray[np.floating[Any]], b: npt.NDArray[np.floating[Any]], least: int = LEAST_FRAMES) -> float:
     """Fréchet distance of two sets of features (n, d), as of two normal distributions.
 
     |μa − μb|² + tr(A + B − 2 (A^½ B A^½)^½); the root by two symmetric eigenproblems, so nothing complex appears.
-    Missing (nan) under `LEAST_FRAMES` in either set.
+    Missing (nan) under `least` lines in either set.
     """
-    if min(len(a), len(b)) < LEAST_FRAMES:
+    if min(len(a), len(b)) < least:
         return float("nan")
+    a, b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T

@@ -8,15 +8,21 @@ import numpy.typing as npt
 
 from workloads.data.pool import Pool
 from workloads.evaluation.cases import Setting
+from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.values import CaseValue
 
 Frames = npt.NDArray[np.uint8]
-Features = Mapping[str, npt.NDArray[np.float64]]
+Features = Mapping[str, npt.NDArray[np.floating[Any]]]
 """What one case gives to measures over all cases together, by name."""
 
 
 class Branch(Protocol):
     """A module of this folder."""
+
+    @property
+    def NETWORKS(self) -> Sequence[str]:
+        """Keys of the branch's section that choose a measuring network."""
+        ...
 
     def settings(self, pool: Pool, section: Mapping[str, Any], chunk_frames: int) -> list[Setting]:
         """The cases of `section`, in the order in which they are batched.
@@ -31,15 +37,21 @@ class Branch(Protocol):
         ...
 
     def measure(
-        self, setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int
+        self,
+        setting: Setting,
+        frames: Frames,
+        truth: Frames | None,
+        pool: Pool,
+        chunk_frames: int,
+        measures: Measures,
     ) -> list[CaseValue]:
         """Values of one generated video (T, h, w, 3)."""
         ...
 
-    def features(self, frames: Frames, truth: Frames | None) -> Features:
+    def features(self, frames: Frames, truth: Frames | None, measures: Measures) -> Features:
         """What the case gives to `pooled`."""
         ...
 
-    def pooled(self, features: Sequence[Features]) -> list[CaseValue]:
+    def pooled(self, features: Sequence[Features], measures: Measures) -> list[CaseValue]:
         """Values over all cases together."""
         ...

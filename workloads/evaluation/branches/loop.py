@@ -13,11 +13,12 @@ from workloads.data.pool import Pool
 from workloads.errors import BadInput
 from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, first_by_hash, turning
-from workloads.evaluation.features import rf_distance
+from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr, ssim
 from workloads.evaluation.seen import seen_from
 from workloads.evaluation.values import CaseValue
 
+NETWORKS = ("perceptual",)
 STILL_DB = 3.0  # a turning point this much closer to the source than the truth's has not been turned to
 
 
@@ -39,14 +40,16 @@ def truth(setting: Setting, pool: Pool) -> Frames | None:
     return None if world is None else world.frames(setting.poses)
 
 
-def measure(setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int) -> list[CaseValue]:
+def measure(
+    setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int, measures: Measures
+) -> list[CaseValue]:
     """Mirrored pairs (g, N − g), g < N / 2; with `worlds` also the truth on what the source saw, and standing still."""
-    half = (len(frames) - 1) // 2
+    half, perceptual = (len(frames) - 1) // 2, measures.perceptual
     out, back = frames[:half], frames[: -half - 1 : -1]
     values = [
         CaseValue(setting.id, "psnr", "dB", "high", float(psnr(out, back).mean())),
         CaseValue(setting.id, "ssim", "1", "high", float(ssim(out, back).mean())),
-        CaseValue(setting.id, "rf_distance", "1", "low", float(rf_distance(out, back).mean())),
+        CaseValue(setting.id, perceptual.metric, "1", "low", float(perceptual.between(out, back).mean())),
     ]
     world = pool.world(setting.scene)
     if world is None or truth is None:
@@ -67,11 +70,11 @@ def stands_still(source: Frames, turned: Frames, true: Frames) -> bool:
     return bool(made > real + STILL_DB)
 
 
-def features(frames: Frames, truth: Frames | None) -> Features:
+def features(frames: Frames, truth: Frames | None, measures: Measures) -> Features:
     """Nothing: no measure of this branch pools cases."""
     return {}
 
 
-def pooled(features: Sequence[Features]) -> list[CaseValue]:
+def pooled(features: Sequence[Features], measures: Measures) -> list[CaseValue]:
     """None."""
     return []

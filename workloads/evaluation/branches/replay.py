@@ -11,10 +11,12 @@ import numpy as np
 from workloads.data.pool import Pool
 from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, case_id, first_by_hash
-from workloads.evaluation.features import clip_features, frame_features, frechet, rf_distance
+from workloads.evaluation.features import frechet
+from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr, ssim
 from workloads.evaluation.values import POOLED, CaseValue
 
+NETWORKS = ("perceptual", "frechet", "frechet_video")
 START_CHUNKS = 3  # cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
 
 
@@ -34,7 +36,9 @@ def truth(setting: Setting, pool: Pool) -> Frames | None:
     return pool.frames(setting.scene, np.arange(setting.start, setting.start + len(setting.poses)))
 
 
-def measure(setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int) -> list[CaseValue]:
+def measure(
+    setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int, measures: Measures
+) -> list[CaseValue]:
     """PSNR, SSIM and distance to the pool's frames: over all, per chunk, and retention.
 
     Retention is the mean over later chunks of their value over the first chunk's, inverted for distances, so that
@@ -47,7 +51,7 @@ def measure(setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, 
     per_frame: list[tuple[str, str, Literal["high", "low"], np.ndarray[Any, np.dtype[np.float64]]]] = [
         ("psnr", "dB", "high", psnr(made, real)),
         ("ssim", "1", "high", ssim(made, real)),
-        ("rf_distance", "1", "low", rf_distance(made, real)),
+        (measures.perceptual.metric, "1", "low", measures.perceptual.between(made, real)),
     ]
     for name, unit, better, each in per_frame:
         chunks = [float(part.mean()) for part in each.reshape(-1, moves)]
@@ -59,25 +63,26 @@ def measure(setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, 
     return values
 
 
-def features(frames: Frames, truth: Frames | None) -> Features:
-    """Random features of frames and of clips, generated and true."""
+def features(frames: Frames, truth: Frames | None, measures: Measures) -> Features:
+    """Features of frames and of clips, generated and true."""
     assert truth is not None
     made, real = frames[1:], truth[1:]
     return {
-        "frames": frame_features(made),
-        "true_frames": frame_features(real),
-        "clips": clip_features(made),
-        "true_clips": clip_features(real),
+        "frames": measures.frames.of(made),
+        "true_frames": measures.frames.of(real),
+        "clips": measures.clips.of(made),
+        "true_clips": measures.clips.of(real),
     }
 
 
-def pooled(features: Sequence[Features]) -> list[CaseValue]:
+def pooled(features: Sequence[Features], measures: Measures) -> list[CaseValue]:
     """Fréchet distances over all cases together; missing with too few frames or clips."""
     together = {name: np.concatenate([each[name] for each in features]) for name in features[0]}
-    return [
-        CaseValue(POOLED, "rf_frechet", "1", "low", frechet(together["frames"], together["true_frames"])),
-        CaseValue(POOLED, "rf_frechet_video", "1", "low", frechet(together["clips"], together["true_clips"])),
-    ]
+    values = []
+    for name, embedding in (("frames", measures.frames), ("clips", measures.clips)):
+        distance = frechet(together[name], together[f"true_{name}"], embedding.least)
+        values.append(CaseValue(POOLED, embedding.metric, "1", "low", distance))
+    return values
 
 
 def _share(value: float, first: float, better: Literal["high", "low"]) -> float:

@@ -11,9 +11,11 @@ from workloads.data.pool import Pool
 from workloads.errors import BadInput
 from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, first_by_hash, turning
+from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr
 from workloads.evaluation.values import CaseValue
 
+NETWORKS: Sequence[str] = ()
 CLOSED_DEG = 1e-9
 
 
@@ -32,7 +34,9 @@ def truth(setting: Setting, pool: Pool) -> Frames | None:
     return None if world is None else world.frames(setting.poses)
 
 
-def measure(setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int) -> list[CaseValue]:
+def measure(
+    setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int, measures: Measures
+) -> list[CaseValue]:
     """The last frame against the first, and with `worlds` against the truth at its pose."""
     last = frames[-1:]
     values = [CaseValue(setting.id, "psnr_first", "dB", "high", float(psnr(last, frames[:1])[0]))]
@@ -41,11 +45,11 @@ def measure(setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, 
     return values
 
 
-def features(frames: Frames, truth: Frames | None) -> Features:
+def features(frames: Frames, truth: Frames | None, measures: Measures) -> Features:
     """Nothing: no measure of this branch pools cases."""
     return {}
 
 
-def pooled(features: Sequence[Features]) -> list[CaseValue]:
+def pooled(features: Sequence[Features], measures: Measures) -> list[CaseValue]:
     """None."""
     return []
