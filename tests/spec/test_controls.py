@@ -160,3 +160,82 @@ def test_a_declared_deviation_of_the_steps_is_no_violation(resolved: ResolvedMat
         records[f"context-k1/s{seed}"].update(steps=300, sample_order="d" * 64)
     found = by_check(cells, records)
     assert found["steps"]["verdict"] == found["sample_order"]["verdict"] == "held"
+
+
+SITES = ("post_attention", "pre_norm", "pre_qkv", "pre_qkv_gated")
+
+
+@pytest.fixture(scope="module")
+def with_sites(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ResolvedMatrix:
+    """The study with the action's site as an axis, as a user writes it."""
+    text = (root / "matrix.yaml").read_text(encoding="utf-8")
+    line = f"axes: {{site: {{key: controls.action.site, values: [{', '.join(SITES)}]}}}}"
+    path = tmp_path_factory.mktemp("sites") / "matrix.yaml"
+    path.write_text("\n".join(line if one.startswith("axes:") else one for one in text.splitlines()), encoding="utf-8")
+    return resolve_profile(load_matrix(path), "laptop", ["seeds=[0, 1]"])
+
+
+def site_of(cell: Cell) -> str:
+    return dict(cell.axes)["site"]
+
+
+def test_an_axis_of_the_action_site_makes_a_cell_of_every_row_at_every_site(with_sites: ResolvedMatrix) -> None:
+    cells = expand(with_sites)
+    assert len(cells) == len(with_sites.memory) * len(SITES) * 2
+    assert all(cell.controls["action"] == {"site": site_of(cell)} for cell in cells)
+    assert len({cell.fingerprint for cell in cells}) == len(cells)
+    # An alias is one computation at one site: never the cell of another site.
+    sites = {cell.id: site_of(cell) for cell in cells}
+    aliases = [cell for cell in cells if cell.alias_of]
+    assert len(aliases) == 2 * len(SITES) * 2
+    assert all(sites[cell.alias_of or ""] == site_of(cell) for cell in aliases)
+
+
+def test_sites_differ_between_comparisons_and_never_within_one(with_sites: ResolvedMatrix) -> None:
+    cells = expand(with_sites)
+    check_controls(cells, with_sites.deviations)
+    place = next(i for i, c in enumerate(cells) if c.id == "context-k5/site=pre_norm/s0")
+    moved = with_control(cells[place], "action", site="pre_qkv")
+    with pytest.raises(
+        ControlsError,
+        match=r"cells context-k1/site=pre_norm/s0 and context-k5/site=pre_norm/s0 differ in controls\.action\.site "
+        r"\('pre_norm' and 'pre_qkv'\)",
+    ):
+        check_controls((*cells[:place], moved, *cells[place + 1 :]), with_sites.deviations)
+
+
+def test_any_other_control_is_compared_at_every_site(with_sites: ResolvedMatrix) -> None:
+    cells = expand(with_sites)
+    for site in SITES:
+        changed = tuple(
+            with_control(cell, "training", rate=1e-4) if cell.id == f"ssm-hybrid/site={site}/s1" else cell
+            for cell in cells
+        )
+        with pytest.raises(ControlsError, match=rf"ssm-hybrid/site={site}/s1 differ in controls\.training\.rate"):
+            check_controls(changed, with_sites.deviations)
+
+
+def test_a_deviation_holds_for_its_row_at_every_site(with_sites: ResolvedMatrix) -> None:
+    deviation = Deviation(key="controls.training.rate", rows=("context-k1",), reason="as in the paper", value=1e-4)
+    deviations = (*with_sites.deviations, deviation)
+    cells = expand(replace(with_sites, deviations=deviations))
+    check_controls(cells, deviations)
+    assert {site_of(cell) for cell in cells if cell.controls["training"]["rate"] == 1e-4} == set(SITES)
+    assert {cell.row for cell in cells if cell.controls["training"]["rate"] == 1e-4} == {"context-k1"}
+
+
+def test_after_the_run_the_cells_of_one_site_are_one_comparison(with_sites: ResolvedMatrix) -> None:
+    cells = expand(with_sites)
+    # At the gated site the map is drawn and a gate is there: other initial shared weights, rightly.
+    gated = {cell.id for cell in cells if site_of(cell) == "pre_qkv_gated"}
+    records = {
+        cell.id: {**RECORD, "initial_shared": ("e" if cell.id in gated else "b") * 64, "sample_order": "a" * 64}
+        for cell in cells
+    }
+    assert {one["verdict"] for one in verdicts(cells, records)} == {"held"}
+    odd = "spatial-readout/site=pre_norm/s1"
+    records[odd]["initial_shared"] = "e" * 64  # what every cell of another site has
+    found = by_check(cells, records)["initial_shared"]
+    assert (found["verdict"], found["cells"]) == ("violated", [odd])
+    assert found["detail"].startswith("site=pre_norm, seed 1: ")
+    assert by_check(cells, records)["sample_order"]["verdict"] == "held"
