@@ -46,17 +46,17 @@ def test_a_latent_sees_its_own_square_only() -> None:
 
 
 def test_codecs_that_need_weights_and_sizes_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"controls\.codec\.kind is 'wan', .*weights.*allowed: space-to-depth"):
+    with pytest.raises(BadInput, match=r"controls\.codec\.kind 'wan' needs the folder.*paths: \{wan_vae: "):
         make_codec({"kind": "wan", "factor": 8})
-    with pytest.raises(BadInput, match="allowed: space-to-depth"):
+    with pytest.raises(BadInput, match=r"controls\.codec\.kind is 'jpeg'; allowed: space-to-depth, wan"):
         make_codec({"kind": "jpeg", "factor": 8})
     with pytest.raises(BadInput, match="must be multiples of the factor"):
         make_codec({"kind": "space-to-depth", "factor": 3}).latent_size(8, 16)
     with pytest.raises(BadInput, match="at least 1"):
         make_codec({"kind": "space-to-depth", "factor": 0})
-    with pytest.raises(BadInput, match=r"controls\.codec\.text is 'umt5', .*weights.*allowed: hashed"):
+    with pytest.raises(BadInput, match=r"controls\.codec\.text 'umt5' needs a folder.*paths: \{umt5: "):
         make_text_encoder({**TEXT, "text": "umt5"})
-    with pytest.raises(BadInput, match="allowed: hashed"):
+    with pytest.raises(BadInput, match="allowed: hashed, umt5"):
         make_text_encoder({**TEXT, "text": "clip"})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workloads import draws
 from workloads.data.geometry import overlap
 from workloads.data.index import Index
 from workloads.data.order import segments_of
@@ -19,7 +20,7 @@ Make = Callable[..., Index]
 @pytest.fixture
 def make(stage: Callable[..., Any], sections: dict[str, Any], pool_folder: Path) -> Make:
     def index(seed: int = 0, **changes: Any) -> Index:
-        config = {n: {**sections[n], **changes.get(n, {})} for n in ("data", "evidence", "training")}
+        config = {n: {**sections[n], **changes.get(n, {})} for n in ("data", "codec", "evidence", "training")}
         return Index.open(stage("index", config, inputs={"data": str(pool_folder)}, seed=seed)[0])
 
     return index
@@ -83,6 +84,35 @@ def test_returning_is_the_mean_best_overlap_with_frames_before_the_segment(pool_
     assert segments.returning[-1] >= 0.8
 
 
+def test_a_long_scene_is_looked_at_in_blocks_with_equal_results() -> None:
+    def wandering(name: str, frames: int, reach_m: float) -> Poses:
+        steps = np.cumsum(draws.normal((frames, 2), "test", name).astype(np.float64), axis=0) * reach_m
+        turns = np.cumsum(draws.normal((frames,), "test", name, "yaw").astype(np.float64)) * 8
+        return Poses(np.concatenate([steps, np.zeros((frames, 1))], axis=1), turns)
+
+    for poses in (wandering("near", 60, 0.2), wandering("far", 90, 4.0), wandering("still", 40, 0.0)):
+        for time_factor in (1, 4):
+            whole = segments_of(poses, 9, 0.3, time_factor, block=len(poses))
+            shared = overlap(poses, poses)
+            for block in (1, 7, 16):
+                parts = segments_of(poses, 9, 0.3, time_factor, block=block)
+                assert np.array_equal(parts.starts, whole.starts)
+                assert np.array_equal(parts.returning, whole.returning)
+                for one, other in zip(parts.candidates, whole.candidates, strict=True):
+                    assert np.array_equal(one.indices, other.indices)
+                    assert np.array_equal(one.overlaps, other.overlaps)
+            for start, found in zip(whole.starts.tolist(), whole.candidates, strict=True):
+                middle = shared[:start, start + 4]
+                assert np.array_equal(found.indices, np.flatnonzero(middle >= 0.3))
+                assert np.array_equal(found.overlaps, middle[middle >= 0.3])
+
+
+def test_segments_start_at_multiples_of_the_codecs_time_factor(make: Make) -> None:
+    assert make(codec={"kind": "wan"}).starts("train-0000") == (0, 4, 8, 12)
+    with pytest.raises(BadInput, match=r"controls\.data\.chunk_frames is 7.*allowed: 1 \+ a multiple of 4, such as 5"):
+        make(codec={"kind": "wan"}, data={"chunk_frames": 7})
+
+
 def test_returning_segments_are_drawn_as_often_as_asked(make: Make, pool_folder: Path) -> None:
     pool = Pool.open(pool_folder)
 
@@ -97,7 +127,7 @@ def test_returning_segments_are_drawn_as_often_as_asked(make: Make, pool_folder:
 
 
 def test_digests_name_what_was_drawn(stage: Callable[..., Any], sections: dict[str, Any], pool_folder: Path) -> None:
-    config = {name: sections[name] for name in ("data", "evidence", "training")}
+    config = {name: sections[name] for name in ("data", "codec", "evidence", "training")}
     out, outcome = stage("index", config, inputs={"data": str(pool_folder)})
     digests = Index.open(out).digest()
     assert set(digests) == {"sample_order", "drops", "candidates"}

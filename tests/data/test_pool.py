@@ -99,17 +99,6 @@ def test_latents_hold_every_frame_pose_and_caption_of_the_pool(
         latents.text("open-00-0", 1)
 
 
-def test_a_codec_that_needs_weights_stops_the_stage(
-    stage: Callable[..., Any], sections: dict[str, Any], pool_folder: Path
-) -> None:
-    with pytest.raises(BadInput, match="weights"):
-        stage(
-            "latents",
-            {"data": sections["data"], "codec": {**sections["codec"], "kind": "wan"}},
-            inputs={"data": str(pool_folder)},
-        )
-
-
 def real_pool(root: Path, made: Path, scenes: int) -> Path:
     """A pool in the public layout, as somebody else would hand it over: no pool.json, no worlds."""
     for i in range(scenes):
@@ -158,7 +147,7 @@ def test_a_real_pool_needs_its_path(stage: Callable[..., Any], data_section: dic
 def test_generation_and_index_find_the_same_evidence(
     stage: Callable[..., Any], sections: dict[str, Any], pool_folder: Path
 ) -> None:
-    config = {name: sections[name] for name in ("data", "evidence", "training")}
+    config = {name: sections[name] for name in ("data", "codec", "evidence", "training")}
     index = Index.open(stage("index", config, inputs={"data": str(pool_folder)})[0])
     pool = Pool.open(pool_folder)
     scene = pool.scenes("train")[1]

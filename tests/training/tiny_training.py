@@ -63,10 +63,14 @@ def make_pool(folder: Path) -> dict[str, str]:
     data = {"data": str(folder / "data")}
     evidence = {key: EVIDENCE[key] for key in ("rule", "min_overlap", "drop")}
     steps = {"steps": INDEX_STEPS, "global_batch": TRAINING["global_batch"]}
+    codec = {"kind": CODEC["kind"]}
     for module, request in (
         (generate, _stage(folder, "data", {"data": DATA}, {}, None)),
         (encode, _stage(folder, "latents", {"data": DATA, "codec": CODEC}, data, None)),
-        (order, _stage(folder, "index", {"data": DATA, "evidence": evidence, "training": steps}, data, 0)),
+        (
+            order,
+            _stage(folder, "index", {"data": DATA, "codec": codec, "evidence": evidence, "training": steps}, data, 0),
+        ),
     ):
         progress = Progress(Path(request.work), writes=False)
         module.run(request, progress)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from workloads.errors import BadInput
 
 RGB = 3
+TIME_FACTORS: Mapping[str, int] = {"space-to-depth": 1, "wan": 4}
+"""Pixel frames that share a latent, after the first, by `controls.codec.kind`."""
 
 
 class Codec(Protocol):
@@ -29,11 +31,15 @@ class Codec(Protocol):
         ...
 
     def encode(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(t, h, w, 3) uint8 to (t, c, h', w') float32."""
+        """A clip (t, h, w, 3) uint8, causally, to ((t - 1) / time_factor + 1, c, h', w') float32."""
+        ...
+
+    def encode_each(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Frames (n, h, w, 3) uint8, each by itself, to (n, c, h', w') float32."""
         ...
 
     def decode(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """(t, c, h', w') to (t, h, w, 3) uint8, clamped and rounded."""
+        """The latents of a clip (t, c, h', w') to its frames ((t - 1) time_factor + 1, h, w, 3) uint8, rounded."""
         ...
 
 
@@ -72,6 +78,10 @@ class SpaceToDepth:
         squares = values.reshape(t, h, self.factor, w, self.factor, RGB).transpose(0, 5, 2, 4, 1, 3)
         return np.ascontiguousarray(squares.reshape(t, self.channels, h, w))
 
+    def encode_each(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """The same as `encode`: no frame has neighbours here."""
+        return self.encode(frames)
+
     def decode(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """(t, c, h', w') to (t, h, w, 3) uint8; what lies outside -1..1 is clamped."""
         t, _, h, w = latents.shape
@@ -80,18 +90,48 @@ class SpaceToDepth:
         return np.asarray(np.rint((np.clip(squares, -1, 1) + 1) * 127.5), dtype=np.uint8)
 
 
-def make_codec(codec_section: Mapping[str, Any]) -> Codec:
-    """The codec of `controls.codec`.
+def time_factor(kind: str) -> int:
+    """Pixel frames that share a latent, after the first.
 
     Raises:
-        BadInput: a codec that needs pretrained weights, or an unknown one.
+        BadInput: an unknown codec.
+    """
+    if kind not in TIME_FACTORS:
+        raise BadInput(f"controls.codec.kind is {kind!r}; allowed: {', '.join(TIME_FACTORS)}")
+    return TIME_FACTORS[kind]
+
+
+def latents_of(frames: int, kind: str) -> int:
+    """Latents of a chunk of `frames` pixel frames.
+
+    Raises:
+        BadInput: an unknown codec, or frames that do not divide into latents.
+    """
+    factor = time_factor(kind)
+    if (frames - 1) % factor:
+        raise BadInput(
+            f"controls.data.chunk_frames is {frames}, and controls.codec.kind {kind!r} shares a latent between "
+            f"{factor} frames after the first; "
+            f"allowed: 1 + a multiple of {factor}, such as {frames - (frames - 1) % factor}"
+        )
+    return (frames - 1) // factor + 1
+
+
+def make_codec(codec_section: Mapping[str, Any], paths: Mapping[str, str] | None = None, device: str = "cpu") -> Codec:
+    """The codec of `controls.codec`.
+
+    Args:
+        paths: `execution.paths`; a codec with weights finds them there.
+        device: where a codec with weights computes.
+
+    Raises:
+        BadInput: an unknown codec, or weights that are not there or not usable.
     """
     kind = codec_section["kind"]
+    time_factor(kind)
     if kind == "space-to-depth":
         return SpaceToDepth(int(codec_section["factor"]))
-    if kind == "wan":
-        raise BadInput(
-            "controls.codec.kind is 'wan', which needs the Wan 2.1 VAE's weights and cannot be run by this version "
-            "(it can be planned); allowed: space-to-depth"
-        )
-    raise BadInput(f"controls.codec.kind is {kind!r}; allowed: space-to-depth")
+    # Torch and diffusers cost seconds, and only this codec needs them.
+    from workloads.data.wan_vae import load_wan_vae
+
+    return load_wan_vae(codec_section, paths or {}, device)

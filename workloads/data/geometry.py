@@ -68,19 +68,25 @@ def _seen(a: Poses, b: Poses) -> npt.NDArray[np.float64]:
     yaw_b = np.deg2rad(b.yaw_deg)
     forward, right = (np.cos(yaw_b), np.sin(yaw_b)), (-np.sin(yaw_b), np.cos(yaw_b))
     edge = np.tan(np.deg2rad(HALF_VIEW_DEG))
-    shares = np.empty((len(a), len(b)))
+    shares = np.zeros((len(a), len(b)))
     block = max(1, BLOCK_ELEMENTS // max(1, len(b) * BEARINGS * len(depths)))
     for first in range(0, len(a), block):
         part = a[slice(first, first + block)]
+        close: slice | npt.NDArray[np.int64] = slice(None)
+        if len(depths) > 1:
+            # A pose farther off than twice the reach sees none of these points: most of a long scene.
+            apart = ((part.positions_m[:, None] - b.positions_m) ** 2).sum(axis=2)  # (n, len(b))
+            close = np.flatnonzero((apart <= (2 * REACH_M + 3 * SLACK) ** 2).any(axis=0))
+        there = b.positions_m[close]
         bearing = np.deg2rad(part.yaw_deg[:, None] + offsets)  # (n, 32)
         x = part.positions_m[:, 0, None, None] + np.cos(bearing)[:, :, None] * depths  # (n, 32, depths)
         y = part.positions_m[:, 1, None, None] + np.sin(bearing)[:, :, None] * depths
         x, y = x.reshape(len(part), 1, -1), y.reshape(len(part), 1, -1)
-        dx, dy = x - b.positions_m[:, 0, None], y - b.positions_m[:, 1, None]  # (n, len(b), points)
-        dz = (part.positions_m[:, 2, None] - b.positions_m[:, 2])[:, :, None]
+        dx, dy = x - there[:, 0, None], y - there[:, 1, None]  # (n, close, points)
+        dz = (part.positions_m[:, 2, None] - there[:, 2])[:, :, None]
         near = dx * dx + dy * dy + dz * dz <= (REACH_M + SLACK) ** 2
-        ahead = dx * forward[0][:, None] + dy * forward[1][:, None]
-        aside = dx * right[0][:, None] + dy * right[1][:, None]
+        ahead = dx * forward[0][close, None] + dy * forward[1][close, None]
+        aside = dx * right[0][close, None] + dy * right[1][close, None]
         inside = (ahead > 0) & (np.abs(aside) <= ahead * (edge + SLACK))
-        shares[first : first + block] = (near & inside).mean(axis=2)
+        shares[first : first + block, close] = (near & inside).mean(axis=2)
     return shares

@@ -48,8 +48,9 @@ class Index:
         self._order: npt.NDArray[np.int32] = _load(folder, "order")
         self._drops: npt.NDArray[np.bool_] = _load(folder, "drops")
         self._offsets: npt.NDArray[np.int64] = _load(folder, "offsets")
-        self._candidates: npt.NDArray[np.int32] = _load(folder, "candidates")
-        self._overlaps: npt.NDArray[np.float64] = _load(folder, "overlaps")
+        # A real pool has gigabytes of these, of which a step needs a few.
+        self._candidates: npt.NDArray[np.int32] = _load(folder, "candidates", mapped=True)
+        self._overlaps: npt.NDArray[np.float64] = _load(folder, "overlaps", mapped=True)
         segments = _load(folder, "segments").tolist()
         self._numbers = {(self._scenes[scene], start): n for n, (scene, start) in enumerate(segments)}
 
@@ -89,7 +90,7 @@ class Index:
         """
         n = self._numbers[scene, start]
         span = slice(int(self._offsets[n]), int(self._offsets[n + 1]))
-        return Candidates(self._candidates[span].astype(np.int64), self._overlaps[span])
+        return Candidates(np.array(self._candidates[span], dtype=np.int64), np.array(self._overlaps[span]))
 
     def digest(self) -> dict[str, str]:
         """sha256 of `sample_order`, `drops` and `candidates`: what the guard compares between cells."""
@@ -129,5 +130,5 @@ def write_index(
     (folder / "index.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-def _load(folder: Path, name: str) -> Any:
-    return np.load(folder / f"{name}.npy", allow_pickle=False)
+def _load(folder: Path, name: str, *, mapped: bool = False) -> Any:
+    return np.load(folder / f"{name}.npy", mmap_mode="r" if mapped else None, allow_pickle=False)

@@ -1,15 +1,26 @@
 """Latents, poses and text of all scenes of a pool, in one artifact that training and evaluation share.
 
+There is one latent for every pixel frame, encoded by itself: what evidence is made of. Where a codec shares latents
+between frames, the clips that can be targets are encoded too, causally, from every segment's start.
+
 ```
-latents.npy   (n, c, h, w) float32: all scenes one after the other, memory-mapped
-poses.npy     (n, 4) float64: x, y, z in metres and yaw in degrees, of each latent's frame
-text.npy      (captions, l, width) float32      text_of.npy   (n,) int32: each latent's caption
-meta.json     sections, splits, and first latent and number of latents of each scene; written last
+poses.npy     (n, 4) float64: x, y, z in metres and yaw in degrees, of each pixel frame; all scenes, one after the other
+text_of.npy   (n,) int32: each pixel frame's caption
+meta.json     sections, splits, and first frame and number of frames of each scene; written last
+              with a codec of time factor 1:
+latents.npy   (n, c, h, w) float32, memory-mapped; a target is a slice of it
+              with a codec that shares latents between frames, memory-mapped:
+evidence/{scene}.npy   (frames, c, h, w) float16
+clips/{scene}.npy      (segments, t, c, h, w) float16: from frame 0, time factor, 2 x time factor, ...; training scenes
+              text, hashed and from a language model (whose padding would be most of it):
+text.npy      (captions, l, width) float32
+text.npy      (tokens, width) float16: all captions one after the other      text_offsets.npy   (captions + 1,) int64
 ```
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +32,18 @@ from workloads.data.poses import Poses
 from workloads.errors import BadInput
 
 VERSION = 1
+OPEN_SCENES = 512
+"""Files of scenes that stay mapped."""
+
+
+def has_clips(time_factor: int) -> bool:
+    """Whether targets are stored beside the evidence: a latent then is not that of one frame."""
+    return time_factor != 1
+
+
+def is_ragged(codec_section: Mapping[str, Any]) -> bool:
+    """Whether captions are stored at their own lengths."""
+    return str(codec_section["text"]) != "hashed"
 
 
 class Latents:
@@ -36,10 +59,20 @@ class Latents:
         self.time_factor: int = int(meta["time_factor"])
         self._splits: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in meta["splits"].items()}
         self._spans: dict[str, tuple[int, int]] = {k: (int(v[0]), int(v[1])) for k, v in meta["spans"].items()}
-        self._latents: npt.NDArray[np.float32] = np.load(folder / "latents.npy", mmap_mode="r", allow_pickle=False)
+        self._folder = folder
         self._poses: npt.NDArray[np.float64] = np.load(folder / "poses.npy", allow_pickle=False)
-        self._text: npt.NDArray[np.float32] = np.load(folder / "text.npy", allow_pickle=False)
         self._text_of: npt.NDArray[np.int32] = np.load(folder / "text_of.npy", allow_pickle=False)
+        self._ragged = is_ragged(self.codec_section)
+        self._text: npt.NDArray[Any] = np.load(
+            folder / "text.npy", mmap_mode="r" if self._ragged else None, allow_pickle=False
+        )
+        self._offsets: npt.NDArray[np.int64] | None = (
+            np.load(folder / "text_offsets.npy", allow_pickle=False) if self._ragged else None
+        )
+        self._flat: npt.NDArray[np.float32] | None = (
+            None if has_clips(self.time_factor) else np.load(folder / "latents.npy", mmap_mode="r", allow_pickle=False)
+        )
+        self._mapped = lru_cache(maxsize=OPEN_SCENES)(self._map)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Latents":
@@ -58,22 +91,69 @@ class Latents:
         """Names of the scenes of a split: "train", "held_out" or "open"."""
         return self._splits[split]
 
-    def latents(self, scene: str) -> npt.NDArray[np.float32]:
-        """(t, c, h, w) float32 of a scene, memory-mapped and read-only."""
+    def latents(self, scene: str) -> npt.NDArray[Any]:
+        """(n, c, h, w) of a scene, one for each pixel frame, encoded by itself; memory-mapped and read-only.
+
+        float32, or float16 where the codec shares latents between frames.
+        """
+        if self._flat is None:
+            return self._mapped("evidence", scene)
         first, count = self._spans[scene]
-        return self._latents[first : first + count]
+        return self._flat[first : first + count]
+
+    def evidence(self, scene: str, frames: npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.float32]:
+        """(k, c, h, w) float32 of the pixel frames `frames`, each encoded by itself; a copy."""
+        return np.asarray(self.latents(scene)[np.asarray(frames, dtype=np.int64)], dtype=np.float32)
+
+    def target(self, scene: str, start: int) -> npt.NDArray[np.float32]:
+        """(t, c, h, w) float32 of the segment that starts at pixel frame `start`, encoded causally as one clip.
+
+        With time factor 1 it is a view of what is stored.
+
+        Raises:
+            IndexError: no segment starts there: past the last one, no multiple of the time factor, or a scene that
+                is not trained on.
+        """
+        length = self.shape["frames"]
+        if self._flat is not None:
+            if not 0 <= start <= self._spans[scene][1] - length:
+                raise IndexError(f"segment at frame {start} of {self._spans[scene][1]} in scene {scene}")
+            return self.latents(scene)[start : start + length]
+        if scene not in self._splits["train"] or start % self.time_factor:
+            raise IndexError(
+                f"no clip at frame {start} of scene {scene}; clips start at multiples of {self.time_factor} "
+                "in training scenes"
+            )
+        clips = self._mapped("clips", scene)
+        if not 0 <= start // self.time_factor < len(clips):
+            raise IndexError(f"clip at frame {start} of scene {scene}, which has {len(clips)} clips")
+        return np.asarray(clips[start // self.time_factor], dtype=np.float32)
 
     def poses(self, scene: str) -> Poses:
-        """Poses of a scene's latents."""
+        """Poses of a scene's pixel frames."""
         first, count = self._spans[scene]
         return Poses.from_array(self._poses[first : first + count])
 
     def text(self, scene: str, frame: int) -> npt.NDArray[np.float32]:
-        """(text_tokens, text_width) float32: the caption that holds at `frame`."""
+        """(text_tokens, text_width) float32: the caption that holds at pixel frame `frame`."""
         first, count = self._spans[scene]
         if not 0 <= frame < count:
             raise IndexError(f"frame {frame} of {count} in scene {scene}")
-        return np.asarray(self._text[self._text_of[first + frame]])
+        caption = int(self._text_of[first + frame])
+        if self._offsets is None:
+            return np.asarray(self._text[caption])
+        padded = np.zeros((self.shape["text_tokens"], self.shape["text_width"]), dtype=np.float32)
+        begin, end = (int(offset) for offset in self._offsets[caption : caption + 2])
+        padded[: end - begin] = self._text[begin:end]
+        return padded
+
+    def _map(self, kind: str, scene: str) -> npt.NDArray[Any]:
+        path = self._folder / kind / f"{scene}.npy"
+        try:
+            mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path}: no latents of scene {scene} ({error}); make them again") from error
+        return mapped
 
 
 def write_meta(

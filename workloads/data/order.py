@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from workloads import draws
 from workloads.contract.request import Request
+from workloads.data.codec import latents_of, time_factor
 from workloads.data.evidence import RULES, Candidates, eligible, middle
 from workloads.data.geometry import overlap
 from workloads.data.index import write_index
@@ -23,6 +24,8 @@ from workloads.errors import BadInput
 from workloads.progress import Outcome, Progress
 
 REPORT_EVERY = 1000  # steps between two signs of life while drawing
+BLOCK_STARTS = 512
+"""Pixel frames whose segments are looked at together; bounds the memory of a long scene."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,22 @@ def run(request: Request, progress: Progress) -> Outcome:
     """Write the index of the pool in `inputs.data` for one seed into `out`.
 
     Raises:
-        BadInput: an unknown rule, no segment in the training scenes, or no returning one where some are asked for.
+        BadInput: an unknown rule or codec, chunks that do not divide into latents, no segment in the training
+            scenes, or no returning one where some are asked for.
     """
     data, evidence, training = (request.config[s] for s in ("data", "evidence", "training"))
     if evidence["rule"] not in RULES:
         raise BadInput(f"controls.evidence.rule is {evidence['rule']!r}; allowed: {', '.join(RULES)}")
     pool = Pool.open(request.inputs["data"])
     scenes, frames = pool.scenes("train"), int(data["chunk_frames"])
+    kind = str(request.config["codec"]["kind"])
+    latents_of(frames, kind)
     found: list[Segments] = []
     for done, scene in enumerate(scenes):
         if progress.stopping:
             return Outcome(steps=done, stopped=True)
         progress.at(done, len(scenes), "listing evidence")
-        found.append(segments_of(pool.poses(scene), frames, float(evidence["min_overlap"])))
+        found.append(segments_of(pool.poses(scene), frames, float(evidence["min_overlap"]), time_factor(kind)))
     every, returning = _listed(found, float(data["returning_overlap"]))
     share = float(data["returning_share"])
     if not len(every):
@@ -95,19 +101,29 @@ def run(request: Request, progress: Progress) -> Outcome:
     return Outcome(steps=steps, records={**digests, "segments": len(every), "returning": len(returning)})
 
 
-def segments_of(poses: Poses, frames: int, min_overlap: float, time_factor: int = 1) -> Segments:
-    """All segments of `frames` frames of a scene, from every multiple of the codec's time factor, 0 included."""
+def segments_of(
+    poses: Poses, frames: int, min_overlap: float, time_factor: int = 1, block: int = BLOCK_STARTS
+) -> Segments:
+    """All segments of `frames` frames of a scene, from every multiple of the codec's time factor, 0 included.
+
+    Args:
+        block: segments that start in this many frames are looked at together; the result does not depend on it.
+    """
     starts = np.arange(0, len(poses) - frames + 1, time_factor, dtype=np.int64)
-    shared = overlap(poses, poses)  # (t, t)
-    # best[i, s] is the best overlap of frame i with any frame up to s.
-    best = np.maximum.accumulate(shared, axis=1)
     returning = np.zeros(len(starts))
     candidates = []
-    for n, start in enumerate(starts.tolist()):
-        end = start + frames - 1
-        if start > 0:
-            returning[n] = best[start : end + 1, start - 1].mean()
-        candidates.append(eligible(shared[:start, middle(start, end)], min_overlap))
+    for first in range(0, len(starts), per_block := max(1, block // time_factor)):
+        of_block = starts[first : first + per_block].tolist()
+        rows = slice(of_block[0], of_block[-1] + frames)
+        # Overlap is symmetric, so the frames of these segments against all that lie before the last of them suffice.
+        shared = overlap(poses[rows], poses[: of_block[-1]])  # (rows, earlier)
+        # best[i, s] is the best overlap of frame i with any frame up to s.
+        best = np.maximum.accumulate(shared, axis=1)
+        for n, start in enumerate(of_block, start=first):
+            end, low = start + frames - 1, start - of_block[0]
+            if start > 0:
+                returning[n] = best[low : low + frames, start - 1].mean()
+            candidates.append(eligible(shared[middle(start, end) - of_block[0], :start], min_overlap))
     return Segments(starts, returning, tuple(candidates))
 
 

@@ -40,18 +40,24 @@ class HashedText:
         return embedded
 
 
-def make_text_encoder(codec_section: Mapping[str, Any]) -> TextEncoder:
+def make_text_encoder(
+    codec_section: Mapping[str, Any], paths: Mapping[str, str] | None = None, device: str = "cpu"
+) -> TextEncoder:
     """The text encoder of `controls.codec`.
 
+    Args:
+        paths: `execution.paths`; an encoder with weights finds them there.
+        device: where an encoder with weights computes.
+
     Raises:
-        BadInput: an encoder that needs pretrained weights, or an unknown one.
+        BadInput: an unknown encoder, or weights that are not there or not usable.
     """
     kind = codec_section["text"]
     if kind == "hashed":
         return HashedText(int(codec_section["text_tokens"]), int(codec_section["text_width"]))
     if kind == "umt5":
-        raise BadInput(
-            "controls.codec.text is 'umt5', which needs pretrained weights and cannot be run by this version "
-            "(it can be planned); allowed: hashed"
-        )
-    raise BadInput(f"controls.codec.text is {kind!r}; allowed: hashed")
+        # Torch and transformers cost seconds, and only this encoder needs them.
+        from workloads.data.umt5 import load_umt5
+
+        return load_umt5(codec_section, paths or {}, device)
+    raise BadInput(f"controls.codec.text is {kind!r}; allowed: hashed, umt5")

@@ -20,12 +20,16 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from workloads.contract.request import Request
 from workloads.contract.rows import Bound, row_from
-from workloads.data.codec import make_codec
+from workloads.data.codec import Codec, make_codec
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
@@ -152,27 +156,39 @@ class Generator:
                 )
         return Generator(request, pool, latents, model, description, device)
 
+    @cached_property
+    def codec(self) -> Codec:
+        """The codec that the model was trained with; loaded once."""
+        return make_codec(self.description["codec"], self.request.execution.paths, self.device)
+
+    @cached_property
+    def negative_text(self) -> npt.NDArray[np.float32] | None:
+        """(l, width) of the guidance's other prompt; encoded once, and a language model is let go of again."""
+        sampler = self.request.config["sampler"]
+        if float(sampler["guidance"]) == 1.0:
+            return None
+        encoder = make_text_encoder(self.description["codec"], self.request.execution.paths, self.device)
+        return encoder.encode(sampler["negative"])
+
     def __call__(
         self, batch: Sequence[Setting], progress: Progress, videos: Path, settings: Sequence[Setting]
     ) -> list[Any]:
         """Videos (T, h, w, 3) of one batch."""
         config, described, branch = self.request.config, self.description, str(self.request.branch)
-        codec = make_codec(described["codec"])
         sampler = config["sampler"]
-        guided = float(sampler["guidance"]) != 1.0
         done = _count(videos, settings)
         cases = [
             Case(
                 id=setting.id,
                 first_frame=self.pool.frames(setting.scene, [setting.start])[0],
                 poses=setting.poses,
-                text=self.latents.text(setting.scene, setting.start // codec.time_factor),
+                text=self.latents.text(setting.scene, setting.start),
             )
             for setting in batch
         ]
         return roll_out(
             self.model,
-            codec,
+            self.codec,
             cases,
             frames=evidence_frames(self.request.row or described["row"], config["evidence"]),
             rule=config["evidence"]["rule"],
@@ -181,7 +197,7 @@ class Generator:
             sampler=sampler,
             shift=float(described["training"]["shift"]),
             branch=branch,
-            negative_text=make_text_encoder(described["codec"]).encode(sampler["negative"]) if guided else None,
+            negative_text=self.negative_text,
             device=self.device,
             precision=described["training"]["precision"],
             on_chunk=lambda chunk, of: progress.at(done, len(settings), f"{branch} chunk {chunk + 1} of {of}"),

@@ -84,6 +84,10 @@ def roll_out(
         raise ValueError(
             f"cases of one batch share their length, chunks · {moves} + 1; got {[len(case.poses) for case in cases]}"
         )
+    if moves % codec.time_factor:
+        raise ValueError(
+            f"a chunk of {chunk_frames} frames is no whole number of latents of {codec.time_factor} frames"
+        )
     if float(sampler["guidance"]) != 1.0 and negative_text is None:
         raise ValueError("guidance needs the negative prompt's text")
     videos = np.stack([case.first_frame for case in cases])[:, None].repeat(length, axis=1)  # (b, T, h, w, 3)
@@ -175,11 +179,7 @@ def _evidence(
 
 def _encoded(codec: Codec, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Frames (b, t, h, w, 3) as latents (b, t, c, h', w'), each by itself: evidence has no neighbours in time."""
-    flat = frames.reshape(-1, *frames.shape[2:])
-    if codec.time_factor == 1:
-        latents = codec.encode(flat)
-    else:
-        latents = np.concatenate([codec.encode(frame[None]) for frame in flat])
+    latents = codec.encode_each(frames.reshape(-1, *frames.shape[2:]))
     return latents.reshape(*frames.shape[:2], *latents.shape[1:])
 
 

@@ -31,6 +31,8 @@ from workloads.model.flow import sigma_from_uniform
 NO_FRAMES: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 KEPT_SEGMENTS = 65_536
 """Segments whose indices and action vectors stay in memory, about 2 KiB each."""
+KEPT_TEXT_BYTES = 256 * 2**20
+"""Bounds the captions that stay in memory: one of UMT5 is 8 MiB, a hashed one some hundred bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ class Segment:
 class Batches:
     """Makes the batches of one training.
 
+    Frame numbers are those of pixel frames, here as at generation: evidence is chosen on them.
+
     Raises:
         BadInput: latents whose chunks have another length than the study's.
     """
@@ -83,14 +87,16 @@ class Batches:
         seed: int,
     ) -> None:
         """Take `evidence_frames` (K, the anchor included) by `rule` for every segment."""
-        if latents.shape["frames"] != chunk_frames:
+        self._time_factor = latents.time_factor
+        if (latents.shape["frames"] - 1) * self._time_factor + 1 != chunk_frames:
             raise BadInput(
-                f"latents: a chunk has {latents.shape['frames']} latents, data.chunk_frames is {chunk_frames}; "
-                "allowed: one latent a frame (codec time factor 1)"
+                f"latents: a chunk has {latents.shape['frames']} latents of time factor {self._time_factor}, "
+                f"controls.data.chunk_frames is {chunk_frames}; give latents of the study's own data and codec"
             )
         self._latents = latents
         self._index = index
-        self._length = chunk_frames
+        self._length = latents.shape["frames"]
+        self._moves = chunk_frames - 1
         self._evidence_frames = evidence_frames
         self._rule = rule
         self._carries_state = carries_state
@@ -100,7 +106,8 @@ class Batches:
         self._latent = (shape["channels"], shape["height"], shape["width"])
         self._scene = lru_cache(maxsize=4096)(latents.latents)
         self._poses = lru_cache(maxsize=4096)(latents.poses)
-        self._text = lru_cache(maxsize=4096)(latents.text)
+        caption_bytes = 4 * shape["text_tokens"] * shape["text_width"]
+        self._text = lru_cache(maxsize=min(4096, KEPT_TEXT_BYTES // caption_bytes))(latents.text)
         self._segment = lru_cache(maxsize=KEPT_SEGMENTS)(self._make_segment)
 
     def batch(self, step: int, samples: Sequence[int], device: str = "cpu") -> Batch:
@@ -115,12 +122,12 @@ class Batches:
         previous: list[tuple[str, Segment] | None] = []
         for row, (number, sample) in enumerate(zip(samples, chosen, strict=True)):
             segment = self._segment(sample.scene, sample.start, sample.dropped)
-            target[row] = self._scene(sample.scene)[sample.start : sample.start + length]
+            target[row] = self._latents.target(sample.scene, sample.start)
             actions[row] = segment.actions[:length]
             noise[row] = draws.normal(noise.shape[1:], "training noise", self._seed, step, number)
             uniform[row] = draws.uniform((1,), "training timestep", self._seed, step, number)[0]
             current.append((sample.scene, segment))
-            before = sample.start - (length - 1)
+            before = sample.start - self._moves
             has_history = self._carries_state and not sample.dropped and before >= 0
             previous.append((sample.scene, self._segment(sample.scene, before, False)) if has_history else None)
         text = np.stack([self._text(sample.scene, sample.start) for sample in chosen])
@@ -154,7 +161,9 @@ class Batches:
 
     def _make_segment(self, scene: str, start: int, dropped: bool) -> Segment:
         frames = self._chosen(scene, start, dropped)
-        shown = np.concatenate([np.arange(start, start + self._length, dtype=np.int64), frames])
+        # Target latent i takes the pose of pixel frame i x time factor; evidence its own frame's.
+        targets = np.arange(start, start + self._moves + 1, self._time_factor, dtype=np.int64)
+        shown = np.concatenate([targets, frames])
         poses = self._poses(scene)
         return Segment(frames=frames, actions=action_vectors(poses[shown], poses[start]))
 

@@ -37,7 +37,7 @@ def sample_cases(latents: Latents, codec: Codec, chunk_frames: int) -> list[Case
         cases.append(
             Case(
                 id=f"sample/{scene}/0",
-                first_frame=codec.decode(np.asarray(latents.latents(scene)[:1]))[0],
+                first_frame=codec.decode(latents.evidence(scene, [0]))[0],
                 poses=latents.poses(scene)[:length],
                 text=latents.text(scene, 0),
             )
@@ -74,11 +74,28 @@ class Samples:
     """Makes the sample videos of one training."""
 
     def __init__(
-        self, latents: Latents, config: Mapping[str, Any], *, evidence_frames: int, folder: Path, device: str
+        self,
+        latents: Latents,
+        config: Mapping[str, Any],
+        *,
+        evidence_frames: int,
+        folder: Path,
+        device: str,
+        paths: Mapping[str, str] | None = None,
     ) -> None:
-        """Videos go to `folder`, which is made when the first one is."""
-        self._codec = make_codec(latents.codec_section)
-        self._cases: Sequence[Case] = sample_cases(latents, self._codec, int(config["data"]["chunk_frames"]))
+        """Videos go to `folder`, which is made when the first one is.
+
+        Args:
+            paths: `execution.paths`, for a codec with weights.
+
+        Raises:
+            BadInput: a codec whose weights are not usable; where no sample is asked for, they are not needed.
+        """
+        self._codec: Codec | None = None
+        self._cases: Sequence[Case] = ()
+        if int(config["training"]["sample_every"]) > 0:
+            self._codec = make_codec(latents.codec_section, paths, device)
+            self._cases = sample_cases(latents, self._codec, int(config["data"]["chunk_frames"]))
         self._config = config
         self._evidence_frames = evidence_frames
         self._folder = folder
@@ -89,7 +106,7 @@ class Samples:
 
         All ranks generate: with sharded weights they must, and otherwise they would only wait. One keeps.
         """
-        if not self._cases:
+        if self._codec is None or not self._cases:
             return
         config = self._config
         was_training = model.training

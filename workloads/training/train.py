@@ -101,7 +101,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         if engine.rank == 0:
             restore_samples(resume, samples)
 
-    videos = Samples(latents, config, evidence_frames=frames, folder=samples, device=device)
+    videos = Samples(latents, config, evidence_frames=frames, folder=samples, device=device, paths=execution.paths)
 
     def save(at: Position) -> None:
         state = replace(start, step=at.step, loss=at.loss, seconds=at.seconds, metrics_bytes=progress.flush())
