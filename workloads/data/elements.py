@@ -65,3 +65,28 @@ TEXTURES: Mapping[str, Callable[[Field, Field], Field]] = {
     "left-right": lambda u, v: np.where(u < 0, 0.0, 1.0),
     "top-bottom": lambda u, v: np.where(v > 0, 0.0, 1.0),
 }
+
+# How a texture is put in words, first and second colour as they share the shape.
+LOOKS: Mapping[str, str] = {
+    "upwards": "shading from {first} at the bottom to {second} at the top",
+    "rim": "{first} in the middle and {second} at its rim",
+    "sideways": "shading from {first} on the left to {second} on the right",
+    "core": "{second} in the middle and {first} around it",
+    "left-right": "{first} on its left half and {second} on its right half",
+    "top-bottom": "{first} on its top half and {second} on its bottom half",
+}
+
+COLOUR_NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+"""By the channels that are on: red counts 1, green 2, blue 4."""
+
+
+def colour_name(colour: Colour) -> str:
+    """The nearest corner of the colour cube, in a word."""
+    return COLOUR_NAMES[sum(2**bit for bit, channel in enumerate(colour) if channel >= 0.5)]
+
+
+def in_words(element: Element) -> str:
+    """What an element looks like, for people and models: "an egg shape, red on its left half and ..."."""
+    look = LOOKS[element.texture].format(first=colour_name(element.colour), second=colour_name(element.second))
+    article = "an" if element.shape[0] in "aeiou" else "a"
+    return f"{article} {element.shape} shape, {look}"

@@ -5,7 +5,8 @@ pool.json                        source, splits, frames of each scene, the data 
 frames/{scene}/{0000}.png        jsons/{scene}.json      overlap_labels/{scene}/{i}.json      captions.txt
 worlds/{scene}.json              the parameters of a rendered scene
 ```
-For a real pool only `pool.json` is ours; its `root` tells where the rest lies.
+For a real pool only `pool.json` is ours; its `root` tells where the rest lies, its `open` the pictures, objects and
+prompts of the open domain (`open_pool.py`).
 """
 
 import json
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from workloads.data.open_pool import OpenScene, from_json, to_json
 from workloads.data.pool_checks import (
     check_scene,
     frame_path,
@@ -45,6 +47,7 @@ class Pool:
         self._root = Path(description["root"]) if description["root"] else folder
         self._splits: dict[str, tuple[str, ...]] = {s: tuple(description["splits"][s]) for s in SPLITS}
         self._lengths: dict[str, int] = dict(description["lengths"])
+        self._open = from_json(description.get("open", {}))
         self._poses: dict[str, Poses] = {}
         self.name: str = description["name"]
         """Name of the source, as in case ids."""
@@ -82,6 +85,8 @@ class Pool:
         Raises:
             BadInput: missing or unusable poses, with file and field.
         """
+        if scene in self._open:
+            return Poses(np.zeros((1, 3)), np.zeros(1))
         if scene not in self._poses:
             self._poses[scene] = read_poses(pose_path(self._root, scene), self.length(scene))
         return self._poses[scene]
@@ -95,19 +100,23 @@ class Pool:
             BadInput: a missing or truncated frame, or a rendered one of another size.
         """
         height, width = int(self.data["height"]), int(self.data["width"])
-        frames = [self._sized(frame_path(self._root, scene, int(i)), height, width) for i in indices]
+        frames = [self._sized(self._path(scene, int(i)), height, width) for i in indices]
         return np.stack(frames) if frames else np.zeros((0, height, width, 3), dtype=np.uint8)
 
     def caption(self, scene: str, frame: int) -> str:
-        """The caption whose span starts last at or before `frame`, else the scene's first.
+        """The caption whose span starts nearest to `frame`, of two equally near ones the earlier.
 
         Raises:
             BadInput: the scene has none.
         """
+        if scene in self._open:
+            return self._open[scene].prompt
         spans = self._captions.get(scene)
         if not spans:
             raise BadInput(f"{self._root / 'captions.txt'}: no line for scene {scene}")
-        return spans[max(0, bisect_right([start for start, _, _ in spans], frame) - 1)][2]
+        after = bisect_right(spans, frame, key=lambda span: span[0])
+        around = spans[max(0, after - 1) : after + 1]
+        return min(around, key=lambda span: abs(span[0] - frame))[2]
 
     def world(self, scene: str) -> World | None:
         """The rendered scene's parameters; None for a real pool."""
@@ -116,13 +125,29 @@ class Pool:
         path = self._root / "worlds" / f"{scene}.json"
         return world_from(read_json(path), str(path))
 
+    def object_of(self, scene: str) -> str | None:
+        """The scene's object in words; None for the scenes of a real pool, which does not tell."""
+        if scene in self._open:
+            return self._open[scene].object
+        world = self.world(scene)
+        return None if world is None else world.object_name
+
     def check(self, scene: str) -> None:
         """Refuse a scene whose files are not whole; pixels are checked by reading them.
 
         Raises:
             BadInput: what is wrong, with file and field.
         """
+        if scene in self._open:
+            return
         self._poses[scene] = check_scene(self._root, scene, self.length(scene), self._captions)
+
+    def _path(self, scene: str, frame: int) -> Path:
+        if scene not in self._open:
+            return frame_path(self._root, scene, frame)
+        if frame != 0:
+            raise IndexError(f"frame {frame} of 1 in scene {scene}")
+        return Path(self._open[scene].image)
 
     @cached_property
     def _captions(self) -> dict[str, list[tuple[int, int, str]]]:
@@ -150,13 +175,15 @@ def write_description(
     splits: Mapping[str, Sequence[str]],
     lengths: Mapping[str, int],
     data: Mapping[str, Any],
+    open_scenes: Mapping[str, OpenScene] | None = None,
 ) -> None:
     """Write `pool.json`; a pool without it is not a pool, so it comes last.
 
     Args:
         root: where frames, poses and captions lie if not in `folder`.
+        open_scenes: of a real pool, those of the split "open".
     """
-    description = {
+    description: dict[str, Any] = {
         "version": VERSION,
         "name": name,
         "root": None if root is None else str(root),
@@ -164,4 +191,6 @@ def write_description(
         "lengths": dict(lengths),
         "data": dict(data),
     }
+    if open_scenes:
+        description["open"] = to_json(open_scenes)
     (folder / "pool.json").write_text(json.dumps(description, indent=1), encoding="utf-8")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from workloads import draws
 from workloads.data import layouts
-from workloads.data.elements import SHAPES, TEXTURES, Background, Colour, Element
+from workloads.data.elements import SHAPES, TEXTURES, Background, Colour, Element, in_words
 from workloads.data.poses import Poses
 from workloads.data.render import Samples, drawn, half_height_deg, pixel_deg
 from workloads.data.trajectories import start_yaw_deg
@@ -79,6 +79,11 @@ class World:
     def caption(self) -> str:
         """Names the layout family and never an object, colour or texture: an identity in the text needs no memory."""
         return f"a {self.family}, seen all around"
+
+    @property
+    def object_name(self) -> str:
+        """The salient object in words, for a judge that cannot see the parameters; never in a caption."""
+        return in_words(self.salient)
 
     @cached_property
     def first_pose(self) -> Poses:
