@@ -55,9 +55,6 @@ class Compressed(Mechanism):
             return ContextTokens(slots.latents, slots.actions, slots.valid, log_weight=log_weight)
         return ContextTokens(slots.latents, slots.actions, slots.valid, scale=log_weight.exp())
 
-    def context_slots(self, slots: int) -> int:
-        """The anchor and the groups."""
-        return slots if self.ratio is None else 1 + -(-(slots - 1) // self.ratio)
 
 
 def ages(valid: Tensor) -> Tensor:

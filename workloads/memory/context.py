@@ -31,7 +31,3 @@ class RawContext(Mechanism):
             )
         kept = slots.trimmed()
         return ContextTokens(kept.latents, kept.actions, kept.valid)
-
-    def context_slots(self, slots: int) -> int:
-        """All of them."""
-        return slots

@@ -165,22 +165,6 @@ class Mechanism(nn.Module):
         """
         return x, x
 
-    def context_slots(self, slots: int) -> int:
-        """Slots that become context tokens when `slots` are valid."""
-        return 1
-
-    def beside_text_tokens(self) -> int:
-        """Tokens that `beside_text` appends."""
-        return 0
-
-    def flops_store(self) -> int:
-        """Multiply-adds times 2 of `store`, for one sample."""
-        return 0
-
-    def flops_block(self, tokens: int, *, writes: bool = False, last: bool = False) -> int:
-        """Matrix FLOPs in one recurrent block over `tokens` tokens of one sample, forward."""
-        return 0
-
     def readings(self) -> dict[str, float]:
         """Values for people: gates, decays, shares of the last forward."""
         return {}

@@ -73,23 +73,6 @@ class SpatialStore(Mechanism):
         y: Tensor = self.readers[str(block)](x, stored)
         return y
 
-    def beside_text_tokens(self) -> int:
-        """M in the rows that read them with the text."""
-        return self.mixing.shape[1] if self.written and self.read == "text" else 0
-
-    def flops_store(self) -> int:
-        """Pooling and mixing are one matrix."""
-        cells, places = self.pooling.shape
-        m = self.mixing.shape[1]
-        return 2 * m * cells * places + 2 * m * places * self.width if self.written else 0
-
-    def flops_block(self, tokens: int, *, writes: bool = False, last: bool = False) -> int:
-        """Query, keys and values, attention, output of one read-out."""
-        if not self.reads_stored or writes:
-            return 0
-        m, d = self.mixing.shape[1], self.width
-        return 4 * tokens * d * d + 4 * m * d * d + 4 * tokens * m * d
-
     def readings(self) -> dict[str, float]:
         """The gates, and how strongly a token keeps to its own cell."""
         values = {f"gate_{block}": float(gate.detach().tanh()) for block, gate in self._gates()}

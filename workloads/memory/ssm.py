@@ -62,12 +62,6 @@ class StateSpace(Mechanism):
         assert isinstance(cell, ShortConvolution | DecayingState)
         return cell
 
-    def flops_block(self, tokens: int, *, writes: bool = False, last: bool = False) -> int:
-        """The two linear maps around the recurrence; the last block that is written needs only the first."""
-        cell = self._cell(self.recurrent[0])
-        maps = [cell.widen, cell.narrow] if isinstance(cell, ShortConvolution) else [cell.project, cell.out]
-        return sum(2 * tokens * weight.weight.numel() for weight in maps[: 1 if last else 2])
-
     def readings(self) -> dict[str, float]:
         """Gates or weights and time constants per block; `recurrence_share` is their mean |residual| / |x|."""
         values: dict[str, float] = {}

@@ -1,87 +1,56 @@
-"""What a forward costs: tokens and matrix FLOPs, counted from the sizes alone.
-
-A multiply-add is two operations; norms, rotations and other elementwise work are not counted. A
-training step is three forwards' worth. Source: study.md section 5 ("Each row reports").
-"""
+"""What a forward of a built model costs: the arithmetic of `workloads.contract.sizes`, at the model's own sizes."""
 
 from collections.abc import Sequence
 
-from workloads.model.world_model import PATCH, WorldModel
+from workloads.contract import sizes
+from workloads.contract.sizes import ModelSizes
+from workloads.model.world_model import WorldModel
 
-STEP_FORWARDS = 3
-"""A backward costs two forwards."""
+
+def sizes_of(model: WorldModel) -> ModelSizes:
+    """The sizes of `model`; `slots` is 1, for a model does not know how much evidence it will be shown."""
+    shape, controls = model.shape, model.controls
+    return ModelSizes(
+        row=model.row,
+        slots=1,
+        width=model.width,
+        blocks=len(model.blocks),
+        heads=model.heads,
+        feed_forward=model.feed_forward,
+        frequency_width=model.frequency_width,
+        recurrent_every=int(controls.get("recurrent_every", 0)),
+        grid=int(controls.get("grid", 0)),
+        grid_tokens=int(controls.get("grid_tokens", 0)),
+        site=model.site,
+        channels=shape.channels,
+        rows=model.rows,
+        columns=model.columns,
+        frames=shape.frames,
+        text_tokens=shape.text_tokens,
+        text_width=shape.text_width,
+    )
 
 
 def tokens_forward(model: WorldModel, slots: int) -> int:
     """Tokens of one sample in self-attention, target and memory, with `slots` valid evidence slots."""
-    return _frame_tokens(model) * (model.shape.frames + model.mechanism.context_slots(slots))
+    return sizes.tokens_forward(sizes_of(model), slots)
 
 
 def tokens_written(model: WorldModel, slots: int) -> int:
     """Tokens of one sample that pass the blocks in a write of `slots` valid slots; 0 in rows without a state."""
-    return _frame_tokens(model) * slots if model.mechanism.carries_state else 0
+    return sizes.tokens_written(sizes_of(model), slots)
 
 
 def flops_denoise(model: WorldModel, batch: int, slots: int) -> int:
     """FLOPs of one `denoise` with `slots` valid evidence slots a sample."""
-    d, n, mechanism = model.width, _frame_tokens(model), model.mechanism
-    values = model.shape.channels * PATCH * PATCH
-    frames = model.shape.frames + mechanism.context_slots(slots)
-    target, every = n * model.shape.frames, n * frames
-    summary = n if mechanism.flops_store() else 0
-    total = 2 * (every + summary) * values * d + mechanism.flops_store() + _flops_prompt(model)
-    total += 2 * target * d * values
-    text = model.shape.text_tokens + mechanism.beside_text_tokens()
-    last = len(model.blocks) - 1
-    for index in range(len(model.blocks)):
-        queries = target if index == last else every
-        total += _flops_attention(model, frames, every, queries, every) + _flops_rest(model, queries, text)
-        if index in mechanism.recurrent:
-            total += mechanism.flops_block(target)
-    return batch * total
+    return sizes.flops_denoise(sizes_of(model), batch, slots)
 
 
 def flops_write(model: WorldModel, batch: int, slots: int) -> int:
     """FLOPs of one `write` of `slots` valid slots a sample; 0 in rows without a state."""
-    mechanism = model.mechanism
-    if not mechanism.carries_state or slots == 0:
-        return 0
-    n = _frame_tokens(model)
-    tokens, final = n * slots, mechanism.recurrent[-1]
-    total = 2 * tokens * model.shape.channels * PATCH * PATCH * model.width + _flops_prompt(model)
-    for index in range(final + 1):
-        total += _flops_attention(model, slots, tokens, tokens, n)
-        if index in mechanism.recurrent:
-            total += mechanism.flops_block(tokens, writes=True, last=index == final)
-        if index < final:
-            total += _flops_rest(model, tokens, model.shape.text_tokens)
-    return batch * total
+    return sizes.flops_write(sizes_of(model), batch, slots)
 
 
 def flops_step(model: WorldModel, batch: int, slots: int, history: Sequence[int] = ()) -> int:
     """FLOPs of one training step: forward and backward over the evidence of `history` and the segment's own."""
-    written = sum(flops_write(model, batch, count) for count in [*history, slots])
-    return STEP_FORWARDS * (flops_denoise(model, batch, slots) + written)
-
-
-def _frame_tokens(model: WorldModel) -> int:
-    return model.rows * model.columns
-
-
-def _flops_prompt(model: WorldModel) -> int:
-    """Text and timestep embedding."""
-    d, shape = model.width, model.shape
-    return 2 * shape.text_tokens * (shape.text_width * d + d * d) + 2 * d * (model.frequency_width + d + 6 * d)
-
-
-def _flops_attention(model: WorldModel, frames: int, tokens: int, queries: int, keys: int) -> int:
-    """Self-attention of one block: action, qkv, logits and values over `keys` keys a query, output."""
-    d = model.width
-    return 2 * frames * 12 * d + 6 * tokens * d * d + 4 * queries * keys * d + 2 * queries * d * d
-
-
-def _flops_rest(model: WorldModel, tokens: int, text: int) -> int:
-    """Text attention and feed-forward of one block."""
-    d = model.width
-    attention = 4 * tokens * d * d + 4 * text * d * d + 4 * tokens * text * d
-    return attention + 4 * tokens * d * model.feed_forward
+    return sizes.flops_step(sizes_of(model), batch, slots, history)

@@ -55,6 +55,7 @@ class WorldModel(nn.Module):
         width, heads = int(backbone["width"]), int(backbone["heads"])
         _check(backbone, action, shape)
         self.shape, self.row = shape, row
+        self.controls, self.site = dict(backbone), str(action["site"])
         self.rows, self.columns = shape.height // PATCH, shape.width // PATCH
         self.width, self.heads = width, heads
         self.feed_forward = int(backbone["feed_forward"])
@@ -67,7 +68,7 @@ class WorldModel(nn.Module):
         self.time_embedding = nn.Sequential(nn.Linear(self.frequency_width, width), nn.SiLU(), nn.Linear(width, width))
         self.time_projection = nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(
-            [Block(width, heads, self.feed_forward, str(action["site"])) for _ in range(int(backbone["blocks"]))]
+            [Block(width, heads, self.feed_forward, self.site) for _ in range(int(backbone["blocks"]))]
         )
         self.head = Head(width, values)
         sizes = Sizes(

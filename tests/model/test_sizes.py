@@ -1,0 +1,106 @@
+"""The arithmetic of plans against the models themselves, for every row of matrix.yaml (study.md section 5)."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.expand import expand
+from orchestrator.spec.load import load_matrix, resolve_profile
+from workloads.contract.rows import row_from
+from workloads.contract.sizes import (
+    flops_denoise,
+    flops_write,
+    latent_shape,
+    model_sizes,
+    parameters_added,
+    parameters_shared,
+    tokens_forward,
+    tokens_written,
+)
+from workloads.memory.interface import Slots
+from workloads.model import cost, initial
+from workloads.model.world_model import LatentShape, WorldModel
+
+MATRIX = Path(__file__).parents[2] / "matrix.yaml"
+SMALL = ("controls.data.chunk_frames=5", "controls.evidence.frames=6", "controls.backbone.grid=4")
+
+
+def cells(profile: str, *overrides: str) -> dict[str, Cell]:
+    """Every distinct computation of seed 0 that trains, by row."""
+    found = expand(resolve_profile(load_matrix(MATRIX), profile, overrides))
+    return {cell.row: cell for cell in found if cell.alias_of is None and cell.seed == 0 and cell.family != "bound"}
+
+
+LAPTOP, PAPER = cells("laptop"), cells("paper")
+
+
+def model_of(cell: Cell) -> WorldModel:
+    """The real model of a cell, without storage."""
+    controls: Any = cell.controls
+    frames, channels, height, width = latent_shape(controls["data"], controls["codec"])
+    text = {key: int(controls["codec"][key]) for key in ("text_tokens", "text_width")}
+    shape = LatentShape(channels=channels, height=height, width=width, frames=frames, **text)
+    with torch.device("meta"):
+        return WorldModel(controls["backbone"], controls["action"], row_from(cell.trained), shape)
+
+
+@pytest.mark.parametrize("row", LAPTOP)
+@pytest.mark.parametrize("profile", ["laptop", "paper"])
+def test_parameters_are_counted_as_the_model_has_them(profile: str, row: str) -> None:
+    cell = (LAPTOP if profile == "laptop" else PAPER)[row]
+    model, sizes = model_of(cell), model_sizes(cell.controls, row_from(cell.trained))
+    assert parameters_shared(sizes) + parameters_added(sizes) == sum(p.numel() for p in model.parameters())
+    assert parameters_added(sizes) == initial.parameters_added(model)
+
+
+@pytest.mark.parametrize("site", ["post_attention", "pre_norm", "pre_qkv_gated"])
+def test_parameters_of_the_other_action_sites(site: str) -> None:
+    cell = cells("laptop", f"controls.action.site={site}")["context-k5"]
+    total = sum(p.numel() for p in model_of(cell).parameters())
+    assert parameters_shared(model_sizes(cell.controls, row_from(cell.trained))) == total
+
+
+@pytest.mark.parametrize("row", LAPTOP)
+def test_flops_are_those_that_torch_counts_in_every_row(row: str) -> None:
+    cell = cells("laptop", *SMALL)[row]
+    sizes = model_sizes(cell.controls, row_from(cell.trained))
+    model = model_of(cell).to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        for buffer in model.buffers():
+            buffer.zero_()
+    shape, k = model.shape, sizes.slots
+    latent = (shape.channels, shape.height, shape.width)
+    slots = Slots(torch.zeros(2, k, *latent), torch.zeros(2, k, 12), torch.ones(2, k, dtype=torch.bool))
+    text = torch.zeros(2, shape.text_tokens, shape.text_width)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as written:
+        state = model.write(None, slots, text)
+    noisy, actions = torch.zeros(2, shape.frames, *latent), torch.zeros(2, shape.frames, 12)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
+        model.denoise(noisy, torch.zeros(2), actions, text, slots, state)
+    assert flops_denoise(sizes, 2, k) == pytest.approx(counted.get_total_flops(), rel=0.01)
+    assert flops_write(sizes, 2, k) == pytest.approx(written.get_total_flops(), rel=0.02)
+    assert cost.flops_step(model, 2, k) == 3 * (flops_denoise(sizes, 2, k) + flops_write(sizes, 2, k))
+    assert cost.tokens_forward(model, k) == tokens_forward(sizes, k)
+
+
+def test_tokens_at_the_size_of_the_paper() -> None:
+    sizes = {row: model_sizes(cell.controls, row_from(cell.trained)) for row, cell in PAPER.items()}
+    found = {row: tokens_forward(s, s.slots) for row, s in sizes.items()}
+    assert found["context-k5"] == 22_880
+    assert found["context-k1"] == found["spatial"] == found["ssm-blockwise"] == 19_360
+    assert found["context-k20"] == found["compress-weight"] == 36_080
+    assert tokens_written(sizes["ssm-hybrid"], 20) == 17_600
+    assert tokens_written(sizes["context-k20"], 20) == 0
+
+
+def test_a_wan_backbone_with_the_action_maps_of_thirty_blocks() -> None:
+    cell = PAPER["context-k1"]
+    sizes = model_sizes(cell.controls, row_from(cell.trained))
+    assert parameters_shared(sizes) - 30 * (13 * 1536) == 1_418_996_800
