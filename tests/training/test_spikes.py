@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workloads.training.spikes import FROM_STEP, IN_A_ROW, LossMean, TrainingDiverged, judged, rejection
 
@@ -63,3 +65,68 @@ def test_fifty_rejections_in_a_row_fail_the_job_and_say_what_to_change() -> None
         judged(seen, math.nan, IN_A_ROW - 1, 15.0)
     with pytest.raises(TrainingDiverged):
         rejection(seen, "its gradient is not finite", IN_A_ROW - 1, 15.0)
+
+
+LOSSES = st.lists(
+    st.one_of(st.floats(0, 1e6), st.floats(0.5, 2.0), st.sampled_from([math.nan, math.inf, -math.inf])), max_size=120
+)
+
+
+def run(losses: list[float], ratio: float, start: int) -> list[tuple[float, LossMean, bool, LossMean]]:
+    """Loss, what was remembered before it, whether it was taken, what is remembered after it; up to divergence."""
+    seen, told = LossMean(), []
+    for step, loss in enumerate(losses, start):
+        try:
+            taken, after = judged(seen, loss, step, ratio)
+        except TrainingDiverged:
+            break
+        told.append((loss, seen, taken, after))
+        seen = after
+    return told
+
+
+@given(LOSSES, st.floats(1.5, 20), st.integers(0, 150))
+def test_the_mean_is_that_of_the_taken_losses_alone(losses: list[float], ratio: float, start: int) -> None:
+    told = run(losses, ratio, start)
+    taken = [loss for loss, _, took, _ in told if took]
+    assert all(math.isfinite(loss) for loss in taken)
+    mean = None
+    for loss in taken:
+        mean = loss if mean is None else 0.99 * mean + 0.01 * loss
+    if told:
+        assert told[-1][3].mean == (mean if mean is None else pytest.approx(mean))
+        assert told[-1][3].rejected == len(told) - len(taken)
+
+
+@given(LOSSES, st.floats(1.5, 20), st.integers(0, 150))
+def test_a_finite_loss_is_rejected_exactly_above_the_ratio_from_step_100_on(
+    losses: list[float], ratio: float, start: int
+) -> None:
+    for step, (loss, before, taken, _) in enumerate(run(losses, ratio, start), start):
+        if math.isfinite(loss):
+            spike = step >= 100 and before.mean is not None and loss > ratio * before.mean
+            assert taken is not spike
+        else:
+            assert not taken
+
+
+@given(LOSSES, st.floats(1.5, 20), st.integers(0, 150))
+def test_a_training_goes_on_exactly_until_fifty_rejections_in_a_row(
+    losses: list[float], ratio: float, start: int
+) -> None:
+    told = run(losses, ratio, start)
+    streak = 0
+    for _, _, taken, after in told:
+        streak = 0 if taken else streak + 1
+        assert after.in_a_row == streak < 50
+    if len(told) < len(losses):
+        assert streak == 49
+
+
+@given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=60), st.floats(1.5, 20))
+def test_rejected_losses_leave_no_trace_in_what_follows(losses: list[float], ratio: float) -> None:
+    told = run(losses, ratio, 100)
+    kept = [loss for loss, _, taken, _ in told if taken]
+    again = run(kept, ratio, 100)
+    assert all(taken for _, _, taken, _ in again)
+    assert again[-1][3].mean == told[-1][3].mean
