@@ -47,7 +47,7 @@ def report_input(
         standings: job id -> where it stands; says why a part is missing.
         store: where the artifacts lie.
         home: the study's folder under outputs/; named where an artifact cannot be read.
-        cluster: unused by the values; its judge and metric paths are named in the notes.
+        cluster: unused: nothing of where a study ran is in its report.
 
     Raises:
         StoreError: a COMMIT or its files are broken.
@@ -59,7 +59,7 @@ def report_input(
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
-    notes = _notes(plan, cluster)
+    notes = _notes(plan)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = ";".join(f"{key}={value}" for key, value in cell.axes)
@@ -105,7 +105,7 @@ def report_input(
         controls=Controls(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts(plan.cells, records),
+            verdicts=verdicts([cell for cell in plan.cells if cell.family != Bound.family], records),
             sections=_sections(plan.cells),
         ),
         notes=notes,
@@ -281,6 +281,8 @@ def _missing(
         stage, _, branch = name.partition("/")
         if stage not in ("train", "evaluate", "judge") or reader.commit(job) is not None:
             continue
+        if stage == "train" and cell.family == Bound.family:  # it trains nothing
+            continue
         standing = standings.get(job)
         state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
         said = f"judge: {reason}" if stage == "judge" else reason
@@ -310,7 +312,42 @@ def _sections(cells: Sequence[Cell]) -> dict[str, Any]:
     return sections
 
 
-def _notes(plan: Plan, cluster: Cluster | None) -> list[str]:
+STAND_INS = {
+    "perceptual": ("rf_distance", "LPIPS"),
+    "frechet": ("rf_frechet", "FID"),
+    "frechet_video": ("rf_frechet_video", "FVD"),
+}
+"""Key of a branch -> the name of its value on random features, and what that stands in for."""
+
+
+def _measuring_notes(sections: Mapping[str, Any]) -> list[str]:
+    """Which values are stand-ins and which networks the others were measured with: the branches' keys say so."""
+    chosen = {
+        key: sorted(
+            {str(section[key]) for name, section in sections.items() if name[:7] == "branch " and key in section}
+        )
+        for key in STAND_INS
+    }
+    notes = []
+    random = [key for key, kinds in chosen.items() if "random" in kinds]
+    if random:
+        notes.append(
+            f"{_listed([STAND_INS[key][1] for key in random])} need pretrained networks. Here the same formulas run on "
+            f"fixed random features, and are named {_listed([STAND_INS[key][0] for key in random])}: other numbers, "
+            "never beside published ones."
+        )
+    networks = {"alex": "AlexNet", "vgg": "VGG16"}
+    found = [networks.get(kind, kind) for kind in chosen["perceptual"] if kind != "random"]
+    if found:
+        notes.append(f"LPIPS is measured on {_listed(found)}; published values are AlexNet's.")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _notes(plan: Plan) -> list[str]:
     """What this scale can and cannot tell, in plain words."""
     sections = _sections(plan.cells)
     data, training = sections.get("data", {}), sections.get("training", {})
@@ -329,10 +366,12 @@ def _notes(plan: Plan, cluster: Cluster | None) -> list[str]:
         )
     elif len(seeds) == 2:
         notes.append("Two seeds: a true null is excluded in up to 10 % of cases, not 5; three seeds are the floor.")
-    if cluster is None or "lpips" not in cluster.paths:
+    notes += _measuring_notes(sections)
+    if any(cell.family == Bound.family for cell in plan.cells):
         notes.append(
-            "LPIPS, FID and FVD need pretrained networks. Without them the same formulas run on fixed random features "
-            "and are named rf_distance and rf_frechet: other numbers, never beside published ones."
+            "Two lines are no memories: the true frames are the ceiling, and a camera that stands still is the floor. "
+            "They take no rank and count in no finding; the floor shows which measures reward standing still, as "
+            "comparing first and last frames does wherever the camera ends where it began."
         )
     if sections.get("judge", {}).get("name") == "mask":
         notes.append(

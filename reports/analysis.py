@@ -23,6 +23,9 @@ from reports.statistics.table import Table
 SHORTEST, LONGEST = "context-k1", "context-k20"
 """The rows between which retained gain is measured."""
 
+BOUND = "bound"
+"""Family of the ceiling and the floor: scored like rows, and counted nowhere (`bounds.py`)."""
+
 PRICES = (
     ("train", "flops", "FLOPs per training step"),
     ("train", "tokens", "tokens per forward"),
@@ -103,6 +106,9 @@ def analyse(given: ReportInput) -> Analysis:
         unknown = sorted(set(members) - set(computed))
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
+        bounds = sorted({info.name for info in given.rows if info.family == BOUND} & set(members))
+        if bounds:
+            raise ValueError(f"table {name!r} names {bounds}, which are ceiling and floor and take no rank")
         for a in axes:
             named[row_label(name, a)] = [row_label(member, a) for member in members]
     costs = _costs(given)
@@ -127,17 +133,14 @@ def _analysis(
     computed_by = {row.label: row.computed_by for row in rows}
     analysed = {name: tables.analyse(members, computed_by, means, draws) for name, members in named.items()}
     main = next((name for name in analysed if name.split("/")[0] == "families"), "")
-    table = analysed[main] if main else tables.analyse([row.label for row in rows], computed_by, means, draws)
+    ranked = [row.label for row in rows if row.family != BOUND]
+    table = analysed[main] if main else tables.analyse(ranked, computed_by, means, draws)
     price, price_name = _price(table.rows, costs)
     suffix = main.partition("/")[2]
-    shortest, longest = (row_label(name, suffix.replace("/", ";")) for name in (SHORTEST, LONGEST))
-    family = {row.label: row.family for row in rows}
-    compact = [
-        row.label
-        for row in rows
-        if row.computed_by == row.label and row.family != "context" and family[row.computed_by] != "context"
-    ]
-    gains = retained_gain(compact, shortest, longest, means, found, draws)
+    gains: dict[str, Gain] = {}
+    for axes, compact in _compact(rows).items():
+        shortest, longest = (row_label(name, axes.replace("/", ";")) for name in (SHORTEST, LONGEST))
+        gains |= retained_gain(compact, shortest, longest, means, found, draws)
     material = Material(
         table=table, computed_by=computed_by, means=means, panels=found, cost=price, cost_name=price_name, suffix=suffix
     )
@@ -181,6 +184,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             name: tables.as_json(table, analysis.computed_by, analysis.panels)
             for name, table in analysis.tables.items()
         },
+        "bounds": [row.label for row in analysis.rows if row.family == BOUND],
         "retained_gain": {row: gain.value for row, gain in analysis.gains.items()},
         "retained_gain_limits": {
             row: {"low": gain.low, "high": gain.high, "reason": gain.reason} for row, gain in analysis.gains.items()
@@ -206,6 +210,18 @@ def plain(value: Any) -> Any:
     return number if math.isfinite(number) else None
 
 
+def _compact(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The compact memories that were computed, by the values of their axes (as labels end in them).
+
+    Context rows, other names of them, and ceiling and floor are none.
+    """
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.computed_by == row.label and row.family not in ("context", BOUND):
+            found.setdefault(row.label.partition("/")[2], []).append(row.label)
+    return found
+
+
 def _axes(given: ReportInput) -> list[str]:
     """All values of the axes, as `key=value;...`, in order; one empty one without axes."""
     seen = {v.axes for v in given.values} | {m.axes for m in given.missing} | {c.axes for c in given.costs}
@@ -214,7 +230,10 @@ def _axes(given: ReportInput) -> list[str]:
 
 def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     gathered: dict[str, dict[str, dict[str, list[float]]]] = {}
+    bounds = {info.name for info in given.rows if info.family == BOUND}
     for cost in given.costs:
+        if cost.row in bounds:
+            continue
         stage = f"{cost.stage}/{cost.branch}" if cost.branch else cost.stage
         values = gathered.setdefault(row_label(cost.row, cost.axes), {}).setdefault(stage, {})
         for name, value in cost.values.items():

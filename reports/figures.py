@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from reports.analysis import Analysis
+from reports.bounds import levels
 from reports.input import Curve
 from reports.statistics.agreement import pearson
 from reports.statistics.intervals import LEVEL
@@ -158,7 +159,7 @@ def rank_slopes(table: Table, family: Mapping[str, str]) -> str:
 
 
 def context_scaling(analysis: Analysis, rows: Sequence[tuple[int, str]], metrics: Sequence[tuple[str, str]]) -> str:
-    """Metrics against K over the context rows, with intervals.
+    """Metrics against K over the context rows, with intervals; dashed: ceiling and floor, where they are known.
 
     Args:
         analysis: of the study.
@@ -179,6 +180,9 @@ def context_scaling(analysis: Analysis, rows: Sequence[tuple[int, str]], metrics
             for i, _, mean, interval in known:
                 half = None if interval is None else (interval.high - interval.low) / 2
                 _point(axes, float(i), mean, "context", None if half is None else (0.0, 0.0, half, half))
+            for name, level in levels(analysis, metric):
+                axes.axhline(level, color=COLOURS["soft"], linewidth=1.0, linestyle=(0, (4, 3)))
+                axes.text(len(points) - 0.62, level, name, ha="right", va="bottom", fontsize=8, color=COLOURS["soft"])
             axes.set_xticks(range(len(points)), [f"K={k}" for k, *_ in points])
             axes.set_xlim(-0.4, len(points) - 0.6)
             axes.set_title(label, loc="left", fontsize=10)

@@ -11,8 +11,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from reports import figures, tables
-from reports.analysis import Analysis
+from reports import bounds, figures, tables
+from reports.analysis import BOUND, Analysis
 from reports.differences import DIFFERENCES
 from reports.input import ReportInput, Strip
 from reports.published import SOURCE, analyse_published
@@ -73,7 +73,11 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         given=given,
         analysis=analysis,
         seeds=", ".join(map(str, given.seeds)),
-        distinct=sum(row.label == row.computed_by for row in analysis.rows),
+        rows=sum(row.family != BOUND for row in analysis.rows),
+        distinct=sum(row.label == row.computed_by for row in analysis.rows if row.family != BOUND),
+        bounds=bounds.measures(analysis),
+        ceiling=bounds.CEILING,
+        floor=bounds.FLOOR,
         tiles=_tiles(given, analysis),
         figures=_figures(given, analysis, table),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
@@ -114,8 +118,9 @@ def _tiles(given: ReportInput, analysis: Analysis) -> list[Tile]:
     if table is not None:
         found += _winners(table)
     found += _memory(analysis)
-    total = sum(panel.expected * len(panel.rows) for panel in analysis.panels.values())
-    there = sum(int(panel.count.sum()) for panel in analysis.panels.values())
+    trained = [row.label for row in analysis.rows if row.family != BOUND and row.computed_by == row.label]
+    total = sum(panel.expected * len(trained) for panel in analysis.panels.values())
+    there = sum(analysis.counted(name, row)[0] for name in analysis.panels for row in trained)
     missing = len(given.missing)
     found.append(
         Tile(

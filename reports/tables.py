@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.analysis import Analysis
+from reports.analysis import BOUND, Analysis
 from reports.statistics.scores import BRANCHES, bundle_name
 
 MAIN = (
@@ -72,6 +72,8 @@ class Printed:
     branches: Sequence[tuple[str, int]]
     """(branch, how many columns)."""
     lines: Sequence[Line]
+    bounds: Sequence[Line]
+    """Ceiling and floor, printed beneath: none of them is ever best."""
     expected: str
     """How many values a complete cell is a mean of, for the caption."""
 
@@ -133,7 +135,7 @@ def printed(analysis: Analysis, name: str) -> Printed:
 
 def every_metric(analysis: Analysis, branch: str) -> Printed:
     """All rows and all metrics of one branch."""
-    rows = [row.label for row in analysis.rows]
+    rows = [row.label for row in analysis.rows if row.family != BOUND]
     return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
 
 
@@ -142,7 +144,9 @@ def _printed(
 ) -> Printed:
     family = {row.label: row.family for row in analysis.rows}
     computed = analysis.computed_by
-    grid = {row: [_value(analysis, column, row, bundle) for column in columns] for row in rows}
+    axes = {row.partition("/")[2] for row in rows}
+    bounds = [r.label for r in analysis.rows if r.family == BOUND and r.label.partition("/")[2] in axes]
+    grid = {row: [_value(analysis, column, row, bundle) for column in columns] for row in (*rows, *bounds)}
     best: list[float | None] = []
     for i, column in enumerate(columns):
         values = [value for row in rows if (value := grid[row][i]) is not None]
@@ -153,11 +157,13 @@ def _printed(
             family=family[row],
             same_as=computed[row] if computed[row] != row else "",
             cells=[
-                _cell(analysis, column, row, value, is_best=value is not None and value == best[i])
+                _cell(
+                    analysis, column, row, value, bundle, is_best=value is not None and value == best[i] and row in rows
+                )
                 for i, (column, value) in enumerate(zip(columns, grid[row], strict=True))
             ],
         )
-        for row in rows
+        for row in (*rows, *bounds)
     ]
     branches = [(branch, sum(column.branch == branch for column in columns)) for branch in BRANCHES]
     expected = sorted({analysis.panels[c.metric].expected for c in columns if c.metric in analysis.panels})
@@ -165,18 +171,23 @@ def _printed(
         name=name,
         columns=columns,
         branches=[(branch, count) for branch, count in branches if count],
-        lines=lines,
+        lines=lines[: len(rows)],
+        bounds=lines[len(rows) :],
         expected=" or ".join(map(str, expected)),
     )
 
 
 def _value(analysis: Analysis, column: Column, row: str, bundle: Mapping[str, float]) -> float | None:
     if column.metric == "bundle":
-        return bundle[row] if math.isfinite(bundle[row]) else None
+        return bundle[row] if math.isfinite(bundle.get(row, math.nan)) else None
     return analysis.means[column.metric].get(analysis.computed_by[row])
 
 
-def _cell(analysis: Analysis, column: Column, row: str, value: float | None, *, is_best: bool) -> Cell:
+def _cell(
+    analysis: Analysis, column: Column, row: str, value: float | None, bundle: Mapping[str, float], *, is_best: bool
+) -> Cell:
+    if column.metric == "bundle" and row not in bundle:
+        return Cell(text="–")  # a bundle is a place among the rows of a table, and a bound has none
     decimals = 2 if column.metric == "bundle" else digits(column.metric.split("/", 1)[1])
     present = ""
     if column.metric in analysis.panels:

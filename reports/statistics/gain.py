@@ -18,7 +18,7 @@ METRIC = "return/judge"
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """The retained gain of one row; `value` None: not given, `reason` says why."""
+    """The retained gain of one row; without a value, or without an interval, `reason` says why."""
 
     value: float | None
     low: float | None = None
@@ -71,9 +71,11 @@ def _undefined(shortest: str, longest: str, whole: float, panels: Mapping[str, P
 
 def _gain(row: str, shortest: str, longest: str, value: float, draws: Draws | None) -> Gain:
     if draws is None:
-        return Gain(value=value)
+        return Gain(value=value, reason="no interval: there are means alone, no cases")
     drawn = draws.of((row, shortest, longest)).metrics[METRIC]
     below = drawn[:, 2] - drawn[:, 1]
     ratio = np.divide(drawn[:, 0] - drawn[:, 1], below, out=np.full(below.shape, np.nan), where=below != 0)
     found = limits(ratio, LEVEL)
-    return Gain(value=value) if found is None else Gain(value=value, low=found[0], high=found[1])
+    if found is None:
+        return Gain(value=value, reason="no interval: under half of the resamples have a value")
+    return Gain(value=value, low=found[0], high=found[1])

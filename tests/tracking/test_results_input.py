@@ -112,3 +112,46 @@ def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
     code += "print([m for m in ('scipy','matplotlib','numpy','mlflow','torch','ray','boto3') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def with_bounds(plan):
+    """The same plan with a ceiling: a cell that lists a training, as any, and needs none."""
+    truth = dataclasses.replace(
+        plan.cells[0], id="bound-truth/s0", row="bound-truth", family="bound", alias_of=None, fingerprint="b" * 64
+    )
+    jobs_of = {**plan.jobs_of, truth.id: plan.jobs_of["context-k1/s0"]}
+    return dataclasses.replace(plan, cells=(*plan.cells, truth), jobs_of=jobs_of)
+
+
+def test_a_bound_has_values_and_neither_training_nor_curve_nor_verdict(study):
+    plan, standings, store, home = study
+    before, given = report_input(*study), report_input(with_bounds(plan), standings, store, home)
+    assert given.rows[-1].family == "bound"
+    assert sum(v.row == "bound-truth" for v in given.values) == 4
+    assert given.curves == before.curves
+    assert given.controls.verdicts == before.controls.verdicts
+    assert not [cost for cost in given.costs if cost.row == "bound-truth" and cost.stage == "train"]
+    assert any("ceiling" in note for note in given.notes)
+    assert not any("ceiling" in note for note in before.notes)
+    store.withdraw(plan.jobs[plan.jobs_of["context-k1/s0"]["train"]].fingerprint)
+    missing = report_input(with_bounds(plan), standings, store, home).missing
+    assert not [part for part in missing if part.row == "bound-truth"]
+
+
+def noted(plan, branches, study):
+    cells = tuple(dataclasses.replace(cell, branches=branches) for cell in plan.cells)
+    return " ".join(report_input(dataclasses.replace(plan, cells=cells), *study[1:]).notes)
+
+
+def test_notes_name_the_networks_that_the_branches_name(study):
+    stand_ins = {"cases": 2, "perceptual": "random", "frechet": "random", "frechet_video": "random"}
+    said = noted(study[0], {"replay": stand_ins}, study)
+    assert "LPIPS, FID and FVD need pretrained networks" in said
+    assert "are named rf_distance, rf_frechet and rf_frechet_video" in said
+    said = noted(study[0], {"replay": {**stand_ins, "perceptual": "vgg", "frechet": "inception"}}, study)
+    assert "FVD need pretrained networks" in said
+    assert "named rf_frechet_video:" in said
+    assert "rf_distance" not in said
+    assert "LPIPS is measured on VGG16; published values are AlexNet's." in said
+    real = {"perceptual": "alex", "frechet": "inception", "frechet_video": "i3d"}
+    assert "need pretrained networks" not in noted(study[0], {"replay": real}, study)
