@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.errors import OrchestratorError, PlanError
+from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
 from orchestrator.plan.select import find_job, select
 from orchestrator.plan.show import plan_json, plan_text
 from orchestrator.results import report_if_needed
@@ -74,13 +75,17 @@ def plan(
     smoke: SmokeOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run, and why. Changes nothing."""
+    """Show what would run, why, and what each row costs; refuse a row that cannot fit. Changes nothing."""
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     standing = study.look()
+    sizes = row_sizes(study.plan, study.cluster)
+    disk = plan_disk(study.plan, sizes)
     if as_json:
-        _print_json(plan_json(study.plan, standing))
+        _print_json({**plan_json(study.plan, standing), **sizes_json(sizes, disk)})
     else:
+        print(sizes_text(sizes, disk))
         print(plan_text(study.plan, standing))
+    check_fits(sizes)
 
 
 @app.command(
@@ -101,6 +106,7 @@ def run(
     """Bring the study to what the matrix declares, then write the report. Ctrl-C leaves everything resumable."""
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     selected = select(study.plan, rows, seeds, branches)
+    check_fits(row_sizes(study.plan, study.cluster, selected))
     chosen = {key: value for key, value in (("rows", rows), ("seeds", seeds), ("branches", branches)) if value}
     view = make_view(sys.stderr if as_json else sys.stdout)
     ran = run_study(study, selected, view, chosen)

@@ -74,6 +74,8 @@ class Cluster:
     deterministic: bool
     keep: Literal["weights", "full"]
     paths: Mapping[str, str]
+    device_gib: Positive | None = None
+    """Memory of one accelerator; a row whose training is predicted to need more is refused. None: not known."""
 
 
 BUILT_IN = Cluster(

@@ -263,9 +263,7 @@ def latents_and_pool(data: Mapping[str, Any], codec: Mapping[str, Any]) -> tuple
     return latents, pool, said
 
 
-def fits_better(
-    s: ModelSizes, *, micro_batch: int, accumulate: int, ranks: int, deepspeed: Mapping[str, Any]
-) -> list[str]:
+def fits_better(s: ModelSizes, *, micro_batch: int, ranks: int, deepspeed: Mapping[str, Any]) -> list[str]:
     """What would make a training smaller on each device, the cheapest first."""
     zero = deepspeed.get("zero_optimization", {})
     stage, helps = int(zero.get("stage", 0)), []
@@ -277,7 +275,7 @@ def fits_better(
         helps.append(f"a higher ZeRO stage (zero_optimization.stage is {stage}; 3 shards parameters too)")
     if "offload_optimizer" not in zero:
         helps.append("offloading the optimiser to the host (cluster/deepspeed/zero3-offload.json)")
-    if micro_batch * accumulate > 1 or stage > 0:
+    if micro_batch > 1 or stage > 0:
         helps.append(f"more devices than {ranks} (resources.train.devices)")
     if isinstance(s.row, Compress) and s.row.ratio is not None:
         helps.append("a larger ratio")

@@ -1,0 +1,121 @@
+"""What `plan` predicts of each row, and the rows it refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import PlanError
+from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
+from orchestrator.spec.cluster import BUILT_IN, load_cluster
+from orchestrator.study import open_study
+from workloads.contract.footprint import GIB
+
+RECOMPUTING = {"activation_checkpointing": {}}
+
+
+def paper(root: Path, *overrides: str):  # type: ignore[no-untyped-def]
+    return open_study(root / "matrix.yaml", profile="paper", overrides=overrides).plan
+
+
+def test_the_paper_in_numbers(root: Path) -> None:
+    plan = paper(root)
+    sizes = row_sizes(plan, BUILT_IN)
+    shown = sizes_json(sizes, plan_disk(plan, sizes))
+    rows = {row["row"]: row for row in shown["sizes"]}
+    assert len(rows) == len(shown["sizes"]) == 14  # distinct rows, once for three seeds
+    assert rows["context-k5"]["tokens"] == 22_880 and rows["ssm-hybrid"]["tokens_written"] == 17_600
+    assert rows["context-k1"]["parameters"] == 1_419_595_840 and rows["spatial"]["parameters_added"] == 4_096
+    assert rows["context-k20"]["flops_step"] == pytest.approx(7.89e15, rel=0.01)
+    assert rows["context-k5"]["fits"] is None and rows["context-k5"]["memory_limit_gib"] is None
+    parts = rows["context-k5"]["memory_parts"]
+    assert sum(parts.values()) == rows["context-k5"]["memory_bytes"]
+    # three seeds of 13 trainings: spatial-masked shows the weights of spatial
+    assert shown["disk"]["weights"] / (4 * 1_419_595_840) == pytest.approx(3 * 13, rel=0.02)
+    assert shown["disk"]["latents"] == pytest.approx(530e9, rel=0.01)
+    assert "100 scenes of 7601 frames" in shown["disk"]["assumption"]
+
+
+def test_the_table_names_every_row_and_the_disk(root: Path) -> None:
+    plan = paper(root)
+    sizes = row_sizes(plan, replace(BUILT_IN, device_gib=141.0))
+    text = sizes_text(sizes, plan_disk(plan, sizes))
+    [k5] = [line for line in text.splitlines() if line.split()[:1] == ["context-k5"]]
+    assert k5.split()[1:6] == ["22,880", "0", "1,419,595,840", "0", "3,722"] and "too much" not in k5
+    [blockwise] = [line for line in text.splitlines() if "ssm-blockwise" in line]
+    assert blockwise.endswith("too much") and "GiB/device of 141" in text and "disk, GiB: weights" in text
+
+
+def test_a_row_that_cannot_fit_is_refused_with_numbers_and_ways_out(root: Path) -> None:
+    with pytest.raises(PlanError) as refused:
+        check_fits(row_sizes(paper(root), replace(BUILT_IN, device_gib=79.6)))
+    said = str(refused.value)
+    assert said.startswith(
+        "ssm-blockwise: training needs 255.4 GiB on each of 8 devices: states 24.7, activations 220.6"
+    )
+    assert "device_gib in cluster/*.yaml is 79.6 (and 13 more rows, which need less)" in said
+    for way in ("activation checkpointing (", "a higher ZeRO stage (", "offloading the optimiser", "more memory"):
+        assert way in said
+    assert refused.value.exit_code == 2
+
+
+def test_a_way_out_that_is_taken_is_not_offered_again(root: Path) -> None:
+    plan, all_taken = (
+        paper(root),
+        {**RECOMPUTING, "zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}}},
+    )
+    check_fits(row_sizes(plan, replace(BUILT_IN, device_gib=79.6, deepspeed=RECOMPUTING)))
+    with pytest.raises(PlanError) as refused:
+        check_fits(row_sizes(plan, replace(BUILT_IN, device_gib=8.0, deepspeed=all_taken)))
+    said = str(refused.value)
+    assert "activation checkpointing (" not in said and "ZeRO stage" not in said and "offloading" not in said
+    assert "more devices than 8" in said
+
+
+def test_an_unknown_device_refuses_nothing(root: Path) -> None:
+    check_fits(row_sizes(paper(root), BUILT_IN))
+
+
+def test_on_processors_the_limit_is_the_memory_that_the_profile_asks_for(root: Path) -> None:
+    plan = open_study(root / "matrix.yaml").plan
+    sizes = row_sizes(plan, BUILT_IN)
+    check_fits(sizes)
+    assert {size.limit_gib for size in sizes} == {2.0}
+    wide = open_study(
+        root / "matrix.yaml", overrides=["controls.backbone.width=8192", "controls.backbone.heads=64"]
+    ).plan
+    with pytest.raises(PlanError, match=r"GiB on each of 1 process: .*resources\.train\.memory_gib is 2 "):
+        check_fits(row_sizes(wide, BUILT_IN))
+
+
+def test_only_selected_rows_are_judged(root: Path) -> None:
+    plan = paper(root)
+    one = {plan.jobs_of["context-k1/s0"]["train"]}
+    sizes = row_sizes(plan, replace(BUILT_IN, device_gib=110.0), one)
+    assert [size.label for size in sizes] == ["context-k1"]
+    check_fits(sizes)
+
+
+def test_a_shared_axis_gives_a_line_for_each_of_its_values(root: Path, tmp_path: Path) -> None:
+    text = (root / "matrix.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "matrix.yaml"
+    axis = "axes: {site: {key: controls.action.site, values: [pre_qkv, pre_qkv_gated]}}"
+    path.write_text(text.replace("axes: {}", axis), encoding="utf-8")
+    sizes = {size.label: size for size in row_sizes(open_study(path).plan, BUILT_IN)}
+    assert len(sizes) == 28
+    plain, gated = (sizes[f"context-k5/site={site}"].model for site in ("pre_qkv", "pre_qkv_gated"))
+    assert plain.site == "pre_qkv" and gated.site == "pre_qkv_gated"
+
+
+def test_the_memory_of_a_device_is_read_from_the_cluster_file(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gpus.yaml"
+    text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("device_gib: null", "device_gib: 79.6"), encoding="utf-8")
+    assert load_cluster(path, tmp_path).device_gib == 79.6
+    assert load_cluster(root / "cluster" / "local.yaml", root).device_gib is None
+
+
+def test_the_disk_of_everything_is_that_of_its_parts_at_one_gib(root: Path) -> None:
+    plan = open_study(root / "matrix.yaml").plan
+    disk = plan_disk(plan, row_sizes(plan, BUILT_IN))
+    assert 0 < disk.weights < GIB and disk.latents == 288 * 33 * 12 * 4 * 8 * 4 and disk.pool == 288 * 33 * 8 * 16 * 3
