@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from reports import judges
 from reports.findings import Material, findings
 from reports.input import ReportInput
 from reports.statistics import table as tables
@@ -96,7 +97,7 @@ def analyse(given: ReportInput) -> Analysis:
         for info in given.rows
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
-    found = panels(given.values, distinct, sorted(set(given.seeds)))
+    found = panels(judges.told_apart(given), distinct, sorted(set(given.seeds)))
     means = {
         name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
         for name, panel in found.items()

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from reports import judges
 from reports.analysis import Analysis, analyse, as_json, plain
 from reports.input import ReportInput
 from reports.page import page
@@ -49,6 +50,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
             "deviations": [dict(deviation) for deviation in given.controls.deviations],
             "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
         },
+        "judges": judges.as_json(given),
         "intervals": "over scenes only: one seed" if len(set(given.seeds)) == 1 else "over scenes and seeds",
         "missing": [
             {

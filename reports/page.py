@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from reports import bounds, figures, tables
+from reports import bounds, figures, judges, tables
 from reports.analysis import BOUND, Analysis
 from reports.differences import DIFFERENCES
 from reports.input import ReportInput, Strip
@@ -85,6 +85,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
             tables.every_metric(analysis, b) for b in BRANCHES if any(m.startswith(f"{b}/") for m in analysis.means)
         ],
         agreement=_agreement(analysis),
+        judges=judges.agreement(given),
         inversions=_inversions(analysis),
         comparisons=_comparisons(analysis),
         gains=analysis.gains,
