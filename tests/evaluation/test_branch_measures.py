@@ -10,7 +10,7 @@ from workloads.data.worlds import make_world
 from workloads.errors import BadInput
 from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.cases import Setting, first_by_hash
-from workloads.evaluation.networks.measures import Measures
+from workloads.evaluation.networks.measures import Distance, Measures
 from workloads.evaluation.seen import seen_from
 
 F = 9
@@ -134,3 +134,50 @@ def test_replay_starts_fit_into_their_scenes_and_do_not_overlap(pool: Pool) -> N
 def test_a_loop_that_does_not_come_back_the_same_way_is_refused(pool: Pool, turns: list[float]) -> None:
     with pytest.raises(BadInput, match=r"branches\.loop\.turns_deg"):
         loop.settings(pool, {"cases": 1, "turns_deg": turns, "batch": 1}, F)
+
+
+def test_boundary_frames_are_counted_once_and_chunks_share_the_mean_equally(pool: Pool) -> None:
+    setting = replay.settings(pool, made_pool.BRANCHES["replay"], F)[0]
+    truth = replay.truth(setting, pool)
+    assert truth is not None
+    assert len(truth) == len(setting.poses) == 3 * (F - 1) + 1
+    rng = np.random.Generator(np.random.Philox(1))
+    frames = rng.integers(0, 256, truth.shape, dtype=np.uint8)
+    found = values(replay.measure(setting, frames, truth, pool, F, Measures()))
+    for name in ("psnr", "ssim", "rf_distance"):
+        chunks = [found[f"{name}@chunk{c}"] for c in range(3)]
+        assert f"{name}@chunk3" not in found
+        assert found[name] == pytest.approx(np.mean(chunks))
+    for frame in (0, F - 1, F):  # the given frame belongs to no chunk, a boundary frame to the chunk that ends there
+        other = frames.copy()
+        other[frame] = truth[frame]
+        changed = values(replay.measure(setting, other, truth, pool, F, Measures()))
+        moved = [c for c in range(3) if changed[f"psnr@chunk{c}"] != found[f"psnr@chunk{c}"]]
+        assert moved == {0: [], F - 1: [0], F: [1]}[frame]
+
+
+def test_retention_is_later_over_first_and_first_over_later_for_a_distance(pool: Pool) -> None:
+    setting = replay.settings(pool, made_pool.BRANCHES["replay"], F)[0]
+    truth = replay.truth(setting, pool)
+    assert truth is not None
+    level = np.repeat([0.2, 0.4, 0.8], F - 1)
+    known = Measures(perceptual=Distance("lpips", lambda made, real: level))
+    rng = np.random.Generator(np.random.Philox(2))
+    found = values(replay.measure(setting, rng.integers(0, 256, truth.shape, dtype=np.uint8), truth, pool, F, known))
+    assert found["lpips_retention"] == pytest.approx((0.2 / 0.4 + 0.2 / 0.8) / 2)
+    chunks = [found[f"psnr@chunk{c}"] for c in range(3)]
+    assert found["psnr_retention"] == pytest.approx((chunks[1] + chunks[2]) / 2 / chunks[0])
+
+
+def test_a_loop_has_two_chunks_of_pairs_and_each_counts_once(pool: Pool) -> None:
+    setting = loop.settings(pool, made_pool.BRANCHES["loop"], F)[0]
+    pairs: list[tuple[int, int]] = []
+
+    def between(out: np.ndarray, back: np.ndarray) -> np.ndarray:
+        pairs.extend(zip(out[:, 0, 0, 0].tolist(), back[:, 0, 0, 0].tolist(), strict=True))
+        return np.zeros(len(out))
+
+    length = 4 * (F - 1) + 1
+    frames = np.broadcast_to(np.arange(length, dtype=np.uint8)[:, None, None, None], (length, 8, 16, 3)).copy()
+    loop.measure(setting, frames, None, pool, F, Measures(perceptual=Distance("lpips", between)))
+    assert pairs == [(g, 4 * (F - 1) - g) for g in range(2 * (F - 1))]
