@@ -7,6 +7,7 @@ evaluate and judge are seen in tags and metric prefixes (design, Tracking).
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,7 @@ SHOWN_STAGES = ("train", "evaluate", "judge")
 BATCH = 1000  # metrics of one request: MLflow's limit
 PARAMS = 100  # parameters of one request: MLflow's limit
 LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut, the whole is in the COMMIT
+NOT_IN_A_NAME = re.compile(r"[^\w./ :-]")  # MLflow refuses metrics with other characters in their names
 EVERY = 10  # of the metrics of a step beside the loss, each tenth is shown
 
 CELL_TAG = "echo_matrix.cell"
@@ -134,10 +136,20 @@ def training_points(lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int])
 
 
 def branch_points(branch: str, lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
-    """Lines of cases.jsonl as means over cases at step 0, under the branch's name."""
+    """Lines of cases.jsonl as means over cases at step 0, under the branch's name.
+
+    A metric that several judges give is one for each of them: their points are never averaged together.
+    """
+    kept = list(lines)
+    units: dict[str, set[str]] = {}
+    for line in kept:
+        units.setdefault(line["metric"], set()).add(line.get("unit", ""))
     gathered: dict[str, list[float]] = {}
-    for line in lines:
-        gathered.setdefault(f"{branch}/{line['metric'].replace('@', '_')}", []).append(float(line["value"]))
+    for line in kept:
+        metric = line["metric"].replace("@", "_")
+        if len(units[line["metric"]]) > 1:
+            metric += f":{NOT_IN_A_NAME.sub('_', line['unit'])}"
+        gathered.setdefault(f"{branch}/{metric}", []).append(float(line["value"]))
     return [
         Point(name=name, step=0, value=math.fsum(values) / len(values))
         for name, values in sorted(gathered.items())

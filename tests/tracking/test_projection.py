@@ -56,6 +56,20 @@ def test_summaries_are_means_over_cases_under_names_mlflow_takes():
     assert branch_points("replay", lines, {}) == [Point(name="replay/psnr_chunk0", step=0, value=2.0)]
 
 
+def test_points_of_several_judges_are_never_averaged_together():
+    units = {"points:vlm:a/b@c": (0.0, 2.0), "points:vlm:d": (80.0, 100.0)}
+    lines = [
+        {"case": str(i), "metric": "judge", "unit": unit, "value": value}
+        for unit, values in units.items()
+        for i, value in enumerate(values)
+    ]
+    assert branch_points("return", lines, {}) == [
+        Point(name="return/judge:points:vlm:a/b_c", step=0, value=1.0),
+        Point(name="return/judge:points:vlm:d", step=0, value=90.0),
+    ]
+    assert [p.name for p in branch_points("return", lines[:2], {})] == ["return/judge"]
+
+
 def test_requests_hold_no_more_than_mlflow_takes():
     points = [Point(name="x", step=i, value=0.0) for i in range(2 * BATCH + 1)]
     assert [len(batch) for batch in batches(points)] == [BATCH, BATCH, 1]
