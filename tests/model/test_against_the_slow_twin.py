@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from slow_twin import Seen, Twin
+from slow_compress import Seen
+from slow_twin import Twin
 from torch import Tensor
 
 from workloads.contract.rows import Compress, Row, generated, resolved, row_from

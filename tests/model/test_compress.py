@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slow_twin import Seen, compressed
+from slow_compress import Seen, compressed
 from torch.nn import functional
 
 from workloads.contract.rows import Compress, resolved
