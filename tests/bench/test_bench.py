@@ -1,18 +1,16 @@
 """Ratios against peers, taken in one run on one machine; `make bench` prints them. No absolute time is asserted."""
 
-import statistics
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import submitit
 from one_step import step
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from timing import say, seconds
 from toy_study import Settings, make_job, make_plan
 
 from orchestrator.backends.ray.client import RayBackend
@@ -30,22 +28,6 @@ pytestmark = pytest.mark.bench
 HERE = Path(__file__).parent
 JOBS = 100
 PEER_JOBS = 8
-
-
-def seconds(do: Callable[[], Any], times: int = 5) -> float:
-    """Median seconds of a call."""
-    taken = []
-    for _ in range(times):
-        began = time.perf_counter()
-        do()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
-
-
-def say(what: str, ours: float, peer: float | None = None, name: str = "") -> None:
-    """Print one line of the table."""
-    against = "" if peer is None else f"   {name} {peer:8.3f} s   ratio {peer / ours:6.1f}"
-    print(f"\n{what:<52} {ours:8.3f} s{against}")
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 16), (64, 64)])
