@@ -12,8 +12,9 @@ from PIL import Image
 
 from workloads.contract.request import Request
 from workloads.data.geometry import overlap
+from workloads.data.open_pool import read_open
 from workloads.data.pool import SPLITS, WORLDS, write_description
-from workloads.data.pool_checks import ACTOR, check_scene, frame_path, label_path, pose_path, read_captions
+from workloads.data.pool_checks import ACTOR, check_scene, frame_path, label_path, pose_path, read_captions, read_frame
 from workloads.data.poses import METRES_PER_CENTIMETRE, Poses
 from workloads.data.trajectories import trajectory
 from workloads.data.worlds import World, make_world
@@ -76,7 +77,13 @@ def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> Outco
 
 
 def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], progress: Progress) -> Outcome:
-    """Check a real pool where it lies, hold out a fifth of its scenes by hash of the name, and write `pool.json`."""
+    """Check a real pool where it lies, hold out a fifth of its scenes by hash of the name, and write `pool.json`.
+
+    Its open domain is another folder, `paths.open`; without it the split "open" is empty.
+
+    Raises:
+        BadInput: no path, or a pool that is not whole, with file and field.
+    """
     if "pool" not in paths:
         raise BadInput(
             f"controls.data.source is {REAL!r} but no pool's path is known; "
@@ -97,9 +104,16 @@ def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], prog
         lengths[scene] = len(list((root / "frames" / scene).glob("*.png")))
         check_scene(root, scene, lengths[scene], captions)
     held_out = [scene for scene in scenes if is_held_out(scene)]
-    splits = {"train": [s for s in scenes if not is_held_out(s)], "held_out": held_out, "open": []}
-    write_description(out, name=REAL, root=root.resolve(), splits=splits, lengths=lengths, data=data)
-    return Outcome(steps=len(scenes), records={"scenes": len(scenes), "frames": sum(lengths.values())})
+    of_domain = [scene for scene in scenes if not is_held_out(scene)]
+    found = read_open(Path(paths["open"]), data) if "open" in paths else {}
+    for scene, described in found.items():
+        if scene in lengths:
+            raise BadInput(f"{described.image}: scene {scene} is one of paths.pool too; rename the prompt's id")
+        read_frame(Path(described.image))
+        lengths[scene] = 1
+    splits = {"train": of_domain, "held_out": held_out, "open": list(found)}
+    write_description(out, name=REAL, root=root.resolve(), splits=splits, lengths=lengths, data=data, open_scenes=found)
+    return Outcome(steps=len(lengths), records={"scenes": len(lengths), "frames": sum(lengths.values())})
 
 
 def is_held_out(scene: str) -> bool:

@@ -4,7 +4,7 @@ Bad input is refused and never replaced or skipped: a row that is silently anoth
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +68,22 @@ def read_poses(path: Path, frames: int) -> Poses:
     Raises:
         BadInput: missing, not the layout, a frame without a pose, a number that is not finite.
     """
-    raw = read_json(path)
-    actor = raw.get(ACTOR) if isinstance(raw, dict) else None
-    if not isinstance(actor, dict):
-        raise BadInput(f"{path}: no object {ACTOR!r}; poses are under {ACTOR}.FRAME")
-    rows = []
-    for frame in range(frames):
-        pose = actor.get(str(frame))
-        if not isinstance(pose, dict):
-            raise BadInput(f"{path}: {ACTOR}.{frame} is missing; every frame needs position and rotation")
-        rows.append(
-            [
-                *_numbers(pose.get("position"), f"{path}: {ACTOR}.{frame}.position"),
-                *_numbers(pose.get("rotation"), f"{path}: {ACTOR}.{frame}.rotation"),
-            ]
-        )
+    actor = _actor(path)
+    for problem in _pose_problems(actor, path, frames):
+        raise BadInput(problem)
+    rows = [[*actor[str(i)]["position"], *actor[str(i)]["rotation"]] for i in range(frames)]
     values = np.asarray(rows, dtype=np.float64).reshape(frames, 6)
     return Poses.from_centimetres(values[:, :3], values[:, 5])
+
+
+def pose_problems(path: Path, frames: int) -> Iterator[str]:
+    """Everything wrong with a scene's poses, with file and field."""
+    try:
+        actor = _actor(path)
+    except BadInput as problem:
+        yield str(problem)
+        return
+    yield from _pose_problems(actor, path, frames)
 
 
 def read_label(path: Path, frames: int) -> list[int]:
@@ -110,21 +109,35 @@ def read_captions(path: Path) -> dict[str, list[tuple[int, int, str]]]:
     Raises:
         BadInput: missing, or a line that is not of this form.
     """
+    captions: dict[str, list[tuple[int, int, str]]] = {}
+    for parsed in parse_captions(path):
+        if isinstance(parsed, str):
+            raise BadInput(parsed)
+        scene, start, end, caption = parsed
+        captions.setdefault(scene, []).append((start, end, caption))
+    return {scene: sorted(spans) for scene, spans in captions.items()}
+
+
+def parse_captions(path: Path) -> Iterator[tuple[str, int, int, str] | str]:
+    """Each line as (scene, first frame, last frame, caption), or what is wrong with it."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: missing; a line is SCENE/START_END.mp4<TAB>caption") from error
-    captions: dict[str, list[tuple[int, int, str]]] = {}
+    except FileNotFoundError:
+        yield f"{path}: missing; a line is SCENE/START_END.mp4<TAB>caption"
+        return
+    except UnicodeDecodeError as error:
+        yield f"{path}: not UTF-8: {error}; copy or make the pool again"
+        return
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         name, tab, caption = line.partition("\t")
         scene, slash, span = name.rpartition("/")
         start, underscore, end = span.removesuffix(".mp4").partition("_")
-        if not (tab and slash and underscore and start.isdecimal() and end.isdecimal()):
-            raise BadInput(f"{path}:{number}: {line[:80]!r}; a line is SCENE/START_END.mp4<TAB>caption")
-        captions.setdefault(scene, []).append((int(start), int(end), caption))
-    return {scene: sorted(spans) for scene, spans in captions.items()}
+        if tab and slash and underscore and start.isdecimal() and end.isdecimal():
+            yield scene, int(start), int(end), caption
+        else:
+            yield f"{path}:{number}: {line[:80]!r}; a line is SCENE/START_END.mp4<TAB>caption"
 
 
 def check_scene(root: Path, scene: str, frames: int, captions: Mapping[str, Sequence[Any]]) -> Poses:
@@ -147,13 +160,32 @@ def check_scene(root: Path, scene: str, frames: int, captions: Mapping[str, Sequ
     return read_poses(pose_path(root, scene), frames)
 
 
-def _numbers(values: Any, where: str) -> list[float]:
+def _actor(path: Path) -> dict[str, Any]:
+    raw = read_json(path)
+    actor = raw.get(ACTOR) if isinstance(raw, dict) else None
+    if not isinstance(actor, dict):
+        raise BadInput(f"{path}: no object {ACTOR!r}; poses are under {ACTOR}.FRAME")
+    return actor
+
+
+def _pose_problems(actor: Mapping[str, Any], path: Path, frames: int) -> Iterator[str]:
+    for frame in range(frames):
+        pose = actor.get(str(frame))
+        if not isinstance(pose, dict):
+            yield f"{path}: {ACTOR}.{frame} is missing; every frame needs position and rotation"
+            continue
+        for field in ("position", "rotation"):
+            wrong = _wrong_numbers(pose.get(field))
+            if wrong is not None:
+                yield f"{path}: {ACTOR}.{frame}.{field} is {pose.get(field)!r}; allowed: {wrong}"
+
+
+def _wrong_numbers(values: Any) -> str | None:
+    """What three finite numbers should have been instead; None if they are."""
     numeric = isinstance(values, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if not numeric or len(values) != 3:
-        raise BadInput(f"{where} is {values!r}; allowed: three numbers")
-    if not np.isfinite(values).all():
-        raise BadInput(f"{where} is {values!r}; allowed: finite numbers")
-    return [float(v) for v in values]
+        return "three numbers"
+    return None if np.isfinite(values).all() else "finite numbers"
 
 
 def _frame(value: Any, where: str, frames: int) -> int:

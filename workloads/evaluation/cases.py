@@ -64,6 +64,23 @@ def turning(pool: Pool, scenes: Sequence[str], turns_deg: Sequence[float], chunk
     return settings
 
 
+def open_scenes(pool: Pool) -> Sequence[str]:
+    """The scenes of the open domain.
+
+    Raises:
+        BadInput: there are none: a real pool brings none of its own.
+    """
+    scenes = pool.scenes("open")
+    if not scenes:
+        raise BadInput(
+            f"the branch return starts from open-domain frames, and the pool {pool.name!r} has none; write "
+            "`paths: {open: FOLDER}` in the cluster file (prompts.tsv and images/ in it), set "
+            "controls.data.open_prompts above 0, and make the pool again; or leave the branch out "
+            "(--branches replay,loop)"
+        )
+    return scenes
+
+
 def write_settings(path: Path, settings: Sequence[Setting]) -> None:
     """Write `cases.json`: id, slug, scene, start and poses (t, 4: x, y, z in metres, yaw in degrees)."""
     rows = [

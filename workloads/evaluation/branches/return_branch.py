@@ -10,7 +10,7 @@ from typing import Any
 from workloads.data.pool import Pool
 from workloads.errors import BadInput
 from workloads.evaluation.branches.interface import Features, Frames
-from workloads.evaluation.cases import Setting, first_by_hash, turning
+from workloads.evaluation.cases import Setting, first_by_hash, open_scenes, turning
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr
 from workloads.evaluation.values import CaseValue
@@ -24,7 +24,7 @@ def settings(pool: Pool, section: Mapping[str, Any], chunk_frames: int) -> list[
     turns = [float(turn) for turn in section["turns_deg"]]
     if not turns or abs(sum(turns)) > CLOSED_DEG:
         raise BadInput(f"branches.return.turns_deg is {turns}; allowed: turns that add up to 0, e.g. [-45.0, 45.0]")
-    found = turning(pool, pool.scenes("open"), turns, chunk_frames)
+    found = turning(pool, open_scenes(pool), turns, chunk_frames)
     return first_by_hash(found, int(section["cases"]), "branches.return.cases")
 
 
