@@ -104,3 +104,12 @@ def test_a_wan_backbone_with_the_action_maps_of_thirty_blocks() -> None:
     cell = PAPER["context-k1"]
     sizes = model_sizes(cell.controls, row_from(cell.trained))
     assert parameters_shared(sizes) - 30 * (13 * 1536) == 1_418_996_800
+
+
+def test_the_table_of_the_documentation_is_the_codes() -> None:
+    text = (MATRIX.parent / "docs" / "sizes.md").read_text(encoding="utf-8")
+    cells_of = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    table = {cells[1].strip(" `"): int(cells[2].replace(",", "")) for cells in cells_of}
+    found = {row: parameters_added(model_sizes(cell.controls, row_from(cell.trained))) for row, cell in PAPER.items()}
+    del found["spatial-masked"]  # spatial's weights
+    assert table == found
