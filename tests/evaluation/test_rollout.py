@@ -175,3 +175,66 @@ def test_cases_of_unequal_length_and_guidance_without_text_are_refused() -> None
         roll(Knowing(videos), [cases[0], short])
     with pytest.raises(ValueError, match="negative"):
         roll(Knowing(videos), cases, sampler={"steps": 1, "guidance": 5.0})
+
+
+class EveryFourth(SpaceToDepth):
+    """Shares a latent between four frames as a video codec does, knowing only the last of them."""
+
+    time_factor = 4
+
+    def encode(self, frames: np.ndarray) -> np.ndarray:
+        return super().encode(frames[::4])
+
+    def encode_each(self, frames: np.ndarray) -> np.ndarray:
+        return super().encode(frames)
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        frames = super().decode(latents)
+        return np.concatenate([frames[:1], frames[1:].repeat(4, axis=0)])
+
+
+class Remembering(Knowing):
+    """Knows the truth at the frames that have a latent of their own."""
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, actions: Tensor, text: Tensor, slots: Slots, state: Any) -> Tensor:
+        self.seen.append({"actions": actions, "slots": slots, "shape": noisy.shape})
+        start = (len(self.written) - 1) * (F - 1)
+        truth = np.stack([EveryFourth(2).encode(video[start : start + F]) for video in self.videos])
+        return (noisy - torch.from_numpy(truth)) / sigma.view(-1, 1, 1, 1, 1)
+
+
+def test_with_shared_latents_a_chunk_is_decoded_as_one_clip_and_history_is_every_frame_by_itself() -> None:
+    cases, truth = made()
+    codec, model = EveryFourth(2), Remembering(truth)
+    settings: dict[str, Any] = {
+        "frames": 4, "rule": "spread", "min_overlap": 0.3, "chunk_frames": F,
+        "sampler": {"steps": 2, "guidance": 1.0}, "shift": 3.0, "branch": "replay", "negative_text": None,
+        "device": "cpu",
+    }  # fmt: skip
+    videos = roll_out(model, codec, cases, **settings)  # type: ignore[arg-type]
+    for video, real in zip(videos, truth, strict=True):
+        assert len(video) == LENGTH
+        for frame in range(1, LENGTH):
+            np.testing.assert_array_equal(video[frame], real[-(-frame // 4) * 4])
+    for i, seen in enumerate(model.seen):
+        start = i // 2 * (F - 1)
+        assert seen["shape"][1] == 2  # frames 0 and 4 of the chunk
+        for row, case in enumerate(cases):
+            expected = action_vectors(case.poses[[start, start + 4]], case.poses[start])
+            np.testing.assert_array_equal(seen["actions"][row].numpy(), expected)
+            chosen = choose(candidates(case.poses, start, start + F - 1, 0.3), 4, "spread")
+            frames = np.concatenate([[start], chosen]).astype(np.int64)
+            count = int(seen["slots"].valid[row].sum())
+            assert count == len(frames)
+            history = codec.encode_each(videos[row][frames])
+            np.testing.assert_array_equal(seen["slots"].latents[row, :count].numpy(), history)
+
+
+def test_chunks_that_are_no_whole_number_of_latents_are_refused() -> None:
+    cases, truth = made()
+    short = [Case(id=c.id, first_frame=c.first_frame, poses=c.poses[:7], text=c.text) for c in cases]
+    with pytest.raises(ValueError, match="no whole number of latents"):
+        roll_out(
+            Knowing(truth), EveryFourth(2), short, frames=2, rule="spread", min_overlap=0.3, chunk_frames=4,
+            sampler={"steps": 1, "guidance": 1.0}, shift=3.0, branch="replay", negative_text=None, device="cpu",
+        )  # type: ignore[arg-type]  # fmt: skip
