@@ -3,6 +3,10 @@
 import contextlib
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +21,7 @@ from vlm_server import KEY, Behaviour, Received, fails, in_turn, says, scores, s
 
 from workloads import run as by_hand
 from workloads.contract.request import Request
-from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, read_result
+from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_STOPPED, read_result
 from workloads.data.pool import Pool
 from workloads.errors import BadInput
 from workloads.evaluation import judge_vlm, judging
@@ -232,6 +236,42 @@ def test_every_answer_is_in_a_checkpoint_before_the_next_question(inputs: dict[s
         judged(judged_pool.judgement(tmp_path, inputs, ["m"]), running.url)
     assert found == [0, 1, 2, 3]
     assert sorted(p.name for p in (tmp_path / "work/checkpoints").iterdir()) == ["step-3", "step-4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, EXIT_STOPPED), (signal.SIGKILL, -9)])
+def test_a_process_that_is_ended_while_a_question_is_open_leaves_every_answer_before_it(
+    inputs: dict[str, Path], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    asked = judged_pool.judgement(tmp_path / "first", inputs, ["m", "n"])
+    asked.write(tmp_path / "request.json")
+    processes: list[subprocess.Popen[bytes]] = []
+    started = threading.Event()
+
+    def behave(at: int, _: Mapping[str, Any]) -> Behaviour:
+        if at == 2:
+            assert started.wait(server.HELD_S)
+            processes[0].send_signal(number)
+            if number == signal.SIGKILL:
+                processes[0].wait(server.HELD_S)
+        return GOOD
+
+    with serving(behave) as running:
+        environment = {**os.environ, "ECHO_MATRIX_JUDGE_URL": running.url, "ECHO_MATRIX_JUDGE_CONCURRENCY": "1"}
+        command = [sys.executable, "-m", "workloads.run", str(tmp_path / "request.json")]
+        with subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2]) as process:
+            processes.append(process)
+            started.set()
+            assert process.wait() == code
+    # Killed: the open question is lost. Asked to end: it is kept, and so is one more if the signal is a little late.
+    saved = 2 if number == signal.SIGKILL else len(running.received)
+    assert 3 <= len(running.received) <= 4
+    checkpoint = tmp_path / f"first/work/checkpoints/step-{saved}"
+    with serving(in_turn(GOOD)) as running:
+        outcome, _ = judged(
+            judged_pool.judgement(tmp_path / "second", inputs, ["m", "n"], resume=str(checkpoint)), running.url
+        )
+    assert (outcome.steps, len(running.received)) == (2 * CASES, 2 * CASES - saved)
 
 
 def test_a_checkpoint_of_another_job_or_none_at_all_is_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
