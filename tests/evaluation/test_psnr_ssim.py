@@ -6,6 +6,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from workloads import draws
+from workloads.evaluation import psnr_ssim
 from workloads.evaluation.psnr_ssim import PSNR_CAP_DB, psnr, ssim
 
 
@@ -40,6 +41,29 @@ def test_equal_frames_count_as_100_db_and_an_ssim_of_one() -> None:
 def test_an_error_of_one_grey_level_everywhere_is_48_db() -> None:
     a = np.full((1, 8, 8, 3), 100, np.uint8)
     assert psnr(a, a + 1)[0] == pytest.approx(20 * math.log10(255))
+
+
+@pytest.mark.parametrize(("h", "w"), [(8, 16), (16, 16), (64, 64), (7, 331), (40, 86), (9, 640)])
+def test_the_error_under_psnr_is_a_whole_number_without_rounding(h: int, w: int) -> None:
+    a, b = clips(3, h, w)
+    a[0], b[0] = 255, 0  # the largest error there is
+    difference = a.astype(np.int64) - b
+    expected = [float(e.sum()) for e in np.square(difference).reshape(3, -1)]
+    found = psnr(a, b)
+    assert found.tolist() == np.minimum(10.0 * np.log10(255.0**2 * a[0].size / np.array(expected)), 100.0).tolist()
+    mask = draws.uniform((3, h, w), "test", "mask") < 0.5
+    counted = mask.sum(axis=(1, 2)) * 3
+    expected = [float(e.sum()) for e in (np.square(difference) * mask[..., None]).reshape(3, -1)]
+    assert psnr(a, b, mask).tolist() == (10.0 * np.log10(255.0**2 * counted / np.array(expected))).tolist()
+
+
+@pytest.mark.parametrize(("h", "w"), [(16, 16), (64, 64), (150, 200)])
+def test_the_size_of_a_block_changes_nothing(h: int, w: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = clips(5, h, w)
+    before = ssim(a, b)
+    for name in ("BLOCK_VALUES", "LARGE_BLOCK_VALUES"):
+        monkeypatch.setattr(psnr_ssim, name, 1 << 14)
+    np.testing.assert_allclose(ssim(a, b), before, rtol=0, atol=1e-9)
 
 
 def test_masked_psnr_looks_at_the_mask_alone_and_is_missing_without_pixels() -> None:
