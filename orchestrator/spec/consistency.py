@@ -14,6 +14,10 @@ WAN_TIME_FACTOR = 4  # frames of a latent, after the first
 UMT5_WIDTH = 4096  # of a UMT5-XXL embedding
 PATCH = 2  # latents of a token's side: 3-D patches (1, 2, 2), study.md section 4
 RGB = 3
+LPIPS_SIDE = {
+    "alex": 31,
+    "vgg": 16,
+}  # pixels that survive the network's pooling: workloads/evaluation/networks/lpips.py
 MIN_HEAD = 6  # rotary positions over time, height and width, two values each
 
 
@@ -27,6 +31,7 @@ def problems(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]
     yield from _start(controls)
     yield from _training(controls)
     yield from _judge(controls, branches)
+    yield from _networks(controls, branches)
     for name, turns in (("loop", branches.loop.turns_deg), ("return", branches.return_.turns_deg)):
         mirrored = tuple(-turn for turn in reversed(turns))
         if not turns or 0 in turns or turns != mirrored:
@@ -77,9 +82,9 @@ def _backbone(controls: Controls) -> Iterator[tuple[str, str]]:
         )
     if backbone.frequency_width % 2:
         yield "controls.backbone.frequency_width", f"is {backbone.frequency_width}; allowed: even numbers"
-    side = min(data.height, data.width) // codec.factor
+    side = min(data.height, data.width) // (codec.factor * PATCH)
     if backbone.grid > side:
-        yield "controls.backbone.grid", f"is {backbone.grid}, but the shorter side of the latents is {side}"
+        yield "controls.backbone.grid", f"is {backbone.grid}, but the shorter side of a frame has {side} tokens"
     if backbone.grid_tokens > backbone.grid**2:
         yield (
             "controls.backbone.grid_tokens",
@@ -104,6 +109,17 @@ def _training(controls: Controls) -> Iterator[tuple[str, str]]:
             "controls.training.warmup_steps",
             f"is {training.warmup_steps}, but training.steps is {training.steps}; allowed: 0 to {training.steps}",
         )
+
+
+def _networks(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
+    pixels = min(controls.data.height, controls.data.width)
+    for name, network in (("replay", branches.replay.perceptual), ("loop", branches.loop.perceptual)):
+        if pixels < LPIPS_SIDE.get(network, 0):
+            yield (
+                f"branches.{name}.perceptual",
+                f"is {network}, whose features need frames of at least {LPIPS_SIDE[network]} pixels a side, but the "
+                f"shorter side is {pixels}; allowed: random, or larger frames",
+            )
 
 
 def _judge(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:

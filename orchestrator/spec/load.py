@@ -85,7 +85,7 @@ def load_matrix(path: Path) -> Matrix:
         memory=memory,
         axes=axes,
         branches=branches,
-        tables=parts.named(reader, nodes["tables"], "tables", lambda r, n, k: parts.rows_of(r, n, k, memory)),
+        tables=parts.named(reader, nodes["tables"], "tables", lambda r, n, k: parts.ranked(r, n, k, memory)),
         deviations=parts.deviations(reader, nodes["deviations"], memory, axes),
         profiles=parts.named(reader, nodes["profiles"], "profiles", parts.profile),
         places=places,

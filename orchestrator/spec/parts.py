@@ -10,7 +10,7 @@ from orchestrator.spec.cell import Deviation
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.schema import Axis, Branches, Controls, Natural, Profile, StageResources
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of
-from workloads.contract.rows import FAMILIES, Row, RowError, resolved, row_from
+from workloads.contract.rows import FAMILIES, Bound, Row, RowError, resolved, row_from
 
 T = TypeVar("T")
 
@@ -153,6 +153,24 @@ def rows_of(reader: Reader, node: yaml.Node, key: str, memory: Mapping[str, Row]
         if name in names[:i]:
             refuse(place, key, f"names {name!r} twice; leave one of them")
     return tuple(names)
+
+
+def ranked(reader: Reader, node: yaml.Node, key: str, memory: Mapping[str, Row]) -> tuple[str, ...]:
+    """The rows of a table, which are ranked together.
+
+    Raises:
+        MatrixError: as `rows_of`, or a row that shows known frames: ceiling and floor take no rank.
+    """
+    names = rows_of(reader, node, key, memory)
+    for name in names:
+        if isinstance(memory[name], Bound):
+            refuse(
+                place_of(node, reader.source),
+                key,
+                f"names {name!r}, of family bound, which takes no rank; leave it out: the report shows it "
+                "beside every table",
+            )
+    return names
 
 
 def seeds(reader: Reader, node: yaml.Node, key: str) -> tuple[int, ...]:

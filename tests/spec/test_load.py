@@ -109,7 +109,7 @@ REFUSALS = [
         "frequency_width: 63 ",
         r"controls\.backbone\.frequency_width is 63; allowed: even numbers",
     ),
-    ("grid: 2 ", "grid: 5 ", r"controls\.backbone\.grid is 5, but the shorter side of the latents is 4"),
+    ("grid: 2 ", "grid: 5 ", r"controls\.backbone\.grid is 5, but the shorter side of a frame has 2 tokens"),
     ("grid_tokens: 4 ", "grid_tokens: 5 ", r"controls\.backbone\.grid_tokens is 5, but the grid has 2\*\*2 = 4 places"),
     (
         "tail_frames: 4",
@@ -178,6 +178,11 @@ REFUSALS = [
         r"controls\.backbone\.heads is 3, but backbone\.",
     ),
     (
+        "perceptual: random}",
+        "perceptual: vgg}",
+        r"branches\.loop\.perceptual is vgg, whose features need frames of at least 16 pixels a side",
+    ),
+    (
         "context: [context-k1",
         "context: [context-k2",
         r"tables\.context names 'context-k2', which is no row; did you mean 'context-k",
@@ -224,6 +229,14 @@ def test_the_line_in_a_refusal_is_the_line_of_the_key(tmp_path: Path) -> None:
     path = changed(tmp_path, "heads: 6", "heads: 7")
     line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "heads: 7" in text)
     with pytest.raises(MatrixError, match=rf"matrix\.yaml:{line}: "):
+        load_matrix(path)
+
+
+def test_a_table_takes_no_ceiling_and_no_floor(root: Path, tmp_path: Path) -> None:
+    text = (root / "matrix.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "matrix.yaml"
+    path.write_text(text.replace("  context: [context-k1,", "  context: [bound-truth, context-k1,"), encoding="utf-8")
+    with pytest.raises(MatrixError, match=r"tables\.context names 'bound-truth', of family bound, which takes no rank"):
         load_matrix(path)
 
 
