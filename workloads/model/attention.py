@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
 
         Args:
             x: normalised tokens.
-            table: rotary positions (l, e / 2), complex.
+            table: rotary positions (l, e / 2, 2), cosine and sine.
             bias: (b, 1, 1, l) added to the logits of the keys, or None.
             queries: tokens whose output is wanted.
         """

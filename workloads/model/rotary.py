@@ -12,7 +12,7 @@ BASE = 10000.0
 
 
 def rotary_table(frames: int, rows: int, columns: int, head_width: int) -> Tensor:
-    """Unit complex numbers (frames * rows * columns, head_width / 2) for tokens in time, row, column order.
+    """Cosine and sine (frames * rows * columns, head_width / 2, 2) for tokens in time, row, column order.
 
     Frames are numbered from 0; target frames come first and memory slots after them.
     """
@@ -26,10 +26,15 @@ def rotary_table(frames: int, rows: int, columns: int, head_width: int) -> Tenso
         shape[axis] = length
         turns.append(angle.view(shape).expand(frames, rows, columns, width // 2))
     angles = torch.cat(turns, -1).reshape(frames * rows * columns, head_width // 2)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+    return torch.stack([angles.cos(), angles.sin()], -1).float()
 
 
 def rotated(x: Tensor, table: Tensor) -> Tensor:
-    """`x` (..., e) float32 with neighbouring channels turned by `table`, broadcast over (..., e / 2)."""
+    """`x` (..., e) float32 with neighbouring channels turned by `table`, broadcast over (..., e / 2, 2)."""
+    if torch.compiler.is_compiling():
+        # Inductor makes no code for complex numbers: written out, the rotation is fused with its neighbours.
+        cosine, sine = table.unbind(-1)
+        even, odd = x.view(*x.shape[:-1], -1, 2).unbind(-1)
+        return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
     pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * table).flatten(-2)
+    return torch.view_as_real(pairs * torch.view_as_complex(table)).flatten(-2)

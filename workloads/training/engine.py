@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import workloads.training.without_mlflow  # noqa: F401  acts by being imported first
+from workloads.training import without_mlflow  # acts by being imported first
 
 # isort: split
 import deepspeed
@@ -30,6 +30,8 @@ from workloads.errors import BadInput
 from workloads.model.world_model import WorldModel
 from workloads.training.optimiser import RejectingAdamW, set_rate
 from workloads.training.settings import BatchShape, deepspeed_settings, recomputes, zero_stage
+
+without_mlflow.lift()
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=5)
 """After this long without the others a rank ends, rather than wait for ever on one that died."""
