@@ -105,7 +105,8 @@ def load_wan_vae(codec_section: Mapping[str, Any], paths: Mapping[str, str], dev
         from diffusers import AutoencoderKLWan
     except ImportError as error:
         raise BadInput(
-            f"controls.codec.kind is 'wan', which needs diffusers ({error}); pip install 'echo-matrix[wan]'"
+            f"controls.codec.kind is 'wan', which needs diffusers ({error}); "
+            "install the extra: pip install -c constraints.txt -e '.[wan]'\"
         ) from error
     config = read_config(folder)
     try:

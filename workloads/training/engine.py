@@ -7,7 +7,7 @@ that this process already holds (design, "Embedded DeepSpeed" and "Rendezvous").
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -196,11 +196,27 @@ class Engine:
         return float(norm)
 
     @contextmanager
-    def whole(self) -> Iterator[nn.Module]:
-        """The model with every parameter whole on this rank; all ranks enter and leave together."""
-        shards = list(self.module.parameters()) if self.zero_stage == 3 else []
+    def whole(self, part: nn.Module | None = None) -> Iterator[nn.Module]:
+        """The model, or a part of it, with every parameter whole on this rank; all ranks enter and leave together."""
+        module = self.module if part is None else part
+        shards = list(module.parameters()) if self.zero_stage == 3 else []
         with GatheredParameters(shards, enabled=bool(shards)):
-            yield self.module
+            yield module
+
+    def called(self, method: Callable[..., Any], *given: Any) -> Any:
+        """`method(*given)`, a method of the model beside its forward; all ranks call it together.
+
+        At ZeRO stage 3 weights are gathered, block by block, inside the model's own call and nowhere else:
+        there `method` stands in for the forward of one call.
+        """
+        if self.zero_stage < 3:
+            return method(*given)
+        module = self.module
+        module.forward = method
+        try:
+            return self._engine(*given)
+        finally:
+            del module.forward
 
     def moments(self) -> Moments:
         """State of the optimiser that this rank holds: whole by parameter name, or its shards by number."""

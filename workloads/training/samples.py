@@ -7,7 +7,7 @@ its own, so training draws the same numbers with and without samples.
 Source: study.md section 6.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,20 +54,23 @@ class Borrowed:
     were made there; so its own computation steps out of that mode.
     """
 
-    def __init__(self, model: WorldModel) -> None:
-        self._model = model
+    def __init__(self, model: WorldModel, called: Callable[..., Any]) -> None:
+        """Args: `called(method, *given)` computes `method(*given)` of the model (`Engine.called`)."""
+        self._model, self._called = model, called
 
     def write(self, state: State | None, slots: Slots, text: Tensor) -> State | None:
         """As `WorldModel.write`."""
         with torch.inference_mode(False), torch.no_grad():
-            return self._model.write(state, slots, text)
+            written: State | None = self._called(self._model.write, state, slots, text)
+            return written
 
     def denoise(
         self, noisy: Tensor, sigma: Tensor, actions: Tensor, text: Tensor, slots: Slots, state: State | None
     ) -> Tensor:
         """As `WorldModel.denoise`."""
         with torch.inference_mode(False), torch.no_grad():
-            return self._model.denoise(noisy, sigma, actions, text, slots, state)
+            velocity: Tensor = self._called(self._model.denoise, noisy, sigma, actions, text, slots, state)
+            return velocity
 
 
 class Samples:
@@ -101,10 +104,11 @@ class Samples:
         self._folder = folder
         self._device = device
 
-    def write(self, step: int, model: WorldModel, *, keep: bool) -> None:
+    def write(self, step: int, model: WorldModel, *, keep: bool, called: Callable[..., Any]) -> None:
         """Generate the videos after `step` steps and write `step-{n}.mp4` if `keep`.
 
         All ranks generate: with sharded weights they must, and otherwise they would only wait. One keeps.
+        `called(method, *given)` is how a method of the model is called (`Engine.called`).
         """
         if self._codec is None or not self._cases:
             return
@@ -113,7 +117,7 @@ class Samples:
         model.eval()
         try:
             videos = roll_out(
-                cast(WorldModel, Borrowed(model)),
+                cast(WorldModel, Borrowed(model, called)),
                 self._codec,
                 self._cases,
                 frames=self._evidence_frames,

@@ -93,6 +93,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         check_resumable(resume, found, start)
         start = found
         model.load_state_dict(read_weights(resume))
+    added = parameters_added(model)  # counted now: sharded parameters have no elements
     model.to(device).train()
     engine = Engine(model, make_optimiser(optimiser_groups(model, training)), training, execution, shape)
     if resume is not None:
@@ -118,6 +119,10 @@ def run(request: Request, progress: Progress) -> Outcome:
             wait_for_all=engine.wait_for_all,
         )
 
+    def readings() -> Mapping[str, float]:
+        with engine.whole(model.mechanism):
+            return model.diagnostics()
+
     end, stopped = train_steps(
         engine,
         batches,
@@ -126,8 +131,8 @@ def run(request: Request, progress: Progress) -> Outcome:
         progress,
         Hooks(
             save=save,
-            sample=lambda step: videos.write(step, model, keep=engine.rank == 0),
-            readings=model.diagnostics,
+            sample=lambda step: videos.write(step, model, keep=engine.rank == 0, called=engine.called),
+            readings=readings,
             tokens=lambda batch: len(batch.target) * tokens_forward(model, batch.slots.valid.shape[1]),
         ),
         start=Position(step=start.step, loss=start.loss, seconds=start.seconds),
@@ -151,7 +156,7 @@ def run(request: Request, progress: Progress) -> Outcome:
             **full_cost(model, frames, shape.global_batch),
             "device_s": end.seconds * shape.ranks,
             "s_per_step": end.seconds / max(1, end.step),
-            "parameters_added": float(parameters_added(model)),
+            "parameters_added": float(added),
         },
         stopped=stopped,
     )
