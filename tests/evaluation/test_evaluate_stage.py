@@ -164,8 +164,8 @@ def test_a_branch_that_cannot_be_is_refused_with_what_is_allowed(
         )
 
 
-def test_a_judge_that_this_version_does_not_have_is_refused(inputs: Mapping[str, Path], tmp_path: Path) -> None:
+def test_an_unknown_judge_is_refused(inputs: Mapping[str, Path], tmp_path: Path) -> None:
     asked = made_pool.judgement(tmp_path, inputs, "return", tmp_path)
-    config = {**asked.config, "judge": {**made_pool.CONTROLS["judge"], "name": "vlm"}}
-    with pytest.raises(BadInput, match="allowed: mask"):
+    config = {**asked.config, "judge": {**made_pool.CONTROLS["judge"], "name": "oracle"}}
+    with pytest.raises(BadInput, match=r"controls\.judge\.name is 'oracle'; allowed: mask, vlm"):
         made_pool.run(judging, replace(asked, config=config))

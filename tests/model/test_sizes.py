@@ -27,7 +27,7 @@ from workloads.model import cost, initial
 from workloads.model.world_model import LatentShape, WorldModel
 
 MATRIX = Path(__file__).parents[2] / "matrix.yaml"
-SMALL = ("controls.data.chunk_frames=5", "controls.evidence.frames=6", "controls.backbone.grid=4")
+SMALL = ("controls.data.chunk_frames=5", "controls.evidence.frames=6", "controls.data.height=16")
 
 
 def cells(profile: str, *overrides: str) -> dict[str, Cell]:
