@@ -46,6 +46,12 @@ EXECUTION = Execution(
 ALONE = Rendezvous(world_size=1, rank=0, local_rank=0, address=None, port=None, listen_fd=None)
 
 
+def zero(stage: int) -> dict[str, Any]:
+    """DeepSpeed's settings of a ZeRO stage; at 3 every parameter is cut, where small ones are usually kept whole."""
+    whole = {"stage3_param_persistence_threshold": 0, "stage3_model_persistence_threshold": 0} if stage == 3 else {}
+    return {"zero_optimization": {"stage": stage, **whole}}
+
+
 def _stage(
     folder: Path, stage: Stage, config: Mapping[str, Any], inputs: Mapping[str, str], seed: int | None
 ) -> Request:

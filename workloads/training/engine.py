@@ -28,6 +28,7 @@ from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-de
 from workloads.contract.request import Execution, Rendezvous
 from workloads.errors import BadInput
 from workloads.model.world_model import WorldModel
+from workloads.training.deepspeed_checkpoints import SafeCheckpoints
 from workloads.training.optimiser import RejectingAdamW, set_rate
 from workloads.training.settings import BatchShape, deepspeed_settings, recomputes, zero_stage
 
@@ -111,6 +112,7 @@ class Engine:
         self._clip = None if training["clip"] is None else float(training["clip"])
         self._optimiser = optimiser
         self._engine = deepspeed.initialize(model=model, optimizer=optimiser, config=settings)[0]
+        self._engine.checkpoint_engine = SafeCheckpoints()
         self.zero_stage = zero_stage(execution)
         self.world_size = shape.ranks
         self.rank = dist.get_rank()
