@@ -151,7 +151,7 @@ def test_a_file_that_is_cut_off_is_refused_by_path(
     assert f"{folder / name}: not readable as a file of torch.save" in said and "cut off or damaged" in said
 
 
-def test_a_checkpoint_without_its_shards_is_refused_although_half_precision_weights_are_there(
+def test_a_checkpoint_without_its_shards_is_refused_although_weights_are_there(
     checkpoints: Checkpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = copied(checkpoints, 1, tmp_path)

@@ -1,10 +1,12 @@
 """cluster/deepspeed/*.json: every shipped file is one that a training takes."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_training import metrics, train_once, train_request, weights
 
 from workloads.contract.request import Execution
 from workloads.errors import BadInput
@@ -38,3 +40,22 @@ def test_a_switch_of_deepspeeds_own_checkpointing_is_refused() -> None:
     with pytest.raises(BadInput, match=r"activation_checkpointing\.cpu_checkpointing is True; nothing acts on it"):
         recomputes(execution({"activation_checkpointing": {"cpu_checkpointing": True}}))
     assert recomputes(execution({"activation_checkpointing": {"cpu_checkpointing": False}}))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_file_trains_as_none_does_and_resumes_to_the_same_bits(
+    pool: dict[str, str], tmp_path: Path, path: Path
+) -> None:
+    training = {"sample_every": 0, "steps": 3}
+    how = {"deepspeed": json.loads(path.read_text(encoding="utf-8"))}
+    plain, whole, first = (train_request(tmp_path, pool, training=training, how=each) for each in ({}, how, how))
+    train_once(plain)
+    train_once(whole)
+    for (_, expected), (_, found) in zip(metrics(plain, "loss"), metrics(whole, "loss"), strict=True):
+        assert math.isclose(found, expected, rel_tol=0, abs_tol=1e-5)
+    train_once(first, stop_at=1)
+    [checkpoint] = (Path(first.work) / "checkpoints").iterdir()
+    last = train_request(tmp_path, pool, training=training, how=how, resume=str(checkpoint))
+    train_once(last)
+    a, b = weights(last), weights(whole)
+    assert a.keys() == b.keys() and all(bool((a[name] == b[name]).all()) for name in a)
