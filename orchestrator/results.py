@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.notes import notes_of, sections_of
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.cluster import Cluster
@@ -59,7 +60,7 @@ def report_input(
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
-    notes = _notes(plan)
+    notes = notes_of(plan)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = ";".join(f"{key}={value}" for key, value in cell.axes)
@@ -106,7 +107,7 @@ def report_input(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
             verdicts=verdicts([cell for cell in plan.cells if cell.family != Bound.family], records),
-            sections=_sections(plan.cells),
+            sections=sections_of(plan.cells),
         ),
         notes=notes,
     )
@@ -300,82 +301,3 @@ def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
             alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
             found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias if alias != cell.row else None)
     return list(found.values())
-
-
-def _sections(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The controls of all cells together: a key that some family does not read is in others."""
-    sections: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-        for name, section in {**cell.controls, **{f"branch {b}": s for b, s in cell.branches.items()}}.items():
-            for key, value in section.items():
-                sections.setdefault(name, {}).setdefault(key, value)
-    return sections
-
-
-STAND_INS = {
-    "perceptual": ("rf_distance", "LPIPS"),
-    "frechet": ("rf_frechet", "FID"),
-    "frechet_video": ("rf_frechet_video", "FVD"),
-}
-"""Key of a branch -> the name of its value on random features, and what that stands in for."""
-
-
-def _measuring_notes(sections: Mapping[str, Any]) -> list[str]:
-    """Which values are stand-ins and which networks the others were measured with: the branches' keys say so."""
-    chosen = {
-        key: sorted(
-            {str(section[key]) for name, section in sections.items() if name[:7] == "branch " and key in section}
-        )
-        for key in STAND_INS
-    }
-    notes = []
-    random = [key for key, kinds in chosen.items() if "random" in kinds]
-    if random:
-        notes.append(
-            f"{_listed([STAND_INS[key][1] for key in random])} need pretrained networks. Here the same formulas run on "
-            f"fixed random features, and are named {_listed([STAND_INS[key][0] for key in random])}: other numbers, "
-            "never beside published ones."
-        )
-    networks = {"alex": "AlexNet", "vgg": "VGG16"}
-    found = [networks.get(kind, kind) for kind in chosen["perceptual"] if kind != "random"]
-    if found:
-        notes.append(f"LPIPS is measured on {_listed(found)}; published values are AlexNet's.")
-    return notes
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _notes(plan: Plan) -> list[str]:
-    """What this scale can and cannot tell, in plain words."""
-    sections = _sections(plan.cells)
-    data, training = sections.get("data", {}), sections.get("training", {})
-    seeds = sorted({cell.seed for cell in plan.cells})
-    notes = []
-    if data.get("source") == "worlds":
-        notes.append(
-            f"Frames are {data.get('height')}×{data.get('width')} pixels of rendered worlds, and each model trains "
-            f"from scratch for {training.get('steps')} steps. At this scale a difference between rows is about the "
-            "mechanism of memory; it does not tell how good a large video model would look."
-        )
-    if len(seeds) == 1:
-        notes.append(
-            "One seed: intervals run over scenes only. They tell what another draw of scenes could change, and nothing "
-            "about training again; small differences may turn with another seed."
-        )
-    elif len(seeds) == 2:
-        notes.append("Two seeds: a true null is excluded in up to 10 % of cases, not 5; three seeds are the floor.")
-    notes += _measuring_notes(sections)
-    if any(cell.family == Bound.family for cell in plan.cells):
-        notes.append(
-            "Two lines are no memories: the true frames are the ceiling, and a camera that stands still is the floor. "
-            "They take no rank and count in no finding; the floor shows which measures reward standing still, as "
-            "comparing first and last frames does wherever the camera ends where it began."
-        )
-    if sections.get("judge", {}).get("name") == "mask":
-        notes.append(
-            "The judge compares with the renderer's truth under object masks. It is deterministic and exact about "
-            "this world; its points are not those of a vision-language model."
-        )
-    return notes
