@@ -87,7 +87,7 @@ def notes_of(plan: Plan) -> list[str]:
     models = sections.get("judge", {}).get("models", ())
     if models:
         notes.append(
-            f"Scores of loop and return are those of {_listed(models)}, as the model saw the frames. A question without "
+            f"Scores of loop and return are those of {_listed(models)}, seen as the models see. A question without "
             "a valid answer is a missing score, never a zero."
         )
     return notes
