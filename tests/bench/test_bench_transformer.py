@@ -64,9 +64,9 @@ def share_of_flops(model: WorldModel) -> float:
     return mine / (mine + CASE.batch * (attention + rest + 2 * n * d * 4 * CASE.channels))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[WorldModel, nn.Module]:
-    """Ours and theirs with the same weights."""
+    """Ours and theirs with the same weights; new ones each time, for steps take them apart."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     peer, model = theirs(CASE), ours(CASE)
     load_wan(model, str(save(tmp_path_factory.mktemp("wan"), dict(peer.state_dict()))))
