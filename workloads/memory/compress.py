@@ -56,7 +56,6 @@ class Compressed(Mechanism):
         return ContextTokens(slots.latents, slots.actions, slots.valid, scale=log_weight.exp())
 
 
-
 def ages(valid: Tensor) -> Tensor:
     """Age of each slot in slots, (b, k) float32: the newest valid retrieved slot 0, the anchor 0.
 
