@@ -27,6 +27,7 @@ from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
 from workloads.errors import BadInput
+from workloads.evaluation import evaluate
 from workloads.evaluation.branches import return_branch
 from workloads.progress import Outcome, Progress
 from workloads.training import train
@@ -49,7 +50,19 @@ BACKBONE = {
     "width": 80, "blocks": 1, "heads": 2, "feed_forward": 32, "frequency_width": 16, "recurrent_every": 1, "grid": 2,
     "grid_tokens": 2, "start": "scratch",
 }  # fmt: skip
-STAGES: dict[str, Any] = {"data": generate, "latents": encode, "index": order, "train": train}
+RANDOM = {"perceptual": "random"}
+BRANCHES: dict[str, dict[str, Any]] = {
+    "replay": {"cases": 2, "chunks": 2, "batch": 2, **RANDOM, "frechet": "random", "frechet_video": "random"},
+    "loop": {"cases": 2, "turns_deg": [45.0, -45.0], "batch": 2, **RANDOM},
+    "return": {"cases": 2, "turns_deg": [-45.0, 45.0], "batch": 2},
+}
+STAGES: dict[str, Any] = {
+    "data": generate,
+    "latents": encode,
+    "index": order,
+    "train": train,
+    "evaluate": evaluate,
+}
 
 
 class Stopping(Progress):
@@ -269,8 +282,8 @@ def test_a_batch_holds_target_latents_poses_of_their_frames_and_evidence_chosen_
     assert retrieved > 0
 
 
-def test_one_step_is_trained_and_a_sample_video_made(
-    made: dict[str, Any], paths: dict[str, Path], tmp_path: Path
+def test_a_step_is_trained_a_sample_video_made_and_every_branch_evaluated(
+    made: dict[str, Any], paths: dict[str, Path], pool_folder: Path, tmp_path: Path
 ) -> None:
     config = {
         "data": DATA, "evidence": {**EVIDENCE, "frames": 4}, "action": {"site": "pre_qkv"}, "backbone": BACKBONE,
@@ -281,6 +294,19 @@ def test_one_step_is_trained_and_a_sample_video_made(
     out, outcome = stage(tmp_path / "train", "train", config, inputs, paths, row=row)
     assert outcome.steps == 1
     assert (out / "weights.safetensors").is_file() and (out / "samples" / "step-1.mp4").is_file()
+
+    inputs = {"train": out, "data": pool_folder, "latents": made["latents"]}
+    sampler = {"steps": 2, "guidance": 2.0, "negative": "blurry"}
+    for branch, section in BRANCHES.items():
+        config = {"evidence": {**EVIDENCE, "frames": 4}, "sampler": sampler, "branch": section}
+        folder, outcome = stage(tmp_path / branch, "evaluate", config, inputs, paths, row=row, branch=branch)
+        assert outcome.steps == 2
+        videos = [np.load(path, allow_pickle=False) for path in sorted((folder / "frames").glob("*.npy"))]
+        assert [video.shape for video in videos] == [(2 * (F - 1) + 1, 16, 32, 3)] * 2
+        measured = {json.loads(line)["metric"] for line in (folder / "cases.jsonl").read_text().splitlines()}
+        # Nobody knows the truth of a real place that the camera did not film.
+        assert "psnr_truth_last" not in measured
+        assert {"replay": "psnr", "loop": "psnr", "return": "psnr_first"}[branch] in measured
 
 
 @pytest.mark.parametrize("kind", CODECS)
