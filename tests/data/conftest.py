@@ -33,7 +33,7 @@ Stage = Callable[..., tuple[Path, Outcome]]
 
 
 def run_stage(folder: Path, stage: str, config: dict[str, Any], **asked: Any) -> tuple[Path, Outcome]:
-    """Run a stage in `folder`; `asked`: inputs, paths, seed."""
+    """Run a stage in `folder`; `asked`: inputs, paths, seed, threads."""
     out, work = folder / "out", folder / "work"
     out.mkdir(parents=True)
     work.mkdir()
@@ -53,7 +53,7 @@ def run_stage(folder: Path, stage: str, config: dict[str, Any], **asked: Any) ->
         execution=Execution(
             device="cpu",
             ranks=1,
-            threads=1,
+            threads=asked.get("threads", 1),
             micro_batch=None,
             accumulate=1,
             deepspeed={},

@@ -39,6 +39,16 @@ def test_one_seed_gives_one_order_and_another_seed_another(make: Make) -> None:
     assert one.digest()["candidates"] == other.digest()["candidates"]
 
 
+def test_looking_at_scenes_side_by_side_changes_no_byte(
+    stage: Callable[..., Any], sections: dict[str, Any], pool_folder: Path
+) -> None:
+    inputs = {"data": str(pool_folder)}
+    alone, together = (stage("index", sections, inputs=inputs, threads=threads)[0] for threads in (1, 3))
+    names = sorted(path.name for path in alone.iterdir())
+    assert names and names == sorted(path.name for path in together.iterdir())
+    assert all((alone / name).read_bytes() == (together / name).read_bytes() for name in names)
+
+
 def test_a_longer_training_begins_like_a_shorter_one(make: Make) -> None:
     short, long = make(), make(training={"steps": 60})
     assert listed(long)[: len(listed(short))] == listed(short)

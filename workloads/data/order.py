@@ -6,6 +6,7 @@ the row nor on how many processes share the batch.
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +55,18 @@ def run(request: Request, progress: Progress) -> Outcome:
     kind = str(request.config["codec"]["kind"])
     latents_of(frames, kind)
     found: list[Segments] = []
-    for done, scene in enumerate(scenes):
-        if progress.stopping:
-            return Outcome(steps=done, stopped=True)
-        progress.at(done, len(scenes), "listing evidence")
-        found.append(segments_of(pool.poses(scene), frames, float(evidence["min_overlap"]), time_factor(kind)))
+    # Scenes are looked at side by side: at the real pool's length one takes minutes, and numpy lets go of the lock.
+    with ThreadPoolExecutor(request.execution.threads) as together:
+        coming = together.map(
+            lambda scene: segments_of(pool.poses(scene), frames, float(evidence["min_overlap"]), time_factor(kind)),
+            scenes,
+        )
+        for done in range(len(scenes)):
+            if progress.stopping:
+                together.shutdown(wait=False, cancel_futures=True)
+                return Outcome(steps=done, stopped=True)
+            progress.at(done, len(scenes), "listing evidence")
+            found.append(next(coming))
     every, returning = _listed(found, float(data["returning_overlap"]))
     share = float(data["returning_share"])
     if not len(every):
