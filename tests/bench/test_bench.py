@@ -30,7 +30,7 @@ JOBS = 100
 PEER_JOBS = 8
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 16), (64, 64)])
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 16), (32, 32), (64, 64)])
 def test_psnr_and_ssim_of_a_clip_against_scikit_image(height: int, width: int) -> None:
     rng = np.random.default_rng(0)
     a = rng.integers(0, 256, (33, height, width, 3), dtype=np.uint8)
