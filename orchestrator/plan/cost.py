@@ -22,7 +22,7 @@ from workloads.contract.footprint import (
     latents_and_pool,
     weights_bytes,
 )
-from workloads.contract.rows import row_from
+from workloads.contract.rows import Bound, row_from
 from workloads.contract.sizes import (
     ModelSizes,
     full_step,
@@ -65,7 +65,7 @@ def row_sizes(plan: Plan, cluster: Cluster, selected: Collection[str] | None = N
     """
     found: dict[str, RowSize] = {}
     for cell in plan.cells:
-        if cell.alias_of is not None or cell.family == "bound":
+        if cell.alias_of is not None or cell.family == Bound.family:
             continue
         job_id = plan.jobs_of[cell.id]["train"]
         label = cell.id.removesuffix(f"/s{cell.seed}")

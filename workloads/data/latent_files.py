@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workloads import step_folders
 from workloads.data.latents import has_clips
 from workloads.errors import BadInput
 
-KEPT = 2  # newest checkpoints of an attempt that stay
 FLAT = "latents.npy"
 STORED = np.float16
 """Of latents that a network made, standardised to unit variance; of an exact codec they stay float32."""
@@ -121,12 +121,7 @@ class LatentFiles:
             link(path, temporary / name)
             files.append({"path": str(name), "size": path.stat().st_size})
         manifest = {"step": done, "files": files, "fingerprint": fingerprint, "digests": self._digests}
-        (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        temporary.rename(final)
-        complete = sorted(checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-        for old in complete[:-KEPT]:
-            (old / "manifest.json").unlink(missing_ok=True)  # first, so that half a folder is no checkpoint
-            shutil.rmtree(old)
+        step_folders.complete(temporary, final, manifest)
 
     def take_digests(self, digests: Mapping[str, str]) -> None:
         """Remember the digests of scenes that an earlier attempt wrote."""

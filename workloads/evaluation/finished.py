@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from workloads import step_folders
 from workloads.errors import BadInput
 from workloads.evaluation.cases import Setting
-
-KEPT = 2  # newest checkpoints of an attempt that stay
 
 Frames = npt.NDArray[np.uint8]
 
@@ -63,12 +62,7 @@ def write_checkpoint(checkpoints: Path, folder: Path, settings: Sequence[Setting
         _link(folder / name, temporary / name)
         files.append({"path": name, "size": (temporary / name).stat().st_size})
     manifest = {"step": len(done), "files": files, "fingerprint": fingerprint}
-    (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    temporary.rename(final)
-    complete = sorted(checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-    for old in complete[:-KEPT]:
-        (old / "manifest.json").unlink(missing_ok=True)  # first, so that half a folder is no checkpoint
-        shutil.rmtree(old)
+    step_folders.complete(temporary, final, manifest)
 
 
 def restore(checkpoint: Path, folder: Path, settings: Sequence[Setting], fingerprint: str) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workloads import step_folders
 from workloads.errors import BadInput
 from workloads.evaluation.judge_mask import Scores
 from workloads.evaluation.vlm import rubric
@@ -31,7 +32,6 @@ from workloads.evaluation.vlm.asking import Spent
 from workloads.evaluation.vlm.client import DECODING
 
 VERSION = 1
-KEPT = 2  # newest checkpoints of an attempt that stay
 ANSWERS = "answers.jsonl"
 
 
@@ -155,12 +155,7 @@ class Answers:
         )
         files = [{"path": ANSWERS, "size": (temporary / ANSWERS).stat().st_size}]
         manifest = {"step": step, "files": files, "fingerprint": self._fingerprint}
-        (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        temporary.rename(final)
-        complete = sorted(self._checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-        for old in complete[:-KEPT]:
-            (old / "manifest.json").unlink(missing_ok=True)  # first, so that half a folder is no checkpoint
-            shutil.rmtree(old)
+        step_folders.complete(temporary, final, manifest)
 
     @staticmethod
     def _at(shared: Path, key: str) -> Path:
