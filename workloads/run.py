@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workloads.contract.faults import point
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
 from workloads.contract.stages import STAGES
@@ -98,6 +99,8 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
             records={**surroundings(request), **outcome.records},
             cost={**spent(request, time.monotonic() - began), **outcome.cost},
         ).write(work / result_name(rank))
+        if rank == 0:
+            point("result.written")
     return EXIT_CODES[ending]
 
 

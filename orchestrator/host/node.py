@@ -29,6 +29,7 @@ from orchestrator.host.pump import Log, LogPump, secrets_of
 from orchestrator.host.ranks import rendezvous_of
 from orchestrator.host.server import COMMAND, WarmServer
 from orchestrator.store.protocol import Store
+from workloads.contract.faults import point
 from workloads.contract.request import request_from
 from workloads.contract.result import read_result
 
@@ -166,6 +167,7 @@ class Node:
             "rendezvous": rendezvous_of(0, attempt.execution["ranks"], None),
         }
         request_from(request, str(attempt.work / "request.json")).write(attempt.work / "request.json")
+        point("request.written")
         with self._lock:
             attempt.inputs, attempt.request, attempt.ready = inputs, request, True
         self._fork(attempt)
@@ -274,6 +276,7 @@ class Node:
             self._end(attempt, "error", f"exit 0, but result.json says {result.ending}")
             return
         peak = {"peak_pss_mib": attempt.peak_bytes / 2**20} if attempt.peak_bytes else {}
+        point("publish.begun")
         won = publish(
             self._store,
             request=attempt.request,
@@ -284,6 +287,7 @@ class Node:
             started=attempt.started or ended,
             ended=ended,
         )
+        point("commit.made")
         self._end(attempt, "ok", "" if won else "another attempt had published this job first", ended)
 
     def _end(self, attempt: Attempt, ending: str, detail: str, ended: float | None = None) -> None:

@@ -19,6 +19,7 @@ from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.link import create_once, prove_links, sync_folder
 from orchestrator.store.manifest import verify_sizes, write_manifest
 from orchestrator.store.protocol import VERSION, Commit, Store
+from workloads.contract.faults import point
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 FOLDER_DIGITS = 16
@@ -70,7 +71,10 @@ class FilesStore:
             return self.read(wanted.fingerprint).attempt == wanted.attempt
         whole = dataclasses.replace(wanted, manifest=write_manifest(folder))
         content = json.dumps(dataclasses.asdict(whole), indent=1, sort_keys=True).encode("utf-8")
-        create_once(self._path(wanted.fingerprint), content, wanted.attempt)
+        point("manifest.written")
+        create_once(
+            self._path(wanted.fingerprint), content, wanted.attempt, points=("commit.temporary", "commit.linked")
+        )
         return self.read(wanted.fingerprint).attempt == wanted.attempt
 
     def commits(self) -> frozenset[str]:

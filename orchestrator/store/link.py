@@ -13,6 +13,7 @@ import secrets
 from pathlib import Path
 
 from orchestrator.errors import StoreError
+from workloads.contract.faults import point
 
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
@@ -49,19 +50,23 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def create_once(target: Path, content: bytes, token: str) -> bytes:
+def create_once(target: Path, content: bytes, token: str, points: tuple[str, str] | None = None) -> bytes:
     """Create `target` with `content` if there is no such file; returns what lies there now.
 
     `token` names the writer and must differ between writers. The caller compares the bytes that
-    come back with its own to know whether it won.
+    come back with its own to know whether it won. `points` are fault points before and after the link.
 
     Raises:
         StoreError: the file system has no hard links.
     """
     temporary = target.with_name(f".{token}.tmp")
     write_synced(temporary, content)
+    if points:
+        point(points[0])
     try:
         os.link(temporary, target)
+        if points:
+            point(points[1])
     except FileExistsError:
         pass  # someone was first, or our own success was answered twice: reading back tells
     except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.link import sync_folder, sync_tree, write_synced
+from workloads.contract.faults import point
 
 NAME = "manifest.json"
 VERSION = 1
@@ -70,6 +71,7 @@ def write_manifest(folder: Path) -> str:
     content = json.dumps({"version": VERSION, "files": lines}, indent=1, sort_keys=True).encode("utf-8")
     temporary = folder / f".{NAME}.tmp"
     write_synced(temporary, content)
+    point("manifest.temporary")
     temporary.replace(folder / NAME)
     for place in (*reversed(folders), str(folder.parent)):
         sync_folder(Path(place))

@@ -28,6 +28,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from workloads.contract.faults import point
 from workloads.contract.request import Request
 from workloads.errors import BadInput
 from workloads.model.differences import differences
@@ -115,14 +116,17 @@ def write_checkpoint(
         for video in sorted(samples.glob("step-*.mp4")):
             shutil.copyfile(video, temporary / video.name)
         files = [_entry(path) for path in sorted(temporary.iterdir())]
+        point("checkpoint.files")
         manifest = temporary / "manifest.json"
         manifest.write_text(json.dumps({"step": state.step, "files": files}, indent=1), encoding="utf-8")
         for path in (*temporary.iterdir(), temporary):
             _sync(path)
         if final.exists():
             _remove(final)
+        point("checkpoint.manifest")
         temporary.rename(final)
         _sync(checkpoints)
+        point("checkpoint.renamed")
         for old in complete_checkpoints(checkpoints)[:-KEPT]:
             _remove(old)
     wait_for_all()
@@ -240,6 +244,7 @@ def _entry(path: Path) -> dict[str, Any]:
 def _remove(checkpoint: Path) -> None:
     """The manifest goes first, so that a half-removed folder is not taken for a checkpoint."""
     (checkpoint / "manifest.json").unlink(missing_ok=True)
+    point("checkpoint.removing")
     shutil.rmtree(checkpoint)
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from workloads.contract.faults import point
 from workloads.training import without_mlflow  # acts by being imported first
 
 # isort: split
@@ -111,7 +112,9 @@ class Engine:
             model.checkpointed = recomputes(execution)
         self._clip = None if training["clip"] is None else float(training["clip"])
         self._optimiser = optimiser
+        point("deepspeed.before")
         self._engine = deepspeed.initialize(model=model, optimizer=optimiser, config=settings)[0]
+        point("deepspeed.after")
         self._engine.checkpoint_engine = SafeCheckpoints()
         self.zero_stage = zero_stage(execution)
         self.world_size = shape.ranks

@@ -1,0 +1,67 @@
+"""Named places in the code where a test lets a process die or the disk fail: the chaos suite's kill points.
+
+Nothing happens unless the environment variable `ECHO_MATRIX_FAULTS` names a folder. A test arms a
+point by putting a file of its name there; the first process that comes by takes the file away
+(`{name}.fired` is left) and does what it says: `kill` ends the process by SIGKILL, a name of an
+errno (`ENOSPC`, `EIO`) is raised as OSError. Every name is in `POINTS`, so that the suite can show
+that each was reached.
+"""
+
+import errno
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+VARIABLE = "ECHO_MATRIX_FAULTS"
+
+POINTS: Mapping[str, str] = {
+    # The driver, between intent and ticket, and between COMMIT and booking.
+    "intent.open": "driver: attempt folder made, the intent not yet on disk",
+    "intent.booked": "driver: the intent is on disk, the backend has not heard of it",
+    "submit.answered": "driver: the backend has answered, the ticket is not booked",
+    "ticket.booked": "driver: the ticket is on disk",
+    "ending.seen": "driver: an ending is known and not booked",
+    "ending.booked": "driver: the ending is booked, checkpoints of a finished job are still there",
+    "note.booked": "driver: a note from the inbox is booked and not removed",
+    "lease.taken": "driver: the lease is taken, the ledger not yet open",
+    # The host, from request to COMMIT.
+    "request.written": "host: request.json is written, no rank forked",
+    "publish.begun": "host: the ranks have ended well, nothing is published",
+    "manifest.temporary": "host: the manifest is written under its temporary name",
+    "manifest.written": "host: the artifact is complete, there is no COMMIT",
+    "commit.temporary": "host: the COMMIT lies under its temporary name",
+    "commit.linked": "host: the COMMIT is there, the temporary name too",
+    "commit.made": "host: the COMMIT is there, the driver has not been told",
+    # The ranks.
+    "deepspeed.before": "rank: before the first DeepSpeed initialisation",
+    "deepspeed.after": "rank: DeepSpeed has been initialised, no step taken",
+    "checkpoint.files": "rank 0: all files of a checkpoint are written, its manifest is not",
+    "checkpoint.manifest": "rank 0: the manifest is written, the folder still has its temporary name",
+    "checkpoint.renamed": "rank 0: the checkpoint is complete, older ones are still there",
+    "checkpoint.removing": "rank 0: an old checkpoint has lost its manifest and not yet its files",
+    "result.written": "rank 0: result.json is written, the process has not ended",
+}
+"""Point -> where it lies."""
+
+
+def point(name: str) -> None:
+    """Die or fail here if a test has armed this point.
+
+    Raises:
+        OSError: the armed errno.
+    """
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        return
+    assert name in POINTS, f"{name!r} is not in the table"
+    armed = Path(folder) / name
+    try:
+        what = armed.read_text(encoding="ascii").strip()
+        armed.rename(armed.with_name(f"{name}.fired"))  # of several processes, one
+    except FileNotFoundError:
+        return
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    number = getattr(errno, what)
+    raise OSError(number, os.strerror(number), name)
