@@ -3,6 +3,7 @@
 With nothing to do it starts no backend, no tracker and no statistics.
 """
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from orchestrator.study import Study, checkout
 from orchestrator.tracking.projection import SHOWN_STAGES
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
+from workloads.contract.faults import point
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for MLflow; what is not sent by then is left to `sync`."""
@@ -53,10 +55,12 @@ def run_study(study: Study, selected: Collection[str], view: View, selection: Ma
         LeaseError: another driver runs the study.
         BackendError, StoreError, LedgerError: what a run needs cannot be used.
     """
-    with (
-        acquire(study.home) as lease,
-        Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store)) as ledger,
-    ):
+    with contextlib.ExitStack() as held:
+        lease = held.enter_context(acquire(study.home))
+        point("lease.taken")
+        ledger = held.enter_context(
+            Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store))
+        )
         make_store(study.cluster.store.kind, study.home / "store", check=True)
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         tracker.start(study.look())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.fake import Act, FakeBackend
+from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import SimulatedClock
@@ -105,6 +105,8 @@ class Toy:
         self.settings = Settings()
         self.events: list[Event] = []
         self.backend: FakeBackend | None = None
+        self.farm: Farm | None = None
+        """Set: the backend outlives drivers."""
 
     def ledger(self) -> Ledger:
         return Ledger.open(self.home / "ledger.sqlite", rebuild=rebuilder(self.home, self.store))
@@ -123,7 +125,9 @@ class Toy:
         self.backend = None
 
         def make() -> FakeBackend:
-            self.backend = FakeBackend(store=self.store, now=self.clock.time, hosts=hosts, script=script)
+            self.backend = FakeBackend(
+                store=self.store, now=self.clock.time, hosts=hosts, script=script, farm=self.farm
+            )
             return self.backend
 
         def observer(event: Event) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.backends.protocol import Backend, Ending, HostShare, Report, Submission
+from orchestrator.backends.protocol import Adoption, Backend, Ending, HostShare, Report, Submission
 from orchestrator.errors import BackendError
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.result import Failure, Result
@@ -51,15 +51,26 @@ class Running:
     counter: int = field(default=0)
 
 
+@dataclass
+class Farm:
+    """What goes on without a driver: two fake backends that share one are two drivers' views of the same cluster."""
+
+    acts: dict[str, int] = field(default_factory=dict)
+    """Label -> attempts so far."""
+    attempts: dict[str, Running] = field(default_factory=dict)
+    open: dict[str, Running] = field(default_factory=dict)
+    """Those that have not ended, as far as anybody has looked."""
+
+
 class FakeBackend:
     """Attempts by script, on hosts that are only numbers.
 
+    With a `farm` it outlives drivers: attempts go on after `close`, and the next one adopts them.
     `script` maps a job's label to what its attempts do, in order; the last entry is repeated, and
     labels that are not named end well.
     """
 
     name = "fake"
-    outlives_driver = False
 
     def __init__(
         self,
@@ -69,15 +80,16 @@ class FakeBackend:
         hosts: Sequence[HostShare] = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),),
         seconds: float = 1.0,
         script: Mapping[str, Sequence[Act]] | None = None,
+        farm: Farm | None = None,
     ) -> None:
+        self.outlives_driver = farm is not None
+        self._farm = farm or Farm()
         self._store = store
         self._now = now
         self._hosts = tuple(hosts)
         self._seconds = seconds
         self._script = dict(script or {})
-        self._acts: dict[str, int] = {}
-        self._attempts: dict[str, Running] = {}
-        self._open: dict[str, Running] = {}
+        self._mine: set[str] = set()
         self._answers: dict[str, Report] = {}
         self._closed = False
         self.submitted: list[Submission] = []
@@ -102,33 +114,45 @@ class FakeBackend:
                     f"attempt {submission.attempt!r} is placed on host {submission.placement.host!r}; "
                     f"there are {', '.join(map(repr, sorted(names)))}"
                 )
-            if submission.attempt in self._attempts:
+            if submission.attempt in self._farm.attempts:
                 raise BackendError(f"attempt {submission.attempt!r} was submitted before; every try has its own id")
         now = self._now()
         for submission in submissions:
             act = self._next_act(submission.label)
             length = self._seconds if act.seconds is None else act.seconds
             running = Running(submission=submission, act=act, started=now, until=now + length)
-            self._attempts[submission.attempt] = self._open[submission.attempt] = running
+            self._farm.attempts[submission.attempt] = self._farm.open[submission.attempt] = running
+            self._mine.add(submission.attempt)
             self.submitted.append(submission)
         return {submission.attempt: f"fake:{submission.attempt}" for submission in submissions}
+
+    def adopt(self, attempts: Sequence[Adoption]) -> None:
+        """Answer for attempts of an earlier instance too."""
+        for one in attempts:
+            running = self._farm.attempts.get(one.attempt)
+            if running is None:
+                self._answers[one.attempt] = Report(attempt=one.attempt, phase="missing")
+            else:
+                self._mine.add(one.attempt)
+                self._answers[one.attempt] = self._report(running, self._now())
 
     def poll(self) -> Mapping[str, Report]:
         """What became of all attempts by now."""
         now = self._now()
-        for attempt, running in list(self._open.items()):
+        for attempt, running in list(self._farm.open.items()):
             if running.ending is None and now >= running.until:
                 self._finish(running, now)
-            self._answers[attempt] = self._report(running, now)
+            if attempt in self._mine:
+                self._answers[attempt] = self._report(running, now)
             if running.ending is not None:
-                del self._open[attempt]
+                del self._farm.open[attempt]
         return dict(self._answers)
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Attempts save a checkpoint at the step they have reached, and end as interrupted."""
         now = self._now()
         for attempt in attempts:
-            running = self._open.get(attempt)
+            running = self._farm.open.get(attempt)
             if running is not None and running.ending is None:
                 self._checkpoint(running, self._step(running, now))
                 self._end(running, "interrupted", now, "stopped at a checkpoint because asked")
@@ -136,21 +160,22 @@ class FakeBackend:
     def kill(self, attempts: Sequence[str]) -> None:
         """Attempts end at once."""
         for attempt in attempts:
-            running = self._open.get(attempt)
+            running = self._farm.open.get(attempt)
             if running is not None and running.ending is None:
                 self._end(running, "interrupted", self._now(), "killed by the driver")
 
     def close(self) -> None:
-        """End what runs; idempotent."""
+        """End what runs, unless it outlives drivers; idempotent."""
         self._closed = True
-        self.kill(list(self._open))
+        if not self.outlives_driver:
+            self.kill(list(self._farm.open))
 
     def _next_act(self, label: str) -> Act:
         acts = self._script.get(label)
         if not acts:
             return Act()
-        number = self._acts.get(label, 0)
-        self._acts[label] = number + 1
+        number = self._farm.acts.get(label, 0)
+        self._farm.acts[label] = number + 1
         return acts[min(number, len(acts) - 1)]
 
     def _report(self, running: Running, now: float) -> Report:

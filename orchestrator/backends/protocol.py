@@ -8,7 +8,8 @@ Obligations of an implementation (`tests/contracts/backend.py` checks them on al
 * An attempt that ends well has been published to the store before `poll` says so.
 * What the backend cannot tell is `unknown`, never a guess.
 * `stop` asks ranks to save and end (they get `grace_s`); `kill` does not ask. Both return at once.
-* After `close`, nothing that was started for this driver runs on (unless the backend outlives drivers).
+* After `close`, nothing that was started for this driver runs on (unless the backend outlives drivers:
+  then attempts go on, and another instance that is asked to `adopt` them answers for them).
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,6 +86,20 @@ class Report:
     ended: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Adoption:
+    """An attempt of an earlier driver that a backend which outlives drivers is to answer for."""
+
+    attempt: str
+    ticket: str
+    """Empty where the earlier driver died before it was booked: the backend may know the attempt or not."""
+    job: str
+    label: str
+    work: str
+    """The attempt's folder."""
+    placement: Placement
+
+
 class Backend(Protocol):
     """A way of running attempts."""
 
@@ -97,6 +112,12 @@ class Backend(Protocol):
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Start attempts; returns attempt -> ticket."""
+
+    def adopt(self, attempts: Sequence[Adoption]) -> None:
+        """Take up attempts of an earlier driver; `poll` answers for them, with `missing` where they are not known.
+
+        Called once, before the first `poll`, and only where `outlives_driver` is true.
+        """
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts."""

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.failures import Charges, paused_stages
 from orchestrator.schedule.lease import driver_lives
-from orchestrator.schedule.ledger_tables import SCHEMA, VERSION
+from orchestrator.schedule.ledger_tables import MIGRATIONS, SCHEMA, VERSION
 from workloads.contract.request import Stage
 
 
@@ -51,6 +52,15 @@ class Attempt:
     """Newest complete checkpoint it left; -1: none."""
     signature: str = ""
     """What makes its traceback equal to another's; empty without one."""
+    cpus: int = 0
+    """Of its place on the host; 0 after the ledger was rebuilt."""
+    devices: tuple[int, ...] = ()
+    """Numbers of the host's devices that it holds."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where it was placed."""
+        return Placement(host=self.backend, cpus=self.cpus, devices=self.devices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +122,14 @@ class Ledger:
             existed = False
             connection = _connect(path)
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, VERSION):
+        if found > VERSION:
             connection.close()
             raise LedgerError(
-                f"{path}: version is {found}, this code reads {VERSION}; "
-                "put the file aside, and the next `run` rebuilds it from COMMITs"
+                f"{path}: version is {found}, this code reads {VERSION} and older; "
+                "run the newer code, or put the file aside, and the next `run` rebuilds it from COMMITs"
             )
+        for older in range(found, VERSION) if found else ():
+            connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[older]} PRAGMA user_version = {older + 1}; COMMIT;")
         connection.executescript(SCHEMA)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         ledger = cls(connection, asked, path.parent)
@@ -147,7 +159,10 @@ class Ledger:
                 f"{path} cannot be read: {error}; the next `run` puts it aside and rebuilds it from COMMITs"
             ) from error
         if found != VERSION:
-            raise LedgerError(f"{path}: version is {found}, this code reads {VERSION}")
+            connection.close()
+            raise LedgerError(
+                f"{path}: version is {found}, this code reads {VERSION}; the next `run` brings an older one up to date"
+            )
         return cls(connection, no_fence, path.parent)
 
     def __enter__(self) -> Self:
@@ -197,7 +212,7 @@ class Ledger:
 
     def intend(self, attempt: Attempt) -> None:
         """Book an attempt before it is submitted."""
-        values = [getattr(attempt, name) for name in _ATTEMPT]
+        values = [getattr(attempt, name) for name in _ATTEMPT[:-1]] + [json.dumps(attempt.devices)]
         marks = ", ".join("?" * len(values))
         self._write(f"INSERT OR REPLACE INTO attempts ({', '.join(_ATTEMPT)}) VALUES ({marks})", values)
 
@@ -353,35 +368,9 @@ class Ledger:
         """Label -> the `document` of the last plan's job of that label."""
         return {label: json.loads(text) for label, text in self._rows("SELECT label, document FROM plans")}
 
-    # Tracking
-
-    def sent(self, cell: str) -> dict[str, int]:
-        """Metric -> last step that was sent to the tracker for a cell (fingerprint)."""
-        return dict(self._rows("SELECT metric, step FROM sent WHERE cell = ?", (cell,)))
-
-    def mark_sent(self, cell: str, steps: Mapping[str, int]) -> None:
-        """Book the last step sent of each metric of a cell."""
-        with self.transaction():
-            for metric, step in steps.items():
-                self._write("INSERT OR REPLACE INTO sent (cell, metric, step) VALUES (?, ?, ?)", (cell, metric, step))
-
-    def run_ids(self) -> dict[str, str]:
-        """Cell fingerprint, or `parent/...` -> id of its MLflow run."""
-        return dict(self._rows("SELECT cell, run_id FROM runs"))
-
-    def remember_run(self, cell: str, run_id: str) -> None:
-        """Keep the id of a cell's MLflow run."""
-        self._write("INSERT OR REPLACE INTO runs (cell, run_id) VALUES (?, ?)", (cell, run_id))
-
-    def forget_tracking(self) -> None:
-        """Forget runs and what was sent: `sync` rebuilds everything on another server."""
-        with self.transaction():
-            self._write("DELETE FROM sent", ())
-            self._write("DELETE FROM runs", ())
-
     def _attempts(self, where: str, values: Sequence[Any]) -> list[Attempt]:
         rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY intended, id", values)
-        return [Attempt(**dict(zip(_ATTEMPT, row, strict=True))) for row in rows]
+        return [Attempt(**dict(zip(_ATTEMPT, (*row[:-1], tuple(json.loads(row[-1]))), strict=True))) for row in rows]
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         try:

@@ -1,12 +1,25 @@
-"""The tables of the ledger; raising `VERSION` makes drivers rebuild it from COMMITs and attempt folders."""
+"""The tables of the ledger, and how older ones become the newest."""
 
-VERSION = 1
+from collections.abc import Mapping
+
+VERSION = 2
+
+MIGRATIONS: Mapping[int, str] = {
+    1: """
+ALTER TABLE attempts ADD COLUMN cpus INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN devices TEXT NOT NULL DEFAULT '[]';
+DROP TABLE IF EXISTS sent;
+DROP TABLE IF EXISTS runs;
+""",
+}
+"""Version -> statements that make the next one of it, in one transaction."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
     backend TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
-    detail TEXT NOT NULL, begun INTEGER NOT NULL, step INTEGER NOT NULL, signature TEXT NOT NULL
+    detail TEXT NOT NULL, begun INTEGER NOT NULL, step INTEGER NOT NULL, signature TEXT NOT NULL,
+    cpus INTEGER NOT NULL DEFAULT 0, devices TEXT NOT NULL DEFAULT '[]'
 );
 CREATE INDEX IF NOT EXISTS attempts_of_job ON attempts (fingerprint);
 CREATE INDEX IF NOT EXISTS attempts_open ON attempts (id) WHERE ending IS NULL;
@@ -22,8 +35,4 @@ CREATE TABLE IF NOT EXISTS plans (label TEXT PRIMARY KEY, fingerprint TEXT NOT N
 CREATE TABLE IF NOT EXISTS last_plan (
     only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS sent (
-    cell TEXT NOT NULL, metric TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (cell, metric)
-);
-CREATE TABLE IF NOT EXISTS runs (cell TEXT PRIMARY KEY, run_id TEXT NOT NULL);
 """

@@ -1,7 +1,6 @@
 """A new ledger from what lies in the store and in the attempt folders.
 
-What only the ledger knew is lost: charges (jobs start with none), cancellations, the tracker's
-cursor (what is sent again is the same and changes nothing). Nothing that is done is done again,
+What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
 because done is a COMMIT and never a line of the ledger.
 """
 

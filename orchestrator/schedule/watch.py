@@ -30,6 +30,8 @@ class Watch:
     """When it was submitted."""
     running: bool = False
     unknown: bool = False
+    ticketed: bool = True
+    """False: an earlier driver booked the intent and died before a ticket was booked."""
     cancelled: bool = False
     """`echo-matrix cancel` has asked for its end."""
     missing_since: float | None = None
@@ -92,6 +94,8 @@ def _missing(watch: Watch, now: float, *, committed: bool, stopping: bool) -> Fi
         return Finding(what="ended", ending="interrupted", detail="the backend does not know it")
     still_since = max(watch.missing_since, watch.counter_since)
     if watch.missing_polls >= 2 and now - still_since >= EVIDENCE_S:
+        if not watch.ticketed and watch.counter is None:
+            return Finding(what="ended", ending="interrupted", detail="its driver died before it was submitted")
         return Finding(what="ended", ending="vanished", detail="the backend does not know it, and its heartbeat stands")
     return Finding(what="unknown", detail="the backend does not know it")
 

@@ -76,6 +76,12 @@ class Cluster:
     paths: Mapping[str, str]
     device_gib: Positive | None = None
     """Memory of one accelerator; a row whose training is predicted to need more is refused. None: not known."""
+    avoid_s: NonNegative = 3600.0
+    """How long a host with two endings without progress is avoided, while there are others."""
+    orphan_s: Positive = 3600.0
+    """After this long without a driver, hosts on a standing cluster end by themselves."""
+    on_event: str | None = None
+    """A command that is told, as JSON on its standard input, what finished, failed, was paused or is unknown."""
 
 
 BUILT_IN = Cluster(

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from orchestrator.backends.protocol import Backend, Report, Submission
+from orchestrator.backends.protocol import Adoption, Backend, Report, Submission
 from orchestrator.errors import BackendError
 from orchestrator.store.protocol import Store
 
@@ -29,6 +29,8 @@ class Stage:
     """A fresh submission, of a job of its own, that will end as wanted."""
     rest: Callable[[], None]
     """Let a little time pass."""
+    successor: Callable[[], Backend] | None = None
+    """Another driver's backend over the same cluster, for those that outlive drivers."""
     polls: int = 400
     """After how many rests an attempt must have ended."""
 
@@ -104,3 +106,57 @@ class BackendContract:
         stage.backend.close()
         with pytest.raises(BackendError):
             stage.backend.submit([stage.submission("ok")])
+
+
+class LastingBackendContract(BackendContract):
+    """What a backend that outlives drivers promises beside; its stage has a `successor`."""
+
+    def adopted(self, stage: Stage, submission: Submission) -> Backend:
+        """Hand an attempt over to the next driver: the first lets go, the second takes it up."""
+        tickets = stage.backend.submit([submission])
+        stage.until(submission.attempt, "running")
+        stage.backend.close()
+        return succeed(stage, adoption_of(submission, tickets[submission.attempt]))
+
+    def test_an_attempt_goes_on_without_a_driver_and_the_next_one_stops_it(self, stage: Stage) -> None:
+        submission = stage.submission("long")
+        backend = self.adopted(stage, submission)
+        assert backend.poll()[submission.attempt].phase == "running"
+        backend.stop([submission.attempt])
+        assert stage.until(submission.attempt, "ended").ending == "interrupted"
+
+    def test_an_attempt_that_ended_between_two_drivers_is_told_to_the_second(self, stage: Stage) -> None:
+        submission = stage.submission("ok")
+        stage.backend.submit([submission])
+        stage.until(submission.attempt, "ended")
+        stage.backend.close()
+        succeed(stage, adoption_of(submission))
+        report = stage.until(submission.attempt, "ended")
+        assert report.ending == "ok", report
+
+    def test_an_attempt_that_nobody_ever_submitted_is_missing(self, stage: Stage) -> None:
+        submission = stage.submission("ok")
+        stage.backend.close()
+        succeed(stage, adoption_of(submission))
+        assert stage.backend.poll()[submission.attempt].phase == "missing"
+
+
+def succeed(stage: Stage, adoption: Adoption) -> Backend:
+    """Put the next driver's backend in the place of the last one's."""
+    assert stage.successor is not None
+    stage.backend = stage.successor()
+    stage.backend.hosts()
+    stage.backend.adopt([adoption])
+    return stage.backend
+
+
+def adoption_of(submission: Submission, ticket: str = "") -> Adoption:
+    """An attempt as the next driver finds it in the ledger."""
+    return Adoption(
+        attempt=submission.attempt,
+        ticket=ticket,
+        job=submission.job,
+        label=submission.label,
+        work=str(submission.request["work"]),
+        placement=submission.placement,
+    )

@@ -4,10 +4,10 @@ import itertools
 from pathlib import Path
 
 import pytest
-from backend_contract import BackendContract, Stage, Wanted
+from backend_contract import BackendContract, LastingBackendContract, Stage, Wanted
 from toy_study import Settings, make_job, make_plan
 
-from orchestrator.backends.fake import Act, FakeBackend
+from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.backends.registry import backend_class
 from orchestrator.errors import BackendError
@@ -45,8 +45,23 @@ class TestFakeBackend(BackendContract):
                 resume=None,
             )
 
-        backend = FakeBackend(store=store, now=clock.time, script=script)
-        return Stage(backend=backend, store=store, submission=submission, rest=lambda: clock.sleep(0.1))
+        def make() -> FakeBackend:
+            return FakeBackend(store=store, now=clock.time, script=script, farm=self.farm())
+
+        return Stage(backend=make(), store=store, submission=submission, rest=lambda: clock.sleep(0.1), successor=make)
+
+    def farm(self) -> Farm | None:
+        """None: it dies with its driver."""
+        return None
+
+
+class TestLastingFakeBackend(TestFakeBackend, LastingBackendContract):
+    @pytest.fixture(autouse=True)
+    def _farm(self) -> None:
+        self.shared = Farm()
+
+    def farm(self) -> Farm | None:
+        return self.shared
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are() -> None:

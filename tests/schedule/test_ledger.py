@@ -1,5 +1,7 @@
 """The ledger survives what is done to its file, and remembers what was decided."""
 
+import contextlib
+import dataclasses
 import json
 import sqlite3
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from toy_study import Settings, Toy, fingerprint, make_job, small_plan
 
+from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LeaseError, LedgerError
 from orchestrator.schedule.failures import Charges
 from orchestrator.schedule.lease import acquire
@@ -140,12 +143,24 @@ def test_a_plan_is_remembered_with_how_it_was_asked_for(path: Path) -> None:
         assert set(ledger.previous_documents()) == {job.label for job in plan.jobs.values()}
 
 
-def test_the_trackers_cursor_is_kept_per_cell_and_metric(path: Path) -> None:
+def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_knows(path: Path) -> None:
     with Ledger.open(path) as ledger:
-        ledger.mark_sent("cell", {"train/loss": 7})
-        ledger.mark_sent("cell", {"train/loss": 9, "train/rate": 1})
-        ledger.remember_run("cell", "run-1")
-        assert ledger.sent("cell") == {"train/loss": 9, "train/rate": 1}
-        assert ledger.run_ids() == {"cell": "run-1"}
-        ledger.forget_tracking()
-        assert (ledger.sent("cell"), ledger.run_ids()) == ({}, {})
+        ledger.intend(make_attempt())
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(
+            "ALTER TABLE attempts DROP COLUMN cpus; ALTER TABLE attempts DROP COLUMN devices; "
+            "CREATE TABLE sent (cell TEXT); PRAGMA user_version = 1;"
+        )
+    with pytest.raises(LedgerError, match="the next `run` brings an older one up to date"):
+        Ledger.read(path)
+    with Ledger.open(path) as ledger:
+        assert [attempt.id for attempt in ledger.attempts()] == ["a001-x"]
+        assert ledger.attempts()[0].placement == Placement(host="fake-0", cpus=0, devices=())
+    with Ledger.read(path) as reader:
+        assert len(reader.open_attempts()) == 1
+
+
+def test_where_an_attempt_was_placed_is_remembered(path: Path) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.intend(dataclasses.replace(make_attempt(), cpus=2, devices=(1, 3)))
+        assert ledger.attempts()[0].placement == Placement(host="fake-0", cpus=2, devices=(1, 3))

@@ -22,7 +22,7 @@ POINTS: Mapping[str, str] = {
     "submit.answered": "driver: the backend has answered, the ticket is not booked",
     "ticket.booked": "driver: the ticket is on disk",
     "ending.seen": "driver: an ending is known and not booked",
-    "ending.booked": "driver: the ending is booked, checkpoints of a finished job are still there",
+    "ending.booked": "driver: the ending is booked, nothing new is submitted",
     "note.booked": "driver: a note from the inbox is booked and not removed",
     "lease.taken": "driver: the lease is taken, the ledger not yet open",
     # The host, from request to COMMIT.

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.backends.protocol import Backend, HostShare, Report, Submission
+from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
 from orchestrator.backends.ray.pipe import ChildGone, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.errors import BackendError
@@ -108,6 +108,10 @@ class RayBackend:
                 self._reports[one.attempt] = Report(attempt=one.attempt, phase="waiting")
                 self._work[one.attempt] = Path(one.request["work"])
             return tickets
+
+    def adopt(self, attempts: Sequence[Adoption]) -> None:
+        """Nothing is adopted: an embedded Ray dies with its driver."""
+        raise BackendError(f"{len(attempts)} attempts are to be adopted, but an embedded Ray dies with its driver")
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; returns at once while a child that has died is replaced."""

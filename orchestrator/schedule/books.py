@@ -1,0 +1,198 @@
+"""The driver's books: board, ledger and places, kept in step with what became of the attempts.
+
+What need not be on disk at once (tickets, starts) waits for the next transaction or the next
+second, because each transaction costs the disk.
+"""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.backends.protocol import Placement
+from orchestrator.errors import OrchestratorError
+from orchestrator.plan.job import Job
+from orchestrator.schedule.clock import Clock
+from orchestrator.schedule.failures import Retries, signature, verdict
+from orchestrator.schedule.ledger import JobNote, Ledger
+from orchestrator.schedule.placing import Placer
+from orchestrator.schedule.requests import attempt_folder, drop_checkpoints, newest_step, share
+from orchestrator.schedule.state import Board, Change
+from orchestrator.schedule.teller import Teller
+from orchestrator.schedule.watch import Finding, Watch
+from workloads.contract.faults import point
+from workloads.contract.result import Failure, read_result
+
+
+class Books:
+    """Where every attempt stands, in memory and on disk.
+
+    Args (keyword only):
+        board, ledger, placer: what is kept in step.
+        committed: fingerprints of done jobs; grows.
+        home: `outputs/{study}`.
+        retries: budgets.
+        pause_after: jobs that fail alike pause their stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        ledger: Ledger,
+        placer: Placer,
+        committed: set[str],
+        home: Path,
+        retries: Retries,
+        pause_after: int,
+        clock: Clock,
+        teller: Teller,
+    ) -> None:
+        self._board = board
+        self._ledger = ledger
+        self._placer = placer
+        self._home = home
+        self._retries = retries
+        self._pause_after = pause_after
+        self._clock = clock
+        self._teller = teller
+        self._later: list[Callable[[], None]] = []
+        self.committed = committed
+        """Fingerprints of done jobs."""
+        self.watches: dict[str, Watch] = {}
+        """The live attempts."""
+
+    def open(self, watch: Watch, placement: Placement, reason: str) -> None:
+        """Take in a live attempt: submitted now, or left by an earlier driver."""
+        self.watches[watch.attempt] = watch
+        self._placer.take(watch.attempt, watch.job, placement)
+        self._board.apply(Change(job=watch.job.id, kind="submitted", reason=reason))
+
+    def book(self, watch: Watch, finding: Finding, *, stopping: bool) -> None:
+        """Bring board and ledger to what was found; `stopping`: the run is being interrupted."""
+        job = watch.job
+        if finding.what == "ended":
+            self.end(watch, finding, stopping=stopping)
+        elif finding.what == "unknown" and not watch.unknown:
+            watch.unknown = True
+            self._board.apply(Change(job=job.id, kind="unknown", reason=finding.detail))
+            self._teller.log("unknown", attempt=watch.attempt, label=job.label, detail=finding.detail)
+        elif finding.what == "running" and (not watch.running or watch.unknown):
+            watch.unknown = False
+            self._board.apply(Change(job=job.id, kind="started"))
+            self._start(watch)
+        elif finding.what == "waiting" and watch.unknown:
+            watch.unknown = False
+            self._board.apply(Change(job=job.id, kind="submitted", reason=finding.detail))
+
+    def end(self, watch: Watch, finding: Finding, *, stopping: bool, began: bool = True) -> None:
+        """Book an ending and what follows from it; `began` is false where the backend never took it."""
+        job, ending = watch.job, finding.ending or "vanished"
+        done = job.fingerprint in self.committed
+        if not done and ending != "ok":
+            if watch.cancelled:
+                ending = "cancelled"
+            elif stopping and ending != "bad_input":
+                ending = "interrupted"  # what ends while we stop it says nothing about the job
+        failure = self.failure(job, watch.attempt) if ending in ("error", "bad_input") else None
+        detail = finding.detail if failure is None else f"{failure.type}: {failure.message}"
+        same = "" if failure is None else signature(failure.type, failure.message, failure.frames)
+        step = newest_step(self._home, job.fingerprint, watch.attempt)
+        del self.watches[watch.attempt]
+        self._placer.give(watch.attempt)
+        if began:
+            self._start(watch)
+        point("ending.seen")
+        if done:  # first: a driver that dies before it has booked this comes by here again
+            drop_checkpoints(self._home, job.fingerprint)
+        with self._ledger.transaction():
+            self.write_later()
+            self._ledger.ended(watch.attempt, ending, self._clock.time(), detail, step, same)
+            if done:
+                self._ledger.forgive(job.fingerprint)
+                self._placer.add(map(self._board.job, self._board.apply(Change(job=job.id, kind="done"))))
+            else:
+                after = verdict(
+                    ending,
+                    self._ledger.charges(job.fingerprint),
+                    self._retries,
+                    progressed=step > watch.begun,
+                    share=_share(job),
+                    detail=detail,
+                )
+                assert after.next != "done", "without a COMMIT nothing is done"
+                self._ledger.charge(job.fingerprint, after.charges)
+                if after.next == "again":
+                    self._board.apply(Change(job=job.id, kind="again", reason=after.reason))
+                    self._placer.add([job])
+                else:
+                    self.hold_against(job, after.next, after.reason, same)
+        self._teller.log("ended", attempt=watch.attempt, label=job.label, ending=ending, detail=detail, step=step)
+        self._teller.event("ended", job, watch.attempt, ending=ending, detail=detail)
+        if done:
+            self._teller.event("done", job, watch.attempt)
+
+    def hold_against(self, job: Job, state: Literal["failed", "cancelled"], reason: str, same: str = "") -> None:
+        """Book that a job has failed or was cancelled."""
+        self._ledger.note(
+            JobNote(
+                fingerprint=job.fingerprint,
+                state=state,
+                reason=reason,
+                stage=job.stage,
+                signature=same,
+                at=self._clock.time(),
+            )
+        )
+        self._board.apply(Change(job=job.id, kind=state, reason=reason))
+        if state == "failed":
+            self.pause()
+
+    def pause(self) -> None:
+        """Pause the stages in which enough jobs have failed alike, and no other."""
+        self._board.pause(self._ledger.paused(self._pause_after))
+
+    def later(self, act: Callable[[], None]) -> None:
+        """Write something with the next transaction."""
+        self._later.append(act)
+
+    def write_later(self) -> None:
+        """Write what could wait."""
+        if self._later:
+            acts, self._later = self._later, []
+            with self._ledger.transaction():
+                for act in acts:
+                    act()
+
+    def failure(self, job: Job, attempt: str) -> Failure | None:
+        """What an attempt said of its end; None where it said nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            return read_result(attempt_folder(self._home, job.fingerprint, attempt) / "result.json").error
+        return None
+
+    def failures(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """Jobs that stand as failed: label, reason, and the words of the newest result."""
+        found: list[tuple[str, str, tuple[str, ...]]] = []
+        for job_id in self._board.open_jobs():
+            if self._board.state(job_id) != "failed":
+                continue
+            job = self._board.job(job_id)
+            attempts = self._ledger.attempts(job.fingerprint)
+            failure = self.failure(job, attempts[-1].id) if attempts else None
+            lines = () if failure is None else (f"{failure.type}: {failure.message}", *reversed(failure.frames[-3:]))
+            found.append((job.label, self._board.standing(job_id).reason, lines))
+        return tuple(found)
+
+    def _start(self, watch: Watch) -> None:
+        if not watch.running:
+            watch.running = True
+            at = self._clock.time()
+            self.later(lambda: self._ledger.started(watch.attempt, at))
+            self._teller.event("started", watch.job, watch.attempt)
+
+
+def _share(job: Job) -> int | None:
+    try:
+        return share(job)
+    except OrchestratorError:
+        return None

@@ -1,0 +1,87 @@
+"""A driver that dies leaves attempts behind: adopted where the backend outlives drivers, ended and free where not."""
+
+from pathlib import Path
+
+import pytest
+from toy_study import Toy, small_plan
+
+from orchestrator.backends.fake import Act, Farm
+from orchestrator.errors import LeaseError
+from orchestrator.schedule.events import Event
+
+LONG = {"train/a": [Act(seconds=60.0)]}
+
+
+class Death:
+    """A fence that raises once an attempt of `label` runs: the driver stops without a further act."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self.near = False
+
+    def observe(self, event: Event) -> None:
+        self.near = self.near or (event.kind == "started" and event.label == self._label)
+
+    def __call__(self) -> None:
+        if self.near:
+            raise LeaseError("gone")
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy(tmp_path / "toy")
+
+
+def die(toy: Toy, label: str) -> None:
+    death = Death(label)
+    with pytest.raises(LeaseError):
+        toy.run(small_plan(), LONG, observe=death.observe, fence=death)
+
+
+def test_where_the_backend_outlives_drivers_an_attempt_is_adopted_and_not_started_twice(toy: Toy) -> None:
+    toy.farm = Farm()
+    die(toy, "train/a")
+    outcome = toy.run(small_plan(), LONG)
+    assert outcome.exit_code == 0
+    assert "train/a" not in toy.submitted()
+    assert toy.endings("train/a") == ["ok"]
+
+
+def test_where_the_backend_dies_with_its_driver_the_attempt_is_interrupted_and_free(toy: Toy) -> None:
+    die(toy, "train/a")
+    outcome = toy.run(small_plan(), LONG)
+    assert outcome.exit_code == 0
+    assert toy.endings("train/a") == ["interrupted", "ok"]
+
+
+def test_an_adopted_attempt_holds_its_place_on_the_host(toy: Toy) -> None:
+    toy.farm = Farm()
+    die(toy, "train/a")
+    before = toy.clock.time()
+    toy.run(small_plan(), LONG)
+    assert toy.backend is not None
+    at_once = [one for one in toy.backend.submitted if toy.farm.attempts[one.attempt].started <= before]
+    assert len(at_once) <= 1, "two cpus, and the adopted attempt holds one"
+
+
+def test_an_adopted_attempt_that_this_run_does_not_ask_for_is_stopped_and_goes_on_another_time(toy: Toy) -> None:
+    toy.farm = Farm()
+    die(toy, "train/a")
+    plan = small_plan()
+    (chosen,) = [job.id for job in plan.jobs.values() if job.label == "evaluate/return/b"]
+    assert toy.run(plan, LONG, selected=[chosen]).exit_code == 0
+    assert toy.endings("train/a") == ["interrupted"]
+    assert toy.run(plan).exit_code == 0
+    assert toy.endings("train/a") == ["interrupted", "ok"]
+
+
+def test_an_intent_that_the_backend_never_heard_of_is_free_and_done_again(toy: Toy) -> None:
+    toy.farm = Farm()
+    die(toy, "train/a")
+    for attempt in [one for one, running in toy.farm.attempts.items() if running.submission.label == "train/a"]:
+        del toy.farm.attempts[attempt], toy.farm.open[attempt]
+    with toy.ledger() as ledger, ledger.transaction():
+        for open_attempt in ledger.open_attempts():
+            ledger.ticketed({open_attempt.id: ""})
+    assert toy.run(small_plan()).exit_code == 0
+    assert toy.endings("train/a") == ["interrupted", "ok"]
