@@ -4,9 +4,9 @@ Rank 0 writes; the other ranks hold a `Progress` that writes nothing, so that st
 branches on rank.
 """
 
+import contextlib
 import json
 import os
-import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -44,6 +44,7 @@ class Progress:
         self._said = ("", -1)
         self._last: dict[str, float] = {}
         self._metrics = (work / "metrics.jsonl").open("a", encoding="utf-8") if writes else None
+        self._file = threading.Lock()  # the heartbeat's thread flushes what the stage writes, and closes and opens
         self._thread = threading.Thread(target=self._beat_until_end, name="heartbeat", daemon=True)
         if writes:
             self._thread.start()
@@ -71,26 +72,37 @@ class Progress:
         self._last[name] = value
         if self._metrics is not None:
             line = {"step": step, "name": name, "value": value, "wall": time.time()}
-            self._metrics.write(json.dumps(line) + "\n")
+            with self._file:
+                self._metrics.write(json.dumps(line) + "\n")
 
     def flush(self) -> int:
         """Bring metrics to disk; returns the file's length in bytes, for a checkpoint to remember."""
         if self._metrics is None:
             return 0
-        self._metrics.flush()
-        os.fsync(self._metrics.fileno())
-        return self._metrics.tell()
+        with self._file:
+            self._metrics.flush()
+            os.fsync(self._metrics.fileno())
+            return self._metrics.tell()
 
     def carry_over(self, metrics: Path, length: int) -> None:
-        """Start with the first `length` bytes of an earlier attempt's metrics, so no step is doubled or missing."""
+        """Start with the first `length` bytes of an earlier attempt's metrics, so no step is doubled or missing.
+
+        Whoever follows the file sees either none of them or all: later lines of that attempt are about to be
+        computed again. `wall` stays what it was: the time at which a step was first kept.
+        """
         if self._metrics is None:
             return
         own = Path(self._metrics.name)
-        self._metrics.close()
-        with metrics.open("rb") as source, own.open("wb") as target:
-            shutil.copyfileobj(source, target)
-            target.truncate(length)
-        self._metrics = own.open("a", encoding="utf-8")
+        temporary = own.with_name(f".{own.name}.tmp")
+        with metrics.open("rb") as source, temporary.open("wb") as target:
+            left = length
+            while left and (block := source.read(min(left, 1 << 20))):
+                target.write(block)
+                left -= len(block)
+        with self._file:
+            self._metrics.close()
+            temporary.replace(own)
+            self._metrics = own.open("a", encoding="utf-8")
 
     def close(self) -> None:
         """Write the last heartbeat and let go of the files."""
@@ -98,15 +110,19 @@ class Progress:
         if self._thread.is_alive():
             self._thread.join()
         if self._metrics is not None:
-            self._metrics.close()
+            with self._file:
+                self._metrics.close()
 
     def _beat_until_end(self) -> None:
         while True:
             self._beat = {**self._beat, "counter": self._beat["counter"] + 1}
             temporary = self._work / ".heartbeat.json.tmp"
-            temporary.write_text(json.dumps(self._beat), encoding="utf-8")
-            temporary.replace(self._work / "heartbeat.json")
-            if self._metrics is not None and not self._metrics.closed:
-                self._metrics.flush()
+            # A disk that is full now may have room at the next beat; the stage's own writing says what is wrong.
+            with contextlib.suppress(OSError):
+                temporary.write_text(json.dumps(self._beat), encoding="utf-8")
+                temporary.replace(self._work / "heartbeat.json")
+                with self._file:
+                    if self._metrics is not None and not self._metrics.closed:
+                        self._metrics.flush()
             if self._ended.wait(HEARTBEAT_S):
                 return

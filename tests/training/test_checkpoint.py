@@ -8,15 +8,12 @@ import pytest
 import torch
 
 from workloads.errors import BadInput
+from workloads.step_folders import Damaged, complete_checkpoints
 from workloads.training.checkpoint import (
+    Checkpoint,
     TrainingState,
     check_resumable,
-    complete_checkpoints,
     configuration_digest,
-    read_moments,
-    read_state,
-    read_weights,
-    restore_samples,
     write_checkpoint,
 )
 from workloads.training.spikes import LossMean
@@ -26,6 +23,7 @@ STATE = TrainingState(
     world_size=2, zero_stage=1, seconds=1.5,
 )  # fmt: skip
 WEIGHTS = {"a": torch.tensor([1e-30, -0.0, 3.5]), "b": torch.arange(4.0).view(2, 2)}
+METRICS = b'{"step":3}\n' * 7
 MOMENTS = {"a/exp_avg": torch.ones(3), "a/step": torch.tensor(3.0)}
 
 
@@ -33,12 +31,14 @@ def write(folder: Path, state: TrainingState = STATE) -> Path:
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
     (samples / "step-2.mp4").write_bytes(b"video")
+    (folder / "metrics.jsonl").write_bytes(METRICS + b"not of this step")
     return write_checkpoint(
         folder / "checkpoints",
         state,
         rank=0,
         weights=WEIGHTS,
         moments=MOMENTS,
+        metrics=folder / "metrics.jsonl",
         samples=samples,
         wait_for_all=lambda: None,
     )
@@ -46,12 +46,15 @@ def write(folder: Path, state: TrainingState = STATE) -> Path:
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     checkpoint = write(tmp_path)
-    assert read_state(checkpoint) == STATE
-    assert {name: value.tolist() for name, value in read_weights(checkpoint).items()} == {
+    found = Checkpoint.open(checkpoint)
+    assert found.state == STATE
+    assert {name: value.tolist() for name, value in found.weights().items()} == {
         name: value.tolist() for name, value in WEIGHTS.items()
     }
-    assert torch.equal(read_moments(checkpoint, 0)["a/exp_avg"], MOMENTS["a/exp_avg"])
-    restore_samples(checkpoint, tmp_path / "restored")
+    assert torch.equal(found.moments(0)["a/exp_avg"], MOMENTS["a/exp_avg"])
+    assert found.moments(1) == {}
+    assert found.metrics.read_bytes() == METRICS
+    found.restore_samples(tmp_path / "restored")
     assert (tmp_path / "restored" / "step-2.mp4").read_bytes() == b"video"
 
 
@@ -64,7 +67,7 @@ def test_the_manifest_lists_every_other_file_with_its_size(tmp_path: Path) -> No
 
 
 def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
-    assert {path.suffix for path in write(tmp_path).iterdir()} == {".safetensors", ".json", ".mp4"}
+    assert {path.suffix for path in write(tmp_path).iterdir()} == {".safetensors", ".json", ".jsonl", ".mp4"}
 
 
 def test_only_the_two_newest_stay_by_number_not_by_name(tmp_path: Path) -> None:
@@ -78,37 +81,102 @@ def test_a_folder_without_manifest_is_no_checkpoint(tmp_path: Path) -> None:
     checkpoint = write(tmp_path)
     (checkpoint / "manifest.json").unlink()
     assert complete_checkpoints(tmp_path / "checkpoints") == []
-    with pytest.raises(BadInput, match=r"state\.json cannot be read"):
-        read_state(checkpoint)
+    with pytest.raises(Damaged, match=r"step-3: manifest\.json cannot be read"):
+        Checkpoint.open(checkpoint)
 
 
 def test_remains_of_a_killed_writer_are_in_nobodys_way(tmp_path: Path) -> None:
     torn = tmp_path / "checkpoints" / ".step-3.tmp"
     torn.mkdir(parents=True)
     (torn / "model.safetensors").write_bytes(b"half")
-    assert read_weights(write(tmp_path)).keys() == WEIGHTS.keys()
+    assert Checkpoint.open(write(tmp_path)).weights().keys() == WEIGHTS.keys()
     assert not torn.exists()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "state.json"])
-def test_one_flipped_bit_is_refused_by_file(tmp_path: Path, name: str) -> None:
+FILES = ["model.safetensors", "state.json", "optimizer-rank0.safetensors", "metrics.jsonl", "step-2.mp4"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_flipped_bit_is_seen_in_whatever_file(tmp_path: Path, name: str) -> None:
     checkpoint = write(tmp_path)
     damaged = bytearray((checkpoint / name).read_bytes())
     damaged[-1] ^= 1
     (checkpoint / name).write_bytes(bytes(damaged))
-    with pytest.raises(BadInput, match=rf"{name} is not what manifest\.json lists"):
-        read_weights(checkpoint) if name == "model.safetensors" else read_state(checkpoint)
+    with pytest.raises(Damaged, match=rf"step-3: {name} is not what manifest\.json lists"):
+        Checkpoint.open(checkpoint)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_cut_short_or_gone_is_seen(tmp_path: Path, name: str) -> None:
+    checkpoint = write(tmp_path)
+    (checkpoint / name).write_bytes((checkpoint / name).read_bytes()[:-1])
+    with pytest.raises(Damaged, match=rf"{name} is not what manifest\.json lists"):
+        Checkpoint.open(checkpoint)
+    (checkpoint / name).unlink()
+    with pytest.raises(Damaged, match=rf"{name} cannot be read: No such file"):
+        Checkpoint.open(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ('{"step": 3, "fil', r"cannot be read: JSONDecodeError"),
+        ("[" * 100_000, r"cannot be read: RecursionError"),
+        ('{"step": 3}', r"cannot be read: KeyError\('files'\)"),
+        ('{"step": 4, "files": []}', r"is that of step 4"),
+        ('{"step": 3, "files": [{"path": "../other"}]}', r"names '\.\./other', which is outside"),
+        ('{"step": 3, "files": []}', r"state\.json is not listed"),
+    ],
+)
+def test_a_manifest_that_is_none_is_seen(tmp_path: Path, manifest: str, said: str) -> None:
+    checkpoint = write(tmp_path)
+    (checkpoint / "manifest.json").write_text(manifest, encoding="utf-8")
+    with pytest.raises(Damaged, match=said):
+        Checkpoint.open(checkpoint)
+
+
+def test_another_rank_answers_for_its_own_part_alone(tmp_path: Path) -> None:
+    checkpoint = write(tmp_path)
+    (checkpoint / "model.safetensors").write_bytes(b"damaged")
+    assert Checkpoint.open(checkpoint, rank=1).state == STATE
+
+
+def test_metrics_that_are_shorter_than_they_were_are_seen(tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match=r"metrics\.jsonl: is shorter than the 1000 bytes"):
+        write(tmp_path, replace(STATE, metrics_bytes=1000))
+
+
+def without_metrics(folder: Path) -> Path:
+    """A checkpoint as earlier code wrote it: its metrics are those of the attempt."""
+    checkpoint = write(folder)
+    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"] = [entry for entry in manifest["files"] if entry["path"] != "metrics.jsonl"]
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (checkpoint / "metrics.jsonl").unlink()
+    return checkpoint
+
+
+def test_a_checkpoint_without_metrics_of_its_own_has_those_of_its_attempt(tmp_path: Path) -> None:
+    checkpoint = without_metrics(tmp_path)
+    assert Checkpoint.open(checkpoint).metrics.read_bytes().startswith(METRICS)
+    (tmp_path / "metrics.jsonl").write_bytes(METRICS[:-1])
+    with pytest.raises(Damaged, match=r"metrics\.jsonl: is shorter than the 77 bytes that .*step-3 remembers"):
+        Checkpoint.open(checkpoint)
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="version is 99"):
-        read_state(write(tmp_path, replace(STATE, version=99)))
+        Checkpoint.open(write(tmp_path, replace(STATE, version=99)))
 
 
 @pytest.mark.parametrize("other", [{"world_size": 4}, {"zero_stage": 2}, {"zero_stage": 0}])
 def test_shards_are_resumed_by_the_same_ranks_and_stage_only(tmp_path: Path, other: dict[str, int]) -> None:
-    with pytest.raises(BadInput, match="written by 2 ranks at ZeRO stage 1"):
+    with pytest.raises(BadInput, match="written by 2 ranks at ZeRO stage 1") as refused:
         check_resumable(tmp_path, STATE, replace(STATE, **other))  # type: ignore[arg-type]
+    ranks, stage = other.get("world_size", 2), other.get("zero_stage", 1)
+    assert f"`echo-matrix reshard JOB --ranks {ranks} --zero-stage {stage}`" in str(refused.value)
+    by_hand = f"`python -m workloads.training.reshard {tmp_path} --ranks {ranks} --zero-stage {stage} --out FOLDER`"
+    assert by_hand in str(refused.value)
 
 
 ASKED = {
@@ -136,7 +204,7 @@ def test_many_differences_are_counted(tmp_path: Path) -> None:
 
 
 def test_what_was_asked_comes_back_and_tuples_are_the_lists_that_they_are_written_as(tmp_path: Path) -> None:
-    state = read_state(write(tmp_path, replace(STATE, asked=ASKED)))
+    state = Checkpoint.open(write(tmp_path, replace(STATE, asked=ASKED))).state
     pairs = {**ASKED, "row": {"family": "ssm", "tau": (1.0, 128.0)}}
     check_resumable(tmp_path, state, replace(STATE, asked=pairs))
 

@@ -12,7 +12,7 @@ from tiny_training import BACKBONE, CODEC, train_once, train_request, weights
 from workloads.contract.request import Request
 from workloads.errors import BadInput
 from workloads.model.weights import load_model
-from workloads.training.checkpoint import complete_checkpoints
+from workloads.step_folders import complete_checkpoints
 
 CHANNELS = 3 * int(CODEC["factor"]) ** 2
 

@@ -95,9 +95,9 @@ def train_request(
 ) -> Request:
     """A request to train `row` in a new attempt under `folder`; `training` and `how` replace parts of sections."""
     attempt = f"a{len(list(folder.glob('a*')))}"
-    out, work = folder / attempt / "out", folder / attempt / "work"
+    work = folder / attempt
+    out = work / "out"
     out.mkdir(parents=True)
-    work.mkdir()
     config = {
         "data": DATA, "evidence": EVIDENCE, "action": {"site": "pre_qkv"}, "backbone": BACKBONE,
         "training": {**TRAINING, **(training or {})},

@@ -7,20 +7,21 @@
 | `model.safetensors` | parameters, float32, whole |
 | `optimizer-rank{r}.safetensors` | AdamW's moments and step: whole in rank 0's, or rank r's ZeRO shard |
 | `state.json` | `TrainingState` |
+| `metrics.jsonl` | the metrics up to this step: a later attempt starts with them, so no step is doubled or missing |
 | `step-{m}.mp4` | sample videos made so far, so that what is published does not depend on interruptions |
 | `manifest.json` | `{"step", "files": [{"path", "size", "sha256"}]}`, last: a folder without it is no checkpoint |
 
 There are no random states to save: every draw is a function of its name (study.md section 1), and the
 sampler's position is the step. Written beside and renamed, with the data on disk before the name.
+Which checkpoint an attempt goes on from is chosen in `resume.py`.
 
 Source: study.md section 6; design, rule 5 of "Truth and recovery".
 """
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,15 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workloads.contract.faults import point
 from workloads.contract.request import Request
 from workloads.errors import BadInput
 from workloads.model.differences import differences
 from workloads.model.shards import open_tensors
+from workloads.step_folders import Damaged, check, complete, entry, read_manifest
 from workloads.training.spikes import LossMean
 
 VERSION = 1
-KEPT = 2
-"""Newest checkpoints of an attempt that stay; one could be the victim of a dying disk."""
+STATE, MODEL, METRICS = "state.json", "model.safetensors", "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,9 @@ class TrainingState:
     asked: Mapping[str, Any] | None = None
     """What was trained: the sections, `row`, `seed`, and `shape` of the latents, so that a refusal can name the field
     that differs; None in checkpoints that knew only the digest."""
+    parameters: Sequence[Sequence[str]] | None = None
+    """Names in each group of the optimiser, in the order in which ZeRO's shards hold them end to end; None where they
+    are laid out in another way (stage 3, gaps between them), or by code that did not note it."""
     version: int = VERSION
 
     @staticmethod
@@ -90,13 +93,14 @@ def write_checkpoint(
     rank: int,
     weights: Mapping[str, Tensor],
     moments: Mapping[str, Tensor],
+    metrics: Path,
     samples: Path,
     wait_for_all: Callable[[], None],
 ) -> Path:
-    """Write `checkpoints/step-{n}` whole or not at all, then let go of all but the two newest.
+    """Write `checkpoints/step-{n}` whole or not at all, then let go of all but the newest.
 
-    Every rank calls it. Rank 0 writes `weights` and what lies in the folder `samples`, each rank its own
-    `moments` if it has any.
+    Every rank calls it. Rank 0 writes `weights`, the beginning of the file `metrics` and what lies in the folder
+    `samples`, each rank its own `moments` if it has any.
 
     Returns:
         The folder of the checkpoint.
@@ -108,50 +112,87 @@ def write_checkpoint(
         temporary.mkdir(parents=True)
     wait_for_all()
     if moments:
-        save_file(dict(moments), temporary / f"optimizer-rank{rank}.safetensors")
+        save_file(dict(moments), temporary / moments_name(rank))
     wait_for_all()
     if rank == 0:
-        save_file(dict(weights), temporary / "model.safetensors")
-        (temporary / "state.json").write_text(json.dumps(asdict(state), indent=1, sort_keys=True), encoding="utf-8")
+        save_file(dict(weights), temporary / MODEL)
+        (temporary / STATE).write_text(json.dumps(asdict(state), indent=1, sort_keys=True), encoding="utf-8")
+        copy_beginning(metrics, temporary / METRICS, state.metrics_bytes)
         for video in sorted(samples.glob("step-*.mp4")):
             shutil.copyfile(video, temporary / video.name)
-        files = [_entry(path) for path in sorted(temporary.iterdir())]
-        point("checkpoint.files")
-        manifest = temporary / "manifest.json"
-        manifest.write_text(json.dumps({"step": state.step, "files": files}, indent=1), encoding="utf-8")
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        if final.exists():
-            _remove(final)
-        point("checkpoint.manifest")
-        temporary.rename(final)
-        _sync(checkpoints)
-        point("checkpoint.renamed")
-        for old in complete_checkpoints(checkpoints)[:-KEPT]:
-            _remove(old)
+        finish(temporary, final, state.step)
     wait_for_all()
     return final
 
 
-def complete_checkpoints(checkpoints: Path) -> list[Path]:
-    """Complete checkpoints in the folder, oldest first."""
-    found = [path for path in checkpoints.glob("step-*") if (path / "manifest.json").is_file()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+def finish(temporary: Path, final: Path, step: int) -> None:
+    """Make the checkpoint `final` of the files in `temporary`, durably."""
+    files = [entry(path) for path in sorted(temporary.iterdir())]
+    complete(temporary, final, {"step": step, "files": files}, durable=True)
 
 
-def read_state(checkpoint: Path) -> TrainingState:
-    """Read `state.json` of a complete checkpoint.
+def moments_name(rank: int) -> str:
+    """File of a rank's part of the optimiser's state."""
+    return f"optimizer-rank{rank}.safetensors"
 
-    Raises:
-        BadInput: it is not complete, damaged, or of another version.
-    """
-    raw = json.loads(_checked(checkpoint, "state.json").decode("utf-8"))
-    if raw.get("version") != VERSION:
-        raise BadInput(
-            f"{checkpoint}/state.json: version is {raw.get('version')!r}; allowed: {VERSION}; delete the checkpoints "
-            "of this job to train it anew"
-        )
-    return TrainingState(**{**raw, "loss": LossMean(**raw["loss"])})
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A complete checkpoint, whose files this rank has compared with the manifest."""
+
+    folder: Path
+    state: TrainingState
+    files: Mapping[str, Mapping[str, Any]]
+    """Name -> size and sha256."""
+
+    @staticmethod
+    def open(folder: Path, rank: int = 0) -> "Checkpoint":
+        """Check what `rank` answers for: rank 0 all that is shared, each its own part of the optimiser's state.
+
+        Raises:
+            Damaged: the manifest or one of those files is missing or has other bytes.
+            BadInput: written by another version of this code.
+        """
+        _, files = read_manifest(folder)
+        check(folder, files, [STATE])
+        state = _state(folder)
+        if rank == 0:
+            shared = [name for name in files if name != STATE and not name.startswith("optimizer-rank")]
+            check(folder, files, [*dict.fromkeys([MODEL, *shared])])
+            if METRICS not in files:
+                _look_beside(folder, state.metrics_bytes)
+        part = moments_name(rank)
+        if part in files:
+            check(folder, files, [part])
+        return Checkpoint(folder=folder, state=state, files=files)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters, on the host."""
+        return _tensors(self.folder / MODEL)
+
+    def moments(self, rank: int) -> dict[str, Tensor]:
+        """The optimiser's state of `rank`, on the host; rank 0 holds the whole where it is not sharded.
+
+        Empty before the first step that was taken.
+        """
+        part = moments_name(rank)
+        return _tensors(self.folder / part) if part in self.files else {}
+
+    @property
+    def metrics(self) -> Path:
+        """A file that begins with the metrics up to this step."""
+        return self.folder / METRICS if METRICS in self.files else _beside(self.folder)
+
+    @property
+    def videos(self) -> list[str]:
+        """Names of the sample videos made so far."""
+        return sorted(name for name in self.files if name.endswith(".mp4"))
+
+    def restore_samples(self, samples: Path) -> None:
+        """Copy the sample videos into the folder `samples`, which may not exist yet."""
+        for name in self.videos:
+            samples.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.folder / name, samples / name)
 
 
 def check_resumable(checkpoint: Path, state: TrainingState, expected: TrainingState) -> None:
@@ -175,82 +216,55 @@ def check_resumable(checkpoint: Path, state: TrainingState, expected: TrainingSt
             )
     sharded = max(state.zero_stage, expected.zero_stage) > 0
     if sharded and (state.world_size, state.zero_stage) != (expected.world_size, expected.zero_stage):
+        ranks, stage = expected.world_size, expected.zero_stage
         raise BadInput(
             f"{checkpoint}: written by {state.world_size} ranks at ZeRO stage {state.zero_stage}, resumed by "
-            f"{expected.world_size} at stage {expected.zero_stage}; allowed: the same two, for each rank holds a "
-            "shard of the optimiser's state; restore execution.ranks and "
-            "deepspeed.zero_optimization, or delete the checkpoints of this job"
+            f"{ranks} at stage {stage}; allowed: the same two, for each rank holds a shard of the optimiser's state; "
+            f"convert it (`echo-matrix reshard JOB --ranks {ranks} --zero-stage {stage}`, or by hand `python -m "
+            f"workloads.training.reshard {checkpoint} --ranks {ranks} --zero-stage {stage} --out FOLDER`), restore "
+            "execution.ranks and deepspeed.zero_optimization, or delete the checkpoints of this job"
         )
 
 
-def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Parameters of a complete checkpoint, on the host.
+def copy_beginning(source: Path, target: Path, length: int) -> None:
+    """Copy the first `length` bytes of a file; an absent one is empty.
 
     Raises:
-        BadInput: the file is missing or damaged.
+        Damaged: it is shorter.
     """
-    return _tensors(checkpoint, "model.safetensors")
+    left = length
+    with target.open("wb") as writing:
+        if source.is_file():
+            with source.open("rb") as reading:
+                while left and (block := reading.read(min(left, 1 << 20))):
+                    writing.write(block)
+                    left -= len(block)
+    if left:
+        raise Damaged(f"{source}: is shorter than the {length} bytes that a checkpoint remembers of it")
 
 
-def read_moments(checkpoint: Path, rank: int) -> dict[str, Tensor]:
-    """The optimiser's state of `rank`, on the host; rank 0 holds the whole where it is not sharded.
-
-    Raises:
-        BadInput: the file is missing or damaged.
-    """
-    return _tensors(checkpoint, f"optimizer-rank{rank}.safetensors")
-
-
-def restore_samples(checkpoint: Path, samples: Path) -> None:
-    """Copy the sample videos of a complete checkpoint into the folder `samples`, which may not exist yet."""
-    for video in sorted(checkpoint.glob("step-*.mp4")):
-        samples.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(video, samples / video.name)
+def _state(checkpoint: Path) -> TrainingState:
+    path = checkpoint / STATE
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    if raw.get("version") != VERSION:
+        raise BadInput(
+            f"{path}: version is {raw.get('version')!r}; allowed: {VERSION}; delete the checkpoints of this job to "
+            "train it anew"
+        )
+    return TrainingState(**{**raw, "loss": LossMean(**raw["loss"])})
 
 
-def _tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
-    _check(checkpoint, name)
-    file = open_tensors(checkpoint / name)
+def _tensors(path: Path) -> dict[str, Tensor]:
+    file = open_tensors(path)
     return {tensor: file.get_tensor(tensor) for tensor in file.keys()}  # noqa: SIM118 - not a mapping
 
 
-def _checked(checkpoint: Path, name: str) -> bytes:
-    _check(checkpoint, name)
-    return (checkpoint / name).read_bytes()
+def _beside(checkpoint: Path) -> Path:
+    """Where checkpoints without metrics of their own have them: in the folder of their attempt."""
+    return checkpoint.parent.parent / METRICS
 
 
-def _check(checkpoint: Path, name: str) -> None:
-    try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        [listed] = [entry for entry in manifest["files"] if entry["path"] == name]
-        intact = _entry(checkpoint / name) == listed
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"{checkpoint}: {name} cannot be read: {error}; resume from the checkpoint before it, or set resume to null"
-        ) from error
-    if not intact:
-        raise BadInput(
-            f"{checkpoint}: {name} is not what manifest.json lists; resume from the checkpoint before it, or set "
-            "resume to null"
-        )
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": path.name, "size": path.stat().st_size, "sha256": digest}
-
-
-def _remove(checkpoint: Path) -> None:
-    """The manifest goes first, so that a half-removed folder is not taken for a checkpoint."""
-    (checkpoint / "manifest.json").unlink(missing_ok=True)
-    point("checkpoint.removing")
-    shutil.rmtree(checkpoint)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _look_beside(checkpoint: Path, length: int) -> None:
+    path = _beside(checkpoint)
+    if (path.stat().st_size if path.is_file() else 0) < length:
+        raise Damaged(f"{path}: is shorter than the {length} bytes that {checkpoint} remembers of it")

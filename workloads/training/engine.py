@@ -257,6 +257,18 @@ class Engine:
             if state:
                 self._optimiser.state[parameter] = state
 
+    def groups(self) -> list[list[str]] | None:
+        """Names of the optimiser's groups in the order in which their state lies; None where that is not end to end."""
+        if self.zero_stage == 3:
+            return None
+        named = {id(p): name for name, p in self.module.named_parameters()}
+        if not self.sharded:
+            return [[named[id(p)] for p in group["params"]] for group in self._optimiser.param_groups]
+        wrapper = self._engine.optimizer
+        if any(any(gaps) for gaps in wrapper.round_robin_bit16_padding):
+            return None
+        return [[named[id(p)] for p in group] for group in wrapper.round_robin_bit16_groups]
+
     def _owners(self) -> list[tuple[str, Tensor]]:
         """What the optimiser's state hangs on: parameters, or flat float32 shards in their order."""
         if not self.sharded:

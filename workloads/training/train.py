@@ -31,18 +31,11 @@ from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.progress import Outcome, Progress
 from workloads.training.batches import make_batches
-from workloads.training.checkpoint import (
-    TrainingState,
-    check_resumable,
-    read_moments,
-    read_state,
-    read_weights,
-    restore_samples,
-    write_checkpoint,
-)
+from workloads.training.checkpoint import TrainingState, write_checkpoint
 from workloads.training.engine import Engine, join_ranks
 from workloads.training.loop import Hooks, Position, train_steps
 from workloads.training.optimiser import make_optimiser, optimiser_groups
+from workloads.training.resume import newest_intact
 from workloads.training.samples import Samples
 from workloads.training.settings import batch_shape, zero_stage
 
@@ -87,25 +80,32 @@ def run(request: Request, progress: Progress) -> Outcome:
 
     start = TrainingState.beginning(request, zero_stage(execution), latents.shape)
     samples = Path(request.out) / "samples"
-    resume = None if request.resume is None else Path(request.resume)
-    if resume is not None:
-        found = read_state(resume)
-        check_resumable(resume, found, start)
-        start = found
-        model.load_state_dict(read_weights(resume))
+    resumed = None if request.resume is None else newest_intact(Path(request.resume), start, device)
+    if resumed is not None:
+        start = resumed.state
+        print(f"going on after step {start.step}, from {resumed.folder}", flush=True)
+        model.load_state_dict(resumed.weights())
     added = parameters_added(model)  # counted now: sharded parameters have no elements
     model.to(device).train()
     engine = Engine(model, make_optimiser(optimiser_groups(model, training)), training, execution, shape)
-    if resume is not None:
-        engine.load_moments(read_moments(resume, engine.rank if engine.sharded else 0))
-        progress.carry_over(resume.parent.parent / "metrics.jsonl", start.metrics_bytes)
+    if resumed is not None:
+        engine.load_moments(resumed.moments(engine.rank if engine.sharded else 0))
+        progress.carry_over(resumed.metrics, start.metrics_bytes)
         if engine.rank == 0:
-            restore_samples(resume, samples)
+            resumed.restore_samples(samples)
 
     videos = Samples(latents, config, evidence_frames=frames, folder=samples, device=device, paths=execution.paths)
 
     def save(at: Position) -> None:
-        state = replace(start, step=at.step, loss=at.loss, seconds=at.seconds, metrics_bytes=progress.flush())
+        state = replace(
+            start,
+            step=at.step,
+            loss=at.loss,
+            seconds=at.seconds,
+            metrics_bytes=progress.flush(),
+            world_size=shape.ranks,
+            parameters=engine.groups(),
+        )
         with engine.whole() as whole:
             weights = _on_host(whole.state_dict()) if engine.rank == 0 else {}
         moments = engine.moments() if engine.sharded or engine.rank == 0 else {}
@@ -115,6 +115,7 @@ def run(request: Request, progress: Progress) -> Outcome:
             rank=engine.rank,
             weights=weights,
             moments=moments,
+            metrics=Path(request.work) / "metrics.jsonl",
             samples=samples,
             wait_for_all=engine.wait_for_all,
         )

@@ -1,0 +1,74 @@
+"""Which checkpoint a training goes on from: the one it was given, or another where that one is damaged.
+
+Every rank looks at its own files, and one that finds damage has all of them pass the checkpoint over, so that no two
+ranks go on from different steps. The order in which checkpoints are tried is rank 0's: two machines may list a shared
+folder differently.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from workloads.step_folders import Damaged, offered, say_anew, say_passed_over
+from workloads.training.checkpoint import Checkpoint, TrainingState, check_resumable
+
+
+def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpoint | None:
+    """The checkpoint `resume`, or the newest other one of its job that is intact; says which are passed over.
+
+    All ranks call it, and get the same one.
+
+    Returns:
+        None where none is intact: the training begins anew.
+
+    Raises:
+        BadInput: it is of another job, or cut into other shards, or there is none at all.
+    """
+    for number, folder in enumerate(
+        map(Path, _as_first_rank("\n".join(map(str, _offered(resume))), device).split("\n"))
+    ):
+        found: Checkpoint | None = None
+        try:
+            found = Checkpoint.open(folder, dist.get_rank())
+            if number and found.state.fingerprint != expected.fingerprint:
+                raise Damaged(f"{folder}: is of another job")
+        except Damaged as error:
+            found = None
+            say_passed_over(error)
+        if _all(found is not None, device):
+            assert found is not None
+            check_resumable(folder, found.state, expected)
+            return found
+        if found is not None:
+            say_passed_over(Damaged(f"{folder}: another rank found damage"))
+    if dist.get_rank() == 0:
+        say_anew(resume)
+    return None
+
+
+def _offered(resume: Path) -> list[Path]:
+    """Rank 0's list; nobody needs the others'."""
+    return offered(resume) if dist.get_rank() == 0 else []
+
+
+def _all(answer: bool, device: str) -> bool:
+    """Whether the answer is yes on every rank."""
+    if dist.get_world_size() == 1:
+        return answer
+    votes = torch.tensor([int(answer)], device=device)
+    dist.all_reduce(votes, op=dist.ReduceOp.MIN)
+    return bool(votes.item())
+
+
+def _as_first_rank(text: str, device: str) -> str:
+    """Rank 0's text on every rank; as bytes, for torch would send an object as a pickle."""
+    if dist.get_world_size() == 1:
+        return text
+    content = torch.tensor(list(text.encode("utf-8")), dtype=torch.uint8, device=device)
+    length = torch.tensor([len(content)], device=device)
+    dist.broadcast(length, 0)
+    if dist.get_rank() != 0:
+        content = torch.empty(int(length.item()), dtype=torch.uint8, device=device)
+    dist.broadcast(content, 0)
+    return bytes(content.tolist()).decode("utf-8")
