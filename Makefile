@@ -1,4 +1,4 @@
-# run: the whole matrix at laptop scale · test, check, bench, fix: for those who change the code.
+# run: the whole matrix at laptop scale · test, test-slurm, check, bench, fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,14 +9,19 @@ RUN_FLAGS ?=
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test check bench fix install
+.PHONY: run test test-slurm check bench fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
 	$(BIN)/echo-matrix run $(RUN_FLAGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not bench"
+	$(BIN)/python -m pytest -m "not bench and not slurm"
+
+# Needs root: installs Debian's SLURM and starts one on loopback for the tests.
+test-slurm: $(INSTALLED)
+	cluster/slurm/dev install
+	$(BIN)/python -m pytest tests/slurm -m slurm
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
