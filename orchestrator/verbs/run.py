@@ -1,0 +1,105 @@
+"""`plan` and `run`."""
+
+import sys
+
+import typer
+
+from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
+from orchestrator.plan.select import select
+from orchestrator.plan.show import plan_json, plan_text
+from orchestrator.running import Ran, run_study
+from orchestrator.schedule.view import make_view
+from orchestrator.study import DEFAULT_PROFILE, Study, open_study
+from orchestrator.terminal import SteadyView, steady_print
+from orchestrator.verbs.options import (
+    DEFAULT_MATRIX,
+    BranchesOption,
+    ClusterOption,
+    JsonOption,
+    MatrixOption,
+    Overrides,
+    ProfileOption,
+    RowsOption,
+    SeedsOption,
+    SmokeOption,
+    print_json,
+)
+
+
+def plan(
+    overrides: Overrides = None,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: ProfileOption = DEFAULT_PROFILE,
+    cluster: ClusterOption = None,
+    smoke: SmokeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would run, why, and what each row costs; refuse a row that cannot fit. Changes nothing."""
+    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
+    standing = study.look()
+    sizes = row_sizes(study.plan, study.cluster)
+    disk = plan_disk(study.plan, sizes)
+    if as_json:
+        print_json({**plan_json(study.plan, standing), **sizes_json(sizes, disk)})
+    else:
+        print(sizes_text(sizes, disk))
+        print(plan_text(study.plan, standing))
+    check_fits(sizes)
+
+
+def run(
+    overrides: Overrides = None,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: ProfileOption = DEFAULT_PROFILE,
+    cluster: ClusterOption = None,
+    rows: RowsOption = None,
+    seeds: SeedsOption = None,
+    branches: BranchesOption = None,
+    smoke: SmokeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the study to what the matrix declares, then write the report. Ctrl-C leaves everything resumable."""
+    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
+    selected = select(study.plan, rows, seeds, branches)
+    check_fits(row_sizes(study.plan, study.cluster, selected))
+    chosen = {key: value for key, value in (("rows", rows), ("seeds", seeds), ("branches", branches)) if value}
+    view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
+    ran = run_study(study, selected, view, chosen)
+    if as_json:
+        print_json(ran_json(study, ran))
+    else:
+        steady_print(ran_text(ran))
+    raise typer.Exit(ran.outcome.exit_code)
+
+
+def ran_json(study: Study, ran: Ran) -> dict[str, object]:
+    """What `run --json` prints."""
+    outcome = ran.outcome
+    return {
+        "version": 1,
+        "study": study.plan.study,
+        "profile": study.plan.profile,
+        "counts": outcome.counts,
+        "started": outcome.submitted,
+        "interrupted": outcome.interrupted,
+        "failures": [{"label": label, "reason": why, "trace": list(t)} for label, why, t in outcome.failures],
+        "report": str(ran.report) if ran.report else None,
+    }
+
+
+def ran_text(ran: Ran) -> str:
+    """What `run` says at its end."""
+    outcome = ran.outcome
+    lines: list[str] = []
+    for label, why, trace in outcome.failures:
+        lines += ["", f"failed: {label}: {why}", *(f"  {line}" for line in trace)]
+        lines.append(f"  log: echo-matrix logs {label}; again: echo-matrix retry {label}")
+    if outcome.note:
+        lines.append(outcome.note)
+    if not outcome.submitted and outcome.exit_code == 0:
+        lines.append(f"nothing to do: {outcome.counts.get('done', 0)} of {sum(outcome.counts.values())} jobs are done")
+    else:
+        lines.append(", ".join(f"{number} {state}" for state, number in outcome.counts.items()))
+    if ran.report:
+        lines.append(f"report: {ran.report}")
+    return "\n".join(lines)
