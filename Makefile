@@ -24,8 +24,8 @@ test-slurm: $(INSTALLED)
 	$(BIN)/python -m pytest tests/slurm -m slurm
 
 check: $(INSTALLED)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check . cluster/slurm/dev
+	$(BIN)/ruff check . cluster/slurm/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/import_budget.py
