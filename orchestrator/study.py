@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Plan, Standing
+from orchestrator.schedule.failed import paused_of
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import attempt_folder
 from orchestrator.spec.cluster import Cluster, load_cluster
@@ -55,7 +56,11 @@ class Study:
                 self.store.commits(),
                 ledger.history(),
                 ledger.previous_documents(),
-                paused=ledger.paused(self.cluster.pause_after),
+                paused=paused_of(
+                    ledger.notes().values(),
+                    {job.fingerprint for job in self.plan.jobs.values()},
+                    self.cluster.pause_after,
+                ),
             )
 
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
+from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.failures import Budgets
@@ -149,6 +150,10 @@ class Toy:
                 observer=observer,
                 view=view,
             )
+
+    def note(self, verb: inbox.Verb, labels: Sequence[str], *, now: bool = False) -> None:
+        """Leave a note about jobs for the next driver, or the one that runs."""
+        inbox.put(self.home, verb, [fingerprint(label) for label in labels], now=now)
 
     def submitted(self) -> list[str]:
         """Labels that the last run's backend was given, in order."""

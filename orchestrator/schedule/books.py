@@ -5,7 +5,7 @@ second, because each transaction costs the disk.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,8 @@ from orchestrator.backends.protocol import Placement
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import Clock
-from orchestrator.schedule.failures import Retries, signature, verdict
+from orchestrator.schedule.failed import FailedJob, paused_of, trace_of
+from orchestrator.schedule.failures import Retries, progressed, signature, verdict
 from orchestrator.schedule.ledger import JobNote, Ledger
 from orchestrator.schedule.placing import Placer
 from orchestrator.schedule.requests import attempt_folder, drop_checkpoints, newest_step, share
@@ -21,6 +22,7 @@ from orchestrator.schedule.state import Board, Change
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch
 from workloads.contract.faults import point
+from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
 
 
@@ -30,6 +32,7 @@ class Books:
     Args (keyword only):
         board, ledger, placer: what is kept in step.
         committed: fingerprints of done jobs; grows.
+        known: fingerprints of all jobs of the plan; others' failures pause nothing.
         home: `outputs/{study}`.
         retries: budgets.
         pause_after: jobs that fail alike pause their stage.
@@ -42,6 +45,7 @@ class Books:
         ledger: Ledger,
         placer: Placer,
         committed: set[str],
+        known: Container[str],
         home: Path,
         retries: Retries,
         pause_after: int,
@@ -51,12 +55,16 @@ class Books:
         self._board = board
         self._ledger = ledger
         self._placer = placer
+        self._known = known
         self._home = home
         self._retries = retries
         self._pause_after = pause_after
         self._clock = clock
         self._teller = teller
         self._later: list[Callable[[], None]] = []
+        self._first: dict[tuple[Stage, str], str] = {}
+        self.paused: Mapping[Stage, str] = {}
+        """Stages that are paused, with the reason."""
         self.committed = committed
         """Fingerprints of done jobs."""
         self.watches: dict[str, Watch] = {}
@@ -116,7 +124,7 @@ class Books:
                     ending,
                     self._ledger.charges(job.fingerprint),
                     self._retries,
-                    progressed=step > watch.begun,
+                    progressed=progressed(step, watch.begun, self._earlier_steps(watch)),
                     share=_share(job),
                     detail=detail,
                 )
@@ -127,8 +135,13 @@ class Books:
                     self._placer.add([job])
                 else:
                     self.hold_against(job, after.next, after.reason, same)
+        failed = not done and self._board.state(job.id) == "failed"
+        first = self._first.setdefault((job.stage, same), job.label) if failed and same else job.label
         self._teller.log("ended", attempt=watch.attempt, label=job.label, ending=ending, detail=detail, step=step)
-        self._teller.event("ended", job, watch.attempt, ending=ending, detail=detail)
+        alike = "" if first == job.label else first
+        self._teller.event("ended", job, watch.attempt, ending=ending, detail=detail, alike=alike)
+        if failed and not alike:
+            self._teller.say("\n".join(f"  {line}" for text in trace_of(failure) for line in text.splitlines()))
         if done:
             self._teller.event("done", job, watch.attempt)
 
@@ -149,8 +162,13 @@ class Books:
             self.pause()
 
     def pause(self) -> None:
-        """Pause the stages in which enough jobs have failed alike, and no other."""
-        self._board.pause(self._ledger.paused(self._pause_after))
+        """Pause the stages in which enough jobs have failed alike, and no other; what is new is told once."""
+        before, self.paused = self.paused, paused_of(self._ledger.notes().values(), self._known, self._pause_after)
+        self._board.pause(self.paused)
+        for stage, why in self.paused.items():
+            if stage not in before:
+                self._teller.say(f"stage {stage} is paused: {why}")
+                self._teller.log("paused", stage=stage, reason=why)
 
     def later(self, act: Callable[[], None]) -> None:
         """Write something with the next transaction."""
@@ -170,18 +188,29 @@ class Books:
             return read_result(attempt_folder(self._home, job.fingerprint, attempt) / "result.json").error
         return None
 
-    def failures(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-        """Jobs that stand as failed: label, reason, and the words of the newest result."""
-        found: list[tuple[str, str, tuple[str, ...]]] = []
+    def failures(self) -> tuple[FailedJob, ...]:
+        """Jobs that stand as failed, in the plan's order, with the words of the newest result."""
+        found: list[FailedJob] = []
+        notes = self._ledger.notes()
         for job_id in self._board.open_jobs():
             if self._board.state(job_id) != "failed":
                 continue
             job = self._board.job(job_id)
-            attempts = self._ledger.attempts(job.fingerprint)
-            failure = self.failure(job, attempts[-1].id) if attempts else None
-            lines = () if failure is None else (f"{failure.type}: {failure.message}", *reversed(failure.frames[-3:]))
-            found.append((job.label, self._board.standing(job_id).reason, lines))
+            attempts, note = self._ledger.attempts(job.fingerprint), notes.get(job.fingerprint)
+            found.append(
+                FailedJob(
+                    label=job.label,
+                    reason=self._board.standing(job_id).reason,
+                    trace=trace_of(self.failure(job, attempts[-1].id) if attempts else None),
+                    signature="" if note is None else note.signature,
+                    stage=job.stage,
+                )
+            )
         return tuple(found)
+
+    def _earlier_steps(self, watch: Watch) -> list[int]:
+        attempts = self._ledger.attempts(watch.job.fingerprint)
+        return [attempt.step for attempt in attempts if attempt.id != watch.attempt]
 
     def _start(self, watch: Watch) -> None:
         if not watch.running:

@@ -16,6 +16,7 @@ from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule import ask, inbox
 from orchestrator.schedule.books import Books
 from orchestrator.schedule.clock import Clock
+from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.failures import Retries
 from orchestrator.schedule.interruption import Interruption
 from orchestrator.schedule.ledger import Attempt, Ledger
@@ -27,6 +28,7 @@ from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch, look
 from orchestrator.store.protocol import Store
 from workloads.contract.faults import point
+from workloads.contract.request import Stage
 
 SHORTEST_REST_S = 0.02
 LONGEST_REST_S = 0.5
@@ -78,6 +80,7 @@ class Driver:
             ledger=ledger,
             placer=self._placer,
             committed=committed,
+            known=self._of_fingerprint.keys(),
             home=home,
             retries=cluster.retries,
             pause_after=cluster.pause_after,
@@ -119,9 +122,13 @@ class Driver:
         """Whether any job could be started now; if not, nothing can change by running."""
         return self._board.any_ready()
 
-    def failures(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-        """Jobs that stand as failed: label, reason, and the words of the newest result."""
+    def failures(self) -> tuple[FailedJob, ...]:
+        """Jobs that stand as failed, in the plan's order, with the words of the newest result."""
         return self._books.failures()
+
+    def paused(self) -> Mapping[Stage, str]:
+        """Stages that are paused, with the reason."""
+        return self._books.paused
 
     def begin(self) -> None:
         """Book what was left in the inbox, and open attempts of jobs that are done; no backend is needed.
@@ -243,7 +250,8 @@ class Driver:
         for note in notes:
             self._teller.log("note", verb=note.verb, jobs=note.jobs)
             if note.verb == "interrupt":
-                self.interrupt()
+                for _ in range(2 if note.now else 1):
+                    self.interrupt()
                 continue
             for fingerprint in note.jobs:
                 job = self._of_fingerprint.get(fingerprint)

@@ -25,6 +25,8 @@ class Event:
     ending: str = ""
     """`ended` only."""
     detail: str = ""
+    alike: str = ""
+    """`ended` only: label of an earlier job of this run that failed with the same traceback."""
     standing: Standing | None = None
     """Of the job, after the event."""
     paths: Mapping[str, Path] = field(default_factory=dict)

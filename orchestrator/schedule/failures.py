@@ -2,10 +2,16 @@
 
 Pure. Budgets say how often a job may end a charged way without getting further; an attempt that got
 further sets everything back to zero first, so that a long training is not failed by rare faults.
+
+Further means: it left a complete checkpoint of a higher step than any earlier attempt of its job
+left, not merely than the one it began with. A job whose checkpoint of step 20 is damaged every time
+begins at 10 for ever and gets to 20 for ever; that is no progress. Stages without checkpoints (data,
+index) never progress before they are done: one that the cluster takes away `free_in_a_row` times
+fails, because it has never been seen to end.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, assert_never
 
@@ -16,6 +22,9 @@ REMEDIES = (
     "use a higher ZeRO stage or offload (deepspeed in cluster/*.yaml), activation checkpointing, "
     "more devices or more resources.memory_gib, then `echo-matrix retry`"
 )
+
+LONGEST_REASON = 400
+"""Characters of a message that a reason holds."""
 
 
 class Retries(Protocol):
@@ -83,6 +92,23 @@ def smaller_share(share: int, accumulate: int) -> int | None:
     return None
 
 
+def progressed(step: int, begun: int, earlier: Iterable[int]) -> bool:
+    """Whether an attempt got further than its job ever was.
+
+    Args:
+        step: newest complete checkpoint that it left; -1: none.
+        begun: step that it resumed from; -1: from the start.
+        earlier: the same as `step`, of the earlier attempts.
+    """
+    return step > max(begun, max(earlier, default=-1))
+
+
+def first_line(text: str) -> str:
+    """The first line of a message, cut where it is too long for a table; the whole of it is in the log."""
+    line = text.strip().partition("\n")[0].rstrip()
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
+
+
 def verdict(
     ending: Ending,
     charges: Charges,
@@ -98,13 +124,13 @@ def verdict(
         ending: how the attempt ended.
         charges: of its job, before.
         budgets: what is allowed.
-        progressed: the attempt got further than it began.
+        progressed: the attempt got further than any of its job before (`progressed`).
         share: samples of a step on one rank; None where the stage has no micro-batch.
-        detail: the backend's words, for the reason.
+        detail: the backend's words, for the reason, which is one line.
     """
     if progressed:
         charges = Charges(accumulate=charges.accumulate)
-    words = f": {detail}" if detail else ""
+    words = f": {first_line(detail)}" if detail else ""
     match ending:
         case "ok":
             return Verdict(next="done", charges=charges, reason="")
@@ -124,7 +150,7 @@ def verdict(
             charges = replace(charges, vanished=charges.vanished + 1, free=0)
             return _within(charges, charges.vanished, budgets.vanished, "vanished", words)
         case "out_of_memory":
-            return _out_of_memory(charges, budgets, share, words)
+            return _out_of_memory(charges, budgets, share, words, progressed=progressed)
         case "preempted" | "node_lost" | "interrupted":
             if progressed:
                 return Verdict(next="again", charges=charges, reason=f"{ending}, which is free{words}")
@@ -143,12 +169,14 @@ def _within(charges: Charges, used: int, allowed: int, what: str, words: str) ->
     return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{words}")
 
 
-def _out_of_memory(charges: Charges, budgets: Retries, share: int | None, words: str) -> Verdict:
+def _out_of_memory(charges: Charges, budgets: Retries, share: int | None, words: str, *, progressed: bool) -> Verdict:
     charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
     if share is None:
         after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", words)
         return replace(after, reason=f"{after.reason}; raise resources.memory_gib") if after.next == "failed" else after
     smaller = smaller_share(share, charges.accumulate)
+    if smaller is None and progressed:  # slow, but it moves: a leak, or a neighbour that took the memory
+        return Verdict(next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{words}")
     if smaller is None:
         reason = f"out of memory at micro-batch {share // charges.accumulate}{words}; {REMEDIES}"
         return Verdict(next="failed", charges=charges, reason=reason)

@@ -24,15 +24,20 @@ class Note:
     verb: Verb
     jobs: tuple[str, ...]
     """Fingerprints; empty for `interrupt`."""
+    now: bool = False
+    """Without asking for a checkpoint first: what a second Ctrl-C does."""
 
 
-def put(home: Path, verb: Verb, jobs: Sequence[str] = ()) -> Path:
+def put(home: Path, verb: Verb, jobs: Sequence[str] = (), *, now: bool = False) -> Path:
     """Leave a note for the driver of the study at `home`; `jobs` are fingerprints."""
     folder = home / "inbox"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
     temporary = folder / f".{name}.tmp"
-    temporary.write_text(json.dumps({"verb": verb, "jobs": list(jobs)}), encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as note:
+        json.dump({"verb": verb, "jobs": list(jobs), "now": now}, note)
+        note.flush()
+        os.fsync(note.fileno())  # else a power cut may leave the name without the words
     return temporary.rename(folder / name)
 
 
@@ -52,7 +57,8 @@ def read(home: Path) -> list[Note]:
             raw = json.loads(path.read_text(encoding="utf-8"))
             if raw["verb"] not in get_args(Verb):
                 raise ValueError(f"verb is {raw['verb']!r}")
-            notes.append(Note(path=path, verb=raw["verb"], jobs=tuple(map(str, raw["jobs"]))))
+            jobs = tuple(map(str, raw["jobs"]))
+            notes.append(Note(path=path, verb=raw["verb"], jobs=jobs, now=raw.get("now") is True))
         except (ValueError, KeyError, TypeError):
             path.rename(path.with_suffix(".broken"))
     return notes

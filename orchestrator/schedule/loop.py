@@ -9,8 +9,8 @@ backend and the user.
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -19,14 +19,13 @@ from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.driver import ClusterSettings, Driver
 from orchestrator.schedule.events import DriverLog, Observer
+from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.state import Board, Booked, closure
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.view import SilentView, View
 from orchestrator.store.protocol import Store
-
-Failure = tuple[str, str, tuple[str, ...]]
-"""(label, reason or ending, first lines of the traceback)"""
+from workloads.contract.request import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +34,10 @@ class Outcome:
 
     counts: dict[State, int]
     """States of the selected jobs and what they needed."""
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedJob, ...]
     """Jobs that stand as failed, in the plan's order."""
+    paused: Mapping[Stage, str] = field(default_factory=dict)
+    """Stages that are paused, with the reason."""
     interrupted: bool
     submitted: int
     """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
@@ -125,6 +126,7 @@ def run(
     return Outcome(
         counts=board.counts(),
         failures=driver.failures(),
+        paused=driver.paused(),
         interrupted=driver.interrupted,
         submitted=driver.submitted,
         note=driver.note,

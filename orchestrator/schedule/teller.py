@@ -36,11 +36,12 @@ class Teller:
         self._log.write(what, **fields)
 
     def say(self, text: str) -> None:
-        """A sentence for the user."""
-        self._view.say(text)
+        """A sentence for the user; nothing where there is nothing to say."""
+        if text:
+            self._view.say(text)
 
-    def event(self, kind: Kind, job: Job, attempt: str, *, ending: str = "", detail: str = "") -> None:
-        """Something happened to an attempt; the board already knows."""
+    def event(self, kind: Kind, job: Job, attempt: str, *, ending: str = "", detail: str = "", alike: str = "") -> None:
+        """Something happened to an attempt; the board already knows. `alike`: see `Event`."""
         event = Event(
             kind=kind,
             at=self._clock.time(),
@@ -49,6 +50,7 @@ class Teller:
             attempt=attempt,
             ending=ending,
             detail=detail,
+            alike=alike,
             standing=self._board.standing(job.id),
             paths={"attempt": attempt_folder(self._home, job.fingerprint, attempt)},
         )

@@ -168,6 +168,8 @@ def sentence(event: Event) -> str:
         case "ended":
             standing = event.standing
             after = "" if standing is None or standing.state == "done" else f" -> {standing.state}: {standing.reason}"
+            if event.alike and standing is not None:  # one traceback is shown once
+                after = f" -> {standing.state}, with the same traceback as {event.alike}"
             return f"ended {event.label} ({event.attempt}): {event.ending}{after}"
         case "submitted" | "done" | "tick":
             return ""

@@ -8,6 +8,7 @@ from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json,
 from orchestrator.plan.select import select
 from orchestrator.plan.show import plan_json, plan_text
 from orchestrator.running import Ran, run_study
+from orchestrator.schedule.failed import failures_json, failures_text
 from orchestrator.schedule.view import make_view
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study
 from orchestrator.terminal import SteadyView, steady_print
@@ -82,7 +83,7 @@ def ran_json(study: Study, ran: Ran) -> dict[str, object]:
         "counts": outcome.counts,
         "started": outcome.submitted,
         "interrupted": outcome.interrupted,
-        "failures": [{"label": label, "reason": why, "trace": list(t)} for label, why, t in outcome.failures],
+        "failures": failures_json(outcome.failures),
         "report": str(ran.report) if ran.report else None,
     }
 
@@ -91,9 +92,8 @@ def ran_text(ran: Ran) -> str:
     """What `run` says at its end."""
     outcome = ran.outcome
     lines: list[str] = []
-    for label, why, trace in outcome.failures:
-        lines += ["", f"failed: {label}: {why}", *(f"  {line}" for line in trace)]
-        lines.append(f"  log: echo-matrix logs {label}; again: echo-matrix retry {label}")
+    if failed := failures_text(outcome.failures, outcome.paused):
+        lines += ["", failed]
     if outcome.note:
         lines.append(outcome.note)
     if not outcome.submitted and outcome.exit_code == 0:

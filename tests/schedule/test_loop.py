@@ -63,10 +63,10 @@ def test_a_failure_blocks_its_dependants_and_nobody_else(toy: Toy) -> None:
     outcome = toy.run(small_plan(), {"train/b": [Act(script="error", error=failure)]})
     assert outcome.counts == {"done": 7, "failed": 1, "blocked": 1}
     assert outcome.exit_code == 1
-    ((label, reason, lines),) = outcome.failures
-    assert label == "train/b"
-    assert "1 of 1 retries used" in reason
-    assert lines[0] == "ValueError: no such frame 17"
+    (failed,) = outcome.failures
+    assert failed.label == "train/b"
+    assert "1 of 1 retries used" in failed.reason
+    assert failed.trace[0] == "ValueError: no such frame 17"
     assert toy.endings("train/b") == ["error", "error"]
 
 
@@ -102,7 +102,7 @@ def test_preemption_is_free(toy: Toy) -> None:
 def test_ten_free_endings_in_a_row_without_progress_are_a_failure_that_says_so(toy: Toy) -> None:
     outcome = toy.run(small_plan(), {"train/a": [Act(script="node_lost")]})
     assert toy.endings("train/a") == ["node_lost"] * 10
-    assert "10 times in a row without progress" in outcome.failures[0][1]
+    assert "10 times in a row without progress" in outcome.failures[0].reason
 
 
 def test_bad_input_is_failed_at_once(toy: Toy) -> None:
@@ -122,7 +122,7 @@ def test_out_of_memory_at_micro_batch_one_fails_with_the_remedies(toy: Toy) -> N
     plan = make_plan([make_job("train", "train/a", batch=1)])
     outcome = toy.run(plan, {"train/a": [Act(script="out_of_memory")]})
     assert toy.endings("train/a") == ["out_of_memory"]
-    assert "ZeRO" in outcome.failures[0][1]
+    assert "ZeRO" in outcome.failures[0].reason
 
 
 def test_three_jobs_that_fail_alike_pause_their_stage(toy: Toy) -> None:

@@ -1,0 +1,94 @@
+"""Jobs that stand as failed, for people and programs: the same traceback is shown once, however many jobs it ended."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.schedule.failures import first_line, paused_stages
+from orchestrator.schedule.ledger import JobNote
+from workloads.contract.request import Stage
+from workloads.contract.result import Failure
+
+FRAMES = 3
+"""Frames of a traceback that are shown, innermost first."""
+SHOWN = 6
+"""Labels of jobs that failed alike which are named; the others are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedJob:
+    """A job that stands as failed."""
+
+    label: str
+    reason: str
+    """What ended it and which budget is used up; one line."""
+    trace: tuple[str, ...] = ()
+    """Exception with its message, then the innermost frames; empty where the newest attempt said nothing."""
+    signature: str = ""
+    """What makes its traceback equal to another's (`failures.signature`); empty without one."""
+    stage: str = ""
+
+
+def trace_of(failure: Failure | None) -> tuple[str, ...]:
+    """The lines that are shown of what an attempt said of its end."""
+    if failure is None:
+        return ()
+    return (f"{failure.type}: {failure.message}", *reversed(list(failure.frames)[-FRAMES:]))
+
+
+def alike(failures: Iterable[FailedJob]) -> list[list[FailedJob]]:
+    """Failures by what made them fail: stage and traceback, or the very words where there is no traceback."""
+    groups: dict[tuple[str, str], list[FailedJob]] = {}
+    for failure in failures:
+        groups.setdefault((failure.stage, failure.signature or failure.reason), []).append(failure)
+    return list(groups.values())
+
+
+def failures_text(failures: Sequence[FailedJob], paused: Mapping[Stage, str] | None = None) -> str:
+    """One paragraph for each kind of failure: who, why, the traceback once, what to type next; empty without any.
+
+    Args:
+        failures: in the plan's order.
+        paused: stage -> why it is paused.
+    """
+    parts: list[str] = []
+    for group in alike(failures):
+        first = group[0]
+        if len(group) == 1:
+            lines = [f"failed: {first.label}: {first_line(first.reason)}"]
+        else:
+            lines = [f"failed alike, {len(group)} jobs: {_listed(group)}", f"  {first_line(first.reason)}"]
+        lines += [f"  {line}" for text in first.trace for line in text.splitlines()]
+        again = f"retry {' '.join(one.label for one in group)}" if len(group) <= SHOWN else "retry --failed"
+        lines.append(f"  log: echo-matrix logs {first.label}; again: echo-matrix {again}")
+        parts.append("\n".join(lines))
+    parts += [f"stage {stage} is paused: {why}" for stage, why in (paused or {}).items()]
+    return "\n\n".join(parts)
+
+
+def failures_json(failures: Sequence[FailedJob]) -> list[dict[str, Any]]:
+    """The same for programs: every failed job; `trace` is with the first of a kind, `alike` names it for the others."""
+    first = {one.label: group[0].label for group in alike(failures) for one in group}
+    return [
+        {
+            "label": one.label,
+            "reason": one.reason,
+            "trace": list(one.trace) if first[one.label] == one.label else [],
+            "alike": None if first[one.label] == one.label else first[one.label],
+        }
+        for one in failures
+    ]
+
+
+def paused_of(notes: Iterable[JobNote], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
+    """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
+
+    Jobs that the plan no longer has pause nothing: whoever mended the matrix has other jobs now.
+    """
+    failed = [note for note in notes if note.fingerprint in jobs and note.state == "failed"]
+    return paused_stages([(note.stage, note.signature) for note in failed], pause_after)
+
+
+def _listed(group: Sequence[FailedJob]) -> str:
+    names = ", ".join(one.label for one in group[:SHOWN])
+    return names if len(group) <= SHOWN else f"{names} and {len(group) - SHOWN} more"
