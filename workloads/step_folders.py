@@ -80,10 +80,11 @@ def offered(resume: Path) -> list[Path]:
     Raises:
         BadInput: there is none at all; so nobody has mistyped a path and begins anew unawares.
     """
-    found = others(resume)
-    if not resume.is_dir() and not found:
+    named = _NAME.fullmatch(resume.name)
+    found = others(resume) if named else []
+    if not named or not (resume.is_dir() or found):
         raise BadInput(
-            f"{resume}: cannot be resumed from: no such folder, nor another checkpoint of its job; allowed: a folder "
+            f"{resume}: cannot be resumed from: no such checkpoint, nor another one of its job; allowed: a folder "
             "checkpoints/step-N of an attempt; set resume to null to begin anew"
         )
     return [resume, *found]

@@ -130,7 +130,7 @@ def test_another_jobs_checkpoint_beside_it_is_no_substitute(
 
 def test_a_path_where_there_is_no_checkpoint_at_all_is_refused(pool: Pool, tmp_path: Path) -> None:
     mistyped = tmp_path / "elsewhere" / "checkpoints" / "step-4"
-    with pytest.raises(BadInput, match=r"step-4: cannot be resumed from: no such folder, nor another checkpoint"):
+    with pytest.raises(BadInput, match=r"step-4: cannot be resumed from: no such checkpoint, nor another one"):
         train_once(train_request(tmp_path / "here", pool, training=TRAINING, resume=str(mistyped)))
 
 

@@ -22,6 +22,7 @@ from workloads.data.pool import SPLITS, Pool
 from workloads.data.text import make_text_encoder
 from workloads.errors import BadInput
 from workloads.progress import Outcome, Progress
+from workloads.step_folders import first_intact
 
 BLOCK_FRAMES = 1024
 """Pixel frames in memory at a time: 660 MiB at 352 x 640."""
@@ -56,12 +57,17 @@ def run(request: Request, progress: Progress) -> Outcome:
         first += pool.length(scene)
     trained = frozenset(splits["train"])
 
-    done, digests = (0, {}) if request.resume is None else restore(Path(request.resume), out, request.fingerprint)
+    restored = None
+    if request.resume is not None:
+        restored = first_intact(
+            Path(request.resume), lambda checkpoint: restore(checkpoint, out, request.fingerprint, spans)
+        )
+    done, digests = restored or (0, {})
     _say_size(out, pool, scenes[done:], trained, codec, latent, chunk_frames, length)
     captions, poses, text_of = collect(pool, scenes)
     np.save(out / "poses.npy", poses, allow_pickle=False)
     np.save(out / "text_of.npy", text_of, allow_pickle=False)
-    if request.resume is None:
+    if restored is None:
         encoder = make_text_encoder(section, execution.paths, device)
         if not write_text(out, captions, encoder, section, progress):
             return Outcome(steps=0, stopped=True)

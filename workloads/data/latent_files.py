@@ -3,13 +3,13 @@
 A checkpoint `checkpoints/step-{scenes done}/` holds hard links to what is written already, and last `manifest.json`:
 `{"step", "files": [{"path", "size"}], "fingerprint", "digests"}`. Scenes are done in one order, so their number tells
 which. A scene's own files are never changed once written; `latents.npy`, one file of all scenes, is filled in place, so
-a later attempt copies it, and relies on no more of it than the scenes that were done.
+a later attempt copies it, and relies on no more of it than the scenes that were done. `digests` says what each scene's
+latents are: from the first that differs on, scenes are encoded again. Files of text have their sha256 in `files`.
 
 Source: design, Truth and recovery, 5.
 """
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,6 +66,7 @@ class LatentFiles:
                 self._flat[at : at + len(block)] = block
                 at += len(block)
             assert at == first + count
+            self._digests[scene] = hashlib.sha256(self._flat[first:at].tobytes()).hexdigest()
             return
         digest = hashlib.sha256()
         stored = np.empty((count, *self._latent), dtype=STORED)
@@ -119,7 +120,8 @@ class LatentFiles:
                 continue
             name = path.relative_to(self._out)
             link(path, temporary / name)
-            files.append({"path": str(name), "size": path.stat().st_size})
+            is_text = name.name.startswith("text")
+            files.append(step_folders.entry(path) if is_text else {"path": str(name), "size": path.stat().st_size})
         manifest = {"step": done, "files": files, "fingerprint": fingerprint, "digests": self._digests}
         step_folders.complete(temporary, final, manifest)
 
@@ -128,28 +130,58 @@ class LatentFiles:
         self._digests.update(digests)
 
 
-def restore(checkpoint: Path, out: Path, fingerprint: str) -> tuple[int, dict[str, str]]:
-    """Take the files of an earlier attempt's checkpoint over into `out`; (scenes done, their digests).
+def restore(
+    checkpoint: Path, out: Path, fingerprint: str, spans: Mapping[str, tuple[int, int]]
+) -> tuple[int, dict[str, str]]:
+    """Take what is intact of an earlier attempt's checkpoint over into `out`; (scenes done, their digests).
+
+    Args:
+        spans: scenes in their order, (first frame, frames) of each.
 
     Raises:
-        BadInput: it is not complete, or of another job.
+        Damaged: its manifest or its text is not what was written.
+        BadInput: it is of another job.
     """
-    try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        sizes = {str(line["path"]): line["size"] for line in manifest["files"]}
-        whole = all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-        of_job, done, digests = manifest["fingerprint"], int(manifest["step"]), dict(manifest["digests"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{checkpoint}: cannot be resumed from: {error}; set resume to null to begin anew") from error
-    if not whole or of_job != fingerprint:
-        reason = "files are not what manifest.json lists" if not whole else f"it is of job {str(of_job)[:12]}"
-        raise BadInput(f"{checkpoint}: cannot be resumed from: {reason}; set resume to null to begin anew")
-    for name in sizes:
+    manifest, files = step_folders.read_manifest(checkpoint)
+    of_job = str(manifest.get("fingerprint"))
+    if of_job != fingerprint:
+        raise BadInput(
+            f"{checkpoint}: cannot be resumed from: it is of job {of_job[:12]}; set resume to null to begin anew"
+        )
+    text = [name for name in files if name.startswith("text")]
+    step_folders.check(checkpoint, files, text)
+    listed = {str(scene): str(digest) for scene, digest in dict(manifest.get("digests", {})).items()}
+    digests: dict[str, str] = {}
+    for scene, span in list(spans.items())[: int(manifest["step"])]:
+        try:
+            found = _digest(checkpoint, scene, span, flat=FLAT in files)
+        except (OSError, ValueError) as error:
+            found = f"unreadable: {error}"
+        if found != listed.get(scene):
+            print(f"{checkpoint}: the latents of {scene} are damaged; encoding goes on from there", flush=True)
+            break
+        digests[scene] = found
+    kept = {FLAT, *text, *(f"{kind}/{scene}.npy" for scene in digests for kind in ("evidence", "clips"))}
+    for name in sorted(kept & files.keys()):
         if name == FLAT:
             shutil.copyfile(checkpoint / name, out / name)
         else:
             link(checkpoint / name, out / name)
-    return done, digests
+    return len(digests), digests
+
+
+def _digest(checkpoint: Path, scene: str, span: tuple[int, int], *, flat: bool) -> str:
+    """As `LatentFiles` remembers a scene's."""
+    digest = hashlib.sha256()
+    if flat:
+        stored = np.load(checkpoint / FLAT, mmap_mode="r", allow_pickle=False)
+        digest.update(stored[span[0] : span[0] + span[1]].tobytes())
+        return digest.hexdigest()
+    for kind in ("evidence", "clips"):
+        path = checkpoint / kind / f"{scene}.npy"
+        if kind == "evidence" or path.is_file():  # scenes that are not trained on have no clips
+            digest.update(np.load(path, mmap_mode="r", allow_pickle=False).tobytes())
+    return digest.hexdigest()
 
 
 def link(source: Path, target: Path) -> None:

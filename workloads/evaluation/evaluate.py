@@ -80,27 +80,34 @@ def run(request: Request, progress: Progress) -> Outcome:
     videos.mkdir(parents=True, exist_ok=True)
     rank, world = request.rendezvous.rank, request.rendezvous.world_size
     networks = measuring(branch, request, (int(pool.data["height"]), int(pool.data["width"]))) if rank == 0 else None
-    if request.resume is not None and rank == 0:
-        restore(Path(request.resume), videos, settings, request.fingerprint)
     batches = [settings[i : i + int(section["batch"])] for i in range(0, len(settings), int(section["batch"]))]
-    mine = [batch for batch in batches[rank::world] if not all(is_finished(videos, s) for s in batch)]
+    mine = batches[rank::world]
+    if request.resume is not None:  # each rank its own, so that none computes what another is about to take over
+        restore(Path(request.resume), videos, [s for batch in mine for s in batch], request.fingerprint)
+    mine = [batch for batch in mine if not all(is_finished(videos, s) for s in batch)]
+    listed: dict[str, Mapping[str, Any]] = {}
+
+    def keep() -> None:
+        write_checkpoint(checkpoints, videos, settings, request.fingerprint, listed)
+
     generate: Known | Generator | None = Known(row.shows, branch, pool) if isinstance(row, Bound) else None
-    for number, batch in enumerate(mine):
+    for batch in mine:
         if progress.stopping:
             return Outcome(steps=_count(videos, settings), stopped=True)
         generate = generate or Generator.of(request, pool)
         for setting, frames in zip(batch, generate(batch, progress, videos, settings), strict=True):
             save_frames(videos, setting, frames)
-        if rank == 0 and number < len(mine) - 1:
-            write_checkpoint(checkpoints, videos, settings, request.fingerprint)
+        if rank == 0:
+            keep()
     if networks is None:
         return Outcome(steps=_count(videos, settings))
     while _count(videos, settings) < len(settings):  # the other ranks'; one that fails has us asked to stop
+        keep()
         if progress.stopping:
-            write_checkpoint(checkpoints, videos, settings, request.fingerprint)
             return Outcome(steps=_count(videos, settings), stopped=True)
         progress.at(_count(videos, settings), len(settings), f"{request.branch}, waiting for other ranks")
         time.sleep(LOOK_S)
+    keep()
     generated_s = time.monotonic() - began
     progress.at(len(settings), len(settings), f"{request.branch}, measuring")
     values = publish(branch, settings, pool, out, chunk_frames, networks)

@@ -1,15 +1,16 @@
 """Generated videos on disk, and the checkpoints that let a later attempt go on after the last finished batch.
 
 A checkpoint `checkpoints/step-{cases finished}/` holds a video `{slug}.npy` of every finished case and last
-`manifest.json`, `{"step", "files": [{"path", "size"}], "fingerprint"}`. Its videos are hard links to what will be
-published, so that a checkpoint costs no copying; nothing is ever changed in place.
+`manifest.json`, `{"step", "files": [{"path", "size", "sha256"}], "fingerprint"}`. Its videos are hard links to what
+will be published, so that a checkpoint costs no copying; nothing is ever changed in place. A video with other bytes
+than the manifest lists is generated again.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +49,18 @@ def is_finished(folder: Path, setting: Setting) -> bool:
     return (folder / f"{setting.slug}.npy").is_file()
 
 
-def write_checkpoint(checkpoints: Path, folder: Path, settings: Sequence[Setting], fingerprint: str) -> None:
-    """Make a checkpoint of the finished videos in `folder`, then let go of all but the two newest."""
+def write_checkpoint(
+    checkpoints: Path,
+    folder: Path,
+    settings: Sequence[Setting],
+    fingerprint: str,
+    listed: dict[str, Mapping[str, Any]],
+) -> None:
+    """Make a checkpoint of the finished videos in `folder`, then let go of all but the newest.
+
+    Args:
+        listed: videos as earlier manifests of this attempt list them; new ones are added, so each is read once.
+    """
     done = [setting for setting in settings if is_finished(folder, setting)]
     final, temporary = checkpoints / f"step-{len(done)}", checkpoints / f".step-{len(done)}.tmp"
     if not done or final.exists():
@@ -60,32 +71,44 @@ def write_checkpoint(checkpoints: Path, folder: Path, settings: Sequence[Setting
     for setting in done:
         name = f"{setting.slug}.npy"
         _link(folder / name, temporary / name)
-        files.append({"path": name, "size": (temporary / name).stat().st_size})
+        if name not in listed:
+            listed[name] = step_folders.entry(temporary / name)
+        files.append(listed[name])
     manifest = {"step": len(done), "files": files, "fingerprint": fingerprint}
     step_folders.complete(temporary, final, manifest)
 
 
-def restore(checkpoint: Path, folder: Path, settings: Sequence[Setting], fingerprint: str) -> None:
-    """Take the finished videos of an earlier attempt's checkpoint over into `folder`.
+def restore(resume: Path, folder: Path, settings: Sequence[Setting], fingerprint: str) -> None:
+    """Take the finished videos of `settings` over into `folder` from an earlier attempt's checkpoint.
+
+    A damaged video is left out, a checkpoint without a readable manifest is passed over for another one of the job;
+    the log says so.
 
     Raises:
-        BadInput: it is not complete, or of another job.
+        BadInput: no checkpoint there, or one of another job.
     """
-    try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        sizes = {line["path"]: line["size"] for line in manifest["files"]}
-        whole = all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-        of_job = manifest["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{checkpoint}: cannot be resumed from: {error}; set resume to null to begin anew") from error
-    if not whole or of_job != fingerprint:
-        reason = "files are not what manifest.json lists" if not whole else f"it is of job {of_job[:12]}"
-        raise BadInput(f"{checkpoint}: cannot be resumed from: {reason}; set resume to null to begin anew")
+    step_folders.first_intact(resume, lambda checkpoint: _take_over(checkpoint, folder, settings, fingerprint))
+
+
+def _take_over(checkpoint: Path, folder: Path, settings: Sequence[Setting], fingerprint: str) -> bool:
+    manifest, files = step_folders.read_manifest(checkpoint)
+    of_job = str(manifest.get("fingerprint"))
+    if of_job != fingerprint:
+        raise BadInput(
+            f"{checkpoint}: cannot be resumed from: it is of job {of_job[:12]}; set resume to null to begin anew"
+        )
     for setting in settings:
         name = f"{setting.slug}.npy"
-        if name in sizes and not is_finished(folder, setting):
-            _link(checkpoint / name, folder / f".{name}.tmp")
-            (folder / f".{name}.tmp").replace(folder / name)
+        if name not in files or is_finished(folder, setting):
+            continue
+        try:
+            step_folders.check(checkpoint, files, [name])
+        except step_folders.Damaged as error:
+            print(f"{error}; case {setting.id} is generated again", flush=True)
+            continue
+        _link(checkpoint / name, folder / f".{name}.tmp")
+        (folder / f".{name}.tmp").replace(folder / name)
+    return True
 
 
 def _link(source: Path, target: Path) -> None:

@@ -32,6 +32,7 @@ from workloads.evaluation.vlm.cache import Answers, Entry, key_of
 from workloads.evaluation.vlm.client import Client
 from workloads.evaluation.vlm.endpoint import URL, endpoint_from
 from workloads.progress import Outcome, Progress
+from workloads.step_folders import first_intact
 
 OUTAGE = 8
 """Questions in a row that reach no server, after all their tries: it is gone, and an attempt later will do better."""
@@ -96,7 +97,7 @@ def run(
         raise BadInput(f"controls.judge.models is {models}; allowed: at least one, each once; name the models to ask")
     answers = Answers(Path(request.work) / "checkpoints", request.fingerprint, shared_folder(paths))
     if request.resume is not None:
-        answers.restore(Path(request.resume))
+        first_intact(Path(request.resume), answers.restore)
     questions = list(asked_of(request, models))
     clients = {model: Client(endpoint, model) for model in models}
     tally = Tally(outage=min(OUTAGE, len(questions)))

@@ -118,20 +118,17 @@ class Answers:
             temporary.write_text(f"{entry.line()}\n", encoding="utf-8")
             temporary.replace(path)
 
-    def restore(self, checkpoint: Path) -> None:
+    def restore(self, checkpoint: Path) -> bool:
         """Take over the answers of an earlier attempt.
 
         Raises:
-            BadInput: no checkpoint of this job's answers.
+            Damaged: its files are not what was written.
+            BadInput: it is of another job.
         """
-        try:
-            manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-            of_job = manifest["fingerprint"]
-            lines = (checkpoint / ANSWERS).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(
-                f"{checkpoint}: cannot be resumed from: {error}; set resume to null to begin anew"
-            ) from error
+        manifest, files = step_folders.read_manifest(checkpoint)
+        of_job = manifest.get("fingerprint")
+        step_folders.check(checkpoint, files, [ANSWERS])
+        lines = (checkpoint / ANSWERS).read_text(encoding="utf-8", errors="replace").splitlines()
         if of_job != self._fingerprint:
             raise BadInput(
                 f"{checkpoint}: cannot be resumed from: it is of job {str(of_job)[:12]}; "
@@ -141,6 +138,7 @@ class Answers:
             for entry in map(entry_from, lines):
                 if entry is not None:
                     self._own[entry.key] = entry
+        return True
 
     def _checkpoint(self) -> None:
         """A file of all answers is small beside a single question, so each answer makes a checkpoint."""
@@ -153,7 +151,7 @@ class Answers:
         (temporary / ANSWERS).write_text(
             "".join(f"{entry.line()}\n" for _, entry in sorted(self._own.items())), encoding="utf-8"
         )
-        files = [{"path": ANSWERS, "size": (temporary / ANSWERS).stat().st_size}]
+        files = [step_folders.entry(temporary / ANSWERS)]
         manifest = {"step": step, "files": files, "fingerprint": self._fingerprint}
         step_folders.complete(temporary, final, manifest)
 
