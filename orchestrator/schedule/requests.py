@@ -1,28 +1,23 @@
-"""What a backend is asked to run: one attempt of one job, with the newest checkpoint to go on from.
-
-Attempt folders are `{home}/attempts/{fp16}/{attempt}/`; checkpoints lie in
-`checkpoints/step-{n}/` of an attempt with `manifest.json` written last, so a torn one is never
-complete. A new attempt resumes from the highest complete step of *any* attempt of its job.
-"""
+"""What a backend is asked to run: one attempt of one job, with the newest checkpoint to go on from."""
 
 import json
-import os
-import re
 import secrets
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.errors import PlanError
+from orchestrator.host.checkpoints import Checkpoint as Checkpoint
+from orchestrator.host.checkpoints import attempt_folder as attempt_folder
+from orchestrator.host.checkpoints import drop_checkpoints as drop_checkpoints
+from orchestrator.host.checkpoints import is_complete as is_complete
+from orchestrator.host.checkpoints import job_folder as job_folder
+from orchestrator.host.checkpoints import newest_checkpoint as newest_checkpoint
+from orchestrator.host.checkpoints import newest_step as newest_step
 from orchestrator.plan.job import Job, Plan
 from workloads.contract.request import Execution, Rendezvous, Request
-
-FOLDER_DIGITS = 16
-"""Hex digits of a fingerprint in folder names."""
-_STEP = re.compile(r"step-(\d+)")
 
 
 class ExecutionSettings(Protocol):
@@ -53,68 +48,9 @@ class ExecutionSettings(Protocol):
         """Where things lie that the study names only."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A complete checkpoint."""
-
-    path: Path
-    step: int
-    attempt: str
-
-
 def new_attempt_id(number: int) -> str:
     """An attempt id: sorts by `number` (its place among the job's attempts), unique across drivers."""
     return f"a{number:03d}-{secrets.token_hex(4)}"
-
-
-def job_folder(home: Path, fingerprint: str) -> Path:
-    """The folder of all attempts of a job."""
-    return home / "attempts" / fingerprint[:FOLDER_DIGITS]
-
-
-def attempt_folder(home: Path, fingerprint: str, attempt: str) -> Path:
-    """The folder of one attempt: request, result, log, heartbeat, metrics, checkpoints."""
-    return job_folder(home, fingerprint) / attempt
-
-
-def newest_checkpoint(home: Path, fingerprint: str) -> Checkpoint | None:
-    """The complete checkpoint with the highest step of any attempt of the job; None if there is none.
-
-    Complete: its manifest can be read and every file it names has its size.
-    """
-    found: list[Checkpoint] = []
-    for folder in _checkpoint_folders(home, fingerprint):
-        name = _STEP.fullmatch(folder.name)
-        if name:
-            found.append(Checkpoint(path=folder, step=int(name[1]), attempt=folder.parent.parent.name))
-    found.sort(key=lambda checkpoint: (checkpoint.step, checkpoint.attempt), reverse=True)
-    return next((checkpoint for checkpoint in found if is_complete(checkpoint.path)), None)
-
-
-def newest_step(home: Path, fingerprint: str, attempt: str) -> int:
-    """The highest complete step that this very attempt has saved; -1 if it has saved none."""
-    folders = (attempt_folder(home, fingerprint, attempt) / "checkpoints").glob("step-*")
-    steps = [int(name[1]) for folder in folders if (name := _STEP.fullmatch(folder.name)) and is_complete(folder)]
-    return max(steps, default=-1)
-
-
-def is_complete(checkpoint: Path) -> bool:
-    """Whether the checkpoint's manifest is there and every file that it names has its size."""
-    try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        return all((checkpoint / line["path"]).stat().st_size == line["size"] for line in manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def drop_checkpoints(home: Path, fingerprint: str) -> None:
-    """Delete the checkpoints of all attempts of a job that is done."""
-    try:
-        attempts = [entry.path for entry in os.scandir(job_folder(home, fingerprint)) if entry.is_dir()]
-    except FileNotFoundError:
-        return
-    for attempt in attempts:
-        shutil.rmtree(Path(attempt) / "checkpoints", ignore_errors=True)
 
 
 def share(job: Job) -> int | None:
@@ -224,7 +160,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a request holds JSON values only, not {type(value).__name__}: {value!r}")
-
-
-def _checkpoint_folders(home: Path, fingerprint: str) -> list[Path]:
-    return list(job_folder(home, fingerprint).glob("*/checkpoints/step-*"))
