@@ -165,7 +165,11 @@ def variants(
 
     A deviation is the more special statement, so its value stands before an axis' and a profile's.
     """
-    own = {row: {d.key: d.value for d in deviations if row in d.rows and d.key.startswith("controls.")} for row in rows}
+    own: dict[str, dict[str, Any]] = {row: {} for row in rows}
+    for deviation in deviations:
+        if deviation.key.startswith("controls."):
+            for row in deviation.rows:
+                own[row][deviation.key] = deviation.value
     keys = [axis.key for axis in axes.values()]
     for values in itertools.product(*(axis.values for axis in axes.values())):
         shared = dict(zip(keys, values, strict=True))

@@ -5,8 +5,10 @@ Scalars are read by the type that a key declares, from the text as written. YAML
 """
 
 import difflib
+import itertools
 import math
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +17,24 @@ from typing import Any, NoReturn
 import yaml
 
 from orchestrator.errors import MatrixError
+from orchestrator.spec.limits import LARGEST_FILE, OutOfBounds, check_bounds
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 COMMAND_LINE = "command line"
 
-_SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+(\.\d*)?")
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.\d*)?([eE][-+]?\d+)?")
+# re.ASCII: Python would take the digits of every script for a number.
+_SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+(\.\d*)?", re.ASCII)
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
 _OTHER_BASE = re.compile(r"[-+]?0[xXbBoO][0-9a-fA-F_]+")
-_INT = re.compile(r"-?(0|[1-9]\d*)")
-_FLOAT = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_INT = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)
+_FLOAT = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_LARGEST_INT = 2**63 - 1  # what SQLite, torch and MLflow hold
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_LONGEST_PROBLEM = 1200  # characters of a message; what was written may be megabytes
+_LONGEST_KEY = 200
+_COMPARED = 5000  # names looked through for the nearest spelling: difflib takes half a second for these
+_LISTED = 40
 _WORDS = {"yes": "true", "on": "true", "y": "true", "true": "true", "no": "false", "off": "false", "n": "false"}
 _WORDS["false"] = "false"
 
@@ -42,52 +52,95 @@ class Place:
 
 def refuse(place: Place | str, key: str, problem: str) -> NoReturn:
     """Raise the MatrixError of one key: place, key, what is wrong and what is allowed."""
+    key, problem = cut(key, _LONGEST_KEY), cut(problem, _LONGEST_PROBLEM)
     raise MatrixError(f"{place}: {key} {problem}" if key else f"{place}: {problem}")
+
+
+def cut(text: str, longest: int) -> str:
+    """`text` without its middle where it is longer than `longest` characters: its end says what is allowed."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing where nothing is near."""
-    found = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    if len(name) > _LONGEST_KEY:
+        return ""
+    found = difflib.get_close_matches(name, list(itertools.islice(allowed, _COMPARED)), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def listed(allowed: Iterable[str]) -> str:
     """`; allowed: a, b` with the nearest spelling left to the caller."""
-    return f"; allowed: {', '.join(allowed)}"
+    names = list(allowed)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"; allowed: {', '.join(names[:_LISTED])}{more}"
 
 
 def compose_file(path: Path) -> yaml.MappingNode:
     """The YAML mapping in a file, as nodes that know their lines.
 
     Raises:
-        MatrixError: no such file, not UTF-8, not YAML, or not a mapping.
+        MatrixError: no such file, no plain file, too large, not UTF-8, not YAML, or not a mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise MatrixError(f"{path}: there is no such file; name another one, or write it first") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise MatrixError(f"{path}: cannot be read: {error}") from error
+    text = _read(path)
     node = compose(text, str(path))
     if not isinstance(node, yaml.MappingNode):
         raise MatrixError(f"{path}: is no mapping; allowed: key: value, one a line")
     return node
 
 
+def _read(path: Path) -> str:
+    try:
+        about = path.stat()
+        if stat.S_ISDIR(about.st_mode):
+            raise MatrixError(f"{path}: is a folder; name the file in it")
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, and a device has no end
+            raise MatrixError(f"{path}: is no plain file; name one")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MatrixError(f"{path}: there is no such file; name another one, or write it first") from error
+    except (OSError, ValueError) as error:
+        raise MatrixError(f"{path}: cannot be read: {error}; name a file that can") from error
+    if len(content) > LARGEST_FILE:
+        raise MatrixError(f"{path}: has more than {LARGEST_FILE >> 20} MiB; allowed: {LARGEST_FILE >> 20} MiB")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise MatrixError(f"{path}:{line}: is not UTF-8 ({error.reason}); save the file as UTF-8") from error
+
+
 def compose(text: str, source: str) -> yaml.Node | None:
     """The node of a YAML text; None where it is empty.
 
     Raises:
-        MatrixError: not YAML.
+        MatrixError: not YAML, nested too deep, too much, or with a tag.
     """
     try:
+        text.encode("utf-8")  # an argument of the command line may hold bytes that are no text
+        check_bounds(text, Loader)
         node: yaml.Node | None = yaml.compose(text, Loader=Loader)
+    except UnicodeEncodeError as error:
+        raise MatrixError(f"{source}: is not UTF-8 at character {error.start + 1}; write it in UTF-8") from error
+    except OutOfBounds as error:
+        refuse(_at(source, error.line), "", error.problem)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else None
+        letter = error.character if isinstance(error.character, int) else ord(error.character[:1] or "\0")
+        refuse(_at(source, line), "", f"is not YAML: {error.reason} (U+{letter:04X}); remove the character")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = None if source == COMMAND_LINE or mark is None else mark.line + 1
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise MatrixError(f"{Place(source, line)}: is not YAML: {problem}") from error
+        raise MatrixError(f"{_at(source, mark.line + 1 if mark else None)}: is not YAML: {problem}") from error
     return node
+
+
+def _at(source: str, line: int | None) -> Place:
+    return Place(source, None if source.startswith(COMMAND_LINE) else line)
 
 
 def place_of(node: yaml.Node, source: str) -> Place:
@@ -109,8 +162,12 @@ def entries(node: yaml.Node, source: str, key: str) -> Iterator[tuple[str, yaml.
         if not isinstance(name_node, yaml.ScalarNode):
             refuse(place, key, "has a key that is no text")
         name = name_node.value
+        if is_plain(name_node) and name == "<<":
+            refuse(place, key, "has a merge key, <<, which is not read; write the keys themselves")
+        if len(name) > _LONGEST_KEY or _CONTROL.search(name):
+            refuse(place, key, f"has the key {name!r}; allowed: at most {_LONGEST_KEY} characters that can be printed")
         dotted = f"{key}.{name}" if key else name
-        if is_plain(name_node) and name_node.tag != "tag:yaml.org,2002:str" and name != "<<":
+        if is_plain(name_node) and name_node.tag != "tag:yaml.org,2002:str":
             refuse(place, dotted, f'would be read as {kind_of(name_node)}; write the key in quotes: "{name}"')
         if name in seen:
             refuse(place, dotted, f"stands twice, first in {_line(seen[name])}; leave one of them")
@@ -151,9 +208,11 @@ def read_int(node: yaml.Node, place: Place, key: str) -> int:
     if not _INT.fullmatch(text) or text == "-0":
         if _FLOAT.fullmatch(text):
             whole = float(text)
-            hint = f", such as {int(whole)}" if math.isfinite(whole) else ""
+            hint = f", such as {int(whole)}" if abs(whole) <= _LARGEST_INT else ""
             refuse(place, key, f"is {text}; allowed: a whole number{hint}")
         refuse(place, key, f"is {kind_of(node)}; allowed: a whole number")
+    if len(text) > len(str(-_LARGEST_INT)) or abs(int(text)) > _LARGEST_INT:
+        refuse(place, key, f"is {text}; allowed: a whole number up to {_LARGEST_INT}")
     return int(text)
 
 
@@ -210,4 +269,9 @@ def read_text(node: yaml.Node, place: Place, key: str) -> str:
             refuse(place, key, f'is {text}, which YAML does not read as text; write "{text}"')
     if "${" in text:
         refuse(place, key, f"is {text!r}; ${{...}} is never filled in, write the value itself")
+    if text == "???":
+        refuse(place, key, "is '???', which OmegaConf takes for a value that is missing; write the value itself")
+    odd = _CONTROL.search(text)
+    if odd:
+        refuse(place, key, f"holds the character {odd[0]!r}, which cannot be printed; leave it out")
     return text

@@ -7,6 +7,7 @@ and stands before all of them.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +19,14 @@ from omegaconf import OmegaConf
 from orchestrator.errors import MatrixError
 from orchestrator.spec import parts
 from orchestrator.spec.consistency import changed, first_problem, variants
+from orchestrator.spec.limits import MOST_CELLS
 from orchestrator.spec.lines import COMMAND_LINE, compose_file, entries, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.overrides import Overrides, read_overrides
 from orchestrator.spec.schema import Axis, Branches, Controls, Matrix, ResolvedMatrix, StageResources, plain
 from orchestrator.spec.typed import Reader, build, hints_of
 from workloads.contract.rows import Row, RowError, resolved, row_from
+
+MOST_PROFILES = 100
 
 CHECKED_COMBINATIONS = 64
 """Combinations of axis values checked in the profiles that are not planned; `expand` checks its own, all."""
@@ -90,6 +94,9 @@ def load_matrix(path: Path) -> Matrix:
         profiles=parts.named(reader, nodes["profiles"], "profiles", parts.profile),
         places=places,
     )
+    if len(matrix.profiles) > MOST_PROFILES:
+        place = place_of(nodes["profiles"], source)
+        refuse(place, "profiles", f"has {len(matrix.profiles)} profiles; allowed: {MOST_PROFILES}")
     _check_whole(matrix, plain(controls), plain(branches))
     for name, profile in matrix.profiles.items():
         _check_whole(
@@ -112,7 +119,6 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
     chosen = matrix.profiles[profile]
     given = read_overrides(overrides, matrix)
     base = {
-        "seeds": list(chosen.seeds or matrix.seeds),
         "controls": plain(matrix.controls),
         "branches": plain(matrix.branches),
         "resources": plain(chosen.resources),
@@ -124,7 +130,7 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
         study=matrix.study,
         profile=profile,
         overrides=given.texts,
-        seeds=tuple(merged["seeds"]),
+        seeds=given.seeds or chosen.seeds or matrix.seeds,
         controls=build(Controls, merged["controls"]),
         memory=_changed_rows(matrix.memory, given),
         axes=_chosen(matrix, given),
@@ -134,8 +140,20 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
         resources=build(StageResources, merged["resources"]),
         places=_places(matrix, profile, given),
     )
+    _check_number(result, matrix.path)
     _check_whole(matrix, merged["controls"], merged["branches"], profile=profile, given=given)
     return result
+
+
+def _check_number(resolved: ResolvedMatrix, path: Path) -> None:
+    """Refuse more cells than one plan can hold."""
+    combinations = math.prod(len(axis.values) for axis in resolved.axes.values())
+    rows, seeds = len(resolved.memory), len(resolved.seeds)
+    if rows * combinations * seeds > MOST_CELLS:
+        raise MatrixError(
+            f"{path}: profile {resolved.profile} has {rows * combinations * seeds} cells, rows({rows}) * combinations "
+            f"of axis values({combinations}) * seeds({seeds}); allowed: {MOST_CELLS}; split it into several matrices"
+        )
 
 
 def _changed_rows(memory: Mapping[str, Row], given: Overrides) -> dict[str, Row]:
@@ -179,7 +197,7 @@ def _check_whole(
     axes = matrix.axes if given is None else _chosen(matrix, given)
     combinations = variants(axes, matrix.deviations, matrix.memory)
     for _, changes_of in itertools.islice(combinations, CHECKED_COMBINATIONS):
-        for changes in changes_of.values():
+        for changes in {id(changes): changes for changes in changes_of.values()}.values():
             if changes in seen:
                 continue
             seen.append(changes)

@@ -30,7 +30,9 @@ class Overrides:
     texts: tuple[str, ...]
     """As given, without spaces around."""
     tree: Mapping[str, Any]
-    """`seeds`, `controls`, `branches` and `resources`, nested, only what is changed."""
+    """`controls`, `branches` and `resources`, nested, only what is changed."""
+    seeds: tuple[int, ...] | None
+    """Not in `tree`: to merge a long list takes half a minute."""
     rows: Mapping[str, Mapping[str, Any]]
     """Row -> parameter -> value."""
     axes: Mapping[str, tuple[Any, ...]]
@@ -48,6 +50,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
     reader = Reader(COMMAND_LINE, {})
     given: dict[str, str] = {}
     tree: dict[str, Any] = {}
+    seeds: tuple[int, ...] | None = None
     rows: dict[str, dict[str, Any]] = {}
     axes: dict[str, tuple[Any, ...]] = {}
     for text in texts:
@@ -62,7 +65,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
             refuse(_HERE, key, 'is without a value; write KEY=VALUE, KEY="" for an empty text')
         top, _, rest = key.partition(".")
         if key == "seeds":
-            tree["seeds"] = list(checked_seeds(reader.value(node, tuple[Natural, ...], key, _HERE), _HERE, key))
+            seeds = checked_seeds(reader.value(node, tuple[Natural, ...], key, _HERE), _HERE, key)
         elif top in _SECTIONS and rest:
             _put(tree, key, _control(reader, node, key, matrix))
         elif top == "memory" and rest:
@@ -76,6 +79,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
     return Overrides(
         texts=tuple(f"{key}={value}" for key, value in given.items()),
         tree=tree,
+        seeds=seeds,
         rows=rows,
         axes=axes,
         keys=tuple(given),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import yaml
 
 from orchestrator.spec.cell import Deviation
+from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.schema import Axis, Branches, Controls, Natural, Profile, StageResources
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of
@@ -38,6 +39,8 @@ def check_name(name: str, place: Place, key: str) -> None:
     """Refuse a name that no path or label can hold."""
     if not NAME.fullmatch(name):
         refuse(place, key, f"is named {name!r}; allowed: letters, digits, '.', '_' and '-', not at the start")
+    if len(name) > LONGEST_NAME:
+        refuse(place, key, f"has a name of {len(name)} characters; allowed: {LONGEST_NAME}")
 
 
 def row(reader: Reader, node: yaml.Node, key: str) -> Row:
@@ -119,9 +122,11 @@ def axis_values(reader: Reader, node: yaml.Node, hint: Any, key: str, place: Pla
         tuple(value) if isinstance(value, list) else value
         for value in (reader.value(child, hint, f"{key}[{i}]", place) for i, child in enumerate(node.value))
     ]
-    for i, value in enumerate(values):
-        if value in values[:i]:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
             refuse(place, key, f"holds {value!r} twice; leave one of them")
+        seen.add(value)
         if isinstance(value, str) and re.search(r"[/;=\n]", value):
             refuse(place, key, f"holds {value!r}; a value that names cells has no '/', ';', '=' or line break")
     return tuple(values)
@@ -147,11 +152,13 @@ def rows_of(reader: Reader, node: yaml.Node, key: str, memory: Mapping[str, Row]
     names = reader.value(node, tuple[str, ...], key, place)
     if not names:
         refuse(place, key, "names no row; allowed: rows under memory")
-    for i, name in enumerate(names):
+    seen: set[str] = set()
+    for name in names:
         if name not in memory:
             refuse(place, key, f"names {name!r}, which is no row{nearest(name, memory)}{listed(memory)}")
-        if name in names[:i]:
+        if name in seen:
             refuse(place, key, f"names {name!r} twice; leave one of them")
+        seen.add(name)
     return tuple(names)
 
 

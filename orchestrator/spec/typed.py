@@ -6,6 +6,7 @@ anything is built; every value has its declared type and range by then.
 
 import dataclasses
 import types
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -108,7 +109,8 @@ class Reader:
         if hint is float:
             return read_float(node, place, key)
         if hint is str:
-            return read_text(node, place, key)
+            # Fingerprints cover the composed form, so the job gets no other.
+            return unicodedata.normalize("NFC", read_text(node, place, key))
         if get_origin(hint) is Literal:
             return self._choice(node, get_args(hint), key, place)
         if get_origin(hint) is tuple:
@@ -117,6 +119,11 @@ class Reader:
             _, inner = get_args(hint)
             if inner is Any:
                 return self.free(node, key, place)
+            if inner is str:  # paths: the letters of a file's name are not composed
+                return {
+                    name: read_text(child, where, f"{key}.{name}")
+                    for name, child, where in entries(node, self.source, key)
+                }
             return {
                 name: self.value(child, inner, f"{key}.{name}", where)
                 for name, child, where in entries(node, self.source, key)
