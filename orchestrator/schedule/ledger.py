@@ -10,86 +10,28 @@ and heartbeats are not written here.
 import contextlib
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.job import Plan, State
-from orchestrator.schedule.failures import Charges, paused_stages
+from orchestrator.schedule.failures import Charges
 from orchestrator.schedule.lease import driver_lives
-from orchestrator.schedule.ledger_tables import MIGRATIONS, SCHEMA, VERSION
-from workloads.contract.request import Stage
+from orchestrator.schedule.ledger_file import in_words, make_tables, open_for_reading, open_for_writing
+from orchestrator.schedule.ledger_records import Attempt, JobNote, LastPlan
+from workloads.contract.faults import point
 
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One try of a job, as booked."""
-
-    id: str
-    fingerprint: str
-    job: str
-    label: str
-    stage: str
-    backend: str
-    """Host it was placed on; empty after the ledger was rebuilt."""
-    intended: float
-    """When it was decided, by the driver's clock, seconds since 1970."""
-    ticket: str = ""
-    """The backend's name for it; empty until its answer is booked."""
-    started: float | None = None
-    ended: float | None = None
-    ending: str | None = None
-    """None while it is open."""
-    detail: str = ""
-    begun: int = -1
-    """Step of the checkpoint it resumed from; -1: from the start."""
-    step: int = -1
-    """Newest complete checkpoint it left; -1: none."""
-    signature: str = ""
-    """What makes its traceback equal to another's; empty without one."""
-    cpus: int = 0
-    """Of its place on the host; 0 after the ledger was rebuilt."""
-    devices: tuple[int, ...] = ()
-    """Numbers of the host's devices that it holds."""
-
-    @property
-    def placement(self) -> Placement:
-        """Where it was placed."""
-        return Placement(host=self.backend, cpus=self.cpus, devices=self.devices)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobNote:
-    """What is held against a job: it failed, or it was cancelled."""
-
-    fingerprint: str
-    state: Literal["failed", "cancelled"]
-    reason: str
-    stage: Stage
-    signature: str
-    at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class LastPlan:
-    """How the last plan was asked for; the report shows the same."""
-
-    profile: str
-    overrides: tuple[str, ...]
-    selection: Mapping[str, Any]
+__all__ = ["NAME", "Attempt", "JobNote", "LastPlan", "Ledger", "no_fence"]
 
 
 class Ledger:
     """An open ledger. `Ledger.open` and `Ledger.read` make one; a context manager that closes it."""
 
-    def __init__(self, connection: sqlite3.Connection, fence: Callable[[], None], home: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, fence: Callable[[], None], path: Path) -> None:
         self._connection = connection
-        self._home = home
+        self._path = path
         self._fence = fence
         self._within = False
 
@@ -107,35 +49,22 @@ class Ledger:
         Raises:
             LedgerError: it is of another version, or cannot be made.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        asked = fence or no_fence
-        existed = path.exists() and path.stat().st_size > 0
         try:
-            connection = _connect(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not existed:
-                raise LedgerError(f"{path} cannot be made: {error}") from error
-            asked()
-            for name in (path, path.with_name(f"{path.name}-journal")):
-                if name.exists():
-                    name.rename(name.with_name(f"{name.name}.broken-{time.time_ns()}"))
-            existed = False
-            connection = _connect(path)
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > VERSION:
-            connection.close()
-            raise LedgerError(
-                f"{path}: version is {found}, this code reads {VERSION} and older; "
-                "run the newer code, or put the file aside, and the next `run` rebuilds it from COMMITs"
-            )
-        for older in range(found, VERSION) if found else ():
-            connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[older]} PRAGMA user_version = {older + 1}; COMMIT;")
-        connection.executescript(SCHEMA)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        ledger = cls(connection, asked, path.parent)
-        if not existed and rebuild is not None:
-            with ledger.transaction():
-                rebuild(ledger)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"{path.parent} cannot be made: {error.strerror}; see that its disk is there") from error
+        asked = fence or no_fence
+        connection, new = open_for_writing(path, asked, _prove)
+        ledger = cls(connection, asked, path)
+        if new:
+            try:
+                with ledger.transaction():
+                    make_tables(connection)
+                    if rebuild is not None:
+                        rebuild(ledger)
+                    point("ledger.rebuilt")
+            except sqlite3.Error as error:
+                raise in_words(path, error, "written") from error
         return ledger
 
     @classmethod
@@ -145,25 +74,7 @@ class Ledger:
         Raises:
             LedgerError: the file is broken (the next `run` rebuilds it) or of another version.
         """
-        if not path.exists():
-            connection = sqlite3.connect(":memory:", isolation_level=None)
-            connection.executescript(SCHEMA)
-            return cls(connection, no_fence, path.parent)
-        try:
-            uri = f"{path.resolve().as_uri()}?mode=ro"
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0)
-            found = connection.execute("PRAGMA user_version").fetchone()[0]
-            connection.execute("SELECT COUNT(*) FROM attempts")
-        except sqlite3.DatabaseError as error:
-            raise LedgerError(
-                f"{path} cannot be read: {error}; the next `run` puts it aside and rebuilds it from COMMITs"
-            ) from error
-        if found != VERSION:
-            connection.close()
-            raise LedgerError(
-                f"{path}: version is {found}, this code reads {VERSION}; the next `run` brings an older one up to date"
-            )
-        return cls(connection, no_fence, path.parent)
+        return cls(open_for_reading(path), no_fence, path)
 
     def __enter__(self) -> Self:
         return self
@@ -190,23 +101,33 @@ class Ledger:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"the ledger cannot be written: {error}; is the disk full, or another writer at it"
-            ) from error
+            raise in_words(self._path, error, "written") from error
         self._within = True
         try:
             yield
+            self._commit()
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk may have taken it back already
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
             raise
-        else:
-            try:
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._connection.execute("ROLLBACK")
-                raise LedgerError(f"the ledger cannot be written: {error}; is the disk full") from error
         finally:
             self._within = False
+
+    def _commit(self) -> None:
+        try:
+            point("ledger.commit")
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise in_words(self._path, error, "written") from error
+
+    def check(self) -> None:
+        """Make sure that this driver may still act: what its fence says.
+
+        Raises:
+            LeaseError: another driver has taken over.
+        """
+        self._fence()
 
     # Attempts
 
@@ -237,7 +158,7 @@ class Ledger:
         )
 
     def attempts(self, fingerprint: str | None = None) -> list[Attempt]:
-        """Attempts of a job, or all, in the order in which they were intended."""
+        """Attempts of a job, or all, in the order in which they were booked: clocks may jump."""
         where, values = ("", ()) if fingerprint is None else ("WHERE fingerprint = ?", (fingerprint,))
         return self._attempts(where, values)
 
@@ -311,11 +232,11 @@ class Ledger:
         Open attempts are waiting or running only while a driver lives that can see to them; what a
         dead driver left open is to be taken up again.
         """
-        driven = driver_lives(self._home)
+        driven = driver_lives(self._path.parent)
         notes = self.notes()
         found: dict[str, History] = {}
         counts: dict[str, int] = {}
-        query = "SELECT fingerprint, backend, started, ending, detail FROM attempts ORDER BY intended, id"
+        query = "SELECT fingerprint, backend, started, ending, detail FROM attempts ORDER BY rowid"
         for fingerprint, backend, started, ending, detail in self._rows(query):
             counts[fingerprint] = counts.get(fingerprint, 0) + 1
             state: State | None = None
@@ -331,10 +252,6 @@ class Ledger:
         for fingerprint, note in notes.items():
             found[fingerprint] = History(attempts=counts.get(fingerprint, 0), state=note.state, reason=note.reason)
         return found
-
-    def paused(self, pause_after: int) -> dict[Stage, str]:
-        """Stages in which `pause_after` jobs have failed alike, with the reason."""
-        return paused_stages([(note.stage, note.signature) for note in self.notes().values()], pause_after)
 
     # Plans
 
@@ -366,24 +283,30 @@ class Ledger:
 
     def previous_documents(self) -> dict[str, dict[str, Any]]:
         """Label -> the `document` of the last plan's job of that label."""
-        return {label: json.loads(text) for label, text in self._rows("SELECT label, document FROM plans")}
+        found: dict[str, dict[str, Any]] = {}
+        for label, text in self._rows("SELECT label, document FROM plans"):
+            with contextlib.suppress(ValueError):  # only a reason is lost
+                found[label] = json.loads(text)
+        return found
 
     def _attempts(self, where: str, values: Sequence[Any]) -> list[Attempt]:
-        rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY intended, id", values)
-        return [Attempt(**dict(zip(_ATTEMPT, (*row[:-1], tuple(json.loads(row[-1]))), strict=True))) for row in rows]
+        rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", values)
+        return [_attempt_of(row) for row in rows]
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise LedgerError(f"the ledger cannot be read: {error}; the next `run` puts a broken one aside") from error
+            raise in_words(self._path, error, "read") from error
+        except UnicodeDecodeError as error:
+            raise LedgerError(f"{self._path} cannot be read: {error}; the next `run` puts it aside") from error
 
     def _write(self, query: str, values: Sequence[Any]) -> None:
         with self.transaction():
             try:
                 self._connection.execute(query, values)
             except sqlite3.Error as error:
-                raise LedgerError(f"the ledger cannot be written: {error}; is the disk full") from error
+                raise in_words(self._path, error, "written") from error
 
 
 NAME = "ledger.sqlite"
@@ -395,15 +318,24 @@ def no_fence() -> None:
     """For a ledger that nobody else can write: read-only ones, and tests."""
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30.0, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA synchronous = FULL")
-        answer = connection.execute("PRAGMA quick_check").fetchone()[0]
-        if answer != "ok":
-            raise sqlite3.DatabaseError(answer)
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
-    return connection
+def _prove(connection: sqlite3.Connection) -> None:
+    """Read every row that a run will read; quick_check knows pages, and not what is written on them.
+
+    Raises:
+        sqlite3.Error, ValueError: it cannot be read.
+    """
+    for row in connection.execute(f"SELECT {', '.join(_ATTEMPT)} FROM attempts"):
+        _attempt_of(row)
+    for query in ("SELECT * FROM jobs", "SELECT * FROM charges", "SELECT label, fingerprint FROM plans"):
+        for _ in connection.execute(query):
+            pass
+    for _profile, overrides, selection in connection.execute("SELECT profile, overrides, selection FROM last_plan"):
+        json.loads(overrides)
+        json.loads(selection)
+
+
+def _attempt_of(row: Sequence[Any]) -> Attempt:
+    devices = json.loads(row[-1])
+    if not isinstance(devices, list) or not all(isinstance(number, int) for number in devices):
+        raise ValueError(f"devices of attempt {row[0]!r} are {row[-1]!r}")
+    return Attempt(**dict(zip(_ATTEMPT, (*row[:-1], tuple(devices)), strict=True)))
