@@ -26,14 +26,15 @@ VERBS = (
     (
         run.run,
         "Examples: echo-matrix run · echo-matrix run --rows context-k1,family:ssm --seeds 0 --branches replay · "
-        "echo-matrix run --smoke --profile study",
+        "echo-matrix run --smoke --profile study · echo-matrix run --detach",
     ),
     (look.status, "Example: echo-matrix status --watch"),
-    (look.logs, "Example: echo-matrix logs train/context-k5/s0 --follow"),
+    (look.logs, "Examples: echo-matrix logs train/context-k5/s0 --follow · echo-matrix logs index/s0 --tail 20"),
     (look.explain, "Example: echo-matrix explain train/context-k5/s0 --request > request.json"),
     (report.report, "Example: echo-matrix report --source published --json"),
     (report.ui, "Example: echo-matrix ui --port 5000"),
     (report.sync, "Example: echo-matrix sync"),
+    (change.stop, "Example: echo-matrix stop --now"),
     (change.retry, "Example: echo-matrix retry train/context-k5/s0"),
     (change.cancel, "Example: echo-matrix cancel train/context-k5/s0"),
     (look.path, "Example: ls $(echo-matrix path train/context-k5/s0)"),

@@ -42,7 +42,13 @@ class Ran:
     """Whether the report was written by this run."""
 
 
-def run_study(study: Study, selected: Collection[str], view: View, selection: Mapping[str, Any]) -> Ran:
+def run_study(
+    study: Study,
+    selected: Collection[str],
+    view: View,
+    selection: Mapping[str, Any],
+    on_lease: Callable[[], object] | None = None,
+) -> Ran:
     """Bring `selected` and what it needs to done, then write the report of the whole matrix.
 
     Args:
@@ -50,6 +56,7 @@ def run_study(study: Study, selected: Collection[str], view: View, selection: Ma
         selected: ids of jobs.
         view: shows progress.
         selection: how the jobs were chosen, for the ledger.
+        on_lease: called once this process is the study's driver.
 
     Raises:
         LeaseError: another driver runs the study.
@@ -58,6 +65,8 @@ def run_study(study: Study, selected: Collection[str], view: View, selection: Ma
     with contextlib.ExitStack() as held:
         lease = held.enter_context(acquire(study.home))
         point("lease.taken")
+        if on_lease is not None:
+            on_lease()
         ledger = held.enter_context(
             Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store))
         )
@@ -87,6 +96,8 @@ def run_study(study: Study, selected: Collection[str], view: View, selection: Ma
 
 
 def _report(study: Study) -> bool:
+    if study.cluster.backend == "fake":
+        return False  # a rehearsal has no results
     return report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home, study.cluster)
 
 

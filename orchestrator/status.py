@@ -1,19 +1,15 @@
-"""What `status` and `logs` show: plan, ledger and attempt folders, read only."""
+"""What `status` and `explain` show: plan, ledger and attempt folders, read only."""
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from orchestrator.errors import PlanError
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts
 from orchestrator.schedule.ledger import Attempt
 from orchestrator.schedule.requests import build_request
 from orchestrator.study import Study
-
-LOOK_S = 0.5
 
 
 def status_json(study: Study) -> dict[str, Any]:
@@ -76,46 +72,6 @@ def request_by_hand(study: Study, job: Job, work: Path) -> dict[str, Any]:
     jobs = study.plan.jobs
     inputs = {stage: str(study.store.fetch(jobs[need].fingerprint)) for stage, need in job.inputs.items()}
     return {**request, "inputs": inputs, "work": str(work.resolve())}
-
-
-def last_attempt(study: Study, job: Job) -> Attempt:
-    """The newest attempt of a job.
-
-    Raises:
-        PlanError: there has been none.
-    """
-    found = study.attempts().get(job.fingerprint)
-    if not found:
-        raise PlanError(f"{job.label} has not been attempted; `echo-matrix plan` says what it waits for")
-    return found[-1]
-
-
-def follow_log(study: Study, attempt: Attempt, out: TextIO, *, follow: bool) -> None:
-    """Print an attempt's log; with `follow`, go on until the attempt has ended or Ctrl-C."""
-    path = study.folder_of(attempt) / "log.txt"
-    place = _print_from(path, 0, out)
-    try:
-        while follow and not _ended(study, attempt):
-            time.sleep(LOOK_S)
-            place = _print_from(path, place, out)
-        _print_from(path, place, out)
-    except KeyboardInterrupt:
-        return
-
-
-def _ended(study: Study, attempt: Attempt) -> bool:
-    return any(one.id == attempt.id and one.ending for one in study.attempts().get(attempt.fingerprint, ()))
-
-
-def _print_from(path: Path, place: int, out: TextIO) -> int:
-    if not path.is_file():
-        return place
-    with path.open("rb") as log:
-        log.seek(place)
-        new = log.read()
-    out.write(new.decode("utf-8", errors="replace"))
-    out.flush()
-    return place + len(new)
 
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:

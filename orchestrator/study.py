@@ -95,28 +95,38 @@ def open_study(
     cells = expand(resolved)
     check_controls(cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
+    where = load_cluster(cluster, matrix)
+    # A rehearsal publishes bytes that mean nothing under the fingerprints of the study: never in one store with it.
+    name = loaded.study if where.backend != "fake" else f"{loaded.study}-rehearsal"
     return Study(
         matrix=matrix,
         plan=build_plan(resolved, cells, smoke=smoke),
-        cluster=load_cluster(cluster, matrix),
-        home=outputs.resolve() / loaded.study,
+        cluster=where,
+        home=outputs.resolve() / name,
     )
 
 
-def reopen_study(matrix: Path, *, profile: str | None = None, cluster: Path | None = None) -> Study:
-    """The study as the last `run` planned it, overrides included, or the plain one of `profile` if that is given.
+def reopen_study(
+    matrix: Path, *, profile: str | None = None, overrides: Sequence[str] = (), cluster: Path | None = None
+) -> Study:
+    """The study as the last `run` planned it, overrides included; that of `profile` or `overrides` if they are given.
 
-    Verbs that name a job use it: `logs train/context-k5/s0` means the job that was just run.
+    Verbs that look use it: `logs train/context-k5/s0` means the job that was just run.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    study = open_study(matrix, profile=profile or DEFAULT_PROFILE, cluster=cluster)
+    study = open_study(matrix, profile=profile or DEFAULT_PROFILE, overrides=overrides, cluster=cluster)
+    if profile is not None or overrides:
+        return study
     with Ledger.read(study.home / NAME) as ledger:
         last = ledger.last_plan()
-    if profile is not None or last is None or (last.profile, last.overrides) == (DEFAULT_PROFILE, ()):
+    if last is None:
         return study
-    return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster)
+    smoke = last.selection.get("smoke") is True
+    if (last.profile, last.overrides, smoke) == (DEFAULT_PROFILE, (), False):
+        return study
+    return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster, smoke=smoke)
 
 
 def checkout() -> str:

@@ -1,7 +1,8 @@
-"""A terminal or a reader of our output that goes away: the run ends as gently as by Ctrl-C, and says nothing more.
+"""A terminal or a reader of our output that goes away: the run ends as gently as by one Ctrl-C, and says no more.
 
 Closing a terminal sends SIGHUP, and what is written to it afterwards fails with EIO; a pipe whose
-reader has gone fails with EPIPE. None of that is an error of the study.
+reader has gone fails with EPIPE. None of that is an error of the study. Under `nohup` and with
+`--detach` the run goes on.
 """
 
 import errno
@@ -23,7 +24,7 @@ class SteadyView:
 
     def __init__(self, view: View, lost: Callable[[], None] | None = None) -> None:
         self._view: View | None = view
-        self._lost = lost or stop_gently
+        self._lost = lost or hang_up
 
     def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
         """A job was started or ended."""
@@ -54,9 +55,10 @@ class SteadyView:
             self._lost()
 
 
-def stop_gently() -> None:
-    """Do what Ctrl-C does: the loop's handler asks its attempts to stop at a checkpoint."""
-    os.kill(os.getpid(), signal.SIGINT)
+def hang_up() -> None:
+    """Do what the end of a terminal does, where the loop listens to it: attempts are asked to stop at a checkpoint."""
+    if callable(signal.getsignal(signal.SIGHUP)):
+        os.kill(os.getpid(), signal.SIGHUP)
 
 
 def steady_print(text: str) -> None:

@@ -7,6 +7,8 @@ few deterministic bytes through the real store. Time comes from the caller's clo
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.backends.protocol import Adoption, Backend, Ending, HostShare, Report, Submission
 from orchestrator.errors import BackendError
+from orchestrator.host.machine import machine_cpus, machine_gib
 from orchestrator.store.protocol import Commit, Store
+from orchestrator.store.registry import make_store
 from workloads.contract.result import Failure, Result
 
 Script = Ending | Literal["unknown", "missing", "unpublished"]
 """How an attempt goes: an ending; for ever `unknown`; never heard of (`missing`); `ok` without a COMMIT."""
+
+SECONDS_VARIABLE = "ECHO_MATRIX_FAKE_S"
 
 STEPS = 10
 """Steps of every fake job: progress and checkpoints are counted in them."""
@@ -262,6 +268,25 @@ class FakeBackend:
             stage: {"fingerprint": fingerprint, "manifest": self._store.read(fingerprint).manifest}
             for stage, fingerprint in inputs.items()
         }
+
+
+def rehearsal(
+    home: Path, store_kind: str, store_root: Path, cluster: Any, code_digest: str = "", git: str = ""
+) -> FakeBackend:
+    """The fake as `backend: fake` of a cluster file makes it: hosts of this machine's size, all attempts end well.
+
+    Attempts take `ECHO_MATRIX_FAKE_S` seconds each (default 1). A rehearsal has a folder of its own
+    (`study.open_study`), because what it publishes says nothing.
+    """
+    ray = cluster.ray
+    host = HostShare(
+        name="fake-0",
+        cpus=machine_cpus() if ray.cpus is None else ray.cpus,
+        devices=ray.devices or 0,
+        memory_gib=machine_gib() if ray.memory_gib is None else ray.memory_gib,
+    )
+    seconds = float(os.environ.get(SECONDS_VARIABLE, "1"))
+    return FakeBackend(store=make_store(store_kind, store_root), now=time.time, hosts=(host,), seconds=seconds)
 
 
 if TYPE_CHECKING:

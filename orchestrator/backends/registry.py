@@ -10,7 +10,7 @@ NAMES = ("ray", "fake")
 
 
 def backend_class(name: str) -> Callable[..., Backend]:
-    """The class of the backend called `name` (`backend` in cluster/*.yaml).
+    """What makes the backend called `name` (`backend` in cluster/*.yaml).
 
     Raises:
         BackendError: no such backend; says which there are.
@@ -21,9 +21,9 @@ def backend_class(name: str) -> Callable[..., Backend]:
 
         chosen = RayBackend
     elif name == "fake":
-        from orchestrator.backends.fake import FakeBackend
+        from orchestrator.backends.fake import rehearsal
 
-        chosen = FakeBackend
+        chosen = rehearsal
     else:
         raise BackendError(f"backend is {name!r}; allowed are {', '.join(map(repr, NAMES))}")
     found: Callable[..., Backend] = chosen

@@ -1,37 +1,104 @@
-"""`retry` and `cancel`: what is asked of the driver, or booked where none runs."""
+"""`stop`, `retry`, `cancel`: what is asked of the driver, or booked where none runs."""
 
-from typing import Literal
+from typing import Annotated
 
-from orchestrator.errors import PlanError
-from orchestrator.plan.select import find_job
-from orchestrator.schedule.ask import ask
-from orchestrator.study import Study, reopen_study
-from orchestrator.verbs.options import DEFAULT_MATRIX, ClusterOption, JobArgument, LastProfileOption, MatrixOption
+import typer
+
+from orchestrator.plan.job import Job
+from orchestrator.schedule.ask import Asked, ask, choose
+from orchestrator.stopping import ask_to_stop, living_driver, wait_for_end
+from orchestrator.study import Study, open_study, reopen_study
+from orchestrator.verbs.options import (
+    DEFAULT_MATRIX,
+    BranchesOption,
+    ClusterOption,
+    JsonOption,
+    LastProfileOption,
+    MatrixOption,
+    RowsOption,
+    SeedsOption,
+    print_json,
+)
+
+SHOWN = 12
+"""Labels that are printed; the others are counted."""
+
+JobsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="JOB...", help="Labels, ids, unique prefixes of ids, globs ('train/context-*')."),
+]
+
+
+def stop(
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    cluster: ClusterOption = None,
+    now: Annotated[bool, typer.Option("--now", help="End attempts at once, not at their next checkpoint.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and do not wait for the end.")] = False,
+) -> None:
+    """Ask the driver to end as Ctrl-C does where it runs: at a checkpoint, everything resumable."""
+    home = open_study(matrix, cluster=cluster).home
+    driver = living_driver(home)
+    if driver is None:
+        print("nobody drives the study; there is nothing to stop")
+        return
+    ask_to_stop(home, driver, now=now)
+    print(f"asked pid {driver.pid} on {driver.host} to stop{' at once' if now else ' at a checkpoint'}", flush=True)
+    if not no_wait:
+        wait_for_end(home, driver, lambda text: print(text, flush=True))
+        print("it has ended; `echo-matrix run` goes on from there")
 
 
 def retry(
-    job: JobArgument,
+    jobs: JobsArgument = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All that failed, or of the JOBs those that failed.")
+    ] = False,
+    rows: RowsOption = None,
+    seeds: SeedsOption = None,
+    branches: BranchesOption = None,
     matrix: MatrixOption = DEFAULT_MATRIX,
     profile: LastProfileOption = None,
     cluster: ClusterOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Forgive a failed or cancelled job: the next run, or the one that runs, takes it up again."""
-    _ask("retry", reopen_study(matrix, profile=profile, cluster=cluster), job)
+    """Forgive failed or cancelled jobs: the next run, or the one that runs, takes them up again where they were.
+
+    A paused stage goes on as soon as fewer of its jobs stand as failed alike. Of a blocked job, what it waits for is
+    retried.
+    """
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    chosen = choose(
+        "retry", study.plan, study.look(), jobs or (), failed=failed, rows=rows, seeds=seeds, branches=branches
+    )
+    _ask("retry", study, chosen, as_json=as_json)
 
 
 def cancel(
-    job: JobArgument,
+    jobs: JobsArgument = None,
+    now: Annotated[bool, typer.Option("--now", help="Kill running attempts; do not wait for a checkpoint.")] = False,
+    rows: RowsOption = None,
+    seeds: SeedsOption = None,
+    branches: BranchesOption = None,
     matrix: MatrixOption = DEFAULT_MATRIX,
     profile: LastProfileOption = None,
     cluster: ClusterOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Cancel a job until it is retried."""
-    _ask("cancel", reopen_study(matrix, profile=profile, cluster=cluster), job)
+    """Cancel jobs until they are retried. Running attempts save a checkpoint first; what needs them is blocked."""
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    chosen = choose("cancel", study.plan, study.look(), jobs or (), rows=rows, seeds=seeds, branches=branches)
+    _ask("cancel", study, chosen, now=now, as_json=as_json)
 
 
-def _ask(verb: Literal["retry", "cancel"], study: Study, name: str) -> None:
-    job = find_job(study.plan, name)
-    if study.look()[job.id].state == "done":
-        raise PlanError(f"{job.label} is done; there is nothing to {verb}")
-    answer = ask(verb, [job], home=study.home)
-    print(f"{job.label}: {'asked the driver' if answer == 'asked' else 'booked'}")
+def _ask(verb: Asked, study: Study, jobs: tuple[Job, ...], *, now: bool = False, as_json: bool) -> None:
+    answer = ask(verb, jobs, home=study.home, now=now)
+    if as_json:
+        print_json({"version": 1, "verb": verb, "answer": answer, "jobs": [job.label for job in jobs]})
+        return
+    what = "asked the driver" if answer == "asked" else "booked"
+    for job in jobs[:SHOWN]:
+        print(f"{job.label}: {what}")
+    if len(jobs) > SHOWN:
+        print(f"and {len(jobs) - SHOWN} more")
+    if verb == "retry" and answer == "booked":
+        print("`echo-matrix run` takes up what it asks for")

@@ -1,15 +1,15 @@
 """`status`, `logs`, `explain`, `path`: they read, and change nothing."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.logs import find_attempt, follow_attempt, follow_job, last_attempt, print_log
 from orchestrator.plan.select import find_job
-from orchestrator.status import explain_text, follow_log, last_attempt, request_by_hand, status_json, status_text
-from orchestrator.study import DEFAULT_PROFILE, open_study, reopen_study
+from orchestrator.status import explain_text, request_by_hand, status_json, status_text
+from orchestrator.study import reopen_study
 from orchestrator.verbs.options import (
     DEFAULT_MATRIX,
     ClusterOption,
@@ -18,29 +18,29 @@ from orchestrator.verbs.options import (
     LastProfileOption,
     MatrixOption,
     Overrides,
-    ProfileOption,
     print_json,
 )
+from orchestrator.watching import make_screen, selected_last
+from orchestrator.watching import watch as watch_study
 
 
 def status(
     overrides: Overrides = None,
     matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
+    profile: LastProfileOption = None,
     cluster: ClusterOption = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until the run has ended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where every job stands: done, running, failed. Reads only."""
-    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
-    while True:
-        if as_json:
-            print_json(status_json(study))
-        else:
-            print(status_text(study))
-        if not watch:
-            return
-        time.sleep(2.0)
+    """Show where every job stands: done, running, failed. Reads only; ends like the run with --watch."""
+    study = reopen_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    if watch:
+        screen = make_screen(sys.stdout, as_json=as_json)
+        raise typer.Exit(watch_study(study, selected_last(study), screen))
+    if as_json:
+        print_json(status_json(study))
+    else:
+        print(status_text(study))
 
 
 def logs(
@@ -48,12 +48,20 @@ def logs(
     matrix: MatrixOption = DEFAULT_MATRIX,
     profile: LastProfileOption = None,
     cluster: ClusterOption = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as the log grows, over attempts, until the job has ended.")
+    ] = False,
+    attempt: Annotated[str | None, typer.Option("--attempt", metavar="ID", help="Of this attempt alone.")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", min=0, metavar="N", help="Begin with the last N lines.")] = None,
 ) -> None:
     """Print what the last attempt of a job said."""
     study = reopen_study(matrix, profile=profile, cluster=cluster)
-    attempt = last_attempt(study, find_job(study.plan, job))
-    follow_log(study, attempt, sys.stdout, follow=follow)
+    found = find_job(study.plan, job)
+    if follow and attempt is None:
+        follow_job(study, found, sys.stdout, tail=tail, say=lambda text: print(text, file=sys.stderr))
+        return
+    chosen = last_attempt(study, found) if attempt is None else find_attempt(study, found, attempt)
+    (follow_attempt if follow else print_log)(study, chosen, sys.stdout, tail=tail)
 
 
 def explain(

@@ -28,6 +28,12 @@ JsonOption = Annotated[
 SmokeOption = Annotated[
     bool, typer.Option("--smoke", help="Two steps and one case of every cell at true size; never counts as done.")
 ]
+RefreshOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--refresh", metavar="JOB", help="Make this job, and all that was made from it, again; may be repeated."
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Full paths, e.g. controls.training.steps=7.")

@@ -46,13 +46,14 @@ def report(
 
 def ui(
     matrix: MatrixOption = DEFAULT_MATRIX,
+    cluster: ClusterOption = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 5000,
 ) -> None:
     """Open MLflow over this study's runs, until Ctrl-C."""
     from orchestrator.tracking.ui import open_ui
 
-    open_ui(open_study(matrix).home, host, port)
+    open_ui(open_study(matrix, cluster=cluster).home, host, port)
 
 
 def sync(

@@ -1,15 +1,19 @@
 """`plan` and `run`."""
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from orchestrator.detach import FLAG, settle, start_detached
 from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
 from orchestrator.plan.select import select
 from orchestrator.plan.show import plan_json, plan_text
 from orchestrator.running import Ran, run_study
 from orchestrator.schedule.failed import failures_json, failures_text
 from orchestrator.schedule.view import make_view
+from orchestrator.stopping import refuse_a_second_driver
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study
 from orchestrator.terminal import SteadyView, steady_print
 from orchestrator.verbs.options import (
@@ -57,20 +61,52 @@ def run(
     seeds: SeedsOption = None,
     branches: BranchesOption = None,
     smoke: SmokeOption = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Drive without a terminal; returns once the first attempt is started.")
+    ] = False,
+    detached_to: Annotated[Path | None, typer.Option(FLAG, hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring the study to what the matrix declares, then write the report. Ctrl-C leaves everything resumable."""
+    on_lease = None if detached_to is None else settle(detached_to)
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     selected = select(study.plan, rows, seeds, branches)
     check_fits(row_sizes(study.plan, study.cluster, selected))
     chosen = {key: value for key, value in (("rows", rows), ("seeds", seeds), ("branches", branches)) if value}
+    if detach and any(study.look()[job_id].state != "done" for job_id in selected):
+        refuse_a_second_driver(study.home)
+        options = {"--matrix": str(matrix.resolve()), "--profile": profile, "--rows": rows, "--seeds": seeds}
+        options |= {"--branches": branches, "--cluster": None if cluster is None else str(cluster.resolve())}
+        given = [f"{name}={value}" for name, value in options.items() if value is not None]
+        flags = [name for name, asked in (("--smoke", smoke), ("--json", as_json)) if asked]
+        raise typer.Exit(_detach([*given, *flags, "--", *(overrides or ())], study, cluster, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
-    ran = run_study(study, selected, view, chosen)
+    ran = run_study(study, selected, view, chosen | ({"smoke": True} if smoke else {}), on_lease)
     if as_json:
         print_json(ran_json(study, ran))
     else:
         steady_print(ran_text(ran))
     raise typer.Exit(ran.outcome.exit_code)
+
+
+def _detach(arguments: list[str], study: Study, cluster: Path | None, as_json: bool) -> int:
+    found = start_detached(arguments, study.home, lambda text: print(text, file=sys.stderr))
+    if found.exit_code is not None:
+        print(found.said, end="", file=sys.stdout if found.exit_code == 0 else sys.stderr)
+        return found.exit_code
+    if as_json:
+        print_json({"version": 1, "pid": found.pid, "works": found.works, "output": str(found.out)})
+        return 0
+    named = "" if study.matrix == DEFAULT_MATRIX else f" --matrix {study.matrix}"
+    named += "" if cluster is None else f" --cluster {cluster}"
+    works = "drives the study" if found.works else "drives the study, and has started no attempt yet"
+    print(
+        f"pid {found.pid} {works}; what it says goes to {found.out}\n"
+        f"  echo-matrix status --watch{named}\n"
+        f"  echo-matrix logs JOB --follow{named}\n"
+        f"  echo-matrix stop{named}"
+    )
+    return 0
 
 
 def ran_json(study: Study, ran: Ran) -> dict[str, object]:

@@ -1,0 +1,56 @@
+"""`stop`: what Ctrl-C asks of the driver where it runs, asked from anywhere that sees the study's folder."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.errors import LeaseError
+from orchestrator.schedule import inbox
+from orchestrator.schedule.lease import NAME as DRIVER
+from orchestrator.schedule.lease import Driver, read_driver, runs_here
+from orchestrator.schedule.ledger import NAME, Ledger
+
+LOOK_S = 0.5
+
+
+def living_driver(home: Path) -> Driver | None:
+    """Who drives the study at `home`; None: nobody, or a process that is known to be dead."""
+    holder = read_driver(home)
+    return None if holder is None or runs_here(holder) is False else holder
+
+
+def refuse_a_second_driver(home: Path) -> None:
+    """Say at once what a second driver would be told.
+
+    Raises:
+        LeaseError: a process that can be looked at drives the study.
+    """
+    holder = living_driver(home)
+    if holder is not None and runs_here(holder):
+        raise LeaseError(
+            f"{home / DRIVER}: pid {holder.pid} on {holder.host} drives this study; "
+            "`echo-matrix status --watch` shows it, `echo-matrix stop` ends it"
+        )
+
+
+def ask_to_stop(home: Path, driver: Driver, *, now: bool) -> None:
+    """Leave a note for this very driver; a later one ignores it.
+
+    Args:
+        home: `outputs/{study}`.
+        driver: who is asked.
+        now: end attempts at once, not at their next checkpoint.
+    """
+    inbox.put(home, "interrupt", [driver.nonce], now=now)
+
+
+def wait_for_end(home: Path, driver: Driver, say: Callable[[str], None]) -> None:
+    """Wait until this driver has ended, and say how many attempts it still waits for, when that changes."""
+    before = -1
+    while (holder := living_driver(home)) is not None and holder.nonce == driver.nonce:
+        with Ledger.read(home / NAME) as ledger:
+            left = len(ledger.open_attempts())
+        if left != before:
+            say(f"{left} attempts still run" if left else "no attempt runs; the driver ends")
+            before = left
+        time.sleep(LOOK_S)
