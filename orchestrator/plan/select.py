@@ -28,17 +28,23 @@ def select(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: 
     Raises:
         PlanError: a pattern that matches nothing, with the nearest name.
     """
-    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), _families(plan))
-    seed_names = _matched("seed", _split(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
-    branch_names = _matched("branch", _split(branches), list(BRANCHES))
-    chosen: set[str] = set()
-    for cell in plan.cells:
-        if cell.row in row_names and str(cell.seed) in seed_names:
-            for name, job_id in plan.jobs_of[cell.id].items():
-                _, _, branch = name.partition("/")
-                if branch in branch_names or (not branch and branches is None):
-                    chosen.add(job_id)
-    return with_needs(plan, chosen)
+    return with_needs(plan, _own(plan, _cells(plan, rows, seeds), branches))
+
+
+def select_own(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> frozenset[str]:
+    """Ids of the jobs that serve the chosen rows, seeds and branches and no other cell: what may be cancelled alone.
+
+    Raises:
+        PlanError: a pattern that matches nothing, with the nearest name.
+    """
+    cells = _cells(plan, rows, seeds)
+    computation = {cell.id: cell.alias_of or cell.id for cell in plan.cells}
+    chosen = {computation[cell.id] for cell in cells}
+    return frozenset(
+        job_id
+        for job_id in _own(plan, cells, branches)
+        if all(computation[cell] in chosen for cell in plan.jobs[job_id].cells)
+    )
 
 
 def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
@@ -91,6 +97,51 @@ def find_job(plan: Plan, name: str) -> Job:
         f"job {name!r} is not in the plan of profile {plan.profile}{nearest(name, names)}; allowed: an id, the "
         "beginning of one, or a label such as train/ROW/s0 (`echo-matrix plan` lists them)"
     )
+
+
+def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
+    """The jobs of several names, in the plan's order; a name is one of `find_job` or a glob over labels and ids.
+
+    Raises:
+        PlanError: a name or a glob that matches nothing, or a prefix that may be several.
+    """
+    found: set[str] = set()
+    for name in names:
+        if not is_glob(name):
+            found.add(find_job(plan, name).id)
+            continue
+        labels = {f"{step}/{cell.id}": job_id for cell in plan.cells for step, job_id in plan.jobs_of[cell.id].items()}
+        labels |= {job.label: job.id for job in plan.jobs.values()} | {job_id: job_id for job_id in plan.jobs}
+        matches = {labels[label] for label in fnmatch.filter(labels, name)}
+        if not matches:
+            raise PlanError(
+                f"{name!r} matches no job of the plan of profile {plan.profile}; a glob is held against whole labels "
+                "and ids, e.g. 'train/context-*' (`echo-matrix plan` lists them)"
+            )
+        found |= matches
+    return tuple(job for job in plan.jobs.values() if job.id in found)
+
+
+def is_glob(name: str) -> bool:
+    """Whether a name stands for all that match it."""
+    return any(mark in name for mark in "*?[")
+
+
+def _cells(plan: Plan, rows: Patterns, seeds: Patterns) -> list[Cell]:
+    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), _families(plan))
+    seed_names = _matched("seed", _split(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
+    return [cell for cell in plan.cells if cell.row in row_names and str(cell.seed) in seed_names]
+
+
+def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
+    branch_names = _matched("branch", _split(branches), list(BRANCHES))
+    chosen: set[str] = set()
+    for cell in cells:
+        for name, job_id in plan.jobs_of[cell.id].items():
+            _, _, branch = name.partition("/")
+            if branch in branch_names or (not branch and branches is None):
+                chosen.add(job_id)
+    return chosen
 
 
 def _split(patterns: Patterns) -> list[str] | None:

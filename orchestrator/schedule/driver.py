@@ -18,7 +18,8 @@ from orchestrator.schedule.books import Books
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.failures import Retries
-from orchestrator.schedule.interruption import Interruption
+from orchestrator.schedule.interruption import STOP_SLACK_S, Interruption
+from orchestrator.schedule.lease import read_driver
 from orchestrator.schedule.ledger import Attempt, Ledger
 from orchestrator.schedule.placing import Placer
 from orchestrator.schedule.requests import ExecutionSettings, attempt_folder, drop_checkpoints
@@ -133,10 +134,10 @@ class Driver:
     def begin(self) -> None:
         """Book what was left in the inbox, and open attempts of jobs that are done; no backend is needed.
 
-        A note to interrupt was meant for an earlier driver.
+        A note to interrupt that does not name this driver was meant for an earlier one.
         """
         notes = inbox.read(self._home)
-        self._book_notes([note for note in notes if note.verb != "interrupt"], None)
+        self._book_notes([note for note in notes if note.verb != "interrupt" or note.jobs], None)
         inbox.drop(notes)
         self._books.pause()
         for attempt in [attempt for attempt in self._open if attempt.fingerprint in self._books.committed]:
@@ -185,6 +186,7 @@ class Driver:
             self._teller.tick(self._books.watches.values(), self._ledger.mean_seconds(), now)
         longest = max(LONGEST_REST_S, len(self._books.watches) / 1000.0)
         busy = noted or ended or bool(submissions)
+        self._carry_out_cancels(backend)
         self._rest_s = SHORTEST_REST_S if busy else min(longest, self._rest_s * 1.5)
         return self._goes_on(now)
 
@@ -250,7 +252,7 @@ class Driver:
         for note in notes:
             self._teller.log("note", verb=note.verb, jobs=note.jobs)
             if note.verb == "interrupt":
-                for _ in range(2 if note.now else 1):
+                for _ in range(2 if note.now else 1) if self._is_meant(note) else ():
                     self.interrupt()
                 continue
             for fingerprint in note.jobs:
@@ -258,20 +260,25 @@ class Driver:
                 if job is None or fingerprint in self._books.committed:
                     continue
                 if note.verb == "cancel":
-                    self._cancel(job, backend)
+                    self._cancel(job, backend, now=note.now)
                 else:
                     self._retry(job)
             if note.verb == "retry":
                 self._books.pause()
                 self._placer.renew()
 
-    def _cancel(self, job: Job, backend: Backend | None) -> None:
+    def _is_meant(self, note: inbox.Note) -> bool:
+        """Whether a note to interrupt names this driver, or anyone who drives."""
+        holder = read_driver(self._home) if note.jobs else None
+        return not note.jobs or (holder is not None and holder.nonce in note.jobs)
+
+    def _cancel(self, job: Job, backend: Backend | None, *, now: bool) -> None:
         ask.book_cancel(self._ledger, job, self._clock.time())
         live = [watch for watch in self._books.watches.values() if watch.job.id == job.id]
         for watch in live:
-            watch.cancelled = True
+            watch.cancelled, watch.told = "now" if now else "gently", False
         if live and backend is not None:
-            backend.kill([watch.attempt for watch in live])
+            self._carry_out_cancels(backend)
         elif job.id in self._board:
             self._board.apply(Change(job=job.id, kind="cancelled", reason=ask.CANCELLED))
 
@@ -303,8 +310,22 @@ class Driver:
             if backend.outlives_driver:
                 if watch is None:  # nobody asks for it any more: it is in the way of what is asked for
                     backend.stop([attempt.id])
+    def _carry_out_cancels(self, backend: Backend) -> None:
+        """Tell the backend whose end was asked for; again at the next tick where it does not listen."""
+        untold = [watch for watch in self._books.watches.values() if watch.cancelled and not watch.told]
+        for how, act in (("gently", backend.stop), ("now", backend.kill)):
+            chosen = [watch for watch in untold if watch.cancelled == how]
+            with contextlib.suppress(BackendError):
+                if chosen:
+                    act([watch.attempt for watch in chosen])
+                for watch in chosen:
+                    watch.told = True
+
                     self._ledger.ended(attempt.id, "interrupted", self._clock.time(), "this run does not ask for it")
                 self._teller.log("adopted" if watch else "stopped", attempt=attempt.id, label=attempt.label)
+        for watch in self._books.watches.values():
+            if watch.job.id == job.id:
+                watch.cancelled = ""  # it may be on its way to its end: then it was interrupted, and goes on
                 continue
             gone = end_leftovers(attempt_folder(self._home, attempt.fingerprint, attempt.id))
             self._teller.log("leftover", attempt=attempt.id, label=attempt.label, gone=gone)

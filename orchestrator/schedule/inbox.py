@@ -23,7 +23,7 @@ class Note:
     path: Path
     verb: Verb
     jobs: tuple[str, ...]
-    """Fingerprints; empty for `interrupt`."""
+    """Fingerprints; for `interrupt`, the nonce of the driver that is asked, or nothing: whoever drives."""
     now: bool = False
     """Without asking for a checkpoint first: what a second Ctrl-C does."""
 

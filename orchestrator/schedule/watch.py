@@ -32,8 +32,10 @@ class Watch:
     unknown: bool = False
     ticketed: bool = True
     """False: an earlier driver booked the intent and died before a ticket was booked."""
-    cancelled: bool = False
-    """`echo-matrix cancel` has asked for its end."""
+    cancelled: Literal["", "gently", "now"] = ""
+    """`echo-matrix cancel` has asked for its end: at a checkpoint, or at once."""
+    told: bool = False
+    """The backend has heard of it."""
     missing_since: float | None = None
     missing_polls: int = 0
     ok_since: float | None = None

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import PlanError
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Plan
-from orchestrator.plan.select import cells_of, find_job, select, with_needers
+from orchestrator.plan.select import cells_of, find_job, find_jobs, select, select_own, with_needers
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 
@@ -94,3 +94,18 @@ def test_the_cells_of_a_job_are_all_that_it_serves(plan: Plan) -> None:
         "spatial-text/s0",
         "spatial-masked/s0",
     ]
+
+
+def test_what_may_be_cancelled_with_a_row_serves_no_other(plan: Plan) -> None:
+    own = labels(plan, select_own(plan, rows="context-k5", seeds="1", branches=None))
+    assert "train/context-k5/s1" in own
+    assert not {"data", "latents", "index/s1"} & own
+    assert labels(plan, select_own(plan, seeds="1")) >= {"index/s1", "train/spatial/s1"}
+    assert select_own(plan, rows="spatial") == select_own(plan, rows="spatial-text"), "aliases are one computation"
+
+
+def test_a_glob_finds_jobs_by_label_by_id_and_by_an_alias_label(plan: Plan) -> None:
+    by_label = find_jobs(plan, ["train/ssm-*/s0"])
+    assert [job.label for job in by_label] == ["train/ssm-hybrid/s0", "train/ssm-blockwise/s0"]
+    assert find_jobs(plan, [f"{by_label[0].id[:-2]}*"]) == (by_label[0],)
+    assert find_jobs(plan, ["train/spatial-tex?/s0"]) == find_jobs(plan, ["train/spatial/s0"])
