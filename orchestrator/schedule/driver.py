@@ -165,6 +165,7 @@ class Driver:
         """One round; False: there is nothing left to wait for."""
         noted = self._take_notes(backend)
         self._carry_out_interrupt(backend)
+        self._carry_out_cancels(backend)
         reports = self._poll(backend)
         now = self._clock.monotonic()
         findings = self._findings(reports, now)
@@ -186,7 +187,6 @@ class Driver:
             self._teller.tick(self._books.watches.values(), self._ledger.mean_seconds(), now)
         longest = max(LONGEST_REST_S, len(self._books.watches) / 1000.0)
         busy = noted or ended or bool(submissions)
-        self._carry_out_cancels(backend)
         self._rest_s = SHORTEST_REST_S if busy else min(longest, self._rest_s * 1.5)
         return self._goes_on(now)
 
@@ -282,8 +282,22 @@ class Driver:
         elif job.id in self._board:
             self._board.apply(Change(job=job.id, kind="cancelled", reason=ask.CANCELLED))
 
+    def _carry_out_cancels(self, backend: Backend) -> None:
+        """Tell the backend whose end was asked for; again at the next tick where it does not listen."""
+        untold = [watch for watch in self._books.watches.values() if watch.cancelled and not watch.told]
+        for how, act in (("gently", backend.stop), ("now", backend.kill)):
+            chosen = [watch for watch in untold if watch.cancelled == how]
+            with contextlib.suppress(BackendError):
+                if chosen:
+                    act([watch.attempt for watch in chosen])
+                for watch in chosen:
+                    watch.told = True
+
     def _retry(self, job: Job) -> None:
         self._ledger.forgive(job.fingerprint)
+        for watch in self._books.watches.values():
+            if watch.job.id == job.id:
+                watch.cancelled = ""  # it may be on its way to its end: then it was interrupted, and goes on
         if job.id in self._board and self._board.state(job.id) in STUCK:
             self._board.apply(Change(job=job.id, kind="again", reason="asked for by `echo-matrix retry`"))
 
@@ -310,22 +324,8 @@ class Driver:
             if backend.outlives_driver:
                 if watch is None:  # nobody asks for it any more: it is in the way of what is asked for
                     backend.stop([attempt.id])
-    def _carry_out_cancels(self, backend: Backend) -> None:
-        """Tell the backend whose end was asked for; again at the next tick where it does not listen."""
-        untold = [watch for watch in self._books.watches.values() if watch.cancelled and not watch.told]
-        for how, act in (("gently", backend.stop), ("now", backend.kill)):
-            chosen = [watch for watch in untold if watch.cancelled == how]
-            with contextlib.suppress(BackendError):
-                if chosen:
-                    act([watch.attempt for watch in chosen])
-                for watch in chosen:
-                    watch.told = True
-
                     self._ledger.ended(attempt.id, "interrupted", self._clock.time(), "this run does not ask for it")
                 self._teller.log("adopted" if watch else "stopped", attempt=attempt.id, label=attempt.label)
-        for watch in self._books.watches.values():
-            if watch.job.id == job.id:
-                watch.cancelled = ""  # it may be on its way to its end: then it was interrupted, and goes on
                 continue
             gone = end_leftovers(attempt_folder(self._home, attempt.fingerprint, attempt.id))
             self._teller.log("leftover", attempt=attempt.id, label=attempt.label, gone=gone)
