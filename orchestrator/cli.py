@@ -26,7 +26,8 @@ VERBS = (
     (
         run.run,
         "Examples: echo-matrix run · echo-matrix run --rows context-k1,family:ssm --seeds 0 --branches replay · "
-        "echo-matrix run --smoke --profile study · echo-matrix run --detach",
+        "echo-matrix run --smoke --profile study · echo-matrix run --detach · "
+        "echo-matrix run --refresh train/context-k5/s0",
     ),
     (look.status, "Example: echo-matrix status --watch"),
     (look.logs, "Examples: echo-matrix logs train/context-k5/s0 --follow · echo-matrix logs index/s0 --tail 20"),

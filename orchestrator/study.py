@@ -48,13 +48,16 @@ class Study:
         """Where the report of the profile last asked for lies."""
         return self.home / "report"
 
-    def look(self) -> Mapping[str, Standing]:
-        """Where every job stands now: COMMITs first, then what the ledger remembers."""
+    def look(self, without: frozenset[str] = frozenset()) -> Mapping[str, Standing]:
+        """Where every job stands now: COMMITs first, then what the ledger remembers.
+
+        `without` are fingerprints whose COMMITs, and all that is remembered of them, are to be thought away.
+        """
         with Ledger.read(self.home / NAME) as ledger:
             return standings(
                 self.plan,
-                self.store.commits(),
-                ledger.history(),
+                self.store.commits() - without,
+                {name: past for name, past in ledger.history().items() if name not in without},
                 ledger.previous_documents(),
                 paused=paused_of(
                     ledger.notes().values(),

@@ -1,6 +1,7 @@
 """`plan` and `run`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,9 @@ import typer
 
 from orchestrator.detach import FLAG, settle, start_detached
 from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
-from orchestrator.plan.select import select
+from orchestrator.plan.select import find_jobs, select, with_needs
 from orchestrator.plan.show import plan_json, plan_text
+from orchestrator.refresh import Withdrawal, look_without, to_withdraw, withdraw
 from orchestrator.running import Ran, run_study
 from orchestrator.schedule.failed import failures_json, failures_text
 from orchestrator.schedule.view import make_view
@@ -24,11 +26,17 @@ from orchestrator.verbs.options import (
     MatrixOption,
     Overrides,
     ProfileOption,
+    RefreshOption,
     RowsOption,
     SeedsOption,
     SmokeOption,
+    YesOption,
     print_json,
+    sure,
 )
+
+MOST_SHOWN = 20
+"""COMMITs that are listed by label before they are withdrawn."""
 
 
 def plan(
@@ -37,17 +45,22 @@ def plan(
     profile: ProfileOption = DEFAULT_PROFILE,
     cluster: ClusterOption = None,
     smoke: SmokeOption = False,
+    refresh: RefreshOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run, why, and what each row costs; refuse a row that cannot fit. Changes nothing."""
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
-    standing = study.look()
+    withdrawals = _withdrawals(study, refresh)
+    standing = look_without(study, withdrawals) if refresh else study.look()
     sizes = row_sizes(study.plan, study.cluster)
     disk = plan_disk(study.plan, sizes)
     if as_json:
-        print_json({**plan_json(study.plan, standing), **sizes_json(sizes, disk)})
+        asked = {"refresh": [one.label for one in withdrawals]} if refresh else {}
+        print_json({**plan_json(study.plan, standing), **asked, **sizes_json(sizes, disk)})
     else:
         print(sizes_text(sizes, disk))
+        if refresh:
+            print(_withdrawals_text(withdrawals), end="\n\n")
         print(plan_text(study.plan, standing))
     check_fits(sizes)
 
@@ -64,6 +77,8 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Drive without a terminal; returns once the first attempt is started.")
     ] = False,
+    refresh: RefreshOption = None,
+    yes: YesOption = False,
     detached_to: Annotated[Path | None, typer.Option(FLAG, hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,6 +87,8 @@ def run(
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     selected = select(study.plan, rows, seeds, branches)
     check_fits(row_sizes(study.plan, study.cluster, selected))
+    if refresh:
+        selected |= _refresh(study, refresh, yes)
     chosen = {key: value for key, value in (("rows", rows), ("seeds", seeds), ("branches", branches)) if value}
     if detach and any(study.look()[job_id].state != "done" for job_id in selected):
         refuse_a_second_driver(study.home)
@@ -87,6 +104,37 @@ def run(
     else:
         steady_print(ran_text(ran))
     raise typer.Exit(ran.outcome.exit_code)
+
+
+def _refresh(study: Study, names: list[str], yes: bool) -> frozenset[str]:
+    """Withdraw what is to be made again; ids of the jobs that make it and of what they need.
+
+    Raises:
+        typer.Abort: the user does not want it.
+    """
+    refuse_a_second_driver(study.home)
+    withdrawals = _withdrawals(study, names)
+    print(_withdrawals_text(withdrawals), file=sys.stderr)
+    if withdrawals and not sure("withdraw them, and make again what this plan asks for?", yes):
+        raise typer.Abort
+    withdraw(study, withdrawals)
+    gone = {one.fingerprint for one in withdrawals}
+    again = [job.id for job in study.plan.jobs.values() if job.fingerprint in gone]
+    return with_needs(study.plan, again)
+
+
+def _withdrawals(study: Study, names: list[str] | None) -> tuple[Withdrawal, ...]:
+    return to_withdraw(study.plan, study.store, find_jobs(study.plan, names)) if names else ()
+
+
+def _withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:
+    if not withdrawals:
+        return "nothing to withdraw: no COMMIT of these jobs, nor of what is made from them"
+    lines = [f"COMMITs to withdraw, furthest first ({len(withdrawals)})"]
+    lines += [f"  {one.label}" for one in withdrawals[:MOST_SHOWN]]
+    if len(withdrawals) > MOST_SHOWN:
+        lines.append(f"  ... and {len(withdrawals) - MOST_SHOWN} more")
+    return "\n".join(lines)
 
 
 def _detach(arguments: list[str], study: Study, cluster: Path | None, as_json: bool) -> int:
