@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.backends.protocol import Adoption, Backend, Report, Submission
-from orchestrator.errors import BackendError
+from orchestrator.errors import BackendError, LedgerError
 from orchestrator.host.processes import end_leftovers
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule import ask, inbox
@@ -21,13 +21,13 @@ from orchestrator.schedule.failures import Retries
 from orchestrator.schedule.interruption import STOP_SLACK_S, Interruption
 from orchestrator.schedule.lease import read_driver
 from orchestrator.schedule.ledger import Attempt, Ledger
+from orchestrator.schedule.patience import Patience
 from orchestrator.schedule.placing import Placer
 from orchestrator.schedule.requests import ExecutionSettings, attempt_folder, drop_checkpoints
 from orchestrator.schedule.starting import Starter
 from orchestrator.schedule.state import STUCK, Board, Change
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch, look
-from orchestrator.store.protocol import Store
 from workloads.contract.faults import point
 from workloads.contract.request import Stage
 
@@ -61,7 +61,7 @@ class Driver:
         board: Board,
         committed: set[str],
         home: Path,
-        store: Store,
+        store: Patience,
         ledger: Ledger,
         cluster: ClusterSettings,
         clock: Clock,
@@ -141,7 +141,7 @@ class Driver:
         inbox.drop(notes)
         self._books.pause()
         for attempt in [attempt for attempt in self._open if attempt.fingerprint in self._books.committed]:
-            won = self._store.read(attempt.fingerprint).attempt == attempt.id
+            won = self._store.winner(attempt.fingerprint, lambda: self.interrupted) == attempt.id
             ending, detail = ("ok", "") if won else ("interrupted", "another attempt of the job was first")
             drop_checkpoints(self._home, attempt.fingerprint)
             self._ledger.ended(attempt.id, ending, self._clock.time(), detail)
@@ -156,13 +156,34 @@ class Driver:
             while self._tick(backend):
                 self._clock.sleep(self._rest_s)
             self._books.write_later()
+        except (OSError, LedgerError):
+            if not backend.outlives_driver:
+                self._save_what_runs(backend)
+            raise
         finally:
             backend.close()
+
+    def _save_what_runs(self, backend: Backend) -> None:
+        """Nothing can be booked any more: let the attempts save a checkpoint before they end with their driver."""
+        live = set(self._books.watches)
+        if not live:
+            return
+        self._teller.say(
+            f"the run cannot go on; stopping {len(live)} attempts at a checkpoint (up to {self._cluster.grace_s:g} s)"
+        )
+        until = self._clock.monotonic() + self._cluster.grace_s + STOP_SLACK_S
+        asked = self._interruption.times
+        with contextlib.suppress(BackendError, OSError):  # the reason why it stops is said by the caller
+            backend.stop(sorted(live))
+            while live and self._clock.monotonic() < until and self._interruption.times <= asked:
+                live -= {attempt for attempt, report in backend.poll().items() if report.phase in ("ended", "missing")}
+                self._clock.sleep(LONGEST_REST_S)
 
     # The tick
 
     def _tick(self, backend: Backend) -> bool:
         """One round; False: there is nothing left to wait for."""
+        self._ledger.check()
         noted = self._take_notes(backend)
         self._carry_out_interrupt(backend)
         self._carry_out_cancels(backend)
@@ -191,12 +212,15 @@ class Driver:
         return self._goes_on(now)
 
     def _may_place(self, now: float) -> bool:
-        return not self._interruption.stopping and self._starter.may_start(now) and self._board.any_ready()
+        able = not self._interruption.stopping and not self._store.silent
+        return able and self._starter.may_start(now) and self._board.any_ready()
 
     def _goes_on(self, now: float) -> bool:
         watches = self._books.watches
         if self._interruption.stopping:
             if self._interruption.given_up(now):
+                if self._store.silent:  # what became of them is for the next run to find out
+                    return False
                 for watch in list(watches.values()):
                     silent = Finding(what="ended", ending="interrupted", detail="did not answer the kill")
                     self._books.end(watch, silent, stopping=True)
@@ -204,7 +228,7 @@ class Driver:
         if not watches and not self._board.any_ready():
             return False
         moving = any(not watch.unknown for watch in watches.values())
-        if moving or (self._board.any_ready() and self._placer.has_hosts):
+        if moving or (self._board.any_ready() and self._placer.has_hosts and not self._store.silent):
             self._only_unknown_since = None
             return True
         if self._only_unknown_since is None:
@@ -212,6 +236,8 @@ class Driver:
         if now - self._only_unknown_since < self._cluster.unknown_s:
             return True
         what = f"{len(watches)} attempts are unknown" if watches else "the backend has no hosts"
+        if self._store.silent:
+            what = f"the store does not answer ({self._store.why})"
         self.note = (
             f"for {self._cluster.unknown_s:g} s {what} and nothing else can go on; see `echo-matrix doctor`, "
             "then `run` again: it takes up what is left"
@@ -230,11 +256,13 @@ class Driver:
     def _findings(self, reports: Mapping[str, Report], now: float) -> list[tuple[Watch, Finding]]:
         watches = self._books.watches
         told = [reports.get(attempt) for attempt in watches]
-        if any(report is None or report.phase in ("ended", "missing") for report in told):
-            self._books.committed |= self._store.commits()
+        if self._store.silent or any(map(_needs_the_store, told)):
+            self._books.committed |= self._store.commits() or frozenset()
         committed, stopping = self._books.committed, self._interruption.stopping
         return [
-            (watch, look(watch, report, now, committed=watch.job.fingerprint in committed, stopping=stopping))
+            (watch, Finding(what="unknown", detail=f"the store does not answer: {self._store.why}"))
+            if self._store.silent and _needs_the_store(report)
+            else (watch, look(watch, report, now, committed=watch.job.fingerprint in committed, stopping=stopping))
             for watch, report in zip(watches.values(), told, strict=True)
         ]
 
@@ -364,3 +392,8 @@ class Driver:
             work=str(attempt_folder(self._home, attempt.fingerprint, attempt.id)),
             placement=attempt.placement,
         )
+
+
+def _needs_the_store(report: Report | None) -> bool:
+    """Whether only the store knows what became of the attempt."""
+    return report is None or report.phase in ("ended", "missing")

@@ -22,6 +22,11 @@ class Interruption:
         """Whether anybody asked for the end."""
         return self._asked > 0
 
+    @property
+    def times(self) -> int:
+        """How often the end was asked for."""
+        return self._asked
+
     def ask(self) -> None:
         """Ask for the end; once more: at once. Only counts, so that signal handlers may call it."""
         self._asked += 1

@@ -21,6 +21,7 @@ from orchestrator.schedule.driver import ClusterSettings, Driver
 from orchestrator.schedule.events import DriverLog, Observer
 from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.patience import Patience
 from orchestrator.schedule.state import Board, Booked, closure
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.view import SilentView, View
@@ -89,7 +90,9 @@ def run(
     """
     clock = clock or SystemClock()
     view = view or SilentView()
-    committed = store.commits()
+    log = DriverLog(home / "driver.log", clock.time)
+    patience = Patience(store, clock, log=log.write, say=view.say, patience_s=cluster.unknown_s)
+    committed = patience.insist(store.commits)
     history, notes = ledger.history(), ledger.notes()
     booked = {
         fingerprint: Booked(
@@ -101,13 +104,12 @@ def run(
         if fingerprint not in committed
     }
     board = Board(plan, closure(plan, selected, committed), committed, booked)
-    log = DriverLog(home / "driver.log", clock.time)
     driver = Driver(
         plan=plan,
         board=board,
         committed=set(committed),
         home=home,
-        store=store,
+        store=patience,
         ledger=ledger,
         cluster=cluster,
         clock=clock,
@@ -115,7 +117,7 @@ def run(
     )
     log.write("run", study=plan.study, profile=plan.profile, jobs=len(board), counts=board.counts())
     try:
-        with _interrupts(driver.interrupt):
+        with _interrupts(driver):
             driver.begin()
             if driver.has_work():
                 driver.drive(backend_factory)
@@ -134,16 +136,24 @@ def run(
 
 
 @contextlib.contextmanager
-def _interrupts(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `interrupt` while the loop runs; handlers exist in the main thread only."""
+def _interrupts(driver: Driver) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and the end of the terminal interrupt the driver; handlers exist in the main thread only.
+
+    SIGHUP asks for the end once: it never is the second Ctrl-C, because it comes along with one where
+    a pipe's reader ends too. An ignored one stays ignored: somebody said `nohup`, or the driver is detached.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        interrupt()
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGHUP or not driver.interrupted:
+            driver.interrupt()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

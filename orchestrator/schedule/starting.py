@@ -109,6 +109,7 @@ class Starter:
         if not submissions:
             return
         point("intent.booked")
+        self._ledger.check()  # a driver that slept since then may have a successor
         try:
             tickets = dict(backend.submit(submissions))
         except BackendError as error:
