@@ -37,11 +37,14 @@ def entry(path: Path, name: str | None = None) -> dict[str, Any]:
     return {"path": name or path.name, "size": path.stat().st_size, "sha256": digest}
 
 
-def complete(temporary: Path, final: Path, manifest: Mapping[str, Any], *, durable: bool = False) -> None:
+def complete(
+    temporary: Path, final: Path, manifest: Mapping[str, Any], *, durable: bool = False, prune: bool = True
+) -> None:
     """Write the manifest into `temporary`, last, call the folder `final`, and let go of all but the newest.
 
     Args:
         durable: bring all of it to disk before it gets its name, where losing it to a power cut would cost much.
+        prune: let go of older ones.
     """
     point("checkpoint.files")
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -55,7 +58,7 @@ def complete(temporary: Path, final: Path, manifest: Mapping[str, Any], *, durab
     if durable:
         _sync(final.parent)
     point("checkpoint.renamed")
-    found = [path for path in final.parent.glob("step-*") if _NAME.fullmatch(path.name)]
+    found = [path for path in final.parent.glob("step-*") if prune and _NAME.fullmatch(path.name)]
     for old in sorted(found, key=_step)[:-KEPT]:
         _remove(old)
 

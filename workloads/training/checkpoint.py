@@ -125,10 +125,10 @@ def write_checkpoint(
     return final
 
 
-def finish(temporary: Path, final: Path, step: int) -> None:
-    """Make the checkpoint `final` of the files in `temporary`, durably."""
+def finish(temporary: Path, final: Path, step: int, *, prune: bool = True) -> None:
+    """Make the checkpoint `final` of the files in `temporary`, durably; `prune`: let go of all but the newest."""
     files = [entry(path) for path in sorted(temporary.iterdir())]
-    complete(temporary, final, {"step": step, "files": files}, durable=True)
+    complete(temporary, final, {"step": step, "files": files}, durable=True, prune=prune)
 
 
 def moments_name(rank: int) -> str:
