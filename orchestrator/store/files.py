@@ -11,17 +11,17 @@ Several drivers and hosts, on several machines, use it at once without talking t
 import dataclasses
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ArtifactMissing, StoreError
+from orchestrator.store.commits import ASIDE, FINGERPRINT, LARGEST, PLAIN_NAME, commit_from
 from orchestrator.store.link import create_once, prove_links, sync_folder
-from orchestrator.store.manifest import verify_sizes, write_manifest
-from orchestrator.store.protocol import VERSION, Commit, Store
+from orchestrator.store.manifest import AGAIN, verify_bytes, verify_sizes, write_manifest
+from orchestrator.store.protocol import Commit, Store
 from workloads.contract.faults import point
+from workloads.contract.reading import read_plain
 
-FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 FOLDER_DIGITS = 16
 """Hex digits of a fingerprint in folder names; the COMMIT holds all 64 and a reader checks them."""
 SUFFIX = ".json"
@@ -85,7 +85,11 @@ class FilesStore:
         except FileNotFoundError:
             return frozenset()
         length = 64 + len(SUFFIX)
-        return frozenset(name[:64] for name in names if len(name) == length and name.endswith(SUFFIX))
+        return frozenset(
+            name[:64]
+            for name in names
+            if len(name) == length and name.endswith(SUFFIX) and FINGERPRINT.fullmatch(name[:64])
+        )
 
     def read(self, fingerprint: str) -> Commit:
         """The COMMIT of a done job.
@@ -96,17 +100,12 @@ class FilesStore:
         """
         path = self._path(fingerprint)
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            commit = Commit(**raw)
+            content = read_plain(path, LARGEST, links=False)
         except FileNotFoundError as error:
             raise ArtifactMissing(f"{path}: there is no such COMMIT, so the job is not done; `run` makes it") from error
-        except (ValueError, TypeError) as error:
-            raise StoreError(f"{path}: not a COMMIT: {error}; put the file aside and `run` makes it again") from error
-        if commit.version != VERSION:
-            raise StoreError(f"{path}: version is {commit.version!r}, this code reads {VERSION}")
-        if commit.fingerprint != fingerprint:
-            raise StoreError(f"{path} names the fingerprint {commit.fingerprint!r}; put the file aside and `run` again")
-        return commit
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read as a plain file: {error}; {ASIDE}") from error
+        return commit_from(content, fingerprint, str(path))
 
     def fetch(self, fingerprint: str) -> Path:
         """The committed folder, in place; its files are there with the sizes of the manifest.
@@ -117,7 +116,21 @@ class FilesStore:
         """
         commit = self.read(fingerprint)
         folder = self._folder(commit.stage, fingerprint, commit.attempt)
+        for above in (folder.parent, folder.parent.parent):
+            if above.is_symlink():
+                raise StoreError(f"{above} is a symbolic link, and artifacts lie in plain folders; {AGAIN}")
         verify_sizes(folder, commit.manifest)
+        return folder
+
+    def verify(self, fingerprint: str) -> Path:
+        """`fetch`, and every byte is that of the manifest: reads all of it.
+
+        Raises:
+            ArtifactMissing: no COMMIT, or files that it names are gone, of another size or content.
+            StoreError: COMMIT or manifest are broken.
+        """
+        folder = self.fetch(fingerprint)
+        verify_bytes(folder, self.read(fingerprint).manifest)
         return folder
 
     def withdraw(self, fingerprint: str) -> None:
@@ -148,6 +161,9 @@ class FilesStore:
 
     def _folder(self, stage: str, fingerprint: str, attempt: str) -> Path:
         self._path(fingerprint)  # refuses what is no fingerprint
+        for what, name in (("stage", stage), ("attempt", attempt)):
+            if not PLAIN_NAME.fullmatch(name):
+                raise StoreError(f"{what} {name!r} is no plain name, so it names no folder of {self.root}")
         return self.root / "artifacts" / stage / fingerprint[:FOLDER_DIGITS] / attempt
 
 

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nasty import KEYS, PIECES, SCALARS, SECRET, VARIABLE, mutated, text_of, torn, tree_of
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.select import select
 from orchestrator.study import Study, open_study
-from tests.hostile.nasty import KEYS, PIECES, SCALARS, SECRET, VARIABLE, mutated, text_of, torn, tree_of
 
 ROOT = Path(__file__).parent.parent.parent
 MATRIX = (ROOT / "matrix.yaml").read_text(encoding="utf-8")

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from workloads.contract.reading import check_types, read_object
+
 VERSION = 1
 
 Stage = Literal["data", "latents", "index", "train", "evaluate", "judge"]
@@ -97,25 +99,49 @@ def read_request(path: Path) -> Request:
     """Read `request.json`.
 
     Raises:
-        ValueError: not JSON, another version, or a field that is missing or unknown.
+        OSError: there is none, or it cannot be read.
+        ValueError: not JSON, another version, or a field that is missing, unknown or of another type.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    return request_from(raw, str(path))
+    return request_from(read_object(path), str(path))
+
+
+_TEXT_OR_NULL = (str, type(None))
+_REQUEST = {
+    **dict.fromkeys(("job", "stage", "fingerprint", "attempt", "out", "work"), str),
+    **dict.fromkeys(("branch", "resume"), _TEXT_OR_NULL),
+    **dict.fromkeys(("config", "inputs", "execution", "rendezvous"), dict),
+    "row": (dict, type(None)),
+    "seed": (int, type(None)),
+    "smoke": bool,
+}
+_EXECUTION = {
+    **dict.fromkeys(("device", "keep"), str),
+    **dict.fromkeys(("ranks", "threads", "accumulate"), int),
+    **dict.fromkeys(("checkpoint_every_s", "grace_s"), (int, float)),
+    **dict.fromkeys(("deepspeed", "paths"), dict),
+    "micro_batch": (int, type(None)),
+    "deterministic": bool,
+}
+_RENDEZVOUS = {
+    **dict.fromkeys(("world_size", "rank", "local_rank"), int),
+    **dict.fromkeys(("port", "listen_fd"), (int, type(None))),
+    "address": _TEXT_OR_NULL,
+}
 
 
 def request_from(raw: Mapping[str, Any], where: str) -> Request:
     """A request from its JSON object; `where` names it in errors.
 
     Raises:
-        ValueError: another version, or a field that is missing or unknown.
+        ValueError: another version, or a field that is missing, unknown or of another type.
     """
     if raw.get("version") != VERSION:
         raise ValueError(f"{where}: version is {raw.get('version')!r}, this code reads {VERSION}")
     fields = dict(raw)
+    check_types(fields, _REQUEST, where)
     try:
+        check_types(fields["execution"], _EXECUTION, f"{where}: execution")
+        check_types(fields["rendezvous"], _RENDEZVOUS, f"{where}: rendezvous")
         fields["execution"] = Execution(**fields["execution"])
         fields["rendezvous"] = Rendezvous(**fields["rendezvous"])
         return Request(**fields)

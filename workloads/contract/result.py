@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from workloads.contract.reading import check_types, read_object
+
 VERSION = 1
 HEARTBEAT_S = 5.0
 
@@ -70,18 +72,29 @@ class Result:
         temporary.replace(path)
 
 
+_RESULT = {"ending": str, "error": (dict, type(None)), "steps": int, "records": dict, "cost": dict}
+_FAILURE = {"type": str, "message": str, "frames": list}
+
+
 def read_result(path: Path) -> Result:
     """Read `result.json`.
 
     Raises:
-        ValueError: not JSON, another version, or a field that is missing or unknown.
-        FileNotFoundError: the attempt never wrote one.
+        OSError: the attempt never wrote one (FileNotFoundError), or it cannot be read.
+        ValueError: not JSON, another version, or a field that is missing, unknown or of another type.
     """
+    raw = read_object(path)
+    if raw.get("version") != VERSION:
+        raise ValueError(f"{path}: version is {raw.get('version')!r}, this code reads {VERSION}")
+    check_types(raw, _RESULT, path)
+    if raw.get("ending") not in EXIT_CODES:
+        raise ValueError(f"{path}: ending is {str(raw.get('ending'))[:60]!r}; allowed: {', '.join(EXIT_CODES)}")
+    check_types(raw.get("cost", {}), dict.fromkeys(raw.get("cost", {}), (int, float, type(None))), f"{path}: cost")
+    check_types(raw.get("records", {}), {"versions": dict}, f"{path}: records")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw.get("version") != VERSION:
-            raise ValueError(f"{path}: version is {raw.get('version')!r}, this code reads {VERSION}")
         error = raw["error"]
+        if error is not None:
+            check_types(error, _FAILURE, f"{path}: error")
         return Result(**{**raw, "error": None if error is None else Failure(**error)})
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,60 @@
+"""A COMMIT's bytes to a `Commit`, whoever wrote them: checked field by field, since its names become paths."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.errors import StoreError
+from orchestrator.store.protocol import VERSION, Commit
+from workloads.contract.reading import check_types, object_of
+
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""A stage or an attempt: one component of a path, never `..`."""
+LARGEST = 16 << 20  # bytes of a COMMIT; those of the study have 3 KiB
+ASIDE = "put the file aside and `run` makes it again"
+
+_TYPES = {
+    **dict.fromkeys(("fingerprint", "attempt", "stage", "job", "label", "manifest", "code", "git", "host_kind"), str),
+    **dict.fromkeys(("inputs", "versions", "result"), dict),
+    **dict.fromkeys(("started", "ended"), (int, float)),
+    "branch": (str, type(None)),
+}
+_NUMBER = (int, float, type(None))
+
+
+def commit_from(content: bytes, fingerprint: str, where: str) -> Commit:
+    """The COMMIT of `fingerprint` from its JSON; `where` names it in errors.
+
+    Raises:
+        StoreError: broken, of another version, of another fingerprint, or with names that are no names.
+    """
+    try:
+        raw = object_of(content, where)
+        if raw.get("version") != VERSION:
+            raise StoreError(f"{where}: version is {str(raw.get('version'))[:60]!r}, this code reads {VERSION}")
+        check_types(raw, _TYPES, where)
+        commit = Commit(**raw)
+        _check_parts(commit, where)
+    except TypeError as error:
+        raise StoreError(f"{where}: not a COMMIT: {error}; {ASIDE}") from error
+    except ValueError as error:
+        raise StoreError(f"{where}: not a COMMIT: {str(error).removeprefix(f'{where}: ')}; {ASIDE}") from error
+    if commit.fingerprint != fingerprint:
+        raise StoreError(f"{where} names the fingerprint {commit.fingerprint[:80]!r}; {ASIDE}")
+    return commit
+
+
+def _check_parts(commit: Commit, where: str) -> None:
+    for what, name in (("stage", commit.stage), ("attempt", commit.attempt)):
+        if not PLAIN_NAME.fullmatch(name):
+            raise ValueError(f"{what} is {name[:80]!r}, which is no plain name: nothing outside the store is read")
+    if not FINGERPRINT.fullmatch(commit.manifest):
+        raise ValueError(f"manifest is {commit.manifest[:80]!r}; allowed: the 64 hex digits of a sha256")
+    for stage, read in commit.inputs.items():
+        if not isinstance(read, Mapping) or not all(isinstance(value, str) for value in read.values()):
+            raise ValueError(f"inputs.{stage[:80]} is {str(read)[:80]!r}; allowed: fingerprint and manifest, as text")
+    result: dict[str, Any] = dict(commit.result)
+    check_types(result, {"records": dict, "cost": dict, "steps": int}, f"{where}: result")
+    cost = result.get("cost", {})
+    check_types(cost, dict.fromkeys(cost, _NUMBER), f"{where}: result.cost")

@@ -1,0 +1,73 @@
+"""JSON files that somebody else wrote: read whole, within bounds, as an object, or refused with a ValueError.
+
+What lies in a folder may be torn, huge, a pipe or nested until the parser's stack ends. No reader of this project
+hangs on such a file or ends with anything but OSError and ValueError. Standard library only.
+"""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+LARGEST = 16 << 20  # bytes of a file of one object; the largest that is written has less than 1 MiB
+
+
+def read_plain(path: Path, largest: int = LARGEST, *, links: bool = True) -> bytes:
+    """The bytes of a plain file; `links`: a symbolic link to one will do.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: a folder, pipe, device, or more than `largest` bytes.
+    """
+    # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path}: is no plain file")
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"{path}: has more than {largest} bytes; allowed: {largest}")
+    return content
+
+
+def object_of(content: bytes | str, where: Path | str) -> dict[str, Any]:
+    """The JSON object in `content`; `where` names it in errors.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, nested too deep, or no object.
+    """
+    try:
+        value = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{where}: not JSON that can be read: nested too deep") from error
+    except ValueError as error:  # UnicodeDecodeError, JSONDecodeError, an integer of thousands of digits
+        raise ValueError(f"{where}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: is {type(value).__name__}, no JSON object")
+    return value
+
+
+def read_object(path: Path, largest: int = LARGEST) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: no plain file, too large, or no JSON object.
+    """
+    return object_of(read_plain(path, largest), path)
+
+
+def check_types(raw: dict[str, Any], types: dict[str, Any], where: Path | str) -> None:
+    """Refuse fields of other types; `types` maps a name to a type or a tuple of them. bool is no int here.
+
+    Raises:
+        ValueError: with the field, what it is and what is allowed.
+    """
+    for name, allowed in types.items():
+        options = allowed if isinstance(allowed, tuple) else (allowed,)
+        value = raw.get(name)
+        if name in raw and not (isinstance(value, options) and (bool in options or not isinstance(value, bool))):
+            words = " or ".join("null" if option is type(None) else option.__name__ for option in options)
+            raise ValueError(f"{where}: {name} is {str(value)[:60]!r}, {type(value).__name__}; allowed: {words}")
