@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from by_two import run_by_two
 from mixed import deepspeed_engine, engine_at, live, saved, step, written
 from safetensors.torch import load_file
 from tiny_training import ALONE
 from torch import Tensor
-from two_ranks import run_by_two
 
 from workloads.contract.request import Rendezvous
 from workloads.errors import BadInput

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_two import run_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
-from two_ranks import run_by_two
 
 from workloads.contract.request import Rendezvous, Request
 

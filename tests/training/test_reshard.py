@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from by_two import run_by_two
 from mixed import written
 from test_ranks import train_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
-from two_ranks import run_by_two
 
 from workloads.contract.request import Rendezvous, Request
 from workloads.errors import BadInput
