@@ -42,6 +42,8 @@ class HostShare:
     cpus: int
     devices: int
     memory_gib: float
+    jobs: int | None = None
+    """A number: a scheduler of its own finds the places, and takes so many attempts at once, whatever they need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,8 @@ class Report:
     """`{"counter", "step", "of", "phase"}` as last written by the workload."""
     started: float | None = None
     ended: float | None = None
+    successor: str | None = None
+    """`ended` only: the backend has started the job again by itself, as this attempt, and answers for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,8 @@ class Room:
     cpus: int
     devices: list[int]
     memory_gib: float
+    jobs: int | None = None
+    """Attempts that it takes beside those it has, whatever they need; None: places are counted."""
 
 
 @dataclass
@@ -56,10 +58,15 @@ class Reserve:
 
     def rooms(self, hosts: Sequence[HostShare]) -> list[Room]:
         """What is free on each host."""
-        rooms = {host.name: Room(host.name, host.cpus, list(range(host.devices)), host.memory_gib) for host in hosts}
+        rooms = {
+            host.name: Room(host.name, host.cpus, list(range(host.devices)), host.memory_gib, host.jobs)
+            for host in hosts
+        }
         for placement, memory_gib in self.held.values():
             room = rooms.get(placement.host)
-            if room is not None:
+            if room is not None and room.jobs is not None:
+                room.jobs -= 1
+            elif room is not None:
                 room.cpus -= placement.cpus
                 room.memory_gib -= memory_gib
                 room.devices = [device for device in room.devices if device not in placement.devices]
@@ -150,6 +157,8 @@ class Queue:
 
 def keep_for(kind: Shape, room: Room) -> None:
     """Take what is free of one job's share out of `room`, so that it adds up until the job fits."""
+    if room.jobs is not None:
+        return
     cpus, devices, memory_gib = kind
     room.cpus -= min(room.cpus, cpus)
     room.devices = room.devices[devices:]
@@ -165,6 +174,8 @@ def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
     cpus, devices, memory_gib = kind
     best: Room | None = None
     for room in rooms:
+        if room.jobs is not None and room.jobs <= 0:
+            continue
         if room.cpus < cpus or len(room.devices) < devices or room.memory_gib < memory_gib:
             continue
         if best is None or (len(room.devices), room.cpus) < (len(best.devices), best.cpus):
@@ -172,6 +183,9 @@ def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
     if best is None:
         return None
     taken = tuple(best.devices[:devices])
+    if best.jobs is not None:
+        best.jobs -= 1
+        return Placement(host=best.name, cpus=cpus, devices=taken)
     best.devices = best.devices[devices:]
     best.cpus -= cpus
     best.memory_gib -= memory_gib

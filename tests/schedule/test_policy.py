@@ -4,7 +4,7 @@ import time
 
 from toy_study import make_job, make_plan, small_plan
 
-from orchestrator.backends.protocol import HostShare
+from orchestrator.backends.protocol import HostShare, Placement
 from orchestrator.plan.job import Job
 from orchestrator.schedule.policy import Queue, Reserve, misfit, priorities
 from orchestrator.schedule.state import Board, Change, closure
@@ -126,3 +126,13 @@ def test_sixty_thousand_jobs_are_placed_at_the_cost_of_those_that_start() -> Non
     began = time.perf_counter()
     assert len(queue.place(Reserve().rooms(hosts), lambda job: True, 256)) == 16
     assert time.perf_counter() - began < 0.1
+
+
+def test_a_scheduler_of_its_own_takes_so_many_attempts_whatever_they_need() -> None:
+    slurm = HostShare(name="slurm", cpus=4, devices=4, memory_gib=8.0, jobs=3)
+    big = Resources(cpus=4, devices=4, memory_gib=8.0, minutes=1.0)
+    jobs = [make_job("train", f"train/{n}", resources=big) for n in range(5)]
+    assert len(place(jobs, [slurm])) == 3
+    reserve = Reserve()
+    reserve.take("a", Placement(host="slurm", cpus=4, devices=(0, 1, 2, 3)), 8.0)
+    assert len(place(jobs, [slurm], reserve)) == 2
