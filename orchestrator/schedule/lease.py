@@ -7,7 +7,11 @@ the *reader's* monotonic clock: clocks of two machines are never compared.
 
 The counter is written in place into the file that this driver created. A driver that was stopped
 and comes back after a takeover so writes into the file that was put aside, never over its
-successor's; and it finds the other's nonce before its next ledger transaction or submission.
+successor's; and it finds the other's nonce before its next tick, ledger transaction or submission.
+
+A beat that fails (a full or failing disk) is tried again; a driver that could not beat for half of
+`STILL_S` stops, so that it is gone before another may take over. A file that nobody can read is
+written whole by a living driver's next beat; one that stays so for `STILL_S` is put aside.
 """
 
 import contextlib
@@ -16,14 +20,16 @@ import os
 import secrets
 import socket
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import LeaseError
 from orchestrator.host.processes import boot_id, start_time
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.store.link import create_once
+from workloads.contract.faults import point
 
 BEAT_S = 5.0
 STILL_S = 60.0
@@ -44,6 +50,13 @@ class Driver:
     """Of the process, in clock ticks since boot (`/proc/PID/stat`)."""
     nonce: str
     counter: int = 0
+    since: float = 0.0
+    """When it took the lease, by its own clock, seconds since 1970; for people. 0: it did not say."""
+
+    @property
+    def since_text(self) -> str:
+        """` since ...`, or nothing where it did not say."""
+        return time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since)) if self.since else ""
 
 
 def this_process() -> Driver:
@@ -55,6 +68,7 @@ def this_process() -> Driver:
         pid=os.getpid(),
         start_time=start_time(os.getpid()) or 0,
         nonce=secrets.token_hex(16),
+        since=round(time.time(), 3),
     )
 
 
@@ -65,13 +79,27 @@ def read_driver(home: Path) -> Driver | None:
     """
     for _ in range(READS):
         try:
-            raw: dict[str, Any] = json.loads((home / NAME).read_bytes())
-            return Driver(**raw)
+            return _driver_in((home / NAME).read_bytes())
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except ValueError:
             continue
     return None
+
+
+def _driver_in(content: bytes) -> Driver:
+    """Raises ValueError unless it is a driver."""
+    try:
+        driver = Driver(**json.loads(content))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    words = (driver.host, driver.boot_id, driver.pid_namespace, driver.nonce)
+    numbers = (driver.pid, driver.start_time, driver.counter)
+    if not all(isinstance(word, str) for word in words) or not all(isinstance(number, int) for number in numbers):
+        raise ValueError("a field has another type")
+    if not isinstance(driver.since, int | float) or not 0 <= driver.since < 1e11:
+        raise ValueError("it began at no time")
+    return driver
 
 
 def runs_here(driver: Driver) -> bool | None:
@@ -91,7 +119,9 @@ def driver_lives(home: Path) -> bool:
 class Lease:
     """The right to drive the study at `home`; a context manager that beats in a thread and lets go at the end."""
 
-    def __init__(self, home: Path, driver: Driver, descriptor: int) -> None:
+    def __init__(self, home: Path, driver: Driver, descriptor: int, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._failing: tuple[float, str] | None = None
         self._home = home
         self._driver = driver
         self._descriptor = descriptor
@@ -108,9 +138,21 @@ class Lease:
         """Make sure that this driver still holds the lease.
 
         Raises:
-            LeaseError: another driver took over, or the file is gone: stop without a further act.
+            LeaseError: another driver took over, the file is gone, or beats have failed for so long that
+                another soon may: stop without a further act.
         """
-        holder = read_driver(self._home)
+        failing = self._failing
+        if failing is not None and self._clock.monotonic() - failing[0] > STILL_S / 2:
+            raise LeaseError(
+                f"{self._home / NAME}: this driver (pid {self._driver.pid}) could not renew its lease for "
+                f"{STILL_S / 2:g} s ({failing[1]}) and stops before another takes over; see that the disk answers and "
+                "has room, then `run` again: what is done is done"
+            )
+        try:
+            holder = read_driver(self._home)
+        except OSError as error:  # while the beats arrive nobody can have taken over
+            self._note_failure(error)
+            return
         if holder is None or holder.nonce != self._driver.nonce:
             who = "nobody" if holder is None else f"pid {holder.pid} on {holder.host}"
             raise LeaseError(
@@ -119,9 +161,15 @@ class Lease:
             )
 
     def beat(self) -> None:
-        """Move the counter."""
+        """Move the counter; a failure is remembered, and `check` raises it in time."""
         self._counter += 1
-        os.pwrite(self._descriptor, _padded(self._driver, self._counter), 0)
+        try:
+            point("lease.beat")
+            os.pwrite(self._descriptor, _padded(self._driver, self._counter), 0)
+        except OSError as error:
+            self._note_failure(error)
+        else:
+            self._failing = None
 
     def start(self) -> None:
         """Beat every `BEAT_S` in a thread of its own, whatever the loop is busy with."""
@@ -132,9 +180,9 @@ class Lease:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        holder = read_driver(self._home)
-        if holder is not None and holder.nonce == self._driver.nonce:
-            with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # a file that stays names a process that is gone
+            holder = read_driver(self._home)
+            if holder is not None and holder.nonce == self._driver.nonce:
                 (self._home / NAME).unlink()
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -147,18 +195,28 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def _note_failure(self, error: OSError) -> None:
+        since = self._clock.monotonic() if self._failing is None else self._failing[0]
+        self._failing = since, str(error.strerror or error)
+
     def _beat_until_end(self) -> None:
         while not self._ended.wait(BEAT_S):
             self.beat()
 
 
-def acquire(home: Path, clock: Clock | None = None, driver: Driver | None = None) -> Lease:
+def acquire(
+    home: Path,
+    clock: Clock | None = None,
+    driver: Driver | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Lease:
     """Become the driver of the study at `home`.
 
     Args:
         home: `outputs/{study}`; made if absent.
         clock: for the wait on a driver that cannot be looked at.
         driver: who asks; this process by default.
+        say: is told what is waited for.
 
     Raises:
         LeaseError: another driver runs the study.
@@ -169,20 +227,25 @@ def acquire(home: Path, clock: Clock | None = None, driver: Driver | None = None
     path = home / NAME
     own = driver or this_process()
     for _ in range(3):
+        if path.is_dir():
+            raise LeaseError(f"{path} is a folder, where the driver's name is to lie; put it aside, then `run` again")
         lies = create_once(path, _padded(own, 0), f"driver-{own.nonce}")
-        if json.loads(lies).get("nonce") == own.nonce:
-            return Lease(home, own, os.open(path, os.O_WRONLY))
+        if _nonce_in(lies) == own.nonce:
+            _sweep(home)
+            return Lease(home, own, os.open(path, os.O_WRONLY), clock)
         holder = read_driver(home)
         if holder is not None:
-            _refuse_if_alive(home, holder, clock)
-            _put_aside(path, own, holder)
+            _refuse_if_alive(home, holder, clock, say)
+            _put_aside(path, own, holder.nonce)
+        elif _stays_unreadable(path, clock, say):
+            _put_aside(path, own, None)
     raise LeaseError(f"{path}: several drivers start at once; run the command again")
 
 
-def _refuse_if_alive(home: Path, holder: Driver, clock: Clock) -> None:
+def _refuse_if_alive(home: Path, holder: Driver, clock: Clock, say: Callable[[str], None]) -> None:
     """Raises LeaseError unless the holder is known to be dead, or has stood still for `STILL_S`."""
     error = LeaseError(
-        f"{home / NAME}: pid {holder.pid} on {holder.host} drives this study; "
+        f"{home / NAME}: pid {holder.pid} on {holder.host} drives this study{holder.since_text}; "
         "wait for it, or stop it with Ctrl-C there; `echo-matrix status` works meanwhile"
     )
     alive = runs_here(holder)
@@ -190,8 +253,12 @@ def _refuse_if_alive(home: Path, holder: Driver, clock: Clock) -> None:
         raise error
     if alive is not None:
         return
-    seen, since = holder.counter, clock.monotonic()
-    while clock.monotonic() - since < STILL_S:
+    say(
+        f"pid {holder.pid} on {holder.host} drove this study last and cannot be looked at from here; "
+        f"waiting {STILL_S:g} s to see whether it still does"
+    )
+    seen, began = holder.counter, clock.monotonic()
+    while clock.monotonic() - began < STILL_S:
         clock.sleep(1.0)
         now = read_driver(home)
         if now is None:
@@ -201,20 +268,48 @@ def _refuse_if_alive(home: Path, holder: Driver, clock: Clock) -> None:
             raise error
 
 
-def _put_aside(path: Path, own: Driver, holder: Driver) -> None:
-    """Rename a dead driver's file away: of two that try, one gets it."""
+def _stays_unreadable(path: Path, clock: Clock, say: Callable[[str], None]) -> bool:
+    """Whether nobody mends a file that names nobody: a living driver's next beat would."""
+    say(f"{path} cannot be read; waiting {STILL_S:g} s to see whether a driver writes it")
+    began = clock.monotonic()
+    while clock.monotonic() - began < STILL_S:
+        clock.sleep(1.0)
+        if read_driver(path.parent) is not None or not path.exists():
+            return False
+    return True
+
+
+def _sweep(home: Path) -> None:
+    """Remove what drivers that died while they started have left."""
+    for left in (*home.glob(".driver-*.tmp"), *home.glob(".driver-*.aside")):
+        with contextlib.suppress(OSError, ValueError):
+            if runs_here(_driver_in(left.read_bytes())) is not False:
+                continue
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+def _nonce_in(content: bytes) -> str | None:
+    try:
+        return _driver_in(content).nonce
+    except ValueError:
+        return None
+
+
+def _put_aside(path: Path, own: Driver, expected: str | None) -> None:
+    """Rename a dead driver's file away, or one that names nobody (None): of two that try, one gets it."""
     aside = path.with_name(f".driver-{own.nonce}.aside")
     try:
         path.rename(aside)
     except FileNotFoundError:
         return
-    taken = json.loads(aside.read_bytes())
-    if taken.get("nonce") != holder.nonce:
+    content = aside.read_bytes()
+    if _nonce_in(content) != expected:
         # Another was quicker, and this was its new file: give it back, and lose.
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
         aside.unlink()
-        raise LeaseError(f"{path}: pid {taken.get('pid')} on {taken.get('host')} has just taken over; wait for it")
+        raise LeaseError(f"{path}: another driver has just taken over; `echo-matrix status` shows which, wait for it")
     aside.unlink()
 
 

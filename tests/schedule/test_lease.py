@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -100,3 +101,88 @@ def test_of_many_that_start_at_once_one_drives(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(start, range(8))) == 1
+
+
+def test_a_pid_that_another_process_got_since_is_taken_over_at_once(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    acquire(tmp_path, clock, dataclasses.replace(this_process(), start_time=1))
+    began = clock.monotonic()
+    acquire(tmp_path, clock).check()
+    assert clock.monotonic() == began
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 1024,
+        b'{"host": "here", "boot',
+        b"[]",
+        b'{"host": 3, "boot_id": "b", "pid_namespace": "p", "pid": "x", "start_time": 1, "nonce": "n"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_file_that_names_nobody_is_put_aside_after_a_minute_in_which_nobody_mends_it(
+    tmp_path: Path, content: bytes
+) -> None:
+    clock, said = SimulatedClock(), list[str]()
+    (tmp_path / "driver.json").write_bytes(content)
+    assert not driver_lives(tmp_path)
+    began = clock.monotonic()
+    acquire(tmp_path, clock, say=said.append).check()
+    assert clock.monotonic() - began >= 60.0
+    assert said == [f"{tmp_path}/driver.json cannot be read; waiting 60 s to see whether a driver writes it"]
+    assert [path.name for path in tmp_path.iterdir()] == ["driver.json"]
+
+
+def test_a_file_that_a_living_driver_mends_is_left_alone(tmp_path: Path) -> None:
+    clock = Beating()
+    clock.lease = acquire(tmp_path, clock)
+    os.truncate(tmp_path / "driver.json", 10)
+    with pytest.raises(LeaseError, match="drives this study"):
+        acquire(tmp_path, clock)
+    clock.lease.check()
+
+
+def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "driver.json").mkdir()
+    with pytest.raises(LeaseError, match=r"driver\.json is a folder.*; put it aside, then `run` again"):
+        acquire(tmp_path)
+
+
+def test_a_driver_whose_beats_fail_stops_before_another_may_take_over(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    acquire(tmp_path, clock)
+    own = read_driver(tmp_path)
+    assert own is not None
+    full = Lease(tmp_path, own, os.open("/dev/full", os.O_WRONLY), clock)
+    full.beat()
+    clock.sleep(29.0)
+    full.check()
+    clock.sleep(2.0)
+    full.beat()
+    with pytest.raises(LeaseError, match=r"could not renew its lease for 30 s \(No space left on device\) and stops"):
+        full.check()
+
+
+def test_a_beat_that_succeeds_makes_good_what_failed_before(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    lease = acquire(tmp_path, clock)
+    disk, lease._descriptor = lease._descriptor, os.open("/dev/full", os.O_WRONLY)
+    lease.beat()
+    os.close(lease._descriptor)
+    lease._descriptor = disk
+    clock.sleep(29.0)
+    lease.beat()
+    clock.sleep(29.0)
+    lease.check()
+
+
+def test_what_drivers_that_died_at_their_start_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead = dataclasses.replace(this_process(), pid=dead_process(), start_time=1)
+    living = this_process()
+    for name, driver in (("dead.tmp", dead), ("dead.aside", dead), ("living.tmp", living)):
+        (tmp_path / f".driver-{name}").write_text(json.dumps(dataclasses.asdict(driver)))
+    (tmp_path / ".driver-torn.tmp").write_bytes(b"")
+    acquire(tmp_path).release()
+    assert [path.name for path in tmp_path.iterdir()] == [".driver-living.tmp"]

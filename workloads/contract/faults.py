@@ -25,6 +25,7 @@ POINTS: Mapping[str, str] = {
     "ending.booked": "driver: the ending is booked, nothing new is submitted",
     "note.booked": "driver: a note from the inbox is booked and not removed",
     "lease.taken": "driver: the lease is taken, the ledger not yet open",
+    "lease.beat": "driver: its counter in driver.json is about to move",
     "ledger.rebuilt": "driver: a new ledger is filled and not yet on disk",
     "ledger.migrating": "driver: an older ledger is brought up to date and not yet on disk",
     "ledger.commit": "driver: a transaction is about to reach the disk",
