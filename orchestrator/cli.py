@@ -53,7 +53,7 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        code = int(app(standalone_mode=False) or 0)
+        code = int(app(prog_name="echo-matrix", standalone_mode=False) or 0)
         sys.stdout.flush()  # a reader that has gone is found here, not when the interpreter ends
         return code
     except OrchestratorError as error:
@@ -68,9 +68,12 @@ def _exit_code() -> int:
         _say("interrupted; nothing is lost, say it again")
         return 130
     except OSError as error:
-        if error.errno not in GONE:
+        known = None if error.errno == errno.EPIPE else disk_error(error)
+        if known is None and error.errno not in GONE:
             raise
         mute()
+        if known is not None:
+            _say(str(known))
         return 1
 
 
@@ -89,7 +92,8 @@ def _usage(error: TyperException) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"echo-matrix: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # a terminal that has gone hears nothing
+        print(f"echo-matrix: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

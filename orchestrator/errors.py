@@ -4,6 +4,9 @@ Messages say what, where, what is allowed and what to do next: lower case, no fu
 quoted with `!r`. The command line prints the message alone and ends with `exit_code`.
 """
 
+import errno
+import os
+
 
 class OrchestratorError(Exception):
     """Base of all errors that a user can act on."""
@@ -51,3 +54,37 @@ class BackendError(OrchestratorError):
 
 class TrackingError(OrchestratorError):
     """The tracker cannot be reached; the run goes on without it."""
+
+
+class DiskError(OrchestratorError):
+    """A disk is full, read-only or failing, or lets this user do nothing; what is done is done."""
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""There is no room."""
+
+_FREE = "free some space, then `run` again: what is done is done, and it goes on from there"
+_ALLOW = "make it writable for this user, or put outputs/ elsewhere ($ECHO_MATRIX_HOME), then `run` again"
+_ANSWER = "see that this disk is there and answers, then `run` again: what is done is done, and it goes on from there"
+_WAY = "put what is in the way aside, then `run` again"
+_LIMIT = "raise the limit (`ulimit -n`, `ulimit -u`) or end what else runs, then `run` again"
+
+REMEDIES = {
+    **dict.fromkeys(FULL, _FREE),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _ALLOW),
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EHOSTDOWN), _ANSWER
+    ),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP), _WAY),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN), _LIMIT),
+}
+"""errno -> what to do; what is not here is a bug, or says enough."""
+
+
+def disk_error(error: OSError) -> DiskError | None:
+    """The error of an operating system as the user reads it; None where it is not the disk's or the machine's."""
+    remedy = REMEDIES.get(error.errno or 0)
+    if remedy is None:
+        return None
+    where = f"{os.fspath(error.filename)!s}: " if isinstance(error.filename, str | os.PathLike) else ""
+    return DiskError(f"{where}{(error.strerror or str(error)).lower()}; {remedy}")

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 
+from orchestrator.errors import FULL
 from orchestrator.plan.job import State
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.view import Picture, View
@@ -48,6 +49,8 @@ class SteadyView:
         try:
             act(self._view)
         except OSError as error:
+            if error.errno in FULL:
+                return  # these words are lost; the study is on another disk, or will say so itself
             if error.errno not in GONE:
                 raise
             self._view = None

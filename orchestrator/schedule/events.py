@@ -1,5 +1,6 @@
 """What the loop tells others while it goes: the view, the tracker, the log. They answer nothing."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ Observer = Callable[[Event], None]
 
 
 class DriverLog:
-    """`driver.log`: what the driver did, a JSON object a line."""
+    """`driver.log`: what the driver did, a JSON object a line. No study stops because its log has no room."""
 
     def __init__(self, path: Path, now: Callable[[], float]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,9 +48,12 @@ class DriverLog:
 
     def write(self, what: str, **fields: Any) -> None:
         """Append one line; flushed, so that it can be followed."""
-        self._file.write(json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str) + "\n")
-        self._file.flush()
+        line = json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str) + "\n"
+        with contextlib.suppress(OSError):  # what has no room now is tried again with the next line
+            self._file.write(line)
+            self._file.flush()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -223,7 +223,12 @@ def acquire(
         StoreError: the file system has no hard links.
     """
     clock = clock or SystemClock()
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, FileExistsError) as error:
+        raise LeaseError(
+            f"{home} cannot be made: {error.strerror}; set $ECHO_MATRIX_HOME to a folder that can be, then `run` again"
+        ) from error
     path = home / NAME
     own = driver or this_process()
     for _ in range(3):
