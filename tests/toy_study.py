@@ -106,6 +106,7 @@ class Toy:
         self.settings = Settings()
         self.events: list[Event] = []
         self.backend: FakeBackend | None = None
+        self.backend_type = FakeBackend
         self.farm: Farm | None = None
         """Set: the backend outlives drivers."""
 
@@ -126,8 +127,8 @@ class Toy:
         self.backend = None
 
         def make() -> FakeBackend:
-            self.backend = FakeBackend(
-                store=self.store, now=self.clock.time, hosts=hosts, script=script, farm=self.farm
+            self.backend = self.backend_type(
+                store=self.store, now=self.clock.monotonic, hosts=hosts, script=script, farm=self.farm
             )
             return self.backend
 

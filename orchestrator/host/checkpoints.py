@@ -5,7 +5,7 @@ an attempt with `manifest.json` written last, so a torn one is never complete. A
 from the highest complete step of *any* attempt of its job.
 """
 
-import json
+import contextlib
 import os
 import re
 import shutil
@@ -74,6 +74,27 @@ def drop_checkpoints(home: Path, fingerprint: str) -> None:
         return
     for attempt in attempts:
         shutil.rmtree(Path(attempt) / "checkpoints", ignore_errors=True)
+
+
+def drop_older_checkpoints(home: Path, fingerprint: str, keep: int) -> None:
+    """Of all ended attempts of a job, keep the `keep` newest complete checkpoints; torn and half-written ones go too.
+
+    For stages whose newest checkpoint holds all that is needed, and while no attempt of the job runs: a job that is
+    preempted two hundred times would fill the disk otherwise.
+    """
+    folders = sorted(_checkpoint_folders(home, fingerprint), key=_age, reverse=True)
+    complete = [folder for folder in folders if _STEP.fullmatch(folder.name) and is_complete(folder)]
+    unfinished = job_folder(home, fingerprint).glob("*/checkpoints/.step-*")
+    for folder in (*(folder for folder in folders if folder not in complete[:keep]), *unfinished):
+        # Its manifest first: whoever dies in between leaves something that is not taken for complete.
+        with contextlib.suppress(OSError):
+            (folder / "manifest.json").unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    name = _STEP.fullmatch(folder.name)
+    return (int(name[1]) if name else -1, folder.parent.parent.name)
 
 
 def _checkpoint_folders(home: Path, fingerprint: str) -> list[Path]:

@@ -11,19 +11,23 @@ from typing import Literal
 
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import OrchestratorError
+from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints, drop_older_checkpoints, newest_step
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.failed import FailedJob, paused_of, trace_of
 from orchestrator.schedule.failures import Retries, progressed, signature, verdict
 from orchestrator.schedule.ledger import JobNote, Ledger
 from orchestrator.schedule.placing import Placer
-from orchestrator.schedule.requests import attempt_folder, drop_checkpoints, newest_step, share
+from orchestrator.schedule.requests import share
 from orchestrator.schedule.state import Board, Change
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch
 from workloads.contract.faults import point
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
+
+KEPT = 2
+"""Newest checkpoints of a training that stay while it is not done: one could be damaged."""
 
 
 class Books:
@@ -113,6 +117,8 @@ class Books:
         point("ending.seen")
         if done:  # first: a driver that dies before it has booked this comes by here again
             drop_checkpoints(self._home, job.fingerprint)
+        elif job.stage == "train":  # elsewhere each checkpoint holds a part
+            drop_older_checkpoints(self._home, job.fingerprint, KEPT)
         with self._ledger.transaction():
             self.write_later()
             self._ledger.ended(watch.attempt, ending, self._clock.time(), detail, step, same)

@@ -1,7 +1,10 @@
 """One live attempt as the loop watches it, and what the backend's words about it amount to.
 
 Pure but for the heartbeat file, which is looked at when the backend does not know an attempt:
-unknown becomes vanished by evidence, never by silence (design, "Truth and recovery" rule 3).
+unknown becomes vanished by evidence, never by silence (design, "Truth and recovery" rule 3). A
+heartbeat that stands still while the backend says that the attempt runs is a contradiction, and no
+evidence of an end: the attempt is unknown until it beats again or the backend says what became of
+it. All times are of the monotonic clock: a wall clock that jumps makes nobody unknown.
 """
 
 import json
@@ -15,6 +18,8 @@ from orchestrator.plan.job import Job
 
 EVIDENCE_S = 120.0
 """How long an attempt must be missing, or `ok` without its COMMIT, before that is believed."""
+LONGEST_PHASE = 40
+"""Characters of a phase that are shown."""
 
 
 @dataclass
@@ -74,6 +79,8 @@ def look(watch: Watch, report: Report | None, now: float, *, committed: bool, st
     if report.phase == "waiting":
         return Finding(what="waiting", detail=report.detail)
     if report.phase == "running":
+        if watch.counter is not None and now - watch.counter_since >= EVIDENCE_S:
+            return Finding(what="unknown", detail="the backend says that it runs, but its heartbeat stands still")
         return Finding(what="running")
     ending: Ending = report.ending or "vanished"
     if ending == "ok" and not committed:
@@ -107,8 +114,13 @@ def _note_beat(watch: Watch, beat: Mapping[str, Any] | None, now: float) -> None
         return
     if beat.get("counter") != watch.counter:
         watch.counter, watch.counter_since = beat.get("counter"), now
-    watch.step, watch.of = int(beat.get("step") or 0), int(beat.get("of") or 0)
-    watch.phase = str(beat.get("phase") or "")
+    watch.step, watch.of = _whole(beat.get("step")), _whole(beat.get("of"))
+    watch.phase = str(beat.get("phase") or "")[:LONGEST_PHASE]
+
+
+def _whole(value: Any) -> int:
+    """A number of steps; 0 where a heartbeat holds something else."""
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def read_heartbeat(folder: Path) -> Mapping[str, Any] | None:
