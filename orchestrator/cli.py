@@ -3,6 +3,8 @@
 Exit codes: 0 all done · 1 something is not · 2 bad input · 130 interrupted, everything resumable.
 """
 
+import contextlib
+import errno
 import sys
 
 import typer
