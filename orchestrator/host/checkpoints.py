@@ -6,6 +6,7 @@ from the highest complete step of *any* attempt of its job.
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
