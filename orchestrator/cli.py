@@ -10,7 +10,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.terminal import GONE, mute
 from orchestrator.verbs import change, look, report, run
 
