@@ -1,0 +1,183 @@
+"""Drivers without a terminal, and terminals that go away: on the fake backend, by the real command line."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+
+from rehearsal import FOR_EVER_S, Rehearsal, wait_for
+
+from orchestrator.detach import Bounded
+from orchestrator.schedule.lease import driver_lives, read_driver
+from orchestrator.schedule.ledger import NAME, Ledger
+
+ROW = ("--rows", "context-k1")
+
+
+def endings(rehearsal: Rehearsal) -> list[str | None]:
+    with Ledger.read(rehearsal.home / NAME) as ledger:
+        return [attempt.ending for attempt in ledger.attempts()]
+
+
+def test_a_detached_run_returns_once_it_works_and_ends_by_itself(rehearsal: Rehearsal) -> None:
+    done = rehearsal.call("run", "--detach", *ROW, seconds=0.3)
+    holder = read_driver(rehearsal.home)
+    assert done.returncode == 0, done.stderr
+    assert holder is not None
+    assert f"pid {holder.pid} drives the study; what it says goes to {rehearsal.home / 'driver.out'}" in done.stdout
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == ["status", "logs", "stop"]
+    assert rehearsal.call("status", "--watch").returncode == 0
+    wait_for(lambda: not driver_lives(rehearsal.home), "the driver does not end")
+    assert (rehearsal.home / "driver.out").read_text(encoding="utf-8").endswith("9 done\n")
+    assert not list(rehearsal.home.glob(".driver.out*"))
+
+
+def test_a_second_detached_run_is_refused_and_names_the_first(rehearsal: Rehearsal) -> None:
+    assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
+    holder = read_driver(rehearsal.home)
+    assert holder is not None
+    try:
+        second = rehearsal.call("run", "--detach", *ROW)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert f"pid {holder.pid} on {holder.host} drives this study" in second.stderr
+        assert read_driver(rehearsal.home) is not None
+    finally:
+        rehearsal.call("stop", "--now")
+
+
+def test_of_two_detached_runs_at_once_one_drives_and_the_other_says_who(rehearsal: Rehearsal) -> None:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [rehearsal.start("run", "--detach", *ROW, seconds=FOR_EVER_S, **streams) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    try:
+        codes = sorted(process.returncode for process in both)
+        assert codes == [0, 1], said
+        loser = next(words for words, process in zip(said, both, strict=True) if process.returncode)
+        holder = read_driver(rehearsal.home)
+        assert holder is not None
+        assert f"pid {holder.pid}" in loser[1] or "several drivers start at once" in loser[1]
+        assert "Traceback" not in loser[1]
+    finally:
+        rehearsal.call("stop", "--now")
+
+
+def test_with_nothing_to_do_a_detached_run_says_so_and_starts_nobody(rehearsal: Rehearsal) -> None:
+    assert rehearsal.call("run", *ROW).returncode == 0
+    done = rehearsal.call("run", "--detach", *ROW)
+    assert (done.returncode, done.stdout) == (0, "nothing to do: 9 of 9 jobs are done\n")
+
+
+def test_what_stops_a_detached_driver_is_said_where_it_was_started(rehearsal: Rehearsal) -> None:
+    rehearsal.home.mkdir(parents=True)
+    (rehearsal.home / NAME).mkdir()
+    done = rehearsal.call("run", "--detach", *ROW)
+    assert done.returncode == 1
+    assert str(rehearsal.home / NAME) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_detached_driver_outlives_the_terminal_and_the_shell_that_started_it(rehearsal: Rehearsal) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        line = rehearsal.line("run", "--detach", *ROW)
+        os.execve("/bin/sh", ["sh", "-c", " ".join([*line, ";", "sleep", "600"])], rehearsal.environment(0.7))
+    said = b""
+    while b"echo-matrix stop" not in said:
+        said += os.read(terminal, 1 << 12)
+    holder = read_driver(rehearsal.home)
+    assert holder is not None
+    os.close(terminal)  # the kernel sends SIGHUP to the shell's session
+    os.waitpid(pid, 0)
+    os.kill(holder.pid, signal.SIGHUP)
+    assert rehearsal.call("status", "--watch").returncode == 0
+    assert set(endings(rehearsal)) == {"ok"}
+
+
+def test_a_run_whose_terminal_closes_stops_at_a_checkpoint_and_goes_on_later(rehearsal: Rehearsal) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        line = rehearsal.line("run", *ROW)
+        os.execve(line[0], line, rehearsal.environment(FOR_EVER_S))
+    wait_for(lambda: (rehearsal.home / NAME).exists() and endings(rehearsal), "nothing was started")
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert endings(rehearsal) == ["interrupted"]
+    assert not driver_lives(rehearsal.home)
+    assert rehearsal.call("run", *ROW).returncode == 0
+
+
+def test_a_run_whose_reader_ends_stops_at_a_checkpoint_without_a_traceback(rehearsal: Rehearsal) -> None:
+    reading, writing = os.pipe()
+    process = rehearsal.start("run", *ROW, seconds=2.0, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    os.close(reading)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said == ""
+    assert "interrupted" in endings(rehearsal) or endings(rehearsal) == []
+    assert not driver_lives(rehearsal.home)
+
+
+def test_ctrl_c_beside_a_reader_that_ends_counts_once(rehearsal: Rehearsal) -> None:
+    process = rehearsal.start("run", *ROW, seconds=FOR_EVER_S, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(lambda: (rehearsal.home / NAME).exists() and endings(rehearsal), "nothing was started")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=120)
+    log = [json.loads(line) for line in (rehearsal.home / "driver.log").read_text(encoding="utf-8").splitlines()]
+    assert [line["what"] for line in log if line["what"] in ("stop", "kill")] == ["stop"]
+
+
+def test_stop_ends_the_driver_and_waits_for_it(rehearsal: Rehearsal) -> None:
+    assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
+    done = rehearsal.call("stop")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].endswith("to stop at a checkpoint")
+    assert done.stdout.splitlines()[-1] == "it has ended; `echo-matrix run` goes on from there"
+    assert not driver_lives(rehearsal.home)
+    assert endings(rehearsal) == ["interrupted"]
+
+
+def test_stop_without_a_driver_says_so(rehearsal: Rehearsal) -> None:
+    done = rehearsal.call("stop")
+    assert (done.returncode, done.stdout) == (0, "nobody drives the study; there is nothing to stop\n")
+
+
+def test_a_stop_that_was_meant_for_an_earlier_driver_does_not_stop_the_next(rehearsal: Rehearsal) -> None:
+    assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
+    holder = read_driver(rehearsal.home)
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGSTOP)
+    assert rehearsal.call("stop", "--no-wait").returncode == 0
+    os.kill(holder.pid, signal.SIGKILL)
+    wait_for(lambda: not driver_lives(rehearsal.home), "the killed driver lives on")
+    assert rehearsal.call("run", *ROW).returncode == 0
+
+
+def test_watch_ends_with_1_where_the_run_left_something_undone(rehearsal: Rehearsal) -> None:
+    assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
+    watching = rehearsal.start("status", "--watch", "--json", stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    first = json.loads(watching.stdout.readline())
+    assert first["driver"]["pid"] > 0
+    assert [one["label"] for one in first["running"]] == ["data"]
+    rehearsal.call("stop", "--now")
+    rest, _ = watching.communicate(timeout=60)
+    last = json.loads(rest.splitlines()[-1])
+    assert (last["driver"], last["all_done"], watching.returncode) == (None, False, 1)
+
+
+def test_output_of_a_detached_driver_is_bounded_and_keeps_its_begin_and_end(tmp_path: Path) -> None:
+    path = tmp_path / "driver.out"
+    with path.open("ab") as file:
+        out = Bounded(path, file.fileno(), head=1000, tail=2000)
+        for number in range(2000):
+            out.write(f"line {number}\n".encode())
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert path.stat().st_size <= 1000 + 2 * 2000 + 100
+    assert lines[:3] == ["line 0", "line 1", "line 2"]
+    assert lines[-2:] == ["line 1998", "line 1999"]
+    assert "... bytes left out" in lines

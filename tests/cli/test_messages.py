@@ -1,0 +1,91 @@
+"""What the command line says of mistakes: one line on standard error, nothing on standard output, exit code 2."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from rehearsal import Rehearsal
+
+from orchestrator.cli import main
+
+VERBS = ("plan", "run", "status", "logs", "explain", "report", "ui", "sync", "stop", "retry", "cancel", "path")
+
+MISTAKES = {
+    ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'; `echo-matrix --help` shows what is allowed\n",
+    ("plan", "--profil=x"): (
+        "echo-matrix: no such option: --profil; did you mean --profile; "
+        "`echo-matrix plan --help` shows what is allowed\n"
+    ),
+    ("logs",): "echo-matrix: missing argument 'JOB'; `echo-matrix logs --help` shows what is allowed\n",
+    ("logs", "data", "--tail", "some"): (
+        "echo-matrix: invalid value for '--tail': Input should be a valid integer, unable to parse string as an "
+        "integer; `echo-matrix logs --help` shows what is allowed\n"
+    ),
+}
+
+
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def echo_matrix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """The command line in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["echo-matrix", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+@pytest.mark.parametrize("line", MISTAKES, ids=" ".join)
+def test_a_mistake_on_the_command_line_is_one_line_that_says_what_is_allowed(
+    echo_matrix: Callable[..., Said], line: tuple[str, ...]
+) -> None:
+    assert echo_matrix(*line) == (2, "", MISTAKES[line])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_verb_has_an_example(echo_matrix: Callable[..., Said], verb: str) -> None:
+    code, out, _ = echo_matrix(verb, "--help")
+    assert code == 0
+    assert f"echo-matrix {verb}" in out.partition("Example")[2]
+
+
+def test_without_a_verb_the_help_is_shown_and_nothing_is_done(echo_matrix: Callable[..., Said]) -> None:
+    code, out, _ = echo_matrix()
+    assert code == 2
+    assert all(f"  {verb} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--rows", "context-k9"), "row 'context-k9' matches nothing; did you mean 'context-k5'"),
+        (("run", "--refresh", "train/context-k9/s0"), "job 'train/context-k9/s0' is not in the plan"),
+        (("run", "--detach", "controls.training.stepps=3"), "did you mean 'controls.training.steps'"),
+        (("run", "--detach", "--profile", "lap"), "profile 'lap' is unknown; did you mean 'laptop'"),
+        (("logs", "train/context-k5/s0"), "train/context-k5/s0 has not been attempted; `echo-matrix plan` says"),
+        (("logs", "train/context-k5/s0", "--follow"), "train/context-k5/s0 has not been attempted"),
+        (("logs", "train/context-k5/s0", "--attempt", "a7"), "attempt 'a7' of train/context-k5/s0 is not known"),
+        (("explain", "nothing"), "job 'nothing' is not in the plan"),
+        (("retry",), "retry needs jobs"),
+    ],
+)
+def test_bad_input_ends_with_2_and_says_where(
+    echo_matrix: Callable[..., Said],
+    rehearsal: Rehearsal,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(rehearsal.folder))
+    code, out, err = echo_matrix(*rehearsal.line(*arguments)[1:])
+    assert (code, out) == (2, "")
+    assert err.startswith("echo-matrix: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (rehearsal.home / "store").exists()
