@@ -9,17 +9,21 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import StoreError
 from orchestrator.notes import notes_of, sections_of
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.controls import verdicts
+from orchestrator.store.manifest import AGAIN
 from orchestrator.store.protocol import Commit, Store
 from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
+from workloads.contract.growing import case_of, metric_of
+from workloads.contract.reading import read_plain
 from workloads.contract.rows import Bound
 
 DIGEST = ".input-digest"
@@ -174,7 +178,7 @@ def _write_note(folder: Path, note: Mapping[str, str]) -> None:
 def _remembered(folder: Path) -> dict[str, str]:
     try:
         found = json.loads((folder / DIGEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -230,16 +234,19 @@ class _Reader:
         """The lines of a done job's cases.jsonl."""
         if job not in self._cases:
             path = self._folder(job) / "cases.jsonl"
-            self._cases[job] = [] if not path.is_file() else list(_lines(path))
+            self._cases[job] = list(_lines(path, case_of))
         return self._cases[job]
 
     def strips(self, job: str) -> list[tuple[str, str]]:
         """(case, path) of a done job's first strips."""
         folder = self._folder(job)
         listing = folder / "cases.json"
-        names = {}
+        names: dict[str, str] = {}
         if listing.is_file():
-            names = {case["slug"]: case["id"] for case in json.loads(listing.read_text(encoding="utf-8"))}
+            try:
+                names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+                raise StoreError(f"{listing}: is no list of cases: {error!r}; {AGAIN}") from error
         found = sorted((folder / "strips").glob("*.png"))[:STRIPS]
         return [(names.get(path.stem, path.stem), str(path)) for path in found]
 
@@ -249,11 +256,11 @@ class _Reader:
             path = self._folder(job) / "metrics.jsonl"
             losses: list[tuple[int, float]] = []
             share = None
-            for line in _lines(path) if path.is_file() else ():
+            for line in _lines(path, metric_of):
                 if line["name"] == "loss":
-                    losses.append((int(line["step"]), float(line["value"])))
+                    losses.append((line["step"], line["value"]))
                 elif line["name"] == RECURRENCE_SHARE:
-                    share = float(line["value"])
+                    share = line["value"]
             self._trainings[job] = (*_thinned(losses), share)
         return self._trainings[job]
 
@@ -261,11 +268,16 @@ class _Reader:
         return self._store.fetch(self._plan.jobs[job].fingerprint)
 
 
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
+def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
             if line.strip():
-                yield json.loads(line)
+                known = line_of(line)
+                if known is None:
+                    raise StoreError(f"{path}:{number}: is no line of {path.name}: {line[:80]!r}; {AGAIN}")
+                yield known
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:

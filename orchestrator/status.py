@@ -1,6 +1,5 @@
 """What `status` and `explain` show: plan, ledger and attempt folders, read only."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from orchestrator.plan.show import counts
 from orchestrator.schedule.ledger import Attempt
 from orchestrator.schedule.requests import build_request
 from orchestrator.study import Study
+from workloads.contract.growing import read_beat
 
 
 def status_json(study: Study) -> dict[str, Any]:
@@ -78,11 +78,8 @@ def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -
     mine = attempts.get(job.fingerprint)
     if now.state != "running" or not mine:
         return now.reason
-    try:
-        beat = json.loads((study.folder_of(mine[-1]) / "heartbeat.json").read_text(encoding="utf-8"))
-        return f"{beat['step']}/{beat['of']} {beat['phase']}"
-    except (OSError, ValueError, KeyError):
-        return now.reason
+    beat = read_beat(study.folder_of(mine[-1]))
+    return now.reason if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}"
 
 
 def _attempt_json(attempt: Attempt) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from orchestrator.schedule.lease import Driver, read_driver, runs_here
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.view import MOST_LINES, clock_words
 from orchestrator.study import Study
+from workloads.contract.growing import read_beat
 
 EVERY_S = 2.0
 
@@ -155,12 +156,10 @@ def _since(driver: Driver) -> float | None:
 
 def _running(study: Study, label: str, now: Standing, attempt: Attempt) -> Running:
     step, of, phase = 0, 0, str(now.state)
-    try:
-        beat = json.loads((study.folder_of(attempt) / "heartbeat.json").read_text(encoding="utf-8"))
-        step, of = int(beat["step"]), int(beat["of"])
-        phase = str(beat["phase"]) if now.state == "running" else phase
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # it has not begun to beat, or was read in the middle of a change
+    beat = read_beat(study.folder_of(attempt))
+    if beat is not None:  # else it has not begun to beat
+        step, of = beat["step"], beat["of"]
+        phase = beat["phase"] if now.state == "running" else phase
     elapsed = max(0.0, time.time() - (attempt.started or attempt.intended))
     covered, left = step - max(0, attempt.begun), of - step
     eta = elapsed / covered * left if attempt.started and covered > 0 and left >= 0 else None

@@ -4,6 +4,7 @@ A note is written under a hidden name and renamed, so the driver never reads hal
 books it at its next tick and removes it afterwards: booking twice changes nothing.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -12,6 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+
+from workloads.contract.reading import read_object
+
+LARGEST = 64 << 20  # bytes of a note; one that names 600,000 jobs has 40 MiB
 
 Verb = Literal["cancel", "retry", "interrupt"]
 
@@ -54,13 +59,16 @@ def read(home: Path) -> list[Note]:
         if name.startswith("."):
             continue
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = read_object(path, LARGEST)
             if raw["verb"] not in get_args(Verb):
                 raise ValueError(f"verb is {raw['verb']!r}")
             jobs = tuple(map(str, raw["jobs"]))
             notes.append(Note(path=path, verb=raw["verb"], jobs=jobs, now=raw.get("now") is True))
-        except (ValueError, KeyError, TypeError):
-            path.rename(path.with_suffix(".broken"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".broken"))
     return notes
 
 

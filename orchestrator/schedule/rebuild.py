@@ -4,15 +4,15 @@ What only the ledger knew is lost: charges (jobs start with none) and cancellati
 because done is a COMMIT and never a line of the ledger.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import StoreError
+from orchestrator.host.checkpoints import FOLDER_DIGITS
 from orchestrator.schedule.ledger import Attempt, Ledger
 from orchestrator.schedule.requests import newest_step
 from orchestrator.store.protocol import Commit, Store
+from workloads.contract.reading import read_object
 from workloads.contract.result import read_result
 
 ENDINGS: Mapping[str, str] = {"stopped": "interrupted", "ok": "error"}
@@ -58,11 +58,13 @@ def _from_commit(commit: Commit) -> Attempt:
 
 def _from_request(path: Path) -> Attempt | None:
     try:
-        request: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        request = read_object(path)
         fingerprint, job, attempt = str(request["fingerprint"]), str(request["job"]), str(request["attempt"])
         stage = str(request["stage"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if (fingerprint[:FOLDER_DIGITS], attempt) != (path.parent.parent.name, path.parent.name):
+        return None  # another attempt's request: what it names lies elsewhere
     at = path.stat().st_mtime
     ending: str | None = None
     ended: float | None = None

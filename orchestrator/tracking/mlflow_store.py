@@ -29,6 +29,7 @@ from orchestrator.tracking.projection import (
     status,
     training_points,
 )
+from workloads.contract.growing import case_of, metric_of
 
 REQUESTS_PER_S = 20  # design, Budgets: in all
 STRIPS = 4  # strips of a branch shown with a cell
@@ -206,7 +207,7 @@ class Projector:
                 self._files(run, sorted((folder / "samples").glob("*.mp4")), "train/samples")
             else:
                 path = folder / "cases.jsonl"
-                self._send(run, branch_points(view.branch, _appended(Tail(path=path)), run.sent))
+                self._send(run, branch_points(view.branch, _appended(Tail(path=path), case_of), run.sent))
                 if view.stage == "evaluate":
                     self._files(run, sorted((folder / "strips").glob("*.png"))[:STRIPS], f"{view.branch}/strips")
                     self._files(run, sorted((folder / "samples").glob("*.mp4")), f"{view.branch}/samples")
@@ -321,16 +322,20 @@ class Projector:
         return request(*values, **options)
 
 
-def _appended(tail: Tail) -> Iterator[dict[str, Any]]:
-    """Whole lines after `offset`, which moves behind them; a line that is still being written waits."""
+def _appended(tail: Tail, line_of: Callable[[bytes], dict[str, Any] | None] = metric_of) -> Iterator[dict[str, Any]]:
+    """Whole lines after `offset`, which moves behind them; a line that is still being written waits.
+
+    What is no line (`line_of` gives None) is passed over: showing the rest is better than showing nothing.
+    """
     try:
         with tail.path.open("rb") as file:
             file.seek(tail.offset)
             data = file.read()
-    except FileNotFoundError:
+    except OSError:
         return
     whole = data[: data.rfind(b"\n") + 1]
     tail.offset += len(whole)
     for line in whole.splitlines():
-        if line.strip():
-            yield json.loads(line)
+        known = line_of(line)
+        if known is not None:
+            yield known
