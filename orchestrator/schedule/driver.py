@@ -140,12 +140,20 @@ class Driver:
         self._book_notes([note for note in notes if note.verb != "interrupt" or note.jobs], None)
         inbox.drop(notes)
         self._books.pause()
+        booked: list[Attempt] = []
         for attempt in [attempt for attempt in self._open if attempt.fingerprint in self._books.committed]:
             won = self._store.winner(attempt.fingerprint, lambda: self.interrupted) == attempt.id
             ending, detail = ("ok", "") if won else ("interrupted", "another attempt of the job was first")
             drop_checkpoints(self._home, attempt.fingerprint)
             self._ledger.ended(attempt.id, ending, self._clock.time(), detail)
             self._open.remove(attempt)
+            booked.append(attempt)
+        self._sweep(booked)
+
+    def _sweep(self, dead: Sequence[Attempt]) -> None:
+        """Remove what writers that died have left in the store; those that are still open may live."""
+        folders = [(attempt.stage, attempt.fingerprint, attempt.id) for attempt in dead]
+        self._store.sweep({attempt.id for attempt in self._open}, folders)
 
     def drive(self, backend_factory: Callable[[], Backend]) -> None:
         """Run until nothing more can be done, or an interrupt has been carried out."""
@@ -362,7 +370,9 @@ class Driver:
                 self._books.end(watch, Finding(what="ended", ending="interrupted", detail=died), stopping=False)
             else:
                 self._ledger.ended(attempt.id, "interrupted", self._clock.time(), died)
-        self._open = []
+        left, self._open = self._open, []
+        if not backend.outlives_driver:
+            self._sweep(left)
 
     def _taken_up(self, attempt: Attempt) -> Watch | None:
         """A watch over an attempt that an earlier driver left; None where this run does not ask for its job."""

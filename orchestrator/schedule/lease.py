@@ -28,7 +28,7 @@ from pathlib import Path
 from orchestrator.errors import LeaseError
 from orchestrator.host.processes import boot_id, start_time
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.store.link import create_once
+from orchestrator.store.link import create_once, sync_folder
 from workloads.contract.faults import point
 
 BEAT_S = 5.0
@@ -229,6 +229,9 @@ def acquire(
         raise LeaseError(
             f"{home} cannot be made: {error.strerror}; set $ECHO_MATRIX_HOME to a folder that can be, then `run` again"
         ) from error
+    for place in (home.parent, home.parent.parent):
+        with contextlib.suppress(OSError):  # may be read by nobody; what is made is to be there after a power cut
+            sync_folder(place)
     path = home / NAME
     own = driver or this_process()
     for _ in range(3):

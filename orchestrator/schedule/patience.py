@@ -7,7 +7,7 @@ to its fate. Only what stays wrong for `unknown_s` ends a run, with a sentence.
 
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Generic, TypeVar
 
 from orchestrator.errors import ArtifactMissing, StoreError
@@ -174,6 +174,13 @@ class Patience:
                 raise
             self._log("COMMIT unreadable", error=str(error))  # whoever needs the artifact is told what to do
             return ""
+
+    def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
+        """Let the store remove what is half made; another time where it does not want to."""
+        try:
+            Question(lambda: self._store.sweep(living, dead)).answer(ANSWER_S)
+        except (OSError, StoreError, Silent) as error:
+            self._log("store not swept", error=str(error))
 
     def _note_silence(self, now: float, error: Exception) -> None:
         self.why = str(error)

@@ -8,16 +8,18 @@ root/withdrawn/{fingerprint}.{n}.json       COMMITs that were put aside
 Several drivers and hosts, on several machines, use it at once without talking to each other.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import ASIDE, FINGERPRINT, LARGEST, PLAIN_NAME, commit_from
-from orchestrator.store.link import create_once, prove_links, sync_folder
-from orchestrator.store.manifest import AGAIN, verify_bytes, verify_sizes, write_manifest
+from orchestrator.store.link import create_once, is_used_proof, prove_links, sync_folder
+from orchestrator.store.manifest import AGAIN, TEMPORARY, verify_bytes, verify_sizes, write_manifest
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.faults import point
 from workloads.contract.reading import read_plain
@@ -67,6 +69,8 @@ class FilesStore:
                 "commit the folder that `prepare` gave"
             )
         self._commits.mkdir(parents=True, exist_ok=True)
+        for place in (*folder.parents[1:3], self.root, self.root.parent):
+            sync_folder(place)  # a COMMIT outlives a power cut only if the folders that it lies in do
         if self._path(wanted.fingerprint).exists():  # decided already: the manifest must stay as committed
             return self.read(wanted.fingerprint).attempt == wanted.attempt
         whole = dataclasses.replace(wanted, manifest=write_manifest(folder))
@@ -153,6 +157,16 @@ class FilesStore:
         sync_folder(self._withdrawn)
         path.unlink()
         sync_folder(self._commits)
+
+    def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
+        """Remove temporary files that no living writer owns; see `Store.sweep`."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._commits) as entries:
+            for name in [entry.name for entry in entries if entry.name.startswith(".")]:
+                attempt = name.removeprefix(".").removesuffix(".tmp")
+                if attempt not in living and not is_used_proof(self._commits / name):
+                    (self._commits / name).unlink(missing_ok=True)
+        for stage, fingerprint, attempt in dead:
+            (self._folder(stage, fingerprint, attempt) / TEMPORARY).unlink(missing_ok=True)
 
     def _path(self, fingerprint: str) -> Path:
         if not FINGERPRINT.fullmatch(fingerprint):

@@ -9,11 +9,17 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import secrets
+import socket
 from pathlib import Path
 
 from orchestrator.errors import StoreError
 from workloads.contract.faults import point
+
+PROOF = re.compile(r"\.proof-(.+)-(\d+)-[0-9a-f]{16}")
+PROVEN_WITHIN_S = 600.0
+"""No proof takes longer."""
 
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
@@ -91,7 +97,7 @@ def prove_links(folder: Path) -> None:
         StoreError: it does not, with the remedy.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = secrets.token_hex(8)
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
     target = folder / f".proof-{name}"
     try:
         first = create_once(target, b"first", f"proof-{name}-1")
@@ -104,3 +110,18 @@ def prove_links(folder: Path) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             target.unlink()
+
+
+def is_used_proof(path: Path) -> bool:
+    """Whether a file of `prove_links` may belong to a process that proves now; of other machines, by its age."""
+    name = PROOF.match(path.name)
+    if name is None:
+        return False
+    try:
+        age_s = path.parent.stat().st_mtime - path.stat().st_mtime  # both by the file system's clock
+    except FileNotFoundError:
+        return False
+    if age_s > PROVEN_WITHIN_S:
+        return False
+    here = name[1] == socket.gethostname()
+    return not here or (int(name[2]) != os.getpid() and Path(f"/proc/{name[2]}").exists())

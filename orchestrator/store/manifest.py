@@ -19,6 +19,7 @@ from workloads.contract.faults import point
 from workloads.contract.reading import check_types, object_of, read_plain
 
 NAME = "manifest.json"
+TEMPORARY = f".{NAME}.tmp"
 VERSION = 1
 BLOCK = 1 << 20  # bytes read at once
 LARGEST = 256 << 20  # bytes of a manifest; a pool of 20,000 files has 3 MiB
@@ -79,7 +80,7 @@ def write_manifest(folder: Path) -> str:
         for path in files:
             sync_folder(Path(path))
     content = json.dumps({"version": VERSION, "files": lines}, indent=1, sort_keys=True).encode("utf-8")
-    temporary = folder / f".{NAME}.tmp"
+    temporary = folder / TEMPORARY
     write_synced(temporary, content)
     point("manifest.temporary")
     temporary.replace(folder / NAME)

@@ -6,11 +6,12 @@ Obligations (`tests/contracts/store.py`):
   from what it reads back: exactly one attempt wins, however many try, and an attempt that asks
   again after it has won is told so again.
 * `commits` lists all fingerprints in one pass; it never probes names.
+* `sweep` takes away what writers that died left half made, and nothing of a living one.
 * `fetch` gives a folder whose files are those of the manifest; what is missing or of another size
   raises ArtifactMissing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,3 +71,11 @@ class Store(Protocol):
 
     def withdraw(self, fingerprint: str) -> None:
         """Put the COMMIT aside as `withdrawn/{fingerprint}.{n}.json`."""
+
+    def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
+        """Remove temporary files that no living writer owns.
+
+        Args:
+            living: attempts that may be publishing now.
+            dead: (stage, fingerprint, attempt) of attempts that are known to have ended before their time.
+        """

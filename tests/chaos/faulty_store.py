@@ -10,7 +10,7 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,7 +20,7 @@ from orchestrator.store.protocol import Commit, Store
 Fate = Literal["ok", "fail", "lie", "hang"]
 """`fail`: nothing is done and an error raised; `lie`: it is done and an error raised; `hang`: until `release`."""
 
-CALLS = ("prepare", "commit", "commits", "read", "fetch", "withdraw")
+CALLS = ("prepare", "commit", "commits", "read", "fetch", "withdraw", "sweep")
 ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOSPC, errno.EACCES)
 HANG_S = 60.0
 """A hang ends by itself after this many seconds, so that a test that forgets to release ends too."""
@@ -85,6 +85,9 @@ class FaultyStore:
 
     def withdraw(self, fingerprint: str) -> None:
         return self._call("withdraw", lambda: self._inner.withdraw(fingerprint))
+
+    def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
+        return self._call("sweep", lambda: self._inner.sweep(living, dead))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -104,6 +104,14 @@ class StoreContract:
         with pytest.raises(ArtifactMissing):
             store.withdraw(FINGERPRINT)
 
+    def test_sweeping_takes_nothing_of_what_is_there(self, store: Store) -> None:
+        assert write_and_commit(store, "a001-x")
+        store.prepare("train", "cd" * 32, "a001-y")
+        store.sweep({"a001-y"}, [("train", FINGERPRINT, "a000-w")])
+        assert store.read(FINGERPRINT).attempt == "a001-x"
+        assert (store.fetch(FINGERPRINT) / "weights.bin").read_bytes() == b"a001-x"
+        assert write_and_commit(store, "a002-z", "ef" * 32)
+
     def test_a_link_in_an_artifact_is_refused(self, store: Store, tmp_path: Path) -> None:
         folder = store.prepare("train", FINGERPRINT, "a001-x")
         (folder / "elsewhere").symlink_to(tmp_path)
