@@ -89,6 +89,8 @@ class Settings:
     pause_after: int = 3
     grace_s: float = 20.0
     unknown_s: float = 1800.0
+    avoid_s: float = 3600.0
+    on_event: str | None = None
     checkpoint_every_s: float = 30.0
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = True

@@ -13,6 +13,7 @@ from orchestrator.backends.protocol import Placement
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints, drop_older_checkpoints, newest_step
 from orchestrator.plan.job import Job
+from orchestrator.schedule.avoid import Avoidance, Avoided, Ended, counts, sentence
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.failed import FailedJob, paused_of, trace_of
 from orchestrator.schedule.failures import Retries, progressed, signature, verdict
@@ -34,7 +35,7 @@ class Books:
     """Where every attempt stands, in memory and on disk.
 
     Args (keyword only):
-        board, ledger, placer: what is kept in step.
+        board, ledger, placer, avoidance: what is kept in step.
         committed: fingerprints of done jobs; grows.
         known: fingerprints of all jobs of the plan; others' failures pause nothing.
         home: `outputs/{study}`.
@@ -48,6 +49,7 @@ class Books:
         board: Board,
         ledger: Ledger,
         placer: Placer,
+        avoidance: Avoidance,
         committed: set[str],
         known: Container[str],
         home: Path,
@@ -59,6 +61,9 @@ class Books:
         self._board = board
         self._ledger = ledger
         self._placer = placer
+        self._avoidance = avoidance
+        self._noted: Mapping[str, Avoided] = {}
+        self._said: set[str] = set()
         self._known = known
         self._home = home
         self._retries = retries
@@ -77,6 +82,7 @@ class Books:
     def open(self, watch: Watch, placement: Placement, reason: str) -> None:
         """Take in a live attempt: submitted now, or left by an earlier driver."""
         self.watches[watch.attempt] = watch
+        watch.host = placement.host
         self._placer.take(watch.attempt, watch.job, placement)
         self._board.apply(Change(job=watch.job.id, kind="submitted", reason=reason))
 
@@ -119,6 +125,7 @@ class Books:
             drop_checkpoints(self._home, job.fingerprint)
         elif job.stage == "train":  # elsewhere each checkpoint holds a part
             drop_older_checkpoints(self._home, job.fingerprint, KEPT)
+        moved = done or progressed(step, watch.begun, self._earlier_steps(watch))
         with self._ledger.transaction():
             self.write_later()
             self._ledger.ended(watch.attempt, ending, self._clock.time(), detail, step, same)
@@ -130,7 +137,7 @@ class Books:
                     ending,
                     self._ledger.charges(job.fingerprint),
                     self._retries,
-                    progressed=progressed(step, watch.begun, self._earlier_steps(watch)),
+                    progressed=moved,
                     share=_share(job),
                     detail=detail,
                 )
@@ -141,6 +148,18 @@ class Books:
                     self._placer.add([job])
                 else:
                     self.hold_against(job, after.next, after.reason, same)
+        if began and counts(ending, moved=moved):
+            self._avoidance.add(
+                Ended(
+                    host=watch.host,
+                    job=job.fingerprint,
+                    label=job.label,
+                    ending=ending,
+                    signature=same,
+                    detail=detail,
+                    at=self._clock.monotonic(),
+                )
+            )
         failed = not done and self._board.state(job.id) == "failed"
         first = self._first.setdefault((job.stage, same), job.label) if failed and same else job.label
         self._teller.log("ended", attempt=watch.attempt, label=job.label, ending=ending, detail=detail, step=step)
@@ -166,6 +185,21 @@ class Books:
         self._board.apply(Change(job=job.id, kind=state, reason=reason))
         if state == "failed":
             self.pause()
+
+    def tell_avoided(self) -> None:
+        """Log which hosts are avoided from now on or no longer, and say it once where there is a choice."""
+        now = self._clock.monotonic()
+        before, self._noted = self._noted, self._avoidance.hosts(now)
+        for host, one in self._noted.items():
+            if host not in before:
+                self._teller.log("avoiding", host=host, jobs=one.labels, why=one.why, seconds=round(one.until - now))
+            if host not in self._said and self._placer.has_choice:
+                self._said.add(host)
+                self._teller.say(sentence(one, now))
+        for host in before:
+            if host not in self._noted:
+                self._said.discard(host)
+                self._teller.log("used again", host=host)
 
     def pause(self) -> None:
         """Pause the stages in which enough jobs have failed alike, and no other; what is new is told once."""

@@ -14,6 +14,7 @@ from orchestrator.errors import BackendError, LedgerError
 from orchestrator.host.processes import end_leftovers
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule import ask, inbox
+from orchestrator.schedule.avoid import Avoidance, endings_of
 from orchestrator.schedule.books import Books
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.failed import FailedJob
@@ -50,6 +51,10 @@ class ClusterSettings(ExecutionSettings, Protocol):
     def unknown_s(self) -> float:
         """How long only unknown attempts are waited for."""
 
+    @property
+    def avoid_s(self) -> float:
+        """How long a host with two endings without progress is avoided."""
+
 
 class Driver:
     """The loop's hands: `begin`, then `drive` if `has_work`."""
@@ -75,11 +80,13 @@ class Driver:
         self._cluster = cluster
         self._clock = clock
         self._teller = teller
-        self._placer = Placer(board, ledger.mean_seconds)
+        self._avoidance = Avoidance(cluster.avoid_s)
+        self._placer = Placer(board, ledger.mean_seconds, self._avoidance)
         self._books = Books(
             board=board,
             ledger=ledger,
             placer=self._placer,
+            avoidance=self._avoidance,
             committed=committed,
             known=self._of_fingerprint.keys(),
             home=home,
@@ -159,6 +166,8 @@ class Driver:
         """Run until nothing more can be done, or an interrupt has been carried out."""
         backend = backend_factory()
         try:
+            now = self._clock.monotonic()
+            self._avoidance.load(endings_of(self._ledger.attempts(), self._clock.time(), now), now)
             self._settle_leftovers(backend)
             self._placer.renew()
             while self._tick(backend):
@@ -204,7 +213,7 @@ class Driver:
             for watch, finding in findings:
                 self._books.book(watch, finding, stopping=self._interruption.stopping)
             if self._may_place(now):
-                submissions = self._starter.intend(self._placer.place(backend.hosts()))
+                submissions = self._starter.intend(self._placer.place(backend.hosts(), now))
             if ended or submissions:
                 self._books.write_later()
         if ended:
@@ -213,6 +222,7 @@ class Driver:
         if self._teller.tick_due(now):
             self._books.write_later()
             point("ticket.booked")
+            self._books.tell_avoided()
             self._teller.tick(self._books.watches.values(), self._ledger.mean_seconds(), now)
         longest = max(LONGEST_REST_S, len(self._books.watches) / 1000.0)
         busy = noted or ended or bool(submissions)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.backends.protocol import HostShare, Placement
 from orchestrator.plan.job import Job
-from orchestrator.schedule.policy import Queue, Reserve, misfit, priorities
+from orchestrator.schedule.avoid import Avoidance
+from orchestrator.schedule.policy import Queue, Reserve, Shape, misfit, priorities, usable
 from orchestrator.schedule.state import Board
 
 AT_ONCE = 256
@@ -14,8 +15,9 @@ AT_ONCE = 256
 class Placer:
     """Who holds which place, and who is next."""
 
-    def __init__(self, board: Board, mean_seconds: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, board: Board, mean_seconds: Callable[[], Mapping[str, float]], avoidance: Avoidance) -> None:
         self._board = board
+        self._avoidance = avoidance
         self._mean_seconds = mean_seconds
         self._reserve = Reserve()
         self._queue = Queue({})
@@ -36,7 +38,12 @@ class Placer:
         """Jobs that became ready."""
         self._queue.add(jobs)
 
-    def place(self, hosts: Sequence[HostShare]) -> list[tuple[str, Placement]]:
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one host."""
+        return self._hosts is not None and len(self._hosts) > 1
+
+    def place(self, hosts: Sequence[HostShare], now: float) -> list[tuple[str, Placement]]:
         """Job ids that fit now, with their places, best first; jobs that fit on no host at all become blocked."""
         if tuple(hosts) != self._hosts:
             self._hosts = tuple(hosts)
@@ -47,7 +54,25 @@ class Placer:
                     hindered[job_id] = why
             self._board.hinder(hindered)
             self.renew()
-        return self._queue.place(self._reserve.rooms(hosts), self._board.is_ready, AT_ONCE)
+        bad = {name: one.since for name, one in self._avoidance.hosts(now).items()}
+        chosen: dict[Shape, frozenset[str]] = {}
+
+        def allowed(kind: Shape) -> frozenset[str]:
+            if kind not in chosen:
+                chosen[kind] = usable(kind, hosts, bad)
+            return chosen[kind]
+
+        def tried(job_id: str) -> frozenset[str]:
+            return self._avoidance.tried(self._board.job(job_id).fingerprint)
+
+        rooms, choice = self._reserve.rooms(hosts), len(hosts) > 1
+        return self._queue.place(
+            rooms,
+            self._board.is_ready,
+            AT_ONCE,
+            allowed=allowed if bad and choice else None,
+            tried=tried if choice and self._avoidance.any_bad else None,
+        )
 
     def take(self, attempt: str, job: Job, placement: Placement) -> None:
         """Book a place."""

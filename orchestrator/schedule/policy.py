@@ -8,7 +8,7 @@ what waits.
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.backends.protocol import HostShare, Placement
@@ -95,12 +95,29 @@ def shape(resources: Resources) -> Shape:
     return resources.cpus, resources.devices, resources.memory_gib
 
 
+def holds(host: HostShare, kind: Shape) -> bool:
+    """Whether a job of this shape fits on the host when it is empty."""
+    cpus, devices, memory_gib = kind
+    return host.cpus >= cpus and host.devices >= devices and host.memory_gib >= memory_gib
+
+
+def usable(kind: Shape, hosts: Sequence[HostShare], bad: Mapping[str, float]) -> frozenset[str]:
+    """Names of the hosts for jobs of this shape: never none because all are avoided.
+
+    Args:
+        kind: the shape.
+        hosts: all there are.
+        bad: avoided hosts, with the time of their last bad ending: where only such are large
+            enough, the one whose last bad ending is oldest is used.
+    """
+    able = [host.name for host in hosts if holds(host, kind)]
+    good = frozenset(able).difference(bad)
+    return good or frozenset(sorted(able, key=lambda name: bad[name])[:1])
+
+
 def misfit(resources: Resources, hosts: Sequence[HostShare]) -> str | None:
     """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
-    if not hosts or any(
-        host.cpus >= resources.cpus and host.devices >= resources.devices and host.memory_gib >= resources.memory_gib
-        for host in hosts
-    ):
+    if not hosts or any(holds(host, shape(resources)) for host in hosts):
         return None
     largest = max(hosts, key=lambda host: (host.devices, host.cpus, host.memory_gib))
     return (
@@ -124,11 +141,26 @@ class Queue:
             heap = self._heaps.setdefault(shape(job.resources), [])
             heapq.heappush(heap, (-self._ranks.get(job.id, 0.0), self._order.get(job.id, len(self._order)), job.id))
 
-    def place(self, rooms: list[Room], is_ready: Callable[[str], bool], limit: int) -> list[tuple[str, Placement]]:
+    def place(
+        self,
+        rooms: list[Room],
+        is_ready: Callable[[str], bool],
+        limit: int,
+        *,
+        allowed: Callable[[Shape], Collection[str]] | None = None,
+        tried: Callable[[str], Collection[str]] | None = None,
+    ) -> list[tuple[str, Placement]]:
         """Take out up to `limit` jobs that fit now, with their places; `rooms` is used up.
 
         Jobs that are no longer ready leave the queue. A job that ranks first and fits nowhere now
         keeps its share of the roomiest host, so that small jobs cannot starve it.
+
+        Args:
+            rooms: what is free.
+            is_ready: of a job's id.
+            limit: jobs at most.
+            allowed: names of the hosts for a shape (`usable`); all by default.
+            tried: names of the hosts on which a job goes only where no other has room; none by default.
         """
         placed: list[tuple[str, Placement]] = []
         taken: set[str] = set()
@@ -143,10 +175,15 @@ class Queue:
                     best, chosen = heap[0], kind
             if best is None or chosen is None:
                 return placed
-            placement = fit(chosen, rooms)
+            names = None if allowed is None else allowed(chosen)
+            open_rooms = rooms if names is None else [room for room in rooms if room.name in names]
+            placement = None
+            if tried is not None and (off := tried(best[2])):
+                placement = fit(chosen, [room for room in open_rooms if room.name not in off])
+            placement = placement or fit(chosen, open_rooms)
             if placement is None:
-                if not skipped and rooms:
-                    keep_for(chosen, max(rooms, key=lambda room: (len(room.devices), room.cpus, room.memory_gib)))
+                if not skipped and open_rooms:
+                    keep_for(chosen, max(open_rooms, key=lambda room: (len(room.devices), room.cpus, room.memory_gib)))
                 skipped.add(chosen)
                 continue
             heapq.heappop(self._heaps[chosen])

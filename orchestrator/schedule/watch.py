@@ -33,6 +33,8 @@ class Watch:
     """Step of the checkpoint it resumed from; -1: from the start."""
     since: float
     """When it was submitted."""
+    host: str = ""
+    """Where it was placed."""
     running: bool = False
     unknown: bool = False
     ticketed: bool = True
