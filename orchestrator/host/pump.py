@@ -1,33 +1,26 @@
 """The pump: what ranks write to stdout and stderr, into `log.txt`, bounded and without secrets.
 
 Every line becomes `HH:MM:SS.mmm r0 | text`, UTF-8. The first `HEAD` and the last `TAIL` bytes are
-kept. Values of environment variables that look like secrets are masked.
+kept. Secrets are masked (`workloads.contract.masking`). The pump serves all jobs of a host, so a job's
+log that cannot be written, on a disk that is full, loses lines and says how many; it stops nobody.
 """
 
+import contextlib
 import os
-import re
 import selectors
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from workloads.contract.masking import MASK, mask
+from workloads.contract.masking import secrets_of as secrets_of
+
 HEAD = 1 << 20  # bytes kept from the beginning
 TAIL = 8 << 20  # and from the end
 LONGEST_LINE = 1 << 16  # bytes; what is longer is broken
-SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD", re.IGNORECASE)
-SHORTEST_SECRET = 6  # a shorter value (`TOKENIZERS_PARALLELISM=false`) would mask ordinary words
-MASK = "***"
-
-
-def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values to mask, longest first, so that one that holds another goes whole."""
-    values = {
-        value for name, value in environment.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
-    }
-    return tuple(sorted(values, key=lambda value: (-len(value), value)))
+TRY_AGAIN_S = 1.0  # after a line that could not be written
 
 
 class Log:
@@ -36,41 +29,88 @@ class Log:
     def __init__(self, path: Path, secrets: tuple[str, ...], *, head: int = HEAD, tail: int = TAIL) -> None:
         self._path = path
         self._secrets = secrets
+        self._as_bytes = tuple(secret.encode("utf-8", "surrogateescape") for secret in secrets)
         self._head = head
         self._tail = tail
         self._left_out = 0
+        self._lost = 0
+        self._try_again = 0.0
         self._file: BinaryIO = path.open("wb", buffering=0)
 
+    def piece_of(self, begun: bytes) -> tuple[bytes, bytes]:
+        """A line that is too long, as a piece to write and a rest to wait with: no secret lies across the cut."""
+        for secret in self._as_bytes:
+            begun = begun.replace(secret, MASK.encode())
+        held = 0
+        for secret in self._as_bytes:
+            longest = min(len(secret), len(begun)) - 1
+            held = max(held, next((n for n in range(longest, held, -1) if begun.endswith(secret[:n])), 0))
+        return begun[: len(begun) - held], begun[len(begun) - held :]
+
     def write(self, rank: int, text: str, wall: float) -> None:
-        """Append one line without its end."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
+        """Append one line without its end; a line that has no room, or comes after the end, is lost and counted."""
         clock = time.strftime("%H:%M:%S", time.localtime(wall))
-        self._file.write(f"{clock}.{int(wall % 1 * 1000):03d} r{rank} | {text}\n".encode())
-        if self._file.tell() > self._head + 2 * self._tail:
-            self._shorten()
+        line = f"{clock}.{int(wall % 1 * 1000):03d} r{rank} | {mask(text, self._secrets)}\n".encode()
+        if self._file.closed or (self._lost and time.monotonic() < self._try_again):
+            self._lost += 1
+            return
+        note = f"... {self._lost} lines lost: they could not be written\n".encode() if self._lost else b""
+        place = -1
+        try:
+            place = self._file.tell()
+            written = self._file.write(note + line)
+            if written < len(note + line):  # room for half of it
+                raise OSError("short write")
+            self._lost = 0
+            if place + written > self._head + 2 * self._tail:
+                self._shorten()
+        except OSError:
+            with contextlib.suppress(OSError):
+                if place >= 0 and not self._file.closed:
+                    self._file.truncate(place)
+                    self._file.seek(place)
+            self._lost += 1
+            self._try_again = time.monotonic() + TRY_AGAIN_S
 
     def close(self) -> None:
         """Shorten to what is kept, and let go."""
         if self._file.closed:
             return
-        if self._file.tell() > self._head + self._tail:
-            self._shorten()
-        self._file.close()
+        with contextlib.suppress(OSError):
+            if self._file.tell() > self._head + self._tail:
+                self._shorten()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _shorten(self) -> None:
+        """Leave out the middle; where the disk has no room for another file, in this one.
+
+        Raises:
+            OSError: neither can be written; the file is as it was.
+        """
         content = self._path.read_bytes()
         note = b"... bytes left out: "
         head_end = content.find(b"\n", self._head - 1) + 1
         rest = content[head_end:]
+        left_out = self._left_out
         if rest.startswith(note):
             rest = rest[rest.index(b"\n") + 1 :]
         begin = rest.find(b"\n", max(len(rest) - self._tail - 1, 0)) + 1
-        self._left_out += begin
+        left_out += begin
+        kept = note + str(left_out).encode() + b"\n" + rest[begin:]
         temporary = self._path.with_name(f".{self._path.name}.tmp")
-        temporary.write_bytes(content[:head_end] + note + str(self._left_out).encode() + b"\n" + rest[begin:])
+        try:
+            temporary.write_bytes(content[:head_end] + kept)
+            temporary.replace(self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            with self._path.open("r+b") as file:
+                file.seek(head_end)
+                file.write(kept)
+                file.truncate()
+        self._left_out = left_out
         self._file.close()
-        temporary.replace(self._path)
         self._file = self._path.open("ab", buffering=0)
 
 
@@ -126,7 +166,11 @@ class LogPump:
                 if key.fd == self._awake:
                     os.read(self._awake, 1 << 12)
                 else:
-                    self._take(key.fd, key.data)
+                    try:
+                        self._take(key.fd, key.data)
+                    except Exception:
+                        # One job's pipe or log is broken; the others are served by this very thread.
+                        self._end(key.fd, key.data)
 
     def _take(self, reading: int, source: Source) -> None:
         try:
@@ -136,14 +180,20 @@ class LogPump:
         wall = time.time()
         # A progress bar's carriage return ends a line as well: else it would be one line for hours.
         *lines, rest = (source.pending + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        if rest and (not data or len(rest) >= LONGEST_LINE):
+        if rest and not data:
             lines.append(rest)
             rest = b""
+        elif len(rest) >= LONGEST_LINE:
+            piece, rest = source.log.piece_of(rest)
+            lines.append(piece)
         source.pending = rest
         for line in lines:
             source.log.write(source.rank, line.decode("utf-8", errors="replace"), wall)
         if not data:
-            with self._lock:
-                self._selector.unregister(reading)
+            self._end(reading, source)
+
+    def _end(self, reading: int, source: Source) -> None:
+        with self._lock, contextlib.suppress(KeyError, OSError):
+            self._selector.unregister(reading)
             os.close(reading)
-            source.ended.set()
+        source.ended.set()

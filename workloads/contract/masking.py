@@ -1,0 +1,57 @@
+"""What a secret is, and how it is kept out of every file: the one place that both sides ask.
+
+Secrets come from the environment alone, so their values are known: those of variables named like one, and passwords
+in the addresses that other variables hold. Beside those, whatever is written like a password of an address or like
+a token of a well-known service is masked too. Standard library only.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, unquote
+
+SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSW", re.IGNORECASE)
+SHORTEST_SECRET = 6  # a shorter value (`TOKENIZERS_PARALLELISM=false`) would mask ordinary words
+SHORTEST_REFUSED = 8  # a shorter value may be in a configuration by chance
+MASK = "***"
+
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@'\"]*:([^/\s@'\"]*)@")
+_USER_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@'\"]+@")
+_TOKEN = re.compile(
+    r"\b(hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|(AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,}"
+    r"|xox[abprs]-[A-Za-z0-9-]{10,}|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+)"
+)
+
+
+def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The values to mask, in every form in which they are usually written; longest first, so that each goes whole."""
+    found: set[str] = set()
+    for name, value in environment.items():
+        if SECRET_NAME.search(name):
+            found.add(value)
+            found.update(value.splitlines())  # a log is masked line by line, a private key has several
+        found.update(_IN_ADDRESS.findall(value))
+    found |= {unquote(value) for value in found}
+    found |= {quote(value, safe="") for value in found} | {json.dumps(value)[1:-1] for value in found}
+    return tuple(sorted((v for v in found if len(v) >= SHORTEST_SECRET), key=lambda value: (-len(value), value)))
+
+
+def mask(text: str, secrets: Sequence[str]) -> str:
+    """`text` without these values, without passwords of addresses, and without what looks like a token."""
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    if "://" in text:
+        text = _USER_IN_ADDRESS.sub(f"{MASK}@", text)
+    return _TOKEN.sub(MASK, text)
+
+
+def credential_in(text: str, environment: Mapping[str, str]) -> str:
+    """Why `text` may not be written into a configuration; empty where it may. The secret itself is not repeated."""
+    if "://" in text and _IN_ADDRESS.search(text):
+        return "holds a user and a password"
+    for name, value in environment.items():
+        if SECRET_NAME.search(name) and len(value) >= SHORTEST_REFUSED and value in text:
+            return f"holds the value of ${name}"
+    found = _TOKEN.search(text)
+    return f"holds what looks like a token ({found[0][:3]}...)" if found else ""
