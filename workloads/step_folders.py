@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from workloads.contract.faults import point
+from workloads.contract.reading import read_object
 from workloads.errors import BadInput
 
 KEPT = 2
@@ -132,10 +133,10 @@ def read_manifest(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Mapping[s
         Damaged: it is not there, cannot be read, or names a file outside the checkpoint.
     """
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_object(checkpoint / MANIFEST)
         files = {str(line["path"]): line for line in manifest["files"]}
         step = int(manifest["step"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{checkpoint}: {MANIFEST} cannot be read: {error!r}") from error
     if f"step-{step}" != checkpoint.name:
         raise Damaged(f"{checkpoint}: {MANIFEST} is that of step {step}")
@@ -155,8 +156,11 @@ def check(checkpoint: Path, files: Mapping[str, Mapping[str, Any]], names: Seque
         listed = files.get(name)
         if listed is None:
             raise Damaged(f"{checkpoint}: {name} is not listed in {MANIFEST}")
+        path = checkpoint / name
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise Damaged(f"{checkpoint}: {name} is no plain file")
         try:
-            found = entry(checkpoint / name, name)
+            found = entry(path, name)
         except OSError as error:
             raise Damaged(f"{checkpoint}: {name} cannot be read: {error.strerror}") from error
         if any(found.get(key) != value for key, value in listed.items() if key in ("size", "sha256")):

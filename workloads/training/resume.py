@@ -5,11 +5,13 @@ ranks go on from different steps. The order in which checkpoints are tried is ra
 folder differently.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
+from workloads.errors import BadInput
 from workloads.step_folders import Damaged, offered, say_anew, say_passed_over
 from workloads.training.checkpoint import Checkpoint, TrainingState, check_resumable
 
@@ -45,6 +47,27 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
     if dist.get_rank() == 0:
         say_anew(resume)
     return None
+
+
+def check_layout(checkpoint: Checkpoint, groups: Sequence[Sequence[str]] | None) -> None:
+    """See that shards hold the optimiser's state in the order in which this engine lays it out.
+
+    DeepSpeed's settings may change between attempts, and some reorder parameters; equal sizes would hide that.
+
+    Args:
+        groups: the engine's own; None where nothing is known of them, or nothing is sharded.
+
+    Raises:
+        BadInput: another order.
+    """
+    noted = checkpoint.state.parameters
+    if noted is None or groups is None or [list(names) for names in noted] == [list(names) for names in groups]:
+        return
+    raise BadInput(
+        f"{checkpoint.folder}: its shards hold the parameters in another order than this engine; allowed: the "
+        "deepspeed.zero_optimization that it was written with (round_robin_gradients reorders them); restore it in "
+        "cluster/*.yaml"
+    )
 
 
 def _offered(resume: Path) -> list[Path]:

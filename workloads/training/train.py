@@ -35,7 +35,7 @@ from workloads.training.checkpoint import TrainingState, write_checkpoint
 from workloads.training.engine import Engine, join_ranks
 from workloads.training.loop import Hooks, Position, train_steps
 from workloads.training.optimiser import make_optimiser, optimiser_groups
-from workloads.training.resume import newest_intact
+from workloads.training.resume import check_layout, newest_intact
 from workloads.training.samples import Samples
 from workloads.training.settings import batch_shape, zero_stage
 
@@ -89,6 +89,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     model.to(device).train()
     engine = Engine(model, make_optimiser(optimiser_groups(model, training)), training, execution, shape)
     if resumed is not None:
+        check_layout(resumed, engine.groups() if engine.sharded else None)
         engine.load_moments(resumed.moments(engine.rank if engine.sharded else 0))
         progress.carry_over(resumed.metrics, start.metrics_bytes)
         if engine.rank == 0:
