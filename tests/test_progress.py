@@ -1,5 +1,6 @@
 """What a running job tells, beside its metrics and heartbeat."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,47 @@ def test_other_ranks_say_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     progress.close()
     assert capsys.readouterr().out == ""
     assert not list(tmp_path.iterdir())
+
+
+def lines(steps: range) -> bytes:
+    return b"".join(b'{"step": %d, "name": "loss", "value": 0.5, "wall": 1.0}\n' % step for step in steps)
+
+
+def test_the_beginning_of_an_earlier_attempts_metrics_is_carried_over_and_written_on(tmp_path: Path) -> None:
+    (tmp_path / "earlier.jsonl").write_bytes(lines(range(1, 8)) + b'{"step": 8, "na')
+    (tmp_path / "work").mkdir()
+    progress = Progress(tmp_path / "work")
+    progress.carry_over(tmp_path / "earlier.jsonl", len(lines(range(1, 5))))
+    metrics = tmp_path / "work" / "metrics.jsonl"
+    assert metrics.read_bytes() == lines(range(1, 5))
+    progress.metric(5, "loss", 0.25)
+    assert progress.flush() == metrics.stat().st_size
+    progress.close()
+    assert metrics.read_bytes().startswith(lines(range(1, 5)) + b'{"step": 5, "name": "loss", "value": 0.25')
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["heartbeat.json", "metrics.jsonl"]
+
+
+def test_what_follows_the_file_sees_none_or_all_of_what_is_carried_over(tmp_path: Path) -> None:
+    (tmp_path / "earlier.jsonl").write_bytes(lines(range(1, 8)))
+    (tmp_path / "work").mkdir()
+    progress = Progress(tmp_path / "work")
+    with (tmp_path / "work" / "metrics.jsonl").open("rb") as follower:  # opened before: it keeps the empty file
+        progress.carry_over(tmp_path / "earlier.jsonl", len(lines(range(1, 5))))
+        assert follower.read() == b""
+    progress.close()
+
+
+def test_the_heartbeat_outlives_a_disk_that_takes_nothing_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workloads.progress.HEARTBEAT_S", 0.01)
+    (tmp_path / ".heartbeat.json.tmp").mkdir()  # nothing can be written under this name
+    progress = Progress(tmp_path)
+    time.sleep(0.1)
+    assert not (tmp_path / "heartbeat.json").exists()
+    (tmp_path / ".heartbeat.json.tmp").rmdir()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "heartbeat.json").exists():
+        assert time.monotonic() < deadline, "no heartbeat came back"
+        time.sleep(0.01)
+    progress.close()

@@ -51,13 +51,13 @@ def complete(
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     if durable:
         for path in (*temporary.iterdir(), temporary):
-            _sync(path)
+            sync(path)
     if final.exists():
         _remove(final)
     point("checkpoint.manifest")
     temporary.rename(final)
     if durable:
-        _sync(final.parent)
+        sync(final.parent)
     point("checkpoint.renamed")
     found = [path for path in final.parent.glob("step-*") if prune and _NAME.fullmatch(path.name)]
     for old in sorted(found, key=_step)[:-KEPT]:
@@ -178,7 +178,8 @@ def _remove(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file or the names in a folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -33,7 +33,7 @@ from workloads.contract.request import Request
 from workloads.errors import BadInput
 from workloads.model.differences import differences
 from workloads.model.shards import open_tensors
-from workloads.step_folders import Damaged, check, complete, entry, read_manifest
+from workloads.step_folders import Damaged, check, complete, entry, read_manifest, sync
 from workloads.training.spikes import LossMean
 
 VERSION = 1
@@ -113,6 +113,7 @@ def write_checkpoint(
     wait_for_all()
     if moments:
         save_file(dict(moments), temporary / moments_name(rank))
+        sync(temporary / moments_name(rank))  # here: rank 0, on another machine, can bring only its own writing to disk
     wait_for_all()
     if rank == 0:
         save_file(dict(weights), temporary / MODEL)
