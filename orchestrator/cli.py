@@ -5,6 +5,7 @@ Exit codes: 0 all done · 1 something is not · 2 bad input · 130 interrupted, 
 
 import contextlib
 import errno
+import re
 import sys
 
 import typer
@@ -43,6 +44,9 @@ VERBS = (
     (look.path, "Example: ls $(echo-matrix path train/context-k5/s0)"),
 )
 """Verb -> its example; in the order in which `--help` shows them."""
+
+POSSIBLE = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\)$")
+"""How typer says what may have been meant."""
 
 for verb, example in VERBS:
     app.command(epilog=example)(verb)
@@ -87,9 +91,10 @@ def _usage(error: TyperException) -> int:
         return 2
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "echo-matrix"
-    first, _, rest = message.rstrip(".").partition(". Did you mean ")
-    hint = f"; did you mean {rest.rstrip('?')}" if rest else ""
-    _say(f"{first[:1].lower()}{first[1:].rstrip('.')}{hint}; `{where} --help` shows what is allowed")
+    meant = POSSIBLE.search(message)
+    first = (message[: meant.start()] if meant else message).rstrip(".")
+    hint = f"; did you mean {(meant[1] or meant[2]).rstrip('?')}" if meant else ""
+    _say(f"{first[:1].lower()}{first[1:]}{hint}; `{where} --help` shows what is allowed")
     return 2
 
 

@@ -8,6 +8,7 @@ and of earlier plans count too.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Job, Plan, Standing
@@ -52,21 +53,21 @@ def to_withdraw(plan: Plan, store: Store, jobs: Iterable[Job]) -> tuple[Withdraw
     return tuple(Withdrawal(fingerprint=name, label=labels[name]) for name in order if name in committed)
 
 
-def withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> None:
+def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> None:
     """Withdraw these COMMITs in this order, with what is left of their attempts' checkpoints.
 
     Raises:
         LeaseError: a driver runs the study.
         StoreError, LedgerError: a COMMIT cannot be put aside, or what is held against a job not forgotten.
     """
-    with acquire(study.home) as lease, Ledger.open(study.home / NAME, lease.check) as ledger:
+    with acquire(home) as lease, Ledger.open(home / NAME, lease.check) as ledger:
         for one in withdrawals:
             lease.check()
             # First what an earlier attempt left: with the COMMIT gone, the next one would go on from there.
-            drop_checkpoints(study.home, one.fingerprint)
+            drop_checkpoints(home, one.fingerprint)
             ledger.forgive(one.fingerprint)
-            if one.fingerprint in study.store.commits():  # else another machine's `--refresh` was quicker
-                study.store.withdraw(one.fingerprint)
+            if one.fingerprint in store.commits():  # else another machine's `--refresh` was quicker
+                store.withdraw(one.fingerprint)
 
 
 def look_without(study: Study, withdrawals: Sequence[Withdrawal]) -> Mapping[str, Standing]:

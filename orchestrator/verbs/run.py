@@ -117,7 +117,7 @@ def _refresh(study: Study, names: list[str], yes: bool) -> frozenset[str]:
     print(_withdrawals_text(withdrawals), file=sys.stderr)
     if withdrawals and not sure("withdraw them, and make again what this plan asks for?", yes):
         raise typer.Abort
-    withdraw(study, withdrawals)
+    withdraw(study.home, study.store, withdrawals)
     gone = {one.fingerprint for one in withdrawals}
     again = [job.id for job in study.plan.jobs.values() if job.fingerprint in gone]
     return with_needs(study.plan, again)

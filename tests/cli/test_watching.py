@@ -1,0 +1,96 @@
+"""What `status --watch` shows: in a terminal, in a pipe, for programs."""
+
+import io
+import json
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console
+
+from orchestrator.watching import Drives, JsonScreen, LiveScreen, Look, PlainScreen, Running
+
+DRIVES = Drives(pid=17, host="here", since=None)
+
+
+def running(label: str, step: int = 0, elapsed_s: float = 1.0) -> Running:
+    return Running(
+        label=label,
+        attempt=f"a001-{label}",
+        host="h0",
+        phase="training",
+        step=step,
+        of=10,
+        elapsed_s=elapsed_s,
+        eta_s=None if step == 0 else 60.0,
+    )
+
+
+def look(
+    runs: Sequence[Running] = (), done: int = 0, failed: tuple[str, ...] = (), driver: Drives | None = DRIVES
+) -> Look:
+    return Look(
+        study="echo",
+        profile="laptop",
+        driver=driver,
+        counts={"done": done, "running": len(runs)},
+        running=runs,
+        failed={label: "ended with an error" for label in failed},
+        all_done=False,
+    )
+
+
+def test_plain_lines_come_on_change_only() -> None:
+    out = io.StringIO()
+    screen = PlainScreen(out)
+    for elapsed in (1.0, 2.0, 3.0):
+        screen.show(look([running("train/a", step=int(elapsed), elapsed_s=elapsed)]))
+    screen.show(look(done=1, driver=None))
+    assert out.getvalue().splitlines() == [
+        "echo · laptop · 0 done, 1 running · driven by pid 17 on here",
+        "  running train/a (a001-train/a) on h0",
+        "echo · laptop · 1 done, 0 running · nobody drives",
+    ]
+
+
+@pytest.mark.parametrize("make", [PlainScreen, lambda out: LiveScreen(Console(file=out, width=200, height=20))])
+def test_a_failure_is_shown_once(make: type[PlainScreen]) -> None:
+    out = io.StringIO()
+    screen = make(out)
+    for _ in range(3):
+        screen.show(look(failed=("train/b",)))
+    screen.close()
+    assert out.getvalue().count("failed train/b: ended with an error; echo-matrix logs train/b") == 1
+
+
+def test_json_is_an_object_a_line_when_more_than_the_clock_has_changed() -> None:
+    out = io.StringIO()
+    screen = JsonScreen(out)
+    for step, elapsed in ((1, 1.0), (1, 2.0), (2, 3.0)):
+        screen.show(look([running("train/a", step=step, elapsed_s=elapsed)]))
+    found = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [one["running"][0]["step"] for one in found] == [1, 2]
+    assert {"version", "study", "profile", "driver", "counts", "running", "failed", "all_done"} == set(found[0])
+
+
+@pytest.mark.parametrize("height", [3, 10, 24, 200])
+def test_the_live_picture_is_never_higher_than_the_terminal(height: int) -> None:
+    console = Console(file=io.StringIO(), width=80, height=height, force_terminal=True)
+    screen = LiveScreen(console)
+    picture = screen.render(look([running(f"train/{number}") for number in range(100)]))
+    screen.close()
+    lines = console.render_lines(picture)
+    assert len(lines) <= min(height - 1, 30)
+    assert all(sum(segment.cell_length for segment in line) <= 80 for line in lines)
+    if height >= 10:
+        assert "more running" in "".join(segment.text for segment in lines[-1])
+
+
+def test_a_running_job_is_shown_with_its_progress_and_what_is_left() -> None:
+    console = Console(file=io.StringIO(), width=120, height=24)
+    screen = LiveScreen(console)
+    picture = screen.render(look([running("train/a", step=5, elapsed_s=61.0)]))
+    screen.close()
+    text = "".join(segment.text for line in console.render_lines(picture) for segment in line)
+    assert "train/a" in text
+    assert "5/10" in text
+    assert "0:01:01, about 0:01:00 to go" in text
