@@ -25,7 +25,6 @@ from orchestrator.study import Study, checkout
 from orchestrator.tracking.projection import SHOWN_STAGES
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
-from workloads.contract.faults import point
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for MLflow; what is not sent by then is left to `sync`."""
@@ -64,7 +63,6 @@ def run_study(
     """
     with contextlib.ExitStack() as held:
         lease = held.enter_context(acquire(study.home))
-        point("lease.taken")
         if on_lease is not None:
             on_lease()
         ledger = held.enter_context(

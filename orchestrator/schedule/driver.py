@@ -192,9 +192,11 @@ class Driver:
         asked = self._interruption.times
         with contextlib.suppress(BackendError, OSError):  # the reason why it stops is said by the caller
             backend.stop(sorted(live))
-            while live and self._clock.monotonic() < until and self._interruption.times <= asked:
-                live -= {attempt for attempt, report in backend.poll().items() if report.phase in ("ended", "missing")}
-                self._clock.sleep(LONGEST_REST_S)
+            while self._clock.monotonic() < until and self._interruption.times <= asked:
+                reports = backend.poll()
+                if not any(one in reports and reports[one].phase not in ("ended", "missing") for one in live):
+                    break
+                self._clock.sleep(SHORTEST_REST_S)
 
     # The tick
 

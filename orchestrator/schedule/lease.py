@@ -239,6 +239,7 @@ def acquire(
             raise LeaseError(f"{path} is a folder, where the driver's name is to lie; put it aside, then `run` again")
         lies = create_once(path, _padded(own, 0), f"driver-{own.nonce}")
         if _nonce_in(lies) == own.nonce:
+            point("lease.taken")
             _sweep(home)
             return Lease(home, own, os.open(path, os.O_WRONLY), clock)
         holder = read_driver(home)

@@ -1,29 +1,45 @@
 """A driver that may have rivals: `rival.py HOME SECONDS STILL_S`, on the fake backend and the machine's clock.
 
-It waits `STILL_S` on a driver that it cannot look at. Errors made on purpose are printed as one line.
+It waits `STILL_S` on a driver that it cannot look at, and beats ten times in it. Errors are printed as the command
+line prints them.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from toy_study import Settings, small_plan
+from toy_study import Settings, fingerprint, small_plan
 
 from orchestrator.backends.fake import FakeBackend
-from orchestrator.errors import OrchestratorError
-from orchestrator.schedule import lease
+from orchestrator.errors import OrchestratorError, disk_error
+from orchestrator.schedule import inbox, lease
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.loop import run
 from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.store.files import FilesStore
+from workloads.contract.faults import VARIABLE
+
+ARMS = os.environ.get("RIVAL_ARMS", "").split()
+"""Point, what it does, and after how many COMMITs."""
 
 
 def main(home: Path, seconds: float, still_s: float) -> int:
-    lease.STILL_S = still_s
+    lease.STILL_S, lease.BEAT_S = still_s, min(lease.BEAT_S, still_s / 10)
     store = FilesStore(home / "store")
     plan = small_plan()
+
+    def arm(_event: object) -> None:
+        """Arm the point that `RIVAL_ARMS` names, once so many jobs are done."""
+        if not ARMS or (armed := Path(os.environ[VARIABLE]) / ARMS[0]).exists() or list(armed.parent.iterdir()):
+            return
+        if len(store.commits()) >= int(ARMS[2]):
+            armed.write_text(ARMS[1])
+            if ARMS[0] == "note.booked":
+                inbox.put(home, "retry", [fingerprint("train/a")])
+
     try:
         with (
             lease.acquire(home, say=print) as held,
@@ -37,10 +53,17 @@ def main(home: Path, seconds: float, still_s: float) -> int:
                 ledger=ledger,
                 backend_factory=lambda: FakeBackend(store=store, now=time.time, seconds=seconds),
                 cluster=Settings(),
+                observer=arm,
             ).exit_code
     except OrchestratorError as error:
         print(f"echo-matrix: {error}")
         return error.exit_code
+    except OSError as error:
+        known = disk_error(error)
+        if known is None:
+            raise
+        print(f"echo-matrix: {known}")
+        return known.exit_code
 
 
 if __name__ == "__main__":
