@@ -1,7 +1,9 @@
 """One attempt on a host, as the node keeps it while it runs."""
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,14 @@ class Attempt:
     """Monotonic clock, s, at which its limit of time is reached."""
     kill_at: float | None = None
     """Monotonic clock, s, after which being asked turns into being killed."""
+    doing: str = ""
+    """What its thread waits for: `fetching` or `publishing`; empty: nothing."""
+    doing_since: float = 0.0
+    """Monotonic clock, s."""
+    waits_for: str = ""
+    """For people: what stands in the way if that fails."""
+    unwritten: bool = False
+    """Its process.json could not be written yet."""
     oom_before: int = 0
     peak_bytes: int = 0
     """Highest PSS seen."""
@@ -67,6 +77,18 @@ class Attempt:
         """Process ids of ranks that have started and not ended."""
         return [pid for rank, (pid, _) in self.processes.items() if rank not in self.ends]
 
+    def waits(self, doing: str, what: str) -> None:
+        """Its thread begins to wait for a store or a disk, or has ended to."""
+        self.doing_since, self.waits_for, self.doing = time.monotonic(), what, doing
+
+    def beat(self) -> Any:
+        """The heartbeat; while the host waits for the store, the phase says so and the seconds are counted."""
+        last = heartbeat(self.work)
+        if not self.doing or not isinstance(last, dict):
+            return last
+        waited = int(time.monotonic() - self.doing_since)
+        return {**last, "phase": self.doing, "counter": f"{self.doing} {waited} s"}
+
     def report(self) -> dict[str, Any]:
         """As the fields of a `Report`."""
         return {
@@ -74,17 +96,17 @@ class Attempt:
             "phase": self.phase,
             "ending": self.ending,
             "detail": self.detail,
-            "heartbeat": heartbeat(self.work) if self.phase == "running" else self.last_heartbeat,
+            "heartbeat": self.beat() if self.phase == "running" else self.last_heartbeat,
             "started": self.started,
             "ended": self.ended,
         }
 
 
 def heartbeat(work: Path) -> Any:
-    """`heartbeat.json` as last written; None where there is none."""
+    """`heartbeat.json` as last written; None where there is none, or none that can be read now."""
     try:
         return json.loads((work / "heartbeat.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return None
 
 
@@ -93,8 +115,9 @@ def failure_words(work: Path, rank: int) -> str:
     own = work / ("result.json" if rank == 0 else f"result-r{rank}.json")
     try:
         result = read_result(own)
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return ""
     if rank != 0:
-        result.write(work / "result.json")
+        with contextlib.suppress(OSError):  # a full disk: its words are in the detail all the same
+            result.write(work / "result.json")
     return "" if result.error is None else f"{result.error.type}: {result.error.message}"

@@ -1,12 +1,17 @@
-"""From exit codes and signals of the ranks to the ending of an attempt: a pure table.
+"""From exit codes and signals of the ranks to the ending of an attempt: a pure table, and `ended.json`.
 
+`ended.json` in the attempt's folder is what the host knew at the end; it outlives the host, so that a
+driver which comes later learns how an attempt of an earlier one ended.
 Source: design, "Truth and recovery", rule 4.
 """
 
+import contextlib
+import json
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 
@@ -80,3 +85,31 @@ def ending_of(end: RankEnd, *, reason: Reason | None, oom_rose: bool) -> tuple[E
     if end.signal == signal.SIGTERM:
         return "interrupted", "SIGTERM from elsewhere"
     return "error", end.words()
+
+
+ENDED = "ended.json"
+
+
+def write_ended(work: Path, report: Mapping[str, Any]) -> None:
+    """Write `ended.json` from the fields of a `Report`; a disk that takes nothing is no reason not to end."""
+    temporary = work / f".{ENDED}.tmp"
+    try:
+        temporary.write_text(json.dumps(report), encoding="utf-8")
+        temporary.replace(work / ENDED)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_ended(work: Path, attempt: str) -> dict[str, Any] | None:
+    """`ending`, `detail`, `started` and `ended` of `attempt`; None where its host has written nothing that counts."""
+    try:
+        raw = json.loads((work / ENDED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(raw, dict) or raw.get("attempt") != attempt or raw.get("ending") not in get_args(Ending):
+        return None
+    times = [raw.get(key) for key in ("started", "ended")]
+    if not all(time is None or isinstance(time, int | float) for time in times):
+        return None
+    return {"ending": raw["ending"], "detail": str(raw.get("detail", "")), "started": times[0], "ended": times[1]}

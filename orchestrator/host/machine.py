@@ -1,8 +1,10 @@
 """What this machine has: processors, memory, devices, a kind and an address. Nothing is loaded to find out."""
 
+import importlib.metadata
 import os
 import platform
 import socket
+import sys
 from pathlib import Path
 
 from orchestrator.host.memory import GIB, UNLIMITED, cgroup_folders
@@ -46,3 +48,14 @@ def node_address() -> str:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
         return "127.0.0.1"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a job's numbers depend on, from the installed packages' descriptions; absent: not installed."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in ("ray", "torch", "deepspeed"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

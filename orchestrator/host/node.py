@@ -1,28 +1,34 @@
 """One node's share: starts attempts in a warm server, watches them, publishes what they made.
 
 No scheduler is imported here: a host actor, a SLURM job and a test hold a `Node` alike. All methods
-return at once; work that takes time (fetching, publishing) happens in a few threads, and what is
-known is read with `poll`.
+return at once; work that takes time (fetching, publishing) happens in a thread of the attempt, and
+what is known is read with `poll`.
 
 Order of one attempt: inputs are fetched, request.json written, one rank per process forked; when
 all ranks have ended, the log is closed, an attempt that ended well is published, and only then does
 `poll` say `ended`.
+
+A store or a disk that fails is tried again for a while (`patience`). What still fails then ends this
+attempt as `interrupted`, which is free, and leaves the others and the host alone; one that hangs
+does the same after `HANG_S`, and meanwhile the heartbeat's phase says what is waited for.
 """
 
+import contextlib
 import os
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.host.attempt import Attempt, failure_words, heartbeat
-from orchestrator.host.endings import RankEnd, ending_of, telling_rank
+from orchestrator.host.endings import RankEnd, ending_of, telling_rank, write_ended
 from orchestrator.host.launch import start_ranks
 from orchestrator.host.memory import GIB, group_members, oom_kills, pss_bytes
+from orchestrator.host.patience import FETCH_FOR_S, FULL, PUBLISH_FOR_S, is_hiccup, patiently
 from orchestrator.host.processes import end_leftovers, write_processes
 from orchestrator.host.publish import Provenance, fetch_inputs, publish
 from orchestrator.host.pump import Log, LogPump, secrets_of
@@ -36,8 +42,12 @@ from workloads.contract.result import read_result
 WATCH_S = 1.0
 LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
 SERVERS = 3  # warm servers in a row that may end without ever having been ready
-WORKERS = 4
+HANG_S = 1800.0  # of a store that neither answers nor fails, until its attempt is given up
+CLOSE_S = 10.0  # for threads in a store call, when the node closes
 LONGEST_DETAIL = 2000  # characters
+LEAST_FREE = 1 << 16  # bytes: a disk with less is full
+
+T = TypeVar("T")
 
 
 class Node:
@@ -50,6 +60,9 @@ class Node:
         address: of this node, for ranks that meet over the network.
         visible: the share's devices as CUDA_VISIBLE_DEVICES names them; a placement counts in them.
         command: the warm server's command line.
+        leaves_word: write `ended.json` when an attempt ends, for a driver that comes after this node.
+        publish_s: how long a store that refuses a result is tried again.
+        fetch_s: and one that refuses inputs, and a disk that takes no request.
     """
 
     def __init__(
@@ -61,6 +74,9 @@ class Node:
         address: str = "127.0.0.1",
         visible: Sequence[str] = (),
         command: Sequence[str] = COMMAND,
+        leaves_word: bool = False,
+        publish_s: float = PUBLISH_FOR_S,
+        fetch_s: float = FETCH_FOR_S,
     ) -> None:
         self._store = store
         self._code = code
@@ -68,11 +84,14 @@ class Node:
         self._address = address
         self._visible = tuple(visible)
         self._command = tuple(command)
+        self._leaves_word = leaves_word
+        self._publish_s = publish_s
+        self._fetch_s = fetch_s
         self._secrets = secrets_of(os.environ)
         self._lock = threading.RLock()
         self._attempts: dict[str, Attempt] = {}
         self._pump = LogPump()
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="attempt")
+        self._steps: set[threading.Thread] = set()
         self._closed = threading.Event()
         self._warm = False
         self._failed_servers = 0
@@ -89,7 +108,7 @@ class Node:
             if attempt.name in self._attempts:
                 return
             self._attempts[attempt.name] = attempt
-        self._workers.submit(self._guarded, self._prepare, attempt)
+            self._begin(self._prepare, attempt)
 
     def poll(self) -> dict[str, dict[str, Any]]:
         """What is known of all attempts taken and not forgotten: attempt -> the fields of a `Report`."""
@@ -102,6 +121,17 @@ class Node:
             for name in names:
                 if name in self._attempts and self._attempts[name].phase == "ended":
                     del self._attempts[name]
+
+    @property
+    def busy(self) -> bool:
+        """Whether any attempt has not ended."""
+        with self._lock:
+            return any(attempt.phase != "ended" for attempt in self._attempts.values())
+
+    def longest_grace(self) -> float:
+        """Seconds that attempts may take to save when they are asked to end."""
+        with self._lock:
+            return max((float(attempt.execution["grace_s"]) for attempt in self._attempts.values()), default=0.0)
 
     @property
     def warm(self) -> bool:
@@ -129,7 +159,9 @@ class Node:
             return
         self._closed.set()
         self._watcher.join()
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        deadline = time.monotonic() + CLOSE_S
+        for thread in list(self._steps):
+            thread.join(max(0.0, deadline - time.monotonic()))  # one that hangs in a store call is left
         if self._server is not None:
             self._server.close()
         self._pump.close()
@@ -148,14 +180,40 @@ class Node:
 
     # From here on: threads of the node.
 
+    def _begin(self, step: Any, attempt: Attempt) -> None:
+        """Run one step of an attempt in a thread of its own: a store that hangs holds up nobody else."""
+        thread = threading.Thread(target=self._guarded, args=(step, attempt), name=f"attempt {attempt.name}")
+        thread.daemon = True
+        self._steps.add(thread)
+        thread.start()
+
     def _guarded(self, step: Any, attempt: Attempt) -> None:
-        """Run one step of an attempt; what goes wrong on the host's side ends it as `error`, and says so."""
+        """What goes wrong on the host's side ends the attempt: `interrupted` where a disk or a store is the cause."""
         try:
             step(attempt)
         except Exception as error:
-            self._end(attempt, "error", f"the host failed: {type(error).__name__}: {error}")
+            words = f"{type(error).__name__}: {error}"
+            if is_hiccup(error):
+                self._end(attempt, "interrupted", f"{attempt.waits_for or 'the host failed'}: {words}")
+            else:
+                self._end(attempt, "error", f"the host failed: {words}")
+        finally:
+            self._steps.discard(threading.current_thread())
+
+    def _patiently(self, attempt: Attempt, phase: str, what: str, call: Callable[[], T], for_s: float) -> T:
+        """Call a store or a disk until it answers; heartbeats say `phase`, and `what` is said of a failure."""
+        attempt.waits(phase, what)
+        answer = patiently(call, for_s=for_s, given_up=lambda: self._closed.is_set() or attempt.phase == "ended")
+        attempt.waits("", "")
+        return answer
 
     def _prepare(self, attempt: Attempt) -> None:
+        what = "its inputs cannot be fetched, or its folder cannot be written"
+        self._patiently(attempt, "fetching", what, lambda: self._write_request(attempt), self._fetch_s)
+        point("request.written")
+        self._fork(attempt)
+
+    def _write_request(self, attempt: Attempt) -> None:
         submission = attempt.submission
         attempt.work.mkdir(parents=True, exist_ok=True)
         folders, inputs = fetch_inputs(self._store, submission["inputs"])
@@ -167,26 +225,30 @@ class Node:
             "rendezvous": rendezvous_of(0, attempt.execution["ranks"], None),
         }
         request_from(request, str(attempt.work / "request.json")).write(attempt.work / "request.json")
-        point("request.written")
         with self._lock:
             attempt.inputs, attempt.request, attempt.ready = inputs, request, True
-        self._fork(attempt)
 
     def _fork(self, attempt: Attempt) -> None:
         """Fork the ranks if request and server are ready; called by whichever comes last; again is harmless."""
         with self._lock:
-            if not (attempt.ready and self._warm) or attempt.phase != "waiting" or self._closed.is_set():
+            if not (attempt.ready and self._warm) or attempt.phase != "waiting" or attempt.ending is not None:
+                return
+            if self._closed.is_set():
                 return
             assert self._server is not None
+            attempt.log = Log(attempt.work / "log.txt", self._secrets)
             attempt.phase = "running"
             attempt.started = time.time()
             attempt.oom_before = oom_kills()
             attempt.limit_at = time.monotonic() + attempt.submission["resources"]["minutes"] * 60
-            attempt.log = Log(attempt.work / "log.txt", self._secrets)
             devices = [self._visible[index] for index in attempt.submission["placement"]["devices"]]
-            start_ranks(
-                attempt, self._server, self._pump, devices=devices, address=self._address, code_folder=self._code
-            )
+            try:
+                start_ranks(
+                    attempt, self._server, self._pump, devices=devices, address=self._address, code_folder=self._code
+                )
+            except OSError:  # the server has ended, or there is no descriptor left: some ranks may have been forked
+                self._server.signal(attempt.name, signal.SIGKILL, group=True)
+                raise
 
     def _on_reply(self, reply: Mapping[str, Any]) -> None:
         with self._lock:
@@ -196,7 +258,9 @@ class Node:
                     # Not in this thread: it must go on reading while the lines are sent.
                     for attempt in self._attempts.values():
                         if attempt.phase == "waiting":
-                            self._workers.submit(self._guarded, self._fork, attempt)
+                            self._begin(self._fork, attempt)
+                case "started" | "ended" | "refused" if reply["attempt"] not in self._attempts:
+                    return  # ended and forgotten before its ranks were gone
                 case "started":
                     self._on_started(self._attempts[reply["attempt"]], reply)
                 case "ended" | "refused":
@@ -206,9 +270,17 @@ class Node:
 
     def _on_started(self, attempt: Attempt, reply: Mapping[str, Any]) -> None:
         attempt.processes[reply["rank"]] = (reply["pid"], reply["start_time"])
-        write_processes(attempt.work, attempt.processes)
+        self._note_processes(attempt)
         if attempt.reason is not None:  # asked to end between the line and the fork
             self._force(attempt) if attempt.reason == "kill" else self._ask(attempt)
+
+    def _note_processes(self, attempt: Attempt) -> None:
+        """Write process.json; where the disk takes nothing, the watch tries again: the ranks run all the same."""
+        try:
+            write_processes(attempt.work, attempt.processes)
+            attempt.unwritten = False
+        except OSError:
+            attempt.unwritten = True
 
     def _on_rank_end(self, attempt: Attempt, reply: Mapping[str, Any]) -> None:
         rank = reply["rank"]
@@ -220,8 +292,9 @@ class Node:
         if not attempt.ends[rank].well and attempt.first_failed is None:
             attempt.first_failed = rank
             self._ask(attempt)  # the others wait for a rank that will not come
-        if len(attempt.ends) == attempt.execution["ranks"] and not self._closed.is_set():
-            self._workers.submit(self._guarded, self._finish, attempt)
+        all_ended = len(attempt.ends) == attempt.execution["ranks"]
+        if all_ended and attempt.phase == "running" and not self._closed.is_set():
+            self._begin(self._finish, attempt)
 
     def _on_server_gone(self, reply: Mapping[str, Any]) -> None:
         if self._closed.is_set():
@@ -230,7 +303,7 @@ class Node:
         said = f"the warm server ended with {reply['code']}: {reply['said'][-LONGEST_DETAIL:]}"
         for attempt in self._attempts.values():
             if attempt.phase == "running" and len(attempt.ends) < attempt.execution["ranks"]:
-                self._workers.submit(self._guarded, self._lost, attempt)
+                self._begin(self._lost, attempt)
         self._failed_servers = 0 if was_warm else self._failed_servers + 1
         if self._failed_servers < SERVERS:
             self._start_server()
@@ -269,40 +342,52 @@ class Node:
             return
         try:
             result = read_result(attempt.work / "result.json")
-        except (FileNotFoundError, ValueError) as error:
-            self._end(attempt, "error", f"exit 0 without a result: {error}")
+        except (OSError, ValueError) as error:
+            if disk_is_full(attempt.work):
+                self._end(attempt, "interrupted", f"the disk of {attempt.work} is full, so there is no result: {error}")
+            else:
+                self._end(attempt, "error", f"exit 0 without a result: {error}")
             return
         if result.ending != "ok":
             self._end(attempt, "error", f"exit 0, but result.json says {result.ending}")
             return
         peak = {"peak_pss_mib": attempt.peak_bytes / 2**20} if attempt.peak_bytes else {}
         point("publish.begun")
-        won = publish(
-            self._store,
-            request=attempt.request,
-            label=attempt.submission["label"],
-            inputs=attempt.inputs,
-            result=replace(result, cost={**result.cost, **peak}),
-            provenance=self._provenance,
-            started=attempt.started or ended,
-            ended=ended,
+        won = self._patiently(
+            attempt,
+            "publishing",
+            "its result is there, but the store cannot be written",
+            lambda: publish(
+                self._store,
+                request=attempt.request,
+                label=attempt.submission["label"],
+                inputs=attempt.inputs,
+                result=replace(result, cost={**result.cost, **peak}),
+                provenance=self._provenance,
+                started=attempt.started or ended,
+                ended=ended,
+            ),
+            self._publish_s,
         )
         point("commit.made")
         self._end(attempt, "ok", "" if won else "another attempt had published this job first", ended)
 
     def _end(self, attempt: Attempt, ending: str, detail: str, ended: float | None = None) -> None:
         with self._lock:
-            if attempt.phase == "ended":
+            if attempt.ending is not None:
                 return
-            self._close_log(attempt)
             attempt.ending, attempt.detail = ending, detail[:LONGEST_DETAIL]
             attempt.ended = ended or time.time()
-            attempt.last_heartbeat = heartbeat(attempt.work)
-            attempt.phase = "ended"
+        self._close_log(attempt)
+        attempt.last_heartbeat = heartbeat(attempt.work)
+        if self._leaves_word:
+            write_ended(attempt.work, {**attempt.report(), "phase": "ended"})
+        attempt.phase = "ended"
 
     def _close_log(self, attempt: Attempt) -> None:
         if attempt.log is not None:
-            attempt.log.close()
+            with contextlib.suppress(OSError):  # a full disk: the log is short, the attempt has ended all the same
+                attempt.log.close()
 
     def _ask(self, attempt: Attempt) -> None:
         """SIGTERM now, SIGKILL after `grace_s`; an attempt that has not begun is ended where it would begin."""
@@ -314,7 +399,9 @@ class Node:
             self._end(attempt, "interrupted", "asked to end before it began")
 
     def _force(self, attempt: Attempt) -> None:
-        if attempt.phase == "running" and self._server is not None:
+        if attempt.phase == "running" and attempt.doing == "publishing":
+            self._end(attempt, "interrupted", f"asked to end while {attempt.waits_for or 'it was published'}")
+        elif attempt.phase == "running" and self._server is not None:
             self._server.signal(attempt.name, signal.SIGKILL, group=True)
         elif attempt.phase == "waiting":
             self._end(attempt, "interrupted", "asked to end before it began")
@@ -323,8 +410,14 @@ class Node:
         """Once a second: limits of memory and time, and the end of a grace period."""
         while not self._closed.wait(WATCH_S):
             with self._lock:
-                running = [attempt for attempt in self._attempts.values() if attempt.phase == "running"]
-            for attempt in running:
+                living = [attempt for attempt in self._attempts.values() if attempt.phase != "ended"]
+            for attempt in living:
+                if attempt.doing and time.monotonic() - attempt.doing_since > HANG_S:
+                    self._end(attempt, "interrupted", f"{attempt.waits_for}: no answer within {HANG_S:g} s")
+                if attempt.unwritten:
+                    self._note_processes(attempt)
+                if attempt.phase != "running":
+                    continue
                 used = pss_bytes(group_members(attempt.living)) if attempt.living else 0
                 with self._lock:
                     self._hold_to_limits(attempt, used, time.monotonic())
@@ -339,3 +432,11 @@ class Node:
             self._ask(attempt)
         if attempt.kill_at is not None and now > attempt.kill_at:
             self._force(attempt)
+
+
+def disk_is_full(folder: Path) -> bool:
+    """Whether nothing more can be written where `folder` is."""
+    try:
+        return shutil.disk_usage(folder).free < LEAST_FREE
+    except OSError as error:
+        return error.errno in FULL

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 FILE = "process.json"
 GONE_WITHIN_S = 5.0  # a killed process that has not gone after this long is held by the kernel
@@ -51,13 +51,31 @@ def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]]) 
 
 def read_processes(attempt_folder: Path) -> list[tuple[int, int]]:
     """`(pid, start time)` of an attempt's ranks that may live on this machine; empty where it never started here."""
-    try:
-        raw: Any = json.loads((attempt_folder / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return []
-    if raw["boot_id"] != boot_id() or raw["host"] != socket.gethostname():
+    raw = _read(attempt_folder)
+    if raw is None or raw["boot_id"] != boot_id() or raw["host"] != socket.gethostname():
         return []
     return [(entry["pid"], entry["start_time"]) for entry in raw["ranks"]]
+
+
+def place_of(attempt_folder: Path) -> Literal["here", "elsewhere", "nowhere"]:
+    """Where an attempt's ranks ran, as `process.json` says; an earlier boot of this machine is `nowhere` too."""
+    raw = _read(attempt_folder)
+    if raw is None:
+        return "nowhere"
+    if raw["host"] != socket.gethostname():
+        return "elsewhere"
+    return "here" if raw["boot_id"] == boot_id() else "nowhere"
+
+
+def _read(attempt_folder: Path) -> dict[str, Any] | None:
+    """`process.json`; None where there is none, or none that our code has written."""
+    try:
+        raw = json.loads((attempt_folder / FILE).read_text(encoding="utf-8"))
+        ranks = [(int(entry["pid"]), int(entry["start_time"])) for entry in raw["ranks"]]
+        known = isinstance(raw["host"], str) and isinstance(raw["boot_id"], str)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return raw if known and all(pid > 1 for pid, _ in ranks) else None
 
 
 def end_leftovers(attempt_folder: Path) -> bool:

@@ -31,7 +31,8 @@ def backend(home: Path) -> Iterator[RayBackend]:
 
 
 def submitted(backend: RayBackend, home: Path, do: str) -> Submission:
-    """Submit one toy job to the only host."""
+    """Submit one toy job to the only host, once it is there."""
+    wait_until(backend.hosts, "there is a host", 120)
     submission = as_submission(toy_submission(home, do), backend.hosts()[0].name)
     assert set(backend.submit([submission])) == {submission.attempt}
     return submission

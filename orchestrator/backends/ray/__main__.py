@@ -2,7 +2,8 @@
 
 In: `{"id", "op", ...}`; out: `{"id", "answer"}` or `{"id", "error"}`. Ray ends the process that holds
 its client when its head has died, without an exception, so that process is not the driver. A closed
-standard input ends this child, and with it Ray, the hosts, their servers and their ranks.
+standard input ends this child, and with it an embedded Ray, its hosts, their servers and their ranks;
+a standing cluster and the hosts on it go on.
 """
 
 import json
@@ -55,9 +56,11 @@ class Child:
 
     def _answer(self, request: Mapping[str, Any]) -> Any:
         if request["op"] == "open":
-            self._folder.mkdir()
-            self._guard = start_guard(self._folder)
+            if request["settings"]["address"] == "local":
+                self._folder.mkdir()
+                self._guard = start_guard(self._folder)
             self._cluster = RayCluster(request["settings"], self._folder)
+            self._cluster.adopt(request["adopt"])
             return {"hosts": self._cluster.hosts(), "session": self._cluster.session}
         assert self._cluster is not None, "the first request is `open`"
         match request["op"]:
@@ -65,13 +68,15 @@ class Child:
                 return self._cluster.hosts()
             case "submit":
                 return self._cluster.submit(request["submissions"])
+            case "adopt":
+                return self._cluster.adopt(request["attempts"])
             case "poll":
                 return self._cluster.poll(request["forget"])
             case "stop":
                 return self._cluster.stop(request["attempts"])
             case "kill":
                 return self._cluster.kill(request["attempts"])
-        raise ValueError(f"op is {request['op']!r}; allowed: open, hosts, submit, poll, stop, kill")
+        raise ValueError(f"op is {request['op']!r}; allowed: open, hosts, submit, adopt, poll, stop, kill")
 
     def _read(self) -> None:
         for line in sys.stdin:

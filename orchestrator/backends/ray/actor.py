@@ -1,17 +1,29 @@
 """The host actor: one node's share, held by a placement group, serving many jobs.
 
 It is a `Node` that Ray has started; every method returns at once.
+
+On a standing cluster it lives without a driver: attempts go on, and it remembers how they ended
+until a driver has booked it. It ends by itself when it has had nothing to do for `idle_s` while no
+driver waits for room, and when no driver has asked for `orphan_s`: then it asks its attempts to
+save, publishes what ends well, and gives its node back.
 """
 
+import contextlib
 import os
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.host.machine import host_kind, node_address
+from orchestrator.host.machine import host_kind, library_versions, node_address
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.store.registry import make_store
+
+LOOK_S = 0.5
+PUBLISH_S = 120.0  # beyond the grace of its attempts, for what ended well to be published
+GIVEN_BACK_S = 10.0  # for Ray to end the actor whose group was removed
 
 
 class Host:
@@ -21,10 +33,16 @@ class Host:
         """Start the warm server first: it imports for seconds, meanwhile everything else goes on.
 
         Args:
-            settings: `code`, `digest`, `git`, `store_kind`, `store_root`, `command`.
+            settings: `code`, `digest`, `git`, `store_kind`, `store_root`, `command`; of a standing
+                cluster `token`, `orphan_s` and `idle_s` too.
             devices: of the share; Ray names them in CUDA_VISIBLE_DEVICES.
+
+        Raises:
+            RuntimeError: this node does not see the study's folder.
         """
+        check_shared(settings)
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if devices else []
+        self._digest = settings["digest"]
         self._node = Node(
             store=make_store(settings["store_kind"], Path(settings["store_root"])),
             code=Path(settings["code"]),
@@ -32,19 +50,41 @@ class Host:
             address=node_address(),
             visible=visible,
             command=settings["command"],
+            leaves_word=True,
         )
+        self._heard = self._wanted = time.monotonic()
+        self._leaving = threading.Event()
+        if settings["address"] != "local":
+            with contextlib.suppress(PermissionError):  # at Ray's 15 it gets no processor beside any busy process
+                os.setpriority(os.PRIO_PROCESS, 0, 0)
+            minding = threading.Thread(
+                target=self._mind, args=(settings["orphan_s"], settings["idle_s"]), name="orphan", daemon=True
+            )
+            minding.start()
 
-    def pid(self) -> int:
-        """Process id of the actor."""
-        return os.getpid()
+    def hello(self) -> dict[str, Any]:
+        """What it is: a driver places attempts only on hosts of its own code and libraries."""
+        self._heard = time.monotonic()
+        return {"pid": os.getpid(), "digest": self._digest, "versions": library_versions()}
+
+    def stay(self) -> bool:
+        """Something waits for room: do not leave because there is nothing to do. Whether there is something to do."""
+        self._heard = self._wanted = time.monotonic()
+        return self._node.busy
 
     def start(self, submissions: Sequence[Mapping[str, Any]]) -> None:
         """Take attempts."""
+        self._wanted = time.monotonic()
         for submission in submissions:
             self._node.start(submission)
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Drop what the driver knows to have ended, and say what is known of the rest."""
+        """Drop what the driver has booked, and say what is known of the rest.
+
+        Args:
+            forget: attempts whose end is booked.
+        """
+        self._heard = time.monotonic()
         self._node.forget(forget)
         return self._node.poll()
 
@@ -59,3 +99,60 @@ class Host:
     def close(self) -> None:
         """End everything."""
         self._node.close()
+
+    def leave(self) -> None:
+        """End a host that runs nothing: another takes its place."""
+        self._leaving.set()
+
+    def _mind(self, orphan_s: float, idle_s: float) -> None:
+        """End this host when nobody needs it."""
+        busy_at = time.monotonic()
+        while not self._leaving.wait(LOOK_S):
+            now = time.monotonic()
+            if self._node.busy:
+                busy_at = now
+            if now - self._heard > orphan_s:
+                self._end_attempts()
+                break
+            if now - max(busy_at, self._wanted) > idle_s:
+                break
+        self._node.close()
+        give_node_back()
+
+    def _end_attempts(self) -> None:
+        names = list(self._node.poll())
+        self._node.stop(names)
+        deadline = time.monotonic() + PUBLISH_S + self._node.longest_grace()
+        while self._node.busy and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+
+
+def check_shared(settings: Mapping[str, Any]) -> None:
+    """See that this node reads what the driver has just written to the study's folder.
+
+    Raises:
+        RuntimeError: it does not; says what to do.
+    """
+    token = settings.get("token")
+    if token is None:
+        return
+    try:
+        seen = Path(token["path"]).read_text(encoding="ascii")
+    except OSError as error:
+        seen = f"{error.strerror}"
+    if seen != token["content"]:
+        raise RuntimeError(
+            f"{os.uname().nodename} does not see the study's folder: {token['path']}: {seen[:80]}; nodes of one "
+            "cluster need outputs/ on a file system that all of them share; put ECHO_MATRIX_HOME on one"
+        )
+
+
+def give_node_back() -> None:
+    """Remove this actor's placement group; Ray ends the actor with it."""
+    from ray.util import get_current_placement_group
+    from ray.util.placement_group import remove_placement_group
+
+    with contextlib.suppress(Exception):  # Ray may be gone: then so is the group
+        remove_placement_group(get_current_placement_group())
+    time.sleep(GIVEN_BACK_S)
+    os._exit(0)

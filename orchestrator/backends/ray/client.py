@@ -1,10 +1,12 @@
 """The driver's side of the Ray backend: it speaks to a child process and imports no ray itself.
 
-The child may die at any time (Ray ends it when its head dies). Then all attempts are `unknown`, a
-new child is started, and an attempt of the old session is ended as `node_lost` once its processes
-are gone: an embedded Ray dies with its child, and nothing of it is adopted.
+The child may die at any time (Ray ends it when its head dies). Then all attempts are `unknown` and a
+new child is started. An embedded Ray dies with its child: its attempts end as `node_lost` once their
+processes are gone. On a standing cluster the new child takes the same attempts up again.
 """
 
+import hashlib
+import secrets
 import sys
 import threading
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.ray.lost import SILENCE_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.errors import BackendError
@@ -26,7 +29,7 @@ OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 20.0
 MUTE = 4  # polls in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
-SILENCE_S = 5.0  # after a child's death until its ranks are gone, measured 4 s
+ORPHAN_S, IDLE_S = 3600.0, 60.0  # where cluster/*.yaml names none
 MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 
 
@@ -34,7 +37,6 @@ class RayBackend:
     """Attempts on Ray, embedded (`address: local`) or on a cluster that is there."""
 
     name = "ray"
-    outlives_driver = False
 
     def __init__(
         self,
@@ -53,7 +55,8 @@ class RayBackend:
             home: `outputs/{study}`; the code is copied to `code/{digest}/` in it.
             store_kind: as in cluster/*.yaml.
             store_root: of the store.
-            cluster: has `.ray` with `address`, `cpus`, `devices`, `memory_gib`, where null is what this machine has.
+            cluster: has `.ray` with `address`, `cpus`, `devices`, `memory_gib`, where null is what this machine has;
+                for a standing cluster `.orphan_s` and `.idle_s` too.
             code_digest: of a copy under `home` that was made already; empty: made now.
             git: commit of the checkout, for COMMITs.
             server: the warm server's command line.
@@ -74,26 +77,40 @@ class RayBackend:
             "store_kind": store_kind,
             "store_root": str(store_root.resolve()),
             "command": list(server),
+            "study": hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16],
+            "orphan_s": setting(cluster, "orphan_s") or ORPHAN_S,
+            "idle_s": IDLE_S if setting(cluster, "idle_s") is None else setting(cluster, "idle_s"),
         }
+        self._home = home.resolve()
+        self.outlives_driver = self._settings["address"] != "local"
         self._lock = threading.Lock()
         self._pipe: Pipe | None = None
         self._closed = False
+        self._was_opened = False
+        """Whether any child has ever started Ray."""
+        self._nonce = secrets.token_hex(8)
         self._failed_starts = 0
         self._mute = 0
         self._reports: dict[str, Report] = {}
         self._work: dict[str, Path] = {}
+        self._adoptions: dict[str, dict[str, Any]] = {}
+        """What another child needs to take an attempt up: `Adoption` as JSON."""
+        self._told: list[str] = []
+        """Attempts whose end we have passed on; the next poll shows that the driver has booked it."""
         self._forget: list[str] = []
-        """Attempts whose end we know and the hosts need not repeat."""
+        """Attempts whose end is booked: the hosts need not repeat it."""
         self._lost: dict[str, float] = {}
         """Attempts of a session that has died -> monotonic clock, s."""
 
     def hosts(self) -> Sequence[HostShare]:
-        """The hosts that can take attempts now; the first call starts Ray, some 10 s.
+        """The hosts that can take attempts now; the first call starts Ray, some 10 s. None while Ray is started again.
 
         Raises:
             BackendError: Ray does not start.
         """
         with self._lock:
+            if self._reopening():
+                return ()
             return tuple(HostShare(**share) for share in self._ask("hosts"))
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
@@ -105,13 +122,22 @@ class RayBackend:
         with self._lock:
             tickets: Mapping[str, str] = self._ask("submit", submissions=[asdict(one) for one in submissions])
             for one in submissions:
-                self._reports[one.attempt] = Report(attempt=one.attempt, phase="waiting")
-                self._work[one.attempt] = Path(one.request["work"])
+                ticket = tickets[one.attempt]
+                self._know(adoption_of(one, ticket))
             return tickets
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
-        """Nothing is adopted: an embedded Ray dies with its driver."""
-        raise BackendError(f"{len(attempts)} attempts are to be adopted, but an embedded Ray dies with its driver")
+        """Answer for attempts of an earlier driver on a standing cluster.
+
+        Raises:
+            BackendError: an embedded Ray dies with its driver, so there is nothing to adopt; or the child has died.
+        """
+        if not self.outlives_driver:
+            raise BackendError(f"{len(attempts)} attempts are to be adopted, but an embedded Ray dies with its driver")
+        with self._lock:
+            for one in attempts:
+                self._know(one)
+            self._ask("adopt", attempts=[asdict(one) for one in attempts])
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; returns at once while a child that has died is replaced."""
@@ -135,9 +161,28 @@ class RayBackend:
             if self._pipe is not None:
                 self._pipe.close()
                 self._pipe = None
-                for attempt in self._unfinished():
-                    end_leftovers(self._work[attempt])
-                sweep()
+                if not self.outlives_driver:
+                    for attempt in self._unfinished():
+                        end_leftovers(self._work[attempt])
+                    sweep()
+            self._token_file.unlink(missing_ok=True)
+
+    @property
+    def _token_file(self) -> Path:
+        return self._home / f".seen-{self._nonce}"
+
+    def _know(self, adoption: Adoption) -> None:
+        self._reports[adoption.attempt] = Report(attempt=adoption.attempt, phase="waiting")
+        self._work[adoption.attempt] = Path(adoption.work)
+        self._adoptions[adoption.attempt] = asdict(adoption)
+
+    def _reopening(self) -> bool:
+        """Whether a child that takes another's place is still starting; one that died meanwhile is replaced."""
+        if self._pipe is None or not self._was_opened:
+            return False
+        if not self._pipe.alive:
+            self._replace()
+        return self._pipe.alive and not self._pipe.opened
 
     def _unfinished(self) -> list[str]:
         return [attempt for attempt, report in self._reports.items() if report.phase != "ended"]
@@ -151,6 +196,8 @@ class RayBackend:
             return
         if not self._pipe.opened:
             return
+        self._forget += self._told
+        self._told = []
         try:
             answers = self._pipe.ask("poll", ANSWER_S, forget=self._forget)
             self._mute = 0
@@ -168,18 +215,20 @@ class RayBackend:
             if attempt in self._reports and attempt not in self._lost and self._reports[attempt].phase != "ended":
                 self._reports[attempt] = Report(**answer)
                 if answer["phase"] == "ended":
-                    self._forget.append(attempt)
+                    self._told.append(attempt)
+                    del self._adoptions[attempt]
 
     def _replace(self) -> None:
-        """Start another child after one has died; its attempts are lost with it."""
+        """Start another child after one has died; what an embedded Ray ran is lost with it."""
         assert self._pipe is not None
         was_opened, said = self._pipe.opened, self._pipe.said()
         self._pipe.close()
         self._failed_starts = 0 if was_opened else self._failed_starts + 1
         self._mark_unknown("the Ray child died")
-        for attempt in self._unfinished():
-            self._lost.setdefault(attempt, time.monotonic())
-        self._forget = []
+        if not self.outlives_driver:
+            for attempt in self._unfinished():
+                self._lost.setdefault(attempt, time.monotonic())
+            self._forget = []
         self._mute = 0
         if self._failed_starts < STARTS:
             self._start()
@@ -193,7 +242,11 @@ class RayBackend:
     def _bury_the_lost(self) -> None:
         """End the attempts of a dead session whose processes are proven gone."""
         for attempt, since in list(self._lost.items()):
-            if time.monotonic() - since > SILENCE_S and end_leftovers(self._work[attempt]):
+            known = ended_report(attempt, self._work[attempt])
+            if known is not None:
+                del self._lost[attempt]
+                self._reports[attempt] = Report(**known)
+            elif time.monotonic() - since > SILENCE_S and end_leftovers(self._work[attempt]):
                 del self._lost[attempt]
                 self._reports[attempt] = replace(
                     self._reports[attempt],
@@ -204,8 +257,12 @@ class RayBackend:
                 )
 
     def _start(self) -> None:
+        settings = dict(self._settings)
+        if self.outlives_driver:
+            self._token_file.write_text(self._nonce, encoding="ascii")
+            settings["token"] = {"path": str(self._token_file), "content": self._nonce}
         self._pipe = Pipe((sys.executable, "-m", "orchestrator.backends.ray"), folder=self._code)
-        self._pipe.open(settings=self._settings)
+        self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
 
     def _ask(self, op: str, **fields: Any) -> Any:
         """Ask the child, which is started if there is none, and wait for its answer.
@@ -222,6 +279,7 @@ class RayBackend:
             self._replace()
         try:
             self._pipe.wait_open(OPEN_S)
+            self._was_opened = True
             return self._pipe.ask(op, ANSWER_S if op != "hosts" else OPEN_S, **fields)
         except ChildGone as error:
             raise BackendError(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
@@ -231,6 +289,18 @@ class RayBackend:
             wanted = [attempt for attempt in attempts if attempt in set(self._unfinished()) - set(self._lost)]
             if wanted and self._pipe is not None and self._pipe.alive:
                 self._pipe.tell(op, attempts=wanted)
+
+
+def adoption_of(submission: Submission, ticket: str) -> Adoption:
+    """What another driver, or another child of this one, needs to take an attempt up."""
+    return Adoption(
+        attempt=submission.attempt,
+        ticket=ticket,
+        job=submission.job,
+        label=submission.label,
+        work=str(submission.request["work"]),
+        placement=submission.placement,
+    )
 
 
 def setting(section: Any, key: str) -> Any:

@@ -1,13 +1,12 @@
 """Ray as we use it: a host actor per node, messages to them, and notice of those that die.
 
-This file alone imports ray, and only the child process imports this file.
+Only the child process imports this file, and with it ray. What counts as evidence of an attempt's
+end when its host is silent is written in `lost`.
 """
 
-import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +20,21 @@ os.environ.update(
 )
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
-from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 
-from orchestrator.backends.ray.actor import Host
+from orchestrator.backends.ray.connect import connect
+from orchestrator.backends.ray.hosts import RayHost, find_hosts, give_back, host_name, start_host
+from orchestrator.backends.ray.lost import Lost, ended_report
 from orchestrator.errors import BackendError
-from orchestrator.host.processes import end_leftovers
+from orchestrator.host.machine import library_versions
 
-OBJECT_STORE = 80 << 20  # bytes; messages are small, and Ray takes no less than 75 MiB
-ANSWER_S = 5.0  # for a host to answer a message
+ANSWER_S = 5.0  # for hosts to answer a message
+STAY_S = 1.0  # and one that only dead hosts do not answer at once
 START_S = 120.0  # for a host to start
+HELLO_S = 10.0  # for a host that was found to say what it is
 CLOSE_S = 3.0
-SILENCE_S = 5.0  # after a host's death until its ranks are gone, measured 4 s
-GIB = 2**30
-
-
-@dataclass
-class RayHost:
-    """A host actor and what we know of it."""
-
-    name: str
-    node: str
-    cpus: int
-    devices: int
-    memory_gib: float
-    group: Any
-    actor: Any
-
-    def share(self) -> dict[str, Any]:
-        """As the fields of a `HostShare`."""
-        return {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+DRAIN_LOOK_S = 5.0
+PREEMPTED = 3  # NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED, as `DeathReason` of ray.nodes()
 
 
 class RayCluster:
@@ -59,39 +42,32 @@ class RayCluster:
 
     Args:
         settings: `address` (`local`: started here), `cpus`, `devices`, `memory_gib` of an embedded
-            session, and what a `Host` needs.
+            session, `study` of a standing cluster, and what a `Host` needs.
         folder: of an embedded session.
     """
 
     def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
         self._settings = settings
         self._embedded = settings["address"] == "local"
-        self._hosts: dict[str, RayHost] = {}
-        self._host_of: dict[str, str] = {}
-        """Attempt -> host."""
+        self._hosts: list[RayHost] = []
+        """Those that live or are starting."""
+        self._host_of: dict[str, RayHost | str] = {}
+        """Attempt -> host; the name alone where no host of that name lived when it was adopted."""
         self._work_of: dict[str, Path] = {}
-        self._died_at: dict[str, float] = {}
-        """Host -> monotonic clock, s."""
-        quiet = {"configure_logging": False, "log_to_driver": False, "namespace": "echo-matrix"}
-        if self._embedded:
-            ray.init(
-                address="local",
-                num_cpus=settings["cpus"],
-                num_gpus=settings["devices"],
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE,
-                _temp_dir=str(folder),
-                **quiet,
-            )
-        else:
-            ray.init(address=settings["address"], **quiet)
-        self.session = Path(ray.get_runtime_context().gcs_address).name if not self._embedded else folder.name
+        self._lost = Lost()
+        self._identity = {"digest": settings["digest"], "versions": library_versions()}
+        self._draining: set[str] = set()
+        self._drain_looked = time.monotonic()
+        self.session = connect(settings, folder)
+        if not self._embedded:
+            self._hosts = find_hosts(settings["study"], {self._name(node): node for node in self._nodes()})
         self._refresh()
+        self._await_a_host()
 
     def hosts(self) -> list[dict[str, Any]]:
-        """The shares of the hosts that live, as JSON; a new node gets a host first."""
+        """The shares of the hosts that take attempts, as JSON; a new node gets a host first."""
         self._refresh()
-        return [host.share() for host in self._hosts.values()]
+        return [host.share() for host in self._hosts if host.current and host.node not in self._draining]
 
     def submit(self, submissions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Send attempts to their hosts; attempt -> ticket.
@@ -99,41 +75,55 @@ class RayCluster:
         Raises:
             BackendError: a placement on a host that there is not; nothing was started.
         """
+        current = {host.name: host for host in self._hosts if host.current}
         by_host: dict[str, list[Mapping[str, Any]]] = {}
         for submission in submissions:
             by_host.setdefault(submission["placement"]["host"], []).append(submission)
         for name in by_host:
-            if name not in self._hosts:
-                raise BackendError(
-                    f"there is no host {name!r}; there are {', '.join(map(repr, self._hosts)) or 'none'}"
-                )
+            if name not in current:
+                raise BackendError(f"there is no host {name!r}; there are {', '.join(map(repr, current)) or 'none'}")
+        tickets = {}
         for name, group in by_host.items():
-            self._hosts[name].actor.start.remote(group)
+            current[name].actor.start.remote(group)
             for submission in group:
-                self._host_of[submission["attempt"]] = name
-                self._work_of[submission["attempt"]] = Path(submission["request"]["work"])
-        names = [submission["attempt"] for submission in submissions]
-        return {attempt: f"{self.session}/{self._host_of[attempt]}/{attempt}" for attempt in names}
+                attempt = submission["attempt"]
+                self._host_of[attempt] = current[name]
+                self._work_of[attempt] = Path(submission["request"]["work"])
+                tickets[attempt] = f"{self.session}/{name}/{current[name].token}/{attempt}"
+        return tickets
+
+    def adopt(self, attempts: Sequence[Mapping[str, Any]]) -> None:
+        """Answer for attempts of an earlier driver (`Adoption` as JSON)."""
+        for one in attempts:
+            parts = one["ticket"].split("/")
+            name, token = (parts[1], parts[2]) if len(parts) == 4 else (one["placement"]["host"], "")
+            found = [host for host in self._hosts if host.name == name and token in ("", host.token)]
+            self._host_of[one["attempt"]] = found[0] if found else name
+            self._work_of[one["attempt"]] = Path(one["work"])
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is known of all attempts that were not forgotten."""
         for attempt in forget:
             self._host_of.pop(attempt, None)
             self._work_of.pop(attempt, None)
-        asked = {name: host.actor.poll.remote(list(forget)) for name, host in self._hosts.items()}
+            self._lost.forget(attempt)
+        started = [host for host in self._hosts if host.told is not None]
+        answers = self._ask(started, lambda host: host.actor.poll.remote(list(forget)))
+        self._look_for_draining()
         known: dict[str, dict[str, Any]] = {}
-        silent: set[str] = set()
-        for name, reference in asked.items():
-            try:
-                known.update(ray.get(reference, timeout=ANSWER_S))
-            except GetTimeoutError:
-                silent.add(name)
-            except RayActorError:
-                self._bury(name)
-        for attempt, name in self._host_of.items():
-            if attempt not in known:
-                known[attempt] = self._of_no_answer(attempt, name, name in silent)
-        return known
+        for host in started:
+            answer = answers.get(host.token)
+            if answer is not None:
+                known.update(answer)
+                if all(one["phase"] == "ended" for one in answer.values()):
+                    self._ask_old_to_leave(host)
+        reports = {}
+        for attempt, of in self._host_of.items():
+            reports[attempt] = known.get(attempt) or self._of_no_answer(attempt, of, answers)
+            drained = isinstance(of, RayHost) and of.node in self._draining
+            if drained and reports[attempt]["phase"] == "ended":
+                reports[attempt] = _preempted(reports[attempt])
+        return reports
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end."""
@@ -146,73 +136,164 @@ class RayCluster:
             actor.kill.remote(names)
 
     def close(self) -> None:
-        """End all hosts, and an embedded Ray with them."""
-        closing = [host.actor.close.remote() for host in self._hosts.values()]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
-        for host in self._hosts.values():
-            remove_placement_group(host.group)
+        """End all hosts and an embedded Ray; let go of a standing one, whose hosts go on."""
+        if self._embedded:
+            closing = [host.actor.close.remote() for host in self._hosts]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
+            for host in self._hosts:
+                give_back(host.group)
         ray.shutdown()
 
+    def _name(self, node: Mapping[str, Any]) -> str:
+        return host_name(node, embedded=self._embedded)
+
+    def _nodes(self) -> list[Mapping[str, Any]]:
+        return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+
     def _by_actor(self, attempts: Sequence[str]) -> list[tuple[Any, list[str]]]:
-        chosen: dict[str, list[str]] = {}
+        chosen: dict[str, tuple[Any, list[str]]] = {}
         for attempt in attempts:
-            name = self._host_of.get(attempt)
-            if name in self._hosts:
-                chosen.setdefault(name, []).append(attempt)
-        return [(self._hosts[name].actor, names) for name, names in chosen.items()]
+            host = self._host_of.get(attempt)
+            if isinstance(host, RayHost) and host.died_at is None:
+                chosen.setdefault(host.token, (host.actor, []))[1].append(attempt)
+        return list(chosen.values())
+
+    def _ask(
+        self, hosts: Sequence[RayHost], call: Callable[[RayHost], Any], within_s: float = ANSWER_S
+    ) -> dict[str, Any]:
+        """Ask hosts at once and wait for them all; token -> answer. The dead are buried."""
+        asked = {call(host): host for host in hosts}
+        if not asked:
+            return {}
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=within_s)
+        answers = {}
+        for reference in ready:
+            host = asked[reference]
+            try:
+                answers[host.token] = ray.get(reference, timeout=ANSWER_S)
+            except (ActorUnavailableError, GetTimeoutError):
+                continue  # it may come back
+            except RayActorError as error:
+                self._bury(host, error)
+            except RayError:
+                continue  # its method raised: it lives, and is asked again
+        return answers
 
     def _refresh(self) -> None:
-        """Give every living node a host."""
-        held = {host.node for host in self._hosts.values()}
-        for node in ray.nodes():
-            if node["Alive"] and node["NodeID"] not in held:
-                host = self._start(node)
-                self._hosts[host.name] = host
+        """Take up hosts that have started, and give every living node one."""
+        for host in list(self._hosts):
+            if host.told is None:
+                self._greet(host)
+        # A host that has ended by itself must be seen to have, before anything is placed on it.
+        answers = self._ask([host for host in self._hosts if host.told], lambda host: host.actor.stay.remote(), STAY_S)
+        for host in list(self._hosts):
+            if not answers.get(host.token, True):
+                self._ask_old_to_leave(host)
+        nodes = self._nodes()
+        held = {host.name for host in self._hosts}
+        for node in nodes:
+            if self._name(node) not in held and node["NodeID"] not in self._draining:
+                self._hosts.append(start_host(node, self._settings))
 
-    def _start(self, node: Mapping[str, Any]) -> RayHost:
-        resources = node["Resources"]
-        cpus, devices = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-        memory_gib = resources.get("memory", 0.0) / GIB
-        if self._embedded and self._settings["memory_gib"]:
-            memory_gib = self._settings["memory_gib"]
-        pinned = next(name for name in resources if name.startswith("node:") and name != "node:__internal_head__")
-        bundle = {"CPU": cpus, pinned: 0.001, **({"GPU": devices} if devices else {})}
-        group = placement_group([bundle], strategy="STRICT_PACK")
-        count = sum(1 for died in self._died_at if died.startswith(node["NodeManagerHostname"]))
-        # A host that comes after a dead one is another host: attempts of the dead one stay its own.
-        name = f"{node['NodeManagerHostname']}-{node['NodeID'][:6]}" + (f"-{count + 1}" if count else "")
-        strategy = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=0)
-        actor = (
-            ray.remote(Host)
-            .options(num_cpus=cpus, num_gpus=devices, scheduling_strategy=strategy, max_restarts=0)
-            .remote(self._settings, devices)
-        )
+    def _greet(self, host: RayHost, within_s: float = 0.0) -> None:
+        """Hear what a host says of itself, if it has started.
+
+        Raises:
+            BackendError: it cannot start.
+        """
+        ready, _ = ray.wait([host.hello], timeout=within_s)
+        if not ready:
+            return
         try:
-            ray.get(actor.pid.remote(), timeout=START_S)
-        except (GetTimeoutError, RayActorError) as error:
-            remove_placement_group(group)
-            raise BackendError(f"the host on {name} does not start: {error}") from error
-        return RayHost(name, node["NodeID"], cpus, devices, memory_gib, group, actor)
+            host.told = ray.get(host.hello, timeout=ANSWER_S)
+        except (ActorUnavailableError, GetTimeoutError):
+            host.hello = host.actor.hello.remote()
+            return
+        except RayActorError as error:
+            self._bury(host, error)
+            if "creation task" in str(error) or "__init__" in str(error):
+                raise BackendError(f"the host on {host.name} does not start: {_words(error)}") from error
+            return
+        host.current = {key: host.told[key] for key in self._identity} == self._identity
 
-    def _bury(self, name: str) -> None:
-        host = self._hosts.pop(name)
-        self._died_at[name] = time.monotonic()
-        with contextlib.suppress(Exception):  # the group of a dead node may be gone with it
-            remove_placement_group(host.group)
+    def _await_a_host(self) -> None:
+        """Wait for the first host, and for each that was found and is to be judged by its code.
 
-    def _of_no_answer(self, attempt: str, name: str, silent: bool) -> dict[str, Any]:
-        """What to say of an attempt whose host does not: nothing, until its death is proven."""
-        if name in self._died_at:
-            if time.monotonic() - self._died_at[name] > SILENCE_S and end_leftovers(self._work_of[attempt]):
-                return {
-                    "attempt": attempt,
-                    "phase": "ended",
-                    "ending": "node_lost",
-                    "detail": f"the host on {name} died",
-                    "ended": time.time(),
-                }
-            return {"attempt": attempt, "phase": "unknown", "detail": f"the host on {name} died"}
-        if silent:
-            return {"attempt": attempt, "phase": "unknown", "detail": f"the host on {name} does not answer"}
-        return {"attempt": attempt, "phase": "missing", "detail": f"the host on {name} does not know it"}
+        Raises:
+            BackendError: no host starts; says what stands in the way.
+        """
+        deadline = time.monotonic() + START_S
+        for host in list(self._hosts):
+            if host.told is None and not self._embedded:
+                self._greet(host, HELLO_S)
+        while not any(host.told for host in self._hosts) and self._hosts:
+            if time.monotonic() > deadline:
+                waiting = ", ".join(f"{host.name} ({host.cpus} cpus)" for host in self._hosts)
+                free = ray.available_resources().get("CPU", 0.0)
+                raise BackendError(
+                    f"no host has started within {START_S:g} s; asked for are {waiting}, and {free:g} cpus of the "
+                    "cluster are free: others hold the rest; wait for them, or see `ray status`"
+                )
+            self._greet(self._hosts[0], 0.5)
+            for host in list(self._hosts[1:]):
+                self._greet(host)
+
+    def _ask_old_to_leave(self, host: RayHost) -> None:
+        """A host of other code or libraries that has nothing to do any more makes room for one of ours."""
+        if not host.current and not host.asked_to_end:
+            host.asked_to_end = True
+            host.actor.leave.remote()
+
+    def _bury(self, host: RayHost, error: RayActorError) -> None:
+        host.died_at = time.monotonic()
+        host.current = False
+        self._hosts.remove(host)
+        node = next((node for node in ray.nodes() if node["NodeID"] == host.node), None)
+        if node is not None and not node["Alive"]:
+            words = node.get("DeathReasonMessage") or "Ray does not say why"
+            host.why = f"the node of {host.name} died: {words}"
+        else:
+            host.why = f"the host on {host.name} died"
+        preempted = node is not None and not node["Alive"] and node.get("DeathReason") == PREEMPTED
+        if preempted or error.preempted or host.node in self._draining:
+            host.ending = "preempted"
+        give_back(host.group)
+
+    def _of_no_answer(self, attempt: str, host: RayHost | str, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """What to say of an attempt that no answer mentions."""
+        work = self._work_of[attempt]
+        if isinstance(host, str):
+            why = f"no host {host} lives any more"
+            return self._lost.report(attempt, work, ending="node_lost", why=why)
+        if host.died_at is not None:
+            return self._lost.report(attempt, work, ending=host.ending, why=host.why)
+        if host.token not in answers:
+            return {"attempt": attempt, "phase": "unknown", "detail": f"the host on {host.name} does not answer"}
+        known = ended_report(attempt, work)
+        return known or {"attempt": attempt, "phase": "missing", "detail": f"the host on {host.name} does not know it"}
+
+    def _look_for_draining(self) -> None:
+        """Ask attempts on nodes that are about to be taken away to save and end."""
+        if self._embedded or time.monotonic() - self._drain_looked < DRAIN_LOOK_S:
+            return
+        self._drain_looked = time.monotonic()
+        draining = set(ray._private.state.state.get_draining_nodes())
+        for host in self._hosts:
+            if host.node in draining - self._draining:
+                own = [attempt for attempt, of in self._host_of.items() if of is host]
+                host.actor.stop.remote(own)
+        self._draining |= draining
+
+
+def _preempted(report: dict[str, Any]) -> dict[str, Any]:
+    """An attempt that was stopped because its node is taken away was preempted."""
+    if report["ending"] != "interrupted":
+        return report
+    return {**report, "ending": "preempted", "detail": f"its node is being taken away; {report['detail']}"}
+
+
+def _words(error: Exception) -> str:
+    """The last line of an error that comes with a traceback of another process."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,70 @@
+"""To Ray: an embedded one is started, a standing one is joined."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from orchestrator.backends.ray.hosts import NAMESPACE
+from orchestrator.errors import BackendError
+
+OBJECT_STORE = 80 << 20  # bytes; messages are small, and Ray takes no less than 75 MiB
+KNOCK_S = 5.0
+TOKEN = Path.home() / ".ray" / "auth_token"
+"""Where Ray keeps the token of clusters that ask for one."""
+
+
+def connect(settings: Mapping[str, Any], folder: Path) -> str:
+    """Start or join Ray; returns the session's name, which tickets begin with.
+
+    Raises:
+        BackendError: no cluster answers at the address.
+    """
+    quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False, "namespace": NAMESPACE}
+    if settings["address"] == "local":
+        ray.init(
+            address="local",
+            num_cpus=settings["cpus"],
+            num_gpus=settings["devices"],
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE,
+            _temp_dir=str(folder),
+            **quiet,
+        )
+        return folder.name
+    # Ray sends the token by itself only to a cluster that it has found itself, not to one at an address.
+    if "RAY_AUTH_MODE" not in os.environ and (TOKEN.is_file() or "RAY_AUTH_TOKEN" in os.environ):
+        os.environ["RAY_AUTH_MODE"] = "token"
+    _knock(settings["address"])
+    try:
+        ray.init(address=settings["address"], **quiet)
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise BackendError(_refused(settings["address"], first)) from error
+    return str(ray.get_runtime_context().gcs_address).replace("/", "_")
+
+
+def _knock(address: str) -> None:
+    """See that something listens, for Ray itself tries for minutes.
+
+    Raises:
+        BackendError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return  # `auto`: Ray looks for one on this machine
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise BackendError(_refused(address, str(error))) from error
+
+
+def _refused(address: str, why: str) -> str:
+    return (
+        f"ray.address is {address!r}, and no Ray cluster can be used there: {why}; start one (docs/guide.md), "
+        "set RAY_AUTH_MODE to token or disabled as it was started with, or set ray.address to local"
+    )

@@ -1,0 +1,151 @@
+"""One host actor: starting it, finding one that an earlier driver started, and giving its node back.
+
+On a standing cluster hosts are detached, that is they live without a driver. Their names, and those
+of their placement groups, are `{study}/{host}/{token}`: `study` is a digest of the study's folder,
+`host` is what the policy knows the node by, and `token` is new each time, so that a host that comes
+after a dead one is never taken for it. An embedded Ray's hosts have no names and die with it.
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.util.placement_group import get_placement_group, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from orchestrator.backends.ray.actor import Host
+from workloads.contract.faults import VARIABLE
+
+NAMESPACE = "echo-matrix"
+GIB = 2**30
+
+
+@dataclass
+class RayHost:
+    """A host actor and what we know of it."""
+
+    name: str
+    node: str
+    """Ray's id of its node; empty until a host that was found has answered."""
+    token: str
+    cpus: int
+    devices: int
+    memory_gib: float
+    group: Any
+    actor: Any
+    hello: Any
+    """What it says of itself, when it has started."""
+    began: float = field(default_factory=time.monotonic)
+    told: Mapping[str, Any] | None = None
+    """Its answer to `hello`; None: it has not started, or does not answer."""
+    current: bool = False
+    """It runs the driver's code with the driver's libraries, and takes attempts."""
+    asked_to_end: bool = False
+    died_at: float | None = None
+    """Monotonic clock, s."""
+    ending: str = "node_lost"
+    """Of attempts that die with it."""
+    why: str = ""
+
+    def share(self) -> dict[str, Any]:
+        """As the fields of a `HostShare`."""
+        return {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+
+
+def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
+    """Ask for a node's whole share and for a host on it; returns at once, `hello` is answered when it runs."""
+    resources = node["Resources"]
+    embedded = settings["address"] == "local"
+    cpus, devices = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    name = host_name(node, embedded=embedded)
+    token = secrets.token_hex(4)
+    pinned = next(key for key in resources if key.startswith("node:") and key != "node:__internal_head__")
+    bundle = {"CPU": cpus, pinned: 0.001, **({"GPU": devices} if devices else {})}
+    lasting = {} if embedded else {"name": f"{settings['study']}/{name}/{token}", "lifetime": "detached"}
+    group = placement_group([bundle], strategy="STRICT_PACK", **lasting)
+    options: dict[str, Any] = {
+        "num_cpus": cpus,
+        "num_gpus": devices,
+        "max_restarts": 0,
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=0),
+        **lasting,
+    }
+    if not embedded:  # a worker of an embedded Ray inherits these
+        given = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
+        options["runtime_env"] = {"env_vars": {"PYTHONPATH": settings["code"], **given}}
+    actor = ray.remote(Host).options(**options).remote(settings, devices)
+    memory_gib = resources.get("memory", 0.0) / GIB
+    return RayHost(
+        name=name,
+        node=node["NodeID"],
+        token=token,
+        cpus=cpus,
+        devices=devices,
+        memory_gib=settings["memory_gib"] if embedded and settings["memory_gib"] else memory_gib,
+        group=group,
+        actor=actor,
+        hello=actor.hello.remote(),
+    )
+
+
+def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
+    """What the policy calls a node: of several raylets on one machine each has its own."""
+    machine = str(node["NodeManagerHostname"])
+    return machine if embedded else f"{machine}-{node['NodeID'][:6]}"
+
+
+def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHost]:
+    """The hosts of a study that earlier drivers left on a standing cluster; groups without a host are given back.
+
+    Args:
+        study: digest of the study's folder.
+        nodes: Ray's living nodes by the name of the host that they would have.
+    """
+    found = []
+    for entry in ray.util.list_named_actors(all_namespaces=True):
+        if entry["namespace"] != NAMESPACE or not entry["name"].startswith(f"{study}/"):
+            continue
+        _, name, token = entry["name"].split("/")
+        try:
+            actor = ray.get_actor(entry["name"], namespace=NAMESPACE)
+        except ValueError:  # it has just ended
+            continue
+        node = nodes.get(name, {"NodeID": "", "Resources": {}})
+        resources = node["Resources"]
+        found.append(
+            RayHost(
+                name=name,
+                node=node["NodeID"],
+                token=token,
+                cpus=int(resources.get("CPU", 0)),
+                devices=int(resources.get("GPU", 0)),
+                memory_gib=resources.get("memory", 0.0) / GIB,
+                group=_group(entry["name"]),
+                actor=actor,
+                hello=actor.hello.remote(),
+            )
+        )
+    living = {f"{study}/{host.name}/{host.token}" for host in found}
+    for group in ray.util.placement_group_table().values():
+        if group["name"].startswith(f"{study}/") and group["name"] not in living and group["state"] != "REMOVED":
+            give_back(_group(group["name"]))
+    return found
+
+
+def give_back(group: Any) -> None:
+    """Remove a placement group; one of a dead node may be gone with it."""
+    if group is not None:
+        with contextlib.suppress(Exception):
+            remove_placement_group(group)
+
+
+def _group(name: str) -> Any:
+    try:
+        return get_placement_group(name)
+    except ValueError:
+        return None

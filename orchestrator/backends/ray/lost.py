@@ -1,0 +1,71 @@
+"""What is said of an attempt whose host says nothing: evidence, and how much of it is enough.
+
+In this order:
+
+1. `ended.json` in the attempt's folder: the host wrote it when the attempt ended, so its ending is
+   known whatever became of the host afterwards.
+2. Ray says that the host, or its node, has died (or that no host of that name lives, to a driver
+   that looks for attempts of an earlier one), and
+   * `process.json` names this machine and this boot: its ranks are killed and seen to be gone;
+   * it names this machine and another boot: nothing of it can live;
+   * it names another machine, whose processes nobody here can see: Ray's word, `SILENCE_S`, and a
+     heartbeat that has stood still for `STILL_S` (it moves every 5 s while a rank lives);
+   * there is none: no rank was ever forked.
+   Then the attempt has ended: `preempted` where Ray says that the node was taken away, else
+   `node_lost`; both are free.
+3. Anything else is `unknown`: a host that does not answer may be busy, stopped or cut off, and what
+   it runs may go on. Two attempts of one job can never harm each other, but they can waste a week.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.host.attempt import heartbeat
+from orchestrator.host.endings import read_ended
+from orchestrator.host.processes import end_leftovers, place_of
+
+SILENCE_S = 5.0  # after a host's death until its ranks are gone, measured 4 s
+STILL_S = 30.0  # six heartbeats
+
+
+class Lost:
+    """Remembers since when each attempt has been without a host, and when its heartbeat last moved."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self._beats: dict[str, tuple[Any, float]] = {}
+
+    def forget(self, attempt: str) -> None:
+        """An attempt that has been told to have ended."""
+        self._since.pop(attempt, None)
+        self._beats.pop(attempt, None)
+
+    def report(self, attempt: str, work: Path, *, ending: str, why: str) -> dict[str, Any]:
+        """The fields of a `Report` of an attempt whose host Ray calls dead, because of `why`."""
+        known = ended_report(attempt, work)
+        if known is not None:
+            return known
+        now = time.monotonic()
+        since = self._since.setdefault(attempt, now)
+        if now - since > SILENCE_S and self._gone(attempt, work, now):
+            return {"attempt": attempt, "phase": "ended", "ending": ending, "detail": why, "ended": time.time()}
+        return {"attempt": attempt, "phase": "unknown", "detail": why}
+
+    def _gone(self, attempt: str, work: Path, now: float) -> bool:
+        if place_of(work) != "elsewhere":
+            return end_leftovers(work)
+        beat = heartbeat(work)
+        counter = beat.get("counter") if isinstance(beat, Mapping) else None
+        seen, moved = self._beats.setdefault(attempt, (counter, now))
+        if seen != counter:
+            self._beats[attempt] = (counter, now)
+            return False
+        return now - moved > STILL_S
+
+
+def ended_report(attempt: str, work: Path) -> dict[str, Any] | None:
+    """What the host wrote when the attempt ended; None if it has written nothing."""
+    ended = read_ended(work, attempt)
+    return None if ended is None else {"attempt": attempt, "phase": "ended", **ended}

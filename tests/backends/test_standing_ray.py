@@ -1,0 +1,269 @@
+"""On a standing Ray cluster attempts go on without a driver, and the next one takes them up."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backend_contract import LastingBackendContract, Stage, Wanted, adoption_of
+from leftovers import Marked
+from standing import Standing, end
+from toy_jobs import SERVER, as_submission, toy_submission, wait_until
+
+from orchestrator.backends.protocol import Report, Submission
+from orchestrator.backends.ray.actor import check_shared
+from orchestrator.backends.ray.client import RayBackend
+from orchestrator.errors import BackendError
+from orchestrator.host.code import copy_code
+from orchestrator.host.processes import is_alive, read_processes
+from orchestrator.store.registry import make_store
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_token() -> Iterator[None]:
+    """The cluster is started without a token, and its drivers say so too."""
+    before = os.environ.get("RAY_AUTH_MODE")
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    yield
+    del os.environ["RAY_AUTH_MODE"]
+    if before is not None:
+        os.environ["RAY_AUTH_MODE"] = before
+
+
+@pytest.fixture(scope="module")
+def cluster(_without_token: None) -> Iterator[Standing]:
+    made = Standing(cpus=2)
+    yield made
+    made.close()
+
+
+class Drivers:
+    """Backends of one study, one after the other."""
+
+    def __init__(self, cluster: Standing, home: Path, **settings: Any) -> None:
+        self.cluster, self.home, self.settings = cluster, home, settings
+        self.made: list[RayBackend] = []
+        self.digest, _ = copy_code(home)
+
+    def next(self, **settings: Any) -> RayBackend:
+        described = {"ray": {"address": self.cluster.address}, **self.settings, **settings}
+        self.made.append(RayBackend(self.home, "files", self.home / "store", described, self.digest, server=SERVER))
+        return self.made[-1]
+
+    @property
+    def newest(self) -> RayBackend:
+        if not self.made or self.made[-1]._closed:
+            return self.next()
+        return self.made[-1]
+
+    def close(self) -> None:
+        for backend in self.made:
+            backend.close()
+        for process in self.cluster.head.processes("ray::Host"):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def drivers(cluster: Standing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drivers]:
+    made = Drivers(cluster, tmp_path_factory.mktemp("home"))
+    yield made
+    made.close()
+
+
+def submitted(backend: RayBackend, home: Path, do: str, host: str = "", **more: Any) -> Submission:
+    """Submit a toy job to a host, once it is there."""
+    wait_until(lambda: any(host in one.name for one in backend.hosts()), "there is a host", 120)
+    name = next(one.name for one in backend.hosts() if host in one.name)
+    submission = as_submission(toy_submission(home, do, **more), name)
+    backend.submit([submission])
+    return submission
+
+
+def until(backend: RayBackend, submission: Submission, phase: str) -> Report:
+    wait_until(lambda: backend.poll()[submission.attempt].phase == phase, f"{submission.attempt} is {phase}", 120)
+    return backend.poll()[submission.attempt]
+
+
+def hosts_of(cluster: Standing) -> list[Any]:
+    return cluster.head.processes("ray::Host")
+
+
+class TestLastingRayBackend(LastingBackendContract):
+    @pytest.fixture
+    def stage(self, drivers: Drivers) -> Stage:
+        backend = drivers.newest
+        host = backend.hosts()[0].name
+
+        def submission(wanted: Wanted) -> Submission:
+            return as_submission(toy_submission(drivers.home, DO[wanted]), host)
+
+        return Stage(
+            backend=backend,
+            store=make_store("files", drivers.home / "store"),
+            submission=submission,
+            rest=lambda: time.sleep(0.1),
+            successor=drivers.next,
+        )
+
+
+def test_a_child_that_dies_costs_no_attempt(drivers: Drivers) -> None:
+    backend = drivers.newest
+    submission = submitted(backend, drivers.home, "until asked")
+    until(backend, submission, "running")
+    assert backend._pipe is not None
+    os.kill(backend._pipe.pid, signal.SIGKILL)
+    until(backend, submission, "unknown")
+    until(backend, submission, "running")
+    backend.stop([submission.attempt])
+    assert until(backend, submission, "ended").ending == "interrupted"
+
+
+def test_a_host_that_is_stopped_for_a_while_is_unknown_and_then_back(drivers: Drivers) -> None:
+    backend = drivers.newest
+    submission = submitted(backend, drivers.home, "until asked")
+    until(backend, submission, "running")
+    (host,) = hosts_of(drivers.cluster)
+    os.kill(host.pid, signal.SIGSTOP)
+    try:
+        assert "does not answer" in until(backend, submission, "unknown").detail
+    finally:
+        os.kill(host.pid, signal.SIGCONT)
+    until(backend, submission, "running")
+    backend.kill([submission.attempt])
+    assert until(backend, submission, "ended").ending == "interrupted"
+
+
+def test_a_host_that_is_killed_ends_its_attempts_free_and_another_takes_its_place(drivers: Drivers) -> None:
+    backend = drivers.newest
+    submission = submitted(backend, drivers.home, "deaf")
+    until(backend, submission, "running")
+    (host,) = hosts_of(drivers.cluster)
+    os.kill(host.pid, signal.SIGKILL)
+    report = until(backend, submission, "ended")
+    assert report.ending == "node_lost" and "host on" in report.detail
+    assert not any(is_alive(*process) for process in read_processes(Path(submission.request["work"])))
+    again = submitted(backend, drivers.home, "write")
+    assert again.placement.host == submission.placement.host, "a node keeps its name"
+    assert until(backend, again, "ended").ending == "ok"
+
+
+def test_an_end_that_no_driver_has_booked_is_told_though_the_host_died_too(drivers: Drivers) -> None:
+    backend = drivers.newest
+    submission = submitted(backend, drivers.home, "refuse")
+    until(backend, submission, "ended")
+    backend.close()
+    for host in hosts_of(drivers.cluster):
+        os.kill(host.pid, signal.SIGKILL)
+    successor = drivers.next()
+    successor.hosts()
+    successor.adopt([adoption_of(submission)])
+    report = until(successor, submission, "ended")
+    assert report.ending == "bad_input" and "config.data.do" in report.detail
+
+
+def test_an_attempt_whose_host_ended_between_two_drivers_is_free(drivers: Drivers) -> None:
+    backend = drivers.newest
+    submission = submitted(backend, drivers.home, "deaf")
+    until(backend, submission, "running")
+    ticket = backend._adoptions[submission.attempt]["ticket"]
+    backend.close()
+    for host in hosts_of(drivers.cluster):
+        os.kill(host.pid, signal.SIGKILL)
+    successor = drivers.next()
+    successor.hosts()
+    successor.adopt([adoption_of(submission, ticket)])
+    assert until(successor, submission, "ended").ending == "node_lost"
+
+
+def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers: Drivers) -> None:
+    backend = drivers.newest
+    submission = submitted(backend, drivers.home, "until asked")
+    until(backend, submission, "running")
+    ticket = backend._adoptions[submission.attempt]["ticket"]
+    (old,) = hosts_of(drivers.cluster)
+    backend.close()
+    successor = drivers.next()
+    successor._settings["digest"] = "f" * 64
+    assert successor.hosts() == (), "nothing of the new driver is placed on the old host"
+    successor.adopt([adoption_of(submission, ticket)])
+    until(successor, submission, "running")
+    successor.stop([submission.attempt])
+    assert until(successor, submission, "ended").ending == "interrupted"
+    wait_until(lambda: not old.alive or successor.poll() is None, "the old host ends", 60)
+    again = submitted(successor, drivers.home, "write")
+    assert until(successor, again, "ended").ending == "ok"
+    commit = make_store("files", drivers.home / "store").read(again.request["fingerprint"])
+    assert commit.code == "f" * 64
+    successor.close()
+    for host in hosts_of(drivers.cluster):
+        os.kill(host.pid, signal.SIGKILL)
+
+
+def test_a_host_without_a_driver_saves_ends_and_gives_its_node_back(drivers: Drivers) -> None:
+    for host in hosts_of(drivers.cluster):
+        os.kill(host.pid, signal.SIGKILL)
+    backend = drivers.next(orphan_s=2.0)
+    submission = submitted(backend, drivers.home, "until asked")
+    until(backend, submission, "running")
+    ticket = backend._adoptions[submission.attempt]["ticket"]
+    backend.close()
+    wait_until(lambda: not hosts_of(drivers.cluster), "the orphan ends", 60)
+    result = json.loads((Path(submission.request["work"]) / "result.json").read_text())
+    assert result["ending"] == "stopped"
+    successor = drivers.next()
+    wait_until(successor.hosts, "the node was given back", 60)
+    successor.adopt([adoption_of(submission, ticket)])
+    assert until(successor, submission, "ended").ending == "interrupted"
+
+
+def test_an_idle_host_is_given_back_and_started_again_when_it_is_needed(drivers: Drivers) -> None:
+    for host in hosts_of(drivers.cluster):
+        os.kill(host.pid, signal.SIGKILL)
+    drivers.newest.close()
+    backend = drivers.next(idle_s=1.0)
+    first = submitted(backend, drivers.home, "write")
+    assert until(backend, first, "ended").ending == "ok"
+    wait_until(lambda: not hosts_of(drivers.cluster), "the idle host ends", 60)
+    assert until(backend, submitted(backend, drivers.home, "write"), "ended").ending == "ok"
+    backend.close()
+
+
+def test_a_host_that_cannot_start_says_why(drivers: Drivers) -> None:
+    for host in hosts_of(drivers.cluster):
+        os.kill(host.pid, signal.SIGKILL)
+    backend = drivers.next()
+    backend._settings["store_kind"] = "shelf"
+    with pytest.raises(BackendError, match=r"does not start: .*'shelf'"):
+        backend.hosts()
+    backend.close()
+
+
+def test_a_node_that_does_not_see_the_folder_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "seen").write_text("nonce")
+    check_shared({"token": {"path": str(tmp_path / "seen"), "content": "nonce"}})
+    with pytest.raises(RuntimeError, match="file system that all of them share"):
+        check_shared({"token": {"path": str(tmp_path / "unseen"), "content": "nonce"}})
+
+
+def test_an_address_where_no_ray_answers_is_refused_with_the_remedy(drivers: Drivers) -> None:
+    elsewhere = RayBackend(
+        drivers.home, "files", drivers.home / "store", {"ray": {"address": "127.0.0.1:1"}}, server=SERVER
+    )
+    with pytest.raises(BackendError, match="no Ray cluster can be used there"):
+        elsewhere.hosts()
+    elsewhere.close()
+
+
+@pytest.fixture
+def second_node(cluster: Standing) -> Iterator[Marked]:
+    mark = cluster.add_node(1)
+    yield mark
+    end(mark)
