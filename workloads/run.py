@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.contract.faults import point
+from workloads.contract.masking import mask, secrets_of
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
 from workloads.contract.stages import STAGES
@@ -163,7 +164,7 @@ def prepare(execution: Execution, local_rank: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         # Filling memory that nobody reads before writing costs time and changes no bit.
-        vars(torch.utils.deterministic)["fill_uninitialized_memory"] = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
         torch.backends.cudnn.benchmark = False
     if execution.device == "cuda":
         if not torch.cuda.is_available() or local_rank >= torch.cuda.device_count():
@@ -202,9 +203,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """An exception as it is stored: type, message, and `file:line function`, innermost last."""
+    """An exception as it is stored: type, message without secrets, and `file:line function`, innermost last."""
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    return Failure(type=type(error).__name__, message=str(error), frames=frames)
+    return Failure(type=type(error).__name__, message=mask(str(error), secrets_of(os.environ)), frames=frames)
 
 
 def surroundings(request: Request) -> dict[str, Any]:

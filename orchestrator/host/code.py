@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGES = ("orchestrator", "workloads")
 LOCK = "constraints.txt"
-SKIPPED = ("__pycache__",)
+SKIPPED = "__pycache__"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -20,11 +20,16 @@ def code_files(root: Path) -> list[Path]:
         path.relative_to(root)
         for package in PACKAGES
         for path in (root / package).rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and not any(part in SKIPPED for part in path.parts)
+        if path.is_file() and path.suffix != ".pyc" and not _skipped(path.relative_to(root))
     ]
     if (root / LOCK).is_file():
         found.append(Path(LOCK))
     return sorted(found)
+
+
+def _skipped(path: Path) -> bool:
+    """Whether a file is not of the code: hidden ones may be an editor's, or hold somebody's credentials."""
+    return any(part == SKIPPED or part.startswith(".") for part in path.parts)
 
 
 def digest_of(root: Path) -> str:

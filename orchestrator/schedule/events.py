@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.plan.job import Standing
+from workloads.contract.masking import mask, secrets_of
 
 Kind = Literal["submitted", "started", "ended", "done", "tick"]
 
@@ -38,20 +40,38 @@ Observer = Callable[[Event], None]
 """Called from the loop; must be quick. What it raises is logged, and the loop goes on."""
 
 
-class DriverLog:
-    """`driver.log`: what the driver did, a JSON object a line. No study stops because its log has no room."""
+LARGEST_LOG = 32 << 20
+"""Bytes of `driver.log`, some 150,000 lines, before it goes on in a new file."""
 
-    def __init__(self, path: Path, now: Callable[[], float]) -> None:
+
+class DriverLog:
+    """`driver.log`: what the driver did, a JSON object a line, without secrets.
+
+    No study stops because its log has no room, and a grid of weeks fills no disk with it.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], float], *, largest: int = LARGEST_LOG) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._largest = largest
+        self._secrets = secrets_of(os.environ)
         self._file = path.open("a", encoding="utf-8")
         self._now = now
 
     def write(self, what: str, **fields: Any) -> None:
         """Append one line; flushed, so that it can be followed."""
-        line = json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str) + "\n"
+        line = json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str)
         with contextlib.suppress(OSError):  # what has no room now is tried again with the next line
-            self._file.write(line)
+            self._file.write(mask(line, self._secrets) + "\n")
             self._file.flush()
+            if self._file.tell() > self._largest:
+                self._turn()
+
+    def _turn(self) -> None:
+        """Go on in a new file; the one before is kept as `driver.log.1`, those before that are not."""
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._file.close()
+        self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
         """Let go of the file."""

@@ -9,6 +9,7 @@ and heartbeats are not written here.
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from orchestrator.schedule.lease import driver_lives
 from orchestrator.schedule.ledger_file import in_words, make_tables, open_for_reading, open_for_writing
 from orchestrator.schedule.ledger_records import Attempt, JobNote, LastPlan
 from workloads.contract.faults import point
+from workloads.contract.masking import mask, secrets_of
 
 __all__ = ["NAME", "Attempt", "JobNote", "LastPlan", "Ledger", "no_fence"]
 
@@ -150,11 +152,11 @@ class Ledger:
     def ended(
         self, attempt: str, ending: str, at: float, detail: str = "", step: int = -1, signature: str = ""
     ) -> None:
-        """Book how an attempt ended; the first ending stays."""
+        """Book how an attempt ended; the first ending stays. Secrets in `detail` are masked."""
         self._write(
             "UPDATE attempts SET ended = ?, ending = ?, detail = ?, step = ?, signature = ? "
             "WHERE id = ? AND ending IS NULL",
-            (at, ending, detail, step, signature, attempt),
+            (at, ending, mask(detail, secrets_of(os.environ)), step, signature, attempt),
         )
 
     def attempts(self, fingerprint: str | None = None) -> list[Attempt]:

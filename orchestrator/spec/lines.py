@@ -7,6 +7,7 @@ Scalars are read by the type that a key declares, from the text as written. YAML
 import difflib
 import itertools
 import math
+import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ import yaml
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.limits import LARGEST_FILE, OutOfBounds, check_bounds
+from workloads.contract.masking import credential_in, mask, secrets_of
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -52,6 +54,7 @@ class Place:
 
 def refuse(place: Place | str, key: str, problem: str) -> NoReturn:
     """Raise the MatrixError of one key: place, key, what is wrong and what is allowed."""
+    key, problem = (mask(text, secrets_of(os.environ)) for text in (key, problem))
     key, problem = cut(key, _LONGEST_KEY), cut(problem, _LONGEST_PROBLEM)
     raise MatrixError(f"{place}: {key} {problem}" if key else f"{place}: {problem}")
 
@@ -118,8 +121,14 @@ def compose(text: str, source: str) -> yaml.Node | None:
     """The node of a YAML text; None where it is empty.
 
     Raises:
-        MatrixError: not YAML, nested too deep, too much, or with a tag.
+        MatrixError: not YAML, nested too deep, too much, with a tag, or with a credential.
     """
+    credential = credential_in(text, os.environ)
+    if credential is not None:
+        at, reason = credential
+        # What is written here is in requests, COMMITs, the ledger and MLflow.
+        place = _at(source, text.count("\n", 0, at) + 1)
+        refuse(place, "", f"{reason}; write it without: credentials come from the environment alone")
     try:
         text.encode("utf-8")  # an argument of the command line may hold bytes that are no text
         check_bounds(text, Loader)

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import yaml
 
-from orchestrator.errors import MatrixError
 from orchestrator.spec.lines import COMMAND_LINE, Place, compose, listed, nearest, refuse
 from orchestrator.spec.parts import axis_values, checked_seeds
 from orchestrator.spec.schema import Branches, Controls, Matrix, Natural, StageResources
@@ -56,7 +55,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
-            raise MatrixError(f"{COMMAND_LINE}: {text!r} is no override; write KEY=VALUE")
+            refuse(_HERE, "", f"{text!r} is no override; write KEY=VALUE")
         if key in given:
             refuse(_HERE, key, f"is given twice, as {given[key]} and {value}; leave one of them")
         given[key] = value

@@ -10,10 +10,10 @@
 Exit code 0: everything was sent and no run was left RUNNING. 1: it was not; standard error says why.
 """
 
+import io
 import json
 import os
 import queue
-import re
 import signal
 import sys
 import threading
@@ -21,6 +21,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from workloads.contract.masking import mask, secrets_of
 
 FOLLOW_S = 3.0
 """Between two looks at growing metrics."""
@@ -30,13 +32,14 @@ def main() -> int:
     """Project until the input ends."""
     # Ctrl-C reaches the whole foreground group: the driver says by closing the pipe when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout = sys.stderr = Masked(sys.stderr)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     try:
         return _project(lines)
     except Exception:
         # Whatever went wrong, the driver must hear of it in words; it goes on without us.
-        print(masked(traceback.format_exc()), file=sys.stderr, flush=True)
+        print(traceback.format_exc(), file=sys.stderr, flush=True)
         return 1
 
 
@@ -81,9 +84,25 @@ def _take(projector: Any, message: dict[str, Any]) -> None:
         projector.report(Path(message["folder"]))
 
 
-def masked(text: str) -> str:
-    """`text` without the user and password of any address in it."""
-    return re.sub(r"://[^/\s@]+@", "://***@", text)
+class Masked(io.TextIOBase):
+    """Writes on to a stream what is said, without secrets: MLflow and its libraries name addresses as they like."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._secrets = secrets_of(os.environ)
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Write all of `text`."""
+        self._stream.write(mask(text, self._secrets))
+        return len(text)
+
+    def flush(self) -> None:
+        """Bring it to the file."""
+        self._stream.flush()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import MatrixError
+from orchestrator.spec.cluster import load_cluster
 from orchestrator.spec.limits import LARGEST_FILE, MOST_CELLS
 from orchestrator.spec.lines import compose_file
 from orchestrator.spec.load import load_matrix, resolve_profile
@@ -66,6 +67,38 @@ def test_hostile_text_is_refused_in_one_sentence(tmp_path: Path, content: str | 
         load_matrix(path)
     assert str(caught.value).startswith(str(path))
     assert len(str(caught.value)) < 2000
+
+
+CREDENTIALS = [
+    ("s3://key:very-secret@bucket/x", "holds an address with a user and a password"),
+    ("planted-value-of-a-key", r"holds the value of \$ECHO_TEST_DEPLOY_KEY"),
+    ("hf_" + "b" * 34, r"holds what looks like a token \(hf_\.\.\.\)"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), CREDENTIALS)
+def test_credentials_are_refused_wherever_they_are_written_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, reason: str
+) -> None:
+    monkeypatch.setenv("ECHO_TEST_DEPLOY_KEY", "planted-value-of-a-key")
+    said = f"{reason}; write it without: credentials come from the environment alone"
+    matrix = written(tmp_path, instead('negative: ""', f'negative: "{value}"'))
+    line = MATRIX[: MATRIX.index('negative: ""')].count("\n") + 1
+    with pytest.raises(MatrixError, match=rf"matrix\.yaml:{line}: {said}") as in_file:
+        load_matrix(matrix)
+    whole = load_matrix(ROOT / "matrix.yaml")
+    with pytest.raises(MatrixError, match=rf"command line: controls\.sampler\.negative: {said}") as in_override:
+        resolve_profile(whole, "laptop", [f"controls.sampler.negative={value}"])
+    cluster = tmp_path / "cluster.yaml"
+    shipped = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
+    cluster.write_text(shipped.replace("uri: null", f'uri: "{value}"'), encoding="utf-8")
+    with pytest.raises(MatrixError, match=rf"cluster\.yaml:\d+: {said}") as in_cluster:
+        load_cluster(cluster, tmp_path)
+    with pytest.raises(MatrixError, match="is no override") as no_override:
+        resolve_profile(whole, "laptop", [value])
+    for caught in (in_file, in_override, in_cluster, no_override):
+        assert value not in str(caught.value)
+        assert "very-secret" not in str(caught.value)
 
 
 def test_a_file_of_windows_with_a_mark_of_order_is_read_like_any_other(tmp_path: Path) -> None:

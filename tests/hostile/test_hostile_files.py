@@ -12,6 +12,7 @@ import pytest
 from orchestrator.errors import StoreError
 from orchestrator.results import _lines  # the reader of lines itself: a whole study for each case takes a minute
 from orchestrator.schedule import inbox
+from orchestrator.schedule.events import DriverLog
 from orchestrator.tracking.projection import branch_points, training_points
 from workloads.contract.growing import beat_of, case_of, metric_of, read_beat
 from workloads.contract.reading import read_object
@@ -190,6 +191,22 @@ def test_what_is_no_note_is_put_aside_and_the_others_are_read(tmp_path: Path, co
     (tmp_path / "inbox" / "0.json").write_bytes(content)
     assert [note.jobs for note in inbox.read(tmp_path)] == [("ab",)]
     assert (tmp_path / "inbox" / "0.broken").exists()
+
+
+def test_the_drivers_log_goes_on_in_a_new_file_and_never_holds_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECHO_TEST_DEPLOY_KEY", 'planted "value" of a key')
+    log = DriverLog(tmp_path / "driver.log", lambda: 0.0, largest=1000)
+    for number in range(500):
+        log.write("ended", number=number, detail='it said planted "value" of a key')
+    log.close()
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == ["driver.log", "driver.log.1"]
+    assert all(path.stat().st_size < 1100 for path in files)
+    lines = [json.loads(line) for path in reversed(files) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line["number"] for line in lines] == list(range(500 - len(lines), 500))
+    assert {line["detail"] for line in lines} == {"it said ***"}
 
 
 def test_a_pipe_or_a_folder_among_the_notes_holds_nobody_up(tmp_path: Path) -> None:

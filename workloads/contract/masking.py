@@ -46,12 +46,13 @@ def mask(text: str, secrets: Sequence[str]) -> str:
     return _TOKEN.sub(MASK, text)
 
 
-def credential_in(text: str, environment: Mapping[str, str]) -> str:
-    """Why `text` may not be written into a configuration; empty where it may. The secret itself is not repeated."""
-    if "://" in text and _IN_ADDRESS.search(text):
-        return "holds a user and a password"
+def credential_in(text: str, environment: Mapping[str, str]) -> tuple[int, str] | None:
+    """Where and why `text` may not be a configuration; None where it may. The secret itself is not repeated."""
+    found = _IN_ADDRESS.search(text) if "://" in text else None
+    if found:
+        return found.start(), "holds an address with a user and a password"
     for name, value in environment.items():
-        if SECRET_NAME.search(name) and len(value) >= SHORTEST_REFUSED and value in text:
-            return f"holds the value of ${name}"
+        if len(value) >= SHORTEST_REFUSED and value in text and SECRET_NAME.search(name):
+            return text.index(value), f"holds the value of ${name}"
     found = _TOKEN.search(text)
-    return f"holds what looks like a token ({found[0][:3]}...)" if found else ""
+    return (found.start(), f"holds what looks like a token ({found[0][:3]}...)") if found else None
