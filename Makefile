@@ -1,15 +1,16 @@
-# run: the whole matrix at laptop scale · test, test-slurm, check, bench, fix: for those who change the code.
+# run: the whole matrix at laptop scale · test, test-slurm, check, bench, chaos, fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUN_FLAGS ?=
+CHAOS_FLAGS ?=
 
 # One thread a process: the study's bits depend on it, and two cores are shared by several processes.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test test-slurm check bench fix install
+.PHONY: run test test-slurm check bench chaos fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -32,6 +33,10 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/bench -m bench -s -q
+
+# Hours: kills the small study 200 times and writes the table of docs/reliability.md; started again, it goes on.
+chaos: $(INSTALLED)
+	$(BIN)/python tests/chaos --write $(CHAOS_FLAGS)
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,118 @@
+"""The long form of the chaos suite: `python tests/chaos --kills 200 --seed 7 --folder /tmp/chaos`.
+
+Plays rounds until as many kills were made, a JSON line each on standard output and in
+`rounds.jsonl` of the folder; started again with the same folder, it goes on after the last whole
+round. At the end it prints the table for docs/reliability.md, and with `--write` puts it there. A
+round that fails keeps its study's folder. Exit code 1 where anything was lost.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kill_table import markdown, write_into
+from mlflow_server import MlflowServer
+from points import of_part, play_points
+from proof import JOBS, Proof, taken, wrongs
+from rounds import TWO_RANKS, WEIGHTS, Round
+from small_study import CHECKOUT, SmallStudy
+from two_ranks import TWO_RANK_JOBS, two_rank_study
+
+PAGE = CHECKOUT / "docs" / "reliability.md"
+KILLS_A_ROUND = 12
+POINTS_FIRST = ("points", "points-two-ranks")
+"""The first two rounds: death at every named place in the code."""
+KINDS = ("study", "study", "two-ranks", "mlflow-server")
+"""Of all rounds after them, in turn."""
+RUN_ALONE = ("lease.taken",)
+"""Points of `echo-matrix run` itself, not of the loop."""
+
+
+def main() -> int:
+    """Play until enough was killed."""
+    asked = _arguments()
+    folder: Path = asked.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    book = folder / "rounds.jsonl"
+    records = [json.loads(line) for line in book.read_text("utf-8").splitlines()] if book.is_file() else []
+    until = time.monotonic() + asked.minutes * 60
+    references: dict[bool, Proof] = {}
+    while sum(len(record["kills"]) for record in records) < asked.kills and time.monotonic() < until:
+        number = len(records)
+        kind = asked.only or (*POINTS_FIRST, *KINDS)[number if number < 2 else 2 + (number - 2) % len(KINDS)]
+        two = kind.endswith("two-ranks")
+        if two not in references:
+            references[two] = reference(folder / ("reference-2" if two else "reference"), two=two)
+        records.append(_round(folder / f"round-{number}", references[two], asked.seed + number, kind))
+        with book.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(records[-1]) + "\n")
+        print(json.dumps({"round": number, **records[-1]}), flush=True)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    table = markdown(records, commit=commit, seed=asked.seed)
+    print(table)
+    if asked.write:
+        write_into(PAGE, table)
+    return 1 if any(record["problems"] for record in records) else 0
+
+
+def reference(home: Path, *, two: bool = False) -> Proof:
+    """The results of the undisturbed run, made once a folder."""
+    study = two_rank_study(home) if two else SmallStudy(home=home)
+    if not (home / "whole").is_file():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        done = study.call("run")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (home / "whole").touch()
+    found = wrongs(study, jobs=TWO_RANK_JOBS if two else JOBS)
+    assert not found, found
+    return taken(study.folder)
+
+
+def _round(home: Path, proof: Proof, seed: int, kind: str) -> dict[str, Any]:
+    shutil.rmtree(home, ignore_errors=True)
+    two = kind.endswith("two-ranks")
+    study = two_rank_study(home) if two else SmallStudy(home=home)
+    jobs = TWO_RANK_JOBS if two else JOBS
+    if kind.startswith("points"):
+        names = [name for name in of_part("driver", "host", "rank") if not (two and name in RUN_ALONE)]
+        record = play_points(study, proof, names, jobs=jobs, kind=kind)
+    else:
+        server = MlflowServer(home / "mlflow") if kind == "mlflow-server" else None
+        if server is not None:
+            study = replace(study, uri=server.uri)
+            server.start()
+            server.wait()
+        try:
+            weights = TWO_RANKS if two else WEIGHTS
+            killed = Round(study, proof, seed=seed, kills=KILLS_A_ROUND, weights=weights, jobs=jobs, server=server)
+            record = killed.play(kind)
+        finally:
+            if server is not None:
+                server.kill()
+    if not record.problems:
+        shutil.rmtree(home)
+    return {**record.as_json(), "seed": seed}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python tests/chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=200, help="as many in all")
+    parser.add_argument("--seed", type=int, default=0, help="of the first round; each next has one more")
+    parser.add_argument("--minutes", type=float, default=600.0, help="no new round after so long")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/echo-matrix-chaos"), help="for studies and rounds")
+    parser.add_argument("--only", choices=sorted({*POINTS_FIRST, *KINDS}), help="rounds of this kind alone")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(CHECKOUT)}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

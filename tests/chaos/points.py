@@ -1,0 +1,85 @@
+"""Kill points: a study whose processes die at named places in the code, all armed at once, until each has fired.
+
+See `workloads/contract/faults.py`. A point of a driver ends it, and the next one goes on; a point of
+a host or a rank costs an attempt.
+"""
+
+import subprocess
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from proof import Proof, differences, taken, wrongs
+from rounds import Kill, Record
+from small_study import SmallStudy
+from victims import Family
+
+from orchestrator.schedule import inbox
+from orchestrator.schedule.lease import read_driver
+from workloads.contract.faults import POINTS
+
+ELSEWHERE = {"ledger.migrating": "needs a ledger of an older version: tests/schedule/test_ledger.py"}
+"""Points that no study of today comes by."""
+NOTE = "note.booked"
+NOTE_EVERY_S = 0.5
+DRIVER_WITHIN_S = 600.0
+
+
+def of_part(*parts: str) -> list[str]:
+    """Names of the points in these parts (`driver`, `host`, `rank`), as the table tells them."""
+    return sorted(name for name, where in POINTS.items() if where.startswith(parts) and name not in ELSEWHERE)
+
+
+def play_points(
+    study: SmallStudy, reference: Proof, names: Collection[str], *, jobs: int, kind: str = "points"
+) -> Record:
+    """Run `study` to its end with every point of `names` armed, then compare everything.
+
+    Args:
+        study: in an empty folder.
+        reference: of the undisturbed run.
+        names: of points.
+        jobs: that the run commits.
+        kind: for the record.
+    """
+    record, began = Record(seed=0, kind=kind), time.monotonic()
+    faults = study.home / "faults"
+    faults.mkdir(parents=True)
+    for name in names:
+        (faults / name).write_text("kill", encoding="ascii")
+    armed, output = replace(study, faults=faults), study.home / "output.txt"
+    try:
+        code = -9
+        while code == -9 and record.starts <= 2 * len(names):
+            with output.open("ab") as said:
+                driver = armed.start(said)
+            record.starts += 1
+            code = _ended(driver, armed.folder, faults / NOTE)
+        if code != 0:
+            record.problems.append(f"`run` ended with {code}; it said: {output.read_text(errors='replace')[-3000:]}")
+        else:
+            unfired = [name for name in names if not (faults / f"{name}.fired").exists()]
+            record.problems += [f"no process came by {name!r}" for name in unfired]
+            record.problems += differences(reference, taken(study.folder)) + wrongs(study, jobs=jobs)
+            if "nothing to do" not in study.call("run").stdout:
+                record.problems.append("`run` again does not say that there is nothing to do")
+            left = Family(study.home).living()
+            record.problems += [f"process {one.pid} is left: {one.command[:120]}" for one in left.values()]
+    finally:
+        Family(study.home).end()
+    record.seconds = round(time.monotonic() - began, 1)
+    fired = sorted(faults.glob("*.fired"))
+    record.kills = [Kill(victim=f"at `{path.stem}`", how="SIGKILL", at_s=0.0) for path in fired]
+    return record
+
+
+def _ended(driver: "subprocess.Popen[bytes]", folder: Path, note: Path) -> int:
+    """The exit code of a driver, which is given harmless notes while the point after a note is armed."""
+    deadline = time.monotonic() + DRIVER_WITHIN_S
+    while note.exists() and driver.poll() is None and time.monotonic() < deadline:
+        holder = read_driver(folder)
+        if holder is not None and holder.pid == driver.pid and not list((folder / "inbox").glob("*.json")):
+            inbox.put(folder, "retry")
+        time.sleep(NOTE_EVERY_S)
+    return driver.wait(timeout=DRIVER_WITHIN_S)

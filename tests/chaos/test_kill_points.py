@@ -1,0 +1,24 @@
+"""Kill points of host and ranks, each once, with the real loop, host and training by two ranks with ZeRO 1.
+
+The driver holds the host here: a point of the host ends both, a point of a rank ends one of two. The
+driver's own points are driven on the fake backend (`test_driver_points`), and with Ray by `make chaos`.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from points import of_part, play_points
+from proof import Proof
+from two_ranks import TWO_RANK_JOBS, two_rank_study
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+
+def test_death_at_every_point_of_host_and_ranks_costs_nothing(tmp_path: Path, two_rank_reference: Proof) -> None:
+    names = of_part("host", "rank")
+    assert len(names) >= 15
+    study = two_rank_study(tmp_path / "killed")
+    record = play_points(study, two_rank_reference, names, jobs=TWO_RANK_JOBS)
+    assert record.problems == [], json.dumps(record.as_json(), indent=1)
+    assert len(record.kills) == len(names)
