@@ -184,6 +184,7 @@ class Books:
         )
         self._board.apply(Change(job=job.id, kind=state, reason=reason))
         if state == "failed":
+            self._teller.tell("failed", job=job.id, label=job.label, stage=job.stage, reason=reason)
             self.pause()
 
     def tell_avoided(self) -> None:
@@ -201,14 +202,19 @@ class Books:
                 self._said.discard(host)
                 self._teller.log("used again", host=host)
 
-    def pause(self) -> None:
-        """Pause the stages in which enough jobs have failed alike, and no other; what is new is told once."""
+    def pause(self, *, from_before: bool = False) -> None:
+        """Pause the stages in which enough jobs have failed alike, and no other; what is new is told once.
+
+        `from_before`: it was told when it happened, in an earlier run.
+        """
         before, self.paused = self.paused, paused_of(self._ledger.notes().values(), self._known, self._pause_after)
         self._board.pause(self.paused)
         for stage, why in self.paused.items():
             if stage not in before:
                 self._teller.say(f"stage {stage} is paused: {why}")
                 self._teller.log("paused", stage=stage, reason=why)
+                if not from_before:
+                    self._teller.tell("paused", stage=stage, reason=why)
 
     def later(self, act: Callable[[], None]) -> None:
         """Write something with the next transaction."""

@@ -55,6 +55,10 @@ class ClusterSettings(ExecutionSettings, Protocol):
     def avoid_s(self) -> float:
         """How long a host with two endings without progress is avoided."""
 
+    @property
+    def on_event(self) -> str | None:
+        """The user's command that is told what happens."""
+
 
 class Driver:
     """The loop's hands: `begin`, then `drive` if `has_work`."""
@@ -111,6 +115,8 @@ class Driver:
         self._rest_s = SHORTEST_REST_S
         self.note = ""
         """Why it ended with work left."""
+        self.drove = False
+        """Whether a backend was asked for anything."""
 
     @property
     def submitted(self) -> int:
@@ -146,7 +152,7 @@ class Driver:
         notes = inbox.read(self._home)
         self._book_notes([note for note in notes if note.verb != "interrupt" or note.jobs], None)
         inbox.drop(notes)
-        self._books.pause()
+        self._books.pause(from_before=True)
         booked: list[Attempt] = []
         for attempt in [attempt for attempt in self._open if attempt.fingerprint in self._books.committed]:
             won = self._store.winner(attempt.fingerprint, lambda: self.interrupted) == attempt.id
@@ -164,6 +170,7 @@ class Driver:
 
     def drive(self, backend_factory: Callable[[], Backend]) -> None:
         """Run until nothing more can be done, or an interrupt has been carried out."""
+        self.drove = True
         backend = backend_factory()
         try:
             now = self._clock.monotonic()

@@ -15,11 +15,13 @@ from pathlib import Path
 from types import FrameType
 
 from orchestrator.backends.protocol import Backend
+from orchestrator.errors import OrchestratorError
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.driver import ClusterSettings, Driver
 from orchestrator.schedule.events import DriverLog, Observer
 from orchestrator.schedule.failed import FailedJob
+from orchestrator.schedule.hook import Hook
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.patience import Patience
 from orchestrator.schedule.state import Board, Booked, closure
@@ -48,9 +50,14 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0: all done; 130: interrupted; 1: something is not done."""
-        if sum(self.counts.values()) == self.counts.get("done", 0):
-            return 0
-        return 130 if self.interrupted else 1
+        return exit_code(self.counts, interrupted=self.interrupted)
+
+
+def exit_code(counts: Mapping[State, int], *, interrupted: bool) -> int:
+    """Of a run that left its jobs like this."""
+    if sum(counts.values()) == counts.get("done", 0):
+        return 0
+    return 130 if interrupted else 1
 
 
 def run(
@@ -91,6 +98,14 @@ def run(
     clock = clock or SystemClock()
     view = view or SilentView()
     log = DriverLog(home / "driver.log", clock.time)
+    hook = Hook(
+        cluster.on_event,
+        study=plan.study,
+        profile=plan.profile,
+        log=home / "driver.log",
+        note=log.write,
+        clock=clock,
+    )
     patience = Patience(store, clock, log=log.write, say=view.say, patience_s=cluster.unknown_s)
     committed = patience.insist(store.commits)
     history, notes = ledger.history(), ledger.notes()
@@ -113,16 +128,30 @@ def run(
         ledger=ledger,
         cluster=cluster,
         clock=clock,
-        teller=Teller(board, home, clock, view, observer, log),
+        teller=Teller(board, home, clock, view, observer, log, hook),
     )
     log.write("run", study=plan.study, profile=plan.profile, jobs=len(board), counts=board.counts())
+    stopped_by = ""
     try:
         with _interrupts(driver):
             driver.begin()
             if driver.has_work():
                 driver.drive(backend_factory)
+    except (OrchestratorError, OSError) as error:
+        stopped_by = str(error)
+        raise
     finally:
         view.close()
+        if driver.drove or stopped_by:
+            counts = board.counts()
+            hook.tell(
+                "finished",
+                exit_code=1 if stopped_by else exit_code(counts, interrupted=driver.interrupted),
+                interrupted=driver.interrupted,
+                reason=stopped_by or driver.note,
+                counts=counts,
+            )
+        hook.close()
         log.write("end", counts=board.counts(), interrupted=driver.interrupted, note=driver.note)
         log.close()
     return Outcome(

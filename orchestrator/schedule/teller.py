@@ -1,4 +1,4 @@
-"""Tells view, observer and driver.log what the driver does; none of them can stop it."""
+"""Tells view, observer, driver.log and the user's command what the driver does; none of them can stop it."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import DriverLog, Event, Kind, Observer
+from orchestrator.schedule.hook import Hook, What
 from orchestrator.schedule.policy import STAGE_SECONDS
 from orchestrator.schedule.requests import attempt_folder
 from orchestrator.schedule.state import STUCK, Board
@@ -14,13 +15,22 @@ from orchestrator.schedule.watch import Watch
 
 TICK_S = 1.0
 """Between pictures, and between `tick` events."""
+SILENCE_S = 60.0
+"""Without a word of any attempt, before the user's command is told `unknown`."""
 
 
 class Teller:
     """Where the driver's news go."""
 
     def __init__(
-        self, board: Board, home: Path, clock: Clock, view: View, observer: Observer | None, log: DriverLog
+        self,
+        board: Board,
+        home: Path,
+        clock: Clock,
+        view: View,
+        observer: Observer | None,
+        log: DriverLog,
+        hook: Hook,
     ) -> None:
         self._board = board
         self._home = home
@@ -28,6 +38,9 @@ class Teller:
         self._view = view
         self._observer = observer
         self._log = log
+        self._hook = hook
+        self._silent_since: float | None = None
+        self._silence_told = False
         self._began = clock.monotonic()
         self._pictured = float("-inf")
 
@@ -39,6 +52,10 @@ class Teller:
         """A sentence for the user; nothing where there is nothing to say."""
         if text:
             self._view.say(text)
+
+    def tell(self, what: What, **fields: object) -> None:
+        """Tell the user's command."""
+        self._hook.tell(what, counts=self._board.counts(), **fields)
 
     def event(self, kind: Kind, job: Job, attempt: str, *, ending: str = "", detail: str = "", alike: str = "") -> None:
         """Something happened to an attempt; the board already knows. `alike`: see `Event`."""
@@ -75,6 +92,20 @@ class Teller:
         self._view.tick(picture)
         paths = {watch.job.id: watch.folder for watch in live}
         self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
+        self._note_silence(live, now)
+        self._hook.tick()
+
+    def _note_silence(self, live: list[Watch], now: float) -> None:
+        """Tell the user's command once when nothing has been known of any attempt for `SILENCE_S`."""
+        if not live or not all(watch.unknown for watch in live):
+            self._silent_since, self._silence_told = None, False
+            return
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since >= SILENCE_S and not self._silence_told:
+            self._silence_told = True
+            reason = self._board.standing(live[0].job.id).reason
+            self.tell("unknown", reason=reason, attempts=len(live))
 
     def _observe(self, event: Event) -> None:
         if self._observer is None:
