@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,8 @@ class Act:
     """Step of the checkpoint it leaves when it does not end well; 0: none."""
     error: Failure | None = None
     """Written into result.json where it ends with an error."""
+    requeued: bool = False
+    """When it has ended, the backend starts the job again by itself, as another attempt."""
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Running:
     ended: float | None = None
     ending: Ending | None = None
     detail: str = ""
+    successor: str | None = None
     counter: int = field(default=0)
 
 
@@ -194,6 +197,7 @@ class FakeBackend:
                 detail=running.detail,
                 started=running.started,
                 ended=running.ended,
+                successor=running.successor,
             )
         if running.act.script in ("unknown", "missing") and now >= running.until:
             return Report(attempt=attempt, phase="unknown" if running.act.script == "unknown" else "missing")
@@ -219,6 +223,22 @@ class FakeBackend:
         if failure is not None:
             Result(ending="error", error=failure, steps=running.act.reaches).write(self._work(running) / "result.json")
         self._end(running, script, now, f"as scripted: {script}")
+        if running.act.requeued:
+            self._requeue(running, now)
+
+    def _requeue(self, running: Running, now: float) -> None:
+        before = running.submission
+        base, _, count = before.attempt.partition(".r")
+        attempt = f"{base}.r{int(count or 0) + 1}"
+        work = str(Path(before.request["work"]).with_name(attempt))
+        request = {**before.request, "attempt": attempt, "work": work}
+        act = self._next_act(before.label)
+        length = self._seconds if act.seconds is None else act.seconds
+        submission = replace(before, attempt=attempt, request=request)
+        again = Running(submission=submission, act=act, started=now, until=now + length)
+        self._farm.attempts[attempt] = self._farm.open[attempt] = again
+        self._mine.add(attempt)
+        running.successor = attempt
 
     def _end(self, running: Running, ending: Ending, now: float, detail: str) -> None:
         running.ending, running.ended, running.detail = ending, now, detail

@@ -6,12 +6,19 @@ second, because each transaction costs the disk.
 
 import contextlib
 from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import OrchestratorError
-from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints, drop_older_checkpoints, newest_step
+from orchestrator.host.checkpoints import (
+    attempt_folder,
+    drop_checkpoints,
+    drop_older_checkpoints,
+    newest_checkpoint,
+    newest_step,
+)
 from orchestrator.plan.job import Job
 from orchestrator.schedule.avoid import Avoidance, Avoided, Ended, counts, sentence
 from orchestrator.schedule.clock import Clock
@@ -78,6 +85,8 @@ class Books:
         """Fingerprints of done jobs."""
         self.watches: dict[str, Watch] = {}
         """The live attempts."""
+        self.unwanted: list[str] = []
+        """Attempts that the backend has started by itself, of jobs that are not to go on."""
 
     def open(self, watch: Watch, placement: Placement, reason: str) -> None:
         """Take in a live attempt: submitted now, or left by an earlier driver."""
@@ -125,6 +134,7 @@ class Books:
             drop_checkpoints(self._home, job.fingerprint)
         elif job.stage == "train":  # elsewhere each checkpoint holds a part
             drop_older_checkpoints(self._home, job.fingerprint, KEPT)
+        successor = finding.successor
         moved = done or progressed(step, watch.begun, self._earlier_steps(watch))
         with self._ledger.transaction():
             self.write_later()
@@ -145,9 +155,15 @@ class Books:
                 self._ledger.charge(job.fingerprint, after.charges)
                 if after.next == "again":
                     self._board.apply(Change(job=job.id, kind="again", reason=after.reason))
-                    self._placer.add([job])
+                    if successor and not stopping:
+                        self._succeed(watch, successor, after.reason)
+                        successor = ""
+                    else:
+                        self._placer.add([job])
                 else:
                     self.hold_against(job, after.next, after.reason, same)
+        if successor:
+            self.unwanted.append(successor)
         if began and counts(ending, moved=moved):
             self._avoidance.add(
                 Ended(
@@ -257,6 +273,31 @@ class Books:
     def _earlier_steps(self, watch: Watch) -> list[int]:
         attempts = self._ledger.attempts(watch.job.fingerprint)
         return [attempt.step for attempt in attempts if attempt.id != watch.attempt]
+
+    def _succeed(self, watch: Watch, attempt: str, reason: str) -> None:
+        """Take in the attempt as which the backend has started the job of an ended one again."""
+        job = watch.job
+        (earlier,) = [one for one in self._ledger.attempts(job.fingerprint) if one.id == watch.attempt]
+        newest = newest_checkpoint(self._home, job.fingerprint)
+        begun = -1 if newest is None else newest.step
+        now = self._clock.time()
+        self._ledger.intend(
+            replace(
+                earlier,
+                id=attempt,
+                intended=now,
+                started=None,
+                ended=None,
+                ending=None,
+                detail="",
+                begun=begun,
+                step=-1,
+                signature="",
+            )
+        )
+        folder = attempt_folder(self._home, job.fingerprint, attempt)
+        after = Watch(attempt=attempt, job=job, folder=folder, begun=begun, since=self._clock.monotonic())
+        self.open(after, earlier.placement, reason)
 
     def _start(self, watch: Watch) -> None:
         if not watch.running:

@@ -227,6 +227,9 @@ class Driver:
                 self._books.write_later()
         if ended:
             point("ending.booked")
+        if self._books.unwanted:
+            backend.kill(self._books.unwanted)
+            self._books.unwanted = []
         self._starter.submit(backend, submissions)
         if self._teller.tick_due(now):
             self._books.write_later()

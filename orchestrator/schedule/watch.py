@@ -60,6 +60,8 @@ class Finding:
     what: Literal["waiting", "running", "unknown", "ended"]
     ending: Ending | None = None
     detail: str = ""
+    successor: str = ""
+    """The attempt as which the backend has started the job again by itself; empty: it has not."""
 
 
 def look(watch: Watch, report: Report | None, now: float, *, committed: bool, stopping: bool) -> Finding:
@@ -91,7 +93,7 @@ def look(watch: Watch, report: Report | None, now: float, *, committed: bool, st
         if now - watch.ok_since < EVIDENCE_S and not stopping:
             return Finding(what="unknown", detail="ended well, but its COMMIT is not to be seen yet")
         return Finding(what="ended", ending="error", detail="ended well, but no COMMIT came")
-    return Finding(what="ended", ending=ending, detail=report.detail)
+    return Finding(what="ended", ending=ending, detail=report.detail, successor=report.successor or "")
 
 
 def _missing(watch: Watch, now: float, *, committed: bool, stopping: bool) -> Finding:

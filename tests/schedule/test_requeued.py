@@ -1,0 +1,50 @@
+"""A backend that puts a job back into its queue by itself: the attempt ends, its successor is followed."""
+
+from pathlib import Path
+
+import pytest
+from toy_study import Toy, small_plan
+
+from orchestrator.backends.fake import Act, Farm
+from orchestrator.schedule import inbox
+from orchestrator.schedule.events import Event
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    toy = Toy(tmp_path / "toy")
+    toy.farm = Farm()
+    return toy
+
+
+PREEMPTED = Act(script="preempted", requeued=True, reaches=3)
+
+
+def test_a_requeued_job_is_followed_and_not_submitted_again(toy: Toy) -> None:
+    outcome = toy.run(small_plan(), {"train/a": [PREEMPTED, PREEMPTED, Act()]})
+    assert outcome.exit_code == 0
+    assert toy.submitted().count("train/a") == 1
+    assert toy.endings("train/a") == ["preempted", "preempted", "ok"]
+    with toy.ledger() as ledger:
+        names = [attempt.id for attempt in ledger.attempts() if attempt.label == "train/a"]
+    assert names == [names[0], f"{names[0]}.r1", f"{names[0]}.r2"]
+
+
+def test_the_successor_of_a_job_that_is_not_to_go_on_is_ended(toy: Toy) -> None:
+    toy.settings.retries.__dict__["free_in_a_row"] = 1
+    outcome = toy.run(small_plan(), {"train/a": [Act(script="preempted", requeued=True), Act(seconds=1e6)]})
+    assert outcome.counts["failed"] == 1
+    assert toy.farm is not None
+    assert all(running.ending is not None for running in toy.farm.attempts.values())
+
+
+def test_a_stop_ends_the_successor_too(toy: Toy) -> None:
+    def interrupt(event: Event) -> None:
+        if event.kind == "started" and event.label == "train/a":
+            inbox.put(toy.home, "interrupt")
+
+    script = {"train/a": [Act(script="preempted", requeued=True, seconds=0.0), Act(seconds=1e6)]}
+    outcome = toy.run(small_plan(), script, observe=interrupt)
+    assert outcome.interrupted
+    assert toy.farm is not None
+    assert all(running.ending is not None for running in toy.farm.attempts.values())
