@@ -6,7 +6,7 @@ from typing import Any
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import BackendError
 
-NAMES = ("ray", "fake")
+NAMES = ("ray", "slurm", "fake")
 
 
 def backend_class(name: str) -> Callable[..., Backend]:
@@ -20,6 +20,10 @@ def backend_class(name: str) -> Callable[..., Backend]:
         from orchestrator.backends.ray.client import RayBackend
 
         chosen = RayBackend
+    elif name == "slurm":
+        from orchestrator.backends.slurm.backend import SlurmBackend
+
+        chosen = SlurmBackend
     elif name == "fake":
         from orchestrator.backends.fake import rehearsal
 

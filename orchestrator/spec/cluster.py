@@ -1,14 +1,16 @@
 """cluster/*.yaml: where and how a study runs on these machines. Nothing here enters a fingerprint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.lines import compose_file
 from orchestrator.spec.schema import Count, Natural, NonNegative, Positive
+from orchestrator.spec.slurm import Slurm
 from orchestrator.spec.typed import Reader, build
+from workloads.contract.stages import STAGES
 
 LOCAL = Path("cluster") / "local.yaml"
 """Where the description is looked for, beside the matrix."""
@@ -60,7 +62,6 @@ class Cluster:
     """All that may change without changing the meaning of a result."""
 
     backend: Literal["ray", "slurm", "fake"]
-    ray: Ray
     store: StoreSettings
     tracking: TrackingSettings
     retries: Retries
@@ -82,11 +83,12 @@ class Cluster:
     """After this long without a driver, hosts on a standing cluster end by themselves."""
     on_event: str | None = None
     """A command that is told, as JSON on its standard input, what finished, failed, was paused or is unknown."""
+    ray: Ray = Ray(address="local", cpus=None, devices=None, memory_gib=None)
+    slurm: Slurm = field(default_factory=Slurm)
 
 
 BUILT_IN = Cluster(
     backend="ray",
-    ray=Ray(address="local", cpus=None, devices=None, memory_gib=None),
     store=StoreSettings(kind="files"),
     tracking=TrackingSettings(kind="mlflow", uri=None),
     retries=Retries(error=1, out_of_memory=1, vanished=3, free_in_a_row=10),
@@ -116,6 +118,10 @@ def load_cluster(path: Path | None, beside: Path) -> Cluster:
     reader = Reader(str(path), {})
     values = reader.section(compose_file(path), Cluster, "")
     cluster: Cluster = build(Cluster, values)
+    for stage in cluster.slurm.stages:
+        if stage not in STAGES:
+            place = reader.places.get(f"slurm.stages.{stage}", reader.places.get("slurm"))
+            raise MatrixError(f"{path}:{place}: slurm.stages.{stage} is unknown; allowed: {', '.join(STAGES)}")
     if cluster.store.kind == "s3" and not cluster.store.bucket:
         raise MatrixError(f"{path}:{reader.places['store']}: store.bucket is missing; kind: s3 needs one")
     return cluster

@@ -226,10 +226,18 @@ def build(cls: Any, values: Mapping[str, Any]) -> Any:
         value = values[key]
         if value is not None and dataclasses.is_dataclass(_inner(hints[key])):
             value = build(_inner(hints[key]), value)
+        elif isinstance(value, dict) and dataclasses.is_dataclass(of := _values(hints[key])):
+            value = {name: build(of, inner) for name, inner in value.items()}
         elif isinstance(value, list):
             value = tuple(value)
         built[field.name] = value
     return cls(**built)
+
+
+def _values(hint: Any) -> Any:
+    """Type of a mapping's values; None for what is no mapping."""
+    inner = _inner(hint)
+    return get_args(inner)[1] if get_origin(inner) is Mapping else None
 
 
 def _inner(hint: Any) -> Any:

@@ -65,5 +65,5 @@ class TestLastingFakeBackend(TestFakeBackend, LastingBackendContract):
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
-    with pytest.raises(BackendError, match=r"'ray', 'fake'"):
+    with pytest.raises(BackendError, match=r"'ray', 'slurm', 'fake'"):
         backend_class("rya")

@@ -1,0 +1,392 @@
+"""Attempts as jobs of SLURM: one attempt one job, in arrays; they go on without a driver and are adopted.
+
+What an attempt says itself (`ended.json`, its heartbeat) comes first; SLURM's word is asked for by one
+`squeue` for all jobs at most every `poll_s`, and by one `sacct` for those that squeue has forgotten.
+A command that fails says nothing: what it would have told stays `unknown`.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.slurm.batch import make_batch, shape_of
+from orchestrator.backends.slurm.commands import SlurmSilent, ask
+from orchestrator.backends.slurm.executor import submit_batch
+from orchestrator.backends.slurm.site import Site, read_site
+from orchestrator.backends.slurm.states import (
+    SACCT_FORMAT,
+    SQUEUE_FORMAT,
+    JobState,
+    chunks,
+    parse_sacct,
+    parse_squeue,
+)
+from orchestrator.errors import BackendError
+from orchestrator.host.attempt import heartbeat
+from orchestrator.host.code import copy_code
+from orchestrator.host.job import ENDED, JOBS, STOP, SUBMISSION, restart_of
+from orchestrator.host.server import COMMAND
+
+LAST_WORDS_S = 30.0
+"""After SLURM has called a job ended: until its `ended.json` is seen through a shared file system."""
+SLACK_S = 3600.0
+"""sacct is asked from this long before the oldest attempt: clocks of two machines differ."""
+EVERYTHING = 1 << 20
+"""Cpus, and GiB, of the one host that SLURM is to the policy; what is free there is SLURM's to decide."""
+MOST_DEVICES = 64
+HOST = "slurm"
+
+
+@dataclass
+class Tracked:
+    """An attempt that this driver answers for."""
+
+    work: Path
+    ticket: str
+    """SLURM's job, `123` or `123_4`; empty while only the name is known."""
+    name: str
+    """The job's name."""
+    restarts: int = 0
+    """How often SLURM had restarted the job when this attempt began."""
+    ended_since: float | None = None
+    """Monotonic clock, s, since when SLURM calls it ended and it has not said so itself."""
+    report: Report | None = None
+    """Once it has ended."""
+
+
+class SlurmBackend:
+    """Attempts on SLURM."""
+
+    name = "slurm"
+    outlives_driver = True
+
+    def __init__(
+        self,
+        home: Path,
+        store_kind: str,
+        store_root: Path,
+        cluster: Any,
+        code_digest: str = "",
+        git: str = "",
+        *,
+        server: Sequence[str] = COMMAND,
+    ) -> None:
+        """Remember the settings; SLURM is asked by the first call that needs it.
+
+        Args:
+            home: `outputs/{study}`, on a file system that login node and compute nodes share.
+            store_kind: as in cluster/*.yaml.
+            store_root: of the store.
+            cluster: has `slurm` (`spec.slurm.Slurm`) and `grace_s`.
+            code_digest: of a copy under `home` that was made already; empty: made now.
+            git: commit of the checkout, for COMMITs.
+            server: the warm server's command line.
+        """
+        if not code_digest:
+            code_digest, _ = copy_code(home)
+        self._home = home.resolve()
+        self._settings = cluster.slurm
+        self._grace_s = float(cluster.grace_s)
+        self._description: dict[str, Any] = {
+            "version": 1,
+            "code": str(self._home / "code" / code_digest),
+            "digest": code_digest,
+            "git": git,
+            "store_kind": store_kind,
+            "store_root": str(store_root.resolve()),
+            "command": list(server),
+        }
+        self._tracked: dict[str, Tracked] = {}
+        self._site: Site | None = None
+        self._asked = float("-inf")
+        self._queue: Mapping[str, JobState] = {}
+        self._history: dict[str, list[JobState]] = {}
+        self._silent = ""
+        """Why SLURM does not answer; empty while it does."""
+        self._no_history = ""
+        self._began = time.time()
+        self._closed = False
+
+    def hosts(self) -> Sequence[HostShare]:
+        """SLURM as one host with room for as many attempts as the site and `max_jobs` allow.
+
+        Raises:
+            SlurmSilent: slurmctld does not answer.
+        """
+        if self._site is None:
+            self._site = read_site()
+        jobs = int(min(self._settings.max_jobs, self._site.submit))
+        return (HostShare(name=HOST, cpus=EVERYTHING, devices=MOST_DEVICES, memory_gib=float(EVERYTHING), jobs=jobs),)
+
+    def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
+        """Submit attempts, those that ask for the same as one array; asking twice for one changes nothing.
+
+        Raises:
+            BackendError: sbatch refused a part of them (what it took is known and goes on), or this is closed.
+        """
+        if self._closed:
+            raise BackendError("the SLURM backend is closed; make another one")
+        self.hosts()
+        assert self._site is not None
+        shapes: dict[str, list[Submission]] = {}
+        for submission in submissions:
+            if submission.attempt not in self._tracked:
+                shapes.setdefault(shape_of(submission, self._settings), []).append(submission)
+        for group in shapes.values():
+            for piece in chunks(len(group), self._site.array_size):
+                self._submit(group[piece.start : piece.stop])
+        return {submission.attempt: self._tracked[submission.attempt].ticket for submission in submissions}
+
+    def adopt(self, attempts: Sequence[Adoption]) -> None:
+        """Take up attempts of an earlier driver; those without a ticket are looked for by the name of their job."""
+        batches = self._batches()
+        for one in attempts:
+            work = Path(one.work)
+            name, index = batches.get(work_of_first(work), ("", None))
+            restarts = int(one.attempt.rpartition(".r")[2]) if ".r" in one.attempt else 0
+            if name or one.ticket:
+                tracked = Tracked(work=work, ticket=one.ticket, name=name, restarts=restarts)
+                self._tracked[one.attempt] = tracked
+                if not one.ticket:
+                    tracked.ticket = self._found_by_name(name, index)
+            else:  # `jobs.json` is written before sbatch is called
+                self._tracked[one.attempt] = Tracked(work=work, ticket="", name="")
+
+    def poll(self) -> Mapping[str, Report]:
+        """What is known of all attempts; SLURM is asked at most every `poll_s`."""
+        now = time.monotonic()
+        open_now = {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
+        if open_now and now - self._asked >= self._settings.poll_s:
+            self._ask_slurm(open_now.values())
+            self._asked = time.monotonic()
+        answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
+        for attempt, tracked in open_now.items():
+            report = self._look(attempt, tracked, now)
+            if report.phase == "ended":
+                tracked.report = report
+                if report.successor is not None:
+                    self._tracked[report.successor] = Tracked(
+                        work=tracked.work.with_name(report.successor),
+                        ticket=tracked.ticket,
+                        name=tracked.name,
+                        restarts=int(report.successor.rpartition(".r")[2]),
+                    )
+            answers[attempt] = report
+        return answers
+
+    def stop(self, attempts: Sequence[str]) -> None:
+        """Ask attempts to save and end; those that wait are taken out of the queue."""
+        for attempt in attempts:
+            if attempt in self._tracked:
+                (self._tracked[attempt].work / STOP).touch()
+        tickets = self._tickets(attempts)
+        self._cancel(tickets, "--state=PENDING")
+        self._cancel(tickets, "--state=RUNNING", "--signal=USR2")  # a file is seen late on some file systems
+
+    def kill(self, attempts: Sequence[str]) -> None:
+        """End attempts at once."""
+        self._cancel(self._tickets(attempts))
+
+    def close(self) -> None:
+        """Let go; the attempts go on."""
+        self._closed = True
+
+    def _submit(self, group: Sequence[Submission]) -> None:
+        first = group[0]
+        batch = make_batch(
+            group,
+            study=self._home.name,
+            home=self._home,
+            stage=self._settings.of(str(first.request["stage"])),
+            setup=self._settings.setup,
+            code=Path(self._description["code"]),
+            grace_s=self._grace_s,
+        )
+        for submission in group:
+            work = Path(str(submission.request["work"]))
+            work.mkdir(parents=True, exist_ok=True)
+            (work / SUBMISSION).write_text(json.dumps(asdict(submission)), encoding="utf-8")
+        batch.folder.mkdir(parents=True, exist_ok=True)
+        content = {**self._description, "name": batch.name, "works": [str(work) for work in batch.works]}
+        (batch.folder / JOBS).write_text(json.dumps(content), encoding="utf-8")
+        job = submit_batch(batch, sys.executable)
+        for index, submission in enumerate(group):
+            ticket = f"{job}_{index}" if len(group) > 1 else job
+            self._tracked[submission.attempt] = Tracked(work=batch.works[index], ticket=ticket, name=batch.name)
+            self._queue = {**self._queue, ticket: JobState(job=ticket, state="PENDING", name=batch.name)}
+
+    def _batches(self) -> dict[Path, tuple[str, int | None]]:
+        """Folder of an attempt -> name of its job, and index in its array."""
+        found: dict[Path, tuple[str, int | None]] = {}
+        for path in (self._home / "slurm").glob(f"*/{JOBS}"):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            works = content["works"]
+            for index, work in enumerate(works):
+                found[Path(work)] = (content["name"], index if len(works) > 1 else None)
+        return found
+
+    def _found_by_name(self, name: str, index: int | None) -> str:
+        """The ticket of a job whose driver died before it had booked one; empty: SLURM does not know the name."""
+        queue = parse_squeue(
+            ask("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={SQUEUE_FORMAT}")
+        )
+        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(self._oldest() - SLACK_S))
+        known = list(queue.values())
+        if not any(state.name == name for state in known):
+            said = ask(
+                "sacct", "--duplicates", "-XnP", f"--format={SACCT_FORMAT}", f"--starttime={since}", f"--name={name}"
+            )
+            known = [runs[-1] for runs in parse_sacct(said).values()]
+        suffix = "" if index is None else f"_{index}"
+        jobs = sorted({state.job.partition("_")[0] for state in known if state.name == name}, key=int)
+        return f"{jobs[-1]}{suffix}" if jobs else ""
+
+    def _oldest(self) -> float:
+        """When the oldest attempt that is tracked was made, seconds since 1970."""
+        times = [self._began]
+        for tracked in self._tracked.values():
+            if tracked.report is None and tracked.work.exists():
+                times.append(tracked.work.stat().st_ctime)
+        return min(times)
+
+    def _ask_slurm(self, tracked: Any) -> None:
+        wanted = {one.ticket for one in tracked if one.ticket}
+        try:
+            said = ask("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={SQUEUE_FORMAT}")
+            self._queue, self._silent = parse_squeue(said), ""
+        except SlurmSilent as error:
+            self._silent = str(error)
+            return
+        forgotten = sorted(ticket for ticket in wanted if ticket not in self._queue and ticket not in self._history)
+        requeued = {ticket for ticket in wanted if ticket in self._queue and self._queue[ticket].restarts}
+        if not forgotten and not requeued:
+            self._no_history = ""
+            return
+        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(self._oldest() - SLACK_S))
+        jobs = ",".join(sorted({ticket.partition("_")[0] for ticket in (*forgotten, *requeued)}))
+        try:
+            said = ask(
+                "sacct", "--duplicates", "-XnP", f"--format={SACCT_FORMAT}", f"--starttime={since}", f"--jobs={jobs}"
+            )
+            self._no_history = ""
+        except SlurmSilent as error:
+            self._no_history = str(error)
+            return
+        self._history.update({job: runs for job, runs in parse_sacct(said).items() if job in wanted})
+
+    def _look(self, attempt: str, tracked: Tracked, now: float) -> Report:
+        said = ended_of(tracked.work)
+        if said is not None and said.ending == "ok":
+            return said
+        if not tracked.ticket:
+            return Report(attempt=attempt, phase="missing", detail="SLURM knows no job of its name")
+        state = self._queue.get(tracked.ticket)
+        if self._silent:
+            return Report(attempt=attempt, phase="unknown", detail=self._silent)
+        if state is None:
+            return self._of_forgotten(attempt, tracked, said)
+        if state.restarts > tracked.restarts:
+            return self._of_requeued(attempt, tracked, state, said)
+        if state.phase == "waiting":
+            return Report(attempt=attempt, phase="waiting", detail=state.reason)
+        if state.phase == "running":
+            return Report(attempt=attempt, phase="running", heartbeat=heartbeat(tracked.work))
+        return self._of_ended(attempt, tracked, state, said, now)
+
+    def _of_ended(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None, now: float) -> Report:
+        """SLURM says that the job has ended: what it left behind counts, else SLURM's word after a while."""
+        if said is not None:
+            return preempted_if(said, state)
+        if tracked.ended_since is None:
+            tracked.ended_since = now
+        if now - tracked.ended_since < LAST_WORDS_S:
+            return Report(
+                attempt=attempt, phase="unknown", detail=f"{state.words()}; its own word is not to be seen yet"
+            )
+        return Report(
+            attempt=attempt,
+            phase="ended",
+            ending=state.ending,
+            detail=f"{state.words()}{self._output(tracked)}",
+            ended=time.time(),
+        )
+
+    def _of_forgotten(self, attempt: str, tracked: Tracked, said: Report | None) -> Report:
+        """SLURM's queue has forgotten the job: it ended a while ago, or never was."""
+        runs = self._history.get(tracked.ticket, [])
+        if said is not None:
+            return preempted_if(said, runs[-1]) if runs else said
+        if self._no_history:
+            return Report(attempt=attempt, phase="unknown", detail=self._no_history)
+        if not runs or runs[-1].phase != "ended":
+            return Report(attempt=attempt, phase="missing", detail=f"SLURM does not know job {tracked.ticket}")
+        return Report(
+            attempt=attempt, phase="ended", ending=runs[-1].ending, detail=runs[-1].words(), ended=time.time()
+        )
+
+    def _of_requeued(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None) -> Report:
+        """The job is in the queue again: this attempt is over, and another one goes on."""
+        runs = self._history.get(tracked.ticket, [])
+        own = runs[tracked.restarts] if tracked.restarts < len(runs) else None
+        ending = own.ending if own is not None and own.ending in ("preempted", "node_lost") else "preempted"
+        detail = f"SLURM has put job {tracked.ticket} back into the queue for the {state.restarts}. time"
+        if said is not None:
+            detail = f"{detail}; {said.detail}"
+        return Report(
+            attempt=attempt,
+            phase="ended",
+            ending=ending,
+            detail=detail,
+            ended=time.time(),
+            successor=restart_of(attempt.partition(".r")[0], state.restarts),
+        )
+
+    def _output(self, tracked: Tracked) -> str:
+        """The last lines of what the job's script said, for a job that could not say more."""
+        for path in sorted((self._home / "slurm").glob(f"*/{tracked.ticket}_*log.out")):
+            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if lines:
+                return ": " + " | ".join(lines[-3:])
+        return ""
+
+    def _tickets(self, attempts: Sequence[str]) -> list[str]:
+        found = [self._tracked[attempt] for attempt in attempts if attempt in self._tracked]
+        return [tracked.ticket for tracked in found if tracked.report is None and tracked.ticket]
+
+    def _cancel(self, tickets: Sequence[str], *options: str) -> None:
+        if not tickets:
+            return
+        try:
+            ask("scancel", "--quiet", *options, *tickets)
+        except SlurmSilent as error:
+            self._silent = str(error)  # the driver asks again, and kills in the end
+
+
+def work_of_first(work: Path) -> Path:
+    """The folder of the attempt that was submitted, for one that SLURM has restarted since."""
+    return work.with_name(work.name.partition(".r")[0])
+
+
+def ended_of(work: Path) -> Report | None:
+    """The last word of an attempt; None while there is none."""
+    try:
+        raw = json.loads((work / ENDED).read_text(encoding="utf-8"))
+        return Report(**raw)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def preempted_if(said: Report, state: JobState) -> Report:
+    """An attempt that was asked to end knows not by whom: SLURM says whether it was for another job or a lost node."""
+    if said.ending == "interrupted" and state.ending in ("preempted", "node_lost"):
+        return replace(said, ending=state.ending, detail=f"{said.detail}; {state.words()}")
+    return said
+
+
+if TYPE_CHECKING:
+    _: Backend = SlurmBackend(Path(), "files", Path(), None)

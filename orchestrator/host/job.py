@@ -1,0 +1,140 @@
+"""A job of a batch scheduler that is one attempt: finds its submission, holds a `Node`, and leaves word of its end.
+
+Nothing comes by pickle. `jobs.json` of the batch lists the attempts' folders, the index is the array's;
+`submission.json` of the attempt's folder is what a host actor would get as a message. The last word,
+`ended.json` beside it, has the fields of a `Report`; where it is missing, the scheduler's own is all there is.
+
+A scheduler that puts a job back into its queue keeps the job's number and starts the same command:
+what runs then is another attempt, `{attempt}.r{restart count}`, which goes on from the newest
+checkpoint of the job.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
+from orchestrator.host.machine import host_kind, node_address
+from orchestrator.host.node import Node
+from orchestrator.host.publish import Provenance
+from orchestrator.store.registry import make_store
+
+JOBS = "jobs.json"
+SUBMISSION = "submission.json"
+ENDED = "ended.json"
+STOP = "stop"
+"""Lies in the attempt's folder when its driver asks it to save and end: a signal that comes while Python still starts
+is lost."""
+LOOK_S = 0.2
+LAST_WORDS_S = 20.0
+"""Before the scheduler's limit: for the last checkpoint to be on disk and the end to be written."""
+
+
+def restart_of(attempt: str, restarts: int) -> str:
+    """The id of the attempt that a job is after it was put back into the queue `restarts` times."""
+    return f"{attempt}.r{restarts}" if restarts else attempt
+
+
+def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
+    """Run this job's attempt to its end; returns the exit code: 0 only if it ended well.
+
+    Raises:
+        OSError, ValueError, KeyError: `jobs.json` or `submission.json` cannot be read; the scheduler shows it.
+    """
+    description = json.loads((batch / JOBS).read_text(encoding="utf-8"))
+    index = int(environment.get("SLURM_ARRAY_TASK_ID") or 0)
+    restarts = int(environment.get("SLURM_RESTART_COUNT") or 0)
+    work = Path(description["works"][index])
+    submission = json.loads((work / SUBMISSION).read_text(encoding="utf-8"))
+    if restarts:
+        submission = restarted(submission, restarts)
+        work = Path(submission["request"]["work"])
+    store = make_store(description["store_kind"], Path(description["store_root"]))
+    if submission["request"]["fingerprint"] in store.commits():
+        write_ended(work, {"attempt": submission["attempt"], "phase": "ended", "ending": "ok", "ended": time.time()})
+        return 0
+    visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    devices = range(int(submission["resources"]["devices"]))
+    submission["placement"] = {**submission["placement"], "devices": list(devices)}
+    submission["resources"] = {**submission["resources"], "minutes": minutes_left(submission, environment)}
+    node = Node(
+        store=store,
+        code=Path(description["code"]),
+        provenance=Provenance(code=description["digest"], git=description["git"], host_kind=host_kind()),
+        address=node_address(),
+        visible=visible or [str(device) for device in devices],
+        command=description["command"],
+    )
+    try:
+        report = _until_it_ends(node, submission)
+    finally:
+        node.close()
+    write_ended(work, report)
+    return 0 if report["ending"] == "ok" else 1
+
+
+def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
+    """The submission of a job that was put back into the queue: another attempt, from the newest checkpoint."""
+    request = submission["request"]
+    attempt = restart_of(submission["attempt"], restarts)
+    home = Path(request["work"]).parents[2]
+    work = attempt_folder(home, request["fingerprint"], attempt)
+    work.mkdir(parents=True, exist_ok=True)
+    newest = newest_checkpoint(home, request["fingerprint"])
+    changed = {
+        **request,
+        "attempt": attempt,
+        "work": str(work),
+        "resume": None if newest is None else str(newest.path),
+    }
+    return {**submission, "attempt": attempt, "request": changed}
+
+
+def minutes_left(submission: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+    """Minutes that the attempt may take: its own limit, or what the scheduler's leaves for it to save and end."""
+    asked = float(submission["resources"]["minutes"])
+    end = environment.get("SLURM_JOB_END_TIME")
+    if not end:
+        return asked
+    grace = float(submission["request"]["execution"]["grace_s"])
+    return max(0.0, min(asked, (float(end) - time.time() - grace - LAST_WORDS_S) / 60))
+
+
+def write_ended(work: Path, report: Mapping[str, Any]) -> None:
+    """Leave the last word, whole or not at all."""
+    temporary = work / f".{ENDED}.tmp"
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(report, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(work / ENDED)
+
+
+def _until_it_ends(node: Node, submission: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the attempt run; a signal asks it to save and end, whoever sent it."""
+    asked = threading.Event()
+    name = str(submission["attempt"])
+    said = ""
+
+    def ask(number: int, _frame: Any) -> None:
+        nonlocal said
+        said = said or signal.Signals(number).name
+        asked.set()
+
+    for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    signal.signal(signal.SIGCONT, signal.SIG_IGN)  # SLURM sends it along with SIGTERM
+    node.start(submission)
+    stopped = False
+    wish = Path(submission["request"]["work"]) / STOP
+    while (report := node.poll()[name])["phase"] != "ended":
+        if not stopped and (asked.is_set() or wish.exists()):
+            node.stop([name])
+            stopped = True
+        time.sleep(LOOK_S)
+    return {**report, "detail": f"{said}: {report['detail']}" if said else report["detail"]}

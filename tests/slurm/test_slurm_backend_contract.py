@@ -1,0 +1,54 @@
+"""The SLURM backend keeps the contract of backends that outlive drivers, on a real SLURM."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "host"), str(TESTS / "contracts")]
+
+from backend_contract import LastingBackendContract, Stage, Wanted  # noqa: E402
+from slurm_site import Site  # noqa: E402
+from toy_jobs import SERVER, as_submission, toy_submission  # noqa: E402
+
+from orchestrator.backends.protocol import Submission  # noqa: E402
+from orchestrator.backends.slurm.backend import HOST, SlurmBackend  # noqa: E402
+from orchestrator.spec.slurm import Slurm  # noqa: E402
+from orchestrator.store.registry import make_store  # noqa: E402
+
+pytestmark = [pytest.mark.slurm]
+
+DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
+
+
+@dataclass
+class Cluster:
+    """What the backend takes from cluster/slurm.yaml."""
+
+    slurm: Slurm = field(default_factory=lambda: Slurm(poll_s=0.5))
+    grace_s: float = 20.0
+
+
+def make_backend(home: Path) -> SlurmBackend:
+    return SlurmBackend(home, "files", home / "store", Cluster(), server=SERVER)
+
+
+class TestSlurmBackend(LastingBackendContract):
+    @pytest.fixture
+    def stage(self, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Stage:
+        monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
+        home = tmp_path / "toy"
+
+        def submission(wanted: Wanted) -> Submission:
+            return as_submission(toy_submission(home, DO[wanted], memory_gib=0.5), HOST)
+
+        return Stage(
+            backend=make_backend(home),
+            store=make_store("files", home / "store"),
+            submission=submission,
+            rest=lambda: time.sleep(0.2),
+            successor=lambda: make_backend(home),
+        )
