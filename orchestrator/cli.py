@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.terminal import GONE, mute
-from orchestrator.verbs import change, look, report, run
+from orchestrator.verbs import change, doctor, look, report, run
 
 app = typer.Typer(
     name="echo-matrix",
@@ -41,6 +41,7 @@ VERBS = (
     (change.stop, "Example: echo-matrix stop --now"),
     (change.retry, "Example: echo-matrix retry train/context-k5/s0"),
     (change.cancel, "Example: echo-matrix cancel train/context-k5/s0"),
+    (doctor.doctor, "Example: echo-matrix doctor --profile study --cluster cluster/ray.yaml"),
     (look.path, "Example: ls $(echo-matrix path train/context-k5/s0)"),
 )
 """Verb -> its example; in the order in which `--help` shows them."""

@@ -8,7 +8,21 @@ from rehearsal import Rehearsal
 
 from orchestrator.cli import main
 
-VERBS = ("plan", "run", "status", "logs", "explain", "report", "ui", "sync", "stop", "retry", "cancel", "path")
+VERBS = (
+    "plan",
+    "run",
+    "status",
+    "logs",
+    "explain",
+    "report",
+    "ui",
+    "sync",
+    "stop",
+    "retry",
+    "cancel",
+    "path",
+    "doctor",
+)
 
 MISTAKES = {
     ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'; `echo-matrix --help` shows what is allowed\n",

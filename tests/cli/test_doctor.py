@@ -1,0 +1,278 @@
+"""`doctor`: each check on a healthy study and on one where exactly its part is broken; it changes nothing."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from rehearsal import Rehearsal
+
+from orchestrator.doctor.checks import CHECKS, examine, found_json, found_text, worst
+from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.doctor.services import file_system, shown
+from orchestrator.host.processes import start_time, write_processes
+from orchestrator.schedule.lease import NAME as DRIVER
+from orchestrator.schedule.lease import acquire, this_process
+from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.spec.cluster import BUILT_IN, Cluster, Ray, TrackingSettings
+from orchestrator.study import Study, open_study
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Study:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
+    return open_study(root / "matrix.yaml")
+
+
+def cluster_with(**changes: object) -> Cluster:
+    return dataclasses.replace(BUILT_IN, **changes)  # type: ignore[arg-type]
+
+
+def look(check: str, study: Study, cluster: Cluster = BUILT_IN, **environment: str) -> list[Finding]:
+    subject = Subject(study=dataclasses.replace(study, cluster=cluster), environment=environment)
+    return list(CHECKS[check](subject))
+
+
+def levels(found: list[Finding]) -> set[str]:
+    return {finding.level for finding in found}
+
+
+def test_a_new_study_on_this_machine_is_well_and_nothing_is_made(study: Study) -> None:
+    found = examine(Subject(study=study, environment={}))
+    assert [finding for name, finding in found if finding.level == "bad" and name not in ("temporary", "disk")] == []
+    assert not study.home.exists()
+    assert {name for name, _ in found} == set(CHECKS)
+
+
+def test_each_thing_that_is_not_well_has_a_remedy(study: Study) -> None:
+    broken = cluster_with(
+        ray=Ray(address="nowhere", cpus=None, devices=None, memory_gib=None),
+        paths={"pool": "/no/such/pool"},
+        tracking=TrackingSettings(kind="mlflow", uri="http://127.0.0.1:9"),
+    )
+    found = examine(Subject(study=dataclasses.replace(study, cluster=broken), environment={}))
+    assert {"paths", "ray", "tracker"} <= {name for name, finding in found if finding.level == "bad"}
+    assert all(finding.remedy for _, finding in found if finding.level != "ok")
+    assert worst(found) == "bad"
+
+
+def test_a_stage_that_no_host_can_take_is_named_with_both_numbers(study: Study) -> None:
+    (first, *_) = look("resources", study, cluster_with(ray=Ray(address="local", cpus=2, devices=None, memory_gib=0.5)))
+    assert first.level == "bad"
+    assert "asks for memory_gib 2 of 0.5: no host can ever take it" in first.says
+
+
+def test_a_ledger_that_is_broken_is_bad_and_is_left_as_it_is(study: Study) -> None:
+    study.home.mkdir(parents=True)
+    (study.home / NAME).write_bytes(b"not a database" * 1000)
+    assert levels(look("ledger", study)) == {"bad"}
+    assert (study.home / NAME).read_bytes() == b"not a database" * 1000
+    (study.home / f"{NAME}.broken-7").write_bytes(b"")
+    assert levels(look("ledger", study)) == {"bad", "warning"}
+
+
+def test_a_page_of_the_ledger_that_is_garbled_is_found(study: Study) -> None:
+    with Ledger.open(study.home / NAME) as ledger, ledger.transaction():
+        for number in range(200):
+            ledger.intend(attempt_of(study, f"a{number:03d}"))
+    path = study.home / NAME
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 4] = b"\xff" * 4096
+    path.write_bytes(content)
+    assert levels(look("ledger", study)) == {"bad"}
+
+
+def attempt_of(study: Study, name: str) -> Attempt:
+    job = next(iter(study.plan.jobs.values()))
+    return Attempt(
+        id=name,
+        fingerprint=job.fingerprint,
+        job=job.id,
+        label=job.label,
+        stage=job.stage,
+        backend="h",
+        intended=0.0,
+    )
+
+
+def test_who_drives_is_told_alive_dead_elsewhere_or_unreadable(study: Study) -> None:
+    assert look("lease", study)[0].says == "nobody drives the study"
+    with acquire(study.home):
+        (alive,) = look("lease", study)
+        assert (alive.level, alive.says) == ("ok", f"pid {os.getpid()} on {socket.gethostname()} drives it")
+    own = this_process()
+    for holder, level, words in (
+        (dataclasses.replace(own, start_time=own.start_time + 1), "ok", "has died"),
+        (dataclasses.replace(own, boot_id="another"), "warning", "cannot be looked at from here"),
+    ):
+        (study.home / DRIVER).write_text(json.dumps(dataclasses.asdict(holder)), encoding="utf-8")
+        (found,) = look("lease", study)
+        assert found.level == level
+        assert words in found.says
+    (study.home / DRIVER).write_bytes(b"\0" * 1024)
+    assert levels(look("lease", study)) == {"bad"}
+
+
+def test_ranks_that_run_on_without_a_driver_are_named(study: Study) -> None:
+    attempt = attempt_of(study, "a001")
+    with Ledger.open(study.home / NAME) as ledger:
+        ledger.intend(attempt)
+    folder = study.folder_of(attempt)
+    folder.mkdir(parents=True)
+    write_processes(folder, {0: (os.getpid(), start_time(os.getpid()) or 0)})
+    found = look("leftovers", study)
+    assert any(f"ranks {os.getpid()} run on without a driver" in finding.says for finding in found)
+    with acquire(study.home):
+        assert not any("without a driver" in finding.says for finding in look("leftovers", study))
+
+
+def test_the_store_is_tried_and_nothing_stays_of_it(study: Study) -> None:
+    study.home.mkdir(parents=True)
+    assert levels(look("store", study)) == {"ok"}
+    assert list(study.home.iterdir()) == []
+
+
+def test_a_store_where_nothing_can_be_made_is_bad(study: Study) -> None:
+    (found,) = look("store", dataclasses.replace(study, home=Path("/proc/nowhere")))
+    assert found.level == "bad"
+    assert found.says.startswith("/proc: ")
+    assert "ECHO_MATRIX_HOME" in found.remedy
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """An address, and the paths that were asked there; `/refuse…` is answered with 401."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.path} {self.headers.get('Authorization', '')}".strip())
+            self.send_response(401 if self.path.startswith("/refuse") else 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}", asked
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def test_a_tracker_that_answers_is_well_and_one_that_does_not_is_bad(
+    study: Study, server: tuple[str, list[str]]
+) -> None:
+    url, asked = server
+    assert levels(look("tracker", study, cluster_with(tracking=TrackingSettings(kind="mlflow", uri=url)))) == {"ok"}
+    assert asked == ["/health"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://user:{SECRET}@127.0.0.1:{free.getsockname()[1]}"
+    (found,) = look("tracker", study, cluster_with(tracking=TrackingSettings(kind="mlflow", uri=nobody)))
+    assert found.level == "bad"
+    assert SECRET not in found.says + found.remedy
+
+
+def test_the_judge_is_asked_with_its_key_which_is_never_shown(
+    server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path
+) -> None:
+    url, asked = server
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
+    judged = ("controls.judge.name=vlm", "controls.judge.models=[some-model]")
+    study = open_study(root / "matrix.yaml", overrides=judged)
+    assert levels(look("judge", study)) == {"bad"}
+    found = look("judge", study, ECHO_MATRIX_JUDGE_URL=f"{url}/v1", ECHO_MATRIX_JUDGE_KEY=SECRET)
+    assert levels(found) == {"ok"}
+    assert asked == [f"/v1/models Bearer {SECRET}"]
+    refused = look("judge", study, ECHO_MATRIX_JUDGE_URL=f"{url}/refuse", ECHO_MATRIX_JUDGE_KEY=SECRET)
+    assert "refuses the credentials (401)" in refused[0].says
+    assert SECRET not in "".join(finding.says + finding.remedy for finding in found + refused)
+
+
+def test_a_standing_ray_is_reached_or_not(study: Study, server: tuple[str, list[str]]) -> None:
+    address = server[0].removeprefix("http://")
+    standing = Ray(address=address, cpus=None, devices=None, memory_gib=None)
+    assert levels(look("ray", study, cluster_with(ray=standing))) == {"ok"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (found,) = look("ray", study, cluster_with(ray=dataclasses.replace(standing, address=f"127.0.0.1:{port}")))
+    assert found.says == f"nothing answers on 127.0.0.1:{port}: Connection refused"
+
+
+def test_the_file_system_of_a_path_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/a / ext4 rw 0 0\nserver:/x /data nfs4 rw 0 0\n/dev/b /data/with\\040space xfs rw 0 0\n", encoding="utf-8"
+    )
+    assert file_system(Path("/data/study/mlflow.db"), mounts) == "nfs4"
+    assert file_system(Path("/data/with space/mlflow.db"), mounts) == "xfs"
+    assert file_system(Path("/database/mlflow.db"), mounts) == "ext4"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"https://user:{SECRET}@host:8443/path?token={SECRET}#{SECRET}", "https://host:8443/path"),
+        ("http://host", "http://host"),
+        ("http://[::1", "a URL that cannot be read"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(url: str, words: str) -> None:
+    assert shown(url) == words
+
+
+def test_a_check_that_cannot_look_stops_no_other(study: Study) -> None:
+    def falls(_subject: Subject) -> Iterator[Finding]:
+        raise PermissionError(13, "Permission denied", "/some/place")
+
+    checks = {"first": falls, "second": lambda _subject: [ok("fine")]}
+    found = examine(Subject(study=study, environment={}), checks)
+    assert [(name, finding.level, finding.says) for name, finding in found] == [
+        ("first", "bad", "/some/place: Permission denied"),
+        ("second", "ok", "fine"),
+    ]
+
+
+def test_the_table_has_a_remedy_on_a_line_of_its_own() -> None:
+    found = [("store", ok("fine")), ("disk", warning("nearly full", "free some")), ("ray", bad("gone", "start it"))]
+    assert found_text(found).splitlines() == [
+        "store  ok       fine",
+        "disk   warning  nearly full",
+        "                -> free some",
+        "ray    bad      gone",
+        "                -> start it",
+        "",
+        "1 bad, 1 warning",
+    ]
+    assert found_json(found)["worst"] == "bad"
+
+
+def test_doctor_ends_with_0_or_1_and_prints_one_object(rehearsal: Rehearsal) -> None:
+    well = rehearsal.call("doctor", "--json")
+    answer = json.loads(well.stdout)
+    assert (well.returncode, answer["worst"] in ("ok", "warning")) == (0, True)
+    assert {check["check"] for check in answer["checks"]} == set(CHECKS)
+    cluster = rehearsal.folder / "fake.yaml"
+    cluster.write_text(cluster.read_text(encoding="utf-8").replace("paths: {}", "paths: {pool: /no/such}"), "utf-8")
+    ill = rehearsal.call("doctor")
+    assert ill.returncode == 1
+    assert "paths.pool: /no/such is not there" in ill.stdout
+
+
+def test_doctor_imports_neither_ray_nor_mlflow_nor_torch(root: Path) -> None:
+    code = "import sys, orchestrator.doctor.checks; print(*sorted({n.partition('.')[0] for n in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert not {"ray", "mlflow", "torch", "scipy", "boto3"} & set(done.stdout.split())
