@@ -5,6 +5,7 @@ files are not what it lists is passed over for another one of the same job, alou
 never the job. Checkpoints lie in `{job}/{attempt}/checkpoints/step-{n}`; an attempt never writes into another's.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,9 @@ from workloads.errors import BadInput
 
 KEPT = 2
 """Newest checkpoints of an attempt that stay; one could be the victim of a dying disk."""
+
+ABOVE = 4
+"""Folders above `checkpoints` up to the study's: what lies in them outlives a power cut only if their names do."""
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-(\d+)")
@@ -57,7 +61,9 @@ def complete(
     point("checkpoint.manifest")
     temporary.rename(final)
     if durable:
-        sync(final.parent)
+        for place in (final.parent, *list(final.parent.parents)[:ABOVE]):
+            with contextlib.suppress(PermissionError):
+                sync(place)
     point("checkpoint.renamed")
     found = [path for path in final.parent.glob("step-*") if prune and _NAME.fullmatch(path.name)]
     for old in sorted(found, key=_step)[:-KEPT]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from orchestrator.store.link import sync_folder
 from workloads.contract.reading import read_object
 
 LARGEST = 64 << 20  # bytes of a note; one that names 600,000 jobs has 40 MiB
@@ -43,7 +44,10 @@ def put(home: Path, verb: Verb, jobs: Sequence[str] = (), *, now: bool = False) 
         json.dump({"verb": verb, "jobs": list(jobs), "now": now}, note)
         note.flush()
         os.fsync(note.fileno())  # else a power cut may leave the name without the words
-    return temporary.rename(folder / name)
+    put_there = temporary.rename(folder / name)
+    for place in (folder, home):  # "asked" is a promise: the note is there after a power cut too
+        sync_folder(place)
+    return put_there
 
 
 def read(home: Path) -> list[Note]:

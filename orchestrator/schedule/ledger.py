@@ -3,8 +3,9 @@
 A cache of decisions: a COMMIT outranks it in both directions, and a broken file is put aside and
 rebuilt from COMMITs and attempt folders. One connection writes, the driver's, and asks its lease
 before each transaction; everyone else opens it read-only. `journal_mode=DELETE` because WAL does
-not work on NFS, `synchronous=FULL` because an intention must be on disk before the act. Progress
-and heartbeats are not written here.
+not work on NFS, `synchronous=EXTRA` because an intention must be on disk before the act (FULL does
+not sync the folder after the journal is unlinked, which is what ends a transaction). Progress and
+heartbeats are not written here.
 """
 
 import contextlib

@@ -143,7 +143,7 @@ def _connect(path: Path, prove: Callable[[sqlite3.Connection], None]) -> sqlite3
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA synchronous = EXTRA")
         answer = connection.execute("PRAGMA quick_check").fetchone()[0]
         if answer != "ok":
             raise _broken(answer)

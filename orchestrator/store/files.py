@@ -72,6 +72,7 @@ class FilesStore:
         for place in (*folder.parents[1:3], self.root, self.root.parent):
             sync_folder(place)  # a COMMIT outlives a power cut only if the folders that it lies in do
         if self._path(wanted.fingerprint).exists():  # decided already: the manifest must stay as committed
+            sync_folder(self._commits)  # whoever made it may have died, or been told of a failure, before this
             return self.read(wanted.fingerprint).attempt == wanted.attempt
         whole = dataclasses.replace(wanted, manifest=write_manifest(folder))
         content = json.dumps(dataclasses.asdict(whole), indent=1, sort_keys=True).encode("utf-8")
@@ -154,7 +155,8 @@ class FilesStore:
                 break
             except FileExistsError:
                 number += 1
-        sync_folder(self._withdrawn)
+        for place in (self._withdrawn, self.root):
+            sync_folder(place)
         path.unlink()
         sync_folder(self._commits)
 
