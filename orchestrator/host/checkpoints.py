@@ -6,12 +6,13 @@ from the highest complete step of *any* attempt of its job.
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from workloads.contract.reading import read_object
 
 FOLDER_DIGITS = 16
 """Hex digits of a fingerprint in folder names."""
@@ -61,7 +62,7 @@ def newest_step(home: Path, fingerprint: str, attempt: str) -> int:
 def is_complete(checkpoint: Path) -> bool:
     """Whether the checkpoint's manifest is there and every file that it names has its size."""
     try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_object(checkpoint / "manifest.json")
         return all((checkpoint / line["path"]).stat().st_size == line["size"] for line in manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -31,11 +31,12 @@ from orchestrator.host.memory import GIB, group_members, oom_kills, pss_bytes
 from orchestrator.host.patience import FETCH_FOR_S, FULL, PUBLISH_FOR_S, is_hiccup, patiently
 from orchestrator.host.processes import end_leftovers, write_processes
 from orchestrator.host.publish import Provenance, fetch_inputs, publish
-from orchestrator.host.pump import Log, LogPump, secrets_of
+from orchestrator.host.pump import Log, LogPump
 from orchestrator.host.ranks import rendezvous_of
 from orchestrator.host.server import COMMAND, WarmServer
 from orchestrator.store.protocol import Store
 from workloads.contract.faults import point
+from workloads.contract.masking import mask, secrets_of
 from workloads.contract.request import request_from
 from workloads.contract.result import read_result
 
@@ -376,7 +377,7 @@ class Node:
         with self._lock:
             if attempt.ending is not None:
                 return
-            attempt.ending, attempt.detail = ending, detail[:LONGEST_DETAIL]
+            attempt.ending, attempt.detail = ending, mask(detail, self._secrets)[:LONGEST_DETAIL]
             attempt.ended = ended or time.time()
         self._close_log(attempt)
         attempt.last_heartbeat = heartbeat(attempt.work)

@@ -38,6 +38,15 @@ def run(request: Request, progress: Progress) -> Outcome:
     elif what == "say secret":
         print("the key is " + os.environ["TOY_API_KEY"])
         print("half a line", end="")
+    elif what == "spill":
+        everything = "\n".join(f"{name}={value}" for name, value in os.environ.items())
+        print(everything)
+        print(dict(os.environ), file=sys.stderr)
+        (Path(request.work) / "spilt").touch()
+        try:
+            raise KeyError(everything)
+        except KeyError as error:
+            raise RuntimeError(f"cannot log in with {everything}") from error
     elif what == "meet":
         meet(request)
         (out / f"met-{rank}.txt").write_text("met")

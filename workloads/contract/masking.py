@@ -32,8 +32,13 @@ def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
             found.update(value.splitlines())  # a log is masked line by line, a private key has several
         found.update(_IN_ADDRESS.findall(value))
     found |= {unquote(value) for value in found}
-    found |= {quote(value, safe="") for value in found} | {json.dumps(value)[1:-1] for value in found}
+    written = (lambda v: quote(v, safe=""), lambda v: json.dumps(v)[1:-1], lambda v: repr(v)[1:-1], _doubled)
+    found |= {form(value) for form in written for value in found}
     return tuple(sorted((v for v in found if len(v) >= SHORTEST_SECRET), key=lambda value: (-len(value), value)))
+
+
+def _doubled(value: str) -> str:
+    return value.replace("\\", "\\\\")
 
 
 def mask(text: str, secrets: Sequence[str]) -> str:
