@@ -1,20 +1,26 @@
-"""What `status` and `explain` show: plan, ledger and attempt folders, read only."""
+"""What `status` shows: plan, ledger and attempt folders, read only. `explain` tells more of one job."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts
-from orchestrator.schedule.ledger import Attempt
+from orchestrator.schedule.avoid import Avoided, avoided, endings_of, sentence
+from orchestrator.schedule.failed import FailedJob, failure_of, failures_json, failures_text, paused_of, trace_of
+from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import build_request
 from orchestrator.study import Study
 from workloads.contract.growing import read_beat
+from workloads.contract.request import Stage
 
 
 def status_json(study: Study) -> dict[str, Any]:
-    """`status --json`: the plan's jobs with their attempts, and counts."""
+    """`status --json`: the plan's jobs with their attempts, and counts; what failed, is paused, is avoided."""
     standing, attempts = study.look(), study.attempts()
+    failures, paused = failed_jobs(study, standing, attempts)
     return {
         "version": 1,
         "study": study.plan.study,
@@ -33,33 +39,57 @@ def status_json(study: Study) -> dict[str, Any]:
             for job in study.plan.jobs.values()
         ],
         "counts": counts(standing),
+        "failures": failures_json(failures),
+        "paused": paused,
+        "avoided": [asdict(one) for one in avoided_hosts(study, attempts, time.time())],
     }
 
 
 def status_text(study: Study) -> str:
-    """Counts, then every job that is not done and not merely waiting for its turn."""
+    """Counts, every job that is not done and not merely waiting for its turn, then what failed, and avoided hosts."""
     standing, attempts = study.look(), study.attempts()
     lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standing))]
     for job in study.plan.jobs.values():
         now = standing[job.id]
-        if now.state in ("done", "new"):
+        if now.state in ("done", "new", "failed"):
             continue
         lines.append(
             f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
         )
-    return "\n".join(lines)
+    at = time.time()
+    lines += [f"  {sentence(one, at)}" for one in avoided_hosts(study, attempts, at)]
+    failed = failures_text(*failed_jobs(study, standing, attempts))
+    return "\n".join([*lines, "", failed] if failed else lines)
 
 
-def explain_text(study: Study, job: Job) -> str:
-    """Why a job stands where it stands: its reason, what it needs, its attempts and where they lie."""
-    standing = study.look()
-    lines = [f"{job.label} ({job.id})", f"  {standing[job.id].state}: {standing[job.id].reason}"]
-    lines += [f"  needs {study.plan.jobs[need].label}: {standing[need].state}" for need in job.needs]
-    lines += [
-        f"  attempt {attempt.id}: {attempt.ending or 'open'} {attempt.detail} {study.folder_of(attempt)}"
-        for attempt in study.attempts().get(job.fingerprint, ())
-    ]
-    return "\n".join(lines)
+def failed_jobs(
+    study: Study, standing: Mapping[str, Standing], attempts: Mapping[str, Sequence[Attempt]]
+) -> tuple[list[FailedJob], dict[Stage, str]]:
+    """Jobs that stand as failed, with what their newest attempts said, and the stages that are paused by them."""
+    with Ledger.read(study.home / NAME) as ledger:
+        notes = ledger.notes()
+    failed = [job for job in study.plan.jobs.values() if standing[job.id].state == "failed"]
+    found: list[FailedJob] = []
+    for job in failed:
+        mine, note = attempts.get(job.fingerprint, ()), notes.get(job.fingerprint)
+        said = failure_of(study.folder_of(mine[-1])) if mine else None
+        found.append(
+            FailedJob(
+                label=job.label,
+                reason=standing[job.id].reason,
+                trace=trace_of(said),
+                signature="" if note is None else note.signature,
+                stage=job.stage,
+            )
+        )
+    known = {job.fingerprint for job in study.plan.jobs.values()}
+    return found, paused_of(notes.values(), known, study.cluster.pause_after)
+
+
+def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[Avoided]:
+    """Hosts that a driver would avoid now; `at`: seconds since 1970."""
+    every = [one for mine in attempts.values() for one in mine]
+    return list(avoided(endings_of(every, at, at), at, study.cluster.avoid_s).values())
 
 
 def request_by_hand(study: Study, job: Job, work: Path) -> dict[str, Any]:

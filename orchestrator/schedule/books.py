@@ -4,7 +4,6 @@ What need not be on disk at once (tickets, starts) waits for the next transactio
 second, because each transaction costs the disk.
 """
 
-import contextlib
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from orchestrator.host.checkpoints import (
 from orchestrator.plan.job import Job
 from orchestrator.schedule.avoid import Avoidance, Avoided, Ended, counts, sentence
 from orchestrator.schedule.clock import Clock
-from orchestrator.schedule.failed import FailedJob, paused_of, trace_of
+from orchestrator.schedule.failed import FailedJob, failure_of, paused_of, trace_of
 from orchestrator.schedule.failures import Retries, progressed, signature, verdict
 from orchestrator.schedule.ledger import JobNote, Ledger
 from orchestrator.schedule.placing import Placer
@@ -32,7 +31,7 @@ from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch
 from workloads.contract.faults import point
 from workloads.contract.request import Stage
-from workloads.contract.result import Failure, read_result
+from workloads.contract.result import Failure
 
 KEPT = 2
 """Newest checkpoints of a training that stay while it is not done: one could be damaged."""
@@ -246,9 +245,7 @@ class Books:
 
     def failure(self, job: Job, attempt: str) -> Failure | None:
         """What an attempt said of its end; None where it said nothing."""
-        with contextlib.suppress(OSError, ValueError):
-            return read_result(attempt_folder(self._home, job.fingerprint, attempt) / "result.json").error
-        return None
+        return failure_of(attempt_folder(self._home, job.fingerprint, attempt))
 
     def failures(self) -> tuple[FailedJob, ...]:
         """Jobs that stand as failed, in the plan's order, with the words of the newest result."""

@@ -1,13 +1,15 @@
 """Jobs that stand as failed, for people and programs: the same traceback is shown once, however many jobs it ended."""
 
+import contextlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.schedule.failures import first_line, paused_stages
 from orchestrator.schedule.ledger import JobNote
 from workloads.contract.request import Stage
-from workloads.contract.result import Failure
+from workloads.contract.result import Failure, read_result
 
 FRAMES = 3
 """Frames of a traceback that are shown, innermost first."""
@@ -27,6 +29,13 @@ class FailedJob:
     signature: str = ""
     """What makes its traceback equal to another's (`failures.signature`); empty without one."""
     stage: str = ""
+
+
+def failure_of(attempt: Path) -> Failure | None:
+    """What an attempt said of its end, from its folder; None where it said nothing that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        return read_result(attempt / "result.json").error
+    return None
 
 
 def trace_of(failure: Failure | None) -> tuple[str, ...]:

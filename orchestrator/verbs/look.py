@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.explain import explain_json, explain_text, story_of
 from orchestrator.logs import find_attempt, follow_attempt, follow_job, last_attempt, print_log
 from orchestrator.plan.select import find_job
-from orchestrator.status import explain_text, request_by_hand, status_json, status_text
+from orchestrator.status import request_by_hand, status_json, status_text
 from orchestrator.study import reopen_study
 from orchestrator.verbs.options import (
     DEFAULT_MATRIX,
@@ -75,14 +76,17 @@ def explain(
     work: Annotated[Path, typer.Option("--work", help="With --request: the folder it will write into.")] = Path(
         "by-hand"
     ),
+    as_json: JsonOption = False,
 ) -> None:
-    """Say why a job waits or what ended it, or print its request."""
+    """Tell a job's story: why it waits or what ended it, its attempts and budgets, what comes next; or its request."""
     study = reopen_study(matrix, profile=profile, cluster=cluster)
     found = find_job(study.plan, job)
     if request:
         print_json(request_by_hand(study, found, work))
+    elif as_json:
+        print_json(explain_json(story_of(study, found)))
     else:
-        print(explain_text(study, found))
+        print(explain_text(story_of(study, found)))
 
 
 def path(

@@ -1,0 +1,159 @@
+"""`explain` and `status`: the whole story of a job, and each failure once."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from toy_study import Toy, make_job, make_plan, small_plan
+
+from orchestrator.backends.fake import Act
+from orchestrator.backends.protocol import HostShare
+from orchestrator.explain import explain_json, explain_text, story_of
+from orchestrator.plan.job import Plan
+from orchestrator.schedule.clock import SimulatedClock
+from orchestrator.schedule.failures import Charges
+from orchestrator.spec.cluster import BUILT_IN
+from orchestrator.status import status_json, status_text
+from orchestrator.study import Study
+from workloads.contract.result import Failure
+
+FAILURE = Failure(
+    type="ValueError",
+    message="no such frame 17",
+    frames=["/usr/lib/x.py:1 call", "workloads/training/train.py:12 run"],
+)
+ONE_CPU = (HostShare(name="fake-0", cpus=1, devices=0, memory_gib=8.0),)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    toy = Toy(tmp_path / "toy")
+    toy.clock = SimulatedClock(time.time())  # what is shown to people is told by their clock
+    return toy
+
+
+def study_of(toy: Toy, plan: Plan) -> Study:
+    return Study(matrix=toy.home / "matrix.yaml", plan=plan, cluster=BUILT_IN, home=toy.home)
+
+
+def explained(toy: Toy, plan: Plan, label: str) -> str:
+    job = next(job for job in plan.jobs.values() if job.label == label)
+    return explain_text(story_of(study_of(toy, plan), job))
+
+
+def run(toy: Toy, plan: Plan, script: Mapping[str, Sequence[Act]] | None = None) -> None:
+    toy.run(plan, script, hosts=ONE_CPU)
+
+
+def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback(toy: Toy) -> None:
+    plan = small_plan("a")
+    run(toy, plan, {"train/a": [Act(script="error", reaches=7, error=FAILURE), Act(script="error", error=FAILURE)]})
+    text = explained(toy, plan, "train/a")
+    with toy.ledger() as ledger:
+        first, second = [one for one in ledger.attempts() if one.label == "train/a"]
+    (folder,) = toy.home.glob(f"attempts/*/{first.id}")
+    lines = [line for line in text.splitlines() if " fake-0, " not in line]
+    assert lines == [
+        f"train/a ({first.job})",
+        "  failed: ended with an error; 1 of 1 retries used: ValueError: no such frame 17",
+        "  needs index: done",
+        "  needs latents: done",
+        "  needed by evaluate/return/a",
+        "  charged: error 1 of 1, out of memory 0 of 1, vanished 0 of 3, free endings in a row 0 of 10",
+        f"  checkpoint: step 7 in {folder}/checkpoints/step-7",
+        f"  log: {folder.parent}/{second.id}/log.txt",
+        "  next: nothing, until `echo-matrix retry train/a`; then from step 7",
+        f"  what {second.id} said:",
+        "    ValueError: no such frame 17",
+        "    workloads/training/train.py:12 run",
+        "    /usr/lib/x.py:1 call",
+    ]
+    one, two = [line for line in text.splitlines() if " fake-0, " in line]
+    assert one.endswith("step 0 -> 7, error: ValueError: no such frame 17")
+    assert two.endswith("step 7 -> nothing saved, error: ValueError: no such frame 17")
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("data", "next: nothing, it is done"),
+        ("train/b", "next: `echo-matrix run` starts it from the start"),
+        ("evaluate/return/a", "next: nothing, until train/a goes on; `echo-matrix explain train/a`"),
+        ("evaluate/return/b", "next: `echo-matrix run` starts it from the start once train/b is done"),
+    ],
+)
+def test_what_comes_next_is_said_for_every_state(toy: Toy, label: str, words: str) -> None:
+    plan = small_plan("ab")
+    chosen = [job.id for job in plan.jobs.values() if job.label == "train/a"]
+    toy.run(plan, {"train/a": [Act(script="bad_input")]}, selected=chosen)
+    assert words in explained(toy, plan, label)
+
+
+def test_a_done_job_names_its_artifact_and_no_budgets(toy: Toy) -> None:
+    plan = small_plan("a")
+    run(toy, plan)
+    text = explained(toy, plan, "train/a")
+    assert f"  artifact: {toy.home / 'store'}" in text
+    assert "charged" not in text
+
+
+def test_a_smaller_micro_batch_is_told(toy: Toy) -> None:
+    plan = make_plan([make_job("train", "train/a")])
+    run(toy, plan, {"train/a": [Act(script="out_of_memory", reaches=1), Act(script="bad_input")]})
+    assert "micro-batch: 4, 2 of them a step, since it ran out of memory" in explained(toy, plan, "train/a")
+
+
+def test_which_ending_would_be_the_last_is_told_of_a_job_that_runs(toy: Toy) -> None:
+    plan = make_plan([make_job("train", "train/a")])
+    story = story_of(study_of(toy, plan), next(iter(plan.jobs.values())))
+    running = replace(story, standing=replace(story.standing, state="running"))
+    assert "next: it goes on; whatever ends it, it is tried again from its newest checkpoint" in explain_text(running)
+    worn = replace(running, charges=Charges(error=1, free=9))
+    assert "without further progress, one more error or free ending makes it fail" in explain_text(worn)
+
+
+def test_programs_get_the_same_story(toy: Toy) -> None:
+    plan = small_plan("a")
+    run(toy, plan, {"train/a": [Act(script="error", reaches=7, error=FAILURE), Act(script="error", error=FAILURE)]})
+    job = next(job for job in plan.jobs.values() if job.label == "train/a")
+    told = json.loads(json.dumps(explain_json(story_of(study_of(toy, plan), job))))
+    assert (told["state"], told["checkpoint"]["step"], told["micro_batch"]) == ("failed", 7, 8)
+    assert told["charges"]["error"] == {"used": 2, "allowed": 1}
+    assert [(one["begun"], one["step"], one["ending"]) for one in told["attempts"]] == [
+        (-1, 7, "error"),
+        (7, -1, "error"),
+    ]
+    assert told["failure"]["message"] == "no such frame 17"
+    assert told["needed_by"] == ["evaluate/return/a"]
+
+
+def test_status_shows_one_traceback_for_all_that_failed_alike_and_the_paused_stage(toy: Toy) -> None:
+    plan = small_plan("abcd")
+    run(toy, plan, {f"train/{row}": [Act(script="error", error=FAILURE)] for row in "abcd"})
+    text = status_text(study_of(toy, plan))
+    assert text.count("workloads/training/train.py:12 run") == 1
+    assert "failed alike, 3 jobs: train/" in text
+    assert "stage train is paused: 3 of its jobs failed alike (ValueError)" in text
+    told = status_json(study_of(toy, plan))
+    assert [bool(one["trace"]) for one in told["failures"]] == [True, False, False]
+    assert list(told["paused"]) == ["train"]
+    assert {job["state"] for job in told["jobs"] if job["stage"] == "train"} == {"failed", "blocked"}
+
+
+def test_avoided_hosts_are_in_status_and_explain(toy: Toy) -> None:
+    plan = make_plan([make_job("train", f"train/{n}") for n in range(2)])
+    run(toy, plan, {f"train/{n}": [Act(script="vanished")] for n in range(2)})
+    sentence = "host fake-0 is avoided for 60 min while there are others: 2 jobs ended badly there"
+    assert sentence in status_text(study_of(toy, plan))
+    assert sentence in explained(toy, plan, "train/0")
+    (told,) = status_json(study_of(toy, plan))["avoided"]
+    assert (told["host"], told["why"]) == ("fake-0", "vanished: as scripted: vanished")
+
+
+def test_without_failures_status_is_as_short_as_ever(toy: Toy) -> None:
+    plan = small_plan("a")
+    run(toy, plan)
+    assert status_text(study_of(toy, plan)) == "toy · laptop · 5 done"
