@@ -1,7 +1,6 @@
 """One attempt on a host, as the node keeps it while it runs."""
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from orchestrator.host.endings import RankEnd, Reason
 from orchestrator.host.pump import Log
+from workloads.contract.growing import read_beat
 from workloads.contract.result import read_result
 
 
@@ -104,10 +104,7 @@ class Attempt:
 
 def heartbeat(work: Path) -> Any:
     """`heartbeat.json` as last written; None where there is none, or none that can be read now."""
-    try:
-        return json.loads((work / "heartbeat.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_beat(work)
 
 
 def failure_words(work: Path, rank: int) -> str:

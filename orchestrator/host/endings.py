@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from workloads.contract.reading import read_object
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 
 Ending = Literal["ok", "bad_input", "error", "out_of_memory", "timed_out", "interrupted", "vanished", "cancelled"]
@@ -104,10 +105,10 @@ def write_ended(work: Path, report: Mapping[str, Any]) -> None:
 def read_ended(work: Path, attempt: str) -> dict[str, Any] | None:
     """`ending`, `detail`, `started` and `ended` of `attempt`; None where its host has written nothing that counts."""
     try:
-        raw = json.loads((work / ENDED).read_text(encoding="utf-8"))
+        raw = read_object(work / ENDED)
     except (OSError, ValueError):
         return None
-    if not isinstance(raw, dict) or raw.get("attempt") != attempt or raw.get("ending") not in get_args(Ending):
+    if raw.get("attempt") != attempt or raw.get("ending") not in get_args(Ending):
         return None
     times = [raw.get(key) for key in ("started", "ended")]
     if not all(time is None or isinstance(time, int | float) for time in times):

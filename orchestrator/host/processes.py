@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from workloads.contract.reading import read_object
+
 FILE = "process.json"
 GONE_WITHIN_S = 5.0  # a killed process that has not gone after this long is held by the kernel
 
@@ -54,7 +56,7 @@ def read_processes(attempt_folder: Path) -> list[tuple[int, int]]:
     raw = _read(attempt_folder)
     if raw is None or raw["boot_id"] != boot_id() or raw["host"] != socket.gethostname():
         return []
-    return [(entry["pid"], entry["start_time"]) for entry in raw["ranks"]]
+    return [(int(entry["pid"]), int(entry["start_time"])) for entry in raw["ranks"]]
 
 
 def place_of(attempt_folder: Path) -> Literal["here", "elsewhere", "nowhere"]:
@@ -70,7 +72,7 @@ def place_of(attempt_folder: Path) -> Literal["here", "elsewhere", "nowhere"]:
 def _read(attempt_folder: Path) -> dict[str, Any] | None:
     """`process.json`; None where there is none, or none that our code has written."""
     try:
-        raw = json.loads((attempt_folder / FILE).read_text(encoding="utf-8"))
+        raw = read_object(attempt_folder / FILE)
         ranks = [(int(entry["pid"]), int(entry["start_time"])) for entry in raw["ranks"]]
         known = isinstance(raw["host"], str) and isinstance(raw["boot_id"], str)
     except (OSError, ValueError, KeyError, TypeError):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workloads.contract.masking import MASK, mask
-from workloads.contract.masking import secrets_of as secrets_of
 
 HEAD = 1 << 20  # bytes kept from the beginning
 TAIL = 8 << 20  # and from the end

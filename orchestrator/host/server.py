@@ -18,6 +18,7 @@ from typing import Any
 
 COMMAND = (sys.executable, "-m", "workloads.serve")
 TAIL_LINES = 60  # of what the server says beside its replies: the traceback of a failed import
+LONGEST_LINE = 1 << 16  # bytes; what is longer is broken
 PATIENCE_S = 5.0  # between a closed standard input and being killed
 
 
@@ -115,5 +116,5 @@ class WarmServer:
     def _read_said(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as stream:
-            for line in stream:
+            while line := stream.readline(LONGEST_LINE):
                 self._said.append(line.decode("utf-8", errors="replace").rstrip("\n"))

@@ -7,14 +7,13 @@ evidence of an end: the attempt is unknown until it beats again or the backend s
 it. All times are of the monotonic clock: a wall clock that jumps makes nobody unknown.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.backends.protocol import Ending, Report
 from orchestrator.plan.job import Job
+from workloads.contract.growing import beat_of, read_beat
 
 EVIDENCE_S = 120.0
 """How long an attempt must be missing, or `ok` without its COMMIT, before that is believed."""
@@ -36,6 +35,8 @@ class Watch:
     host: str = ""
     """Where it was placed."""
     running: bool = False
+    ran_since: tuple[float, float] | None = None
+    """When this driver saw it begin: wall clock (seconds since 1970) and monotonic; None: an earlier driver did."""
     unknown: bool = False
     ticketed: bool = True
     """False: an earlier driver booked the intent and died before a ticket was booked."""
@@ -102,7 +103,7 @@ def _missing(watch: Watch, now: float, *, committed: bool, stopping: bool) -> Fi
     if watch.missing_since is None:
         watch.missing_since = now
     watch.missing_polls += 1
-    _note_beat(watch, read_heartbeat(watch.folder), now)
+    _note_beat(watch, read_beat(watch.folder), now)
     if stopping:
         return Finding(what="ended", ending="interrupted", detail="the backend does not know it")
     still_since = max(watch.missing_since, watch.counter_since)
@@ -113,24 +114,10 @@ def _missing(watch: Watch, now: float, *, committed: bool, stopping: bool) -> Fi
     return Finding(what="unknown", detail="the backend does not know it")
 
 
-def _note_beat(watch: Watch, beat: Mapping[str, Any] | None, now: float) -> None:
+def _note_beat(watch: Watch, told: Any, now: float) -> None:
+    beat = beat_of(told)
     if beat is None:
         return
-    if beat.get("counter") != watch.counter:
-        watch.counter, watch.counter_since = beat.get("counter"), now
-    watch.step, watch.of = _whole(beat.get("step")), _whole(beat.get("of"))
-    watch.phase = str(beat.get("phase") or "")[:LONGEST_PHASE]
-
-
-def _whole(value: Any) -> int:
-    """A number of steps; 0 where a heartbeat holds something else."""
-    return value if isinstance(value, int) and value >= 0 else 0
-
-
-def read_heartbeat(folder: Path) -> Mapping[str, Any] | None:
-    """`heartbeat.json` of an attempt folder; None where there is none to read."""
-    try:
-        raw = json.loads((folder / "heartbeat.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return raw if isinstance(raw, dict) else None
+    if beat["counter"] != watch.counter:
+        watch.counter, watch.counter_since = beat["counter"], now
+    watch.step, watch.of, watch.phase = beat["step"], beat["of"], beat["phase"][:LONGEST_PHASE]

@@ -24,6 +24,8 @@ from typing import Any
 
 from workloads.contract.masking import mask, secrets_of
 
+LONGEST_LOG = 8 << 20
+"""Characters that are kept of what is said: a server that refuses for a week fills no disk."""
 FOLLOW_S = 3.0
 """Between two looks at growing metrics."""
 
@@ -90,6 +92,7 @@ class Masked(io.TextIOBase):
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._secrets = secrets_of(os.environ)
+        self._left = LONGEST_LOG
 
     def writable(self) -> bool:
         """It is."""
@@ -97,7 +100,10 @@ class Masked(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write all of `text`."""
-        self._stream.write(mask(text, self._secrets))
+        if self._left > 0:
+            self._left -= len(text)
+            more = "" if self._left > 0 else "\n... what was said after this is not kept\n"
+            self._stream.write(mask(text, self._secrets) + more)
         return len(text)
 
     def flush(self) -> None:

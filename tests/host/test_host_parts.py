@@ -14,8 +14,9 @@ from orchestrator.host.endings import RankEnd, ending_of, telling_rank
 from orchestrator.host.machine import machine_devices, machine_gib
 from orchestrator.host.memory import group_members, oom_kills, pss_bytes
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
-from orchestrator.host.pump import Log, LogPump, secrets_of
+from orchestrator.host.pump import Log, LogPump
 from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
+from workloads.contract.masking import secrets_of
 from workloads.serve import send
 
 KILL = RankEnd(code=None, signal=signal.SIGKILL)

@@ -10,9 +10,15 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StoreError
+from orchestrator.host.checkpoints import is_complete
+from orchestrator.host.endings import read_ended
+from orchestrator.host.processes import end_leftovers, read_processes
 from orchestrator.results import _lines  # the reader of lines itself: a whole study for each case takes a minute
 from orchestrator.schedule import inbox
 from orchestrator.schedule.events import DriverLog
+from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.rebuild import from_folders
+from orchestrator.store.files import FilesStore
 from orchestrator.tracking.projection import branch_points, training_points
 from workloads.contract.growing import beat_of, case_of, metric_of, read_beat
 from workloads.contract.reading import read_object
@@ -214,3 +220,53 @@ def test_a_pipe_or_a_folder_among_the_notes_holds_nobody_up(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "inbox" / "0.json")
     (tmp_path / "inbox" / "1.json").mkdir()
     assert [note.jobs for note in inbox.read(tmp_path)] == [("ab",)]
+
+
+NO_PROCESSES = (
+    *NO_OBJECTS,
+    b'{"host": 5, "boot_id": "x", "ranks": []}',
+    b'{"host": "here", "boot_id": "x", "ranks": {"pid": 5}}',
+    b'{"host": "here", "boot_id": "x", "ranks": [{"pid": "one", "start_time": 1}]}',
+    b'{"host": "here", "boot_id": "x", "ranks": [{"pid": 1, "start_time": 1}]}',
+    b'{"host": "here", "boot_id": "x", "ranks": [{"pid": -1, "start_time": 1}]}',
+    b'{"host": "here", "boot_id": "x", "ranks": [[5, 5]]}',
+)
+
+
+@pytest.mark.parametrize("content", NO_PROCESSES)
+def test_a_broken_process_json_names_nobody_who_could_be_killed(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "process.json").write_bytes(content)
+    assert read_processes(tmp_path) == []
+    assert end_leftovers(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [*NO_OBJECTS, b'{"attempt": "a", "ending": ["ok"]}', b'{"attempt": "a", "ending": "x"}']
+)
+def test_a_broken_word_of_the_host_counts_for_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ended.json").write_bytes(content)
+    assert read_ended(tmp_path, "a") is None
+
+
+@pytest.mark.parametrize(
+    "content", [*NO_OBJECTS, b'{"files": 5}', b'{"files": [5]}', b'{"files": [{"path": "\\u0000", "size": 1}]}']
+)
+def test_a_checkpoint_with_a_broken_manifest_is_not_complete(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    assert not is_complete(tmp_path)
+
+
+def test_a_request_that_names_another_attempt_is_no_attempt_of_a_rebuilt_ledger(tmp_path: Path) -> None:
+    fingerprint = "ab" * 32
+    for folder, attempt in (("a001-x", "a001-x"), ("a002-y", "../../../outside"), ("a003-z", "a001-x")):
+        work = tmp_path / "attempts" / fingerprint[:16] / folder
+        work.mkdir(parents=True)
+        request = {"fingerprint": fingerprint, "job": "data/abab", "attempt": attempt, "stage": "data"}
+        (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    for number, content in enumerate(NO_OBJECTS):
+        work = tmp_path / "attempts" / ("cd" * 8) / f"a{number:03d}"
+        work.mkdir(parents=True)
+        (work / "request.json").write_bytes(content)
+    with Ledger.open(tmp_path / "ledger.sqlite", lambda: None) as ledger:
+        from_folders(ledger, tmp_path, FilesStore(tmp_path / "store"))
+        assert [attempt.id for attempt in ledger.attempts()] == ["a001-x"]

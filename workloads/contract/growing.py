@@ -72,4 +72,4 @@ def _is_number(value: Any, *, finite: bool = True) -> bool:
 
 
 def _whole(value: Any) -> int:
-    return int(value) if _is_number(value) and value >= 0 else 0
+    return int(value) if _is_number(value) and value >= 0 and int(value) == value else 0
