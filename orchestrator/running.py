@@ -14,9 +14,11 @@ from orchestrator.backends.registry import backend_class
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
 from orchestrator.schedule import loop
+from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.patience import Patience
 from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.schedule.view import View
 from orchestrator.store.protocol import Store
@@ -62,15 +64,16 @@ def run_study(
         BackendError, StoreError, LedgerError: what a run needs cannot be used.
     """
     with contextlib.ExitStack() as held:
-        lease = held.enter_context(acquire(study.home))
+        lease = held.enter_context(acquire(study.home, say=view.say))
         if on_lease is not None:
             on_lease()
         ledger = held.enter_context(
             Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store))
         )
-        make_store(study.cluster.store.kind, study.home / "store", check=True)
+        patience = Patience(study.store, SystemClock(), log=_unsaid, say=view.say, patience_s=study.cluster.unknown_s)
+        patience.insist(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
-        tracker.start(study.look())
+        tracker.start(patience.insist(study.look))
         ledger.remember_plan(study.plan, selection)  # at once: other terminals ask for jobs of this very plan
         try:
             outcome = loop.run(
@@ -91,6 +94,10 @@ def run_study(
             tracker.close(TRACKING_END_S)
     page = study.report_folder / "index.html"
     return Ran(outcome=outcome, report=page if page.is_file() else None, written=written)
+
+
+def _unsaid(_what: str, **_fields: object) -> None:
+    """For what happens before driver.log is open."""
 
 
 def _report(study: Study) -> bool:

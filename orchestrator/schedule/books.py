@@ -137,7 +137,7 @@ class Books:
         moved = done or progressed(step, watch.begun, self._earlier_steps(watch))
         with self._ledger.transaction():
             self.write_later()
-            self._ledger.ended(watch.attempt, ending, self._clock.time(), detail, step, same)
+            self._ledger.ended(watch.attempt, ending, self._end_of(watch), detail, step, same)
             if done:
                 self._ledger.forgive(job.fingerprint)
                 self._placer.add(map(self._board.job, self._board.apply(Change(job=job.id, kind="done"))))
@@ -300,8 +300,16 @@ class Books:
         if not watch.running:
             watch.running = True
             at = self._clock.time()
+            watch.ran_since = at, self._clock.monotonic()
             self.later(lambda: self._ledger.started(watch.attempt, at))
             self._teller.event("started", watch.job, watch.attempt)
+
+    def _end_of(self, watch: Watch) -> float:
+        """Now, seconds since 1970, by a clock that did not jump since the attempt began: durations are measured."""
+        if watch.ran_since is None:
+            return self._clock.time()
+        at, since = watch.ran_since
+        return at + (self._clock.monotonic() - since)
 
 
 def _share(job: Job) -> int | None:

@@ -1,22 +1,29 @@
 """A new ledger from what lies in the store and in the attempt folders.
 
 What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
-because done is a COMMIT and never a line of the ledger.
+because done is a COMMIT and never a line of the ledger. Attempts that may still run are open in it, at the place on
+their host that their intent names, so that the next driver adopts them and starts none twice.
 """
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS
+from orchestrator.schedule.intents import read_intent
 from orchestrator.schedule.ledger import Attempt, Ledger
 from orchestrator.schedule.requests import newest_step
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.reading import read_object
 from workloads.contract.result import read_result
 
-ENDINGS: Mapping[str, str] = {"stopped": "interrupted", "ok": "error"}
-"""Endings of result.json that the ledger calls otherwise; `ok` without the COMMIT lost its race or its publication."""
+ENDINGS: Mapping[str, str] = {"stopped": "interrupted"}
+"""Endings of result.json that the ledger calls otherwise."""
+
+_NUMBERED = re.compile(r"a(\d+)-")
 
 
 def rebuilder(home: Path, store: Store) -> Callable[[Ledger], None]:
@@ -26,18 +33,26 @@ def rebuilder(home: Path, store: Store) -> Callable[[Ledger], None]:
 
 def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
     """Fill an empty ledger with the attempts found under `home` and the COMMITs of `store`."""
-    winners: set[str] = set()
+    winners: dict[str, Attempt] = {}
     for fingerprint in sorted(store.commits()):
         try:
             commit = store.read(fingerprint)
         except StoreError:
             continue  # a COMMIT that cannot be read says so where it is needed
-        winners.add(commit.attempt)
-        ledger.intend(_from_commit(commit))
-    for path in sorted((home / "attempts").glob("*/*/request.json")):
-        attempt = _from_request(path)
+        winners[commit.attempt] = _from_commit(commit)
+    found = [*winners.values()]
+    for folder in (home / "attempts").glob("*/*"):
+        attempt = _from_folder(home, folder)
         if attempt is not None and attempt.id not in winners:
-            ledger.intend(attempt)
+            found.append(attempt)
+    # The order of booking is the order of attempts, and no clock's.
+    for attempt in sorted(found, key=lambda one: (one.fingerprint, _number(one.id), one.id)):
+        ledger.intend(attempt)
+
+
+def _number(attempt: str) -> int:
+    name = _NUMBERED.match(attempt)
+    return int(name[1]) if name else 0
 
 
 def _from_commit(commit: Commit) -> Attempt:
@@ -56,36 +71,32 @@ def _from_commit(commit: Commit) -> Attempt:
     )
 
 
+def _from_folder(home: Path, folder: Path) -> Attempt | None:
+    """An attempt as its folder tells of it; None where that holds neither an intent nor a request."""
+    attempt = read_intent(folder) or _from_request(folder / "request.json")
+    if attempt is None or (attempt.fingerprint[:FOLDER_DIGITS], attempt.id) != (folder.parent.name, folder.name):
+        return None  # another attempt's: what it names lies elsewhere
+    ending: str | None = None
+    ended: float | None = None
+    try:
+        result = read_result(folder / "result.json")
+        if result.ending != "ok":  # a good one may be on its way to its COMMIT
+            ending = ENDINGS.get(result.ending, result.ending)
+            ended = (folder / "result.json").stat().st_mtime
+    except (OSError, ValueError):
+        pass  # it has not ended, or nobody will ever know: the next driver finds out, or books it
+    started: float | None = None
+    with contextlib.suppress(OSError):
+        started = (folder / "request.json").stat().st_mtime
+    step = newest_step(home, attempt.fingerprint, attempt.id)
+    return replace(attempt, started=started, ended=ended, ending=ending, detail="rebuilt from its folder", step=step)
+
+
 def _from_request(path: Path) -> Attempt | None:
     try:
         request = read_object(path)
         fingerprint, job, attempt = str(request["fingerprint"]), str(request["job"]), str(request["attempt"])
-        stage = str(request["stage"])
+        stage, at = str(request["stage"]), path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if (fingerprint[:FOLDER_DIGITS], attempt) != (path.parent.parent.name, path.parent.name):
-        return None  # another attempt's request: what it names lies elsewhere
-    at = path.stat().st_mtime
-    ending: str | None = None
-    ended: float | None = None
-    try:
-        result = read_result(path.parent / "result.json")
-        ending = ENDINGS.get(result.ending, result.ending)
-        ended = (path.parent / "result.json").stat().st_mtime
-    except (OSError, ValueError):
-        pass  # it has not ended, or nobody will ever know: the next driver books it
-    home = path.parents[3]
-    return Attempt(
-        id=attempt,
-        fingerprint=fingerprint,
-        job=job,
-        label=job,
-        stage=stage,
-        backend="",
-        intended=at,
-        started=at,
-        ended=ended,
-        ending=ending,
-        detail="rebuilt from its folder",
-        step=newest_step(home, fingerprint, attempt),
-    )
+    return Attempt(id=attempt, fingerprint=fingerprint, job=job, label=job, stage=stage, backend="", intended=at)

@@ -8,6 +8,7 @@ from orchestrator.errors import BackendError, OrchestratorError
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.books import Books
 from orchestrator.schedule.clock import Clock
+from orchestrator.schedule.intents import write_intent
 from orchestrator.schedule.ledger import Attempt, Ledger
 from orchestrator.schedule.requests import (
     ExecutionSettings,
@@ -83,20 +84,20 @@ class Starter:
             folder = attempt_folder(self._home, job.fingerprint, attempt)
             folder.mkdir(parents=True)
             self._attempted[job.fingerprint] = number
-            self._ledger.intend(
-                Attempt(
-                    id=attempt,
-                    fingerprint=job.fingerprint,
-                    job=job.id,
-                    label=job.label,
-                    stage=job.stage,
-                    backend=placement.host,
-                    intended=self._clock.time(),
-                    begun=begun,
-                    cpus=placement.cpus,
-                    devices=placement.devices,
-                )
+            intent = Attempt(
+                id=attempt,
+                fingerprint=job.fingerprint,
+                job=job.id,
+                label=job.label,
+                stage=job.stage,
+                backend=placement.host,
+                intended=self._clock.time(),
+                begun=begun,
+                cpus=placement.cpus,
+                devices=placement.devices,
             )
+            write_intent(folder, intent)
+            self._ledger.intend(intent)
             watch = Watch(attempt=attempt, job=job, folder=folder, begun=begun, since=self._clock.monotonic())
             self._books.open(watch, placement, f"on {placement.host}")
             submissions.append(submission)
