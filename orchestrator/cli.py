@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.terminal import GONE, mute
-from orchestrator.verbs import change, doctor, look, report, run
+from orchestrator.verbs import change, doctor, keep, look, report, run
 
 app = typer.Typer(
     name="echo-matrix",
@@ -42,7 +42,10 @@ VERBS = (
     (change.retry, "Example: echo-matrix retry train/context-k5/s0"),
     (change.cancel, "Example: echo-matrix cancel train/context-k5/s0"),
     (doctor.doctor, "Example: echo-matrix doctor --profile study --cluster cluster/ray.yaml"),
+    (look.show, "Example: echo-matrix show train/context-k5/s0"),
     (look.path, "Example: ls $(echo-matrix path train/context-k5/s0)"),
+    (keep.gc, "Examples: echo-matrix gc --dry-run · echo-matrix gc --yes"),
+    (keep.reshard, "Example: echo-matrix reshard train/context-k5/s0 --ranks 1 --zero-stage 2"),
 )
 """Verb -> its example; in the order in which `--help` shows them."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.plan.job import Job, Plan, Standing
+from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
 from orchestrator.schedule.requests import drop_checkpoints
@@ -27,8 +27,8 @@ class Withdrawal:
     label: str
 
 
-def to_withdraw(plan: Plan, store: Store, jobs: Iterable[Job]) -> tuple[Withdrawal, ...]:
-    """The COMMITs of `jobs` and of all that was made from them, furthest first; nothing is changed.
+def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[Withdrawal, ...]:
+    """The COMMITs of these and of all that was made from them, furthest first; nothing is changed.
 
     Raises:
         StoreError: the store cannot be listed.
@@ -49,7 +49,7 @@ def to_withdraw(plan: Plan, store: Store, jobs: Iterable[Job]) -> tuple[Withdraw
             made_from.setdefault(plan.jobs[need].fingerprint, set()).add(job.fingerprint)
     labels = {job.fingerprint: job.label for job in plan.jobs.values()}
     labels |= {name: f"{commit.label} (not of this plan)" for name, commit in read.items() if name not in labels}
-    order = _needs_last([job.fingerprint for job in jobs], made_from)
+    order = _needs_last(fingerprints, made_from)
     return tuple(Withdrawal(fingerprint=name, label=labels[name]) for name in order if name in committed)
 
 

@@ -1,4 +1,4 @@
-"""`status`, `logs`, `explain`, `path`: they read, and change nothing."""
+"""`status`, `logs`, `explain`, `show`, `path`: they read, and change nothing."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ from orchestrator.explain import explain_json, explain_text, story_of
 from orchestrator.logs import find_attempt, follow_attempt, follow_job, last_attempt, print_log
 from orchestrator.plan.select import find_job
 from orchestrator.status import request_by_hand, status_json, status_text
+from orchestrator.story import story_json, story_text
 from orchestrator.study import reopen_study
 from orchestrator.verbs.options import (
     DEFAULT_MATRIX,
@@ -87,6 +88,22 @@ def explain(
         print_json(explain_json(story_of(study, found)))
     else:
         print(explain_text(story_of(study, found)))
+
+
+def show(
+    job: JobArgument,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: LastProfileOption = None,
+    cluster: ClusterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the story of a job's artifact: from what it was made, by whom, at what cost, and where it lies."""
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    found = find_job(study.plan, job)
+    if as_json:
+        print_json(story_json(study, found))
+    else:
+        print(story_text(study, found))
 
 
 def path(

@@ -49,6 +49,9 @@ def print_json(value: Any) -> None:
 
 def sure(question: str, yes: bool) -> bool:
     """Whether the user wants it: asked in a terminal; elsewhere, and with `--yes`, the command itself is the answer."""
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    return typer.confirm(question, err=True)
+    return yes or not can_ask() or typer.confirm(question, err=True)
+
+
+def can_ask() -> bool:
+    """Whether somebody sits before a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

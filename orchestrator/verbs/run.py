@@ -124,7 +124,9 @@ def _refresh(study: Study, names: list[str], yes: bool) -> frozenset[str]:
 
 
 def _withdrawals(study: Study, names: list[str] | None) -> tuple[Withdrawal, ...]:
-    return to_withdraw(study.plan, study.store, find_jobs(study.plan, names)) if names else ()
+    if not names:
+        return ()
+    return to_withdraw(study.plan, study.store, [job.fingerprint for job in find_jobs(study.plan, names)])
 
 
 def _withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:

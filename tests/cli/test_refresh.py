@@ -30,7 +30,8 @@ def study(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def found(study: Study, *labels: str) -> tuple[Withdrawal, ...]:
-    return to_withdraw(study.plan, study.store, [job for job in study.plan.jobs.values() if job.label in labels])
+    asked = [job.fingerprint for job in study.plan.jobs.values() if job.label in labels]
+    return to_withdraw(study.plan, study.store, asked)
 
 
 def done(study: Study) -> set[str]:
