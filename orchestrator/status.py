@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts
 from orchestrator.schedule.avoid import Avoided, avoided, endings_of, sentence
-from orchestrator.schedule.failed import FailedJob, failure_of, failures_json, failures_text, paused_of, trace_of
+from orchestrator.schedule.failed import FailedJob, failed_of, failures_json, failures_text, paused_of
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import build_request
 from orchestrator.study import Study
@@ -64,26 +64,17 @@ def status_text(study: Study) -> str:
 
 def failed_jobs(
     study: Study, standing: Mapping[str, Standing], attempts: Mapping[str, Sequence[Attempt]]
-) -> tuple[list[FailedJob], dict[Stage, str]]:
+) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
     """Jobs that stand as failed, with what their newest attempts said, and the stages that are paused by them."""
     with Ledger.read(study.home / NAME) as ledger:
         notes = ledger.notes()
-    failed = [job for job in study.plan.jobs.values() if standing[job.id].state == "failed"]
-    found: list[FailedJob] = []
-    for job in failed:
-        mine, note = attempts.get(job.fingerprint, ()), notes.get(job.fingerprint)
-        said = failure_of(study.folder_of(mine[-1])) if mine else None
-        found.append(
-            FailedJob(
-                label=job.label,
-                reason=standing[job.id].reason,
-                trace=trace_of(said),
-                signature="" if note is None else note.signature,
-                stage=job.stage,
-            )
-        )
+    found: list[tuple[Job, str, Path | None]] = []
+    for job in study.plan.jobs.values():
+        if standing[job.id].state == "failed":
+            mine = attempts.get(job.fingerprint)
+            found.append((job, standing[job.id].reason, study.folder_of(mine[-1]) if mine else None))
     known = {job.fingerprint for job in study.plan.jobs.values()}
-    return found, paused_of(notes.values(), known, study.cluster.pause_after)
+    return failed_of(found, notes), paused_of(notes.values(), known, study.cluster.pause_after)
 
 
 def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[Avoided]:

@@ -4,6 +4,7 @@ What need not be on disk at once (tickets, starts) waits for the next transactio
 second, because each transaction costs the disk.
 """
 
+import os
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from orchestrator.host.checkpoints import (
 from orchestrator.plan.job import Job
 from orchestrator.schedule.avoid import Avoidance, Avoided, Ended, counts, sentence
 from orchestrator.schedule.clock import Clock
-from orchestrator.schedule.failed import FailedJob, failure_of, paused_of, trace_of
+from orchestrator.schedule.failed import FailedJob, failed_of, failure_of, paused_of, trace_of
 from orchestrator.schedule.failures import Retries, progressed, signature, verdict
 from orchestrator.schedule.ledger import JobNote, Ledger
 from orchestrator.schedule.placing import Placer
@@ -30,8 +31,8 @@ from orchestrator.schedule.state import Board, Change
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch
 from workloads.contract.faults import point
+from workloads.contract.masking import mask, secrets_of
 from workloads.contract.request import Stage
-from workloads.contract.result import Failure
 
 KEPT = 2
 """Newest checkpoints of a training that stay while it is not done: one could be damaged."""
@@ -120,8 +121,10 @@ class Books:
                 ending = "cancelled"
             elif stopping and ending != "bad_input":
                 ending = "interrupted"  # what ends while we stop it says nothing about the job
-        failure = self.failure(job, watch.attempt) if ending in ("error", "bad_input") else None
-        detail = finding.detail if failure is None else f"{failure.type}: {failure.message}"
+        failure = failure_of(watch.folder) if ending in ("error", "bad_input") else None
+        detail = (
+            mask(finding.detail, secrets_of(os.environ)) if failure is None else f"{failure.type}: {failure.message}"
+        )
         same = "" if failure is None else signature(failure.type, failure.message, failure.frames)
         step = newest_step(self._home, job.fingerprint, watch.attempt)
         del self.watches[watch.attempt]
@@ -243,29 +246,15 @@ class Books:
                 for act in acts:
                     act()
 
-    def failure(self, job: Job, attempt: str) -> Failure | None:
-        """What an attempt said of its end; None where it said nothing."""
-        return failure_of(attempt_folder(self._home, job.fingerprint, attempt))
-
     def failures(self) -> tuple[FailedJob, ...]:
         """Jobs that stand as failed, in the plan's order, with the words of the newest result."""
-        found: list[FailedJob] = []
-        notes = self._ledger.notes()
-        for job_id in self._board.open_jobs():
-            if self._board.state(job_id) != "failed":
-                continue
-            job = self._board.job(job_id)
-            attempts, note = self._ledger.attempts(job.fingerprint), notes.get(job.fingerprint)
-            found.append(
-                FailedJob(
-                    label=job.label,
-                    reason=self._board.standing(job_id).reason,
-                    trace=trace_of(self.failure(job, attempts[-1].id) if attempts else None),
-                    signature="" if note is None else note.signature,
-                    stage=job.stage,
-                )
-            )
-        return tuple(found)
+        failed = [self._board.job(job) for job in self._board.open_jobs() if self._board.state(job) == "failed"]
+        found: list[tuple[Job, str, Path | None]] = []
+        for job in failed:
+            attempts = self._ledger.attempts(job.fingerprint)
+            newest = attempt_folder(self._home, job.fingerprint, attempts[-1].id) if attempts else None
+            found.append((job, self._board.standing(job.id).reason, newest))
+        return failed_of(found, self._ledger.notes())
 
     def _earlier_steps(self, watch: Watch) -> list[int]:
         attempts = self._ledger.attempts(watch.job.fingerprint)

@@ -1,13 +1,16 @@
 """Jobs that stand as failed, for people and programs: the same traceback is shown once, however many jobs it ended."""
 
 import contextlib
+import os
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.plan.job import Job
 from orchestrator.schedule.failures import first_line, paused_stages
 from orchestrator.schedule.ledger import JobNote
+from workloads.contract.masking import mask, secrets_of
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
 
@@ -32,10 +35,30 @@ class FailedJob:
 
 
 def failure_of(attempt: Path) -> Failure | None:
-    """What an attempt said of its end, from its folder; None where it said nothing that can be read."""
+    """What an attempt said of its end, from its folder, without secrets; None where it said nothing."""
     with contextlib.suppress(OSError, ValueError):
-        return read_result(attempt / "result.json").error
+        failure = read_result(attempt / "result.json").error
+        return failure and replace(failure, message=mask(failure.message, secrets_of(os.environ)))
     return None
+
+
+def failed_of(jobs: Iterable[tuple[Job, str, Path | None]], notes: Mapping[str, JobNote]) -> tuple[FailedJob, ...]:
+    """Jobs that stand as failed, as they are shown.
+
+    Args:
+        jobs: each with its reason and the folder of its newest attempt; None where it has none.
+        notes: fingerprint -> what is held against the job.
+    """
+    return tuple(
+        FailedJob(
+            label=job.label,
+            reason=reason,
+            trace=trace_of(None if newest is None else failure_of(newest)),
+            signature=notes[job.fingerprint].signature if job.fingerprint in notes else "",
+            stage=job.stage,
+        )
+        for job, reason, newest in jobs
+    )
 
 
 def trace_of(failure: Failure | None) -> tuple[str, ...]:

@@ -91,3 +91,15 @@ def test_a_retry_of_one_of_them_lets_the_stage_go_on(toy: Toy) -> None:
 def test_failures_of_jobs_that_the_matrix_no_longer_has_pause_nothing(toy: Toy) -> None:
     toy.run(small_plan("abc"), failing("abc"), hosts=ONE_CPU)
     assert toy.run(small_plan("xyz")).exit_code == 0
+
+
+def test_a_secret_in_a_message_is_shown_to_nobody(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOL_TOKEN", "s3cr3t-of-the-environment")
+    failure = Failure(type="ValueError", message="cannot read with s3cr3t-of-the-environment", frames=[])
+    stream = toy.home.with_suffix(".out")
+    with stream.open("w") as out:
+        outcome = toy.run(small_plan("a"), {"data": [Act(script="bad_input", error=failure)]}, view=PlainView(out))
+    assert failures_text(outcome.failures).count("cannot read with ***") == 2
+    shown = [stream.read_text(), failures_text(outcome.failures), (toy.home / "driver.log").read_text()]
+    assert not [text for text in shown if "s3cr3t" in text]
+    assert b"s3cr3t" not in (toy.home / "ledger.sqlite").read_bytes()
