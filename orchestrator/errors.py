@@ -4,8 +4,10 @@ Messages say what, where, what is allowed and what to do next: lower case, no fu
 quoted with `!r`. The command line prints the message alone and ends with `exit_code`.
 """
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 
 class OrchestratorError(Exception):
@@ -81,10 +83,23 @@ REMEDIES = {
 """errno -> what to do; what is not here is a bug, or says enough."""
 
 
-def disk_error(error: OSError) -> DiskError | None:
+@contextlib.contextmanager
+def disk_errors(where: os.PathLike[str]) -> Iterator[None]:
+    """Whatever a disk refuses within is raised as DiskError; `where` is named if the system names no file."""
+    try:
+        yield
+    except OSError as error:
+        known = disk_error(error, where)
+        if known is None:
+            raise
+        raise known from error
+
+
+def disk_error(error: OSError, where: os.PathLike[str] | None = None) -> DiskError | None:
     """The error of an operating system as the user reads it; None where it is not the disk's or the machine's."""
     remedy = REMEDIES.get(error.errno or 0)
     if remedy is None:
         return None
-    where = f"{os.fspath(error.filename)!s}: " if isinstance(error.filename, str | os.PathLike) else ""
-    return DiskError(f"{where}{(error.strerror or str(error)).lower()}; {remedy}")
+    named = error.filename if isinstance(error.filename, str | os.PathLike) else where
+    place = "" if named is None else f"{os.fspath(named)}: "
+    return DiskError(f"{place}{(error.strerror or str(error)).lower()}; {remedy}")

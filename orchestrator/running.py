@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_class
+from orchestrator.errors import disk_errors
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
 from orchestrator.schedule import loop
@@ -63,7 +64,7 @@ def run_study(
         LeaseError: another driver runs the study.
         BackendError, StoreError, LedgerError: what a run needs cannot be used.
     """
-    with contextlib.ExitStack() as held:
+    with disk_errors(study.home), contextlib.ExitStack() as held:
         lease = held.enter_context(acquire(study.home, say=view.say))
         if on_lease is not None:
             on_lease()

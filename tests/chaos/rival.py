@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from toy_study import Settings, fingerprint, small_plan
 
 from orchestrator.backends.fake import FakeBackend
-from orchestrator.errors import OrchestratorError, disk_error
+from orchestrator.errors import OrchestratorError, disk_errors
 from orchestrator.schedule import inbox, lease
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.loop import run
@@ -42,6 +42,7 @@ def main(home: Path, seconds: float, still_s: float) -> int:
 
     try:
         with (
+            disk_errors(home),
             lease.acquire(home, say=print) as held,
             Ledger.open(home / "ledger.sqlite", held.check, rebuild=rebuilder(home, store)) as ledger,
         ):
@@ -58,12 +59,6 @@ def main(home: Path, seconds: float, still_s: float) -> int:
     except OrchestratorError as error:
         print(f"echo-matrix: {error}")
         return error.exit_code
-    except OSError as error:
-        known = disk_error(error)
-        if known is None:
-            raise
-        print(f"echo-matrix: {known}")
-        return known.exit_code
 
 
 if __name__ == "__main__":
