@@ -11,8 +11,9 @@ ending counts against its host when it could be the host's fault and nothing poi
   everywhere condemns no host in turn.
 
 Two such endings avoid the host, if they are of different jobs or differ in traceback or ending: one job
-that fails alike twice in one place says as much about the job. Anything that ends well on the host
-afterwards clears it.
+that fails alike twice in one place says as much about the job. What was lost together (`node_lost`,
+`vanished`, of attempts that ran at the same time) is one incident and counts once. Anything that
+ends well on the host afterwards clears it.
 
 Before that, a job that ended badly on a host is tried on another one first, where there is room.
 
@@ -30,6 +31,8 @@ from orchestrator.schedule.ledger import Attempt
 
 AGAINST = frozenset({"error", "bad_input", "out_of_memory", "timed_out", "vanished", "node_lost"})
 """Endings that can be a host's fault."""
+TOGETHER = frozenset({"vanished", "node_lost"})
+"""Endings that one incident gives to all attempts of a host."""
 ENOUGH = 2
 """Endings that avoid a host."""
 
@@ -46,8 +49,9 @@ class Ended:
     """`ok`, or one of `AGAINST`."""
     signature: str
     detail: str
+    began: float
     at: float
-    """When it ended, in seconds of the clock that is asked with."""
+    """When it ended, like `began` in seconds of the clock that is asked with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +86,9 @@ def avoided(endings: Sequence[Ended], now: float, avoid_s: float) -> dict[str, A
             held.pop(one.host, None)
         elif one.ending in AGAINST:
             bug = len(hosts_of_job[one.job]) > 1 or (one.signature and len(hosts_of_trace[one.signature]) > 1)
-            if not bug:
-                held.setdefault(one.host, []).append(one)
+            before = held.get(one.host, [])
+            if not (bug or _one_incident(before, one)):
+                held[one.host] = [*before, one]
     return {
         host: Avoided(
             host=host,
@@ -111,6 +116,7 @@ def endings_of(attempts: Iterable[Attempt], wall: float, now: float) -> list[End
         before = furthest.get(attempt.fingerprint, -1)
         moved = progressed(attempt.step, attempt.begun, [before])
         furthest[attempt.fingerprint] = max(before, attempt.step)
+        began = attempt.started if attempt.started is not None else attempt.intended
         if attempt.ended is not None and attempt.backend and counts(attempt.ending, moved=moved):
             found.append(
                 Ended(
@@ -120,6 +126,7 @@ def endings_of(attempts: Iterable[Attempt], wall: float, now: float) -> list[End
                     ending=str(attempt.ending),
                     signature=attempt.signature,
                     detail=attempt.detail,
+                    began=now - max(0.0, wall - began),
                     at=now - max(0.0, wall - attempt.ended),
                 )
             )
@@ -177,6 +184,11 @@ def sentence(one: Avoided, now: float) -> str:
         f"host {one.host} is avoided for {max(0.0, one.until - now) / 60:.0f} min while there are others: {jobs} ended "
         f"badly there ({', '.join(one.labels)}), last {one.why}"
     )
+
+
+def _one_incident(before: Sequence[Ended], one: Ended) -> bool:
+    """Whether the host lost this attempt together with one that is counted already."""
+    return any(one.ending in TOGETHER and other.ending in TOGETHER and one.began < other.at for other in before)
 
 
 def _where(bad: Iterable[Ended]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:

@@ -175,6 +175,7 @@ class Books:
                     ending=ending,
                     signature=same,
                     detail=detail,
+                    began=watch.since,
                     at=self._clock.monotonic(),
                 )
             )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ HOUR = 3600.0
 
 
 def make(host: str, job: str, ending: str = "vanished", at: float = 0.0, signature: str = "") -> Ended:
-    return Ended(host=host, job=job, label=job, ending=ending, signature=signature, detail="why", at=at)
+    return Ended(host=host, job=job, label=job, ending=ending, signature=signature, detail="why", began=at, at=at)
 
 
 def hosts(endings: Sequence[Ended], now: float = 10.0) -> set[str]:
@@ -60,6 +61,13 @@ def test_a_host_is_avoided_for_avoid_s_after_its_last_bad_ending() -> None:
     assert set(avoided(endings, HOUR - 1, HOUR)) == {"a"}
     assert avoided(endings, 100.0 + HOUR, HOUR) == {}
     assert avoided(endings, 100.0, 0.0) == {}
+
+
+def test_what_a_host_lost_together_is_one_incident_and_a_second_one_avoids_it() -> None:
+    together = [replace(make("a", f"j{n}", "node_lost", at=100.0 + n), began=50.0) for n in range(8)]
+    assert avoided(together, 200.0, HOUR) == {}
+    again = replace(make("a", "j9", "node_lost", at=300.0), began=150.0)
+    assert set(avoided([*together, again], 300.0, HOUR)) == {"a"}
 
 
 def test_a_row_that_fails_everywhere_condemns_no_host_in_turn() -> None:
