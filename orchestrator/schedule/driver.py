@@ -111,6 +111,7 @@ class Driver:
         )
         self._open = ledger.open_attempts()
         self._interruption = Interruption(cluster.grace_s)
+        self._ended_badly: list[tuple[str, str, str]] = []
         self._only_unknown_since: float | None = None
         self._rest_s = SHORTEST_REST_S
         self.note = ""
@@ -180,6 +181,7 @@ class Driver:
             while self._tick(backend):
                 self._clock.sleep(self._rest_s)
             self._books.write_later()
+            self._store.sweep(set(self._books.watches), self._ended_badly)
         except (OSError, LedgerError):
             if not backend.outlives_driver:
                 self._save_what_runs(backend)
@@ -220,6 +222,8 @@ class Driver:
         submissions: list[Submission] = []
         with self._ledger.transaction() if ended or self._may_place(now) else contextlib.nullcontext():
             for watch, finding in findings:
+                if finding.what == "ended" and finding.ending != "ok":
+                    self._ended_badly.append((watch.job.stage, watch.job.fingerprint, watch.attempt))
                 self._books.book(watch, finding, stopping=self._interruption.stopping)
             if self._may_place(now):
                 submissions = self._starter.intend(self._placer.place(backend.hosts(), now))

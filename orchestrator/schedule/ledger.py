@@ -328,7 +328,8 @@ def _prove(connection: sqlite3.Connection) -> None:
         sqlite3.Error, ValueError: it cannot be read.
     """
     for row in connection.execute(f"SELECT {', '.join(_ATTEMPT)} FROM attempts"):
-        _attempt_of(row)
+        if row[-1] != "[]":  # the only column with a grammar; making 60,000 attempts would take a second
+            _attempt_of(row)
     for query in ("SELECT * FROM jobs", "SELECT * FROM charges", "SELECT label, fingerprint FROM plans"):
         for _ in connection.execute(query):
             pass

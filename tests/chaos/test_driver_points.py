@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, fingerprint, small_plan
 
-from orchestrator.backends.fake import Farm
+from orchestrator.backends.fake import Act, Farm
 from orchestrator.schedule import inbox
+from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.store.files import FilesStore
@@ -141,3 +142,18 @@ def test_where_attempts_outlive_a_driver_that_stops_at_a_point_they_are_adopted_
     check_finished(toy.home, before)
     labels = [running.submission.label for running in toy.farm.attempts.values()]
     assert len(labels) == len(set(labels)) == 9, "each job was started once, whoever drove"
+
+
+def test_what_attempts_that_died_under_a_living_driver_left_in_the_store_is_swept_at_its_end(tmp_path: Path) -> None:
+    toy = Toy(tmp_path / "toy")
+
+    def leave(event: Event) -> None:
+        if event.kind == "ended" and event.label == "train/a" and event.ending != "ok":
+            (toy.store.root / "commits" / f".{event.attempt}.tmp").write_text("{")
+            folder = toy.store.prepare("train", fingerprint("train/a"), event.attempt)
+            (folder / ".manifest.json.tmp").write_text("{")
+
+    lost = [Act(script="node_lost"), Act(script="vanished"), Act()]
+    assert toy.run(small_plan(), {"train/a": lost}, observe=leave).counts == {"done": 9}
+    assert toy.endings("train/a") == ["node_lost", "vanished", "ok"]
+    assert list((toy.home / "store").rglob(".*")) == []
