@@ -56,13 +56,22 @@ class Marked:
     def processes(self, *words: str) -> list[Process]:
         """The living ones whose command line holds all `words`, oldest first; never this process itself."""
         wanted = f"{VARIABLE}={self.mark}".encode()
-        found = []
+        sessions: dict[Path, int] = {}
+        carrying: set[Path] = set()
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
-                if wanted not in (entry / "environ").read_bytes().split(b"\0"):
-                    continue
+                sessions[entry] = os.getsid(int(entry.name))
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    carrying.add(entry)
+        # A process that has written its title over its environment is known by its kernel session.
+        ours = {sessions[entry] for entry in carrying} - {os.getsid(0)}
+        found = []
+        for entry, session in sessions.items():
+            if entry not in carrying and session not in ours:
+                continue
+            with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 started = start_time(int(entry.name))
                 if started is not None and all(word in command for word in words):

@@ -13,15 +13,19 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.guard import start_guard
-from orchestrator.backends.ray.session import session_folder, sweep
-from orchestrator.host.processes import start_time
+from orchestrator.backends.ray.pipe import REFUSED
+from orchestrator.backends.ray.session import heads, session_folder, sweep
+from orchestrator.errors import BackendError
+from orchestrator.host.processes import is_alive, start_time
 
+LOOK_S = 0.5
 PATIENCE_S = 6.0  # for an orderly end after the driver has gone
 
 
@@ -38,8 +42,9 @@ class Child:
         self._folder = session_folder(pid, started)
         self._guard: subprocess.Popen[bytes] | None = None
 
-    def run(self) -> None:
-        """Answer until standard input is closed."""
+    def run(self) -> int:
+        """Answer until standard input is closed; returns the exit code."""
+        code = 0
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         sweep()
         while (request := self._requests.get()) is not None:
@@ -49,10 +54,12 @@ class Child:
                 self._say({"id": request["id"], "error": f"{type(error).__name__}: {error}"})
                 if self._cluster is None:  # without Ray there is nothing to stay for
                     traceback.print_exc()
+                    code = REFUSED if isinstance(error, BackendError) else 1
                     break
         if self._cluster is not None:
             self._cluster.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        return code
 
     def _answer(self, request: Mapping[str, Any]) -> Any:
         if request["op"] == "open":
@@ -60,6 +67,8 @@ class Child:
                 self._folder.mkdir()
                 self._guard = start_guard(self._folder)
             self._cluster = RayCluster(request["settings"], self._folder)
+            if request["settings"]["address"] == "local":
+                threading.Thread(target=self._watch_heads, args=(heads(os.getpid()),), daemon=True).start()
             self._cluster.adopt(request["adopt"])
             return {"hosts": self._cluster.hosts(), "session": self._cluster.session}
         assert self._cluster is not None, "the first request is `open`"
@@ -88,6 +97,13 @@ class Child:
         patience.start()
         self._requests.put(None)
 
+    def _watch_heads(self, processes: Sequence[tuple[int, int]]) -> None:
+        """End when Ray's head or raylet has died: Ray itself would take a minute to, or wait for ever."""
+        while all(is_alive(*process) for process in processes):
+            time.sleep(LOOK_S)
+        print("Ray's head or raylet has died", file=sys.stderr, flush=True)
+        os._exit(1)
+
     def _leave(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(1)
@@ -105,8 +121,7 @@ def main() -> int:
     """Serve the driver until it closes our standard input."""
     replies = os.dup(1)
     os.dup2(2, 1)  # what Ray prints must not be read as an answer
-    Child(replies).run()
-    return 0
+    return Child(replies).run()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
 from orchestrator.backends.ray.lost import SILENCE_S, ended_report
-from orchestrator.backends.ray.pipe import ChildGone, Pipe
+from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.errors import BackendError
 from orchestrator.host.code import copy_code
@@ -26,8 +26,8 @@ from orchestrator.host.processes import end_leftovers
 from orchestrator.host.server import COMMAND
 
 OPEN_S = 180.0  # for Ray and its first host to start
-ANSWER_S = 20.0
-MUTE = 4  # polls in a row without an answer until the child is given up
+ANSWER_S = 10.0
+MUTE = 8  # questions in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
 ORPHAN_S, IDLE_S = 3600.0, 60.0  # where cluster/*.yaml names none
 MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
@@ -111,7 +111,20 @@ class RayBackend:
         with self._lock:
             if self._reopening():
                 return ()
-            return tuple(HostShare(**share) for share in self._ask("hosts"))
+            try:
+                shares = self._ask("hosts")
+            except NoAnswer:
+                if not self._was_opened:
+                    raise
+                self._note_mute()
+                return ()
+            except BackendError:
+                died = self._pipe is not None and not self._pipe.alive
+                if died and self._was_opened and self._failed_starts < STARTS:
+                    return ()  # the next call starts another
+                raise
+            self._mute = 0
+            return tuple(HostShare(**share) for share in shares)
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Start attempts; attempt -> ticket, `{session}/{host}/{attempt}`.
@@ -120,7 +133,13 @@ class RayBackend:
             BackendError: an unknown host, or a child that has died: nothing runs on.
         """
         with self._lock:
-            tickets: Mapping[str, str] = self._ask("submit", submissions=[asdict(one) for one in submissions])
+            try:
+                tickets: Mapping[str, str] = self._ask("submit", submissions=[asdict(one) for one in submissions])
+            except NoAnswer:
+                self._note_mute()
+                if self._pipe is not None:  # should it still follow, it follows this too
+                    self._pipe.tell("kill", attempts=[one.attempt for one in submissions])
+                raise
             for one in submissions:
                 ticket = tickets[one.attempt]
                 self._know(adoption_of(one, ticket))
@@ -205,10 +224,8 @@ class RayBackend:
             self._replace()
             return
         except BackendError as error:
-            self._mute += 1
+            self._note_mute()
             self._mark_unknown(f"the Ray child does not answer: {error}")
-            if self._mute >= MUTE:
-                self._pipe.kill()
             return
         self._forget = []
         for attempt, answer in answers.items():
@@ -234,6 +251,12 @@ class RayBackend:
             self._start()
         else:
             self._mark_unknown(f"Ray does not start any more: {said}")
+
+    def _note_mute(self) -> None:
+        """One more question without an answer; a child that answers none is given up."""
+        self._mute += 1
+        if self._mute >= MUTE and self._pipe is not None:
+            self._pipe.kill()
 
     def _mark_unknown(self, detail: str) -> None:
         for attempt in self._unfinished():
@@ -277,10 +300,17 @@ class RayBackend:
         assert self._pipe is not None
         if not self._pipe.alive:
             self._replace()
+        while True:
+            try:
+                self._pipe.wait_open(OPEN_S)
+                break
+            except ChildGone as error:  # something of it was killed while it started: that may go better
+                if self._pipe.refused or self._failed_starts + 1 >= STARTS:
+                    raise BackendError(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
+                self._replace()
         try:
-            self._pipe.wait_open(OPEN_S)
             self._was_opened = True
-            return self._pipe.ask(op, ANSWER_S if op != "hosts" else OPEN_S, **fields)
+            return self._pipe.ask(op, ANSWER_S, **fields)
         except ChildGone as error:
             raise BackendError(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
 

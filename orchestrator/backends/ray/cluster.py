@@ -5,6 +5,7 @@ end when its host is silent is written in `lost`.
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,8 @@ class RayCluster:
         self._lost = Lost()
         self._identity = {"digest": settings["digest"], "versions": library_versions()}
         self._draining: set[str] = set()
+        self._unfit: set[str] = set()
+        """Nodes on which no host can start."""
         self._drain_looked = time.monotonic()
         self.session = connect(settings, folder)
         if not self._embedded:
@@ -193,7 +196,7 @@ class RayCluster:
         nodes = self._nodes()
         held = {host.name for host in self._hosts}
         for node in nodes:
-            if self._name(node) not in held and node["NodeID"] not in self._draining:
+            if self._name(node) not in held and node["NodeID"] not in self._draining | self._unfit:
                 self._hosts.append(start_host(node, self._settings))
 
     def _greet(self, host: RayHost, within_s: float = 0.0) -> None:
@@ -213,7 +216,11 @@ class RayCluster:
         except RayActorError as error:
             self._bury(host, error)
             if "creation task" in str(error) or "__init__" in str(error):
-                raise BackendError(f"the host on {host.name} does not start: {_words(error)}") from error
+                self._unfit.add(host.node)
+                words = f"the host on {host.name} does not start: {_words(error)}"
+                if not self._hosts:
+                    raise BackendError(words) from error
+                print(words, file=sys.stderr, flush=True)  # the other nodes do
             return
         host.current = {key: host.told[key] for key in self._identity} == self._identity
 

@@ -13,10 +13,16 @@ from orchestrator.errors import BackendError
 
 TAIL_LINES = 40  # of what the child says beside its answers
 PATIENCE_S = 8.0  # for an orderly end
+REFUSED = 3
+"""Exit code of a child that cannot do what it was started for, and says why on stderr."""
 
 
 class ChildGone(BackendError):
     """The child process has ended."""
+
+
+class NoAnswer(BackendError):
+    """The child process has not answered in time; it may be stopped, or busy, and still do what it was asked."""
 
 
 class Pipe:
@@ -55,6 +61,11 @@ class Pipe:
         return not self._gone
 
     @property
+    def refused(self) -> bool:
+        """Whether it has ended because what it was asked for cannot be; trying again would not help."""
+        return self._gone and self._process.wait() == REFUSED
+
+    @property
     def pid(self) -> int:
         """Process id of the child."""
         return self._process.pid
@@ -71,20 +82,20 @@ class Pipe:
         """Wait until the first request was answered well; a child that refuses it ends.
 
         Raises:
-            ChildGone: it ended. BackendError: it did not answer in time.
+            ChildGone: it ended. NoAnswer: not in time.
         """
         with self._news:
             self._news.wait_for(lambda: self.opened or self._gone, within_s)
             if self._gone:
                 raise ChildGone("the Ray child process has ended")
             if not self.opened:
-                raise BackendError(f"Ray: open: no answer within {within_s:.0f} s")
+                raise NoAnswer(f"Ray: open: no answer within {within_s:.0f} s")
 
     def ask(self, op: str, within_s: float, **fields: Any) -> Any:
         """Send a request and wait for its answer.
 
         Raises:
-            ChildGone: it ended. BackendError: it refused, or did not answer in time.
+            ChildGone: it ended. NoAnswer: not in time. BackendError: it refused.
         """
         number = self._send(op, fields, waited=True)
         with self._news:
@@ -139,7 +150,7 @@ class Pipe:
             return message["answer"]
         if self._gone:
             raise ChildGone("the Ray child process has ended")
-        raise BackendError(f"Ray: {op}: no answer within {within_s:.0f} s")
+        raise NoAnswer(f"Ray: {op}: no answer within {within_s:.0f} s")
 
     def _read_answers(self) -> None:
         assert self._process.stdout is not None

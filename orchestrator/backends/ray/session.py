@@ -39,6 +39,23 @@ def members(pid: int) -> list[int]:
     return found
 
 
+def heads(owner: int) -> list[tuple[int, int]]:
+    """Head and raylet of the session that the living process `owner` leads, as (pid, start time)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                program = (entry / "cmdline").read_bytes().split(b"\0")[0].rpartition(b"/")[2]
+                started = start_time(int(entry.name))
+                if (
+                    program in (b"gcs_server", b"raylet")
+                    and os.getsid(int(entry.name)) == owner
+                    and started is not None
+                ):
+                    found.append((int(entry.name), started))
+    return found
+
+
 def end_session(folder: Path) -> None:
     """Kill what is left of a session whose owner has died, and remove its folder; a living owner's is left alone."""
     named = NAME.fullmatch(folder.name)
