@@ -1,14 +1,14 @@
 """`cancel` and `retry` for one job, several, or all that failed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from toy_study import Toy, make_plan, small_plan
+from toy_study import Toy, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare
-from orchestrator.errors import PlanError
+from orchestrator.errors import BackendError, LeaseError, PlanError
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.schedule.ask import Asked, choose
@@ -158,3 +158,45 @@ def test_a_retry_forgives_what_the_job_was_charged(toy: Toy) -> None:
     toy.note("retry", ["train/a"])
     toy.run(only_a(), {"train/a": [Act(script="error", error=failure), Act()]})
     assert toy.endings("train/a") == ["error", "error", "error", "ok"]
+
+
+class Deaf(FakeBackend):
+    """Does not listen to the first three requests to stop."""
+
+    deaf = 3
+
+    def stop(self, attempts: Sequence[str]) -> None:
+        if self.deaf:
+            self.deaf -= 1
+            raise BackendError("nobody listens")
+        super().stop(attempts)
+
+
+def test_a_cancel_is_said_again_until_the_backend_listens(toy: Toy) -> None:
+    toy.backend_type = Deaf
+    outcome = toy.run(only_a(), LONG, hosts=ONE_CPU, observe=Asking(toy, "cancel"))
+    assert outcome.counts == {"done": 3, "cancelled": 1, "blocked": 1}
+    assert toy.clock.time() < 1_000_000.0 + 60.0, "long before it would have ended by itself"
+
+
+@pytest.mark.parametrize("outlives", [True, False])
+def test_what_a_dead_driver_left_running_stays_cancelled_and_is_stopped(toy: Toy, outlives: bool) -> None:
+    toy.farm = Farm() if outlives else None
+    fell = False
+
+    def look(event: Event) -> None:
+        nonlocal fell
+        fell = fell or (event.kind == "started" and event.label == "train/a")
+
+    def fence() -> None:
+        if fell:
+            raise LeaseError("gone")
+
+    with pytest.raises(LeaseError):
+        toy.run(only_a(), LONG, hosts=ONE_CPU, observe=look, fence=fence)
+    toy.note("cancel", ["train/a"])
+    plan = make_plan([*only_a().jobs.values(), make_job("data", "other")])
+    outcome = toy.run(plan, LONG)
+    assert outcome.counts == {"done": 4, "cancelled": 1, "blocked": 1}
+    assert "train/a" not in toy.submitted()
+    assert toy.endings("train/a") == ["interrupted"]
