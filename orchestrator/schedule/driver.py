@@ -6,6 +6,7 @@ by `books`.
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -292,13 +293,21 @@ class Driver:
         told = [reports.get(attempt) for attempt in watches]
         if self._store.silent or any(map(_needs_the_store, told)):
             self._books.committed |= self._store.commits() or frozenset()
-        committed, stopping = self._books.committed, self._interruption.stopping
         return [
             (watch, Finding(what="unknown", detail=f"the store does not answer: {self._store.why}"))
             if self._store.silent and _needs_the_store(report)
-            else (watch, look(watch, report, now, committed=watch.job.fingerprint in committed, stopping=stopping))
+            else (watch, self._looked_at(watch, report, now))
             for watch, report in zip(watches.values(), told, strict=True)
         ]
+
+    def _looked_at(self, watch: Watch, report: Report | None, now: float) -> Finding:
+        """What a report says; a COMMIT outranks it: who made it ended well, whatever died before it could say so."""
+        committed, stopping = watch.job.fingerprint in self._books.committed, self._interruption.stopping
+        finding = look(watch, report, now, committed=committed, stopping=stopping)
+        if not committed or finding.what != "ended" or finding.ending == "ok":
+            return finding
+        won = self._store.winner(watch.job.fingerprint, lambda: self.interrupted) == watch.attempt
+        return replace(finding, ending="ok", detail="") if won else finding
 
     # What others want, and what an earlier driver left
 
