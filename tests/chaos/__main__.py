@@ -89,9 +89,10 @@ def _round(home: Path, proof: Proof, seed: int, kind: str) -> dict[str, Any]:
         server = MlflowServer(home / "mlflow") if kind == "mlflow-server" else None
         if server is not None:
             study = replace(study, uri=server.uri)
-            server.start()
-            server.wait()
         try:
+            if server is not None:
+                server.start()
+                server.wait()
             weights = TWO_RANKS if two else WEIGHTS
             killed = Round(study, proof, seed=seed, kills=KILLS_A_ROUND, weights=weights, jobs=jobs, server=server)
             record = killed.play(kind)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +9,14 @@ import time
 import urllib.request
 from pathlib import Path
 
-READY_WITHIN_S = 90.0
+from victims import Family
+
+READY_WITHIN_S = 180.0
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else seven more processes that nobody asks for anything
+}
 
 
 class MlflowServer:
@@ -46,7 +52,7 @@ class MlflowServer:
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+                env={**os.environ, **QUIET, "ECHO_MATRIX_HOME": str(self._folder)},
                 start_new_session=True,
             )
 
@@ -62,8 +68,7 @@ class MlflowServer:
 
     def kill(self) -> None:
         """Kill it and its workers."""
+        Family(self._folder).end()
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None

@@ -25,7 +25,7 @@ from proof import (
     wrongs,
 )
 from small_study import SmallStudy
-from victims import EVERYTHING, Family, Process
+from victims import EVERYTHING, ONE_OF_TWO, Family, Process
 
 KILL, TERM, INT = int(signal.SIGKILL), int(signal.SIGTERM), int(signal.SIGINT)
 STOP = int(signal.SIGSTOP)
@@ -61,9 +61,9 @@ WEIGHTS: Mapping[tuple[str, int], float] = {
 }
 """(kind, signal) -> how often, relative to the others."""
 TWO_RANKS: Mapping[tuple[str, int], float] = {
-    ("job process", KILL): 6,
-    ("job process", TERM): 2,
-    ("job process", STOP): 1,
+    (ONE_OF_TWO, KILL): 6,
+    (ONE_OF_TWO, TERM): 2,
+    (ONE_OF_TWO, STOP): 1,
     ("warm server", KILL): 1,
     ("driver", KILL): 1,
     (EVERYTHING, KILL): 1,

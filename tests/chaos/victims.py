@@ -6,6 +6,7 @@ and belong to whatever reaps them once the raylet is dead.
 """
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -52,12 +53,14 @@ KINDS: Mapping[str, Callable[[Process, Mapping[int, Process]], bool]] = {
 }
 """Kind -> whether a process, among all of ours, is one."""
 EVERYTHING = "everything at once"
+ONE_OF_TWO = "one rank of two"
 
 
 class Family:
     """All processes of the study at `home`."""
 
     def __init__(self, home: Path) -> None:
+        self._home = home
         self._mark = f"ECHO_MATRIX_HOME={home}".encode()
         self._sessions: dict[int, int] = {}
         """Sessions that ours have led -> when the leader started, clock ticks."""
@@ -85,7 +88,13 @@ class Family:
     def of_kind(self, kind: str) -> list[Process]:
         """The living ones of a kind, oldest first."""
         ours = self.living()
-        found = ours.values() if kind == EVERYTHING else [one for one in ours.values() if KINDS[kind](one, ours)]
+        if kind == EVERYTHING:
+            found = [*ours.values()]
+        elif kind == ONE_OF_TWO:
+            in_company = self._in_company()
+            found = [one for one in ours.values() if one.pid in in_company]
+        else:
+            found = [one for one in ours.values() if KINDS[kind](one, ours)]
         return sorted(found, key=lambda one: (one.started, one.pid))
 
     def end(self, within_s: float = 20.0) -> None:
@@ -97,6 +106,15 @@ class Family:
                 one.signal(signal.SIGKILL)
             assert time.monotonic() < deadline, f"cannot be killed: {[one.command for one in ours.values()]}"
             time.sleep(0.05)
+
+    def _in_company(self) -> set[int]:
+        """Process ids of ranks of attempts that have several, as their attempt folders name them."""
+        found: set[int] = set()
+        for path in self._home.glob("*/attempts/*/*/process.json"):
+            with contextlib.suppress(OSError, ValueError):
+                ranks = json.loads(path.read_text(encoding="utf-8"))["ranks"]
+                found.update(rank["pid"] for rank in ranks if len(ranks) > 1)
+        return found
 
     def _is_marked(self, pid: int) -> bool:
         try:
