@@ -1,0 +1,133 @@
+"""`gc` and `show`: what can go, what stays, and what a death in the middle leaves."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rehearsal import FOR_EVER_S, Rehearsal
+
+from orchestrator.errors import LeaseError
+from orchestrator.garbage import Rubbish, remove, rubbish
+from orchestrator.schedule.lease import acquire
+from orchestrator.study import Study, open_study
+
+ROW = ("--rows", "context-k1")
+TRAIN = "train/context-k1/s0"
+OTHER = "controls.training.steps=80"
+
+
+@pytest.fixture
+def study(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """All of one row is done, once with other steps and once as the matrix says."""
+    assert rehearsal.call("run", *ROW, OTHER).returncode == 0
+    assert rehearsal.call("run", *ROW).returncode == 0
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(rehearsal.folder))
+    return open_study(Path("matrix.yaml"), cluster=rehearsal.folder / "fake.yaml")
+
+
+def found(study: Study, rehearsal: Rehearsal) -> list[Rubbish]:
+    return rubbish(study, cluster=rehearsal.folder / "fake.yaml")
+
+
+def files(study: Study) -> set[Path]:
+    return {path for path in study.home.rglob("*") if path.is_file()}
+
+
+def inputs_that_are_gone(study: Study) -> list[str]:
+    committed = study.store.commits()
+    commits = [study.store.read(fingerprint) for fingerprint in committed]
+    return [one.label for one in commits for source in one.inputs.values() if source["fingerprint"] not in committed]
+
+
+def test_what_only_an_earlier_override_asked_for_goes_and_all_else_stays(study: Study, rehearsal: Rehearsal) -> None:
+    kept = {job.fingerprint for job in study.plan.jobs.values()} & study.store.commits()
+    extra = study.store.commits() - kept
+    assert len(extra) >= 6
+    remove(study, found(study, rehearsal), lambda _text: None)
+    assert study.store.commits() == kept
+    assert all(study.store.fetch(fingerprint).is_dir() for fingerprint in kept)
+    assert not any(fingerprint[:16] in str(path) for fingerprint in extra for path in files(study))
+    assert found(study, rehearsal) == []
+    assert "nothing to do" in rehearsal.call("run", *ROW).stdout
+
+
+def test_whatever_was_removed_when_it_died_the_rest_is_whole_and_gone_the_next_time(
+    study: Study, rehearsal: Rehearsal
+) -> None:
+    class Dead(Exception):
+        pass
+
+    def die(_text: str) -> None:
+        raise Dead
+
+    deaths = 0
+    while left := found(study, rehearsal):
+        with pytest.raises(Dead):
+            remove(study, left, die)
+        deaths += 1
+        assert inputs_that_are_gone(study) == []
+    assert deaths > 10
+
+
+def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: Rehearsal) -> None:
+    assert rehearsal.call("run", "--detach", "--rows", "context-k5", seconds=FOR_EVER_S).returncode == 0
+    try:
+        attempt = next(one for many in study.attempts().values() for one in many if one.ending is None)
+        folder = study.store.prepare(attempt.stage, attempt.fingerprint, attempt.id)
+        assert folder not in {one.path for one in found(study, rehearsal)}
+        asked = rehearsal.call("gc", "--yes")
+        assert asked.returncode == 1
+        assert "drives this study" in asked.stderr
+    finally:
+        rehearsal.call("stop", "--now")
+    assert folder in {one.path for one in found(study, rehearsal)}
+
+
+def test_nothing_is_removed_while_somebody_drives(study: Study, rehearsal: Rehearsal) -> None:
+    before = files(study)
+    with acquire(study.home), pytest.raises(LeaseError):
+        remove(study, found(study, rehearsal), lambda _text: None)
+    assert files(study) == before
+
+
+def test_without_a_terminal_gc_only_shows_unless_it_is_told_yes(study: Study, rehearsal: Rehearsal) -> None:
+    before = files(study)
+    shown = rehearsal.call("gc")
+    assert shown.returncode == 0
+    assert "no profile asks for it: train/context-k1/s0" in shown.stdout
+    assert shown.stdout.endswith("nothing was removed; `echo-matrix gc --yes` removes them\n")
+    assert json.loads(rehearsal.call("gc", "--json").stdout)["removed"] is False
+    assert files(study) == before
+    assert json.loads(rehearsal.call("gc", "--json", "--yes").stdout)["removed"] is True
+    assert rehearsal.call("gc").stdout == "nothing to remove: all that is there is asked for\n"
+
+
+def test_an_artifact_that_is_a_link_is_unlinked_and_what_it_leads_to_stays(
+    study: Study, rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("x", encoding="utf-8")
+    place = study.home / "store" / "artifacts" / "train" / ("0" * 16)
+    place.mkdir(parents=True)
+    (place / "a001").symlink_to(elsewhere)
+    remove(study, found(study, rehearsal), lambda _text: None)
+    assert (elsewhere / "precious").exists()
+    assert not (place / "a001").is_symlink()
+
+
+def test_show_tells_from_what_a_job_was_made_and_where_it_lies(study: Study, rehearsal: Rehearsal) -> None:
+    story = json.loads(rehearsal.call("show", TRAIN, "--json").stdout)
+    assert story["state"] == "done"
+    assert story["folder"] == rehearsal.call("path", TRAIN).stdout.strip()
+    assert {source["label"] for source in story["commit"]["inputs"].values()} == {"latents", "index/s0"}
+    assert [attempt["ending"] for attempt in story["attempts"]] == ["ok"]
+    text = rehearsal.call("show", TRAIN).stdout
+    assert f"  artifact  {story['folder']}" in text
+    waiting = rehearsal.call("show", "train/context-k5/s0").stdout
+    assert "echo-matrix explain train/context-k5/s0 says what it waits for" in waiting
+
+
+def test_show_says_what_is_wrong_with_a_damaged_artifact(study: Study, rehearsal: Rehearsal) -> None:
+    (Path(rehearsal.call("path", TRAIN).stdout.strip()) / "fake.txt").unlink()
+    assert "is gone; `run --refresh JOB` makes the artifact again" in rehearsal.call("show", TRAIN).stdout
