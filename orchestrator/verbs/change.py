@@ -1,5 +1,6 @@
 """`stop`, `retry`, `cancel`: what is asked of the driver, or booked where none runs."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -34,18 +35,24 @@ def stop(
     cluster: ClusterOption = None,
     now: Annotated[bool, typer.Option("--now", help="End attempts at once, not at their next checkpoint.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and do not wait for the end.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask the driver to end as Ctrl-C does where it runs: at a checkpoint, everything resumable."""
     home = open_study(matrix, cluster=cluster).home
+    out = sys.stderr if as_json else sys.stdout
     driver = living_driver(home)
     if driver is None:
-        print("nobody drives the study; there is nothing to stop")
-        return
-    ask_to_stop(home, driver, now=now)
-    print(f"asked pid {driver.pid} on {driver.host} to stop{' at once' if now else ' at a checkpoint'}", flush=True)
-    if not no_wait:
-        wait_for_end(home, driver, lambda text: print(text, flush=True))
-        print("it has ended; `echo-matrix run` goes on from there")
+        print("nobody drives the study; there is nothing to stop", file=out)
+    else:
+        ask_to_stop(home, driver, now=now)
+        how = " at once" if now else " at a checkpoint"
+        print(f"asked pid {driver.pid} on {driver.host} to stop{how}", file=out, flush=True)
+        if not no_wait:
+            wait_for_end(home, driver, lambda text: print(text, file=out, flush=True))
+            print("it has ended; `echo-matrix run` goes on from there", file=out)
+    if as_json:
+        who = None if driver is None else {"pid": driver.pid, "host": driver.host}
+        print_json({"version": 1, "asked": who, "ended": not no_wait or driver is None})
 
 
 def retry(

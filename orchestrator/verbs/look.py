@@ -1,12 +1,15 @@
 """`status`, `logs`, `explain`, `show`, `path`: they read, and change nothing."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.explain import explain_json, explain_text, story_of
+from orchestrator.logs import NAME as LOG
 from orchestrator.logs import find_attempt, follow_attempt, follow_job, last_attempt, print_log
 from orchestrator.plan.select import find_job
 from orchestrator.status import request_by_hand, status_json, status_text
@@ -37,8 +40,8 @@ def status(
     """Show where every job stands: done, running, failed. Reads only; ends like the run with --watch."""
     study = reopen_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
     if watch:
-        screen = make_screen(sys.stdout, as_json=as_json)
-        raise typer.Exit(watch_study(study, selected_last(study), screen))
+        with _until_ctrl_c():
+            raise typer.Exit(watch_study(study, selected_last(study), make_screen(sys.stdout, as_json=as_json)))
     if as_json:
         print_json(status_json(study))
     else:
@@ -55,15 +58,21 @@ def logs(
     ] = False,
     attempt: Annotated[str | None, typer.Option("--attempt", metavar="ID", help="Of this attempt alone.")] = None,
     tail: Annotated[int | None, typer.Option("--tail", min=0, metavar="N", help="Begin with the last N lines.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print which attempt it is and where its log lies.")] = False,
 ) -> None:
     """Print what the last attempt of a job said."""
     study = reopen_study(matrix, profile=profile, cluster=cluster)
     found = find_job(study.plan, job)
-    if follow and attempt is None:
-        follow_job(study, found, sys.stdout, tail=tail, say=lambda text: print(text, file=sys.stderr))
-        return
-    chosen = last_attempt(study, found) if attempt is None else find_attempt(study, found, attempt)
-    (follow_attempt if follow else print_log)(study, chosen, sys.stdout, tail=tail)
+    with _until_ctrl_c():
+        if follow and attempt is None and not as_json:
+            follow_job(study, found, sys.stdout, tail=tail, say=lambda text: print(text, file=sys.stderr))
+            return
+        chosen = last_attempt(study, found) if attempt is None else find_attempt(study, found, attempt)
+        if as_json:
+            log = study.folder_of(chosen) / LOG
+            print_json({"version": 1, "label": found.label, "attempt": chosen.id, "log": str(log)})
+        else:
+            (follow_attempt if follow else print_log)(study, chosen, sys.stdout, tail=tail)
 
 
 def explain(
@@ -111,7 +120,22 @@ def path(
     matrix: MatrixOption = DEFAULT_MATRIX,
     profile: LastProfileOption = None,
     cluster: ClusterOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print where a done job's artifact lies."""
     study = reopen_study(matrix, profile=profile, cluster=cluster)
-    print(study.store.fetch(find_job(study.plan, job).fingerprint))
+    found = find_job(study.plan, job)
+    folder = study.store.fetch(found.fingerprint)
+    if as_json:
+        print_json({"version": 1, "label": found.label, "path": str(folder)})
+    else:
+        print(folder)
+
+
+@contextlib.contextmanager
+def _until_ctrl_c() -> Iterator[None]:
+    """Whoever only looks may end it by Ctrl-C without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

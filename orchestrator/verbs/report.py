@@ -61,10 +61,14 @@ def sync(
     matrix: MatrixOption = DEFAULT_MATRIX,
     profile: ProfileOption = DEFAULT_PROFILE,
     cluster: ClusterOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show everything that is committed in MLflow; as often as one likes."""
     from orchestrator.tracking.sync import sync as sync_all
 
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
     shown = sync_all(study.plan, study.look(), study.store, study.home, study.cluster.tracking.uri)
-    print(f"{shown} jobs shown")
+    if as_json:
+        print_json({"version": 1, "shown": shown})
+    else:
+        print(f"{shown} jobs shown")

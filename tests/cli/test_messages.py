@@ -1,5 +1,6 @@
 """What the command line says of mistakes: one line on standard error, nothing on standard output, exit code 2."""
 
+import json
 import sys
 from collections.abc import Callable
 
@@ -103,3 +104,28 @@ def test_bad_input_ends_with_2_and_says_where(
     assert said in err
     assert err.count("\n") == 1
     assert not (rehearsal.home / "store").exists()
+
+
+def test_each_verb_that_answers_prints_one_json_object_and_nothing_else(
+    echo_matrix: Callable[..., Said], rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(rehearsal.folder))
+    monkeypatch.setenv("ECHO_MATRIX_FAKE_S", "0")
+    lines = {
+        "run": ("--rows", "context-k1"),
+        "plan": (),
+        "status": (),
+        "explain": ("data",),
+        "logs": ("data",),
+        "show": ("data",),
+        "path": ("data",),
+        "stop": (),
+        "doctor": (),
+        "gc": (),
+        "cancel": ("train/context-k5/s0",),
+        "retry": ("train/context-k5/s0",),
+    }
+    for verb, arguments in lines.items():
+        code, out, _ = echo_matrix(*rehearsal.line(verb, *arguments, "--json")[1:])
+        assert code == 0, verb
+        assert isinstance(json.loads(out), dict), verb
