@@ -147,7 +147,7 @@ def other_times(folder: Path) -> None:
 
 BAD_VAE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "NaN": (spoil_nan, rf"{STEM}: quant_conv\.weight holds NaN or infinity"),
-    "truncated": (truncate, rf"{STEM}: not a whole safetensors file"),
+    "truncated": (truncate, rf"{STEM}: not readable as safetensors"),
     "pickle": (make_pickle, r"diffusion_pytorch_model\.bin: a pickle, which is never opened"),
     "no weights": (lambda f: (f / STEM).unlink(), rf"{STEM}: missing"),
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json: missing"),
@@ -219,7 +219,7 @@ def truncate_text(folder: Path) -> None:
 BAD_TEXT: dict[str, tuple[Callable[[Path], Any], str]] = {
     "infinity": (spoil_text, r"text_encoder: .*layer_norm\.weight holds NaN or infinity"),
     "missing key": (drop_text, r"text_encoder: .*layer_norm\.weight is missing"),
-    "truncated": (truncate_text, r"model\.safetensors: not a whole safetensors file"),
+    "truncated": (truncate_text, r"model\.safetensors: not readable as safetensors"),
     "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), r"tokenizer: missing; paths\.umt5 is a folder"),
     "empty tokenizer": (
         lambda f: [path.unlink() for path in (f / "tokenizer").iterdir()],

@@ -4,18 +4,16 @@ Nothing is ever fetched, and nothing is unpickled: weights are safetensors. Wher
 study; it comes from `paths:` of the cluster file.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from workloads.contract.reading import read_object
 from workloads.errors import BadInput
-
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+from workloads.safetensors_files import PICKLES, open_tensors, weight_map
 
 
 def folder_of(paths: Mapping[str, str], name: str, key: str, what: str) -> Path:
@@ -47,14 +45,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: missing; give the folder as it is published, with its config.json") from error
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: not JSON: {error}; fetch the folder again") from error
-    if not isinstance(raw, dict):
-        raise BadInput(f"{path}: not an object; fetch the folder again")
-    return raw
 
 
 def weight_files(folder: Path, stem: str) -> list[Path]:
@@ -67,10 +62,7 @@ def weight_files(folder: Path, stem: str) -> list[Path]:
     if single.is_file():
         files = [single]
     elif index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise BadInput(f"{index}: no weight_map ({error}); fetch the folder again") from error
+        names = sorted(set(weight_map(index).values()))
         files = [folder / name for name in names]
     else:
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
@@ -83,11 +75,7 @@ def weight_files(folder: Path, stem: str) -> list[Path]:
     for path in files:
         if not path.is_file():
             raise BadInput(f"{path}: missing, but {index.name} names it; fetch the file again")
-        try:
-            with safe_open(path, framework="pt") as opened:
-                opened.keys()
-        except (SafetensorError, OSError) as error:
-            raise BadInput(f"{path}: not a whole safetensors file ({error}); fetch the file again") from error
+        open_tensors(path)
     return files
 
 

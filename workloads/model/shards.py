@@ -10,24 +10,21 @@ nothing is written. Layouts on disk (diffusers and the original repositories):
 | `NAME.safetensors` | one |
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from workloads.errors import BadInput
+from workloads.safetensors_files import PICKLES, weight_map
+from workloads.safetensors_files import open_tensors as open_tensors
+from workloads.safetensors_files import refuse_unless_finite as refuse_unless_finite
 
 FLOATS = ("F32", "F16", "BF16")
 """Types that are loaded into float32 without loss."""
-
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
-"""First bytes of what torch.save writes, plain or zipped."""
 
 _NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
 
@@ -40,47 +37,6 @@ class Entry:
     shape: tuple[int, ...]
     kind: str
     """The type as safetensors names it: F32, BF16, ..."""
-
-
-def open_tensors(path: Path) -> Any:
-    """The open safetensors file `path`, mapped into memory; its header is read and its length checked.
-
-    Raises:
-        BadInput: no such file, a pickle, or a file that is cut off or damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            first = file.read(4)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}; allowed: a safetensors file") from error
-    if path.suffix in PICKLES or first.startswith(PICKLED):
-        raise BadInput(
-            f"{path}: is a pickle, which can run code when it is read; allowed: safetensors; fetch the weights as "
-            "safetensors, or convert the file where you trust it"
-        )
-    try:
-        return safe_open(str(path), framework="pt", device="cpu")
-    except SafetensorError as error:
-        raise BadInput(
-            f"{path}: not readable as safetensors: {error}; the file is cut off or damaged, so fetch or make it again"
-        ) from error
-
-
-def refuse_unless_finite(path: Path, name: str, tensor: Tensor) -> None:
-    """Refuse NaN and infinity in the tensor `name` of the file `path`.
-
-    Raises:
-        BadInput: there is one; the message counts them.
-    """
-    # A sum of finite numbers may overflow, but then the slow look decides; a sum that is finite has no NaN in it.
-    if bool(tensor.sum().isfinite()):
-        return
-    odd = int((~tensor.isfinite()).sum())
-    if odd:
-        raise BadInput(
-            f"{path}: the tensor {name} holds {odd} values that are NaN or infinite, of {tensor.numel()}; allowed: "
-            "finite numbers; fetch or make the file again"
-        )
 
 
 class Shards:
@@ -113,7 +69,7 @@ class Shards:
                 raise BadInput(f"{path}: does not exist; allowed: a .safetensors file, or a folder with {stem}*")
             return cls(path, {str(path): open_tensors(path)})
         index = path / f"{stem}.safetensors.index.json"
-        listed = _weight_map(index) if index.is_file() else None
+        listed = weight_map(index) if index.is_file() else None
         names = sorted(set(listed.values())) if listed is not None else _found(path, stem)
         shards = cls(path, {str(path / name): open_tensors(path / name) for name in names})
         if listed is not None:
@@ -136,17 +92,6 @@ class Shards:
         tensor: Tensor = self._files[str(entry.path)].get_tensor(name).float()
         refuse_unless_finite(entry.path, name, tensor)
         return tensor
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        odd = [name for name in listed.values() if Path(name).name != name]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{index}: has no readable weight_map: {error!r}; fetch the folder again") from error
-    if odd:
-        raise BadInput(f"{index}: weight_map names {odd[0]!r}; allowed: names of files beside it")
-    return dict(listed)
 
 
 def _found(folder: Path, stem: str) -> list[str]:

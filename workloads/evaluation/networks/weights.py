@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from workloads.errors import BadInput
+from workloads.safetensors_files import open_tensors
 
 SUFFIX = ".safetensors"
 PICKLED = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".tar", ".npz", ".npy")
@@ -78,19 +78,13 @@ def load_into(network: nn.Module, file: WeightFile, optional: Mapping[str, Tenso
             values that are not finite.
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items() if not _counts_batches(key)}
-    try:
-        with safe_open(file.path, framework="pt") as stored:
-            keys = {key for key in stored.keys() if not _counts_batches(key)}  # noqa: SIM118
-            _complain(file, "lacks", sorted(set(expected) - keys))
-            _complain(file, "has unknown", sorted(keys - set(expected) - set(optional)))
-            found = {key: _checked(file, key, stored.get_tensor(key), expected[key]) for key in expected}
-            for key in sorted(keys & set(optional)):
-                _same(file, key, stored.get_tensor(key), optional[key], found)
-    except (SafetensorError, OSError) as error:
-        raise BadInput(
-            f"{file.path}: {file.setting}: not readable as safetensors ({error}): truncated, or another format. If it "
-            f"is a pickle: {_danger(file.path)}"
-        ) from error
+    with open_tensors(file.path, asked=file.setting, remedy=_danger(file.path)) as stored:
+        keys = {key for key in stored.keys() if not _counts_batches(key)}  # noqa: SIM118
+        _complain(file, "lacks", sorted(set(expected) - keys))
+        _complain(file, "has unknown", sorted(keys - set(expected) - set(optional)))
+        found = {key: _checked(file, key, stored.get_tensor(key), expected[key]) for key in expected}
+        for key in sorted(keys & set(optional)):
+            _same(file, key, stored.get_tensor(key), optional[key], found)
     # Batch counters of normalisation layers are read in training alone.
     counters = {key: torch.tensor(0) for key in network.state_dict() if _counts_batches(key)}
     network.load_state_dict({**found, **counters}, assign=True)
