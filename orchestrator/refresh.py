@@ -14,6 +14,7 @@ from orchestrator.errors import StoreError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.schedule.requests import drop_checkpoints
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.study import Study
@@ -60,7 +61,7 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
         LeaseError: a driver runs the study.
         StoreError, LedgerError: a COMMIT cannot be put aside, or what is held against a job not forgotten.
     """
-    with acquire(home) as lease, Ledger.open(home / NAME, lease.check) as ledger:
+    with acquire(home) as lease, Ledger.open(home / NAME, lease.check, rebuild=rebuilder(home, store)) as ledger:
         for one in withdrawals:
             lease.check()
             # First what an earlier attempt left: with the COMMIT gone, the next one would go on from there.

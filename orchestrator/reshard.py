@@ -20,6 +20,7 @@ from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Job
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.schedule.requests import new_attempt_id
 from orchestrator.study import Study
 
@@ -59,7 +60,8 @@ def reshard(study: Study, job: Job, *, ranks: int, stage: int) -> Resharded:
         raise PlanError(f"{job.label} is of stage {job.stage}; only checkpoints of a training hold shards")
     if job.fingerprint in study.store.commits():
         raise PlanError(f"{job.label} is done; there is nothing that could go on")
-    with acquire(study.home) as lease, Ledger.open(study.home / NAME, lease.check) as ledger:
+    rebuild = rebuilder(study.home, study.store)
+    with acquire(study.home) as lease, Ledger.open(study.home / NAME, lease.check, rebuild=rebuild) as ledger:
         source = newest_checkpoint(study.home, job.fingerprint)
         if source is None:
             raise PlanError(f"{job.label} has no complete checkpoint; `run` begins it anew, with any number of ranks")

@@ -21,7 +21,14 @@ from orchestrator.plan.diff import History, document
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.failures import Charges
 from orchestrator.schedule.lease import driver_lives
-from orchestrator.schedule.ledger_file import in_words, make_tables, open_for_reading, open_for_writing
+from orchestrator.schedule.ledger_file import (
+    in_words,
+    is_filled,
+    make_tables,
+    mark_filled,
+    open_for_reading,
+    open_for_writing,
+)
 from orchestrator.schedule.ledger_records import Attempt, JobNote, LastPlan
 from workloads.contract.faults import point
 from workloads.contract.masking import mask, secrets_of
@@ -47,7 +54,8 @@ class Ledger:
         Args:
             path: `outputs/{study}/ledger.sqlite`.
             fence: asked before each transaction (`Lease.check`): raises LeaseError when another driver took over.
-            rebuild: fills a ledger that is new (`rebuild.rebuilder`).
+            rebuild: fills a ledger that never was filled (`rebuild.rebuilder`): a new one, or one that a verb made
+                that only had something to book.
 
         Raises:
             LedgerError: it is of another version, or cannot be made.
@@ -59,15 +67,16 @@ class Ledger:
         asked = fence or no_fence
         connection, new = open_for_writing(path, asked, _prove)
         ledger = cls(connection, asked, path)
-        if new:
-            try:
+        try:
+            if new or (rebuild is not None and not is_filled(connection)):
                 with ledger.transaction():
                     make_tables(connection)
                     if rebuild is not None:
                         rebuild(ledger)
+                        mark_filled(connection)
                     point("ledger.rebuilt")
-            except sqlite3.Error as error:
-                raise in_words(path, error, "written") from error
+        except sqlite3.Error as error:
+            raise in_words(path, error, "written") from error
         return ledger
 
     @classmethod

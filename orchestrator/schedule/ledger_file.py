@@ -23,6 +23,9 @@ HIGHEST = 1000
 """A version above it is no version but a broken byte."""
 
 BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+FILLED = 0x4543484F
+"""`application_id` of a ledger that was filled from store and folders: ECHO."""
+
 LIVES = "what is done is done, and `run` goes on from there"
 
 _REMEDIES = {
@@ -97,6 +100,16 @@ def make_tables(connection: sqlite3.Connection) -> None:
     for statement in _statements(SCHEMA):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def is_filled(connection: sqlite3.Connection) -> bool:
+    """Whether it holds what lay in store and folders when it was made."""
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == FILLED)
+
+
+def mark_filled(connection: sqlite3.Connection) -> None:
+    """Note that; within the transaction that fills it."""
+    connection.execute(f"PRAGMA application_id = {FILLED}")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

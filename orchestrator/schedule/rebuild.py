@@ -32,7 +32,8 @@ def rebuilder(home: Path, store: Store) -> Callable[[Ledger], None]:
 
 
 def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
-    """Fill an empty ledger with the attempts found under `home` and the COMMITs of `store`."""
+    """Fill a ledger with the attempts found under `home` and the COMMITs of `store`; what it knows stays as it is."""
+    known = {attempt.id for attempt in ledger.attempts()}
     winners: dict[str, Attempt] = {}
     for fingerprint in sorted(store.commits()):
         try:
@@ -47,7 +48,8 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
             found.append(attempt)
     # The order of booking is the order of attempts, and no clock's.
     for attempt in sorted(found, key=lambda one: (one.fingerprint, _number(one.id), one.id)):
-        ledger.intend(attempt)
+        if attempt.id not in known:
+            ledger.intend(attempt)
 
 
 def _number(attempt: str) -> int:

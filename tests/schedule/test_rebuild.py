@@ -8,6 +8,7 @@ from test_adoption import LONG, die
 from toy_study import Toy, fingerprint, make_job, small_plan
 
 from orchestrator.backends.fake import Farm
+from orchestrator.schedule.ask import ask
 from orchestrator.schedule.intents import NAME, read_intent
 from orchestrator.schedule.ledger import Attempt
 from orchestrator.schedule.requests import attempt_folder
@@ -95,3 +96,14 @@ def test_an_intent_that_names_another_attempt_is_passed_over(toy: Toy) -> None:
     lose_ledger(toy)
     with toy.ledger() as ledger:
         assert len(ledger.attempts()) == len(small_plan("a").jobs)
+
+
+def test_a_ledger_that_a_cancel_made_anew_is_filled_by_the_next_run_and_the_cancel_stays(toy: Toy) -> None:
+    plan = small_plan("a")
+    toy.run(plan, selected=[job.id for job in plan.jobs.values() if job.label == "latents"])
+    lose_ledger(toy)
+    (index,) = [job for job in plan.jobs.values() if job.label == "index"]
+    assert ask("cancel", [index], home=toy.home, clock=toy.clock) == "booked"
+    assert toy.endings("latents") == []
+    assert toy.run(plan).counts == {"done": 2, "cancelled": 1, "blocked": 2}
+    assert toy.endings("latents") == ["ok"]
