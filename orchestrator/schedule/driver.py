@@ -13,15 +13,13 @@ from typing import Protocol
 from orchestrator.backends.protocol import Adoption, Backend, Report, Submission
 from orchestrator.errors import BackendError, LedgerError
 from orchestrator.host.processes import end_leftovers
-from orchestrator.plan.job import Job, Plan
-from orchestrator.schedule import ask, inbox
+from orchestrator.plan.job import Plan
 from orchestrator.schedule.avoid import Avoidance, endings_of
 from orchestrator.schedule.books import Books
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.failures import Retries
 from orchestrator.schedule.interruption import STOP_SLACK_S, Interruption
-from orchestrator.schedule.lease import read_driver
 from orchestrator.schedule.ledger import Attempt, Ledger
 from orchestrator.schedule.patience import Patience
 from orchestrator.schedule.placing import Placer
@@ -30,6 +28,7 @@ from orchestrator.schedule.starting import Starter
 from orchestrator.schedule.state import STUCK, Board, Change
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch, look
+from orchestrator.schedule.wishes import Wishes
 from workloads.contract.faults import point
 from workloads.contract.request import Stage
 
@@ -112,6 +111,18 @@ class Driver:
         )
         self._open = ledger.open_attempts()
         self._interruption = Interruption(cluster.grace_s)
+        self._wishes = Wishes(
+            home=home,
+            jobs=self._of_fingerprint,
+            board=board,
+            books=self._books,
+            ledger=ledger,
+            renew=self._placer.renew,
+            interruption=self._interruption,
+            grace_s=cluster.grace_s,
+            clock=clock,
+            teller=teller,
+        )
         self._ended_badly: list[tuple[str, str, str]] = []
         self._only_unknown_since: float | None = None
         self._rest_s = SHORTEST_REST_S
@@ -147,13 +158,8 @@ class Driver:
         return self._books.paused
 
     def begin(self) -> None:
-        """Book what was left in the inbox, and open attempts of jobs that are done; no backend is needed.
-
-        A note to interrupt that does not name this driver was meant for an earlier one.
-        """
-        notes = inbox.read(self._home)
-        self._book_notes([note for note in notes if note.verb != "interrupt" or note.jobs], None)
-        inbox.drop(notes)
+        """Book what was left in the inbox, and open attempts of jobs that are done; no backend is needed."""
+        self._wishes.begin()
         self._books.pause(from_before=True)
         booked: list[Attempt] = []
         for attempt in [attempt for attempt in self._open if attempt.fingerprint in self._books.committed]:
@@ -213,9 +219,7 @@ class Driver:
     def _tick(self, backend: Backend) -> bool:
         """One round; False: there is nothing left to wait for."""
         self._ledger.check()
-        noted = self._take_notes(backend)
-        self._carry_out_interrupt(backend)
-        self._carry_out_cancels(backend)
+        noted = self._wishes.take(backend)
         reports = self._poll(backend)
         now = self._clock.monotonic()
         findings = self._findings(reports, now)
@@ -309,82 +313,7 @@ class Driver:
         won = self._store.winner(watch.job.fingerprint, lambda: self.interrupted) == watch.attempt
         return replace(finding, ending="ok", detail="") if won else finding
 
-    # What others want, and what an earlier driver left
-
-    def _take_notes(self, backend: Backend) -> bool:
-        notes = inbox.read(self._home)
-        if notes:
-            self._book_notes(notes, backend)
-            point("note.booked")
-            inbox.drop(notes)
-        return bool(notes)
-
-    def _book_notes(self, notes: Sequence[inbox.Note], backend: Backend | None) -> None:
-        for note in notes:
-            self._teller.log("note", verb=note.verb, jobs=note.jobs)
-            if note.verb == "interrupt":
-                for _ in range(2 if note.now else 1) if self._is_meant(note) else ():
-                    self.interrupt()
-                continue
-            for fingerprint in note.jobs:
-                job = self._of_fingerprint.get(fingerprint)
-                if job is None or fingerprint in self._books.committed:
-                    continue
-                if note.verb == "cancel":
-                    self._cancel(job, backend, now=note.now)
-                else:
-                    self._retry(job)
-            if note.verb == "retry":
-                self._books.pause()
-                self._placer.renew()
-
-    def _is_meant(self, note: inbox.Note) -> bool:
-        """Whether a note to interrupt names this driver, or anyone who drives."""
-        holder = read_driver(self._home) if note.jobs else None
-        return not note.jobs or (holder is not None and holder.nonce in note.jobs)
-
-    def _cancel(self, job: Job, backend: Backend | None, *, now: bool) -> None:
-        ask.book_cancel(self._ledger, job, self._clock.time())
-        live = [watch for watch in self._books.watches.values() if watch.job.id == job.id]
-        for watch in live:
-            watch.cancelled, watch.told = "now" if now else "gently", False
-        if live and backend is not None:
-            self._carry_out_cancels(backend)
-        elif job.id in self._board:
-            self._board.apply(Change(job=job.id, kind="cancelled", reason=ask.CANCELLED))
-
-    def _carry_out_cancels(self, backend: Backend) -> None:
-        """Tell the backend whose end was asked for; again at the next tick where it does not listen."""
-        untold = [watch for watch in self._books.watches.values() if watch.cancelled and not watch.told]
-        for how, act in (("gently", backend.stop), ("now", backend.kill)):
-            chosen = [watch for watch in untold if watch.cancelled == how]
-            with contextlib.suppress(BackendError):
-                if chosen:
-                    act([watch.attempt for watch in chosen])
-                for watch in chosen:
-                    watch.told = True
-
-    def _retry(self, job: Job) -> None:
-        self._ledger.forgive(job.fingerprint)
-        for watch in self._books.watches.values():
-            if watch.job.id == job.id:
-                watch.cancelled = ""  # it may be on its way to its end: then it was interrupted, and goes on
-        if job.id in self._board and self._board.state(job.id) in STUCK:
-            self._board.apply(Change(job=job.id, kind="again", reason="asked for by `echo-matrix retry`"))
-
-    def _carry_out_interrupt(self, backend: Backend) -> None:
-        act, live = self._interruption.next_act(self._clock.monotonic()), list(self._books.watches)
-        if act is None:
-            return
-        self._teller.log(act, attempts=len(live))
-        if act == "kill":
-            backend.kill(live)
-        elif live:
-            self._teller.say(
-                f"stopping {len(live)} attempts at a checkpoint (up to {self._cluster.grace_s:g} s); "
-                "Ctrl-C again ends them at once; either way `run` goes on from there"
-            )
-            backend.stop(live)
+    # What an earlier driver left
 
     def _settle_leftovers(self, backend: Backend) -> None:
         """What an earlier driver left open: adopted where the backend outlives drivers, else ended and booked."""
