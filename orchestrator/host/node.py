@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.errors import StoreError
 from orchestrator.host.attempt import Attempt, failure_words, heartbeat
 from orchestrator.host.endings import RankEnd, ending_of, telling_rank, write_ended
 from orchestrator.host.launch import start_ranks
@@ -194,7 +195,7 @@ class Node:
             step(attempt)
         except Exception as error:
             words = f"{type(error).__name__}: {error}"
-            if is_hiccup(error):
+            if is_hiccup(error) or (attempt.doing == "publishing" and isinstance(error, StoreError)):
                 self._end(attempt, "interrupted", f"{attempt.waits_for or 'the host failed'}: {words}")
             else:
                 self._end(attempt, "error", f"the host failed: {words}")

@@ -1,13 +1,10 @@
-"""Trying again what a store or a disk refused: a hiccup of seconds must not cost a training.
-
-What a store says of the artifact itself is final: it would say it again.
-"""
+"""Trying again what a store or a disk refused: a hiccup of seconds must not cost a training."""
 
 import errno
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from orchestrator.errors import ArtifactMissing, StoreError
 
@@ -21,7 +18,7 @@ T = TypeVar("T")
 
 
 def is_hiccup(error: BaseException) -> bool:
-    """Whether an error of store or disk may go away by itself: an OSError, or a store's that an OSError has caused."""
+    """Whether disk or network is to blame: an OSError, or a store's error that an OSError has caused."""
     return isinstance(error, OSError) or (isinstance(error, StoreError) and isinstance(error.__cause__, OSError))
 
 
@@ -42,7 +39,7 @@ def patiently(call: Callable[[], T], *, for_s: float, given_up: Callable[[], boo
         return given_up() or long(state) or (absent and briefly(state))
 
     retrying = Retrying(
-        retry=retry_if_exception(lambda error: is_hiccup(error) or isinstance(error, ArtifactMissing)),
+        retry=retry_if_exception_type((OSError, StoreError)),
         wait=wait_exponential(multiplier=FIRST_REST_S, max=LONGEST_REST_S),
         stop=enough,
         reraise=True,

@@ -1,0 +1,6 @@
+"""Tests of the host use the faulty store of the chaos suite."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "chaos"))

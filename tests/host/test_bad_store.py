@@ -1,0 +1,175 @@
+"""A store or a disk that fails, hangs or lies costs an attempt patience, and the host nothing."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_store import FaultyStore
+from toy_jobs import ROOT, SERVER, toy_submission, wait_until
+
+from orchestrator.host.endings import read_ended
+from orchestrator.host.node import Node
+from orchestrator.host.processes import read_processes
+from orchestrator.host.publish import Provenance
+from orchestrator.store.files import FilesStore
+
+SHORT_S = 0.5
+
+
+def make_node(store: FaultyStore, **settings: Any) -> Node:
+    return Node(
+        store=store,
+        code=ROOT,
+        provenance=Provenance(code="c" * 64, git="", host_kind="test"),
+        command=SERVER,
+        leaves_word=True,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def store(home: Path) -> FaultyStore:
+    return FaultyStore(FilesStore(home / "store"), calls=())
+
+
+@pytest.fixture(scope="module")
+def node(store: FaultyStore) -> Iterator[Node]:
+    made = make_node(store)
+    yield made
+    store.calm()
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def hasty(store: FaultyStore) -> Iterator[Node]:
+    """A node that tries for half a second only."""
+    made = make_node(store, publish_s=SHORT_S, fetch_s=SHORT_S)
+    yield made
+    store.calm()
+    made.close()
+
+
+def script(store: FaultyStore, **fates: list[str]) -> None:
+    store._script.update(fates)  # type: ignore[arg-type]
+
+
+def ended(node: Node, submission: dict[str, Any]) -> dict[str, Any]:
+    node.start(submission)
+    name = submission["attempt"]
+    wait_until(lambda: node.poll()[name]["phase"] == "ended", f"{name} ends")
+    return node.poll()[name]
+
+
+def test_a_result_that_the_store_refuses_for_a_while_is_published(node: Node, store: FaultyStore, home: Path) -> None:
+    script(store, commit=["fail"] * 4)
+    submission = toy_submission(home, "write")
+    report = ended(node, submission)
+    assert (report["ending"], report["detail"]) == ("ok", "")
+    assert store.read(submission["request"]["fingerprint"]).attempt == submission["attempt"]
+
+
+def test_a_commit_that_was_made_and_reported_as_failed_is_the_attempts_own(
+    node: Node, store: FaultyStore, home: Path
+) -> None:
+    script(store, commit=["lie"])
+    report = ended(node, toy_submission(home, "write"))
+    assert (report["ending"], report["detail"]) == ("ok", "")
+
+
+def test_inputs_and_a_folder_that_cannot_be_had_at_once_are_tried_again(
+    node: Node, store: FaultyStore, home: Path
+) -> None:
+    first = toy_submission(home, "write")
+    assert ended(node, first)["ending"] == "ok"
+    second = toy_submission(home, "write")
+    second["inputs"] = {"data": first["request"]["fingerprint"]}
+    script(store, read=["fail"], fetch=["fail", "lie"], prepare=["fail", "lie"])
+    assert ended(node, second)["ending"] == "ok"
+
+
+def test_a_store_that_stays_unwritable_ends_the_attempt_free_and_says_so(
+    hasty: Node, store: FaultyStore, home: Path
+) -> None:
+    script(store, commit=["fail"] * 99)
+    submission = toy_submission(home, "write")
+    report = ended(hasty, submission)
+    store._script.clear()
+    assert report["ending"] == "interrupted" and "the store cannot be written" in report["detail"]
+    assert read_ended(Path(submission["request"]["work"]), submission["attempt"])["ending"] == "interrupted"  # type: ignore[index]
+    assert ended(hasty, toy_submission(home, "write"))["ending"] == "ok"
+
+
+def test_a_store_that_hangs_shows_and_holds_up_nobody_else(node: Node, store: FaultyStore, home: Path) -> None:
+    script(store, commit=["hang"] * 6)
+    hanging = [toy_submission(home, "write") for _ in range(6)]
+    for submission in hanging:
+        node.start(submission)
+    phases = lambda: [(node.poll()[one["attempt"]]["heartbeat"] or {}).get("phase") for one in hanging]  # noqa: E731
+    wait_until(lambda: phases() == ["publishing"] * 6, "all six wait for the store")
+    assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
+    killed = hanging.pop()
+    node.kill([killed["attempt"]])
+    assert node.poll()[killed["attempt"]]["ending"] == "interrupted"
+    store.release()
+    for submission in hanging:
+        assert ended(node, submission)["ending"] == "ok"
+    store._released.clear()
+
+
+def test_a_disk_that_takes_nothing_ends_the_attempt_free_and_leaves_the_host(hasty: Node, home: Path) -> None:
+    submission = toy_submission(home, "write")
+    in_the_way = home / "a file"
+    in_the_way.touch()
+    submission["request"]["work"] = str(in_the_way / "attempt")
+    report = ended(hasty, submission)
+    assert report["ending"] == "interrupted" and "its folder cannot be written" in report["detail"]
+    assert ended(hasty, toy_submission(home, "write"))["ending"] == "ok"
+
+
+def test_processes_that_could_not_be_written_down_are_written_later(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "until asked")
+    work = Path(submission["request"]["work"])
+    (work / ".process.json.tmp").mkdir(parents=True)  # the disk refuses the file
+    node.start(submission)
+    wait_until(lambda: (work / "here-0").exists(), "the stage began")
+    assert read_processes(work) == []
+    (work / ".process.json.tmp").rmdir()
+    wait_until(lambda: read_processes(work), "the watch has tried again")
+    node.stop([submission["attempt"]])
+    assert ended(node, submission)["ending"] == "interrupted"
+
+
+def test_a_log_that_cannot_be_opened_costs_the_attempt_alone(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "write")
+    (Path(submission["request"]["work"]) / "log.txt").mkdir(parents=True)
+    assert ended(node, submission)["ending"] == "interrupted"
+    assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
+
+
+def test_a_folder_that_vanishes_under_a_running_attempt_costs_it_alone(node: Node, home: Path) -> None:
+    submission = toy_submission(home, "until asked")
+    work = Path(submission["request"]["work"])
+    node.start(submission)
+    wait_until(lambda: (work / "here-0").exists(), "the stage began")
+    shutil.rmtree(work)
+    assert node.poll()[submission["attempt"]]["phase"] == "running"
+    node.stop([submission["attempt"]])
+    assert ended(node, submission)["ending"] in ("error", "interrupted")
+    assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
+    assert not os.path.lexists(work / "ended.json")
+
+
+def test_an_end_without_a_result_on_a_full_disk_is_free(
+    node: Node, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.host.node.LEAST_FREE", 1 << 62)  # no disk has so much room
+    report = ended(node, toy_submission(home, "exit"))
+    assert report["ending"] == "interrupted" and "is full, so there is no result" in report["detail"]
