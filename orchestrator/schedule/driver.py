@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.backends.protocol import Adoption, Backend, Report, Submission
-from orchestrator.errors import BackendError, LedgerError
+from orchestrator.errors import BackendError, LedgerError, StoreError
 from orchestrator.host.processes import end_leftovers
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.avoid import Avoidance, endings_of
@@ -21,7 +21,7 @@ from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.failures import Retries
 from orchestrator.schedule.interruption import STOP_SLACK_S, Interruption
 from orchestrator.schedule.ledger import Attempt, Ledger
-from orchestrator.schedule.patience import Patience
+from orchestrator.schedule.patience import SHORT_S, Patience
 from orchestrator.schedule.placing import Placer
 from orchestrator.schedule.requests import ExecutionSettings, attempt_folder, drop_checkpoints
 from orchestrator.schedule.starting import Starter
@@ -189,7 +189,7 @@ class Driver:
                 self._clock.sleep(self._rest_s)
             self._books.write_later()
             self._store.sweep(set(self._books.watches), self._ended_badly)
-        except (OSError, LedgerError):
+        except (OSError, LedgerError, StoreError):
             if not backend.outlives_driver:
                 self._save_what_runs(backend)
             raise
@@ -310,7 +310,10 @@ class Driver:
         finding = look(watch, report, now, committed=committed, stopping=stopping)
         if not committed or finding.what != "ended" or finding.ending == "ok":
             return finding
-        won = self._store.winner(watch.job.fingerprint, lambda: self.interrupted) == watch.attempt
+        try:
+            won = self._store.winner(watch.job.fingerprint, lambda: self.interrupted, SHORT_S) == watch.attempt
+        except StoreError as error:
+            return Finding(what="unknown", detail=str(error))
         return replace(finding, ending="ok", detail="") if won else finding
 
     # What an earlier driver left

@@ -130,13 +130,16 @@ class Patience:
         self._silent_since, self._said, self._rest_s, self.why = None, False, 0.0, ""
         return found
 
-    def insist(self, ask: Callable[[], T], interrupted: Callable[[], bool] = lambda: False) -> T:
-        """The answer, however often it has to be asked for.
+    def insist(
+        self, ask: Callable[[], T], interrupted: Callable[[], bool] = lambda: False, patience_s: float | None = None
+    ) -> T:
+        """The answer, however often it has to be asked for within `patience_s`.
 
         Raises:
             ArtifactMissing: the store says so.
             StoreError: it does not answer for so long, or not at once and somebody wants the end.
         """
+        patience_s = self._patience_s if patience_s is None else patience_s
         began, rest_s = self._clock.monotonic(), 0.1
         said = False
         while True:
@@ -147,7 +150,7 @@ class Patience:
             except (OSError, StoreError, Silent) as error:
                 waited = self._clock.monotonic() - began
                 passing = isinstance(error, Silent) or (isinstance(error, OSError) and error.errno in PASSING)
-                if waited >= (self._patience_s if passing else SHORT_S) or interrupted():
+                if waited >= (patience_s if passing else min(patience_s, SHORT_S)) or interrupted():
                     if isinstance(error, StoreError):
                         raise
                     raise StoreError(
@@ -157,18 +160,18 @@ class Patience:
                 self._log("store silent", error=str(error))
                 if waited >= SAY_AFTER_S and not said:
                     said = True
-                    self._say(f"the store does not answer ({error}); asking again for up to {self._patience_s:g} s")
+                    self._say(f"the store does not answer ({error}); asking again for up to {patience_s:g} s")
             self._clock.sleep(rest_s)
             rest_s = min(LONGEST_REST_S, rest_s * 2)
 
-    def winner(self, fingerprint: str, interrupted: Callable[[], bool]) -> str:
+    def winner(self, fingerprint: str, interrupted: Callable[[], bool], patience_s: float | None = None) -> str:
         """The attempt that the COMMIT of a done job names; empty where it cannot be read, however often one asks.
 
         Raises:
             StoreError: the store does not answer for `patience_s`.
         """
         try:
-            return self.insist(lambda: self._store.read(fingerprint), interrupted).attempt
+            return self.insist(lambda: self._store.read(fingerprint), interrupted, patience_s).attempt
         except StoreError as error:
             if isinstance(error.__cause__, OSError | Silent):
                 raise

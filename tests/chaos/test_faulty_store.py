@@ -1,5 +1,7 @@
 """A store whose calls fail, hang, or succeed and report failure costs patience, and nothing else."""
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from store_contract import StoreContract
 from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake import FakeBackend
+from orchestrator.backends.protocol import Report
 from orchestrator.errors import StoreError
 from orchestrator.schedule import patience
 from orchestrator.schedule.loop import Outcome, run
@@ -48,7 +51,7 @@ def drive(toy: Toy, faulty: FaultyStore, **more: Any) -> Outcome:
             home=toy.home,
             store=faulty,
             ledger=ledger,
-            backend_factory=lambda: FakeBackend(store=toy.store, now=toy.clock.time, farm=toy.farm),
+            backend_factory=lambda: toy.backend_type(store=toy.store, now=toy.clock.time, farm=toy.farm),
             cluster=toy.settings,
             clock=toy.clock,
             **more,
@@ -126,6 +129,24 @@ def test_a_hanging_store_does_not_hold_the_loop(toy: Toy, monkeypatch: pytest.Mo
     assert faulty.fates["commits", "hang"] == 1
     assert loops >= 20
     assert toy.endings("data") == ["ok"]
+
+
+def test_a_store_that_cannot_say_who_won_is_asked_again_and_the_winner_is_booked_as_such(toy: Toy) -> None:
+    class Late(FakeBackend):
+        """Its host dies after the COMMIT and before it could say so."""
+
+        def poll(self) -> Mapping[str, Report]:
+            found = dict(super().poll())
+            for attempt, report in found.items():
+                if report.ending == "ok":
+                    found[attempt] = dataclasses.replace(report, ending="node_lost", detail="its host died")
+            return found
+
+    toy.backend_type = Late
+    faulty = FaultyStore(toy.store, seed=3, chances={"fail": 0.5}, calls=("read",))
+    assert drive(toy, faulty).counts == {"done": 9}
+    assert faulty.fates["read", "fail"] > 3
+    assert all(toy.endings(job.label) == ["ok"] for job in small_plan().jobs.values())
 
 
 def test_a_silent_store_when_a_driver_begins_books_what_an_earlier_one_left(toy: Toy) -> None:
