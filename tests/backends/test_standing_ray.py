@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from backend_contract import LastingBackendContract, Stage, Wanted, adoption_of
 from leftovers import Marked
-from standing import Standing, end
+from standing import SETTINGS, Standing, end
 from toy_jobs import SERVER, as_submission, toy_submission, wait_until
 
 from orchestrator.backends.protocol import Report, Submission
@@ -267,3 +269,61 @@ def second_node(cluster: Standing) -> Iterator[Marked]:
     mark = cluster.add_node(1)
     yield mark
     end(mark)
+
+
+def test_attempts_on_a_node_that_is_taken_away_save_and_are_preempted(
+    drivers: Drivers, cluster: Standing, second_node: Marked
+) -> None:
+    backend = drivers.next()
+    here = backend.hosts()
+    wait_until(lambda: len(backend.hosts()) == 2, "the second node has a host", 120)
+    (added,) = [host for host in backend.hosts() if host.cpus == 1]
+    assert len(here) <= 2
+    submission = submitted(backend, drivers.home, "until asked", added.name)
+    until(backend, submission, "running")
+    drain(cluster, added.name.rpartition("-")[2])
+    report = until(backend, submission, "ended")
+    assert report.ending == "preempted" and "taken away" in report.detail
+    result = json.loads((Path(submission.request["work"]) / "result.json").read_text())
+    assert result["ending"] == "stopped"
+    assert added.name not in {host.name for host in backend.hosts()}
+
+
+def test_attempts_on_a_node_that_dies_are_lost_free_and_the_others_go_on(
+    drivers: Drivers, cluster: Standing, second_node: Marked
+) -> None:
+    backend = drivers.newest
+    wait_until(lambda: len(backend.hosts()) == 2, "the second node has a host", 120)
+    (added,) = [host for host in backend.hosts() if host.cpus == 1]
+    (stays,) = [host for host in backend.hosts() if host.cpus == 2]
+    lost = submitted(backend, drivers.home, "deaf", added.name)
+    going_on = submitted(backend, drivers.home, "until asked", stays.name)
+    until(backend, lost, "running"), until(backend, going_on, "running")
+    end(second_node)
+    report = until(backend, lost, "ended")
+    assert report.ending == "node_lost" and added.name in report.detail
+    assert backend.poll()[going_on.attempt].phase == "running"
+    backend.kill([going_on.attempt])
+    assert until(backend, going_on, "ended").ending == "interrupted"
+
+
+def drain(cluster: Standing, node: str) -> None:
+    """Tell Ray, as an autoscaler does, that a node is about to be taken away; `node` begins its id."""
+    subprocess.run(
+        [sys.executable, "-c", DRAIN, cluster.address, node], check=True, timeout=120, env={**os.environ, **SETTINGS}
+    )
+
+
+DRAIN = """
+import sys, time
+import ray
+from ray._raylet import GcsClient
+from ray.core.generated import autoscaler_pb2
+
+address, begins = sys.argv[1:]
+ray.init(address=address, configure_logging=False, log_to_driver=False)
+(node,) = [one["NodeID"] for one in ray.nodes() if one["NodeID"].startswith(begins)]
+reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+until_ms = int((time.time() + 120) * 1000)
+assert GcsClient(address=address).drain_node(node, reason, "spot", until_ms)[0]
+"""
