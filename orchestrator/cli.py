@@ -5,6 +5,7 @@ Exit codes: 0 all done · 1 something is not · 2 bad input · 130 interrupted, 
 
 import contextlib
 import errno
+import os
 import re
 import sys
 
@@ -47,6 +48,8 @@ VERBS = (
     (keep.gc, "Examples: echo-matrix gc --dry-run · echo-matrix gc --yes"),
     (keep.reshard, "Example: echo-matrix reshard train/context-k5/s0 --ranks 1 --zero-stage 2"),
 )
+from workloads.contract.masking import mask, secrets_of
+
 """Verb -> its example; in the order in which `--help` shows them."""
 
 POSSIBLE = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\)$")
@@ -104,7 +107,7 @@ def _usage(error: TyperException) -> int:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # a terminal that has gone hears nothing
-        print(f"echo-matrix: {text}", file=sys.stderr)
+        print(f"echo-matrix: {mask(text, secrets_of(os.environ))}", file=sys.stderr)
 
 
 if __name__ == "__main__":

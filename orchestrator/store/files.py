@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import ASIDE, FINGERPRINT, LARGEST, PLAIN_NAME, commit_from
 from orchestrator.store.link import create_once, is_used_proof, prove_links, sync_folder
-from orchestrator.store.manifest import AGAIN, TEMPORARY, verify_bytes, verify_sizes, write_manifest
+from orchestrator.store.manifest import AGAIN, TEMPORARY, verify_sizes, write_manifest
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.faults import point
 from workloads.contract.reading import read_plain
@@ -125,17 +125,6 @@ class FilesStore:
             if above.is_symlink():
                 raise StoreError(f"{above} is a symbolic link, and artifacts lie in plain folders; {AGAIN}")
         verify_sizes(folder, commit.manifest)
-        return folder
-
-    def verify(self, fingerprint: str) -> Path:
-        """`fetch`, and every byte is that of the manifest: reads all of it.
-
-        Raises:
-            ArtifactMissing: no COMMIT, or files that it names are gone, of another size or content.
-            StoreError: COMMIT or manifest are broken.
-        """
-        folder = self.fetch(fingerprint)
-        verify_bytes(folder, self.read(fingerprint).manifest)
         return folder
 
     def withdraw(self, fingerprint: str) -> None:

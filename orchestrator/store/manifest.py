@@ -175,7 +175,8 @@ def verify_sizes(folder: Path, digest: str) -> None:
 def verify_bytes(folder: Path, digest: str) -> None:
     """`verify_sizes`, and every byte: reads the whole artifact, at about 1 GB/s of one processor.
 
-    For a reader that cannot live with one changed bit: before an artifact is carried to another place or published.
+    For whoever cannot live with one changed bit: after a disk has failed, before an artifact is carried elsewhere
+    (`echo-matrix path JOB --verify`).
 
     Raises:
         ArtifactMissing: a file is missing, or of another size or content.

@@ -13,6 +13,7 @@ from orchestrator.logs import NAME as LOG
 from orchestrator.logs import find_attempt, follow_attempt, follow_job, last_attempt, print_log
 from orchestrator.plan.select import find_job
 from orchestrator.status import request_by_hand, status_json, status_text
+from orchestrator.store.manifest import verify_bytes
 from orchestrator.story import story_json, story_text
 from orchestrator.study import reopen_study
 from orchestrator.verbs.options import (
@@ -120,12 +121,15 @@ def path(
     matrix: MatrixOption = DEFAULT_MATRIX,
     profile: LastProfileOption = None,
     cluster: ClusterOption = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every byte first: is it what was committed?")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print where a done job's artifact lies."""
     study = reopen_study(matrix, profile=profile, cluster=cluster)
     found = find_job(study.plan, job)
     folder = study.store.fetch(found.fingerprint)
+    if verify:
+        verify_bytes(folder, study.store.read(found.fingerprint).manifest)
     if as_json:
         print_json({"version": 1, "label": found.label, "path": str(folder)})
     else:
