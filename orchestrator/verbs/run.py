@@ -170,6 +170,7 @@ def ran_json(study: Study, ran: Ran) -> dict[str, object]:
         "started": outcome.submitted,
         "interrupted": outcome.interrupted,
         "failures": failures_json(outcome.failures),
+        "paused": dict(outcome.paused),
         "report": str(ran.report) if ran.report else None,
     }
 
