@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.terminal import GONE, mute
 from orchestrator.verbs import change, doctor, keep, look, report, run
+from workloads.contract.masking import mask, secrets_of
 
 app = typer.Typer(
     name="echo-matrix",
@@ -48,8 +49,6 @@ VERBS = (
     (keep.gc, "Examples: echo-matrix gc --dry-run · echo-matrix gc --yes"),
     (keep.reshard, "Example: echo-matrix reshard train/context-k5/s0 --ranks 1 --zero-stage 2"),
 )
-from workloads.contract.masking import mask, secrets_of
-
 """Verb -> its example; in the order in which `--help` shows them."""
 
 POSSIBLE = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\)$")
