@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ def put(home: Path, verb: Verb, jobs: Sequence[str] = (), *, now: bool = False) 
     """Leave a note for the driver of the study at `home`; `jobs` are fingerprints."""
     folder = home / "inbox"
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
+    name = f"{_next_number(folder):020d}-{secrets.token_hex(4)}.json"
     temporary = folder / f".{name}.tmp"
     with temporary.open("w", encoding="utf-8") as note:
         json.dump({"verb": verb, "jobs": list(jobs), "now": now}, note)
@@ -48,6 +47,12 @@ def put(home: Path, verb: Verb, jobs: Sequence[str] = (), *, now: bool = False) 
     for place in (folder, home):  # "asked" is a promise: the note is there after a power cut too
         sync_folder(place)
     return put_there
+
+
+def _next_number(folder: Path) -> int:
+    """One more than the last note that waits: `cancel` and then `retry` stay in this order whatever the clock does."""
+    numbers = (entry.name.partition("-")[0] for entry in os.scandir(folder) if entry.name.endswith(".json"))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
 
 
 def read(home: Path) -> list[Note]:

@@ -1,6 +1,7 @@
 """Notes from other terminals; attempt folders and checkpoints."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def test_notes_are_read_in_the_order_in_which_they_were_put(tmp_path: Path) -> N
     inbox.drop(notes)
     inbox.drop(notes)
     assert inbox.read(tmp_path) == []
+
+
+def test_notes_keep_their_order_when_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, verb in enumerate(("cancel", "retry", "cancel", "retry")):
+        monkeypatch.setattr(time, "time", lambda number=number: 1e9 - 86400.0 * number)
+        monkeypatch.setattr(time, "time_ns", lambda number=number: 10**18 - number)
+        inbox.put(tmp_path, verb, ["f1"])  # type: ignore[arg-type]
+        if number == 1:
+            inbox.drop(inbox.read(tmp_path)[:1])
+    assert [note.verb for note in inbox.read(tmp_path)] == ["retry", "cancel", "retry"]
 
 
 def test_what_is_no_note_is_put_aside(tmp_path: Path) -> None:
