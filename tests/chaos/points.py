@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from proof import Proof, differences, taken, wrongs
+from proof import Proof, attempts_begun, differences, taken, wrongs
 from rounds import Kill, Record
 from small_study import SmallStudy
 from victims import Family
@@ -59,6 +59,8 @@ def play_points(
         if code != 0:
             record.problems.append(f"`run` ended with {code}; it said: {output.read_text(errors='replace')[-3000:]}")
         else:
+            begun = attempts_begun(study.folder)
+            record.attempts, record.jobs = sum(begun.values()), len(begun)
             unfired = [name for name in names if not (faults / f"{name}.fired").exists()]
             record.problems += [f"no process came by {name!r}" for name in unfired]
             record.problems += differences(reference, taken(study.folder)) + wrongs(study, jobs=jobs)

@@ -140,7 +140,7 @@ class Round:
         self._reference = reference
         self._random = random.Random(seed)
         self._planned = kills
-        self._weights = {**weights, **({(MLFLOW, KILL): 3.0} if server is not None else {})}
+        self._weights = {**weights, **({(MLFLOW, KILL): 12.0} if server is not None else {})}
         self._jobs = jobs
         self._server = server
         self._first = list(first)
