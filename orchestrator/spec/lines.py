@@ -54,9 +54,14 @@ class Place:
 
 def refuse(place: Place | str, key: str, problem: str) -> NoReturn:
     """Raise the MatrixError of one key: place, key, what is wrong and what is allowed."""
-    key, problem = (mask(text, secrets_of(os.environ)) for text in (key, problem))
+    key, problem = (printable(mask(text, secrets_of(os.environ))) for text in (key, problem))
     key, problem = cut(key, _LONGEST_KEY), cut(problem, _LONGEST_PROBLEM)
     raise MatrixError(f"{place}: {key} {problem}" if key else f"{place}: {problem}")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, without what turns a terminal's colours or the direction of writing."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def cut(text: str, longest: int) -> str:

@@ -56,6 +56,7 @@ TEXTS: list[tuple[str, str | bytes, str]] = [
     ("a control character", instead('negative: ""', r'negative: "a\0b"'), r"negative holds the character '\\x00'"),
     ("OmegaConf's missing", instead('negative: ""', 'negative: "???"'), r"negative is '\?\?\?', which OmegaConf takes"),
     ("a filled-in value", instead('negative: ""', "negative: ${oc.env:HOME}"), r"\$\{\.\.\.\} is never filled in"),
+    ("a key that turns the writing", instead("steps: 400", "\u202esteps: 400"), r"training\.\\u202esteps is unknown"),
     ("a long name", instead("  spatial:", "  " + "s" * 101 + ":"), r"has a name of 101 characters; allowed: 100"),
 ]
 
