@@ -34,7 +34,7 @@ _FLOAT = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _LARGEST_INT = 2**63 - 1  # what SQLite, torch and MLflow hold
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _LONGEST_PROBLEM = 1200  # characters of a message; what was written may be megabytes
-_LONGEST_KEY = 200
+LONGEST_KEY = 200
 _COMPARED = 5000  # names looked through for the nearest spelling: difflib takes half a second for these
 _LISTED = 40
 _WORDS = {"yes": "true", "on": "true", "y": "true", "true": "true", "no": "false", "off": "false", "n": "false"}
@@ -55,7 +55,7 @@ class Place:
 def refuse(place: Place | str, key: str, problem: str) -> NoReturn:
     """Raise the MatrixError of one key: place, key, what is wrong and what is allowed."""
     key, problem = (printable(mask(text, secrets_of(os.environ))) for text in (key, problem))
-    key, problem = cut(key, _LONGEST_KEY), cut(problem, _LONGEST_PROBLEM)
+    key, problem = cut(key, LONGEST_KEY), cut(problem, _LONGEST_PROBLEM)
     raise MatrixError(f"{place}: {key} {problem}" if key else f"{place}: {problem}")
 
 
@@ -74,7 +74,7 @@ def cut(text: str, longest: int) -> str:
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing where nothing is near."""
-    if len(name) > _LONGEST_KEY:
+    if len(name) > LONGEST_KEY:
         return ""
     found = difflib.get_close_matches(name, list(itertools.islice(allowed, _COMPARED)), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
@@ -178,8 +178,8 @@ def entries(node: yaml.Node, source: str, key: str) -> Iterator[tuple[str, yaml.
         name = name_node.value
         if is_plain(name_node) and name == "<<":
             refuse(place, key, "has a merge key, <<, which is not read; write the keys themselves")
-        if len(name) > _LONGEST_KEY or _CONTROL.search(name):
-            refuse(place, key, f"has the key {name!r}; allowed: at most {_LONGEST_KEY} characters that can be printed")
+        if len(name) > LONGEST_KEY or _CONTROL.search(name):
+            refuse(place, key, f"has the key {name!r}; allowed: at most {LONGEST_KEY} characters that can be printed")
         dotted = f"{key}.{name}" if key else name
         if is_plain(name_node) and name_node.tag != "tag:yaml.org,2002:str":
             refuse(place, dotted, f'would be read as {kind_of(name_node)}; write the key in quotes: "{name}"')

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from orchestrator.spec.lines import COMMAND_LINE, Place, compose, listed, nearest, refuse
+from orchestrator.spec.lines import COMMAND_LINE, LONGEST_KEY, Place, compose, cut, listed, nearest, printable, refuse
 from orchestrator.spec.parts import axis_values, checked_seeds
 from orchestrator.spec.schema import Branches, Controls, Matrix, Natural, StageResources
 from orchestrator.spec.typed import Reader, hint_at, hints_of, leaves_of
@@ -59,7 +59,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
         if key in given:
             refuse(_HERE, key, f"is given twice, as {given[key]} and {value}; leave one of them")
         given[key] = value
-        node = compose(value, f"{COMMAND_LINE}: {key}")
+        node = compose(value, f"{COMMAND_LINE}: {printable(cut(key, LONGEST_KEY))}")
         if node is None:
             refuse(_HERE, key, 'is without a value; write KEY=VALUE, KEY="" for an empty text')
         top, _, rest = key.partition(".")

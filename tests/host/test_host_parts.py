@@ -125,13 +125,15 @@ def test_devices_are_counted_by_their_files(tmp_path: Path) -> None:
 
 
 def checkout(root: Path) -> Path:
-    """A checkout with three files that count and two that do not."""
+    """A checkout with three files that count and four that do not."""
     for name in (
         "orchestrator/a.py",
         "workloads/b.py",
         "constraints.txt",
         "orchestrator/__pycache__/a.pyc",
         "README.md",
+        "orchestrator/.env",
+        "workloads/.editor/backup.py",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)

@@ -178,6 +178,8 @@ def test_tens_of_thousands_of_rows_in_tables_and_deviations_are_read_in_seconds(
         ("axes.values=[1]", "axes.values is unknown"),
         ("x" * 100_000 + "=1", "left out"),
         ("=1", "is unknown"),
+        ("\u202ekey=\x1b", r"command line: \u202ekey: is not YAML: control characters"),
+        ("k" * 100_000 + "=[", "command line: kkkk"),
     ],
 )
 def test_hostile_overrides_are_refused_in_one_sentence(override: str, message: str) -> None:
