@@ -16,6 +16,8 @@ NOT_AT_START = ("ray", "mlflow", "boto3", "scipy", "torch", "matplotlib", "submi
 CHILDREN = (
     "orchestrator.backends.ray.actor",
     "orchestrator.backends.ray.cluster",
+    "orchestrator.backends.ray.connect",
+    "orchestrator.backends.ray.hosts",
     "orchestrator.tracking.mlflow_store",
 )
 
