@@ -27,9 +27,8 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
     Raises:
         BadInput: it is of another job, or cut into other shards, or there is none at all.
     """
-    for number, folder in enumerate(
-        map(Path, _as_first_rank("\n".join(map(str, _offered(resume))), device).split("\n"))
-    ):
+    listed = _as_first_rank("\0".join(map(str, _offered(resume))), device)
+    for number, folder in enumerate(Path(path) for path in listed.split("\0")):
         found: Checkpoint | None = None
         try:
             found = Checkpoint.open(folder, dist.get_rank())
