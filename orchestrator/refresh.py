@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StoreError
+from orchestrator.host.checkpoints import drop_checkpoints
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
 from orchestrator.schedule.rebuild import rebuilder
-from orchestrator.schedule.requests import drop_checkpoints
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.study import Study
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.failed import paused_of
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
-from orchestrator.schedule.requests import attempt_folder
 from orchestrator.spec.cluster import Cluster, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand

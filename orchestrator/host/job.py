@@ -23,6 +23,7 @@ from orchestrator.host.machine import host_kind, node_address
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.store.registry import make_store
+from workloads.contract.reading import read_object
 
 JOBS = "jobs.json"
 SUBMISSION = "submission.json"
@@ -46,11 +47,11 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     Raises:
         OSError, ValueError, KeyError: `jobs.json` or `submission.json` cannot be read; the scheduler shows it.
     """
-    description = json.loads((batch / JOBS).read_text(encoding="utf-8"))
+    description = read_object(batch / JOBS)
     index = int(environment.get("SLURM_ARRAY_TASK_ID") or 0)
     restarts = int(environment.get("SLURM_RESTART_COUNT") or 0)
     work = Path(description["works"][index])
-    submission = json.loads((work / SUBMISSION).read_text(encoding="utf-8"))
+    submission = read_object(work / SUBMISSION)
     if restarts:
         submission = restarted(submission, restarts)
         work = Path(submission["request"]["work"])

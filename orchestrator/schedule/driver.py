@@ -12,6 +12,7 @@ from typing import Protocol
 
 from orchestrator.backends.protocol import Adoption, Backend, Report, Submission
 from orchestrator.errors import BackendError, LedgerError, StoreError
+from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints
 from orchestrator.host.processes import end_leftovers
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.avoid import Avoidance, endings_of
@@ -23,7 +24,7 @@ from orchestrator.schedule.interruption import STOP_SLACK_S, Interruption
 from orchestrator.schedule.ledger import Attempt, Ledger
 from orchestrator.schedule.patience import SHORT_S, Patience
 from orchestrator.schedule.placing import Placer
-from orchestrator.schedule.requests import ExecutionSettings, attempt_folder, drop_checkpoints
+from orchestrator.schedule.requests import ExecutionSettings
 from orchestrator.schedule.starting import Starter
 from orchestrator.schedule.state import STUCK, Board, Change
 from orchestrator.schedule.teller import Teller

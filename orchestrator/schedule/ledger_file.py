@@ -31,6 +31,7 @@ LIVES = "what is done is done, and `run` goes on from there"
 _REMEDIES = {
     "SQLITE_FULL": f"free some space, then `run` again: {LIVES}",
     "SQLITE_READONLY": f"make it writable for this user, then `run` again: {LIVES}",
+    "SQLITE_READONLY_DBMOVED": "it was moved or removed under this run; the next `run` rebuilds it from COMMITs",
     "SQLITE_PERM": f"make it writable for this user, then `run` again: {LIVES}",
     "SQLITE_BUSY": "another program holds its lock, or this file system gives no locks; end that program, or put "
     "outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)",

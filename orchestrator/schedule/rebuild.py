@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.host.checkpoints import FOLDER_DIGITS
+from orchestrator.host.checkpoints import FOLDER_DIGITS, newest_step
 from orchestrator.schedule.intents import read_intent
 from orchestrator.schedule.ledger import Attempt, Ledger
-from orchestrator.schedule.requests import newest_step
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.reading import read_object
 from workloads.contract.result import read_result

@@ -9,13 +9,7 @@ from typing import Any, Literal, Protocol
 
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.errors import PlanError
-from orchestrator.host.checkpoints import Checkpoint as Checkpoint
-from orchestrator.host.checkpoints import attempt_folder as attempt_folder
-from orchestrator.host.checkpoints import drop_checkpoints as drop_checkpoints
-from orchestrator.host.checkpoints import is_complete as is_complete
-from orchestrator.host.checkpoints import job_folder as job_folder
-from orchestrator.host.checkpoints import newest_checkpoint as newest_checkpoint
-from orchestrator.host.checkpoints import newest_step as newest_step
+from orchestrator.host.checkpoints import Checkpoint, attempt_folder
 from orchestrator.plan.job import Job, Plan
 from workloads.contract.request import Execution, Rendezvous, Request
 

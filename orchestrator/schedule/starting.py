@@ -5,18 +5,13 @@ from pathlib import Path
 
 from orchestrator.backends.protocol import Backend, Placement, Submission
 from orchestrator.errors import BackendError, OrchestratorError
+from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.books import Books
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.intents import write_intent
 from orchestrator.schedule.ledger import Attempt, Ledger
-from orchestrator.schedule.requests import (
-    ExecutionSettings,
-    attempt_folder,
-    build_submission,
-    new_attempt_id,
-    newest_checkpoint,
-)
+from orchestrator.schedule.requests import ExecutionSettings, build_submission, new_attempt_id
 from orchestrator.schedule.state import Board
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import DriverLog, Event, Kind, Observer
 from orchestrator.schedule.hook import Hook, What
 from orchestrator.schedule.policy import STAGE_SECONDS
-from orchestrator.schedule.requests import attempt_folder
 from orchestrator.schedule.state import STUCK, Board
 from orchestrator.schedule.view import Line, Picture, View
 from orchestrator.schedule.watch import Watch

@@ -22,10 +22,10 @@ import pytest
 import tiny_training
 from toy_jobs import ROOT, wait_until
 
+from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.host.node import Node
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.host.publish import Provenance
-from orchestrator.schedule.requests import newest_checkpoint
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
 from workloads.contract.faults import VARIABLE

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
+from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.pump import Log
 from orchestrator.logs import Tail, find_gap
 from orchestrator.schedule import inbox
 from orchestrator.schedule.lease import driver_lives, read_driver
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
-from orchestrator.schedule.requests import attempt_folder
 
 ROW = ("--rows", "context-k1")
 

@@ -8,8 +8,8 @@ import pytest
 from rehearsal import Rehearsal
 
 from orchestrator.errors import StoreError
+from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.refresh import Withdrawal, to_withdraw, withdraw
-from orchestrator.schedule.requests import newest_checkpoint
 from orchestrator.store.files import FilesStore
 from orchestrator.study import Study, open_study
 

@@ -11,10 +11,11 @@ from toy_study import Settings, Toy, fingerprint, make_job, small_plan
 
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LeaseError, LedgerError
+from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.failures import Charges
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import Attempt, JobNote, Ledger
-from orchestrator.schedule.requests import attempt_folder, build_request
+from orchestrator.schedule.requests import build_request
 
 
 def make_attempt(label: str = "train/a", attempt: str = "a001-x", at: float = 1.0) -> Attempt:

@@ -15,6 +15,7 @@ from toy_study import Toy, small_plan
 
 from orchestrator.errors import LedgerError
 from orchestrator.schedule import ledger_file
+from orchestrator.schedule.events import Event
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.ledger_tables import VERSION
 from workloads.contract.faults import VARIABLE
@@ -159,3 +160,32 @@ def test_a_kill_before_a_rebuilt_ledger_is_whole_lets_the_next_run_rebuild_it(to
         assert reader.attempts() == []
     finds_nothing_to_do(toy)
     assert toy.endings("data") == ["ok"]
+
+
+@pytest.mark.parametrize("what", ["garbage", "cut", "gone"])
+def test_a_ledger_that_is_spoilt_under_a_running_driver_ends_in_a_sentence_or_costs_nothing(
+    tmp_path: Path, what: str
+) -> None:
+    toy, spoilt = Toy(tmp_path / "toy"), False
+
+    def spoil(event: Event) -> None:
+        nonlocal spoilt
+        if event.kind == "started" and event.label == "train/a":
+            spoilt = True
+            path = ledger_of(toy)
+            if what == "garbage":
+                path.write_bytes(random.Random(0).randbytes(path.stat().st_size))
+            elif what == "cut":
+                os.truncate(path, 4096)
+            else:
+                path.unlink()
+
+    try:
+        toy.run(small_plan(), observe=spoil)
+    except LedgerError as error:
+        assert str(error).endswith("rebuilds it from COMMITs")
+    assert spoilt
+    before = toy.store.commits()
+    assert toy.run(small_plan()).counts == {"done": 9}
+    assert len(toy.submitted()) == 9 - len(before), "what is done is not done again"
+    assert all(toy.endings(job.label).count("ok") == 1 for job in small_plan().jobs.values())

@@ -8,17 +8,12 @@ import pytest
 from toy_study import Settings, fingerprint, make_job
 
 from orchestrator.errors import PlanError
+from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint, newest_step
 from orchestrator.schedule import inbox
 from orchestrator.schedule.ask import ask
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import Ledger
-from orchestrator.schedule.requests import (
-    attempt_folder,
-    build_request,
-    new_attempt_id,
-    newest_checkpoint,
-    newest_step,
-)
+from orchestrator.schedule.requests import build_request, new_attempt_id
 from orchestrator.spec.cell import Resources
 
 JOB = make_job("train", "train/a")

@@ -8,10 +8,10 @@ from test_adoption import LONG, die
 from toy_study import Toy, fingerprint, make_job, small_plan
 
 from orchestrator.backends.fake import Farm
+from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.ask import ask
 from orchestrator.schedule.intents import NAME, read_intent
 from orchestrator.schedule.ledger import Attempt
-from orchestrator.schedule.requests import attempt_folder
 from workloads.contract.result import Failure, Result
 
 

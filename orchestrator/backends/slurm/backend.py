@@ -31,6 +31,7 @@ from orchestrator.host.attempt import heartbeat
 from orchestrator.host.code import copy_code
 from orchestrator.host.job import ENDED, JOBS, STOP, SUBMISSION, restart_of
 from orchestrator.host.server import COMMAND
+from workloads.contract.reading import read_object
 
 LAST_WORDS_S = 30.0
 """After SLURM has called a job ended: until its `ended.json` is seen through a shared file system."""
@@ -221,13 +222,22 @@ class SlurmBackend:
             self._queue = {**self._queue, ticket: JobState(job=ticket, state="PENDING", name=batch.name)}
 
     def _batches(self) -> dict[Path, tuple[str, int | None]]:
-        """Folder of an attempt -> name of its job, and index in its array."""
+        """Folder of an attempt -> name of its job, and index in its array.
+
+        Raises:
+            SlurmSilent: a list of ours cannot be read, so nobody can tell what it has submitted.
+        """
         found: dict[Path, tuple[str, int | None]] = {}
         for path in (self._home / "slurm").glob(f"*/{JOBS}"):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            works = content["works"]
+            try:
+                content = read_object(path)
+                works, name = [str(work) for work in content["works"]], str(content["name"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise SlurmSilent(
+                    f"{path} cannot be read ({error}); put its folder aside once its job has ended"
+                ) from error
             for index, work in enumerate(works):
-                found[Path(work)] = (content["name"], index if len(works) > 1 else None)
+                found[Path(work)] = (name, index if len(works) > 1 else None)
         return found
 
     def _found_by_name(self, name: str, index: int | None) -> str:
@@ -375,8 +385,7 @@ def work_of_first(work: Path) -> Path:
 def ended_of(work: Path) -> Report | None:
     """The last word of an attempt; None while there is none."""
     try:
-        raw = json.loads((work / ENDED).read_text(encoding="utf-8"))
-        return Report(**raw)
+        return Report(**read_object(work / ENDED))
     except (OSError, ValueError, TypeError):
         return None
 
