@@ -64,10 +64,11 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
     cpus, devices = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     name = host_name(node, embedded=embedded)
     token = secrets.token_hex(4)
-    pinned = next(key for key in resources if key.startswith("node:") and key != "node:__internal_head__")
-    bundle = {"CPU": cpus, pinned: 0.001, **({"GPU": devices} if devices else {})}
+    bundle = {"CPU": cpus, **({"GPU": devices} if devices else {})}
     lasting = {} if embedded else {"name": f"{settings['study']}/{name}/{token}", "lifetime": "detached"}
-    group = placement_group([bundle], strategy="STRICT_PACK", **lasting)
+    # By the node's id: two raylets on one machine share `node:ADDRESS`, and one's host could take the other's place.
+    here = {"ray.io/node-id": node["NodeID"]}
+    group = placement_group([bundle], strategy="STRICT_PACK", bundle_label_selector=[here], **lasting)
     options: dict[str, Any] = {
         "num_cpus": cpus,
         "num_gpus": devices,
