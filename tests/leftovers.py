@@ -102,7 +102,7 @@ def nothing_left(within_s: float = GONE_WITHIN_S, *, homes: Sequence[Path] = ())
         within_s: how long processes and files may take to go.
         homes: study folders in whose stores no temporary file may be left.
     """
-    before = set(_files())
+    before = set(files_outside())
     with marked() as mark:
         yield mark
     expect_nothing(lambda: _left(mark, before, homes), within_s)
@@ -123,11 +123,11 @@ def store_temporaries(home: Path) -> list[Path]:
 
 def _left(mark: Marked, before: set[Path], homes: Sequence[Path]) -> list[str]:
     processes = [f"process {one.pid}: {one.command[:200]}" for one in mark.processes()]
-    files = [f"file {path}" for path in _files() if path not in before]
+    files = [f"file {path}" for path in files_outside() if path not in before]
     return processes + files + [f"file {path}" for home in homes for path in store_temporaries(home)]
 
 
-def _files() -> list[Path]:
+def files_outside() -> list[Path]:
     """Files that a session of ours may leave outside its study: folders of dead Rays, object stores, compile locks."""
     found = [path for path in PARENT.glob("em-ray-*") if not _owned(path)]
     if SHARED_MEMORY.is_dir():

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import beside  # noqa: F401
 from kill_table import markdown, write_into
 from mlflow_server import MlflowServer
 from points import of_part, play_points

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from leftovers import files_outside
 from mlflow_server import MlflowServer
 from proof import (
     JOBS,
@@ -145,6 +146,7 @@ class Round:
         self._server = server
         self._first = list(first)
         self._family = Family(study.home)
+        self._outside = set(files_outside())
         self._record = Record(seed=seed, kind="study")
         self._began = time.monotonic()
         self._driver: subprocess.Popen[bytes] | None = None
@@ -277,13 +279,14 @@ class Round:
         return found
 
     def _silence(self) -> list[str]:
-        """Processes of the study that still live some time after its end."""
+        """Processes, Ray sessions' folders, shared memory and locks that are left some time after the study's end."""
         deadline = time.monotonic() + SILENT_WITHIN_S
-        while left := self._family.living():
-            if time.monotonic() > deadline:
-                return [f"process {one.pid} is left: {one.command[:120]}" for one in left.values()]
+        while True:
+            left = [f"process {one.pid} is left: {one.command[:120]}" for one in self._family.living().values()]
+            left += [f"{path} is left" for path in files_outside() if path not in self._outside]
+            if not left or time.monotonic() > deadline:
+                return left
             time.sleep(0.1)
-        return []
 
     def _last_words(self) -> str:
         return self.output.read_text(encoding="utf-8", errors="replace")[-3000:]
