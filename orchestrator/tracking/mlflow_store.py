@@ -5,7 +5,9 @@ run is first touched, so there is no second book that could disagree with it aft
 of a value is the run's start plus its step in seconds. Only this process writes.
 """
 
+import contextlib
 import json
+import os
 import sqlite3
 import tempfile
 import time
@@ -16,6 +18,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from orchestrator.tracking.projection import (
     CELL_TAG,
@@ -87,13 +90,36 @@ def local_uri(home: Path) -> str:
 
 
 def prepare_database(home: Path) -> None:
-    """Make `mlflow.db` in WAL mode, once: readers (the UI) then never hold up the writer."""
+    """Make `mlflow.db` in WAL mode, whole or not at all: readers (the UI) then never hold up the writer.
+
+    MLflow makes its tables in many steps, and a database that a kill has left between two of them is refused by
+    it for ever. So they are made under another name; one that was left so by an earlier version is put aside, for
+    all that it held can be shown again.
+    """
     home.mkdir(parents=True, exist_ok=True)
     path = home / "mlflow.db"
-    if not path.exists():
-        connection = sqlite3.connect(path)
+    if path.exists():
+        if _is_whole(path):
+            return
+        path.rename(path.with_name(f"{path.name}.broken-{time.time_ns()}"))
+    temporary = home / f".mlflow.db.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    SqlAlchemyStore(f"sqlite:///{temporary}", str(home / "mlartifacts")).engine.dispose()
+    with contextlib.closing(sqlite3.connect(temporary)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
+    with contextlib.suppress(FileExistsError):  # another child was first
+        os.link(temporary, path)
+    temporary.unlink()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether MLflow has made all its tables; a file that cannot be asked now is left to MLflow to judge."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return "alembic_version" in made and bool(connection.execute("SELECT 1 FROM alembic_version").fetchone())
+    except sqlite3.OperationalError:
+        return True
 
 
 class Projector:

@@ -82,7 +82,9 @@ def wrongs(study: SmallStudy, *, jobs: int = JOBS) -> list[str]:
 
 def doubled_points(database: Path) -> list[str]:
     """Points that the SQLite file behind MLflow holds more than once, and cells with more than one run."""
-    found = []
+    found: list[str] = []
+    if not database.exists():
+        return found
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
         runs = dict(db.execute("SELECT run_uuid, name FROM runs WHERE lifecycle_stage = 'active'"))
         for name, number in Counter(runs.values()).items():
@@ -97,6 +99,8 @@ def doubled_points(database: Path) -> list[str]:
 
 def missing_points(database: Path, proof: Proof) -> list[str]:
     """Steps of the loss that MLflow does not hold with the value that was published, and runs not finished."""
+    if not database.exists():
+        return ["MLflow: there is no database"]
     found = []
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
         for row in ROWS:

@@ -81,6 +81,7 @@ def test_what_stops_a_detached_driver_is_said_where_it_was_started(rehearsal: Re
 def test_a_detached_driver_outlives_the_terminal_and_the_shell_that_started_it(rehearsal: Rehearsal) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         line = rehearsal.line("run", "--detach", *ROW)
         os.execve("/bin/sh", ["sh", "-c", " ".join([*line, ";", "sleep", "600"])], rehearsal.environment(0.7))
     said = b""
@@ -98,6 +99,7 @@ def test_a_detached_driver_outlives_the_terminal_and_the_shell_that_started_it(r
 def test_a_run_whose_terminal_closes_stops_at_a_checkpoint_and_goes_on_later(rehearsal: Rehearsal) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         line = rehearsal.line("run", *ROW)
         os.execve(line[0], line, rehearsal.environment(FOR_EVER_S))
     wait_for(lambda: (rehearsal.home / NAME).exists() and endings(rehearsal), "nothing was started")
