@@ -1,8 +1,10 @@
 """One driver a study: real processes that want the same one."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -56,6 +58,22 @@ def test_the_second_is_refused_at_once_and_told_who_drives_and_a_killed_one_is_t
     assert end(start(home, 0.01))[0] == 0, "it did not wait: it would have for ever"
 
 
+def stop_between_transactions(driver: subprocess.Popen[str], home: Path) -> None:
+    """Stop it where it does not hold the ledger's lock: one that does lets no successor write (and it is told why)."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        driver.send_signal(signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(home / "ledger.sqlite", timeout=0.0, isolation_level=None)) as ledger:
+            try:
+                ledger.execute("BEGIN IMMEDIATE")
+                ledger.execute("ROLLBACK")
+                return
+            except sqlite3.OperationalError:
+                assert time.monotonic() < deadline
+        driver.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+
+
 def as_from_elsewhere(home: Path) -> None:
     """Make the driver look as if it ran where nobody here can look; in place, as its own beats are written."""
     path = home / "driver.json"
@@ -70,7 +88,7 @@ def as_from_elsewhere(home: Path) -> None:
 def test_a_driver_that_slept_through_a_takeover_finds_itself_replaced_and_does_nothing_more(home: Path) -> None:
     sleeper = start(home, 0.3)
     wait_for_commits(home, 1)
-    sleeper.send_signal(signal.SIGSTOP)
+    stop_between_transactions(sleeper, home)
     as_from_elsewhere(home)
     successor = start(home, 0.02, still_s=2.0)
     code, said = end(successor)
