@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import sys
+import traceback
 
 import typer
 from typer.exceptions import TyperException
@@ -60,7 +61,13 @@ for verb, example in VERBS:
 
 def main() -> None:
     """Run the command line; errors made on purpose are printed as one line and give their exit code."""
-    sys.exit(_exit_code())
+    try:
+        code = _exit_code()
+    except Exception:  # a bug of ours is shown whole, but what a detached driver says is a file too
+        with contextlib.suppress(OSError):
+            print(mask(traceback.format_exc(), secrets_of(os.environ)), file=sys.stderr)
+        code = 1
+    sys.exit(code)
 
 
 def _exit_code() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from rehearsal import Rehearsal
 
+from orchestrator import cli
 from orchestrator.cli import main
 
 VERBS = (
@@ -129,3 +130,16 @@ def test_each_verb_that_answers_prints_one_json_object_and_nothing_else(
         code, out, _ = echo_matrix(*rehearsal.line(verb, *arguments, "--json")[1:])
         assert code == 0, verb
         assert isinstance(json.loads(out), dict), verb
+
+
+def test_a_bug_is_shown_whole_and_without_the_secrets_of_the_environment(
+    echo_matrix: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("the token is hunter2-hunter2")
+
+    monkeypatch.setenv("JUDGE_API_KEY", "hunter2-hunter2")
+    monkeypatch.setattr(cli, "app", broken)
+    code, out, said = echo_matrix("plan")
+    assert (code, out) == (1, "")
+    assert said.startswith("Traceback") and "ZeroDivisionError: the token is ***" in said
