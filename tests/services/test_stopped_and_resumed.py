@@ -24,9 +24,9 @@ SMALL = (
     "controls.data.held_out_scenes=2",
     "controls.data.open_prompts=2",
     "controls.data.open_variants=1",
-    "controls.training.steps=60",
+    "controls.training.steps=240",
     "controls.training.warmup_steps=2",
-    "controls.training.sample_every=60",
+    "controls.training.sample_every=240",
     "controls.sampler.steps=2",
     "branches.replay.cases=2",
 )

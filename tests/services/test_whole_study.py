@@ -34,7 +34,7 @@ SMALL = (
 )
 ROWS = ("context-k1", "context-k5", "spatial-masked", "ssm-blockwise")
 BRANCHES = ("replay", "loop", "return")
-SILENCE_S = 10.0  # from `kill -9` of the driver to the last of its processes
+SILENCE_S = 60.0  # from `kill -9` of the driver to the last of its processes: the tracking child tells MLflow first
 
 
 def command(verb: str, *arguments: str, matrix: Path = CHECKOUT / "matrix.yaml") -> list[str]:
