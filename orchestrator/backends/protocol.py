@@ -103,6 +103,18 @@ class Adoption:
     """The attempt's folder."""
     placement: Placement
 
+    @staticmethod
+    def of(submission: Submission, ticket: str = "") -> "Adoption":
+        """What another driver needs to take up an attempt that was submitted."""
+        return Adoption(
+            attempt=submission.attempt,
+            ticket=ticket,
+            job=submission.job,
+            label=submission.label,
+            work=str(submission.request["work"]),
+            placement=submission.placement,
+        )
+
 
 class Backend(Protocol):
     """A way of running attempts."""

@@ -7,6 +7,7 @@ Source: design, "Truth and recovery", rule 4.
 
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,7 +96,10 @@ def write_ended(work: Path, report: Mapping[str, Any]) -> None:
     """Write `ended.json` from the fields of a `Report`; a disk that takes nothing is no reason not to end."""
     temporary = work / f".{ENDED}.tmp"
     try:
-        temporary.write_text(json.dumps(report), encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(report, file)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(work / ENDED)
     except OSError:
         with contextlib.suppress(OSError):

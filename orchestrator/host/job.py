@@ -9,7 +9,6 @@ what runs then is another attempt, `{attempt}.r{restart count}`, which goes on f
 checkpoint of the job.
 """
 
-import json
 import os
 import signal
 import threading
@@ -19,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
-from orchestrator.host.machine import host_kind, node_address
+from orchestrator.host.description import node_of, store_of
+from orchestrator.host.endings import write_ended
 from orchestrator.host.node import Node
-from orchestrator.host.publish import Provenance
-from orchestrator.store.registry import make_store
 from workloads.contract.reading import read_object
 
 JOBS = "jobs.json"
 SUBMISSION = "submission.json"
-ENDED = "ended.json"
 STOP = "stop"
 """Lies in the attempt's folder when its driver asks it to save and end: a signal that comes while Python still starts
 is lost."""
@@ -55,22 +52,14 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     if restarts:
         submission = restarted(submission, restarts)
         work = Path(submission["request"]["work"])
-    store = make_store(description["store_kind"], Path(description["store_root"]))
-    if submission["request"]["fingerprint"] in store.commits():
+    if submission["request"]["fingerprint"] in store_of(description).commits():
         write_ended(work, {"attempt": submission["attempt"], "phase": "ended", "ending": "ok", "ended": time.time()})
         return 0
     visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     devices = range(int(submission["resources"]["devices"]))
     submission["placement"] = {**submission["placement"], "devices": list(devices)}
     submission["resources"] = {**submission["resources"], "minutes": minutes_left(submission, environment)}
-    node = Node(
-        store=store,
-        code=Path(description["code"]),
-        provenance=Provenance(code=description["digest"], git=description["git"], host_kind=host_kind()),
-        address=node_address(),
-        visible=visible or [str(device) for device in devices],
-        command=description["command"],
-    )
+    node = node_of(description, visible=visible or [str(device) for device in devices])
     try:
         report = _until_it_ends(node, submission)
     finally:
@@ -104,16 +93,6 @@ def minutes_left(submission: Mapping[str, Any], environment: Mapping[str, str]) 
         return asked
     grace = float(submission["request"]["execution"]["grace_s"])
     return max(0.0, min(asked, (float(end) - time.time() - grace - LAST_WORDS_S) / 60))
-
-
-def write_ended(work: Path, report: Mapping[str, Any]) -> None:
-    """Leave the last word, whole or not at all."""
-    temporary = work / f".{ENDED}.tmp"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(report, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(work / ENDED)
 
 
 def _until_it_ends(node: Node, submission: Mapping[str, Any]) -> dict[str, Any]:

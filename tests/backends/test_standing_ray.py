@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backend_contract import LastingBackendContract, Stage, Wanted, adoption_of
+from backend_contract import LastingBackendContract, Stage, Wanted
 from leftovers import Marked
 from standing import SETTINGS, Standing, end
 from toy_jobs import SERVER, as_submission, toy_submission, wait_until
 
-from orchestrator.backends.protocol import Report, Submission
+from orchestrator.backends.protocol import Adoption, Report, Submission
 from orchestrator.backends.ray.actor import check_shared
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.errors import BackendError
@@ -166,7 +166,7 @@ def test_an_end_that_no_driver_has_booked_is_told_though_the_host_died_too(drive
         os.kill(host.pid, signal.SIGKILL)
     successor = drivers.next()
     successor.hosts()
-    successor.adopt([adoption_of(submission)])
+    successor.adopt([Adoption.of(submission)])
     report = until(successor, submission, "ended")
     assert report.ending == "bad_input" and "config.data.do" in report.detail
 
@@ -181,7 +181,7 @@ def test_an_attempt_whose_host_ended_between_two_drivers_is_free(drivers: Driver
         os.kill(host.pid, signal.SIGKILL)
     successor = drivers.next()
     successor.hosts()
-    successor.adopt([adoption_of(submission, ticket)])
+    successor.adopt([Adoption.of(submission, ticket)])
     assert until(successor, submission, "ended").ending == "node_lost"
 
 
@@ -195,7 +195,7 @@ def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers:
     successor = drivers.next()
     successor._settings["digest"] = "f" * 64
     assert successor.hosts() == (), "nothing of the new driver is placed on the old host"
-    successor.adopt([adoption_of(submission, ticket)])
+    successor.adopt([Adoption.of(submission, ticket)])
     until(successor, submission, "running")
     successor.stop([submission.attempt])
     assert until(successor, submission, "ended").ending == "interrupted"
@@ -222,7 +222,7 @@ def test_a_host_without_a_driver_saves_ends_and_gives_its_node_back(drivers: Dri
     assert result["ending"] == "stopped"
     successor = drivers.next()
     wait_until(successor.hosts, "the node was given back", 60)
-    successor.adopt([adoption_of(submission, ticket)])
+    successor.adopt([Adoption.of(submission, ticket)])
     assert until(successor, submission, "ended").ending == "interrupted"
 
 

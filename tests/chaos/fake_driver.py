@@ -3,13 +3,14 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from toy_study import Settings, small_plan
 
 from orchestrator.backends.fake import FakeBackend
-from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease import Lease, acquire
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.loop import run
 from orchestrator.schedule.rebuild import rebuilder
@@ -18,12 +19,14 @@ from orchestrator.store.files import FilesStore
 
 
 def main(home: Path, seconds: float) -> int:
-    store = FilesStore(home / "store")
-    plan = small_plan()
-    with (
-        acquire(home) as lease,
-        Ledger.open(home / "ledger.sqlite", lease.check, rebuild=rebuilder(home, store)) as ledger,
-    ):
+    with acquire(home) as lease:
+        return drive(home, seconds, lease, view=PlainView(sys.stdout))
+
+
+def drive(home: Path, seconds: float, lease: Lease, **told: Any) -> int:
+    """Bring the small plan to done with the lease held; `told`: view or observer. The exit code."""
+    store, plan = FilesStore(home / "store"), small_plan()
+    with Ledger.open(home / "ledger.sqlite", lease.check, rebuild=rebuilder(home, store)) as ledger:
         return run(
             plan,
             list(plan.jobs),
@@ -32,7 +35,7 @@ def main(home: Path, seconds: float) -> int:
             ledger=ledger,
             backend_factory=lambda: FakeBackend(store=store, now=time.time, seconds=seconds),
             cluster=Settings(),
-            view=PlainView(sys.stdout),
+            **told,
         ).exit_code
 
 

@@ -6,19 +6,15 @@ line prints them.
 
 import os
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from toy_study import Settings, fingerprint, small_plan
+from fake_driver import drive
+from toy_study import fingerprint
 
-from orchestrator.backends.fake import FakeBackend
 from orchestrator.errors import OrchestratorError, disk_errors
 from orchestrator.schedule import inbox, lease
-from orchestrator.schedule.ledger import Ledger
-from orchestrator.schedule.loop import run
-from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.store.files import FilesStore
 from workloads.contract.faults import VARIABLE
 
@@ -29,7 +25,6 @@ ARMS = os.environ.get("RIVAL_ARMS", "").split()
 def main(home: Path, seconds: float, still_s: float) -> int:
     lease.STILL_S, lease.BEAT_S = still_s, min(lease.BEAT_S, still_s / 10)
     store = FilesStore(home / "store")
-    plan = small_plan()
 
     def arm(_event: object) -> None:
         """Arm the point that `RIVAL_ARMS` names, once so many jobs are done."""
@@ -41,21 +36,8 @@ def main(home: Path, seconds: float, still_s: float) -> int:
                 inbox.put(home, "retry", [fingerprint("train/a")])
 
     try:
-        with (
-            disk_errors(home),
-            lease.acquire(home, say=print) as held,
-            Ledger.open(home / "ledger.sqlite", held.check, rebuild=rebuilder(home, store)) as ledger,
-        ):
-            return run(
-                plan,
-                list(plan.jobs),
-                home=home,
-                store=store,
-                ledger=ledger,
-                backend_factory=lambda: FakeBackend(store=store, now=time.time, seconds=seconds),
-                cluster=Settings(),
-                observer=arm,
-            ).exit_code
+        with disk_errors(home), lease.acquire(home, say=print) as held:
+            return drive(home, seconds, held, observer=arm)
     except OrchestratorError as error:
         print(f"echo-matrix: {error}")
         return error.exit_code

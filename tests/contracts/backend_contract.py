@@ -116,7 +116,7 @@ class LastingBackendContract(BackendContract):
         tickets = stage.backend.submit([submission])
         stage.until(submission.attempt, "running")
         stage.backend.close()
-        return succeed(stage, adoption_of(submission, tickets[submission.attempt]))
+        return succeed(stage, Adoption.of(submission, tickets[submission.attempt]))
 
     def test_an_attempt_goes_on_without_a_driver_and_the_next_one_stops_it(self, stage: Stage) -> None:
         submission = stage.submission("long")
@@ -130,14 +130,14 @@ class LastingBackendContract(BackendContract):
         stage.backend.submit([submission])
         stage.until(submission.attempt, "ended")
         stage.backend.close()
-        succeed(stage, adoption_of(submission))
+        succeed(stage, Adoption.of(submission))
         report = stage.until(submission.attempt, "ended")
         assert report.ending == "ok", report
 
     def test_an_attempt_that_nobody_ever_submitted_is_missing(self, stage: Stage) -> None:
         submission = stage.submission("ok")
         stage.backend.close()
-        succeed(stage, adoption_of(submission))
+        succeed(stage, Adoption.of(submission))
         assert stage.backend.poll()[submission.attempt].phase == "missing"
 
 
@@ -148,15 +148,3 @@ def succeed(stage: Stage, adoption: Adoption) -> Backend:
     stage.backend.hosts()
     stage.backend.adopt([adoption])
     return stage.backend
-
-
-def adoption_of(submission: Submission, ticket: str = "") -> Adoption:
-    """An attempt as the next driver finds it in the ledger."""
-    return Adoption(
-        attempt=submission.attempt,
-        ticket=ticket,
-        job=submission.job,
-        label=submission.label,
-        work=str(submission.request["work"]),
-        placement=submission.placement,
-    )

@@ -16,10 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.host.machine import host_kind, library_versions, node_address
-from orchestrator.host.node import Node
-from orchestrator.host.publish import Provenance
-from orchestrator.store.registry import make_store
+from orchestrator.host.description import node_of
+from orchestrator.host.machine import library_versions
 
 LOOK_S = 0.5
 PUBLISH_S = 120.0  # beyond the grace of its attempts, for what ended well to be published
@@ -33,8 +31,7 @@ class Host:
         """Start the warm server first: it imports for seconds, meanwhile everything else goes on.
 
         Args:
-            settings: `code`, `digest`, `git`, `store_kind`, `store_root`, `command`; of a standing
-                cluster `token`, `orphan_s` and `idle_s` too.
+            settings: those of `host.description`; of a standing cluster `token`, `orphan_s` and `idle_s` too.
             devices: of the share; Ray names them in CUDA_VISIBLE_DEVICES.
 
         Raises:
@@ -43,15 +40,7 @@ class Host:
         check_shared(settings)
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if devices else []
         self._digest = settings["digest"]
-        self._node = Node(
-            store=make_store(settings["store_kind"], Path(settings["store_root"])),
-            code=Path(settings["code"]),
-            provenance=Provenance(code=settings["digest"], git=settings["git"], host_kind=host_kind()),
-            address=node_address(),
-            visible=visible,
-            command=settings["command"],
-            leaves_word=True,
-        )
+        self._node = node_of(settings, visible=visible, leaves_word=True)
         self._heard = self._wanted = time.monotonic()
         self._leaving = threading.Event()
         if settings["address"] != "local":

@@ -20,7 +20,7 @@ from orchestrator.backends.ray.lost import SILENCE_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.errors import BackendError
-from orchestrator.host.code import copy_code
+from orchestrator.host.description import describe
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
 from orchestrator.host.server import COMMAND
@@ -52,18 +52,12 @@ class RayBackend:
         """Remember the settings; the child is started by the first call that needs it.
 
         Args:
-            home: `outputs/{study}`; the code is copied to `code/{digest}/` in it.
-            store_kind: as in cluster/*.yaml.
-            store_root: of the store.
+            home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`.
             cluster: has `.ray` with `address`, `cpus`, `devices`, `memory_gib`, where null is what this machine has;
                 for a standing cluster `.orphan_s` and `.idle_s` too.
-            code_digest: of a copy under `home` that was made already; empty: made now.
-            git: commit of the checkout, for COMMITs.
-            server: the warm server's command line.
         """
-        if not code_digest:
-            code_digest, _ = copy_code(home)
-        self._code = home.resolve() / "code" / code_digest
+        host = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
+        self._code = Path(host["code"])
         ray = setting(cluster, "ray")
         cpus, devices, memory_gib = setting(ray, "cpus"), setting(ray, "devices"), setting(ray, "memory_gib")
         self._settings = {
@@ -71,12 +65,7 @@ class RayBackend:
             "cpus": machine_cpus() if cpus is None else cpus,
             "devices": machine_devices() if devices is None else devices,
             "memory_gib": machine_gib() * MEMORY_SHARE if memory_gib is None else memory_gib,
-            "code": str(self._code),
-            "digest": code_digest,
-            "git": git,
-            "store_kind": store_kind,
-            "store_root": str(store_root.resolve()),
-            "command": list(server),
+            **host,
             "study": hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16],
             "orphan_s": setting(cluster, "orphan_s") or ORPHAN_S,
             "idle_s": IDLE_S if setting(cluster, "idle_s") is None else setting(cluster, "idle_s"),
@@ -142,7 +131,7 @@ class RayBackend:
                 raise
             for one in submissions:
                 ticket = tickets[one.attempt]
-                self._know(adoption_of(one, ticket))
+                self._know(Adoption.of(one, ticket))
             return tickets
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
@@ -319,18 +308,6 @@ class RayBackend:
             wanted = [attempt for attempt in attempts if attempt in set(self._unfinished()) - set(self._lost)]
             if wanted and self._pipe is not None and self._pipe.alive:
                 self._pipe.tell(op, attempts=wanted)
-
-
-def adoption_of(submission: Submission, ticket: str) -> Adoption:
-    """What another driver, or another child of this one, needs to take an attempt up."""
-    return Adoption(
-        attempt=submission.attempt,
-        ticket=ticket,
-        job=submission.job,
-        label=submission.label,
-        work=str(submission.request["work"]),
-        placement=submission.placement,
-    )
 
 
 def setting(section: Any, key: str) -> Any:

@@ -17,26 +17,19 @@ from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report,
 from orchestrator.backends.slurm.batch import make_batch, shape_of
 from orchestrator.backends.slurm.commands import SlurmSilent, ask
 from orchestrator.backends.slurm.executor import submit_batch
+from orchestrator.backends.slurm.queue import Queue, ticket_of
 from orchestrator.backends.slurm.site import Site, read_site
-from orchestrator.backends.slurm.states import (
-    SACCT_FORMAT,
-    SQUEUE_FORMAT,
-    JobState,
-    chunks,
-    parse_sacct,
-    parse_squeue,
-)
+from orchestrator.backends.slurm.states import JobState, chunks
 from orchestrator.errors import BackendError
 from orchestrator.host.attempt import heartbeat
-from orchestrator.host.code import copy_code
-from orchestrator.host.job import ENDED, JOBS, STOP, SUBMISSION, restart_of
+from orchestrator.host.description import describe
+from orchestrator.host.endings import read_ended
+from orchestrator.host.job import JOBS, STOP, SUBMISSION, restart_of
 from orchestrator.host.server import COMMAND
 from workloads.contract.reading import read_object
 
 LAST_WORDS_S = 30.0
 """After SLURM has called a job ended: until its `ended.json` is seen through a shared file system."""
-SLACK_S = 3600.0
-"""sacct is asked from this long before the oldest attempt: clocks of two machines differ."""
 EVERYTHING = 1 << 20
 """Cpus, and GiB, of the one host that SLURM is to the policy; what is free there is SLURM's to decide."""
 MOST_DEVICES = 64
@@ -80,36 +73,19 @@ class SlurmBackend:
         """Remember the settings; SLURM is asked by the first call that needs it.
 
         Args:
-            home: `outputs/{study}`, on a file system that login node and compute nodes share.
-            store_kind: as in cluster/*.yaml.
-            store_root: of the store.
+            home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`; `home` lies on a
+                file system that login node and compute nodes share.
             cluster: has `slurm` (`spec.slurm.Slurm`) and `grace_s`.
-            code_digest: of a copy under `home` that was made already; empty: made now.
-            git: commit of the checkout, for COMMITs.
-            server: the warm server's command line.
         """
-        if not code_digest:
-            code_digest, _ = copy_code(home)
         self._home = home.resolve()
         self._settings = cluster.slurm
         self._grace_s = float(cluster.grace_s)
-        self._description: dict[str, Any] = {
-            "version": 1,
-            "code": str(self._home / "code" / code_digest),
-            "digest": code_digest,
-            "git": git,
-            "store_kind": store_kind,
-            "store_root": str(store_root.resolve()),
-            "command": list(server),
-        }
+        described = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
+        self._description: dict[str, Any] = {"version": 1, **described}
         self._tracked: dict[str, Tracked] = {}
         self._site: Site | None = None
         self._asked = float("-inf")
-        self._queue: Mapping[str, JobState] = {}
-        self._history: dict[str, list[JobState]] = {}
-        self._silent = ""
-        """Why SLURM does not answer; empty while it does."""
-        self._no_history = ""
+        self._queue = Queue()
         self._began = time.time()
         self._closed = False
 
@@ -154,7 +130,7 @@ class SlurmBackend:
                 tracked = Tracked(work=work, ticket=one.ticket, name=name, restarts=restarts)
                 self._tracked[one.attempt] = tracked
                 if not one.ticket:
-                    tracked.ticket = self._found_by_name(name, index)
+                    tracked.ticket = ticket_of(name, index, self._oldest())
             else:  # `jobs.json` is written before sbatch is called
                 self._tracked[one.attempt] = Tracked(work=work, ticket="", name="")
 
@@ -163,7 +139,7 @@ class SlurmBackend:
         now = time.monotonic()
         open_now = {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
         if open_now and now - self._asked >= self._settings.poll_s:
-            self._ask_slurm(open_now.values())
+            self._queue.ask({one.ticket for one in open_now.values() if one.ticket}, self._oldest())
             self._asked = time.monotonic()
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
@@ -219,7 +195,7 @@ class SlurmBackend:
         for index, submission in enumerate(group):
             ticket = f"{job}_{index}" if len(group) > 1 else job
             self._tracked[submission.attempt] = Tracked(work=batch.works[index], ticket=ticket, name=batch.name)
-            self._queue = {**self._queue, ticket: JobState(job=ticket, state="PENDING", name=batch.name)}
+            self._queue.submitted(ticket, batch.name)
 
     def _batches(self) -> dict[Path, tuple[str, int | None]]:
         """Folder of an attempt -> name of its job, and index in its array.
@@ -240,22 +216,6 @@ class SlurmBackend:
                 found[Path(work)] = (name, index if len(works) > 1 else None)
         return found
 
-    def _found_by_name(self, name: str, index: int | None) -> str:
-        """The ticket of a job whose driver died before it had booked one; empty: SLURM does not know the name."""
-        queue = parse_squeue(
-            ask("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={SQUEUE_FORMAT}")
-        )
-        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(self._oldest() - SLACK_S))
-        known = list(queue.values())
-        if not any(state.name == name for state in known):
-            said = ask(
-                "sacct", "--duplicates", "-XnP", f"--format={SACCT_FORMAT}", f"--starttime={since}", f"--name={name}"
-            )
-            known = [runs[-1] for runs in parse_sacct(said).values()]
-        suffix = "" if index is None else f"_{index}"
-        jobs = sorted({state.job.partition("_")[0] for state in known if state.name == name}, key=int)
-        return f"{jobs[-1]}{suffix}" if jobs else ""
-
     def _oldest(self) -> float:
         """When the oldest attempt that is tracked was made, seconds since 1970."""
         times = [self._began]
@@ -264,40 +224,15 @@ class SlurmBackend:
                 times.append(tracked.work.stat().st_ctime)
         return min(times)
 
-    def _ask_slurm(self, tracked: Any) -> None:
-        wanted = {one.ticket for one in tracked if one.ticket}
-        try:
-            said = ask("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={SQUEUE_FORMAT}")
-            self._queue, self._silent = parse_squeue(said), ""
-        except SlurmSilent as error:
-            self._silent = str(error)
-            return
-        forgotten = sorted(ticket for ticket in wanted if ticket not in self._queue and ticket not in self._history)
-        requeued = {ticket for ticket in wanted if ticket in self._queue and self._queue[ticket].restarts}
-        if not forgotten and not requeued:
-            self._no_history = ""
-            return
-        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(self._oldest() - SLACK_S))
-        jobs = ",".join(sorted({ticket.partition("_")[0] for ticket in (*forgotten, *requeued)}))
-        try:
-            said = ask(
-                "sacct", "--duplicates", "-XnP", f"--format={SACCT_FORMAT}", f"--starttime={since}", f"--jobs={jobs}"
-            )
-            self._no_history = ""
-        except SlurmSilent as error:
-            self._no_history = str(error)
-            return
-        self._history.update({job: runs for job, runs in parse_sacct(said).items() if job in wanted})
-
     def _look(self, attempt: str, tracked: Tracked, now: float) -> Report:
-        said = ended_of(tracked.work)
+        said = ended_of(attempt, tracked.work)
         if said is not None and said.ending == "ok":
             return said
         if not tracked.ticket:
             return Report(attempt=attempt, phase="missing", detail="SLURM knows no job of its name")
-        state = self._queue.get(tracked.ticket)
-        if self._silent:
-            return Report(attempt=attempt, phase="unknown", detail=self._silent)
+        state = self._queue.state(tracked.ticket)
+        if self._queue.silent:
+            return Report(attempt=attempt, phase="unknown", detail=self._queue.silent)
         if state is None:
             return self._of_forgotten(attempt, tracked, said)
         if state.restarts > tracked.restarts:
@@ -328,11 +263,11 @@ class SlurmBackend:
 
     def _of_forgotten(self, attempt: str, tracked: Tracked, said: Report | None) -> Report:
         """SLURM's queue has forgotten the job: it ended a while ago, or never was."""
-        runs = self._history.get(tracked.ticket, [])
+        runs = self._queue.runs(tracked.ticket)
         if said is not None:
             return preempted_if(said, runs[-1]) if runs else said
-        if self._no_history:
-            return Report(attempt=attempt, phase="unknown", detail=self._no_history)
+        if self._queue.no_history:
+            return Report(attempt=attempt, phase="unknown", detail=self._queue.no_history)
         if not runs or runs[-1].phase != "ended":
             return Report(attempt=attempt, phase="missing", detail=f"SLURM does not know job {tracked.ticket}")
         return Report(
@@ -341,7 +276,7 @@ class SlurmBackend:
 
     def _of_requeued(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None) -> Report:
         """The job is in the queue again: this attempt is over, and another one goes on."""
-        runs = self._history.get(tracked.ticket, [])
+        runs = self._queue.runs(tracked.ticket)
         own = runs[tracked.restarts] if tracked.restarts < len(runs) else None
         ending = own.ending if own is not None and own.ending in ("preempted", "node_lost") else "preempted"
         detail = f"SLURM has put job {tracked.ticket} back into the queue for the {state.restarts}. time"
@@ -374,7 +309,7 @@ class SlurmBackend:
         try:
             ask("scancel", "--quiet", *options, *tickets)
         except SlurmSilent as error:
-            self._silent = str(error)  # the driver asks again, and kills in the end
+            self._queue.silent = str(error)  # the driver asks again, and kills in the end
 
 
 def work_of_first(work: Path) -> Path:
@@ -382,12 +317,10 @@ def work_of_first(work: Path) -> Path:
     return work.with_name(work.name.partition(".r")[0])
 
 
-def ended_of(work: Path) -> Report | None:
+def ended_of(attempt: str, work: Path) -> Report | None:
     """The last word of an attempt; None while there is none."""
-    try:
-        return Report(**read_object(work / ENDED))
-    except (OSError, ValueError, TypeError):
-        return None
+    ended = read_ended(work, attempt)
+    return None if ended is None else Report(attempt=attempt, phase="ended", **ended)
 
 
 def preempted_if(said: Report, state: JobState) -> Report:

@@ -1,0 +1,54 @@
+"""What a host needs to know to be one, as JSON: made by the driver, read where the host starts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.host.code import copy_code
+from orchestrator.host.machine import host_kind, node_address
+from orchestrator.host.node import Node
+from orchestrator.host.publish import Provenance
+from orchestrator.store.protocol import Store
+from orchestrator.store.registry import make_store
+
+
+def describe(
+    home: Path, store_kind: str, store_root: Path, *, code_digest: str, git: str, server: Sequence[str]
+) -> dict[str, Any]:
+    """The description of a study's hosts.
+
+    Args:
+        home: `outputs/{study}`; the code is copied to `code/{digest}/` in it.
+        store_kind: as in cluster/*.yaml.
+        store_root: of the store.
+        code_digest: of a copy under `home` that was made already; empty: made now.
+        git: commit of the checkout, for COMMITs.
+        server: the warm server's command line.
+    """
+    digest = code_digest or copy_code(home)[0]
+    return {
+        "code": str(home.resolve() / "code" / digest),
+        "digest": digest,
+        "git": git,
+        "store_kind": store_kind,
+        "store_root": str(store_root.resolve()),
+        "command": list(server),
+    }
+
+
+def store_of(description: Mapping[str, Any]) -> Store:
+    """The store that a description names."""
+    return make_store(description["store_kind"], Path(description["store_root"]))
+
+
+def node_of(description: Mapping[str, Any], *, visible: Sequence[str], leaves_word: bool = False) -> Node:
+    """The node that a description makes here; `visible` and `leaves_word` as for `Node`."""
+    return Node(
+        store=store_of(description),
+        code=Path(description["code"]),
+        provenance=Provenance(code=description["digest"], git=description["git"], host_kind=host_kind()),
+        address=node_address(),
+        visible=visible,
+        command=description["command"],
+        leaves_word=leaves_word,
+    )
