@@ -5,6 +5,7 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,27 +63,33 @@ def test_a_secret_across_the_break_of_a_long_line_is_masked(tmp_path: Path, pump
     assert "x" * 100 + MASK * 3 + "y" in text
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file of this process may grow beyond 20 kB: the kernel answers EFBIG as it answers ENOSPC."""
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes: the kernel answers EFBIG as it answers ENOSPC.
+
+    Not a fixture: pytest writes its own line, often to a larger file, before it tears one down.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_log_without_room_loses_lines_and_stops_nobody(tmp_path: Path, pump: LogPump, full_disk: None) -> None:
+def test_a_log_without_room_loses_lines_and_stops_nobody(tmp_path: Path, pump: LogPump) -> None:
     full, other = Log(tmp_path / "full.txt", ()), Log(tmp_path / "other.txt", ())
     writing, ended = pump.open(full, 0)
     another, also = pump.open(other, 0)
-    put(writing, b"a line of some length\n" * 5000)
-    assert ended.wait(60)
-    put(another, b"still served\n")
-    assert also.wait(60)
-    full.close()
-    other.close()
+    with room_for(20_000):
+        put(writing, b"a line of some length\n" * 5000)
+        assert ended.wait(60)
+        put(another, b"still served\n")
+        assert also.wait(60)
+        full.close()
+        other.close()
     assert (tmp_path / "full.txt").stat().st_size <= 20_000
     assert (tmp_path / "full.txt").read_text().endswith("\n"), "no half lines"
     assert (tmp_path / "other.txt").read_text().endswith("still served\n")
@@ -90,16 +97,10 @@ def test_a_log_without_room_loses_lines_and_stops_nobody(tmp_path: Path, pump: L
 
 def test_a_log_that_has_room_again_says_how_many_lines_are_lost(tmp_path: Path) -> None:
     log = Log(tmp_path / "log.txt", ())
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     log.write(0, "one", 0.0)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30, before[1]))
-    try:
+    with room_for(30):
         log.write(0, "two", 0.0)
         log.write(0, "three", 0.0)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
     deadline = threading.Event()
     while "four" not in (tmp_path / "log.txt").read_text():
         deadline.wait(0.1)
