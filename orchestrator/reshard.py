@@ -39,7 +39,7 @@ class Resharded:
 def asked_for(study: Study, job: Job) -> tuple[int, int]:
     """Ranks and ZeRO stage that the plan and the cluster file ask for now."""
     zero = study.cluster.deepspeed.get("zero_optimization", {})
-    return max(1, job.resources.devices), int(zero.get("stage", 0)) if hasattr(zero, "get") else 0
+    return job.resources.world_size, int(zero.get("stage", 0)) if hasattr(zero, "get") else 0
 
 
 def reshard(study: Study, job: Job, *, ranks: int, stage: int) -> Resharded:

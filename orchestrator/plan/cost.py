@@ -43,6 +43,8 @@ class RowSize:
     model: ModelSizes
     global_batch: int
     devices: int
+    ranks: int
+    """Processes that share the training."""
     """0: on processors."""
     deepspeed: Mapping[str, Any]
     memory: Footprint
@@ -75,17 +77,14 @@ def row_sizes(plan: Plan, cluster: Cluster, selected: Collection[str] | None = N
 
 
 def _row_size(label: str, cell: Cell, job: Job, cluster: Cluster) -> RowSize:
-    training, devices = cell.controls["training"], job.resources.devices
-    model, ranks, batch = (
-        model_sizes(cell.controls, row_from(cell.trained)),
-        max(1, devices),
-        int(training["global_batch"]),
-    )
+    training, devices, ranks = cell.controls["training"], job.resources.devices, job.resources.world_size
+    model, batch = model_sizes(cell.controls, row_from(cell.trained)), int(training["global_batch"])
     return RowSize(
         label=label,
         model=model,
         global_batch=batch,
         devices=devices,
+        ranks=ranks,
         deepspeed=cluster.deepspeed,
         memory=footprint(
             model,
@@ -94,7 +93,7 @@ def _row_size(label: str, cell: Cell, job: Job, cluster: Cluster) -> RowSize:
             precision=str(training["precision"]),
             deepspeed=cluster.deepspeed,
         ),
-        limit_gib=cluster.device_gib if devices else job.resources.memory_gib,
+        limit_gib=cluster.device_gib if devices else job.resources.memory_gib / ranks,
     )
 
 
@@ -108,7 +107,7 @@ def check_fits(sizes: Sequence[RowSize]) -> None:
     if not unfit:
         return
     worst = max(unfit, key=lambda size: size.memory.total)
-    ranks = max(1, worst.devices)
+    ranks = worst.ranks
     micro = max(1, worst.global_batch // ranks)
     helps = fits_better(worst.model, micro_batch=micro, ranks=ranks, deepspeed=worst.deepspeed)
     limit = "device_gib in cluster/*.yaml" if worst.devices else "resources.train.memory_gib"

@@ -56,11 +56,12 @@ def share(job: Job) -> int | None:
     if job.stage != "train":
         return None
     batch = int(job.config["training"]["global_batch"])
-    ranks = max(1, job.resources.devices)
+    ranks = job.resources.world_size
     if batch % ranks:
+        key = "devices" if job.resources.ranks is None else "ranks"
         raise PlanError(
-            f"{job.label}: resources.train.devices is {ranks}, but controls.training.global_batch is {batch}; "
-            f"a number of devices that divides {batch} is allowed; set resources.train.devices accordingly"
+            f"{job.label}: resources.train.{key} is {ranks}, but controls.training.global_batch is {batch}; "
+            f"a number of {key} that divides {batch} is allowed; set resources.train.{key} accordingly"
         )
     return batch // ranks
 
@@ -85,10 +86,15 @@ def build_request(
         resume: where to go on from.
 
     Raises:
-        PlanError: the global batch cannot be shared over the ranks.
+        PlanError: the global batch cannot be shared over the ranks, or the devices cannot.
     """
     samples = share(job)
-    ranks = max(1, job.resources.devices)
+    ranks, devices = job.resources.world_size, job.resources.devices
+    if devices and ranks != devices:
+        raise PlanError(
+            f"{job.label}: resources.{job.stage}.ranks is {ranks}, but devices is {devices}; each rank has a device of "
+            f"its own; leave resources.{job.stage}.ranks away, or set devices to 0 for ranks on processors"
+        )
     request = Request(
         job=job.id,
         stage=job.stage,

@@ -13,6 +13,13 @@ class Resources:
     devices: int
     memory_gib: float
     minutes: float
+    ranks: int | None = None
+    """Processes that share the job; None: one a device, and one without devices."""
+
+    @property
+    def world_size(self) -> int:
+        """Processes that share the job."""
+        return self.ranks or max(1, self.devices)
 
 
 @dataclass(frozen=True, kw_only=True)

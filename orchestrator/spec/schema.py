@@ -211,6 +211,7 @@ class Needs(Resources):
     devices: Natural
     memory_gib: Positive
     minutes: Positive
+    ranks: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

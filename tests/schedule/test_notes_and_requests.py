@@ -96,6 +96,26 @@ def test_a_global_batch_that_the_devices_cannot_share_is_refused_with_both_numbe
         build_request(job, attempt="a", home=tmp_path, settings=Settings(), accumulate=1, resume=None)
 
 
+def test_ranks_without_devices_are_as_many_as_asked_for(tmp_path: Path) -> None:
+    two = Resources(cpus=4, devices=0, memory_gib=1.0, minutes=1.0, ranks=2)
+    request = build_request(
+        make_job("train", "train/a", resources=two),
+        attempt="a",
+        home=tmp_path,
+        settings=Settings(),
+        accumulate=1,
+        resume=None,
+    )
+    execution = request["execution"]
+    assert (execution["device"], execution["ranks"], execution["threads"], execution["micro_batch"]) == ("cpu", 2, 2, 4)
+
+
+def test_a_rank_has_a_device_of_its_own(tmp_path: Path) -> None:
+    job = make_job("train", "train/a", resources=Resources(cpus=4, devices=2, memory_gib=1.0, minutes=1.0, ranks=4))
+    with pytest.raises(PlanError, match=r"train/a: resources\.train\.ranks is 4, but devices is 2; .* leave"):
+        build_request(job, attempt="a", home=tmp_path, settings=Settings(), accumulate=1, resume=None)
+
+
 def test_devices_make_ranks_that_share_threads_and_batch(tmp_path: Path) -> None:
     job = make_job("train", "train/a", resources=Resources(cpus=8, devices=4, memory_gib=1.0, minutes=1.0))
     request = build_request(job, attempt="a", home=tmp_path, settings=Settings(), accumulate=1, resume=None)
