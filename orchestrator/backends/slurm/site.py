@@ -2,24 +2,33 @@
 
 import getpass
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+import pwd
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from orchestrator.backends.slurm.commands import SlurmSilent, ask
+from orchestrator.backends.slurm.limits import (
+    ASSOCIATION_FORMAT,
+    QOS_FORMAT,
+    SINFO_FORMAT,
+    Association,
+    Partition,
+    Qos,
+    parse_associations,
+    parse_configuration,
+    parse_partitions,
+    parse_qos,
+    parse_shapes,
+)
+from orchestrator.backends.slurm.states import JobState
+from orchestrator.spec.slurm import Slurm, SlurmStage
+from workloads.contract.stages import STAGES
 
 FEW = 1000
 """Elements of an array where the site does not say: SLURM's own default, less one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Partition:
-    """A partition's limits; infinite where there is none."""
-
-    name: str
-    is_default: bool
-    minutes: float
-    nodes: float
-    up: bool
+IMPLIED = {"limits": {"associations"}, "qos": {"associations"}, "wckeys": {"associations"}, "safe": {"limits"}}
+"""What is enforced along with it: slurm.conf(5), AccountingStorageEnforce."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,74 +40,126 @@ class Site:
     submit: float
     """Jobs that this user may have in the queue and running; infinite where nobody says."""
     partitions: Mapping[str, Partition]
+    user: str = ""
+    version: str = ""
+    job_count: float = math.inf
+    """Jobs of all users that slurmctld keeps."""
+    associations: tuple[Association, ...] = ()
+    """The user's; empty where accounting is off or does not answer."""
+    qos: Mapping[str, Qos] = field(default_factory=dict)
+    enforced: frozenset[str] = frozenset()
+    """Of the accounting: `associations`, `limits`, `qos`; what is not enforced is only written down."""
+    silent: str = ""
+    """Why the accounting does not answer; empty where it does, or where there is none."""
+    has_accounting: bool = True
+    signals_preempted: bool = True
+    """A job that has to give way gets the signal it asked for, on all its steps."""
 
     @property
     def default_partition(self) -> str | None:
         """Where jobs go that name none."""
         return next((one.name for one in self.partitions.values() if one.is_default), None)
 
+    @property
+    def default_account(self) -> str:
+        """Whose jobs they are if they name none; empty where nobody says."""
+        return next((one.account for one in self.associations if one.is_default), "")
+
+    def association(self, account: str | None, partition: str | None) -> Association | None:
+        """What holds for jobs of an account in a partition; None: the accounting says nothing of it."""
+        wanted = account or self.default_account
+        of_account = [one for one in self.associations if one.account == wanted]
+        place = partition or self.default_partition
+        own = [one for one in of_account if one.partition and one.partition == place]
+        return next(iter(own or [one for one in of_account if not one.partition]), None)
+
+    def qos_of(self, stage: SlurmStage) -> Qos | None:
+        """The QOS that a stage's jobs get; None: nobody says."""
+        association = self.association(stage.account, stage.partition)
+        return self.qos.get(stage.qos or (association.default_qos if association else "") or "normal")
+
+    def submit_as(self, stage: SlurmStage) -> float:
+        """Jobs of a stage that may be in the queue and running; infinite where nobody says."""
+        limits = [self.job_count]
+        if "limits" in self.enforced:
+            association, qos = self.association(stage.account, stage.partition), self.qos_of(stage)
+            limits += [one.submit for one in (association, qos) if one is not None]
+            place = self.partitions.get(stage.partition or self.default_partition or "")
+            if place is not None and place.own_qos in self.qos:
+                limits.append(self.qos[place.own_qos].submit)
+        return min(limits)
+
+
+def room(site: Site, slurm: Slurm, states: Mapping[str, JobState], ours: Collection[str]) -> float:
+    """How many jobs of ours may be in the queue and running: the lowest limit less what else the user has there.
+
+    Args:
+        site: its limits.
+        slurm: whose accounts and partitions are used.
+        states: of all jobs of the user, by ticket, as squeue told them (an element of an array each).
+        ours: tickets that the backend counts itself.
+    """
+    others = sum(1 for ticket, state in states.items() if state.phase != "ended" and ticket not in ours)
+    return max(0.0, min(site.submit_as(slurm.of(stage)) for stage in STAGES) - others)
+
 
 def read_site() -> Site:
-    """Ask SLURM for its limits. Where accounting is off, nothing is known of `submit`.
+    """Ask SLURM for its limits. Where accounting is off or silent, nothing is known of what it limits.
 
     Raises:
         SlurmSilent: slurmctld does not answer.
     """
     configuration = parse_configuration(ask("scontrol", "show", "config"))
-    partitions = parse_partitions(ask("scontrol", "show", "partition", "--oneliner"))
-    array_size = int(configuration.get("MaxArraySize", str(FEW + 1))) - 1  # the largest index is one less
+    partitions = parse_partitions(ask("scontrol", "--all", "show", "partition", "--oneliner"))
     try:
-        own = ask("sacctmgr", "-nP", "show", "assoc", f"user={getpass.getuser()}", "format=maxsubmit,grpsubmit")
+        shapes = parse_shapes(ask("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}"))
     except SlurmSilent:
-        own = ""
-    submit = min(parse_limits(own), float(configuration.get("MaxJobCount", "inf")))
-    return Site(array_size=max(1, array_size), submit=submit, partitions=partitions)
+        shapes = {}
+    user = user_name()
+    has_accounting = configuration.get("AccountingStorageType", "").endswith("slurmdbd")
+    associations: tuple[Association, ...] = ()
+    qos: dict[str, Qos] = {}
+    silent = ""
+    if has_accounting:
+        cluster = configuration.get("ClusterName", "")
+        who = ("user", user, "withassoc", *((f"cluster={cluster}",) if cluster else ()))
+        try:
+            associations = parse_associations(ask("sacctmgr", "-nP", "show", *who, f"format={ASSOCIATION_FORMAT}"))
+            qos = parse_qos(ask("sacctmgr", "-nP", "show", "qos", f"format={QOS_FORMAT}"))
+        except SlurmSilent as error:
+            silent = str(error)
+    site = Site(
+        # The largest index is one less.
+        array_size=max(1, int(configuration.get("MaxArraySize", str(FEW + 1))) - 1),
+        submit=math.inf,
+        partitions={name: replace(one, shapes=shapes.get(name, ())) for name, one in partitions.items()},
+        user=user,
+        version=configuration.get("SLURM_VERSION", ""),
+        job_count=float(configuration.get("MaxJobCount", "inf")),
+        associations=associations,
+        qos=qos,
+        enforced=enforced(configuration.get("AccountingStorageEnforce", "")),
+        silent=silent,
+        has_accounting=has_accounting,
+        signals_preempted="preempt_send_user_signal" in configuration.get("SlurmctldParameters", "").split(","),
+    )
+    return replace(site, submit=site.submit_as(SlurmStage()))
 
 
-def parse_configuration(text: str) -> dict[str, str]:
-    """`scontrol show config`: key -> value."""
-    found = {}
-    for line in text.splitlines():
-        key, equals, value = line.partition("=")
-        if equals:
-            found[key.strip()] = value.strip()
-    return found
+def enforced(text: str) -> frozenset[str]:
+    """What `AccountingStorageEnforce` enforces, with what that implies."""
+    found = {one.strip().lower() for one in text.split(",")} - {"", "none", "(null)"}
+    if "all" in found:
+        found |= IMPLIED.keys()
+    for name in ("safe", "limits", "qos", "wckeys"):
+        if name in found:
+            found |= IMPLIED[name]
+    return frozenset(found)
 
 
-def parse_partitions(text: str) -> dict[str, Partition]:
-    """`scontrol show partition --oneliner`: name -> limits."""
-    found: dict[str, Partition] = {}
-    for line in text.splitlines():
-        fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
-        name = fields.get("PartitionName")
-        if name is not None:
-            found[name] = Partition(
-                name=name,
-                is_default=fields.get("Default") == "YES",
-                minutes=parse_minutes(fields.get("MaxTime", "UNLIMITED")),
-                nodes=float(fields["MaxNodes"]) if fields.get("MaxNodes", "").isdigit() else math.inf,
-                up=fields.get("State", "UP") == "UP",
-            )
-    return found
-
-
-def parse_minutes(text: str) -> float:
-    """SLURM's `[days-]hours:minutes:seconds` in minutes; UNLIMITED is infinite."""
-    if not text or not text[0].isdigit():
-        return math.inf
-    days, dash, rest = text.partition("-")
-    if not dash:
-        days, rest = "0", text
-    parts = [int(part) for part in rest.split(":")]
-    hours, minutes, seconds = [0, 0, 0, *parts][-3:] if not dash else [*parts, 0, 0][:3]
-    return int(days) * 1440 + hours * 60 + minutes + seconds / 60
-
-
-def parse_limits(text: str) -> float:
-    """The largest limit of jobs over the user's associations (`account` picks one); infinite where none has any."""
-    limits = []
-    for line in text.splitlines():
-        numbers = [float(field) for field in line.split("|") if field.isdigit()]
-        limits.append(min(numbers, default=math.inf))
-    finite = [limit for limit in limits if limit != math.inf]
-    return max(finite, default=math.inf)
+def user_name() -> str:
+    """Who SLURM takes us for: the user of this process, whatever $USER says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return getpass.getuser()
