@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.endings import RankEnd, Reason
+from orchestrator.host.parts import Part, part_of
 from orchestrator.host.pump import Log
 from workloads.contract.growing import read_beat
 from workloads.contract.result import read_result
@@ -35,6 +36,14 @@ class Attempt:
     """rank -> (pid, start time)."""
     ends: dict[int, RankEnd] = field(default_factory=dict)
     first_failed: int | None = None
+    first_failed_at: float | None = None
+    """Wall clock, s."""
+    part: Part = field(init=False)
+    """The ranks of this node."""
+    meeting: tuple[str | None, int | None] = (None, None)
+    """Address and port where the ranks meet, as the leading part has told."""
+    elsewhere: tuple[str, str] | None = None
+    """Ending and detail of another node's part that ended first, and badly."""
     reason: Reason | None = None
     """Why the host ends it."""
     limit_at: float | None = None
@@ -55,6 +64,10 @@ class Attempt:
     last_heartbeat: Any = None
     log: Log | None = None
     logged: list[threading.Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Find this node's part: `part` of the submission, else all of it."""
+        self.part = part_of(int(self.execution["ranks"]), **self.submission.get("part", {}))
 
     @property
     def name(self) -> str:

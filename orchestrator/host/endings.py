@@ -92,24 +92,24 @@ def ending_of(end: RankEnd, *, reason: Reason | None, oom_rose: bool) -> tuple[E
 ENDED = "ended.json"
 
 
-def write_ended(work: Path, report: Mapping[str, Any]) -> None:
+def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> None:
     """Write `ended.json` from the fields of a `Report`; a disk that takes nothing is no reason not to end."""
-    temporary = work / f".{ENDED}.tmp"
+    temporary = work / f".{name}.tmp"
     try:
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(report, file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(work / ENDED)
+        temporary.replace(work / name)
     except OSError:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def read_ended(work: Path, attempt: str) -> dict[str, Any] | None:
+def read_ended(work: Path, attempt: str, name: str = ENDED) -> dict[str, Any] | None:
     """`ending`, `detail`, `started` and `ended` of `attempt`; None where its host has written nothing that counts."""
     try:
-        raw = read_object(work / ENDED)
+        raw = read_object(work / name)
     except (OSError, ValueError):
         return None
     if raw.get("attempt") != attempt or raw.get("ending") not in get_args(Ending):

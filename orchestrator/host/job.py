@@ -7,6 +7,8 @@ Nothing comes by pickle. `jobs.json` of the batch lists the attempts' folders, t
 A scheduler that puts a job back into its queue keeps the job's number and starts the same command:
 what runs then is another attempt, `{attempt}.r{restart count}`, which goes on from the newest
 checkpoint of the job.
+
+A job of several nodes is this command on each of them: a part of one attempt (see `parts`).
 """
 
 import os
@@ -19,8 +21,9 @@ from typing import Any
 
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
-from orchestrator.host.endings import write_ended
+from orchestrator.host.endings import ENDED, read_ended, write_ended
 from orchestrator.host.node import Node
+from orchestrator.host.parts import part_name
 from workloads.contract.reading import read_object
 
 JOBS = "jobs.json"
@@ -52,20 +55,36 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     if restarts:
         submission = restarted(submission, restarts)
         work = Path(submission["request"]["work"])
-    if submission["request"]["fingerprint"] in store_of(description).commits():
+    part = {"index": int(environment.get("SLURM_PROCID") or 0), "of": int(environment.get("SLURM_NTASKS") or 1)}
+    leads = part["index"] == 0
+    if leads and submission["request"]["fingerprint"] in store_of(description).commits():
         write_ended(work, {"attempt": submission["attempt"], "phase": "ended", "ending": "ok", "ended": time.time()})
         return 0
     visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    devices = range(int(submission["resources"]["devices"]))
+    devices = range(int(submission["resources"]["devices"]) // part["of"])
     submission["placement"] = {**submission["placement"], "devices": list(devices)}
-    submission["resources"] = {**submission["resources"], "minutes": minutes_left(submission, environment)}
+    submission["resources"] = {
+        **submission["resources"],
+        "minutes": minutes_left(submission, environment),
+        "memory_gib": submission["resources"]["memory_gib"] / part["of"],
+    }
+    submission["part"] = part
     node = node_of(description, visible=visible or [str(device) for device in devices])
     try:
         report = _until_it_ends(node, submission)
     finally:
         node.close()
-    write_ended(work, report)
+    write_ended(work, report, part_name(ENDED, part["index"]))
+    if not leads and report["ending"] != "ok":
+        _let_the_first_end(work, submission)
     return 0 if report["ending"] == "ok" else 1
+
+
+def _let_the_first_end(work: Path, submission: Mapping[str, Any]) -> None:
+    """Wait until the node that leads has had its last word: srun kills it when this one ends with an error."""
+    deadline = time.monotonic() + float(submission["request"]["execution"]["grace_s"]) + LAST_WORDS_S
+    while read_ended(work, submission["attempt"]) is None and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
 
 
 def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Asking the warm server for the ranks of one attempt."""
+"""Asking the warm server for this node's ranks of one attempt."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from orchestrator.host.attempt import Attempt
+from orchestrator.host.machine import LOOPBACK
+from orchestrator.host.parts import write_rendezvous
 from orchestrator.host.pump import LogPump
 from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
 from orchestrator.host.server import WarmServer
@@ -20,26 +22,34 @@ def start_ranks(
     address: str,
     code_folder: Path,
 ) -> None:
-    """Ask `server` for every rank of `attempt`, whose log is open; the ranks' output goes there through `pump`.
+    """Ask `server` for every rank of this node's part of `attempt`; their output goes to its open log through `pump`.
 
-    Several ranks meet at a socket that is bound here and handed to rank 0: nobody picks a free port and closes it.
+    Several ranks meet at a socket that is bound here, by the part that leads, and handed to rank 0: nobody picks a
+    free port and closes it. Other nodes are told where it is.
 
     Args:
         attempt: with its request.json written.
         server: a warm one.
         pump: of the host.
-        devices: the job's, as CUDA_VISIBLE_DEVICES names them.
-        address: of this node.
+        devices: the part's, as CUDA_VISIBLE_DEVICES names them.
+        address: of this node, as other nodes reach it.
         code_folder: where the code lies.
 
     Raises:
         OSError: the server has ended.
     """
     assert attempt.log is not None
-    ranks = int(attempt.execution["ranks"])
+    part = attempt.part
     with ExitStack() as stack:
-        store = stack.enter_context(bind_store(address)) if ranks > 1 else None
-        for rank in range(ranks):
+        meeting, store = attempt.meeting, None
+        if part.leads and part.world > 1:
+            where = address if part.of > 1 else LOOPBACK  # on one node no network has to hold
+            store = stack.enter_context(bind_store(where))
+            port = int(store.getsockname()[1])
+            meeting = where, port
+            if part.of > 1:
+                write_rendezvous(attempt.work, where, port, attempt.request["resume"])
+        for rank in range(part.first, part.first + part.ranks):
             writing, logged = pump.open(attempt.log, rank)
             stack.callback(os.close, writing)
             attempt.logged.append(logged)
@@ -47,13 +57,13 @@ def start_ranks(
             if store is not None and rank == 0:
                 descriptors["listen"] = store.fileno()
             environment = rank_environment(
-                os.environ, attempt.execution, rank=rank, visible=devices, code_folder=str(code_folder)
+                os.environ, attempt.execution, rank=rank, part=part, visible=devices, code_folder=str(code_folder)
             )
             message = {
                 "attempt": attempt.name,
                 "rank": rank,
-                "request": str(attempt.work / "request.json"),
+                "request": str(attempt.work / part.name("request.json")),
                 "env": environment,
-                "rendezvous": rendezvous_of(rank, ranks, store),
+                "rendezvous": rendezvous_of(rank, part, *meeting),
             }
             server.start(message, descriptors)

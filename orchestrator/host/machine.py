@@ -1,5 +1,6 @@
 """What this machine has: processors, memory, devices, a kind and an address. Nothing is loaded to find out."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -8,6 +9,10 @@ import sys
 from pathlib import Path
 
 from orchestrator.host.memory import GIB, UNLIMITED, cgroup_folders
+
+LOOPBACK = "127.0.0.1"
+SOMEWHERE = "198.51.100.1"
+"""An address of no machine (RFC 5737), which the default route leads to."""
 
 
 def machine_gib(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> float:
@@ -43,11 +48,19 @@ def host_kind() -> str:
 
 
 def node_address() -> str:
-    """An address of this node that other nodes reach: the one its name resolves to, or loopback."""
-    try:
-        return socket.gethostbyname(socket.gethostname())
-    except OSError:
-        return "127.0.0.1"
+    """An address of this node that other nodes reach: what its name resolves to, or that of its way out; or loopback.
+
+    Debian resolves a machine's own name to 127.0.1.1, which means another machine to every other node.
+    """
+    found = LOOPBACK
+    with contextlib.suppress(OSError):
+        found = socket.gethostbyname(socket.gethostname())
+    if not found.startswith("127."):
+        return found
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((SOMEWHERE, 1))  # no packet is sent: the kernel only picks the interface
+        return str(probe.getsockname()[0])
+    return found
 
 
 def library_versions() -> dict[str, str]:

@@ -15,7 +15,6 @@ does the same after `HANG_S`, and meanwhile the heartbeat's phase says what is w
 
 import contextlib
 import os
-import shutil
 import signal
 import threading
 import time
@@ -25,11 +24,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.errors import StoreError
-from orchestrator.host.attempt import Attempt, failure_words, heartbeat
-from orchestrator.host.endings import RankEnd, ending_of, telling_rank, write_ended
+from orchestrator.host.attempt import Attempt, heartbeat
+from orchestrator.host.endings import RankEnd, write_ended
+from orchestrator.host.finishing import came_to
 from orchestrator.host.launch import start_ranks
 from orchestrator.host.memory import GIB, group_members, oom_kills, pss_bytes
-from orchestrator.host.patience import FETCH_FOR_S, FULL, PUBLISH_FOR_S, is_hiccup, patiently
+from orchestrator.host.parts import await_rendezvous, bad_word, words_of_others
+from orchestrator.host.patience import FETCH_FOR_S, PUBLISH_FOR_S, is_hiccup, patiently
+from orchestrator.host.processes import FILE as PROCESSES
 from orchestrator.host.processes import end_leftovers, write_processes
 from orchestrator.host.publish import Provenance, fetch_inputs, publish
 from orchestrator.host.pump import Log, LogPump
@@ -39,7 +41,6 @@ from orchestrator.store.protocol import Store
 from workloads.contract.faults import point
 from workloads.contract.masking import mask, secrets_of
 from workloads.contract.request import request_from
-from workloads.contract.result import read_result
 
 WATCH_S = 1.0
 LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
@@ -47,7 +48,6 @@ SERVERS = 3  # warm servers in a row that may end without ever having been ready
 HANG_S = 1800.0  # of a store that neither answers nor fails, until its attempt is given up
 CLOSE_S = 10.0  # for threads in a store call, when the node closes
 LONGEST_DETAIL = 2000  # characters
-LEAST_FREE = 1 << 16  # bytes: a disk with less is full
 
 T = TypeVar("T")
 
@@ -205,9 +205,13 @@ class Node:
     def _patiently(self, attempt: Attempt, phase: str, what: str, call: Callable[[], T], for_s: float) -> T:
         """Call a store or a disk until it answers; heartbeats say `phase`, and `what` is said of a failure."""
         attempt.waits(phase, what)
-        answer = patiently(call, for_s=for_s, given_up=lambda: self._closed.is_set() or attempt.phase == "ended")
+        answer = patiently(call, for_s=for_s, given_up=lambda: self._given_up(attempt))
         attempt.waits("", "")
         return answer
+
+    def _given_up(self, attempt: Attempt) -> bool:
+        """Whether nobody waits for an attempt any more."""
+        return self._closed.is_set() or attempt.phase == "ended"
 
     def _prepare(self, attempt: Attempt) -> None:
         what = "its inputs cannot be fetched, or its folder cannot be written"
@@ -219,14 +223,22 @@ class Node:
         submission = attempt.submission
         attempt.work.mkdir(parents=True, exist_ok=True)
         folders, inputs = fetch_inputs(self._store, submission["inputs"])
-        raw = submission["request"]
+        raw, part = submission["request"], attempt.part
         request = {
             **raw,
             "inputs": folders,
             "out": str(self._store.prepare(raw["stage"], raw["fingerprint"], submission["attempt"])),
-            "rendezvous": rendezvous_of(0, attempt.execution["ranks"], None),
+            "rendezvous": rendezvous_of(part.first, part, None, None),
         }
-        request_from(request, str(attempt.work / "request.json")).write(attempt.work / "request.json")
+        if not part.leads:
+            met = await_rendezvous(attempt.work, attempt.name, lambda: self._given_up(attempt))
+            if met is None:
+                self._end(attempt, "interrupted", "the first node has ended before this one began")
+                return
+            request["resume"] = met["resume"]
+            attempt.meeting = met["address"], met["port"]
+        path = attempt.work / part.name("request.json")
+        request_from(request, str(path)).write(path)
         with self._lock:
             attempt.inputs, attempt.request, attempt.ready = inputs, request, True
 
@@ -238,7 +250,7 @@ class Node:
             if self._closed.is_set():
                 return
             assert self._server is not None
-            attempt.log = Log(attempt.work / "log.txt", self._secrets)
+            attempt.log = Log(attempt.work / attempt.part.name("log.txt"), self._secrets)
             attempt.phase = "running"
             attempt.started = time.time()
             attempt.oom_before = oom_kills()
@@ -279,7 +291,7 @@ class Node:
     def _note_processes(self, attempt: Attempt) -> None:
         """Write process.json; where the disk takes nothing, the watch tries again: the ranks run all the same."""
         try:
-            write_processes(attempt.work, attempt.processes)
+            write_processes(attempt.work, attempt.processes, attempt.part.name(PROCESSES))
             attempt.unwritten = False
         except OSError:
             attempt.unwritten = True
@@ -292,9 +304,9 @@ class Node:
         else:
             attempt.ends[rank] = RankEnd(code=reply["code"], signal=reply["signal"])
         if not attempt.ends[rank].well and attempt.first_failed is None:
-            attempt.first_failed = rank
+            attempt.first_failed, attempt.first_failed_at = rank, time.time()
             self._ask(attempt)  # the others wait for a rank that will not come
-        all_ended = len(attempt.ends) == attempt.execution["ranks"]
+        all_ended = len(attempt.ends) == attempt.part.ranks
         if all_ended and attempt.phase == "running" and not self._closed.is_set():
             self._begin(self._finish, attempt)
 
@@ -304,7 +316,7 @@ class Node:
         was_warm, self._warm = self._warm, False
         said = f"the warm server ended with {reply['code']}: {reply['said'][-LONGEST_DETAIL:]}"
         for attempt in self._attempts.values():
-            if attempt.phase == "running" and len(attempt.ends) < attempt.execution["ranks"]:
+            if attempt.phase == "running" and len(attempt.ends) < attempt.part.ranks:
                 self._begin(self._lost, attempt)
         self._failed_servers = 0 if was_warm else self._failed_servers + 1
         if self._failed_servers < SERVERS:
@@ -329,29 +341,9 @@ class Node:
         for logged in attempt.logged:
             logged.wait(LOG_PATIENCE_S)
         self._close_log(attempt)
-        told = telling_rank(attempt.ends, attempt.first_failed)
-        if told is not None:
-            oom_rose = oom_kills() > attempt.oom_before
-            ending, detail = ending_of(attempt.ends[told], reason=attempt.reason, oom_rose=oom_rose)
-            if attempt.reason == "memory":
-                detail += (
-                    f" of {attempt.submission['resources']['memory_gib']} GiB (it used "
-                    f"{attempt.peak_bytes / GIB:.2f} GiB); raise resources.{attempt.request['stage']}.memory_gib"
-                )
-            failure = failure_words(attempt.work, told)
-            words = [f"rank {told}" if attempt.execution["ranks"] > 1 else "", attempt.detail or detail, failure]
-            self._end(attempt, ending, ": ".join(word for word in words if word))
-            return
-        try:
-            result = read_result(attempt.work / "result.json")
-        except (OSError, ValueError) as error:
-            if disk_is_full(attempt.work):
-                self._end(attempt, "interrupted", f"the disk of {attempt.work} is full, so there is no result: {error}")
-            else:
-                self._end(attempt, "error", f"exit 0 without a result: {error}")
-            return
-        if result.ending != "ok":
-            self._end(attempt, "error", f"exit 0, but result.json says {result.ending}")
+        result = came_to(attempt, lambda: self._given_up(attempt))
+        if isinstance(result, tuple):
+            self._end(attempt, *result)
             return
         peak = {"peak_pss_mib": attempt.peak_bytes / 2**20} if attempt.peak_bytes else {}
         point("publish.begun")
@@ -420,9 +412,19 @@ class Node:
                     self._note_processes(attempt)
                 if attempt.phase != "running":
                     continue
+                if attempt.part.of > 1:
+                    self._hear_others(attempt)
                 used = pss_bytes(group_members(attempt.living)) if attempt.living else 0
                 with self._lock:
                     self._hold_to_limits(attempt, used, time.monotonic())
+
+    def _hear_others(self, attempt: Attempt) -> None:
+        """A part that ended badly on another node leaves these ranks waiting for its own."""
+        bad = bad_word(words_of_others(attempt.work, attempt.name, attempt.part), attempt.first_failed_at)
+        if bad is not None and attempt.elsewhere is None:
+            with self._lock:
+                attempt.elsewhere = bad
+                self._ask(attempt)
 
     def _hold_to_limits(self, attempt: Attempt, used: int, now: float) -> None:
         attempt.peak_bytes = max(attempt.peak_bytes, used)
@@ -434,11 +436,3 @@ class Node:
             self._ask(attempt)
         if attempt.kill_at is not None and now > attempt.kill_at:
             self._force(attempt)
-
-
-def disk_is_full(folder: Path) -> bool:
-    """Whether nothing more can be written where `folder` is."""
-    try:
-        return shutil.disk_usage(folder).free < LEAST_FREE
-    except OSError as error:
-        return error.errno in FULL

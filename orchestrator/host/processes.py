@@ -39,16 +39,16 @@ def is_alive(pid: int, started: int) -> bool:
     return start_time(pid) == started
 
 
-def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]]) -> None:
+def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]], name: str = FILE) -> None:
     """Write `process.json`, whole or not at all; `ranks` is rank -> (pid, start time)."""
     content = {
         "host": socket.gethostname(),
         "boot_id": boot_id(),
         "ranks": [{"rank": rank, "pid": pid, "start_time": time_} for rank, (pid, time_) in sorted(ranks.items())],
     }
-    temporary = attempt_folder / f".{FILE}.tmp"
+    temporary = attempt_folder / f".{name}.tmp"
     temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(attempt_folder / FILE)
+    temporary.replace(attempt_folder / name)
 
 
 def read_processes(attempt_folder: Path) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from orchestrator.host.code import code_files, copy_code, digest_of
 from orchestrator.host.endings import RankEnd, ending_of, telling_rank
 from orchestrator.host.machine import machine_devices, machine_gib
 from orchestrator.host.memory import group_members, oom_kills, pss_bytes
+from orchestrator.host.parts import part_of
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
 from orchestrator.host.pump import Log, LogPump
 from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
@@ -179,22 +180,29 @@ def test_a_bound_socket_is_named_in_every_ranks_rendezvous() -> None:
     with bind_store("127.0.0.1") as store:
         port = store.getsockname()[1]
         assert port > 0
-        assert rendezvous_of(1, 2, store) == {
-            "world_size": 2,
-            "rank": 1,
+        second_node = part_of(4, 1, 2)
+        assert rendezvous_of(3, second_node, "127.0.0.1", port) == {
+            "world_size": 4,
+            "rank": 3,
             "local_rank": 1,
             "address": "127.0.0.1",
             "port": port,
             "listen_fd": None,
         }
-    assert rendezvous_of(0, 1, None)["port"] is None
+    assert rendezvous_of(0, part_of(1), None, None)["port"] is None
 
 
 def test_a_schedulers_variables_reach_no_rank() -> None:
     base = {"PATH": "/bin", "RAY_x": "1", "SLURM_JOB_ID": "7", "OMP_NUM_THREADS": "64", "CUDA_VISIBLE_DEVICES": "0,1,2"}
     given = rank_environment(
-        base, {"threads": 2, "ranks": 4, "deterministic": True}, rank=1, visible=["1", "2"], code_folder="/code"
+        base,
+        {"threads": 2, "deterministic": True},
+        rank=3,
+        part=part_of(4, 1, 2),
+        visible=["1", "2"],
+        code_folder="/code",
     )
+    assert (given["RANK"], given["WORLD_SIZE"], given["LOCAL_WORLD_SIZE"]) == ("3", "4", "2")
     assert given["OMP_NUM_THREADS"] == "2" and given["CUDA_VISIBLE_DEVICES"] == "1,2" and given["LOCAL_RANK"] == "1"
     assert given["PATH"] == "/bin" and not any(name.startswith(("RAY_", "SLURM_")) for name in given)
 

@@ -65,6 +65,12 @@ def run(request: Request, progress: Progress) -> Outcome:
         while not progress.stopping:
             time.sleep(0.01)
         return Outcome(steps=0, stopped=True)
+    elif what == "no memory on rank 1":
+        if rank == 1:
+            raise MemoryError("no more")
+        while not progress.stopping:
+            time.sleep(0.01)
+        return Outcome(steps=0, stopped=True)
     elif what == "hog":
         hoard = [bytes(range(256)) * 4096 * 300]
         while True:

@@ -78,12 +78,13 @@ def make_batch(
     )
     resources = first.resources
     nodes = stage.nodes or 1
+    cpus = max(1, resources.cpus // nodes)
     minutes = resources.minutes if stage.minutes is None else stage.minutes
     parameters: dict[str, Any] = {
         "job_name": name,
         "nodes": nodes,
         "ntasks_per_node": 1,
-        "cpus_per_task": max(1, resources.cpus // nodes),
+        "cpus_per_task": cpus,
         "mem": f"{math.ceil(resources.memory_gib * 1024 / nodes)}MB",
         "time": math.ceil(minutes) + LIMIT_SLACK_MINUTES,
         "partition": stage.partition,
@@ -94,7 +95,7 @@ def make_batch(
         "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
         "stderr_to_stdout": True,
         "setup": [*setup, f"export PYTHONPATH={shlex.quote(str(code))}", f"cd {shlex.quote(str(code))}"],
-        "srun_args": ["--kill-on-bad-exit=1"],
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],  # since 22.05 srun does not take sbatch's
         "additional_parameters": {"requeue": True, **extra_lines(stage.sbatch)},
         "array_parallelism": stage.at_once or len(submissions),
     }

@@ -1,0 +1,147 @@
+"""Several nodes of one attempt meet, end together, and the end that is told is the one that explains the others."""
+
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_jobs import ROOT, SERVER, toy_submission, wait_until
+
+from orchestrator.host.endings import ENDED, write_ended
+from orchestrator.host.node import Node
+from orchestrator.host.parts import bad_word, part_name, part_of
+from orchestrator.host.publish import Provenance
+from orchestrator.store.registry import make_store
+
+
+@pytest.mark.parametrize(("world", "of"), [(1, 1), (2, 2), (8, 2), (8, 8), (12, 3)])
+def test_every_rank_is_in_exactly_one_part(world: int, of: int) -> None:
+    parts = [part_of(world, index, of) for index in range(of)]
+    ranks = [rank for part in parts for rank in range(part.first, part.first + part.ranks)]
+    assert ranks == list(range(world))
+    assert [part.leads for part in parts] == [True] + [False] * (of - 1)
+
+
+def test_ranks_that_cannot_be_spread_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"3 ranks cannot be spread evenly over 2 nodes"):
+        part_of(3, 0, 2)
+
+
+def test_no_two_parts_write_one_file() -> None:
+    names = [part_name(file, index) for file in ("log.txt", "request.json", ENDED) for index in range(3)]
+    assert len(set(names)) == len(names) and "log.txt" in names and "ended-n2.json" in names
+
+
+@pytest.mark.parametrize(
+    ("words", "before", "told"),
+    [
+        ({1: ("ok", 5.0)}, None, None),
+        ({1: ("error", 5.0), 2: ("out_of_memory", 6.0)}, None, ("out_of_memory", "node 2: said")),
+        ({1: ("error", 5.0), 2: ("error", 4.0)}, None, ("error", "node 2: said")),
+        ({1: ("error", 5.0)}, 4.0, None),
+        ({1: ("error", 5.0)}, 6.0, ("error", "node 1: said")),
+        ({1: ("bad_input", 5.0)}, 4.0, ("bad_input", "node 1: said")),
+    ],
+)
+def test_the_end_that_explains_the_others_is_told(
+    words: Mapping[int, tuple[str, float]], before: float | None, told: tuple[str, str] | None
+) -> None:
+    said = {index: {"ending": ending, "detail": "said", "ended": at} for index, (ending, at) in words.items()}
+    assert bad_word(said, before) == told
+
+
+class TwoNodes:
+    """Two nodes of a cluster, each with its part of every attempt, and the words that their jobs leave."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.nodes = [
+            Node(
+                store=make_store("files", home / "store"),
+                code=ROOT,
+                provenance=Provenance(code="c" * 64, git="", host_kind="test"),
+                command=SERVER,
+            )
+            for _ in range(2)
+        ]
+
+    def run(self, do: str, **more: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Run two ranks to their end; the submission and each node's report."""
+        submission = toy_submission(self.home, do, ranks=2, grace_s=5.0, **more)
+        self.start(submission)
+        return submission, [self.ended(submission, index) for index in (1, 0)][::-1]
+
+    def start(self, submission: dict[str, Any]) -> None:
+        """Start both parts, the one that leads last."""
+        for index in (1, 0):
+            self.nodes[index].start({**submission, "part": {"index": index, "of": 2}})
+
+    def ended(self, submission: dict[str, Any], index: int) -> dict[str, Any]:
+        """A part's report once it has ended; every part that has ended leaves its word."""
+        name, work = submission["attempt"], Path(submission["request"]["work"])
+        left: set[int] = set()
+
+        def look() -> bool:
+            for each, node in enumerate(self.nodes):
+                report = node.poll()[name]
+                if report["phase"] == "ended" and each not in left:
+                    left.add(each)
+                    write_ended(work, report, part_name(ENDED, each))
+            return index in left
+
+        wait_until(look, f"part {index} of {name} ends")
+        return self.nodes[index].poll()[name]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+    made = TwoNodes(tmp_path_factory.mktemp("home"))
+    yield made
+    for node in made.nodes:
+        node.close()
+
+
+def test_ranks_on_two_nodes_meet_and_what_they_made_is_published_once(two: TwoNodes) -> None:
+    submission, reports = two.run("meet")
+    assert [(report["ending"], report["detail"]) for report in reports] == [("ok", "")] * 2
+    work = Path(submission["request"]["work"])
+    folder = make_store("files", two.home / "store").fetch(submission["request"]["fingerprint"])
+    assert sorted(path.name for path in folder.glob("met-*")) == ["met-0.txt", "met-1.txt"]
+    assert (work / "log.txt").exists() and (work / "log-n1.txt").exists()
+    assert json.loads((work / "process.json").read_text())["ranks"][0]["rank"] == 0
+    assert json.loads((work / "process-n1.json").read_text())["ranks"][0]["rank"] == 1
+
+
+def test_a_rank_that_fails_on_another_node_ends_the_attempt_with_its_words(two: TwoNodes) -> None:
+    submission, (leader, other) = two.run("rank 1 fails")
+    assert (leader["ending"], other["ending"]) == ("error", "error")
+    assert "rank 1 has had enough" in leader["detail"] and leader["detail"].startswith("node 1: ")
+    assert submission["request"]["fingerprint"] not in make_store("files", two.home / "store").commits()
+
+
+def test_out_of_memory_on_another_node_is_out_of_memory(two: TwoNodes) -> None:
+    _, (leader, _) = two.run("no memory on rank 1")
+    assert leader["ending"] == "out_of_memory" and "no more" in leader["detail"]
+
+
+def test_both_parts_of_an_attempt_that_is_asked_save_and_are_interrupted(two: TwoNodes) -> None:
+    submission = toy_submission(two.home, "until asked", ranks=2)
+    two.start(submission)
+    work = Path(submission["request"]["work"])
+    wait_until(lambda: (work / "here-0").exists() and (work / "here-1").exists(), "both ranks began")
+    for node in two.nodes:
+        node.stop([submission["attempt"]])
+    assert [two.ended(submission, index)["ending"] for index in (1, 0)] == ["interrupted"] * 2
+
+
+def test_a_part_that_was_killed_takes_the_other_along(two: TwoNodes) -> None:
+    submission = toy_submission(two.home, "deaf", ranks=2, grace_s=1.0)
+    two.start(submission)
+    work = Path(submission["request"]["work"])
+    wait_until(lambda: (work / "here-0").exists() and (work / "here-1").exists(), "both ranks began")
+    two.nodes[1].kill([submission["attempt"]])
+    assert two.ended(submission, 1)["ending"] == "interrupted"
+    leader = two.ended(submission, 0)
+    assert leader["ending"] == "interrupted" and signal.SIGKILL.name in leader["detail"]
