@@ -32,7 +32,7 @@ VERBS = (
     (
         run.run,
         "Examples: echo-matrix run · echo-matrix run --rows context-k1,family:ssm --seeds 0 --branches replay · "
-        "echo-matrix run --smoke --profile study · echo-matrix run --detach · "
+        "echo-matrix run --smoke --profile study · echo-matrix run --detach · echo-matrix run --backend slurm · "
         "echo-matrix run --refresh train/context-k5/s0",
     ),
     (look.status, "Example: echo-matrix status --watch"),
@@ -44,7 +44,10 @@ VERBS = (
     (change.stop, "Example: echo-matrix stop --now"),
     (change.retry, "Examples: echo-matrix retry train/context-k5/s0 · echo-matrix retry --failed"),
     (change.cancel, "Examples: echo-matrix cancel train/context-k5/s0 · echo-matrix cancel 'judge/*' --now"),
-    (doctor.doctor, "Example: echo-matrix doctor --profile study --cluster cluster/ray.yaml"),
+    (
+        doctor.doctor,
+        "Examples: echo-matrix doctor --backend slurm · echo-matrix doctor --profile study --cluster cluster/ray.yaml",
+    ),
     (look.show, "Example: echo-matrix show train/context-k5/s0"),
     (look.path, "Example: ls $(echo-matrix path train/context-k5/s0)"),
     (keep.gc, "Examples: echo-matrix gc --dry-run · echo-matrix gc --yes"),

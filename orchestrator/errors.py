@@ -54,6 +54,16 @@ class BackendError(OrchestratorError):
     """The backend cannot start, or refuses what it was asked."""
 
 
+class BackendSilent(BackendError):
+    """The backend does not answer now: nothing is known, nothing is concluded, and it is asked again."""
+
+
+class SiteError(BackendError):
+    """The site that a backend submits to cannot take what a plan asks for, or cannot be reached from this machine."""
+
+    exit_code = 2
+
+
 class TrackingError(OrchestratorError):
     """The tracker cannot be reached; the run goes on without it."""
 

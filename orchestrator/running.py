@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.protocol import Backend
-from orchestrator.backends.registry import backend_class
+from orchestrator.backends.registry import admit, backend_class
 from orchestrator.errors import disk_errors
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
@@ -21,6 +21,7 @@ from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
 from orchestrator.schedule.patience import Patience
 from orchestrator.schedule.rebuild import rebuilder
+from orchestrator.schedule.state import closure
 from orchestrator.schedule.view import View
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
@@ -62,6 +63,7 @@ def run_study(
 
     Raises:
         LeaseError: another driver runs the study.
+        SiteError: the site cannot run what is to be done; nothing was booked for it.
         BackendError, StoreError, LedgerError: what a run needs cannot be used.
     """
     with disk_errors(study.home), contextlib.ExitStack() as held:
@@ -83,7 +85,7 @@ def run_study(
                 home=study.home,
                 store=study.store,
                 ledger=ledger,
-                backend_factory=_backend_of(study),
+                backend_factory=_backend_of(study, selected, ledger, patience, view.say),
                 cluster=study.cluster,
                 view=view,
                 observer=_Projection(tracker, study.store, study.plan),
@@ -107,8 +109,15 @@ def _report(study: Study) -> bool:
     return report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home, study.cluster)
 
 
-def _backend_of(study: Study) -> Callable[[], Backend]:
+def _backend_of(
+    study: Study, selected: Collection[str], ledger: Ledger, patience: Patience, say: Callable[[str], None]
+) -> Callable[[], Backend]:
     def make() -> Backend:
+        # What runs already was admitted by an earlier driver; its job is not asked about again.
+        settled = patience.insist(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
+        ids = closure(study.plan, selected, settled)
+        jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
+        admit(study.cluster, jobs, described=study.cluster_file, matrix=study.matrix, say=say)
         chosen = backend_class(study.cluster.backend)
         return chosen(study.home, study.cluster.store.kind, study.home / "store", study.cluster, git=checkout())
 

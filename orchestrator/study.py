@@ -17,7 +17,7 @@ from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.failed import paused_of
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
-from orchestrator.spec.cluster import Cluster, load_cluster
+from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
@@ -37,6 +37,8 @@ class Study:
     cluster: Cluster
     home: Path
     """`outputs/{study}`: store, ledger, attempts, report, MLflow."""
+    cluster_file: Path = Path("cluster") / "local.yaml"
+    """Where `cluster` is described; what is built in would be there."""
 
     @cached_property
     def store(self) -> Store:
@@ -106,6 +108,7 @@ def open_study(
         plan=build_plan(resolved, cells, smoke=smoke),
         cluster=where,
         home=outputs.resolve() / name,
+        cluster_file=cluster_file(cluster, matrix),
     )
 
 

@@ -1,12 +1,13 @@
 """Backends by name, imported when chosen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import BackendError
-
-NAMES = ("ray", "slurm", "fake")
+from orchestrator.plan.job import Job
+from orchestrator.spec.cluster import BACKENDS, Cluster
 
 
 def backend_class(name: str) -> Callable[..., Backend]:
@@ -29,6 +30,24 @@ def backend_class(name: str) -> Callable[..., Backend]:
 
         chosen = rehearsal
     else:
-        raise BackendError(f"backend is {name!r}; allowed are {', '.join(map(repr, NAMES))}")
+        raise BackendError(f"backend is {name!r}; allowed are {', '.join(map(repr, BACKENDS))}")
     found: Callable[..., Backend] = chosen
     return found
+
+
+def admit(cluster: Cluster, jobs: Iterable[Job], *, described: Path, matrix: Path, say: Callable[[str], None]) -> None:
+    """Before a backend is made: refuse jobs that the site behind it cannot run. Ray and fake find out by themselves.
+
+    Args:
+        cluster: the settings; `described` in this file.
+        jobs: that would be submitted; of the study `matrix`.
+        described, matrix: named in messages.
+        say: is told what does not stop the run.
+
+    Raises:
+        SiteError: says what does not fit, and what to do.
+    """
+    if cluster.backend == "slurm":
+        from orchestrator.backends.slurm.admission import admit as admit_to_slurm
+
+        admit_to_slurm(cluster, jobs, described=described, matrix=matrix, say=say)

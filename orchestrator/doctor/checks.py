@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from orchestrator.doctor import machine, services, state
+from orchestrator.doctor import machine, services, slurm, state
 from orchestrator.doctor.finding import Check, Finding, Level, Subject, bad
 
 CHECKS: Mapping[str, Check] = {
@@ -19,6 +19,7 @@ CHECKS: Mapping[str, Check] = {
     "lease": state.lease,
     "leftovers": state.leftovers,
     "ray": services.ray,
+    "slurm": slurm.slurm,
     "tracker": services.tracker,
     "judge": services.judge,
 }

@@ -131,14 +131,14 @@ def run(
         teller=Teller(board, home, clock, view, observer, log, hook),
     )
     log.write("run", study=plan.study, profile=plan.profile, jobs=len(board), counts=board.counts())
-    stopped_by = ""
+    stopped_by, code = "", 1
     try:
         with _interrupts(driver):
             driver.begin()
             if driver.has_work():
                 driver.drive(backend_factory)
     except (OrchestratorError, OSError) as error:
-        stopped_by = str(error)
+        stopped_by, code = str(error), getattr(error, "exit_code", code)
         raise
     finally:
         view.close()
@@ -146,7 +146,7 @@ def run(
             counts = board.counts()
             hook.tell(
                 "finished",
-                exit_code=1 if stopped_by else exit_code(counts, interrupted=driver.interrupted),
+                exit_code=code if stopped_by else exit_code(counts, interrupted=driver.interrupted),
                 interrupted=driver.interrupted,
                 reason=stopped_by or driver.note,
                 counts=counts,

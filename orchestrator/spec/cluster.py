@@ -1,19 +1,25 @@
 """cluster/*.yaml: where and how a study runs on these machines. Nothing here enters a fingerprint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.lines import compose_file
+from orchestrator.spec.lines import compose_file, nearest
 from orchestrator.spec.schema import Count, Natural, NonNegative, Positive
 from orchestrator.spec.slurm import Slurm
 from orchestrator.spec.typed import Reader, build
 from workloads.contract.stages import STAGES
 
-LOCAL = Path("cluster") / "local.yaml"
-"""Where the description is looked for, beside the matrix."""
+FOLDER = "cluster"
+"""Where descriptions are looked for, beside the matrix."""
+LOCAL = "local"
+"""The description where none is named."""
+BackendName = Literal["ray", "slurm", "fake"]
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
+NAMES = (LOCAL, *BACKENDS)
+"""What `--cluster` takes beside a file: cluster/NAME.yaml, or the built-in values with that backend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +67,7 @@ class Retries:
 class Cluster:
     """All that may change without changing the meaning of a result."""
 
-    backend: Literal["ray", "slurm", "fake"]
+    backend: BackendName
     store: StoreSettings
     tracking: TrackingSettings
     retries: Retries
@@ -105,16 +111,43 @@ BUILT_IN = Cluster(
 """cluster/local.yaml, for a matrix that has none beside it."""
 
 
-def load_cluster(path: Path | None, beside: Path) -> Cluster:
-    """The cluster of `path`; without one, cluster/local.yaml beside the matrix `beside`, or the built-in values.
+def is_name(chosen: Path) -> bool:
+    """Whether what was chosen is a name, to be looked for beside the matrix, and not a file."""
+    return len(chosen.parts) == 1 and not chosen.suffix and (str(chosen) in NAMES or not chosen.is_file())
+
+
+def cluster_file(chosen: Path | None, beside: Path) -> Path:
+    """Where the chosen cluster is described, or would be: a name's file lies beside the matrix `beside`."""
+    chosen = chosen or Path(LOCAL)
+    if not is_name(chosen):
+        return chosen
+    return (beside if beside.is_dir() else beside.parent) / FOLDER / f"{chosen}.yaml"
+
+
+def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
+    """The cluster that was chosen: a file, or a name.
+
+    Args:
+        chosen: a file; or one of `NAMES`, or any NAME with a cluster/NAME.yaml beside the matrix. None: `local`.
+            Where there is no such file of one of `NAMES`: the built-in values with that backend.
+        beside: the matrix, or its folder.
 
     Raises:
-        MatrixError: no such file, an unknown or missing key, a wrong type, or a value out of range.
+        MatrixError: no such file or name, an unknown or missing key, a wrong type, or a value out of range.
     """
-    if path is None:
-        path = (beside if beside.is_dir() else beside.parent) / LOCAL
-        if not path.exists():
+    path = cluster_file(chosen, beside)
+    name = str(chosen or LOCAL)
+    if is_name(Path(name)) and not path.exists():
+        if name == LOCAL:
             return BUILT_IN
+        for backend in BACKENDS:
+            if name == backend:
+                return replace(BUILT_IN, backend=backend)
+        names = sorted({*NAMES, *(one.stem for one in path.parent.glob("*.yaml"))})
+        raise MatrixError(
+            f"--cluster is {name!r}, which is neither a file nor a name{nearest(name, names)}; "
+            f"allowed: {', '.join(names)}, or a file such as {path.parent / 'slurm.yaml'}"
+        )
     reader = Reader(str(path), {})
     values = reader.section(compose_file(path), Cluster, "")
     cluster: Cluster = build(Cluster, values)

@@ -15,7 +15,14 @@ LastProfileOption = Annotated[
     str | None, typer.Option("--profile", help="The scale; default: profile and overrides of the last run.")
 ]
 ClusterOption = Annotated[
-    Path | None, typer.Option("--cluster", help="Where to run; default: cluster/local.yaml beside the matrix.")
+    Path | None,
+    typer.Option(
+        "--cluster",
+        "--backend",
+        metavar="NAME|FILE",
+        help="Where to run. NAME: cluster/NAME.yaml beside the matrix, or the built-in values of local (the default), "
+        "ray, slurm or fake. Examples: --backend slurm, --cluster cluster/ours.yaml.",
+    ),
 ]
 RowsOption = Annotated[
     str | None, typer.Option("--rows", help="Rows to run: names and globs with commas, also family:spatial.")

@@ -15,6 +15,7 @@ from orchestrator.refresh import Withdrawal, look_without, to_withdraw, withdraw
 from orchestrator.running import Ran, run_study
 from orchestrator.schedule.failed import failures_json, failures_text
 from orchestrator.schedule.view import make_view
+from orchestrator.spec.cluster import is_name
 from orchestrator.stopping import refuse_a_second_driver
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study
 from orchestrator.terminal import SteadyView, steady_print
@@ -93,7 +94,7 @@ def run(
     if detach and any(study.look()[job_id].state != "done" for job_id in selected):
         refuse_a_second_driver(study.home)
         options = {"--matrix": str(matrix.resolve()), "--profile": profile, "--rows": rows, "--seeds": seeds}
-        options |= {"--branches": branches, "--cluster": None if cluster is None else str(cluster.resolve())}
+        options |= {"--branches": branches, "--cluster": _same_elsewhere(cluster)}
         given = [f"{name}={value}" for name, value in options.items() if value is not None]
         flags = [name for name, asked in (("--smoke", smoke), ("--json", as_json)) if asked]
         raise typer.Exit(_detach([*given, *flags, "--", *(overrides or ())], study, cluster, as_json))
@@ -104,6 +105,11 @@ def run(
     else:
         steady_print(ran_text(ran))
     raise typer.Exit(ran.outcome.exit_code)
+
+
+def _same_elsewhere(cluster: Path | None) -> str | None:
+    """`--cluster` as another process understands it: a name stays one, it is looked for beside the matrix."""
+    return None if cluster is None else str(cluster if is_name(cluster) else cluster.resolve())
 
 
 def _refresh(study: Study, names: list[str], yes: bool) -> frozenset[str]:
