@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.backends.slurm.batch import LIMIT_SLACK_MINUTES, SIGNAL_SLACK_S, extra_lines
-from orchestrator.backends.slurm.limits import Partition, Shape
+from orchestrator.backends.slurm.limits import Partition
 from orchestrator.backends.slurm.site import Site
+from orchestrator.backends.slurm.sizes import Ask, ask_of, fits, short_of
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.lines import nearest
 from orchestrator.spec.slurm import Slurm, SlurmStage
@@ -32,44 +33,6 @@ class Misfit:
 
     def __str__(self) -> str:
         return f"{self.says}; {self.remedy}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """What one job asks SLURM for."""
-
-    nodes: int
-    cpus: int
-    """On each node, like memory and gpus."""
-    memory_mib: int
-    gpus: Mapping[str, int]
-    """Type -> number; empty type: any."""
-    minutes: int
-
-
-def ask_of(resources: Resources, stage: SlurmStage) -> Ask:
-    """What a job of a stage asks for; `batch.make_batch` writes the same (a test compares)."""
-    nodes = stage.nodes or 1
-    minutes = resources.minutes if stage.minutes is None else stage.minutes
-    devices = math.ceil(resources.devices / nodes)
-    return Ask(
-        nodes=nodes,
-        cpus=max(1, resources.cpus // nodes),
-        memory_mib=math.ceil(resources.memory_gib * 1024 / nodes),
-        gpus=parse_gpus(stage.gpus) if stage.gpus else {"": devices} if devices else {},
-        minutes=math.ceil(minutes) + LIMIT_SLACK_MINUTES,
-    )
-
-
-def parse_gpus(text: str) -> dict[str, int]:
-    """`a100:4` and `4` of `--gpus-per-node`: type -> number."""
-    found: dict[str, int] = {}
-    for word in text.split(","):
-        kind, _, number = word.strip().rpartition(":")
-        if not number.isdigit():
-            kind, number = number, "1"
-        found[kind] = found.get(kind, 0) + int(number)
-    return found
 
 
 def misfits(
@@ -226,14 +189,14 @@ class _Stage:
         """May account and QOS use the partition."""
         account = self._said.account or self._site.default_account
         if account and (account in place.denied_accounts or account not in (place.accounts or {account})):
-            only = f": it is for {_listed(sorted(place.accounts))[4:]}" if place.accounts is not None else ""
+            only = f": it is for {_names(sorted(place.accounts))}" if place.accounts is not None else ""
             yield Misfit(
                 says=f"{self._cluster}: partition {place.name!r} does not take jobs of account {account!r}{only}",
                 remedy=f"set another {self._key('account')} or {self._key('partition')}",
             )
         qos = self._site.qos_of(self._said)
         if qos is not None and (qos.name in place.denied_qos or qos.name not in (place.qos or {qos.name})):
-            only = f": it is for {_listed(sorted(place.qos))[4:]}" if place.qos is not None else ""
+            only = f": it is for {_names(sorted(place.qos))}" if place.qos is not None else ""
             yield Misfit(
                 says=f"{self._cluster}: partition {place.name!r} does not take jobs of QOS {qos.name!r}{only}",
                 remedy=f"set another {self._key('qos')} or {self._key('partition')}",
@@ -281,21 +244,19 @@ class _Stage:
             return
         if not place.shapes:
             return
-        short = list(_short(place, ask, self._extra))
-        fitting = sum(shape.nodes for shape in place.shapes if _fits(shape, place, ask))
-        spread = f"more {self._key('nodes')}, " if resources.world_size > ask.nodes else ""
+        short = list(short_of(place, ask, self._extra))
+        fitting = sum(shape.nodes for shape in place.shapes if fits(shape, place, ask))
+        spread = f"more {self._key('nodes')} or " if resources.world_size > ask.nodes else ""
         other = f"{spread}another {self._key('partition')}"
-        share = f" on each of {ask.nodes} nodes" if ask.nodes > 1 else ""
         for key, value, most_there in short:
-            file, name = (
-                (self._cluster, self._key("gpus"))
-                if key == "devices" and self._said.gpus
-                else (self._matrix, f"resources.{self._name}.{key}")
-            )
-            said = repr(self._said.gpus) if name.endswith(".gpus") else f"{getattr(resources, key):g}"
+            own_gpus = key == "devices" and self._said.gpus is not None
+            name = self._key("gpus") if own_gpus else f"resources.{self._name}.{key}"
+            said = repr(self._said.gpus) if own_gpus else f"{getattr(resources, key):g}"
+            if not own_gpus and (ask.nodes > 1 or key == "memory_gib"):
+                said += f" ({value}" + (f" on each of {ask.nodes} nodes)" if ask.nodes > 1 else ")")
             yield Misfit(
-                says=f"{file}: {name} is {said}, {value}{share}, but the largest node of partition {place.name!r} "
-                f"has {most_there}",
+                says=f"{self._cluster if own_gpus else self._matrix}: {name} is {said}, but the largest node of "
+                f"partition {place.name!r} has {most_there}",
                 remedy=f"lower it, or choose {other} with larger nodes",
             )
         overridden = self._extra.keys() & {"mem", "cpus-per-task", "gpus-per-node", "nodes", "gpus", "mem-per-cpu"}
@@ -323,32 +284,6 @@ class _Stage:
     def _partitions(self) -> str:
         default = self._site.default_partition
         return _listed([*([default] if default else []), *sorted(self._site.partitions.keys() - {default})], default)
-
-
-def _short(place: Partition, ask: Ask, extra: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    """Key of resources, what is asked for, and the most that a node has, where that is less."""
-    cpus = min(place.cpus, max(shape.cpus for shape in place.shapes))
-    if ask.cpus > cpus and "cpus-per-task" not in extra:
-        yield "cpus", f"{ask.cpus} cpus", f"{cpus:g}"
-    memory = min(place.memory_mib, max(shape.memory_mib for shape in place.shapes))
-    if ask.memory_mib > memory and not {"mem", "mem-per-cpu"} & extra.keys():
-        yield "memory_gib", f"{ask.memory_mib} MiB", f"{memory:g}"
-    if {"gpus", "gpus-per-node", "gres"} & extra.keys():
-        return
-    for kind, number in ask.gpus.items():
-        gpus = max(shape.count(kind) for shape in place.shapes)
-        if number > gpus:
-            kinds = sorted({name for shape in place.shapes for name in shape.gpus if name})
-            of_kind = f" of type {kind!r}; there are {', '.join(map(repr, kinds)) or 'none'}" if kind else ""
-            yield "devices", f"{number} gpus", f"{gpus}{of_kind}"
-
-
-def _fits(shape: Shape, place: Partition, ask: Ask) -> bool:
-    return (
-        ask.cpus <= min(shape.cpus, place.cpus)
-        and ask.memory_mib <= min(shape.memory_mib, place.memory_mib)
-        and all(number <= shape.count(kind) for kind, number in ask.gpus.items())
-    )
 
 
 def _nodes(number: int) -> str:

@@ -1,0 +1,321 @@
+"""Each misfit between a plan and a site, in the words that the user reads; and that what fits is let through."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from orchestrator.backends.protocol import Placement, Submission
+from orchestrator.backends.slurm.batch import make_batch
+from orchestrator.backends.slurm.fit import misfits
+from orchestrator.backends.slurm.limits import (
+    Partition,
+    Shape,
+    parse_associations,
+    parse_qos,
+)
+from orchestrator.backends.slurm.site import Site, enforced
+from orchestrator.backends.slurm.sizes import ask_of, parse_gpus
+from orchestrator.spec.cell import Resources
+from orchestrator.spec.slurm import Slurm, SlurmStage
+
+
+def partition(name: str, **changes: object) -> Partition:
+    given: dict[str, object] = {
+        "name": name,
+        "is_default": name == "long",
+        "minutes": 1440.0,
+        "nodes": math.inf,
+        "up": changes.get("state", "UP") == "UP",
+        "shapes": (Shape(nodes=2, cpus=4, memory_mib=8000),),
+        **changes,
+    }
+    return Partition(**given)  # type: ignore[arg-type]
+
+
+PARTITIONS = (
+    partition("long"),
+    partition("short", minutes=10.0),
+    partition(
+        "gpu",
+        nodes=2.0,
+        shapes=(
+            Shape(nodes=4, cpus=64, memory_mib=512000, gpus={"a100": 4}),
+            Shape(nodes=8, cpus=16, memory_mib=900000, gpus={"v100": 8}),
+        ),
+    ),
+    partition("closed", state="INACTIVE"),
+    partition("resting", state="DOWN"),
+    partition("theirs", accounts=frozenset({"others"})),
+    partition("fine", denied_qos=frozenset({"normal"})),
+)
+SITE = Site(
+    array_size=200,
+    submit=500,
+    partitions={one.name: one for one in PARTITIONS},
+    user="me",
+    associations=parse_associations(
+        "study|study||normal,quick||500|||\nempty|study||normal||0|||\nstopped|study||normal|||0||\n"
+    ),
+    qos=parse_qos("normal|||||\nquick||00:05:00|||\ntheirs|||||\nover|PartitionTimeLimit||||\n"),
+    enforced=enforced("limits,qos"),
+)
+SMALL = Resources(cpus=1, devices=0, memory_gib=2.0, minutes=30)
+FOUR = Resources(cpus=8, devices=4, memory_gib=64.0, minutes=30)
+
+
+def said(
+    stage: SlurmStage,
+    needs: Resources = SMALL,
+    site: Site = SITE,
+    *,
+    every: SlurmStage | None = None,
+    grace_s: float = 60,
+) -> list[str]:
+    slurm = Slurm(every=every or SlurmStage(), stages={"train": stage})
+    found = misfits(
+        site, slurm, {"train": (needs,)}, cluster="cluster/slurm.yaml", matrix="matrix.yaml", grace_s=grace_s
+    )
+    assert all(one.says and one.remedy for one in found)
+    return [str(one) for one in found]
+
+
+THERE = "there are 'long' (default), 'closed', 'fine', 'gpu', 'resting', 'short', 'theirs'"
+
+MISFITS = {
+    "an unknown partition": (
+        SlurmStage(partition="gpuu"),
+        SMALL,
+        "cluster/slurm.yaml: slurm.stages.train.partition is 'gpuu', which SLURM does not have; did you mean 'gpu'?; "
+        f"{THERE}; set it to one of them",
+    ),
+    "a partition that takes no jobs": (
+        SlurmStage(partition="closed"),
+        SMALL,
+        "cluster/slurm.yaml: slurm.stages.train.partition: partition 'closed' is INACTIVE: it takes no jobs; choose "
+        f"another, or wait until the site has it back; {THERE}",
+    ),
+    "a partition for others": (
+        SlurmStage(partition="theirs"),
+        SMALL,
+        "cluster/slurm.yaml: partition 'theirs' does not take jobs of account 'study': it is for 'others'; set "
+        "another slurm.every.account or slurm.stages.train.partition",
+    ),
+    "a partition without this QOS": (
+        SlurmStage(partition="fine"),
+        SMALL,
+        "cluster/slurm.yaml: partition 'fine' does not take jobs of QOS 'normal'; set another slurm.every.qos or "
+        "slurm.stages.train.partition",
+    ),
+    "more minutes than the partition allows": (
+        SlurmStage(partition="short"),
+        SMALL,
+        "matrix.yaml: resources.train.minutes is 30, and a job gets 2 more for its last words: 32, but partition "
+        "'short' allows 10 minutes; choose another slurm.stages.train.partition: 'long', 'gpu', 'theirs', "
+        "'fine' would do, or set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
+        "time is over goes on from its checkpoint in another)",
+    ),
+    "more minutes than the QOS allows": (
+        SlurmStage(qos="quick", minutes=4),
+        SMALL,
+        "cluster/slurm.yaml: slurm.stages.train.minutes is 4, and a job gets 2 more for its last words: 6, but QOS "
+        "'quick' allows 5 minutes; choose another slurm.every.partition: 'long', 'short', 'gpu', 'theirs', "
+        "'fine' would do, or set slurm.stages.train.minutes in cluster/slurm.yaml to at most 3 (a job whose "
+        "time is over goes on from its checkpoint in another)",
+    ),
+    "more nodes than a job may have": (
+        SlurmStage(partition="gpu", nodes=4),
+        FOUR,
+        "cluster/slurm.yaml: slurm.stages.train.nodes is 4, but partition 'gpu' allows 2 a job; set it to at "
+        "most 2, or another slurm.stages.train.partition",
+    ),
+    "more nodes than there are": (
+        SlurmStage(nodes=4),
+        dataclasses.replace(FOUR, devices=0, ranks=4),
+        "cluster/slurm.yaml: slurm.stages.train.nodes is 4, but partition 'long' has 2; set it to at most 2, or "
+        "another slurm.every.partition",
+    ),
+    "more cpus than a node has": (
+        SlurmStage(),
+        dataclasses.replace(SMALL, cpus=6),
+        "matrix.yaml: resources.train.cpus is 6, but the largest node of partition 'long' has 4; lower it, or "
+        "choose another slurm.every.partition with larger nodes",
+    ),
+    "more memory than a node has": (
+        SlurmStage(nodes=2),
+        Resources(cpus=4, devices=0, memory_gib=20.0, minutes=30, ranks=4),
+        "matrix.yaml: resources.train.memory_gib is 20 (10240 MiB on each of 2 nodes), but the largest node of "
+        "partition 'long' has 8000; lower it, or choose more slurm.stages.train.nodes or another "
+        "slurm.every.partition with larger nodes",
+    ),
+    "gpus where there are none": (
+        SlurmStage(),
+        Resources(cpus=1, devices=1, memory_gib=2.0, minutes=30),
+        "matrix.yaml: resources.train.devices is 1, but the largest node of partition 'long' has 0; lower it, or "
+        "choose another slurm.every.partition with larger nodes",
+    ),
+    "more gpus of a type than a node has": (
+        SlurmStage(partition="gpu", gpus="a100:8"),
+        dataclasses.replace(FOUR, devices=8),
+        "cluster/slurm.yaml: slurm.stages.train.gpus is 'a100:8', but the largest node of partition 'gpu' has 4 "
+        "of type 'a100'; there are 'a100', 'v100'; lower it, or choose more slurm.every.nodes or another "
+        "slurm.stages.train.partition with larger nodes",
+    ),
+    "no node that has all at once": (
+        SlurmStage(partition="gpu"),
+        Resources(cpus=32, devices=8, memory_gib=64.0, minutes=30),
+        "matrix.yaml: resources.train asks for 32 cpus, 65536 MiB and 8 gpus together on 1 node; partition "
+        "'gpu' has 0 such; lower one of them, or choose more slurm.every.nodes or another slurm.stages.train.partition",
+    ),
+    "fewer gpus than ranks": (
+        SlurmStage(partition="gpu", gpus="a100:2"),
+        FOUR,
+        "cluster/slurm.yaml: slurm.stages.train.gpus is 'a100:2', on 1 node 2, and a job has 4 ranks with one "
+        "each; ask for 4 a node, or lower resources.train.devices",
+    ),
+    "ranks that cannot be spread": (
+        SlurmStage(partition="gpu", nodes=3),
+        FOUR,
+        "cluster/slurm.yaml: slurm.stages.train.nodes is 3, over which the 4 ranks of a job cannot be spread "
+        "evenly; set it to one of 1, 2, 4, or change resources.train.devices",
+    ),
+    "an unknown account": (
+        SlurmStage(account="studdy"),
+        SMALL,
+        "cluster/slurm.yaml: slurm.stages.train.account is 'studdy', which user 'me' does not have; did you mean "
+        "'study'?; there are 'empty', 'stopped', 'study'; set it to one of them, or to null for 'study'",
+    ),
+    "a QOS that the user does not have": (
+        SlurmStage(qos="theirs"),
+        SMALL,
+        "cluster/slurm.yaml: slurm.stages.train.qos is 'theirs', which SLURM does not have for this user; there are "
+        "'normal', 'quick'; set it to one of them, or to null",
+    ),
+    "an account that may submit nothing": (
+        SlurmStage(account="empty"),
+        SMALL,
+        "SLURM's accounting lets user 'me' have no job as account 'empty': MaxSubmitJobs is 0; set another "
+        "slurm.stages.train.account, or ask the site",
+    ),
+    "an account that may run nothing": (
+        SlurmStage(account="stopped"),
+        SMALL,
+        "SLURM's accounting lets user 'me' have no job as account 'stopped': MaxJobs is 0; set another "
+        "slurm.stages.train.account, or ask the site",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_a_misfit_says_where_what_is_allowed_and_what_to_do(name: str) -> None:
+    stage, needs, words = MISFITS[name]
+    assert words in said(stage, needs)
+
+
+def test_a_plan_that_fits_is_let_through() -> None:
+    assert said(SlurmStage()) == []
+    assert said(SlurmStage(partition="gpu", gpus="a100:4"), FOUR) == []
+    assert said(SlurmStage(partition="gpu", nodes=2, gpus="v100:2"), FOUR) == []
+    assert said(SlurmStage(partition="short", minutes=8)) == []
+    assert said(SlurmStage(), site=dataclasses.replace(SITE, associations=(), enforced=frozenset(), qos={})) == []
+
+
+def test_where_a_key_is_written_for_all_stages_it_is_named_there() -> None:
+    (words,) = said(SlurmStage(), every=SlurmStage(partition="lnog"))
+    assert words.startswith("cluster/slurm.yaml: slurm.every.partition is 'lnog'")
+
+
+def test_one_mistake_for_all_stages_is_told_once() -> None:
+    needs = {"train": (SMALL,), "evaluate": (SMALL,)}
+    slurm = Slurm(every=SlurmStage(partition="lnog"))
+    assert len(misfits(SITE, slurm, needs, cluster="c", matrix="m", grace_s=60)) == 1
+
+
+def test_without_a_default_partition_one_must_be_named() -> None:
+    site = dataclasses.replace(SITE, partitions={"gpu": PARTITIONS[2], "short": PARTITIONS[1]})
+    assert said(SlurmStage(), site=site) == [
+        "cluster/slurm.yaml: slurm.every.partition is null, and SLURM has no default partition; there are 'gpu', "
+        "'short'; set slurm.every.partition to one of them"
+    ]
+
+
+def test_a_partition_that_rests_refuses_nothing() -> None:
+    slurm = Slurm(every=SlurmStage(partition="resting"))
+    (found,) = misfits(SITE, slurm, {"train": (SMALL,)}, cluster="c", matrix="m", grace_s=60)
+    assert not found.refuses
+    assert "is DOWN: it takes jobs and starts none" in found.says
+
+
+def test_of_several_partitions_one_that_can_is_enough() -> None:
+    assert said(SlurmStage(partition="short,long")) == []
+    assert len(said(SlurmStage(partition="short,closed"))) == 1
+    assert "'nosuch'" in said(SlurmStage(partition="long,nosuch"))[0]
+
+
+def test_a_user_without_an_account_is_told() -> None:
+    (words,) = said(SlurmStage(), site=dataclasses.replace(SITE, associations=()))
+    assert words.startswith("SLURM's accounting knows no account of user 'me', and takes no job without one; ask the")
+
+
+@pytest.mark.parametrize("changes", [{"enforced": frozenset()}, {"silent": "sacctmgr failed", "associations": ()}])
+def test_where_the_accounting_is_silent_or_enforces_nothing_no_account_is_refused(changes: dict[str, object]) -> None:
+    site = dataclasses.replace(SITE, qos={}, **changes)  # type: ignore[arg-type]
+    assert said(SlurmStage(account="unheard-of"), site=site) == []
+
+
+def test_a_qos_may_lift_the_partitions_limit() -> None:
+    site = dataclasses.replace(SITE, enforced=enforced("limits"))
+    assert said(SlurmStage(partition="short", qos="over"), site=site) == []
+
+
+def test_a_grace_period_that_fills_the_whole_time_is_a_misfit() -> None:
+    assert said(SlurmStage(minutes=5), grace_s=300) == []
+    assert said(SlurmStage(minutes=5), grace_s=400) == [
+        "cluster/slurm.yaml: grace_s is 400, so a job is asked to stop 430 s before its limit, but one of stage "
+        "train has 420 s: it would be asked at once; set grace_s to at most 330, or give the stage more "
+        "slurm.stages.train.minutes"
+    ]
+
+
+def test_options_of_sbatch_hold() -> None:
+    assert said(SlurmStage(partition="nosuch", sbatch=("--clusters=other",))) == []
+    assert said(SlurmStage(partition="short", sbatch=("--partition=long",))) == []
+    assert said(SlurmStage(partition="short", sbatch=("--time=5",))) == []
+    (words,) = said(SlurmStage(sbatch=("--partition=nosuch",)))
+    assert words.startswith("cluster/slurm.yaml: slurm.stages.train.sbatch is 'nosuch'")
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus"), [("a100:4", {"a100": 4}), ("4", {"": 4}), ("a100", {"a100": 1}), ("a:1,b:2", {"a": 1, "b": 2})]
+)
+def test_gpus_of_a_node(text: str, gpus: dict[str, int]) -> None:
+    assert parse_gpus(text) == gpus
+
+
+@pytest.mark.parametrize(
+    ("stage", "resources"),
+    [
+        (SlurmStage(), SMALL),
+        (SlurmStage(nodes=2, minutes=7.5), Resources(cpus=7, devices=6, memory_gib=3.3, minutes=30)),
+        (SlurmStage(gpus="4"), FOUR),
+    ],
+)
+def test_what_is_checked_is_what_is_submitted(stage: SlurmStage, resources: Resources) -> None:
+    submission = Submission(
+        attempt="a1",
+        job="train/0",
+        label="train/x/s0",
+        request={"stage": "train", "work": "/work"},
+        inputs={},
+        resources=resources,
+        placement=Placement(host="slurm", cpus=1, devices=()),
+    )
+    batch = make_batch(
+        [submission], study="s", home=Path("/home"), stage=stage, setup=(), code=Path("/code"), grace_s=60
+    )
+    given, ask = batch.parameters, ask_of(resources, stage)
+    assert (ask.nodes, ask.cpus, f"{ask.memory_mib}MB") == (given["nodes"], given["cpus_per_task"], given["mem"])
+    assert ask.minutes == given["time"]
+    gpus = given["gpus_per_node"]
+    assert ask.gpus == ({} if gpus is None else parse_gpus(str(gpus)))
