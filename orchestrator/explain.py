@@ -16,6 +16,7 @@ from orchestrator.schedule.failures import Charges, Retries, first_line
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import share
 from orchestrator.schedule.view import clock_words
+from orchestrator.schedule.watch import why_it_waits
 from orchestrator.study import Study
 from workloads.contract.growing import read_beat
 from workloads.contract.result import Failure
@@ -232,7 +233,8 @@ def _attempt_words(one: Attempt, story: Story) -> str:
     begun, step = max(one.begun, 0), one.step
     if one.ending is None:
         beat = read_beat(story.folders[one.id])
-        words.append("open" if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}")
+        waits = "" if one.started is not None else why_it_waits(story.folders[one.id])
+        words.append(waits or "open" if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}")
     else:
         if max(begun, step) > 0:
             words.append(f"step {begun} -> {step}" if step >= 0 else f"step {begun} -> nothing saved")

@@ -12,6 +12,7 @@ from orchestrator.schedule.avoid import Avoided, avoided, endings_of, sentence
 from orchestrator.schedule.failed import FailedJob, failed_of, failures_json, failures_text, paused_of
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import build_request
+from orchestrator.schedule.watch import why_it_waits
 from orchestrator.study import Study
 from workloads.contract.growing import read_beat
 from workloads.contract.request import Stage
@@ -97,6 +98,8 @@ def request_by_hand(study: Study, job: Job, work: Path) -> dict[str, Any]:
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:
     mine = attempts.get(job.fingerprint)
+    if mine and now.state == "waiting":
+        return why_it_waits(study.folder_of(mine[-1])) or now.reason
     if now.state != "running" or not mine:
         return now.reason
     beat = read_beat(study.folder_of(mine[-1]))

@@ -22,6 +22,7 @@ from typing import Any
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
 from orchestrator.host.endings import ENDED, read_ended, write_ended
+from orchestrator.host.limit import LAST_WORDS_S, is_limit, job_end, minutes_left
 from orchestrator.host.node import Node
 from orchestrator.host.parts import part_name
 from workloads.contract.reading import read_object
@@ -32,8 +33,6 @@ STOP = "stop"
 """Lies in the attempt's folder when its driver asks it to save and end: a signal that comes while Python still starts
 is lost."""
 LOOK_S = 0.2
-LAST_WORDS_S = 20.0
-"""Before the scheduler's limit: for the last checkpoint to be on disk and the end to be written."""
 
 
 def restart_of(attempt: str, restarts: int) -> str:
@@ -65,13 +64,13 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     submission["placement"] = {**submission["placement"], "devices": list(devices)}
     submission["resources"] = {
         **submission["resources"],
-        "minutes": minutes_left(submission, environment),
+        "minutes": minutes_left(submission, job_end(environment)),
         "memory_gib": submission["resources"]["memory_gib"] / part["of"],
     }
     submission["part"] = part
     node = node_of(description, visible=visible or [str(device) for device in devices])
     try:
-        report = _until_it_ends(node, submission)
+        report = _until_it_ends(node, submission, environment)
     finally:
         node.close()
     write_ended(work, report, part_name(ENDED, part["index"]))
@@ -104,25 +103,16 @@ def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
     return {**submission, "attempt": attempt, "request": changed}
 
 
-def minutes_left(submission: Mapping[str, Any], environment: Mapping[str, str]) -> float:
-    """Minutes that the attempt may take: its own limit, or what the scheduler's leaves for it to save and end."""
-    asked = float(submission["resources"]["minutes"])
-    end = environment.get("SLURM_JOB_END_TIME")
-    if not end:
-        return asked
-    grace = float(submission["request"]["execution"]["grace_s"])
-    return max(0.0, min(asked, (float(end) - time.time() - grace - LAST_WORDS_S) / 60))
-
-
-def _until_it_ends(node: Node, submission: Mapping[str, Any]) -> dict[str, Any]:
+def _until_it_ends(node: Node, submission: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     """Let the attempt run; a signal asks it to save and end, whoever sent it."""
     asked = threading.Event()
     name = str(submission["attempt"])
-    said = ""
+    said, said_at = "", 0.0
 
     def ask(number: int, _frame: Any) -> None:
-        nonlocal said
-        said = said or signal.Signals(number).name
+        nonlocal said, said_at
+        if not said:
+            said, said_at = signal.Signals(number).name, time.time()
         asked.set()
 
     for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
@@ -136,4 +126,9 @@ def _until_it_ends(node: Node, submission: Mapping[str, Any]) -> dict[str, Any]:
             node.stop([name])
             stopped = True
         time.sleep(LOOK_S)
-    return {**report, "detail": f"{said}: {report['detail']}" if said else report["detail"]}
+    if not said:
+        return report
+    if report["ending"] == "interrupted" and not wish.exists() and is_limit(submission, job_end(environment), said_at):
+        # Were it free, a job whose steps are longer than its limit would be tried again and again.
+        return {**report, "ending": "timed_out", "detail": f"{said} ahead of the job's limit: {report['detail']}"}
+    return {**report, "detail": f"{said}: {report['detail']}"}

@@ -4,6 +4,7 @@ What need not be on disk at once (tickets, starts) waits for the next transactio
 second, because each transaction costs the disk.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
@@ -29,7 +30,7 @@ from orchestrator.schedule.placing import Placer
 from orchestrator.schedule.requests import share
 from orchestrator.schedule.state import Board, Change
 from orchestrator.schedule.teller import Teller
-from orchestrator.schedule.watch import Finding, Watch
+from orchestrator.schedule.watch import WAITS, Finding, Watch
 from workloads.contract.faults import point
 from workloads.contract.masking import mask, secrets_of
 from workloads.contract.request import Stage
@@ -108,9 +109,11 @@ class Books:
             watch.unknown = False
             self._board.apply(Change(job=job.id, kind="started"))
             self._start(watch)
-        elif finding.what == "waiting" and watch.unknown:
-            watch.unknown = False
+        elif finding.what == "waiting" and (watch.unknown or watch.waits != finding.detail):
+            watch.unknown, watch.waits = False, finding.detail
             self._board.apply(Change(job=job.id, kind="submitted", reason=finding.detail))
+            with contextlib.suppress(OSError):  # for other terminals; the ledger would have a row for each change
+                (watch.folder / WAITS).write_text(finding.detail + "\n", encoding="utf-8")
 
     def end(self, watch: Watch, finding: Finding, *, stopping: bool, began: bool = True) -> None:
         """Book an ending and what follows from it; `began` is false where the backend never took it."""

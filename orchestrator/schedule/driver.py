@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.backends.protocol import Adoption, Backend, Report, Submission
-from orchestrator.errors import BackendError, LedgerError, StoreError
+from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.errors import BackendError, BackendSilent, LedgerError, StoreError
 from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints
 from orchestrator.host.processes import end_leftovers
 from orchestrator.plan.job import Plan
@@ -146,6 +146,10 @@ class Driver:
         """Ask for the end: gently the first time, at once the second. Safe in a signal handler."""
         self._interruption.ask()
 
+    def leave(self) -> None:
+        """Ask for the end of this process: attempts of a backend that outlives it go on. Safe in a signal handler."""
+        self._interruption.leave()
+
     def has_work(self) -> bool:
         """Whether any job could be started now; if not, nothing can change by running."""
         return self._board.any_ready()
@@ -232,7 +236,7 @@ class Driver:
                     self._ended_badly.append((watch.job.stage, watch.job.fingerprint, watch.attempt))
                 self._books.book(watch, finding, stopping=self._interruption.stopping)
             if self._may_place(now):
-                submissions = self._starter.intend(self._placer.place(backend.hosts(), now))
+                submissions = self._starter.intend(self._placer.place(self._hosts(backend), now))
             if ended or submissions:
                 self._books.write_later()
         if ended:
@@ -245,18 +249,31 @@ class Driver:
             self._books.write_later()
             point("ticket.booked")
             self._books.tell_avoided()
-            self._teller.tick(self._books.watches.values(), self._ledger.mean_seconds(), now)
+            means = self._ledger.mean_seconds()
+            self._teller.tick(self._books.watches.values(), means, now, store_silent=self._store.silent)
         longest = max(LONGEST_REST_S, len(self._books.watches) / 1000.0)
         busy = noted or ended or bool(submissions)
         self._rest_s = SHORTEST_REST_S if busy else min(longest, self._rest_s * 1.5)
         return self._goes_on(now)
 
+    def _hosts(self, backend: Backend) -> Sequence[HostShare]:
+        """The hosts that take attempts now; none while the backend does not answer."""
+        try:
+            hosts = backend.hosts()
+        except BackendSilent as error:
+            self._teller.silent = str(error)
+            return ()
+        self._teller.silent = ""
+        return hosts
+
     def _may_place(self, now: float) -> bool:
-        able = not self._interruption.stopping and not self._store.silent
+        able = not self._interruption.stopping and not self._interruption.leaving and not self._store.silent
         return able and self._starter.may_start(now) and self._board.any_ready()
 
     def _goes_on(self, now: float) -> bool:
         watches = self._books.watches
+        if self._interruption.leaving:
+            return False
         if self._interruption.stopping:
             if self._interruption.given_up(now):
                 if self._store.silent:  # what became of them is for the next run to find out
@@ -275,7 +292,7 @@ class Driver:
             self._only_unknown_since = now
         if now - self._only_unknown_since < self._cluster.unknown_s:
             return True
-        what = f"{len(watches)} attempts are unknown" if watches else "the backend has no hosts"
+        what = f"{len(watches)} attempts are unknown" if watches else self._teller.silent or "the backend has no hosts"
         if self._store.silent:
             what = f"the store does not answer ({self._store.why})"
         self.note = (

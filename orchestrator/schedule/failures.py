@@ -22,6 +22,10 @@ REMEDIES = (
     "use a higher ZeRO stage or offload (deepspeed in cluster/*.yaml), activation checkpointing, "
     "more devices or more resources.memory_gib, then `echo-matrix retry`"
 )
+MORE_TIME = (
+    "no checkpoint fits into the limit: raise resources.STAGE.minutes (and slurm.stages.STAGE.minutes where a cluster "
+    "file sets them), or save more often (checkpoint_every_s), then `echo-matrix retry`"
+)
 
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
@@ -145,7 +149,8 @@ def verdict(
             if progressed:
                 return Verdict(next="again", charges=charges, reason="ran into its time limit, but got further")
             charges = replace(charges, error=charges.error + 1, free=0)
-            return _within(charges, charges.error, budgets.error, "ran into its time limit without progress", words)
+            after = _within(charges, charges.error, budgets.error, "ran into its time limit without progress", words)
+            return replace(after, reason=f"{after.reason}; {MORE_TIME}") if after.next == "failed" else after
         case "vanished":
             charges = replace(charges, vanished=charges.vanished + 1, free=0)
             return _within(charges, charges.vanished, budgets.vanished, "vanished", words)

@@ -76,7 +76,8 @@ def run(
     """Bring the selected jobs, and what they need, to done.
 
     Ctrl-C asks the attempts to stop at a checkpoint, a second one kills them; either way they are
-    booked as interrupted and the next run goes on from there.
+    booked as interrupted and the next run goes on from there. SIGTERM does the same where attempts end
+    with their driver; where they outlive it they go on, and the next run takes them up.
 
     Args:
         plan: the whole matrix.
@@ -166,7 +167,7 @@ def run(
 
 @contextlib.contextmanager
 def _interrupts(driver: Driver) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and the end of the terminal interrupt the driver; handlers exist in the main thread only.
+    """Ctrl-C interrupts the run, SIGTERM and the terminal's end the driver; handlers exist in the main thread only.
 
     SIGHUP asks for the end once: it never is the second Ctrl-C, because it comes along with one where
     a pipe's reader ends too. An ignored one stays ignored: somebody said `nohup`, or the driver is detached.
@@ -176,8 +177,10 @@ def _interrupts(driver: Driver) -> Iterator[None]:
         return
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGHUP or not driver.interrupted:
+        if number == signal.SIGINT:
             driver.interrupt()
+        elif number != signal.SIGHUP or not driver.interrupted:
+            driver.leave()
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

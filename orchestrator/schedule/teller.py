@@ -7,6 +7,7 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import DriverLog, Event, Kind, Observer
+from orchestrator.schedule.failures import first_line
 from orchestrator.schedule.hook import Hook, What
 from orchestrator.schedule.policy import STAGE_SECONDS
 from orchestrator.schedule.state import STUCK, Board
@@ -15,6 +16,8 @@ from orchestrator.schedule.watch import Watch
 
 TICK_S = 1.0
 """Between pictures, and between `tick` events."""
+SAY_AFTER_S = 10.0
+"""Without a word of the backend, before the user is told; shorter silences are not worth a sentence."""
 SILENCE_S = 60.0
 """Without a word of any attempt, before the user's command is told `unknown`."""
 
@@ -40,7 +43,9 @@ class Teller:
         self._log = log
         self._hook = hook
         self._silent_since: float | None = None
-        self._silence_told = False
+        self._silence_said = self._silence_told = False
+        self.silent = ""
+        """Why the backend takes nothing now: it does not answer; empty: it does."""
         self._began = clock.monotonic()
         self._pictured = float("-inf")
 
@@ -79,8 +84,10 @@ class Teller:
         """Whether a second has passed since the last tick."""
         return now - self._pictured >= TICK_S
 
-    def tick(self, watches: Iterable[Watch], means: Mapping[str, float], now: float) -> None:
-        """Draw the live attempts and pass on their folders."""
+    def tick(
+        self, watches: Iterable[Watch], means: Mapping[str, float], now: float, *, store_silent: bool = False
+    ) -> None:
+        """Draw the live attempts and pass on their folders; of a silent store the user has been told."""
         self._pictured = now
         live = sorted(watches, key=lambda watch: watch.since)
         picture = Picture(
@@ -92,19 +99,30 @@ class Teller:
         self._view.tick(picture)
         paths = {watch.job.id: watch.folder for watch in live}
         self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
-        self._note_silence(live, now)
+        if not store_silent:
+            self._note_silence(live, now)
         self._hook.tick()
 
     def _note_silence(self, live: list[Watch], now: float) -> None:
-        """Tell the user's command once when nothing has been known of any attempt for `SILENCE_S`."""
-        if not live or not all(watch.unknown for watch in live):
-            self._silent_since, self._silence_told = None, False
+        """Tell the user once when nothing has been known of any attempt for a while, and later the user's command."""
+        reason = self.silent
+        if live and all(watch.unknown for watch in live):
+            reason = self._board.standing(live[0].job.id).reason
+        elif live:
+            reason = ""
+        if not reason:
+            if self._silence_said:
+                self.say("the backend answers again")
+            self._silent_since, self._silence_said, self._silence_told = None, False, False
             return
         if self._silent_since is None:
             self._silent_since = now
-        if now - self._silent_since >= SILENCE_S and not self._silence_told:
+        if now - self._silent_since >= SAY_AFTER_S and not self._silence_said:
+            self._silence_said = True
+            what = f"nothing is known of {len(live)} attempts" if live else "nothing can be started"
+            self.say(f"{what} ({first_line(reason)}); the backend is asked again, and nothing is submitted twice")
+        if live and now - self._silent_since >= SILENCE_S and not self._silence_told:
             self._silence_told = True
-            reason = self._board.standing(live[0].job.id).reason
             self.tell("unknown", reason=reason, attempts=len(live))
 
     def _observe(self, event: Event) -> None:
@@ -119,7 +137,7 @@ class Teller:
 
 def line_of(watch: Watch, now: float) -> Line:
     """A live attempt as the view shows it."""
-    phase = watch.phase or ("running" if watch.running else "waiting")
+    phase = watch.phase or ("running" if watch.running else watch.waits.partition(":")[0] or "waiting")
     return Line(
         label=watch.job.label,
         step=watch.step,

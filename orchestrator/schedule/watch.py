@@ -17,6 +17,8 @@ from workloads.contract.growing import beat_of, read_beat
 
 EVIDENCE_S = 120.0
 """How long an attempt must be missing, or `ok` without its COMMIT, before that is believed."""
+WAITS = "waits.txt"
+"""Lies in the folder of an attempt that waits, for whoever asks why from another terminal."""
 LONGEST_PHASE = 40
 """Characters of a phase that are shown."""
 
@@ -38,6 +40,8 @@ class Watch:
     ran_since: tuple[float, float] | None = None
     """When this driver saw it begin: wall clock (seconds since 1970) and monotonic; None: an earlier driver did."""
     unknown: bool = False
+    waits: str = ""
+    """Why the backend has not begun it, in its words."""
     ticketed: bool = True
     """False: an earlier driver booked the intent and died before a ticket was booked."""
     cancelled: Literal["", "gently", "now"] = ""
@@ -63,6 +67,14 @@ class Finding:
     detail: str = ""
     successor: str = ""
     """The attempt as which the backend has started the job again by itself; empty: it has not."""
+
+
+def why_it_waits(folder: Path) -> str:
+    """What the driver was told last of an attempt that has not begun; empty where it was told nothing."""
+    try:
+        return (folder / WAITS).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def look(watch: Watch, report: Report | None, now: float, *, committed: bool, stopping: bool) -> Finding:

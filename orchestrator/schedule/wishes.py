@@ -129,11 +129,16 @@ class Wishes:
                     watch.told = True
 
     def _carry_out_interrupt(self, backend: Backend) -> None:
-        act, live = self._interruption.next_act(self._clock.monotonic()), list(self._books.watches)
+        act = self._interruption.next_act(self._clock.monotonic(), outlives=backend.outlives_driver)
+        live = list(self._books.watches)
         if act is None:
             return
         self._teller.log(act, attempts=len(live))
-        if act == "kill":
+        if act == "leave":
+            self._teller.say(
+                f"this driver was told to end; {len(live)} attempts go on without it, and `run` takes them up again"
+            )
+        elif act == "kill":
             backend.kill(live)
         elif live:
             self._teller.say(

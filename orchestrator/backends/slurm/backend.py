@@ -5,6 +5,7 @@ What an attempt says itself (`ended.json`, its heartbeat) comes first; SLURM's w
 A command that fails says nothing: what it would have told stays `unknown`.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
 from orchestrator.backends.slurm.batch import make_batch, shape_of
-from orchestrator.backends.slurm.commands import SlurmSilent, ask
-from orchestrator.backends.slurm.executor import submit_batch
-from orchestrator.backends.slurm.queue import Queue, ticket_of
-from orchestrator.backends.slurm.site import Site, read_site
+from orchestrator.backends.slurm.commands import SlurmMissing, SlurmSilent, ask
+from orchestrator.backends.slurm.executor import NoAnswer, submit_batch
+from orchestrator.backends.slurm.queue import Queue
+from orchestrator.backends.slurm.site import Site, read_site, room
 from orchestrator.backends.slurm.states import JobState, chunks
 from orchestrator.errors import BackendError
 from orchestrator.host.attempt import heartbeat
@@ -29,7 +30,8 @@ from orchestrator.host.server import COMMAND
 from workloads.contract.reading import read_object
 
 LAST_WORDS_S = 30.0
-"""After SLURM has called a job ended: until its `ended.json` is seen through a shared file system."""
+"""After SLURM has called a job ended: until its `ended.json` is seen through a shared file system. And after it has
+said that it knows no job of a name: until a job that it was asked for without an answer would be in its queue."""
 EVERYTHING = 1 << 20
 """Cpus, and GiB, of the one host that SLURM is to the policy; what is free there is SLURM's to decide."""
 MOST_DEVICES = 64
@@ -44,7 +46,13 @@ class Tracked:
     ticket: str
     """SLURM's job, `123` or `123_4`; empty while only the name is known."""
     name: str
-    """The job's name."""
+    """The job's name; empty: no list of ours has the attempt, so nobody has submitted it."""
+    index: int | None = None
+    """In its array."""
+    unanswered: str = ""
+    """Why this driver does not know whether sbatch took it; empty: it does, or another driver asked."""
+    unheard_since: float | None = None
+    """Monotonic clock, s, since when SLURM answers, and knows no job of the name."""
     restarts: int = 0
     """How often SLURM had restarted the job when this attempt began."""
     ended_since: float | None = None
@@ -93,11 +101,15 @@ class SlurmBackend:
         """SLURM as one host with room for as many attempts as the site and `max_jobs` allow.
 
         Raises:
-            SlurmSilent: slurmctld does not answer.
+            BackendError: the client commands are not there.
+            SlurmSilent: slurmctld does not answer; where it did not, it is asked again every `poll_s`.
         """
-        if self._site is None:
-            self._site = read_site()
-        jobs = int(min(self._settings.max_jobs, self._site.submit))
+        self._ask()
+        if self._queue.silent:
+            raise SlurmSilent(self._queue.silent)
+        site = self._known_site()
+        ours = {tracked.ticket for tracked in self._tracked.values() if tracked.report is None}
+        jobs = int(min(self._settings.max_jobs, room(site, self._settings, self._queue.states, ours)))
         return (HostShare(name=HOST, cpus=EVERYTHING, devices=MOST_DEVICES, memory_gib=float(EVERYTHING), jobs=jobs),)
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
@@ -108,39 +120,33 @@ class SlurmBackend:
         """
         if self._closed:
             raise BackendError("the SLURM backend is closed; make another one")
-        self.hosts()
-        assert self._site is not None
+        site = self._known_site()
         shapes: dict[str, list[Submission]] = {}
         for submission in submissions:
             if submission.attempt not in self._tracked:
                 shapes.setdefault(shape_of(submission, self._settings), []).append(submission)
         for group in shapes.values():
-            for piece in chunks(len(group), self._site.array_size):
+            for piece in chunks(len(group), site.array_size):
                 self._submit(group[piece.start : piece.stop])
         return {submission.attempt: self._tracked[submission.attempt].ticket for submission in submissions}
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
-        """Take up attempts of an earlier driver; those without a ticket are looked for by the name of their job."""
+        """Take up attempts of an earlier driver; `poll` looks for those without a ticket by the name of their job."""
         batches = self._batches()
         for one in attempts:
             work = Path(one.work)
             name, index = batches.get(work_of_first(work), ("", None))
             restarts = int(one.attempt.rpartition(".r")[2]) if ".r" in one.attempt else 0
-            if name or one.ticket:
-                tracked = Tracked(work=work, ticket=one.ticket, name=name, restarts=restarts)
-                self._tracked[one.attempt] = tracked
-                if not one.ticket:
-                    tracked.ticket = ticket_of(name, index, self._oldest())
-            else:  # `jobs.json` is written before sbatch is called
-                self._tracked[one.attempt] = Tracked(work=work, ticket="", name="")
+            self._tracked[one.attempt] = Tracked(
+                work=work, ticket=one.ticket, name=name, index=index, restarts=restarts
+            )
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; SLURM is asked at most every `poll_s`."""
         now = time.monotonic()
-        open_now = {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
-        if open_now and now - self._asked >= self._settings.poll_s:
-            self._queue.ask({one.ticket for one in open_now.values() if one.ticket}, self._oldest())
-            self._asked = time.monotonic()
+        open_now = self._open()
+        if open_now:
+            self._ask()
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
             report = self._look(attempt, tracked, now)
@@ -151,6 +157,7 @@ class SlurmBackend:
                         work=tracked.work.with_name(report.successor),
                         ticket=tracked.ticket,
                         name=tracked.name,
+                        index=tracked.index,
                         restarts=int(report.successor.rpartition(".r")[2]),
                     )
             answers[attempt] = report
@@ -173,6 +180,26 @@ class SlurmBackend:
         """Let go; the attempts go on."""
         self._closed = True
 
+    def _open(self) -> dict[str, Tracked]:
+        return {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
+
+    def _ask(self) -> None:
+        """Ask SLURM about all open attempts, at most every `poll_s`."""
+        if time.monotonic() - self._asked < self._settings.poll_s:
+            return
+        open_now = self._open().values()
+        restarts = {one.ticket: one.restarts for one in open_now if one.ticket}
+        self._queue.ask(restarts, {one.name for one in open_now if one.name and not one.ticket}, self._oldest())
+        self._asked = time.monotonic()
+
+    def _known_site(self) -> Site:
+        if self._site is None:
+            try:
+                self._site = read_site()
+            except SlurmMissing as error:
+                raise BackendError(str(error)) from error
+        return self._site
+
     def _submit(self, group: Sequence[Submission]) -> None:
         first = group[0]
         batch = make_batch(
@@ -190,18 +217,32 @@ class SlurmBackend:
             (work / SUBMISSION).write_text(json.dumps(asdict(submission)), encoding="utf-8")
         batch.folder.mkdir(parents=True, exist_ok=True)
         content = {**self._description, "name": batch.name, "works": [str(work) for work in batch.works]}
-        (batch.folder / JOBS).write_text(json.dumps(content), encoding="utf-8")
-        job = submit_batch(batch, sys.executable)
-        for index, submission in enumerate(group):
-            ticket = f"{job}_{index}" if len(group) > 1 else job
-            self._tracked[submission.attempt] = Tracked(work=batch.works[index], ticket=ticket, name=batch.name)
-            self._queue.submitted(ticket, batch.name)
+        temporary = batch.folder / f".{JOBS}.tmp"  # whole or not at all: the next driver reads it
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(batch.folder / JOBS)
+        unanswered = job = ""
+        try:
+            job = submit_batch(batch, sys.executable)
+        except NoAnswer as error:  # it may have been taken: what became of it is looked for by its name
+            unanswered = self._queue.silent = str(error)
+        for position, submission in enumerate(group):
+            index = position if len(group) > 1 else None
+            tracked = Tracked(
+                work=batch.works[position],
+                ticket=ticket_of(job, index),
+                name=batch.name,
+                index=index,
+                unanswered=unanswered,
+            )
+            self._tracked[submission.attempt] = tracked
+            if tracked.ticket:
+                self._queue.submitted(tracked.ticket, batch.name)
 
     def _batches(self) -> dict[Path, tuple[str, int | None]]:
         """Folder of an attempt -> name of its job, and index in its array.
 
         Raises:
-            SlurmSilent: a list of ours cannot be read, so nobody can tell what it has submitted.
+            BackendError: a list of ours cannot be read, so nobody can tell what it has submitted.
         """
         found: dict[Path, tuple[str, int | None]] = {}
         for path in (self._home / "slurm").glob(f"*/{JOBS}"):
@@ -209,7 +250,7 @@ class SlurmBackend:
                 content = read_object(path)
                 works, name = [str(work) for work in content["works"]], str(content["name"])
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise SlurmSilent(
+                raise BackendError(
                     f"{path} cannot be read ({error}); put its folder aside once its job has ended"
                 ) from error
             for index, work in enumerate(works):
@@ -219,29 +260,45 @@ class SlurmBackend:
     def _oldest(self) -> float:
         """When the oldest attempt that is tracked was made, seconds since 1970."""
         times = [self._began]
-        for tracked in self._tracked.values():
-            if tracked.report is None and tracked.work.exists():
-                times.append(tracked.work.stat().st_ctime)
+        for tracked in self._open().values():
+            with contextlib.suppress(OSError):
+                times.append((tracked.work / SUBMISSION).stat().st_mtime)
         return min(times)
 
     def _look(self, attempt: str, tracked: Tracked, now: float) -> Report:
         said = ended_of(attempt, tracked.work)
-        if said is not None and said.ending == "ok":
-            return said
-        if not tracked.ticket:
-            return Report(attempt=attempt, phase="missing", detail="SLURM knows no job of its name")
+        tracked.ticket = tracked.ticket or ticket_of(self._queue.job_of(tracked.name), tracked.index)
         state = self._queue.state(tracked.ticket)
+        if said is not None and said.ending == "ok":
+            if state is not None and state.restarts > tracked.restarts:  # SLURM took it for lost and began it again
+                self._cancel([tracked.ticket])
+            return said
         if self._queue.silent:
             return Report(attempt=attempt, phase="unknown", detail=self._queue.silent)
+        if not tracked.ticket:
+            return self._of_unheard(attempt, tracked, now)
         if state is None:
             return self._of_forgotten(attempt, tracked, said)
         if state.restarts > tracked.restarts:
             return self._of_requeued(attempt, tracked, state, said)
         if state.phase == "waiting":
-            return Report(attempt=attempt, phase="waiting", detail=state.reason)
+            return Report(attempt=attempt, phase="waiting", detail=state.waits())
         if state.phase == "running":
             return Report(attempt=attempt, phase="running", heartbeat=heartbeat(tracked.work))
         return self._of_ended(attempt, tracked, state, said, now)
+
+    def _of_unheard(self, attempt: str, tracked: Tracked, now: float) -> Report:
+        """SLURM answers, and has told of no job of the name."""
+        if self._queue.no_history:
+            return Report(attempt=attempt, phase="unknown", detail=self._queue.no_history)
+        if tracked.unheard_since is None:
+            tracked.unheard_since = now
+        if not tracked.unanswered:
+            return Report(attempt=attempt, phase="missing", detail="SLURM knows no job of its name")
+        if now - tracked.unheard_since < LAST_WORDS_S + float(self._settings.poll_s):
+            return Report(attempt=attempt, phase="unknown", detail=tracked.unanswered)
+        detail = f"{tracked.unanswered}; SLURM has no job of its name, so it was not begun"
+        return Report(attempt=attempt, phase="ended", ending="interrupted", detail=detail, ended=time.time())
 
     def _of_ended(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None, now: float) -> Report:
         """SLURM says that the job has ended: what it left behind counts, else SLURM's word after a while."""
@@ -276,6 +333,8 @@ class SlurmBackend:
 
     def _of_requeued(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None) -> Report:
         """The job is in the queue again: this attempt is over, and another one goes on."""
+        with contextlib.suppress(OSError):  # on a node that SLURM has lost it may live: it is to save and end
+            (tracked.work / STOP).touch()
         runs = self._queue.runs(tracked.ticket)
         own = runs[tracked.restarts] if tracked.restarts < len(runs) else None
         ending = own.ending if own is not None and own.ending in ("preempted", "node_lost") else "preempted"
@@ -312,6 +371,11 @@ class SlurmBackend:
             self._queue.silent = str(error)  # the driver asks again, and kills in the end
 
 
+def ticket_of(job: str, index: int | None) -> str:
+    """The ticket of an element of an array, or of a plain job (None); empty where the job is not known."""
+    return job if index is None or not job else f"{job}_{index}"
+
+
 def work_of_first(work: Path) -> Path:
     """The folder of the attempt that was submitted, for one that SLURM has restarted since."""
     return work.with_name(work.name.partition(".r")[0])
@@ -325,7 +389,7 @@ def ended_of(attempt: str, work: Path) -> Report | None:
 
 def preempted_if(said: Report, state: JobState) -> Report:
     """An attempt that was asked to end knows not by whom: SLURM says whether it was for another job or a lost node."""
-    if said.ending == "interrupted" and state.ending in ("preempted", "node_lost"):
+    if said.ending in ("interrupted", "timed_out") and state.ending in ("preempted", "node_lost"):
         return replace(said, ending=state.ending, detail=f"{said.detail}; {state.words()}")
     return said
 

@@ -5,14 +5,24 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from orchestrator.errors import BackendError
+from orchestrator.errors import BackendSilent
 
 ANSWER_S = 30.0
+DISABLED = "accounting storage is disabled"
+"""What sacct says where `AccountingStorageType` is none (src/sacct/options.c)."""
 PROGRAMS = ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol", "sacctmgr")
 
 
-class SlurmSilent(BackendError):
+class SlurmSilent(BackendSilent):
     """A SLURM command failed or did not answer: nothing is known, and nothing is concluded from it."""
+
+
+class SlurmMissing(SlurmSilent):
+    """A client command is not there, and will not be."""
+
+
+class NoAccounting(SlurmSilent):
+    """The site keeps no history of jobs, and will not."""
 
 
 def client_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -38,13 +48,14 @@ def ask(*command: str) -> str:
             command, env=client_environment(), capture_output=True, text=True, errors="replace", timeout=ANSWER_S
         )
     except FileNotFoundError as error:
-        raise SlurmSilent(
+        raise SlurmMissing(
             f"{command[0]} is not on PATH; log in to a machine of the cluster, or load its module"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise SlurmSilent(f"{command[0]} did not answer within {ANSWER_S:.0f} s") from error
     if done.returncode != 0:
-        raise SlurmSilent(f"{' '.join(command[:2])} failed: {done.stderr.strip() or f'exit {done.returncode}'}")
+        words = f"{' '.join(command[:2])} failed: {done.stderr.strip() or f'exit {done.returncode}'}"
+        raise NoAccounting(words) if DISABLED in done.stderr else SlurmSilent(words)
     return done.stdout
 
 

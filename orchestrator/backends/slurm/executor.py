@@ -3,6 +3,8 @@
 Source: submitit/slurm/slurm.py 1.5 (`_make_sbatch_string`, `_submit_command`).
 """
 
+import contextlib
+import io
 import os
 import shlex
 from pathlib import Path
@@ -12,8 +14,26 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from orchestrator.backends.slurm.batch import Batch
-from orchestrator.backends.slurm.commands import client_environment
+from orchestrator.backends.slurm.commands import SlurmSilent, client_environment
 from orchestrator.errors import BackendError
+
+ANSWER_S = 60
+"""sbatch is ended when it has taken longer: it waits by itself for a busy slurmctld."""
+SILENT = (
+    "unable to contact slurm controller",
+    "socket timed out",
+    "zero bytes were transmitted or received",
+    "communication connection failure",
+    "connection refused",
+    "slurm backup controller in standby mode",
+    "temporarily unable to accept job",
+)
+"""What sbatch says when slurmctld does not answer: the job may be in the queue all the same.
+Source: slurm_errno.c of SLURM 22.05."""
+
+
+class NoAnswer(SlurmSilent):
+    """Nobody can tell whether sbatch has submitted the job."""
 
 
 class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no types
@@ -23,7 +43,7 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
         """Submit a batch; returns the job id."""
         self.parameters["map_count"] = len(batch.works) if len(batch.works) > 1 else None
         # Until Python has its handlers, a signal to save would end it with a wrong word.
-        start = f"exec {self.python} -u -m orchestrator.host {shlex.quote(str(batch.folder))}"
+        start = f"exec {self.python} -u -m {batch.module} {shlex.quote(str(batch.folder))}"
         command = shlex.join(["sh", "-c", f"trap '' USR2 TERM; {start}"])
         return str(self._submit_command(command).job_id)
 
@@ -32,6 +52,8 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
         return [
             "env",
             *(f"--unset={name}" for name in os.environ if name not in kept),
+            "timeout",
+            str(ANSWER_S),
             "sbatch",
             str(submission_file_path),
         ]
@@ -41,6 +63,7 @@ def submit_batch(batch: Batch, python: str) -> str:
     """Hand a batch to sbatch; returns SLURM's job id.
 
     Raises:
+        NoAnswer: slurmctld did not answer, so nobody can tell.
         BackendError: sbatch refused; its words are in the message.
     """
     batch.folder.mkdir(parents=True, exist_ok=True)
@@ -48,9 +71,18 @@ def submit_batch(batch: Batch, python: str) -> str:
     try:
         executor = CommandExecutor(folder=batch.folder, python=shlex.quote(python))
         executor.update_parameters(**given, wckey=None)  # submitit's own would be refused where these are enforced
-        return executor.send(batch)
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
+            return executor.send(batch)
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
-        raise BackendError(f"sbatch refused {batch.name}: {refusal(str(error))}") from error
+        said = refusal(str(error))
+        if not isinstance(error, OSError) and is_silence(said):
+            raise NoAnswer(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}") from error
+        raise BackendError(f"sbatch refused {batch.name}: {said}") from error
+
+
+def is_silence(said: str) -> bool:
+    """Whether these words of sbatch mean that slurmctld did not answer; without a word it was ended by `timeout`."""
+    return not said or any(words in said.lower() for words in SILENT)
 
 
 def refusal(text: str) -> str:

@@ -6,7 +6,7 @@ A command that fails says nothing: what it would have told stays unknown.
 import time
 from collections.abc import Collection, Mapping
 
-from orchestrator.backends.slurm.commands import SlurmSilent, ask
+from orchestrator.backends.slurm.commands import NoAccounting, SlurmSilent, ask
 from orchestrator.backends.slurm.states import (
     SACCT_FORMAT,
     SQUEUE_FORMAT,
@@ -25,10 +25,16 @@ class Queue:
     def __init__(self) -> None:
         self._states: Mapping[str, JobState] = {}
         self._runs: dict[str, list[JobState]] = {}
+        self._named: dict[str, str] = {}
         self.silent = ""
         """Why squeue does not answer; empty while it does."""
         self.no_history = ""
-        """Why sacct does not."""
+        """Why sacct does not; empty too where the site keeps no history, for then there is nothing to wait for."""
+
+    @property
+    def states(self) -> Mapping[str, JobState]:
+        """All jobs of this user, by ticket, as squeue told them."""
+        return self._states
 
     def state(self, ticket: str) -> JobState | None:
         """A job as squeue told it; None: it does not know it (any more)."""
@@ -38,41 +44,61 @@ class Queue:
         """What sacct told of a job, a line each time it ran."""
         return self._runs.get(ticket, [])
 
+    def job_of(self, name: str) -> str:
+        """The number of the job, or of the array, of this name; empty: nobody has told of one."""
+        return self._named.get(name, "")
+
     def submitted(self, ticket: str, name: str) -> None:
         """Take in a job that was submitted since SLURM was last asked."""
         self._states = {**self._states, ticket: JobState(job=ticket, state="PENDING", name=name)}
 
-    def ask(self, tickets: Collection[str], since: float) -> None:
-        """Ask of these jobs; `since`: when the oldest of them was made, seconds since 1970."""
+    def ask(self, restarts: Mapping[str, int], names: Collection[str], since: float) -> None:
+        """Ask about jobs.
+
+        Args:
+            restarts: ticket -> how often SLURM has restarted the job, as far as is booked.
+            names: of jobs whose tickets are not known.
+            since: when the oldest of them was made, seconds since 1970.
+        """
         try:
             self._states, self.silent = _squeue(), ""
         except SlurmSilent as error:
             self.silent = str(error)
             return
-        forgotten = [one for one in tickets if one not in self._states and one not in self._runs]
-        requeued = [one for one in tickets if one in self._states and self._states[one].restarts]
+        self._named.update(_newest(self._states.values(), names))
+        wanted = [
+            ticket
+            for ticket, booked in restarts.items()
+            if (self._states[ticket].restarts > booked if ticket in self._states else not _over(self.runs(ticket)))
+        ]
+        nameless = [name for name in names if name not in self._named]
         try:
-            if forgotten or requeued:
-                jobs = sorted({ticket.partition("_")[0] for ticket in (*forgotten, *requeued)})
-                told = _sacct(since, f"--jobs={','.join(jobs)}")
-                self._runs.update({job: runs for job, runs in told.items() if job in tickets})
+            if wanted:
+                numbers = sorted({ticket.partition("_")[0] for ticket in wanted})
+                told = _sacct(since, f"--jobs={','.join(numbers)}")
+                self._runs.update({job: runs for job, runs in told.items() if job in restarts})
+            if nameless:
+                told = _sacct(since, f"--name={','.join(nameless)}")
+                self._named.update(_newest([runs[-1] for runs in told.values()], nameless))
+            self.no_history = ""
+        except NoAccounting:
             self.no_history = ""
         except SlurmSilent as error:
             self.no_history = str(error)
 
 
-def ticket_of(name: str, index: int | None, since: float) -> str:
-    """The ticket of a job whose driver died before it had booked one; empty: SLURM does not know the name.
+def _over(runs: list[JobState]) -> bool:
+    return bool(runs) and runs[-1].phase == "ended"
 
-    Raises:
-        SlurmSilent: SLURM does not answer, so nobody can tell.
-    """
-    known = [state for state in _squeue().values() if state.name == name]
-    if not known:
-        known = [runs[-1] for runs in _sacct(since, f"--name={name}").values() if runs[-1].name == name]
-    jobs = sorted({state.job.partition("_")[0] for state in known}, key=int)
-    suffix = "" if index is None else f"_{index}"
-    return f"{jobs[-1]}{suffix}" if jobs else ""
+
+def _newest(states: Collection[JobState], names: Collection[str]) -> dict[str, str]:
+    """Name -> number of the newest job that has it."""
+    found: dict[str, str] = {}
+    for state in states:
+        number = state.job.partition("_")[0]
+        if state.name in names and int(number) > int(found.get(state.name, "0")):
+            found[state.name] = number
+    return found
 
 
 def _squeue() -> dict[str, JobState]:

@@ -35,6 +35,26 @@ ENDINGS: Mapping[str, Ending] = {
 of ours has vanished: what our host writes last was not written."""
 
 
+REASONS: Mapping[str, str] = {
+    "Priority": "jobs of higher priority come first",
+    "Resources": "no node has what it asks for free",
+    "JobArrayTaskLimit": "at_once elements of its array run",
+    "BeginTime": "SLURM lets it begin a little later",
+    "JobHeldUser": "somebody holds it; `scontrol release` lets it go",
+    "JobHeldAdmin": "an administrator holds it",
+    "launch failed requeued held": "its node could not start it; `scontrol release` lets it try again",
+    "ReqNodeNotAvail": "a node that it asks for is down, drained or reserved",
+    "PartitionDown": "its partition takes jobs and starts none",
+    "PartitionTimeLimit": "it asks for more time than its partition gives",
+    "AssociationJobLimit": "the account has as many jobs as it may",
+    "QOSMaxJobsPerUserLimit": "its QOS lets this user run no more jobs",
+    "QOSMaxCpuPerUserLimit": "its QOS gives this user no more cpus",
+    "AssocGrpCpuLimit": "the account has as many cpus as it may",
+    "Licenses": "a licence that it asks for is taken",
+}
+"""Why a job waits -> what that means. Source: squeue(1) "JOB REASON CODES"."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobState:
     """What SLURM says of one job or array element."""
@@ -60,6 +80,13 @@ class JobState:
     def ending(self) -> Ending:
         """What its final state says."""
         return ENDINGS.get(self.state, "vanished")
+
+    def waits(self) -> str:
+        """Why it waits, for people: SLURM's word, and what it means where we know."""
+        reason = self.reason.strip("()")
+        meaning = REASONS.get(reason.partition(",")[0], "")
+        words = f"{reason}: {meaning}" if meaning else reason or "queued"
+        return f"{words} (SLURM job {self.job})"
 
     def words(self) -> str:
         """For people."""
