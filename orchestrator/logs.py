@@ -22,6 +22,8 @@ from orchestrator.study import Study
 
 LOOK_S = 0.5
 NAME = "log.txt"
+OF_OTHER_NODES = "log-n*.txt"
+TIME_OF_DAY = len("HH:MM:SS.mmm")
 NOTE = b"... bytes left out: "
 BLOCK = 1 << 16
 
@@ -75,6 +77,24 @@ class Tail:
         return self._decoder.decode(new)
 
 
+class Logs:
+    """The logs of all nodes of one attempt, as one: each line begins with its time of day and its rank."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tails = {NAME: Tail(folder / NAME)}
+
+    def read(self) -> str:
+        """What was written since the last call, in order of time."""
+        for path in self._folder.glob(OF_OTHER_NODES):
+            self._tails.setdefault(path.name, Tail(path))
+        texts = [text for tail in self._tails.values() if (text := tail.read())]
+        if len(texts) < 2:
+            return "".join(texts)
+        lines = [line for text in texts for line in text.splitlines(keepends=True)]
+        return "".join(sorted(lines, key=lambda line: line[:TIME_OF_DAY]))
+
+
 def find_gap(file: BinaryIO) -> Gap:
     """Where an open log leaves out its middle."""
     file.seek(0)
@@ -123,12 +143,12 @@ def find_attempt(study: Study, job: Job, name: str) -> Attempt:
 
 def print_log(study: Study, attempt: Attempt, out: TextIO, *, tail: int | None = None) -> None:
     """Print the log of one attempt, or its last `tail` lines."""
-    _show(Tail(study.folder_of(attempt) / NAME), out, tail)
+    _show(Logs(study.folder_of(attempt)), out, tail)
 
 
 def follow_attempt(study: Study, attempt: Attempt, out: TextIO, *, tail: int | None = None) -> None:
     """Print the log of one attempt as it grows, until the attempt has ended."""
-    log = Tail(study.folder_of(attempt) / NAME)
+    log = Logs(study.folder_of(attempt))
     _show(log, out, tail)
     while not _ended(study, attempt):
         time.sleep(LOOK_S)
@@ -184,7 +204,7 @@ def _ended(study: Study, attempt: Attempt) -> bool:
     return not mine or mine[0].ending is not None or not driver_lives(study.home)
 
 
-def _show(log: Tail, out: TextIO, lines: int | None) -> None:
+def _show(log: Logs, out: TextIO, lines: int | None) -> None:
     text = log.read()
     if lines is not None:
         text = "".join(deque(text.splitlines(keepends=True), maxlen=lines))

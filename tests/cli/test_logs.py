@@ -10,7 +10,7 @@ from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.pump import Log
-from orchestrator.logs import Tail, find_gap
+from orchestrator.logs import Logs, Tail, find_gap
 from orchestrator.schedule import inbox
 from orchestrator.schedule.lease import driver_lives, read_driver
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
@@ -52,6 +52,18 @@ def test_a_follower_sees_each_line_once_however_often_the_log_is_shortened(tmp_p
         assert lines == [f"line {number}" for number in range(3000)]
     else:
         assert "... bytes left out: " in seen
+
+
+def test_the_logs_of_several_nodes_are_read_in_order_of_time_each_line_once(tmp_path: Path) -> None:
+    nodes = [Log(tmp_path / name, ()) for name in ("log.txt", "log-n1.txt")]
+    logs, seen = Logs(tmp_path), ""
+    for number in range(40):
+        nodes[number % 2].write(number % 2, f"line {number}", number / 10)
+        if number % 8 == 7:
+            seen += logs.read()
+    for log in nodes:
+        log.close()
+    assert written(seen + logs.read()) == [f"line {number}" for number in range(40)]
 
 
 def test_the_gap_of_a_log_that_was_never_shortened_is_none(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 DEV = Path(__file__).resolve().parents[2] / "cluster" / "slurm" / "dev"
+CHAOS = Path(__file__).resolve().parents[1] / "chaos"
+"""The small study and the proof of its results."""
 
 
 class Site:
