@@ -12,10 +12,10 @@ from slurm_site import CHAOS, Site
 
 sys.path.insert(0, str(CHAOS))
 
-from small_study import CHECKOUT, ECHO_MATRIX, SMALL  # noqa: E402
+from small_study import CHECKOUT, ECHO_MATRIX, SMALL
 
-from orchestrator.schedule.ledger import NAME, Ledger  # noqa: E402
-from orchestrator.store.files import FilesStore  # noqa: E402
+from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.store.files import FilesStore
 
 pytestmark = [pytest.mark.slurm]
 
