@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from rehearsal import FOR_EVER_S, Rehearsal, wait_for
+from rehearsal import CHECKOUT, CLUSTER, ECHO_MATRIX, FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.detach import Bounded
 from orchestrator.schedule.lease import driver_lives, read_driver
@@ -183,3 +183,17 @@ def test_output_of_a_detached_driver_is_bounded_and_keeps_its_begin_and_end(tmp_
     assert lines[:3] == ["line 0", "line 1", "line 2"]
     assert lines[-2:] == ["line 1998", "line 1999"]
     assert "... bytes left out" in lines
+
+
+def test_a_detached_run_takes_the_name_of_its_cluster_along(tmp_path: Path) -> None:
+    asked = Rehearsal(tmp_path)
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "fake.yaml").write_text(CLUSTER, encoding="utf-8")
+    (tmp_path / "matrix.yaml").write_bytes((CHECKOUT / "matrix.yaml").read_bytes())
+    line = [str(ECHO_MATRIX), "run", "--detach", "--backend", "fake", *ROW]
+    done = subprocess.run(line, env=asked.environment(0.3), cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].endswith(" --cluster fake")
+    wait_for(lambda: not driver_lives(asked.home), "the driver does not end")
+    assert set(endings(asked)) == {"ok"}
+    assert not (asked.home / "mlflow.db").exists()  # cluster/fake.yaml beside the matrix, not the built-in values

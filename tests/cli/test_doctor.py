@@ -212,6 +212,18 @@ def test_a_standing_ray_is_reached_or_not(study: Study, server: tuple[str, list[
     assert found.says == f"nothing answers on 127.0.0.1:{port}: Connection refused"
 
 
+def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert [finding.says for finding in look("slurm", study)] == ["not used: backend is ray"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    shared, missing = look("slurm", study, cluster_with(backend="slurm"))
+    assert shared.level in ("ok", "warning")
+    assert f"{study.home} is on " in shared.says
+    assert missing == bad(
+        "not on PATH: sbatch, srun, squeue, scancel, scontrol",
+        "log in to a machine of the cluster, or load its module (such as `module load slurm`)",
+    )
+
+
 def test_the_file_system_of_a_path_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(

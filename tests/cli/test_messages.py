@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rehearsal import Rehearsal
 
 from orchestrator import cli
 from orchestrator.cli import main
+from orchestrator.schedule.ledger import NAME, Ledger
 
 VERBS = (
     "plan",
@@ -62,6 +64,36 @@ def test_a_mistake_on_the_command_line_is_one_line_that_says_what_is_allowed(
     echo_matrix: Callable[..., Said], line: tuple[str, ...]
 ) -> None:
     assert echo_matrix(*line) == (2, "", MISTAKES[line])
+
+
+@pytest.mark.parametrize("option", ["--cluster", "--backend"])
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "doctor", "stop", "gc", "report"])
+def test_a_backend_that_is_not_there_ends_with_2_on_every_verb(
+    echo_matrix: Callable[..., Said], root: Path, verb: str, option: str
+) -> None:
+    assert echo_matrix(verb, "--matrix", str(root / "matrix.yaml"), option, "slurn") == (
+        2,
+        "",
+        "echo-matrix: --cluster is 'slurn', which is neither a file nor a name; did you mean 'slurm'?; allowed: fake, "
+        f"local, ray, slurm, or a file such as {root / 'cluster' / 'slurm.yaml'}\n",
+    )
+
+
+def test_without_slurm_on_path_a_run_on_it_ends_with_2_and_books_nothing(
+    echo_matrix: Callable[..., Said], tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = echo_matrix(
+        "run", "--matrix", str(root / "matrix.yaml"), "--backend", "slurm", "--rows", "context-k1"
+    )
+    assert (code, out) == (2, "")
+    assert err == (
+        "echo-matrix: not on PATH: sbatch, srun, squeue, scancel, scontrol; log in to a machine of the cluster, or "
+        "load its module (such as `module load slurm`)\n"
+    )
+    with Ledger.read(tmp_path / "echo-memory" / NAME) as ledger:
+        assert ledger.attempts() == []
 
 
 @pytest.mark.parametrize("verb", VERBS)

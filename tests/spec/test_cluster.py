@@ -1,11 +1,12 @@
 """cluster/*.yaml is read as strictly as the matrix."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.cluster import BUILT_IN, load_cluster
+from orchestrator.spec.cluster import BACKENDS, BUILT_IN, NAMES, cluster_file, is_name, load_cluster
 
 
 def test_the_built_in_cluster_is_the_committed_one(root: Path) -> None:
@@ -56,3 +57,48 @@ def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
 def test_a_named_cluster_must_exist(tmp_path: Path) -> None:
     with pytest.raises(MatrixError, match="there is no such file"):
         load_cluster(tmp_path / "none.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_without_a_file_is_the_built_in_values_with_that_backend(tmp_path: Path, name: str) -> None:
+    wanted = "ray" if name == "local" else name
+    assert load_cluster(Path(name), tmp_path / "matrix.yaml") == dataclasses.replace(BUILT_IN, backend=wanted)
+
+
+def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study" / "cluster").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slurm").write_text("not a cluster file")
+    text = (root / "cluster" / "slurm.yaml").read_text()
+    for name in ("slurm", "ours"):
+        (tmp_path / "study" / "cluster" / f"{name}.yaml").write_text(text.replace("max_jobs: 200", "max_jobs: 7"))
+        assert load_cluster(Path(name), Path("study") / "matrix.yaml").slurm.max_jobs == 7
+        assert cluster_file(Path(name), Path("study") / "matrix.yaml") == Path("study") / "cluster" / f"{name}.yaml"
+
+
+def test_a_file_stays_a_file(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ours").write_text((root / "cluster" / "slurm.yaml").read_text())
+    for path in (Path("ours"), tmp_path / "ours", Path("./here.yaml"), Path("cluster/slurm")):
+        assert not is_name(path)
+        assert cluster_file(path, root) == path
+    assert load_cluster(Path("ours"), root).backend == "slurm"
+
+
+def test_an_unknown_name_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "ours.yaml").write_text("")
+    with pytest.raises(MatrixError) as refused:
+        load_cluster(Path("slurn"), tmp_path)
+    assert str(refused.value) == (
+        "--cluster is 'slurn', which is neither a file nor a name; did you mean 'slurm'?; allowed: fake, local, ours, "
+        f"ray, slurm, or a file such as {tmp_path}/cluster/slurm.yaml"
+    )
+
+
+def test_each_backend_can_be_made_by_its_name() -> None:
+    from orchestrator.backends.registry import backend_class
+
+    assert all(callable(backend_class(name)) for name in BACKENDS)
