@@ -1,11 +1,19 @@
 """A real SLURM for the tests of this folder, started once; `make test-slurm` installs what it needs."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from slurm_site import DEV, Site
+from slurm_site import CHAOS, DEV, Site
+
+sys.path[:0] = [str(CHAOS), str(CHAOS.parent)]
+
+from proof import Proof, taken, wrongs  # noqa: E402
+from slurm_study import JOBS, SlurmStudy  # noqa: E402
+from victims import Family  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +36,32 @@ def wait_until() -> Callable[[Callable[[], bool], str], None]:
             time.sleep(0.2)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def reference_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`outputs/{study}` of the small study under embedded Ray, which nothing disturbed."""
+    study = SlurmStudy(home=tmp_path_factory.mktemp("reference"))
+    done = study.call("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert wrongs(study, jobs=JOBS) == []
+    return study.folder
+
+
+@pytest.fixture(scope="session")
+def reference(reference_folder: Path) -> Proof:
+    """Its results."""
+    return taken(reference_folder)
+
+
+@pytest.fixture
+def study(site: Site, tmp_path: Path) -> Iterator[SlurmStudy]:
+    """The small study on the test cluster, in an empty folder; nothing of it is left in the queue."""
+    study = SlurmStudy(home=tmp_path / "outputs", site=site)
+    yield study
+    Family(study.home).end()
+    site.call("scancel", "--user=root")
+    deadline = time.monotonic() + 60.0
+    while site.call("squeue", "--noheader"):
+        assert time.monotonic() < deadline, "jobs that cannot be cancelled"
+        time.sleep(0.5)

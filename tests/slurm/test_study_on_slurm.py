@@ -1,0 +1,40 @@
+"""The study on a real SLURM ends with the bytes that it has under Ray; its driver may be a SLURM job itself."""
+
+import shlex
+
+import pytest
+from proof import Proof
+from slurm_site import Site
+from slurm_study import JOBS, TRAIN, SlurmStudy, wait_until
+
+pytestmark = [pytest.mark.slurm]
+
+
+def test_a_driver_that_is_a_slurm_job_finishes_the_study_with_the_same_bytes_as_under_ray(
+    study: SlurmStudy, reference: Proof, site: Site
+) -> None:
+    study.home.mkdir()
+    said = study.home / "driver.txt"
+    exports = [f"export {name}={shlex.quote(study.environment()[name])}" for name in ("ECHO_MATRIX_HOME", "SLURM_CONF")]
+    threads = ["export OMP_NUM_THREADS=1", "export OPENBLAS_NUM_THREADS=1"]
+    line = "; ".join([*exports, *threads, shlex.join(study.line("run"))])
+    # A small job of its own: what it has of memory, cpus and time must not become its jobs'.
+    driver = site.call(
+        "sbatch", "--parsable", "--export=NIL", "-p", "short", "-t", "9", "-n", "1", "--mem=900", "-o", str(said),
+        "--wrap", line,
+    )  # fmt: skip
+    wait_until(lambda: bool(study.job_of(TRAIN)), "the training to be queued")
+    training = site.call("scontrol", "show", "job", study.job_of(TRAIN))
+    assert "Partition=long" in training and "mem=2G" in training
+    wait_until(lambda: site.state(driver) not in ("", "PENDING", "RUNNING"), "the driver's job")
+    text = said.read_text(encoding="utf-8")
+    assert site.state(driver) == "COMPLETED", text
+    assert study.wrongs(reference) == []
+    assert f"{JOBS} done" in text
+    assert all(len(study.attempts(label)) == 1 for label in study.committed())
+    again = study.call("run")
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+    assert (
+        len(site.call("sacct", "-nX", "--name", f"em:echo-memory:{TRAIN}:{study.attempts(TRAIN)[0].id}").split("\n"))
+        == 1
+    )
