@@ -44,6 +44,8 @@ class HostShare:
     memory_gib: float
     jobs: int | None = None
     """A number: a scheduler of its own finds the places, and takes so many attempts at once, whatever they need."""
+    stages: tuple[str, ...] | None = None
+    """Whose jobs it takes; None: of all stages."""
 
 
 @dataclass(frozen=True, kw_only=True)

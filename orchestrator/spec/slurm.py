@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Annotated
 
-from orchestrator.spec.schema import Count, Positive
+from orchestrator.spec.schema import Count, Natural, Positive, Range
+from workloads.contract.request import Stage
+
+KEPT_GIB = 2.0
+"""Of an allocation's memory on each node, for Ray and the warm server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,34 @@ class SlurmStage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Packed:
+    """Packed mode: allocations of nodes, into each of which many jobs go, one after the other and side by side."""
+
+    cpus: Count
+    """Of each node of an allocation."""
+    memory_gib: Annotated[float, Range(KEPT_GIB, above=True)]
+    """Of each node; its jobs get `KEPT_GIB` less."""
+    minutes: Positive
+    """Limit of time of an allocation."""
+    nodes: Count = 1
+    """Of one allocation; a job runs on one of them."""
+    devices: Natural = 0
+    """Of each node."""
+    gpus: str | None = None
+    """`--gpus-per-node`, such as `a100:4`; None: `devices`, of any type."""
+    allocations: Count = 4
+    """At once, at most."""
+    stages: tuple[Stage, ...] | None = None
+    """Whose jobs are packed; the others are jobs of SLURM. None: all."""
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Slurm:
     """SLURM as this study uses it."""
 
@@ -40,6 +73,8 @@ class Slurm:
     """Attempts in the queue and running at once; the site's own limit holds as well."""
     poll_s: Positive = 10.0
     """Between two questions to SLURM."""
+    packed: Packed | None = None
+    """None: every attempt is a job of SLURM."""
 
     def of(self, stage: str) -> SlurmStage:
         """What holds for the jobs of one stage: its own where it says something, else `every`'s; options add up."""

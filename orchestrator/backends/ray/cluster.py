@@ -11,14 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported or when it starts its processes; an embedded Ray inherits them.
-os.environ.update(
-    RAY_worker_niceness="0",  # at Ray's 15 a host gets almost no processor beside any busy process
-    RAY_memory_monitor_refresh_ms="0",  # it would kill a host, that is all its jobs
-    RAY_USAGE_STATS_ENABLED="0",
-    RAY_DEDUP_LOGS="0",
-    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-)
+from orchestrator.backends.ray.environment import SETTINGS
+
+os.environ.update(SETTINGS)  # before ray is imported; an embedded one inherits them
 
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError

@@ -9,10 +9,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE
 from orchestrator.backends.ray.hosts import NAMESPACE
 from orchestrator.errors import BackendError
 
-OBJECT_STORE = 80 << 20  # bytes; messages are small, and Ray takes no less than 75 MiB
 KNOCK_S = 5.0
 TOKEN = Path.home() / ".ray" / "auth_token"
 """Where Ray keeps the token of clusters that ask for one."""
@@ -32,6 +32,7 @@ def connect(settings: Mapping[str, Any], folder: Path) -> str:
             num_gpus=settings["devices"],
             include_dashboard=False,
             object_store_memory=OBJECT_STORE,
+            labels={HOST_LABEL: settings["host"]} if "host" in settings else None,
             _temp_dir=str(folder),
             **quiet,
         )

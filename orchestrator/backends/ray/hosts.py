@@ -19,6 +19,7 @@ from ray.util.placement_group import get_placement_group, placement_group, remov
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.backends.ray.actor import Host
+from orchestrator.backends.ray.environment import HOST_LABEL
 from workloads.contract.faults import VARIABLE
 
 NAMESPACE = "echo-matrix"
@@ -96,6 +97,8 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
 
 def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
     """What the policy calls a node: of several raylets on one machine each has its own."""
+    if HOST_LABEL in node["Labels"]:
+        return str(node["Labels"][HOST_LABEL])
     machine = str(node["NodeManagerHostname"])
     return machine if embedded else f"{machine}-{node['NodeID'][:6]}"
 

@@ -34,6 +34,8 @@ class Batch:
     """Folder of each attempt; the index is the array's."""
     parameters: Mapping[str, Any]
     """submitit's."""
+    module: str = "orchestrator.host"
+    """What the job runs, with `folder` as its argument."""
 
 
 def job_name(study: str, label: str, attempt: str) -> str:
