@@ -96,7 +96,10 @@ def test_two_nodes_train_what_two_ranks_on_one_node_train_and_a_requeue_changes_
         return any(two.glob("echo-memory/attempts/*/*/checkpoints/step-*/manifest.json"))
 
     wait_until(lambda: bool(job()) and saved(), "a checkpoint of the training on two nodes")
-    site.call("scontrol", "requeue", job())
+    number = job()
+    site.call("scontrol", "requeue", number)
+    wait_until(lambda: site.call("squeue", "--noheader", "--format=%T", "--jobs", number) == "PENDING", "the requeue")
+    site.call("scontrol", "update", f"JobId={number}", "StartTime=now")  # SLURM itself would let it wait two minutes
     ended_well(on_two)
     ended_well(start(one, ON_ONE))
     assert published(two) == published(one) and len(published(one)) == 5
