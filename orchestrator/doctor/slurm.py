@@ -26,7 +26,10 @@ def slurm(subject: Subject) -> Iterator[Finding]:
     try:
         site = read_site()
     except SlurmSilent as error:
-        yield bad(f"slurmctld does not answer: {error}", "see `scontrol ping`; jobs that are there already go on")
+        yield bad(
+            f"slurmctld does not answer: {' '.join(str(error).split())}",
+            "see `scontrol ping`; jobs that are there already go on",
+        )
         return
     default = site.default_partition
     names = [f"{name} (default)" if name == default else name for name in site.partitions]
@@ -71,7 +74,7 @@ def _silent_history() -> str:
     try:
         ask("sacct", "-nX", "--starttime=now")
     except SlurmSilent as error:
-        return str(error)
+        return " ".join(str(error).split())
     return ""
 
 

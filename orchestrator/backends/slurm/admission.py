@@ -61,7 +61,7 @@ def admit(cluster: Cluster, jobs: Iterable[Job], *, described: Path, matrix: Pat
     try:
         site = read_site()
     except SlurmSilent as error:
-        say(f"SLURM's limits are not checked now: {error}")
+        say(f"SLURM's limits are not checked now: {' '.join(str(error).split())}")
         return
     found = find_misfits(site, cluster, jobs, described=described, matrix=matrix)
     for one in found:

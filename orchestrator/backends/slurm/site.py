@@ -127,7 +127,7 @@ def read_site() -> Site:
             associations = parse_associations(ask("sacctmgr", "-nP", "show", *who, f"format={ASSOCIATION_FORMAT}"))
             qos = parse_qos(ask("sacctmgr", "-nP", "show", "qos", f"format={QOS_FORMAT}"))
         except SlurmSilent as error:
-            silent = str(error)
+            silent = " ".join(str(error).split())
     site = Site(
         # The largest index is one less.
         array_size=max(1, int(configuration.get("MaxArraySize", str(FEW + 1))) - 1),
