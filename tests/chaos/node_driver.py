@@ -1,15 +1,13 @@
 """A driver that holds the host itself, and trains by two ranks on a CPU with ZeRO 1: `node_driver.py HOME`.
 
-The real loop, ledger, lease, host, warm server and training; only Ray is not there, whose placements
-know no second rank without a second device. So a row's training is planned for two devices that
-this backend grants, and asked for on the CPU.
+The real loop, ledger, lease, host, warm server and training; only Ray is not there, whose start would take longer than
+all that is killed here.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from small_study import CHECKOUT, CLUSTER, SMALL
 
@@ -25,33 +23,30 @@ from orchestrator.store.protocol import Store
 from orchestrator.study import open_study
 
 ROW = "ssm-blockwise"
-ONE_DEVICE = "train: {cpus: 1, devices: 0, memory_gib: 2.0"
-TWO_DEVICES = "train: {cpus: 2, devices: 2, memory_gib: 6.0"
+TWO_RANKS = ("resources.train.ranks=2", "resources.train.cpus=2", "resources.train.memory_gib=6")
 ZERO = "deepspeed: {zero_optimization: {stage: 1, reduce_bucket_size: 1000000, allgather_bucket_size: 1000000}}"
 """Small buckets: DeepSpeed's have one size, 2 GiB, however small the model."""
 
 
 class NodeBackend:
-    """One host in this process, with two devices that are none."""
+    """One host in this process."""
 
     name = "node"
     outlives_driver = False
 
     def __init__(self, store: Store) -> None:
         provenance = Provenance(code="c" * 64, git="", host_kind="test")
-        self._node = Node(store=store, code=CHECKOUT, provenance=provenance, visible=("0", "1"))
+        self._node = Node(store=store, code=CHECKOUT, provenance=provenance)
         self._reports: dict[str, Report] = {}
 
     def hosts(self) -> Sequence[HostShare]:
         """The one that this process is."""
-        return (HostShare(name="here", cpus=2, devices=2, memory_gib=16.0),)
+        return (HostShare(name="here", cpus=2, devices=0, memory_gib=16.0),)
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
-        """Hand over to the node, on the CPU."""
+        """Hand over to the node."""
         for one in submissions:
-            raw: dict[str, Any] = asdict(one)
-            execution = {**raw["request"]["execution"], "device": "cpu", "threads": 1}
-            self._node.start({**raw, "request": {**raw["request"], "execution": execution}})
+            self._node.start(asdict(one))
         return {one.attempt: one.attempt for one in submissions}
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
@@ -78,17 +73,11 @@ class NodeBackend:
 
 def main(home: Path) -> int:
     """One run of the row's training and what it needs."""
-    matrix, cluster = home / "matrix.yaml", home / "cluster.yaml"
-    text = (CHECKOUT / "matrix.yaml").read_text(encoding="utf-8")
-    assert ONE_DEVICE in text
-    for path, content in (
-        (matrix, text.replace(ONE_DEVICE, TWO_DEVICES, 1)),
-        (cluster, CLUSTER.format(uri="null").replace("deepspeed: {}", ZERO)),
-    ):
-        temporary = path.with_suffix(".new")  # whole or not at all: this process is killed at any time
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
-    study = open_study(matrix, overrides=SMALL, cluster=cluster)
+    cluster = home / "cluster.yaml"
+    temporary = cluster.with_suffix(".new")  # whole or not at all: this process is killed at any time
+    temporary.write_text(CLUSTER.format(uri="null").replace("deepspeed: {}", ZERO), encoding="utf-8")
+    temporary.replace(cluster)
+    study = open_study(CHECKOUT / "matrix.yaml", overrides=(*SMALL, *TWO_RANKS), cluster=cluster)
     selected = [job.id for job in study.plan.jobs.values() if job.label == f"train/{ROW}/s0"]
     with (
         acquire(study.home) as lease,
