@@ -7,6 +7,7 @@ has ended: whatever is wrong is said there, with the driver's own exit code.
 
 import contextlib
 import io
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,9 @@ from orchestrator.schedule.ledger import NAME, Ledger
 
 OUT = "driver.out"
 FLAG = "--detached-to"
+LOG = "driver.log"
+RECENT = 1 << 16
+"""Bytes of the log's end in which a driver's first deeds are looked for."""
 LOOK_S = 0.1
 WORKS_S = 90.0
 """How long the first attempt may be waited for: Ray starts in some 10 s, on a busy machine in 60."""
@@ -97,8 +101,14 @@ def _wait(
 
 
 def _has_started(home: Path, since: float) -> bool:
+    """Whether the driver that began then has given an attempt to the backend, or taken one up that goes on."""
     with contextlib.suppress(OrchestratorError), Ledger.read(home / NAME) as ledger:
-        return any(attempt.intended >= since for attempt in ledger.open_attempts() if attempt.ticket)
+        if any(attempt.intended >= since for attempt in ledger.open_attempts() if attempt.ticket):
+            return True
+    with contextlib.suppress(OSError, ValueError), (home / LOG).open("rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - RECENT))
+        lines = [json.loads(line) for line in log.read().splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+        return any(line["what"] == "adopted" and line["at"] >= since for line in lines)
     return False
 
 

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,16 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     devices = range(int(submission["resources"]["devices"]) // part["of"])
     submission["placement"] = {**submission["placement"], "devices": list(devices)}
+    end = job_end(environment)
     submission["resources"] = {
         **submission["resources"],
-        "minutes": minutes_left(submission, job_end(environment)),
+        "minutes": minutes_left(submission, end),
         "memory_gib": submission["resources"]["memory_gib"] / part["of"],
     }
     submission["part"] = part
     node = node_of(description, visible=visible or [str(device) for device in devices])
     try:
-        report = _until_it_ends(node, submission, environment)
+        report = _until_it_ends(node, submission, lambda: min(end, job_end(environment)))
     finally:
         node.close()
     write_ended(work, report, part_name(ENDED, part["index"]))
@@ -103,8 +104,11 @@ def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
     return {**submission, "attempt": attempt, "request": changed}
 
 
-def _until_it_ends(node: Node, submission: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Let the attempt run; a signal asks it to save and end, whoever sent it."""
+def _until_it_ends(node: Node, submission: Mapping[str, Any], end: Callable[[], float]) -> dict[str, Any]:
+    """Let the attempt run; a signal asks it to save and end, whoever sent it.
+
+    `end` says when the job's time is over, seconds since 1970: an administrator may have changed it since the start.
+    """
     asked = threading.Event()
     name = str(submission["attempt"])
     said, said_at = "", 0.0
@@ -128,7 +132,7 @@ def _until_it_ends(node: Node, submission: Mapping[str, Any], environment: Mappi
         time.sleep(LOOK_S)
     if not said:
         return report
-    if report["ending"] == "interrupted" and not wish.exists() and is_limit(submission, job_end(environment), said_at):
+    if report["ending"] == "interrupted" and not wish.exists() and is_limit(submission, end(), said_at):
         # Were it free, a job whose steps are longer than its limit would be tried again and again.
         return {**report, "ending": "timed_out", "detail": f"{said} ahead of the job's limit: {report['detail']}"}
     return {**report, "detail": f"{said}: {report['detail']}"}

@@ -17,7 +17,8 @@ ANSWER_S = 5.0
 def job_end(environment: Mapping[str, str]) -> float:
     """When the scheduler ends this job, seconds since 1970; infinite where nobody says.
 
-    SLURM puts it into the job's environment since 23.02; before, squeue is asked, once.
+    SLURM puts it into the job's environment since 23.02; before, squeue is asked. Of a job that it ends at this moment
+    squeue says that it ends now, which is no limit.
     """
     told = environment.get("SLURM_JOB_END_TIME")
     if told:
@@ -27,15 +28,16 @@ def job_end(environment: Mapping[str, str]) -> float:
         return math.inf
     try:
         said = subprocess.run(
-            ["squeue", "--noheader", f"--jobs={job}", "--format=%e"],
+            ["squeue", "--noheader", f"--jobs={job}", "--format=%T %e"],
             env=dict(environment),
             capture_output=True,
             text=True,
             timeout=ANSWER_S,
             check=True,
         ).stdout.split()
-        return time.mktime(time.strptime(said[0], "%Y-%m-%dT%H:%M:%S"))
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        state, end = said[:2]
+        return time.mktime(time.strptime(end, "%Y-%m-%dT%H:%M:%S")) if state == "RUNNING" else math.inf
+    except (OSError, subprocess.SubprocessError, ValueError):
         return math.inf  # a limit that is not known ends the job all the same, with SLURM's word for it
 
 

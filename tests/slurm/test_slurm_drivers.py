@@ -1,0 +1,101 @@
+"""Drivers come and go over a SLURM: one attempt of the training is taken up by all of them and runs once."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from proof import Proof
+from slurm_site import Site
+from slurm_study import TRAIN, SlurmStudy, wait_until
+from test_two_drivers import stop_between_transactions
+
+from orchestrator.schedule.lease import read_driver
+
+pytestmark = [pytest.mark.slurm]
+
+ELSEWHERE = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname other; exec "$0" "$@"')
+"""Another login node, as far as one machine can be one: its name, and processes that cannot be looked at from here."""
+
+
+def text(study: SlurmStudy, name: str) -> str:
+    return (study.home / name).read_text(encoding="utf-8")
+
+
+def drives(study: SlurmStudy, host: str, pid: int | None = None) -> bool:
+    holder = read_driver(study.folder)
+    return holder is not None and holder.host == host and pid in (None, holder.pid)
+
+
+def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
+    study: SlurmStudy, reference: Proof, site: Site
+) -> None:
+    study = replace(study, quick=True)
+    study.home.mkdir()
+    here = Path("/proc/sys/kernel/hostname").read_text(encoding="ascii").strip()
+    full = site.call("sbatch", "--parsable", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 600")
+    wait_until(lambda: site.state(full) == "RUNNING", "the job that takes all there is")
+
+    # Killed between sbatch and the ticket: found by its name, not submitted again.
+    faults = study.home / "faults"
+    faults.mkdir()
+    (faults / "submit.answered").write_text("kill", encoding="ascii")
+    with (study.home / "1.txt").open("wb") as output:
+        assert replace(study, faults=faults).start(output).wait(timeout=60) == -signal.SIGKILL
+    (data,) = study.attempts("data")
+    assert data.ticket == ""
+    with (study.home / "2.txt").open("wb") as output:
+        second = study.start(output)
+    wait_until(lambda: "(SLURM job" in study.call("status").stdout, "why the first job waits")
+    assert "Resources: no node has what it asks for free" in study.call("explain", "data").stdout
+    site.call("scancel", full)
+
+    with study.frozen(0) as name:
+        # Killed, and followed by one on another login node, which cannot look at its process.
+        second.kill()
+        second.wait()
+        with (study.home / "3.txt").open("wb") as output:
+            third = study.start(output, *ELSEWHERE)
+        wait_until(lambda: drives(study, "other") and len(study.logged("adopted")) == 2, "the driver elsewhere")
+        inner = int(Path(f"/proc/{third.pid}/task/{third.pid}/children").read_text(encoding="ascii").split()[0])
+
+        # Asleep for longer than a driver may be, and followed: it finds itself replaced, and acts no more.
+        stop_between_transactions(Sleeper(inner), study.folder)
+        with (study.home / "4.txt").open("wb") as output:
+            fourth = study.start(output)
+        wait_until(lambda: drives(study, here, fourth.pid) and len(study.logged("adopted")) == 3, "its successor")
+        Sleeper(inner).send_signal(signal.SIGCONT)
+        assert third.wait(timeout=60) == 1
+        assert "no longer holds the lease" in text(study, "3.txt")
+        assert drives(study, here, fourth.pid)
+
+        # Told to end, as a driver that is a SLURM job itself is at its limit: the attempt goes on.
+        fourth.send_signal(signal.SIGTERM)
+        assert fourth.wait(timeout=60) == 130
+        assert "1 attempts go on without it, and `run` takes them up again" in text(study, "4.txt")
+        assert study.endings(TRAIN) == [None] and study.job_of(TRAIN)
+
+        began = time.monotonic()
+        detached = study.call("run", "--detach")
+        assert detached.returncode == 0, detached.stdout + detached.stderr
+        assert "drives the study;" in detached.stdout and time.monotonic() - began < 60
+    assert name == study.attempts(TRAIN)[0].id
+    wait_until(lambda: read_driver(study.folder) is None, "the end of the detached driver")
+
+    assert study.wrongs(reference) == []
+    assert all(len(study.attempts(label)) == 1 for label in study.committed())
+    names = site.call("sacct", "-nXP", "-o", "jobname").splitlines()
+    assert sum(f":data:{data.id}" in one for one in names) == 1
+    assert sum(f":{TRAIN}:" in one for one in names) == 1
+
+
+class Sleeper:
+    """A process that is not ours, with the method of `Popen` that stops and continues it."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._pid, number)
