@@ -41,7 +41,7 @@ slurm:
   poll_s: 1.0
 store: {{kind: files}}
 tracking: {{kind: mlflow, uri: null}}
-retries: {{error: 1, out_of_memory: 1, vanished: 3, free_in_a_row: 10}}
+retries: {{error: {error}, out_of_memory: 1, vanished: 3, free_in_a_row: 10}}
 pause_after: 3
 grace_s: 10.0
 idle_s: 60.0
@@ -57,10 +57,24 @@ WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """An attempt whose ranks stand still."""
+
+    attempt: str
+    ranks: tuple[int, ...]
+
+    def asked(self) -> bool:
+        """Whether its host has asked all ranks to save and end."""
+        return all(_pending(pid) >> (signal.SIGTERM - 1) & 1 for pid in self.ranks)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlurmStudy(SmallStudy):
     """A folder of outputs of the small study, run on `site`; under embedded Ray where there is none."""
 
     site: Site | None = None
+    error: int = 1
+    """`retries.error`."""
     quick: bool = False
     """Its drivers beat every second and are given up after some seconds: `quick_driver.py`."""
 
@@ -88,7 +102,8 @@ class SlurmStudy(SmallStudy):
         """A verb's command line; `explain`, `logs` and the like mean the study as it was run."""
         self.home.mkdir(parents=True, exist_ok=True)
         cluster = self.home / "cluster.yaml"
-        cluster.write_text(CLUSTER.format(backend="ray" if self.site is None else "slurm"), encoding="utf-8")
+        text = CLUSTER.format(backend="ray" if self.site is None else "slurm", error=self.error)
+        cluster.write_text(text, encoding="utf-8")
         command = [sys.executable, str(QUICK_DRIVER)] if self.quick else [str(ECHO_MATRIX)]
         matrix = ("--matrix", str(CHECKOUT / "matrix.yaml"), "--cluster", str(cluster))
         rows = ("--rows", ROW) if verb == "run" else ()
@@ -148,8 +163,8 @@ class SlurmStudy(SmallStudy):
         return ""
 
     @contextlib.contextmanager
-    def frozen(self, attempt: int, *, beyond: int = 0) -> Iterator[str]:
-        """Within, the training's ranks stand still; gives the id of the attempt.
+    def frozen(self, attempt: int, *, beyond: int = 0) -> "Iterator[Frozen]":
+        """Within, the training's ranks stand still.
 
         Args:
             attempt: the how manyeth of the training is waited for, from 0.
@@ -176,7 +191,7 @@ class SlurmStudy(SmallStudy):
 
         wait_until(caught, f"the training's attempt {attempt}", look_s=0.02)
         try:
-            yield name
+            yield Frozen(attempt=name, ranks=tuple(ranks))
         finally:
             for pid in ranks:
                 with contextlib.suppress(ProcessLookupError):
@@ -186,6 +201,15 @@ class SlurmStudy(SmallStudy):
         """Newest checkpoint of the training, of any attempt."""
         mine = self.attempts(TRAIN)
         return max(newest_step(self.folder, one.fingerprint, one.id) for one in mine)
+
+
+def _pending(pid: int) -> int:
+    """The signals that wait for a process, as a mask; none for one that has gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("ShdPnd:"):
+                return int(line.split()[1], 16)
+    return 0
 
 
 def wait_until(ready: Callable[[], bool], what: str, *, look_s: float = 0.2, within_s: float = WITHIN_S) -> None:

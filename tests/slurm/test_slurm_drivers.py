@@ -52,7 +52,7 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
     assert "Resources: no node has what it asks for free" in study.call("explain", "data").stdout
     site.call("scancel", full)
 
-    with study.frozen(0) as name:
+    with study.frozen(0) as training:
         # Killed, and followed by one on another login node, which cannot look at its process.
         second.kill()
         second.wait()
@@ -81,7 +81,7 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         detached = study.call("run", "--detach")
         assert detached.returncode == 0, detached.stdout + detached.stderr
         assert "drives the study;" in detached.stdout and time.monotonic() - began < 60
-    assert name == study.attempts(TRAIN)[0].id
+    assert training.attempt == study.attempts(TRAIN)[0].id
     wait_until(lambda: read_driver(study.folder) is None, "the end of the detached driver")
 
     assert study.wrongs(reference) == []

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
-from orchestrator.backends.slurm.backend import ended_of, preempted_if
 from orchestrator.backends.slurm.commands import SlurmSilent, ask
 from orchestrator.backends.slurm.executor import NoAnswer, submit_batch
 from orchestrator.backends.slurm.packed.allocate import make_pack
@@ -25,6 +24,7 @@ from orchestrator.backends.slurm.packed.pack import Pack, find_packs, new_pack
 from orchestrator.backends.slurm.packed.shares import pack_of
 from orchestrator.backends.slurm.packed.standing import ending_of_run
 from orchestrator.backends.slurm.queue import Queue
+from orchestrator.backends.slurm.reports import ended_of, preempted_if
 from orchestrator.errors import BackendError
 from orchestrator.host.attempt import heartbeat
 from orchestrator.host.description import describe

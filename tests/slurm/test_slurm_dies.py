@@ -1,0 +1,86 @@
+"""Whatever dies of a SLURM, or takes a job away, while the study runs on it: the same bytes, and nothing done twice."""
+
+import signal
+import time
+
+import pytest
+from proof import Proof
+from slurm_site import Site
+from slurm_study import TRAIN, SlurmStudy, processes_of_job, wait_until
+
+pytestmark = [pytest.mark.slurm]
+
+
+def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
+    study: SlurmStudy, reference: Proof, site: Site
+) -> None:
+    study.home.mkdir()
+    output = (study.home / "output.txt").open("wb")
+
+    def said() -> str:
+        return (study.home / "output.txt").read_text(encoding="utf-8")
+
+    # slurmctld is dead when the run begins: it waits, and says so.
+    site.daemon("slurmctld", "kill")
+    with output:
+        driver = study.start(output)
+    wait_until(lambda: "nothing can be started (" in said(), "a word of the silence")
+    site.daemon("slurmctld", "start")
+
+    # scancel from outside.
+    with study.frozen(0):
+        site.call("scancel", study.job_of(TRAIN))
+        wait_until(lambda: study.endings(TRAIN)[:1] == ["interrupted"], "the end of what was cancelled")
+
+    # Put back into the queue: the same SLURM job is another attempt.
+    with study.frozen(1, beyond=study.step()):
+        number, step = study.job_of(TRAIN), study.step()
+        site.call("scontrol", "requeue", number)
+        wait_until(lambda: len(study.attempts(TRAIN)) == 3, "the attempt after the requeue")
+    second, third = study.attempts(TRAIN)[1:]
+    assert third.id == f"{second.id}.r1" and third.ticket == second.ticket and second.ending == "preempted"
+    assert second.begun > 0 and third.begun >= step, "each went on from the newest checkpoint"
+
+    # While it runs, what is shown of it is the right attempt's.
+    with study.frozen(2, beyond=study.step()) as training:
+        assert training.attempt == third.id
+        shown = study.call("status").stdout
+        print(shown)
+        logged = study.call("logs", TRAIN).stdout
+        print(logged)
+        assert third.id in study.call("explain", TRAIN).stdout
+        # A job of a partition of higher priority needs both nodes.
+        short = site.call("sbatch", "--parsable", "-p", "short", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 1")
+        wait_until(lambda: "PreemptTime=2" in site.call("scontrol", "show", "job", number), "the preemption")
+    wait_until(lambda: site.state(short) == "COMPLETED", "the job that preempted")
+    fourth = study.attempts(TRAIN)[3]
+    assert (study.endings(TRAIN)[2], fourth.id) == ("preempted", f"{second.id}.r2")
+
+    # Its node dies, with all that runs on it.
+    with study.frozen(3, beyond=study.step()):
+        node = site.call("squeue", "--noheader", "--format=%N", f"--jobs={number}")
+        step = study.step()
+        site.daemon(node, "kill")
+        for one in processes_of_job(number):
+            one.signal(signal.SIGKILL)
+        wait_until(lambda: len(study.attempts(TRAIN)) == 5, "the attempt on another node")
+    fifth = study.attempts(TRAIN)[4]
+    assert (study.endings(TRAIN)[3], fifth.id) == ("node_lost", f"{second.id}.r3")
+    assert fifth.begun >= step
+    site.daemon(node, "start")
+
+    # slurmdbd and slurmctld die, and the training ends meanwhile.
+    with study.frozen(4, beyond=study.step()):
+        site.daemon("slurmdbd", "kill")
+        site.daemon("slurmctld", "kill")
+    wait_until(lambda: TRAIN in study.committed(), "the training's COMMIT")
+    time.sleep(2.0)
+    site.daemon("slurmctld", "start")
+    wait_until(lambda: any(label.startswith("evaluate/") for label in study.committed()), "an evaluation")
+    site.daemon("slurmdbd", "start")
+
+    assert driver.wait(timeout=180) == 0, said()
+    assert study.wrongs(reference) == []
+    assert study.endings(TRAIN) == ["interrupted", "preempted", "preempted", "node_lost", "ok"]
+    assert "the backend answers again" in said()
+    assert "nothing to do" in study.call("run").stdout
