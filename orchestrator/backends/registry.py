@@ -22,9 +22,9 @@ def backend_class(name: str) -> Callable[..., Backend]:
 
         chosen = RayBackend
     elif name == "slurm":
-        from orchestrator.backends.slurm.backend import SlurmBackend
+        from orchestrator.backends.slurm.packed.mixed import slurm_backend
 
-        chosen = SlurmBackend
+        chosen = slurm_backend
     elif name == "fake":
         from orchestrator.backends.fake import rehearsal
 

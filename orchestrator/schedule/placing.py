@@ -49,7 +49,8 @@ class Placer:
             self._hosts = tuple(hosts)
             hindered: dict[str, str] = {}
             for job_id in self._board.open_jobs():
-                why = misfit(self._board.job(job_id).resources, hosts)
+                job = self._board.job(job_id)
+                why = misfit(job.resources, job.stage, hosts)
                 if why is not None:
                     hindered[job_id] = why
             self._board.hinder(hindered)

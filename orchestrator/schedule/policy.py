@@ -26,7 +26,8 @@ STAGE_SECONDS: Mapping[str, float] = {
 }
 """Guesses for jobs of which no attempt has ended yet; only their ratios matter."""
 
-Shape = tuple[int, int, float]
+Shape = tuple[int, int, float, str]
+"""Cpus, devices, GiB, and the stage: what decides on which hosts a job fits."""
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Room:
     memory_gib: float
     jobs: int | None = None
     """Attempts that it takes beside those it has, whatever they need; None: places are counted."""
+    stages: tuple[str, ...] | None = None
+    """Whose jobs it takes; None: of all stages."""
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Reserve:
     def rooms(self, hosts: Sequence[HostShare]) -> list[Room]:
         """What is free on each host."""
         rooms = {
-            host.name: Room(host.name, host.cpus, list(range(host.devices)), host.memory_gib, host.jobs)
+            host.name: Room(host.name, host.cpus, list(range(host.devices)), host.memory_gib, host.jobs, host.stages)
             for host in hosts
         }
         for placement, memory_gib in self.held.values():
@@ -90,15 +93,21 @@ def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, f
     return longest
 
 
-def shape(resources: Resources) -> Shape:
+def shape(resources: Resources, stage: str) -> Shape:
     """Jobs of one shape fit alike."""
-    return resources.cpus, resources.devices, resources.memory_gib
+    return resources.cpus, resources.devices, resources.memory_gib, stage
+
+
+def takes(host: HostShare | Room, stage: str) -> bool:
+    """Whether a host takes jobs of this stage."""
+    return host.stages is None or stage in host.stages
 
 
 def holds(host: HostShare, kind: Shape) -> bool:
     """Whether a job of this shape fits on the host when it is empty."""
-    cpus, devices, memory_gib = kind
-    return host.cpus >= cpus and host.devices >= devices and host.memory_gib >= memory_gib
+    cpus, devices, memory_gib, stage = kind
+    large = host.cpus >= cpus and host.devices >= devices and host.memory_gib >= memory_gib
+    return large and takes(host, stage)
 
 
 def usable(kind: Shape, hosts: Sequence[HostShare], bad: Mapping[str, float]) -> frozenset[str]:
@@ -115,11 +124,14 @@ def usable(kind: Shape, hosts: Sequence[HostShare], bad: Mapping[str, float]) ->
     return good or frozenset(sorted(able, key=lambda name: bad[name])[:1])
 
 
-def misfit(resources: Resources, hosts: Sequence[HostShare]) -> str | None:
+def misfit(resources: Resources, stage: str, hosts: Sequence[HostShare]) -> str | None:
     """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
-    if not hosts or any(holds(host, shape(resources)) for host in hosts):
+    if not hosts or any(holds(host, shape(resources, stage)) for host in hosts):
         return None
-    largest = max(hosts, key=lambda host: (host.devices, host.cpus, host.memory_gib))
+    able = [host for host in hosts if takes(host, stage)]
+    if not able:
+        return f"no host takes jobs of stage {stage}; see what the backend of this --cluster says of stages"
+    largest = max(able, key=lambda host: (host.devices, host.cpus, host.memory_gib))
     return (
         f"needs {resources.cpus} cpus, {resources.devices} devices and {resources.memory_gib:g} GiB on one host; the "
         f"largest has {largest.cpus} cpus, {largest.devices} devices and {largest.memory_gib:.1f} GiB; "
@@ -138,7 +150,7 @@ class Queue:
     def add(self, jobs: Iterable[Job]) -> None:
         """Put jobs in."""
         for job in jobs:
-            heap = self._heaps.setdefault(shape(job.resources), [])
+            heap = self._heaps.setdefault(shape(job.resources, job.stage), [])
             heapq.heappush(heap, (-self._ranks.get(job.id, 0.0), self._order.get(job.id, len(self._order)), job.id))
 
     def place(
@@ -176,7 +188,7 @@ class Queue:
             if best is None or chosen is None:
                 return placed
             names = None if allowed is None else allowed(chosen)
-            open_rooms = rooms if names is None else [room for room in rooms if room.name in names]
+            open_rooms = [room for room in rooms if takes(room, chosen[3]) and (names is None or room.name in names)]
             placement = None
             if tried is not None and (off := tried(best[2])):
                 placement = fit(chosen, [room for room in open_rooms if room.name not in off])
@@ -196,7 +208,7 @@ def keep_for(kind: Shape, room: Room) -> None:
     """Take what is free of one job's share out of `room`, so that it adds up until the job fits."""
     if room.jobs is not None:
         return
-    cpus, devices, memory_gib = kind
+    cpus, devices, memory_gib, _ = kind
     room.cpus -= min(room.cpus, cpus)
     room.devices = room.devices[devices:]
     room.memory_gib -= min(room.memory_gib, memory_gib)
@@ -208,7 +220,7 @@ def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
     The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices
     go where there are fewest of them left.
     """
-    cpus, devices, memory_gib = kind
+    cpus, devices, memory_gib, _ = kind
     best: Room | None = None
     for room in rooms:
         if room.jobs is not None and room.jobs <= 0:

@@ -79,9 +79,9 @@ def test_a_job_that_waits_for_devices_leaves_cpus_to_others() -> None:
 
 def test_what_fits_nowhere_is_told_with_numbers() -> None:
     hosts = [HostShare(name="one", cpus=2, devices=0, memory_gib=8.0)]
-    assert misfit(DEVICE, hosts) is not None
-    assert "1 devices" in str(misfit(DEVICE, hosts))
-    assert misfit(DEVICE, []) is None
+    assert misfit(DEVICE, "train", hosts) is not None
+    assert "1 devices" in str(misfit(DEVICE, "train", hosts))
+    assert misfit(DEVICE, "train", []) is None
 
 
 def simulate(jobs: list[Job], hosts: list[HostShare], seconds: dict[str, float]) -> float:
@@ -136,3 +136,33 @@ def test_a_scheduler_of_its_own_takes_so_many_attempts_whatever_they_need() -> N
     reserve = Reserve()
     reserve.take("a", Placement(host="slurm", cpus=4, devices=(0, 1, 2, 3)), 8.0)
     assert len(place(jobs, [slurm], reserve)) == 2
+
+
+def test_a_host_takes_jobs_of_its_stages_only() -> None:
+    hosts = [
+        HostShare(name="jobs", cpus=64, devices=0, memory_gib=64.0, jobs=100, stages=("train",)),
+        HostShare(name="pack", cpus=2, devices=0, memory_gib=8.0, stages=("judge",)),
+    ]
+    jobs = [make_job("train", "train/a"), make_job("judge", "judge/loop/a"), make_job("data", "data")]
+    assert place(jobs, hosts) == {jobs[0].id: "jobs", jobs[1].id: "pack"}
+    assert misfit(jobs[1].resources, "judge", hosts) is None
+    assert "no host takes jobs of stage data" in str(misfit(jobs[2].resources, "data", hosts))
+    large = Resources(cpus=3, devices=0, memory_gib=1.0, minutes=1.0)
+    assert "the largest has 2 cpus" in str(misfit(large, "judge", hosts)), "what other stages have is no help"
+
+
+def test_room_is_kept_for_a_large_job_only_where_its_stage_goes() -> None:
+    large = make_job("train", "train/large", resources=Resources(cpus=8, devices=0, memory_gib=1.0, minutes=1.0))
+    small = make_job("judge", "judge/loop/a")
+    full = HostShare(name="other", cpus=8, devices=0, memory_gib=64.0, stages=("train",))
+    pack = HostShare(name="pack", cpus=9, devices=0, memory_gib=64.0, stages=("judge",))
+    reserve = Reserve()
+    reserve.take("running", Placement(host="other", cpus=4, devices=()), 1.0)
+    assert place([large, small], [full, pack], reserve) == {small.id: "pack"}
+
+
+def test_a_host_that_is_to_come_makes_no_job_a_misfit_and_takes_none() -> None:
+    promised = HostShare(name="packed", cpus=4, devices=1, memory_gib=8.0, jobs=0)
+    job = make_job("train", "train/a", resources=DEVICE)
+    assert misfit(job.resources, "train", [promised]) is None
+    assert place([job], [promised]) == {}

@@ -1,12 +1,16 @@
 """Packed mode on a real SLURM: many attempts in one allocation, whose Ray is nobody else's."""
 
+import contextlib
 import os
+import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -18,6 +22,8 @@ from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: 
 
 from orchestrator.backends.protocol import HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.packed.backend import PROMISE, PackedBackend  # noqa: E402
+from orchestrator.backends.slurm.packed.folder import JOIN, TOKEN, packs_of, read_whole  # noqa: E402
+from orchestrator.backends.slurm.packed.shares import pack_of  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.spec.slurm import Packed, Slurm  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
@@ -25,7 +31,17 @@ from orchestrator.store.registry import make_store  # noqa: E402
 pytestmark = [pytest.mark.slurm]
 
 DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
-SMALL = Packed(cpus=2, memory_gib=4.0, minutes=30.0, allocations=1)
+SMALL = Packed(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
+FIXED = {6379, 8265, 8076, 10001, 52365, *range(10002, 20000)}
+"""Ports that Ray takes where nobody tells it otherwise (ray start --help)."""
+STRANGER = """
+import sys
+from ray._raylet import GcsClient
+try:
+    GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, timeout=10)
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
 
 
 @dataclass
@@ -73,6 +89,15 @@ class Study:
             lambda: (report := self.backend.poll()[attempt]).phase == phase and report, f"{attempt} {phase}", 90.0
         )
         return found
+
+    def agent(self) -> psutil.Process:
+        """The agent of its newest allocation."""
+        found = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if "--agent" in (process.info["cmdline"] or []) and str(self.home) in " ".join(process.info["cmdline"])
+        ]
+        return max(found, key=lambda process: process.create_time())
 
     def jobs(self, site: Site) -> list[str]:
         """The numbers of its allocations that SLURM has."""
@@ -122,3 +147,141 @@ class TestPackedBackend(LastingBackendContract):
         made.backend.kill(left)
         wait_until(lambda: all(made.backend.poll()[one].phase in ("ended", "missing") for one in left), "an empty host")
         made.backend.close()
+
+
+@pytest.fixture(scope="module")
+def other(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    made = Study(tmp_path_factory.mktemp("other"), Cluster())
+    yield made
+    made.backend.close()
+    if jobs := made.jobs(site):
+        site.call("scancel", *jobs)
+
+
+def ray_of(study: Study) -> list[psutil.Process]:
+    """Agent, head, raylet and all else of a study's Ray."""
+    agent = study.agent()
+    return [agent, *agent.children(recursive=True)]
+
+
+def ports_of(processes: list[psutil.Process]) -> set[int]:
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {one.laddr.port for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN}
+    return found
+
+
+def temporary_of(study: Study) -> Path:
+    """Ray's folder on the node: the agent's last argument, in the private one."""
+    return Path(study.agent().cmdline()[-1]).parent
+
+
+def test_two_studies_on_one_node_do_not_meet(study: Study, other: Study) -> None:
+    """Each has ports, folders and a token of its own, and who has not the token is refused."""
+    study.next()
+    hosts = [one.hosts()[0].name for one in (study, other)]
+    assert {host.partition(".")[2] for host in hosts} == {"n1"} and hosts[0] != hosts[1]
+    ports = [ports_of(ray_of(one)) for one in (study, other)]
+    assert all(len(of) >= 3 for of in ports) and not ports[0] & ports[1]
+    assert not (ports[0] | ports[1]) & FIXED
+    folders = [temporary_of(one) for one in (study, other)]
+    assert folders[0] != folders[1]
+    assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders)
+    packs = [packs_of(one.home) / pack_of(host) for one, host in zip((study, other), hosts, strict=True)]
+    tokens = [(pack / TOKEN).read_text() for pack in packs]
+    assert tokens[0] != tokens[1] and all(stat.S_IMODE((pack / TOKEN).stat().st_mode) == 0o600 for pack in packs)
+    address = read_whole(packs[0] / JOIN)["address"]
+    assert knock(address, packs[0] / TOKEN) == "", "its own token opens it"
+    assert "nauthenticated" in knock(address, packs[1] / TOKEN)
+    assert "nauthenticated" in knock(address, None)
+
+
+def knock(address: str, token: Path | None) -> str:
+    """What a client of Ray at the address is told; empty: it was let in."""
+    words = {"RAY_AUTH_MODE": "disabled"} if token is None else {"RAY_AUTH_MODE": "token"}
+    if token is not None:
+        words["RAY_AUTH_TOKEN_PATH"] = str(token)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGER, address], env={**kept, **words}, capture_output=True, text=True, timeout=90
+    )
+    return "" if done.returncode == 0 else done.stderr[-2000:]
+
+
+def test_an_allocation_that_is_cancelled_from_outside_costs_its_attempts_nothing(
+    site: Site, study: Study, other: Study
+) -> None:
+    (host,) = other.hosts()
+    neighbour = study.submission("until asked", study.hosts()[0].name)
+    study.backend.submit([neighbour])
+    long = other.submission("until asked", host.name)
+    other.backend.submit([long])
+    other.until(long.attempt, "running")
+    processes, folder = ray_of(other), temporary_of(other)
+    site.call("scancel", *other.jobs(site))
+    report = other.until(long.attempt, "ended")
+    assert report.ending == "interrupted", report
+    wait_until(lambda: not folder.exists() and not any(map(alive, processes)), "nothing of its Ray on the node", 30.0)
+    wait_until(lambda: other.backend.hosts()[0].name != host.name, "the end of the first", 30.0)
+    (again,) = other.hosts()
+    done = other.submission("write", again.name)
+    other.backend.submit([done])
+    assert other.until(done.attempt, "ended").ending == "ok"
+    assert study.backend.poll()[neighbour.attempt].phase == "running", "the other allocation was not touched"
+    study.backend.kill([neighbour.attempt])
+    study.until(neighbour.attempt, "ended")
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_an_allocation_that_is_requeued_comes_back_as_another_ray(site: Site, other: Study) -> None:
+    (host,) = other.hosts()
+    long = other.submission("until asked", host.name)
+    other.backend.submit([long])
+    other.until(long.attempt, "running")
+    (job,) = other.jobs(site)
+    site.call("scontrol", "requeue", job)
+    report = other.until(long.attempt, "ended")
+    assert report.ending in ("interrupted", "preempted"), report
+    wait_until(lambda: other.backend.hosts()[0].name != host.name, "the end of the first Ray", 30.0)
+    (again,) = other.hosts()
+    assert again.name == f"{host.name}.r1" and other.jobs(site) == [job]
+    done = other.submission("write", again.name)
+    other.backend.submit([done])
+    assert other.until(done.attempt, "ended").ending == "ok"
+    assert other.backend.poll()[long.attempt] == report
+
+
+def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Site, other: Study) -> None:
+    (host,) = other.hosts()
+    long = other.submission("until asked", host.name)
+    other.backend.submit([long])
+    other.until(long.attempt, "running")
+    site.call("scancel", "--signal=USR2", *other.jobs(site))
+    report = other.until(long.attempt, "ended")
+    assert report.ending == "interrupted" and "exit 3" in report.detail, report
+    wait_until(lambda: not other.jobs(site), "the allocation's end", 20.0)
+
+
+def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
+    site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    packed = Packed(cpus=2, memory_gib=3.5, minutes=30.0, nodes=2, allocations=1)
+    study = Study(tmp_path_factory.mktemp("two"), Cluster(packed=packed, idle_s=3.0))
+    hosts = study.hosts(2)
+    assert sorted(host.name.partition(".")[2] for host in hosts) == ["n1", "n2"]
+    assert [(host.cpus, host.memory_gib) for host in hosts] == [(2, 1.5), (2, 1.5)]
+    processes, folder = ray_of(study), temporary_of(study)
+    submissions = [study.submission("write", host.name) for host in hosts]
+    study.backend.submit(submissions)
+    assert [study.until(one.attempt, "ended").ending for one in submissions] == ["ok", "ok"]
+    wait_until(lambda: not study.jobs(site), "the end of an allocation that nobody needs", 30.0)
+    assert not any(map(alive, processes)) and not folder.exists()
+    assert not [line for line in Path("/proc/net/unix").read_text().splitlines() if str(folder) in line]
+    study.backend.poll()
+    assert [host.name for host in study.backend.hosts()] == [PROMISE]
+    study.backend.close()
+    wait_until(lambda: not study.jobs(site), "the end of one that was asked for and never begun", 30.0)

@@ -98,7 +98,7 @@ class Agent:
         while not self._tick(time.monotonic()):
             time.sleep(TICK_S)
         self._write("over", self._why)
-        # Not `close`: SLURM may end us within seconds, and the keeper kills all of Ray, with which servers and ranks die.
+        # Not `close`: SLURM may end us within seconds, and the keeper kills all of Ray, servers and ranks with it.
         os._exit(0)
 
     def _tick(self, now: float) -> bool:
