@@ -1,7 +1,8 @@
 """The warm server: imports once, then forks a rank for every line it reads.
 
-`python -m workloads.serve` is a plain process of one thread. Lines of JSON come in on its standard
-input and go out on its standard output:
+`python -m workloads.serve [STAGE...]` is a plain process of one thread; it imports what jobs of these
+stages need, of all stages by default. Lines of JSON come in on its standard input and go out on its
+standard output:
 
 | in | |
 |---|---|
@@ -46,19 +47,9 @@ from workloads.contract.request import Rendezvous, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
 from workloads.run import STAGE_MODULES, run_request, versions
 
+EVERY_STAGE = ("numpy", "PIL.Image", "safetensors.torch", "torch")
 # torch._dynamo and torch._inductor are imported by the first optimiser that is made: 1.6 s a job without them here.
-PRELOAD = (
-    "numpy",
-    "PIL.Image",
-    "safetensors.torch",
-    "torch",
-    "torch._dynamo",
-    "torch._inductor",
-    "workloads.training.without_mlflow",
-    "deepspeed",
-    *STAGE_MODULES.values(),
-)
-"""What every job would import, in order. A module that cannot be imported is left to the job that needs it."""
+TRAINING = ("torch._dynamo", "torch._inductor", "workloads.training.without_mlflow", "deepspeed")
 
 OOM_SCORE = 800  # a rank is killed before its server, its host and the driver
 PR_SET_PDEATHSIG = 1
@@ -292,14 +283,24 @@ def import_all(modules: Sequence[str]) -> None:
     gc.freeze()
 
 
-def main(modules: Mapping[str, str] = STAGE_MODULES, preload: Sequence[str] = PRELOAD) -> int:
+def preload(stages: Sequence[str] = ()) -> tuple[str, ...]:
+    """What jobs of `stages` would import, in order; of all stages by default.
+
+    A module that cannot be imported is left to the job that needs it. DeepSpeed alone takes as long as all the rest.
+    """
+    chosen = [stage for stage in STAGE_MODULES if stage in stages or not stages]
+    training = TRAINING if "train" in chosen else ()
+    return (*EVERY_STAGE, *training, *(STAGE_MODULES[stage] for stage in chosen))
+
+
+def main(modules: Mapping[str, str] = STAGE_MODULES, imports: Sequence[str] | None = None) -> int:
     """Import, say `ready`, and serve standard input until it is closed; returns the exit code."""
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
     gc.disable()
     began = time.monotonic()
     replies = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not be read as a reply
-    import_all(preload)
+    import_all(preload() if imports is None else imports)
     server = Server(Lines(0), replies, modules)
     server.say(
         op="ready",
@@ -313,4 +314,4 @@ def main(modules: Mapping[str, str] = STAGE_MODULES, preload: Sequence[str] = PR
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(imports=preload(sys.argv[1:])))

@@ -69,7 +69,8 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
         "memory_gib": submission["resources"]["memory_gib"] / part["of"],
     }
     submission["part"] = part
-    node = node_of(description, visible=visible or [str(device) for device in devices])
+    server = [*description["command"], submission["request"]["stage"]]  # imports what this one stage needs
+    node = node_of({**description, "command": server}, visible=visible or [str(device) for device in devices])
     try:
         report = _until_it_ends(node, submission, lambda: min(end, job_end(environment)))
     finally:

@@ -2,7 +2,7 @@
 
 import sys
 
-from workloads.serve import PRELOAD, main
+from workloads.serve import main, preload
 
 if __name__ == "__main__":
-    sys.exit(main(modules={"data": "one_step"}, preload=[name for name in PRELOAD if "stage" not in name]))
+    sys.exit(main(modules={"data": "one_step"}, imports=[name for name in preload() if "stage" not in name]))
