@@ -113,6 +113,7 @@ class Books:
             watch.unknown, watch.waits = False, finding.detail
             self._board.apply(Change(job=job.id, kind="submitted", reason=finding.detail))
             with contextlib.suppress(OSError):  # for other terminals; the ledger would have a row for each change
+                watch.folder.mkdir(parents=True, exist_ok=True)  # its job makes it when it begins, after a requeue
                 (watch.folder / WAITS).write_text(finding.detail + "\n", encoding="utf-8")
 
     def end(self, watch: Watch, finding: Finding, *, stopping: bool, began: bool = True) -> None:

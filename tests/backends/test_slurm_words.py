@@ -14,22 +14,22 @@ SUBMISSION = {"resources": {"minutes": 30.0}, "request": {"execution": {"grace_s
 
 
 def squeue_line(*fields: str) -> str:
-    return "".join(field.ljust(width) for field, width in zip(fields, (64, 24, 12, 64, 256), strict=True))
+    return "".join(field.ljust(width) for field, width in zip(fields, (64, 24, 12, 64, 64, 256), strict=True))
 
 
 def test_squeue_is_read_by_columns_and_a_name_may_hold_anything_that_is_no_line_end() -> None:
     text = "\n".join(
         [
-            squeue_line("7_3", "PENDING", "2", "Resources", "em:a study:train/x y:a001-1"),
-            squeue_line("8", "RUNNING", "0", "None", "other"),
+            squeue_line("7_3", "PENDING", "2", "Resources", "", "em:a study:train/x y:a001-1"),
+            squeue_line("8", "RUNNING", "0", "None", "n[1-2]", "other"),
             "",
         ]
     )
     found = parse_squeue(text)
     assert found["7_3"] == JobState(
-        job="7_3", state="PENDING", restarts=2, reason="Resources", name="em:a study:train/x y:a001-1"
+        job="7_3", state="PENDING", restarts=2, reason="Resources", name="em:a study:train/x y:a001-1", began=False
     )
-    assert (found["8"].phase, found["8"].reason) == ("running", "")
+    assert (found["8"].phase, found["8"].reason, found["8"].began) == ("running", "", True)
 
 
 def test_sacct_tells_each_time_that_a_job_ran() -> None:

@@ -162,6 +162,13 @@ class SlurmStudy(SmallStudy):
                 return number
         return ""
 
+    def begin_again(self, number: str) -> None:
+        """Let a job that was put back into the queue begin: SLURM makes it wait for two minutes."""
+        assert self.site is not None
+        site = self.site
+        wait_until(lambda: "Reason=BeginTime" in site.call("scontrol", "show", "job", number), "the requeue")
+        site.call("scontrol", "update", f"JobId={number}", "StartTime=now")
+
     @contextlib.contextmanager
     def frozen(self, attempt: int, *, beyond: int = 0) -> "Iterator[Frozen]":
         """Within, the training's ranks stand still.

@@ -8,6 +8,8 @@ from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, processes_of_job, wait_until
 
+from orchestrator.schedule.ledger import NAME, Ledger
+
 pytestmark = [pytest.mark.slurm]
 
 
@@ -37,6 +39,7 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
         number, step = study.job_of(TRAIN), study.step()
         site.call("scontrol", "requeue", number)
         wait_until(lambda: len(study.attempts(TRAIN)) == 3, "the attempt after the requeue")
+    study.begin_again(number)
     second, third = study.attempts(TRAIN)[1:]
     assert third.id == f"{second.id}.r1" and third.ticket == second.ticket and second.ending == "preempted"
     assert second.begun > 0 and third.begun >= step, "each went on from the newest checkpoint"
@@ -53,7 +56,12 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
         short = site.call("sbatch", "--parsable", "-p", "short", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 1")
         wait_until(lambda: "PreemptTime=2" in site.call("scontrol", "show", "job", number), "the preemption")
     wait_until(lambda: site.state(short) == "COMPLETED", "the job that preempted")
+    wait_until(lambda: len(study.attempts(TRAIN)) == 4, "the attempt after the preemption")
     fourth = study.attempts(TRAIN)[3]
+    study.begin_again(number)
+    with Ledger.read(study.folder / NAME) as ledger:
+        charges = ledger.charges(fourth.fingerprint)
+    assert (charges.error, charges.vanished, charges.out_of_memory) == (0, 0, 0)
     assert (study.endings(TRAIN)[2], fourth.id) == ("preempted", f"{second.id}.r2")
 
     # Its node dies, with all that runs on it.
@@ -64,6 +72,7 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
         for one in processes_of_job(number):
             one.signal(signal.SIGKILL)
         wait_until(lambda: len(study.attempts(TRAIN)) == 5, "the attempt on another node")
+    study.begin_again(number)
     fifth = study.attempts(TRAIN)[4]
     assert (study.endings(TRAIN)[3], fifth.id) == ("node_lost", f"{second.id}.r3")
     assert fifth.begun >= step

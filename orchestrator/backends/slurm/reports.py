@@ -81,7 +81,10 @@ class Reports:
         if state.phase == "waiting":
             return Report(attempt=attempt, phase="waiting", detail=state.waits())
         if state.phase == "running":
-            return Report(attempt=attempt, phase="running", heartbeat=heartbeat(tracked.work))
+            beat = heartbeat(tracked.work)
+            if state.state == "COMPLETING" and tracked.restarts and beat is None:  # the run before this one
+                return Report(attempt=attempt, phase="waiting", detail=state.waits())
+            return Report(attempt=attempt, phase="running", heartbeat=beat)
         return self._of_ended(attempt, tracked, state, said, now)
 
     def _of_unheard(self, attempt: str, tracked: Tracked, now: float) -> Report:
@@ -103,7 +106,7 @@ class Reports:
             return preempted_if(said, state)
         if tracked.ended_since is None:
             tracked.ended_since = now
-        if now - tracked.ended_since < LAST_WORDS_S:
+        if state.began and now - tracked.ended_since < LAST_WORDS_S:
             return Report(
                 attempt=attempt, phase="unknown", detail=f"{state.words()}; its own word is not to be seen yet"
             )
@@ -135,7 +138,7 @@ class Reports:
         runs = self._queue.runs(tracked.ticket)
         own = runs[tracked.restarts] if tracked.restarts < len(runs) else None
         ending = own.ending if own is not None and own.ending in ("preempted", "node_lost") else "preempted"
-        detail = f"SLURM has put job {tracked.ticket} back into the queue for the {state.restarts}. time"
+        detail = f"SLURM has put job {tracked.ticket} back into the queue (restart {state.restarts})"
         if said is not None:
             detail = f"{detail}; {said.detail}"
         return Report(

@@ -10,7 +10,14 @@ from typing import Literal
 
 from orchestrator.backends.protocol import Ending
 
-SQUEUE_COLUMNS = (("JobArrayID", 64), ("State", 24), ("RestartCnt", 12), ("Reason", 64), ("Name", 256))
+SQUEUE_COLUMNS = (
+    ("JobArrayID", 64),
+    ("State", 24),
+    ("RestartCnt", 12),
+    ("Reason", 64),
+    ("NodeList", 64),
+    ("Name", 256),
+)
 SQUEUE_FORMAT = ",".join(f"{name}:{width}" for name, width in SQUEUE_COLUMNS)
 SACCT_FORMAT = "JobID,State,ExitCode,JobName"
 
@@ -68,6 +75,8 @@ class JobState:
     """Why it waits."""
     exit_code: str = ""
     name: str = ""
+    began: bool = True
+    """Whether it was ever given a node; one that was not has no word of its own to leave."""
 
     @property
     def phase(self) -> Literal["waiting", "running", "ended"]:
@@ -104,13 +113,14 @@ def parse_squeue(text: str) -> dict[str, JobState]:
         for _, width in SQUEUE_COLUMNS:
             fields.append(line[place : place + width].strip())
             place += width
-        job, state, restarts, reason, name = fields
+        job, state, restarts, reason, nodes, name = fields
         found[job] = JobState(
             job=job,
             state=state,
             restarts=int(restarts) if restarts.isdigit() else 0,
             reason="" if reason == "None" else reason,
             name=name,
+            began=bool(nodes),
         )
     return found
 
