@@ -3,22 +3,24 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.backends.slurm.batch import make_batch
-from orchestrator.backends.slurm.fit import misfits
+from orchestrator.backends.slurm.fit import Files, misfits
 from orchestrator.backends.slurm.limits import (
     Partition,
     Shape,
     parse_associations,
     parse_qos,
 )
+from orchestrator.backends.slurm.packed.allocate import make_pack
 from orchestrator.backends.slurm.site import Site, enforced
-from orchestrator.backends.slurm.sizes import ask_of, parse_gpus
+from orchestrator.backends.slurm.sizes import ask_of, ask_of_packed, parse_gpus
 from orchestrator.spec.cell import Resources
-from orchestrator.spec.slurm import Slurm, SlurmStage
+from orchestrator.spec.slurm import Packed, Slurm, SlurmStage
 
 
 def partition(name: str, **changes: object) -> Partition:
@@ -61,6 +63,7 @@ SITE = Site(
     qos=parse_qos("normal|||||\nquick||00:05:00|||\ntheirs|||||\nover|PartitionTimeLimit||||\n"),
     enforced=enforced("limits,qos"),
 )
+FILES = Files(cluster="cluster/slurm.yaml", matrix="matrix.yaml")
 SMALL = Resources(cpus=1, devices=0, memory_gib=2.0, minutes=30)
 FOUR = Resources(cpus=8, devices=4, memory_gib=64.0, minutes=30)
 
@@ -74,9 +77,7 @@ def said(
     grace_s: float = 60,
 ) -> list[str]:
     slurm = Slurm(every=every or SlurmStage(), stages={"train": stage})
-    found = misfits(
-        site, slurm, {"train": (needs,)}, cluster="cluster/slurm.yaml", matrix="matrix.yaml", grace_s=grace_s
-    )
+    found = misfits(site, slurm, {"train": (needs,)}, files=FILES, grace_s=grace_s)
     assert all(one.says and one.remedy for one in found)
     return [str(one) for one in found]
 
@@ -87,8 +88,8 @@ MISFITS = {
     "an unknown partition": (
         SlurmStage(partition="gpuu"),
         SMALL,
-        "cluster/slurm.yaml: slurm.stages.train.partition is 'gpuu', which SLURM does not have; did you mean 'gpu'?; "
-        f"{THERE}; set it to one of them",
+        "cluster/slurm.yaml: slurm.stages.train.partition is 'gpuu', which SLURM does not have; did you mean "
+        f"'gpu'?; {THERE}; set it to one of them",
     ),
     "a partition that takes no jobs": (
         SlurmStage(partition="closed"),
@@ -112,67 +113,66 @@ MISFITS = {
         SlurmStage(partition="short"),
         SMALL,
         "matrix.yaml: resources.train.minutes is 30, and a job gets 2 more for its last words: 32, but partition "
-        "'short' allows 10 minutes; choose another slurm.stages.train.partition: 'long', 'gpu', 'theirs', "
-        "'fine' would do, or set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
-        "time is over goes on from its checkpoint in another)",
+        "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
+        "time is over goes on from its checkpoint in another), or choose another slurm.stages.train.partition: "
+        "'long', 'gpu' would do",
     ),
     "more minutes than the QOS allows": (
         SlurmStage(qos="quick", minutes=4),
         SMALL,
         "cluster/slurm.yaml: slurm.stages.train.minutes is 4, and a job gets 2 more for its last words: 6, but QOS "
-        "'quick' allows 5 minutes; choose another slurm.every.partition: 'long', 'short', 'gpu', 'theirs', "
-        "'fine' would do, or set slurm.stages.train.minutes in cluster/slurm.yaml to at most 3 (a job whose "
-        "time is over goes on from its checkpoint in another)",
+        "'quick' allows 5 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 3 (a job whose "
+        "time is over goes on from its checkpoint in another); no other partition would do",
     ),
     "more nodes than a job may have": (
         SlurmStage(partition="gpu", nodes=4),
         FOUR,
-        "cluster/slurm.yaml: slurm.stages.train.nodes is 4, but partition 'gpu' allows 2 a job; set it to at "
-        "most 2, or another slurm.stages.train.partition",
+        "cluster/slurm.yaml: slurm.stages.train.nodes is 4, but partition 'gpu' allows 2 a job; set it to at most "
+        "2; no other partition would do",
     ),
     "more nodes than there are": (
         SlurmStage(nodes=4),
         dataclasses.replace(FOUR, devices=0, ranks=4),
-        "cluster/slurm.yaml: slurm.stages.train.nodes is 4, but partition 'long' has 2; set it to at most 2, or "
-        "another slurm.every.partition",
+        "cluster/slurm.yaml: slurm.stages.train.nodes is 4, but partition 'long' has 2; set it to at most 2; no "
+        "other partition would do",
     ),
     "more cpus than a node has": (
         SlurmStage(),
         dataclasses.replace(SMALL, cpus=6),
         "matrix.yaml: resources.train.cpus is 6, but the largest node of partition 'long' has 4; lower it, or "
-        "choose another slurm.every.partition with larger nodes",
+        "choose another slurm.every.partition: 'gpu' would do",
     ),
     "more memory than a node has": (
         SlurmStage(nodes=2),
         Resources(cpus=4, devices=0, memory_gib=20.0, minutes=30, ranks=4),
         "matrix.yaml: resources.train.memory_gib is 20 (10240 MiB on each of 2 nodes), but the largest node of "
-        "partition 'long' has 8000; lower it, or choose more slurm.stages.train.nodes or another "
-        "slurm.every.partition with larger nodes",
+        "partition 'long' has 8000; lower it, or set slurm.stages.train.nodes to more, or choose another "
+        "slurm.every.partition: 'gpu' would do",
     ),
     "gpus where there are none": (
         SlurmStage(),
         Resources(cpus=1, devices=1, memory_gib=2.0, minutes=30),
         "matrix.yaml: resources.train.devices is 1, but the largest node of partition 'long' has 0; lower it, or "
-        "choose another slurm.every.partition with larger nodes",
+        "choose another slurm.every.partition: 'gpu' would do",
     ),
     "more gpus of a type than a node has": (
         SlurmStage(partition="gpu", gpus="a100:8"),
         dataclasses.replace(FOUR, devices=8),
-        "cluster/slurm.yaml: slurm.stages.train.gpus is 'a100:8', but the largest node of partition 'gpu' has 4 "
-        "of type 'a100'; there are 'a100', 'v100'; lower it, or choose more slurm.every.nodes or another "
-        "slurm.stages.train.partition with larger nodes",
+        "cluster/slurm.yaml: slurm.stages.train.gpus is 'a100:8', but the largest node of partition 'gpu' has 4 of "
+        "type 'a100'; there are 'a100', 'v100'; lower it, or set slurm.every.nodes to more; no other partition "
+        "would do",
     ),
     "no node that has all at once": (
         SlurmStage(partition="gpu"),
         Resources(cpus=32, devices=8, memory_gib=64.0, minutes=30),
-        "matrix.yaml: resources.train asks for 32 cpus, 65536 MiB and 8 gpus together on 1 node; partition "
-        "'gpu' has 0 such; lower one of them, or choose more slurm.every.nodes or another slurm.stages.train.partition",
+        "matrix.yaml: resources.train asks for 32 cpus, 65536 MiB and 8 gpus together on 1 node; partition 'gpu' "
+        "has 0 such; lower one of them, or set slurm.every.nodes to more; no other partition would do",
     ),
     "fewer gpus than ranks": (
         SlurmStage(partition="gpu", gpus="a100:2"),
         FOUR,
-        "cluster/slurm.yaml: slurm.stages.train.gpus is 'a100:2', on 1 node 2, and a job has 4 ranks with one "
-        "each; ask for 4 a node, or lower resources.train.devices",
+        "cluster/slurm.yaml: slurm.stages.train.gpus is 'a100:2', on 1 node 2, and a job has 4 ranks with one each; "
+        "ask for 4 a node, or lower resources.train.devices",
     ),
     "ranks that cannot be spread": (
         SlurmStage(partition="gpu", nodes=3),
@@ -229,7 +229,7 @@ def test_where_a_key_is_written_for_all_stages_it_is_named_there() -> None:
 def test_one_mistake_for_all_stages_is_told_once() -> None:
     needs = {"train": (SMALL,), "evaluate": (SMALL,)}
     slurm = Slurm(every=SlurmStage(partition="lnog"))
-    assert len(misfits(SITE, slurm, needs, cluster="c", matrix="m", grace_s=60)) == 1
+    assert len(misfits(SITE, slurm, needs, files=FILES, grace_s=60)) == 1
 
 
 def test_without_a_default_partition_one_must_be_named() -> None:
@@ -242,7 +242,7 @@ def test_without_a_default_partition_one_must_be_named() -> None:
 
 def test_a_partition_that_rests_refuses_nothing() -> None:
     slurm = Slurm(every=SlurmStage(partition="resting"))
-    (found,) = misfits(SITE, slurm, {"train": (SMALL,)}, cluster="c", matrix="m", grace_s=60)
+    (found,) = misfits(SITE, slurm, {"train": (SMALL,)}, files=FILES, grace_s=60)
     assert not found.refuses
     assert "is DOWN: it takes jobs and starts none" in found.says
 
@@ -272,8 +272,8 @@ def test_a_qos_may_lift_the_partitions_limit() -> None:
 def test_a_grace_period_that_fills_the_whole_time_is_a_misfit() -> None:
     assert said(SlurmStage(minutes=5), grace_s=300) == []
     assert said(SlurmStage(minutes=5), grace_s=400) == [
-        "cluster/slurm.yaml: grace_s is 400, so a job is asked to stop 430 s before its limit, but one of stage "
-        "train has 420 s: it would be asked at once; set grace_s to at most 330, or give the stage more "
+        "cluster/slurm.yaml: grace_s is 400, so a job is asked to stop 430 s before its limit, but stage "
+        "train has 420 s: it would be asked at once; set grace_s to at most 330, or give it more "
         "slurm.stages.train.minutes"
     ]
 
@@ -319,3 +319,73 @@ def test_what_is_checked_is_what_is_submitted(stage: SlurmStage, resources: Reso
     assert ask.minutes == given["time"]
     gpus = given["gpus_per_node"]
     assert ask.gpus == ({} if gpus is None else parse_gpus(str(gpus)))
+
+
+PACKED = Packed(cpus=16, memory_gib=64.0, minutes=240, devices=4, partition="gpu", stages=("train",))
+
+
+def of_packed(needs: Resources = SMALL, grace_s: float = 60, **changes: Any) -> list[str]:
+    packed = dataclasses.replace(PACKED, **changes)
+    found = misfits(SITE, Slurm(packed=packed), {"train": (needs,)}, files=FILES, grace_s=grace_s)
+    return [str(one) for one in found]
+
+
+def test_an_allocation_that_fits_with_its_jobs_is_let_through() -> None:
+    assert of_packed() == []
+    assert of_packed(dataclasses.replace(FOUR, memory_gib=62.0)) == []
+    assert of_packed(dataclasses.replace(FOUR, memory_gib=62.0), stages=None, nodes=2, gpus="a100:4") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"partition": "gpuu"}, "cluster/slurm.yaml: slurm.packed.partition is 'gpuu', which SLURM does not have"),
+        (
+            {"partition": "short", "cpus": 4, "memory_gib": 7.0, "devices": 0},
+            "cluster/slurm.yaml: slurm.packed.minutes is 240, but partition 'short' allows 10 minutes; set "
+            "slurm.packed.minutes in cluster/slurm.yaml to at most 10, or choose another slurm.packed.partition: "
+            "'long', 'gpu' would do",
+        ),
+        (
+            {"cpus": 128},
+            "cluster/slurm.yaml: slurm.packed.cpus is 128, but the largest node of partition 'gpu' has 64; lower it; "
+            "no other partition would do",
+        ),
+        ({"nodes": 3}, "cluster/slurm.yaml: slurm.packed.nodes is 3, but partition 'gpu' allows 2 a job; set it to at"),
+        (
+            {"minutes": 1},
+            "cluster/slurm.yaml: grace_s is 60, so a job is asked to stop 90 s before its limit, but an allocation has "
+            "60 s: it would be asked at once; set grace_s to less, and give it more slurm.packed.minutes",
+        ),
+    ],
+)
+def test_an_allocation_that_does_not_fit_is_told_by_its_own_keys(changes: dict[str, Any], words: str) -> None:
+    assert of_packed(**changes)[0].startswith(words)
+
+
+def test_a_job_that_no_node_of_an_allocation_can_take_is_told() -> None:
+    assert of_packed(Resources(cpus=17, devices=5, memory_gib=63.0, minutes=30)) == [
+        "matrix.yaml: resources.train.cpus is 17, but a node of an allocation has 16 for jobs (cluster/slurm.yaml: "
+        "slurm.packed.cpus); raise slurm.packed.cpus, or leave 'train' out of slurm.packed.stages",
+        "matrix.yaml: resources.train.memory_gib is 63, but a node of an allocation has 62 (64 less 2 for Ray) for "
+        "jobs (cluster/slurm.yaml: slurm.packed.memory_gib); raise slurm.packed.memory_gib, or leave 'train' out of "
+        "slurm.packed.stages",
+        "matrix.yaml: resources.train.devices is 5, but a node of an allocation has 4 for jobs (cluster/slurm.yaml: "
+        "slurm.packed.devices); raise slurm.packed.devices, or leave 'train' out of slurm.packed.stages",
+    ]
+
+
+def test_stages_that_are_not_packed_are_jobs_of_slurm() -> None:
+    slurm = Slurm(packed=PACKED, every=SlurmStage(partition="lnog"))
+    (found,) = misfits(SITE, slurm, {"train": (SMALL,), "judge": (SMALL,)}, files=FILES, grace_s=60)
+    assert "slurm.every.partition is 'lnog'" in found.says
+    assert misfits(SITE, slurm, {"train": (SMALL,)}, files=FILES, grace_s=60) == ()
+
+
+@pytest.mark.parametrize("changes", [{}, {"nodes": 2, "gpus": "a100:2", "minutes": 7.5, "memory_gib": 3.3}])
+def test_what_is_checked_of_an_allocation_is_what_is_asked_for(tmp_path: Path, changes: dict[str, Any]) -> None:
+    packed = dataclasses.replace(PACKED, **changes)
+    batch = make_pack(tmp_path, packed, setup=(), description={"code": "/code"}, grace_s=60, idle_s=60, orphan_s=60)
+    given, ask = batch.parameters, ask_of_packed(packed)
+    assert (ask.nodes, ask.cpus, f"{ask.memory_mib}MB") == (given["nodes"], given["cpus_per_task"], given["mem"])
+    assert (ask.minutes, ask.gpus) == (given["time"], parse_gpus(str(given["gpus_per_node"])))

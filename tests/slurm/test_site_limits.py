@@ -103,9 +103,8 @@ def test_limits_below_what_a_stage_asks_for_are_refused_each_with_its_remedy(fol
     assert first == "6 things keep SLURM from running this:"
     assert others[3] == (
         "  matrix.yaml: resources.train.minutes is 30, and a job gets 2 more for its last words: 32, but partition "
-        "'short' allows 10 minutes; choose another slurm.every.partition: 'long' would do, or set "
-        "slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose time is over goes on from its "
-        "checkpoint in another)"
+        "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
+        "time is over goes on from its checkpoint in another), or choose another slurm.every.partition: 'long' would do"
     )
     assert [f"  {one['says']}; {one['remedy']}" for one in folder.doctor("bad")] == others
 

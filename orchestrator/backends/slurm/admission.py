@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from orchestrator.backends.slurm.commands import SlurmSilent, missing_programs
-from orchestrator.backends.slurm.fit import Misfit, misfits
+from orchestrator.backends.slurm.fit import Files, misfits
+from orchestrator.backends.slurm.misfit import Misfit
 from orchestrator.backends.slurm.site import Site, read_site
 from orchestrator.errors import SiteError
 from orchestrator.plan.job import Job
@@ -40,9 +41,8 @@ def find_misfits(site: Site, cluster: Cluster, jobs: Iterable[Job], *, described
         matrix: the study.
     """
     where = str(described) if described.exists() else f"{described} (not there yet)"
-    found = misfits(
-        site, cluster.slurm, needs_of(jobs), cluster=where, matrix=str(matrix), grace_s=float(cluster.grace_s)
-    )
+    files = Files(cluster=where, matrix=str(matrix))
+    found = misfits(site, cluster.slurm, needs_of(jobs), files=files, grace_s=float(cluster.grace_s))
     return list(found)
 
 

@@ -1,48 +1,31 @@
-"""Whether the jobs of a plan fit what the site allows: every misfit with its remedy, before anything is submitted.
-
-Pure. What SLURM would accept and let wait for ever (a limit of time above the partition's, more nodes
-than there are) counts like what it would refuse.
-"""
+"""Whether the jobs of a plan fit what the site allows: every misfit with its remedy. Pure."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from orchestrator.backends.slurm.against import Asked, Written, against
 from orchestrator.backends.slurm.batch import LIMIT_SLACK_MINUTES, SIGNAL_SLACK_S, extra_lines
-from orchestrator.backends.slurm.limits import Partition
+from orchestrator.backends.slurm.misfit import Misfit, nodes
 from orchestrator.backends.slurm.site import Site
-from orchestrator.backends.slurm.sizes import Ask, ask_of, fits, short_of
+from orchestrator.backends.slurm.sizes import ask_of, ask_of_packed
 from orchestrator.spec.cell import Resources
-from orchestrator.spec.lines import nearest
-from orchestrator.spec.slurm import Slurm, SlurmStage
+from orchestrator.spec.slurm import KEPT_GIB, Packed, Slurm, SlurmStage
 
-SHOWN = 8
-"""Names that are listed; the others are counted."""
-TAKES_NONE = ("DRAIN", "INACTIVE")
+WHERE = ("partition", "account", "qos")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Misfit:
-    """What keeps SLURM from running some jobs."""
+class Files:
+    """The files that say what is asked for, as people know them."""
 
-    says: str
-    """Where, what is there, and what is allowed."""
-    remedy: str
-    refuses: bool = True
-    """False: it may pass by itself, or only surprise; nothing is refused for it."""
-
-    def __str__(self) -> str:
-        return f"{self.says}; {self.remedy}"
+    cluster: str
+    matrix: str
 
 
 def misfits(
-    site: Site,
-    slurm: Slurm,
-    needs: Mapping[str, Collection[Resources]],
-    *,
-    cluster: str,
-    matrix: str,
-    grace_s: float,
+    site: Site, slurm: Slurm, needs: Mapping[str, Collection[Resources]], *, files: Files, grace_s: float
 ) -> tuple[Misfit, ...]:
     """All that does not fit, each once.
 
@@ -50,252 +33,143 @@ def misfits(
         site: what SLURM allows.
         slurm: the section of the cluster file.
         needs: stage -> what its jobs need, each size once.
-        cluster: the cluster file, for people.
-        matrix: the matrix, for people.
+        files: named in the words.
         grace_s: between being asked to stop and being killed.
     """
     found: list[Misfit] = []
-    for name, sizes in needs.items():
-        stage = _Stage(name, site, slurm, cluster, matrix, grace_s)
+    packed = slurm.packed
+    into = set() if packed is None else set(needs if packed.stages is None else packed.stages)
+    if packed is not None and into & needs.keys():
+        asked = of_packed(packed, files)
+        found += [*grace(asked, files, grace_s), *against(site, asked)]
+    for stage, sizes in needs.items():
         for resources in sizes:
-            found += stage.misfits(resources)
+            if packed is not None and stage in into:
+                found += in_allocation(stage, resources, packed, files)
+            else:
+                asked = of_stage(stage, resources, slurm, files)
+                found += [*shares(stage, resources, asked), *grace(asked, files, grace_s), *against(site, asked)]
     return tuple(dict.fromkeys(found))
 
 
-class _Stage:
-    """One stage's jobs against the site."""
+def of_stage(stage: str, resources: Resources, slurm: Slurm, files: Files) -> Asked:
+    """What the jobs of a stage ask for that are jobs of SLURM."""
+    said, own = slurm.of(stage), slurm.stages.get(stage, SlurmStage())
+    extra = extra_lines(said.sbatch)
 
-    def __init__(self, name: str, site: Site, slurm: Slurm, cluster: str, matrix: str, grace_s: float) -> None:
-        said = slurm.of(name)
-        self._extra = extra_lines(said.sbatch)
-        # What is written in `sbatch` comes last in the script, and holds.
-        given = {key: str(self._extra[key]) for key in ("partition", "account", "qos") if key in self._extra}
-        self._said = replace(
-            said,
-            partition=given.get("partition", said.partition),
-            account=given.get("account", said.account),
-            qos=given.get("qos", said.qos),
-        )
-        self._own = slurm.stages.get(name, SlurmStage())
-        self._name, self._site = name, site
-        self._cluster, self._matrix, self._grace_s = cluster, matrix, grace_s
+    def written(field: str, value: str = "") -> Written:
+        key = "sbatch" if field in extra else field
+        section = f"stages.{stage}" if getattr(own, key) not in (None, ()) else "every"
+        return Written(file=files.cluster, key=f"slurm.{section}.{key}", value=value)
 
-    def misfits(self, resources: Resources) -> Iterator[Misfit]:
-        """What does not fit for jobs of one size."""
-        if {"clusters", "M"} & self._extra.keys():
-            return  # they go to another cluster, of which nothing is known here
-        ask = ask_of(resources, self._said)
-        yield from self._shares(resources, ask)
-        yield from self._accounting()
-        named = [one.strip() for one in (self._said.partition or self._site.default_partition or "").split(",")]
-        if named == [""]:
-            yield Misfit(
-                says=f"{self._cluster}: {self._key('partition')} is null, and SLURM has no default partition; "
-                f"there {self._partitions()}",
-                remedy=f"set {self._key('partition')} to one of them",
-            )
-            return
-        for name in named:
-            if name not in self._site.partitions:
-                yield Misfit(
-                    says=f"{self._cluster}: {self._key('partition')} is {name!r}, which SLURM does not have"
-                    f"{nearest(name, self._site.partitions)}; there {self._partitions()}",
-                    remedy="set it to one of them",
-                )
-        there = [self._site.partitions[name] for name in named if name in self._site.partitions]
-        found = [list(self._in_partition(one, resources, ask)) for one in there]
-        enough = [each for each in found if not any(one.refuses for one in each)]
-        yield from next(iter(enough or found), [])  # of several partitions, one that can is enough
+    def needed(field: str) -> Written:
+        value = f"{getattr(resources, field):g}"
+        return Written(file=files.matrix, key=f"resources.{stage}.{field}", value=value)
 
-    def _shares(self, resources: Resources, ask: Ask) -> Iterator[Misfit]:
-        """What cluster file and matrix say against each other."""
-        ranks = resources.world_size
-        if ranks % ask.nodes:
-            spread = ", ".join(str(number) for number in range(1, ranks + 1) if ranks % number == 0)
-            yield Misfit(
-                says=f"{self._cluster}: {self._key('nodes')} is {ask.nodes}, over which the {ranks} ranks of a job "
-                f"cannot be spread evenly",
-                remedy=f"set it to one of {spread}, or change resources.{self._name}.devices",
-            )
-        elif self._said.gpus and sum(ask.gpus.values()) * ask.nodes < resources.devices:
-            yield Misfit(
-                says=f"{self._cluster}: {self._key('gpus')} is {self._said.gpus!r}, on {_nodes(ask.nodes)} "
-                f"{sum(ask.gpus.values()) * ask.nodes}, and a job has {resources.devices} ranks with one each",
-                remedy=f"ask for {math.ceil(resources.devices / ask.nodes)} a node, or lower "
-                f"resources.{self._name}.devices",
-            )
-        early_s = math.ceil(self._grace_s) + SIGNAL_SLACK_S
-        if early_s >= ask.minutes * 60 and "time" not in self._extra:
-            most = ask.minutes * 60 - SIGNAL_SLACK_S - 60
-            remedy = f"at most {most}, or give " if most > 0 else "less, and give "
-            yield Misfit(
-                says=f"{self._cluster}: grace_s is {self._grace_s:g}, so a job is asked to stop {early_s} s before its "
-                f"limit, but one of stage {self._name} has {ask.minutes * 60} s: it would be asked at once",
-                remedy=f"set grace_s to {remedy}the stage more {self._minutes_key()[1]}",
-            )
+    ask = ask_of(resources, said)
+    return Asked(
+        what=f"stage {stage}",
+        ask=ask,
+        said=_as_it_holds(said, extra),
+        extra=extra,
+        places={
+            **{field: written(field) for field in (*WHERE, "nodes")},
+            **{field: needed(field) for field in ("cpus", "memory_gib")},
+            "minutes": needed("minutes") if said.minutes is None else written("minutes", f"{said.minutes:g}"),
+            "devices": needed("devices") if said.gpus is None else written("gpus", repr(said.gpus)),
+        },
+        can_spread=resources.world_size > ask.nodes,
+        slack=LIMIT_SLACK_MINUTES,
+        shorter=f"set slurm.stages.{stage}.minutes in {files.cluster} to at most {{}} (a job whose time is over goes "
+        "on from its checkpoint in another)",
+    )
 
-    def _accounting(self) -> Iterator[Misfit]:
-        site, said = self._site, self._said
-        if "associations" in site.enforced and not site.silent and site.has_accounting:
-            accounts = sorted({one.account for one in site.associations})
-            if not accounts:
-                yield Misfit(
-                    says=f"SLURM's accounting knows no account of user {site.user!r}, and takes no job without one",
-                    remedy="ask the site for an account (`sacctmgr show user $USER withassoc` shows them)",
-                )
-                return
-            if said.account is not None and said.account not in accounts:
-                yield Misfit(
-                    says=f"{self._cluster}: {self._key('account')} is {said.account!r}, which user {site.user!r} "
-                    f"does not have{nearest(said.account, accounts)}; there {_listed(accounts)}",
-                    remedy=f"set it to one of them, or to null for {site.default_account or accounts[0]!r}",
-                )
-                return
-        association = site.association(said.account, said.partition)
-        if said.qos is not None and site.qos:
-            allowed = sorted((association.qos if association and association.qos else None) or site.qos)
-            if said.qos not in site.qos or ("qos" in site.enforced and said.qos not in allowed):
-                yield Misfit(
-                    says=f"{self._cluster}: {self._key('qos')} is {said.qos!r}, which SLURM does not have for this "
-                    f"user{nearest(said.qos, allowed)}; there {_listed(allowed)}",
-                    remedy="set it to one of them, or to null",
-                    refuses="qos" in site.enforced,  # else SLURM takes the job, and the name does nothing
-                )
-        limits = {"MaxSubmitJobs": site.submit_as(said)}
-        if association is not None and "limits" in site.enforced:
-            limits["MaxJobs"] = association.jobs
-        for limit in (name for name, jobs in limits.items() if jobs < 1):
-            yield Misfit(
-                says=f"SLURM's accounting lets user {site.user!r} have no job as account "
-                f"{said.account or site.default_account!r}: {limit} is 0",
-                remedy=f"set another {self._key('account')}, or ask the site",
-            )
 
-    def _in_partition(self, place: Partition, resources: Resources, ask: Ask) -> Iterator[Misfit]:
-        where = f"partition {place.name!r}"
-        if not place.up:
-            refuses = place.state in TAKES_NONE
-            what = "takes no jobs" if refuses else "takes jobs and starts none"
-            yield Misfit(
-                says=f"{self._cluster}: {self._key('partition')}: {where} is {place.state}: it {what}",
-                remedy=f"choose another, or wait until the site has it back; there {self._partitions()}",
-                refuses=refuses,
-            )
-        yield from self._use(place)
-        yield from self._time(place, resources, ask)
-        yield from self._sizes(place, resources, ask)
+def of_packed(packed: Packed, files: Files) -> Asked:
+    """What an allocation asks for."""
 
-    def _use(self, place: Partition) -> Iterator[Misfit]:
-        """May account and QOS use the partition."""
-        account = self._said.account or self._site.default_account
-        if account and (account in place.denied_accounts or account not in (place.accounts or {account})):
-            only = f": it is for {_names(sorted(place.accounts))}" if place.accounts is not None else ""
-            yield Misfit(
-                says=f"{self._cluster}: partition {place.name!r} does not take jobs of account {account!r}{only}",
-                remedy=f"set another {self._key('account')} or {self._key('partition')}",
-            )
-        qos = self._site.qos_of(self._said)
-        if qos is not None and (qos.name in place.denied_qos or qos.name not in (place.qos or {qos.name})):
-            only = f": it is for {_names(sorted(place.qos))}" if place.qos is not None else ""
-            yield Misfit(
-                says=f"{self._cluster}: partition {place.name!r} does not take jobs of QOS {qos.name!r}{only}",
-                remedy=f"set another {self._key('qos')} or {self._key('partition')}",
-            )
+    def written(field: str, value: str = "") -> Written:
+        return Written(file=files.cluster, key=f"slurm.packed.{field}", value=value)
 
-    def _time(self, place: Partition, resources: Resources, ask: Ask) -> Iterator[Misfit]:
-        if "time" in self._extra or "t" in self._extra:
-            return
-        qos, own = self._site.qos_of(self._said), self._site.qos.get(place.own_qos)
-        limits = [] if qos and "PartitionTimeLimit" in qos.flags else [(place.minutes, f"partition {place.name!r}")]
-        if "limits" in self._site.enforced:
-            limits += [(one.minutes, f"QOS {one.name!r}") for one in (qos, own) if one is not None]
-            association = self._site.association(self._said.account, place.name)
-            if association is not None:
-                limits.append((association.minutes, f"account {association.account!r}"))
-        limit, who = min(limits, default=(math.inf, ""))
-        if ask.minutes <= limit:
-            return
-        file, key = self._minutes_key()
-        longer = [one.name for one in self._site.partitions.values() if one.minutes >= ask.minutes and one.up]
-        remedies = [f"choose another {self._key('partition')}: {_names(longer)} would do"] if longer else []
-        most = math.floor(limit) - LIMIT_SLACK_MINUTES
-        if most >= 1:
-            remedies.append(
-                f"set slurm.stages.{self._name}.minutes in {self._cluster} to at most {most} (a job whose time is over "
-                "goes on from its checkpoint in another)"
-            )
-        minutes = resources.minutes if self._said.minutes is None else self._said.minutes
+    extra = extra_lines(packed.sbatch)
+    said = SlurmStage(partition=packed.partition, account=packed.account, qos=packed.qos, constraint=packed.constraint)
+    return Asked(
+        what="an allocation",
+        ask=ask_of_packed(packed),
+        said=_as_it_holds(said, extra),
+        extra=extra,
+        places={
+            **{field: written("sbatch" if field in extra else field) for field in (*WHERE, "nodes")},
+            **{field: written(field, f"{getattr(packed, field):g}") for field in ("cpus", "memory_gib", "minutes")},
+            "devices": written("devices", f"{packed.devices}")
+            if packed.gpus is None
+            else written("gpus", repr(packed.gpus)),
+        },
+        can_spread=False,
+        slack=0,
+        shorter=f"set slurm.packed.minutes in {files.cluster} to at most {{}}",
+    )
+
+
+def shares(stage: str, resources: Resources, asked: Asked) -> Iterator[Misfit]:
+    """What cluster file and matrix say against each other, of jobs of SLURM."""
+    ranks, number = resources.world_size, asked.ask.nodes
+    gpus = sum(asked.ask.gpus.values())
+    if ranks % number:
+        spread = ", ".join(str(one) for one in range(1, ranks + 1) if ranks % one == 0)
         yield Misfit(
-            says=f"{file}: {key} is {minutes:g}, and a job gets {LIMIT_SLACK_MINUTES} more for its last words: "
-            f"{ask.minutes}, but {who} allows {limit:g} minutes",
-            remedy=", or ".join(remedies) or f"ask the site for more than {limit:g} minutes",
+            says=f"{asked['nodes']} is {number}, over which the {ranks} ranks of a job cannot be spread evenly",
+            remedy=f"set it to one of {spread}, or change resources.{stage}.devices",
+        )
+    elif asked["devices"].key.endswith(".gpus") and gpus * number < resources.devices:
+        yield Misfit(
+            says=f"{asked['devices']} is {asked['devices'].value}, on {nodes(number)} {gpus * number}, and a job has "
+            f"{resources.devices} ranks with one each",
+            remedy=f"ask for {math.ceil(resources.devices / number)} a node, or lower resources.{stage}.devices",
         )
 
-    def _sizes(self, place: Partition, resources: Resources, ask: Ask) -> Iterator[Misfit]:
-        qos = self._site.qos_of(self._said)
-        most = math.inf if qos and "PartitionMaxNodes" in qos.flags else place.nodes
-        there = sum(shape.nodes for shape in place.shapes) if place.shapes else math.inf
-        if "nodes" not in self._extra and ask.nodes > min(most, there):
-            what = f"has {there:g}" if there <= most else f"allows {most:g} a job"
+
+def in_allocation(stage: str, resources: Resources, packed: Packed, files: Files) -> Iterator[Misfit]:
+    """A packed job runs on one node of an allocation."""
+    has = {"cpus": packed.cpus, "memory_gib": packed.memory_gib - KEPT_GIB, "devices": packed.devices}
+    for field, most in has.items():
+        wanted = getattr(resources, field)
+        if wanted > most:
+            kept = f" ({packed.memory_gib:g} less {KEPT_GIB:g} for Ray)" if field == "memory_gib" else ""
             yield Misfit(
-                says=f"{self._cluster}: {self._key('nodes')} is {ask.nodes}, but partition {place.name!r} {what}",
-                remedy=f"set it to at most {min(most, there):g}, or another {self._key('partition')}",
+                says=f"{files.matrix}: resources.{stage}.{field} is {wanted:g}, but a node of an allocation has "
+                f"{most:g}{kept} for jobs ({files.cluster}: slurm.packed.{field})",
+                remedy=f"raise slurm.packed.{field}, or leave {stage!r} out of slurm.packed.stages",
             )
-            return
-        if not place.shapes:
-            return
-        short = list(short_of(place, ask, self._extra))
-        fitting = sum(shape.nodes for shape in place.shapes if fits(shape, place, ask))
-        spread = f"more {self._key('nodes')} or " if resources.world_size > ask.nodes else ""
-        other = f"{spread}another {self._key('partition')}"
-        for key, value, most_there in short:
-            own_gpus = key == "devices" and self._said.gpus is not None
-            name = self._key("gpus") if own_gpus else f"resources.{self._name}.{key}"
-            said = repr(self._said.gpus) if own_gpus else f"{getattr(resources, key):g}"
-            if not own_gpus and (ask.nodes > 1 or key == "memory_gib"):
-                said += f" ({value}" + (f" on each of {ask.nodes} nodes)" if ask.nodes > 1 else ")")
-            yield Misfit(
-                says=f"{self._cluster if own_gpus else self._matrix}: {name} is {said}, but the largest node of "
-                f"partition {place.name!r} has {most_there}",
-                remedy=f"lower it, or choose {other} with larger nodes",
-            )
-        overridden = self._extra.keys() & {"mem", "cpus-per-task", "gpus-per-node", "nodes", "gpus", "mem-per-cpu"}
-        if not short and not overridden and fitting < ask.nodes:
-            gpus = sum(ask.gpus.values())
-            yield Misfit(
-                says=f"{self._matrix}: resources.{self._name} asks for {ask.cpus} cpus, {ask.memory_mib} MiB and "
-                f"{gpus} gpus together on {_nodes(ask.nodes)}; partition {place.name!r} has {fitting} such",
-                remedy=f"lower one of them, or choose {other}",
-            )
-
-    def _key(self, field: str) -> str:
-        """Where a field of the section is written, or is best written."""
-        if field in self._extra:
-            field = "sbatch"
-        own = getattr(self._own, field) not in (None, ())
-        return f"slurm.stages.{self._name}.{field}" if own else f"slurm.every.{field}"
-
-    def _minutes_key(self) -> tuple[str, str]:
-        """File and key of a stage's limit of time."""
-        if self._said.minutes is not None:
-            return self._cluster, self._key("minutes")
-        return self._matrix, f"resources.{self._name}.minutes"
-
-    def _partitions(self) -> str:
-        default = self._site.default_partition
-        return _listed([*([default] if default else []), *sorted(self._site.partitions.keys() - {default})], default)
+    if resources.minutes > packed.minutes:
+        yield Misfit(
+            says=f"{files.matrix}: resources.{stage}.minutes is {resources.minutes:g}, but an allocation has "
+            f"{packed.minutes:g} ({files.cluster}: slurm.packed.minutes)",
+            remedy=f"raise slurm.packed.minutes, or leave {stage!r} out of slurm.packed.stages",
+            refuses=False,  # it goes on from its checkpoint in the next allocation, and may need less than it may take
+        )
 
 
-def _nodes(number: int) -> str:
-    return f"{number} node{'' if number == 1 else 's'}"
+def grace(asked: Asked, files: Files, grace_s: float) -> Iterator[Misfit]:
+    """The signal to save must not come as soon as the job starts."""
+    early_s, whole_s = math.ceil(grace_s) + SIGNAL_SLACK_S, asked.ask.minutes * 60
+    if early_s < whole_s or {"time", "t"} & asked.extra.keys():
+        return
+    most = whole_s - SIGNAL_SLACK_S - 60
+    remedy = f"at most {most}, or give " if most > 0 else "less, and give "
+    yield Misfit(
+        says=f"{files.cluster}: grace_s is {grace_s:g}, so a job is asked to stop {early_s} s before its limit, but "
+        f"{asked.what} has {whole_s} s: it would be asked at once",
+        remedy=f"set grace_s to {remedy}it more {asked['minutes'].key}",
+    )
 
 
-def _listed(names: Sequence[str], default: str | None = None) -> str:
-    """`are 'long' (default), 'short'`."""
-    return f"{'is' if len(names) == 1 else 'are'} {_names(names, default)}"
-
-
-def _names(names: Sequence[str], default: str | None = None) -> str:
-    shown = [repr(name) + (" (default)" if name == default else "") for name in names[:SHOWN]]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(shown) or "none") + more
+def _as_it_holds(said: SlurmStage, extra: Mapping[str, Any]) -> SlurmStage:
+    """With what is written in `sbatch`: it comes last in the script, and holds."""
+    given = {field: str(extra[field]) for field in WHERE if field in extra}
+    return replace(
+        said,
+        partition=given.get("partition", said.partition),
+        account=given.get("account", said.account),
+        qos=given.get("qos", said.qos),
+    )

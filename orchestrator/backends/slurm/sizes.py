@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.backends.slurm.batch import LIMIT_SLACK_MINUTES
 from orchestrator.backends.slurm.limits import Partition, Shape
 from orchestrator.spec.cell import Resources
-from orchestrator.spec.slurm import SlurmStage
+from orchestrator.spec.slurm import Packed, SlurmStage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,17 @@ def ask_of(resources: Resources, stage: SlurmStage) -> Ask:
         memory_mib=math.ceil(resources.memory_gib * 1024 / nodes),
         gpus=parse_gpus(stage.gpus) if stage.gpus else {"": devices} if devices else {},
         minutes=math.ceil(minutes) + LIMIT_SLACK_MINUTES,
+    )
+
+
+def ask_of_packed(packed: Packed) -> Ask:
+    """What an allocation asks for; `packed.allocate.make_pack` writes the same (a test compares)."""
+    return Ask(
+        nodes=packed.nodes,
+        cpus=packed.cpus,
+        memory_mib=math.ceil(packed.memory_gib * 1024),
+        gpus=parse_gpus(packed.gpus) if packed.gpus else {"": packed.devices} if packed.devices else {},
+        minutes=math.ceil(packed.minutes),
     )
 
 
