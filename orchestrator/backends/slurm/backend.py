@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
 from orchestrator.backends.slurm.batch import make_batch, shape_of
 from orchestrator.backends.slurm.commands import SlurmMissing, SlurmSilent, ask
-from orchestrator.backends.slurm.executor import NoAnswer, submit_batch
+from orchestrator.backends.slurm.executor import NoAnswer, SiteFull, submit_batch
 from orchestrator.backends.slurm.queue import Queue
 from orchestrator.backends.slurm.reports import Reports, Tracked, ticket_of
 from orchestrator.backends.slurm.site import Site, read_site, room
@@ -31,6 +31,9 @@ from workloads.contract.reading import read_object
 EVERYTHING = 1 << 20
 """Cpus, and GiB, of the one host that SLURM is to the policy; what is free there is SLURM's to decide."""
 MOST_DEVICES = 64
+FULL_S = 30.0
+"""Between two tries to submit what a limit on jobs in the queue has refused: others may have left."""
+FULL = "the queue takes no more jobs of this user or account now"
 HOST = "slurm"
 
 
@@ -68,6 +71,9 @@ class SlurmBackend:
         self._asked = float("-inf")
         self._queue = Queue()
         self._reports = Reports(self._home, self._queue, float(self._settings.poll_s), self._cancel)
+        self._held: list[Submission] = []
+        """Taken, and refused by SLURM for now: the queue holds as many jobs as it may."""
+        self._tried = 0.0
         self._began = time.time()
         self._closed = False
 
@@ -94,14 +100,7 @@ class SlurmBackend:
         """
         if self._closed:
             raise BackendError("the SLURM backend is closed; make another one")
-        site = self._known_site()
-        shapes: dict[str, list[Submission]] = {}
-        for submission in submissions:
-            if submission.attempt not in self._tracked:
-                shapes.setdefault(shape_of(submission, self._settings), []).append(submission)
-        for group in shapes.values():
-            for piece in chunks(len(group), site.array_size):
-                self._submit(group[piece.start : piece.stop])
+        self._submit_all([one for one in submissions if one.attempt not in self._tracked])
         return {submission.attempt: self._tracked[submission.attempt].ticket for submission in submissions}
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
@@ -121,6 +120,7 @@ class SlurmBackend:
         open_now = self._open()
         if open_now:
             self._ask()
+            self._submit_held(now)
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
             report = self._reports.look(attempt, tracked, now)
@@ -139,15 +139,14 @@ class SlurmBackend:
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end; those that wait are taken out of the queue."""
-        for attempt in attempts:
-            if attempt in self._tracked:
-                (self._tracked[attempt].work / STOP).touch()
+        self._wish(attempts)
         tickets = self._tickets(attempts)
         self._cancel(tickets, "--state=PENDING")
         self._cancel(tickets, "--state=RUNNING", "--signal=USR2")  # a file is seen late on some file systems
 
     def kill(self, attempts: Sequence[str]) -> None:
         """End attempts at once."""
+        self._wish(attempts)  # for one that SLURM has taken without an answer, and begins later
         self._cancel(self._tickets(attempts))
 
     def close(self) -> None:
@@ -174,6 +173,63 @@ class SlurmBackend:
                 raise BackendError(str(error)) from error
         return self._site
 
+    def _wish(self, attempts: Sequence[str]) -> None:
+        """Leave word that these are to end, and let go of those that were never submitted."""
+        for attempt in attempts:
+            if attempt in self._tracked:
+                with contextlib.suppress(OSError):
+                    (self._tracked[attempt].work / STOP).touch()
+        for submission in [one for one in self._held if one.attempt in attempts]:
+            self._held.remove(submission)
+            self._tracked[submission.attempt].report = Report(
+                attempt=submission.attempt,
+                phase="ended",
+                ending="interrupted",
+                detail="asked to end before SLURM took it",
+                ended=time.time(),
+            )
+
+    def _submit_all(self, submissions: Sequence[Submission]) -> None:
+        """Submit, those that ask for the same as one array."""
+        shapes: dict[str, list[Submission]] = {}
+        for submission in submissions:
+            shapes.setdefault(shape_of(submission, self._settings), []).append(submission)
+        for group in shapes.values():
+            for piece in chunks(len(group), self._known_site().array_size):
+                self._submit_or_hold(group[piece.start : piece.stop])
+
+    def _submit_or_hold(self, group: Sequence[Submission]) -> None:
+        """Submit as many of a group as SLURM takes, and keep the others for later."""
+        if self._held:
+            self._hold(group, FULL)
+            return
+        try:
+            self._submit(group)
+        except SiteFull as error:
+            self._tried, half = time.monotonic(), len(group) // 2
+            if half:
+                self._submit_or_hold(group[:half])
+                self._submit_or_hold(group[half:])
+            else:
+                self._hold(group, str(error))
+
+    def _hold(self, group: Sequence[Submission], why: str) -> None:
+        for submission in group:
+            self._held.append(submission)
+            work = Path(str(submission.request["work"]))
+            self._tracked[submission.attempt] = Tracked(work=work, ticket="", name="", held=why)
+
+    def _submit_held(self, now: float) -> None:
+        """Try again what SLURM has refused for now."""
+        if not self._held or now - self._tried < FULL_S:
+            return
+        held, self._held = self._held, []
+        try:
+            self._submit_all(held)
+        except BackendError as error:  # what it took is known; the others are kept
+            self._tried = now
+            self._hold([one for one in held if self._tracked[one.attempt].held and one not in self._held], str(error))
+
     def _submit(self, group: Sequence[Submission]) -> None:
         first = group[0]
         batch = make_batch(
@@ -199,6 +255,9 @@ class SlurmBackend:
             job = submit_batch(batch, sys.executable)
         except NoAnswer as error:  # it may have been taken: what became of it is looked for by its name
             unanswered = self._queue.silent = str(error)
+        except BackendError:
+            (batch.folder / JOBS).unlink()  # nothing of the name is to be looked for
+            raise
         for position, submission in enumerate(group):
             index = position if len(group) > 1 else None
             tracked = Tracked(

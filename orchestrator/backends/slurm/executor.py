@@ -36,6 +36,10 @@ class NoAnswer(SlurmSilent):
     """Nobody can tell whether sbatch has submitted the job."""
 
 
+class SiteFull(BackendError):
+    """sbatch has taken nothing, because of a limit on jobs in the queue: later it may."""
+
+
 class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no types
     """submitit's executor without its pickles."""
 
@@ -64,6 +68,7 @@ def submit_batch(batch: Batch, python: str) -> str:
 
     Raises:
         NoAnswer: slurmctld did not answer, so nobody can tell.
+        SiteFull: the user, account or QOS has as many jobs in the queue as it may.
         BackendError: sbatch refused; its words are in the message.
     """
     batch.folder.mkdir(parents=True, exist_ok=True)
@@ -77,12 +82,18 @@ def submit_batch(batch: Batch, python: str) -> str:
         said = refusal(str(error))
         if not isinstance(error, OSError) and is_silence(said):
             raise NoAnswer(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}") from error
-        raise BackendError(f"sbatch refused {batch.name}: {said}") from error
+        kind = SiteFull if is_full(said) else BackendError
+        raise kind(f"sbatch refused {batch.name}: {said}") from error
 
 
 def is_silence(said: str) -> bool:
     """Whether these words of sbatch mean that slurmctld did not answer; without a word it was ended by `timeout`."""
     return not said or any(words in said.lower() for words in SILENT)
+
+
+def is_full(said: str) -> bool:
+    """Whether sbatch refuses because of what is in the queue: `AssocGrpSubmitJobsLimit` and the like."""
+    return "SubmitJob" in said and "Limit" in said
 
 
 def refusal(text: str) -> str:

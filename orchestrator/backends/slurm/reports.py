@@ -35,6 +35,8 @@ class Tracked:
     """In its array."""
     unanswered: str = ""
     """Why this driver does not know whether sbatch took it; empty: it does, or another driver asked."""
+    held: str = ""
+    """Why SLURM does not take it now; empty: it has been submitted."""
     unheard_since: float | None = None
     """Monotonic clock, s, since when SLURM answers, and knows no job of the name."""
     restarts: int = 0
@@ -64,6 +66,8 @@ class Reports:
     def look(self, attempt: str, tracked: Tracked, now: float) -> Report:
         """What is known of one attempt; `now`: monotonic clock, s."""
         said = ended_of(attempt, tracked.work)
+        if tracked.held:
+            return Report(attempt=attempt, phase="waiting", detail=tracked.held)
         tracked.ticket = tracked.ticket or ticket_of(self._queue.job_of(tracked.name), tracked.index)
         state = self._queue.state(tracked.ticket)
         if said is not None and said.ending == "ok":

@@ -1,0 +1,49 @@
+"""A queue that takes no more jobs of this account: attempts wait for room, and none is failed by it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm_site import Site
+from slurm_study import wait_until
+from test_slurm_backend_contract import make_backend
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
+
+from toy_jobs import as_submission, toy_submission
+
+from orchestrator.backends.slurm import backend as slurm
+
+pytestmark = [pytest.mark.slurm]
+
+
+@pytest.fixture
+def narrow(site: Site) -> Iterator[None]:
+    """One job in the queue for the whole account: what others of it have there cannot be seen by a user."""
+    site.call("sacctmgr", "-i", "modify", "account", "study", "set", "GrpSubmitJobs=1")
+    yield
+    site.call("sacctmgr", "-i", "modify", "account", "study", "set", "GrpSubmitJobs=-1")
+
+
+def test_what_the_queue_does_not_take_waits_and_is_submitted_when_there_is_room(
+    tmp_path: Path, site: Site, narrow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
+    monkeypatch.setattr(slurm, "FULL_S", 1.0)
+    home = tmp_path / "toy"
+    backend = make_backend(home)
+    submissions = [as_submission(toy_submission(home, "write", memory_gib=0.5), slurm.HOST) for _ in range(3)]
+    first, *others = [submission.attempt for submission in submissions]
+    tickets = backend.submit(submissions)
+    assert [bool(tickets[one]) for one in (first, *others)] == [True, False, False]
+    waiting = backend.poll()
+    assert [waiting[one].phase for one in others] == ["waiting", "waiting"]
+    assert "AssocGrpSubmitJobsLimit" in waiting[others[0]].detail
+    backend.stop(others[1:])
+    assert (backend.poll()[others[1]].ending, backend.poll()[others[1]].detail) == (
+        "interrupted",
+        "asked to end before SLURM took it",
+    )
+    wait_until(lambda: [backend.poll()[one].ending for one in (first, others[0])] == ["ok", "ok"], "both")
+    backend.close()
