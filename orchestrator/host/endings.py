@@ -17,7 +17,9 @@ from typing import Any, Literal, get_args
 from workloads.contract.reading import read_object
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 
-Ending = Literal["ok", "bad_input", "error", "out_of_memory", "timed_out", "interrupted", "vanished", "cancelled"]
+Ending = Literal[
+    "ok", "bad_input", "error", "out_of_memory", "timed_out", "preempted", "interrupted", "vanished", "cancelled"
+]
 
 Reason = Literal["stop", "kill", "memory", "time"]
 """Why the host itself ended an attempt: it was asked to, gently or not, or a limit was hit."""

@@ -22,7 +22,7 @@ from typing import Any
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
 from orchestrator.host.endings import ENDED, read_ended, write_ended
-from orchestrator.host.limit import LAST_WORDS_S, is_limit, job_end, minutes_left
+from orchestrator.host.limit import LAST_WORDS_S, JobTime, is_limit, job_end, job_time, minutes_left
 from orchestrator.host.node import Node
 from orchestrator.host.parts import part_name
 from workloads.contract.reading import read_object
@@ -72,7 +72,7 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     server = [*description["command"], submission["request"]["stage"]]  # imports what this one stage needs
     node = node_of({**description, "command": server}, visible=visible or [str(device) for device in devices])
     try:
-        report = _until_it_ends(node, submission, lambda: min(end, job_end(environment)))
+        report = _until_it_ends(node, submission, end, lambda: job_time(environment))
     finally:
         node.close()
     write_ended(work, report, part_name(ENDED, part["index"]))
@@ -105,10 +105,12 @@ def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
     return {**submission, "attempt": attempt, "request": changed}
 
 
-def _until_it_ends(node: Node, submission: Mapping[str, Any], end: Callable[[], float]) -> dict[str, Any]:
-    """Let the attempt run; a signal asks it to save and end, whoever sent it.
+def _until_it_ends(
+    node: Node, submission: Mapping[str, Any], end: float, time_now: Callable[[], JobTime]
+) -> dict[str, Any]:
+    """Let the attempt run; a signal asks it to save and end, whoever sent it, and the end says why it came.
 
-    `end` says when the job's time is over, seconds since 1970: an administrator may have changed it since the start.
+    `end` is when the job's time is over, seconds since 1970, as it was at the start; `time_now` asks the scheduler.
     """
     asked = threading.Event()
     name = str(submission["attempt"])
@@ -133,7 +135,11 @@ def _until_it_ends(node: Node, submission: Mapping[str, Any], end: Callable[[], 
         time.sleep(LOOK_S)
     if not said:
         return report
-    if report["ending"] == "interrupted" and not wish.exists() and is_limit(submission, end(), said_at):
-        # Were it free, a job whose steps are longer than its limit would be tried again and again.
-        return {**report, "ending": "timed_out", "detail": f"{said} ahead of the job's limit: {report['detail']}"}
+    if report["ending"] == "interrupted" and not wish.exists():
+        now = time_now()
+        if now.preempted:  # SLURM calls a job that ends by itself, in time, FAILED
+            return {**report, "ending": "preempted", "detail": f"{said} for another job: {report['detail']}"}
+        if is_limit(submission, min(end, now.end), said_at):
+            # Were it free, a job whose steps are longer than its limit would be tried again and again.
+            return {**report, "ending": "timed_out", "detail": f"{said} ahead of the job's limit: {report['detail']}"}
     return {**report, "detail": f"{said}: {report['detail']}"}

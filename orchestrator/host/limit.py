@@ -1,9 +1,10 @@
-"""When the scheduler will end this job, and what that leaves for the attempt."""
+"""When the scheduler will end this job, whether it takes it away, and what that leaves for the attempt."""
 
 import math
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 LAST_WORDS_S = 20.0
@@ -12,33 +13,49 @@ EARLY_S = 90.0
 """Before the end less the grace period: a signal that comes so late is the limit's. SLURM sends it up to 60 s early
 (sbatch(1), `--signal`), and is asked for it 30 s ahead."""
 ANSWER_S = 5.0
+WIDTH = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobTime:
+    """What the scheduler says of this job's time."""
+
+    end: float = math.inf
+    """Seconds since 1970; infinite where nobody says."""
+    preempted: bool = False
+    """It is taken away for another job."""
 
 
 def job_end(environment: Mapping[str, str]) -> float:
-    """When the scheduler ends this job, seconds since 1970; infinite where nobody says.
-
-    SLURM puts it into the job's environment since 23.02; before, squeue is asked. Of a job that it ends at this moment
-    squeue says that it ends now, which is no limit.
-    """
+    """When the scheduler ends this job, seconds since 1970. SLURM puts it into the environment since 23.02."""
     told = environment.get("SLURM_JOB_END_TIME")
-    if told:
-        return float(told)
+    return float(told) if told else job_time(environment).end
+
+
+def job_time(environment: Mapping[str, str]) -> JobTime:
+    """What squeue says of this job now. Of one that is being ended it says that it ends now, which is no limit."""
     job = environment.get("SLURM_JOB_ID")
     if not job:
-        return math.inf
+        return JobTime()
+    columns = ",".join(f"{name}:{WIDTH}" for name in ("State", "EndTime", "PreemptTime"))
+    command = ["squeue", "--noheader", f"--jobs={job}", f"--Format={columns}"]
     try:
         said = subprocess.run(
-            ["squeue", "--noheader", f"--jobs={job}", "--format=%T %e"],
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_S,
-            check=True,
-        ).stdout.split()
-        state, end = said[:2]
-        return time.mktime(time.strptime(end, "%Y-%m-%dT%H:%M:%S")) if state == "RUNNING" else math.inf
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return math.inf  # a limit that is not known ends the job all the same, with SLURM's word for it
+            command, env=dict(environment), capture_output=True, text=True, timeout=ANSWER_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return JobTime()  # a limit that is not known ends the job all the same, with SLURM's word for it
+    return read_time(said)
+
+
+def read_time(said: str) -> JobTime:
+    """A line of squeue: state, end and time of preemption, each `WIDTH` wide."""
+    state, end, preempted = (said[place : place + WIDTH].strip() for place in (0, WIDTH, 2 * WIDTH))
+    try:
+        at = time.mktime(time.strptime(end, "%Y-%m-%dT%H:%M:%S")) if state == "RUNNING" else math.inf
+    except ValueError:
+        at = math.inf
+    return JobTime(end=at, preempted=preempted[:1].isdigit())
 
 
 def minutes_left(submission: Mapping[str, Any], end: float) -> float:

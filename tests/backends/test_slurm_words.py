@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.backends.slurm.executor import is_silence
 from orchestrator.backends.slurm.states import JobState, chunks, parse_sacct, parse_squeue
-from orchestrator.host.limit import EARLY_S, is_limit, job_end, minutes_left
+from orchestrator.host.limit import EARLY_S, JobTime, is_limit, job_end, minutes_left, read_time
 
 NOW = datetime(2026, 11, 27, 12, 0).timestamp()
 SUBMISSION = {"resources": {"minutes": 30.0}, "request": {"execution": {"grace_s": 60.0}}}
@@ -83,6 +83,20 @@ def test_a_signal_is_the_limits_only_near_the_end() -> None:
     assert is_limit(SUBMISSION, NOW + 60.0 + EARLY_S, NOW)
     assert not is_limit(SUBMISSION, NOW + 61.0 + EARLY_S, NOW)
     assert not is_limit(SUBMISSION, math.inf, NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "end", "preempted", "time"),
+    [
+        ("RUNNING", "2026-11-27T12:00:00", "N/A", JobTime(end=NOW)),
+        ("RUNNING", "2026-11-27T12:00:00", "2026-11-27T11:59:50", JobTime(end=NOW, preempted=True)),
+        ("COMPLETING", "2026-11-27T12:00:00", "N/A", JobTime()),
+        ("RUNNING", "N/A", "N/A", JobTime()),
+        ("", "", "", JobTime()),
+    ],
+)
+def test_what_squeue_says_of_the_time_of_a_job(state: str, end: str, preempted: str, time: JobTime) -> None:
+    assert read_time(f"{state:<30}{end:<30}{preempted:<30}\n") == time
 
 
 @pytest.mark.parametrize("number", [0, 1, 5, 200, 201, 1000])

@@ -55,17 +55,17 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
         # A job of a partition of higher priority needs both nodes.
         short = site.call("sbatch", "--parsable", "-p", "short", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 1")
         wait_until(lambda: "PreemptTime=2" in site.call("scontrol", "show", "job", number), "the preemption")
-    wait_until(lambda: site.state(short) == "COMPLETED", "the job that preempted")
     wait_until(lambda: len(study.attempts(TRAIN)) == 4, "the attempt after the preemption")
     fourth = study.attempts(TRAIN)[3]
-    study.begin_again(number)
+    assert study.endings(TRAIN)[2] == "preempted" and fourth.begun == study.attempts(TRAIN)[2].step > third.begun
     with Ledger.read(study.folder / NAME) as ledger:
         charges = ledger.charges(fourth.fingerprint)
     assert (charges.error, charges.vanished, charges.out_of_memory) == (0, 0, 0)
-    assert (study.endings(TRAIN)[2], fourth.id) == ("preempted", f"{second.id}.r2")
+    wait_until(lambda: site.state(short) == "COMPLETED", "the job that preempted")
 
     # Its node dies, with all that runs on it.
     with study.frozen(3, beyond=study.step()):
+        number = study.job_of(TRAIN)
         node = site.call("squeue", "--noheader", "--format=%N", f"--jobs={number}")
         step = study.step()
         site.daemon(node, "kill")
@@ -74,7 +74,7 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
         wait_until(lambda: len(study.attempts(TRAIN)) == 5, "the attempt on another node")
     study.begin_again(number)
     fifth = study.attempts(TRAIN)[4]
-    assert (study.endings(TRAIN)[3], fifth.id) == ("node_lost", f"{second.id}.r3")
+    assert (study.endings(TRAIN)[3], fifth.id) == ("node_lost", f"{fourth.id}.r1")
     assert fifth.begun >= step
     site.daemon(node, "start")
 
