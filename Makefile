@@ -10,7 +10,7 @@ CHAOS_FLAGS ?=
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test test-slurm check bench chaos fix install
+.PHONY: run test test-slurm test-slurm-long check bench chaos fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -22,7 +22,12 @@ test: $(INSTALLED)
 # Needs root: installs Debian's SLURM and starts one on loopback for the tests.
 test-slurm: $(INSTALLED)
 	cluster/slurm/dev install
-	$(BIN)/python -m pytest tests/slurm -m slurm
+	$(BIN)/python -m pytest tests/slurm -m "slurm and not long"
+
+# Half an hour: the whole laptop matrix on SLURM beside Ray, and a driver that sleeps for three minutes.
+test-slurm-long: $(INSTALLED)
+	cluster/slurm/dev install
+	$(BIN)/python -m pytest tests/slurm -m "slurm and long" --override-ini=timeout=3600
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check . cluster/slurm/dev

@@ -73,6 +73,10 @@ class SlurmStudy(SmallStudy):
     """A folder of outputs of the small study, run on `site`; under embedded Ray where there is none."""
 
     site: Site | None = None
+    rows: str | None = ROW
+    """None: the whole matrix."""
+    jobs: int = JOBS
+    """That a run commits."""
     error: int = 1
     """`retries.error`."""
     quick: bool = False
@@ -106,7 +110,7 @@ class SlurmStudy(SmallStudy):
         cluster.write_text(text, encoding="utf-8")
         command = [sys.executable, str(QUICK_DRIVER)] if self.quick else [str(ECHO_MATRIX)]
         matrix = ("--matrix", str(CHECKOUT / "matrix.yaml"), "--cluster", str(cluster))
-        rows = ("--rows", ROW) if verb == "run" else ()
+        rows = ("--rows", self.rows) if verb == "run" and self.rows is not None else ()
         return [*command, verb, *matrix, *rows, *arguments, *(SMALL if verb == "run" else ())]
 
     # What is known of it
@@ -134,7 +138,7 @@ class SlurmStudy(SmallStudy):
 
     def wrongs(self, reference: Proof) -> list[str]:
         """Whatever is not as after an undisturbed run that has ended well, in words."""
-        found = differences(reference, taken(self.folder)) + wrongs(self, jobs=JOBS)
+        found = differences(reference, taken(self.folder)) + wrongs(self, jobs=self.jobs)
         assert self.site is not None
         queue = self.site.call("squeue", "--noheader", "--format=%i %j %T")
         found += [f"squeue: {line}" for line in queue.splitlines()]

@@ -47,10 +47,9 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
     # While it runs, what is shown of it is the right attempt's.
     with study.frozen(2, beyond=study.step()) as training:
         assert training.attempt == third.id
-        shown = study.call("status").stdout
-        print(shown)
         logged = study.call("logs", TRAIN).stdout
-        print(logged)
+        assert f"attempt {third.id}, from" in logged and f"going on after step {third.begun}," in logged
+        assert f"running    {TRAIN}" in study.call("status").stdout
         assert third.id in study.call("explain", TRAIN).stdout
         # A job of a partition of higher priority needs both nodes.
         short = site.call("sbatch", "--parsable", "-p", "short", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 1")

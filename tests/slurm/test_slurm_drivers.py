@@ -29,10 +29,13 @@ def drives(study: SlurmStudy, host: str, pid: int | None = None) -> bool:
     return holder is not None and holder.host == host and pid in (None, holder.pid)
 
 
+@pytest.mark.parametrize(
+    ("quick", "asleep_s"), [(True, 0.0), pytest.param(False, 180.0, marks=pytest.mark.long)], ids=["quick", "as users"]
+)
 def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
-    study: SlurmStudy, reference: Proof, site: Site
+    study: SlurmStudy, reference: Proof, site: Site, quick: bool, asleep_s: float
 ) -> None:
-    study = replace(study, quick=True)
+    study = replace(study, quick=quick)
     study.home.mkdir()
     here = Path("/proc/sys/kernel/hostname").read_text(encoding="ascii").strip()
     full = site.call("sbatch", "--parsable", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 600")
@@ -66,6 +69,7 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         with (study.home / "4.txt").open("wb") as output:
             fourth = study.start(output)
         wait_until(lambda: drives(study, here, fourth.pid) and len(study.logged("adopted")) == 3, "its successor")
+        time.sleep(asleep_s)
         Sleeper(inner).send_signal(signal.SIGCONT)
         assert third.wait(timeout=60) == 1
         assert "no longer holds the lease" in text(study, "3.txt")

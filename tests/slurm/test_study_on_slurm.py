@@ -1,9 +1,11 @@
 """The study on a real SLURM ends with the bytes that it has under Ray; its driver may be a SLURM job itself."""
 
 import shlex
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from proof import Proof
+from proof import Proof, taken
 from slurm_site import Site
 from slurm_study import JOBS, TRAIN, SlurmStudy, wait_until
 
@@ -38,3 +40,17 @@ def test_a_driver_that_is_a_slurm_job_finishes_the_study_with_the_same_bytes_as_
         len(site.call("sacct", "-nX", "--name", f"em:echo-memory:{TRAIN}:{study.attempts(TRAIN)[0].id}").split("\n"))
         == 1
     )
+
+
+@pytest.mark.long
+def test_the_whole_laptop_matrix_has_the_same_bytes_on_slurm_as_under_ray(study: SlurmStudy, tmp_path: Path) -> None:
+    under_ray = SlurmStudy(home=tmp_path / "ray", rows=None)
+    done = under_ray.call("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    reference = taken(under_ray.folder)
+    whole = replace(study, rows=None, jobs=len(reference.files))
+    done = whole.call("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert whole.wrongs(reference) == []
+    assert all(len(whole.attempts(label)) == 1 for label in reference.files)
+    print(done.stdout.splitlines()[-3], f"{len(reference.files)} jobs", f"{len(reference.table)} bytes of results.csv")
