@@ -37,6 +37,8 @@ pytestmark = [
 JOBS = 1000
 PEER_JOBS = 100
 """Of submitit's, which rests 0.2 s before each."""
+ARRAY = 200
+"""What MaxArraySize of the test cluster allows; submitit does not cut by itself."""
 BUDGET_S = 10.0
 
 
@@ -104,14 +106,26 @@ def test_a_thousand_jobs_are_submitted_in_less_than_ten_seconds(site: Site, tmp_
     site.call("scancel", "--user", "root")
 
     executor = submitit.AutoExecutor(tmp_path / "submitit", cluster="slurm")
-    executor.update_parameters(timeout_min=5, cpus_per_task=1, mem_gb=1)
+    executor.update_parameters(timeout_min=5, cpus_per_task=1, mem_gb=1, slurm_array_parallelism=ARRAY)
     began = time.perf_counter()
     for number in range(PEER_JOBS):
         executor.submit(abs, number)
     peer = time.perf_counter() - began
     assert in_queue(site) == PEER_JOBS
+    began = time.perf_counter()
+    for _ in range(JOBS // ARRAY):
+        with executor.batch():
+            for number in range(ARRAY):
+                executor.submit(abs, number)
+    arrays = time.perf_counter() - began
+    assert in_queue(site) == PEER_JOBS + JOBS
     site.call("scancel", "--user", "root")
 
-    say(f"{JOBS} jobs from a run's start until SLURM has them", ours)
+    say(
+        f"{JOBS} jobs from a run's start until SLURM has them",
+        ours,
+        arrays,
+        f"submitit's arrays, cut by hand at {ARRAY}",
+    )
     say("a job of them", ours / JOBS, peer / PEER_JOBS, f"submitit's submit ({PEER_JOBS} jobs)")
     assert ours < BUDGET_S
