@@ -246,7 +246,8 @@ def test_an_allocation_that_is_requeued_comes_back_as_another_ray(site: Site, ot
     site.call("scontrol", "requeue", job)
     report = other.until(long.attempt, "ended")
     assert report.ending in ("interrupted", "preempted"), report
-    wait_until(lambda: other.backend.hosts()[0].name != host.name, "the end of the first Ray", 30.0)
+    wait_until(lambda: "PENDING" in site.call("squeue", "-h", "-j", job, "-o", "%T"), "the requeue", 30.0)
+    site.call("scontrol", "update", f"JobId={job}", "StartTime=now")  # SLURM would wait two minutes
     (again,) = other.hosts()
     assert again.name == f"{host.name}.r1" and other.jobs(site) == [job]
     done = other.submission("write", again.name)
@@ -279,7 +280,7 @@ def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
     study.backend.submit(submissions)
     assert [study.until(one.attempt, "ended").ending for one in submissions] == ["ok", "ok"]
     wait_until(lambda: not study.jobs(site), "the end of an allocation that nobody needs", 30.0)
-    assert not any(map(alive, processes)) and not folder.exists()
+    wait_until(lambda: not folder.exists() and not any(map(alive, processes)), "nothing of its Ray on the nodes", 30.0)
     assert not [line for line in Path("/proc/net/unix").read_text().splitlines() if str(folder) in line]
     study.backend.poll()
     assert [host.name for host in study.backend.hosts()] == [PROMISE]

@@ -213,7 +213,7 @@ class PackedBackend:
             self._queue.ask(tickets, names, min(pack.made for pack in self._packs.values()))
             self._asked = time.monotonic()
         for pack in self._packs.values():
-            pack.judge(self._queue, now)
+            pack.judge(self._queue, now, self._asked)
         self._tend(now)
         self._bury()
 
@@ -282,7 +282,7 @@ class PackedBackend:
             self._queue.submitted(ticket, batch.name)
         self._packs[pack.id] = pack
         self._demand.asked(now)
-        pack.judge(self._queue, now)
+        pack.judge(self._queue, now, self._asked)
 
     def _note_failure(self, why: str, pack: Pack) -> None:
         self._failed += 1

@@ -49,6 +49,10 @@ class Pack:
     standing: Standing = field(default_factory=lambda: Standing(phase="unknown", words="nobody was asked yet"))
     gone_since: float | None = None
     """Monotonic clock, s, since when it is missing."""
+    ended_at: float | None = None
+    """Monotonic clock, s, since when its Ray has ended, as far as this driver has seen."""
+    settled: bool = False
+    """SLURM has said since that the job has ended: it does not come back as another start."""
     _moved: tuple[int, int] = (-1, -1)
     _moved_at: float = float("-inf")
 
@@ -59,8 +63,8 @@ class Pack:
 
     @property
     def living(self) -> bool:
-        """Whether it is there, or comes."""
-        return self.standing.phase not in ("ended", "missing")
+        """Whether it is there, or comes, or may come back."""
+        return not self.settled
 
     @property
     def takes(self) -> bool:
@@ -81,8 +85,8 @@ class Pack:
         if (said.restart, said.counter) != self._moved:
             self._moved, self._moved_at = (said.restart, said.counter), now
 
-    def judge(self, queue: Queue, now: float) -> None:
-        """Say where it stands, after SLURM was asked."""
+    def judge(self, queue: Queue, now: float, asked: float) -> None:
+        """Say where it stands; `asked`: when SLURM was asked, which `queue` holds the answer of."""
         self.ticket = self.ticket or queue.job_of(self.name)
         job = queue.state(self.ticket) if self.ticket else None
         if job is not None and job.restarts > self.restart:
@@ -107,6 +111,13 @@ class Pack:
             if now - self.gone_since < (MISSING_S if self.ticket else UNHEARD_S):
                 found = Standing(phase="unknown", words=found.words)
         self.standing = found
+        if found.phase not in ("ended", "missing"):
+            self.ended_at = None
+            return
+        self.ended_at = now if self.ended_at is None else self.ended_at
+        # A job that was put back into the queue is another start, and says so by its count of restarts.
+        over_too = job is None or job.phase == "ended"
+        self.settled = over_too and not queue.silent and (found.phase == "missing" or asked > self.ended_at)
 
     def booked(self, ticket: str) -> None:
         """SLURM has taken it."""
