@@ -1,6 +1,6 @@
 """Does SLURM answer, and does it take what the plan asks for: nothing is submitted to find out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.backends.slurm.admission import LOG_IN, NEEDED, find_misfits, missing_words
 from orchestrator.backends.slurm.commands import SlurmSilent, ask, missing_programs
@@ -34,13 +34,8 @@ def slurm(subject: Subject) -> Iterator[Finding]:
     default = site.default_partition
     names = [f"{name} (default)" if name == default else name for name in site.partitions]
     yield ok(f"SLURM {site.version} answers; partitions {', '.join(names)}; arrays of up to {site.array_size}")
-    yield from _accounting(site)
-    if not site.signals_preempted:
-        yield warning(
-            "preempt_send_user_signal is not among SLURM's SlurmctldParameters: a job that has to give way to another "
-            "gets SIGTERM alone, and only in its first process",
-            "keep checkpoint_every_s small, or ask the site to add it to slurm.conf",
-        )
+    yield from accounting(site, missing_programs(HISTORY))
+    yield from signals(site)
     done = study.store.commits()
     jobs = [job for job in study.plan.jobs.values() if job.fingerprint not in done]
     found = find_misfits(site, study.cluster, jobs, described=study.cluster_file, matrix=study.matrix)
@@ -50,9 +45,20 @@ def slurm(subject: Subject) -> Iterator[Finding]:
         yield ok(f"what {len(jobs)} jobs of the plan ask for fits the site's limits")
 
 
-def _accounting(site: Site) -> Iterator[Finding]:
+def signals(site: Site) -> Iterator[Finding]:
+    """Does a job that has to give way hear of it in time to save."""
+    if not site.signals_preempted:
+        yield warning(
+            "preempt_send_user_signal is not among SLURM's SlurmctldParameters: a job that has to give way to another "
+            "is asked by SIGTERM alone, and only where its partition or QOS gives it a GraceTime",
+            "keep checkpoint_every_s small, or ask the site to add it to slurm.conf",
+        )
+
+
+def accounting(site: Site, missing: Sequence[str]) -> Iterator[Finding]:
+    """Does the accounting answer; `missing`: of its programs."""
     exact = "endings are told less exactly: what squeue has forgotten and left no word of its own has vanished"
-    if missing := missing_programs(HISTORY):
+    if missing:
         yield warning(f"{missing_words(missing)}: {exact}", LOG_IN)
     elif not site.has_accounting:
         yield warning(

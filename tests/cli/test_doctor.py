@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import socket
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal
 
+from orchestrator.backends.slurm.site import Site
 from orchestrator.doctor.checks import CHECKS, examine, found_json, found_text, worst
 from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
 from orchestrator.doctor.services import file_system, shown
+from orchestrator.doctor.slurm import accounting, signals
 from orchestrator.host.processes import start_time, write_processes
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import acquire, this_process
@@ -222,6 +225,34 @@ def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.M
         "not on PATH: sbatch, srun, squeue, scancel, scontrol",
         "log in to a machine of the cluster, or load its module (such as `module load slurm`)",
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing", "words"),
+    [
+        ({}, ("sacct",), "not on PATH: sacct: endings are told less exactly"),
+        ({"has_accounting": False}, (), "SLURM keeps no accounting (AccountingStorageType is none): endings"),
+        (
+            {"silent": "sacctmgr failed"},
+            (),
+            "the accounting does not answer (sacctmgr failed): its limits",
+        ),
+    ],
+)
+def test_an_accounting_that_is_not_there_is_a_warning(
+    changes: dict[str, object], missing: tuple[str, ...], words: str
+) -> None:
+    site = dataclasses.replace(Site(array_size=1000, submit=math.inf, partitions={}), **changes)  # type: ignore[arg-type]
+    (found,) = accounting(site, missing)
+    assert (found.level, found.says[: len(words)]) == ("warning", words)
+
+
+def test_a_site_that_does_not_signal_preempted_jobs_is_a_warning() -> None:
+    site = Site(array_size=1000, submit=math.inf, partitions={})
+    assert list(signals(site)) == []
+    (found,) = signals(dataclasses.replace(site, signals_preempted=False))
+    assert found.level == "warning"
+    assert found.says.startswith("preempt_send_user_signal is not among SLURM's SlurmctldParameters")
 
 
 def test_the_file_system_of_a_path_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
