@@ -72,7 +72,7 @@ class SlurmBackend:
         self._queue = Queue()
         self._reports = Reports(self._home, self._queue, float(self._settings.poll_s), self._cancel)
         self._held: list[Submission] = []
-        """Taken, and refused by SLURM for now: the queue holds as many jobs as it may."""
+        """Taken, and not by SLURM for now: the queue holds as many jobs as it may, or it does not answer."""
         self._tried = 0.0
         self._began = time.time()
         self._closed = False
@@ -181,13 +181,12 @@ class SlurmBackend:
                     (self._tracked[attempt].work / STOP).touch()
         for submission in [one for one in self._held if one.attempt in attempts]:
             self._held.remove(submission)
-            self._tracked[submission.attempt].report = Report(
-                attempt=submission.attempt,
-                phase="ended",
-                ending="interrupted",
-                detail="asked to end before SLURM took it",
-                ended=time.time(),
-            )
+            self._never_began(submission, "asked to end before SLURM took it")
+
+    def _never_began(self, submission: Submission, detail: str) -> None:
+        self._tracked[submission.attempt].report = Report(
+            attempt=submission.attempt, phase="ended", ending="interrupted", detail=detail, ended=time.time()
+        )
 
     def _submit_all(self, submissions: Sequence[Submission]) -> None:
         """Submit, those that ask for the same as one array."""
@@ -200,8 +199,8 @@ class SlurmBackend:
 
     def _submit_or_hold(self, group: Sequence[Submission]) -> None:
         """Submit as many of a group as SLURM takes, and keep the others for later."""
-        if self._held:
-            self._hold(group, FULL)
+        if self._held or self._queue.silent:  # each sbatch would wait for an answer
+            self._hold(group, self._queue.silent or FULL)
             return
         try:
             self._submit(group)
@@ -221,14 +220,15 @@ class SlurmBackend:
 
     def _submit_held(self, now: float) -> None:
         """Try again what SLURM has refused for now."""
-        if not self._held or now - self._tried < FULL_S:
+        if not self._held or self._queue.silent or now - self._tried < FULL_S:
             return
         held, self._held = self._held, []
         try:
             self._submit_all(held)
-        except BackendError as error:  # what it took is known; the others are kept
-            self._tried = now
-            self._hold([one for one in held if self._tracked[one.attempt].held and one not in self._held], str(error))
+        except BackendError as error:  # what it took is known
+            for one in held:
+                if self._tracked[one.attempt].held and one not in self._held:
+                    self._never_began(one, str(error))
 
     def _submit(self, group: Sequence[Submission]) -> None:
         first = group[0]
