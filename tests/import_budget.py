@@ -18,6 +18,7 @@ CHILDREN = (
     "orchestrator.backends.ray.cluster",
     "orchestrator.backends.ray.connect",
     "orchestrator.backends.ray.hosts",
+    "orchestrator.backends.slurm.packed.agent",
     "orchestrator.tracking.mlflow_store",
 )
 
