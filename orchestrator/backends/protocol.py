@@ -12,9 +12,9 @@ Obligations of an implementation (`tests/contracts/backend.py` checks them on al
   then attempts go on, and another instance that is asked to `adopt` them answers for them).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from orchestrator.spec.cell import Resources
 
@@ -148,3 +148,11 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of everything; idempotent."""
+
+
+@runtime_checkable
+class Elastic(Protocol):
+    """Of a backend that gets its hosts by asking for them: it is told for whom. No backend needs to have it."""
+
+    def waiting_for_room(self, stages: Collection[str]) -> None:
+        """Jobs of these stages are ready and have no place; called before `hosts`."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare, Report, Submission
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, StoreError
 from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints
 from orchestrator.host.processes import end_leftovers
@@ -258,6 +258,8 @@ class Driver:
 
     def _hosts(self, backend: Backend) -> Sequence[HostShare]:
         """The hosts that take attempts now; none while the backend does not answer."""
+        if isinstance(backend, Elastic):
+            backend.waiting_for_room({job.stage for job in self._board.ready()})
         try:
             hosts = backend.hosts()
         except BackendSilent as error:

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +98,13 @@ class PackedBackend:
         self._why_failed = ""
         self._told: list[str] = []
         """Attempts whose end we have passed on; the next poll shows that it is booked."""
+        self._waits = True
+        """Whether what waits for room is of a stage that is packed."""
         self._closed = False
+
+    def waiting_for_room(self, stages: Collection[str]) -> None:
+        """What waits: a job that becomes a job of SLURM is no reason for an allocation."""
+        self._waits = self._packed.stages is None or not set(stages).isdisjoint(self._packed.stages)
 
     def hosts(self) -> Sequence[HostShare]:
         """The nodes of the allocations that serve; where there is none, one that is as large and takes nothing yet.
@@ -107,7 +113,8 @@ class PackedBackend:
             BackendError: SLURM has refused an allocation time and again, or none has come so far as to serve.
         """
         now = time.monotonic()
-        self._demand.looked(now)
+        if self._waits:
+            self._demand.looked(now)
         self._look(now)
         if not self._closed:
             self._grow(now)

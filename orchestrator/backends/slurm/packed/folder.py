@@ -72,15 +72,16 @@ def append_order(folder: Path, order: Mapping[str, Any]) -> int:
     Raises:
         OSError: the disk does not take it; the agent does not get it.
     """
-    with (folder / ORDERS).open("r+b") as file:
+    with (folder / ORDERS).open("r+b", buffering=0) as file:  # a buffer would be written once more when it is closed
         end = file.seek(0, os.SEEK_END)
         torn = False
         if end:
             file.seek(end - 1)
             torn = file.read(1) != b"\n"
         try:
-            file.write((b"\n" if torn else b"") + json.dumps(order).encode() + b"\n")
-            file.flush()
+            data = (b"\n" if torn else b"") + json.dumps(order).encode() + b"\n"
+            while data:
+                data = data[file.write(data) :]
             os.fsync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):

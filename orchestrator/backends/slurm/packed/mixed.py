@@ -1,6 +1,6 @@
 """Which backend `slurm` is: jobs of SLURM, packed, or both, each for stages of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +45,16 @@ class MixedBackend:
     name = "slurm"
     outlives_driver = True
 
-    def __init__(self, jobs: Backend, packed: Backend, stages: tuple[str, ...]) -> None:
+    def __init__(self, jobs: Backend, packed: PackedBackend, stages: tuple[str, ...]) -> None:
         """Join two backends; `stages` are those whose attempts are jobs."""
         self._jobs = jobs
         self._packed = packed
         self._stages = stages
         self._known: tuple[HostShare, ...] = ()
+
+    def waiting_for_room(self, stages: Collection[str]) -> None:
+        """What waits: allocations are asked for only for those that are packed."""
+        self._packed.waiting_for_room(stages)
 
     def hosts(self) -> Sequence[HostShare]:
         """The hosts of both, each for its stages.
