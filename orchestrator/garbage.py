@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.backends.slurm.packed.folder import CLOSED, packs_of
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, digest_of
+from orchestrator.host.job import JOBS
 from orchestrator.refresh import to_withdraw
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
@@ -54,7 +56,9 @@ def rubbish(study: Study, *, cluster: Path | None = None) -> list[Rubbish]:
         open_ = {(attempt.fingerprint[:FOLDER_DIGITS], attempt.id) for attempt in ledger.open_attempts()}
     found = [*_commits(study, needed), *_artifacts(study, open_), *_put_aside(study)]
     found += _attempts(study, needed, open_)
-    return found if open_ else [*found, *_code(study, needed)]  # what is open may run on, with any of the copies
+    if open_:
+        return found  # what is open may run on, with any of the copies, and is found by what it was submitted with
+    return [*found, *_submissions(study), *_code(study, needed)]
 
 
 def remove(study: Study, found: list[Rubbish], say: Callable[[str], None]) -> None:
@@ -129,6 +133,14 @@ def _attempts(study: Study, needed: set[str], open_: set[tuple[str, str]]) -> It
     for fingerprint in sorted(study.store.commits() & needed):
         for folder in sorted(job_folder(study.home, fingerprint).glob("*/checkpoints")):
             yield Rubbish(path=folder, what="checkpoints of a job that is done", size=size_of(folder))
+
+
+def _submissions(study: Study) -> Iterator[Rubbish]:
+    """Scripts and lists of jobs of SLURM, all of which have ended, and allocations of which nothing is left."""
+    jobs = [path.parent for path in (study.home / "slurm").glob(f"*/{JOBS}")]
+    allocations = [path.parent for path in packs_of(study.home).glob(f"*/{CLOSED}")]
+    for folder in sorted((*jobs, *allocations)):
+        yield Rubbish(path=folder, what="what SLURM was asked with", size=size_of(folder))
 
 
 def _code(study: Study, needed: set[str]) -> Iterator[Rubbish]:

@@ -83,6 +83,15 @@ def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: 
     assert folder in {one.path for one in found(study, rehearsal)}
 
 
+def test_what_slurm_was_asked_with_goes_but_for_allocations_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
+    slurm = study.home / "slurm"
+    for name in ("1a2b3c/jobs.json", "packs/pover/pack.json", "packs/pover/closed", "packs/plives/pack.json"):
+        (slurm / name).parent.mkdir(parents=True, exist_ok=True)
+        (slurm / name).write_text("{}")
+    remove(study, found(study, rehearsal), lambda _text: None)
+    assert sorted(str(path.relative_to(slurm)) for path in slurm.rglob("*.json")) == ["packs/plives/pack.json"]
+
+
 def test_nothing_is_removed_while_somebody_drives(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
     with acquire(study.home), pytest.raises(LeaseError):
