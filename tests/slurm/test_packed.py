@@ -22,7 +22,7 @@ from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: 
 
 from orchestrator.backends.protocol import HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.packed.backend import PROMISE, PackedBackend  # noqa: E402
-from orchestrator.backends.slurm.packed.folder import JOIN, TOKEN, packs_of, read_whole  # noqa: E402
+from orchestrator.backends.slurm.packed.folder import JOB, JOIN, TOKEN, packs_of, read_whole  # noqa: E402
 from orchestrator.backends.slurm.packed.shares import pack_of  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.spec.slurm import Packed, Slurm  # noqa: E402
@@ -207,6 +207,40 @@ def knock(address: str, token: Path | None) -> str:
         [sys.executable, "-c", STRANGER, address], env={**kept, **words}, capture_output=True, text=True, timeout=90
     )
     return "" if done.returncode == 0 else done.stderr[-2000:]
+
+
+def test_a_driver_that_died_before_it_booked_its_allocation_is_succeeded(
+    site: Site, study: Study, other: Study, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """By what the agent says where there is one, else by the name of the job: nothing is asked for twice."""
+    (host,) = study.hosts()
+    (packs_of(study.home) / pack_of(host.name) / JOB).unlink()
+    study.next()
+    assert study.hosts() == [host] and len(study.jobs(site)) == 1
+    other.hosts()  # now the node is full
+    late = Study(tmp_path_factory.mktemp("late"), Cluster())
+    wait_until(lambda: late.backend.hosts() and late.jobs(site), "one that waits in the queue")
+    (folder,) = packs_of(late.home).iterdir()
+    (folder / JOB).unlink()
+    successor = late.next()
+    for _ in range(8):
+        assert [one.name for one in successor.hosts()] == [PROMISE]
+        time.sleep(0.25)
+    assert len(late.jobs(site)) == 1 and len(list(packs_of(late.home).iterdir())) == 1
+    successor.close()
+    wait_until(lambda: not late.jobs(site), "the end of one that nobody needs any more")
+
+
+def test_an_agent_that_is_killed_loses_its_attempts_for_nothing(site: Site, other: Study) -> None:
+    (host,) = other.hosts()
+    long = other.submission("until asked", host.name)
+    other.backend.submit([long])
+    other.until(long.attempt, "running")
+    processes, folder = ray_of(other), temporary_of(other)
+    other.agent().kill()
+    report = other.until(long.attempt, "ended")
+    assert report.ending == "node_lost" and "ended with -9" in report.detail, report
+    assert not folder.exists() and not any(map(alive, processes))
 
 
 def test_an_allocation_that_is_cancelled_from_outside_costs_its_attempts_nothing(
