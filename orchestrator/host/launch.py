@@ -1,16 +1,51 @@
-"""Asking the warm server for this node's ranks of one attempt."""
+"""The beginning of one attempt on this node: its inputs and its request.json, then its ranks, of the warm server."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from orchestrator.host.attempt import Attempt
 from orchestrator.host.machine import LOOPBACK
-from orchestrator.host.parts import write_rendezvous
+from orchestrator.host.parts import await_rendezvous, write_rendezvous
+from orchestrator.host.publish import fetch_inputs
 from orchestrator.host.pump import LogPump
 from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
 from orchestrator.host.server import WarmServer
+from orchestrator.store.protocol import Store
+from workloads.contract.request import request_from
+
+
+def prepare(attempt: Attempt, store: Store, given_up: Callable[[], bool]) -> bool:
+    """Fetch the inputs and write this node's request.json; False: the node that leads has ended already.
+
+    Args:
+        attempt: gets `inputs`, `request` and, on a node that does not lead, where the ranks meet.
+        store: where the inputs are, and where the results will go.
+        given_up: nobody waits for it any more.
+
+    Raises:
+        StoreError, OSError: an input is not there, or the disk takes nothing.
+    """
+    attempt.work.mkdir(parents=True, exist_ok=True)
+    folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"])
+    raw, part = attempt.submission["request"], attempt.part
+    request = {
+        **raw,
+        "inputs": folders,
+        "out": str(store.prepare(raw["stage"], raw["fingerprint"], attempt.name)),
+        "rendezvous": rendezvous_of(part.first, part, None, None),
+    }
+    if not part.leads:
+        met = await_rendezvous(attempt.work, attempt.name, given_up)
+        if met is None:
+            return False
+        request["resume"] = met["resume"]
+        attempt.meeting = met["address"], met["port"]
+    path = attempt.work / part.name("request.json")
+    request_from(request, str(path)).write(path)
+    attempt.request = request
+    return True
 
 
 def start_ranks(

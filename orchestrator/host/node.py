@@ -27,20 +27,18 @@ from orchestrator.errors import StoreError
 from orchestrator.host.attempt import Attempt, heartbeat
 from orchestrator.host.endings import RankEnd, write_ended
 from orchestrator.host.finishing import came_to
-from orchestrator.host.launch import start_ranks
+from orchestrator.host.launch import prepare, start_ranks
 from orchestrator.host.memory import GIB, group_members, oom_kills, pss_bytes
-from orchestrator.host.parts import await_rendezvous, bad_word, words_of_others
+from orchestrator.host.parts import bad_word, words_of_others
 from orchestrator.host.patience import FETCH_FOR_S, PUBLISH_FOR_S, is_hiccup, patiently
 from orchestrator.host.processes import FILE as PROCESSES
 from orchestrator.host.processes import end_leftovers, write_processes
-from orchestrator.host.publish import Provenance, fetch_inputs, publish
+from orchestrator.host.publish import Provenance, publish
 from orchestrator.host.pump import Log, LogPump
-from orchestrator.host.ranks import rendezvous_of
 from orchestrator.host.server import COMMAND, WarmServer
 from orchestrator.store.protocol import Store
 from workloads.contract.faults import point
 from workloads.contract.masking import mask, secrets_of
-from workloads.contract.request import request_from
 
 WATCH_S = 1.0
 LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
@@ -215,32 +213,20 @@ class Node:
 
     def _prepare(self, attempt: Attempt) -> None:
         what = "its inputs cannot be fetched, or its folder cannot be written"
-        self._patiently(attempt, "fetching", what, lambda: self._write_request(attempt), self._fetch_s)
+        prepared = self._patiently(
+            attempt,
+            "fetching",
+            what,
+            lambda: prepare(attempt, self._store, lambda: self._given_up(attempt)),
+            self._fetch_s,
+        )
+        if not prepared:
+            self._end(attempt, "interrupted", "the first node has ended before this one began")
+            return
         point("request.written")
-        self._fork(attempt)
-
-    def _write_request(self, attempt: Attempt) -> None:
-        submission = attempt.submission
-        attempt.work.mkdir(parents=True, exist_ok=True)
-        folders, inputs = fetch_inputs(self._store, submission["inputs"])
-        raw, part = submission["request"], attempt.part
-        request = {
-            **raw,
-            "inputs": folders,
-            "out": str(self._store.prepare(raw["stage"], raw["fingerprint"], submission["attempt"])),
-            "rendezvous": rendezvous_of(part.first, part, None, None),
-        }
-        if not part.leads:
-            met = await_rendezvous(attempt.work, attempt.name, lambda: self._given_up(attempt))
-            if met is None:
-                self._end(attempt, "interrupted", "the first node has ended before this one began")
-                return
-            request["resume"] = met["resume"]
-            attempt.meeting = met["address"], met["port"]
-        path = attempt.work / part.name("request.json")
-        request_from(request, str(path)).write(path)
         with self._lock:
-            attempt.inputs, attempt.request, attempt.ready = inputs, request, True
+            attempt.ready = True
+        self._fork(attempt)
 
     def _fork(self, attempt: Attempt) -> None:
         """Fork the ranks if request and server are ready; called by whichever comes last; again is harmless."""

@@ -170,6 +170,6 @@ def test_a_folder_that_vanishes_under_a_running_attempt_costs_it_alone(node: Nod
 def test_an_end_without_a_result_on_a_full_disk_is_free(
     node: Node, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.host.node.LEAST_FREE", 1 << 62)  # no disk has so much room
+    monkeypatch.setattr("orchestrator.host.finishing.LEAST_FREE", 1 << 62)  # no disk has so much room
     report = ended(node, toy_submission(home, "exit"))
     assert report["ending"] == "interrupted" and "is full, so there is no result" in report["detail"]
