@@ -155,6 +155,12 @@ def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
         if stage not in STAGES:
             place = reader.places.get(f"slurm.stages.{stage}", reader.places.get("slurm"))
             raise MatrixError(f"{path}:{place}: slurm.stages.{stage} is unknown; allowed: {', '.join(STAGES)}")
+    packed = cluster.slurm.packed
+    if packed is not None and packed.gpus is not None and not packed.devices:
+        raise MatrixError(
+            f"{path}:{reader.places['slurm.packed.gpus']}: slurm.packed.gpus is {packed.gpus!r}, but "
+            "slurm.packed.devices is 0; say there how many devices of a node its jobs may use"
+        )
     if cluster.store.kind == "s3" and not cluster.store.bucket:
         raise MatrixError(f"{path}:{reader.places['store']}: store.bucket is missing; kind: s3 needs one")
     return cluster

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.cluster import BACKENDS, BUILT_IN, NAMES, cluster_file, is_name, load_cluster
+from orchestrator.spec.cluster import BACKENDS, BUILT_IN, NAMES, Cluster, cluster_file, is_name, load_cluster
+from orchestrator.spec.slurm import Packed
 
 
 def test_the_built_in_cluster_is_the_committed_one(root: Path) -> None:
@@ -102,3 +103,53 @@ def test_each_backend_can_be_made_by_its_name() -> None:
     from orchestrator.backends.registry import backend_class
 
     assert all(callable(backend_class(name)) for name in BACKENDS)
+
+
+PACKED = "backend: slurm\nslurm:\n  packed: {cpus: 8, memory_gib: 32, minutes: 240}"
+
+
+def packed_cluster(tmp_path: Path, root: Path, old: str = "", new: str = "") -> Cluster:
+    path = tmp_path / "packed.yaml"
+    text = (root / "cluster" / "local.yaml").read_text().replace("backend: ray", PACKED, 1)
+    path.write_text(text.replace(old, new, 1))
+    return load_cluster(path, tmp_path)
+
+
+def test_packed_mode_is_off_unless_it_is_asked_for(tmp_path: Path, root: Path) -> None:
+    assert load_cluster(root / "cluster" / "slurm.yaml", root).slurm.packed is None
+    packed = packed_cluster(tmp_path, root).slurm.packed
+    assert packed == Packed(cpus=8, memory_gib=32.0, minutes=240.0)
+    assert packed is not None and packed.stages is None
+
+
+def test_the_example_of_packed_mode_in_the_committed_file_can_be_used(tmp_path: Path, root: Path) -> None:
+    lines = (root / "cluster" / "slurm.yaml").read_text().splitlines()
+    (example,) = [line.replace("# ", "", 1) for line in lines if line.strip().startswith("# packed: {")]
+    path = tmp_path / "example.yaml"
+    path.write_text("\n".join(example if line.strip().startswith("packed: null") else line for line in lines))
+    packed = load_cluster(path, tmp_path).slurm.packed
+    assert packed is not None and packed.stages == ("evaluate", "judge")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cpus: 8, ", "", r":4: slurm\.packed\.cpus is missing; allowed: a whole number, 1 and more"),
+        ("cpus: 8", "cpus: 0", r":4: slurm\.packed\.cpus is 0; allowed: 1 and more"),
+        ("memory_gib: 32", "memory_gib: 2", r":4: slurm\.packed\.memory_gib is 2\.0; allowed: above 2\.0"),
+        ("cpus: 8", "cpu: 8", r":4: slurm\.packed\.cpu is unknown; did you mean 'cpus'\?"),
+        (
+            "minutes: 240",
+            "minutes: 240, stages: [evaluat]",
+            r":4: slurm\.packed\.stages\[0\] is 'evaluat'; did you mean 'evaluate'\?; allowed: data, latents",
+        ),
+        (
+            "minutes: 240",
+            'minutes: 240, gpus: "a100:4"',
+            r":4: slurm\.packed\.gpus is 'a100:4', but slurm\.packed\.devices is 0; say there how many",
+        ),
+    ],
+)
+def test_a_packed_mode_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(MatrixError, match=message):
+        packed_cluster(tmp_path, root, old, new)
