@@ -156,3 +156,6 @@ class Elastic(Protocol):
 
     def waiting_for_room(self, stages: Collection[str]) -> None:
         """Jobs of these stages are ready and have no place; called before `hosts`."""
+
+    def asking(self) -> str:
+        """What it has asked for and does not have yet, for people; empty: nothing."""

@@ -266,6 +266,8 @@ class Driver:
             self._teller.silent = str(error)
             return ()
         self._teller.silent = ""
+        if isinstance(backend, Elastic):
+            self._teller.asking(backend.asking())
         return hosts
 
     def _may_place(self, now: float) -> bool:

@@ -46,6 +46,7 @@ class Teller:
         self._silence_said = self._silence_told = False
         self.silent = ""
         """Why the backend takes nothing now: it does not answer; empty: it does."""
+        self._asking = ""
         self._began = clock.monotonic()
         self._pictured = float("-inf")
 
@@ -57,6 +58,13 @@ class Teller:
         """A sentence for the user; nothing where there is nothing to say."""
         if text:
             self._view.say(text)
+
+    def asking(self, words: str) -> None:
+        """Say what the backend has asked for and does not have yet, when that changes."""
+        if words != self._asking:
+            self._asking = words
+            self.log("asking", words=words)
+            self.say(words)
 
     def tell(self, what: What, **fields: object) -> None:
         """Tell the user's command."""

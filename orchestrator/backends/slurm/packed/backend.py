@@ -6,8 +6,6 @@ its own attempts only, and costs them nothing.
 """
 
 import contextlib
-import secrets
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,15 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
-from orchestrator.backends.slurm.commands import SlurmSilent, ask
-from orchestrator.backends.slurm.executor import NoAnswer, submit_batch
-from orchestrator.backends.slurm.packed.allocate import make_pack
-from orchestrator.backends.slurm.packed.demand import Demand
-from orchestrator.backends.slurm.packed.folder import Orders, append_order, packs_of
-from orchestrator.backends.slurm.packed.pack import Pack, find_packs, new_pack
+from orchestrator.backends.slurm.commands import SlurmSilent
+from orchestrator.backends.slurm.packed.allocations import Allocations
+from orchestrator.backends.slurm.packed.folder import Orders, packs_of
 from orchestrator.backends.slurm.packed.shares import pack_of
 from orchestrator.backends.slurm.packed.standing import ending_of_run
-from orchestrator.backends.slurm.queue import Queue
 from orchestrator.backends.slurm.reports import ended_of, preempted_if
 from orchestrator.errors import BackendError
 from orchestrator.host.attempt import heartbeat
@@ -31,14 +25,8 @@ from orchestrator.host.description import describe
 from orchestrator.host.server import COMMAND
 from orchestrator.spec.slurm import KEPT_GIB
 
-READ_S = 0.2
-HERE_S = 2.0
 LAST_WORDS_S = 30.0
 """After an allocation has ended: until the last word of its attempts is seen through a shared file system."""
-TRIES = 3
-"""Allocations in a row that may be refused, or end before they serve."""
-REFUSED_S = 10.0
-"""Rest after one of them."""
 PROMISE = "packed"
 """The host that stands for allocations while there is none: it is as large, and takes nothing."""
 
@@ -84,18 +72,17 @@ class PackedBackend:
             cluster: has `slurm` (`spec.slurm.Slurm`) with `packed`, `grace_s`, `idle_s` and `orphan_s`.
         """
         self._home = home.resolve()
-        self._slurm = cluster.slurm
         self._packed = cluster.slurm.packed
-        self._lasting = {"grace_s": cluster.grace_s, "idle_s": cluster.idle_s, "orphan_s": cluster.orphan_s}
         self._description = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
         self._tracked: dict[str, Tracked] = {}
-        self._packs = find_packs(self._home, str(self._description["digest"]))
-        self._queue = Queue()
-        self._demand = Demand()
-        self._nonce = secrets.token_hex(4)
-        self._asked = self._read = self._told_here = self._rest_until = float("-inf")
-        self._failed = 0
-        self._why_failed = ""
+        self._allocations = Allocations(
+            self._home,
+            cluster.slurm,
+            self._description,
+            grace_s=cluster.grace_s,
+            idle_s=cluster.idle_s,
+            orphan_s=cluster.orphan_s,
+        )
         self._told: list[str] = []
         """Attempts whose end we have passed on; the next poll shows that it is booked."""
         self._waits = True
@@ -106,25 +93,32 @@ class PackedBackend:
         """What waits: a job that becomes a job of SLURM is no reason for an allocation."""
         self._waits = self._packed.stages is None or not set(stages).isdisjoint(self._packed.stages)
 
+    def asking(self) -> str:
+        """Which allocations are on their way."""
+        return self._allocations.words()
+
     def hosts(self) -> Sequence[HostShare]:
         """The nodes of the allocations that serve; where there is none, one that is as large and takes nothing yet.
 
         Raises:
             BackendError: SLURM has refused an allocation time and again, or none has come so far as to serve.
+            SlurmSilent: none serves, and SLURM does not answer.
         """
         now = time.monotonic()
         if self._waits:
-            self._demand.looked(now)
+            self._allocations.demand.looked(now)
         self._look(now)
         if not self._closed:
-            self._grow(now)
+            self._allocations.grow(now)
         stages = self._packed.stages
         shares = [
             HostShare(**share, stages=stages)
-            for pack in self._packs.values()
+            for pack in self._allocations.packs.values()
             if pack.takes and pack.said is not None
             for share in pack.said.hosts
         ]
+        if not shares and self._allocations.queue.silent:
+            raise SlurmSilent(self._allocations.queue.silent)
         return shares or [
             HostShare(
                 name=PROMISE,
@@ -148,20 +142,20 @@ class PackedBackend:
         for one in submissions:
             by_pack.setdefault(pack_of(one.placement.host), []).append(one)
         for pack_id, group in by_pack.items():
-            pack = self._packs.get(pack_id)
+            pack = self._allocations.packs.get(pack_id)
             names = [] if pack is None or pack.said is None else [str(share["name"]) for share in pack.said.hosts]
             for one in group:
                 if one.placement.host not in names:
                     raise BackendError(f"there is no host {one.placement.host!r} any more; nothing was started on it")
-        self._demand.placed()
+        self._allocations.demand.placed()
         for pack_id, group in by_pack.items():
-            pack = self._packs[pack_id]
+            pack = self._allocations.packs[pack_id]
             new = [one for one in group if one.attempt not in self._tracked]
             for one in new:
                 Path(str(one.request["work"])).mkdir(parents=True, exist_ok=True)
             if not new:
                 continue
-            end = self._order(pack, "submit", submissions=[asdict(one) for one in new])
+            end = self._allocations.order(pack, "submit", submissions=[asdict(one) for one in new])
             for one in new:
                 work = Path(str(one.request["work"]))
                 self._tracked[one.attempt] = Tracked(work=work, pack=pack_id, restart=pack.restart, end=end)
@@ -203,119 +197,24 @@ class PackedBackend:
         if self._closed:
             return
         self._closed = True
-        self._cancel([pack for pack in self._packs.values() if pack.standing.phase == "queued"])
-
-    # What the driver looks at
+        self._allocations.let_go()
 
     def _look(self, now: float) -> None:
-        """Bring the allocations up to date: their files, SLURM's word, and a sign of life to their agents."""
-        if now - self._read < READ_S:
-            return
-        self._read = now
-        for pack in self._packs.values():
-            pack.read(now)
-        if self._packs and now - self._asked >= self._slurm.poll_s:
-            tickets = {pack.ticket: pack.restart for pack in self._packs.values() if pack.ticket}
-            names = {pack.name for pack in self._packs.values() if not pack.ticket}
-            self._queue.ask(tickets, names, min(pack.made for pack in self._packs.values()))
-            self._asked = time.monotonic()
-        for pack in self._packs.values():
-            pack.judge(self._queue, now, self._asked)
-        self._tend(now)
-        self._bury()
-
-    def _tend(self, now: float) -> None:
-        """Show the agents that somebody is here, and let go what is of no use."""
-        if self._closed:
-            return
-        living = [pack for pack in self._packs.values() if pack.living]
-        if now - self._told_here >= HERE_S:
-            self._told_here = now
-            for pack in living:
-                pack.here(f"{self._nonce}-{now:.0f}", f"{self._nonce}-{self._demand.looks}")
-        for pack in living:
-            if not pack.current and not pack.unwanted and pack.standing.phase == "serving":
-                pack.unwanted = True
-                with contextlib.suppress(BackendError):
-                    self._order(pack, "leave", why="the study's code has changed since it began")
-        if now - self._demand.looked_at > self._lasting["idle_s"]:
-            self._cancel([pack for pack in living if pack.standing.phase == "queued" and not pack.unwanted])
-
-    def _bury(self) -> None:
-        """Drop allocations that have ended, once their attempts have; count those that came to nothing."""
         held = {tracked.pack for tracked in self._tracked.values() if tracked.report is None}
-        for pack in [pack for pack in self._packs.values() if not pack.living and pack.id not in held]:
-            del self._packs[pack.id]
-            with contextlib.suppress(OSError):  # the next driver asks SLURM once more
-                pack.close()
-            if pack.served:
-                self._failed = 0
-            elif not pack.unwanted:
-                self._note_failure(f"allocation {pack.ticket} ended before it served: {pack.standing.words}", pack)
-
-    def _grow(self, now: float) -> None:
-        """Ask for another allocation, if one is wanted.
-
-        Raises:
-            BackendError: as for `hosts`.
-        """
-        living = [pack for pack in self._packs.values() if pack.living and not pack.unwanted]
-        if self._failed >= TRIES and not living:
-            raise BackendError(
-                f"{self._failed} allocations in a row have come to nothing; the last one: {self._why_failed}"
-            )
-        if now < self._rest_until or not self._demand.wants(
-            now,
-            living=len(living),
-            coming=sum(pack.standing.phase in ("queued", "unknown") for pack in living),
-            starting=sum(pack.standing.phase == "starting" for pack in living),
-            most=self._packed.allocations,
-        ):
-            return
-        batch = make_pack(
-            self._home, self._packed, setup=self._slurm.setup, description=self._description, **self._lasting
-        )
-        pack = new_pack(batch.folder, batch.name)
-        try:
-            ticket = submit_batch(batch, sys.executable)
-        except NoAnswer:
-            self._rest_until = now + REFUSED_S  # SLURM may have it: it is looked for by its name
-        except BackendError as error:
-            pack.close()
-            self._note_failure(str(error), pack)
-            return
-        else:
-            pack.booked(ticket)
-            self._queue.submitted(ticket, batch.name)
-        self._packs[pack.id] = pack
-        self._demand.asked(now)
-        pack.judge(self._queue, now, self._asked)
-
-    def _note_failure(self, why: str, pack: Pack) -> None:
-        self._failed += 1
-        self._why_failed = f"{why}; see its log in {pack.folder}"
-        self._rest_until = time.monotonic() + REFUSED_S
-
-    def _cancel(self, packs: Sequence[Pack]) -> None:
-        tickets = [pack.ticket for pack in packs if pack.ticket]
-        for pack in packs:
-            pack.unwanted = True
-        if tickets:
-            with contextlib.suppress(SlurmSilent):  # it begins, finds nothing to do, and ends by itself
-                ask("scancel", "--quiet", *tickets)
+        self._allocations.look(now, held, watching=not self._closed)
 
     # What the driver says of an attempt
 
     def _report(self, attempt: str, tracked: Tracked, now: float) -> Report:
-        pack = self._packs.get(tracked.pack)
+        pack = self._allocations.packs.get(tracked.pack)
         said = ended_of(attempt, tracked.work)
         if pack is None or tracked.end < 0:
             return said or Report(attempt=attempt, phase="missing", detail="no allocation that is known has it")
-        job = self._queue.state(pack.ticket)
+        job = self._allocations.queue.state(pack.ticket)
         if said is not None:
             return preempted_if(said, job) if job is not None and pack.restart == tracked.restart else said
         if pack.restart > tracked.restart:
-            ending = ending_of_run(self._queue.runs(pack.ticket), tracked.restart)
+            ending = ending_of_run(self._allocations.queue.runs(pack.ticket), tracked.restart)
             why = f"SLURM has put allocation {pack.ticket} back into the queue"
             return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
         phase = pack.standing.phase
@@ -353,17 +252,6 @@ class PackedBackend:
 
     # Orders
 
-    def _order(self, pack: Pack, op: str, **fields: Any) -> int:
-        """Give an order to the agent of an allocation; it counts for the start of it that is known now.
-
-        Raises:
-            BackendError: the disk does not take it.
-        """
-        try:
-            return append_order(pack.folder, {"restart": pack.restart, "op": op, **fields})
-        except OSError as error:
-            raise BackendError(f"{pack.folder}: an order cannot be written: {error}") from error
-
     def _tell(self, op: str, attempts: Sequence[str]) -> None:
         by_pack: dict[str, list[str]] = {}
         for attempt in attempts:
@@ -371,25 +259,25 @@ class PackedBackend:
             if tracked is not None and tracked.report is None and tracked.end >= 0:
                 by_pack.setdefault(tracked.pack, []).append(attempt)
         for pack_id, names in by_pack.items():
-            if pack_id in self._packs:
+            if pack_id in self._allocations.packs:
                 with contextlib.suppress(BackendError):  # the driver asks again, and kills in the end
-                    self._order(self._packs[pack_id], op, attempts=names)
+                    self._allocations.order(self._allocations.packs[pack_id], op, attempts=names)
 
     def _forget(self) -> None:
         told, self._told = self._told, []
         by_pack: dict[str, list[str]] = {}
         for attempt in told:
             tracked = self._tracked[attempt]
-            pack = self._packs.get(tracked.pack)
+            pack = self._allocations.packs.get(tracked.pack)
             if pack is not None and pack.living and pack.restart == tracked.restart:
                 by_pack.setdefault(tracked.pack, []).append(attempt)
         for pack_id, names in by_pack.items():
             with contextlib.suppress(BackendError):  # its agent says it once more than it need
-                self._order(self._packs[pack_id], "forget", attempts=names)
+                self._allocations.order(self._allocations.packs[pack_id], "forget", attempts=names)
 
     def _ticket(self, attempt: str) -> str:
         tracked = self._tracked[attempt]
-        return f"{self._packs[tracked.pack].ticket}.{tracked.restart}/{attempt}"
+        return f"{self._allocations.packs[tracked.pack].ticket}.{tracked.restart}/{attempt}"
 
 
 def orders_of(folder: Path) -> dict[str, tuple[int, int]]:

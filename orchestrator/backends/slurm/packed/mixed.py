@@ -56,6 +56,10 @@ class MixedBackend:
         """What waits: allocations are asked for only for those that are packed."""
         self._packed.waiting_for_room(stages)
 
+    def asking(self) -> str:
+        """Which allocations are on their way."""
+        return self._packed.asking()
+
     def hosts(self) -> Sequence[HostShare]:
         """The hosts of both, each for its stages.
 

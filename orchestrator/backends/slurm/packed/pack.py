@@ -47,6 +47,8 @@ class Pack:
     unwanted: bool = False
     """This driver has cancelled it, or has asked it to leave."""
     standing: Standing = field(default_factory=lambda: Standing(phase="unknown", words="nobody was asked yet"))
+    waits: str = ""
+    """Why it is in the queue, as SLURM said first."""
     gone_since: float | None = None
     """Monotonic clock, s, since when it is missing."""
     ended_at: float | None = None
@@ -111,6 +113,8 @@ class Pack:
             if now - self.gone_since < (MISSING_S if self.ticket else UNHEARD_S):
                 found = Standing(phase="unknown", words=found.words)
         self.standing = found
+        if found.phase == "queued":
+            self.waits = self.waits or found.words
         if found.phase not in ("ended", "missing"):
             self.ended_at = None
             return
