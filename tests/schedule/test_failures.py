@@ -187,3 +187,13 @@ def test_tracebacks_that_differ_in_type_words_or_frame_are_not_the_same(kind: st
 def test_failures_that_differ_or_lie_in_two_stages_pause_nothing() -> None:
     assert paused_stages([("train", "a"), ("train", "b"), ("judge", "a"), ("train", ""), ("train", "")], 2) == {}
     assert list(paused_stages([("train", "a"), ("judge", "a"), ("train", "a")], 2)) == ["train"]
+
+
+def test_a_limit_into_which_nothing_fits_is_named_with_its_remedy_and_one_that_is_tried_again_is_not() -> None:
+    budgets = Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
+    first = verdict("timed_out", Charges(), budgets, progressed=False, share=None)
+    assert first.next == "again" and "raise resources" not in first.reason
+    last = verdict("timed_out", first.charges, budgets, progressed=False, share=None, detail="SIGKILL")
+    assert last.next == "failed"
+    assert last.reason.startswith("ran into its time limit without progress; 1 of 1 retries used: SIGKILL; ")
+    assert "raise resources.STAGE.minutes" in last.reason

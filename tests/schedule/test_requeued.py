@@ -48,3 +48,20 @@ def test_a_stop_ends_the_successor_too(toy: Toy) -> None:
     assert outcome.interrupted
     assert toy.farm is not None
     assert all(running.ending is not None for running in toy.farm.attempts.values())
+
+
+def test_a_checkpoint_that_the_successor_is_writing_is_left_alone(toy: Toy) -> None:
+    """Its job may have begun again long before a driver comes and books the end of the attempt before it."""
+    seen: list[bool] = []
+
+    def look(event: Event) -> None:
+        if event.kind != "started" or event.label != "train/a":
+            return
+        folder = event.paths["attempt"]
+        if event.attempt.endswith(".r1"):
+            seen.append((folder / "checkpoints" / ".step-9").exists())
+        elif ".r" not in event.attempt:
+            (folder.with_name(f"{event.attempt}.r1") / "checkpoints" / ".step-9").mkdir(parents=True)
+
+    assert toy.run(small_plan(), {"train/a": [PREEMPTED, Act()]}, observe=look).exit_code == 0
+    assert seen == [True]

@@ -63,6 +63,12 @@ class Frozen:
     attempt: str
     ranks: tuple[int, ...]
 
+    def stand_still(self) -> None:
+        """Stop them, again if somebody has continued them."""
+        for pid in self.ranks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+
     def asked(self) -> bool:
         """Whether its host has asked all ranks to save and end."""
         return all(_pending(pid) >> (signal.SIGTERM - 1) & 1 for pid in self.ranks)
@@ -196,8 +202,7 @@ class SlurmStudy(SmallStudy):
             path = attempt_folder(self.folder, mine[attempt].fingerprint, name) / "process.json"
             with contextlib.suppress(OSError):
                 ranks = [rank["pid"] for rank in json.loads(path.read_text(encoding="utf-8"))["ranks"]]
-                for pid in ranks:
-                    os.kill(pid, signal.SIGSTOP)
+                Frozen(attempt=name, ranks=tuple(ranks)).stand_still()
             return bool(ranks)
 
         wait_until(caught, f"the training's attempt {attempt}", look_s=0.02)
@@ -231,15 +236,16 @@ def wait_until(ready: Callable[[], bool], what: str, *, look_s: float = 0.2, wit
         time.sleep(look_s)
 
 
-def processes_of_job(number: str) -> list[Process]:
-    """The processes of a SLURM job on this machine, slurmstepd among them: what dies with its node."""
-    found = []
+def processes_of_job(site: Site, number: str) -> list[Process]:
+    """The processes of a job of this very cluster, slurmstepd among them: what dies with its node."""
+    found, ours = [], f"SLURM_CONF={site.environment['SLURM_CONF']}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             environment = (entry / "environ").read_bytes().split(b"\0")
-            if f"SLURM_JOB_ID={number}".encode() in environment or command.startswith(f"slurmstepd: [{number}."):
+            is_step = command.startswith(f"slurmstepd: [{number}.")
+            if ours in environment and (is_step or f"SLURM_JOB_ID={number}".encode() in environment):
                 found.append(Process(pid=int(entry.name), started=0, parent=0, session=0, command=command))
     return found

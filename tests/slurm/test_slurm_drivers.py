@@ -11,6 +11,7 @@ from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, wait_until
 from test_two_drivers import stop_between_transactions
+from victims import Family
 
 from orchestrator.schedule.lease import read_driver
 
@@ -33,10 +34,10 @@ def drives(study: SlurmStudy, host: str, pid: int | None = None) -> bool:
     ("quick", "asleep_s"), [(True, 0.0), pytest.param(False, 180.0, marks=pytest.mark.long)], ids=["quick", "as users"]
 )
 def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
-    study: SlurmStudy, reference: Proof, site: Site, quick: bool, asleep_s: float
+    study: SlurmStudy, reference: Proof, reference_folder: Path, site: Site, quick: bool, asleep_s: float
 ) -> None:
     study = replace(study, quick=quick)
-    study.home.mkdir()
+    study.begin_from(reference_folder)
     here = Path("/proc/sys/kernel/hostname").read_text(encoding="ascii").strip()
     full = site.call("sbatch", "--parsable", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 600")
     wait_until(lambda: site.state(full) == "RUNNING", "the job that takes all there is")
@@ -47,12 +48,12 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
     (faults / "submit.answered").write_text("kill", encoding="ascii")
     with (study.home / "1.txt").open("wb") as output:
         assert replace(study, faults=faults).start(output).wait(timeout=60) == -signal.SIGKILL
-    (data,) = study.attempts("data")
-    assert data.ticket == ""
+    (only,) = study.attempts(TRAIN)
+    assert only.ticket == ""
     with (study.home / "2.txt").open("wb") as output:
         second = study.start(output)
-    wait_until(lambda: "(SLURM job" in study.call("status").stdout, "why the first job waits")
-    assert "Resources: no node has what it asks for free" in study.call("explain", "data").stdout
+    wait_until(lambda: "(SLURM job" in study.call("status").stdout, "why the training waits")
+    assert "Resources: no node has what it asks for free" in study.call("explain", TRAIN).stdout
     site.call("scancel", full)
 
     with study.frozen(0) as training:
@@ -85,14 +86,13 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         detached = study.call("run", "--detach")
         assert detached.returncode == 0, detached.stdout + detached.stderr
         assert "drives the study;" in detached.stdout and time.monotonic() - began < 60
-    assert training.attempt == study.attempts(TRAIN)[0].id
-    wait_until(lambda: read_driver(study.folder) is None, "the end of the detached driver")
+    assert training.attempt == only.id
+    wait_until(lambda: not Family(study.home).living(), "the end of the detached driver")
 
     assert study.wrongs(reference) == []
-    assert all(len(study.attempts(label)) == 1 for label in study.committed())
+    assert study.endings(TRAIN) == ["ok"]
     names = site.call("sacct", "-nXP", "-o", "jobname").splitlines()
-    assert sum(f":data:{data.id}" in one for one in names) == 1
-    assert sum(f":{TRAIN}:" in one for one in names) == 1
+    assert [one for one in names if one.endswith(only.id)] == [f"em:echo-memory:{TRAIN}:{only.id}"]
 
 
 class Sleeper:

@@ -29,7 +29,8 @@ def test_an_attempt_whose_time_runs_out_saves_and_goes_on_and_a_limit_without_pr
     # Got further: it costs nothing, and the next attempt begins where this one saved.
     with study.frozen(0) as training:
         let_its_time_run_out(site, study)
-        wait_until(training.asked, "the signal ahead of the limit")
+        # SLURM continues what stands still along with its signal.
+        wait_until(lambda: training.asked() or study.endings(TRAIN) != [None], "the signal ahead of the limit")
     wait_until(lambda: len(study.attempts(TRAIN)) == 2, "the next attempt")
     first, second = study.attempts(TRAIN)
     assert (first.ending, first.step) == ("timed_out", second.begun) and first.step > 0
@@ -40,7 +41,12 @@ def test_an_attempt_whose_time_runs_out_saves_and_goes_on_and_a_limit_without_pr
     # A step that takes longer than the limit.
     with study.frozen(1, beyond=-1) as training:
         let_its_time_run_out(site, study)
-        wait_until(lambda: study.endings(TRAIN)[1:] == ["timed_out"], "the limit")
+
+        def ended() -> bool:
+            training.stand_still()
+            return study.endings(TRAIN)[1:] == ["timed_out"]
+
+        wait_until(ended, "the limit", look_s=0.02)
     assert driver.wait(timeout=60) == 1
     said = (study.home / "output.txt").read_text(encoding="utf-8")
     assert "ran into its time limit without progress; 0 of 0 retries used" in said
