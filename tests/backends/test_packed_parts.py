@@ -159,6 +159,7 @@ NOBODY: dict[str, Any] = {
         (SERVING, {"job": job("RUNNING"), "fresh": True}, "serving", None),
         (SERVING, {"fresh": True, "silent": "no answer"}, "serving", None),
         (SERVING, {"fresh": True}, "serving", None),
+        (Said(phase="over"), {"job": job("RUNNING"), "fresh": True}, "leaving", None),
         (SERVING, {"job": job("RUNNING")}, "unknown", None),
         (SERVING, {"silent": "no answer", "job": job("RUNNING")}, "unknown", None),
         (SERVING, {"no_history": "no answer"}, "unknown", None),
@@ -247,6 +248,6 @@ def test_what_a_killed_keeper_left_is_swept_and_what_a_living_one_holds_is_not(
 def test_ray_sees_none_of_its_variables_that_the_user_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    found = ray_environment(tmp_path)
+    found = ray_environment(tmp_path, 2)
     assert "RAY_ADDRESS" not in found and found["RAY_AUTH_MODE"] == "token"
-    assert found["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
+    assert found["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token-2")

@@ -22,7 +22,7 @@ from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: 
 
 from orchestrator.backends.protocol import HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.packed.backend import PROMISE, PackedBackend  # noqa: E402
-from orchestrator.backends.slurm.packed.folder import JOB, JOIN, TOKEN, packs_of, read_whole  # noqa: E402
+from orchestrator.backends.slurm.packed.folder import JOB, JOIN, packs_of, read_whole, token_of  # noqa: E402
 from orchestrator.backends.slurm.packed.shares import pack_of  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.spec.slurm import Packed, Slurm  # noqa: E402
@@ -189,11 +189,11 @@ def test_two_studies_on_one_node_do_not_meet(study: Study, other: Study) -> None
     assert folders[0] != folders[1]
     assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders)
     packs = [packs_of(one.home) / pack_of(host) for one, host in zip((study, other), hosts, strict=True)]
-    tokens = [(pack / TOKEN).read_text() for pack in packs]
-    assert tokens[0] != tokens[1] and all(stat.S_IMODE((pack / TOKEN).stat().st_mode) == 0o600 for pack in packs)
+    tokens = [token_of(pack, 0).read_text() for pack in packs]
+    assert tokens[0] != tokens[1] and all(stat.S_IMODE(token_of(pack, 0).stat().st_mode) == 0o600 for pack in packs)
     address = read_whole(packs[0] / JOIN)["address"]
-    assert knock(address, packs[0] / TOKEN) == "", "its own token opens it"
-    assert "nauthenticated" in knock(address, packs[1] / TOKEN)
+    assert knock(address, token_of(packs[0], 0)) == "", "its own token opens it"
+    assert "nauthenticated" in knock(address, token_of(packs[1], 0))
     assert "nauthenticated" in knock(address, None)
 
 

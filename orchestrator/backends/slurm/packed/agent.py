@@ -20,7 +20,7 @@ from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
 from orchestrator.backends.slurm.packed.folder import HERE, JOIN, PACK, STATE, Orders, read_whole, write_object
 from orchestrator.backends.slurm.packed.shares import Share
-from orchestrator.backends.slurm.packed.standing import Said
+from orchestrator.backends.slurm.packed.standing import Said, said_of
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
 from workloads.contract.reading import read_object
@@ -189,6 +189,10 @@ class Agent:
     def _look_for_driver(self, now: float) -> None:
         if not self._due("here", HERE_S, now):
             return
+        said = said_of(read_whole(self._folder / STATE))
+        if said is not None and said.restart > self._share.restart:
+            print("SLURM has given this node up and started the allocation elsewhere", file=sys.stderr, flush=True)
+            os._exit(1)
         here = read_whole(self._folder / HERE)
         counter, looks = here.get("counter"), here.get("looks")
         if counter != self._here[0]:

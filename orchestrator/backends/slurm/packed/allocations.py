@@ -87,16 +87,13 @@ class Allocations:
         self._bury(held)
 
     def words(self) -> str:
-        """Which allocations are on their way, for people; empty: none."""
+        """Which allocations are on their way, for people; empty: none, or SLURM has not said why they wait."""
         coming = []
         for pack in self.packs.values():
-            called = f"allocation {pack.ticket}" if pack.ticket else "an allocation without a number yet"
-            if pack.unwanted or pack.standing.phase not in ("queued", "starting"):
-                continue
             if pack.standing.phase == "starting":
-                coming.append(f"{called} starts")
-            else:
-                coming.append(f"{called} waits in SLURM's queue{f' ({pack.waits})' if pack.waits else ''}")
+                coming.append(f"an allocation starts (SLURM job {pack.ticket})")
+            elif pack.standing.phase == "queued" and pack.waits and not pack.unwanted:
+                coming.append(f"an allocation waits in SLURM's queue: {pack.waits}")
         return "; ".join(coming)
 
     def order(self, pack: Pack, op: str, **fields: Any) -> int:

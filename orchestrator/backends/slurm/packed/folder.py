@@ -11,9 +11,12 @@ which shows changes when a file is opened (NFS) is enough:
 | `here.json` | driver | a counter that moves while it lives, and one that moves while something waits for room |
 | `state.json` | agent | all that it knows, renamed into place |
 | `over.json` | keeper | that Ray has ended, and why |
-| `token` | keeper, mode 0600 | Ray's token |
+| `token-{restart}` | keeper, mode 0600 | Ray's token |
 | `join.json` | agent | where the other nodes of the allocation join its Ray |
 | `closed` | driver | nothing of this allocation is left to be asked for |
+
+An allocation that SLURM puts back into its queue is another start of the same folder. A lost node may still run the one
+before: what is written says of which start it is, and the older one makes way.
 
 The files that are waited for are made, empty, before sbatch: what was not there is remembered as absent for a while.
 """
@@ -28,7 +31,7 @@ from typing import Any
 
 from workloads.contract.reading import object_of, read_object
 
-PACK, JOB, JOIN, CLOSED, TOKEN = "pack.json", "job.json", "join.json", "closed", "token"
+PACK, JOB, JOIN, CLOSED = "pack.json", "job.json", "join.json", "closed"
 ORDERS, HERE, STATE, OVER = "orders.jsonl", "here.json", "state.json", "over.json"
 
 
@@ -48,6 +51,11 @@ def make_folder(home: Path) -> Path:
         for name in (ORDERS, HERE, STATE, OVER, JOIN):
             (folder / name).touch()
         return folder
+
+
+def token_of(folder: Path, restart: int) -> Path:
+    """The file of the token of one start of an allocation."""
+    return folder / f"token-{restart}"
 
 
 def write_object(path: Path, content: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from types import FrameType
 
 from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS
 from orchestrator.backends.ray.session import members
-from orchestrator.backends.slurm.packed.folder import JOIN, OVER, PACK, STATE, TOKEN, read_whole, write_object
+from orchestrator.backends.slurm.packed.folder import JOIN, OVER, PACK, STATE, read_whole, token_of, write_object
 from orchestrator.backends.slurm.packed.shares import Share, share_of
 from orchestrator.backends.slurm.packed.standing import said_of
 from workloads.contract.reading import read_object
@@ -61,10 +61,10 @@ def keep(folder: Path) -> int:
         return _keep_raylet(folder, temporary, share)
 
 
-def ray_environment(folder: Path) -> dict[str, str]:
+def ray_environment(folder: Path, restart: int) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, **SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / TOKEN)}
+    return {**kept, **SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_of(folder, restart))}
 
 
 @contextlib.contextmanager
@@ -96,13 +96,13 @@ def _hear(heard: list[str], number: int, _frame: FrameType | None) -> None:
 
 
 def _keep_agent(folder: Path, temporary: Path, share: Share, heard: list[str]) -> int:
-    token = folder / TOKEN
+    token = token_of(folder, share.restart)
     token.unlink(missing_ok=True)
     descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(32))
     command = [sys.executable, "-u", "-m", "orchestrator.backends.slurm.packed", str(folder), "--agent", str(temporary)]
-    child = _start(command, folder, subprocess.PIPE)
+    child = _start(command, folder, share, subprocess.PIPE)
     assert child.stdin is not None
     told = 0
     while child.poll() is None:
@@ -115,6 +115,8 @@ def _keep_agent(folder: Path, temporary: Path, share: Share, heard: list[str]) -
     end_session(child.pid)
     token.unlink(missing_ok=True)
     said = said_of(read_whole(folder / STATE))
+    if said is not None and said.restart > share.restart:
+        return 1  # SLURM had given this node up
     why = f"its agent ended with {child.returncode}"
     if said is not None and said.phase == "over" and said.restart == share.restart:
         why = said.why
@@ -133,7 +135,7 @@ def _keep_raylet(folder: Path, temporary: Path, share: Share) -> int:
             return 0
         time.sleep(LOOK_S)
     for _ in range(RAYLETS):
-        child = _start(join_command(str(join["address"]), temporary, share), folder, None)
+        child = _start(join_command(str(join["address"]), temporary, share), folder, share, subprocess.DEVNULL)
         while child.poll() is None and not _is_over(folder, share):
             time.sleep(LOOK_S)
         end_session(child.pid, child)
@@ -155,14 +157,16 @@ def join_command(address: str, temporary: Path, share: Share) -> list[str]:
 
 def _is_over(folder: Path, share: Share) -> bool:
     said = said_of(read_whole(folder / STATE))
-    return said is not None and said.restart == share.restart and said.phase == "over"
+    if said is None or said.restart < share.restart:
+        return False
+    return said.restart > share.restart or said.phase == "over"
 
 
-def _start(command: Sequence[str], folder: Path, stdin: int | None) -> "subprocess.Popen[bytes]":
+def _start(command: Sequence[str], folder: Path, share: Share, stdin: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL if stdin is None else stdin,
-        env=ray_environment(folder),
+        stdin=stdin,
+        env=ray_environment(folder, share.restart),
         start_new_session=True,
         preexec_fn=shield,
     )

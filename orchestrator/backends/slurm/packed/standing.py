@@ -91,12 +91,12 @@ def standing(
         return Standing(phase="ended", words=over, ending="interrupted" if ended is None else ending_of(ended))
     if ended is not None:
         return Standing(phase="ended", words=ended.words(), ending=ending_of(ended))
-    if said is not None and fresh and said.phase != "over":
-        return Standing(phase=said.phase, words=said.why)
+    if said is not None and fresh:
+        return Standing(phase="leaving" if said.phase == "over" else said.phase, words=said.why)
     if silent:
         return Standing(phase="unknown", words=silent)
     if job is not None and job.phase == "waiting":
-        return Standing(phase="queued", words=job.reason)
+        return Standing(phase="queued", words=job.waits() if job.reason else "")
     if job is not None and said is None:
         return Standing(phase="starting")
     if job is not None:
