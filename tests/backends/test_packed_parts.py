@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.backends.slurm.packed.allocations import last_lines
 from orchestrator.backends.slurm.packed.backend import orders_of
 from orchestrator.backends.slurm.packed.demand import AGAIN_S, CALM_S, QUEUED_S, Demand
 from orchestrator.backends.slurm.packed.folder import ORDERS, Orders, append_order, make_folder, packs_of
@@ -251,3 +252,9 @@ def test_ray_sees_none_of_its_variables_that_the_user_has_set(tmp_path: Path, mo
     found = ray_environment(tmp_path, 2)
     assert "RAY_ADDRESS" not in found and found["RAY_AUTH_MODE"] == "token"
     assert found["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token-2")
+
+
+def test_what_an_allocation_said_last_is_shown_where_its_agent_could_say_nothing(tmp_path: Path) -> None:
+    assert last_lines(tmp_path) == ""
+    (tmp_path / "32_0_log.out").write_text("module load cuda\nModule cuda not found\n\n")
+    assert last_lines(tmp_path) == ": module load cuda | Module cuda not found"

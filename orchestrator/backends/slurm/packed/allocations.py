@@ -24,6 +24,8 @@ TRIES = 3
 """Allocations in a row that may be refused, or end before they serve."""
 REFUSED_S = 10.0
 """Rest after one of them."""
+LINES = 3
+"""Of a log that are shown."""
 
 
 class Allocations:
@@ -129,7 +131,8 @@ class Allocations:
         living = [pack for pack in self.packs.values() if pack.living and not pack.unwanted]
         if self._failed >= TRIES and not living:
             raise BackendError(
-                f"{self._failed} allocations in a row have come to nothing; the last one: {self._why_failed}"
+                f"{self._failed} allocations in a row have come to nothing; the last one: {self._why_failed}; "
+                "correct slurm.packed or slurm.setup of the cluster file, then `run` again"
             )
         if now < self._rest_until or not self.demand.wants(
             now,
@@ -149,7 +152,7 @@ class Allocations:
             self._rest_until = now + REFUSED_S  # SLURM may have it: it is looked for by its name
         except BackendError as error:
             pack.close()
-            self._note_failure(str(error), pack)
+            self._note_failure(str(error))
             return
         else:
             pack.booked(ticket)
@@ -158,9 +161,9 @@ class Allocations:
         self.demand.asked(now)
         pack.judge(self.queue, now, self._asked)
 
-    def _note_failure(self, why: str, pack: Pack) -> None:
+    def _note_failure(self, why: str) -> None:
         self._failed += 1
-        self._why_failed = f"{why}; see its log in {pack.folder}"
+        self._why_failed = why
         self._rest_until = time.monotonic() + REFUSED_S
 
     def _tend(self, now: float) -> None:
@@ -185,4 +188,15 @@ class Allocations:
             with contextlib.suppress(OSError):  # the next driver asks SLURM once more
                 pack.close()
             if not pack.served and not pack.unwanted:
-                self._note_failure(f"allocation {pack.ticket} ended before it served: {pack.standing.words}", pack)
+                why = f"allocation {pack.ticket} ended before it served: {pack.standing.words}{last_lines(pack.folder)}"
+                self._note_failure(f"{why}; its logs are in {pack.folder}")
+
+
+def last_lines(folder: Path) -> str:
+    """What the allocation's script said last, for one that could not say more; empty: nothing."""
+    for path in sorted(folder.glob("*_log.out")):
+        with contextlib.suppress(OSError):
+            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if lines:
+                return ": " + " | ".join(lines[-LINES:])
+    return ""
