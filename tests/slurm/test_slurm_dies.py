@@ -68,17 +68,18 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
         node = site.call("squeue", "--noheader", "--format=%N", f"--jobs={number}")
         step = study.step()
         site.daemon(node, "kill")
-        for one in processes_of_job(site, number):
-            one.signal(signal.SIGKILL)
+        for how in (signal.SIGSTOP, signal.SIGKILL):  # all at once: none is to tell of another's end
+            for one in processes_of_job(site, number):
+                one.signal(how)
         wait_until(lambda: len(study.attempts(TRAIN)) == 5, "the attempt on another node")
     study.begin_again(number)
     fifth = study.attempts(TRAIN)[4]
     assert (study.endings(TRAIN)[3], fifth.id) == ("node_lost", f"{fourth.id}.r1")
     assert fifth.begun >= step
-    site.daemon(node, "start")
 
     # slurmctld dies, and the training ends meanwhile; then sacct has nobody to ask.
     with study.frozen(4, beyond=study.step()):
+        site.daemon(node, "start")  # not before: SLURM would end there what it has just begun again
         site.daemon("slurmctld", "kill")
     wait_until(lambda: TRAIN in study.committed(), "the training's COMMIT")
     site.daemon("slurmctld", "start")

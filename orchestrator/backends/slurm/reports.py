@@ -81,7 +81,7 @@ class Reports:
         if state is None:
             return self._of_forgotten(attempt, tracked, said)
         if state.restarts > tracked.restarts:
-            return self._of_requeued(attempt, tracked, state, said)
+            return self._of_requeued(attempt, tracked, state, said, now)
         if state.phase == "waiting":
             return Report(attempt=attempt, phase="waiting", detail=state.waits())
         if state.phase == "running":
@@ -114,10 +114,12 @@ class Reports:
             return Report(
                 attempt=attempt, phase="unknown", detail=f"{state.words()}; its own word is not to be seen yet"
             )
+        # A restarted job of which our host has written nothing: the run before it was told of late, or the node is bad.
+        silent = tracked.restarts > 0 and state.ending == "error" and heartbeat(tracked.work) is None
         return Report(
             attempt=attempt,
             phase="ended",
-            ending=state.ending,
+            ending="interrupted" if silent else state.ending,
             detail=f"{state.words()}{self._output(tracked)}",
             ended=time.time(),
         )
@@ -135,8 +137,12 @@ class Reports:
             attempt=attempt, phase="ended", ending=runs[-1].ending, detail=runs[-1].words(), ended=time.time()
         )
 
-    def _of_requeued(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None) -> Report:
+    def _of_requeued(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None, now: float) -> Report:
         """The job is in the queue again: this attempt is over, and another one goes on."""
+        if tracked.ended_since is None:
+            tracked.ended_since = now
+        if state.state == "COMPLETING" and now - tracked.ended_since < LAST_WORDS_S:  # it may still save
+            return Report(attempt=attempt, phase="running", heartbeat=heartbeat(tracked.work))
         with contextlib.suppress(OSError):  # on a node that SLURM has lost it may live: it is to save and end
             (tracked.work / STOP).touch()
         runs = self._queue.runs(tracked.ticket)
