@@ -20,9 +20,11 @@ from backend_contract import LastingBackendContract, Stage, Wanted  # noqa: E402
 from slurm_site import Site  # noqa: E402
 from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: E402
 
-from orchestrator.backends.protocol import HostShare, Report, Submission  # noqa: E402
-from orchestrator.backends.slurm.packed.backend import PROMISE, PackedBackend  # noqa: E402
+from orchestrator.backends.protocol import Backend, HostShare, Report, Submission  # noqa: E402
+from orchestrator.backends.slurm.backend import HOST  # noqa: E402
+from orchestrator.backends.slurm.packed.backend import PROMISE  # noqa: E402
 from orchestrator.backends.slurm.packed.folder import JOB, JOIN, packs_of, read_whole, token_of  # noqa: E402
+from orchestrator.backends.slurm.packed.mixed import slurm_backend  # noqa: E402
 from orchestrator.backends.slurm.packed.shares import pack_of  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.spec.slurm import Packed, Slurm  # noqa: E402
@@ -67,18 +69,18 @@ class Study:
         self.store = make_store("files", home / "store")
         self.backend = self.next()
 
-    def next(self) -> PackedBackend:
-        self.backend = PackedBackend(self.home, "files", self.home / "store", self.cluster, self.digest, server=SERVER)
+    def next(self) -> Backend:
+        self.backend = slurm_backend(self.home, "files", self.home / "store", self.cluster, self.digest, server=SERVER)
         return self.backend
 
     def hosts(self, number: int = 1) -> list[HostShare]:
         """The hosts, once there are so many."""
 
         def there() -> list[HostShare]:
-            found = [host for host in self.backend.hosts() if host.name != PROMISE]
+            found = [host for host in self.backend.hosts() if host.name not in (PROMISE, HOST)]
             return found if len(found) >= number else []
 
-        found: list[HostShare] = wait_until(there, f"{number} hosts", 90.0)
+        found: list[HostShare] = wait_until(there, f"{number} hosts", 180.0)
         return found
 
     def submission(self, do: str, host: str, **more: float) -> Submission:
@@ -304,8 +306,14 @@ def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Si
 def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
     site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    packed = Packed(cpus=2, memory_gib=3.5, minutes=30.0, nodes=2, allocations=1)
+    """Beside them the jobs of other stages are jobs of SLURM."""
+    packed = Packed(cpus=2, memory_gib=3.5, minutes=30.0, nodes=2, allocations=1, stages=("data",))
     study = Study(tmp_path_factory.mktemp("two"), Cluster(packed=packed, idle_s=3.0))
+    (plain, promised) = study.backend.hosts()
+    assert (plain.name, promised.name, promised.stages) == (HOST, PROMISE, ("data",))
+    assert plain.stages is not None and "data" not in plain.stages and "train" in plain.stages
+    job = study.submission("write", HOST)
+    study.backend.submit([job])
     hosts = study.hosts(2)
     assert sorted(host.name.partition(".")[2] for host in hosts) == ["n1", "n2"]
     assert [(host.cpus, host.memory_gib) for host in hosts] == [(2, 1.5), (2, 1.5)]
@@ -313,10 +321,11 @@ def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
     submissions = [study.submission("write", host.name) for host in hosts]
     study.backend.submit(submissions)
     assert [study.until(one.attempt, "ended").ending for one in submissions] == ["ok", "ok"]
+    assert study.until(job.attempt, "ended").ending == "ok"
     wait_until(lambda: not study.jobs(site), "the end of an allocation that nobody needs", 30.0)
     wait_until(lambda: not folder.exists() and not any(map(alive, processes)), "nothing of its Ray on the nodes", 30.0)
     assert not [line for line in Path("/proc/net/unix").read_text().splitlines() if str(folder) in line]
     study.backend.poll()
-    assert [host.name for host in study.backend.hosts()] == [PROMISE]
+    assert [host.name for host in study.backend.hosts()] == [HOST, PROMISE]
     study.backend.close()
     wait_until(lambda: not study.jobs(site), "the end of one that was asked for and never begun", 30.0)
