@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare, Report, Submission
 from orchestrator.backends.slurm.backend import HOST, SlurmBackend
 from orchestrator.backends.slurm.commands import SlurmSilent
 from orchestrator.backends.slurm.packed.backend import PackedBackend
@@ -109,4 +109,6 @@ class MixedBackend:
 
 
 if TYPE_CHECKING:
-    _: Backend = MixedBackend(SlurmBackend(Path(), "", Path(), None), PackedBackend(Path(), "", Path(), None), ())
+    _packed = PackedBackend(Path(), "", Path(), None)
+    _: Backend = MixedBackend(SlurmBackend(Path(), "", Path(), None), _packed, ())
+    _elastic: tuple[Elastic, Elastic] = (MixedBackend(SlurmBackend(Path(), "", Path(), None), _packed, ()), _packed)
