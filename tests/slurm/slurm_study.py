@@ -184,7 +184,7 @@ class SlurmStudy(SmallStudy):
         """Within, the training's ranks stand still.
 
         Args:
-            attempt: the how manyeth of the training is waited for, from 0.
+            attempt: which one of the training is waited for, counted from 0.
             beyond: until it has saved a checkpoint of a higher step; -1: none is waited for.
         """
         ranks: list[int] = []
