@@ -146,7 +146,8 @@ class SlurmStudy(SmallStudy):
         """Whatever is not as after an undisturbed run that has ended well, in words."""
         found = differences(reference, taken(self.folder)) + wrongs(self, jobs=self.jobs)
         assert self.site is not None
-        queue = self.site.call("squeue", "--noheader", "--format=%i %j %T")
+        # One that is COMPLETING has ended: SLURM waits for a word of a node that was away.
+        queue = self.site.call("squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED", "--format=%i %j %T")
         found += [f"squeue: {line}" for line in queue.splitlines()]
         found += [f"process {one.pid} is left: {one.command[:120]}" for one in Family(self.home).living().values()]
         return found

@@ -22,12 +22,8 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
     def said() -> str:
         return (study.home / "output.txt").read_text(encoding="utf-8")
 
-    # slurmctld is dead when the run begins: it waits, and says so.
-    site.daemon("slurmctld", "kill")
     with output:
         driver = study.start(output)
-    wait_until(lambda: "nothing can be started (" in said(), "a word of the silence")
-    site.daemon("slurmctld", "start")
 
     # scancel from outside.
     with study.frozen(0):
@@ -82,6 +78,7 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
         site.daemon(node, "start")  # not before: SLURM would end there what it has just begun again
         site.daemon("slurmctld", "kill")
     wait_until(lambda: TRAIN in study.committed(), "the training's COMMIT")
+    wait_until(lambda: "nothing can be started (squeue" in said(), "a word of the silence")
     site.daemon("slurmctld", "start")
     site.daemon("slurmdbd", "kill")
     wait_until(lambda: any(label.startswith("judge/") for label in study.committed()), "a judging")

@@ -50,10 +50,15 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         assert replace(study, faults=faults).start(output).wait(timeout=60) == -signal.SIGKILL
     (only,) = study.attempts(TRAIN)
     assert only.ticket == ""
+    # Its successor begins while slurmctld is away (killed, it would forget the job of a second ago): it waits.
+    site.daemon("slurmctld", "stop")
     with (study.home / "2.txt").open("wb") as output:
         second = study.start(output)
-    wait_until(lambda: "(SLURM job" in study.call("status").stdout, "why the training waits")
-    assert "Resources: no node has what it asks for free" in study.call("explain", TRAIN).stdout
+    wait_until(lambda: "nothing is known of 1 attempts (squeue" in text(study, "2.txt"), "a word of the silence")
+    site.daemon("slurmctld", "start")
+    why = "Resources: no node has what it asks for free (SLURM job"
+    wait_until(lambda: why in study.call("status").stdout, "why the training waits")
+    assert why in study.call("explain", TRAIN).stdout
     site.call("scancel", full)
 
     with study.frozen(0) as training:
