@@ -15,6 +15,7 @@ NOT_AT_START = ("ray", "mlflow", "boto3", "scipy", "torch", "matplotlib", "submi
 # They import the service they are named for, each in a process of its own.
 CHILDREN = (
     "orchestrator.backends.ray.actor",
+    "orchestrator.backends.ray.child",
     "orchestrator.backends.ray.cluster",
     "orchestrator.backends.ray.connect",
     "orchestrator.backends.ray.hosts",

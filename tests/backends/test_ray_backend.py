@@ -2,15 +2,18 @@
 
 import os
 import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from stranger import knock
 from toy_jobs import SERVER, as_submission, family, toy_submission, wait_until
 
 from orchestrator.backends.protocol import Report, Submission
 from orchestrator.backends.ray.client import RayBackend
-from orchestrator.backends.ray.session import PARENT, session_folder, sweep
+from orchestrator.backends.ray.session import PARENT, TOKEN, heads, session_folder, sweep
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes, start_time
 from orchestrator.store.registry import make_store
@@ -101,6 +104,25 @@ def test_a_child_that_dies_costs_nothing_but_time(backend: RayBackend, home: Pat
     assert not any(is_alive(*process) for process in read_processes(work))
     assert ended(backend, submitted(backend, home, "write")).ending == "ok"
     wait_until(lambda: not session_folder(child, started).exists(), "its folder is removed", 10)
+
+
+def test_no_other_user_is_let_in(backend: RayBackend) -> None:
+    """Whoever can speak to a Ray runs code as its user: the folder is closed to others, and so are the ports."""
+    wait_until(backend.hosts, "there is a host", 120)
+    assert backend._pipe is not None
+    child = backend._pipe.pid
+    started = start_time(child)
+    assert started is not None
+    folder = session_folder(child, started)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and stat.S_IMODE((folder / TOKEN).stat().st_mode) == 0o600
+    (head,) = (pid for pid, _ in heads(child) if psutil.Process(pid).name() == "gcs_server")
+    listening = [one for one in psutil.Process(head).net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    asked = {
+        one.laddr.port: [knock(f"127.0.0.1:{one.laddr.port}", token) for token in (folder / TOKEN, None)]
+        for one in listening
+    }
+    assert any(held == "" for held, _ in asked.values()), f"the token opens its port: {asked}"
+    assert all("nauthenticated" in without for held, without in asked.values() if held == "")
 
 
 def test_closing_leaves_no_process_and_no_folder(home: Path) -> None:

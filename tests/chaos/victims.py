@@ -42,7 +42,7 @@ def _is_server(one: Process) -> bool:
 
 KINDS: Mapping[str, Callable[[Process, Mapping[int, Process]], bool]] = {
     "driver": lambda one, ours: "echo-matrix run" in one.command or "node_driver.py" in one.command,
-    "Ray child": lambda one, ours: one.command.endswith("-m orchestrator.backends.ray"),
+    "Ray child": lambda one, ours: one.command.endswith("-m orchestrator.backends.ray local"),
     "guard of Ray": lambda one, ours: "-m orchestrator.backends.ray.guard" in one.command,
     "Ray's head (gcs_server)": lambda one, ours: "/gcs_server " in one.command,
     "raylet": lambda one, ours: "/raylet/raylet " in one.command,

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ sys.path[:0] = [str(TESTS / "host"), str(TESTS / "contracts"), str(TESTS)]
 
 from backend_contract import LastingBackendContract, Stage, Wanted  # noqa: E402
 from slurm_site import Site  # noqa: E402
+from stranger import knock  # noqa: E402
 from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: E402
 
 from orchestrator.backends.protocol import Backend, HostShare, Report, Submission  # noqa: E402
@@ -36,14 +36,6 @@ DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "n
 SMALL = Packed(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
 FIXED = {6379, 8265, 8076, 10001, 52365, *range(10002, 20000)}
 """Ports that Ray takes where nobody tells it otherwise (ray start --help)."""
-STRANGER = """
-import sys
-from ray._raylet import GcsClient
-try:
-    GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, timeout=10)
-except Exception as error:
-    sys.exit(f"{type(error).__name__}: {error}")
-"""
 
 
 @dataclass
@@ -197,18 +189,6 @@ def test_two_studies_on_one_node_do_not_meet(study: Study, other: Study) -> None
     assert knock(address, token_of(packs[0], 0)) == "", "its own token opens it"
     assert "nauthenticated" in knock(address, token_of(packs[1], 0))
     assert "nauthenticated" in knock(address, None)
-
-
-def knock(address: str, token: Path | None) -> str:
-    """What a client of Ray at the address is told; empty: it was let in."""
-    words = {"RAY_AUTH_MODE": "disabled"} if token is None else {"RAY_AUTH_MODE": "token"}
-    if token is not None:
-        words["RAY_AUTH_TOKEN_PATH"] = str(token)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run(
-        [sys.executable, "-c", STRANGER, address], env={**kept, **words}, capture_output=True, text=True, timeout=90
-    )
-    return "" if done.returncode == 0 else done.stderr[-2000:]
 
 
 def test_a_driver_that_died_before_it_booked_its_allocation_is_succeeded(

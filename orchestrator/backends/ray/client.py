@@ -273,7 +273,7 @@ class RayBackend:
         if self.outlives_driver:
             self._token_file.write_text(self._nonce, encoding="ascii")
             settings["token"] = {"path": str(self._token_file), "content": self._nonce}
-        self._pipe = Pipe((sys.executable, "-m", "orchestrator.backends.ray"), folder=self._code)
+        self._pipe = Pipe((sys.executable, "-m", "orchestrator.backends.ray", settings["address"]), folder=self._code)
         self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
 
     def _ask(self, op: str, **fields: Any) -> Any:

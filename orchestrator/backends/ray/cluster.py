@@ -39,10 +39,10 @@ class RayCluster:
     Args:
         settings: `address` (`local`: started here), `cpus`, `devices`, `memory_gib` of an embedded
             session, `study` of a standing cluster, and what a `Host` needs.
-        folder: of an embedded session.
+        folder: for Ray, of an embedded session.
     """
 
-    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, settings: Mapping[str, Any], folder: Path | None) -> None:
         self._settings = settings
         self._embedded = settings["address"] == "local"
         self._hosts: list[RayHost] = []

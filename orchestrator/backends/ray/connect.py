@@ -1,6 +1,5 @@
 """To Ray: an embedded one is started, a standing one is joined."""
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +13,9 @@ from orchestrator.backends.ray.hosts import NAMESPACE
 from orchestrator.errors import BackendError
 
 KNOCK_S = 5.0
-TOKEN = Path.home() / ".ray" / "auth_token"
-"""Where Ray keeps the token of clusters that ask for one."""
 
 
-def connect(settings: Mapping[str, Any], folder: Path) -> str:
+def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
     """Start or join Ray; returns the session's name, which tickets begin with.
 
     Raises:
@@ -26,6 +23,7 @@ def connect(settings: Mapping[str, Any], folder: Path) -> str:
     """
     quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False, "namespace": NAMESPACE}
     if settings["address"] == "local":
+        assert folder is not None
         ray.init(
             address="local",
             num_cpus=settings["cpus"],
@@ -36,10 +34,7 @@ def connect(settings: Mapping[str, Any], folder: Path) -> str:
             _temp_dir=str(folder),
             **quiet,
         )
-        return folder.name
-    # Ray sends the token by itself only to a cluster that it has found itself, not to one at an address.
-    if "RAY_AUTH_MODE" not in os.environ and (TOKEN.is_file() or "RAY_AUTH_TOKEN" in os.environ):
-        os.environ["RAY_AUTH_MODE"] = "token"
+        return folder.parent.name  # Ray's own folder lies in one that is named by its owner
     _knock(settings["address"])
     try:
         ray.init(address=settings["address"], **quiet)

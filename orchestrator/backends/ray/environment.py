@@ -1,5 +1,10 @@
 """What Ray reads from the environment when it is imported or starts its processes. No ray is imported here."""
 
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
 SETTINGS = {
     "RAY_worker_niceness": "0",  # at Ray's 15 a host gets almost no processor beside any busy process
     "RAY_memory_monitor_refresh_ms": "0",  # it would kill a host, that is all its jobs
@@ -11,3 +16,30 @@ HOST_LABEL = "echo-matrix-host"
 """Label of a node that its starter has named: what the policy calls its host."""
 OBJECT_STORE = 80 << 20
 """Bytes; messages are small, and Ray takes no less than 75 MiB."""
+USERS_TOKEN = Path.home() / ".ray" / "auth_token"
+"""Where Ray keeps the token of clusters that ask for one."""
+
+
+def locked(token: Path) -> Mapping[str, str]:
+    """Make a token, which only this user can read; the variables by which Ray lets in nobody without it.
+
+    Whoever can speak to a Ray runs code as its user, and its ports are open to all users of a machine.
+    """
+    token.unlink(missing_ok=True)
+    with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    return holding(token)
+
+
+def holding(token: Path) -> Mapping[str, str]:
+    """The variables of a process that holds a token."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+
+
+def joining(environment: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """The variables of a process that joins a standing cluster, beside its own.
+
+    Ray sends the user's token by itself only to a cluster that it has found itself, not to one at an address.
+    """
+    has_token = USERS_TOKEN.is_file() or "RAY_AUTH_TOKEN" in environment
+    return {"RAY_AUTH_MODE": "token"} if has_token and "RAY_AUTH_MODE" not in environment else {}

@@ -16,6 +16,8 @@ from pathlib import Path
 from orchestrator.host.processes import is_alive, start_time
 
 PARENT = Path("/tmp")
+TOKEN, RAY = "token", "r"
+"""In a session's folder: who may speak to its Ray, and all that Ray writes."""
 NAME = re.compile(r"em-ray-(\d+)-(\d+)")
 GONE_WITHIN_S = 5.0
 
@@ -23,6 +25,12 @@ GONE_WITHIN_S = 5.0
 def session_folder(pid: int, started: int, parent: Path = PARENT) -> Path:
     """The folder of the process `pid` that started at clock tick `started`."""
     return parent / f"em-ray-{pid}-{started}"
+
+
+def make_session(folder: Path) -> None:
+    """Make the folder of a session, which only this user can enter: Ray lets everybody into its own in it."""
+    folder.mkdir(mode=0o700)
+    (folder / RAY).mkdir()
 
 
 def members(pid: int) -> list[int]:

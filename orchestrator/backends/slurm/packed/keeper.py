@@ -13,7 +13,6 @@ kernel's choice.
 import contextlib
 import fcntl
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS
+from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, holding, locked
 from orchestrator.backends.ray.session import members
 from orchestrator.backends.slurm.packed.folder import JOIN, OVER, PACK, STATE, read_whole, token_of, write_object
 from orchestrator.backends.slurm.packed.shares import Share, share_of
@@ -64,7 +63,7 @@ def keep(folder: Path) -> int:
 def ray_environment(folder: Path, restart: int) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, **SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_of(folder, restart))}
+    return {**kept, **SETTINGS, **holding(token_of(folder, restart))}
 
 
 @contextlib.contextmanager
@@ -97,10 +96,7 @@ def _hear(heard: list[str], number: int, _frame: FrameType | None) -> None:
 
 def _keep_agent(folder: Path, temporary: Path, share: Share, heard: list[str]) -> int:
     token = token_of(folder, share.restart)
-    token.unlink(missing_ok=True)
-    descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
+    locked(token)
     command = [sys.executable, "-u", "-m", "orchestrator.backends.slurm.packed", str(folder), "--agent", str(temporary)]
     child = _start(command, folder, share, subprocess.PIPE)
     assert child.stdin is not None
