@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import subprocess
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +28,14 @@ class Site:
     def daemon(self, name: str, act: str) -> None:
         """Start, stop or kill one daemon."""
         subprocess.run([str(DEV), "daemon", name, act, str(self.folder)], check=True, timeout=90)
+
+    def clear(self) -> None:
+        """Cancel all jobs until none is left: a slurmctld that is killed forgets what it was told last."""
+        deadline = time.monotonic() + 120.0
+        while self.call("squeue", "--noheader"):
+            assert time.monotonic() < deadline, "jobs that cannot be cancelled"
+            self.call("scancel", "--user=root")
+            time.sleep(0.5)
 
     def state(self, job: str) -> str:
         """The accounting's word for a job; empty while it has none."""

@@ -34,7 +34,7 @@ def test_a_job_of_the_short_partition_preempts_one_of_the_long(site: Site, wait_
     short = submit(site, "-p", "short", "-n", "8", wrap="sleep 1")
     wait_until(lambda: site.state(short) == "COMPLETED", "the short job")
     wait_until(lambda: "Restarts=1" in site.call("scontrol", "show", "job", long), "the requeue")
-    site.call("scancel", long)
+    site.clear()
 
 
 def test_daemons_die_and_come_back(site: Site, wait_until: Wait) -> None:

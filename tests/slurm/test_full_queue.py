@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slurm]
 @pytest.fixture
 def narrow(site: Site) -> Iterator[None]:
     """One job in the queue for the whole account: what others of it have there cannot be seen by a user."""
-    wait_until(lambda: not site.call("squeue", "--noheader"), "the jobs of the tests before")
+    site.clear()
     site.call("sacctmgr", "-i", "modify", "account", "study", "set", "GrpSubmitJobs=1")
     yield
     site.call("sacctmgr", "-i", "modify", "account", "study", "set", "GrpSubmitJobs=-1")
