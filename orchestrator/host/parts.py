@@ -9,7 +9,6 @@ that sees another's bad end asks its own ranks to stop, for they wait for ranks 
 What each part writes beside that carries its index: `request-n1.json`, `log-n1.txt`, `process-n1.json`.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.endings import ENDED, read_ended
+from orchestrator.host.writing import write_object
 from workloads.contract.reading import read_object
 
 RENDEZVOUS = "rendezvous.json"
@@ -61,9 +61,7 @@ def part_of(world: int, index: int = 0, of: int = 1) -> Part:
 
 def write_rendezvous(work: Path, address: str, port: int, resume: str | None) -> None:
     """Tell the other parts where the ranks meet, whole or not at all."""
-    temporary = work / f".{RENDEZVOUS}.tmp"
-    temporary.write_text(json.dumps({"address": address, "port": port, "resume": resume}), encoding="utf-8")
-    temporary.replace(work / RENDEZVOUS)
+    write_object(work / RENDEZVOUS, {"address": address, "port": port, "resume": resume})
 
 
 def await_rendezvous(work: Path, attempt: str, given_up: Callable[[], bool]) -> dict[str, Any] | None:

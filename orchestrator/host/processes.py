@@ -4,7 +4,6 @@ The attempt folder's `process.json` names the ranks of an attempt, so that whoev
 driver or another, can end what is left and know that it has ended.
 """
 
-import json
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.host.writing import write_object
 from workloads.contract.reading import read_object
 
 FILE = "process.json"
@@ -46,9 +46,7 @@ def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]], 
         "boot_id": boot_id(),
         "ranks": [{"rank": rank, "pid": pid, "start_time": time_} for rank, (pid, time_) in sorted(ranks.items())],
     }
-    temporary = attempt_folder / f".{name}.tmp"
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(attempt_folder / name)
+    write_object(attempt_folder / name, content)
 
 
 def read_processes(attempt_folder: Path) -> list[tuple[int, int]]:

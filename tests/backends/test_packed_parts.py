@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.backends.slurm.packed.allocations import last_lines
+from orchestrator.backends.slurm.executor import last_lines
 from orchestrator.backends.slurm.packed.backend import orders_of
 from orchestrator.backends.slurm.packed.demand import AGAIN_S, CALM_S, QUEUED_S, Demand
 from orchestrator.backends.slurm.packed.folder import ORDERS, Orders, append_order, make_folder, packs_of

@@ -26,6 +26,7 @@ from orchestrator.errors import BackendError
 from orchestrator.host.description import describe
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
 from orchestrator.host.server import COMMAND
+from orchestrator.host.writing import write_object
 from workloads.contract.reading import read_object
 
 EVERYTHING = 1 << 20
@@ -247,9 +248,7 @@ class SlurmBackend:
             (work / SUBMISSION).write_text(json.dumps(asdict(submission)), encoding="utf-8")
         batch.folder.mkdir(parents=True, exist_ok=True)
         content = {**self._description, "name": batch.name, "works": [str(work) for work in batch.works]}
-        temporary = batch.folder / f".{JOBS}.tmp"  # whole or not at all: the next driver reads it
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(batch.folder / JOBS)
+        write_object(batch.folder / JOBS, content)  # the next driver reads it
         unanswered = job = ""
         try:
             job = submit_batch(batch, sys.executable)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.protocol import Submission
-from orchestrator.spec.slurm import Slurm, SlurmStage
+from orchestrator.spec.slurm import Packed, Slurm, SlurmStage
 
 SIGNAL_SLACK_S = 30
 """Between the end of the grace period and the limit: the job's own last words."""
@@ -80,33 +80,72 @@ def make_batch(
     )
     resources = first.resources
     nodes = stage.nodes or 1
-    cpus = max(1, resources.cpus // nodes)
     minutes = resources.minutes if stage.minutes is None else stage.minutes
-    parameters: dict[str, Any] = {
-        "job_name": name,
-        "nodes": nodes,
-        "ntasks_per_node": 1,
-        "cpus_per_task": cpus,
-        "mem": f"{math.ceil(resources.memory_gib * 1024 / nodes)}MB",
-        "time": math.ceil(minutes) + LIMIT_SLACK_MINUTES,
-        "partition": stage.partition,
-        "account": stage.account,
-        "qos": stage.qos,
-        "constraint": stage.constraint,
-        "gpus_per_node": stage.gpus or (math.ceil(resources.devices / nodes) or None),
-        "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
-        "stderr_to_stdout": True,
-        "setup": [*setup, f"export PYTHONPATH={shlex.quote(str(code))}", f"cd {shlex.quote(str(code))}"],
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],  # since 22.05 srun does not take sbatch's
-        "additional_parameters": {"requeue": True, **extra_lines(stage.sbatch)},
-        "array_parallelism": stage.at_once or len(submissions),
-    }
+    parameters = parameters_of(
+        stage,
+        name=name,
+        nodes=nodes,
+        cpus=max(1, resources.cpus // nodes),
+        memory_gib=resources.memory_gib / nodes,
+        minutes=math.ceil(minutes) + LIMIT_SLACK_MINUTES,
+        devices=math.ceil(resources.devices / nodes),
+        setup=setup,
+        code=code,
+        grace_s=grace_s,
+    )
+    parameters["array_parallelism"] = stage.at_once or len(submissions)
     return Batch(
         name=name,
         folder=home / "slurm" / digest,
         works=[Path(str(submission.request["work"])) for submission in submissions],
         parameters=parameters,
     )
+
+
+def parameters_of(
+    where: SlurmStage | Packed,
+    *,
+    name: str,
+    nodes: int,
+    cpus: int,
+    memory_gib: float,
+    minutes: int,
+    devices: int,
+    setup: Sequence[str],
+    code: Path,
+    grace_s: float,
+) -> dict[str, Any]:
+    """Submitit's parameters of one job, with one task a node.
+
+    Args:
+        where: partition, account and the like.
+        name: of the job.
+        nodes, minutes: of the job.
+        cpus, memory_gib, devices: of each node.
+        setup: shell lines before the job.
+        code: folder of the code that runs.
+        grace_s: between being asked to stop and being killed.
+    """
+    folder = shlex.quote(str(code))
+    return {
+        "job_name": name,
+        "nodes": nodes,
+        "ntasks_per_node": 1,
+        "cpus_per_task": cpus,
+        "mem": f"{math.ceil(memory_gib * 1024)}MB",
+        "time": minutes,
+        "partition": where.partition,
+        "account": where.account,
+        "qos": where.qos,
+        "constraint": where.constraint,
+        "gpus_per_node": where.gpus or (devices or None),
+        "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
+        "stderr_to_stdout": True,
+        "setup": [*setup, f"export PYTHONPATH={folder}", f"cd {folder}"],
+        # srun does not take these from sbatch since SLURM 22.05, and would give one cpu.
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],
+        "additional_parameters": {"requeue": True, **extra_lines(where.sbatch)},
+    }
 
 
 def extra_lines(lines: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from orchestrator.backends.slurm.batch import Batch
 from orchestrator.backends.slurm.commands import SlurmSilent, client_environment
 from orchestrator.errors import BackendError
 
+LINES = 3
+"""Of a log that are shown."""
 ANSWER_S = 60
 """sbatch is ended when it has taken longer: it waits by itself for a busy slurmctld."""
 SILENT = (
@@ -100,3 +102,18 @@ def refusal(text: str) -> str:
     """What sbatch said, without submitit's frame around it."""
     said = [line.partition("sbatch:")[2].strip() for line in text.splitlines() if "sbatch:" in line]
     return " ".join(said) or text.strip()
+
+
+def last_lines(folder: Path, logs: str = "*_log.out") -> str:
+    """What a job's script said last, for one that could not say more; empty: nothing.
+
+    Args:
+        folder: where submitit has its logs written.
+        logs: which of them, as a glob.
+    """
+    for path in sorted(folder.glob(logs)):
+        with contextlib.suppress(OSError):
+            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if lines:
+                return ": " + " | ".join(lines[-LINES:])
+    return ""

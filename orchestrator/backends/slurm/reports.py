@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.backends.protocol import Report
+from orchestrator.backends.slurm.executor import last_lines
 from orchestrator.backends.slurm.queue import Queue
 from orchestrator.backends.slurm.states import JobState
 from orchestrator.host.attempt import heartbeat
@@ -120,7 +121,7 @@ class Reports:
             attempt=attempt,
             phase="ended",
             ending="interrupted" if silent else state.ending,
-            detail=f"{state.words()}{self._output(tracked)}",
+            detail=state.words() + last_lines(self._home / "slurm", f"*/{tracked.ticket}_*log.out"),
             ended=time.time(),
         )
 
@@ -159,14 +160,6 @@ class Reports:
             ended=time.time(),
             successor=restart_of(attempt.partition(".r")[0], state.restarts),
         )
-
-    def _output(self, tracked: Tracked) -> str:
-        """The last lines of what the job's script said, for a job that could not say more."""
-        for path in sorted((self._home / "slurm").glob(f"*/{tracked.ticket}_*log.out")):
-            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            if lines:
-                return ": " + " | ".join(lines[-3:])
-        return ""
 
 
 def ticket_of(job: str, index: int | None) -> str:

@@ -18,11 +18,12 @@ from typing import Any, NoReturn
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
-from orchestrator.backends.slurm.packed.folder import HERE, JOIN, PACK, STATE, Orders, read_whole, write_object
+from orchestrator.backends.slurm.packed.folder import HERE, JOIN, PACK, STATE, Orders, read_whole
 from orchestrator.backends.slurm.packed.shares import Share
 from orchestrator.backends.slurm.packed.standing import Said, said_of
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
+from orchestrator.host.writing import write_object
 from workloads.contract.reading import read_object
 
 TICK_S = 0.1

@@ -1,13 +1,13 @@
 """Asking SLURM for an allocation: its folder is written, then submitit writes the script and calls sbatch."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.slurm.batch import SIGNAL_SLACK_S, Batch, extra_lines
-from orchestrator.backends.slurm.packed.folder import PACK, make_folder, write_object
+from orchestrator.backends.slurm.batch import Batch, parameters_of
+from orchestrator.backends.slurm.packed.folder import PACK, make_folder
+from orchestrator.host.writing import write_object
 from orchestrator.spec.slurm import Packed
 
 MODULE = "orchestrator.backends.slurm.packed"
@@ -36,7 +36,6 @@ def make_pack(
     """
     folder = make_folder(home)
     name = f"em:{home.name}:pack:{folder.name}"
-    code = str(description["code"])
     content = {
         "version": 1,
         "name": name,
@@ -50,23 +49,16 @@ def make_pack(
         "orphan_s": orphan_s,
     }
     write_object(folder / PACK, content)
-    parameters: dict[str, Any] = {
-        "job_name": name,
-        "nodes": packed.nodes,
-        "ntasks_per_node": 1,
-        "cpus_per_task": packed.cpus,
-        "mem": f"{math.ceil(packed.memory_gib * 1024)}MB",
-        "time": math.ceil(packed.minutes),
-        "partition": packed.partition,
-        "account": packed.account,
-        "qos": packed.qos,
-        "constraint": packed.constraint,
-        "gpus_per_node": packed.gpus or (packed.devices or None),
-        "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
-        "stderr_to_stdout": True,
-        "setup": [*setup, f"export PYTHONPATH={shlex.quote(code)}", f"cd {shlex.quote(code)}"],
-        # srun does not take these from sbatch since SLURM 22.05, and would give one cpu.
-        "srun_args": [f"--cpus-per-task={packed.cpus}", "--kill-on-bad-exit=1"],
-        "additional_parameters": {"requeue": True, **extra_lines(packed.sbatch)},
-    }
+    parameters = parameters_of(
+        packed,
+        name=name,
+        nodes=packed.nodes,
+        cpus=packed.cpus,
+        memory_gib=packed.memory_gib,
+        minutes=math.ceil(packed.minutes),
+        devices=packed.devices,
+        setup=setup,
+        code=Path(description["code"]),
+        grace_s=grace_s,
+    )
     return Batch(name=name, folder=folder, works=[folder], parameters=parameters, module=MODULE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.slurm.commands import SlurmSilent, ask
-from orchestrator.backends.slurm.executor import NoAnswer, submit_batch
+from orchestrator.backends.slurm.executor import NoAnswer, last_lines, submit_batch
 from orchestrator.backends.slurm.packed.allocate import make_pack
 from orchestrator.backends.slurm.packed.demand import Demand
 from orchestrator.backends.slurm.packed.folder import append_order
@@ -24,8 +24,6 @@ TRIES = 3
 """Allocations in a row that may be refused, or end before they serve."""
 REFUSED_S = 10.0
 """Rest after one of them."""
-LINES = 3
-"""Of a log that are shown."""
 
 
 class Allocations:
@@ -190,13 +188,3 @@ class Allocations:
             if not pack.served and not pack.unwanted:
                 why = f"allocation {pack.ticket} ended before it served: {pack.standing.words}{last_lines(pack.folder)}"
                 self._note_failure(f"{why}; its logs are in {pack.folder}")
-
-
-def last_lines(folder: Path) -> str:
-    """What the allocation's script said last, for one that could not say more; empty: nothing."""
-    for path in sorted(folder.glob("*_log.out")):
-        with contextlib.suppress(OSError):
-            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            if lines:
-                return ": " + " | ".join(lines[-LINES:])
-    return ""

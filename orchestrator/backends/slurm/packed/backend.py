@@ -18,15 +18,13 @@ from orchestrator.backends.slurm.packed.allocations import Allocations
 from orchestrator.backends.slurm.packed.folder import Orders, packs_of
 from orchestrator.backends.slurm.packed.shares import pack_of
 from orchestrator.backends.slurm.packed.standing import ending_of_run
-from orchestrator.backends.slurm.reports import ended_of, preempted_if
+from orchestrator.backends.slurm.reports import LAST_WORDS_S, ended_of, preempted_if
 from orchestrator.errors import BackendError
 from orchestrator.host.attempt import heartbeat
 from orchestrator.host.description import describe
 from orchestrator.host.server import COMMAND
 from orchestrator.spec.slurm import KEPT_GIB
 
-LAST_WORDS_S = 30.0
-"""After an allocation has ended: until the last word of its attempts is seen through a shared file system."""
 PROMISE = "packed"
 """The host that stands for allocations while there is none: it is as large, and takes nothing."""
 

@@ -58,13 +58,6 @@ def token_of(folder: Path, restart: int) -> Path:
     return folder / f"token-{restart}"
 
 
-def write_object(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(path)
-
-
 def read_whole(path: Path) -> dict[str, Any]:
     """A JSON object; empty where there is none yet, or none that can be read now."""
     with contextlib.suppress(OSError, ValueError):

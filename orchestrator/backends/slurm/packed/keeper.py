@@ -25,9 +25,10 @@ from types import FrameType
 
 from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, holding, locked
 from orchestrator.backends.ray.session import members
-from orchestrator.backends.slurm.packed.folder import JOIN, OVER, PACK, STATE, read_whole, token_of, write_object
+from orchestrator.backends.slurm.packed.folder import JOIN, OVER, PACK, STATE, read_whole, token_of
 from orchestrator.backends.slurm.packed.shares import Share, share_of
 from orchestrator.backends.slurm.packed.standing import said_of
+from orchestrator.host.writing import write_object
 from workloads.contract.reading import read_object
 
 PARENT = Path("/tmp")

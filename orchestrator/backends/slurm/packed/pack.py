@@ -14,10 +14,10 @@ from orchestrator.backends.slurm.packed.folder import (
     STATE,
     packs_of,
     read_whole,
-    write_object,
 )
 from orchestrator.backends.slurm.packed.standing import SILENT_S, Said, Standing, said_of, standing
 from orchestrator.backends.slurm.queue import Queue
+from orchestrator.host.writing import write_object
 
 UNHEARD_S = 30.0
 """After SLURM has said that it knows no job of a name: until one that it was asked for without an answer is there."""
