@@ -25,6 +25,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assert not folder.exists()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _nobody_before(site: Site) -> None:
+    """Jobs that the tests of another file have left would hold the nodes."""
+    site.clear()
+
+
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool], str], None]:
     """Wait for a condition, a minute at most."""
