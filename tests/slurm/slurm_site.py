@@ -37,6 +37,10 @@ class Site:
             self.call("scancel", "--user=root")
             time.sleep(0.5)
 
+    def jobs(self) -> set[str]:
+        """The ids of all jobs that slurmctld remembers: the ended ones of earlier tests too, for a while."""
+        return set(self.call("squeue", "--noheader", "--states=all", "--format=%A").split())
+
     def state(self, job: str) -> str:
         """The accounting's word for a job; empty while it has none."""
         return self.call("sacct", "-nXP", "-j", job, "-o", "state")

@@ -55,9 +55,10 @@ class Folder:
 
     def refused(self, **environment: str) -> str:
         """What a run says that is refused, and that nothing came of it."""
+        before = self._site.jobs()
         done = self.call("run", **environment)
         assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
-        assert "em:echo-memory" not in self._site.call("squeue", "--noheader", "--states=all", "--Format=Name:200")
+        assert self._site.jobs() <= before
         assert not (self.folder / "outputs" / "echo-memory" / "slurm").exists()
         with Ledger.read(self.folder / "outputs" / "echo-memory" / NAME) as ledger:
             assert ledger.attempts() == []
