@@ -42,7 +42,7 @@ from workloads.contract.masking import mask, secrets_of
 
 WATCH_S = 1.0
 LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
-SERVERS = 3  # warm servers in a row that may end without ever having been ready
+SERVERS = 3  # warm servers in a row that may end without ever having been ready; a later attempt is one more try
 HANG_S = 1800.0  # of a store that neither answers nor fails, until its attempt is given up
 CLOSE_S = 10.0  # for threads in a store call, when the node closes
 LONGEST_DETAIL = 2000  # characters
@@ -96,7 +96,6 @@ class Node:
         self._warm = False
         self._failed_servers = 0
         self._server: WarmServer | None = None
-        self._server_said = ""
         self._start_server()
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
         self._watcher.start()
@@ -231,9 +230,12 @@ class Node:
     def _fork(self, attempt: Attempt) -> None:
         """Fork the ranks if request and server are ready; called by whichever comes last; again is harmless."""
         with self._lock:
-            if not (attempt.ready and self._warm) or attempt.phase != "waiting" or attempt.ending is not None:
+            if not attempt.ready or attempt.phase != "waiting" or attempt.ending is not None or self._closed.is_set():
                 return
-            if self._closed.is_set():
+            if self._failed_servers >= SERVERS:  # it was given up before this attempt came
+                self._failed_servers -= 1
+                self._start_server()
+            if not self._warm:
                 return
             assert self._server is not None
             attempt.log = Log(attempt.work / attempt.part.name("log.txt"), self._secrets)
@@ -308,7 +310,6 @@ class Node:
         if self._failed_servers < SERVERS:
             self._start_server()
             return
-        self._server_said = said
         for attempt in self._attempts.values():
             if attempt.phase == "waiting":
                 self._end(attempt, "error", said)

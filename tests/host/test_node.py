@@ -184,16 +184,23 @@ def test_a_server_that_dies_takes_its_ranks_along_and_the_next_one_serves(node: 
     assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
 
 
-def test_a_server_that_cannot_start_says_why(home: Path) -> None:
+def test_a_server_that_cannot_start_says_why_and_is_tried_again_for_who_comes_later(tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    start = (
+        f"import os; os.path.exists({str(mended)!r}) or exit('no such library'); os.execv({SERVER[0]!r}, {SERVER!r})"
+    )
     node = Node(
-        store=make_store("files", home / "store"),
+        store=make_store("files", tmp_path / "store"),
         code=ROOT,
         provenance=Provenance(code="", git="", host_kind="test"),
-        command=(SERVER[0], "-c", "raise SystemExit('no such library')"),
+        command=(SERVER[0], "-c", start),
     )
     try:
-        report = ended(node, toy_submission(home, "write"))
-        assert report["ending"] == "error" and "no such library" in report["detail"]
+        for _ in range(2):
+            report = ended(node, toy_submission(tmp_path, "write"))
+            assert report["ending"] == "error" and "no such library" in report["detail"]
+        mended.touch()
+        assert ended(node, toy_submission(tmp_path, "write"))["ending"] == "ok"
     finally:
         node.close()
 
