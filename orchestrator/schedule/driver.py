@@ -1,34 +1,33 @@
 """What one driver does in a tick: poll, book what ended, place what fits, book the intentions, submit.
 
-An attempt's row is on disk before the backend hears of it (`starting`); what became of it is booked
-by `books`.
+An attempt's row is on disk before the backend hears of it (`starting`); what is believed of it is for `evidence`,
+and what became of it is booked by `books`. What an earlier driver left is for `leftovers`.
 """
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare, Report, Submission
+from orchestrator.backends.protocol import Backend, Elastic, HostShare, Report, Submission
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, StoreError
-from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints
-from orchestrator.host.processes import end_leftovers
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.avoid import Avoidance, endings_of
 from orchestrator.schedule.books import Books
 from orchestrator.schedule.clock import Clock
+from orchestrator.schedule.evidence import Evidence
 from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.failures import Retries
 from orchestrator.schedule.interruption import STOP_SLACK_S, Interruption
-from orchestrator.schedule.ledger import Attempt, Ledger
-from orchestrator.schedule.patience import SHORT_S, Patience
+from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.leftovers import Leftovers
+from orchestrator.schedule.patience import Patience
 from orchestrator.schedule.placing import Placer
 from orchestrator.schedule.requests import ExecutionSettings
 from orchestrator.schedule.starting import Starter
-from orchestrator.schedule.state import STUCK, Board, Change
+from orchestrator.schedule.state import Board
 from orchestrator.schedule.teller import Teller
-from orchestrator.schedule.watch import Finding, Watch, look
+from orchestrator.schedule.watch import Finding
 from orchestrator.schedule.wishes import Wishes
 from workloads.contract.faults import point
 from workloads.contract.request import Stage
@@ -79,7 +78,6 @@ class Driver:
     ) -> None:
         self._of_fingerprint = {job.fingerprint: job for job in plan.jobs.values()}
         self._board = board
-        self._home = home
         self._store = store
         self._ledger = ledger
         self._cluster = cluster
@@ -110,7 +108,17 @@ class Driver:
             clock=clock,
             teller=teller,
         )
-        self._open = ledger.open_attempts()
+        self._leftovers = Leftovers(
+            jobs=self._of_fingerprint,
+            board=board,
+            books=self._books,
+            home=home,
+            store=store,
+            ledger=ledger,
+            clock=clock,
+            teller=teller,
+        )
+        self._evidence = Evidence(self._books, store, lambda: self.interrupted)
         self._interruption = Interruption(cluster.grace_s)
         self._wishes = Wishes(
             home=home,
@@ -166,20 +174,7 @@ class Driver:
         """Book what was left in the inbox, and open attempts of jobs that are done; no backend is needed."""
         self._wishes.begin()
         self._books.pause(from_before=True)
-        booked: list[Attempt] = []
-        for attempt in [attempt for attempt in self._open if attempt.fingerprint in self._books.committed]:
-            won = self._store.winner(attempt.fingerprint, lambda: self.interrupted) == attempt.id
-            ending, detail = ("ok", "") if won else ("interrupted", "another attempt of the job was first")
-            drop_checkpoints(self._home, attempt.fingerprint)
-            self._ledger.ended(attempt.id, ending, self._clock.time(), detail)
-            self._open.remove(attempt)
-            booked.append(attempt)
-        self._sweep(booked)
-
-    def _sweep(self, dead: Sequence[Attempt]) -> None:
-        """Remove what writers that died have left in the store; those that are still open may live."""
-        folders = [(attempt.stage, attempt.fingerprint, attempt.id) for attempt in dead]
-        self._store.sweep({attempt.id for attempt in self._open}, folders)
+        self._leftovers.book_done(lambda: self.interrupted)
 
     def drive(self, backend_factory: Callable[[], Backend]) -> None:
         """Run until nothing more can be done, or an interrupt has been carried out."""
@@ -188,7 +183,7 @@ class Driver:
         try:
             now = self._clock.monotonic()
             self._avoidance.load(endings_of(self._ledger.attempts(), self._clock.time(), now), now)
-            self._settle_leftovers(backend)
+            self._leftovers.settle(backend)
             self._placer.renew()
             while self._tick(backend):
                 self._clock.sleep(self._rest_s)
@@ -227,7 +222,7 @@ class Driver:
         noted = self._wishes.take(backend)
         reports = self._poll(backend)
         now = self._clock.monotonic()
-        findings = self._findings(reports, now)
+        findings = self._evidence.findings(reports, now, stopping=self._interruption.stopping)
         ended = any(finding.what == "ended" for _, finding in findings)
         submissions: list[Submission] = []
         with self._ledger.transaction() if ended or self._may_place(now) else contextlib.nullcontext():
@@ -313,86 +308,3 @@ class Driver:
             self._teller.log("poll failed", error=str(error))
             silent = "the backend does not answer"
             return {attempt: Report(attempt=attempt, phase="unknown", detail=silent) for attempt in self._books.watches}
-
-    def _findings(self, reports: Mapping[str, Report], now: float) -> list[tuple[Watch, Finding]]:
-        watches = self._books.watches
-        told = [reports.get(attempt) for attempt in watches]
-        if self._store.silent or any(map(_needs_the_store, told)):
-            self._books.committed |= self._store.commits() or frozenset()
-        return [
-            (watch, Finding(what="unknown", detail=f"the store does not answer: {self._store.why}"))
-            if self._store.silent and _needs_the_store(report)
-            else (watch, self._looked_at(watch, report, now))
-            for watch, report in zip(watches.values(), told, strict=True)
-        ]
-
-    def _looked_at(self, watch: Watch, report: Report | None, now: float) -> Finding:
-        """What a report says; a COMMIT outranks it: who made it ended well, whatever died before it could say so."""
-        committed, stopping = watch.job.fingerprint in self._books.committed, self._interruption.stopping
-        finding = look(watch, report, now, committed=committed, stopping=stopping)
-        if not committed or finding.what != "ended" or finding.ending == "ok":
-            return finding
-        try:
-            won = self._store.winner(watch.job.fingerprint, lambda: self.interrupted, SHORT_S) == watch.attempt
-        except StoreError as error:
-            return Finding(what="unknown", detail=str(error))
-        return replace(finding, ending="ok", detail="") if won else finding
-
-    # What an earlier driver left
-
-    def _settle_leftovers(self, backend: Backend) -> None:
-        """What an earlier driver left open: adopted where the backend outlives drivers, else ended and booked."""
-        if backend.outlives_driver and self._open:
-            backend.adopt([self._adoption(attempt) for attempt in self._open])
-        for attempt in self._open:
-            watch = self._taken_up(attempt)
-            if backend.outlives_driver:
-                if watch is None:  # nobody asks for it any more: it is in the way of what is asked for
-                    backend.stop([attempt.id])
-                    self._ledger.ended(attempt.id, "interrupted", self._clock.time(), "this run does not ask for it")
-                self._teller.log("adopted" if watch else "stopped", attempt=attempt.id, label=attempt.label)
-                continue
-            gone = end_leftovers(attempt_folder(self._home, attempt.fingerprint, attempt.id))
-            self._teller.log("leftover", attempt=attempt.id, label=attempt.label, gone=gone)
-            died = "its driver has died"
-            if watch is not None:
-                self._books.end(watch, Finding(what="ended", ending="interrupted", detail=died), stopping=False)
-            else:
-                self._ledger.ended(attempt.id, "interrupted", self._clock.time(), died)
-        left, self._open = self._open, []
-        if not backend.outlives_driver:
-            self._sweep(left)
-
-    def _taken_up(self, attempt: Attempt) -> Watch | None:
-        """A watch over an attempt that an earlier driver left; None where this run does not ask for its job."""
-        job = self._of_fingerprint.get(attempt.fingerprint)
-        if job is None or job.id not in self._board or self._board.state(job.id) in STUCK:
-            return None
-        watch = Watch(
-            attempt=attempt.id,
-            job=job,
-            folder=attempt_folder(self._home, attempt.fingerprint, attempt.id),
-            begun=attempt.begun,
-            since=self._clock.monotonic(),
-            running=attempt.started is not None,
-            ticketed=bool(attempt.ticket),
-        )
-        self._books.open(watch, attempt.placement, "left by an earlier driver")
-        if watch.running:
-            self._board.apply(Change(job=job.id, kind="started"))
-        return watch
-
-    def _adoption(self, attempt: Attempt) -> Adoption:
-        return Adoption(
-            attempt=attempt.id,
-            ticket=attempt.ticket,
-            job=attempt.job,
-            label=attempt.label,
-            work=str(attempt_folder(self._home, attempt.fingerprint, attempt.id)),
-            placement=attempt.placement,
-        )
-
-
-def _needs_the_store(report: Report | None) -> bool:
-    """Whether only the store knows what became of the attempt."""
-    return report is None or report.phase in ("ended", "missing")
