@@ -39,12 +39,13 @@ ray: {{address: local, cpus: 2, devices: 0, memory_gib: null}}
 slurm:
   every: {{partition: long}}
   poll_s: 1.0
+  packed: {packed}
 store: {{kind: files}}
 tracking: {{kind: mlflow, uri: null}}
 retries: {{error: {error}, out_of_memory: 1, vanished: 3, free_in_a_row: 10}}
 pause_after: 3
 grace_s: 10.0
-idle_s: 60.0
+idle_s: {idle_s}
 unknown_s: 300.0
 checkpoint_every_s: 0.02
 deepspeed: {{}}
@@ -85,6 +86,10 @@ class SlurmStudy(SmallStudy):
     """That a run commits."""
     error: int = 1
     """`retries.error`."""
+    packed: str = "null"
+    """`slurm.packed`, as YAML."""
+    idle_s: float = 60.0
+    """How long an allocation is kept that nobody needs."""
     quick: bool = False
     """Its drivers beat every second and are given up after some seconds: `quick_driver.py`."""
 
@@ -112,7 +117,8 @@ class SlurmStudy(SmallStudy):
         """A verb's command line; `explain`, `logs` and the like mean the study as it was run."""
         self.home.mkdir(parents=True, exist_ok=True)
         cluster = self.home / "cluster.yaml"
-        text = CLUSTER.format(backend="ray" if self.site is None else "slurm", error=self.error)
+        backend = "ray" if self.site is None else "slurm"
+        text = CLUSTER.format(backend=backend, error=self.error, packed=self.packed, idle_s=self.idle_s)
         cluster.write_text(text, encoding="utf-8")
         command = [sys.executable, str(QUICK_DRIVER)] if self.quick else [str(ECHO_MATRIX)]
         matrix = ("--matrix", str(CHECKOUT / "matrix.yaml"), "--cluster", str(cluster))
@@ -165,7 +171,7 @@ class SlurmStudy(SmallStudy):
     # What is done to its jobs
 
     def job_of(self, label: str) -> str:
-        """The number of the SLURM job that runs or waits for a job of the study; empty: none."""
+        """The number of the SLURM job that runs or waits for a job of the study (or for `pack`s); empty: none."""
         assert self.site is not None
         for line in self.site.call("squeue", "--noheader", "--format=%A %j").splitlines():
             number, name = line.split(maxsplit=1)
