@@ -35,6 +35,7 @@ BEAT_S = 5.0
 STILL_S = 60.0
 NAME = "driver.json"
 READS = 5
+ROUNDS = 5  # of several that start at once
 LENGTH = 1024  # bytes of the file, padded: a beat is one write of the same length
 
 
@@ -234,21 +235,40 @@ def acquire(
             sync_folder(place)
     path = home / NAME
     own = driver or this_process()
-    for _ in range(3):
+    for _ in range(ROUNDS):
         if path.is_dir():
             raise LeaseError(f"{path} is a folder, where the driver's name is to lie; put it aside, then `run` again")
-        lies = create_once(path, _padded(own, 0), f"driver-{own.nonce}")
-        if _nonce_in(lies) == own.nonce:
+        descriptor = _take(path, own)
+        if descriptor is not None:
             point("lease.taken")
             _sweep(home)
-            return Lease(home, own, os.open(path, os.O_WRONLY), clock)
+            return Lease(home, own, descriptor, clock)
         holder = read_driver(home)
+        if holder is not None and holder.nonce == own.nonce:
+            continue  # put aside by a rival, and given back
         if holder is not None:
             _refuse_if_alive(home, holder, clock, say)
             _put_aside(path, own, holder.nonce)
-        elif _stays_unreadable(path, clock, say):
+        elif path.exists() and _stays_unreadable(path, clock, say):
             _put_aside(path, own, None)
     raise LeaseError(f"{path}: several drivers start at once; run the command again")
+
+
+def _take(path: Path, own: Driver) -> int | None:
+    """A descriptor of the file that names this driver, if it lies at `path`; None: another's does, or did just now.
+
+    Of several that take over a dead driver's study one may put this very file aside for a moment, and another's may
+    then lie here: beats are for nobody's file but our own.
+    """
+    try:
+        create_once(path, _padded(own, 0), f"driver-{own.nonce}")
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    if _nonce_in(os.pread(descriptor, LENGTH, 0)) == own.nonce:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _refuse_if_alive(home: Path, holder: Driver, clock: Clock, say: Callable[[str], None]) -> None:
@@ -310,16 +330,16 @@ def _put_aside(path: Path, own: Driver, expected: str | None) -> None:
     aside = path.with_name(f".driver-{own.nonce}.aside")
     try:
         path.rename(aside)
-    except FileNotFoundError:
+        content = aside.read_bytes()
+    except FileNotFoundError:  # another was quicker; what it finds aside of the dead it removes
         return
-    content = aside.read_bytes()
     if _nonce_in(content) != expected:
         # Another was quicker, and this was its new file: give it back, and lose.
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
         aside.unlink()
         raise LeaseError(f"{path}: another driver has just taken over; `echo-matrix status` shows which, wait for it")
-    aside.unlink()
+    aside.unlink(missing_ok=True)
 
 
 def _padded(driver: Driver, counter: int) -> bytes:

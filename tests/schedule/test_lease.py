@@ -103,6 +103,29 @@ def test_of_many_that_start_at_once_one_drives(tmp_path: Path) -> None:
         assert sum(pool.map(start, range(8))) == 1
 
 
+def test_of_many_that_start_at_once_on_a_dead_drivers_study_all_others_are_told(tmp_path: Path) -> None:
+    dead = dataclasses.replace(this_process(), pid=dead_process(), start_time=1)
+
+    def one(home: Path) -> Lease | None:
+        try:
+            return acquire(home)
+        except LeaseError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            home = tmp_path / str(number)
+            acquire(home, driver=dead)
+            leases = [lease for lease in pool.map(one, [home] * 8) if lease is not None]
+            holder = read_driver(home)
+            assert holder is not None and holder.nonce in [lease.driver.nonce for lease in leases]
+            for lease in leases:
+                lease.beat()
+            assert read_driver(home) == dataclasses.replace(holder, counter=1), "the others' beats go nowhere"
+            for lease in leases:
+                lease.release()
+
+
 def test_a_pid_that_another_process_got_since_is_taken_over_at_once(tmp_path: Path) -> None:
     clock = SimulatedClock()
     acquire(tmp_path, clock, dataclasses.replace(this_process(), start_time=1))
