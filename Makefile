@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUN_FLAGS ?=
 CHAOS_FLAGS ?=
+TEST_PROCESSES ?= 2
 
 # One thread a process: the study's bits depend on it, and two cores are shared by several processes.
 export OMP_NUM_THREADS := 1
@@ -17,7 +18,7 @@ run: $(INSTALLED)
 	$(BIN)/echo-matrix run $(RUN_FLAGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not bench and not slurm"
+	$(BIN)/python -m pytest -m "not bench and not slurm" --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 # Needs root: installs Debian's SLURM and starts one on loopback for the tests.
 test-slurm: $(INSTALLED)
