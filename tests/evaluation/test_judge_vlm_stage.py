@@ -362,6 +362,21 @@ def test_a_server_that_goes_away_in_between_loses_no_answer(inputs: dict[str, Pa
         assert len(running.received) == 3 * CASES - 1
 
 
+def test_a_server_that_is_gone_when_few_questions_are_left_is_gone_too(inputs: dict[str, Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with serving(in_turn(GOOD)) as running:
+        judged(with_cache(judged_pool.judgement(tmp_path / "first", inputs, ["m"]), cache), running.url)
+        gone = running.url
+    checkpoint = str(tmp_path / f"first/work/checkpoints/step-{CASES - 1}")
+    min(cache.rglob("*.json")).unlink()
+    resumed = judged_pool.judgement(tmp_path / "resumed", inputs, ["m"], resume=checkpoint)
+    sharing = with_cache(judged_pool.judgement(tmp_path / "sharing", inputs, ["m"]), cache)
+    for asked in (resumed, sharing):
+        with pytest.raises(judge_vlm.Unreachable, match="not reached by 1 questions in a row"):
+            judged(asked, gone)
+        assert not Path(asked.out, "cases.jsonl").exists()
+
+
 @pytest.mark.parametrize("models", [[], ["m", "m"]])
 def test_models_that_are_no_list_of_judges_are_refused(
     inputs: dict[str, Path], tmp_path: Path, models: list[str]

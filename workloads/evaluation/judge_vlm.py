@@ -100,7 +100,10 @@ def run(
         first_intact(Path(request.resume), answers.restore)
     questions = list(asked_of(request, models))
     clients = {model: Client(endpoint, model) for model in models}
-    tally = Tally(outage=min(OUTAGE, len(questions)))
+    unanswered = sum(
+        answers.own(question.key) is None and answers.found(question.key) is None for question in questions
+    )
+    tally = Tally(outage=min(OUTAGE, unanswered))
 
     def settle(question: Question) -> Asked | None:
         """Answer one question; None where it is answered already, or where the job ends first."""
