@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.lines import compose_file, nearest
+from orchestrator.spec.lines import Place, compose_file, nearest, refuse
 from orchestrator.spec.schema import Count, Natural, NonNegative, Positive
 from orchestrator.spec.slurm import Slurm
 from orchestrator.spec.typed import Reader, build
@@ -151,6 +151,7 @@ def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
     reader = Reader(str(path), {})
     values = reader.section(compose_file(path), Cluster, "")
     cluster: Cluster = build(Cluster, values)
+    _check_deepspeed(cluster.deepspeed, Place(str(path), reader.places["deepspeed"]))
     for stage in cluster.slurm.stages:
         if stage not in STAGES:
             place = reader.places.get(f"slurm.stages.{stage}", reader.places.get("slurm"))
@@ -164,3 +165,21 @@ def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
     if cluster.store.kind == "s3" and not cluster.store.bucket:
         raise MatrixError(f"{path}:{reader.places['store']}: store.bucket is missing; kind: s3 needs one")
     return cluster
+
+
+def _check_deepspeed(given: Mapping[str, Any], place: Place) -> None:
+    """Refuse what the prediction of memory could not count with; all else is DeepSpeed's own to judge."""
+    zero, recomputed = given.get("zero_optimization", {}), given.get("activation_checkpointing")
+    sections = {"zero_optimization": zero, "activation_checkpointing": {} if recomputed is None else recomputed}
+    if isinstance(zero, Mapping):
+        sections |= {f"zero_optimization.{key}": zero.get(key, {}) for key in ("offload_optimizer", "offload_param")}
+    for key, section in sections.items():
+        if not isinstance(section, Mapping):
+            refuse(place, f"deepspeed.{key}", f"is {section!r}; allowed: a mapping, or leave it out")
+    stage = zero.get("stage", 0)
+    if type(stage) is not int or stage not in range(4):
+        refuse(place, "deepspeed.zero_optimization.stage", f"is {stage!r}; allowed: 0, 1, 2, 3")
+    for key in ("reduce_bucket_size", "stage3_max_live_parameters"):
+        size = zero.get(key, 1)
+        if type(size) not in (int, float) or size <= 0:
+            refuse(place, f"deepspeed.zero_optimization.{key}", f"is {size!r}; allowed: a number above 0")

@@ -118,6 +118,8 @@ class Reader:
         if get_origin(hint) is Mapping:
             _, inner = get_args(hint)
             if inner is Any:
+                if not isinstance(node, yaml.MappingNode):
+                    refuse(place, key, f"is {kind_of(node)}; allowed: a mapping, key: value")
                 return self.free(node, key, place)
             if inner is str:  # paths: the letters of a file's name are not composed
                 return {

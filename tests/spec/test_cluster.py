@@ -46,6 +46,40 @@ def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: st
         load_cluster(path, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("[]", r": deepspeed is a list; allowed: a mapping, key: value"),
+        ("2", r": deepspeed is '2', a number; allowed: a mapping"),
+        ("{zero_optimization: 2}", r":\d+: deepspeed\.zero_optimization is 2; allowed: a mapping, or leave it out"),
+        ("{zero_optimization: null}", r": deepspeed\.zero_optimization is None; allowed: a mapping"),
+        ("{zero_optimization: {stage: two}}", r": deepspeed\.zero_optimization\.stage is 'two'; allowed: 0, 1, 2, 3"),
+        ("{zero_optimization: {stage: 4}}", r"stage is 4; allowed: 0, 1, 2, 3"),
+        ("{zero_optimization: {stage: 2.5}}", r"stage is 2\.5; allowed: 0, 1, 2, 3"),
+        ("{zero_optimization: {offload_optimizer: null}}", r"\.offload_optimizer is None; allowed: a mapping"),
+        ("{zero_optimization: {stage: 3, offload_param: cpu}}", r"\.offload_param is 'cpu'; allowed: a mapping"),
+        (
+            "{zero_optimization: {reduce_bucket_size: auto}}",
+            r"\.reduce_bucket_size is 'auto'; allowed: a number above 0",
+        ),
+        ("{zero_optimization: {stage3_max_live_parameters: []}}", r"\.stage3_max_live_parameters is \[\]; allowed"),
+        ("{activation_checkpointing: 3}", r": deepspeed\.activation_checkpointing is 3; allowed: a mapping"),
+        (
+            "{activation_checkpointing: false}",
+            r"activation_checkpointing is False; allowed: a mapping, or leave it out",
+        ),
+    ],
+)
+def test_settings_of_deepspeed_that_no_plan_can_count_with_are_refused(
+    tmp_path: Path, root: Path, given: str, message: str
+) -> None:
+    path = tmp_path / "here.yaml"
+    text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("deepspeed: {}", f"deepspeed: {given}", 1), encoding="utf-8")
+    with pytest.raises(MatrixError, match=message):
+        load_cluster(path, tmp_path)
+
+
 def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "here.yaml"
     text = (root / "cluster" / "local.yaml").read_text()
