@@ -12,7 +12,7 @@ from orchestrator.host.checkpoints import Checkpoint, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
 from orchestrator.schedule.avoid import Avoided, avoided, endings_of, sentence
 from orchestrator.schedule.failed import failure_of, trace_of
-from orchestrator.schedule.failures import Charges, Retries, first_line
+from orchestrator.schedule.failures import Charges, Retries, first_line, fitted
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import share
 from orchestrator.schedule.view import clock_words
@@ -51,6 +51,11 @@ class Story:
     now: float
     folders: Mapping[str, Path]
     """Attempt -> its folder."""
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches of a step in the next attempt."""
+        return self.charges.accumulate if self.share is None else fitted(self.share, self.charges.accumulate)
 
 
 def story_of(study: Study, job: Job) -> Story:
@@ -129,8 +134,8 @@ def explain_json(story: Story) -> dict[str, Any]:
             "vanished": {"used": charges.vanished, "allowed": retries.vanished},
             "free_in_a_row": {"used": charges.free, "allowed": retries.free_in_a_row},
         },
-        "micro_batch": None if story.share is None else story.share // charges.accumulate,
-        "accumulate": charges.accumulate,
+        "micro_batch": None if story.share is None else story.share // story.accumulate,
+        "accumulate": story.accumulate,
         "checkpoint": None
         if story.checkpoint is None
         else {"step": story.checkpoint.step, "path": str(story.checkpoint.path)},
@@ -155,9 +160,9 @@ def explain_text(story: Story) -> str:
     lines += [f"  {_attempt_words(one, story)}" for one in story.attempts]
     if story.attempts and story.standing.state != "done":
         lines.append(f"  charged: {charges_words(story.charges, story.retries)}")
-    if story.share is not None and story.charges.accumulate > 1:
-        size = story.share // story.charges.accumulate
-        lines.append(f"  micro-batch: {size}, {story.charges.accumulate} of them a step, since it ran out of memory")
+    if story.share is not None and story.accumulate > 1:
+        size = story.share // story.accumulate
+        lines.append(f"  micro-batch: {size}, {story.accumulate} of them a step, since it ran out of memory")
     if story.checkpoint is not None:
         lines.append(f"  checkpoint: step {story.checkpoint.step} in {story.checkpoint.path}")
     if story.artifact:

@@ -96,6 +96,11 @@ def smaller_share(share: int, accumulate: int) -> int | None:
     return None
 
 
+def fitted(share: int, accumulate: int) -> int:
+    """`accumulate`, or the next one that divides `share`: the job may have had fewer ranks when it was raised."""
+    return next((candidate for candidate in range(accumulate, share) if share % candidate == 0), share)
+
+
 def progressed(step: int, begun: int, earlier: Iterable[int]) -> bool:
     """Whether an attempt got further than its job ever was.
 
@@ -179,6 +184,7 @@ def _out_of_memory(charges: Charges, budgets: Retries, share: int | None, words:
     if share is None:
         after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", words)
         return replace(after, reason=f"{after.reason}; raise resources.memory_gib") if after.next == "failed" else after
+    charges = replace(charges, accumulate=fitted(share, charges.accumulate))
     smaller = smaller_share(share, charges.accumulate)
     if smaller is None and progressed:  # slow, but it moves: a leak, or a neighbour that took the memory
         return Verdict(next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{words}")

@@ -11,6 +11,7 @@ from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import Checkpoint, attempt_folder
 from orchestrator.plan.job import Job, Plan
+from orchestrator.schedule.failures import fitted
 from workloads.contract.request import Execution, Rendezvous, Request
 
 
@@ -82,13 +83,14 @@ def build_request(
         attempt: its id.
         home: `outputs/{study}`.
         settings: the execution part of cluster/*.yaml.
-        accumulate: micro-batches of a step, raised after out_of_memory; 1 for stages without any.
+        accumulate: micro-batches of a step, raised after out_of_memory, at least; 1 for stages without any.
         resume: where to go on from.
 
     Raises:
         PlanError: the global batch cannot be shared over the ranks, or the devices cannot.
     """
     samples = share(job)
+    accumulate = accumulate if samples is None else fitted(samples, accumulate)
     ranks, devices = job.resources.world_size, job.resources.devices
     if devices and ranks != devices:
         raise PlanError(

@@ -11,10 +11,12 @@ from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint, newest_step
 from orchestrator.schedule import inbox
 from orchestrator.schedule.ask import ask
+from orchestrator.schedule.failures import Charges, verdict
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.requests import build_request, new_attempt_id
 from orchestrator.spec.cell import Resources
+from orchestrator.spec.cluster import BUILT_IN
 
 JOB = make_job("train", "train/a")
 
@@ -122,3 +124,21 @@ def test_devices_make_ranks_that_share_threads_and_batch(tmp_path: Path) -> None
     execution = request["execution"]
     assert (execution["device"], execution["ranks"], execution["threads"]) == ("cuda", 4, 2)
     assert execution["ranks"] * execution["micro_batch"] * execution["accumulate"] == 8
+
+
+@pytest.mark.parametrize(
+    ("batch", "before", "ranks", "shape"), [(8, 8, 4, (1, 2)), (6, 2, 2, (1, 3)), (9, 2, 1, (3, 3))]
+)
+def test_a_smaller_micro_batch_survives_a_change_of_ranks(
+    tmp_path: Path, batch: int, before: int, ranks: int, shape: tuple[int, int]
+) -> None:
+    resources = Resources(cpus=4, devices=0, memory_gib=1.0, minutes=1.0, ranks=ranks)
+    job = make_job("train", "train/a", resources=resources, batch=batch)
+    request = build_request(job, attempt="a", home=tmp_path, settings=Settings(), accumulate=before, resume=None)
+    execution = request["execution"]
+    assert (execution["micro_batch"], execution["accumulate"]) == shape
+    assert ranks * shape[0] * shape[1] == batch
+    words = verdict(
+        "out_of_memory", Charges(accumulate=before), BUILT_IN.retries, progressed=False, share=batch // ranks
+    )
+    assert ("out of memory at micro-batch 1" if shape[0] == 1 else "micro-batch is now 1") in words.reason
