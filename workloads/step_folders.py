@@ -142,12 +142,12 @@ def read_manifest(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Mapping[s
         manifest = read_object(checkpoint / MANIFEST)
         files = {str(line["path"]): line for line in manifest["files"]}
         step = int(manifest["step"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise Damaged(f"{checkpoint}: {MANIFEST} cannot be read: {error!r}") from error
     if f"step-{step}" != checkpoint.name:
         raise Damaged(f"{checkpoint}: {MANIFEST} is that of step {step}")
     for name in files:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             raise Damaged(f"{checkpoint}: {MANIFEST} names {name!r}, which is outside")
     return manifest, files
 

@@ -127,6 +127,8 @@ def test_a_file_that_is_cut_short_or_gone_is_seen(tmp_path: Path, name: str) -> 
         ('{"step": 4, "files": []}', r"is that of step 4"),
         ('{"step": 3, "files": [{"path": "../other"}]}', r"names '\.\./other', which is outside"),
         ('{"step": 3, "files": []}', r"state\.json is not listed"),
+        ('{"step": 1e999, "files": []}', r"cannot be read: OverflowError"),
+        ('{"step": 3, "files": [{"path": "a\\u0000b"}]}', r"names 'a\\x00b', which is outside"),
     ],
 )
 def test_a_manifest_that_is_none_is_seen(tmp_path: Path, manifest: str, said: str) -> None:
