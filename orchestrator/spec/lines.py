@@ -37,6 +37,7 @@ _LONGEST_PROBLEM = 1200  # characters of a message; what was written may be mega
 LONGEST_KEY = 200
 _COMPARED = 5000  # names looked through for the nearest spelling: difflib takes half a second for these
 _LISTED = 40
+_WITHOUT = "write it without: credentials come from the environment alone"
 _WORDS = {"yes": "true", "on": "true", "y": "true", "true": "true", "no": "false", "off": "false", "n": "false"}
 _WORDS["false"] = "false"
 
@@ -132,8 +133,7 @@ def compose(text: str, source: str) -> yaml.Node | None:
     if credential is not None:
         at, reason = credential
         # What is written here is in requests, COMMITs, the ledger and MLflow.
-        place = _at(source, text.count("\n", 0, at) + 1)
-        refuse(place, "", f"{reason}; write it without: credentials come from the environment alone")
+        refuse(_at(source, text.count("\n", 0, at) + 1), "", f"{reason}; {_WITHOUT}")
     try:
         text.encode("utf-8")  # an argument of the command line may hold bytes that are no text
         check_bounds(text, Loader)
@@ -285,6 +285,9 @@ def read_text(node: yaml.Node, place: Place, key: str) -> str:
         refuse(place, key, f"is {text!r}; ${{...}} is never filled in, write the value itself")
     if text == "???":
         refuse(place, key, "is '???', which OmegaConf takes for a value that is missing; write the value itself")
+    credential = None if is_plain(node) else credential_in(text, os.environ)
+    if credential is not None:  # spelled with escapes: `compose` has looked at the text as it is written
+        refuse(place, key, f"{credential[1]}; {_WITHOUT}")
     odd = _CONTROL.search(text)
     if odd:
         refuse(place, key, f"holds the character {odd[0]!r}, which cannot be printed; leave it out")

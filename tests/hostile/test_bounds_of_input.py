@@ -102,6 +102,25 @@ def test_credentials_are_refused_wherever_they_are_written_and_not_repeated(
         assert "very-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("secret", "spelled"),
+    [
+        ('planted "value" of a key', r'"planted \"value\" of a key"'),
+        (r"planted\value-of-a-key", r'"planted\\value-of-a-key"'),
+        ("a key's planted value", "'a key''s planted value'"),
+    ],
+)
+def test_a_credential_that_is_spelled_with_escapes_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str, spelled: str
+) -> None:
+    monkeypatch.setenv("ECHO_TEST_DEPLOY_KEY", secret)
+    said = r"sampler\.negative holds the value of \$ECHO_TEST_DEPLOY_KEY; write it without"
+    with pytest.raises(MatrixError, match=said):
+        load_matrix(written(tmp_path, instead('negative: ""', f"negative: {spelled}")))
+    with pytest.raises(MatrixError, match=rf"command line: controls\.{said}"):
+        resolve_profile(load_matrix(ROOT / "matrix.yaml"), "laptop", [f"controls.sampler.negative={spelled}"])
+
+
 def test_a_file_of_windows_with_a_mark_of_order_is_read_like_any_other(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeff" + MATRIX.replace("\n", "\r\n"))
     assert load_matrix(path).memory == load_matrix(ROOT / "matrix.yaml").memory
