@@ -140,7 +140,8 @@ def _analysis(
     suffix = main.partition("/")[2]
     gains: dict[str, Gain] = {}
     for axes, compact in _compact(rows).items():
-        shortest, longest = (row_label(name, axes.replace("/", ";")) for name in (SHORTEST, LONGEST))
+        labels = [row_label(name, axes.replace("/", ";")) for name in (SHORTEST, LONGEST)]
+        shortest, longest = (computed_by.get(label, label) for label in labels)
         gains |= retained_gain(compact, shortest, longest, means, found, draws)
     material = Material(
         table=table, computed_by=computed_by, means=means, panels=found, cost=price, cost_name=price_name, suffix=suffix
@@ -217,8 +218,9 @@ def _compact(rows: Sequence[Row]) -> dict[str, list[str]]:
     Context rows, other names of them, and ceiling and floor are none.
     """
     found: dict[str, list[str]] = {}
+    context = {row.computed_by for row in rows if row.family == "context"}
     for row in rows:
-        if row.computed_by == row.label and row.family not in ("context", BOUND):
+        if row.computed_by == row.label and row.family != BOUND and row.label not in context:
             found.setdefault(row.label.partition("/")[2], []).append(row.label)
     return found
 

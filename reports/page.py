@@ -158,7 +158,8 @@ def _memory(analysis: Analysis) -> list[Tile]:
     for metric, unit, decimals in (("return/psnr_truth_last", "dB", 1), ("return/judge", "points", 0)):
         panel = analysis.panels.get(metric)
         for long in ("context-k20", "context-k5"):
-            a, b = (row_label(row, suffix.replace("/", ";")) for row in (long, "context-k1"))
+            labels = [row_label(row, suffix.replace("/", ";")) for row in (long, "context-k1")]
+            a, b = (analysis.computed_by.get(label, label) for label in labels)
             if panel is None or a not in panel.rows or b not in panel.rows:
                 continue
             cut = complete([panel.layout(a), panel.layout(b)])

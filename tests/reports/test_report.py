@@ -12,6 +12,7 @@ from made_input import QUALITY, ROWS, TABLES, made_input
 
 from reports.analysis import analyse
 from reports.build import build, report_json
+from reports.page import page
 from reports.results_csv import results_csv
 
 
@@ -165,6 +166,18 @@ def test_retained_gain_is_zero_to_one_between_the_two_contexts(three_seeds):
     assert gains["spatial-text"] == gains["spatial"]
     assert "context-k5" not in gains
     assert "spatial-withheld" not in gains
+
+
+def test_a_context_row_that_is_another_name_of_an_earlier_row_counts_as_itself(three_seeds):
+    given, analysis, report = three_seeds
+    names = {"spatial-withheld": None, "context-k1": "spatial-withheld"}
+    rows = sorted(given.rows, key=lambda row: row.name != "spatial-withheld")
+    turned = dataclasses.replace(
+        given, rows=[dataclasses.replace(row, alias_of=names.get(row.name, row.alias_of)) for row in rows]
+    )
+    again = analyse(turned)
+    assert report_json(turned, again)["retained_gain"] == report["retained_gain"]
+    assert all("context-k20 over context-k1" in page(*pair) for pair in ((given, analysis), (turned, again)))
 
 
 def test_retained_gain_is_not_given_when_long_context_gains_nothing_certain():
