@@ -209,6 +209,9 @@ def test_what_cannot_be_converted_is_refused_with_what_to_do(
     assert "step-4: exists, and nothing is written over; allowed: a new folder" in refusal(
         [str(source), "--ranks", "2", *to], capsys
     )
+    (tmp_path / "file").write_text("")
+    beneath = [str(source), "--ranks", "2", "--zero-stage", "1", "--out", str(tmp_path / "file")]
+    assert f"{tmp_path / 'file'}: cannot be written: Not a directory; allowed: a folder" in refusal(beneath, capsys)
     [whole] = train_request_at_stage_3(tmp_path, pool)
     said = refusal(
         [str(checkpoint(whole, 1)), "--ranks", "2", "--zero-stage", "1", "--out", str(tmp_path / "b")], capsys

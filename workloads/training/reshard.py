@@ -110,6 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(error, file=sys.stderr)
         return REFUSED
+    except OSError as error:
+        print(f"{options.out}: cannot be written: {error.strerror}; allowed: a folder with room", file=sys.stderr)
+        return REFUSED
     print(json.dumps(done))
     return GOOD
 
