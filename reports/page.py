@@ -125,8 +125,9 @@ def _tiles(given: ReportInput, analysis: Analysis) -> list[Tile]:
     missing = len(given.missing)
     found.append(
         Tile(
-            value=f"{100 * there / total:.0f} %" if total else "0 %",
-            name="of the values are there",
+            value=f"{100 * there // total} %" if total else "0 %",
+            # How many values a metric without any would have had is not known.
+            name="of the values are there" + (", of metrics that have any" if missing else ""),
             detail=f"missing: {missing} of the cells' parts" if missing else "no cell is missing a part",
         )
     )

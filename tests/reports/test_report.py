@@ -12,6 +12,7 @@ from made_input import QUALITY, ROWS, TABLES, made_input
 
 from reports.analysis import analyse
 from reports.build import build, report_json
+from reports.input import Missing
 from reports.page import page
 from reports.results_csv import results_csv
 
@@ -73,6 +74,17 @@ def test_the_page_fetches_nothing(written):
 def test_a_missing_cell_is_listed_with_its_reason(written):
     page = (written[1] / "index.html").read_text()
     assert "out of memory at micro-batch 1" in page
+
+
+def test_a_part_without_any_value_is_not_told_as_a_hundred_per_cent_of_the_values():
+    given = made_input(cases=4)
+    gone = [Missing(row="spatial", seed=0, axes="", branch="return", state="new", reason="")]
+    none = dataclasses.replace(given, values=[v for v in given.values if v.branch != "return"], missing=gone)
+    few = dataclasses.replace(given, values=given.values[1:], missing=gone)
+    for case, value in ((given, "100 %"), (none, "100 %"), (few, "99 %")):
+        shown = page(case, analyse(case))
+        assert re.search(rf">\s*{value}\s*<", shown)
+        assert ("of the values are there, of metrics that have any" in shown) is bool(case.missing)
 
 
 def test_the_same_values_give_the_same_bytes(written, tmp_path):
