@@ -210,7 +210,7 @@ def test_the_server_may_say_how_long_to_wait_in_seconds_or_as_a_date(
     assert pauses == [expected]
 
 
-@pytest.mark.parametrize("header", ["soon", "nan", "inf", ""])
+@pytest.mark.parametrize("header", ["soon", "nan", "inf", "", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"])
 def test_a_retry_after_that_says_nothing_is_as_none(header: str) -> None:
     _, _, pauses = asked(fails(429, Retry_After=header), GOOD)
     assert pauses == [pause_s(0, None, random.Random("question"))]
