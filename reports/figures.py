@@ -43,6 +43,7 @@ STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "echo-matrix",
     "font.size": 10,
+    "text.parse_math": False,
     "axes.edgecolor": COLOURS["line"],
     "axes.labelcolor": COLOURS["soft"],
     "axes.linewidth": 0.8,

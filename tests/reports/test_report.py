@@ -207,6 +207,13 @@ def test_retained_gain_is_not_given_when_long_context_gains_nothing_certain():
     assert "not told from 0" in report["retained_gain_limits"]["spatial"]["reason"]
 
 
+def test_a_value_of_an_axis_is_drawn_as_it_is_written_and_is_no_formula():
+    given = made_input(cases=4)
+    priced = [dataclasses.replace(v, axes=r"n=$\q$ <b>") for v in given.values]
+    given = dataclasses.replace(given, values=priced, costs=[], curves=[])
+    assert r"context-k5/n=$\q$ &lt;b&gt;" in page(given, analyse(given))
+
+
 def test_axes_get_rows_and_tables_of_their_own():
     given = made_input(cases=4)
     twice = [dataclasses.replace(v, axes=f"site={site}") for site in ("a", "b") for v in given.values]
