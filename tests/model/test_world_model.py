@@ -302,7 +302,12 @@ def test_a_folder_without_a_readable_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({**description, "extra": 1}))
     with pytest.raises(BadInput, match="needs exactly backbone"):
         load_model(tmp_path)
-    (tmp_path / "model.json").write_text(json.dumps(description))
+    whole = json.dumps(description)
+    for damaged in (b"\xff" + whole[1:].encode(), b"[" * len(whole)):
+        (tmp_path / "model.json").write_bytes(damaged)
+        with pytest.raises(BadInput, match=r"model\.json: not readable as JSON: .*; train this row again"):
+            load_model(tmp_path)
+    (tmp_path / "model.json").write_text(whole)
     (tmp_path / "weights.safetensors").write_bytes(b"nothing")
     with pytest.raises(BadInput, match="not readable as safetensors"):
         load_model(tmp_path)

@@ -87,7 +87,7 @@ def load_model(
 def _description(path: Path) -> dict[str, Any]:
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a changed byte need not be UTF-8
         raise BadInput(f"{path}: not readable as JSON: {error}; train this row again") from error
     if not isinstance(described, dict) or set(described) != set(DESCRIBED):
         raise BadInput(f"{path}: holds {sorted(described)}, needs exactly {', '.join(DESCRIBED)}")
