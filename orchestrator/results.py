@@ -145,7 +145,7 @@ def report_if_needed(
     COMMITs (only a store in a folder has one; any other is read).
     """
     quick = _quick(plan, standings, home)
-    if quick and _remembered(folder).get("quick") == quick and (folder / "index.html").is_file():
+    if quick and _remembered(folder).get("quick") == quick and _is_whole(folder):
         return False
     given = report_input(plan, standings, store, home, cluster)
     return _rebuild(folder, given, input_digest(given), quick)
@@ -154,7 +154,7 @@ def report_if_needed(
 def _rebuild(folder: Path, given: ReportInput, digest: str, quick: str) -> bool:
     remembered = _remembered(folder)
     note = {"digest": digest, "quick": quick, "profile": given.profile}
-    if remembered.get("digest") == digest and (folder / "index.html").is_file():
+    if remembered.get("digest") == digest and _is_whole(folder):
         _write_note(folder, note)
         return False
     other = remembered.get("profile")
@@ -167,6 +167,10 @@ def _rebuild(folder: Path, given: ReportInput, digest: str, quick: str) -> bool:
     build(folder, given)
     _write_note(folder, note)
     return True
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("results.csv", "report.json", "index.html"))
 
 
 def _write_note(folder: Path, note: Mapping[str, str]) -> None:

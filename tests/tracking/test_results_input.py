@@ -101,6 +101,10 @@ def test_a_finished_study_is_not_read_again(study, tmp_path):
             raise AssertionError(f"the store was asked for {name}")
 
     assert not report_if_needed(folder, plan, standings, Unread(), home)
+    for name in ("results.csv", "report.json", "index.html"):
+        (folder / name).unlink()
+        assert report_if_needed(folder, plan, standings, store, home)
+        assert (folder / name).is_file()
     commit(store, plan.jobs[plan.jobs_of["context-k5/s0"]["judge/return"]])
     assert report_if_needed(folder, plan, standings, store, home)
 
