@@ -48,6 +48,14 @@ exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because 
 """
 
 MIB = 2**20
+NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "Cuda failure 2 'out of memory'",
+)
+"""Words of a RuntimeError that say that memory ran out."""
 
 
 def result_name(rank: int) -> str:
@@ -193,12 +201,16 @@ def ending_of(error: BaseException | None, *, stopped: bool) -> Ending:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's and NumPy's, the device's, or torch's allocator on the processor."""
+    """Whether memory ran out: Python's and NumPy's, the device's, or torch's allocator on the processor.
+
+    The device's libraries (cuBLAS, cuDNN, NCCL) raise their own errors where torch's allocator would raise
+    `OutOfMemoryError`: the memory they ask for lies outside of it.
+    """
     names = {kind.__name__ for kind in type(error).__mro__}
     return (
         isinstance(error, MemoryError)
         or "OutOfMemoryError" in names
-        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error))
+        or (isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY))
     )
 
 

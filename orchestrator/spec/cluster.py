@@ -10,6 +10,7 @@ from orchestrator.spec.lines import Place, compose_file, nearest, refuse
 from orchestrator.spec.schema import Count, Natural, NonNegative, Positive
 from orchestrator.spec.slurm import Slurm
 from orchestrator.spec.typed import Reader, build
+from workloads.contract.deepspeed import FIXED, WHY
 from workloads.contract.stages import STAGES
 
 FOLDER = "cluster"
@@ -168,7 +169,13 @@ def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
 
 
 def _check_deepspeed(given: Mapping[str, Any], place: Place) -> None:
-    """Refuse what the prediction of memory could not count with; all else is DeepSpeed's own to judge."""
+    """Refuse what the study fixes, and what the prediction of memory could not count with.
+
+    All else is DeepSpeed's own to judge.
+    """
+    for key in given:
+        if key in FIXED:
+            refuse(place, f"deepspeed.{key}", WHY)
     zero, recomputed = given.get("zero_optimization", {}), given.get("activation_checkpointing")
     sections = {"zero_optimization": zero, "activation_checkpointing": {} if recomputed is None else recomputed}
     if isinstance(zero, Mapping):

@@ -63,6 +63,7 @@ def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: st
             r"\.reduce_bucket_size is 'auto'; allowed: a number above 0",
         ),
         ("{zero_optimization: {stage3_max_live_parameters: []}}", r"\.stage3_max_live_parameters is \[\]; allowed"),
+        ("{optimizer: {type: Lion}}", r":\d+: deepspeed\.optimizer is fixed by the study .* under controls\.training"),
         ("{activation_checkpointing: 3}", r": deepspeed\.activation_checkpointing is 3; allowed: a mapping"),
         (
             "{activation_checkpointing: false}",
@@ -70,7 +71,7 @@ def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: st
         ),
     ],
 )
-def test_settings_of_deepspeed_that_no_plan_can_count_with_are_refused(
+def test_settings_of_deepspeed_that_the_study_fixes_or_no_plan_can_count_with_are_refused(
     tmp_path: Path, root: Path, given: str, message: str
 ) -> None:
     path = tmp_path / "here.yaml"

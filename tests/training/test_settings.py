@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from workloads.contract.deepspeed import FIXED
 from workloads.contract.request import Execution
 from workloads.errors import BadInput
-from workloads.training.settings import FIXED, batch_shape, deepspeed_settings
+from workloads.training.settings import batch_shape, deepspeed_settings
 
 TRAINING = {"clip": 1.0, "precision": "float32"}
 

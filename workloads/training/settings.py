@@ -10,27 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workloads.contract.deepspeed import FIXED, WHY
 from workloads.contract.request import Execution
 from workloads.errors import BadInput
-
-FIXED = (
-    "train_batch_size",
-    "train_micro_batch_size_per_gpu",
-    "gradient_accumulation_steps",
-    "gradient_clipping",
-    "managed_gradient_accumulation",
-    "optimizer",
-    "scheduler",
-    "fp16",
-    "bf16",
-    "torch_autocast",
-    "data_efficiency",
-    "curriculum_learning",
-    "progressive_layer_drop",
-    "sparse_gradients",
-    "seed",
-)
-"""Keys that would change what is computed, or that study.md section 6 fixes; `execution.deepspeed` holds none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +86,7 @@ def deepspeed_settings(training: Mapping[str, Any], execution: Execution, shape:
     """
     for key in execution.deepspeed:
         if key in FIXED:
-            raise BadInput(
-                f"request.json: execution.deepspeed.{key} is fixed by the study and would change the result; allowed: "
-                "keys that say how it is computed (zero_optimization, activation_checkpointing, comms_logger, …); "
-                f"remove it from deepspeed in cluster/*.yaml, and set what it means under controls.training"
-            )
+            raise BadInput(f"request.json: execution.deepspeed.{key} {WHY}")
     clip = training["clip"]
     sharded = zero_stage(execution) > 0
     fixed: dict[str, Any] = {
