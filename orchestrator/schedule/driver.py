@@ -284,7 +284,9 @@ class Driver:
         if not watches and not self._board.any_ready():
             return False
         moving = any(not watch.unknown for watch in watches.values())
-        if moving or (self._board.any_ready() and self._placer.has_hosts and not self._store.silent):
+        # What is ready beside unknown attempts only has found no place: they hold it.
+        places = not watches and self._board.any_ready() and self._placer.has_hosts and not self._store.silent
+        if moving or places:
             self._only_unknown_since = None
             return True
         if self._only_unknown_since is None:

@@ -12,6 +12,7 @@ from orchestrator.backends.fake import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import LeaseError
 from orchestrator.schedule import inbox
+from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import Ledger
@@ -253,6 +254,22 @@ def test_only_unknown_attempts_end_the_run_after_unknown_s_with_1(toy: Toy) -> N
     assert outcome.counts == {"unknown": 1, "new": 8}
     assert outcome.exit_code == 1
     assert "1 attempts are unknown" in outcome.note
+
+
+class Ending(SimulatedClock):
+    """Says so where a run would go on for ever."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        assert self.time() < 1_010_000.0, "the run does not end"
+
+
+def test_unknown_attempts_that_hold_every_place_end_the_run_although_others_are_ready(toy: Toy) -> None:
+    toy.clock = Ending()
+    plan = make_plan([make_job("train", f"train/{row}") for row in "abc"])
+    outcome = toy.run(plan, {f"train/{row}": [Act(script="unknown")] for row in "ab"})
+    assert outcome.counts == {"unknown": 2, "new": 1}
+    assert "2 attempts are unknown" in outcome.note
 
 
 def test_a_job_that_fits_on_no_host_is_blocked_with_the_reason_and_others_run(toy: Toy) -> None:
