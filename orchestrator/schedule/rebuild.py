@@ -2,13 +2,15 @@
 
 What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
 because done is a COMMIT and never a line of the ledger. Attempts that may still run are open in it, at the place on
-their host that their intent names, so that the next driver adopts them and starts none twice.
+their host that their intent names, so that the next driver adopts them and starts none twice. Those that another
+followed ended without a word, and are charged no second time.
 """
 
 import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from orchestrator.errors import StoreError
@@ -22,7 +24,7 @@ from workloads.contract.result import read_result
 ENDINGS: Mapping[str, str] = {"stopped": "interrupted"}
 """Endings of result.json that the ledger calls otherwise."""
 
-_NUMBERED = re.compile(r"a(\d+)-")
+_NUMBERED = re.compile(r"a(\d+)-\w*(?:\.r(\d+))?")
 
 
 def rebuilder(home: Path, store: Store) -> Callable[[Ledger], None]:
@@ -46,14 +48,23 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
         if attempt is not None and attempt.id not in winners:
             found.append(attempt)
     # The order of booking is the order of attempts, and no clock's.
-    for attempt in sorted(found, key=lambda one: (one.fingerprint, _number(one.id), one.id)):
+    found.sort(key=lambda one: (one.fingerprint, _number(one.id), one.id))
+    for attempt, after in zip_longest(found, found[1:]):
         if attempt.id not in known:
-            ledger.intend(attempt)
+            ledger.intend(_followed(attempt, after))
 
 
-def _number(attempt: str) -> int:
+def _followed(attempt: Attempt, after: Attempt | None) -> Attempt:
+    """The attempt as it is booked: of a job only the last may still run, since each is begun when that before ended."""
+    if attempt.ending is not None or after is None or after.fingerprint != attempt.fingerprint:
+        return attempt
+    return replace(attempt, ending="interrupted", ended=after.intended)
+
+
+def _number(attempt: str) -> tuple[int, int]:
+    """Its place among the attempts of its job, and how often SLURM has put it back into the queue."""
     name = _NUMBERED.match(attempt)
-    return int(name[1]) if name else 0
+    return (int(name[1]), int(name[2] or 0)) if name else (0, 0)
 
 
 def _from_commit(commit: Commit) -> Attempt:

@@ -1,5 +1,6 @@
 """A driver that dies leaves attempts behind: adopted where the backend outlives drivers, ended and free where not."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,10 @@ def toy(tmp_path: Path) -> Toy:
     return Toy(tmp_path / "toy")
 
 
-def die(toy: Toy, label: str) -> None:
+def die(toy: Toy, label: str, script: Mapping[str, Sequence[Act]] = LONG) -> None:
     death = Death(label)
     with pytest.raises(LeaseError):
-        toy.run(small_plan(), LONG, observe=death.observe, fence=death)
+        toy.run(small_plan(), script, observe=death.observe, fence=death)
 
 
 def test_where_the_backend_outlives_drivers_an_attempt_is_adopted_and_not_started_twice(toy: Toy) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from test_adoption import LONG, die
-from toy_study import Toy, fingerprint, make_job, small_plan
+from toy_study import Toy, fingerprint, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Farm
+from orchestrator.backends.fake import Act, Farm
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.ask import ask
-from orchestrator.schedule.intents import NAME, read_intent
+from orchestrator.schedule.intents import NAME, read_intent, write_intent
 from orchestrator.schedule.ledger import Attempt
 from workloads.contract.result import Failure, Result
 
@@ -68,6 +68,54 @@ def test_attempts_come_back_in_the_order_of_their_numbers_whatever_their_times_s
     with toy.ledger() as ledger:
         assert [one.id for one in ledger.attempts()] == ["a002-0", "a999-0", "a1000-0"]
         assert {one.ending for one in ledger.attempts()} == {"error"}
+
+
+def leave(toy: Toy, label: str, *attempts: str) -> None:
+    """Folders of attempts that were killed without a word."""
+    job = make_job("train", label)
+    for number, attempt in enumerate(attempts):
+        folder = attempt_folder(toy.home, job.fingerprint, attempt)
+        folder.mkdir(parents=True)
+        write_intent(
+            folder,
+            Attempt(
+                id=attempt,
+                fingerprint=job.fingerprint,
+                job=job.id,
+                label=label,
+                stage="train",
+                backend="fake-0",
+                intended=float(number),
+                cpus=1,
+            ),
+        )
+
+
+def test_attempts_that_were_killed_without_a_word_are_not_charged_again(toy: Toy) -> None:
+    killed = [f"a{number:03d}-x" for number in range(1, 13)]
+    leave(toy, "train/a", *killed)
+    with toy.ledger() as ledger:
+        assert [one.id for one in ledger.open_attempts()] == killed[-1:]
+    assert toy.run(make_plan([make_job("train", "train/a")])).counts == {"done": 1}
+    assert toy.endings("train/a") == ["interrupted"] * 12 + ["ok"]
+
+
+def test_an_attempt_that_another_followed_starts_no_second_one_beside_it(toy: Toy) -> None:
+    toy.farm = Farm()
+    die(toy, "train/a", {"train/a": [Act(seconds=600.0)]})
+    leave(toy, "train/a", "a000-x")
+    lose_ledger(toy)
+    assert toy.run(small_plan()).counts == {"done": 9}
+    labels = [running.submission.label for running in toy.farm.attempts.values()]
+    assert labels.count("train/a") == 1
+
+
+def test_of_a_job_that_slurm_put_back_into_its_queue_the_last_may_run(toy: Toy) -> None:
+    names = ["a001-x", *(f"a001-x.r{restart}" for restart in range(1, 12))]
+    leave(toy, "train/a", *names)
+    with toy.ledger() as ledger:
+        assert [one.id for one in ledger.attempts()] == names
+        assert [one.id for one in ledger.open_attempts()] == names[-1:]
 
 
 @pytest.mark.parametrize(
