@@ -53,6 +53,11 @@ class Leftovers:
             self._open.remove(attempt)
         self._sweep(done)
 
+    def any_cancelled(self) -> bool:
+        """Whether one is of a job that was cancelled since: on a backend that outlives drivers it runs on till told."""
+        found = [self._jobs[attempt.fingerprint].id for attempt in self._open if attempt.fingerprint in self._jobs]
+        return any(job in self._board and self._board.state(job) in STUCK for job in found)
+
     def settle(self, backend: Backend) -> None:
         """Adopt the others where the backend outlives drivers; else they have died with theirs, and are ended."""
         if backend.outlives_driver:

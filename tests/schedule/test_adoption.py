@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from toy_study import Toy, small_plan
+from toy_study import Toy, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake import Act, Farm
 from orchestrator.errors import LeaseError
+from orchestrator.schedule.ask import ask
 from orchestrator.schedule.events import Event
 
 LONG = {"train/a": [Act(seconds=60.0)]}
@@ -74,6 +75,19 @@ def test_an_adopted_attempt_that_this_run_does_not_ask_for_is_stopped_and_goes_o
     assert toy.endings("train/a") == ["interrupted"]
     assert toy.run(plan).exit_code == 0
     assert toy.endings("train/a") == ["interrupted", "ok"]
+
+
+def test_an_attempt_whose_job_was_cancelled_without_a_driver_is_stopped_though_nothing_else_is_to_do(toy: Toy) -> None:
+    toy.farm, plan = Farm(), make_plan([make_job("train", "train/a")])
+    death = Death("train/a")
+    with pytest.raises(LeaseError):
+        toy.run(plan, LONG, observe=death.observe, fence=death)
+    assert ask("cancel", list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
+    assert toy.run(plan).counts == {"cancelled": 1}
+    assert [running.ending for running in toy.farm.attempts.values()] == ["interrupted"]
+    assert toy.endings("train/a") == ["interrupted"]
+    toy.run(plan)
+    assert toy.backend is None
 
 
 def test_an_intent_that_the_backend_never_heard_of_is_free_and_done_again(toy: Toy) -> None:
