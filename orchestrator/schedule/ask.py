@@ -120,6 +120,8 @@ def ask(
         Ledger.open(home / NAME, lease.check) as ledger,
         ledger.transaction(),
     ):
+        if inbox.read(home):  # of a driver that is gone: the next books them, and after them what was asked for last
+            inbox.put(home, verb, [job.fingerprint for job in jobs], now=now)
         for job in jobs:
             if verb == "cancel":
                 book_cancel(ledger, job, clock.time())

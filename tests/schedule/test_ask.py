@@ -11,7 +11,8 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import BackendError, LeaseError, PlanError
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Job, Plan, Standing, State
-from orchestrator.schedule.ask import Asked, choose
+from orchestrator.schedule import inbox
+from orchestrator.schedule.ask import Asked, ask, choose
 from orchestrator.schedule.events import Event
 from workloads.contract.result import Failure
 
@@ -111,6 +112,20 @@ LONG: Mapping[str, list[Act]] = {"train/a": [Act(seconds=100.0), Act()]}
 
 def only_a() -> Plan:
     return make_plan(list(small_plan("a").jobs.values()))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "counts"),
+    [("retry", "cancel", {"cancelled": 1}), ("cancel", "retry", {"done": 1})],
+)
+def test_what_is_booked_without_a_driver_outranks_a_note_that_an_earlier_one_left_unread(
+    toy: Toy, earlier: Asked, later: Asked, counts: Mapping[State, int]
+) -> None:
+    plan = make_plan([make_job("train", "train/a")])
+    toy.note(earlier, ["train/a"])
+    assert ask(later, list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
+    assert toy.run(plan).counts == counts
+    assert inbox.read(toy.home) == []
 
 
 def test_a_cancelled_attempt_saves_a_checkpoint_and_its_retry_goes_on_from_there(toy: Toy) -> None:
