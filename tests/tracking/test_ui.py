@@ -34,3 +34,4 @@ def test_the_pages_answer_where_they_say(tmp_path):
     finally:
         end_ui(server)
     assert server.poll() is not None
+    assert "GET /" not in (tmp_path / "ui.log").read_text(), "pages that stay open for a week fill no disk"
