@@ -69,8 +69,11 @@ def remove(study: Study, found: list[Rubbish], say: Callable[[str], None]) -> No
         StoreError: a COMMIT cannot be withdrawn.
     """
     with acquire(study.home) as lease:
+        named = _named(study)[0]  # a run may have come and gone since it was found
         for one in found:
             lease.check()
+            if not one.fingerprint and one.path.parts[-3:] in named:
+                continue
             if one.fingerprint and one.fingerprint in study.store.commits():
                 study.store.withdraw(one.fingerprint)
             if one.path.is_dir() and not one.path.is_symlink():
@@ -100,7 +103,16 @@ def _commits(study: Study, needed: set[str]) -> Iterator[Rubbish]:
 
 def _artifacts(study: Study, open_: set[tuple[str, str]]) -> Iterator[Rubbish]:
     """Artifact folders that no COMMIT names and no open attempt may still write."""
-    named: set[tuple[str, str, str]] = set()
+    named, broken = _named(study)
+    for folder in sorted((study.home / "store" / "artifacts").glob("*/*/*")):
+        stage, digits, attempt = folder.parts[-3:]
+        if (stage, digits, attempt) not in named and digits not in broken and (digits, attempt) not in open_:
+            yield Rubbish(path=folder, what="artifact without a COMMIT", size=size_of(folder))
+
+
+def _named(study: Study) -> tuple[set[tuple[str, ...]], set[str]]:
+    """Stage, digits and attempt of each artifact that a COMMIT names, and the digits of COMMITs that cannot be read."""
+    named: set[tuple[str, ...]] = set()
     broken: set[str] = set()
     for fingerprint in study.store.commits():
         try:
@@ -108,10 +120,7 @@ def _artifacts(study: Study, open_: set[tuple[str, str]]) -> Iterator[Rubbish]:
             named.add((commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt))
         except StoreError:
             broken.add(fingerprint[:FOLDER_DIGITS])
-    for folder in sorted((study.home / "store" / "artifacts").glob("*/*/*")):
-        stage, digits, attempt = folder.parts[-3:]
-        if (stage, digits, attempt) not in named and digits not in broken and (digits, attempt) not in open_:
-            yield Rubbish(path=folder, what="artifact without a COMMIT", size=size_of(folder))
+    return named, broken
 
 
 def _put_aside(study: Study) -> Iterator[Rubbish]:

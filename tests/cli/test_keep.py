@@ -99,6 +99,16 @@ def test_nothing_is_removed_while_somebody_drives(study: Study, rehearsal: Rehea
     assert files(study) == before
 
 
+def test_an_artifact_that_was_committed_after_it_was_found_stays(study: Study, rehearsal: Rehearsal) -> None:
+    fingerprint = sorted(study.store.commits() & {job.fingerprint for job in study.plan.jobs.values()})[0]
+    commit = study.home / "store" / "commits" / f"{fingerprint}.json"
+    commit.rename(commit.with_suffix(".later"))
+    before = found(study, rehearsal)
+    commit.with_suffix(".later").rename(commit)
+    remove(study, before, lambda _text: None)
+    assert study.store.fetch(fingerprint).is_dir()
+
+
 def test_without_a_terminal_gc_only_shows_unless_it_is_told_yes(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
     shown = rehearsal.call("gc")
