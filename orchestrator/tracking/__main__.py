@@ -6,6 +6,7 @@
 | `cell` | `projection.cell_message` |
 | `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact` |
 | `report` | `folder` |
+| `hurry` | none: no more waiting between requests |
 
 Exit code 0: everything was sent and no run was left RUNNING. 1: it was not; standard error says why.
 """
@@ -19,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from workloads.contract.masking import mask, secrets_of
 
 LONGEST_LOG = 8 << 20
 """Characters that are kept of what is said: a server that refuses for a week fills no disk."""
+HURRY = json.dumps({"op": "hurry"}) + "\n"
 FOLLOW_S = 3.0
 """Between two looks at growing metrics."""
 
@@ -36,29 +39,33 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout = sys.stderr = Masked(sys.stderr)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    hurry = threading.Event()
+    threading.Thread(target=_read, args=(sys.stdin, lines, hurry), daemon=True).start()
     try:
-        return _project(lines)
+        return _project(lines, hurry)
     except Exception:
         # Whatever went wrong, the driver must hear of it in words; it goes on without us.
         print(traceback.format_exc(), file=sys.stderr, flush=True)
         return 1
 
 
-def _read(lines: "queue.SimpleQueue[str | None]") -> None:
-    for line in sys.stdin:
-        lines.put(line)
+def _read(source: Iterable[str], lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> None:
+    for line in source:
+        if line == HURRY:  # heard at once: what it is about are the lines before it
+            hurry.set()
+        else:
+            lines.put(line)
     lines.put(None)
 
 
-def _project(lines: "queue.SimpleQueue[str | None]") -> int:
+def _project(lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> int:
     first = lines.get()
     if first is None:
         return 0
     message = json.loads(first)
     from orchestrator.tracking.mlflow_store import Projector
 
-    projector = Projector(Path(message["home"]), message["uri"], message["study"])
+    projector = Projector(Path(message["home"]), message["uri"], message["study"], hurry)
     looked = time.monotonic()
     while True:
         try:
@@ -76,9 +83,7 @@ def _project(lines: "queue.SimpleQueue[str | None]") -> int:
 
 
 def _take(projector: Any, message: dict[str, Any]) -> None:
-    if message["op"] == "hurry":
-        projector.hurried = True
-    elif message["op"] == "cell":
+    if message["op"] == "cell":
         projector.cell(message["cell"])
     elif message["op"] == "job":
         projector.job(message)

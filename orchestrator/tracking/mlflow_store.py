@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,13 +126,13 @@ def _is_whole(path: Path) -> bool:
 class Projector:
     """Keeps MLflow like what the driver has said."""
 
-    def __init__(self, home: Path, uri: str | None, study: Mapping[str, Any]) -> None:
+    def __init__(self, home: Path, uri: str | None, study: Mapping[str, Any], hurry: threading.Event) -> None:
+        """`hurry` is set at the end, by whoever hears of it first: no more waiting between requests."""
         if uri is None:
             prepare_database(home)
         self._client = MlflowClient(tracking_uri=uri or local_uri(home))
         self._next = 0.0
-        self.hurried = False
-        """True at the end: no more waiting between requests."""
+        self._hurry = hurry
         self._experiment = self._experiment_of(str(study["experiment"]), home if uri is None else None)
         self._parent = self._find_or_make(STUDY_TAG, study["key"], study["name"], study["tags"])
         self._cells: dict[str, CellView] = {}
@@ -183,7 +184,7 @@ class Projector:
 
     def finish(self) -> None:
         """Send the rest; leave no run RUNNING."""
-        self.hurried = True
+        self._hurry.set()
         self.follow()
         ends = []
         for cell, view in self._cells.items():
@@ -342,8 +343,8 @@ class Projector:
     def _call(self, request: Callable[..., Any], *values: Any, **options: Any) -> Any:
         """One request, no sooner than the budget allows while a study runs."""
         wait = self._next - time.monotonic()
-        if wait > 0 and not self.hurried:
-            time.sleep(wait)
+        if wait > 0:
+            self._hurry.wait(wait)
         self._next = time.monotonic() + 1 / REQUESTS_PER_S
         return request(*values, **options)
 

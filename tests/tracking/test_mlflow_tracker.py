@@ -1,8 +1,10 @@
 """Tracking against a real SQLite MLflow: idempotent, alive after a kill, and nothing left RUNNING."""
 
 import os
+import queue
 import signal
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
 
 from orchestrator.plan.job import Plan
+from orchestrator.tracking.__main__ import _read
 from orchestrator.tracking.child import MlflowTracker
 
 pytestmark = pytest.mark.service
@@ -121,3 +124,10 @@ def test_a_driver_that_goes_away_leaves_no_run_running(tmp_path):
     found = dict(table(home, "select name, status from runs"))
     assert found == {"context-k1/s0": "KILLED", "context-k5/s0": "FAILED", "laptop": "FAILED"}
     assert metric_count(home) == 3
+
+
+def test_who_is_asked_to_hurry_hears_of_it_before_what_was_said_earlier_is_sent():
+    told, hurry = queue.SimpleQueue(), threading.Event()
+    _read(['{"op": "study"}\n', '{"op": "job"}\n', '{"op": "hurry"}\n'], told, hurry)
+    assert hurry.is_set()
+    assert [told.get() for _ in range(3)] == ['{"op": "study"}\n', '{"op": "job"}\n', None]
