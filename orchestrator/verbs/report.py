@@ -1,11 +1,13 @@
 """`report`, `ui`, `sync`: what was found, for people."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from orchestrator.errors import PlanError
 from orchestrator.results import report_if_needed
+from orchestrator.schedule.lease import acquire
 from orchestrator.study import DEFAULT_PROFILE, open_study
 from orchestrator.verbs.options import (
     DEFAULT_MATRIX,
@@ -63,11 +65,12 @@ def sync(
     cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show everything that is committed in MLflow; as often as one likes."""
+    """Show everything that is committed in MLflow; as often as one likes, but not beside a driver, which shows it."""
     from orchestrator.tracking.sync import sync as sync_all
 
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
-    shown = sync_all(study.plan, study.look(), study.store, study.home, study.cluster.tracking.uri)
+    with acquire(study.home, say=lambda text: print(text, file=sys.stderr)):  # it calls dead what a driver still runs
+        shown = sync_all(study.plan, study.look(), study.store, study.home, study.cluster.tracking.uri)
     if as_json:
         print_json({"version": 1, "shown": shown})
     else:

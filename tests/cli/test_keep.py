@@ -109,6 +109,14 @@ def test_an_artifact_that_was_committed_after_it_was_found_stays(study: Study, r
     assert study.store.fetch(fingerprint).is_dir()
 
 
+def test_sync_shows_nothing_beside_a_driver_whose_runs_it_would_call_dead(study: Study, rehearsal: Rehearsal) -> None:
+    with acquire(study.home):
+        asked = rehearsal.call("sync")
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert "drives this study" in asked.stderr
+    assert not (study.home / "mlflow.db").exists()
+
+
 def test_without_a_terminal_gc_only_shows_unless_it_is_told_yes(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
     shown = rehearsal.call("gc")
