@@ -1,13 +1,13 @@
 """`stop`: what Ctrl-C asks of the driver where it runs, asked from anywhere that sees the study's folder."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import LeaseError
 from orchestrator.schedule import inbox
+from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import Driver, read_driver, runs_here
+from orchestrator.schedule.lease import STILL_S, Driver, read_driver, runs_here
 from orchestrator.schedule.ledger import NAME, Ledger
 
 LOOK_S = 0.5
@@ -44,13 +44,22 @@ def ask_to_stop(home: Path, driver: Driver, *, now: bool) -> None:
     inbox.put(home, "interrupt", [driver.nonce], now=now)
 
 
-def wait_for_end(home: Path, driver: Driver, say: Callable[[str], None]) -> None:
-    """Wait until this driver has ended, and say how many attempts it still waits for, when that changes."""
-    before = -1
+def wait_for_end(home: Path, driver: Driver, say: Callable[[str], None], clock: Clock | None = None) -> bool:
+    """Wait until this driver has ended, and say how many attempts it still waits for, when that changes.
+
+    False: nobody can look at it from here, and it has not moved for `STILL_S`; its machine may be gone.
+    """
+    clock = clock or SystemClock()
+    before, counter, moved = -1, -1, clock.monotonic()
     while (holder := living_driver(home)) is not None and holder.nonce == driver.nonce:
+        if holder.counter != counter:
+            counter, moved = holder.counter, clock.monotonic()
+        elif clock.monotonic() - moved >= STILL_S and runs_here(holder) is None:
+            return False
         with Ledger.read(home / NAME) as ledger:
             left = len(ledger.open_attempts())
         if left != before:
             say(f"{left} attempts still run" if left else "no attempt runs; the driver ends")
             before = left
-        time.sleep(LOOK_S)
+        clock.sleep(LOOK_S)
+    return True

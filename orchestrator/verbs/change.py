@@ -7,6 +7,7 @@ import typer
 
 from orchestrator.plan.job import Job
 from orchestrator.schedule.ask import Asked, ask, choose
+from orchestrator.schedule.lease import STILL_S
 from orchestrator.stopping import ask_to_stop, living_driver, wait_for_end
 from orchestrator.study import Study, open_study, reopen_study
 from orchestrator.verbs.options import (
@@ -41,6 +42,7 @@ def stop(
     home = open_study(matrix, cluster=cluster).home
     out = sys.stderr if as_json else sys.stdout
     driver = living_driver(home)
+    ended = driver is None
     if driver is None:
         print("nobody drives the study; there is nothing to stop", file=out)
     else:
@@ -48,11 +50,12 @@ def stop(
         how = " at once" if now else " at a checkpoint"
         print(f"asked pid {driver.pid} on {driver.host} to stop{how}", file=out, flush=True)
         if not no_wait:
-            wait_for_end(home, driver, lambda text: print(text, file=out, flush=True))
-            print("it has ended; `echo-matrix run` goes on from there", file=out)
+            ended = wait_for_end(home, driver, lambda text: print(text, file=out, flush=True))
+            how = "has ended" if ended else f"has not moved for {STILL_S:g} s, its machine may be gone"
+            print(f"it {how}; `echo-matrix run` goes on from there", file=out)
     if as_json:
         who = None if driver is None else {"pid": driver.pid, "host": driver.host}
-        print_json({"version": 1, "asked": who, "ended": not no_wait or driver is None})
+        print_json({"version": 1, "asked": who, "ended": ended})
 
 
 def retry(

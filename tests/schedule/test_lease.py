@@ -13,6 +13,7 @@ import pytest
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.lease import Lease, acquire, driver_lives, read_driver, this_process
+from orchestrator.stopping import wait_for_end
 
 
 def dead_process() -> int:
@@ -63,12 +64,44 @@ class Beating(SimulatedClock):
         self.lease.beat()
 
 
+class Leaving(Beating):
+    """The far driver beats for five minutes, and ends."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.time() >= 1_000_300.0:
+            self.lease.release()
+
+
 def test_a_driver_of_another_machine_whose_counter_moves_is_left_alone(tmp_path: Path) -> None:
     clock = Beating()
     elsewhere = dataclasses.replace(this_process(), host="elsewhere", boot_id="another")
     clock.lease = acquire(tmp_path, clock, elsewhere)
     with pytest.raises(LeaseError, match="drives this study"):
         acquire(tmp_path, clock)
+
+
+class Patient(SimulatedClock):
+    """Says so where somebody would wait for ever."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        assert self.time() < 1_000_600.0, "the wait does not end"
+
+
+def test_who_stops_a_driver_of_a_machine_that_is_gone_does_not_wait_for_ever(tmp_path: Path) -> None:
+    clock, said = Patient(), list[str]()
+    gone = dataclasses.replace(this_process(), boot_id="an earlier boot")
+    acquire(tmp_path, clock, gone)
+    assert not wait_for_end(tmp_path, gone, said.append, clock)
+    assert 60.0 <= clock.time() - 1_000_000.0 < 62.0
+
+
+def test_who_stops_a_driver_that_moves_waits_for_its_end(tmp_path: Path) -> None:
+    clock = Leaving()
+    clock.lease = acquire(tmp_path, clock, dataclasses.replace(this_process(), boot_id="another"))
+    assert wait_for_end(tmp_path, clock.lease.driver, lambda _text: None, clock)
+    assert clock.time() >= 1_000_300.0
 
 
 def test_a_driver_that_comes_back_after_a_takeover_never_writes_over_its_successor(tmp_path: Path) -> None:
