@@ -18,6 +18,7 @@ from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease import acquire, driver_lives
 from orchestrator.schedule.ledger import NAME, JobNote, Ledger
+from workloads.contract.request import Stage
 
 CANCELLED = "cancelled; `echo-matrix retry` takes it up again"
 
@@ -112,8 +113,9 @@ def ask(
         LedgerError: the ledger cannot be written.
     """
     clock = clock or SystemClock()
+    stages = {job.fingerprint: job.stage for job in jobs}
     if driver_lives(home):
-        inbox.put(home, verb, [job.fingerprint for job in jobs], now=now)
+        inbox.put(home, verb, list(stages), now=now, stages=stages)
         return "asked"
     with (
         acquire(home, clock) as lease,
@@ -121,17 +123,15 @@ def ask(
         ledger.transaction(),
     ):
         if inbox.read(home):  # of a driver that is gone: the next books them, and after them what was asked for last
-            inbox.put(home, verb, [job.fingerprint for job in jobs], now=now)
-        for job in jobs:
+            inbox.put(home, verb, list(stages), now=now, stages=stages)
+        for fingerprint, stage in stages.items():
             if verb == "cancel":
-                book_cancel(ledger, job, clock.time())
+                book_cancel(ledger, fingerprint, stage, clock.time())
             else:
-                ledger.forgive(job.fingerprint)
+                ledger.forgive(fingerprint)
     return "booked"
 
 
-def book_cancel(ledger: Ledger, job: Job, at: float) -> None:
+def book_cancel(ledger: Ledger, fingerprint: str, stage: Stage, at: float) -> None:
     """Book that a job is cancelled; a COMMIT that comes later still wins."""
-    ledger.note(
-        JobNote(fingerprint=job.fingerprint, state="cancelled", reason=CANCELLED, stage=job.stage, signature="", at=at)
-    )
+    ledger.note(JobNote(fingerprint=fingerprint, state="cancelled", reason=CANCELLED, stage=stage, signature="", at=at))

@@ -8,8 +8,8 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -31,16 +31,20 @@ class Note:
     """Fingerprints; for `interrupt`, the nonce of the driver that is asked, or nothing: whoever drives."""
     now: bool = False
     """Without asking for a checkpoint first: what a second Ctrl-C does."""
+    stages: Mapping[str, str] = field(default_factory=dict)
+    """Of the jobs, by fingerprint, for a driver whose plan does not have them."""
 
 
-def put(home: Path, verb: Verb, jobs: Sequence[str] = (), *, now: bool = False) -> Path:
-    """Leave a note for the driver of the study at `home`; `jobs` are fingerprints."""
+def put(
+    home: Path, verb: Verb, jobs: Sequence[str] = (), *, now: bool = False, stages: Mapping[str, str] | None = None
+) -> Path:
+    """Leave a note for the driver of the study at `home`; `jobs` are fingerprints, `stages` those of the jobs."""
     folder = home / "inbox"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{_next_number(folder):020d}-{secrets.token_hex(4)}.json"
     temporary = folder / f".{name}.tmp"
     with temporary.open("w", encoding="utf-8") as note:
-        json.dump({"verb": verb, "jobs": list(jobs), "now": now}, note)
+        json.dump({"verb": verb, "jobs": list(jobs), "now": now, "stages": dict(stages or {})}, note)
         note.flush()
         os.fsync(note.fileno())  # else a power cut may leave the name without the words
     put_there = temporary.rename(folder / name)
@@ -72,7 +76,8 @@ def read(home: Path) -> list[Note]:
             if raw["verb"] not in get_args(Verb):
                 raise ValueError(f"verb is {raw['verb']!r}")
             jobs = tuple(map(str, raw["jobs"]))
-            notes.append(Note(path=path, verb=raw["verb"], jobs=jobs, now=raw.get("now") is True))
+            stages = {str(job): str(stage) for job, stage in dict(raw.get("stages", {})).items()}
+            notes.append(Note(path=path, verb=raw["verb"], jobs=jobs, now=raw.get("now") is True, stages=stages))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError):

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import BackendError
@@ -16,6 +17,7 @@ from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.state import STUCK, Board, Change
 from orchestrator.schedule.teller import Teller
 from workloads.contract.faults import point
+from workloads.contract.request import Stage
 
 
 class Wishes:
@@ -84,9 +86,11 @@ class Wishes:
                 continue
             for fingerprint in note.jobs:
                 job = self._jobs.get(fingerprint)
-                if job is None or fingerprint in self._books.committed:
+                if fingerprint in self._books.committed:
                     continue
-                if note.verb == "cancel":
+                if job is None:  # of another profile or other overrides: a run of those finds it in the ledger
+                    self._book_elsewhere(note.verb, fingerprint, note.stages.get(fingerprint))
+                elif note.verb == "cancel":
                     self._cancel(job, backend, now=note.now)
                 else:
                     self._retry(job)
@@ -100,7 +104,7 @@ class Wishes:
         return not note.jobs or (holder is not None and holder.nonce in note.jobs)
 
     def _cancel(self, job: Job, backend: Backend | None, *, now: bool) -> None:
-        ask.book_cancel(self._ledger, job, self._clock.time())
+        ask.book_cancel(self._ledger, job.fingerprint, job.stage, self._clock.time())
         live = [watch for watch in self._books.watches.values() if watch.job.id == job.id]
         for watch in live:
             watch.cancelled, watch.told = "now" if now else "gently", False
@@ -108,6 +112,12 @@ class Wishes:
             self._carry_out_cancels(backend)
         elif job.id in self._board:
             self._board.apply(Change(job=job.id, kind="cancelled", reason=ask.CANCELLED))
+
+    def _book_elsewhere(self, verb: ask.Asked, fingerprint: str, stage: str | None) -> None:
+        if verb == "retry":
+            self._ledger.forgive(fingerprint)
+        elif stage in get_args(Stage):
+            ask.book_cancel(self._ledger, fingerprint, cast(Stage, stage), self._clock.time())
 
     def _retry(self, job: Job) -> None:
         self._ledger.forgive(job.fingerprint)

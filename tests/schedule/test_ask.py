@@ -14,6 +14,7 @@ from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.schedule import inbox
 from orchestrator.schedule.ask import Asked, ask, choose
 from orchestrator.schedule.events import Event
+from orchestrator.schedule.lease import acquire
 from workloads.contract.result import Failure
 
 PLAN = small_plan()
@@ -126,6 +127,15 @@ def test_what_is_booked_without_a_driver_outranks_a_note_that_an_earlier_one_lef
     assert ask(later, list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
     assert toy.run(plan).counts == counts
     assert inbox.read(toy.home) == []
+
+
+def test_what_is_asked_of_a_driver_about_a_job_that_its_plan_does_not_have_is_booked(toy: Toy) -> None:
+    ours, other = (make_plan([make_job("train", f"train/{row}")]) for row in "ab")
+    for verb, counts in (("cancel", {"cancelled": 1}), ("retry", {"done": 1})):
+        with acquire(toy.home, toy.clock):
+            assert ask(verb, list(other.jobs.values()), home=toy.home) == "asked"
+        assert toy.run(ours).counts == {"done": 1}
+        assert toy.run(other).counts == counts
 
 
 def test_a_cancelled_attempt_saves_a_checkpoint_and_its_retry_goes_on_from_there(toy: Toy) -> None:
