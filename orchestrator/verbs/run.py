@@ -88,15 +88,17 @@ def run(
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     selected = select(study.plan, rows, seeds, branches)
     check_fits(row_sizes(study.plan, study.cluster, selected))
-    if refresh:
-        selected |= _refresh(study, refresh, yes)
+    withdrawals = _agreed(study, refresh, yes) if refresh else ()
+    if not detach:
+        selected |= _refresh(study, withdrawals)
     chosen = {key: value for key, value in (("rows", rows), ("seeds", seeds), ("branches", branches)) if value}
-    if detach and any(study.look()[job_id].state != "done" for job_id in selected):
+    if detach and (withdrawals or any(study.look()[job_id].state != "done" for job_id in selected)):
         refuse_a_second_driver(study.home)
         options = {"--matrix": str(matrix.resolve()), "--profile": profile, "--rows": rows, "--seeds": seeds}
         options |= {"--branches": branches, "--cluster": _same_elsewhere(cluster)}
         given = [f"{name}={value}" for name, value in options.items() if value is not None]
-        flags = [name for name, asked in (("--smoke", smoke), ("--json", as_json)) if asked]
+        given += [f"--refresh={name}" for name in refresh or ()]  # who withdraws makes again, whatever rows it runs
+        flags = [name for name, asked in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if asked]
         raise typer.Exit(_detach([*given, *flags, "--", *(overrides or ())], study, cluster, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
     ran = run_study(study, selected, view, chosen | ({"smoke": True} if smoke else {}), on_lease)
@@ -112,8 +114,8 @@ def _same_elsewhere(cluster: Path | None) -> str | None:
     return None if cluster is None else str(cluster if is_name(cluster) else cluster.resolve())
 
 
-def _refresh(study: Study, names: list[str], yes: bool) -> frozenset[str]:
-    """Withdraw what is to be made again; ids of the jobs that make it and of what they need.
+def _agreed(study: Study, names: list[str], yes: bool) -> tuple[Withdrawal, ...]:
+    """What is to be withdrawn, once the user has seen it.
 
     Raises:
         typer.Abort: the user does not want it.
@@ -123,7 +125,13 @@ def _refresh(study: Study, names: list[str], yes: bool) -> frozenset[str]:
     print(_withdrawals_text(withdrawals), file=sys.stderr)
     if withdrawals and not sure("withdraw them, and make again what this plan asks for?", yes):
         raise typer.Abort
-    withdraw(study.home, study.store, withdrawals)
+    return withdrawals
+
+
+def _refresh(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]:
+    """Withdraw what is to be made again; ids of the jobs that make it and of what they need."""
+    if withdrawals:
+        withdraw(study.home, study.store, withdrawals)
     gone = {one.fingerprint for one in withdrawals}
     again = [job.id for job in study.plan.jobs.values() if job.fingerprint in gone]
     return with_needs(study.plan, again)

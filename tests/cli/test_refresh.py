@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rehearsal import Rehearsal
+from rehearsal import Rehearsal, wait_for
 
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.refresh import Withdrawal, to_withdraw, withdraw
+from orchestrator.schedule.lease import driver_lives
 from orchestrator.store.files import FilesStore
 from orchestrator.study import Study, open_study
 
@@ -130,3 +131,14 @@ def test_run_makes_again_what_it_withdrew_and_nothing_else(study: Study, rehears
     tried = {job.label: len(study.attempts().get(job.fingerprint, ())) for job in study.plan.jobs.values()}
     assert {label for label, number in tried.items() if number == 2} == FROM_TRAIN
     assert {label for label, number in tried.items() if number == 1} == {"data", "latents", "index/s0"}
+
+
+def test_a_detached_run_makes_again_what_was_withdrawn_whatever_rows_it_runs(
+    study: Study, rehearsal: Rehearsal
+) -> None:
+    asked = rehearsal.call("run", "--detach", "--rows", "context-k5", "--refresh", TRAIN)
+    assert asked.returncode == 0, asked.stderr
+    wait_for(lambda: not driver_lives(study.home), "the driver does not end")
+    assert done(study) >= FROM_TRAIN | {"train/context-k5/s0"}
+    tried = {job.label: len(study.attempts().get(job.fingerprint, ())) for job in study.plan.jobs.values()}
+    assert {label for label, number in tried.items() if number == 2} == FROM_TRAIN
