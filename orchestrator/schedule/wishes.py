@@ -79,38 +79,42 @@ class Wishes:
 
     def _book(self, notes: Sequence[inbox.Note], backend: Backend | None) -> None:
         for note in notes:
-            self._teller.log("note", verb=note.verb, jobs=note.jobs)
-            if note.verb == "interrupt":
-                for _ in range(2 if note.now else 1) if self._is_meant(note) else ():
-                    self._interruption.ask()
+            with self._ledger.transaction():  # one: a note may name 60,000 jobs, and nobody is heard meanwhile
+                self._book_one(note)
+            if backend is not None:
+                self._carry_out_cancels(backend)
+
+    def _book_one(self, note: inbox.Note) -> None:
+        self._teller.log("note", verb=note.verb, jobs=note.jobs)
+        if note.verb == "interrupt":
+            for _ in range(2 if note.now else 1) if self._is_meant(note) else ():
+                self._interruption.ask()
+            return
+        for fingerprint in note.jobs:
+            job = self._jobs.get(fingerprint)
+            if fingerprint in self._books.committed:
                 continue
-            for fingerprint in note.jobs:
-                job = self._jobs.get(fingerprint)
-                if fingerprint in self._books.committed:
-                    continue
-                if job is None:  # of another profile or other overrides: a run of those finds it in the ledger
-                    self._book_elsewhere(note.verb, fingerprint, note.stages.get(fingerprint))
-                elif note.verb == "cancel":
-                    self._cancel(job, backend, now=note.now)
-                else:
-                    self._retry(job)
-            if note.verb == "retry":
-                self._books.pause()
-                self._renew()
+            if job is None:  # of another profile or other overrides: a run of those finds it in the ledger
+                self._book_elsewhere(note.verb, fingerprint, note.stages.get(fingerprint))
+            elif note.verb == "cancel":
+                self._cancel(job, now=note.now)
+            else:
+                self._retry(job)
+        if note.verb == "retry":
+            self._books.pause()
+            self._renew()
 
     def _is_meant(self, note: inbox.Note) -> bool:
         """Whether a note to interrupt names this driver, or anyone who drives."""
         holder = read_driver(self._home) if note.jobs else None
         return not note.jobs or (holder is not None and holder.nonce in note.jobs)
 
-    def _cancel(self, job: Job, backend: Backend | None, *, now: bool) -> None:
+    def _cancel(self, job: Job, *, now: bool) -> None:
         ask.book_cancel(self._ledger, job.fingerprint, job.stage, self._clock.time())
         live = [watch for watch in self._books.watches.values() if watch.job.id == job.id]
         for watch in live:
             watch.cancelled, watch.told = "now" if now else "gently", False
-        if live and backend is not None:
-            self._carry_out_cancels(backend)
-        elif job.id in self._board:
+        if not live and job.id in self._board:
             self._board.apply(Change(job=job.id, kind="cancelled", reason=ask.CANCELLED))
 
     def _book_elsewhere(self, verb: ask.Asked, fingerprint: str, stage: str | None) -> None:

@@ -138,6 +138,18 @@ def test_what_is_asked_of_a_driver_about_a_job_that_its_plan_does_not_have_is_bo
         assert toy.run(other).counts == counts
 
 
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+def test_a_note_is_booked_in_one_transaction_however_many_jobs_it_names(tmp_path: Path, verb: Asked) -> None:
+    transactions = []
+    for number in (1, 40):
+        toy, asked = Toy(tmp_path / str(number)), list[None]()
+        plan = make_plan([make_job("judge", f"judge/loop/{one}") for one in range(number)])
+        toy.note(verb, [job.label for job in plan.jobs.values()])
+        toy.run(plan, selected=[], fence=lambda asked=asked: asked.append(None))
+        transactions.append(len(asked))
+    assert transactions[0] == transactions[1]
+
+
 def test_a_cancelled_attempt_saves_a_checkpoint_and_its_retry_goes_on_from_there(toy: Toy) -> None:
     outcome = toy.run(only_a(), LONG, hosts=ONE_CPU, observe=Asking(toy, "cancel"))
     assert outcome.counts == {"done": 3, "cancelled": 1, "blocked": 1}
