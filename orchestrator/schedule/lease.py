@@ -36,6 +36,7 @@ STILL_S = 60.0
 NAME = "driver.json"
 READS = 5
 ROUNDS = 5  # of several that start at once
+GIVEN_BACK_S = 0.1
 LENGTH = 1024  # bytes of the file, padded: a beat is one write of the same length
 
 
@@ -151,6 +152,9 @@ class Lease:
             )
         try:
             holder = read_driver(self._home)
+            if holder is None:  # a rival that came too late may have it in its hand, and gives it back
+                self._clock.sleep(GIVEN_BACK_S)
+                holder = read_driver(self._home)
         except OSError as error:  # while the beats arrive nobody can have taken over
             self._note_failure(error)
             return
