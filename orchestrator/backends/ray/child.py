@@ -92,7 +92,8 @@ class Child:
 
     def _read(self) -> None:
         for line in sys.stdin:
-            self._requests.put(json.loads(line))
+            if line.endswith("\n"):  # half a request is the last of a driver that was killed while it wrote
+                self._requests.put(json.loads(line))
         # The driver is gone or has closed. What Ray has started dies with this process even if the
         # orderly end hangs, or Ray is still starting: nothing of ours may run on.
         patience = threading.Timer(PATIENCE_S if self._cluster is not None else 0.0, self._leave)

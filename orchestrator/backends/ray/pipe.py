@@ -156,6 +156,8 @@ class Pipe:
         assert self._process.stdout is not None
         with self._process.stdout as answers:
             for line in answers:
+                if not line.endswith(b"\n"):
+                    break  # half an answer: the child was killed while it wrote
                 message = json.loads(line)
                 with self._news:
                     if message["id"] == self._open_id and "answer" in message:
