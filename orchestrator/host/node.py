@@ -233,8 +233,7 @@ class Node:
             if not attempt.ready or attempt.phase != "waiting" or attempt.ending is not None or self._closed.is_set():
                 return
             if self._failed_servers >= SERVERS:  # it was given up before this attempt came
-                self._failed_servers -= 1
-                self._start_server()
+                self._next_server(SERVERS - 1)
             if not self._warm:
                 return
             assert self._server is not None
@@ -306,10 +305,18 @@ class Node:
         for attempt in self._attempts.values():
             if attempt.phase == "running" and len(attempt.ends) < attempt.part.ranks:
                 self._begin(self._lost, attempt)
-        self._failed_servers = 0 if was_warm else self._failed_servers + 1
-        if self._failed_servers < SERVERS:
-            self._start_server()
-            return
+        self._next_server(0 if was_warm else self._failed_servers + 1, said)
+
+    def _next_server(self, failed: int, said: str = "") -> None:
+        """Start a server after `failed` ones in a row; after too many nobody waits any more, and `said` is why."""
+        while failed < SERVERS:
+            self._failed_servers = failed
+            try:
+                self._start_server()
+                return
+            except OSError as error:  # no process or descriptor is left, or the code's folder is gone
+                failed, said = failed + 1, f"the warm server cannot be started: {error}"
+        self._failed_servers = failed
         for attempt in self._attempts.values():
             if attempt.phase == "waiting":
                 self._end(attempt, "error", said)

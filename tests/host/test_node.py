@@ -205,6 +205,30 @@ def test_a_server_that_cannot_start_says_why_and_is_tried_again_for_who_comes_la
         node.close()
 
 
+def test_a_server_that_cannot_even_be_started_again_holds_up_nobody_for_ever(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.symlink_to(ROOT)
+    node = Node(
+        store=make_store("files", tmp_path / "store"),
+        code=code,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=SERVER,
+    )
+    try:
+        assert ended(node, toy_submission(tmp_path, "write"))["ending"] == "ok"
+        code.unlink()  # now no process can be started, as where there is no process or descriptor left
+        assert node._server is not None
+        os.kill(node._server.pid, signal.SIGKILL)
+        wait_until(lambda: not node.warm, "the server is gone")
+        for _ in range(2):
+            report = ended(node, toy_submission(tmp_path, "write"))
+            assert report["ending"] == "error" and "the warm server cannot be started" in report["detail"]
+        code.symlink_to(ROOT)
+        assert ended(node, toy_submission(tmp_path, "write"))["ending"] == "ok"
+    finally:
+        node.close()
+
+
 def test_closing_a_node_leaves_no_rank(home: Path) -> None:
     node = Node(
         store=make_store("files", home / "store"),
