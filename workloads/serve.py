@@ -201,7 +201,9 @@ def run_rank(message: Mapping[str, Any], listen: int | None, modules: Mapping[st
     """Run the rank that `message` describes, in this process; returns its exit code."""
     os.environ.clear()
     os.environ.update(message["env"])
-    Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
+    score = Path("/proc/self/oom_score_adj")
+    if int(score.read_text(encoding="ascii")) < OOM_SCORE:  # in a container it may be above, and not to be lowered
+        score.write_text(str(OOM_SCORE), encoding="ascii")
     gc.enable()
     try:
         request = read_request(Path(message["request"]))

@@ -67,6 +67,19 @@ def test_what_poll_calls_ok_is_committed_and_ran_from_the_copy_of_the_code(backe
     assert (store.fetch(commit.fingerprint) / "code.txt").read_text() == str(home / "code" / commit.code / "workloads")
 
 
+def test_a_rank_is_killed_for_memory_before_its_server_and_its_host(backend: RayBackend, home: Path) -> None:
+    submission = submitted(backend, home, "until asked")
+    work = begun(submission)
+    ((rank, _),) = wait_until(lambda: read_processes(work), "the rank is known")
+    server = psutil.Process(rank).ppid()
+    scores = [
+        int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (rank, server, psutil.Process(server).ppid())
+    ]
+    assert scores[0] > max(scores[1:])
+    backend.kill([submission.attempt])
+    assert ended(backend, submission).ending == "interrupted"
+
+
 def test_an_end_is_repeated_for_ever(backend: RayBackend, home: Path) -> None:
     submission = submitted(backend, home, "refuse")
     first = ended(backend, submission)

@@ -153,6 +153,26 @@ def test_a_rank_has_the_environment_of_its_request_alone(node: Node, home: Path)
     assert session == pid
 
 
+def test_a_rank_is_no_less_likely_to_be_killed_for_memory_than_its_server(home: Path) -> None:
+    node = Node(
+        store=make_store("files", home / "store"),
+        code=ROOT,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=SERVER,
+    )
+    try:
+        wait_until(lambda: node.warm, "the server is warm")
+        assert node._server is not None
+        # As in a container whose score is above a rank's: there it may not be lowered, and no rank could begin.
+        Path(f"/proc/{node._server.pid}/oom_score_adj").write_text("900")
+        submission = toy_submission(home, "environment")
+        assert ended(node, submission)["ending"] == "ok"
+    finally:
+        node.close()
+    folder = make_store("files", home / "store").fetch(submission["request"]["fingerprint"])
+    assert int((folder / "oom.txt").read_text()) >= 900
+
+
 def test_a_secret_reaches_no_log_and_a_half_line_does(node: Node, home: Path) -> None:
     submission = toy_submission(home, "say secret")
     assert ended(node, submission)["ending"] == "ok"

@@ -22,6 +22,8 @@ from orchestrator.host.machine import library_versions
 LOOK_S = 0.5
 PUBLISH_S = 120.0  # beyond the grace of its attempts, for what ended well to be published
 GIVEN_BACK_S = 10.0  # for Ray to end the actor whose group was removed
+SCORE = Path("/proc/self/oom_score_adj")
+"""Who is killed first where the kernel runs out of memory."""
 
 
 class Host:
@@ -38,6 +40,8 @@ class Host:
             RuntimeError: this node does not see the study's folder.
         """
         check_shared(settings)
+        with contextlib.suppress(OSError):  # at Ray's 1000 it and its server would be killed for memory before any rank
+            SCORE.write_text(Path(f"/proc/{os.getppid()}/oom_score_adj").read_text(encoding="ascii"), encoding="ascii")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if devices else []
         self._digest = settings["digest"]
         self._node = node_of(settings, visible=visible, leaves_word=True)
