@@ -20,7 +20,7 @@ def group_members(groups: Iterable[int], proc: Path = Path("/proc")) -> list[int
             continue
         try:
             fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # ended, or another user's and hidden
             continue
         if int(fields[2]) in wanted:
             found.append(int(entry.name))

@@ -35,8 +35,11 @@ def start_time(pid: int) -> int | None:
 
 
 def is_alive(pid: int, started: int) -> bool:
-    """Whether the very process that started then still lives."""
-    return start_time(pid) == started
+    """Whether the very process that started then still lives; one that may not be looked at is none of ours."""
+    try:
+        return start_time(pid) == started
+    except PermissionError:
+        return False
 
 
 def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]], name: str = FILE) -> None:

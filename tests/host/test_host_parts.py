@@ -101,6 +101,30 @@ def test_memory_of_a_group_is_what_its_processes_hold() -> None:
     assert pss_bytes([child.pid]) == 0
 
 
+HIDDEN = """
+import os, sys, tempfile
+from pathlib import Path
+from orchestrator.backends.ray.session import session_folder, sweep
+from orchestrator.host.memory import group_members
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+assert os.getpid() in group_members([os.getpgid(0)])
+with tempfile.TemporaryDirectory() as parent:
+    folder = session_folder(1, 1, Path(parent))
+    folder.mkdir()
+    sweep(Path(parent))
+    assert not folder.exists()
+"""
+
+
+def test_processes_of_others_that_may_not_be_looked_at_are_none_of_ours() -> None:
+    """As on a shared machine whose /proc is mounted with `hidepid=1`."""
+    mounted = ["unshare", "--mount", "/bin/sh", "-c", 'mount -t proc -o hidepid=1 proc /proc && exec "$@"', "sh"]
+    if subprocess.run([*mounted, "true"], capture_output=True).returncode:
+        pytest.skip("only root may mount a /proc, and not in every container")
+    done = subprocess.run([*mounted, sys.executable, "-c", HIDDEN], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def test_kills_for_memory_are_counted_in_cgroups_of_both_versions(tmp_path: Path) -> None:
     proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
     (proc / "self").mkdir(parents=True)

@@ -35,7 +35,10 @@ def make_session(folder: Path) -> None:
 
 def members(pid: int) -> list[int]:
     """Processes of the kernel session that `pid` led; empty where another process leads one by that number now."""
-    if start_time(pid) is not None:
+    try:
+        if start_time(pid) is not None:
+            return []
+    except PermissionError:  # another user's
         return []
     found = []
     for entry in Path("/proc").iterdir():
