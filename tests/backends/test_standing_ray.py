@@ -128,6 +128,18 @@ def test_a_child_that_dies_costs_no_attempt(drivers: Drivers) -> None:
     assert until(backend, submission, "ended").ending == "interrupted"
 
 
+def test_a_stop_that_no_child_could_hear_is_carried_out_by_the_next(drivers: Drivers) -> None:
+    backend = drivers.newest
+    submission = submitted(backend, drivers.home, "until asked")
+    until(backend, submission, "running")
+    child = backend._pipe
+    assert child is not None
+    os.kill(child.pid, signal.SIGKILL)
+    wait_until(lambda: not child.alive, "the child is gone")
+    backend.stop([submission.attempt])
+    assert until(backend, submission, "ended").ending == "interrupted"
+
+
 def test_a_host_that_is_stopped_for_a_while_is_unknown_and_then_back(drivers: Drivers) -> None:
     backend = drivers.newest
     submission = submitted(backend, drivers.home, "until asked")

@@ -88,6 +88,8 @@ class RayBackend:
         """Attempts whose end we have passed on; the next poll shows that the driver has booked it."""
         self._forget: list[str] = []
         """Attempts whose end is booked: the hosts need not repeat it."""
+        self._asked: dict[str, str] = {}
+        """Attempt -> `stop` or `kill`, where its end was asked for: a child that has died may not have passed it on."""
         self._lost: dict[str, float] = {}
         """Attempts of a session that has died -> monotonic clock, s."""
 
@@ -275,6 +277,10 @@ class RayBackend:
             settings["token"] = {"path": str(self._token_file), "content": self._nonce}
         self._pipe = Pipe((sys.executable, "-m", "orchestrator.backends.ray", settings["address"]), folder=self._code)
         self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
+        for op in ("stop", "kill"):
+            again = [attempt for attempt in self._unfinished() if self._asked.get(attempt) == op]
+            if again:
+                self._pipe.tell(op, attempts=again)
 
     def _ask(self, op: str, **fields: Any) -> Any:
         """Ask the child, which is started if there is none, and wait for its answer.
@@ -306,6 +312,7 @@ class RayBackend:
     def _tell(self, op: str, attempts: Sequence[str]) -> None:
         with self._lock:
             wanted = [attempt for attempt in attempts if attempt in set(self._unfinished()) - set(self._lost)]
+            self._asked.update(dict.fromkeys(wanted, op))
             if wanted and self._pipe is not None and self._pipe.alive:
                 self._pipe.tell(op, attempts=wanted)
 
