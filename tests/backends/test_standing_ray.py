@@ -319,6 +319,29 @@ def test_attempts_on_a_node_that_dies_are_lost_free_and_the_others_go_on(
     assert until(backend, going_on, "ended").ending == "interrupted"
 
 
+def test_a_host_that_was_silent_when_it_was_found_is_heard_though_nothing_asks_for_room(
+    drivers: Drivers, cluster: Standing, second_node: Marked
+) -> None:
+    backend = drivers.newest
+    wait_until(lambda: len(backend.hosts()) == 2, "the second node has a host", 120)
+    (added,) = [host for host in backend.hosts() if host.cpus == 1]
+    submission = submitted(backend, drivers.home, "until asked", added.name)
+    until(backend, submission, "running")
+    ticket = backend._adoptions[submission.attempt]["ticket"]
+    (host,) = second_node.processes("ray::Host")
+    backend.close()
+    os.kill(host.pid, signal.SIGSTOP)
+    try:
+        successor = drivers.next()
+        successor.adopt([Adoption.of(submission, ticket)])
+        until(successor, submission, "unknown")
+    finally:
+        os.kill(host.pid, signal.SIGCONT)
+    until(successor, submission, "running")
+    successor.stop([submission.attempt])
+    assert until(successor, submission, "ended").ending == "interrupted"
+
+
 def drain(cluster: Standing, node: str) -> None:
     """Tell Ray, as an autoscaler does, that a node is about to be taken away; `node` begins its id."""
     subprocess.run(

@@ -105,6 +105,7 @@ class RayCluster:
             self._host_of.pop(attempt, None)
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
+        self._greet_the_silent()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts if host.told is not None]
         answers = self._ask(started, lambda host: host.actor.poll.remote(list(forget)))
         self._look_for_draining()
@@ -180,9 +181,7 @@ class RayCluster:
 
     def _refresh(self) -> None:
         """Take up hosts that have started, and give every living node one."""
-        for host in list(self._hosts):
-            if host.told is None:
-                self._greet(host)
+        self._greet_the_silent()
         # A host that has ended by itself must be seen to have, before anything is placed on it.
         answers = self._ask([host for host in self._hosts if host.told], lambda host: host.actor.stay.remote(), STAY_S)
         for host in list(self._hosts):
@@ -193,6 +192,11 @@ class RayCluster:
         for node in nodes:
             if self._name(node) not in held and node["NodeID"] not in self._draining | self._unfit:
                 self._hosts.append(start_host(node, self._settings))
+
+    def _greet_the_silent(self) -> None:
+        for host in list(self._hosts):
+            if host.told is None:
+                self._greet(host)
 
     def _greet(self, host: RayHost, within_s: float = 0.0) -> None:
         """Hear what a host says of itself, if it has started.
