@@ -13,6 +13,7 @@ from orchestrator.errors import BackendError
 
 TAIL_LINES = 40  # of what the child says beside its answers
 PATIENCE_S = 8.0  # for an orderly end
+TAKES_S = 60.0  # for a child to take a request that its pipe has no room for, until it is killed
 REFUSED = 3
 """Exit code of a child that cannot do what it was started for, and says why on stderr."""
 
@@ -133,12 +134,18 @@ class Pipe:
             self._next += 1
             if waited:
                 self._waited.add(number)
+            patience = threading.Timer(
+                TAKES_S, self.kill
+            )  # many submissions do not fit, and a stopped child reads none
+            patience.start()
             try:
                 assert self._process.stdin is not None
                 self._process.stdin.write(json.dumps({"id": number, "op": op, **fields}).encode() + b"\n")
                 self._process.stdin.flush()
             except (BrokenPipeError, ValueError) as error:
                 raise ChildGone("the Ray child process has ended") from error
+            finally:
+                patience.cancel()
         return number
 
     def _take(self, number: int, op: str, within_s: float) -> Any:
