@@ -400,17 +400,21 @@ class Node:
             with self._lock:
                 living = [attempt for attempt in self._attempts.values() if attempt.phase != "ended"]
             for attempt in living:
-                if attempt.doing and time.monotonic() - attempt.doing_since > HANG_S:
-                    self._end(attempt, "interrupted", f"{attempt.waits_for}: no answer within {HANG_S:g} s")
-                if attempt.unwritten:
-                    self._note_processes(attempt)
-                if attempt.phase != "running":
-                    continue
-                if attempt.part.of > 1:
-                    self._hear_others(attempt)
-                used = pss_bytes(group_members(attempt.living)) if attempt.living else 0
-                with self._lock:
-                    self._hold_to_limits(attempt, used, time.monotonic())
+                with contextlib.suppress(OSError):  # no descriptor or memory is left: there may be at the next look
+                    self._look_at(attempt)
+
+    def _look_at(self, attempt: Attempt) -> None:
+        if attempt.doing and time.monotonic() - attempt.doing_since > HANG_S:
+            self._end(attempt, "interrupted", f"{attempt.waits_for}: no answer within {HANG_S:g} s")
+        if attempt.unwritten:
+            self._note_processes(attempt)
+        if attempt.phase != "running":
+            return
+        if attempt.part.of > 1:
+            self._hear_others(attempt)
+        used = pss_bytes(group_members(attempt.living)) if attempt.living else 0
+        with self._lock:
+            self._hold_to_limits(attempt, used, time.monotonic())
 
     def _hear_others(self, attempt: Attempt) -> None:
         """A part that ended badly on another node leaves these ranks waiting for its own."""

@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,28 @@ def test_a_deaf_attempt_is_killed_after_its_grace(node: Node, home: Path) -> Non
     node.stop([submission["attempt"]])
     assert ended(node, submission)["detail"].endswith("SIGKILL")
     assert not any(is_alive(*process) for process in read_processes(work))
+
+
+def test_limits_are_held_after_a_while_without_descriptors(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.host.node.WATCH_S", 0.02)
+    node = Node(
+        store=make_store("files", home / "store"),
+        code=ROOT,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=SERVER,
+    )
+    submission = toy_submission(home, "deaf", grace_s=0.1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        here(node, submission)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        time.sleep(0.5)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        node.stop([submission["attempt"]])
+        assert ended(node, submission)["detail"].endswith("SIGKILL")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        node.close()
 
 
 def test_killing_does_not_ask(node: Node, home: Path) -> None:
