@@ -297,6 +297,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_BAD_INPUT
+    for name, folder in (("work", request.work), ("out", request.out)):
+        try:
+            Path(folder or request.work).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            print(
+                f"{options.request}: {name} is {folder!r}, which cannot be made here: {error.strerror}; give another: "
+                "`echo-matrix explain JOB --request --work FOLDER`, and --out here",
+                file=sys.stderr,
+            )
+            return EXIT_BAD_INPUT
     # As the warm server's ranks have it: NumPy's own threads would change bits from host to host.
     os.environ.update(OMP_NUM_THREADS=str(request.execution.threads), OPENBLAS_NUM_THREADS="1")
     return run_request(request)

@@ -91,6 +91,16 @@ def test_several_ranks_by_hand_need_an_address(tmp_path: Path) -> None:
     assert done.returncode == 2 and "world_size" in done.stderr
 
 
+def test_a_folder_that_cannot_be_made_is_bad_input_and_says_which(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    for field in ("work", "out"):
+        path = tmp_path / f"{field}.json"
+        request(tmp_path, "write", **{field: str(tmp_path / "a file" / "in it")}).write(path)
+        done = by_hand([str(path)])
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert f"{field} is " in done.stderr and "--work FOLDER" in done.stderr
+
+
 def test_a_stage_that_there_is_not_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="allowed: data"):
         stage_module("dream", MODULES)
