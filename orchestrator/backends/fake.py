@@ -7,6 +7,7 @@ few deterministic bytes through the real store. Time comes from the caller's clo
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -297,6 +298,9 @@ def rehearsal(
 
     Attempts take `ECHO_MATRIX_FAKE_S` seconds each (default 1). A rehearsal has a folder of its own
     (`study.open_study`), because what it publishes says nothing.
+
+    Raises:
+        BackendError: `ECHO_MATRIX_FAKE_S` is no number of seconds.
     """
     ray = cluster.ray
     host = HostShare(
@@ -305,7 +309,13 @@ def rehearsal(
         devices=ray.devices or 0,
         memory_gib=machine_gib() if ray.memory_gib is None else ray.memory_gib,
     )
-    seconds = float(os.environ.get(SECONDS_VARIABLE, "1"))
+    wanted = os.environ.get(SECONDS_VARIABLE, "1")
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise BackendError(f"${SECONDS_VARIABLE} is {wanted!r}; allowed: seconds an attempt, 0 and more, such as 0.5")
     return FakeBackend(store=make_store(store_kind, store_root), now=time.time, hosts=(host,), seconds=seconds)
 
 

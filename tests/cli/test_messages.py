@@ -139,6 +139,17 @@ def test_bad_input_ends_with_2_and_says_where(
     assert not (rehearsal.home / "store").exists()
 
 
+@pytest.mark.parametrize("seconds", ["fast", "nan", "inf", "-1"])
+def test_a_rehearsal_takes_seconds_that_end(
+    echo_matrix: Callable[..., Said], rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(rehearsal.folder))
+    monkeypatch.setenv("ECHO_MATRIX_FAKE_S", seconds)
+    code, _, err = echo_matrix(*rehearsal.line("run", "--rows", "context-k1", "--json")[1:])
+    assert code != 0 and f"$ECHO_MATRIX_FAKE_S is '{seconds}'; allowed: seconds an attempt" in err
+    assert "Traceback" not in err
+
+
 def test_each_verb_that_answers_prints_one_json_object_and_nothing_else(
     echo_matrix: Callable[..., Said], rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
