@@ -192,9 +192,11 @@ class Server:
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)  # handlers at exit belong to the server
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)  # handlers at exit belong to the server, and so does its loop
 
 
 def run_rank(message: Mapping[str, Any], listen: int | None, modules: Mapping[str, str]) -> int:

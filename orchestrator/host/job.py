@@ -105,6 +105,14 @@ def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
     return {**submission, "attempt": attempt, "request": changed}
 
 
+def _lies(wish: Path) -> bool:
+    """Whether the driver's wish is there; a file system that fails now is looked at again."""
+    try:
+        return wish.exists()
+    except OSError:
+        return False
+
+
 def _until_it_ends(
     node: Node, submission: Mapping[str, Any], end: float, time_now: Callable[[], JobTime]
 ) -> dict[str, Any]:
@@ -129,13 +137,13 @@ def _until_it_ends(
     stopped = False
     wish = Path(submission["request"]["work"]) / STOP
     while (report := node.poll()[name])["phase"] != "ended":
-        if not stopped and (asked.is_set() or wish.exists()):
+        if not stopped and (asked.is_set() or _lies(wish)):
             node.stop([name])
             stopped = True
         time.sleep(LOOK_S)
     if not said:
         return report
-    if report["ending"] == "interrupted" and not wish.exists():
+    if report["ending"] == "interrupted" and not _lies(wish):
         now = time_now()
         if now.preempted:  # SLURM calls a job that ends by itself, in time, FAILED
             return {**report, "ending": "preempted", "detail": f"{said} for another job: {report['detail']}"}

@@ -56,7 +56,7 @@ class Child:
                 self._say({"id": request["id"], "answer": self._answer(request)})
             except Exception as error:
                 self._say({"id": request["id"], "error": f"{type(error).__name__}: {error}"})
-                if self._cluster is None:  # without Ray there is nothing to stay for
+                if request["op"] == "open":  # without Ray and its hosts there is nothing to stay for
                     traceback.print_exc()
                     code = REFUSED if isinstance(error, BackendError) else 1
                     break

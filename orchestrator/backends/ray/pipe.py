@@ -134,9 +134,8 @@ class Pipe:
             self._next += 1
             if waited:
                 self._waited.add(number)
-            patience = threading.Timer(
-                TAKES_S, self.kill
-            )  # many submissions do not fit, and a stopped child reads none
+            # Many submissions do not fit into the pipe, and a child that is stopped reads none.
+            patience = threading.Timer(TAKES_S, self.kill)
             patience.start()
             try:
                 assert self._process.stdin is not None
