@@ -52,3 +52,21 @@ class TestSlurmBackend(LastingBackendContract):
             rest=lambda: time.sleep(0.2),
             successor=lambda: make_backend(home),
         )
+
+    def test_an_attempt_that_is_taken_out_of_the_queue_makes_no_other_unknown(self, stage: Stage, site: Site) -> None:
+        """A scancel fails over a job that has ended, which says nothing of SLURM."""
+        running, waiting = stage.submission("long"), stage.submission("long")
+        stage.backend.submit([running])
+        stage.until(running.attempt, "running")
+        site.call("scontrol", "update", "PartitionName=long", "State=DOWN")
+        try:
+            stage.backend.submit([waiting])
+            stage.until(waiting.attempt, "waiting")
+            stage.backend.stop([waiting.attempt])
+            assert stage.backend.poll()[running.attempt].phase == "running"
+            assert stage.backend.hosts()
+            assert stage.until(waiting.attempt, "ended").ending == "interrupted"
+        finally:
+            site.call("scontrol", "update", "PartitionName=long", "State=UP")
+        stage.backend.kill([running.attempt])
+        stage.until(running.attempt, "ended")
