@@ -20,8 +20,9 @@ from slurm_site import Site  # noqa: E402
 from stranger import knock  # noqa: E402
 from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: E402
 
-from orchestrator.backends.protocol import Backend, HostShare, Report, Submission  # noqa: E402
+from orchestrator.backends.protocol import Backend, Elastic, HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.backend import HOST  # noqa: E402
+from orchestrator.backends.slurm.packed import allocations  # noqa: E402
 from orchestrator.backends.slurm.packed.backend import PROMISE  # noqa: E402
 from orchestrator.backends.slurm.packed.folder import JOB, JOIN, packs_of, read_whole, token_of  # noqa: E402
 from orchestrator.backends.slurm.packed.mixed import slurm_backend  # noqa: E402
@@ -281,6 +282,32 @@ def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Si
     report = other.until(long.attempt, "ended")
     assert report.ending == "interrupted" and "exit 3" in report.detail, report
     wait_until(lambda: not other.jobs(site), "the allocation's end", 20.0)
+
+
+def test_a_queue_that_takes_no_more_jobs_is_waited_for(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the study's other stages may be what fills it."""
+    site.clear()
+    monkeypatch.setattr(allocations, "REFUSED_S", 0.5)
+    study = Study(tmp_path_factory.mktemp("full"), Cluster())
+    limit = ("sacctmgr", "-i", "modify", "account", "study", "set")
+    held = site.call("sbatch", "--parsable", "--hold", "-o", "/dev/null", "--wrap", "true")
+    site.call(*limit, "GrpSubmitJobs=1")
+    try:
+        for _ in range(8):
+            assert [host.name for host in study.backend.hosts()] == [PROMISE]
+            time.sleep(0.5)
+        assert isinstance(study.backend, Elastic)
+        assert study.backend.asking().startswith("SLURM takes no allocation now: error: AssocGrpSubmitJobsLimit")
+        assert list(packs_of(study.home).iterdir()) == []
+        site.call("scancel", held)
+        wait_until(lambda: study.backend.hosts() and study.jobs(site), "an allocation")
+        assert "AssocGrpSubmitJobsLimit" not in study.backend.asking()
+    finally:
+        site.call(*limit, "GrpSubmitJobs=-1")
+        study.backend.close()
+        site.clear()
 
 
 def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(

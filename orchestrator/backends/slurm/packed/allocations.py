@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.slurm.commands import SlurmSilent, ask
-from orchestrator.backends.slurm.executor import NoAnswer, last_lines, submit_batch
+from orchestrator.backends.slurm.executor import NoAnswer, SiteFull, last_lines, submit_batch
 from orchestrator.backends.slurm.packed.allocate import make_pack
 from orchestrator.backends.slurm.packed.demand import Demand
 from orchestrator.backends.slurm.packed.folder import append_order
@@ -23,7 +24,7 @@ HERE_S = 2.0
 TRIES = 3
 """Allocations in a row that may be refused, or end before they serve."""
 REFUSED_S = 10.0
-"""Rest after one of them."""
+"""Rest after one of them, and after one that a limit on jobs in the queue has refused: others may leave it."""
 
 
 class Allocations:
@@ -59,6 +60,8 @@ class Allocations:
         self._asked = self._read = self._told = self._rest_until = float("-inf")
         self._failed = 0
         self._why_failed = ""
+        self._full = ""
+        """Why SLURM took no allocation when it was last asked for one; empty: it did."""
 
     def look(self, now: float, held: Collection[str], *, watching: bool = True) -> None:
         """Bring them up to date: their files, SLURM's word, and a sign of life to their agents.
@@ -88,7 +91,7 @@ class Allocations:
 
     def words(self) -> str:
         """Which allocations are on their way, for people; empty: none, or SLURM has not said why they wait."""
-        coming = []
+        coming = [self._full] if self._full else []
         for pack in self.packs.values():
             if pack.standing.phase == "starting":
                 coming.append(f"an allocation starts (SLURM job {pack.ticket})")
@@ -148,6 +151,11 @@ class Allocations:
             ticket = submit_batch(batch, sys.executable)
         except NoAnswer:
             self._rest_until = now + REFUSED_S  # SLURM may have it: it is looked for by its name
+        except SiteFull as error:
+            shutil.rmtree(batch.folder, ignore_errors=True)
+            self._full = f"SLURM takes no allocation now: {str(error).partition(f'{batch.name}: ')[2]}"
+            self._rest_until = time.monotonic() + REFUSED_S
+            return
         except BackendError as error:
             pack.close()
             self._note_failure(str(error))
@@ -155,6 +163,7 @@ class Allocations:
         else:
             pack.booked(ticket)
             self.queue.submitted(ticket, batch.name)
+        self._full = ""
         self.packs[pack.id] = pack
         self.demand.asked(now)
         pack.judge(self.queue, now, self._asked)
