@@ -58,6 +58,7 @@ class Allocations:
         self.demand = Demand()
         self._nonce = secrets.token_hex(4)
         self._asked = self._read = self._told = self._rest_until = float("-inf")
+        self._began = time.monotonic()
         self._failed = 0
         self._why_failed = ""
         self._full = ""
@@ -185,7 +186,7 @@ class Allocations:
                 pack.unwanted = True
                 with contextlib.suppress(BackendError):
                     self.order(pack, "leave", why="the study's code has changed since it began")
-        if now - self.demand.looked_at > self._lasting["idle_s"]:
+        if now - max(self.demand.looked_at, self._began) > self._lasting["idle_s"]:
             self.cancel([pack for pack in living if pack.standing.phase == "queued" and not pack.unwanted])
 
     def _bury(self, held: Collection[str]) -> None:
