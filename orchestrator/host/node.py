@@ -95,6 +95,7 @@ class Node:
         self._closed = threading.Event()
         self._warm = False
         self._failed_servers = 0
+        self._cold = ""
         self._server: WarmServer | None = None
         self._start_server()
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
@@ -137,6 +138,11 @@ class Node:
         """Whether the server has imported everything."""
         return self._warm
 
+    @property
+    def cold(self) -> str:
+        """Why no server is tried again before an attempt comes; empty: one is warm, or starts."""
+        return self._cold
+
     def stop(self, names: Sequence[str]) -> None:
         """Ask attempts to save and end; `grace_s` later what still runs is killed."""
         for attempt in self._known(names):
@@ -174,7 +180,7 @@ class Node:
             return [attempt for attempt in found if attempt.phase != "ended"]
 
     def _start_server(self) -> None:
-        self._warm = False
+        self._warm, self._cold = False, ""
         self._server = WarmServer(self._on_reply, command=self._command, folder=self._code)
 
     # From here on: threads of the node.
@@ -316,7 +322,7 @@ class Node:
                 return
             except OSError as error:  # no process or descriptor is left, or the code's folder is gone
                 failed, said = failed + 1, f"the warm server cannot be started: {error}"
-        self._failed_servers = failed
+        self._failed_servers, self._cold = failed, said
         for attempt in self._attempts.values():
             if attempt.phase == "waiting":
                 self._end(attempt, "error", said)

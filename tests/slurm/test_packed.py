@@ -27,6 +27,7 @@ from orchestrator.backends.slurm.packed.backend import PROMISE  # noqa: E402
 from orchestrator.backends.slurm.packed.folder import JOB, JOIN, packs_of, read_whole, token_of  # noqa: E402
 from orchestrator.backends.slurm.packed.mixed import slurm_backend  # noqa: E402
 from orchestrator.backends.slurm.packed.shares import pack_of  # noqa: E402
+from orchestrator.errors import BackendError  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.spec.slurm import Packed, Slurm  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
@@ -283,6 +284,23 @@ def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Si
     report = other.until(long.attempt, "ended")
     assert report.ending == "interrupted" and "exit 3" in report.detail, report
     wait_until(lambda: not other.jobs(site), "the allocation's end", 20.0)
+
+
+def test_an_allocation_in_which_no_warm_server_starts_is_given_no_attempt(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes to nothing, and says why: an attempt would be charged for it."""
+    site.clear()
+    monkeypatch.setattr(allocations, "TRIES", 1)
+    home = tmp_path_factory.mktemp("cold")
+    server = (sys.executable, "-c", "raise ImportError('no torch here')")
+    backend = slurm_backend(home, "files", home / "store", Cluster(), server=server)
+    deadline = time.monotonic() + 120.0
+    with pytest.raises(BackendError, match="no warm server starts in it: ImportError: no torch here"):
+        while time.monotonic() < deadline:
+            assert [host.name for host in backend.hosts()] == [PROMISE]
+            time.sleep(0.1)
+    backend.close()
 
 
 def test_a_queue_that_takes_no_more_jobs_is_waited_for(

@@ -65,6 +65,10 @@ class Host:
         self._heard = self._wanted = time.monotonic()
         return self._node.busy
 
+    def server(self) -> tuple[bool, str]:
+        """Whether the warm server has imported everything; why it was given up, if it was."""
+        return self._node.warm, self._node.cold
+
     def start(self, submissions: Sequence[Mapping[str, Any]]) -> None:
         """Take attempts."""
         self._wanted = time.monotonic()

@@ -67,6 +67,17 @@ class RayCluster:
         self._refresh()
         return [host.share() for host in self._hosts if host.current and host.node not in self._draining]
 
+    def warm_hosts(self) -> tuple[list[dict[str, Any]], str]:
+        """As `hosts`, once their servers have imported everything; and why none will, where all were given up."""
+        taking = {share["name"] for share in self.hosts()}
+        hosts = [host for host in self._hosts if host.name in taking]
+        answers = self._ask(hosts, lambda host: host.actor.server.remote(), STAY_S)
+        for host in hosts:
+            warm, host.cold = answers.get(host.token, (host.warm, host.cold))
+            host.warm = host.warm or warm
+        cold = hosts[0].cold if hosts and all(host.cold for host in hosts) else ""
+        return [host.share() for host in hosts if host.warm and not host.cold], cold
+
     def submit(self, submissions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Send attempts to their hosts; attempt -> ticket.
 

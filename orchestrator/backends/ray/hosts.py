@@ -44,6 +44,10 @@ class RayHost:
     began: float = field(default_factory=time.monotonic)
     told: Mapping[str, Any] | None = None
     """Its answer to `hello`; None: it has not started, or does not answer."""
+    warm: bool = False
+    """Its server has imported everything, once at least; as far as it was asked."""
+    cold: str = ""
+    """Why its server was given up."""
     current: bool = False
     """It runs the driver's code with the driver's libraries, and takes attempts."""
     asked_to_end: bool = False

@@ -3,8 +3,8 @@
 It is started by the keeper of the allocation's first node, leads a kernel session of its own, and
 reads on its standard input why its allocation is about to end. It ends by itself: when its time is
 nearly over or the allocation is taken away, when it has had nothing to do for `idle_s` while nothing
-waits for room, when no driver has been there for `orphan_s`, and when its driver says so. Attempts
-are then asked to save, and what they leave behind says how they ended.
+waits for room, when no driver has been there for `orphan_s`, when no warm server starts in it, and when
+its driver says so. Attempts are then asked to save, and what they leave behind says how they ended.
 """
 
 import os
@@ -64,6 +64,10 @@ class Agent:
         self._written: dict[str, Any] = {}
         self._wrote = float("-inf")
         self._hosts: list[dict[str, Any]] = []
+        self._serves = False
+        """A host has taken attempts."""
+        self._cold = ""
+        """Why none will."""
         self._reports: dict[str, dict[str, Any]] = {}
         self._forget: list[str] = []
         self._here: tuple[Any, Any] = (None, None)
@@ -111,7 +115,8 @@ class Agent:
         self._look_for_driver(now)
         ordered = self._follow(now)
         if self._due("hosts", HOSTS_S, now):
-            self._hosts = self._cluster.hosts()
+            self._hosts, self._cold = self._cluster.warm_hosts()
+            self._serves = self._serves or bool(self._hosts)
         if ordered or self._forget or (self._reports and self._due("poll", POLL_S, now)):
             forgotten, self._forget = self._forget, []
             for attempt in forgotten:
@@ -123,7 +128,7 @@ class Agent:
             self._think(now)
         elif not self._busy or now > self._leave_by:
             return True
-        self._write("leaving" if self._why else "serving", self._why)
+        self._write("leaving" if self._why else "serving" if self._serves else "starting", self._why)
         return False
 
     @property
@@ -134,6 +139,8 @@ class Agent:
         """Whether there is a reason to leave."""
         if self._notices:
             self._leave(now, f"SLURM sent {self._notices[0]}: its time is nearly over, or it is taken away")
+        elif self._cold:
+            self._leave(now, f"no warm server starts in it: {self._cold.splitlines()[-1].strip()}")
         elif now - self._driver_at > float(self._pack["orphan_s"]):
             self._leave(now, f"no driver has been there for {self._pack['orphan_s']:g} s")
         elif now - max(self._busy_at, self._wanted_at) > float(self._pack["idle_s"]):
