@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import stat
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: 
 from orchestrator.backends.protocol import Backend, Elastic, HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.backend import HOST  # noqa: E402
 from orchestrator.backends.slurm.packed import allocations  # noqa: E402
+from orchestrator.backends.slurm.packed.allocations import READ_S  # noqa: E402
 from orchestrator.backends.slurm.packed.backend import PROMISE  # noqa: E402
 from orchestrator.backends.slurm.packed.folder import JOB, JOIN, packs_of, read_whole, token_of  # noqa: E402
 from orchestrator.backends.slurm.packed.mixed import slurm_backend  # noqa: E402
@@ -284,6 +286,27 @@ def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Si
     report = other.until(long.attempt, "ended")
     assert report.ending == "interrupted" and "exit 3" in report.detail, report
     wait_until(lambda: not other.jobs(site), "the allocation's end", 20.0)
+
+
+def test_slurm_is_asked_once_for_jobs_and_allocations_together(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.clear()
+    home, counting = tmp_path_factory.mktemp("both"), tmp_path_factory.mktemp("bin") / "squeue"
+    counting.write_text(f'#!/bin/sh\necho asked >> {home}/asked\nexec {shutil.which("squeue")} "$@"\n')
+    counting.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{counting.parent}:{os.environ['PATH']}")
+    cluster = Cluster(packed=replace(SMALL, stages=("data",)))
+    cluster.slurm = replace(cluster.slurm, poll_s=600.0)
+    study = Study(home, cluster)
+    for _ in range(4):
+        assert [host.name for host in study.backend.hosts()] == [HOST, PROMISE]
+        study.backend.poll()
+        time.sleep(READ_S)
+    assert len(study.jobs(site)) == 1, "an allocation was asked for"
+    assert (home / "asked").read_text() == "asked\n"
+    study.backend.close()
+    site.clear()
 
 
 def test_an_allocation_in_which_no_warm_server_starts_is_given_no_attempt(

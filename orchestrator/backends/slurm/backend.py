@@ -18,7 +18,7 @@ from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report,
 from orchestrator.backends.slurm.batch import make_batch, shape_of
 from orchestrator.backends.slurm.commands import SlurmMissing, SlurmSilent, ask
 from orchestrator.backends.slurm.executor import NoAnswer, SiteFull, submit_batch
-from orchestrator.backends.slurm.queue import Queue
+from orchestrator.backends.slurm.queue import Queue, Wanted
 from orchestrator.backends.slurm.reports import Reports, Tracked, ticket_of
 from orchestrator.backends.slurm.site import Site, read_site, room
 from orchestrator.backends.slurm.states import chunks
@@ -54,6 +54,7 @@ class SlurmBackend:
         git: str = "",
         *,
         server: Sequence[str] = COMMAND,
+        queue: Queue | None = None,
     ) -> None:
         """Remember the settings; SLURM is asked by the first call that needs it.
 
@@ -61,6 +62,7 @@ class SlurmBackend:
             home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`; `home` lies on a
                 file system that login node and compute nodes share.
             cluster: has `slurm` (`spec.slurm.Slurm`) and `grace_s`.
+            queue: read by others as well; None: one of its own.
         """
         self._home = home.resolve()
         self._settings = cluster.slurm
@@ -69,8 +71,8 @@ class SlurmBackend:
         self._description: dict[str, Any] = {"version": 1, **described}
         self._tracked: dict[str, Tracked] = {}
         self._site: Site | None = None
-        self._asked = float("-inf")
-        self._queue = Queue()
+        self._queue = queue or Queue(self._settings.poll_s)
+        self._queue.add(self._wanted)
         self._reports = Reports(self._home, self._queue, float(self._settings.poll_s), self._cancel)
         self._held: list[Submission] = []
         """Taken, and not by SLURM for now: the queue holds as many jobs as it may, or it does not answer."""
@@ -85,7 +87,7 @@ class SlurmBackend:
             BackendError: the client commands are not there.
             SlurmSilent: slurmctld does not answer; where it did not, it is asked again every `poll_s`.
         """
-        self._ask()
+        self._queue.ask()
         if self._queue.silent:
             raise SlurmSilent(self._queue.silent)
         site = self._known_site()
@@ -120,7 +122,7 @@ class SlurmBackend:
         now = time.monotonic()
         open_now = self._open()
         if open_now:
-            self._ask()
+            self._queue.ask()
             self._submit_held(now)
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
@@ -157,14 +159,13 @@ class SlurmBackend:
     def _open(self) -> dict[str, Tracked]:
         return {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
 
-    def _ask(self) -> None:
-        """Ask SLURM about all open attempts, at most every `poll_s`."""
-        if time.monotonic() - self._asked < self._settings.poll_s:
-            return
+    def _wanted(self) -> Wanted:
         open_now = self._open().values()
-        restarts = {one.ticket: one.restarts for one in open_now if one.ticket}
-        self._queue.ask(restarts, {one.name for one in open_now if one.name and not one.ticket}, self._oldest())
-        self._asked = time.monotonic()
+        return Wanted(
+            restarts={one.ticket: one.restarts for one in open_now if one.ticket},
+            names={one.name for one in open_now if one.name and not one.ticket},
+            since=self._oldest(),
+        )
 
     def _known_site(self) -> Site:
         if self._site is None:

@@ -4,7 +4,8 @@ A command that fails says nothing: what it would have told stays unknown.
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from orchestrator.backends.slurm.commands import NoAccounting, SlurmSilent, ask
 from orchestrator.backends.slurm.states import (
@@ -19,10 +20,26 @@ SLACK_S = 3600.0
 """sacct is asked from this long before the oldest attempt: clocks of two machines differ."""
 
 
-class Queue:
-    """The states of our jobs."""
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What one who reads the queue wants to know."""
 
-    def __init__(self) -> None:
+    restarts: Mapping[str, int]
+    """Ticket -> how often SLURM has restarted the job, as far as is booked."""
+    names: Collection[str]
+    """Of jobs whose tickets are not known."""
+    since: float
+    """When the oldest of them was made, seconds since 1970."""
+
+
+class Queue:
+    """The states of our jobs, for all who read them: SLURM is asked once for them together, at most every `poll_s`."""
+
+    def __init__(self, poll_s: float) -> None:
+        self._poll_s = poll_s
+        self._readers: list[Callable[[], Wanted]] = []
+        self.asked = float("-inf")
+        """When SLURM was asked last, on the monotonic clock, in seconds."""
         self._states: Mapping[str, JobState] = {}
         self._runs: dict[str, list[JobState]] = {}
         self._named: dict[str, str] = {}
@@ -52,14 +69,21 @@ class Queue:
         """Take in a job that was submitted since SLURM was last asked."""
         self._states = {**self._states, ticket: JobState(job=ticket, state="PENDING", name=name)}
 
-    def ask(self, restarts: Mapping[str, int], names: Collection[str], since: float) -> None:
-        """Ask about jobs.
+    def add(self, reader: Callable[[], Wanted]) -> None:
+        """Take in one who reads; it is called for what it wants whenever SLURM is asked."""
+        self._readers.append(reader)
 
-        Args:
-            restarts: ticket -> how often SLURM has restarted the job, as far as is booked.
-            names: of jobs whose tickets are not known.
-            since: when the oldest of them was made, seconds since 1970.
-        """
+    def ask(self) -> None:
+        """Ask SLURM, unless that was less than `poll_s` ago."""
+        if time.monotonic() - self.asked < self._poll_s:
+            return
+        wanted = [reader() for reader in self._readers]
+        restarts = {ticket: booked for one in wanted for ticket, booked in one.restarts.items()}
+        names = {name for one in wanted for name in one.names}
+        self._ask(restarts, names, min((one.since for one in wanted), default=time.time()))
+        self.asked = time.monotonic()
+
+    def _ask(self, restarts: Mapping[str, int], names: Collection[str], since: float) -> None:
         try:
             self._states, self.silent = _squeue(), ""
         except SlurmSilent as error:

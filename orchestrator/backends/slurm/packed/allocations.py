@@ -15,7 +15,7 @@ from orchestrator.backends.slurm.packed.allocate import make_pack
 from orchestrator.backends.slurm.packed.demand import Demand
 from orchestrator.backends.slurm.packed.folder import append_order
 from orchestrator.backends.slurm.packed.pack import Pack, find_packs, new_pack
-from orchestrator.backends.slurm.queue import Queue
+from orchestrator.backends.slurm.queue import Queue, Wanted
 from orchestrator.errors import BackendError
 from orchestrator.spec.slurm import Slurm
 
@@ -35,6 +35,7 @@ class Allocations:
         home: Path,
         slurm: Slurm,
         description: Mapping[str, Any],
+        queue: Queue,
         *,
         grace_s: float,
         idle_s: float,
@@ -45,6 +46,7 @@ class Allocations:
         Args:
             home, description, grace_s, idle_s, orphan_s: as for `allocate.make_pack`.
             slurm: with `packed`.
+            queue: read by others as well.
         """
         assert slurm.packed is not None
         self._home = home
@@ -54,10 +56,11 @@ class Allocations:
         self._lasting = {"grace_s": grace_s, "idle_s": idle_s, "orphan_s": orphan_s}
         self.packs = find_packs(home, str(description["digest"]))
         """Those that may live, or hold attempts whose end is not told, by name."""
-        self.queue = Queue()
+        self.queue = queue
+        queue.add(self._wanted)
         self.demand = Demand()
         self._nonce = secrets.token_hex(4)
-        self._asked = self._read = self._told = self._rest_until = float("-inf")
+        self._read = self._told = self._rest_until = float("-inf")
         self._began = time.monotonic()
         self._failed = 0
         self._why_failed = ""
@@ -77,13 +80,10 @@ class Allocations:
         self._read = now
         for pack in self.packs.values():
             pack.read(now)
-        if self.packs and now - self._asked >= self._slurm.poll_s:
-            tickets = {pack.ticket: pack.restart for pack in self.packs.values() if pack.ticket}
-            names = {pack.name for pack in self.packs.values() if not pack.ticket}
-            self.queue.ask(tickets, names, min(pack.made for pack in self.packs.values()))
-            self._asked = time.monotonic()
+        if self.packs:
+            self.queue.ask()
         for pack in self.packs.values():
-            pack.judge(self.queue, now, self._asked)
+            pack.judge(self.queue, now)
             if pack.takes:
                 self._failed = 0
         if watching:
@@ -167,7 +167,15 @@ class Allocations:
         self._full = ""
         self.packs[pack.id] = pack
         self.demand.asked(now)
-        pack.judge(self.queue, now, self._asked)
+        pack.judge(self.queue, now)
+
+    def _wanted(self) -> Wanted:
+        packs = self.packs.values()
+        return Wanted(
+            restarts={pack.ticket: pack.restart for pack in packs if pack.ticket},
+            names={pack.name for pack in packs if not pack.ticket},
+            since=min((pack.made for pack in packs), default=time.time()),
+        )
 
     def _note_failure(self, why: str) -> None:
         self._failed += 1

@@ -18,6 +18,7 @@ from orchestrator.backends.slurm.packed.allocations import Allocations
 from orchestrator.backends.slurm.packed.folder import Orders, packs_of
 from orchestrator.backends.slurm.packed.shares import pack_of
 from orchestrator.backends.slurm.packed.standing import ending_of_run
+from orchestrator.backends.slurm.queue import Queue
 from orchestrator.backends.slurm.reports import LAST_WORDS_S, ended_of, preempted_if
 from orchestrator.errors import BackendError
 from orchestrator.host.attempt import heartbeat
@@ -61,6 +62,7 @@ class PackedBackend:
         git: str = "",
         *,
         server: Sequence[str] = COMMAND,
+        queue: Queue | None = None,
     ) -> None:
         """Remember the settings; nothing is asked for before the loop looks for room.
 
@@ -68,6 +70,7 @@ class PackedBackend:
             home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`; `home` lies on a
                 file system that login node and compute nodes share.
             cluster: has `slurm` (`spec.slurm.Slurm`) with `packed`, `grace_s`, `idle_s` and `orphan_s`.
+            queue: read by others as well; None: one of its own.
         """
         self._home = home.resolve()
         self._packed = cluster.slurm.packed
@@ -77,6 +80,7 @@ class PackedBackend:
             self._home,
             cluster.slurm,
             self._description,
+            queue or Queue(cluster.slurm.poll_s),
             grace_s=cluster.grace_s,
             idle_s=cluster.idle_s,
             orphan_s=cluster.orphan_s,

@@ -9,6 +9,7 @@ from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare
 from orchestrator.backends.slurm.backend import HOST, SlurmBackend
 from orchestrator.backends.slurm.commands import SlurmSilent
 from orchestrator.backends.slurm.packed.backend import PackedBackend
+from orchestrator.backends.slurm.queue import Queue
 from orchestrator.host.server import COMMAND
 from workloads.contract.stages import STAGES
 
@@ -25,8 +26,10 @@ def slurm_backend(
 ) -> Backend:
     """The backend that `slurm` in cluster/slurm.yaml describes; arguments as for its parts."""
 
+    queue = Queue(cluster.slurm.poll_s)
+
     def make(kind: Any) -> Any:
-        return kind(home, store_kind, store_root, cluster, code_digest, git, server=server)
+        return kind(home, store_kind, store_root, cluster, code_digest, git, server=server, queue=queue)
 
     packed = cluster.slurm.packed
     if packed is None:

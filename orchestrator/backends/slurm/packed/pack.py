@@ -87,8 +87,8 @@ class Pack:
         if (said.restart, said.counter) != self._moved:
             self._moved, self._moved_at = (said.restart, said.counter), now
 
-    def judge(self, queue: Queue, now: float, asked: float) -> None:
-        """Say where it stands; `asked`: when SLURM was asked, which `queue` holds the answer of."""
+    def judge(self, queue: Queue, now: float) -> None:
+        """Say where it stands."""
         self.ticket = self.ticket or queue.job_of(self.name)
         job = queue.state(self.ticket) if self.ticket else None
         if job is not None and job.restarts > self.restart:
@@ -121,7 +121,7 @@ class Pack:
         self.ended_at = now if self.ended_at is None else self.ended_at
         # A job that was put back into the queue is another start, and says so by its count of restarts.
         over_too = job is None or job.phase == "ended"
-        self.settled = over_too and not queue.silent and (found.phase == "missing" or asked > self.ended_at)
+        self.settled = over_too and not queue.silent and (found.phase == "missing" or queue.asked > self.ended_at)
 
     def booked(self, ticket: str) -> None:
         """SLURM has taken it."""
