@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
 from orchestrator.host.endings import ENDED, read_ended, write_ended
@@ -56,7 +57,7 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
         work = Path(submission["request"]["work"])
     part = {"index": int(environment.get("SLURM_PROCID") or 0), "of": int(environment.get("SLURM_NTASKS") or 1)}
     leads = part["index"] == 0
-    if leads and submission["request"]["fingerprint"] in store_of(description).commits():
+    if leads and _is_done(description, submission["request"]["fingerprint"]):
         write_ended(work, {"attempt": submission["attempt"], "phase": "ended", "ending": "ok", "ended": time.time()})
         return 0
     visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
@@ -79,6 +80,14 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     if not leads and report["ending"] != "ok":
         _let_the_first_end(work, submission)
     return 0 if report["ending"] == "ok" else 1
+
+
+def _is_done(description: Mapping[str, Any], fingerprint: str) -> bool:
+    """Whether the job has a COMMIT; a store that fails now is for the node, which is patient, to try again."""
+    try:
+        return fingerprint in store_of(description).commits()
+    except (StoreError, OSError):
+        return False
 
 
 def _let_the_first_end(work: Path, submission: Mapping[str, Any]) -> None:

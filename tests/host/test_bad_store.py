@@ -1,7 +1,10 @@
 """A store or a disk that fails, hangs or lies costs an attempt patience, and the host nothing."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,9 @@ import pytest
 from faulty_store import FaultyStore
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
+from orchestrator.host.description import describe
 from orchestrator.host.endings import read_ended
+from orchestrator.host.job import JOBS, STOP, SUBMISSION
 from orchestrator.host.node import Node
 from orchestrator.host.processes import read_processes
 from orchestrator.host.publish import Provenance
@@ -173,3 +178,21 @@ def test_an_end_without_a_result_on_a_full_disk_is_free(
     monkeypatch.setattr("orchestrator.host.finishing.LEAST_FREE", 1 << 62)  # no disk has so much room
     report = ended(node, toy_submission(home, "exit"))
     assert report["ending"] == "interrupted" and "is full, so there is no result" in report["detail"]
+
+
+def test_a_store_that_fails_as_a_job_of_slurm_begins_is_tried_again_too(tmp_path: Path) -> None:
+    submission = toy_submission(tmp_path, "until asked")
+    work = Path(submission["request"]["work"])
+    work.mkdir(parents=True)
+    (work / SUBMISSION).write_text(json.dumps(submission))
+    description = describe(tmp_path, "files", tmp_path / "store", code_digest="", git="", server=SERVER)
+    (tmp_path / JOBS).write_text(json.dumps({**description, "works": [str(work)]}))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "commits").touch()  # no folder: it cannot be listed
+    command = [sys.executable, "-m", "orchestrator.host", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
+        wait_until(lambda: read_processes(work) or job.poll() is not None, "its rank, or the end of the job")
+        (work / STOP).touch()
+        said = job.communicate(timeout=60)[1]
+    ended = read_ended(work, submission["attempt"])
+    assert ended is not None and ended["ending"] == "interrupted", said
