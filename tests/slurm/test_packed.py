@@ -21,7 +21,7 @@ from slurm_site import Site  # noqa: E402
 from stranger import knock  # noqa: E402
 from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: E402
 
-from orchestrator.backends.protocol import Backend, Elastic, HostShare, Report, Submission  # noqa: E402
+from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.backend import HOST  # noqa: E402
 from orchestrator.backends.slurm.packed import allocations  # noqa: E402
 from orchestrator.backends.slurm.packed.allocations import READ_S  # noqa: E402
@@ -286,6 +286,31 @@ def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Si
     report = other.until(long.attempt, "ended")
     assert report.ending == "interrupted" and "exit 3" in report.detail, report
     wait_until(lambda: not other.jobs(site), "the allocation's end", 20.0)
+
+
+def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packed(
+    site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The cluster file has changed in between: the job would begin beside another attempt."""
+    home, cluster = tmp_path_factory.mktemp("changed"), Cluster()
+    plain = Cluster()
+    plain.slurm = replace(plain.slurm, packed=None)
+    site.call("scontrol", "update", "PartitionName=long", "State=DOWN")
+    try:
+        first = Study(home, plain)
+        submission = first.submission("write", HOST)
+        tickets = first.backend.submit([submission])
+        first.backend.close()
+        successor = slurm_backend(home, "files", home / "store", cluster, first.digest, server=SERVER)
+        successor.adopt([Adoption.of(submission, tickets[submission.attempt])])
+        assert successor.poll()[submission.attempt].phase == "waiting"
+        successor.kill([submission.attempt])
+        wait_until(lambda: successor.poll()[submission.attempt].phase == "ended", "the end of the job")
+        assert [host.name for host in successor.hosts()] == [PROMISE]
+        successor.close()
+    finally:
+        site.call("scontrol", "update", "PartitionName=long", "State=UP")
+        site.clear()
 
 
 def test_slurm_is_asked_once_for_jobs_and_allocations_together(

@@ -36,9 +36,6 @@ def slurm_backend(
         plain: Backend = make(SlurmBackend)
         return plain
     others = () if packed.stages is None else tuple(stage for stage in STAGES if stage not in packed.stages)
-    if not others:
-        whole: Backend = make(PackedBackend)
-        return whole
     return MixedBackend(make(SlurmBackend), make(PackedBackend), others)
 
 
@@ -49,7 +46,7 @@ class MixedBackend:
     outlives_driver = True
 
     def __init__(self, jobs: Backend, packed: PackedBackend, stages: tuple[str, ...]) -> None:
-        """Join two backends; `stages` are those whose attempts are jobs."""
+        """Join two backends; `stages` are those whose attempts are jobs: of an earlier driver's, if there is none."""
         self._jobs = jobs
         self._packed = packed
         self._stages = stages
@@ -69,6 +66,8 @@ class MixedBackend:
         Raises:
             BackendError: as for the two. While SLURM is silent, allocations that serve are filled all the same.
         """
+        if not self._stages:
+            return self._packed.hosts()
         try:
             self._known = tuple(replace(host, stages=self._stages) for host in self._jobs.hosts())
         except SlurmSilent:
@@ -88,7 +87,8 @@ class MixedBackend:
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
         """Take up attempts of an earlier driver, each where it was placed."""
-        self._jobs.adopt([one for one in attempts if one.placement.host == HOST])
+        if jobs := [one for one in attempts if one.placement.host == HOST]:
+            self._jobs.adopt(jobs)
         self._packed.adopt([one for one in attempts if one.placement.host != HOST])
 
     def poll(self) -> Mapping[str, Report]:
