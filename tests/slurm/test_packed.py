@@ -26,7 +26,7 @@ from orchestrator.backends.slurm.backend import HOST  # noqa: E402
 from orchestrator.backends.slurm.packed import allocations  # noqa: E402
 from orchestrator.backends.slurm.packed.allocations import READ_S  # noqa: E402
 from orchestrator.backends.slurm.packed.backend import PROMISE  # noqa: E402
-from orchestrator.backends.slurm.packed.folder import JOB, JOIN, packs_of, read_whole, token_of  # noqa: E402
+from orchestrator.backends.slurm.packed.folder import JOB, JOIN, ORDERS, OVER, STATE, packs_of, read_whole, token_of  # noqa: E402
 from orchestrator.backends.slurm.packed.mixed import slurm_backend  # noqa: E402
 from orchestrator.backends.slurm.packed.shares import pack_of  # noqa: E402
 from orchestrator.errors import BackendError  # noqa: E402
@@ -193,6 +193,18 @@ def test_two_studies_on_one_node_do_not_meet(study: Study, other: Study) -> None
     assert knock(address, token_of(packs[0], 0)) == "", "its own token opens it"
     assert "nauthenticated" in knock(address, token_of(packs[1], 0))
     assert "nauthenticated" in knock(address, None)
+
+
+def test_a_disk_that_fails_for_a_moment_costs_no_allocation(study: Study) -> None:
+    (host,) = study.hosts()
+    folder = packs_of(study.home) / pack_of(host.name)
+    (folder / ORDERS).rename(folder / "away")
+    before = read_whole(folder / STATE)["counter"]
+    wait_until(lambda: read_whole(folder / STATE)["counter"] > before + 1 or read_whole(folder / OVER), "its agent")
+    (folder / "away").rename(folder / ORDERS)
+    done = study.submission("write", host.name)
+    study.backend.submit([done])
+    assert study.until(done.attempt, "ended").ending == "ok"
 
 
 def test_a_driver_that_died_before_it_booked_its_allocation_is_succeeded(

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
-from orchestrator.backends.slurm.packed.folder import HERE, JOIN, PACK, STATE, Orders, read_whole
+from orchestrator.backends.slurm.packed.folder import HERE, JOIN, ORDERS, PACK, STATE, Orders, read_whole
 from orchestrator.backends.slurm.packed.shares import Share
 from orchestrator.backends.slurm.packed.standing import Said, said_of
 from orchestrator.errors import BackendError
@@ -162,7 +162,11 @@ class Agent:
     def _follow(self, now: float) -> bool:
         """Follow the orders that have come; those of an earlier start of this allocation are not for us."""
         assert self._cluster is not None
-        orders = [order for order in self._orders.read() if order.get("restart") == self._share.restart]
+        try:
+            orders = [order for order in self._orders.read() if order.get("restart") == self._share.restart]
+        except OSError as error:  # again with the next round
+            print(f"{self._folder / ORDERS}: {error}", file=sys.stderr, flush=True)
+            return False
         for order in orders:
             match order["op"]:
                 case "submit":
