@@ -1,7 +1,7 @@
 """A queue that takes no more jobs of this account: attempts wait for room, and none is failed by it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
 from toy_jobs import as_submission, toy_submission
 
 from orchestrator.backends.slurm import backend as slurm
+from orchestrator.backends.slurm import executor, reports
 
 pytestmark = [pytest.mark.slurm]
 
@@ -47,4 +48,41 @@ def test_what_the_queue_does_not_take_waits_and_is_submitted_when_there_is_room(
         "asked to end before SLURM took it",
     )
     wait_until(lambda: [backend.poll()[one].ending for one in (first, others[0])] == ["ok", "ok"], "both")
+    backend.close()
+
+
+@pytest.fixture
+def crowded(site: Site) -> Iterator[Callable[[int], None]]:
+    """Sets how many jobs slurmctld takes, those of all users together."""
+    configuration = site.folder / "slurm.conf"
+    text = configuration.read_text()
+
+    def take(jobs: int) -> None:
+        configuration.write_text(text.replace("MaxJobCount=2000", f"MaxJobCount={jobs}"))
+        site.daemon("slurmctld", "stop")
+        site.daemon("slurmctld", "start")
+
+    yield take
+    take(2000)
+    site.clear()
+
+
+def test_a_slurmctld_that_takes_no_more_jobs_is_waited_for(
+    tmp_path: Path, site: Site, crowded: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
+    for module, name in ((slurm, "FULL_S"), (reports, "LAST_WORDS_S")):
+        monkeypatch.setattr(module, name, 1.0)
+    monkeypatch.setattr(executor, "ANSWER_S", 5)
+    site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")
+    crowded(1)
+    home = tmp_path / "toy"
+    backend = make_backend(home)
+    submission = as_submission(toy_submission(home, "write", memory_gib=0.5), slurm.HOST)
+    backend.submit([submission])
+    wait_until(lambda: backend.poll()[submission.attempt].phase != "unknown", "what became of it")
+    report = backend.poll()[submission.attempt]
+    assert report.phase == "waiting" and "temporarily unable to accept job" in report.detail
+    crowded(2000)
+    wait_until(lambda: backend.poll()[submission.attempt].ending == "ok", "its end")
     backend.close()

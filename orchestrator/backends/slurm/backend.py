@@ -76,6 +76,8 @@ class SlurmBackend:
         self._reports = Reports(self._home, self._queue, float(self._settings.poll_s), self._cancel)
         self._held: list[Submission] = []
         """Taken, and not by SLURM for now: the queue holds as many jobs as it may, or it does not answer."""
+        self._crowded: dict[str, tuple[Submission, Path]] = {}
+        """Attempt -> itself, and the list of its batch: tried again if SLURM turns out to have been too full."""
         self._tried = 0.0
         self._began = time.time()
         self._closed = False
@@ -127,6 +129,11 @@ class SlurmBackend:
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
             report = self._reports.look(attempt, tracked, now)
+            if report.ending == "interrupted" and not tracked.ticket and attempt in self._crowded:
+                submission, jobs = self._crowded.pop(attempt)
+                jobs.unlink(missing_ok=True)  # nothing of the name is to be looked for
+                self._hold([submission], report.detail)
+                report = Report(attempt=attempt, phase="waiting", detail=report.detail)
             if report.phase == "ended":
                 tracked.report = report
                 if report.successor is not None:
@@ -179,6 +186,7 @@ class SlurmBackend:
         """Leave word that these are to end, and let go of those that were never submitted."""
         for attempt in attempts:
             if attempt in self._tracked:
+                self._crowded.pop(attempt, None)
                 with contextlib.suppress(OSError):
                     (self._tracked[attempt].work / STOP).touch()
         for submission in [one for one in self._held if one.attempt in attempts]:
@@ -255,6 +263,8 @@ class SlurmBackend:
             job = submit_batch(batch, sys.executable)
         except NoAnswer as error:  # it may have been taken: what became of it is looked for by its name
             unanswered = self._queue.silent = str(error)
+            if error.crowded:
+                self._crowded.update({one.attempt: (one, batch.folder / JOBS) for one in group})
         except BackendError:
             (batch.folder / JOBS).unlink()  # nothing of the name is to be looked for
             raise

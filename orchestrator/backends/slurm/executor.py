@@ -21,6 +21,7 @@ LINES = 3
 """Of a log that are shown."""
 ANSWER_S = 60
 """sbatch is ended when it has taken longer: it waits by itself for a busy slurmctld."""
+CROWDED = "temporarily unable to accept job"
 SILENT = (
     "unable to contact slurm controller",
     "socket timed out",
@@ -28,7 +29,7 @@ SILENT = (
     "communication connection failure",
     "connection refused",
     "slurm backup controller in standby mode",
-    "temporarily unable to accept job",
+    CROWDED,
 )
 """What sbatch says when slurmctld does not answer: the job may be in the queue all the same.
 Source: slurm_errno.c of SLURM 22.05."""
@@ -36,6 +37,9 @@ Source: slurm_errno.c of SLURM 22.05."""
 
 class NoAnswer(SlurmSilent):
     """Nobody can tell whether sbatch has submitted the job."""
+
+    crowded = False
+    """It tried again and again until it was ended: slurmctld holds as many jobs as it may, of whomever."""
 
 
 class SiteFull(BackendError):
@@ -83,7 +87,9 @@ def submit_batch(batch: Batch, python: str) -> str:
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
         said = refusal(str(error))
         if not isinstance(error, OSError) and is_silence(said):
-            raise NoAnswer(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}") from error
+            silent = NoAnswer(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}")
+            silent.crowded = CROWDED in said
+            raise silent from error
         kind = SiteFull if is_full(said) else BackendError
         raise kind(f"sbatch refused {batch.name}: {said}") from error
 
