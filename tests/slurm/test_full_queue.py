@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from slurm_site import Site
 from slurm_study import wait_until
+from test_packed import Cluster, Study
 from test_slurm_backend_contract import make_backend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
@@ -15,6 +16,9 @@ from toy_jobs import as_submission, toy_submission
 
 from orchestrator.backends.slurm import backend as slurm
 from orchestrator.backends.slurm import executor, reports
+from orchestrator.backends.slurm.packed import allocations, pack
+from orchestrator.backends.slurm.packed.backend import PROMISE
+from orchestrator.backends.slurm.packed.folder import CLOSED, packs_of
 
 pytestmark = [pytest.mark.slurm]
 
@@ -86,3 +90,25 @@ def test_a_slurmctld_that_takes_no_more_jobs_is_waited_for(
     crowded(2000)
     wait_until(lambda: backend.poll()[submission.attempt].ending == "ok", "its end")
     backend.close()
+
+
+def test_an_allocation_that_a_full_slurmctld_does_not_take_is_no_failure_of_its_settings(
+    tmp_path: Path, site: Site, crowded: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
+    for module, name in ((allocations, "REFUSED_S"), (pack, "UNHEARD_S")):
+        monkeypatch.setattr(module, name, 1.0)
+    monkeypatch.setattr(allocations, "TRIES", 1)
+    monkeypatch.setattr(executor, "ANSWER_S", 3)
+    site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")
+    crowded(1)
+    study = Study(tmp_path / "toy", Cluster())
+
+    def asked_in_vain() -> bool:
+        assert [host.name for host in study.backend.hosts()] == [PROMISE]
+        return len(list(packs_of(study.home).glob(f"*/{CLOSED}"))) > 1
+
+    wait_until(asked_in_vain, "two that came to nothing")
+    crowded(2000)
+    wait_until(lambda: study.backend.hosts() and study.jobs(site), "an allocation")
+    study.backend.close()

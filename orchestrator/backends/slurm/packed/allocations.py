@@ -203,6 +203,6 @@ class Allocations:
             del self.packs[pack.id]
             with contextlib.suppress(OSError):  # the next driver asks SLURM once more
                 pack.close()
-            if not pack.served and not pack.unwanted:
+            if pack.ticket and not pack.served and not pack.unwanted:  # without one, SLURM was silent and has none
                 why = f"allocation {pack.ticket} ended before it served: {pack.standing.words}{last_lines(pack.folder)}"
                 self._note_failure(f"{why}; its logs are in {pack.folder}")
