@@ -78,6 +78,11 @@ class RayCluster:
         cold = hosts[0].cold if hosts and all(host.cold for host in hosts) else ""
         return [host.share() for host in hosts if host.warm and not host.cold], cold
 
+    @property
+    def starts(self) -> bool:
+        """Whether a host, or its server, is still on its way, as far as `warm_hosts` has heard."""
+        return any(not host.warm and not host.cold for host in self._hosts)
+
     def submit(self, submissions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Send attempts to their hosts; attempt -> ticket.
 

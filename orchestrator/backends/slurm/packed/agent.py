@@ -122,7 +122,7 @@ class Agent:
             for attempt in forgotten:
                 self._reports.pop(attempt, None)
             self._reports.update(self._cluster.poll(forgotten))
-        if self._busy:
+        if self._busy or self._cluster.starts:
             self._busy_at = now
         if not self._why:
             self._think(now)
