@@ -18,14 +18,15 @@ run: $(INSTALLED)
 	$(BIN)/echo-matrix run $(RUN_FLAGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not bench and not slurm" --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -m "not bench and not slurm" \
+		--numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # Needs root: installs Debian's SLURM and starts one on loopback for the tests.
 test-slurm: $(INSTALLED)
 	cluster/slurm/dev install
 	$(BIN)/python -m pytest tests/slurm -m "slurm and not long"
 
-# Half an hour: the whole laptop matrix on SLURM beside Ray, and a driver that sleeps for three minutes.
+# A quarter of an hour: the whole laptop matrix on SLURM beside Ray, and a driver that sleeps for three minutes.
 test-slurm-long: $(INSTALLED)
 	cluster/slurm/dev install
 	$(BIN)/python -m pytest tests/slurm -m "slurm and long" --override-ini=timeout=3600

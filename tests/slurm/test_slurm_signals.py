@@ -10,10 +10,7 @@ from slurm_study import TRAIN, SlurmStudy, wait_until
 
 from orchestrator.schedule.ledger import NAME, Ledger
 
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.long,
-]  # minutes of waiting for limits of time: CI has an hour for everything
+pytestmark = [pytest.mark.slurm]
 
 
 def let_its_time_run_out(site: Site, study: SlurmStudy) -> None:
