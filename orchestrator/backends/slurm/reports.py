@@ -78,7 +78,7 @@ class Reports:
         if self._queue.silent:
             return Report(attempt=attempt, phase="unknown", detail=self._queue.silent)
         if not tracked.ticket:
-            return self._of_unheard(attempt, tracked, now)
+            return said or self._of_unheard(attempt, tracked, now)
         if state is None:
             return self._of_forgotten(attempt, tracked, said)
         if state.restarts > tracked.restarts:
