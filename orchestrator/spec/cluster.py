@@ -1,5 +1,6 @@
 """cluster/*.yaml: where and how a study runs on these machines. Nothing here enters a fingerprint."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,6 +159,14 @@ def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
             place = reader.places.get(f"slurm.stages.{stage}", reader.places.get("slurm"))
             raise MatrixError(f"{path}:{place}: slurm.stages.{stage} is unknown; allowed: {', '.join(STAGES)}")
     packed = cluster.slurm.packed
+    options = {"every": cluster.slurm.every, "packed": packed}
+    options |= {f"stages.{stage}": where for stage, where in cluster.slurm.stages.items()}
+    for key, where in options.items():
+        for option in () if where is None else where.sbatch:
+            if re.match(r"-[^-]", option.strip().removeprefix("#SBATCH").strip()):
+                name = f"slurm.{key}.sbatch"
+                why = f"has {option!r}; write its long form, such as --partition=short"
+                refuse(Place(str(path), reader.places[name]), name, why)
     if packed is not None and packed.gpus is not None and not packed.devices:
         raise MatrixError(
             f"{path}:{reader.places['slurm.packed.gpus']}: slurm.packed.gpus is {packed.gpus!r}, but "

@@ -188,3 +188,24 @@ def test_the_example_of_packed_mode_in_the_committed_file_can_be_used(tmp_path: 
 def test_a_packed_mode_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(MatrixError, match=message):
         packed_cluster(tmp_path, root, old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("constraint: null, sbatch: []", 'constraint: null, sbatch: ["--exclusive", "-p short"]', "every"),
+        ("stages: {}", 'stages: {train: {sbatch: ["#SBATCH -p short"]}}', "stages.train"),
+        ("packed: null", 'packed: {cpus: 8, memory_gib: 32, minutes: 240, sbatch: ["-p short"]}', "packed"),
+    ],
+)
+def test_a_short_option_of_sbatch_is_refused_when_the_file_is_read(
+    tmp_path: Path, root: Path, old: str, new: str, key: str
+) -> None:
+    """It would be written as one of three dashes, which sbatch refuses at the first attempt."""
+    text = (root / "cluster" / "slurm.yaml").read_text()
+    path = tmp_path / "short.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(MatrixError, match=rf":\d+: slurm\.{key}\.sbatch has '.*-p short'; write its long form"):
+        load_cluster(path, tmp_path)
+    path.write_text(text.replace(old, new.replace("-p short", "--partition=short"), 1))
+    load_cluster(path, tmp_path)
