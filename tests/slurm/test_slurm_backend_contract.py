@@ -70,3 +70,22 @@ class TestSlurmBackend(LastingBackendContract):
             site.call("scontrol", "update", "PartitionName=long", "State=UP")
         stage.backend.kill([running.attempt])
         stage.until(running.attempt, "ended")
+
+    @pytest.mark.parametrize("now", [False, True], ids=["gently", "now"])
+    def test_an_end_that_was_asked_for_while_slurm_was_away_is_asked_for_again(
+        self, stage: Stage, site: Site, now: bool
+    ) -> None:
+        full = site.call("sbatch", "--parsable", "-n", "8", "-o", "/dev/null", "--wrap", "sleep 600")
+        waiting = stage.submission("long")
+        try:
+            stage.backend.submit([waiting])
+            stage.until(waiting.attempt, "waiting")
+            site.daemon("slurmctld", "stop")
+            try:
+                (stage.backend.kill if now else stage.backend.stop)([waiting.attempt])
+            finally:
+                site.daemon("slurmctld", "start")
+            assert stage.until(waiting.attempt, "ended").ending == "interrupted"
+            assert site.call("squeue", "--noheader", f"--jobs={full}")
+        finally:
+            site.clear()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
 from orchestrator.backends.slurm.batch import make_batch, shape_of
@@ -126,6 +126,7 @@ class SlurmBackend:
         if open_now:
             self._queue.ask()
             self._submit_held(now)
+            self._ask_again()
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
             report = self._reports.look(attempt, tracked, now)
@@ -149,15 +150,30 @@ class SlurmBackend:
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end; those that wait are taken out of the queue."""
-        self._wish(attempts)
+        self._wish(attempts, "stop")
         tickets = self._tickets(attempts)
         self._cancel(tickets, "--state=PENDING")
         self._cancel(tickets, "--state=RUNNING", "--signal=USR2")  # a file is seen late on some file systems
 
     def kill(self, attempts: Sequence[str]) -> None:
         """End attempts at once."""
-        self._wish(attempts)  # for one that SLURM has taken without an answer, and begins later
+        self._wish(attempts, "kill")  # for one that SLURM has taken without an answer, and begins later
         self._cancel(self._tickets(attempts))
+
+    def _ask_again(self) -> None:
+        """SLURM may have been away when an end was asked for, or the job not yet known by its number."""
+        if self._queue.silent:
+            return
+        for wish, act in (("stop", self.stop), ("kill", self.kill)):
+            unheard = [
+                attempt
+                for attempt, tracked in self._open().items()
+                if tracked.wish == wish and tracked.wished_at < self._queue.asked
+                if (state := self._queue.state(tracked.ticket)) is not None and state.state != "COMPLETING"
+                if state.phase == "waiting" or (state.phase == "running" and wish == "kill")
+            ]
+            if unheard:
+                act(unheard)
 
     def close(self) -> None:
         """Let go; the attempts go on."""
@@ -182,11 +198,12 @@ class SlurmBackend:
                 raise BackendError(str(error)) from error
         return self._site
 
-    def _wish(self, attempts: Sequence[str]) -> None:
+    def _wish(self, attempts: Sequence[str], wish: Literal["stop", "kill"]) -> None:
         """Leave word that these are to end, and let go of those that were never submitted."""
         for attempt in attempts:
             if attempt in self._tracked:
                 self._crowded.pop(attempt, None)
+                self._tracked[attempt].wish, self._tracked[attempt].wished_at = wish, time.monotonic()
                 with contextlib.suppress(OSError):
                     (self._tracked[attempt].work / STOP).touch()
         for submission in [one for one in self._held if one.attempt in attempts]:
@@ -316,7 +333,7 @@ class SlurmBackend:
         if not tickets:
             return
         # It fails, too, over a job that has ended meanwhile: whether SLURM answers is for squeue to say.
-        with contextlib.suppress(SlurmSilent):  # the driver asks again, and kills in the end
+        with contextlib.suppress(SlurmSilent):  # `poll` asks again
             ask("scancel", "--quiet", *options, *tickets)
 
 

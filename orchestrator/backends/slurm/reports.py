@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from orchestrator.backends.protocol import Report
 from orchestrator.backends.slurm.executor import last_lines
@@ -44,6 +45,10 @@ class Tracked:
     """How often SLURM had restarted the job when this attempt began."""
     ended_since: float | None = None
     """Monotonic clock, s, since when SLURM calls it ended and it has not said so itself."""
+    wish: Literal["", "stop", "kill"] = ""
+    """How its end was asked for."""
+    wished_at: float = 0.0
+    """Monotonic clock, s, when it was asked for last."""
     report: Report | None = None
     """Once it has ended."""
 
