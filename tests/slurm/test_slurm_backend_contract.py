@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,11 @@ from backend_contract import LastingBackendContract, Stage, Wanted  # noqa: E402
 from slurm_site import Site  # noqa: E402
 from toy_jobs import SERVER, as_submission, toy_submission  # noqa: E402
 
-from orchestrator.backends.protocol import Submission  # noqa: E402
+from orchestrator.backends.protocol import Adoption, Submission  # noqa: E402
 from orchestrator.backends.slurm.backend import HOST, SlurmBackend  # noqa: E402
 from orchestrator.spec.slurm import Slurm  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
+from workloads.contract.reading import read_object  # noqa: E402
 
 pytestmark = [pytest.mark.slurm]
 
@@ -70,6 +71,22 @@ class TestSlurmBackend(LastingBackendContract):
             site.call("scontrol", "update", "PartitionName=long", "State=UP")
         stage.backend.kill([running.attempt])
         stage.until(running.attempt, "ended")
+
+    def test_a_job_is_found_by_its_name_whatever_the_label(self, stage: Stage, site: Site) -> None:
+        """A driver that dies between sbatch and the ticket leaves nothing but the name."""
+        label = "train/row/controls.sizes=[1,2]/" + "an.axis=1/" * 30 + "s0"
+        one = replace(stage.submission("long"), label=label)
+        stage.backend.submit([one])
+        stage.until(one.attempt, "running")
+        assert stage.successor is not None
+        later = stage.successor()
+        later.adopt([Adoption.of(one)])
+        assert later.poll()[one.attempt].phase == "running"
+        stage.backend.kill([one.attempt])
+        stage.until(one.attempt, "ended")
+        (jobs,) = Path(str(one.request["work"])).parents[2].glob("slurm/*/jobs.json")
+        name = read_object(jobs)["name"]
+        assert site.call("sacct", "-nXP", "--format=JobName", f"--name={name}") == name
 
     @pytest.mark.parametrize("now", [False, True], ids=["gently", "now"])
     def test_an_end_that_was_asked_for_while_slurm_was_away_is_asked_for_again(

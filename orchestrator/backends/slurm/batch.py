@@ -8,6 +8,7 @@ own wrapper is not used: it would answer signals before our host can save.
 import hashlib
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ SIGNAL_SLACK_S = 30
 """Between the end of the grace period and the limit: the job's own last words."""
 LIMIT_SLACK_MINUTES = 2
 """Beyond the minutes a job may take: our host ends it first and says why."""
+LONGEST_LABEL = 120
+"""Letters of a label in a job's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,12 @@ class Batch:
 
 
 def job_name(study: str, label: str, attempt: str) -> str:
-    """The name of one attempt's job."""
-    return f"em:{study}:{label}:{attempt}"
+    """The name of one attempt's job, by which it is found: sacct takes commas and brackets of a name for a list.
+
+    Accounting keeps 255 letters of it: a study has 100 at most, an attempt some 20.
+    """
+    plain = re.sub(r"[^\w./=:+-]", "_", label, flags=re.ASCII)
+    return f"em:{study}:{plain[:LONGEST_LABEL]}:{attempt}"
 
 
 def shape_of(submission: Submission, slurm: Slurm) -> str:
