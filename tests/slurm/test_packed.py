@@ -325,6 +325,25 @@ def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packe
         site.clear()
 
 
+def test_an_attempt_in_an_allocation_is_taken_up_by_a_driver_for_which_nothing_is_packed(other: Study) -> None:
+    """The cluster file has changed in between: no cancel would reach it, and one not yet begun would be done twice."""
+    host = other.hosts()[0].name
+    long = other.submission("until asked", host)
+    tickets = other.backend.submit([long])
+    other.until(long.attempt, "running")
+    other.backend.close()
+    plain = Cluster()
+    plain.slurm = replace(plain.slurm, packed=None)
+    successor = slurm_backend(other.home, "files", other.home / "store", plain, other.digest, server=SERVER)
+    successor.adopt([Adoption.of(long, tickets[long.attempt])])
+    wait_until(lambda: successor.poll()[long.attempt].phase == "running", "the attempt")
+    assert [one.name for one in successor.hosts() if one.stages is None or "data" in one.stages] == [HOST]
+    successor.stop([long.attempt])
+    wait_until(lambda: successor.poll()[long.attempt].phase == "ended", "its end")
+    successor.close()
+    other.next()
+
+
 def test_slurm_is_asked_once_for_jobs_and_allocations_together(
     site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ its own attempts only, and costs them nothing.
 import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,12 @@ from orchestrator.errors import BackendError
 from orchestrator.host.attempt import heartbeat
 from orchestrator.host.description import describe
 from orchestrator.host.server import COMMAND
-from orchestrator.spec.slurm import KEPT_GIB
+from orchestrator.spec.slurm import KEPT_GIB, Packed
 
 PROMISE = "packed"
 """The host that stands for allocations while there is none: it is as large, and takes nothing."""
+NOTHING = Packed(cpus=1, memory_gib=KEPT_GIB + 1.0, minutes=1.0, stages=())
+"""Where nothing is packed any more: for the allocations of earlier drivers, whose attempts go on."""
 
 
 @dataclass
@@ -69,16 +71,16 @@ class PackedBackend:
         Args:
             home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`; `home` lies on a
                 file system that login node and compute nodes share.
-            cluster: has `slurm` (`spec.slurm.Slurm`) with `packed`, `grace_s`, `idle_s` and `orphan_s`.
+            cluster: has `slurm` (`spec.slurm.Slurm`), `grace_s`, `idle_s` and `orphan_s`.
             queue: read by others as well; None: one of its own.
         """
         self._home = home.resolve()
-        self._packed = cluster.slurm.packed
+        self._packed = cluster.slurm.packed or NOTHING
         self._description = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
         self._tracked: dict[str, Tracked] = {}
         self._allocations = Allocations(
             self._home,
-            cluster.slurm,
+            replace(cluster.slurm, packed=self._packed),
             self._description,
             queue or Queue(cluster.slurm.poll_s),
             grace_s=cluster.grace_s,

@@ -9,6 +9,7 @@ from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare
 from orchestrator.backends.slurm.backend import HOST, SlurmBackend
 from orchestrator.backends.slurm.commands import SlurmSilent
 from orchestrator.backends.slurm.packed.backend import PackedBackend
+from orchestrator.backends.slurm.packed.pack import find_packs
 from orchestrator.backends.slurm.queue import Queue
 from orchestrator.host.server import COMMAND
 from workloads.contract.stages import STAGES
@@ -32,10 +33,11 @@ def slurm_backend(
         return kind(home, store_kind, store_root, cluster, code_digest, git, server=server, queue=queue)
 
     packed = cluster.slurm.packed
-    if packed is None:
+    if packed is None and not find_packs(home, code_digest):
         plain: Backend = make(SlurmBackend)
         return plain
-    others = () if packed.stages is None else tuple(stage for stage in STAGES if stage not in packed.stages)
+    stages = () if packed is None else packed.stages
+    others = () if stages is None else tuple(stage for stage in STAGES if stage not in stages)
     return MixedBackend(make(SlurmBackend), make(PackedBackend), others)
 
 
