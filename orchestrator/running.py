@@ -4,6 +4,7 @@ With nothing to do it starts no backend, no tracker and no statistics.
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import admit, backend_class
-from orchestrator.errors import disk_errors
+from orchestrator.errors import ArtifactMissing, StoreError, disk_errors
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
 from orchestrator.schedule import loop
@@ -19,7 +20,7 @@ from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
-from orchestrator.schedule.patience import Patience
+from orchestrator.schedule.patience import ANSWER_S, Patience, Question, Silent
 from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.schedule.state import closure
 from orchestrator.schedule.view import View
@@ -77,6 +78,7 @@ def run_study(
         patience.insist(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         tracker.start(patience.insist(study.look))
+        projection = Projection(tracker, study.store, study.plan)
         ledger.remember_plan(study.plan, selection)  # at once: other terminals ask for jobs of this very plan
         try:
             outcome = loop.run(
@@ -88,12 +90,13 @@ def run_study(
                 backend_factory=_backend_of(study, selected, ledger, patience, view.say),
                 cluster=study.cluster,
                 view=view,
-                observer=_Projection(tracker, study.store, study.plan),
+                observer=projection,
             )
             written = _report(study)
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
         finally:
+            projection.finish()
             tracker.close(TRACKING_END_S)
     page = study.report_folder / "index.html"
     return Ran(outcome=outcome, report=page if page.is_file() else None, written=written)
@@ -124,24 +127,59 @@ def _backend_of(
     return make
 
 
-class _Projection:
-    """Passes the loop's events on to the tracker."""
+class Projection:
+    """Passes the loop's events on to the tracker.
+
+    A store that does not answer keeps nobody waiting: what is done is told once it has said where the artifact lies.
+    """
 
     def __init__(self, tracker: Tracker, store: Store, plan: Plan) -> None:
         self._tracker = tracker
         self._store = store
         self._plan = plan
+        self._due: dict[str, tuple[Event, Question[tuple[Path, str]]]] = {}
 
     def __call__(self, event: Event) -> None:
         """Tell the tracker what changed; `tick` lets it follow what grows."""
         if event.kind == "tick":
+            self._tell_done()
             self._tracker.tick()
-            return
-        if event.standing is None:
-            return
-        artifact, git = None, ""
-        job = self._plan.jobs[event.job]
-        if event.standing.state == "done" and job.stage in SHOWN_STAGES:
-            artifact, git = self._store.fetch(job.fingerprint), self._store.read(job.fingerprint).git
+        elif event.standing is not None:
+            stage = self._plan.jobs[event.job].stage
+            if event.standing.state == "done" and stage in SHOWN_STAGES:
+                self._due[event.job] = event, self._where(event)
+            else:
+                self._tell(event)
+
+    def finish(self) -> None:
+        """Tell the rest; without its artifact, which `sync` shows, where the store still does not answer."""
+        until = time.monotonic() + ANSWER_S
+        while self._due and time.monotonic() < until:
+            self._tell_done()
+            time.sleep(0.02)
+        for event, _ in self._due.values():
+            self._tell(event)
+        self._due = {}
+
+    def _where(self, event: Event) -> Question[tuple[Path, str]]:
+        fingerprint = self._plan.jobs[event.job].fingerprint
+        return Question(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint).git))
+
+    def _tell_done(self) -> None:
+        for job, (event, question) in list(self._due.items()):
+            try:
+                found: tuple[Path | None, str] = question.answer(0.0)
+            except Silent:
+                continue
+            except ArtifactMissing:
+                found = None, ""
+            except (OSError, StoreError):
+                self._due[job] = event, self._where(event)
+                continue
+            del self._due[job]
+            self._tell(event, *found)
+
+    def _tell(self, event: Event, artifact: Path | None = None, git: str = "") -> None:
+        assert event.standing is not None
         attempt, work = event.attempt or None, event.paths.get("attempt")
         self._tracker.job_changed(event.job, event.standing, attempt, work, artifact, git)

@@ -1,0 +1,68 @@
+"""What the tracker is told of a run whose store has a bad day."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from faulty_store import FaultyStore
+from toy_study import Toy, make_job, make_plan
+
+from orchestrator.plan.job import Standing
+from orchestrator.running import Projection
+from orchestrator.schedule.events import Event
+from orchestrator.tracking.registry import NoTracker
+
+PLAN = make_plan([make_job("train", "train/a")])
+
+
+class Told(NoTracker):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, Path | None]] = []
+
+    def job_changed(
+        self, job: str, standing: Standing, attempt: str | None, work: Path | None, artifact: Path | None, git: str = ""
+    ) -> None:
+        self.said.append((standing.state, artifact))
+
+
+def done(told: Told) -> list[Path | None]:
+    return [artifact for state, artifact in told.said if state == "done"]
+
+
+@pytest.mark.parametrize("call", ["fetch", "read"])
+def test_a_job_that_is_done_is_told_with_its_artifact_though_the_store_failed_once(tmp_path: Path, call: str) -> None:
+    toy, told = Toy(tmp_path / "toy"), Told()
+    projection = Projection(told, FaultyStore(toy.store, script={call: ["fail", "fail"]}), PLAN)
+    assert toy.run(PLAN, observe=projection).exit_code == 0
+    projection.finish()
+    (job,) = PLAN.jobs.values()
+    assert set(done(told)) == {toy.store.fetch(job.fingerprint)}
+
+
+def test_a_store_that_hangs_does_not_hold_the_loop_for_what_the_tracker_is_told(tmp_path: Path) -> None:
+    toy, told = Toy(tmp_path / "toy"), Told()
+    store = FaultyStore(toy.store, script={"fetch": ["hang"] * 9})
+    projection = Projection(told, store, PLAN)
+    assert toy.run(PLAN, observe=projection).exit_code == 0
+    assert done(told) == []
+    store.calm()
+    projection.finish()
+    assert None not in done(told)
+    assert done(told)
+
+
+def test_a_job_whose_artifact_is_gone_is_told_as_done_all_the_same(tmp_path: Path) -> None:
+    toy, told = Toy(tmp_path / "toy"), Told()
+    projection = Projection(told, toy.store, PLAN)
+
+    def lose(event: Event) -> None:
+        if event.standing is not None and event.standing.state == "done":
+            shutil.rmtree(toy.home / "store" / "artifacts", ignore_errors=True)
+        projection(event)
+
+    assert toy.run(PLAN, observe=lose).exit_code == 0
+    projection.finish()
+    assert done(told)
+    assert set(done(told)) == {None}
