@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import admit, backend_class
-from orchestrator.errors import ArtifactMissing, StoreError, disk_errors
+from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
 from orchestrator.schedule import loop
@@ -95,6 +95,9 @@ def run_study(
             written = _report(study)
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
+        except LeaseError:
+            tracker.leave()
+            raise
         finally:
             projection.finish()
             tracker.close(TRACKING_END_S)

@@ -126,6 +126,14 @@ class MlflowTracker:
         if self._child is not None and not self._failed and not self._closed and self._child.poll() is not None:
             self._fail(f"ended with code {self._child.returncode}")
 
+    def leave(self) -> None:
+        """Kill the child: it would end by calling the runs KILLED that another driver works on."""
+        self._failed = self._closed = True
+        self._lines.put(None)
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
     def close(self, timeout_s: float) -> bool:
         """Let the child send the rest, at most `timeout_s`, and end it. True: everything was sent."""
         if self._closed or self._child is None:

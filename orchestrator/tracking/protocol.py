@@ -43,5 +43,8 @@ class Tracker(Protocol):
     def tick(self) -> None:
         """Called with every turn of the loop; cheap."""
 
+    def leave(self) -> None:
+        """End without a further word: another driver shows the study now. Idempotent."""
+
     def close(self, timeout_s: float) -> bool:
         """Send the rest and let go; True: everything was sent. Idempotent."""

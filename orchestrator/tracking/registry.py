@@ -33,6 +33,9 @@ class NoTracker:
     def tick(self) -> None:
         """Nothing to do."""
 
+    def leave(self) -> None:
+        """Nothing to do."""
+
     def close(self, timeout_s: float) -> bool:
         """Nothing was left unsent."""
         return True

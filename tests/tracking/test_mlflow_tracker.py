@@ -126,6 +126,26 @@ def test_a_driver_that_goes_away_leaves_no_run_running(tmp_path):
     assert metric_count(home) == 3
 
 
+def test_a_driver_that_was_taken_over_leaves_its_successors_runs_alone(tmp_path):
+    home, plan, work = tmp_path / "home", made_plan(alias=None), tmp_path / "work"
+    train = next(job.id for job in plan.jobs.values() if job.stage == "train")
+    stopped, successor = (MlflowTracker(home, plan, None, [].append) for _ in range(2))
+    write_metrics(work, 1, 3)
+    stopped.start()
+    stopped.job_changed(train, standing("running"), "a1", work, None)
+    poll(lambda: metric_count(home) == 3, "three steps of the running job")
+    successor.start()
+    successor.job_changed(train, standing("running"), "a1", work, None)
+    write_metrics(work, 4, 6)
+    successor.tick()
+    poll(lambda: metric_count(home) == 6, "three more steps")
+    stopped.leave()
+    stopped.close(TIMEOUT_S)
+    found = dict(table(home, "select name, status from runs"))
+    assert (found["context-k1/s0"], found["laptop"]) == ("RUNNING", "RUNNING")
+    assert successor.close(TIMEOUT_S)
+
+
 def test_who_is_asked_to_hurry_hears_of_it_before_what_was_said_earlier_is_sent():
     told, hurry = queue.SimpleQueue(), threading.Event()
     _read(['{"op": "study"}\n', '{"op": "job"}\n', '{"op": "hurry"}\n'], told, hurry)
