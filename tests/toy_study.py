@@ -19,6 +19,7 @@ from orchestrator.schedule.rebuild import rebuilder
 from orchestrator.schedule.view import View
 from orchestrator.spec.cell import Resources
 from orchestrator.store.files import FilesStore
+from orchestrator.store.protocol import Commit
 
 ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
 TWO_CPUS = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),)
@@ -66,6 +67,26 @@ def make_plan(jobs: Sequence[Job]) -> Plan:
         cells=(),
         jobs={job.id: job for job in jobs},
         jobs_of={},
+    )
+
+
+def commit_of(job: Job, attempt: str) -> Commit:
+    """What an attempt publishes that no driver has started."""
+    return Commit(
+        fingerprint=job.fingerprint,
+        attempt=attempt,
+        stage=job.stage,
+        branch=job.branch,
+        job=job.id,
+        label=job.label,
+        manifest="",
+        inputs={},
+        code="",
+        git="",
+        versions={},
+        host_kind="",
+        started=0.0,
+        ended=1.0,
     )
 
 

@@ -160,7 +160,7 @@ class Driver:
 
     def has_work(self) -> bool:
         """Whether any job could be started now, or an attempt is to be ended; if not, nothing can change by running."""
-        return self._board.any_ready() or self._leftovers.any_cancelled()
+        return self._board.any_ready() or self._leftovers.any_unwanted()
 
     def failures(self) -> tuple[FailedJob, ...]:
         """Jobs that stand as failed, in the plan's order, with the words of the newest result."""

@@ -15,6 +15,8 @@ from orchestrator.schedule.state import STUCK, Board, Change
 from orchestrator.schedule.teller import Teller
 from orchestrator.schedule.watch import Finding, Watch
 
+FIRST = "another attempt of the job was first"
+
 
 class Leftovers:
     """What lay open in the ledger when this driver began."""
@@ -43,20 +45,23 @@ class Leftovers:
         self._open = ledger.open_attempts()
 
     def book_done(self, given_up: Callable[[], bool]) -> None:
-        """End those whose jobs are done; no backend is needed."""
+        """End those that have made the COMMIT of their job; no backend is needed."""
         done = [attempt for attempt in self._open if attempt.fingerprint in self._books.committed]
+        won = [attempt for attempt in done if self._store.winner(attempt.fingerprint, given_up) == attempt.id]
         for attempt in done:
-            won = self._store.winner(attempt.fingerprint, given_up) == attempt.id
-            ending, detail = ("ok", "") if won else ("interrupted", "another attempt of the job was first")
             drop_checkpoints(self._home, attempt.fingerprint)
-            self._ledger.ended(attempt.id, ending, self._clock.time(), detail)
+        for attempt in won:
+            self._ledger.ended(attempt.id, "ok", self._clock.time(), "")
             self._open.remove(attempt)
-        self._sweep(done)
+        self._sweep(won)
 
-    def any_cancelled(self) -> bool:
-        """Whether one is of a job that was cancelled since: on a backend that outlives drivers it runs on till told."""
-        found = [self._jobs[attempt.fingerprint].id for attempt in self._open if attempt.fingerprint in self._jobs]
-        return any(job in self._board and self._board.state(job) in STUCK for job in found)
+    def any_unwanted(self) -> bool:
+        """Whether one is of a job that was cancelled, or done by another, since: it may run on till its end is told."""
+        return any(attempt.fingerprint in self._books.committed or self._cancelled(attempt) for attempt in self._open)
+
+    def _cancelled(self, attempt: Attempt) -> bool:
+        job = self._jobs.get(attempt.fingerprint)
+        return job is not None and job.id in self._board and self._board.state(job.id) in STUCK
 
     def settle(self, backend: Backend) -> None:
         """Adopt the others where the backend outlives drivers; else they have died with theirs, and are ended."""
@@ -72,13 +77,14 @@ class Leftovers:
             taken = self._take_up(attempt) is not None
             if not taken:  # nobody asks for it any more: it is in the way of what is asked for
                 backend.stop([attempt.id])
-                self._ledger.ended(attempt.id, "interrupted", self._clock.time(), "this run does not ask for it")
+                why = FIRST if attempt.fingerprint in self._books.committed else "this run does not ask for it"
+                self._ledger.ended(attempt.id, "interrupted", self._clock.time(), why)
             self._teller.log("adopted" if taken else "stopped", attempt=attempt.id, label=attempt.label)
         self._open = []
 
     def _end(self) -> None:
-        died = "its driver has died"
         for attempt in self._open:
+            died = FIRST if attempt.fingerprint in self._books.committed else "its driver has died"
             watch = self._take_up(attempt)
             gone = end_leftovers(attempt_folder(self._home, attempt.fingerprint, attempt.id))
             self._teller.log("leftover", attempt=attempt.id, label=attempt.label, gone=gone)
@@ -95,9 +101,9 @@ class Leftovers:
         self._store.sweep({attempt.id for attempt in self._open}, folders)
 
     def _take_up(self, attempt: Attempt) -> Watch | None:
-        """A watch over an attempt; None where this run does not ask for its job."""
+        """A watch over an attempt; None where this run does not ask for its job, or it is done."""
         job = self._jobs.get(attempt.fingerprint)
-        if job is None or job.id not in self._board or self._board.state(job.id) in STUCK:
+        if job is None or job.id not in self._board or self._board.state(job.id) in {*STUCK, "done"}:
             return None
         watch = Watch(
             attempt=attempt.id,

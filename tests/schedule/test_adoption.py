@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from toy_study import Toy, make_job, make_plan, small_plan
+from toy_study import Toy, commit_of, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake import Act, Farm
 from orchestrator.errors import LeaseError
@@ -85,6 +85,24 @@ def test_an_attempt_whose_job_was_cancelled_without_a_driver_is_stopped_though_n
     assert ask("cancel", list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
     assert toy.run(plan).counts == {"cancelled": 1}
     assert [running.ending for running in toy.farm.attempts.values()] == ["interrupted"]
+    assert toy.endings("train/a") == ["interrupted"]
+    toy.run(plan)
+    assert toy.backend is None
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_an_attempt_whose_job_another_has_done_is_stopped_though_nothing_else_is_to_do(toy: Toy, lasting: bool) -> None:
+    toy.farm, plan = Farm() if lasting else None, make_plan([make_job("train", "train/a")])
+    death = Death("train/a")
+    with pytest.raises(LeaseError):
+        toy.run(plan, LONG, observe=death.observe, fence=death)
+    (job,) = plan.jobs.values()
+    folder = toy.store.prepare("train", job.fingerprint, "a000-zombie")
+    (folder / "weights.bin").write_bytes(b"z")
+    assert toy.store.commit(commit_of(job, "a000-zombie"), folder)
+    assert toy.run(plan).counts == {"done": 1}
+    if toy.farm is not None:
+        assert [running.ending for running in toy.farm.attempts.values()] == ["interrupted"]
     assert toy.endings("train/a") == ["interrupted"]
     toy.run(plan)
     assert toy.backend is None

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from toy_study import Toy, fingerprint, make_job, make_plan, small_plan
+from toy_study import Toy, commit_of, fingerprint, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake import Act
 from orchestrator.backends.protocol import HostShare
@@ -18,7 +18,6 @@ from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import Ledger
 from orchestrator.schedule.requests import build_request
 from orchestrator.spec.cell import Resources
-from orchestrator.store.protocol import Commit
 from workloads.contract.request import request_from
 from workloads.contract.result import Failure
 
@@ -192,23 +191,7 @@ def test_a_zombie_that_publishes_first_wins_and_the_later_attempt_changes_nothin
         if event.kind == "started" and event.label == "train/a":
             folder = toy.store.prepare("train", job.fingerprint, "a000-zombie")
             (folder / "weights.bin").write_bytes(b"z")
-            commit = Commit(
-                fingerprint=job.fingerprint,
-                attempt="a000-zombie",
-                stage="train",
-                branch=None,
-                job=job.id,
-                label=job.label,
-                manifest="",
-                inputs={},
-                code="",
-                git="",
-                versions={},
-                host_kind="",
-                started=0.0,
-                ended=1.0,
-            )
-            assert toy.store.commit(commit, folder)
+            assert toy.store.commit(commit_of(job, "a000-zombie"), folder)
 
     assert toy.run(plan, observe=zombie).counts == {"done": 9}
     assert toy.store.read(job.fingerprint).attempt == "a000-zombie"
