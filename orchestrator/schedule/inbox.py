@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from orchestrator.schedule.patience import PASSING
 from orchestrator.store.link import sync_folder
 from workloads.contract.reading import read_object
 
@@ -60,7 +61,10 @@ def _next_number(folder: Path) -> int:
 
 
 def read(home: Path) -> list[Note]:
-    """All notes, oldest first. What is no note is put aside as `*.broken`."""
+    """All notes, oldest first. What is no note is put aside as `*.broken`.
+
+    One that the disk does not give now waits for the next look, and those after it with it: their order counts.
+    """
     folder = home / "inbox"
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
@@ -80,7 +84,9 @@ def read(home: Path) -> list[Note]:
             notes.append(Note(path=path, verb=raw["verb"], jobs=jobs, now=raw.get("now") is True, stages=stages))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, OSError) and error.errno in PASSING:
+                break
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".broken"))
     return notes

@@ -36,9 +36,12 @@ PASSING = frozenset(
         errno.EHOSTUNREACH,
         errno.ENETUNREACH,
         errno.EBUSY,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
     }
 )
-"""What a disk on a network says in a bad minute."""
+"""What a disk on a network, or a crowded machine, says in a bad minute."""
 
 T = TypeVar("T")
 

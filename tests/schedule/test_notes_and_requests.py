@@ -58,6 +58,15 @@ def test_what_is_no_note_is_put_aside(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "inbox").iterdir()] == ["0.broken"]
 
 
+def test_a_note_that_the_disk_does_not_give_now_waits_and_what_was_asked_later_with_it(tmp_path: Path) -> None:
+    first, second = inbox.put(tmp_path, "cancel", ["a" * 64]), inbox.put(tmp_path, "retry", ["a" * 64])
+    hidden = first.rename(first.with_suffix(".hidden"))
+    first.symlink_to("/proc/self/mem")  # whose first page is nobody's: EIO
+    assert inbox.read(tmp_path) == []
+    hidden.rename(first)
+    assert [note.path for note in inbox.read(tmp_path)] == [first, second]
+
+
 def test_without_a_driver_a_cancel_is_booked_at_once_and_with_one_it_is_asked(tmp_path: Path) -> None:
     assert ask("cancel", [JOB], home=tmp_path) == "booked"
     with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
