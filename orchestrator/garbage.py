@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.backends.slurm.packed.folder import CLOSED, packs_of
-from orchestrator.errors import StoreError
+from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, digest_of
 from orchestrator.host.job import JOBS
@@ -65,11 +65,12 @@ def remove(study: Study, found: list[Rubbish], say: Callable[[str], None]) -> No
     """Remove what was found, in its order.
 
     Raises:
-        LeaseError: a driver runs the study.
+        LeaseError: a driver runs the study, or one has come and gone since, and what it needs may be among `found`.
         StoreError: a COMMIT cannot be withdrawn.
     """
     with acquire(study.home) as lease:
-        named = _named(study)[0]  # a run may have come and gone since it was found
+        _refuse_if_run_since(study, found)
+        named = _named(study)[0]
         for one in found:
             lease.check()
             if not one.fingerprint and one.path.parts[-3:] in named:
@@ -84,6 +85,15 @@ def remove(study: Study, found: list[Rubbish], say: Callable[[str], None]) -> No
         for aside in (study.home / "store" / "withdrawn").glob("*.json"):
             if any(aside.name.startswith(f"{one.fingerprint}.") for one in found if one.fingerprint):
                 aside.unlink()
+
+
+def _refuse_if_run_since(study: Study, found: list[Rubbish]) -> None:
+    with Ledger.read(study.home / NAME) as ledger:
+        last, open_ = ledger.last_plan(), ledger.open_attempts()
+    another = last is not None and (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides)
+    shared = {study.home / "slurm", packs_of(study.home), study.home / "code"}  # nothing there goes beside open ones
+    if another or (open_ and any(one.path.parent in shared for one in found)):
+        raise LeaseError("a driver has come and gone since this was found; nothing was removed, run `gc` again")
 
 
 def _commits(study: Study, needed: set[str]) -> Iterator[Rubbish]:

@@ -1,14 +1,16 @@
 """`gc` and `show`: what can go, what stays, and what a death in the middle leaves."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
-from rehearsal import FOR_EVER_S, Rehearsal
+from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.errors import LeaseError
 from orchestrator.garbage import Rubbish, remove, rubbish
-from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease import acquire, driver_lives, read_driver
 from orchestrator.study import Study, open_study
 
 ROW = ("--rows", "context-k1")
@@ -107,6 +109,25 @@ def test_an_artifact_that_was_committed_after_it_was_found_stays(study: Study, r
     commit.with_suffix(".later").rename(commit)
     remove(study, before, lambda _text: None)
     assert study.store.fetch(fingerprint).is_dir()
+
+
+def test_what_a_run_asked_for_or_left_open_since_it_was_found_stays(study: Study, rehearsal: Rehearsal) -> None:
+    submission = study.home / "slurm" / "1a2b3c" / "jobs.json"
+    submission.parent.mkdir(parents=True)
+    submission.write_text("{}")
+    before, committed = found(study, rehearsal), study.store.commits()
+    assert rehearsal.call("run", *ROW, OTHER).returncode == 0
+    with pytest.raises(LeaseError, match="run `gc` again"):
+        remove(study, before, lambda _text: None)
+    assert study.store.commits() == committed
+    assert rehearsal.call("run", "--detach", "--rows", "context-k5", seconds=FOR_EVER_S).returncode == 0
+    driver = read_driver(study.home)
+    assert driver is not None
+    os.kill(driver.pid, signal.SIGKILL)
+    wait_for(lambda: not driver_lives(study.home), "the killed driver lives on")
+    with pytest.raises(LeaseError, match="run `gc` again"):
+        remove(study, before, lambda _text: None)
+    assert submission.exists()
 
 
 def test_sync_shows_nothing_beside_a_driver_whose_runs_it_would_call_dead(study: Study, rehearsal: Rehearsal) -> None:
