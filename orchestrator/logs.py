@@ -7,7 +7,6 @@ that were ever written, not in bytes of the file.
 
 import codecs
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import BinaryIO, TextIO
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
-from orchestrator.schedule.lease import driver_lives
+from orchestrator.schedule.clock import Clock, SystemClock
+from orchestrator.schedule.lease import Onlooker
 from orchestrator.schedule.ledger import Attempt
 from orchestrator.study import Study
 
@@ -146,18 +146,28 @@ def print_log(study: Study, attempt: Attempt, out: TextIO, *, tail: int | None =
     _show(Logs(study.folder_of(attempt)), out, tail)
 
 
-def follow_attempt(study: Study, attempt: Attempt, out: TextIO, *, tail: int | None = None) -> None:
+def follow_attempt(
+    study: Study, attempt: Attempt, out: TextIO, *, tail: int | None = None, clock: Clock | None = None
+) -> None:
     """Print the log of one attempt as it grows, until the attempt has ended."""
+    clock = clock or SystemClock()
+    onlooker = Onlooker(study.home, clock)
     log = Logs(study.folder_of(attempt))
     _show(log, out, tail)
-    while not _ended(study, attempt):
-        time.sleep(LOOK_S)
+    while not _ended(study, attempt, onlooker):
+        clock.sleep(LOOK_S)
         _show(log, out, None)
     _show(log, out, None)
 
 
 def follow_job(
-    study: Study, job: Job, out: TextIO, *, tail: int | None = None, say: Callable[[str], None] = lambda _text: None
+    study: Study,
+    job: Job,
+    out: TextIO,
+    *,
+    tail: int | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+    clock: Clock | None = None,
 ) -> None:
     """Print the log of the newest attempt, then of those that follow it, until nothing more can come.
 
@@ -169,28 +179,32 @@ def follow_job(
         out: gets the logs, with a header before each attempt but the first.
         tail: begin with so many lines of the first.
         say: gets what is waited for.
+        clock: the machine's by default.
 
     Raises:
         PlanError: it has not been attempted, and nobody drives the study.
     """
-    if not study.attempts().get(job.fingerprint) and driver_lives(study.home):
+    clock = clock or SystemClock()
+    onlooker = Onlooker(study.home, clock)
+    if not study.attempts().get(job.fingerprint) and onlooker.driver():
         say(f"{job.label} waits for its first attempt")
-        while _more_may_come(study, job) and not study.attempts().get(job.fingerprint):
-            time.sleep(LOOK_S)
+        while _more_may_come(study, job, onlooker) and not study.attempts().get(job.fingerprint):
+            clock.sleep(LOOK_S)
     attempt = last_attempt(study, job)
     while True:
-        follow_attempt(study, attempt, out, tail=tail)
+        follow_attempt(study, attempt, out, tail=tail, clock=clock)
         tail = None
         while not (newer := _after(study, attempt)):
-            if not _more_may_come(study, job):
+            if not _more_may_come(study, job, onlooker):
                 return
-            time.sleep(LOOK_S)
+            clock.sleep(LOOK_S)
         attempt = newer[0]
         out.write(f"==> {job.label}: attempt {attempt.id} on {attempt.backend}\n")
 
 
-def _more_may_come(study: Study, job: Job) -> bool:
-    return driver_lives(study.home) and study.look()[job.id].state not in ("done", "failed", "cancelled", "blocked")
+def _more_may_come(study: Study, job: Job, onlooker: Onlooker) -> bool:
+    drives = onlooker.driver() is not None
+    return drives and study.look()[job.id].state not in ("done", "failed", "cancelled", "blocked")
 
 
 def _after(study: Study, attempt: Attempt) -> Sequence[Attempt]:
@@ -198,10 +212,10 @@ def _after(study: Study, attempt: Attempt) -> Sequence[Attempt]:
     return study.attempts()[attempt.fingerprint][ids.index(attempt.id) + 1 :] if attempt.id in ids else ()
 
 
-def _ended(study: Study, attempt: Attempt) -> bool:
+def _ended(study: Study, attempt: Attempt, onlooker: Onlooker) -> bool:
     """Whether nothing more can be written: it is booked as ended, or nobody is left who could book it."""
     mine = [one for one in study.attempts().get(attempt.fingerprint, ()) if one.id == attempt.id]
-    return not mine or mine[0].ending is not None or not driver_lives(study.home)
+    return not mine or mine[0].ending is not None or onlooker.driver() is None
 
 
 def _show(log: Logs, out: TextIO, lines: int | None) -> None:

@@ -7,7 +7,7 @@ is done, 1 something is not.
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -20,7 +20,8 @@ from orchestrator.host.processes import boot_id
 from orchestrator.plan.job import Standing
 from orchestrator.plan.select import select
 from orchestrator.plan.show import counts
-from orchestrator.schedule.lease import Driver, read_driver, runs_here
+from orchestrator.schedule.clock import Clock, SystemClock
+from orchestrator.schedule.lease import Driver, Onlooker
 from orchestrator.schedule.ledger import NAME, Attempt, Ledger
 from orchestrator.schedule.view import MOST_LINES, clock_words
 from orchestrator.study import Study
@@ -85,24 +86,26 @@ class Screen(Protocol):
         """The last look was shown."""
 
 
-def watch(study: Study, selected: Collection[str], screen: Screen, sleep: Callable[[float], None] = time.sleep) -> int:
+def watch(study: Study, selected: Collection[str], screen: Screen, clock: Clock | None = None) -> int:
     """Show the study until nobody drives it; the exit code that its run has.
 
     Args:
         study: opened.
         selected: ids of the jobs that the run was asked for.
         screen: shows.
-        sleep: between looks.
+        clock: the machine's by default.
     """
+    clock = clock or SystemClock()
+    onlooker = Onlooker(study.home, clock)
     try:
         while True:
             # Asked before the look: what a driver books at its very end is seen by the look that follows.
-            drives = driver_of(study.home)
+            drives = _drives(onlooker.driver())
             look = look_at(study, selected, drives)
             screen.show(look)
             if drives is None:
                 return 0 if look.all_done else 1
-            sleep(EVERY_S)
+            clock.sleep(EVERY_S)
     finally:
         screen.close()
 
@@ -137,12 +140,8 @@ def look_at(study: Study, selected: Collection[str], drives: Drives | None) -> L
     )
 
 
-def driver_of(home: Path) -> Drives | None:
-    """Who drives the study at `home`; None: nobody, or a process that is known to be dead."""
-    holder = read_driver(home)
-    if holder is None or runs_here(holder) is False:
-        return None
-    return Drives(pid=holder.pid, host=holder.host, since=_since(holder))
+def _drives(holder: Driver | None) -> Drives | None:
+    return None if holder is None else Drives(pid=holder.pid, host=holder.host, since=_since(holder))
 
 
 def _since(driver: Driver) -> float | None:

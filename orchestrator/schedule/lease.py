@@ -118,6 +118,27 @@ def driver_lives(home: Path) -> bool:
     return holder is not None and runs_here(holder) is not False
 
 
+class Onlooker:
+    """Looks at who drives again and again: nobody, where one whom it cannot look at has not moved for `STILL_S`."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._home = home
+        self._clock = clock
+        self._seen: tuple[str, int] | None = None
+        self._moved = 0.0
+
+    def driver(self) -> Driver | None:
+        """Who drives; its machine may be gone, and its file stay for ever."""
+        holder = read_driver(self._home)
+        lives = None if holder is None else runs_here(holder)
+        if holder is None or lives is False:
+            return None
+        now, seen = self._clock.monotonic(), (holder.nonce, holder.counter)
+        if lives or seen != self._seen:
+            self._seen, self._moved = seen, now
+        return holder if now - self._moved < STILL_S else None
+
+
 class Lease:
     """The right to drive the study at `home`; a context manager that beats in a thread and lets go at the end."""
 

@@ -1,6 +1,7 @@
 """One driver a study."""
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import LeaseError
+from orchestrator.errors import LeaseError, PlanError
+from orchestrator.logs import follow_job
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.lease import Lease, acquire, driver_lives, read_driver, this_process
 from orchestrator.stopping import wait_for_end
+from orchestrator.study import open_study
+from orchestrator.watching import watch
 
 
 def dead_process() -> int:
@@ -102,6 +106,28 @@ def test_who_stops_a_driver_that_moves_waits_for_its_end(tmp_path: Path) -> None
     clock.lease = acquire(tmp_path, clock, dataclasses.replace(this_process(), boot_id="another"))
     assert wait_for_end(tmp_path, clock.lease.driver, lambda _text: None, clock)
     assert clock.time() >= 1_000_300.0
+
+
+class Silent:
+    """A screen that shows nothing."""
+
+    def show(self, _look: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_who_watches_or_follows_a_driver_of_a_machine_that_is_gone_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
+    study = open_study(Path("matrix.yaml"))
+    job = next(iter(study.plan.jobs.values()))
+    acquire(study.home, SimulatedClock(), dataclasses.replace(this_process(), boot_id="an earlier boot"))
+    assert watch(study, [job.id], Silent(), Patient()) == 1
+    with pytest.raises(PlanError, match="has not been attempted"):
+        follow_job(study, job, io.StringIO(), clock=Patient())
 
 
 def test_a_driver_that_comes_back_after_a_takeover_never_writes_over_its_successor(tmp_path: Path) -> None:
