@@ -6,13 +6,16 @@ A COMMIT goes before its artifact and after all that was made from it, so that a
 leaves a store in which all that is committed is whole.
 """
 
+import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.backends.slurm.packed.folder import CLOSED, packs_of
+from orchestrator.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, digest_of
@@ -22,6 +25,11 @@ from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger import NAME, Ledger
 from orchestrator.spec.load import load_matrix
 from orchestrator.study import Study, open_study
+
+HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
+"""What is made under another name first."""
+HALF_MADE_S = 86400.0
+"""Whoever makes such a file needs seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +148,11 @@ def _put_aside(study: Study) -> Iterator[Rubbish]:
         yield Rubbish(path=path, what="broken ledger", size=size_of(path))
     for path in sorted((study.home / "inbox").glob("*.broken")):
         yield Rubbish(path=path, what="broken note", size=size_of(path))
+    for pattern in HALF_MADE:
+        for path in sorted(study.home.glob(pattern)):
+            with contextlib.suppress(FileNotFoundError):  # it has got its name
+                if time.time() - path.lstat().st_mtime > HALF_MADE_S:
+                    yield Rubbish(path=path, what="left half made by a process that died", size=size_of(path))
 
 
 def _attempts(study: Study, needed: set[str], open_: set[tuple[str, str]]) -> Iterator[Rubbish]:

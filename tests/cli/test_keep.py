@@ -94,6 +94,18 @@ def test_what_slurm_was_asked_with_goes_but_for_allocations_that_may_live(study:
     assert sorted(str(path.relative_to(slurm)) for path in slurm.rglob("*.json")) == ["packs/plives/pack.json"]
 
 
+def test_what_was_left_half_made_goes_a_day_later(study: Study, rehearsal: Rehearsal) -> None:
+    left = [study.home / name for name in (".mlflow.db.7.tmp", "inbox/.1-a.json.tmp", ".driver.out.7")]
+    (study.home / "inbox").mkdir(exist_ok=True)
+    for path in left:
+        path.write_text("half")
+    assert not {one.path for one in found(study, rehearsal)} & set(left)
+    for path in left:
+        os.utime(path, (0, 0))
+    remove(study, found(study, rehearsal), lambda _text: None)
+    assert not any(path.exists() for path in left)
+
+
 def test_nothing_is_removed_while_somebody_drives(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
     with acquire(study.home), pytest.raises(LeaseError):
