@@ -300,6 +300,10 @@ class Node:
             attempt.first_failed, attempt.first_failed_at = rank, time.time()
             self._ask(attempt)  # the others wait for a rank that will not come
         all_ended = len(attempt.ends) == attempt.part.ranks
+        if all_ended:  # the limit of time is for ranks: what they made is published, however long the store takes
+            attempt.limit_at = None
+            if attempt.reason in (None, "time"):
+                attempt.kill_at = None
         if all_ended and attempt.phase == "running" and not self._closed.is_set():
             self._begin(self._finish, attempt)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,27 @@ def test_a_store_that_stays_unwritable_ends_the_attempt_free_and_says_so(
     assert report["ending"] == "interrupted" and "the store cannot be written" in report["detail"]
     assert read_ended(Path(submission["request"]["work"]), submission["attempt"])["ending"] == "interrupted"  # type: ignore[index]
     assert ended(hasty, toy_submission(home, "write"))["ending"] == "ok"
+
+
+@pytest.mark.parametrize("do", ["write", "write when asked"])
+def test_a_limit_of_time_is_for_ranks_and_not_for_the_store_that_takes_their_result(home: Path, do: str) -> None:
+    slow = FaultyStore(FilesStore(home / "store"), calls=(), script={"commit": ["hang"]})
+    node = make_node(slow)
+    submission = toy_submission(home, do)
+    try:
+        node.start(submission)
+        attempt = node._attempts[submission["attempt"]]
+        if do != "write":  # its limit comes while it runs, and it ends well within its grace
+            wait_until(lambda: (attempt.work / "here-0").exists(), "the stage began")
+            attempt.limit_at = time.monotonic()
+        wait_until(lambda: attempt.doing == "publishing", "the store is asked")
+        for later in (1e6, 2e6):
+            node._hold_to_limits(attempt, 0, time.monotonic() + later)
+        slow.calm()
+        assert ended(node, submission)["ending"] == "ok"
+    finally:
+        slow.calm()
+        node.close()
 
 
 def test_a_store_that_hangs_shows_and_holds_up_nobody_else(node: Node, store: FaultyStore, home: Path) -> None:

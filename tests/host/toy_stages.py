@@ -55,6 +55,11 @@ def run(request: Request, progress: Progress) -> Outcome:
         while not progress.stopping:
             time.sleep(0.01)
         return Outcome(steps=3, stopped=True)
+    elif what == "write when asked":
+        (Path(request.work) / f"here-{rank}").touch()
+        while not progress.stopping:
+            time.sleep(0.01)
+        (out / "said.txt").write_text("in time")
     elif what == "deaf":
         (Path(request.work) / f"here-{rank}").touch()
         while True:
