@@ -13,7 +13,7 @@ standard output:
 |---|---|
 | `{"op": "ready", "pid", "start_time", "import_s", "versions"}` | everything is imported |
 | `{"op": "started", "attempt", "rank", "pid", "start_time"}` | |
-| `{"op": "refused", "attempt", "rank", "message"}` | the line could not be followed |
+| `{"op": "refused", "attempt", "rank", "message", "free"}` | the line could not be followed; free: for no fault of it |
 | `{"op": "ended", "attempt", "rank", "code", "signal"}` | one of code and signal is null |
 
 Standard input may be a socket: then `fds` names, in order, the descriptors that came with the line
@@ -146,6 +146,7 @@ class Server:
                 attempt=message.get("attempt"),
                 rank=message.get("rank"),
                 message=f"{type(error).__name__}: {error}",
+                free=isinstance(error, OSError),  # no process, memory or descriptor is left
             )
         finally:
             for descriptor in descriptors.values():

@@ -39,6 +39,7 @@ from orchestrator.host.server import COMMAND, WarmServer
 from orchestrator.store.protocol import Store
 from workloads.contract.faults import point
 from workloads.contract.masking import mask, secrets_of
+from workloads.contract.result import EXIT_ERROR, EXIT_STOPPED
 
 WATCH_S = 1.0
 LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
@@ -293,7 +294,7 @@ class Node:
         rank = reply["rank"]
         if reply["op"] == "refused":
             attempt.detail = f"the warm server refused: {reply['message']}"
-            attempt.ends[rank] = RankEnd(code=1, signal=None)
+            attempt.ends[rank] = RankEnd(code=EXIT_STOPPED if reply["free"] else EXIT_ERROR, signal=None)
         else:
             attempt.ends[rank] = RankEnd(code=reply["code"], signal=reply["signal"])
         if not attempt.ends[rank].well and attempt.first_failed is None:

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,6 +246,22 @@ def test_a_server_that_cannot_start_says_why_and_is_tried_again_for_who_comes_la
             assert report["ending"] == "error" and "no such library" in report["detail"]
         mended.touch()
         assert ended(node, toy_submission(tmp_path, "write"))["ending"] == "ok"
+    finally:
+        node.close()
+
+
+def test_a_rank_for_which_no_process_is_left_costs_its_attempt_nothing(tmp_path: Path) -> None:
+    full = 'from workloads.serve import main; main(modules={"data": "toy_stages"}, imports=("no_more_processes",))'
+    here = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
+    node = Node(
+        store=make_store("files", tmp_path / "store"),
+        code=ROOT,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=(sys.executable, "-c", here + full),
+    )
+    try:
+        report = ended(node, toy_submission(tmp_path, "write"))
+        assert (report["ending"], "the warm server refused" in report["detail"]) == ("interrupted", True), report
     finally:
         node.close()
 
