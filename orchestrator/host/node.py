@@ -44,6 +44,7 @@ from workloads.contract.result import EXIT_ERROR, EXIT_STOPPED
 WATCH_S = 1.0
 LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
 SERVERS = 3  # warm servers in a row that may end without ever having been ready; a later attempt is one more try
+IMPORT_S = 600.0  # for a warm server to import everything: a file system that is gone lets it wait for ever
 HANG_S = 1800.0  # of a store that neither answers nor fails, until its attempt is given up
 CLOSE_S = 10.0  # for threads in a store call, when the node closes
 LONGEST_DETAIL = 2000  # characters
@@ -64,6 +65,7 @@ class Node:
         leaves_word: write `ended.json` when an attempt ends, for a driver that comes after this node.
         publish_s: how long a store that refuses a result is tried again.
         fetch_s: and one that refuses inputs, and a disk that takes no request.
+        import_s: how long a warm server may import before it is killed, and counts as one that failed.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Node:
         leaves_word: bool = False,
         publish_s: float = PUBLISH_FOR_S,
         fetch_s: float = FETCH_FOR_S,
+        import_s: float = IMPORT_S,
     ) -> None:
         self._store = store
         self._code = code
@@ -88,6 +91,7 @@ class Node:
         self._leaves_word = leaves_word
         self._publish_s = publish_s
         self._fetch_s = fetch_s
+        self._import_s = import_s
         self._secrets = secrets_of(os.environ)
         self._lock = threading.RLock()
         self._attempts: dict[str, Attempt] = {}
@@ -406,9 +410,11 @@ class Node:
             self._end(attempt, "interrupted", "asked to end before it began")
 
     def _watch(self) -> None:
-        """Once a second: limits of memory and time, and the end of a grace period."""
+        """Once a second: limits of memory and time, the end of a grace period, and a server that is never ready."""
         while not self._closed.wait(WATCH_S):
             with self._lock:
+                if not self._warm and self._server is not None:
+                    self._server.give_up_after(self._import_s)
                 living = [attempt for attempt in self._attempts.values() if attempt.phase != "ended"]
             for attempt in living:
                 with contextlib.suppress(OSError):  # no descriptor or memory is left: there may be at the next look

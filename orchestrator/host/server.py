@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ class WarmServer:
             folder: where the code lies: the server's working folder and PYTHONPATH.
         """
         self._on_reply = on_reply
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._said: deque[str] = deque(maxlen=TAIL_LINES)
         ours, theirs = socket.socketpair()
@@ -85,6 +87,12 @@ class WarmServer:
             self._send({"op": "signal", "attempt": attempt, "signal": int(number), "group": group}, [])
         except OSError:
             return  # the server has ended, and its ranks with it
+
+    def give_up_after(self, import_s: float) -> None:
+        """Kill a server that has imported for longer than this; idempotent, and `gone` follows."""
+        if time.monotonic() - self._began > import_s and self._process.poll() is None:
+            self._said.append(f"it had not imported everything within {import_s:g} s")
+            self._process.kill()
 
     def close(self) -> None:
         """End the server and all ranks; idempotent."""

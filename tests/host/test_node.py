@@ -250,6 +250,23 @@ def test_a_server_that_cannot_start_says_why_and_is_tried_again_for_who_comes_la
         node.close()
 
 
+def test_a_server_that_hangs_while_it_imports_counts_as_one_that_failed(tmp_path: Path) -> None:
+    """As on a file system that is gone: whoever reads its code waits for ever."""
+    node = Node(
+        store=make_store("files", tmp_path / "store"),
+        code=ROOT,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=(sys.executable, "-c", "import time; time.sleep(1000)"),
+        import_s=0.5,
+    )
+    try:
+        report = ended(node, toy_submission(tmp_path, "write"))
+        assert report["ending"] == "error"
+        assert "not imported everything within 0.5 s" in report["detail"] and node.cold == report["detail"]
+    finally:
+        node.close()
+
+
 def test_a_rank_for_which_no_process_is_left_costs_its_attempt_nothing(tmp_path: Path) -> None:
     full = 'from workloads.serve import main; main(modules={"data": "toy_stages"}, imports=("no_more_processes",))'
     here = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
