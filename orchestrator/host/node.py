@@ -195,7 +195,11 @@ class Node:
         thread = threading.Thread(target=self._guarded, args=(step, attempt), name=f"attempt {attempt.name}")
         thread.daemon = True
         self._steps.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no process or memory is left for one
+            self._steps.discard(thread)
+            self._end(attempt, "interrupted", f"the host has no thread left for it: {error}")
 
     def _guarded(self, step: Any, attempt: Attempt) -> None:
         """What goes wrong on the host's side ends the attempt: `interrupted` where a disk or a store is the cause."""

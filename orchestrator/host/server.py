@@ -5,6 +5,7 @@ the bound socket of rank 0's store. Closing that socket ends the server and all 
 never inherited by another process.
 """
 
+import errno
 import json
 import os
 import socket
@@ -37,6 +38,9 @@ class WarmServer:
             on_reply: called from another thread; must not block.
             command: its command line; tests bring servers with stages of their own.
             folder: where the code lies: the server's working folder and PYTHONPATH.
+
+        Raises:
+            OSError: no process, thread or descriptor is left.
         """
         self._on_reply = on_reply
         self._began = time.monotonic()
@@ -65,8 +69,14 @@ class WarmServer:
             threading.Thread(target=self._read_replies, name="server replies", daemon=True),
             threading.Thread(target=self._read_said, name="server stderr", daemon=True),
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in reversed(self._threads):  # last the one that says that it is gone: then nobody has to
+                thread.start()
+        except RuntimeError as error:
+            self._socket.close()
+            self._process.kill()
+            self._process.wait()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     @property
     def pid(self) -> int:

@@ -1,10 +1,12 @@
 """A node runs attempts in its warm server, and says truly how each ended."""
 
+import contextlib
 import json
 import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -303,6 +305,44 @@ def test_a_server_that_cannot_even_be_started_again_holds_up_nobody_for_ever(tmp
             assert report["ending"] == "error" and "the warm server cannot be started" in report["detail"]
         code.symlink_to(ROOT)
         assert ended(node, toy_submission(tmp_path, "write"))["ending"] == "ok"
+    finally:
+        node.close()
+
+
+@contextlib.contextmanager
+def no_thread_can_begin() -> Iterator[None]:
+    """As under `ulimit -u`: no machine has room for such a stack."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def test_an_attempt_for_which_no_thread_is_left_ends_free(home: Path) -> None:
+    node = Node(
+        store=make_store("files", home / "store"),
+        code=ROOT,
+        provenance=Provenance(code="", git="", host_kind="test"),
+        command=SERVER,
+    )
+    try:
+        running = toy_submission(home, "until asked")
+        here(node, running)
+        late = toy_submission(home, "write")
+        with no_thread_can_begin():
+            node.start(late)
+            node.stop([running["attempt"]])
+            wait_until(lambda: not node.busy, "both have ended")
+        told = node.poll()
+        for name in (running["attempt"], late["attempt"]):
+            assert told[name]["ending"] == "interrupted" and "no thread" in told[name]["detail"], told[name]
+        assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
+        assert node._server is not None
+        with no_thread_can_begin():
+            os.kill(node._server.pid, signal.SIGKILL)
+            wait_until(lambda: node.cold, "no other server can be started")
+        assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
     finally:
         node.close()
 
