@@ -105,11 +105,17 @@ def _driver_in(content: bytes) -> Driver:
 
 
 def runs_here(driver: Driver) -> bool | None:
-    """Whether a driver's process runs; None where this process cannot know (another boot or pid namespace)."""
+    """Whether a driver's process runs; None where this process cannot know.
+
+    It cannot on another boot or in another pid namespace, and where /proc hides the process that has its id by now.
+    """
     here = this_process()
     if (driver.boot_id, driver.pid_namespace) != (here.boot_id, here.pid_namespace):
         return None
-    return start_time(driver.pid) == driver.start_time
+    try:
+        return start_time(driver.pid) == driver.start_time
+    except PermissionError:
+        return None
 
 
 def driver_lives(home: Path) -> bool:

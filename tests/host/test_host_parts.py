@@ -106,6 +106,10 @@ import os, sys, tempfile
 from pathlib import Path
 from orchestrator.backends.ray.session import session_folder, sweep
 from orchestrator.host.memory import group_members
+from orchestrator.schedule.lease import acquire, this_process
+from orchestrator.schedule.clock import SimulatedClock
+from dataclasses import replace
+other = this_process()
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 assert os.getpid() in group_members([os.getpgid(0)])
 with tempfile.TemporaryDirectory() as parent:
@@ -113,6 +117,11 @@ with tempfile.TemporaryDirectory() as parent:
     folder.mkdir()
     sweep(Path(parent))
     assert not folder.exists()
+    clock = SimulatedClock()
+    acquire(Path(parent), clock, replace(other, pid=1))
+    began = clock.monotonic()
+    acquire(Path(parent), clock).check()
+    assert clock.monotonic() - began >= 60, "who may not be looked at is watched instead"
 """
 
 
