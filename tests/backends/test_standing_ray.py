@@ -238,6 +238,34 @@ def test_a_host_without_a_driver_saves_ends_and_gives_its_node_back(drivers: Dri
     assert until(successor, submission, "ended").ending == "interrupted"
 
 
+ORPHAN = """
+import json, os, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from toy_jobs import SERVER, toy_submission, wait_until
+from orchestrator.backends.ray.actor import Host
+from orchestrator.host.description import describe
+home = Path(sys.argv[2])
+settings = describe(home, "files", home / "store", code_digest="", git="", server=SERVER)
+host = Host({**settings, "address": "a standing one", "orphan_s": 1.0, "idle_s": 600.0}, 0)
+assert host.hello()["digest"] == settings["digest"]
+host.start([toy_submission(home, "deaf", grace_s=2.0)])
+(attempt,) = host._node._attempts.values()
+wait_until(lambda: attempt.kill_at, "nobody asks for it, so it ends")
+assert host.hello()["digest"] != settings["digest"]
+wait_until(lambda: attempt.phase == "ended", "it ends")
+host.close()
+os._exit(7)
+"""
+
+
+def test_a_host_that_ends_for_want_of_a_driver_takes_no_attempts_of_the_next(tmp_path: Path) -> None:
+    """They would be cut off with it, without a checkpoint."""
+    command = [sys.executable, "-c", ORPHAN, str(Path(SERVER[1]).parent), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 7, done.stderr
+
+
 def test_an_idle_host_is_given_back_and_started_again_when_it_is_needed(drivers: Drivers) -> None:
     for host in hosts_of(drivers.cluster):
         os.kill(host.pid, signal.SIGKILL)

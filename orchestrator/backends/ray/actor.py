@@ -117,6 +117,7 @@ class Host:
         give_node_back()
 
     def _end_attempts(self) -> None:
+        self._digest = ""  # a driver that finds this host now places nothing on it: it would be cut off
         names = list(self._node.poll())
         self._node.stop(names)
         deadline = time.monotonic() + PUBLISH_S + self._node.longest_grace()
