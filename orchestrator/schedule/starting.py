@@ -123,6 +123,7 @@ class Starter:
         self.submitted += len(tickets)
         for submission in submissions:
             job, place = self._board.job(submission.job), submission.placement
+            self._books.watches[submission.attempt].ticketed = bool(tickets[submission.attempt])
             self._teller.log(
                 "submitted", attempt=submission.attempt, label=job.label, host=place.host, devices=place.devices
             )

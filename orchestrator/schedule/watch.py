@@ -43,7 +43,7 @@ class Watch:
     waits: str = ""
     """Why the backend has not begun it, in its words."""
     ticketed: bool = True
-    """False: an earlier driver booked the intent and died before a ticket was booked."""
+    """False: who was to submit it, an earlier driver or a backend's child, died before there was a ticket."""
     cancelled: Literal["", "gently", "now"] = ""
     """`echo-matrix cancel` has asked for its end: at a checkpoint, or at once."""
     told: bool = False
@@ -121,7 +121,7 @@ def _missing(watch: Watch, now: float, *, committed: bool, stopping: bool) -> Fi
     still_since = max(watch.missing_since, watch.counter_since)
     if watch.missing_polls >= 2 and now - still_since >= EVIDENCE_S:
         if not watch.ticketed and watch.counter is None:
-            return Finding(what="ended", ending="interrupted", detail="its driver died before it was submitted")
+            return Finding(what="ended", ending="interrupted", detail="who was to submit it died first")
         return Finding(what="ended", ending="vanished", detail="the backend does not know it, and its heartbeat stands")
     return Finding(what="unknown", detail="the backend does not know it")
 

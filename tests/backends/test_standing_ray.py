@@ -128,6 +128,41 @@ def test_a_child_that_dies_costs_no_attempt(drivers: Drivers) -> None:
     assert until(backend, submission, "ended").ending == "interrupted"
 
 
+DIES = """
+_answers = Child._answer
+
+def _dies(self, request):
+    answer = _answers(self, request)
+    if request["op"] == "submit" and Path({armed!r}).exists():
+        Path({armed!r}).unlink()
+        while not Path(request["submissions"][0]["request"]["work"]).exists():
+            time.sleep(0.05)
+        os._exit(9)
+    return answer
+
+Child._answer = _dies
+"""
+
+
+def test_what_a_child_passed_on_before_it_could_answer_runs_once(drivers: Drivers) -> None:
+    """The child's code is the study's own copy: there it is made to die between the act and the answer."""
+    drivers.newest.close()
+    backend = drivers.next()
+    code = backend._code / "orchestrator" / "backends" / "ray" / "child.py"
+    before, armed = code.read_bytes(), drivers.home / "armed"
+    code.write_bytes(before + DIES.format(armed=str(armed)).encode())
+    try:
+        until(backend, submitted(backend, drivers.home, "write"), "ended")  # its server is warm
+        armed.touch()
+        submission = submitted(backend, drivers.home, "until asked")
+    finally:
+        code.write_bytes(before)
+    assert not armed.exists()
+    until(backend, submission, "running")
+    backend.stop([submission.attempt])
+    assert until(backend, submission, "ended").ending == "interrupted"
+
+
 def test_a_stop_that_no_child_could_hear_is_carried_out_by_the_next(drivers: Drivers) -> None:
     backend = drivers.newest
     submission = submitted(backend, drivers.home, "until asked")

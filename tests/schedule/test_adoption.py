@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, commit_of, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act, Farm
+from orchestrator.backends.fake import Act, FakeBackend, Farm
+from orchestrator.backends.protocol import Submission
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.ask import ask
 from orchestrator.schedule.events import Event
@@ -117,4 +118,22 @@ def test_an_intent_that_the_backend_never_heard_of_is_free_and_done_again(toy: T
         for open_attempt in ledger.open_attempts():
             ledger.ticketed({open_attempt.id: ""})
     assert toy.run(small_plan()).exit_code == 0
+    assert toy.endings("train/a") == ["interrupted", "ok"]
+
+
+class DeafOnce(FakeBackend):
+    """What is to start the first attempt dies over it, and nobody knows whether it was heard: it was not."""
+
+    def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
+        tickets = dict(super().submit(submissions))
+        lost = self.submitted[0].attempt
+        if lost in tickets:
+            del self._farm.attempts[lost], self._farm.open[lost]
+            tickets[lost] = ""
+        return tickets
+
+
+def test_an_attempt_without_a_ticket_that_was_never_heard_of_is_free_and_done_again(toy: Toy) -> None:
+    toy.backend_type = DeafOnce
+    assert toy.run(make_plan([make_job("train", "train/a")])).exit_code == 0
     assert toy.endings("train/a") == ["interrupted", "ok"]

@@ -120,6 +120,8 @@ class RayBackend:
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Start attempts; attempt -> ticket, `{session}/{host}/{attempt}`.
 
+        A ticket is empty where the child died before it answered and its hosts live on: the next child asks them.
+
         Raises:
             BackendError: an unknown host, or a child that has died: nothing runs on.
         """
@@ -131,6 +133,10 @@ class RayBackend:
                 if self._pipe is not None:  # should it still follow, it follows this too
                     self._pipe.tell("kill", attempts=[one.attempt for one in submissions])
                 raise
+            except ChildGone:
+                if not self.outlives_driver:
+                    raise
+                tickets = {one.attempt: "" for one in submissions}
             for one in submissions:
                 ticket = tickets[one.attempt]
                 self._know(Adoption.of(one, ticket))
@@ -286,7 +292,7 @@ class RayBackend:
         """Ask the child, which is started if there is none, and wait for its answer.
 
         Raises:
-            BackendError: it died, or refused.
+            ChildGone: it died over this. BackendError: it does not start, or refused.
         """
         if self._closed:
             raise BackendError("the Ray backend is closed; make another one")
@@ -307,7 +313,7 @@ class RayBackend:
             self._was_opened = True
             return self._pipe.ask(op, ANSWER_S, **fields)
         except ChildGone as error:
-            raise BackendError(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
+            raise ChildGone(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
 
     def _tell(self, op: str, attempts: Sequence[str]) -> None:
         with self._lock:
