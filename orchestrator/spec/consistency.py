@@ -14,6 +14,7 @@ WAN_TIME_FACTOR = 4  # frames of a latent, after the first
 UMT5_WIDTH = 4096  # of a UMT5-XXL embedding
 PATCH = 2  # latents of a token's side: 3-D patches (1, 2, 2), study.md section 4
 RGB = 3
+SSIM_WINDOW = 7  # pixels a side: workloads/evaluation/psnr_ssim.py
 LPIPS_SIDE = {
     "alex": 31,
     "vgg": 16,
@@ -60,6 +61,11 @@ def _latents(controls: Controls) -> Iterator[tuple[str, str]]:
                 f"controls.data.{key}",
                 f"is {pixels} pixels; allowed: multiples of {side} "
                 f"(codec.factor({codec.factor}) * {PATCH} latents a token)",
+            )
+        if pixels < SSIM_WINDOW:
+            yield (
+                f"controls.data.{key}",
+                f"is {pixels} pixels; SSIM looks at windows of {SSIM_WINDOW} a side; allowed: {SSIM_WINDOW} and more",
             )
 
 

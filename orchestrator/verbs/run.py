@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.detach import FLAG, settle, start_detached
+from orchestrator.plan.cases import check_cases
 from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
 from orchestrator.plan.select import find_jobs, select, with_needs
 from orchestrator.plan.show import plan_json, plan_text
@@ -49,7 +50,7 @@ def plan(
     refresh: RefreshOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run, why, and what each row costs; refuse a row that cannot fit. Changes nothing."""
+    """Show what would run, why, and what each row costs; refuse what cannot fit or be evaluated. Changes nothing."""
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     withdrawals = _withdrawals(study, refresh)
     standing = look_without(study, withdrawals) if refresh else study.look()
@@ -64,6 +65,7 @@ def plan(
             print(_withdrawals_text(withdrawals), end="\n\n")
         print(plan_text(study.plan, standing))
     check_fits(sizes)
+    check_cases(study.plan)
 
 
 def run(
@@ -88,6 +90,7 @@ def run(
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     selected = select(study.plan, rows, seeds, branches)
     check_fits(row_sizes(study.plan, study.cluster, selected))
+    check_cases(study.plan, selected)
     withdrawals = _agreed(study, refresh, yes) if refresh else ()
     if not detach:
         selected |= _refresh(study, withdrawals)
