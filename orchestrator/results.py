@@ -162,6 +162,8 @@ def _rebuild(folder: Path, given: ReportInput, digest: str, quick: str) -> bool:
         kept = folder.with_name(f"{folder.name}-{other}")
         shutil.rmtree(kept, ignore_errors=True)
         folder.rename(kept)
+    elif remembered:
+        _write_note(folder, {"profile": given.profile})  # the files are about to be no longer those of the old digest
     from reports.build import build
 
     build(folder, given)

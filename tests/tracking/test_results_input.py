@@ -91,6 +91,20 @@ def test_the_report_is_written_once_and_kept_when_the_profile_changes(study, tmp
     assert "evening" in (folder / "index.html").read_text()
 
 
+def test_a_report_that_was_cut_off_half_way_is_written_again_though_its_input_returns(study, tmp_path):
+    folder = tmp_path / "report"
+    given = dataclasses.replace(report_input(*study), strips=[])
+    assert rebuild_if_changed(folder, given)
+    before = (folder / "results.csv").read_bytes()
+    (folder / ".report.json.tmp").mkdir()  # the second file cannot be written
+    with pytest.raises(OSError):
+        rebuild_if_changed(folder, dataclasses.replace(given, values=given.values[1:]))
+    assert (folder / "results.csv").read_bytes() != before
+    (folder / ".report.json.tmp").rmdir()
+    assert rebuild_if_changed(folder, given)
+    assert (folder / "results.csv").read_bytes() == before
+
+
 def test_a_finished_study_is_not_read_again(study, tmp_path):
     plan, standings, store, home = study
     folder = tmp_path / "report"
