@@ -168,3 +168,17 @@ def test_damage_that_one_rank_sees_has_both_ranks_pass_the_checkpoint_over(pool:
     last = train_request(tmp_path, pool, training=TRAINING, how=how, resume=str(checkpoint(first, 4)))
     train_by_two([last])
     assert_the_same(last, whole)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_lists_no_moments_of_one_rank_is_passed_over(pool: Pool, tmp_path: Path) -> None:
+    how = {"deepspeed": zero(2), **EVERY_STEP}
+    whole, first = (train_request(tmp_path, pool, training=TRAINING, how=how) for _ in range(2))
+    train_by_two([whole, first], stops={first.attempt: 3})
+    file = checkpoint(first, 4) / "manifest.json"
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    manifest["files"] = [line for line in manifest["files"] if line["path"] != "optimizer-rank1.safetensors"]
+    file.write_text(json.dumps(manifest), encoding="utf-8")
+    last = train_request(tmp_path, pool, training=TRAINING, how=how, resume=str(checkpoint(first, 4)))
+    train_by_two([last])
+    assert_the_same(last, whole)

@@ -171,6 +171,18 @@ class Checkpoint:
         """The parameters, on the host."""
         return _tensors(self.folder / MODEL)
 
+    def parts(self) -> list[str]:
+        """The files of the optimiser's state, by rank; none before the first step that was taken.
+
+        Raises:
+            Damaged: those of some ranks are not listed.
+        """
+        ranks = self.state.world_size if self.state.zero_stage > 0 else 1
+        listed = [moments_name(rank) for rank in range(ranks) if moments_name(rank) in self.files]
+        if listed and len(listed) < ranks:
+            raise Damaged(f"{self.folder}: holds the optimiser's state of {len(listed)} of {ranks} ranks")
+        return listed
+
     def moments(self, rank: int) -> dict[str, Tensor]:
         """The optimiser's state of `rank`, on the host; rank 0 holds the whole where it is not sharded.
 

@@ -32,6 +32,7 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
         found: Checkpoint | None = None
         try:
             found = Checkpoint.open(folder, dist.get_rank())
+            found.parts()  # a rank whose part is missing would go on without its moments
             if number and found.state.fingerprint != expected.fingerprint:
                 raise Damaged(f"{folder}: is of another job")
         except Damaged as error:

@@ -75,11 +75,7 @@ class Universal:
                 start += place.size
             self._sizes.append(start)
         self.sharded = state.zero_stage > 0
-        ranks = state.world_size if self.sharded else 1
-        listed = [moments_name(rank) for rank in range(ranks) if moments_name(rank) in checkpoint.files]
-        if listed and len(listed) < ranks:
-            raise Damaged(f"{checkpoint.folder}: holds the optimiser's state of {len(listed)} of {ranks} ranks")
-        self._files: list[Any] = [open_tensors(checkpoint.folder / name) for name in listed]
+        self._files: list[Any] = [open_tensors(checkpoint.folder / name) for name in checkpoint.parts()]
         self._names = [set(file.keys()) for file in self._files]
 
     @property
