@@ -349,6 +349,16 @@ def test_a_server_that_is_gone_fails_the_attempt_and_publishes_nothing_as_missin
     assert not (tmp_path / "first/out/cases.jsonl").exists()
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_server_that_is_gone_behind_a_proxy_is_gone_too(inputs: dict[str, Path], tmp_path: Path, status: int) -> None:
+    with (
+        serving(in_turn(fails(status))) as running,
+        pytest.raises(judge_vlm.Unreachable, match=f"not reached by {CASES} questions in a row, .*{status}"),
+    ):
+        judged(judged_pool.judgement(tmp_path / "first", inputs, ["m"]), running.url)
+    assert not (tmp_path / "first/out/cases.jsonl").exists()
+
+
 def test_a_server_that_goes_away_in_between_loses_no_answer(inputs: dict[str, Path], tmp_path: Path) -> None:
     with (
         serving(in_turn(GOOD, server.hangs_up)) as running,

@@ -33,6 +33,8 @@ FILTERED = ("content_filter", "content_policy")
 REFUSED = 400
 NO_KEY, FORBIDDEN, NOT_THERE = 401, 403, 404
 AGAIN = frozenset({408, 409, 425, 429})
+GATEWAY = frozenset({502, 503, 504})
+"""What a proxy answers in place of a server that is gone."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Transient(Exception):
         self.retry_after_s = retry_after_s
         """How long the server asked to be left alone."""
         self.reached = reached
-        """Whether a server answered at all."""
+        """Whether a server answered at all, and not a proxy for one that is gone."""
 
 
 class Client:
@@ -114,7 +116,8 @@ class Client:
     def _failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception:
         """What a status other than 200 means."""
         if status in AGAIN or status >= 500:
-            return Transient(f"the server answered {status}", retry_after_s=_retry_after_s(headers), reached=True)
+            wished_s = _retry_after_s(headers)
+            return Transient(f"the server answered {status}", retry_after_s=wished_s, reached=status not in GATEWAY)
         if status in (NO_KEY, FORBIDDEN):
             return BadInput(
                 f"the judge's server refused the key for model {self.model!r} (HTTP {status}); set {KEY} to a key that "
