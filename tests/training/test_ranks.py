@@ -10,7 +10,14 @@ import pytest
 from by_two import run_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
 
+from orchestrator.plan.cost import row_sizes
+from orchestrator.spec.cluster import BUILT_IN
+from orchestrator.study import open_study
+from workloads.contract.footprint import weights_bytes
 from workloads.contract.request import Rendezvous, Request
+from workloads.training.engine import COLLECTIVE_TIMEOUT
+
+SLOW_DISK = 20e6  # bytes a second, of a shared folder that other trainings write to
 
 RANK_SCRIPT = Path(__file__).with_name("one_rank.py")
 TRAINING = {"sample_every": 3, "steps": 6}
@@ -74,3 +81,10 @@ def test_two_ranks_stop_together_and_resume_to_the_same_bits(pool: dict[str, str
         assert metrics(ended, "loss") == metrics(straight, "loss")
         a, b = weights(ended), weights(straight)
         assert all(bool((a[name] == b[name]).all()) for name in b)
+
+
+def test_ranks_wait_for_as_long_as_rank_0_may_take_for_the_papers_checkpoint_on_a_slow_disk(root: Path) -> None:
+    plan = open_study(root / "matrix.yaml", profile="paper").plan
+    weights = max(weights_bytes(size.model) for size in row_sizes(plan, BUILT_IN))
+    written_and_read = weights + 3 * weights  # the model is written, and all with both moments is read for its digests
+    assert written_and_read / SLOW_DISK < COLLECTIVE_TIMEOUT.total_seconds()

@@ -35,8 +35,12 @@ from workloads.training.settings import BatchShape, deepspeed_settings, recomput
 
 without_mlflow.lift()
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=5)
-"""After this long without the others a rank ends, rather than wait for ever on one that died."""
+JOINING_TIMEOUT = timedelta(minutes=5)
+"""After this long a rank has not met the others, and ends."""
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+"""After this long without the others a rank ends, rather than wait for ever on one that died; as long as rank 0 may
+take to write a checkpoint, or to read it for its digests, on a slow disk."""
 
 Moments = dict[str, Tensor]
 """State of the optimiser: `{name}/exp_avg`, `{name}/exp_avg_sq`, `{name}/step`."""
@@ -80,7 +84,7 @@ def join_ranks(rendezvous: Rendezvous, device: str) -> None:
                 rendezvous.port,
                 world,
                 is_master=rank == 0,
-                timeout=COLLECTIVE_TIMEOUT,
+                timeout=JOINING_TIMEOUT,
                 master_listen_fd=rendezvous.listen_fd if rank == 0 else None,
             )
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=COLLECTIVE_TIMEOUT)
