@@ -7,7 +7,7 @@ from orchestrator.errors import LeaseError
 from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import STILL_S, Driver, read_driver, runs_here
+from orchestrator.schedule.lease import Driver, Onlooker, read_driver, runs_here
 from orchestrator.schedule.ledger import NAME, Ledger
 
 LOOK_S = 0.5
@@ -50,16 +50,13 @@ def wait_for_end(home: Path, driver: Driver, say: Callable[[str], None], clock: 
     False: nobody can look at it from here, and it has not moved for `STILL_S`; its machine may be gone.
     """
     clock = clock or SystemClock()
-    before, counter, moved = -1, -1, clock.monotonic()
-    while (holder := living_driver(home)) is not None and holder.nonce == driver.nonce:
-        if holder.counter != counter:
-            counter, moved = holder.counter, clock.monotonic()
-        elif clock.monotonic() - moved >= STILL_S and runs_here(holder) is None:
-            return False
+    onlooker, before = Onlooker(home, clock), -1
+    while (holder := onlooker.driver()) is not None and holder.nonce == driver.nonce:
         with Ledger.read(home / NAME) as ledger:
             left = len(ledger.open_attempts())
         if left != before:
             say(f"{left} attempts still run" if left else "no attempt runs; the driver ends")
             before = left
         clock.sleep(LOOK_S)
-    return True
+    there = living_driver(home)
+    return there is None or there.nonce != driver.nonce
