@@ -125,10 +125,11 @@ def _tiles(given: ReportInput, analysis: Analysis) -> list[Tile]:
     missing = len(given.missing)
     found.append(
         Tile(
-            value=f"{100 * there // total} %" if total else "0 %",
+            value=f"{1000 * there // total / 10:g} %" if total else "0 %",
             # How many values a metric without any would have had is not known.
             name="of the values are there" + (", of metrics that have any" if missing else ""),
-            detail=f"missing: {missing} of the cells' parts" if missing else "no cell is missing a part",
+            detail=(f"not there: {total - there}; " if there < total else "")
+            + (f"missing: {missing} of the cells' parts" if missing else "no cell is missing a part"),
         )
     )
     return found
