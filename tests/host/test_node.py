@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ SECRET = "sesame-open-sesame"
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
+
+
+def a_node(home: Path, *, code: Path = ROOT, command: Sequence[str] = SERVER, **more: Any) -> Node:
+    """A node of its own, for a test that spoils it and closes it."""
+    provenance = Provenance(code="", git="", host_kind="test")
+    return Node(store=make_store("files", home / "store"), code=code, provenance=provenance, command=command, **more)
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +127,7 @@ def test_a_deaf_attempt_is_killed_after_its_grace(node: Node, home: Path) -> Non
 
 def test_limits_are_held_after_a_while_without_descriptors(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.host.node.WATCH_S", 0.02)
-    node = Node(
-        store=make_store("files", home / "store"),
-        code=ROOT,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=SERVER,
-    )
+    node = a_node(home)
     submission = toy_submission(home, "deaf", grace_s=0.1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -181,12 +182,7 @@ def test_a_rank_has_the_environment_of_its_request_alone(node: Node, home: Path)
 
 
 def test_a_rank_is_no_less_likely_to_be_killed_for_memory_than_its_server(home: Path) -> None:
-    node = Node(
-        store=make_store("files", home / "store"),
-        code=ROOT,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=SERVER,
-    )
+    node = a_node(home)
     try:
         wait_until(lambda: node.warm, "the server is warm")
         assert node._server is not None
@@ -236,12 +232,7 @@ def test_a_server_that_cannot_start_says_why_and_is_tried_again_for_who_comes_la
     start = (
         f"import os; os.path.exists({str(mended)!r}) or exit('no such library'); os.execv({SERVER[0]!r}, {SERVER!r})"
     )
-    node = Node(
-        store=make_store("files", tmp_path / "store"),
-        code=ROOT,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=(SERVER[0], "-c", start),
-    )
+    node = a_node(tmp_path, command=(SERVER[0], "-c", start))
     try:
         for _ in range(2):
             report = ended(node, toy_submission(tmp_path, "write"))
@@ -254,13 +245,7 @@ def test_a_server_that_cannot_start_says_why_and_is_tried_again_for_who_comes_la
 
 def test_a_server_that_hangs_while_it_imports_counts_as_one_that_failed(tmp_path: Path) -> None:
     """As on a file system that is gone: whoever reads its code waits for ever."""
-    node = Node(
-        store=make_store("files", tmp_path / "store"),
-        code=ROOT,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=(sys.executable, "-c", "import time; time.sleep(1000)"),
-        import_s=0.5,
-    )
+    node = a_node(tmp_path, command=(sys.executable, "-c", "import time; time.sleep(1000)"), import_s=0.5)
     try:
         report = ended(node, toy_submission(tmp_path, "write"))
         assert report["ending"] == "error"
@@ -272,12 +257,7 @@ def test_a_server_that_hangs_while_it_imports_counts_as_one_that_failed(tmp_path
 def test_a_rank_for_which_no_process_is_left_costs_its_attempt_nothing(tmp_path: Path) -> None:
     full = 'from workloads.serve import main; main(modules={"data": "toy_stages"}, imports=("no_more_processes",))'
     here = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
-    node = Node(
-        store=make_store("files", tmp_path / "store"),
-        code=ROOT,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=(sys.executable, "-c", here + full),
-    )
+    node = a_node(tmp_path, command=(sys.executable, "-c", here + full))
     try:
         report = ended(node, toy_submission(tmp_path, "write"))
         assert (report["ending"], "the warm server refused" in report["detail"]) == ("interrupted", True), report
@@ -288,12 +268,7 @@ def test_a_rank_for_which_no_process_is_left_costs_its_attempt_nothing(tmp_path:
 def test_a_server_that_cannot_even_be_started_again_holds_up_nobody_for_ever(tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.symlink_to(ROOT)
-    node = Node(
-        store=make_store("files", tmp_path / "store"),
-        code=code,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=SERVER,
-    )
+    node = a_node(tmp_path, code=code)
     try:
         assert ended(node, toy_submission(tmp_path, "write"))["ending"] == "ok"
         code.unlink()  # now no process can be started, as where there is no process or descriptor left
@@ -320,12 +295,7 @@ def no_thread_can_begin() -> Iterator[None]:
 
 
 def test_an_attempt_for_which_no_thread_is_left_ends_free(home: Path) -> None:
-    node = Node(
-        store=make_store("files", home / "store"),
-        code=ROOT,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=SERVER,
-    )
+    node = a_node(home)
     try:
         running = toy_submission(home, "until asked")
         here(node, running)
@@ -348,12 +318,7 @@ def test_an_attempt_for_which_no_thread_is_left_ends_free(home: Path) -> None:
 
 
 def test_closing_a_node_leaves_no_rank(home: Path) -> None:
-    node = Node(
-        store=make_store("files", home / "store"),
-        code=ROOT,
-        provenance=Provenance(code="", git="", host_kind="test"),
-        command=SERVER,
-    )
+    node = a_node(home)
     work = here(node, toy_submission(home, "deaf"))
     node.close()
     assert read_processes(work)
