@@ -7,16 +7,10 @@ from orchestrator.errors import LeaseError
 from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import Driver, Onlooker, read_driver, runs_here
+from orchestrator.schedule.lease import Driver, Onlooker, living_driver, runs_here
 from orchestrator.schedule.ledger import NAME, Ledger
 
 LOOK_S = 0.5
-
-
-def living_driver(home: Path) -> Driver | None:
-    """Who drives the study at `home`; None: nobody, or a process that is known to be dead."""
-    holder = read_driver(home)
-    return None if holder is None or runs_here(holder) is False else holder
 
 
 def refuse_a_second_driver(home: Path) -> None:

@@ -14,7 +14,7 @@ from orchestrator.host.memory import GIB
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.plan.cost import plan_disk, row_sizes
 from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import read_driver, runs_here
+from orchestrator.schedule.lease import driver_lives, read_driver, runs_here
 from orchestrator.schedule.ledger import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store
@@ -110,9 +110,8 @@ def lease(subject: Subject) -> Iterator[Finding]:
 def leftovers(subject: Subject) -> Iterator[Finding]:
     """Processes and folders of drivers that have died."""
     study = subject.study
-    holder = read_driver(study.home)
     found = False
-    if holder is None or runs_here(holder) is False:
+    if not driver_lives(study.home):
         try:
             with Ledger.read(study.home / NAME) as opened:
                 open_ = opened.open_attempts()

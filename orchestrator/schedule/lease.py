@@ -118,10 +118,15 @@ def runs_here(driver: Driver) -> bool | None:
         return None
 
 
+def living_driver(home: Path) -> Driver | None:
+    """Who drives the study at `home`; None: nobody, or a process that is known to be dead."""
+    holder = read_driver(home)
+    return None if holder is None or runs_here(holder) is False else holder
+
+
 def driver_lives(home: Path) -> bool:
     """Whether a driver holds the study at `home` and is not known to be dead."""
-    holder = read_driver(home)
-    return holder is not None and runs_here(holder) is not False
+    return living_driver(home) is not None
 
 
 class Onlooker:

@@ -7,8 +7,8 @@ import typer
 
 from orchestrator.plan.job import Job
 from orchestrator.schedule.ask import Asked, ask, choose
-from orchestrator.schedule.lease import STILL_S
-from orchestrator.stopping import ask_to_stop, living_driver, wait_for_end
+from orchestrator.schedule.lease import STILL_S, living_driver
+from orchestrator.stopping import ask_to_stop, wait_for_end
 from orchestrator.study import Study, open_study, reopen_study
 from orchestrator.verbs.options import (
     DEFAULT_MATRIX,
