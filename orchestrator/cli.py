@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.terminal import GONE, mute
 from orchestrator.verbs import change, doctor, keep, look, report, run
-from workloads.contract.masking import mask, secrets_of
+from workloads.runtime.masking import mask, secrets_of
 
 app = typer.Typer(
     name="echo-matrix",

@@ -21,7 +21,7 @@ from typing import Any
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.pump import HEAD, TAIL
 from orchestrator.schedule.lease import read_driver, runs_here
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 
 OUT = "driver.out"
 FLAG = "--detached-to"

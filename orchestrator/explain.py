@@ -10,15 +10,15 @@ from typing import Any
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import Checkpoint, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
-from orchestrator.schedule.avoid import Avoided, avoided, endings_of, sentence
+from orchestrator.schedule.attempt_monitor import why_it_waits
 from orchestrator.schedule.failed import failure_of, trace_of
-from orchestrator.schedule.failures import Charges, Retries, first_line, fitted
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.host_exclusion import Avoided, avoided, endings_of, sentence
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import share
-from orchestrator.schedule.view import clock_words
-from orchestrator.schedule.watch import why_it_waits
+from orchestrator.schedule.retry_policy import Charges, Retries, first_line, fitted
 from orchestrator.study import Study
-from workloads.contract.growing import read_beat
+from orchestrator.ui.progress import clock_words
+from workloads.contract.metrics import read_beat
 from workloads.contract.result import Failure
 
 SHOWN = 6

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.backends.slurm.packed.folder import CLOSED, packs_of
+from orchestrator.backends.slurm.pilot.mailbox import CLOSED, packs_of
 from orchestrator.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
@@ -22,7 +22,7 @@ from orchestrator.host.code import CHECKOUT, digest_of
 from orchestrator.host.job import JOBS
 from orchestrator.refresh import to_withdraw
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.spec.load import load_matrix
 from orchestrator.study import Study, open_study
 

@@ -17,7 +17,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease import Onlooker
-from orchestrator.schedule.ledger import Attempt
+from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.study import Study
 
 LOOK_S = 0.5

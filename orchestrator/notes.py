@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.plan.job import Plan
 from orchestrator.spec.cell import Cell
-from workloads.contract.rows import Bound
+from workloads.study.rows import Bound
 
 
 def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:

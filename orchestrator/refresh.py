@@ -14,8 +14,8 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import drop_checkpoints
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import NAME, Ledger
-from orchestrator.schedule.rebuild import rebuilder
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.study import Study
 

@@ -19,8 +19,8 @@ from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Job
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
-from orchestrator.schedule.rebuild import rebuilder
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.requests import new_attempt_id
 from orchestrator.study import Study
 

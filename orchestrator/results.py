@@ -22,9 +22,9 @@ from orchestrator.spec.controls import verdicts
 from orchestrator.store.manifest import AGAIN
 from orchestrator.store.protocol import Commit, Store
 from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
-from workloads.contract.growing import case_of, metric_of
-from workloads.contract.reading import read_plain
-from workloads.contract.rows import Bound
+from workloads.contract.json_files import read_plain
+from workloads.contract.metrics import case_of, metric_of
+from workloads.study.rows import Bound
 
 DIGEST = ".input-digest"
 """File of the report folder that remembers what it was made of."""

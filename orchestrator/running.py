@@ -18,18 +18,18 @@ from orchestrator.results import report_if_needed
 from orchestrator.schedule import loop
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event
+from orchestrator.schedule.job_states import closure
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import NAME, Ledger
-from orchestrator.schedule.patience import ANSWER_S, Patience, Question, Silent
-from orchestrator.schedule.rebuild import rebuilder
-from orchestrator.schedule.state import closure
-from orchestrator.schedule.view import View
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.schedule.resilient_store import ANSWER_S, Patience, Question, Silent
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from orchestrator.study import Study, checkout
 from orchestrator.tracking.projection import SHOWN_STAGES
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
+from orchestrator.ui.progress import View
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for MLflow; what is not sent by then is left to `sync`."""

@@ -8,13 +8,13 @@ from typing import Any
 
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts
-from orchestrator.schedule.avoid import Avoided, avoided, endings_of, sentence
+from orchestrator.schedule.attempt_monitor import why_it_waits
 from orchestrator.schedule.failed import FailedJob, failed_of, failures_json, failures_text, paused_of
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.host_exclusion import Avoided, avoided, endings_of, sentence
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.requests import build_request
-from orchestrator.schedule.watch import why_it_waits
 from orchestrator.study import Study
-from workloads.contract.growing import read_beat
+from workloads.contract.metrics import read_beat
 from workloads.contract.request import Stage
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import LeaseError
-from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import Clock, SystemClock
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import Driver, Onlooker, living_driver, runs_here
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 
 LOOK_S = 0.5
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
-from orchestrator.schedule.ledger import Attempt
+from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
 

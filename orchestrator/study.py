@@ -16,7 +16,7 @@ from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.failed import paused_of
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from orchestrator.errors import FULL
 from orchestrator.plan.job import State
 from orchestrator.schedule.events import Event
-from orchestrator.schedule.view import Picture, View
+from orchestrator.ui.progress import Picture, View
 
 GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """What a write to a reader that has gone away fails with."""

@@ -22,10 +22,10 @@ from orchestrator.plan.select import select
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease import Driver, Onlooker
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
-from orchestrator.schedule.view import MOST_LINES, clock_words
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.study import Study
-from workloads.contract.growing import read_beat
+from orchestrator.ui.progress import MOST_LINES, clock_words
+from workloads.contract.metrics import read_beat
 
 EVERY_S = 2.0
 

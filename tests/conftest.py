@@ -35,7 +35,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         if not path.exists():
             pytest.fail(f"{path} is missing; write it with --update-golden and review it")
         assert path.read_text(encoding="utf-8") == text, (
-            f"{path} differs; raise a revision in workloads/contract/stages.py if the meaning changed, "
+            f"{path} differs; raise a revision in workloads/study/stages.py if the meaning changed, "
             "then rewrite it with --update-golden"
         )
 

@@ -19,7 +19,7 @@ CHILDREN = (
     "orchestrator.backends.ray.cluster",
     "orchestrator.backends.ray.connect",
     "orchestrator.backends.ray.hosts",
-    "orchestrator.backends.slurm.packed.agent",
+    "orchestrator.backends.slurm.pilot.agent",
     "orchestrator.tracking.mlflow_store",
 )
 

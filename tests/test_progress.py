@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workloads.progress import Progress
+from workloads.runtime.progress import Progress
 
 
 def test_a_log_has_a_line_a_tenth_with_the_latest_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +59,7 @@ def test_what_follows_the_file_sees_none_or_all_of_what_is_carried_over(tmp_path
 def test_the_heartbeat_outlives_a_disk_that_takes_nothing_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workloads.progress.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("workloads.runtime.progress.HEARTBEAT_S", 0.01)
     (tmp_path / ".heartbeat.json.tmp").mkdir()  # nothing can be written under this name
     progress = Progress(tmp_path)
     time.sleep(0.1)

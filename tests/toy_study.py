@@ -9,17 +9,17 @@ from typing import Any
 from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
-from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import SimulatedClock
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.events import Event
-from orchestrator.schedule.failures import Budgets
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.loop import Outcome, run
-from orchestrator.schedule.rebuild import rebuilder
-from orchestrator.schedule.view import View
+from orchestrator.schedule.retry_policy import Budgets
 from orchestrator.spec.cell import Resources
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
+from orchestrator.ui.progress import View
 
 ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
 TWO_CPUS = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),)

@@ -22,7 +22,7 @@ def backend_class(name: str) -> Callable[..., Backend]:
 
         chosen = RayBackend
     elif name == "slurm":
-        from orchestrator.backends.slurm.packed.mixed import slurm_backend
+        from orchestrator.backends.slurm.pilot.mixed import slurm_backend
 
         chosen = slurm_backend
     elif name == "fake":
@@ -48,6 +48,6 @@ def admit(cluster: Cluster, jobs: Iterable[Job], *, described: Path, matrix: Pat
         SiteError: says what does not fit, and what to do.
     """
     if cluster.backend == "slurm":
-        from orchestrator.backends.slurm.admission import admit as admit_to_slurm
+        from orchestrator.backends.slurm.preflight.admission import admit as admit_to_slurm
 
         admit_to_slurm(cluster, jobs, described=described, matrix=matrix, say=say)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.backends.slurm.admission import LOG_IN, NEEDED, find_misfits, missing_words
-from orchestrator.backends.slurm.commands import SlurmSilent, ask, missing_programs
-from orchestrator.backends.slurm.site import Site, read_site
+from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
+from orchestrator.backends.slurm.preflight.admission import LOG_IN, NEEDED, find_misfits, missing_words
+from orchestrator.backends.slurm.preflight.site import Site, read_site
 from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
 from orchestrator.doctor.services import NETWORK, file_system
 

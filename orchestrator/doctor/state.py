@@ -12,12 +12,12 @@ from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.memory import GIB
 from orchestrator.host.processes import is_alive, read_processes
-from orchestrator.plan.cost import plan_disk, row_sizes
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import driver_lives, read_driver, runs_here
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store
+from workloads.study.estimate import plan_disk, row_sizes
 
 LOCKS = Path.home() / ".cache" / "torch_extensions"
 

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.host.endings import RankEnd, Reason
 from orchestrator.host.parts import Part, part_of
 from orchestrator.host.pump import Log
-from workloads.contract.growing import read_beat
+from workloads.contract.metrics import read_beat
 from workloads.contract.result import read_result
 
 

@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from workloads.contract.reading import read_object
+from workloads.contract.json_files import read_object
 
 FOLDER_DIGITS = 16
 """Hex digits of a fingerprint in folder names."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from workloads.contract.reading import read_object
+from workloads.contract.json_files import read_object
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 
 Ending = Literal[

@@ -26,7 +26,7 @@ from orchestrator.host.endings import ENDED, read_ended, write_ended
 from orchestrator.host.limit import LAST_WORDS_S, JobTime, is_limit, job_end, job_time, minutes_left
 from orchestrator.host.node import Node
 from orchestrator.host.parts import part_name
-from workloads.contract.reading import read_object
+from workloads.contract.json_files import read_object
 
 JOBS = "jobs.json"
 SUBMISSION = "submission.json"

@@ -37,9 +37,9 @@ from orchestrator.host.publish import Provenance, publish
 from orchestrator.host.pump import Log, LogPump
 from orchestrator.host.server import COMMAND, WarmServer
 from orchestrator.store.protocol import Store
-from workloads.contract.faults import point
-from workloads.contract.masking import mask, secrets_of
 from workloads.contract.result import EXIT_ERROR, EXIT_STOPPED
+from workloads.runtime.fault_points import point
+from workloads.runtime.masking import mask, secrets_of
 
 WATCH_S = 1.0
 LOG_PATIENCE_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open

@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.host.endings import ENDED, read_ended
 from orchestrator.host.writing import write_object
-from workloads.contract.reading import read_object
+from workloads.contract.json_files import read_object
 
 RENDEZVOUS = "rendezvous.json"
 MEET_S = 900.0

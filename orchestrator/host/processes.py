@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.host.writing import write_object
-from workloads.contract.reading import read_object
+from workloads.contract.json_files import read_object
 
 FILE = "process.json"
 GONE_WITHIN_S = 5.0  # a killed process that has not gone after this long is held by the kernel

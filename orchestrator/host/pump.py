@@ -1,7 +1,7 @@
 """The pump: what ranks write to stdout and stderr, into `log.txt`, bounded and without secrets.
 
 Every line becomes `HH:MM:SS.mmm r0 | text`, UTF-8. The first `HEAD` and the last `TAIL` bytes are
-kept. Secrets are masked (`workloads.contract.masking`). The pump serves all jobs of a host, so a job's
+kept. Secrets are masked (`workloads.runtime.masking`). The pump serves all jobs of a host, so a job's
 log that cannot be written, on a disk that is full, loses lines and says how many; it stops nobody.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from workloads.contract.masking import MASK, mask
+from workloads.runtime.masking import MASK, mask
 
 HEAD = 1 << 20  # bytes kept from the beginning
 TAIL = 8 << 20  # and from the end

@@ -1,4 +1,4 @@
-"""The host's end of the warm server: starts `python -m workloads.serve` and speaks JSON lines to it.
+"""The host's end of the warm server: starts `python -m workloads.runtime.server` and speaks JSON lines to it.
 
 Its standard input is a socket, so that descriptors travel with a line: where a rank writes, and
 the bound socket of rank 0's store. Closing that socket ends the server and all its ranks; it is
@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "workloads.serve")
+COMMAND = (sys.executable, "-m", "workloads.runtime.server")
 TAIL_LINES = 60  # of what the server says beside its replies: the traceback of a failed import
 LONGEST_LINE = 1 << 16  # bytes; what is longer is broken
 PATIENCE_S = 5.0  # between a closed standard input and being killed

@@ -17,7 +17,7 @@ from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.schema import Axis, ResolvedMatrix, plain
 from workloads.contract.request import Stage
-from workloads.contract.stages import BRANCHES, JUDGED, STAGES
+from workloads.study.stages import BRANCHES, JUDGED, STAGES
 
 SMOKED: frozenset[Stage] = frozenset({"train", "evaluate", "judge"})
 """Stages that a smoke run cuts short; the others are made in full and shared with the real run."""

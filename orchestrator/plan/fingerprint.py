@@ -16,7 +16,7 @@ from typing import Any
 
 from orchestrator.spec.canonical import canonical, digest
 from workloads.contract.request import Stage
-from workloads.contract.stages import FORMAT, STAGES, revisions
+from workloads.study.stages import FORMAT, STAGES, revisions
 
 SMOKE = "smoke"
 """Last entry of a smoke job's list: two steps and one case never count as done."""

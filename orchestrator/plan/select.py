@@ -7,7 +7,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.lines import nearest
-from workloads.contract.stages import BRANCHES
+from workloads.study.stages import BRANCHES
 
 Patterns = str | Iterable[str] | None
 """Names or globs, as one comma list or several; None: all."""

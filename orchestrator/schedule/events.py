@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.plan.job import Standing
-from workloads.contract.masking import mask, secrets_of
+from workloads.runtime.masking import mask, secrets_of
 
 Kind = Literal["submitted", "started", "ended", "done", "tick"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import Job
-from orchestrator.schedule.failures import first_line, paused_stages
-from orchestrator.schedule.ledger import JobNote
-from workloads.contract.masking import mask, secrets_of
+from orchestrator.schedule.ledger.database import JobNote
+from orchestrator.schedule.retry_policy import first_line, paused_stages
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
+from workloads.runtime.masking import mask, secrets_of
 
 FRAMES = 3
 """Frames of a traceback that are shown, innermost first."""

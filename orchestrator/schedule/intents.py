@@ -8,8 +8,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from orchestrator.schedule.ledger_records import Attempt
-from workloads.contract.reading import read_object
+from orchestrator.schedule.ledger.records import Attempt
+from workloads.contract.json_files import read_object
 
 NAME = "intent.json"
 WORDS = ("id", "fingerprint", "job", "label", "stage", "backend")

@@ -29,7 +29,7 @@ from orchestrator.errors import LeaseError
 from orchestrator.host.processes import boot_id, start_time
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.store.link import create_once, sync_folder
-from workloads.contract.faults import point
+from workloads.runtime.fault_points import point
 
 BEAT_S = 5.0
 STILL_S = 60.0

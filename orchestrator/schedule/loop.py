@@ -18,16 +18,16 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.driver import ClusterSettings, Driver
+from orchestrator.schedule.controller import ClusterSettings, Driver
 from orchestrator.schedule.events import DriverLog, Observer
 from orchestrator.schedule.failed import FailedJob
-from orchestrator.schedule.hook import Hook
-from orchestrator.schedule.ledger import Ledger
-from orchestrator.schedule.patience import Patience
-from orchestrator.schedule.state import Board, Booked, closure
+from orchestrator.schedule.job_states import Board, Booked, closure
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.notifications import Hook
+from orchestrator.schedule.resilient_store import Patience
 from orchestrator.schedule.teller import Teller
-from orchestrator.schedule.view import SilentView, View
 from orchestrator.store.protocol import Store
+from orchestrator.ui.progress import SilentView, View
 from workloads.contract.request import Stage
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.backends.protocol import HostShare, Placement
 from orchestrator.plan.job import Job
-from orchestrator.schedule.avoid import Avoidance
-from orchestrator.schedule.policy import Queue, Reserve, Shape, misfit, priorities, usable
-from orchestrator.schedule.state import Board
+from orchestrator.schedule.host_exclusion import Avoidance
+from orchestrator.schedule.job_states import Board
+from orchestrator.schedule.placement import Queue, Reserve, Shape, misfit, priorities, usable
 
 AT_ONCE = 256
 """Attempts placed in one tick at most, so that Ctrl-C and the view never wait for a long one."""

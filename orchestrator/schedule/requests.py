@@ -11,7 +11,7 @@ from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import Checkpoint, attempt_folder
 from orchestrator.plan.job import Job, Plan
-from orchestrator.schedule.failures import fitted
+from orchestrator.schedule.retry_policy import fitted
 from workloads.contract.request import Execution, Rendezvous, Request
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
+from orchestrator.schedule.attempt_monitor import Watch
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import DriverLog, Event, Kind, Observer
-from orchestrator.schedule.failures import first_line
-from orchestrator.schedule.hook import Hook, What
-from orchestrator.schedule.policy import STAGE_SECONDS
-from orchestrator.schedule.state import STUCK, Board
-from orchestrator.schedule.view import Line, Picture, View
-from orchestrator.schedule.watch import Watch
+from orchestrator.schedule.job_states import STUCK, Board
+from orchestrator.schedule.notifications import Hook, What
+from orchestrator.schedule.placement import STAGE_SECONDS
+from orchestrator.schedule.retry_policy import first_line
+from orchestrator.ui.progress import Line, Picture, View
 
 TICK_S = 1.0
 """Between pictures, and between `tick` events."""

@@ -3,7 +3,7 @@
 from math import ceil
 
 from orchestrator.plan.job import Job
-from workloads.contract.rows import Compress, Context, Row, Ssm, row_from
+from workloads.study.rows import Compress, Context, Row, Ssm, row_from
 
 WRITES = 3  # a state-space step writes two segments' evidence, forward and backward, at about half a forward's price
 

@@ -37,7 +37,7 @@ class Cell:
     """One cell of the expanded matrix.
 
     `controls` holds the resolved sections this cell reads: memory controls that its family does
-    not read are left out (`workloads.contract.rows.MEMORY_CONTROLS`).
+    not read are left out (`workloads.study.rows.MEMORY_CONTROLS`).
     """
 
     id: str

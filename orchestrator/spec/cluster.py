@@ -11,8 +11,8 @@ from orchestrator.spec.lines import Place, compose_file, nearest, refuse
 from orchestrator.spec.schema import Count, Natural, NonNegative, Positive
 from orchestrator.spec.slurm import Slurm
 from orchestrator.spec.typed import Reader, build
-from workloads.contract.deepspeed import FIXED, WHY
-from workloads.contract.stages import STAGES
+from workloads.study.deepspeed import FIXED, WHY
+from workloads.study.stages import STAGES
 
 FOLDER = "cluster"
 """Where descriptions are looked for, beside the matrix."""

@@ -13,8 +13,8 @@ from orchestrator.errors import ControlsError
 from orchestrator.spec.canonical import canonical
 from orchestrator.spec.cell import Cell, Deviation
 from orchestrator.spec.parts import MASKED
-from workloads.contract.rows import MEMORY_CONTROLS
-from workloads.contract.stages import STAGES
+from workloads.study.rows import MEMORY_CONTROLS
+from workloads.study.stages import STAGES
 
 EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
 """Records of how a job ran: unequal ones may change the last bits."""

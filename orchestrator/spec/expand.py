@@ -12,10 +12,10 @@ from typing import Any
 from orchestrator.errors import MatrixError
 from orchestrator.spec.canonical import canonical, digest, digest_of_text
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.consistency import changed, first_problem, variants
 from orchestrator.spec.schema import ResolvedMatrix, plain
-from workloads.contract.rows import MEMORY_CONTROLS, generated, resolved, trained
-from workloads.contract.stages import FORMAT
+from orchestrator.spec.variants import changed, first_problem, variants
+from workloads.study.rows import MEMORY_CONTROLS, generated, resolved, trained
+from workloads.study.stages import FORMAT
 
 Sections = Mapping[str, Mapping[str, Any]]
 

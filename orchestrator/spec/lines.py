@@ -19,7 +19,7 @@ import yaml
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.limits import LARGEST_FILE, OutOfBounds, check_bounds
-from workloads.contract.masking import credential_in, mask, secrets_of
+from workloads.runtime.masking import credential_in, mask, secrets_of
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -18,13 +18,13 @@ from omegaconf import OmegaConf
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec import parts
-from orchestrator.spec.consistency import changed, first_problem, variants
 from orchestrator.spec.limits import MOST_CELLS
 from orchestrator.spec.lines import COMMAND_LINE, compose_file, entries, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.overrides import Overrides, read_overrides
 from orchestrator.spec.schema import Axis, Branches, Controls, Matrix, ResolvedMatrix, StageResources, plain
 from orchestrator.spec.typed import Reader, build, hints_of
-from workloads.contract.rows import Row, RowError, resolved, row_from
+from orchestrator.spec.variants import changed, first_problem, variants
+from workloads.study.rows import Row, RowError, resolved, row_from
 
 MOST_PROFILES = 100
 

@@ -15,7 +15,7 @@ from orchestrator.spec.lines import COMMAND_LINE, LONGEST_KEY, Place, compose, c
 from orchestrator.spec.parts import axis_values, checked_seeds
 from orchestrator.spec.schema import Branches, Controls, Matrix, Natural, StageResources
 from orchestrator.spec.typed import Reader, hint_at, hints_of, leaves_of
-from workloads.contract.rows import FAMILIES
+from workloads.study.rows import FAMILIES
 
 _SECTIONS: Mapping[str, type] = {"controls": Controls, "branches": Branches, "resources": StageResources}
 _TOPS = ("seeds", *_SECTIONS, "memory", "axes")

@@ -11,7 +11,7 @@ from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.schema import Axis, Branches, Controls, Natural, Profile, StageResources
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of
-from workloads.contract.rows import FAMILIES, Bound, Row, RowError, resolved, row_from
+from workloads.study.rows import FAMILIES, Bound, Row, RowError, resolved, row_from
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """What matrix.yaml may say: one frozen dataclass a section, with the type and range of every key.
 
 `typed.py` reads YAML by these annotations, so a key is declared here once and nowhere else. There
-are no defaults: matrix.yaml states every number. Memory rows are `workloads.contract.rows`.
+are no defaults: matrix.yaml states every number. Memory rows are `workloads.study.rows`.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from orchestrator.spec.cell import Deviation, Resources
-from workloads.contract.rows import Row
+from workloads.study.rows import Row
 
 
 @dataclass(frozen=True)

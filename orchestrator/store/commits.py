@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.errors import StoreError
 from orchestrator.store.protocol import VERSION, Commit
-from workloads.contract.reading import check_types, object_of
+from workloads.contract.json_files import check_types, object_of
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")

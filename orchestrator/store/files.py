@@ -21,8 +21,8 @@ from orchestrator.store.commits import ASIDE, FINGERPRINT, LARGEST, PLAIN_NAME, 
 from orchestrator.store.link import create_once, is_used_proof, prove_links, sync_folder
 from orchestrator.store.manifest import AGAIN, TEMPORARY, verify_sizes, write_manifest
 from orchestrator.store.protocol import Commit, Store
-from workloads.contract.faults import point
-from workloads.contract.reading import read_plain
+from workloads.contract.json_files import read_plain
+from workloads.runtime.fault_points import point
 
 FOLDER_DIGITS = 16
 """Hex digits of a fingerprint in folder names; the COMMIT holds all 64 and a reader checks them."""

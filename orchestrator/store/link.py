@@ -15,7 +15,7 @@ import socket
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from workloads.contract.faults import point
+from workloads.runtime.fault_points import point
 
 PROOF = re.compile(r"\.proof-(.+)-(\d+)-[0-9a-f]{16}")
 PROVEN_WITHIN_S = 600.0

@@ -16,8 +16,8 @@ from typing import Any
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.link import sync_folder, sync_tree, write_synced
-from workloads.contract.faults import point
-from workloads.contract.reading import object_of, read_plain
+from workloads.contract.json_files import object_of, read_plain
+from workloads.runtime.fault_points import point
 
 NAME = "manifest.json"
 TEMPORARY = f".{NAME}.tmp"

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from workloads.contract.masking import mask, secrets_of
+from workloads.runtime.masking import mask, secrets_of
 
 LONGEST_LOG = 8 << 20
 """Characters that are kept of what is said: a server that refuses for a week fills no disk."""

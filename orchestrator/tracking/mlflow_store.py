@@ -33,7 +33,7 @@ from orchestrator.tracking.projection import (
     status,
     training_points,
 )
-from workloads.contract.growing import case_of, metric_of
+from workloads.contract.metrics import case_of, metric_of
 
 REQUESTS_PER_S = 20  # design, Budgets: in all
 STRIPS = 4  # strips of a branch shown with a cell

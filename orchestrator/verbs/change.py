@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.plan.job import Job
-from orchestrator.schedule.ask import Asked, ask, choose
+from orchestrator.schedule.control.commands import Asked, ask, choose
 from orchestrator.schedule.lease import STILL_S, living_driver
 from orchestrator.stopping import ask_to_stop, wait_for_end
 from orchestrator.study import Study, open_study, reopen_study

@@ -8,18 +8,16 @@ from typing import Annotated
 import typer
 
 from orchestrator.detach import FLAG, settle, start_detached
-from orchestrator.plan.cases import check_cases
-from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
 from orchestrator.plan.select import find_jobs, select, with_needs
 from orchestrator.plan.show import plan_json, plan_text
 from orchestrator.refresh import Withdrawal, look_without, to_withdraw, withdraw
 from orchestrator.running import Ran, run_study
 from orchestrator.schedule.failed import failures_json, failures_text
-from orchestrator.schedule.view import make_view
 from orchestrator.spec.cluster import is_name
 from orchestrator.stopping import refuse_a_second_driver
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study
 from orchestrator.terminal import SteadyView, steady_print
+from orchestrator.ui.progress import make_view
 from orchestrator.verbs.options import (
     DEFAULT_MATRIX,
     BranchesOption,
@@ -36,6 +34,8 @@ from orchestrator.verbs.options import (
     print_json,
     sure,
 )
+from workloads.study.cases import check_cases
+from workloads.study.estimate import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
 
 MOST_SHOWN = 20
 """COMMITs that are listed by label before they are withdrawn."""

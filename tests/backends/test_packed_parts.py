@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator.backends.slurm.executor import last_lines
-from orchestrator.backends.slurm.packed.backend import orders_of
-from orchestrator.backends.slurm.packed.demand import AGAIN_S, CALM_S, QUEUED_S, Demand
-from orchestrator.backends.slurm.packed.folder import ORDERS, Orders, append_order, make_folder, packs_of
-from orchestrator.backends.slurm.packed.keeper import LOCK, SETTLE_S, private_folder, ray_environment, sweep
-from orchestrator.backends.slurm.packed.shares import pack_of, share_of
-from orchestrator.backends.slurm.packed.standing import Said, Standing, ending_of_run, said_of, standing
-from orchestrator.backends.slurm.states import JobState
+from orchestrator.backends.slurm.core.states import JobState
+from orchestrator.backends.slurm.core.submit import last_lines
+from orchestrator.backends.slurm.pilot.backend import orders_of
+from orchestrator.backends.slurm.pilot.mailbox import ORDERS, Orders, append_order, make_folder, packs_of
+from orchestrator.backends.slurm.pilot.node_launcher import LOCK, SETTLE_S, private_folder, ray_environment, sweep
+from orchestrator.backends.slurm.pilot.node_resources import pack_of, share_of
+from orchestrator.backends.slurm.pilot.pilot_state import Said, Standing, ending_of_run, said_of, standing
+from orchestrator.backends.slurm.pilot.scaling import AGAIN_S, CALM_S, QUEUED_S, Demand
 
 DESCRIPTION = {"devices": 0, "memory_gib": 16.0}
 SLURM = {

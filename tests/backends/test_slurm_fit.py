@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from orchestrator.backends.protocol import Placement, Submission
-from orchestrator.backends.slurm.batch import make_batch
-from orchestrator.backends.slurm.fit import Files, misfits
-from orchestrator.backends.slurm.limits import (
+from orchestrator.backends.slurm.core.batch import make_batch
+from orchestrator.backends.slurm.pilot.allocate import make_pack
+from orchestrator.backends.slurm.preflight.fit import Files, misfits
+from orchestrator.backends.slurm.preflight.limits import (
     Partition,
     Shape,
     parse_associations,
     parse_qos,
 )
-from orchestrator.backends.slurm.packed.allocate import make_pack
-from orchestrator.backends.slurm.site import Site, enforced
-from orchestrator.backends.slurm.sizes import ask_of, ask_of_packed, parse_gpus
+from orchestrator.backends.slurm.preflight.site import Site, enforced
+from orchestrator.backends.slurm.preflight.sizes import ask_of, ask_of_packed, parse_gpus
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.slurm import Packed, Slurm, SlurmStage
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from orchestrator.backends.slurm.queue import Queue
-from orchestrator.backends.slurm.reports import Reports, Tracked
+from orchestrator.backends.slurm.core.queue import Queue
+from orchestrator.backends.slurm.core.reports import Reports, Tracked
 
 
 def test_an_attempt_whose_job_slurm_has_forgotten_before_its_ticket_was_booked_ended_as_it_says_itself(

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from orchestrator.backends.slurm.limits import (
+from orchestrator.backends.slurm.core.states import JobState
+from orchestrator.backends.slurm.preflight.limits import (
     Association,
     Qos,
     Shape,
@@ -15,8 +16,7 @@ from orchestrator.backends.slurm.limits import (
     parse_qos,
     parse_shapes,
 )
-from orchestrator.backends.slurm.site import Site, enforced, room
-from orchestrator.backends.slurm.states import JobState
+from orchestrator.backends.slurm.preflight.site import Site, enforced, room
 from orchestrator.spec.slurm import Slurm, SlurmStage
 
 CONFIGURATION = """\

@@ -2,7 +2,7 @@
 
 import sys
 
-from workloads.serve import main, preload
+from workloads.runtime.server import main, preload
 
 if __name__ == "__main__":
     sys.exit(main(modules={"data": "one_step"}, imports=[name for name in preload() if "stage" not in name]))

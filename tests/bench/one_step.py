@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from workloads.contract.request import Request
-from workloads.progress import Outcome, Progress
+from workloads.runtime.progress import Outcome, Progress
 
 
 def step() -> float:

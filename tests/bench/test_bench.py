@@ -17,7 +17,7 @@ from orchestrator.backends.ray.client import RayBackend
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
 from orchestrator.schedule import loop
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.store.files import FilesStore

@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slurm"))
 
 from slurm_site import DEV, Site, dev_module
 
-from orchestrator.backends.slurm.backend import SlurmBackend
+from orchestrator.backends.slurm.core.backend import SlurmBackend
 from orchestrator.schedule import loop
 from orchestrator.schedule.events import Event
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.spec.slurm import Slurm
 from orchestrator.store.files import FilesStore
 

@@ -11,11 +11,11 @@ from toy_study import Settings, small_plan
 
 from orchestrator.backends.fake import FakeBackend
 from orchestrator.schedule.lease import Lease, acquire
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.loop import run
-from orchestrator.schedule.rebuild import rebuilder
-from orchestrator.schedule.view import PlainView
 from orchestrator.store.files import FilesStore
+from orchestrator.ui.progress import PlainView
 
 
 def main(home: Path, seconds: float) -> int:

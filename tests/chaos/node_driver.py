@@ -15,12 +15,12 @@ from orchestrator.backends.protocol import Adoption, HostShare, Report, Submissi
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.loop import run
-from orchestrator.schedule.rebuild import rebuilder
-from orchestrator.schedule.view import PlainView
 from orchestrator.store.protocol import Store
 from orchestrator.study import open_study
+from orchestrator.ui.progress import PlainView
 
 ROW = "ssm-blockwise"
 TWO_RANKS = ("resources.train.ranks=2", "resources.train.cpus=2", "resources.train.memory_gib=6")

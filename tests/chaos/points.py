@@ -1,6 +1,6 @@
 """Kill points: a study whose processes die at named places in the code, all armed at once, until each has fired.
 
-See `workloads/contract/faults.py`. A point of a driver ends it, and the next one goes on; a point of
+See `workloads/runtime/fault_points.py`. A point of a driver ends it, and the next one goes on; a point of
 a host or a rank costs an attempt.
 """
 
@@ -15,9 +15,9 @@ from rounds import Kill, Record
 from small_study import SmallStudy
 from victims import Family
 
-from orchestrator.schedule import inbox
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.lease import read_driver
-from workloads.contract.faults import POINTS
+from workloads.runtime.fault_points import POINTS
 
 ELSEWHERE = {"ledger.migrating": "needs a ledger of an older version: tests/schedule/test_ledger.py"}
 """Points that no study of today comes by."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from small_study import ROWS, STEPS, SmallStudy
 
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.files import FilesStore
 
 JOBS = 3 + len(ROWS) * (1 + 3 + 2)

@@ -14,9 +14,10 @@ from fake_driver import drive
 from toy_study import fingerprint
 
 from orchestrator.errors import OrchestratorError, disk_errors
-from orchestrator.schedule import inbox, lease
+from orchestrator.schedule import lease
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.store.files import FilesStore
-from workloads.contract.faults import VARIABLE
+from workloads.runtime.fault_points import VARIABLE
 
 ARMS = os.environ.get("RIVAL_ARMS", "").split()
 """Point, what it does, and after how many COMMITs."""

@@ -16,12 +16,12 @@ import pytest
 from toy_study import Toy, fingerprint, small_plan
 
 from orchestrator.backends.fake import Act, Farm
-from orchestrator.schedule import inbox
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
-from workloads.contract.faults import POINTS, VARIABLE
+from workloads.runtime.fault_points import POINTS, VARIABLE
 
 RIVAL = Path(__file__).parent / "rival.py"
 DEADLINE_S = 120.0

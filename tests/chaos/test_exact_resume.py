@@ -28,9 +28,9 @@ from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.host.publish import Provenance
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
-from workloads.contract.faults import VARIABLE
 from workloads.contract.request import Request
 from workloads.contract.result import Result
+from workloads.runtime.fault_points import VARIABLE
 
 pytestmark = pytest.mark.slow
 

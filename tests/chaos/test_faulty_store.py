@@ -13,11 +13,11 @@ from toy_study import Toy, small_plan
 from orchestrator.backends.fake import FakeBackend
 from orchestrator.backends.protocol import Report
 from orchestrator.errors import StoreError
-from orchestrator.schedule import patience
+from orchestrator.schedule import resilient_store as patience
 from orchestrator.schedule.loop import Outcome, run
-from orchestrator.schedule.view import SilentView
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
+from orchestrator.ui.progress import SilentView
 
 
 class TestFaultyStoreWhenCalm(StoreContract):

@@ -16,9 +16,9 @@ from toy_study import Toy, small_plan
 from orchestrator.backends.fake import Act, FakeBackend
 from orchestrator.errors import REMEDIES, DiskError, LedgerError, disk_error, disk_errors
 from orchestrator.schedule.events import DriverLog, Event
-from orchestrator.schedule.view import PlainView
 from orchestrator.store.files import FilesStore
 from orchestrator.terminal import SteadyView
+from orchestrator.ui.progress import PlainView
 
 HERE = Path(__file__).parent
 SENTENCE = re.compile(r"echo-matrix: \S*/toy\S* ?(cannot be written)?: .+; .+, then `run` again.*\n")

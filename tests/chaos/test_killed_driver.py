@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from toy_study import small_plan
 
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 
 DRIVER = Path(__file__).parent / "fake_driver.py"

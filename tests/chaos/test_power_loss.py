@@ -9,14 +9,14 @@ from power import Disk, cuts
 from store_contract import FINGERPRINT, make_commit
 
 from orchestrator.host.checkpoints import newest_checkpoint
-from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import SimulatedClock
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.lease import acquire, this_process
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 from orchestrator.store.link import write_synced
 from orchestrator.store.manifest import verify_bytes
-from workloads.step_folders import MANIFEST, Damaged, check, complete, entry, read_manifest
+from workloads.runtime.step_folders import MANIFEST, Damaged, check, complete, entry, read_manifest
 
 OTHER = "cd" * 32
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.schedule.lease import LENGTH, read_driver
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 
 RIVAL = Path(__file__).parent / "rival.py"

@@ -37,7 +37,7 @@ def _is_rank(one: Process, ours: Mapping[int, Process]) -> bool:
 
 
 def _is_server(one: Process) -> bool:
-    return "-m workloads.serve" in one.command
+    return "-m workloads.runtime.server" in one.command
 
 
 KINDS: Mapping[str, Callable[[Process, Mapping[int, Process]], bool]] = {

@@ -11,7 +11,7 @@ from rehearsal import CHECKOUT, CLUSTER, ECHO_MATRIX, FOR_EVER_S, Rehearsal, wai
 
 from orchestrator.detach import Bounded
 from orchestrator.schedule.lease import driver_lives, read_driver
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 
 ROW = ("--rows", "context-k1")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal
 
-from orchestrator.backends.slurm.site import Site
+from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.doctor.checks import CHECKS, examine, found_json, found_text, worst
 from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
 from orchestrator.doctor.services import file_system, shown
@@ -23,7 +23,7 @@ from orchestrator.doctor.slurm import accounting, signals
 from orchestrator.host.processes import start_time, write_processes
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import acquire, this_process
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import BUILT_IN, Cluster, Ray, TrackingSettings
 from orchestrator.study import Study, open_study
 

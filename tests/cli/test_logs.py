@@ -11,9 +11,9 @@ from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.pump import Log
 from orchestrator.logs import Logs, Tail, find_gap
-from orchestrator.schedule import inbox
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.lease import driver_lives, read_driver
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 ROW = ("--rows", "context-k1")
 

@@ -10,7 +10,7 @@ from rehearsal import Rehearsal
 
 from orchestrator import cli
 from orchestrator.cli import main
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 
 VERBS = (
     "plan",

@@ -8,7 +8,7 @@ import pytest
 
 from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.data import encode, generate, order
-from workloads.progress import Outcome, Progress
+from workloads.runtime.progress import Outcome, Progress
 
 DATA: dict[str, Any] = {
     "source": "worlds",

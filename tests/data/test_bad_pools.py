@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 SCENE = "train-0002"
 

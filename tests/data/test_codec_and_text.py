@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads import draws
+from workloads.data import draws
 from workloads.data.codec import make_codec
 from workloads.data.text import make_text_encoder
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 TEXT = {"text": "hashed", "text_tokens": 4, "text_width": 16}
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from workloads.data.evidence import RULES, Candidates, candidates, choose
 from workloads.data.poses import Poses
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 found = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 20)), max_size=60, unique_by=lambda row: row[0]).map(
     lambda rows: Candidates(

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workloads import draws
+from workloads.data import draws
 from workloads.data.geometry import overlap
 from workloads.data.index import Index
 from workloads.data.order import segments_of
 from workloads.data.pool import Pool
 from workloads.data.poses import Poses
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 Make = Callable[..., Index]
 

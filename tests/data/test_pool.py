@@ -16,7 +16,7 @@ from workloads.data.latents import Latents
 from workloads.data.pool import SPLITS, Pool
 from workloads.data.text import make_text_encoder
 from workloads.data.trajectories import trajectory
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 
 def test_the_truth_at_the_pools_poses_is_the_pools_frames(pool_folder: Path) -> None:

@@ -17,7 +17,6 @@ from tiny_models import WAN, make_umt5, make_vae
 from write_cam_pool import scene_names, write_open, write_pool
 
 from workloads.contract.request import Execution, Rendezvous, Request
-from workloads.contract.rows import resolved, row_from
 from workloads.data import check, encode, generate, order
 from workloads.data.codec import make_codec
 from workloads.data.evidence import candidates
@@ -26,10 +25,11 @@ from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
-from workloads.errors import BadInput
 from workloads.evaluation import evaluate
 from workloads.evaluation.branches import return_branch
-from workloads.progress import Outcome, Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
+from workloads.study.rows import resolved, row_from
 from workloads.training import train
 from workloads.training.batches import Batches
 

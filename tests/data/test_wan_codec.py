@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from tiny_models import TEXT_TOKENS, TEXT_WIDTH, WAN, make_umt5, make_vae
 from transformers import AutoTokenizer, UMT5EncoderModel
 
-from workloads import draws
+from workloads.data import draws
 from workloads.data.codec import latents_of, make_codec
 from workloads.data.text import make_text_encoder
 from workloads.data.umt5 import cleaned
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 H, W = 16, 24
 STEM = "diffusion_pytorch_model.safetensors"

@@ -12,7 +12,7 @@ from workloads.data.render import FAR_M, SUPERSAMPLING
 from workloads.data.trajectories import trajectory
 from workloads.data.visibility import contrast, dilated, ring, rmse
 from workloads.data.worlds import make_world, world_from
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 
 def test_drawing_is_deterministic_and_independent_of_company(data_section: dict[str, Any]) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from workloads.contract.request import Execution, Rendezvous, Request
-from workloads.contract.rows import generated, resolved, row_from
 from workloads.data import encode, generate
 from workloads.data.latents import Latents
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, build_model
-from workloads.progress import Outcome, Progress
+from workloads.runtime.progress import Outcome, Progress
+from workloads.study.rows import generated, resolved, row_from
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
 CONTROLS: dict[str, Any] = {

@@ -8,8 +8,8 @@ import made_pool
 import numpy as np
 import pytest
 
-from workloads.contract.rows import RowError, resolved, row_from
 from workloads.evaluation import evaluate, judging
+from workloads.study.rows import RowError, resolved, row_from
 
 
 @pytest.fixture(scope="module")

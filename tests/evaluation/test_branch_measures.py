@@ -7,11 +7,11 @@ import pytest
 from workloads.data.pool import Pool
 from workloads.data.poses import Poses
 from workloads.data.worlds import make_world
-from workloads.errors import BadInput
 from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.cases import Setting, first_by_hash
 from workloads.evaluation.networks.measures import Distance, Measures
 from workloads.evaluation.seen import seen_from
+from workloads.runtime.errors import BadInput
 
 F = 9
 

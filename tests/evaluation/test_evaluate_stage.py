@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from workloads.data.pool import Pool
-from workloads.errors import BadInput
 from workloads.evaluation import evaluate, judging
 from workloads.evaluation.cases import read_settings
+from workloads.runtime.errors import BadInput
 
 F = 9
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workloads import draws
+from workloads.data import draws
 from workloads.data.geometry import turned
 from workloads.data.trajectories import turning
 from workloads.data.worlds import World, make_world

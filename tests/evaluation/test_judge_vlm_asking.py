@@ -11,12 +11,12 @@ import pytest
 import vlm_server as server
 from vlm_server import KEY, Behaviour, Server, fails, in_turn, says, scores, serving
 
-from workloads.errors import BadInput
 from workloads.evaluation.judge_mask import Scores
 from workloads.evaluation.vlm import rubric
 from workloads.evaluation.vlm.asking import JITTER, LONGEST_PAUSE_S, TRIES, Asked, ask, pause_s
 from workloads.evaluation.vlm.client import Client
 from workloads.evaluation.vlm.endpoint import endpoint_from
+from workloads.runtime.errors import BadInput
 
 GOOD = says(scores(5, 4, 3, 2))
 SCORES = Scores(5.0, 4.0, 3.0, 2.0)

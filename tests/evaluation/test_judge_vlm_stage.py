@@ -19,13 +19,13 @@ import pytest
 import vlm_server as server
 from vlm_server import KEY, Behaviour, Received, fails, in_turn, says, scores, serving
 
-from workloads import run as by_hand
 from workloads.contract.request import Request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_STOPPED, read_result
 from workloads.data.pool import Pool
-from workloads.errors import BadInput
 from workloads.evaluation import judge_vlm, judging
-from workloads.progress import Outcome, Progress
+from workloads.runtime import run as by_hand
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
 
 GOOD = says(scores(5, 4, 3, 2))
 TOTAL = 20 * (0.45 * 5 + 0.25 * 4 + 0.20 * 3 + 0.10 * 2)
@@ -258,7 +258,7 @@ def test_a_process_that_is_ended_while_a_question_is_open_leaves_every_answer_be
 
     with serving(behave) as running:
         environment = {**os.environ, "ECHO_MATRIX_JUDGE_URL": running.url, "ECHO_MATRIX_JUDGE_CONCURRENCY": "1"}
-        command = [sys.executable, "-m", "workloads.run", str(tmp_path / "request.json")]
+        command = [sys.executable, "-m", "workloads.runtime.run", str(tmp_path / "request.json")]
         with subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2]) as process:
             processes.append(process)
             started.set()

@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from workloads.errors import BadInput
 from workloads.evaluation import evaluate
 from workloads.evaluation.features import frechet
 from workloads.evaluation.networks.i3d import CLIP_FRAMES, ClipFeatures, I3d, same
@@ -25,6 +24,7 @@ from workloads.evaluation.networks.inception import FrameFeatures, Inception
 from workloads.evaluation.networks.lpips import Distance, Lpips
 from workloads.evaluation.networks.measures import Measures, measures
 from workloads.evaluation.networks.weights import WeightFile, find
+from workloads.runtime.errors import BadInput
 
 PEERS = Path(__file__).parent / "peers"
 sys.path.insert(0, str(PEERS))

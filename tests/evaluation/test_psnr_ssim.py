@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from workloads import draws
+from workloads.data import draws
 from workloads.evaluation import psnr_ssim
 from workloads.evaluation.psnr_ssim import PSNR_CAP_DB, psnr, ssim
 

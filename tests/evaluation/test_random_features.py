@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from workloads import draws
+from workloads.data import draws
 from workloads.evaluation.features import (
     CLIP_FRAMES,
     FEATURES,

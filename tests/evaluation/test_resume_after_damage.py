@@ -11,8 +11,8 @@ from test_evaluate_stage import published
 from test_judge_vlm_stage import CASES, GOOD, judged
 from vlm_server import in_turn, serving
 
-from workloads.errors import BadInput
 from workloads.evaluation import evaluate
+from workloads.runtime.errors import BadInput
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads import draws
+from workloads.data import draws
 from workloads.data.codec import SpaceToDepth
 from workloads.data.evidence import candidates, choose
 from workloads.data.geometry import action_vectors

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from workloads.errors import BadInput
 from workloads.evaluation.solver import sigma_grid
+from workloads.runtime.errors import BadInput
 
 
 def test_the_grid_falls_from_pure_noise_to_none() -> None:

@@ -17,8 +17,8 @@ from orchestrator.host.parts import part_of
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
 from orchestrator.host.pump import Log, LogPump
 from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
-from workloads.contract.masking import secrets_of
-from workloads.serve import send
+from workloads.runtime.masking import secrets_of
+from workloads.runtime.server import send
 
 KILL = RankEnd(code=None, signal=signal.SIGKILL)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.host.pump import HEAD, LONGEST_LINE, TAIL, Log, LogPump
-from workloads.contract.masking import MASK, credential_in, mask, secrets_of
+from workloads.runtime.masking import MASK, credential_in, mask, secrets_of
 
 SECRET = "s3cr3t-value-of-a-key"
 

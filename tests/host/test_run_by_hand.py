@@ -20,8 +20,8 @@ from orchestrator.host.publish import Provenance
 from orchestrator.store.registry import make_store
 from workloads.contract.request import Request, request_from
 from workloads.contract.result import read_result
-from workloads.errors import BadInput
-from workloads.run import check_inputs, ending_of, run_request, stage_module
+from workloads.runtime.errors import BadInput
+from workloads.runtime.run import check_inputs, ending_of, run_request, stage_module
 
 MODULES = {"data": toy_stages.__name__}
 
@@ -44,7 +44,7 @@ def request(home: Path, do: str, **changes: Any) -> Request:
 def by_hand(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the command line."""
     return subprocess.run(
-        [sys.executable, "-m", "workloads.run", *arguments],
+        [sys.executable, "-m", "workloads.runtime.run", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -172,7 +172,7 @@ def test_the_warm_server_and_the_command_line_give_the_same_bits(tmp_path: Path)
     assert json.loads(path.read_text())["out"]
     script = (
         "import sys; from dataclasses import replace; from pathlib import Path; "
-        "from workloads.contract.request import read_request; from workloads.run import run_request; "
+        "from workloads.contract.request import read_request; from workloads.runtime.run import run_request; "
         f"sys.exit(run_request(replace(read_request(Path({str(path)!r})), out={str(own)!r}), {MODULES!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'host'}", "OMP_NUM_THREADS": "1"}

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from workloads.run import STAGE_MODULES
-from workloads.serve import preload
+from workloads.runtime.run import STAGE_MODULES
+from workloads.runtime.server import preload
 
 
 def test_without_a_choice_everything_is_imported_that_any_stage_needs() -> None:
@@ -17,7 +17,7 @@ def test_without_a_choice_everything_is_imported_that_any_stage_needs() -> None:
 @pytest.mark.parametrize("stage", STAGE_MODULES)
 def test_a_server_of_one_stage_imports_deepspeed_for_training_alone(stage: str) -> None:
     look = (
-        "import sys; from workloads.serve import import_all, preload; import_all(preload(sys.argv[1:])); "
+        "import sys; from workloads.runtime.server import import_all, preload; import_all(preload(sys.argv[1:])); "
         "import json; print(json.dumps([name for name in ('deepspeed', 'torch') if name in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", look, stage], capture_output=True, text=True, timeout=120)

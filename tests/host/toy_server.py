@@ -2,7 +2,7 @@
 
 import sys
 
-from workloads.serve import main
+from workloads.runtime.server import main
 
 if __name__ == "__main__":
     sys.exit(main(modules={"data": "toy_stages"}, imports=("torch", "torch._inductor")))

@@ -6,10 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-import workloads.progress as progress_module
+import workloads.runtime.progress as progress_module
 from workloads.contract.request import Request
-from workloads.errors import BadInput
-from workloads.progress import Outcome, Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
 
 
 def run(request: Request, progress: Progress) -> Outcome:

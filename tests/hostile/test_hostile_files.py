@@ -14,14 +14,14 @@ from orchestrator.host.checkpoints import is_complete
 from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, read_processes
 from orchestrator.results import _lines  # the reader of lines itself: a whole study for each case takes a minute
-from orchestrator.schedule import inbox
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.events import DriverLog
-from orchestrator.schedule.ledger import Ledger
-from orchestrator.schedule.rebuild import from_folders
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.ledger.rebuild import from_folders
 from orchestrator.store.files import FilesStore
 from orchestrator.tracking.projection import branch_points, training_points
-from workloads.contract.growing import beat_of, case_of, metric_of, read_beat
-from workloads.contract.reading import read_object
+from workloads.contract.json_files import read_object
+from workloads.contract.metrics import beat_of, case_of, metric_of, read_beat
 from workloads.contract.request import read_request, request_from
 from workloads.contract.result import Result, read_result
 

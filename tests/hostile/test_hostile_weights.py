@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from workloads.data.local_weights import read_config, weight_files
-from workloads.errors import BadInput
+from workloads.data.safetensors_files import open_tensors, weight_map
 from workloads.evaluation.networks.weights import WeightFile, load_into
 from workloads.model.shards import Shards
-from workloads.safetensors_files import open_tensors, weight_map
+from workloads.runtime.errors import BadInput
 
 ODD_NAMES = ("../outside.safetensors", "/etc/passwd", "a/b.safetensors", "..", "a\0b", "")
 

@@ -20,7 +20,7 @@ from toy_jobs import ROOT, SERVER, toy_submission, wait_until  # noqa: E402
 
 from orchestrator.host.node import Node  # noqa: E402
 from orchestrator.host.publish import Provenance  # noqa: E402
-from orchestrator.schedule.ledger import Attempt, Ledger  # noqa: E402
+from orchestrator.schedule.ledger.database import Attempt, Ledger  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
 
 PLANTED = {

@@ -24,10 +24,10 @@ from toy_rows import (
     toy,
 )
 
-from workloads.contract.rows import Row, generated, row_from
 from workloads.memory.interface import Slots
 from workloads.model.initial import initial_shared_digest
 from workloads.model.world_model import WorldModel
+from workloads.study.rows import Row, generated, row_from
 
 
 @pytest.fixture(params=NAMES)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from toy_rows import BACKBONE, SHAPE, SLOTS, STATEFUL, awake, changed, evidence, rows_named, target
 
-from workloads.contract.rows import Row
 from workloads.memory.interface import Slots
+from workloads.study.rows import Row
 
 
 @pytest.fixture(params=STATEFUL)

@@ -7,9 +7,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from workloads.contract.rows import Row, resolved, row_from, trained
 from workloads.memory.interface import Slots
 from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.study.rows import Row, resolved, row_from, trained
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
 NAMES: list[str] = [name for name, row in MATRIX["memory"].items() if row["family"] != "bound"]

@@ -11,7 +11,7 @@ import torch
 from slow_compress import Seen, compressed
 from torch import Tensor
 
-from workloads.contract.rows import Compress, Context, Row, Spatial, Ssm
+from workloads.study.rows import Compress, Context, Row, Spatial, Ssm
 
 EPSILON = 1e-6
 NORM_EPSILON = 1e-5

@@ -15,10 +15,10 @@ from slow_compress import Seen
 from slow_twin import Twin
 from torch import Tensor
 
-from workloads.contract.rows import Compress, Row, generated, resolved, row_from
 from workloads.memory.interface import Slots
 from workloads.model.action import SITES
 from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.study.rows import Compress, Row, generated, resolved, row_from
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
 NAMES: list[str] = [name for name, row in MATRIX["memory"].items() if row["family"] != "bound"]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads.contract.footprint import GIB, activations, checkpoint_bytes, footprint, latents_and_pool, weights_bytes
-from workloads.contract.rows import Compress, Context, Row, Spatial, Ssm, resolved
-from workloads.contract.sizes import ModelSizes, parameters_added, parameters_shared
 from workloads.memory.interface import Slots
 from workloads.model.world_model import LatentShape, build_model
+from workloads.study.footprint import GIB, activations, checkpoint_bytes, footprint, latents_and_pool, weights_bytes
+from workloads.study.rows import Compress, Context, Row, Spatial, Ssm, resolved
+from workloads.study.sizes import ModelSizes, parameters_added, parameters_shared
 
 ROWS: dict[str, Row] = {
     "context-k1": Context(frames=1),

@@ -11,8 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
-from workloads.contract.rows import row_from
-from workloads.contract.sizes import (
+from workloads.memory.interface import Slots
+from workloads.model import cost, initial
+from workloads.model.world_model import LatentShape, WorldModel
+from workloads.study.rows import row_from
+from workloads.study.sizes import (
     flops_denoise,
     flops_write,
     latent_shape,
@@ -22,9 +25,6 @@ from workloads.contract.sizes import (
     tokens_forward,
     tokens_written,
 )
-from workloads.memory.interface import Slots
-from workloads.model import cost, initial
-from workloads.model.world_model import LatentShape, WorldModel
 
 MATRIX = Path(__file__).parents[2] / "matrix.yaml"
 SMALL = ("controls.data.chunk_frames=5", "controls.evidence.frames=6", "controls.data.height=16")

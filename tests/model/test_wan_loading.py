@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from tiny_wan import Case, original, ours, save, theirs
 from torch import Tensor
 
-from workloads.errors import BadInput
 from workloads.model.initial import initial_shared_digest
 from workloads.model.shards import Shards
 from workloads.model.wan import load_wan
 from workloads.model.world_model import WorldModel
+from workloads.runtime.errors import BadInput
 
 CASE = Case(blocks=1)
 FILE = "diffusion_pytorch_model.safetensors"

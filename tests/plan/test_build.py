@@ -16,7 +16,7 @@ from orchestrator.spec.cell import Deviation
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import Axis, Matrix, ResolvedMatrix
-from workloads.contract.stages import STAGES
+from workloads.study.stages import STAGES
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import MatrixError, PlanError
-from orchestrator.plan.cases import check_cases
 from orchestrator.plan.select import select
 from orchestrator.study import open_study
 from workloads.data.trajectories import trajectory
 from workloads.evaluation.branches.replay import START_CHUNKS
+from workloads.study.cases import check_cases
 
 
 def planned(root: Path, *overrides: str, profile: str = "laptop"):  # type: ignore[no-untyped-def]

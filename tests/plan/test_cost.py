@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.cost import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
 from orchestrator.spec.cluster import BUILT_IN, load_cluster
 from orchestrator.study import open_study
-from workloads.contract.footprint import GIB
+from workloads.study.estimate import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
+from workloads.study.footprint import GIB
 
 RECOMPUTING = {"activation_checkpointing": {}}
 

@@ -9,7 +9,7 @@ from toy_study import Toy, commit_of, make_job, make_plan, small_plan
 from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import Submission
 from orchestrator.errors import LeaseError
-from orchestrator.schedule.ask import ask
+from orchestrator.schedule.control.commands import ask
 from orchestrator.schedule.events import Event
 
 LONG = {"train/a": [Act(seconds=60.0)]}

@@ -11,8 +11,8 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import BackendError, LeaseError, PlanError
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Job, Plan, Standing, State
-from orchestrator.schedule import inbox
-from orchestrator.schedule.ask import Asked, ask, choose
+from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control.commands import Asked, ask, choose
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
 from workloads.contract.result import Failure

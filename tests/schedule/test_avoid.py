@@ -13,10 +13,10 @@ from toy_study import Toy, make_job, make_plan
 
 from orchestrator.backends.fake import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, Submission
-from orchestrator.schedule.avoid import AGAINST, Ended, avoided, endings_of, sentence
-from orchestrator.schedule.ledger import Attempt
-from orchestrator.schedule.policy import usable
-from orchestrator.schedule.view import PlainView
+from orchestrator.schedule.host_exclusion import AGAINST, Ended, avoided, endings_of, sentence
+from orchestrator.schedule.ledger.database import Attempt
+from orchestrator.schedule.placement import usable
+from orchestrator.ui.progress import PlainView
 
 HOUR = 3600.0
 

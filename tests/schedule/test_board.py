@@ -4,7 +4,7 @@ import time
 
 from toy_study import fingerprint, make_job, make_plan, small_plan
 
-from orchestrator.schedule.state import Board, Booked, Change, closure
+from orchestrator.schedule.job_states import Board, Booked, Change, closure
 
 
 def board_of(plan=None, committed=(), booked=None) -> Board:  # type: ignore[no-untyped-def]

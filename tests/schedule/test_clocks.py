@@ -6,7 +6,7 @@ from test_watch import JumpingClock
 from toy_study import Toy, fingerprint, small_plan
 
 from orchestrator.backends.fake import Act
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 
 
 def test_durations_are_measured_by_a_clock_that_does_not_jump(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.explain import explain_json, explain_text, story_of
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.failures import Charges
+from orchestrator.schedule.retry_policy import Charges
 from orchestrator.spec.cluster import BUILT_IN
 from orchestrator.status import status_json, status_text
 from orchestrator.study import Study

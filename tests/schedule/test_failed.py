@@ -8,7 +8,7 @@ from toy_study import Toy, small_plan
 from orchestrator.backends.fake import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.schedule.failed import FailedJob, failures_json, failures_text
-from orchestrator.schedule.view import PlainView
+from orchestrator.ui.progress import PlainView
 from workloads.contract.result import Failure
 
 ONE_CPU = (HostShare(name="fake-0", cpus=1, devices=0, memory_gib=8.0),)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.backends.protocol import Ending
-from orchestrator.schedule.failures import (
+from orchestrator.schedule.retry_policy import (
     Budgets,
     Charges,
     paused_stages,

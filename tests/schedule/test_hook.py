@@ -15,10 +15,10 @@ from toy_study import Toy, make_job, make_plan, small_plan
 from orchestrator.backends.fake import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import MatrixError
-from orchestrator.schedule import hook as hooks
+from orchestrator.schedule import notifications as hooks
 from orchestrator.schedule.clock import SystemClock
-from orchestrator.schedule.hook import Hook
-from orchestrator.schedule.hook_run import main
+from orchestrator.schedule.notification_process import main
+from orchestrator.schedule.notifications import Hook
 from workloads.contract.result import Failure
 
 ONE_CPU = (HostShare(name="fake-0", cpus=1, devices=0, memory_gib=8.0),)

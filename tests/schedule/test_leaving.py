@@ -10,10 +10,10 @@ from toy_study import TWO_CPUS, Toy, small_plan
 from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare, Report
 from orchestrator.errors import BackendSilent
+from orchestrator.schedule.attempt_monitor import why_it_waits
 from orchestrator.schedule.events import Event
-from orchestrator.schedule.interruption import Interruption
-from orchestrator.schedule.view import SilentView
-from orchestrator.schedule.watch import why_it_waits
+from orchestrator.schedule.shutdown import Interruption
+from orchestrator.ui.progress import SilentView
 
 LONG = {"train/a": [Act(seconds=60.0)]}
 

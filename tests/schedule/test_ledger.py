@@ -12,10 +12,10 @@ from toy_study import Settings, Toy, fingerprint, make_job, small_plan
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LeaseError, LedgerError
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.schedule.failures import Charges
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import Attempt, JobNote, Ledger
+from orchestrator.schedule.ledger.database import Attempt, JobNote, Ledger
 from orchestrator.schedule.requests import build_request
+from orchestrator.schedule.retry_policy import Charges
 
 
 def make_attempt(label: str = "train/a", attempt: str = "a001-x", at: float = 1.0) -> Attempt:

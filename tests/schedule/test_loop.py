@@ -11,11 +11,11 @@ from toy_study import Toy, commit_of, fingerprint, make_job, make_plan, small_pl
 from orchestrator.backends.fake import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import LeaseError
-from orchestrator.schedule import inbox
 from orchestrator.schedule.clock import SimulatedClock
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.requests import build_request
 from orchestrator.spec.cell import Resources
 from workloads.contract.request import request_from

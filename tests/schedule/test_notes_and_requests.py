@@ -9,12 +9,12 @@ from toy_study import Settings, fingerprint, make_job
 
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint, newest_step
-from orchestrator.schedule import inbox
-from orchestrator.schedule.ask import ask
-from orchestrator.schedule.failures import Charges, verdict
+from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control.commands import ask
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger import Ledger
+from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.requests import build_request, new_attempt_id
+from orchestrator.schedule.retry_policy import Charges, verdict
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.cluster import BUILT_IN
 

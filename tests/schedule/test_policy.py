@@ -6,8 +6,8 @@ from toy_study import make_job, make_plan, small_plan
 
 from orchestrator.backends.protocol import HostShare, Placement
 from orchestrator.plan.job import Job
-from orchestrator.schedule.policy import Queue, Reserve, misfit, priorities
-from orchestrator.schedule.state import Board, Change, closure
+from orchestrator.schedule.job_states import Board, Change, closure
+from orchestrator.schedule.placement import Queue, Reserve, misfit, priorities
 from orchestrator.spec.cell import Resources
 
 DEVICE = Resources(cpus=1, devices=1, memory_gib=1.0, minutes=1.0)

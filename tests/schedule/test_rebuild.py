@@ -9,9 +9,9 @@ from toy_study import Toy, fingerprint, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake import Act, Farm
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.schedule.ask import ask
+from orchestrator.schedule.control.commands import ask
 from orchestrator.schedule.intents import NAME, read_intent, write_intent
-from orchestrator.schedule.ledger import Attempt
+from orchestrator.schedule.ledger.database import Attempt
 from workloads.contract.result import Failure, Result
 
 

@@ -6,7 +6,7 @@ import pytest
 from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake import Act, Farm
-from orchestrator.schedule import inbox
+from orchestrator.schedule.control import channel as inbox
 from orchestrator.schedule.events import Event
 
 

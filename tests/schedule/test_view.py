@@ -6,7 +6,7 @@ from rich.console import Console
 
 from orchestrator.plan.job import Standing
 from orchestrator.schedule.events import Event
-from orchestrator.schedule.view import (
+from orchestrator.ui.progress import (
     MOST_LINES,
     Line,
     LiveView,

@@ -9,8 +9,8 @@ from toy_study import Toy, fingerprint, make_job, small_plan
 
 from orchestrator.backends.fake import Act, FakeBackend
 from orchestrator.backends.protocol import Report
+from orchestrator.schedule.attempt_monitor import EVIDENCE_S, Finding, Watch, look
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.watch import EVIDENCE_S, Finding, Watch, look
 
 
 def make_watch(folder: Path) -> Watch:

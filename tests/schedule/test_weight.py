@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Job
-from orchestrator.schedule.policy import priorities
+from orchestrator.schedule.placement import priorities
 from orchestrator.schedule.weight import weight
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile

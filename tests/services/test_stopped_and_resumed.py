@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.schedule.lease import driver_lives, read_driver
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 

@@ -190,7 +190,7 @@ def test_a_job_by_hand_gives_the_weights_of_the_run(home: Path, tmp_path: Path) 
     request = tmp_path / "request.json"
     by_hand = ("explain", "train/context-k5/s0", "--request", "--work", str(tmp_path))
     request.write_text(plain(home, *by_hand), encoding="utf-8")
-    run_by_hand = [sys.executable, "-m", "workloads.run", str(request)]
+    run_by_hand = [sys.executable, "-m", "workloads.runtime.run", str(request)]
     subprocess.run(run_by_hand, env=environment(home), cwd=CHECKOUT, capture_output=True, check=True)
     committed = Path(plain(home, "path", "train/context-k5/s0").strip())
     assert (tmp_path / "out" / "weights.safetensors").read_bytes() == (committed / "weights.safetensors").read_bytes()

@@ -23,7 +23,7 @@ from small_study import CHECKOUT, ECHO_MATRIX, SMALL, SmallStudy
 from victims import Family, Process
 
 from orchestrator.host.checkpoints import attempt_folder, newest_step
-from orchestrator.schedule.ledger import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.store.files import FilesStore
 
 ROW = "ssm-blockwise"

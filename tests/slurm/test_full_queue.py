@@ -14,11 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
 
 from toy_jobs import as_submission, toy_submission
 
-from orchestrator.backends.slurm import backend as slurm
-from orchestrator.backends.slurm import executor, reports
-from orchestrator.backends.slurm.packed import allocations, pack
-from orchestrator.backends.slurm.packed.backend import PROMISE
-from orchestrator.backends.slurm.packed.folder import CLOSED, packs_of
+from orchestrator.backends.slurm.core import backend as slurm
+from orchestrator.backends.slurm.core import reports
+from orchestrator.backends.slurm.core import submit as executor
+from orchestrator.backends.slurm.pilot import allocations
+from orchestrator.backends.slurm.pilot import pilot as pack
+from orchestrator.backends.slurm.pilot.backend import PROMISE
+from orchestrator.backends.slurm.pilot.mailbox import CLOSED, packs_of
 
 pytestmark = [pytest.mark.slurm]
 

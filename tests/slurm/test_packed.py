@@ -22,13 +22,13 @@ from stranger import knock  # noqa: E402
 from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: E402
 
 from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare, Report, Submission  # noqa: E402
-from orchestrator.backends.slurm.backend import HOST  # noqa: E402
-from orchestrator.backends.slurm.packed import allocations  # noqa: E402
-from orchestrator.backends.slurm.packed.allocations import READ_S  # noqa: E402
-from orchestrator.backends.slurm.packed.backend import PROMISE  # noqa: E402
-from orchestrator.backends.slurm.packed.folder import JOB, JOIN, ORDERS, OVER, STATE, packs_of, read_whole, token_of  # noqa: E402
-from orchestrator.backends.slurm.packed.mixed import slurm_backend  # noqa: E402
-from orchestrator.backends.slurm.packed.shares import pack_of  # noqa: E402
+from orchestrator.backends.slurm.core.backend import HOST  # noqa: E402
+from orchestrator.backends.slurm.pilot import allocations  # noqa: E402
+from orchestrator.backends.slurm.pilot.allocations import READ_S  # noqa: E402
+from orchestrator.backends.slurm.pilot.backend import PROMISE  # noqa: E402
+from orchestrator.backends.slurm.pilot.mailbox import JOB, JOIN, ORDERS, OVER, STATE, packs_of, read_whole, token_of  # noqa: E402
+from orchestrator.backends.slurm.pilot.mixed import slurm_backend  # noqa: E402
+from orchestrator.backends.slurm.pilot.node_resources import pack_of  # noqa: E402
 from orchestrator.errors import BackendError  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.spec.slurm import Packed, Slurm  # noqa: E402

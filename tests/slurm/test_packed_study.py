@@ -8,8 +8,8 @@ from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, wait_until
 
-from orchestrator.backends.slurm.backend import HOST
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.backends.slurm.core.backend import HOST
+from orchestrator.schedule.ledger.database import NAME, Ledger
 
 pytestmark = [pytest.mark.slurm]
 

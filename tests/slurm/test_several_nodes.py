@@ -14,7 +14,7 @@ sys.path.insert(0, str(CHAOS))
 
 from small_study import CHECKOUT, ECHO_MATRIX, SMALL
 
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.files import FilesStore
 
 pytestmark = [pytest.mark.slurm]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from slurm_site import Site
 
-from orchestrator.backends.slurm.admission import admit
-from orchestrator.backends.slurm.limits import Shape
-from orchestrator.backends.slurm.site import read_site
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.backends.slurm.preflight.admission import admit
+from orchestrator.backends.slurm.preflight.limits import Shape
+from orchestrator.backends.slurm.preflight.site import read_site
+from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import open_study
 
 pytestmark = [pytest.mark.slurm]

@@ -15,10 +15,10 @@ from slurm_site import Site  # noqa: E402
 from toy_jobs import SERVER, as_submission, toy_submission  # noqa: E402
 
 from orchestrator.backends.protocol import Adoption, Submission  # noqa: E402
-from orchestrator.backends.slurm.backend import HOST, SlurmBackend  # noqa: E402
+from orchestrator.backends.slurm.core.backend import HOST, SlurmBackend  # noqa: E402
 from orchestrator.spec.slurm import Slurm  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
-from workloads.contract.reading import read_object  # noqa: E402
+from workloads.contract.json_files import read_object  # noqa: E402
 
 pytestmark = [pytest.mark.slurm]
 

@@ -8,7 +8,7 @@ from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, processes_of_job, wait_until
 
-from orchestrator.schedule.ledger import NAME, Ledger
+from orchestrator.schedule.ledger.database import NAME, Ledger
 
 pytestmark = [pytest.mark.slurm]
 

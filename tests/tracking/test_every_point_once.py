@@ -17,7 +17,7 @@ from test_mlflow_tracker import TIMEOUT_S, metric_count, poll
 from orchestrator.plan.job import Plan
 from orchestrator.tracking.child import MlflowTracker
 from orchestrator.tracking.mlflow_store import local_uri
-from workloads.progress import Progress
+from workloads.runtime.progress import Progress
 
 pytestmark = pytest.mark.service
 ROW = "context-k1/s0"

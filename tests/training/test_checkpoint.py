@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from workloads.errors import BadInput
-from workloads.step_folders import Damaged, complete_checkpoints
+from workloads.runtime.errors import BadInput
+from workloads.runtime.step_folders import Damaged, complete_checkpoints
 from workloads.training.checkpoint import (
     Checkpoint,
     TrainingState,

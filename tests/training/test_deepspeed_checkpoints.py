@@ -17,7 +17,7 @@ from tiny_training import ALONE
 from torch import Tensor
 
 from workloads.contract.request import Rendezvous
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 from workloads.training.deepspeed_checkpoints import SafeCheckpoints, main, read_checkpoint, read_pickled
 
 SHARD = "zero_pp_rank_0_mp_rank_00_optim_states.pt"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ASKS = """
 from tiny_training import EXECUTION
-from workloads.run import prepare
+from workloads.runtime.run import prepare
 prepare(EXECUTION, 0)
 import torch
 print(torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory)

@@ -10,11 +10,11 @@ import pytest
 from by_two import run_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
 
-from orchestrator.plan.cost import row_sizes
 from orchestrator.spec.cluster import BUILT_IN
 from orchestrator.study import open_study
-from workloads.contract.footprint import weights_bytes
 from workloads.contract.request import Rendezvous, Request
+from workloads.study.estimate import row_sizes
+from workloads.study.footprint import weights_bytes
 from workloads.training.engine import COLLECTIVE_TIMEOUT
 
 SLOW_DISK = 20e6  # bytes a second, of a shared folder that other trainings write to

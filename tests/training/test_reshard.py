@@ -16,7 +16,7 @@ from test_ranks import train_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
 
 from workloads.contract.request import Rendezvous, Request
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 from workloads.training.checkpoint import Checkpoint
 from workloads.training.reshard import main
 from workloads.training.universal import Universal, piece_size

@@ -11,7 +11,7 @@ from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.plan.job import Job
 from orchestrator.reshard import reshard
-from orchestrator.schedule.ledger import NAME, Attempt, JobNote, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, JobNote, Ledger
 from orchestrator.study import Study, open_study
 
 Pool = dict[str, str]

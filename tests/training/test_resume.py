@@ -11,8 +11,8 @@ from test_ranks import train_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
 
 from workloads.contract.request import Request
-from workloads.errors import BadInput
-from workloads.step_folders import entry
+from workloads.runtime.errors import BadInput
+from workloads.runtime.step_folders import entry
 
 Pool = dict[str, str]
 TRAINING = {"sample_every": 4, "steps": 6}

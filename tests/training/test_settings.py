@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from workloads.contract.deepspeed import FIXED
 from workloads.contract.request import Execution
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
+from workloads.study.deepspeed import FIXED
 from workloads.training.settings import batch_shape, deepspeed_settings
 
 TRAINING = {"clip": 1.0, "precision": "float32"}

@@ -9,7 +9,7 @@ import pytest
 from tiny_training import metrics, train_once, train_request, weights
 
 from workloads.contract.request import Execution
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 from workloads.training.settings import batch_shape, deepspeed_settings, recomputes, zero_stage
 
 SHIPPED = sorted((Path(__file__).parents[2] / "cluster" / "deepspeed").glob("*.json"))

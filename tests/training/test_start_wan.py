@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from tiny_training import BACKBONE, CODEC, train_once, train_request, weights
 
 from workloads.contract.request import Request
-from workloads.errors import BadInput
 from workloads.model.weights import load_model
-from workloads.step_folders import complete_checkpoints
+from workloads.runtime.errors import BadInput
+from workloads.runtime.step_folders import complete_checkpoints
 
 CHANNELS = 3 * int(CODEC["factor"]) ** 2
 

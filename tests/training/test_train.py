@@ -10,8 +10,8 @@ import torch
 from tiny_training import ROWS, TRAINING, metrics, train_once, train_request, weights, zero
 
 from workloads.contract.request import Request
-from workloads.errors import BadInput
 from workloads.model.weights import load_model
+from workloads.runtime.errors import BadInput
 
 Pool = dict[str, str]
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from workloads.contract.reading import check_types, read_object
+from workloads.contract.json_files import check_types, read_object
 
 VERSION = 1
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from workloads.data.latents import is_ragged
 from workloads.data.pool import Pool
 from workloads.data.text import TextEncoder
-from workloads.errors import BadInput
-from workloads.progress import Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Progress
 
 
 def collect(pool: Pool, scenes: Sequence[str]) -> tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.int32]]:

@@ -29,7 +29,7 @@ from workloads.data.pool_checks import (
     read_frame,
     read_label,
 )
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 GOOD, BAD, USAGE = 0, 1, 2
 SHOWN = 5  # examples of a kind of fault that are printed; --json has all

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 RGB = 3
 TIME_FACTORS: Mapping[str, int] = {"space-to-depth": 1, "wan": 4}

@@ -20,9 +20,9 @@ from workloads.data.latent_files import STORED, LatentFiles, restore
 from workloads.data.latents import has_clips, write_meta
 from workloads.data.pool import SPLITS, Pool
 from workloads.data.text import make_text_encoder
-from workloads.errors import BadInput
-from workloads.progress import Outcome, Progress
-from workloads.step_folders import first_intact
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.step_folders import first_intact
 
 BLOCK_FRAMES = 1024
 """Pixel frames in memory at a time: 660 MiB at 352 x 640."""

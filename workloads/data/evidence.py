@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from workloads.data.geometry import overlap
 from workloads.data.poses import Poses
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 Rule = Literal["spread", "top"]
 RULES = ("spread", "top")

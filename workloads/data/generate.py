@@ -18,8 +18,8 @@ from workloads.data.pool_checks import ACTOR, check_scene, frame_path, label_pat
 from workloads.data.poses import METRES_PER_CENTIMETRE, Poses
 from workloads.data.trajectories import trajectory
 from workloads.data.worlds import World, make_world
-from workloads.errors import BadInput
-from workloads.progress import Outcome, Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
 
 REAL = "context-as-memory"
 HELD_OUT_SHARE = 0.2

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from workloads.data.evidence import Candidates
 from workloads.data.pool_checks import read_json
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 VERSION = 1
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads import step_folders
 from workloads.data.latents import has_clips
-from workloads.errors import BadInput
+from workloads.runtime import step_folders
+from workloads.runtime.errors import BadInput
 
 FLAT = "latents.npy"
 STORED = np.float16

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from workloads.data.pool_checks import read_json
 from workloads.data.poses import Poses
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 VERSION = 1
 OPEN_SCENES = 512

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workloads.contract.reading import read_object
-from workloads.errors import BadInput
-from workloads.safetensors_files import PICKLES, open_tensors, weight_map
+from workloads.contract.json_files import read_object
+from workloads.data.safetensors_files import PICKLES, open_tensors, weight_map
+from workloads.runtime.errors import BadInput
 
 
 def folder_of(paths: Mapping[str, str], name: str, key: str, what: str) -> Path:

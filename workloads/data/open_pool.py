@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 VARIANT = re.compile(r"[A-Za-z0-9_]+")  # without a dash: the last one in a scene's name ends the prompt's id

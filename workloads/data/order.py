@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from workloads import draws
 from workloads.contract.request import Request
+from workloads.data import draws
 from workloads.data.codec import latents_of, time_factor
 from workloads.data.evidence import RULES, Candidates, eligible, middle
 from workloads.data.geometry import overlap
 from workloads.data.index import write_index
 from workloads.data.pool import Pool
 from workloads.data.poses import Poses
-from workloads.errors import BadInput
-from workloads.progress import Outcome, Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
 
 REPORT_EVERY = 1000  # steps between two signs of life while drawing
 BLOCK_STARTS = 512

@@ -32,7 +32,7 @@ from workloads.data.pool_checks import (
 )
 from workloads.data.poses import Poses
 from workloads.data.worlds import World, world_from
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 VERSION = 1
 SPLITS = ("train", "held_out", "open")

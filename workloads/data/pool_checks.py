@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from workloads.data.poses import Poses
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 ACTOR = "CineCameraActor"
 

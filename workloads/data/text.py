@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from workloads import draws
-from workloads.errors import BadInput
+from workloads.data import draws
+from workloads.runtime.errors import BadInput
 
 
 class TextEncoder(Protocol):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads import draws
+from workloads.data import draws
 from workloads.data.poses import Poses
 
 TURN_DEG = (30.0, 60.0)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from workloads.data.local_weights import check_finite, check_keys, folder_of, read_config, weight_files
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 PATH = "umt5"
 STEM = "model"

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workloads.data.local_weights import check_finite, check_keys, folder_of, read_config, weight_files
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 PATH = "wan_vae"
 TIME_FACTOR = 4

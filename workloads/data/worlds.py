@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads import draws
-from workloads.data import layouts
+from workloads.data import draws, layouts
 from workloads.data.elements import SHAPES, TEXTURES, Background, Colour, Element, in_words
 from workloads.data.poses import Poses
 from workloads.data.render import Samples, drawn, half_height_deg, pixel_deg
 from workloads.data.trajectories import start_yaw_deg
 from workloads.data.visibility import contrast, rmse
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 VERSION = 1
 OBJECT_BEARINGS_DEG = (-15.0, 25.0)  # wholly between them, from the first frame's heading

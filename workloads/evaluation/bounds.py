@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from workloads.contract.rows import Bound
 from workloads.data.pool import Pool
 from workloads.evaluation.branches.interface import Branch, Frames
 from workloads.evaluation.cases import Setting
-from workloads.progress import Progress
+from workloads.runtime.progress import Progress
+from workloads.study.rows import Bound
 
 
 def showable(row: Bound, settings: Sequence[Setting], branch: Branch, pool: Pool) -> list[Setting]:

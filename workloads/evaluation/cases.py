@@ -11,7 +11,7 @@ import numpy as np
 from workloads.data.pool import Pool
 from workloads.data.poses import Poses
 from workloads.data.trajectories import turning as along
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 
 @dataclass(frozen=True)

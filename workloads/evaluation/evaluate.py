@@ -28,12 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.contract.request import Request
-from workloads.contract.rows import Bound, row_from
 from workloads.data.codec import Codec, make_codec
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
-from workloads.errors import BadInput
 from workloads.evaluation.bounds import Known, showable
 from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.branches.interface import Branch
@@ -46,7 +44,9 @@ from workloads.evaluation.strips import shown, write_strip
 from workloads.evaluation.values import CaseValue, means, write_values
 from workloads.evaluation.videos import write_video
 from workloads.model.weights import load_model
-from workloads.progress import Outcome, Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
+from workloads.study.rows import Bound, row_from
 
 BRANCHES: Mapping[str, Branch] = {"replay": replay, "loop": loop, "return": return_branch}
 SAMPLES = 4  # cases whose video is published as MP4

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workloads import draws
+from workloads.data import draws
 
 CHANNELS = (3, 16, 32, 64)
 STRIDES = (1, 2, 2)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads import step_folders
-from workloads.errors import BadInput
 from workloads.evaluation.cases import Setting
+from workloads.runtime import step_folders
+from workloads.runtime.errors import BadInput
 
 Frames = npt.NDArray[np.uint8]
 

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from workloads.contract.request import Request
 from workloads.data.pool import Pool
-from workloads.errors import BadInput
 from workloads.evaluation.cases import Setting, read_settings
 from workloads.evaluation.finished import load_frames
 from workloads.evaluation.judge_lines import score_lines
@@ -31,8 +30,9 @@ from workloads.evaluation.vlm.asking import Asked, Spent, ask
 from workloads.evaluation.vlm.cache import Answers, Entry, key_of
 from workloads.evaluation.vlm.client import Client
 from workloads.evaluation.vlm.endpoint import URL, endpoint_from
-from workloads.progress import Outcome, Progress
-from workloads.step_folders import first_intact
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.step_folders import first_intact
 
 OUTAGE = 8
 """Questions in a row that reach no server, after all their tries: it is gone, and an attempt later will do better."""

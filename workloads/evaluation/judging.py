@@ -6,16 +6,16 @@ The judge's name is its unit's suffix (`points:mask`), so that scores of two jud
 from pathlib import Path
 
 from workloads.contract.request import Request
-from workloads.contract.stages import JUDGED
 from workloads.data.pool import Pool
-from workloads.errors import BadInput
 from workloads.evaluation import judge_vlm
 from workloads.evaluation.cases import read_settings
 from workloads.evaluation.finished import load_frames
 from workloads.evaluation.judge_lines import score_lines
 from workloads.evaluation.judge_mask import judge, tail, views_around
 from workloads.evaluation.values import CaseValue, means, write_values
-from workloads.progress import Outcome, Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
+from workloads.study.stages import JUDGED
 
 MASK, VLM = "mask", "vlm"
 

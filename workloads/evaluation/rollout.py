@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from workloads import draws
+from workloads.data import draws
 from workloads.data.codec import Codec
 from workloads.data.evidence import candidates, choose
 from workloads.data.geometry import action_vectors

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from workloads.errors import BadInput
 from workloads.model.flow import sigma_from_uniform
+from workloads.runtime.errors import BadInput
 
 
 def sigma_grid(steps: int, shift: float) -> npt.NDArray[np.float32]:

@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.contract.rows import Compress
 from workloads.memory.interface import ContextTokens, Mechanism, Sizes, Slots
+from workloads.study.rows import Compress
 
 HALF_WEIGHT = 0.25
 """Share of the 2 x 2 average in a pooled slot."""

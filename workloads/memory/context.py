@@ -7,8 +7,8 @@ baseline. Not a compressed memory: tokens grow with the number of frames.
 Source: study.md section 5, rows `context-k1`, `context-k5`, `context-k20`.
 """
 
-from workloads.contract.rows import Context
 from workloads.memory.interface import ContextTokens, Mechanism, Sizes, Slots
+from workloads.study.rows import Context
 
 
 class RawContext(Mechanism):

@@ -1,12 +1,12 @@
 """From a row to its mechanism: one line a family, one file a family."""
 
-from workloads.contract.rows import Bound, Compress, Context, Row, Spatial, Ssm
-from workloads.errors import BadInput
 from workloads.memory.compress import Compressed
 from workloads.memory.context import RawContext
 from workloads.memory.interface import Mechanism, Sizes
 from workloads.memory.spatial import SpatialStore
 from workloads.memory.ssm import StateSpace
+from workloads.runtime.errors import BadInput
+from workloads.study.rows import Bound, Compress, Context, Row, Spatial, Ssm
 
 
 def make_mechanism(row: Row, sizes: Sizes) -> Mechanism:

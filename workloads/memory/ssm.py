@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.contract.rows import Ssm
 from workloads.memory.interface import Mechanism, Rule, Sizes, constant, float32, given, uniform, xavier
+from workloads.study.rows import Ssm
 
 
 class StateSpace(Mechanism):

@@ -1,10 +1,10 @@
-"""What a forward of a built model costs: the arithmetic of `workloads.contract.sizes`, at the model's own sizes."""
+"""What a forward of a built model costs: the arithmetic of `workloads.study.sizes`, at the model's own sizes."""
 
 from collections.abc import Sequence
 
-from workloads.contract import sizes
-from workloads.contract.sizes import ModelSizes
 from workloads.model.world_model import WorldModel
+from workloads.study import sizes
+from workloads.study.sizes import ModelSizes
 
 
 def sizes_of(model: WorldModel) -> ModelSizes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from workloads.draws import stream
+from workloads.data.draws import stream
 from workloads.memory.interface import Rule, constant, xavier
 
 MECHANISM = "mechanism."

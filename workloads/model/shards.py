@@ -18,10 +18,10 @@ from typing import Any
 
 from torch import Tensor
 
-from workloads.errors import BadInput
-from workloads.safetensors_files import PICKLES, weight_map
-from workloads.safetensors_files import open_tensors as open_tensors
-from workloads.safetensors_files import refuse_unless_finite as refuse_unless_finite
+from workloads.data.safetensors_files import PICKLES, weight_map
+from workloads.data.safetensors_files import open_tensors as open_tensors
+from workloads.data.safetensors_files import refuse_unless_finite as refuse_unless_finite
+from workloads.runtime.errors import BadInput
 
 FLOATS = ("F32", "F16", "BF16")
 """Types that are loaded into float32 without loss."""

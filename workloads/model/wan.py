@@ -18,10 +18,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workloads.errors import BadInput
 from workloads.model.attention import EPSILON
 from workloads.model.shards import FLOATS, Shards
 from workloads.model.world_model import PATCH, WorldModel
+from workloads.runtime.errors import BadInput
 
 STEM = "diffusion_pytorch_model"
 """Of the files of both layouts."""

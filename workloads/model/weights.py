@@ -12,11 +12,11 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from workloads.contract.rows import RowError, resolved, row_from, trained
-from workloads.errors import BadInput
 from workloads.model.differences import differences
 from workloads.model.shards import Shards, open_tensors
 from workloads.model.world_model import LatentShape, WorldModel
+from workloads.runtime.errors import BadInput
+from workloads.study.rows import RowError, resolved, row_from, trained
 
 DESCRIBED = ("backbone", "action", "training", "evidence", "data", "codec", "row", "shape", "seed")
 """Keys of model.json."""

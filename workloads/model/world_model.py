@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from workloads.contract.rows import Row, row_from
-from workloads.errors import BadInput
 from workloads.memory.interface import Mechanism, Rule, Sizes, Slots, State, float32
 from workloads.memory.mechanisms import make_mechanism
 from workloads.model.action import ACTION_WIDTH, SITES
 from workloads.model.blocks import Block, Head
 from workloads.model.initial import initialise
 from workloads.model.rotary import rotary_table
+from workloads.runtime.errors import BadInput
+from workloads.study.rows import Row, row_from
 
 PATCH = 2
 """Side of a patch in latent pixels; a patch is one latent long in time."""

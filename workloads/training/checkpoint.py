@@ -30,10 +30,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workloads.contract.request import Request
-from workloads.errors import BadInput
 from workloads.model.differences import differences
 from workloads.model.shards import open_tensors
-from workloads.step_folders import Damaged, check, complete, entry, read_manifest, sync
+from workloads.runtime.errors import BadInput
+from workloads.runtime.step_folders import Damaged, check, complete, entry, read_manifest, sync
 from workloads.training.spikes import LossMean
 
 VERSION = 1

@@ -36,8 +36,8 @@ from deepspeed.utils.tensor_fragment import fragment_address
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workloads.errors import BadInput
 from workloads.model.shards import refuse_unless_finite
+from workloads.runtime.errors import BadInput
 
 ALLOWED = (LossScaler, ZeroStageEnum, fragment_address)
 """Classes of DeepSpeed's that its checkpoints hold; each keeps numbers and does nothing when it is built."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from workloads.contract.faults import point
+from workloads.runtime.fault_points import point
 from workloads.training import without_mlflow  # acts by being imported first
 
 # isort: split
@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from workloads.contract.request import Execution, Rendezvous
-from workloads.errors import BadInput
 from workloads.model.world_model import WorldModel
+from workloads.runtime.errors import BadInput
 from workloads.training.deepspeed_checkpoints import SafeCheckpoints
 from workloads.training.optimiser import RejectingAdamW, set_rate
 from workloads.training.settings import BatchShape, deepspeed_settings, recomputes, zero_stage

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from workloads.model.flow import noised, velocity
-from workloads.progress import Progress
+from workloads.runtime.progress import Progress
 from workloads.training.batches import Batch, Batches
 from workloads.training.engine import Engine
 from workloads.training.optimiser import rate_at

@@ -20,8 +20,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from workloads.errors import BadInput
-from workloads.step_folders import Damaged, others
+from workloads.runtime.errors import BadInput
+from workloads.runtime.step_folders import Damaged, others
 from workloads.training.checkpoint import METRICS, MODEL, STATE, Checkpoint, copy_beginning, finish, moments_name
 from workloads.training.universal import Universal
 

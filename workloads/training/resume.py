@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from workloads.errors import BadInput
-from workloads.step_folders import Damaged, offered, say_anew, say_passed_over
+from workloads.runtime.errors import BadInput
+from workloads.runtime.step_folders import Damaged, offered, say_anew, say_passed_over
 from workloads.training.checkpoint import Checkpoint, TrainingState, check_resumable
 
 

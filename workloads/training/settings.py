@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.contract.deepspeed import FIXED, WHY
 from workloads.contract.request import Execution
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
+from workloads.study.deepspeed import FIXED, WHY
 
 
 @dataclass(frozen=True, kw_only=True)

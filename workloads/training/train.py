@@ -20,16 +20,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workloads.contract.request import Request
-from workloads.contract.rows import Context, Row, row_from
 from workloads.data.index import Index
 from workloads.data.latents import Latents
-from workloads.errors import BadInput
 from workloads.model.cost import flops_step, tokens_forward, tokens_written
 from workloads.model.initial import initial_shared_digest, parameters_added
 from workloads.model.wan import load_wan
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
-from workloads.progress import Outcome, Progress
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Outcome, Progress
+from workloads.study.rows import Context, Row, row_from
 from workloads.training.batches import make_batches
 from workloads.training.checkpoint import TrainingState, write_checkpoint
 from workloads.training.engine import Engine, join_ranks

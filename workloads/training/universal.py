@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workloads.errors import BadInput
 from workloads.model.shards import open_tensors
-from workloads.step_folders import Damaged
+from workloads.runtime.errors import BadInput
+from workloads.runtime.step_folders import Damaged
 from workloads.training.checkpoint import MODEL, Checkpoint, moments_name
 
 KEYS = ("exp_avg", "exp_avg_sq")

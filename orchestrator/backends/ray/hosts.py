@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.backends.ray.actor import Host
 from orchestrator.backends.ray.environment import HOST_LABEL
-from workloads.contract.faults import VARIABLE
+from workloads.runtime.fault_points import VARIABLE
 
 NAMESPACE = "echo-matrix"
 GIB = 2**30

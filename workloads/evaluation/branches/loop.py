@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from workloads.data.pool import Pool
-from workloads.errors import BadInput
 from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, first_by_hash, turning
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr, ssim
 from workloads.evaluation.seen import seen_from
 from workloads.evaluation.values import CaseValue
+from workloads.runtime.errors import BadInput
 
 NETWORKS = ("perceptual",)
 STILL_DB = 3.0  # a turning point this much closer to the source than the truth's has not been turned to

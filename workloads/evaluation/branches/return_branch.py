@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workloads.data.pool import Pool
-from workloads.errors import BadInput
 from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, first_by_hash, open_scenes, turning
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr
 from workloads.evaluation.values import CaseValue
+from workloads.runtime.errors import BadInput
 
 NETWORKS: Sequence[str] = ()
 CLOSED_DEG = 1e-9

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from workloads.errors import BadInput
 from workloads.evaluation.networks.running import blocks, exact, pixels
 from workloads.evaluation.networks.weights import WeightFile, load_into
+from workloads.runtime.errors import BadInput
 
 Frames = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]

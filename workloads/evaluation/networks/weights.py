@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from workloads.errors import BadInput
-from workloads.safetensors_files import open_tensors
+from workloads.data.safetensors_files import open_tensors
+from workloads.runtime.errors import BadInput
 
 SUFFIX = ".safetensors"
 PICKLED = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".tar", ".npz", ".npy")

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads import step_folders
-from workloads.errors import BadInput
 from workloads.evaluation.judge_mask import Scores
 from workloads.evaluation.vlm import rubric
 from workloads.evaluation.vlm.answers import Invalid, scores_of
 from workloads.evaluation.vlm.asking import Spent
 from workloads.evaluation.vlm.client import DECODING
+from workloads.runtime import step_folders
+from workloads.runtime.errors import BadInput
 
 VERSION = 1
 ANSWERS = "answers.jsonl"

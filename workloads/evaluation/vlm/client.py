@@ -15,9 +15,9 @@ from typing import Any
 import requests
 from requests.auth import AuthBase
 
-from workloads.errors import BadInput
 from workloads.evaluation.vlm.endpoint import KEY, URL, Endpoint
 from workloads.evaluation.vlm.rubric import Turn
+from workloads.runtime.errors import BadInput
 
 DECODING: Mapping[str, Any] = {"temperature": 0, "max_tokens": 800}
 """Sent with every question, and part of every cached answer's key."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from workloads.errors import BadInput
+from workloads.runtime.errors import BadInput
 
 URL = "ECHO_MATRIX_JUDGE_URL"
 KEY = "ECHO_MATRIX_JUDGE_KEY"

@@ -1,0 +1,346 @@
+"""Attempts as jobs of SLURM: one attempt one job, in arrays; they go on without a driver and are adopted.
+
+What an attempt says itself (`ended.json`, its heartbeat) comes first; SLURM's word is asked for by one
+`squeue` for all jobs at most every `poll_s`, and by one `sacct` for those that squeue has forgotten.
+A command that fails says nothing: what it would have told stays `unknown`.
+"""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.slurm.core.batch import make_batch, shape_of
+from orchestrator.backends.slurm.core.commands import SlurmMissing, SlurmSilent, ask
+from orchestrator.backends.slurm.core.queue import Queue, Wanted
+from orchestrator.backends.slurm.core.reports import Reports, Tracked, ticket_of
+from orchestrator.backends.slurm.core.states import chunks
+from orchestrator.backends.slurm.core.submit import NoAnswer, SiteFull, submit_batch
+from orchestrator.backends.slurm.preflight.site import Site, read_site, room
+from orchestrator.errors import BackendError
+from orchestrator.host.description import describe
+from orchestrator.host.job import JOBS, STOP, SUBMISSION
+from orchestrator.host.server import COMMAND
+from orchestrator.host.writing import write_object
+from workloads.contract.json_files import read_object
+
+EVERYTHING = 1 << 20
+"""Cpus, and GiB, of the one host that SLURM is to the policy; what is free there is SLURM's to decide."""
+MOST_DEVICES = 64
+FULL_S = 30.0
+"""Between two tries to submit what a limit on jobs in the queue has refused: others may have left."""
+FULL = "the queue takes no more jobs of this user or account now"
+HOST = "slurm"
+
+
+class SlurmBackend:
+    """Attempts on SLURM."""
+
+    name = "slurm"
+    outlives_driver = True
+
+    def __init__(
+        self,
+        home: Path,
+        store_kind: str,
+        store_root: Path,
+        cluster: Any,
+        code_digest: str = "",
+        git: str = "",
+        *,
+        server: Sequence[str] = COMMAND,
+        queue: Queue | None = None,
+    ) -> None:
+        """Remember the settings; SLURM is asked by the first call that needs it.
+
+        Args:
+            home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`; `home` lies on a
+                file system that login node and compute nodes share.
+            cluster: has `slurm` (`spec.slurm.Slurm`) and `grace_s`.
+            queue: read by others as well; None: one of its own.
+        """
+        self._home = home.resolve()
+        self._settings = cluster.slurm
+        self._grace_s = float(cluster.grace_s)
+        described = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
+        self._description: dict[str, Any] = {"version": 1, **described}
+        self._tracked: dict[str, Tracked] = {}
+        self._site: Site | None = None
+        self._queue = queue or Queue(self._settings.poll_s)
+        self._queue.add(self._wanted)
+        self._reports = Reports(self._home, self._queue, float(self._settings.poll_s), self._cancel)
+        self._held: list[Submission] = []
+        """Taken, and not by SLURM for now: the queue holds as many jobs as it may, or it does not answer."""
+        self._crowded: dict[str, tuple[Submission, Path]] = {}
+        """Attempt -> itself, and the list of its batch: tried again if SLURM turns out to have been too full."""
+        self._tried = 0.0
+        self._began = time.time()
+        self._closed = False
+
+    def hosts(self) -> Sequence[HostShare]:
+        """SLURM as one host with room for as many attempts as the site and `max_jobs` allow.
+
+        Raises:
+            BackendError: the client commands are not there.
+            SlurmSilent: slurmctld does not answer; where it did not, it is asked again every `poll_s`.
+        """
+        self._queue.ask()
+        if self._queue.silent:
+            raise SlurmSilent(self._queue.silent)
+        site = self._known_site()
+        ours = {tracked.ticket for tracked in self._tracked.values() if tracked.report is None}
+        jobs = int(min(self._settings.max_jobs, room(site, self._settings, self._queue.states, ours)))
+        return (HostShare(name=HOST, cpus=EVERYTHING, devices=MOST_DEVICES, memory_gib=float(EVERYTHING), jobs=jobs),)
+
+    def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
+        """Submit attempts, those that ask for the same as one array; asking twice for one changes nothing.
+
+        Raises:
+            BackendError: sbatch refused a part of them (what it took is known and goes on), or this is closed.
+        """
+        if self._closed:
+            raise BackendError("the SLURM backend is closed; make another one")
+        self._submit_all([one for one in submissions if one.attempt not in self._tracked])
+        return {submission.attempt: self._tracked[submission.attempt].ticket for submission in submissions}
+
+    def adopt(self, attempts: Sequence[Adoption]) -> None:
+        """Take up attempts of an earlier driver; `poll` looks for those without a ticket by the name of their job."""
+        batches = self._batches()
+        for one in attempts:
+            work = Path(one.work)
+            name, index = batches.get(work_of_first(work), ("", None))
+            restarts = int(one.attempt.rpartition(".r")[2]) if ".r" in one.attempt else 0
+            self._tracked[one.attempt] = Tracked(
+                work=work, ticket=one.ticket, name=name, index=index, restarts=restarts
+            )
+
+    def poll(self) -> Mapping[str, Report]:
+        """What is known of all attempts; SLURM is asked at most every `poll_s`."""
+        now = time.monotonic()
+        open_now = self._open()
+        if open_now:
+            self._queue.ask()
+            self._submit_held(now)
+            self._ask_again()
+        answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
+        for attempt, tracked in open_now.items():
+            report = self._reports.look(attempt, tracked, now)
+            if report.ending == "interrupted" and not tracked.ticket and attempt in self._crowded:
+                submission, jobs = self._crowded.pop(attempt)
+                jobs.unlink(missing_ok=True)  # nothing of the name is to be looked for
+                self._hold([submission], report.detail)
+                report = Report(attempt=attempt, phase="waiting", detail=report.detail)
+            if report.phase == "ended":
+                tracked.report = report
+                if report.successor is not None:
+                    self._tracked[report.successor] = Tracked(
+                        work=tracked.work.with_name(report.successor),
+                        ticket=tracked.ticket,
+                        name=tracked.name,
+                        index=tracked.index,
+                        restarts=int(report.successor.rpartition(".r")[2]),
+                    )
+            answers[attempt] = report
+        return answers
+
+    def stop(self, attempts: Sequence[str]) -> None:
+        """Ask attempts to save and end; those that wait are taken out of the queue."""
+        self._wish(attempts, "stop")
+        tickets = self._tickets(attempts)
+        self._cancel(tickets, "--state=PENDING")
+        self._cancel(tickets, "--state=RUNNING", "--signal=USR2")  # a file is seen late on some file systems
+
+    def kill(self, attempts: Sequence[str]) -> None:
+        """End attempts at once."""
+        self._wish(attempts, "kill")  # for one that SLURM has taken without an answer, and begins later
+        self._cancel(self._tickets(attempts))
+
+    def _ask_again(self) -> None:
+        """SLURM may have been away when an end was asked for, or the job not yet known by its number."""
+        if self._queue.silent:
+            return
+        for wish, act in (("stop", self.stop), ("kill", self.kill)):
+            unheard = [
+                attempt
+                for attempt, tracked in self._open().items()
+                if tracked.wish == wish and tracked.wished_at < self._queue.asked
+                if (state := self._queue.state(tracked.ticket)) is not None and state.state != "COMPLETING"
+                if state.phase == "waiting" or (state.phase == "running" and wish == "kill")
+            ]
+            if unheard:
+                act(unheard)
+
+    def close(self) -> None:
+        """Let go; the attempts go on."""
+        self._closed = True
+
+    def _open(self) -> dict[str, Tracked]:
+        return {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
+
+    def _wanted(self) -> Wanted:
+        open_now = self._open().values()
+        return Wanted(
+            restarts={one.ticket: one.restarts for one in open_now if one.ticket},
+            names={one.name for one in open_now if one.name and not one.ticket},
+            since=self._oldest(),
+        )
+
+    def _known_site(self) -> Site:
+        if self._site is None:
+            try:
+                self._site = read_site()
+            except SlurmMissing as error:
+                raise BackendError(str(error)) from error
+        return self._site
+
+    def _wish(self, attempts: Sequence[str], wish: Literal["stop", "kill"]) -> None:
+        """Leave word that these are to end, and let go of those that were never submitted."""
+        for attempt in attempts:
+            if attempt in self._tracked:
+                self._crowded.pop(attempt, None)
+                self._tracked[attempt].wish, self._tracked[attempt].wished_at = wish, time.monotonic()
+                with contextlib.suppress(OSError):
+                    (self._tracked[attempt].work / STOP).touch()
+        for submission in [one for one in self._held if one.attempt in attempts]:
+            self._held.remove(submission)
+            self._never_began(submission, "asked to end before SLURM took it")
+
+    def _never_began(self, submission: Submission, detail: str) -> None:
+        self._tracked[submission.attempt].report = Report(
+            attempt=submission.attempt, phase="ended", ending="interrupted", detail=detail, ended=time.time()
+        )
+
+    def _submit_all(self, submissions: Sequence[Submission]) -> None:
+        """Submit, those that ask for the same as one array."""
+        shapes: dict[str, list[Submission]] = {}
+        for submission in submissions:
+            shapes.setdefault(shape_of(submission, self._settings), []).append(submission)
+        for group in shapes.values():
+            for piece in chunks(len(group), self._known_site().array_size):
+                self._submit_or_hold(group[piece.start : piece.stop])
+
+    def _submit_or_hold(self, group: Sequence[Submission]) -> None:
+        """Submit as many of a group as SLURM takes, and keep the others for later."""
+        if self._held or self._queue.silent:  # each sbatch would wait for an answer
+            self._hold(group, self._queue.silent or FULL)
+            return
+        try:
+            self._submit(group)
+        except SiteFull as error:
+            self._tried, half = time.monotonic(), len(group) // 2
+            if half:
+                self._submit_or_hold(group[:half])
+                self._submit_or_hold(group[half:])
+            else:
+                self._hold(group, str(error))
+
+    def _hold(self, group: Sequence[Submission], why: str) -> None:
+        for submission in group:
+            self._held.append(submission)
+            work = Path(str(submission.request["work"]))
+            self._tracked[submission.attempt] = Tracked(work=work, ticket="", name="", held=why)
+
+    def _submit_held(self, now: float) -> None:
+        """Try again what SLURM has refused for now."""
+        if not self._held or self._queue.silent or now - self._tried < FULL_S:
+            return
+        held, self._held = self._held, []
+        try:
+            self._submit_all(held)
+        except BackendError as error:  # what it took is known
+            for one in held:
+                if self._tracked[one.attempt].held and one not in self._held:
+                    self._never_began(one, str(error))
+
+    def _submit(self, group: Sequence[Submission]) -> None:
+        first = group[0]
+        batch = make_batch(
+            group,
+            study=self._home.name,
+            home=self._home,
+            stage=self._settings.of(str(first.request["stage"])),
+            setup=self._settings.setup,
+            code=Path(self._description["code"]),
+            grace_s=self._grace_s,
+        )
+        for submission in group:
+            work = Path(str(submission.request["work"]))
+            work.mkdir(parents=True, exist_ok=True)
+            (work / SUBMISSION).write_text(json.dumps(asdict(submission)), encoding="utf-8")
+        batch.folder.mkdir(parents=True, exist_ok=True)
+        content = {**self._description, "name": batch.name, "works": [str(work) for work in batch.works]}
+        write_object(batch.folder / JOBS, content)  # the next driver reads it
+        unanswered = job = ""
+        try:
+            job = submit_batch(batch, sys.executable)
+        except NoAnswer as error:  # it may have been taken: what became of it is looked for by its name
+            unanswered = self._queue.silent = str(error)
+            if error.crowded:
+                self._crowded.update({one.attempt: (one, batch.folder / JOBS) for one in group})
+        except BackendError:
+            (batch.folder / JOBS).unlink()  # nothing of the name is to be looked for
+            raise
+        for position, submission in enumerate(group):
+            index = position if len(group) > 1 else None
+            tracked = Tracked(
+                work=batch.works[position],
+                ticket=ticket_of(job, index),
+                name=batch.name,
+                index=index,
+                unanswered=unanswered,
+            )
+            self._tracked[submission.attempt] = tracked
+            if tracked.ticket:
+                self._queue.submitted(tracked.ticket, batch.name)
+
+    def _batches(self) -> dict[Path, tuple[str, int | None]]:
+        """Folder of an attempt -> name of its job, and index in its array.
+
+        Raises:
+            BackendError: a list of ours cannot be read, so nobody can tell what it has submitted.
+        """
+        found: dict[Path, tuple[str, int | None]] = {}
+        for path in (self._home / "slurm").glob(f"*/{JOBS}"):
+            try:
+                content = read_object(path)
+                works, name = [str(work) for work in content["works"]], str(content["name"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise BackendError(
+                    f"{path} cannot be read ({error}); put its folder aside once its job has ended"
+                ) from error
+            for index, work in enumerate(works):
+                found[Path(work)] = (name, index if len(works) > 1 else None)
+        return found
+
+    def _oldest(self) -> float:
+        """When the oldest attempt that is tracked was made, seconds since 1970."""
+        times = [self._began]
+        for tracked in self._open().values():
+            with contextlib.suppress(OSError):
+                times.append((tracked.work / SUBMISSION).stat().st_mtime)
+        return min(times)
+
+    def _tickets(self, attempts: Sequence[str]) -> list[str]:
+        found = [self._tracked[attempt] for attempt in attempts if attempt in self._tracked]
+        return [tracked.ticket for tracked in found if tracked.report is None and tracked.ticket]
+
+    def _cancel(self, tickets: Sequence[str], *options: str) -> None:
+        if not tickets:
+            return
+        # It fails, too, over a job that has ended meanwhile: whether SLURM answers is for squeue to say.
+        with contextlib.suppress(SlurmSilent):  # `poll` asks again
+            ask("scancel", "--quiet", *options, *tickets)
+
+
+def work_of_first(work: Path) -> Path:
+    """The folder of the attempt that was submitted, for one that SLURM has restarted since."""
+    return work.with_name(work.name.partition(".r")[0])
+
+
+if TYPE_CHECKING:
+    _: Backend = SlurmBackend(Path(), "files", Path(), None)

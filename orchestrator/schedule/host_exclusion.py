@@ -1,0 +1,201 @@
+"""Which hosts are avoided, and why: two endings without progress that nothing but the host explains.
+
+A host that ends what it is given is given nothing more for `avoid_s`, while there are others. An
+ending counts against its host when it could be the host's fault and nothing points elsewhere:
+
+* It was `error`, `bad_input` (a mount that is missing on this host), `out_of_memory`, `timed_out`,
+  `vanished` or `node_lost`, and the attempt got no further. `preempted`, `interrupted` and
+  `cancelled` are decisions of somebody else.
+* Its traceback was seen on no other host: what fails alike in two places is a bug.
+* Its job has ended badly on no other host: a row that runs out of memory or kills its node
+  everywhere condemns no host in turn.
+
+Two such endings avoid the host, if they are of different jobs or differ in traceback or ending: one job
+that fails alike twice in one place says as much about the job. What was lost together (`node_lost`,
+`vanished`, of attempts that ran at the same time) is one incident and counts once. Anything that
+ends well on the host afterwards clears it.
+
+Before that, a job that ended badly on a host is tried on another one first, where there is room.
+
+Nothing of this is written: it follows from the ledger's attempts, so that a driver that starts
+again, `status` and `explain` find the same. The ledger knows the wall clock only. An ending that
+seems to lie in the future counts as of now, and a driver goes on from there by its monotonic clock,
+so that a clock that jumped avoids nobody for longer than `avoid_s`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.schedule.ledger.database import Attempt
+from orchestrator.schedule.retry_policy import first_line, progressed
+
+AGAINST = frozenset({"error", "bad_input", "out_of_memory", "timed_out", "vanished", "node_lost"})
+"""Endings that can be a host's fault."""
+TOGETHER = frozenset({"vanished", "node_lost"})
+"""Endings that one incident gives to all attempts of a host."""
+ENOUGH = 2
+"""Endings that avoid a host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What an ended attempt says about its host."""
+
+    host: str
+    job: str
+    """Fingerprint."""
+    label: str
+    ending: str
+    """`ok`, or one of `AGAINST`."""
+    signature: str
+    detail: str
+    began: float
+    at: float
+    """When it ended, like `began` in seconds of the clock that is asked with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Avoided:
+    """A host that is avoided."""
+
+    host: str
+    since: float
+    """Its newest bad ending."""
+    until: float
+    labels: tuple[str, ...]
+    """Jobs that ended badly on it."""
+    why: str
+    """For people: the newest of those endings, in a line."""
+
+
+def avoided(endings: Sequence[Ended], now: float, avoid_s: float) -> dict[str, Avoided]:
+    """Hosts that are avoided at `now`.
+
+    Args:
+        endings: oldest first, as they happened.
+        now: in seconds of the clock of `endings`.
+        avoid_s: how long a host is avoided after its last bad ending; 0: never.
+    """
+    recent = [replace(one, at=min(one.at, now)) for one in endings]
+    recent = [one for one in recent if now - one.at < avoid_s]
+    bad = [one for one in recent if one.ending in AGAINST]
+    hosts_of_trace, hosts_of_job = _where(bad)
+    held: dict[str, list[Ended]] = {}
+    for one in recent:
+        if one.ending == "ok":
+            held.pop(one.host, None)
+        elif one.ending in AGAINST:
+            bug = len(hosts_of_job[one.job]) > 1 or (one.signature and len(hosts_of_trace[one.signature]) > 1)
+            before = held.get(one.host, [])
+            if not (bug or _one_incident(before, one)):
+                held[one.host] = [*before, one]
+    return {
+        host: Avoided(
+            host=host,
+            since=found[-1].at,
+            until=found[-1].at + avoid_s,
+            labels=tuple(dict.fromkeys(one.label for one in found)),
+            why=first_line(f"{found[-1].ending}: {found[-1].detail}" if found[-1].detail else found[-1].ending),
+        )
+        for host, found in held.items()
+        if len({(one.job, one.signature or one.ending) for one in found}) >= ENOUGH
+    }
+
+
+def endings_of(attempts: Iterable[Attempt], wall: float, now: float) -> list[Ended]:
+    """What the ledger's attempts say, oldest first, on the clock of `now`.
+
+    Args:
+        attempts: in the order in which they were booked.
+        wall: seconds since 1970, now.
+        now: the same moment on the clock on which hosts are to be avoided.
+    """
+    furthest: dict[str, int] = {}
+    found: list[Ended] = []
+    for attempt in attempts:
+        before = furthest.get(attempt.fingerprint, -1)
+        moved = progressed(attempt.step, attempt.begun, [before])
+        furthest[attempt.fingerprint] = max(before, attempt.step)
+        began = attempt.started if attempt.started is not None else attempt.intended
+        if attempt.ended is not None and attempt.backend and counts(attempt.ending, moved=moved):
+            found.append(
+                Ended(
+                    host=attempt.backend,
+                    job=attempt.fingerprint,
+                    label=attempt.label,
+                    ending=str(attempt.ending),
+                    signature=attempt.signature,
+                    detail=attempt.detail,
+                    began=now - max(0.0, wall - began),
+                    at=now - max(0.0, wall - attempt.ended),
+                )
+            )
+    return sorted(found, key=lambda one: one.at)
+
+
+class Avoidance:
+    """The same as a driver keeps it while it runs, on its monotonic clock."""
+
+    def __init__(self, avoid_s: float) -> None:
+        self._avoid_s = avoid_s
+        self._endings: list[Ended] = []
+        self._bad: dict[str, set[str]] = {}
+        self._found: dict[str, Avoided] = {}
+        self._fresh_until = float("-inf")
+
+    def load(self, endings: Iterable[Ended], now: float) -> None:
+        """Begin with what happened before."""
+        self._endings = [one for one in endings if now - one.at < self._avoid_s]
+        self._fresh_until = float("-inf")
+
+    def add(self, ended: Ended) -> None:
+        """Take in an ending."""
+        self._endings.append(ended)
+        self._fresh_until = float("-inf")
+
+    def hosts(self, now: float) -> Mapping[str, Avoided]:
+        """Who is avoided now; computed when something ended or ran out, and not every tick."""
+        if now >= self._fresh_until:
+            self._endings = [one for one in self._endings if now - one.at < self._avoid_s]
+            self._found = avoided(self._endings, now, self._avoid_s)
+            _, self._bad = _where(one for one in self._endings if one.ending in AGAINST)
+            self._fresh_until = min((one.at for one in self._endings), default=now) + self._avoid_s
+        return self._found
+
+    @property
+    def any_bad(self) -> bool:
+        """Whether anything ended badly of late."""
+        return bool(self._bad)
+
+    def tried(self, job: str) -> frozenset[str]:
+        """Hosts on which a job (fingerprint) has ended badly of late: it is tried elsewhere first."""
+        return frozenset(self._bad.get(job, ()))
+
+
+def counts(ending: str | None, *, moved: bool) -> bool:
+    """Whether an ending says anything about its host; `moved`: the attempt got further than its job was before."""
+    return ending == "ok" or (ending in AGAINST and not moved)
+
+
+def sentence(one: Avoided, now: float) -> str:
+    """For people: `host gpu-3 is avoided for 59 min: 2 jobs ended badly there (train/a, train/b), last vanished: …`."""
+    jobs = f"{len(one.labels)} jobs" if len(one.labels) > 1 else "a job"
+    return (
+        f"host {one.host} is avoided for {max(0.0, one.until - now) / 60:.0f} min while there are others: {jobs} ended "
+        f"badly there ({', '.join(one.labels)}), last {one.why}"
+    )
+
+
+def _one_incident(before: Sequence[Ended], one: Ended) -> bool:
+    """Whether the host lost this attempt together with one that is counted already."""
+    return any(one.ending in TOGETHER and other.ending in TOGETHER and one.began < other.at for other in before)
+
+
+def _where(bad: Iterable[Ended]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Hosts by traceback and hosts by job."""
+    of_trace: dict[str, set[str]] = {}
+    of_job: dict[str, set[str]] = {}
+    for one in bad:
+        of_trace.setdefault(one.signature, set()).add(one.host)
+        of_job.setdefault(one.job, set()).add(one.host)
+    return of_trace, of_job

@@ -1,0 +1,354 @@
+"""The ledger: what was intended and what happened, in `ledger.sqlite` of the study.
+
+A cache of decisions: a COMMIT outranks it in both directions, and a broken file is put aside and
+rebuilt from COMMITs and attempt folders. One connection writes, the driver's, and asks its lease
+before each transaction; everyone else opens it read-only. `journal_mode=DELETE` because WAL does
+not work on NFS, `synchronous=EXTRA` because an intention must be on disk before the act (FULL does
+not sync the folder after the journal is unlinked, which is what ends a transaction). Progress and
+heartbeats are not written here.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from orchestrator.errors import LedgerError
+from orchestrator.plan.diff import History, document
+from orchestrator.plan.job import Plan, State
+from orchestrator.schedule.lease import driver_lives
+from orchestrator.schedule.ledger.file import (
+    in_words,
+    is_filled,
+    make_tables,
+    mark_filled,
+    open_for_reading,
+    open_for_writing,
+)
+from orchestrator.schedule.ledger.records import Attempt, JobNote, LastPlan
+from orchestrator.schedule.retry_policy import Charges
+from workloads.runtime.fault_points import point
+from workloads.runtime.masking import mask, secrets_of
+
+__all__ = ["NAME", "Attempt", "JobNote", "LastPlan", "Ledger", "no_fence"]
+
+
+class Ledger:
+    """An open ledger. `Ledger.open` and `Ledger.read` make one; a context manager that closes it."""
+
+    def __init__(self, connection: sqlite3.Connection, fence: Callable[[], None], path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._fence = fence
+        self._within = False
+
+    @classmethod
+    def open(
+        cls, path: Path, fence: Callable[[], None] | None = None, *, rebuild: Callable[["Ledger"], None] | None = None
+    ) -> "Ledger":
+        """Open the ledger at `path` for writing; made if absent, put aside and made anew if broken.
+
+        Args:
+            path: `outputs/{study}/ledger.sqlite`.
+            fence: asked before each transaction (`Lease.check`): raises LeaseError when another driver took over.
+            rebuild: fills a ledger that never was filled (`rebuild.rebuilder`): a new one, or one that a verb made
+                that only had something to book.
+
+        Raises:
+            LedgerError: it is of another version, or cannot be made.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"{path.parent} cannot be made: {error.strerror}; see that its disk is there") from error
+        asked = fence or no_fence
+        connection, new = open_for_writing(path, asked, _prove)
+        ledger = cls(connection, asked, path)
+        try:
+            if new or (rebuild is not None and not is_filled(connection)):
+                with ledger.transaction():
+                    make_tables(connection)
+                    if rebuild is not None:
+                        rebuild(ledger)
+                        mark_filled(connection)
+                    point("ledger.rebuilt")
+        except sqlite3.Error as error:
+            raise in_words(path, error, "written") from error
+        return ledger
+
+    @classmethod
+    def read(cls, path: Path) -> "Ledger":
+        """Open the ledger at `path` read-only; where there is none, an empty one that is nowhere on disk.
+
+        Raises:
+            LedgerError: the file is broken (the next `run` rebuilds it) or of another version.
+        """
+        return cls(open_for_reading(path), no_fence, path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; idempotent."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything booked inside reaches the disk together or not at all; may be nested.
+
+        Raises:
+            LeaseError: another driver has taken over (from the fence).
+            LedgerError: the file cannot be written.
+        """
+        if self._within:
+            yield
+            return
+        self._fence()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise in_words(self._path, error, "written") from error
+        self._within = True
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk may have taken it back already
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._within = False
+
+    def _commit(self) -> None:
+        try:
+            point("ledger.commit")
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise in_words(self._path, error, "written") from error
+
+    def check(self) -> None:
+        """Make sure that this driver may still act: what its fence says.
+
+        Raises:
+            LeaseError: another driver has taken over.
+        """
+        self._fence()
+
+    # Attempts
+
+    def intend(self, attempt: Attempt) -> None:
+        """Book an attempt before it is submitted."""
+        values = [getattr(attempt, name) for name in _ATTEMPT[:-1]] + [json.dumps(attempt.devices)]
+        marks = ", ".join("?" * len(values))
+        self._write(f"INSERT OR REPLACE INTO attempts ({', '.join(_ATTEMPT)}) VALUES ({marks})", values)
+
+    def ticketed(self, tickets: Mapping[str, str]) -> None:
+        """Book the backend's tickets: attempt -> ticket."""
+        with self.transaction():
+            for attempt, ticket in tickets.items():
+                self._write("UPDATE attempts SET ticket = ? WHERE id = ?", (ticket, attempt))
+
+    def started(self, attempt: str, at: float) -> None:
+        """Book that an attempt runs."""
+        self._write("UPDATE attempts SET started = ? WHERE id = ? AND started IS NULL", (at, attempt))
+
+    def ended(
+        self, attempt: str, ending: str, at: float, detail: str = "", step: int = -1, signature: str = ""
+    ) -> None:
+        """Book how an attempt ended; the first ending stays. Secrets in `detail` are masked."""
+        self._write(
+            "UPDATE attempts SET ended = ?, ending = ?, detail = ?, step = ?, signature = ? "
+            "WHERE id = ? AND ending IS NULL",
+            (at, ending, mask(detail, secrets_of(os.environ)), step, signature, attempt),
+        )
+
+    def attempts(self, fingerprint: str | None = None) -> list[Attempt]:
+        """Attempts of a job, or all, in the order in which they were booked: clocks may jump."""
+        where, values = ("", ()) if fingerprint is None else ("WHERE fingerprint = ?", (fingerprint,))
+        return self._attempts(where, values)
+
+    def open_attempts(self) -> list[Attempt]:
+        """Attempts without an ending."""
+        return self._attempts("WHERE ending IS NULL", ())
+
+    def attempt_counts(self) -> dict[str, int]:
+        """Fingerprint -> number of attempts."""
+        return dict(self._rows("SELECT fingerprint, COUNT(*) FROM attempts GROUP BY fingerprint"))
+
+    def mean_seconds(self) -> dict[str, float]:
+        """Stage -> mean duration in seconds of its attempts that ended well."""
+        return dict(
+            self._rows(
+                "SELECT stage, AVG(ended - started) FROM attempts "
+                "WHERE ending = 'ok' AND started IS NOT NULL AND ended > started GROUP BY stage"
+            )
+        )
+
+    # Jobs
+
+    def charges(self, fingerprint: str) -> Charges:
+        """What a job is charged."""
+        columns = "error, out_of_memory, vanished, free, accumulate"
+        rows = self._rows(f"SELECT {columns} FROM charges WHERE fingerprint = ?", (fingerprint,))
+        if not rows:
+            return Charges()
+        error, memory, vanished, free, accumulate = rows[0]
+        return Charges(error=error, out_of_memory=memory, vanished=vanished, free=free, accumulate=accumulate)
+
+    def charge(self, fingerprint: str, charges: Charges) -> None:
+        """Book what a job is charged."""
+        self._write(
+            "INSERT OR REPLACE INTO charges (fingerprint, error, out_of_memory, vanished, free, accumulate) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                fingerprint,
+                charges.error,
+                charges.out_of_memory,
+                charges.vanished,
+                charges.free,
+                charges.accumulate,
+            ),
+        )
+
+    def note(self, note: JobNote) -> None:
+        """Book that a job failed or was cancelled."""
+        self._write(
+            "INSERT OR REPLACE INTO jobs (fingerprint, state, reason, stage, signature, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (note.fingerprint, note.state, note.reason, note.stage, note.signature, note.at),
+        )
+
+    def notes(self) -> dict[str, JobNote]:
+        """Fingerprint -> what is held against the job."""
+        rows = self._rows("SELECT fingerprint, state, reason, stage, signature, at FROM jobs")
+        return {
+            row[0]: JobNote(fingerprint=row[0], state=row[1], reason=row[2], stage=row[3], signature=row[4], at=row[5])
+            for row in rows
+        }
+
+    def forgive(self, fingerprint: str) -> None:
+        """Forget what is held against a job, charges and smaller micro-batch included (`retry`, or a COMMIT)."""
+        with self.transaction():
+            self._write("DELETE FROM jobs WHERE fingerprint = ?", (fingerprint,))
+            self._write("DELETE FROM charges WHERE fingerprint = ?", (fingerprint,))
+
+    def history(self) -> dict[str, History]:
+        """Fingerprint -> what is remembered of the job.
+
+        Open attempts are waiting or running only while a driver lives that can see to them; what a
+        dead driver left open is to be taken up again.
+        """
+        driven = driver_lives(self._path.parent)
+        notes = self.notes()
+        found: dict[str, History] = {}
+        counts: dict[str, int] = {}
+        query = "SELECT fingerprint, backend, started, ending, detail FROM attempts ORDER BY rowid"
+        for fingerprint, backend, started, ending, detail in self._rows(query):
+            counts[fingerprint] = counts.get(fingerprint, 0) + 1
+            state: State | None = None
+            if ending is None and driven:
+                state, reason = ("waiting" if started is None else "running"), f"on {backend}"
+            elif ending is None:
+                reason = "its driver has died"
+            elif ending == "ok":
+                state, reason = "done", ""
+            else:
+                reason = f"{ending}: {detail}" if detail else str(ending)
+            found[fingerprint] = History(attempts=counts[fingerprint], state=state, reason=reason)
+        for fingerprint, note in notes.items():
+            found[fingerprint] = History(attempts=counts.get(fingerprint, 0), state=note.state, reason=note.reason)
+        return found
+
+    # Plans
+
+    def remember_plan(self, plan: Plan, selection: Mapping[str, Any] | None = None) -> None:
+        """Keep how a plan was asked for, and what it says of each label; only what changed is written.
+
+        `selection` is what the command line chose (`{"rows": "context-*"}`), as JSON.
+        """
+        with self.transaction():
+            self._write(
+                "INSERT OR REPLACE INTO last_plan (only, profile, overrides, selection) VALUES (1, ?, ?, ?)",
+                (plan.profile, json.dumps(plan.overrides), json.dumps(selection or {})),
+            )
+            known = dict(self._rows("SELECT label, fingerprint FROM plans"))
+            for job in plan.jobs.values():
+                if known.get(job.label) != job.fingerprint:
+                    self._write(
+                        "INSERT OR REPLACE INTO plans (label, fingerprint, document) VALUES (?, ?, ?)",
+                        (job.label, job.fingerprint, json.dumps(document(job), sort_keys=True)),
+                    )
+
+    def last_plan(self) -> LastPlan | None:
+        """How the last plan was asked for; None before the first."""
+        rows = self._rows("SELECT profile, overrides, selection FROM last_plan")
+        if not rows:
+            return None
+        profile, overrides, selection = rows[0]
+        return LastPlan(profile=profile, overrides=tuple(json.loads(overrides)), selection=json.loads(selection))
+
+    def previous_documents(self) -> dict[str, dict[str, Any]]:
+        """Label -> the `document` of the last plan's job of that label."""
+        found: dict[str, dict[str, Any]] = {}
+        for label, text in self._rows("SELECT label, document FROM plans"):
+            with contextlib.suppress(ValueError):  # only a reason is lost
+                found[label] = json.loads(text)
+        return found
+
+    def _attempts(self, where: str, values: Sequence[Any]) -> list[Attempt]:
+        rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", values)
+        return [_attempt_of(row) for row in rows]
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise in_words(self._path, error, "read") from error
+        except UnicodeDecodeError as error:
+            raise LedgerError(f"{self._path} cannot be read: {error}; the next `run` puts it aside") from error
+
+    def _write(self, query: str, values: Sequence[Any]) -> None:
+        with self.transaction():
+            try:
+                self._connection.execute(query, values)
+            except sqlite3.Error as error:
+                raise in_words(self._path, error, "written") from error
+
+
+NAME = "ledger.sqlite"
+
+_ATTEMPT = tuple(Attempt.__dataclass_fields__)
+
+
+def no_fence() -> None:
+    """For a ledger that nobody else can write: read-only ones, and tests."""
+
+
+def _prove(connection: sqlite3.Connection) -> None:
+    """Read every row that a run will read; quick_check knows pages, and not what is written on them.
+
+    Raises:
+        sqlite3.Error, ValueError: it cannot be read.
+    """
+    for row in connection.execute(f"SELECT {', '.join(_ATTEMPT)} FROM attempts"):
+        if row[-1] != "[]":  # the only column with a grammar; making 60,000 attempts would take a second
+            _attempt_of(row)
+    for query in ("SELECT * FROM jobs", "SELECT * FROM charges", "SELECT label, fingerprint FROM plans"):
+        for _ in connection.execute(query):
+            pass
+    for _profile, overrides, selection in connection.execute("SELECT profile, overrides, selection FROM last_plan"):
+        json.loads(overrides)
+        json.loads(selection)
+
+
+def _attempt_of(row: Sequence[Any]) -> Attempt:
+    devices = json.loads(row[-1])
+    if not isinstance(devices, list) or not all(isinstance(number, int) for number in devices):
+        raise ValueError(f"devices of attempt {row[0]!r} are {row[-1]!r}")
+    return Attempt(**dict(zip(_ATTEMPT, (*row[:-1], tuple(devices)), strict=True)))

@@ -1,0 +1,114 @@
+"""A new ledger from what lies in the store and in the attempt folders.
+
+What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
+because done is a COMMIT and never a line of the ledger. Attempts that may still run are open in it, at the place on
+their host that their intent names, so that the next driver adopts them and starts none twice. Those that another
+followed ended without a word, and are charged no second time.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+
+from orchestrator.errors import StoreError
+from orchestrator.host.checkpoints import FOLDER_DIGITS, newest_step
+from orchestrator.schedule.intents import read_intent
+from orchestrator.schedule.ledger.database import Attempt, Ledger
+from orchestrator.store.protocol import Commit, Store
+from workloads.contract.json_files import read_object
+from workloads.contract.result import read_result
+
+ENDINGS: Mapping[str, str] = {"stopped": "interrupted"}
+"""Endings of result.json that the ledger calls otherwise."""
+
+_NUMBERED = re.compile(r"a(\d+)-\w*(?:\.r(\d+))?")
+
+
+def rebuilder(home: Path, store: Store) -> Callable[[Ledger], None]:
+    """What `Ledger.open` calls for a new file."""
+    return lambda ledger: from_folders(ledger, home, store)
+
+
+def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
+    """Fill a ledger with the attempts found under `home` and the COMMITs of `store`; what it knows stays as it is."""
+    known = {attempt.id for attempt in ledger.attempts()}
+    winners: dict[str, Attempt] = {}
+    for fingerprint in sorted(store.commits()):
+        try:
+            commit = store.read(fingerprint)
+        except StoreError:
+            continue  # a COMMIT that cannot be read says so where it is needed
+        winners[commit.attempt] = _from_commit(commit)
+    found = [*winners.values()]
+    for folder in (home / "attempts").glob("*/*"):
+        attempt = _from_folder(home, folder)
+        if attempt is not None and attempt.id not in winners:
+            found.append(attempt)
+    # The order of booking is the order of attempts, and no clock's.
+    found.sort(key=lambda one: (one.fingerprint, _number(one.id), one.id))
+    for attempt, after in zip_longest(found, found[1:]):
+        if attempt.id not in known:
+            ledger.intend(_followed(attempt, after))
+
+
+def _followed(attempt: Attempt, after: Attempt | None) -> Attempt:
+    """The attempt as it is booked: of a job only the last may still run, since each is begun when that before ended."""
+    if attempt.ending is not None or after is None or after.fingerprint != attempt.fingerprint:
+        return attempt
+    return replace(attempt, ending="interrupted", ended=after.intended)
+
+
+def _number(attempt: str) -> tuple[int, int]:
+    """Its place among the attempts of its job, and how often SLURM has put it back into the queue."""
+    name = _NUMBERED.match(attempt)
+    return (int(name[1]), int(name[2] or 0)) if name else (0, 0)
+
+
+def _from_commit(commit: Commit) -> Attempt:
+    return Attempt(
+        id=commit.attempt,
+        fingerprint=commit.fingerprint,
+        job=commit.job,
+        label=commit.label,
+        stage=commit.stage,
+        backend="",
+        intended=commit.started,
+        started=commit.started,
+        ended=commit.ended,
+        ending="ok",
+        detail="rebuilt from its COMMIT",
+    )
+
+
+def _from_folder(home: Path, folder: Path) -> Attempt | None:
+    """An attempt as its folder tells of it; None where that holds neither an intent nor a request."""
+    attempt = read_intent(folder) or _from_request(folder / "request.json")
+    if attempt is None or (attempt.fingerprint[:FOLDER_DIGITS], attempt.id) != (folder.parent.name, folder.name):
+        return None  # another attempt's: what it names lies elsewhere
+    ending: str | None = None
+    ended: float | None = None
+    try:
+        result = read_result(folder / "result.json")
+        if result.ending != "ok":  # a good one may be on its way to its COMMIT
+            ending = ENDINGS.get(result.ending, result.ending)
+            ended = (folder / "result.json").stat().st_mtime
+    except (OSError, ValueError):
+        pass  # it has not ended, or nobody will ever know: the next driver finds out, or books it
+    started: float | None = None
+    with contextlib.suppress(OSError):
+        started = (folder / "request.json").stat().st_mtime
+    step = newest_step(home, attempt.fingerprint, attempt.id)
+    return replace(attempt, started=started, ended=ended, ending=ending, detail="rebuilt from its folder", step=step)
+
+
+def _from_request(path: Path) -> Attempt | None:
+    try:
+        request = read_object(path)
+        fingerprint, job, attempt = str(request["fingerprint"]), str(request["job"]), str(request["attempt"])
+        stage, at = str(request["stage"]), path.stat().st_mtime
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Attempt(id=attempt, fingerprint=fingerprint, job=job, label=job, stage=stage, backend="", intended=at)

@@ -1,0 +1,87 @@
+"""One run of the user's `on_event` command: held to its time, its failure noted in driver.log.
+
+A process that `hook` starts, with an order as JSON on standard input; it imports next to nothing, so
+that it starts at once. It outlives its driver: the last event is told when that ends.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from workloads.runtime.masking import mask, secrets_of
+
+SAID = 300
+"""Last characters of what a failed command said that are noted."""
+SHORTEST = 6
+"""Characters of a word of the command that is not noted where the command repeats it: it may be a secret."""
+
+
+def main(order: dict[str, Any]) -> int:
+    """Run the command; 0 if it ended well."""
+    said: list[bytes] = []
+    try:
+        process = subprocess.Popen(
+            order["words"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        note(order, str(error))
+        return 1
+    assert process.stdin is not None
+    assert process.stderr is not None
+    reader = threading.Thread(target=keep_last, args=(process.stderr, said), daemon=True)
+    reader.start()
+    writer = threading.Thread(target=give, args=(process.stdin, order["about"].encode()), daemon=True)
+    writer.start()
+    try:
+        code = process.wait(order["limit_s"])
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        note(order, f"killed after {order['limit_s']:g} s")
+        return 1
+    if code:
+        reader.join(1.0)
+        last = b"".join(said).decode(errors="replace").strip()[-SAID:]
+        note(order, f"ended with {code}" + (f": {last}" if last else ""))
+    return int(code != 0)
+
+
+def keep_last(pipe: BinaryIO, said: list[bytes]) -> None:
+    """Read all that comes, and keep the end of it."""
+    with contextlib.suppress(OSError, ValueError):
+        while block := pipe.read1(1 << 16):  # type: ignore[attr-defined]
+            said[:] = [(b"".join(said) + block)[-4 * SAID :]]
+
+
+def give(pipe: BinaryIO, about: bytes) -> None:
+    """Write the object; a command need not read it."""
+    with contextlib.suppress(OSError, ValueError), pipe:
+        pipe.write(about)
+
+
+def note(order: dict[str, Any], problem: str) -> None:
+    """A line of driver.log, without the command's own words."""
+    for word in sorted(order["words"], key=len, reverse=True):
+        if len(word) >= SHORTEST:
+            problem = problem.replace(word, "***")
+    line = {"at": round(time.time(), 3), "what": "on_event failed", "event": order["event"], "error": problem}
+    text = mask(json.dumps(line), secrets_of(os.environ))
+    with contextlib.suppress(OSError), Path(order["log"]).open("a", encoding="utf-8") as log:
+        log.write(text + "\n")
+
+
+def run() -> None:
+    """Do as standard input says."""
+    sys.exit(main(json.load(sys.stdin)))

@@ -1,0 +1,155 @@
+"""`on_event`: a command of the user's that is told what finished, failed, was paused or is unknown.
+
+It gets a JSON object on its standard input and the event's name in `ECHO_MATRIX_EVENT`, is split into
+words like a shell does and run without one, and answers nothing. A process of its own
+(`hook_run.py`) holds it to `LIMIT_S` and notes its failure in driver.log, so that it can neither
+hold up a driver nor be cut off by the end of one. Secrets are masked in the object, and the command
+itself, which may hold one, is never written anywhere.
+
+    {"version": 1, "event", "study", "profile", "at", "counts": {state: n}, ...}
+
+`failed`: `job`, `label`, `stage`, `reason`, once a failure; `paused`: `stage`, `reason`, once a stage;
+`unknown`: `reason`, `attempts`, once when nothing has been known of any attempt for a minute;
+`finished`: `exit_code`, `interrupted`, `reason`, at the end of a run that did anything.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.errors import MatrixError
+from orchestrator.schedule.clock import Clock
+from workloads.runtime.masking import mask, secrets_of
+
+What = Literal["finished", "failed", "paused", "unknown"]
+
+VERSION = 1
+VARIABLE = "ECHO_MATRIX_EVENT"
+LIMIT_S = 60.0
+"""How long the command may take."""
+AT_ONCE = 4
+"""Commands that run at the same time."""
+WAITING = 100
+"""Events that wait for their turn; of more, the oldest are dropped, and driver.log says so."""
+END_S = 5.0
+"""How long a run that ends waits for the turn of what is left to tell; it never waits for a command."""
+LONGEST_TEXT = 2000
+"""Characters of a text that is told."""
+RUNNER = (
+    sys.executable,
+    "-I",
+    "-c",
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from orchestrator.schedule import notification_process; notification_process.run()",
+    str(Path(__file__).parents[2]),
+)
+"""The command line of `hook_run`, of this very code."""
+
+
+class Hook:
+    """The command of one run; does nothing where there is none.
+
+    Args:
+        command: `on_event` of cluster/*.yaml.
+        study, profile: who tells.
+        log: driver.log.
+        note: writes a line of it.
+        clock: the driver's.
+
+    Raises:
+        MatrixError: the command is no list of words.
+    """
+
+    def __init__(
+        self, command: str | None, *, study: str, profile: str, log: Path, note: Callable[..., None], clock: Clock
+    ) -> None:
+        self._words = words_of(command)
+        self._says = {"version": VERSION, "study": study, "profile": profile}
+        self._log = log
+        self._note = note
+        self._clock = clock
+        self._secrets = secrets_of(os.environ)
+        self._waiting: deque[tuple[What, str]] = deque()
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def tell(self, event: What, **fields: Any) -> None:
+        """Say that something happened, as soon as it is its turn (`tick`); costs nothing now."""
+        if not self._words:
+            return
+        if len(self._waiting) == WAITING:
+            dropped, _ = self._waiting.popleft()
+            self._note("on_event dropped", event=dropped, why=f"{WAITING} events wait for their turn")
+        about = {**self._says, "event": event, "at": round(self._clock.time(), 3), **fields}
+        self._waiting.append((event, json.dumps(self._clean(about), ensure_ascii=False)))
+
+    def tick(self) -> None:
+        """Start what has its turn."""
+        self._running = [process for process in self._running if process.poll() is None]
+        while self._waiting and len(self._running) < AT_ONCE:
+            self._start(*self._waiting.popleft())
+
+    def close(self) -> None:
+        """Start what is left, the newest for certain; commands that run go on without us."""
+        until = self._clock.monotonic() + END_S
+        self.tick()
+        while self._waiting and self._clock.monotonic() < until:
+            self._clock.sleep(0.05)
+            self.tick()
+        if self._waiting:
+            *left, last = self._waiting
+            for event, _ in left:
+                self._note("on_event dropped", event=event, why=f"{AT_ONCE} commands before it have not ended")
+            self._start(*last)
+        self._waiting.clear()
+
+    def _start(self, event: What, about: str) -> None:
+        order = {"words": self._words, "event": event, "about": about, "log": str(self._log), "limit_s": LIMIT_S}
+        try:
+            process = subprocess.Popen(
+                RUNNER,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is not meant for it
+                env={**os.environ, VARIABLE: event},
+            )
+            assert process.stdin is not None
+            with process.stdin as pipe:  # less than a pipe holds: never waits for the reader
+                pipe.write(json.dumps(order).encode())
+        except OSError as error:
+            self._note("on_event failed", event=event, error=error.strerror or str(error))
+        else:
+            self._running.append(process)
+
+    def _clean(self, value: Any) -> Any:
+        match value:
+            case str():
+                text = mask(value, self._secrets)
+                return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+            case dict():
+                return {key: self._clean(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._clean(item) for item in value]
+            case _:
+                return value
+
+
+def words_of(command: str | None) -> list[str]:
+    """The words of a command line; none for none.
+
+    Raises:
+        MatrixError: a quote that is not closed.
+    """
+    try:
+        return shlex.split(command or "")
+    except ValueError as error:
+        raise MatrixError(
+            f"cluster: on_event cannot be split into words ({error}); write it as in a shell, "
+            "e.g. on_event: notify-send 'echo-matrix'; a shell itself is sh -c '…'"
+        ) from error

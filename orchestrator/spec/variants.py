@@ -1,0 +1,42 @@
+"""Controls and branches as each combination of axis values and each deviation changes them."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.spec.cell import Deviation
+from orchestrator.spec.schema import Axis, Branches, Controls
+from orchestrator.spec.typed import build
+from workloads.study.checks import problems
+
+
+def changed(controls: Mapping[str, Any], branches: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Plain controls and branches with `changes` (full path -> value); untouched sections stay the same objects."""
+    trees: dict[str, dict[str, Any]] = {"controls": dict(controls), "branches": dict(branches)}
+    for path, value in changes.items():
+        top, section, key = path.split(".")
+        trees[top][section] = {**trees[top][section], key: value}
+    return trees["controls"], trees["branches"]
+
+
+def first_problem(controls: Mapping[str, Any], branches: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Key and problem of plain controls and branches, or None."""
+    return next(problems(build(Controls, controls), build(Branches, branches)), None)
+
+
+def variants(
+    axes: Mapping[str, Axis], deviations: Sequence[Deviation], rows: Iterable[str]
+) -> Iterator[tuple[tuple[Any, ...], dict[str, dict[str, Any]]]]:
+    """For every combination of axis values: the values, and row -> its changes of the controls.
+
+    A deviation is the more special statement, so its value stands before an axis' and a profile's.
+    """
+    own: dict[str, dict[str, Any]] = {row: {} for row in rows}
+    for deviation in deviations:
+        if deviation.key.startswith("controls."):
+            for row in deviation.rows:
+                own[row][deviation.key] = deviation.value
+    keys = [axis.key for axis in axes.values()]
+    for values in itertools.product(*(axis.values for axis in axes.values())):
+        shared = dict(zip(keys, values, strict=True))
+        yield values, {row: {**shared, **changes} if changes else shared for row, changes in own.items()}

@@ -1,0 +1,75 @@
+"""What grows beside a running attempt, as its readers take it: a heartbeat, and lines of metrics and cases.
+
+A reader may come in the middle of a write, or to a file that something else wrote; so each of these gives None for
+what it cannot take, and never raises. Standard library only.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workloads.contract.json_files import object_of, read_object
+
+LARGEST_BEAT = 1 << 20  # bytes; a heartbeat has less than 200
+LARGEST_STEP = 2**53
+
+
+def beat_of(raw: Any) -> dict[str, Any] | None:
+    """A heartbeat with whole numbers as `counter`, `step` and `of` and a text as `phase`; None: it is none."""
+    if not isinstance(raw, Mapping):
+        return None
+    counter = raw.get("counter")
+    return {
+        "counter": counter if isinstance(counter, int | str) else None,
+        "step": _whole(raw.get("step")),
+        "of": _whole(raw.get("of")),
+        "phase": raw["phase"][:200] if isinstance(raw.get("phase"), str) else "",
+    }
+
+
+def read_beat(work: Path) -> dict[str, Any] | None:
+    """`heartbeat.json` of an attempt's folder; None where there is none to read."""
+    try:
+        return beat_of(read_object(work / "heartbeat.json", LARGEST_BEAT))
+    except (OSError, ValueError):
+        return None
+
+
+def metric_of(line: bytes | str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl: `step`, `name`, `value`; None: it is none."""
+    raw = _object(line)
+    step: Any = raw.get("step")
+    name: Any = raw.get("name")
+    value: Any = raw.get("value")
+    if not (_is_number(step) and int(step) == step and isinstance(name, str) and _is_number(value, finite=False)):
+        return None
+    return {"step": int(step), "name": name, "value": float(value)}
+
+
+def case_of(line: bytes | str) -> dict[str, Any] | None:
+    """A line of cases.jsonl: `case`, `metric`, `unit`, `better`, `value`; None: it is none."""
+    raw = _object(line)
+    texts = {key: raw.get(key) for key in ("case", "metric", "unit", "better")}
+    if not all(isinstance(text, str) for text in texts.values()) or texts["better"] not in ("high", "low"):
+        return None
+    return {**texts, "value": float(raw["value"])} if _is_number(raw.get("value")) else None
+
+
+def _object(line: bytes | str) -> dict[str, Any]:
+    try:
+        return object_of(line, "")
+    except ValueError:
+        return {}
+
+
+def _is_number(value: Any, *, finite: bool = True) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, int):
+        return abs(value) < LARGEST_STEP
+    return math.isfinite(value) or not finite
+
+
+def _whole(value: Any) -> int:
+    return int(value) if _is_number(value) and value >= 0 and int(value) == value else 0

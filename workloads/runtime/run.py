@@ -1,0 +1,316 @@
+"""Any job by hand: `python -m workloads.run request.json`, without an orchestrator.
+
+The warm server's ranks go through `run_request` too, so that a job ends the same way whoever
+started it: a `result.json` in its work folder, and one of five exit codes. Nothing heavy is
+imported before the request has set the number of threads.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workloads.contract.request import Execution, Request, read_request
+from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
+from workloads.runtime.errors import BadInput
+from workloads.runtime.fault_points import point
+from workloads.runtime.masking import mask, secrets_of
+from workloads.runtime.progress import Outcome, Progress
+from workloads.study.stages import STAGES
+
+STAGE_MODULES: Mapping[str, str] = {
+    "data": "workloads.data.generate",
+    "latents": "workloads.data.encode",
+    "index": "workloads.data.order",
+    "train": "workloads.training.train",
+    "evaluate": "workloads.evaluation.evaluate",
+    "judge": "workloads.evaluation.judging",
+}
+"""Stage -> module with `run(request, progress) -> Outcome`. Imported when chosen."""
+
+EXAMPLE = """\
+example:
+  echo-matrix explain train/context-k5/s0 --request > request.json
+  python -m workloads.run request.json --out result
+
+exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because asked · 4 out of memory
+`work` gets result.json, metrics.jsonl, heartbeat.json and checkpoints/; SIGTERM or SIGUSR1 asks to save and end
+"""
+
+MIB = 2**20
+NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "Cuda failure 2 'out of memory'",
+)
+"""Words of a RuntimeError that say that memory ran out."""
+
+
+def result_name(rank: int) -> str:
+    """Name of a rank's result in the work folder: only rank 0's is the job's, the others' say why they failed."""
+    return "result.json" if rank == 0 else f"result-r{rank}.json"
+
+
+def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) -> int:
+    """Run one rank of one attempt and say how it ended.
+
+    Writes `result.json` into `work` (rank 0; another rank writes its own only when it fails), and
+    the traceback of what went wrong to stderr. Raises nothing but what ends a process on purpose.
+
+    Args:
+        request: with this rank's rendezvous filled in.
+        modules: stage -> module name, for tests that bring stages of their own.
+
+    Returns:
+        The exit code, one of `EXIT_CODES`.
+    """
+    rank = request.rendezvous.rank
+    work = Path(request.work)
+    work.mkdir(parents=True, exist_ok=True)
+    if not request.out:
+        request = replace(request, out=str(work / "out"))
+    Path(request.out).mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    outcome = Outcome(steps=0)
+    error: BaseException | None = None
+    progress = Progress(work, writes=rank == 0)
+    ask_on_signals(progress)
+    print(
+        f"{request.job}, attempt {request.attempt}" + (f", from {request.resume}" if request.resume else ""), flush=True
+    )
+    try:
+        check_inputs(request)
+        prepare(request.execution, request.rendezvous.local_rank)
+        outcome = stage_module(request.stage, modules).run(request, progress)
+    except Exception as raised:
+        error = raised
+        traceback.print_exception(raised)
+    finally:
+        progress.close()
+    ending = ending_of(error, stopped=outcome.stopped)
+    if rank == 0 or error is not None:
+        Result(
+            ending=ending,
+            error=None if error is None else failure_of(error),
+            steps=outcome.steps,
+            records={**surroundings(request), **outcome.records},
+            cost={**spent(request, time.monotonic() - began), **outcome.cost},
+        ).write(work / result_name(rank))
+        if rank == 0:
+            point("result.written")
+    return EXIT_CODES[ending]
+
+
+def stage_module(stage: str, modules: Mapping[str, str]) -> Any:
+    """The module of a stage, imported now.
+
+    Raises:
+        BadInput: a stage that is not in the table.
+    """
+    if stage not in modules:
+        raise BadInput(f"request.json: stage is {stage!r}; allowed: {', '.join(modules)}")
+    return importlib.import_module(modules[stage])
+
+
+def check_inputs(request: Request) -> None:
+    """See that every input the stage reads is a folder that exists.
+
+    Raises:
+        BadInput: one is missing; an attempt cannot mend that.
+    """
+    if request.stage not in STAGES:
+        raise BadInput(f"request.json: stage is {request.stage!r}; allowed: {', '.join(STAGES)}")
+    for name in STAGES[request.stage].inputs:
+        folder = request.inputs.get(name)
+        if not folder:
+            raise BadInput(
+                f"request.json: inputs has no {name!r}, which stage {request.stage} reads; "
+                f"`echo-matrix explain {request.job} --request` writes a request with its inputs"
+            )
+        if not Path(folder).is_dir():
+            raise BadInput(
+                f"request.json: inputs.{name} is {folder!r}, which is no folder on this machine; "
+                f"give the folder of the committed {name} artifact (`echo-matrix path JOB`)"
+            )
+
+
+def ask_on_signals(progress: Progress) -> None:
+    """Let SIGTERM and SIGUSR1 (SLURM's warning) ask the stage to save and end. Main thread only, as Python demands."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda _number, _frame: progress.request_stop())
+
+
+def prepare(execution: Execution, local_rank: int) -> None:
+    """Set threads, determinism and device of this process from the request alone.
+
+    The bits of a result depend on the number of threads, so it never comes from what is free.
+
+    Raises:
+        BadInput: a device that this machine does not have.
+    """
+    import torch
+
+    choose_accelerator(execution.device)
+    torch.set_num_threads(execution.threads)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+    if execution.deterministic:
+        # cuBLAS reads this when its first handle is made, which is later than here.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        # Filling memory that nobody reads before writing costs time and changes no bit.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
+        torch.backends.cudnn.benchmark = False
+    if execution.device == "cuda":
+        if not torch.cuda.is_available() or local_rank >= torch.cuda.device_count():
+            raise BadInput(
+                f"request.json: execution.device is 'cuda' and local rank {local_rank} needs a device of its own, "
+                f"but this process sees {torch.cuda.device_count()}; use a host with devices, or device 'cpu'"
+            )
+        torch.cuda.set_device(local_rank)
+
+
+def choose_accelerator(device: str) -> None:
+    """Tell DeepSpeed the job's device; where it is imported already, as in a warm server, it chooses again."""
+    os.environ["DS_ACCELERATOR"] = device
+    module = sys.modules.get("deepspeed.accelerator.real_accelerator")
+    if module is not None:
+        vars(module)["ds_accelerator"] = None
+
+
+def ending_of(error: BaseException | None, *, stopped: bool) -> Ending:
+    """How an attempt ended, from what its stage raised or returned."""
+    if error is None:
+        return "stopped" if stopped else "ok"
+    if isinstance(error, BadInput):
+        return "bad_input"
+    return "out_of_memory" if is_out_of_memory(error) else "error"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's and NumPy's, the device's, or torch's allocator on the processor.
+
+    The device's libraries (cuBLAS, cuDNN, NCCL) raise their own errors where torch's allocator would raise
+    `OutOfMemoryError`: the memory they ask for lies outside of it.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return (
+        isinstance(error, MemoryError)
+        or "OutOfMemoryError" in names
+        or (isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY))
+    )
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An exception as it is stored: type, message without secrets, and `file:line function`, innermost last."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return Failure(type=type(error).__name__, message=mask(str(error), secrets_of(os.environ)), frames=frames)
+
+
+def surroundings(request: Request) -> dict[str, Any]:
+    """The records of how a job was executed, which the controls guard compares between cells."""
+    execution = request.execution
+    return {
+        "versions": versions(),
+        "device_kind": device_kind(execution.device),
+        "threads": execution.threads,
+        "world_size": request.rendezvous.world_size,
+        "micro_batch": execution.micro_batch,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what was imported of torch, NumPy and DeepSpeed."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "numpy", "deepspeed"):
+        module = sys.modules.get(name)
+        if module is not None:
+            found[name] = str(module.__version__)
+    return found
+
+
+def device_kind(device: str) -> str:
+    """The kind of device a job computes on: the model of the accelerator, or the processor's."""
+    if device == "cuda":
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            return str(torch.cuda.get_device_name())
+        return "cuda"
+    return f"cpu {processor()}"
+
+
+def processor() -> str:
+    """The processor's model as the kernel names it, or its architecture."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def spent(request: Request, elapsed_s: float) -> dict[str, float]:
+    """What this attempt cost: `device_s` over all ranks, and `peak_mib` of this rank."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if request.execution.device == "cuda":
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            peak = torch.cuda.max_memory_allocated() / MIB
+    return {"device_s": elapsed_s * request.rendezvous.world_size, "peak_mib": peak}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workloads.run",
+        description="Run one job from its request.json, without an orchestrator.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("request", type=Path, help="the request, as written by `echo-matrix explain JOB --request`")
+    parser.add_argument("--out", type=Path, help="folder for what would be published (default: the request's, or out/)")
+    options = parser.parse_args(arguments)
+    try:
+        request = read_request(options.request)
+    except (OSError, ValueError) as error:
+        print(f"{error}; write one with `echo-matrix explain JOB --request`", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    if options.out is not None:
+        request = replace(request, out=str(options.out.resolve()))
+    if request.rendezvous.world_size > 1 and request.rendezvous.port is None:
+        print(
+            f"{options.request}: rendezvous.world_size is {request.rendezvous.world_size} without address and port; "
+            "start every rank with a request that has them, or set world_size to 1",
+            file=sys.stderr,
+        )
+        return EXIT_BAD_INPUT
+    for name, folder in (("work", request.work), ("out", request.out)):
+        try:
+            Path(folder or request.work).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            print(
+                f"{options.request}: {name} is {folder!r}, which cannot be made here: {error.strerror}; give another: "
+                "`echo-matrix explain JOB --request --work FOLDER`, and --out here",
+                file=sys.stderr,
+            )
+            return EXIT_BAD_INPUT
+    # As the warm server's ranks have it: NumPy's own threads would change bits from host to host.
+    os.environ.update(OMP_NUM_THREADS=str(request.execution.threads), OPENBLAS_NUM_THREADS="1")
+    return run_request(request)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,322 @@
+"""The warm server: imports once, then forks a rank for every line it reads.
+
+`python -m workloads.runtime.server [STAGE...]` is a plain process of one thread; it imports what jobs of these
+stages need, of all stages by default. Lines of JSON come in on its standard input and go out on its
+standard output:
+
+| in | |
+|---|---|
+| `{"op": "start", "attempt", "rank", "request": path, "env", "rendezvous", "log": path, "fds": [...]}` | fork a rank |
+| `{"op": "signal", "attempt", "signal": number, "group": bool}` | to the ranks of an attempt, or to all they started |
+
+| out | |
+|---|---|
+| `{"op": "ready", "pid", "start_time", "import_s", "versions"}` | everything is imported |
+| `{"op": "started", "attempt", "rank", "pid", "start_time"}` | |
+| `{"op": "refused", "attempt", "rank", "message", "free"}` | the line could not be followed; free: for no fault of it |
+| `{"op": "ended", "attempt", "rank", "code", "signal"}` | one of code and signal is null |
+
+Standard input may be a socket: then `fds` names, in order, the descriptors that came with the line
+(`log`: where the rank writes; `listen`: the bound socket of rank 0's store). A closed standard
+input ends all ranks and the server; a server that dies takes its ranks along (PR_SET_PDEATHSIG).
+
+Only the standard library is imported at the top: the number of threads must be set before the rest.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from workloads.contract.request import Rendezvous, read_request
+from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
+from workloads.runtime.run import STAGE_MODULES, run_request, versions
+
+EVERY_STAGE = ("numpy", "PIL.Image", "safetensors.torch", "torch")
+# torch._dynamo and torch._inductor are imported by the first optimiser that is made: 1.6 s a job without them here.
+TRAINING = ("torch._dynamo", "torch._inductor", "workloads.training.without_mlflow", "deepspeed")
+
+OOM_SCORE = 800  # a rank is killed before its server, its host and the driver
+PR_SET_PDEATHSIG = 1
+LONGEST = 1 << 16  # bytes of one read
+MOST_DESCRIPTORS = 8  # that one line may bring
+
+
+@dataclass
+class Ranks:
+    """The living ranks of one server, by process id."""
+
+    of: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """pid -> (attempt, rank)."""
+
+    def pids(self, attempt: str) -> list[int]:
+        """Process ids of an attempt."""
+        return [pid for pid, (name, _) in self.of.items() if name == attempt]
+
+
+class Lines:
+    """Lines from standard input with the descriptors that came with them."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.closed = False
+        self._bytes = b""
+        self._received: deque[int] = deque()
+        is_socket = stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+        self._socket = socket.socket(fileno=descriptor) if is_socket else None
+
+    def read(self) -> list[tuple[dict[str, Any], dict[str, int]]]:
+        """The whole lines that have come: each object, and its descriptors by name."""
+        if self._socket is not None:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, LONGEST, MOST_DESCRIPTORS)
+            self._received.extend(descriptors)
+        else:
+            data = os.read(self.descriptor, LONGEST)
+        if not data:
+            self.closed = True
+        *whole, self._bytes = (self._bytes + data).split(b"\n")
+        messages = [json.loads(line) for line in whole if line.strip()]
+        return [(message, {name: self._received.popleft() for name in message.get("fds", [])}) for message in messages]
+
+
+class Server:
+    """Forks, signals and reaps ranks."""
+
+    def __init__(self, lines: Lines, replies: int, modules: Mapping[str, str]) -> None:
+        self._lines = lines
+        self._replies = replies
+        self._modules = modules
+        self._ranks = Ranks()
+        self._pid = os.getpid()
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._wake, False)
+
+    def say(self, **message: Any) -> None:
+        """Send one line to the host."""
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[os.write(self._replies, data) :]
+
+    def run(self) -> None:
+        """Serve until standard input is closed, then end all ranks."""
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # the wake-up descriptor needs a handler
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._lines.descriptor, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._lines.closed:
+                ready = {key.fd for key, _ in selector.select()}
+                if self._woken in ready:
+                    os.read(self._woken, LONGEST)
+                    self._reap()
+                if self._lines.descriptor in ready:
+                    for message, descriptors in self._lines.read():
+                        self._follow(message, descriptors)
+        for pid in self._ranks.of:
+            send(pid, signal.SIGKILL, group=True)
+
+    def _follow(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
+        try:
+            if message["op"] == "start":
+                self._start(message, descriptors)
+            elif message["op"] == "signal":
+                for pid in self._ranks.pids(message["attempt"]):
+                    send(pid, message["signal"], group=message.get("group", False))
+            else:
+                raise ValueError(f"op is {message['op']!r}; allowed: start, signal")
+        except (KeyError, ValueError, OSError) as error:
+            self.say(
+                op="refused",
+                attempt=message.get("attempt"),
+                rank=message.get("rank"),
+                message=f"{type(error).__name__}: {error}",
+                free=isinstance(error, OSError),  # no process, memory or descriptor is left
+            )
+        finally:
+            for descriptor in descriptors.values():
+                os.close(descriptor)
+
+    def _start(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
+        attempt, rank = str(message["attempt"]), int(message["rank"])
+        pid = os.fork()
+        if pid == 0:
+            self._be_rank(message, descriptors)
+        self._ranks.of[pid] = (attempt, rank)
+        self.say(op="started", attempt=attempt, rank=rank, pid=pid, start_time=start_time(pid))
+
+    def _reap(self) -> None:
+        while self._ranks.of:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return
+            pid = ended.si_pid
+            # What the rank has started and left behind ends with it; before the wait, the id is still its own.
+            send(pid, signal.SIGKILL, group=True)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            attempt, rank = self._ranks.of.pop(pid)
+            self.say(
+                op="ended",
+                attempt=attempt,
+                rank=rank,
+                code=code if code >= 0 else None,
+                signal=-code if code < 0 else None,
+            )
+
+    def _be_rank(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> NoReturn:
+        code = EXIT_ERROR
+        try:
+            os.setsid()
+            die_with_parent(self._pid)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])  # Ray blocks SIGINT in all that it starts
+            use_streams(message, descriptors)
+            for descriptor in (self._replies, self._woken, self._wake):
+                os.close(descriptor)
+            code = run_rank(message, descriptors.get("listen"), self._modules)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)  # handlers at exit belong to the server, and so does its loop
+
+
+def run_rank(message: Mapping[str, Any], listen: int | None, modules: Mapping[str, str]) -> int:
+    """Run the rank that `message` describes, in this process; returns its exit code."""
+    os.environ.clear()
+    os.environ.update(message["env"])
+    score = Path("/proc/self/oom_score_adj")
+    if int(score.read_text(encoding="ascii")) < OOM_SCORE:  # in a container it may be above, and not to be lowered
+        score.write_text(str(OOM_SCORE), encoding="ascii")
+    gc.enable()
+    try:
+        request = read_request(Path(message["request"]))
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    if message.get("rendezvous") is not None:
+        rendezvous = Rendezvous(**{**message["rendezvous"], "listen_fd": listen})
+        request = replace(request, rendezvous=rendezvous)
+    os.chdir(request.work)
+    return run_request(request, modules)
+
+
+def use_streams(message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
+    """Read from nothing and write to the rank's log: the descriptor that came with the line, or the named file."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    log = descriptors.get("log")
+    if log is None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        log = os.open(message["log"], flags, 0o644) if message.get("log") else nothing
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    for descriptor in {nothing, log}:
+        if descriptor > 2:
+            os.close(descriptor)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when `parent` dies; ends at once if it has died already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(EXIT_ERROR)
+
+
+def send(pid: int, number: int, *, group: bool) -> None:
+    """Signal a rank, or its whole process group; nothing happens where it is gone.
+
+    A rank that was forked this very moment leads no group yet: then it alone is signalled, for it has
+    started nothing.
+    """
+    try:
+        if group:
+            os.killpg(pid, number)
+            return
+    except ProcessLookupError:
+        group = False
+    except PermissionError:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the pid, its name for ever."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import `modules` and freeze what they made, so that forks share it.
+
+    Raises:
+        AssertionError: an import started a thread or touched a device; a fork would inherit a broken one.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            # The job that needs it fails with it, and the others go on.
+            print(f"{name} is not preloaded: {type(error).__name__}: {error}", file=sys.stderr)
+    if "deepspeed" in sys.modules:
+        # Its shared-memory extension is compiled on first use, and a kill in it leaves a lock for ever.
+        sys.modules["deepspeed"].ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    assert threading.active_count() == 1, f"an import started threads: {threading.enumerate()}"
+    torch = sys.modules.get("torch")
+    assert torch is None or not torch.cuda.is_initialized(), "an import made a CUDA context, which no fork can use"
+    gc.collect()
+    gc.freeze()
+
+
+def preload(stages: Sequence[str] = ()) -> tuple[str, ...]:
+    """What jobs of `stages` would import, in order; of all stages by default.
+
+    A module that cannot be imported is left to the job that needs it. DeepSpeed alone takes as long as all the rest.
+    """
+    chosen = [stage for stage in STAGE_MODULES if stage in stages or not stages]
+    training = TRAINING if "train" in chosen else ()
+    return (*EVERY_STAGE, *training, *(STAGE_MODULES[stage] for stage in chosen))
+
+
+def main(modules: Mapping[str, str] = STAGE_MODULES, imports: Sequence[str] | None = None) -> int:
+    """Import, say `ready`, and serve standard input until it is closed; returns the exit code."""
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
+    gc.disable()
+    began = time.monotonic()
+    replies = os.dup(1)
+    os.dup2(2, 1)  # what a library prints must not be read as a reply
+    import_all(preload() if imports is None else imports)
+    server = Server(Lines(0), replies, modules)
+    server.say(
+        op="ready",
+        pid=os.getpid(),
+        start_time=start_time(os.getpid()),
+        import_s=round(time.monotonic() - began, 3),
+        versions=versions(),
+    )
+    server.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(imports=preload(sys.argv[1:])))

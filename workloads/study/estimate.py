@@ -1,0 +1,227 @@
+"""What each row of a plan costs, and whether it fits: tokens, parameters, FLOPs, memory of a device, disk.
+
+Arithmetic alone (`workloads.study.sizes`, `footprint`); docs/sizes.md says how far it is from what was measured.
+Memory is that of training, with every evidence slot filled.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import PlanError
+from orchestrator.plan.job import Job, Plan
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.cluster import Cluster
+from workloads.study.footprint import (
+    GIB,
+    Disk,
+    Footprint,
+    checkpoint_bytes,
+    fits_better,
+    footprint,
+    latents_and_pool,
+    weights_bytes,
+)
+from workloads.study.rows import Bound, row_from
+from workloads.study.sizes import (
+    ModelSizes,
+    full_step,
+    model_sizes,
+    parameters_added,
+    parameters_shared,
+    tokens_forward,
+    tokens_written,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSize:
+    """One row, at one combination of axis values, as it is trained."""
+
+    label: str
+    """Of the cell without its seed: `context-k5`, `context-k5/site=pre_norm`."""
+    model: ModelSizes
+    global_batch: int
+    devices: int
+    ranks: int
+    """Processes that share the training."""
+    """0: on processors."""
+    deepspeed: Mapping[str, Any]
+    memory: Footprint
+    limit_gib: float | None
+    """Memory of a device, or what a training may use of the host; None: not known."""
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the prediction is within the limit; None where no limit is known."""
+        return None if self.limit_gib is None else self.memory.total <= self.limit_gib * GIB
+
+
+def row_sizes(plan: Plan, cluster: Cluster, selected: Collection[str] | None = None) -> list[RowSize]:
+    """Sizes of every distinct training of the plan, once for all seeds, in file order.
+
+    Args:
+        plan: as built.
+        cluster: its `deepspeed` and `device_gib`.
+        selected: ids of jobs; a row none of whose trainings is among them is left out. None: all rows.
+    """
+    found: dict[str, RowSize] = {}
+    for cell in plan.cells:
+        if cell.alias_of is not None or cell.family == Bound.family:
+            continue
+        job_id = plan.jobs_of[cell.id]["train"]
+        label = cell.id.removesuffix(f"/s{cell.seed}")
+        if label not in found and (selected is None or job_id in selected):
+            found[label] = _row_size(label, cell, plan.jobs[job_id], cluster)
+    return list(found.values())
+
+
+def _row_size(label: str, cell: Cell, job: Job, cluster: Cluster) -> RowSize:
+    training, devices, ranks = cell.controls["training"], job.resources.devices, job.resources.world_size
+    model, batch = model_sizes(cell.controls, row_from(cell.trained)), int(training["global_batch"])
+    return RowSize(
+        label=label,
+        model=model,
+        global_batch=batch,
+        devices=devices,
+        ranks=ranks,
+        deepspeed=cluster.deepspeed,
+        memory=footprint(
+            model,
+            micro_batch=max(1, batch // ranks),
+            ranks=ranks,
+            precision=str(training["precision"]),
+            deepspeed=cluster.deepspeed,
+        ),
+        limit_gib=cluster.device_gib if devices else job.resources.memory_gib / ranks,
+    )
+
+
+def check_fits(sizes: Sequence[RowSize]) -> None:
+    """Refuse a plan with a row that cannot fit.
+
+    Raises:
+        PlanError: predicted memory is above a device's; the message has both numbers and what would help.
+    """
+    unfit = [size for size in sizes if size.fits is False]
+    if not unfit:
+        return
+    worst = max(unfit, key=lambda size: size.memory.total)
+    ranks = worst.ranks
+    micro = max(1, worst.global_batch // ranks)
+    helps = fits_better(worst.model, micro_batch=micro, ranks=ranks, deepspeed=worst.deepspeed)
+    limit = "device_gib in cluster/*.yaml" if worst.devices else "resources.train.memory_gib"
+    others = "" if len(unfit) == 1 else f" (and {len(unfit) - 1} more rows, which need less)"
+    raise PlanError(
+        f"{worst.label}: training needs {worst.memory.total / GIB:.1f} GiB on each of {ranks} "
+        f"{_unit(worst, ranks)}: states {worst.memory.states / GIB:.1f}, activations "
+        f"{worst.memory.activations / GIB:.1f}, working {worst.memory.working / GIB:.1f}, allowance "
+        f"{worst.memory.allowance / GIB:.1f}; {limit} is {worst.limit_gib:g}{others}; "
+        f"what would help: {'; '.join(helps)}"
+    )
+
+
+def plan_disk(plan: Plan, sizes: Sequence[RowSize]) -> Disk:
+    """Predicted disk of the whole plan: every distinct training, pool and latents once each."""
+    by_label = {size.label: size.model for size in sizes}
+    trainings: dict[str, ModelSizes] = {}
+    shared: dict[str, tuple[int, int, str]] = {}
+    for cell in plan.cells:
+        model = by_label.get(cell.id.removesuffix(f"/s{cell.seed}"))
+        if model is not None and cell.alias_of is None:
+            jobs = plan.jobs_of[cell.id]
+            trainings.setdefault(jobs["train"], model)
+            if jobs["latents"] not in shared:
+                shared[jobs["latents"]] = latents_and_pool(cell.controls["data"], cell.controls["codec"])
+    pools = {plan.jobs[latents].inputs["data"]: shared[latents][1] for latents in shared}
+    return Disk(
+        weights=sum(weights_bytes(model) for model in trainings.values()),
+        checkpoints=max((checkpoint_bytes(model) for model in trainings.values()), default=0),
+        latents=sum(latents for latents, _, _ in shared.values()),
+        pool=sum(pools.values()),
+        assumption="; ".join(dict.fromkeys(said for _, _, said in shared.values())),
+    )
+
+
+def sizes_json(sizes: Sequence[RowSize], disk: Disk) -> dict[str, Any]:
+    """The keys `sizes` and `disk` of `plan --json`; bytes and counts."""
+    return {
+        "sizes": [
+            {
+                "row": size.label,
+                "tokens": tokens_forward(size.model, size.model.slots),
+                "tokens_written": tokens_written(size.model, size.model.slots),
+                "parameters": parameters_shared(size.model),
+                "parameters_added": parameters_added(size.model),
+                "flops_step": full_step(size.model, size.global_batch),
+                "devices": size.devices,
+                "memory_bytes": size.memory.total,
+                "memory_parts": {
+                    "states": size.memory.states,
+                    "activations": size.memory.activations,
+                    "working": size.memory.working,
+                    "allowance": size.memory.allowance,
+                    "offloaded_to_host": size.memory.host,
+                },
+                "memory_limit_gib": size.limit_gib,
+                "fits": size.fits,
+            }
+            for size in sizes
+        ],
+        "disk": {
+            "weights": disk.weights,
+            "checkpoints": disk.checkpoints,
+            "latents": disk.latents,
+            "pool": disk.pool,
+            "assumption": disk.assumption,
+        },
+    }
+
+
+def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
+    """The same as a table; memory is of one device, in GiB."""
+    if not sizes:
+        return ""
+    limit = sizes[0].limit_gib
+    of = f" of {limit:g}" if limit is not None else ""
+    lines = [["row", "tokens", "written", "parameters", "added", "TFLOP/step", f"GiB/{_unit(sizes[0], 1)}{of}"]]
+    for size in sizes:
+        model, total = size.model, size.memory.total / GIB
+        lines.append(
+            [
+                size.label,
+                f"{tokens_forward(model, model.slots):,}",
+                f"{tokens_written(model, model.slots):,}",
+                f"{parameters_shared(model) + parameters_added(model):,}",
+                f"{parameters_added(model):,}",
+                _teraflop(full_step(model, size.global_batch)),
+                f"{total:.1f}{' too much' if size.fits is False else ''}",
+            ]
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    table = [
+        "  "
+        + "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    parts = ", ".join(
+        f"{name} {value / GIB:,.1f}"
+        for name, value in (
+            ("weights", disk.weights),
+            ("checkpoints of one training while it runs", disk.checkpoints),
+            ("latents", disk.latents),
+            ("pool", disk.pool),
+        )
+    )
+    return "\n".join(["sizes, predicted", *table, f"disk, GiB: {parts} ({disk.assumption})"]) + "\n"
+
+
+def _unit(size: RowSize, count: int) -> str:
+    return ("device" if size.devices else "process") + ("" if count == 1 else "s" if size.devices else "es")
+
+
+def _teraflop(flops: int) -> str:
+    value = flops / 1e12
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
