@@ -13,7 +13,7 @@ from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import Branches, Controls, Matrix
 from orchestrator.spec.typed import leaves_of
-from workloads.study.rows import resolved as resolved_row
+from workloads.contract.rows import resolved as resolved_row
 
 EVALUATE = {"evaluate/replay", "evaluate/loop", "evaluate/return"}
 JUDGE = {"judge/loop", "judge/return"}
