@@ -21,9 +21,10 @@ from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.manifest import AGAIN
 from orchestrator.store.protocol import Commit, Store
-from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
+from reports.input import ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
+from workloads.study.report import REPORT
 from workloads.study.rows import Bound
 
 DIGEST = ".input-digest"
@@ -58,7 +59,7 @@ def report_input(
         StoreError: a COMMIT or its files are broken.
     """
     reader = _Reader(plan, store)
-    values: list[CaseValue] = []
+    values: list[ResultLine] = []
     missing: list[Missing] = []
     costs: list[Cost] = []
     strips: list[Strip] = []
@@ -92,7 +93,7 @@ def report_input(
             cost.setdefault("device_s", commit.ended - commit.started)
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=stage, branch=branch or None, values=cost))
             for line in reader.cases(job) if branch else ():
-                values.append(CaseValue(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
+                values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
             for case, path in reader.strips(job) if stage == "evaluate" else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch, case=case, path=path))
     return ReportInput(
@@ -107,20 +108,26 @@ def report_input(
         costs=costs,
         strips=strips,
         curves=curves,
-        controls=Controls(
+        controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
             verdicts=verdicts([cell for cell in plan.cells if cell.family != Bound.family], records),
             sections=sections_of(plan.cells),
         ),
         notes=notes,
+        spec=REPORT,
     )
 
 
 def input_digest(input: ReportInput) -> str:
     """sha256 of the input and of the code that would print it: equal digests give equal reports."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=str).encode("utf-8"))
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=_named).encode("utf-8"))
     return _with_code(digest)
+
+
+def _named(value: Any) -> str:
+    """A function by its name: its address differs from process to process."""
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
 
 
 def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
@@ -208,8 +215,9 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
 def _with_code(digest: Any) -> str:
     """Take the report's own code into a digest, so that an upgrade prints anew."""
     import reports
+    import workloads.study
 
-    for root in reports.__path__:
+    for root in (*reports.__path__, *workloads.study.__path__):
         for path in sorted(Path(root).rglob("*")):
             if path.suffix in (".py", ".j2", ".css", ".csv"):
                 digest.update(path.read_bytes())
@@ -305,7 +313,7 @@ def _missing(
         standing = standings.get(job)
         state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
         said = f"judge: {reason}" if stage == "judge" else reason
-        yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "train", state=state, reason=said)
+        yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or stage, state=state, reason=said)
         if stage == "train":
             return
 
@@ -317,5 +325,10 @@ def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
     for cell in cells:
         if cell.row not in found:
             alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
-            found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias if alias != cell.row else None)
+            found[cell.row] = RowInfo(
+                name=cell.row,
+                family=cell.family,
+                alias_of=alias if alias != cell.row else None,
+                reference=cell.family == Bound.family,
+            )
     return list(found.values())

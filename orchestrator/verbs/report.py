@@ -32,9 +32,11 @@ def report(
 ) -> None:
     """Write the report of all that is done, or print its numbers."""
     if source == "published":
-        from reports.published import report_from_published
+        from reports.report_json import published_json
+        from workloads.study.published import published_tables
+        from workloads.study.report import REPORT
 
-        print_json(report_from_published())
+        print_json(published_json(REPORT, published_tables()))
         return
     if source != "study":
         raise PlanError(f"--source is {source!r}; allowed: study, published")

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
-from reports.published import analyse_published, report_from_published
+from reports.report_json import published_json
+from workloads.study.published import published_tables
+from workloads.study.report import REPORT
 
 
 @pytest.fixture(scope="module")
 def report():
-    return report_from_published()
+    return published_json(REPORT, published_tables())
 
 
 def test_it_is_json_without_intervals(report):
@@ -56,4 +58,4 @@ def test_an_unknown_table_number_is_refused(tmp_path):
     path = tmp_path / "tables.csv"
     path.write_text("row,table,replay_psnr\ncontext-k1,9,1.0\n")
     with pytest.raises(ValueError, match="allowed: 4, 5, 6, 7, 8"):
-        analyse_published(path)
+        published_tables(path)
