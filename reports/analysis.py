@@ -106,7 +106,7 @@ def analyse(given: ReportInput) -> Analysis:
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
-    found = panels(instruments.told_apart(given), distinct, sorted(set(given.seeds)), variants)
+    found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
     means = {
         name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
         for name, panel in found.items()
@@ -181,7 +181,7 @@ def _analysis(
     )
 
 
-def as_json(analysis: Analysis) -> dict[str, Any]:
+def computed_json(analysis: Analysis) -> dict[str, Any]:
     """The part of report.json that is computed; NaN and infinities have become null."""
     rows: dict[str, dict[str, Any]] = {}
     for row in analysis.rows:

@@ -63,7 +63,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """An image of source, turning point and tail of one case."""
+    """An image of one case."""
 
     row: str
     seed: int

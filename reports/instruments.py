@@ -57,7 +57,7 @@ def leading(given: ReportInput) -> str | None:
     return next(preferred, min(counts, key=lambda unit: (-counts[unit], unit), default=None))
 
 
-def told_apart(given: ReportInput) -> Sequence[ResultLine]:
+def separated(given: ReportInput) -> Sequence[ResultLine]:
     """The values, with the metrics of every instrument but the leading one under names of their own."""
     spec, first = given.spec.instruments, leading(given)
     if spec is None or first is None:

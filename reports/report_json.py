@@ -3,7 +3,7 @@
 from typing import Any
 
 from reports import instruments
-from reports.analysis import Analysis, analyse_published, as_json, plain
+from reports.analysis import Analysis, analyse_published, computed_json, plain
 from reports.input import ReportInput
 from reports.spec import PublishedTables, ReportSpec
 
@@ -13,20 +13,21 @@ VERSION = 1
 def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
     """The object of report.json."""
     instrument_names = () if given.spec.instruments is None else (given.spec.instruments.name,)
+    units = given.spec.words.units
     whole = {
         "version": VERSION,
         "study": given.study,
         "profile": given.profile,
         "git": given.git,
         "seeds": list(given.seeds),
-        **as_json(analysis),
+        **computed_json(analysis),
         "controls": {
             "fingerprint": given.controls.fingerprint,
             "deviations": [dict(deviation) for deviation in given.controls.deviations],
             "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
         },
         **{name: instruments.as_json(given) for name in instrument_names},
-        "intervals": "over scenes only: one seed" if len(set(given.seeds)) == 1 else "over scenes and seeds",
+        "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [
             {
                 "row": part.row,
@@ -49,6 +50,6 @@ def published_json(spec: ReportSpec, published: PublishedTables) -> dict[str, An
     return {
         "version": VERSION,
         "source": published.source,
-        **as_json(analyse_published(spec, published)),
+        **computed_json(analyse_published(spec, published)),
         "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
     }

@@ -170,6 +170,8 @@ class Words:
     rank_shift: str = ""
     """Caption of the figure; empty: a general one."""
     curves: str = ""
+    units: str = "cases"
+    """What intervals run over besides seeds: the groups that `statistics.panel.scene_of` makes of the cases."""
     published_nav: str = "Published"
     published: str = "Published numbers through the same code"
     differences: str = "Differences from the published study"

@@ -13,6 +13,9 @@ from reports.statistics.resampling import limits
 from reports.statistics.scores import normalised
 from reports.statistics.table import Table, branch_ranks
 
+MOST_TIED = 3
+"""Names at one rank; with more, the figure would have no room for its lines."""
+
 
 def normalised_branches(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, str]) -> str:
     """Per row its normalised scores on both branches, joined by a line: how far apart the branches see it."""
@@ -88,6 +91,8 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
         for at, branch, side in ((-0.05, first, "right"), (1.05, second, "left")):
             for value in sorted({float(place[branch][i]) for i in rows}):
                 tied = [table.rows[i] for i in rows if place[branch][i] == value]
+                if len(tied) > MOST_TIED:
+                    tied = [*tied[: MOST_TIED - 1], f"{len(tied) - MOST_TIED + 1} more"]
                 name = ", ".join(tied)
                 text = f"{name}   {value:.0f}" if side == "right" else f"{value:.0f}   {name}"
                 axes.text(at, value, text, ha=side, va="center", fontsize=9.5)

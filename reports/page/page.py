@@ -14,7 +14,7 @@ from reports.analysis import Analysis, analyse_published
 from reports.figures.style import FamilyLook, looks_of
 from reports.formats import decimals_of, number
 from reports.input import ReportInput
-from reports.page import drawings, tables
+from reports.page import figures, tables
 from reports.page.costs import cost_table
 from reports.page.strips import strips
 from reports.page.tables import BUNDLE
@@ -70,8 +70,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     environment.filters["number"] = number
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     spec, scoring = analysis.spec, analysis.scoring
-    told = None if spec.published is None else spec.published()
-    published = None if told is None else analyse_published(spec, told)
+    declared = None if spec.published is None else spec.published()
+    published = None if declared is None else analyse_published(spec, declared)
     looks = looks_of(
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
@@ -92,8 +92,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         references=references.measures(analysis),
         tiles=tiles(given, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
-        figures=drawings.figures(given, analysis, looks),
-        scaling=drawings.scalings(analysis, looks),
+        figures=figures.page_figures(given, analysis, looks),
+        scaling=figures.scalings(analysis, looks),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         every=[
             tables.every_metric(analysis, b)
@@ -110,9 +110,9 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         strips=strips(given, analysis),
         costs=cost_table(analysis),
         row_css=_row_css(analysis, looks),
-        quality=drawings.quality_branch(scoring),
+        quality=figures.quality_branch(scoring),
         sections=json.dumps(given.controls.sections, indent=2, sort_keys=True, ensure_ascii=False),
-        published=None if told is None or published is None else _published(told, published, looks),
+        published=None if declared is None or published is None else _published(declared, published, looks),
         resamples=RESAMPLES,
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
@@ -124,7 +124,7 @@ def _row_css(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> dict[str, s
 
 
 def _published(given: PublishedTables, published: Analysis, looks: Mapping[str, FamilyLook]) -> PublishedPart:
-    drawn = drawings.of_contrast(published, drawings.looks_of_rows(published, looks))
+    drawn = figures.of_contrast(published, figures.looks_of_rows(published, looks))
     return PublishedPart(
         source=given.source,
         caption=Markup(given.caption),
@@ -154,7 +154,7 @@ def _inversions(analysis: Analysis) -> list[InversionTable]:
     decimals = [
         2 if len(score) > 1 else decimals_of(analysis.spec, name) for score, name in zip(scores, names, strict=True)
     ]
-    # Two metrics of one name, and a bundle always, are told apart by their branches.
+    # Two metrics of one name, and a bundle always, are named with their branches.
     headings = [
         f"{branch} {name}" if name == BUNDLE or names[0] == names[1] else name
         for branch, name in zip(contrast, names, strict=True)

@@ -16,7 +16,7 @@ from reports.input import ResultLine
 Floats = npt.NDArray[np.float64]
 
 POOLED = "all"
-"""Case of a metric that is computed over all cases at once (FID, FVD): it has no scenes."""
+"""Case of a metric that is computed over all cases at once: it has no scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def scene_of(case: str, variant: str = "") -> str:
 
 
 def row_label(row: str, axes: str) -> str:
-    """A row with the values of its axes, written as in cell ids: `context-k5/site=pre_norm`."""
+    """A row with the values of its axes, written as in cell ids: `ROW/KEY=VALUE`."""
     return "/".join([row, *axes.split(";")]) if axes else row
 
 

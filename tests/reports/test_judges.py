@@ -65,14 +65,14 @@ def test_a_second_judge_changes_nothing_of_what_the_first_one_says(two: ReportIn
 
 def test_no_panel_holds_two_units(two: ReportInput) -> None:
     units: dict[tuple[str, str], set[str]] = {}
-    for value in instruments.told_apart(two):
+    for value in instruments.separated(two):
         units.setdefault((value.branch, value.metric), set()).add(value.unit)
     assert all(len(each) == 1 for each in units.values())
 
 
 def test_one_judge_keeps_every_name() -> None:
     given = made_input(cases=4)
-    assert instruments.told_apart(given) is given.values
+    assert instruments.separated(given) is given.values
     assert instruments.agreement(given) == []
 
 

@@ -176,6 +176,7 @@ REPORT = ReportSpec(
         findings="Six findings, asked of these values",
         rank_shift="A row that rises to the right is better at coming back than at following.",
         curves="Rows share data, order and noise, so curves may be compared step by step.",
+        units="scenes",
         published_nav="The paper beside",
         published="The paper's numbers through the same code",
         differences="Where we differ from the paper",

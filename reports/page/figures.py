@@ -25,7 +25,7 @@ def _score_name(analysis: Analysis, branch: str) -> str:
     return f"{branch}: {found.score[0].metric}" + (f" ({unit})" if unit else "")
 
 
-def figures(given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook]) -> Mapping[str, Markup]:
+def page_figures(given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook]) -> Mapping[str, Markup]:
     """The figures by name; empty where there is nothing to draw."""
     rows = looks_of_rows(analysis, looks)
     found = dict.fromkeys(("normalised", "scatter", "ranks", "cost", "loss"), "")
