@@ -7,6 +7,7 @@ Standard library only: whoever reads results imports this, and only who writes t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -211,3 +212,5 @@ class ReportSpec:
     differences: Sequence[tuple[str, str]] = ()
     """(letter, text, not HTML)."""
     words: Words = field(default_factory=Words)
+    code: Sequence[Path] = ()
+    """Folders of the code that this specification brings; a report is made anew when a file in them changes."""

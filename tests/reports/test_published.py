@@ -4,14 +4,12 @@ import json
 
 import pytest
 
-from reports.report_json import published_json
-from workloads.study.published import published_tables
-from workloads.study.report import REPORT
+from workloads.study.published import published_tables, report_from_published
 
 
 @pytest.fixture(scope="module")
 def report():
-    return published_json(REPORT, published_tables())
+    return report_from_published()
 
 
 def test_it_is_json_without_intervals(report):

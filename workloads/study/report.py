@@ -5,6 +5,7 @@ results does without.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.spec import (
@@ -181,4 +182,5 @@ REPORT = ReportSpec(
         published="The paper's numbers through the same code",
         differences="Where we differ from the paper",
     ),
+    code=(Path(__file__).parent,),
 )
