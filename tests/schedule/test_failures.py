@@ -1,199 +1,105 @@
-"""The table of endings, and when two tracebacks are the same."""
+"""Failures as people and programs see them: one traceback, N labels."""
 
-from typing import get_args
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from toy_study import Toy, small_plan
 
-from orchestrator.backends.protocol import Ending
-from orchestrator.schedule.retry_policy import (
-    Budgets,
-    Charges,
-    paused_stages,
-    progressed,
-    signature,
-    smaller_share,
-    verdict,
-)
+from orchestrator.backends.fake import Act
+from orchestrator.backends.protocol import HostShare
+from orchestrator.schedule.failures import FailedJob, failures_json, failures_text
+from orchestrator.ui.progress import PlainView
+from workloads.contract.result import Failure
 
-BUDGETS = Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
+ONE_CPU = (HostShare(name="fake-0", cpus=1, devices=0, memory_gib=8.0),)
+WORDS = "shape does not fit"
 
 
-@pytest.mark.parametrize(
-    ("ending", "before", "after"),
-    [
-        ("ok", Charges(), "done"),
-        ("bad_input", Charges(), "failed"),
-        ("cancelled", Charges(), "cancelled"),
-        ("error", Charges(), "again"),
-        ("error", Charges(error=1), "failed"),
-        ("timed_out", Charges(), "again"),
-        ("timed_out", Charges(error=1), "failed"),
-        ("vanished", Charges(vanished=2), "again"),
-        ("vanished", Charges(vanished=3), "failed"),
-        ("out_of_memory", Charges(), "again"),
-        ("out_of_memory", Charges(out_of_memory=1, accumulate=2), "failed"),
-        ("preempted", Charges(error=1, vanished=3), "again"),
-        ("node_lost", Charges(free=8), "again"),
-        ("interrupted", Charges(free=9), "failed"),
-    ],
-)
-def test_each_ending_has_its_next_step(ending: Ending, before: Charges, after: str) -> None:
-    assert verdict(ending, before, BUDGETS, progressed=False, share=8).next == after
+def failing(rows: str) -> dict[str, list[Act]]:
+    failure = Failure(type="RuntimeError", message=f"{WORDS}\nsecond line", frames=["workloads/model/block.py:3 run"])
+    return {f"train/{row}": [Act(script="error", error=failure)] for row in rows}
 
 
-@pytest.mark.parametrize("ending", [ending for ending in get_args(Ending) if ending not in ("ok", "bad_input")])
-def test_progress_forgives_what_came_before(ending: Ending) -> None:
-    worn = Charges(error=1, out_of_memory=1, vanished=3, free=9)
-    assert verdict(ending, worn, BUDGETS, progressed=True, share=8).next in ("again", "cancelled")
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy(tmp_path / "toy")
 
 
-def test_a_free_ending_charges_nothing() -> None:
-    after = verdict("preempted", Charges(error=1), BUDGETS, progressed=False, share=None).charges
-    assert (after.error, after.out_of_memory, after.vanished) == (1, 0, 0)
+def make(label: str, signature: str = "s", reason: str = "ended with an error") -> FailedJob:
+    return FailedJob(label=label, reason=reason, trace=(f"KeyError: {label}", "a.py:1 f"), signature=signature)
 
 
-def test_a_charged_ending_breaks_the_row_of_free_ones() -> None:
-    assert verdict("vanished", Charges(free=9), BUDGETS, progressed=False, share=None).charges.free == 0
-
-
-def test_a_smaller_micro_batch_survives_progress() -> None:
-    after = verdict("error", Charges(accumulate=4), BUDGETS, progressed=True, share=8)
-    assert after.charges.accumulate == 4
-
-
-@given(st.integers(1, 512), st.data())
-def test_the_smaller_micro_batch_is_at_most_half_and_keeps_the_global_batch(share: int, data: st.DataObject) -> None:
-    accumulate = data.draw(st.sampled_from([n for n in range(1, share + 1) if share % n == 0]))
-    smaller = smaller_share(share, accumulate)
-    if smaller is None:
-        assert accumulate == share or accumulate * 2 > share
-    else:
-        assert share % smaller == 0
-        assert share // smaller * 2 <= share // accumulate
-
-
-CHARGES = [
-    Charges(),
-    Charges(error=1),
-    Charges(out_of_memory=1, accumulate=2),
-    Charges(vanished=3),
-    Charges(free=9),
-    Charges(error=1, out_of_memory=1, vanished=3, free=9, accumulate=8),
-]
-ENDINGS = [ending for ending in get_args(Ending) if ending != "ok"]
-FINAL = {"bad_input": "failed", "cancelled": "cancelled"}
-FREE = {"preempted", "node_lost", "interrupted"}
-
-
-@pytest.mark.parametrize(
-    ("ending", "before", "moved", "share"),
-    [
-        (e, c, m, s)
-        for e in ENDINGS
-        for c in CHARGES
-        for m in (True, False)
-        for s in (8, None)
-        if s or c.accumulate == 1
-    ],
-)
-def test_every_row_of_the_table_keeps_its_laws(ending: Ending, before: Charges, moved: bool, share: int | None) -> None:
-    after = verdict(ending, before, BUDGETS, progressed=moved, share=share, detail="why\nsecond line")
-    start = Charges(accumulate=before.accumulate) if moved else before
-    counts = after.charges
-    assert "\n" not in after.reason
-    assert after.next in ("again", "failed", "cancelled"), "only a COMMIT makes a job done"
-    if ending in FINAL:
-        assert (after.next, counts) == (FINAL[ending], start)
-        return
-    if moved:
-        assert after.next == "again", "what moves forward is never exhausted"
-    assert counts.accumulate >= before.accumulate, "a smaller micro-batch is kept"
-    assert counts.accumulate == before.accumulate or ending == "out_of_memory"
-    if share is not None:
-        assert share % counts.accumulate == 0, "the global batch stays what it is"
-    charged = sum((counts.error, counts.out_of_memory, counts.vanished)) - sum(
-        (start.error, start.out_of_memory, start.vanished)
+def test_jobs_that_failed_alike_are_one_paragraph_with_one_traceback() -> None:
+    text = failures_text([make("train/a"), make("train/b"), make("train/c", "other")])
+    assert text == (
+        "failed alike, 2 jobs: train/a, train/b\n"
+        "  ended with an error\n"
+        "  KeyError: train/a\n"
+        "  a.py:1 f\n"
+        "  log: echo-matrix logs train/a; again: echo-matrix retry train/a train/b\n"
+        "\n"
+        "failed: train/c: ended with an error\n"
+        "  KeyError: train/c\n"
+        "  a.py:1 f\n"
+        "  log: echo-matrix logs train/c; again: echo-matrix retry train/c"
     )
-    if ending in FREE or (ending == "timed_out" and moved):
-        assert charged == 0
-    else:
-        assert charged == 1
-        assert counts.free == 0
-    over = (
-        counts.error > BUDGETS.error
-        or counts.out_of_memory > BUDGETS.out_of_memory
-        or counts.vanished > BUDGETS.vanished
-        or counts.free >= BUDGETS.free_in_a_row
-    )
-    at_one = ending == "out_of_memory" and share == before.accumulate and not moved
-    # What was used up by another ending before says nothing about this one.
-    own = {"error": counts.error > 1, "timed_out": counts.error > 1, "vanished": counts.vanished > 3}
-    if after.next == "failed":
-        assert over or at_one
-    elif ending in own:
-        assert not own[ending]
 
 
-def test_a_job_without_micro_batch_that_runs_out_of_memory_is_told_to_get_more() -> None:
-    first = verdict("out_of_memory", Charges(), BUDGETS, progressed=False, share=None)
-    second = verdict("out_of_memory", first.charges, BUDGETS, progressed=False, share=None, detail="used 3 GiB")
-    assert (first.next, second.next) == ("again", "failed")
-    assert second.reason == "out of memory; 1 of 1 retries used: used 3 GiB; raise resources.memory_gib"
+def test_a_hundred_that_failed_alike_stay_a_few_lines_and_are_retried_together() -> None:
+    text = failures_text([make(f"train/{n}") for n in range(100)], {"train": "100 of its jobs failed alike (KeyError)"})
+    assert len(text.splitlines()) < 10
+    assert "train/5 and 94 more" in text
+    assert "again: echo-matrix retry --failed" in text
+    assert text.endswith("stage train is paused: 100 of its jobs failed alike (KeyError)")
 
 
-def test_out_of_memory_at_micro_batch_one_goes_on_only_where_it_moves() -> None:
-    worn = Charges(accumulate=8)
-    moved = verdict("out_of_memory", worn, BUDGETS, progressed=True, share=8)
-    stood = verdict("out_of_memory", worn, BUDGETS, progressed=False, share=8)
-    assert (moved.next, moved.charges.accumulate) == ("again", 8)
-    assert stood.next == "failed"
-    assert stood.reason.startswith("out of memory at micro-batch 1; use a higher ZeRO stage or offload")
+def test_without_a_traceback_the_words_tell_which_failed_alike() -> None:
+    jobs = [FailedJob(label=name, reason="vanished") for name in "ab"] + [FailedJob(label="c", reason="other")]
+    assert failures_text(jobs).count("failed alike, 2 jobs: a, b") == 1
 
 
-def test_progress_is_further_than_any_attempt_got_and_not_than_this_one_began() -> None:
-    assert progressed(10, -1, [])
-    assert not progressed(-1, -1, [])
-    assert not progressed(20, 10, [10, 20]), "its checkpoint of step 20 was damaged, and made again"
-    assert not progressed(10, 10, [10])
-    assert progressed(21, 10, [10, 20])
+def test_programs_get_every_job_and_each_traceback_once() -> None:
+    first, second = failures_json([make("train/a"), make("train/b")])
+    assert (first["label"], first["trace"][0], first["alike"]) == ("train/a", "KeyError: train/a", None)
+    assert (second["label"], second["trace"], second["alike"]) == ("train/b", [], "train/a")
 
 
-def test_a_long_message_is_cut_in_a_reason() -> None:
-    assert len(verdict("error", Charges(), BUDGETS, progressed=False, share=8, detail="x" * 9999).reason) < 500
+def test_a_run_shows_one_traceback_once_and_says_once_that_the_stage_is_paused(toy: Toy) -> None:
+    stream = toy.home.with_suffix(".out")
+    with stream.open("w") as out:
+        outcome = toy.run(small_plan("abcd"), failing("abcd"), hosts=ONE_CPU, view=PlainView(out))
+    said = stream.read_text()
+    assert said.count("workloads/model/block.py:3 run") == 1
+    assert said.count("stage train is paused") == 1
+    assert said.count("with the same traceback as train/") == 2
+    assert list(outcome.paused) == ["train"]
+    assert failures_text(outcome.failures, outcome.paused).count(WORDS) <= 2  # in the reason, and in the traceback
+    assert all("\n" not in failure.reason for failure in outcome.failures)
 
 
-def test_tracebacks_that_differ_in_digits_paths_and_hex_are_the_same() -> None:
-    frames = ["/a/code/3f/workloads/model/block.py:31 forward", "/usr/lib/torch/nn.py:9 call"]
-    moved = ["/b/workloads/model/block.py:31 forward"]
-    one = signature("RuntimeError", "shape 17 of /tmp/a1/x.npy at 0x7ffe01", frames)
-    two = signature("RuntimeError", "shape 4 of /home/b/y.npy at 0x1", moved)
-    assert one == two
+def test_a_retry_of_one_of_them_lets_the_stage_go_on(toy: Toy) -> None:
+    plan = small_plan("abcd")
+    toy.run(plan, failing("abc"), hosts=ONE_CPU)
+    assert toy.run(plan).submitted == 0
+    toy.note("retry", [job.label for job in plan.jobs.values() if job.label == "train/a"])
+    outcome = toy.run(plan)
+    assert toy.endings("train/d") == ["ok"]
+    assert outcome.counts["failed"] == 2
+    assert outcome.paused == {}
 
 
-@pytest.mark.parametrize(
-    ("kind", "message", "frame"),
-    [
-        ("ValueError", "shape 1", "workloads/a.py:1 f"),
-        ("RuntimeError", "size 1", "workloads/a.py:1 f"),
-        ("RuntimeError", "shape 1", "workloads/a.py:2 f"),
-    ],
-)
-def test_tracebacks_that_differ_in_type_words_or_frame_are_not_the_same(kind: str, message: str, frame: str) -> None:
-    assert signature(kind, message, [frame]) != signature("RuntimeError", "shape 1", ["workloads/a.py:1 f"])
+def test_failures_of_jobs_that_the_matrix_no_longer_has_pause_nothing(toy: Toy) -> None:
+    toy.run(small_plan("abc"), failing("abc"), hosts=ONE_CPU)
+    assert toy.run(small_plan("xyz")).exit_code == 0
 
 
-def test_failures_that_differ_or_lie_in_two_stages_pause_nothing() -> None:
-    assert paused_stages([("train", "a"), ("train", "b"), ("judge", "a"), ("train", ""), ("train", "")], 2) == {}
-    assert list(paused_stages([("train", "a"), ("judge", "a"), ("train", "a")], 2)) == ["train"]
-
-
-def test_a_limit_into_which_nothing_fits_is_named_with_its_remedy_and_one_that_is_tried_again_is_not() -> None:
-    budgets = Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
-    first = verdict("timed_out", Charges(), budgets, progressed=False, share=None)
-    assert first.next == "again" and "raise resources" not in first.reason
-    last = verdict("timed_out", first.charges, budgets, progressed=False, share=None, detail="SIGKILL")
-    assert last.next == "failed"
-    assert last.reason.startswith("ran into its time limit without progress; 1 of 1 retries used: SIGKILL; ")
-    assert "raise resources.STAGE.minutes" in last.reason
+def test_a_secret_in_a_message_is_shown_to_nobody(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOL_TOKEN", "s3cr3t-of-the-environment")
+    failure = Failure(type="ValueError", message="cannot read with s3cr3t-of-the-environment", frames=[])
+    stream = toy.home.with_suffix(".out")
+    with stream.open("w") as out:
+        outcome = toy.run(small_plan("a"), {"data": [Act(script="bad_input", error=failure)]}, view=PlainView(out))
+    assert failures_text(outcome.failures).count("cannot read with ***") == 2
+    shown = [stream.read_text(), failures_text(outcome.failures), (toy.home / "driver.log").read_text()]
+    assert not [text for text in shown if "s3cr3t" in text]
+    assert b"s3cr3t" not in (toy.home / "ledger.sqlite").read_bytes()
