@@ -17,7 +17,6 @@ from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.job_states import STUCK, JobStates
 from orchestrator.schedule.notifications import Notifier, Occasion
-from orchestrator.schedule.placement import STAGE_SECONDS
 from orchestrator.schedule.retry_policy import first_line
 from workloads.runtime.masking import mask, secrets_of
 
@@ -307,9 +306,13 @@ def remaining_s(states: JobStates, live: list[WatchedAttempt], means: Mapping[st
     """
     if not means or not live:
         return None
-    scale = sum(means[stage] / STAGE_SECONDS[stage] for stage in means) / len(means)
-    seconds = {stage: means.get(stage, guess * scale) for stage, guess in STAGE_SECONDS.items()}
-    open_jobs = [job_id for job_id in states.open_jobs() if states.state(job_id) not in STUCK]
-    work = sum(seconds[states.job(job_id).stage] for job_id in open_jobs)
+    open_jobs = [states.job(job_id) for job_id in states.open_jobs() if states.state(job_id) not in STUCK]
+    guesses = {job.stage: job.spec.seconds_guess for job in (*open_jobs, *(watched.job for watched in live))}
+    measured = [means[stage] / guess for stage, guess in guesses.items() if stage in means]
+    if not measured:
+        return None
+    scale = sum(measured) / len(measured)
+    seconds = {stage: means.get(stage, guess * scale) for stage, guess in guesses.items()}
+    work = sum(seconds[job.stage] for job in open_jobs)
     spent = sum(min(now - watched.submitted_at, seconds[watched.job.stage]) for watched in live)
     return max(0.0, work - spent) / len(live)

@@ -153,7 +153,7 @@ class Reconciler:
         point("ending.seen")
         if done:  # first: a controller that dies before it has recorded this comes by here again
             drop_checkpoints(self._context.home, job.fingerprint)
-        elif job.stage == "train" and not finding.successor:  # elsewhere each checkpoint holds a part
+        elif job.spec.whole_checkpoints and not finding.successor:
             drop_older_checkpoints(self._context.home, job.fingerprint, KEPT_CHECKPOINTS)
         orphaned, moved = finding.successor, True
         with self._ledger.transaction():
