@@ -17,7 +17,7 @@ from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control.commands import CommandHandler
 from orchestrator.schedule.failures import FailedJob, failed_of
 from orchestrator.schedule.host_exclusion import host_endings
-from orchestrator.schedule.job_states import JobStates
+from orchestrator.schedule.job_states import IllegalTransition, JobStates
 from orchestrator.schedule.launcher import Launch, Launcher
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.recovery import Recovery
@@ -103,7 +103,7 @@ class Controller:
                 self._clock.sleep(self._pause_s)
             self._reconciler.flush()
             self._store.sweep(set(self._reconciler.attempts), self._ended_badly)
-        except (OSError, LedgerError, StoreError):
+        except (OSError, LedgerError, StoreError, IllegalTransition):
             if not backend.outlives_driver:
                 self._stop_at_checkpoints(backend)
             raise
@@ -111,7 +111,7 @@ class Controller:
             backend.close()
 
     def _stop_at_checkpoints(self, backend: Backend) -> None:
-        """Nothing can be recorded any more: let the attempts save a checkpoint before they end with the controller."""
+        """The run cannot go on: let the attempts save a checkpoint before they end with the controller."""
         live = set(self._reconciler.attempts)
         if not live:
             return
