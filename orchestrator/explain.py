@@ -10,12 +10,13 @@ from typing import Any
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import Checkpoint, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
-from orchestrator.schedule.attempt_monitor import why_it_waits
-from orchestrator.schedule.failed import failure_of, trace_of
-from orchestrator.schedule.host_exclusion import Avoided, avoided, endings_of, sentence
+from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.failures import failure_of, trace_of
+from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
+from orchestrator.schedule.launcher import share
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-from orchestrator.schedule.requests import share
-from orchestrator.schedule.retry_policy import Charges, Retries, first_line, fitted
+from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.schedule.retry_policy import Charges, RetryLimits, first_line, fitted
 from orchestrator.study import Study
 from orchestrator.ui.progress import clock_words
 from workloads.contract.metrics import read_beat
@@ -37,14 +38,14 @@ class Story:
     """Labels."""
     attempts: Sequence[Attempt]
     charges: Charges
-    retries: Retries
+    retries: RetryLimits
     share: int | None
     """Samples of a step on one rank; None where the stage has no micro-batch."""
     checkpoint: Checkpoint | None
     """From which the next attempt would go on."""
     artifact: str
     """Its folder; empty while it is not done, or where it is gone."""
-    avoided: Sequence[Avoided]
+    avoided: Sequence[ExcludedHost]
     failed: Attempt | None
     """The newest attempt that said why it failed."""
     failure: Failure | None
@@ -82,7 +83,7 @@ def story_of(study: Study, job: Job) -> Story:
         share=per_rank,
         checkpoint=newest_checkpoint(study.home, job.fingerprint),
         artifact=artifact,
-        avoided=list(avoided(endings_of(every, now, now), now, study.cluster.avoid_s).values()),
+        avoided=list(excluded_hosts(host_endings(every, now, now), now, study.cluster.avoid_s).values()),
         failed=failed,
         failure=failure,
         now=now,
@@ -114,20 +115,7 @@ def explain_json(story: Story) -> dict[str, Any]:
         "reason": story.standing.reason,
         "needs": [{"label": label, **asdict(standing)} for label, standing in story.needs.items()],
         "needed_by": list(story.needed_by),
-        "attempts": [
-            {
-                "id": one.id,
-                "host": one.backend,
-                "started": one.started,
-                "ended": one.ended,
-                "begun": one.begun,
-                "step": one.step,
-                "ending": one.ending,
-                "detail": one.detail,
-                "folder": str(story.folders[one.id]),
-            }
-            for one in story.attempts
-        ],
+        "attempts": [{**attempt_json(one), "folder": str(story.folders[one.id])} for one in story.attempts],
         "charges": {
             "error": {"used": charges.error, "allowed": retries.error},
             "out_of_memory": {"used": charges.out_of_memory, "allowed": retries.out_of_memory},
@@ -169,7 +157,7 @@ def explain_text(story: Story) -> str:
         lines.append(f"  artifact: {story.artifact}")
     if story.attempts:
         lines.append(f"  log: {story.folders[story.attempts[-1].id] / 'log.txt'}")
-    lines += [f"  {sentence(one, story.now)}" for one in story.avoided]
+    lines += [f"  {describe(one, story.now)}" for one in story.avoided]
     lines.append(f"  next: {what_next(story)}")
     if story.failed is not None:
         lines.append(f"  what {story.failed.id} said:")
@@ -177,7 +165,7 @@ def explain_text(story: Story) -> str:
     return "\n".join(lines)
 
 
-def charges_words(charges: Charges, retries: Retries) -> str:
+def charges_words(charges: Charges, retries: RetryLimits) -> str:
     """`error 1 of 1, out of memory 0 of 1, vanished 0 of 3, free endings in a row 2 of 10`."""
     used = [
         ("error", charges.error, retries.error),
@@ -211,7 +199,7 @@ def what_next(story: Story) -> str:
             return f"it goes on; {_another(story.charges, story.retries)}"
 
 
-def _another(charges: Charges, retries: Retries) -> str:
+def _another(charges: Charges, retries: RetryLimits) -> str:
     """Which endings would be the last."""
     last = []
     if charges.error >= retries.error:
@@ -230,7 +218,7 @@ def _stands(standing: Standing) -> bool:
 
 
 def _attempt_words(one: Attempt, story: Story) -> str:
-    where = f" on {one.backend}" if one.backend else ""
+    where = f" on {one.host}" if one.host else ""
     at = one.started or one.intended
     words = [f"{one.id}{where}", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))]
     if one.started is not None:
@@ -238,7 +226,7 @@ def _attempt_words(one: Attempt, story: Story) -> str:
     begun, step = max(one.begun, 0), one.step
     if one.ending is None:
         beat = read_beat(story.folders[one.id])
-        waits = "" if one.started is not None else why_it_waits(story.folders[one.id])
+        waits = "" if one.started is not None else waiting_reason(story.folders[one.id])
         words.append(waits or "open" if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}")
     else:
         if max(begun, step) > 0:

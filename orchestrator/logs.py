@@ -16,7 +16,7 @@ from typing import BinaryIO, TextIO
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import Onlooker
+from orchestrator.schedule.lease import LeaseWatcher
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.study import Study
 
@@ -151,7 +151,7 @@ def follow_attempt(
 ) -> None:
     """Print the log of one attempt as it grows, until the attempt has ended."""
     clock = clock or SystemClock()
-    onlooker = Onlooker(study.home, clock)
+    onlooker = LeaseWatcher(study.home, clock)
     log = Logs(study.folder_of(attempt))
     _show(log, out, tail)
     while not _ended(study, attempt, onlooker):
@@ -185,8 +185,8 @@ def follow_job(
         PlanError: it has not been attempted, and nobody drives the study.
     """
     clock = clock or SystemClock()
-    onlooker = Onlooker(study.home, clock)
-    if not study.attempts().get(job.fingerprint) and onlooker.driver():
+    onlooker = LeaseWatcher(study.home, clock)
+    if not study.attempts().get(job.fingerprint) and onlooker.holder():
         say(f"{job.label} waits for its first attempt")
         while _more_may_come(study, job, onlooker) and not study.attempts().get(job.fingerprint):
             clock.sleep(LOOK_S)
@@ -199,11 +199,11 @@ def follow_job(
                 return
             clock.sleep(LOOK_S)
         attempt = newer[0]
-        out.write(f"==> {job.label}: attempt {attempt.id} on {attempt.backend}\n")
+        out.write(f"==> {job.label}: attempt {attempt.id} on {attempt.host}\n")
 
 
-def _more_may_come(study: Study, job: Job, onlooker: Onlooker) -> bool:
-    drives = onlooker.driver() is not None
+def _more_may_come(study: Study, job: Job, onlooker: LeaseWatcher) -> bool:
+    drives = onlooker.holder() is not None
     return drives and study.look()[job.id].state not in ("done", "failed", "cancelled", "blocked")
 
 
@@ -212,10 +212,10 @@ def _after(study: Study, attempt: Attempt) -> Sequence[Attempt]:
     return study.attempts()[attempt.fingerprint][ids.index(attempt.id) + 1 :] if attempt.id in ids else ()
 
 
-def _ended(study: Study, attempt: Attempt, onlooker: Onlooker) -> bool:
+def _ended(study: Study, attempt: Attempt, onlooker: LeaseWatcher) -> bool:
     """Whether nothing more can be written: it is booked as ended, or nobody is left who could book it."""
     mine = [one for one in study.attempts().get(attempt.fingerprint, ()) if one.id == attempt.id]
-    return not mine or mine[0].ending is not None or onlooker.driver() is None
+    return not mine or mine[0].ending is not None or onlooker.holder() is None
 
 
 def _show(log: Logs, out: TextIO, lines: int | None) -> None:

@@ -66,7 +66,7 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
             lease.check()
             # First what an earlier attempt left: with the COMMIT gone, the next one would go on from there.
             drop_checkpoints(home, one.fingerprint)
-            ledger.forgive(one.fingerprint)
+            ledger.reset_job(one.fingerprint)
             if one.fingerprint in store.commits():  # else another machine's `--refresh` was quicker
                 store.withdraw(one.fingerprint)
 

@@ -18,10 +18,10 @@ from orchestrator.errors import OrchestratorError, PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Job
+from orchestrator.schedule.launcher import new_attempt_id
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.requests import new_attempt_id
 from orchestrator.study import Study
 
 
@@ -75,15 +75,15 @@ def reshard(study: Study, job: Job, *, ranks: int, stage: int) -> Resharded:
         now = time.time()
         with ledger.transaction():
             # A job that was refused because of its shards stands as failed: this is the remedy.
-            ledger.forgive(job.fingerprint)
-            ledger.intend(
+            ledger.reset_job(job.fingerprint)
+            ledger.record_intent(
                 Attempt(
                     id=attempt,
                     fingerprint=job.fingerprint,
                     job=job.id,
                     label=job.label,
                     stage=job.stage,
-                    backend="",
+                    host="",
                     intended=now,
                     ended=now,
                     ending="interrupted",

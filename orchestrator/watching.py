@@ -21,7 +21,7 @@ from orchestrator.plan.job import Standing
 from orchestrator.plan.select import select
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import Driver, Onlooker
+from orchestrator.schedule.lease import LeaseHolder, LeaseWatcher
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.study import Study
 from orchestrator.ui.progress import MOST_LINES, clock_words
@@ -96,11 +96,11 @@ def watch(study: Study, selected: Collection[str], screen: Screen, clock: Clock 
         clock: the machine's by default.
     """
     clock = clock or SystemClock()
-    onlooker = Onlooker(study.home, clock)
+    onlooker = LeaseWatcher(study.home, clock)
     try:
         while True:
             # Asked before the look: what a driver books at its very end is seen by the look that follows.
-            drives = _drives(onlooker.driver())
+            drives = _drives(onlooker.holder())
             look = look_at(study, selected, drives)
             screen.show(look)
             if drives is None:
@@ -140,11 +140,11 @@ def look_at(study: Study, selected: Collection[str], drives: Drives | None) -> L
     )
 
 
-def _drives(holder: Driver | None) -> Drives | None:
+def _drives(holder: LeaseHolder | None) -> Drives | None:
     return None if holder is None else Drives(pid=holder.pid, host=holder.host, since=_since(holder))
 
 
-def _since(driver: Driver) -> float | None:
+def _since(driver: LeaseHolder) -> float | None:
     """When a driver's process was started, seconds since 1970; None on another boot."""
     if driver.boot_id != boot_id():
         return None
@@ -165,7 +165,7 @@ def _running(study: Study, label: str, now: Standing, attempt: Attempt) -> Runni
     return Running(
         label=label,
         attempt=attempt.id,
-        host=attempt.backend,
+        host=attempt.host,
         phase=phase,
         step=step,
         of=of,

@@ -4,16 +4,15 @@ Plain lines and errors never go through rich: a folded path can be neither copie
 """
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TextIO
+from collections.abc import Mapping
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, SilentView, View
 
 MOST_LINES = 30
 ORDER: tuple[State, ...] = (
@@ -29,62 +28,6 @@ ORDER: tuple[State, ...] = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One running job."""
-
-    label: str
-    step: int
-    of: int
-    """0: not known."""
-    phase: str
-    elapsed_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """Where the run is, for one refresh."""
-
-    counts: Mapping[State, int]
-    lines: Sequence[Line]
-    """Longest running first."""
-    elapsed_s: float
-    eta_s: float | None
-    """Estimated seconds until all is done; None: nothing to estimate from."""
-
-
-class View(Protocol):
-    """Shows a run."""
-
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """A job was started or ended."""
-
-    def tick(self, picture: Picture) -> None:
-        """About once a second."""
-
-    def say(self, text: str) -> None:
-        """A sentence for the user."""
-
-    def close(self) -> None:
-        """The run has ended."""
-
-
-class SilentView:
-    """Shows nothing: for `--json` and tests."""
-
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """Nothing."""
-
-    def tick(self, picture: Picture) -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
 class PlainView:
     """One line at the start and the end of each attempt, whole, however long."""
 
@@ -97,7 +40,7 @@ class PlainView:
         if words:
             self._print(f"{clock_words(elapsed_s)} [{share_words(counts)}] {words}")
 
-    def tick(self, picture: Picture) -> None:
+    def tick(self, progress: RunProgress) -> None:
         """Nothing: lines come with events."""
 
     def say(self, text: str) -> None:
@@ -125,17 +68,17 @@ class LiveView:
         if event.kind == "ended" and event.ending != "ok":
             self.say(f"{clock_words(elapsed_s)} {sentence(event)}")
 
-    def tick(self, picture: Picture) -> None:
+    def tick(self, progress: RunProgress) -> None:
         """Draw anew."""
-        self._live.update(self.render(picture), refresh=True)
+        self._live.update(self.render(progress), refresh=True)
 
-    def render(self, picture: Picture) -> RenderableType:
+    def render(self, progress: RunProgress) -> RenderableType:
         """The live lines: counts first, then running jobs, the rest as a count; each cut at the terminal's width."""
         room = max(1, min(self._console.size.height - 2, MOST_LINES) - 1)
-        lines = list(picture.lines)
+        lines = list(progress.attempts)
         shown, rest = (lines, 0) if len(lines) <= room else (lines[: room - 1], len(lines) - room + 1)
         width = max((len(line.label) for line in shown), default=0)
-        texts = [Text(headline(picture), no_wrap=True, overflow="ellipsis")]
+        texts = [Text(headline(progress), no_wrap=True, overflow="ellipsis")]
         texts += [Text(line_words(line, width), no_wrap=True, overflow="ellipsis") for line in shown]
         if rest:
             texts.append(Text(f"  and {rest} more running", no_wrap=True, overflow="ellipsis"))
@@ -184,14 +127,14 @@ def share_words(counts: Mapping[State, int]) -> str:
     return ", ".join(words)
 
 
-def headline(picture: Picture) -> str:
+def headline(progress: RunProgress) -> str:
     """Counts by state, elapsed time, ETA."""
-    words = ", ".join(f"{picture.counts[state]} {state}" for state in ORDER if picture.counts.get(state))
-    eta = "" if picture.eta_s is None else f" · about {clock_words(picture.eta_s)} to go"
-    return f"{words} · {clock_words(picture.elapsed_s)}{eta}"
+    words = ", ".join(f"{progress.counts[state]} {state}" for state in ORDER if progress.counts.get(state))
+    eta = "" if progress.eta_s is None else f" · about {clock_words(progress.eta_s)} to go"
+    return f"{words} · {clock_words(progress.elapsed_s)}{eta}"
 
 
-def line_words(line: Line, width: int) -> str:
+def line_words(line: AttemptProgress, width: int) -> str:
     """A running job in one line."""
     steps = f"{line.step}/{line.of}" if line.of else "-"
     return f"  {line.label:<{width}}  {steps:>11}  {line.phase:<12}  {clock_words(line.elapsed_s)}"

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from orchestrator.plan.job import Job
-from orchestrator.schedule.control.commands import Asked, ask, choose
-from orchestrator.schedule.lease import STILL_S, living_driver
+from orchestrator.schedule.control.commands import JobVerb, request, select_jobs
+from orchestrator.schedule.lease import STALE_AFTER_S, living_holder
 from orchestrator.stopping import ask_to_stop, wait_for_end
 from orchestrator.study import Study, open_study, reopen_study
 from orchestrator.verbs.options import (
@@ -41,7 +41,7 @@ def stop(
     """Ask the driver to end as Ctrl-C does where it runs: at a checkpoint, everything resumable."""
     home = open_study(matrix, cluster=cluster).home
     out = sys.stderr if as_json else sys.stdout
-    driver = living_driver(home)
+    driver = living_holder(home)
     ended = driver is None
     if driver is None:
         print("nobody drives the study; there is nothing to stop", file=out)
@@ -51,7 +51,7 @@ def stop(
         print(f"asked pid {driver.pid} on {driver.host} to stop{how}", file=out, flush=True)
         if not no_wait:
             ended = wait_for_end(home, driver, lambda text: print(text, file=out, flush=True))
-            how = "has ended" if ended else f"has not moved for {STILL_S:g} s, its machine may be gone"
+            how = "has ended" if ended else f"has not moved for {STALE_AFTER_S:g} s, its machine may be gone"
             print(f"it {how}; `echo-matrix run` goes on from there", file=out)
     if as_json:
         who = None if driver is None else {"pid": driver.pid, "host": driver.host}
@@ -77,7 +77,7 @@ def retry(
     retried.
     """
     study = reopen_study(matrix, profile=profile, cluster=cluster)
-    chosen = choose(
+    chosen = select_jobs(
         "retry", study.plan, study.look(), jobs or (), failed=failed, rows=rows, seeds=seeds, branches=branches
     )
     _ask("retry", study, chosen, as_json=as_json)
@@ -96,12 +96,12 @@ def cancel(
 ) -> None:
     """Cancel jobs until they are retried. Running attempts save a checkpoint first; what needs them is blocked."""
     study = reopen_study(matrix, profile=profile, cluster=cluster)
-    chosen = choose("cancel", study.plan, study.look(), jobs or (), rows=rows, seeds=seeds, branches=branches)
+    chosen = select_jobs("cancel", study.plan, study.look(), jobs or (), rows=rows, seeds=seeds, branches=branches)
     _ask("cancel", study, chosen, now=now, as_json=as_json)
 
 
-def _ask(verb: Asked, study: Study, jobs: tuple[Job, ...], *, now: bool = False, as_json: bool) -> None:
-    answer = ask(verb, jobs, home=study.home, now=now)
+def _ask(verb: JobVerb, study: Study, jobs: tuple[Job, ...], *, now: bool = False, as_json: bool) -> None:
+    answer = request(verb, jobs, home=study.home, now=now)
     if as_json:
         print_json({"version": 1, "verb": verb, "answer": answer, "jobs": [job.label for job in jobs]})
         return

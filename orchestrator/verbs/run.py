@@ -13,7 +13,7 @@ from orchestrator.plan.select import find_jobs, select, with_needs
 from orchestrator.plan.show import plan_json, plan_text
 from orchestrator.refresh import Withdrawal, look_without, to_withdraw, withdraw
 from orchestrator.running import Ran, run_study
-from orchestrator.schedule.failed import failures_json, failures_text
+from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.spec.cluster import is_name
 from orchestrator.stopping import refuse_a_second_driver
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study

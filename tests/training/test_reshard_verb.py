@@ -11,7 +11,7 @@ from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.plan.job import Job
 from orchestrator.reshard import reshard
-from orchestrator.schedule.ledger.database import NAME, Attempt, JobNote, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, JobRecord, Ledger
 from orchestrator.study import Study, open_study
 
 Pool = dict[str, str]
@@ -28,22 +28,22 @@ def job(study: Study) -> Job:
     """A training that failed because it was to go on with other shards."""
     job = next(job for job in study.plan.jobs.values() if job.label == "train/ssm-blockwise/s0")
     with Ledger.open(study.home / NAME) as ledger:
-        ledger.intend(
+        ledger.record_intent(
             Attempt(
                 id="a001-old",
                 fingerprint=job.fingerprint,
                 job=job.id,
                 label=job.label,
                 stage=job.stage,
-                backend="h",
+                host="h",
                 intended=1.0,
                 ended=2.0,
                 ending="bad_input",
                 step=4,
             )
         )
-        ledger.note(
-            JobNote(fingerprint=job.fingerprint, state="failed", reason="shards", stage="train", signature="", at=2.0)
+        ledger.record_job(
+            JobRecord(fingerprint=job.fingerprint, state="failed", reason="shards", stage="train", signature="", at=2.0)
         )
     return job
 
@@ -73,7 +73,7 @@ def test_the_converted_checkpoint_is_what_the_next_attempt_resumes_from(
     assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
     with Ledger.read(study.home / NAME) as ledger:
         booked = ledger.attempts(job.fingerprint)[-1]
-        assert ledger.notes() == {}
+        assert ledger.job_records() == {}
     assert (booked.id, booked.ending, booked.step) == (made.attempt, "interrupted", made.step)
     assert booked.detail == "made by `reshard` from a001-old: 2 ranks, ZeRO 2"
     assert study.look()[job.id].state == "retry"
