@@ -1,4 +1,4 @@
-"""Progress for people: live lines in a terminal, plain lines in a pipe.
+"""Progress of a run: live lines in a terminal, plain lines in a pipe. `run` and `status --watch` share them.
 
 Plain lines and errors never go through rich: a folded path can be neither copied nor matched.
 """
@@ -39,11 +39,13 @@ class Line:
     """0: not known."""
     phase: str
     elapsed_s: float
+    eta_s: float | None = None
+    """Estimated seconds until it ends; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Where the run is, for one refresh."""
+    """The progress of a run, for one refresh."""
 
     counts: Mapping[State, int]
     lines: Sequence[Line]
@@ -86,7 +88,7 @@ class SilentView:
 
 
 class PlainView:
-    """One line at the start and the end of each attempt, whole, however long."""
+    """One line at the start and the end of each attempt, never wrapped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -112,46 +114,98 @@ class PlainView:
         self._stream.flush()
 
 
-class LiveView:
-    """One line per running job, counts and ETA, at most the terminal's height and `MOST_LINES`; ends go above it."""
+class RunningJob(Protocol):
+    """What a line shows of a running job."""
 
-    def __init__(self, console: Console) -> None:
+    @property
+    def label(self) -> str:
+        """Of the job."""
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+
+    @property
+    def of(self) -> int:
+        """Steps in all; 0: not known."""
+
+    @property
+    def phase(self) -> str:
+        """What the attempt is doing."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it started."""
+
+    @property
+    def eta_s(self) -> float | None:
+        """Estimated seconds until it ends; None: not known."""
+
+
+class LiveLines:
+    """A headline and one line per running job, redrawn in place and never larger than the terminal.
+
+    At most `MOST_LINES` lines; the running jobs that do not fit are counted. `say` prints above them.
+    """
+
+    def __init__(self, console: Console, *, transient: bool) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = Live(console=console, auto_refresh=False, transient=transient)
         self._live.start()
 
+    def draw(self, headline: str, jobs: Sequence[RunningJob]) -> None:
+        """Replace the lines."""
+        self._live.update(self.render(headline, jobs), refresh=True)
+
+    def render(self, headline: str, jobs: Sequence[RunningJob]) -> RenderableType:
+        """The lines, each cut at the terminal's width."""
+        room = max(1, min(self._console.size.height - 2, MOST_LINES) - 1)
+        shown = jobs if len(jobs) <= room else jobs[: room - 1]
+        width = max((len(job.label) for job in shown), default=0)
+        lines = [headline, *(job_line(job, width) for job in shown)]
+        if len(shown) < len(jobs):
+            lines.append(f"  and {len(jobs) - len(shown)} more running")
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+
+    def say(self, text: str) -> None:
+        """Print a whole line above the live ones."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Stop drawing; transient lines are erased."""
+        self._live.stop()
+
+
+class LiveView:
+    """Live lines of a run; failed attempts are printed above them."""
+
+    def __init__(self, console: Console) -> None:
+        self._lines = LiveLines(console, transient=True)
+
     def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """Print what ended other than well above the live lines."""
+        """Print an attempt that did not end well."""
         if event.kind == "ended" and event.ending != "ok":
             self.say(f"{clock_words(elapsed_s)} {sentence(event)}")
 
     def tick(self, picture: Picture) -> None:
-        """Draw anew."""
-        self._live.update(self.render(picture), refresh=True)
+        """Redraw."""
+        self._lines.draw(headline(picture), picture.lines)
 
     def render(self, picture: Picture) -> RenderableType:
-        """The live lines: counts first, then running jobs, the rest as a count; each cut at the terminal's width."""
-        room = max(1, min(self._console.size.height - 2, MOST_LINES) - 1)
-        lines = list(picture.lines)
-        shown, rest = (lines, 0) if len(lines) <= room else (lines[: room - 1], len(lines) - room + 1)
-        width = max((len(line.label) for line in shown), default=0)
-        texts = [Text(headline(picture), no_wrap=True, overflow="ellipsis")]
-        texts += [Text(line_words(line, width), no_wrap=True, overflow="ellipsis") for line in shown]
-        if rest:
-            texts.append(Text(f"  and {rest} more running", no_wrap=True, overflow="ellipsis"))
-        return Group(*texts)
+        """What `tick` draws."""
+        return self._lines.render(headline(picture), picture.lines)
 
     def say(self, text: str) -> None:
         """Print a sentence above the live lines."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._lines.say(text)
 
     def close(self) -> None:
-        """Take the live lines away."""
-        self._live.stop()
+        """Erase the live lines."""
+        self._lines.close()
 
 
 def make_view(stream: TextIO | None = None, *, silent: bool = False) -> View:
-    """The view for a stream (standard output by default): live in a terminal, plain lines otherwise."""
+    """The view for a stream, by default standard output: live in a terminal, plain lines otherwise."""
     if silent:
         return SilentView()
     stream = stream or sys.stdout
@@ -161,7 +215,7 @@ def make_view(stream: TextIO | None = None, *, silent: bool = False) -> View:
 
 
 def sentence(event: Event) -> str:
-    """What an event says to people; empty for those that say nothing."""
+    """An event in words; empty for those that are not shown."""
     match event.kind:
         case "started":
             return f"started {event.label} ({event.attempt})"
@@ -191,10 +245,11 @@ def headline(picture: Picture) -> str:
     return f"{words} · {clock_words(picture.elapsed_s)}{eta}"
 
 
-def line_words(line: Line, width: int) -> str:
+def job_line(job: RunningJob, width: int) -> str:
     """A running job in one line."""
-    steps = f"{line.step}/{line.of}" if line.of else "-"
-    return f"  {line.label:<{width}}  {steps:>11}  {line.phase:<12}  {clock_words(line.elapsed_s)}"
+    steps = f"{job.step}/{job.of}" if job.of else "-"
+    eta = "" if job.eta_s is None else f", about {clock_words(job.eta_s)} to go"
+    return f"  {job.label:<{width}}  {steps:>11}  {job.phase:<12}  {clock_words(job.elapsed_s)}{eta}"
 
 
 def clock_words(seconds: float) -> str:

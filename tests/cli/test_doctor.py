@@ -16,10 +16,10 @@ import pytest
 from rehearsal import Rehearsal
 
 from orchestrator.backends.slurm.preflight.site import Site
-from orchestrator.doctor.checks import CHECKS, examine, found_json, found_text, worst
-from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
-from orchestrator.doctor.services import file_system, shown
-from orchestrator.doctor.slurm import accounting, signals
+from orchestrator.commands.doctor.checks import CHECKS, examine, findings_json, findings_text, worst
+from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.commands.doctor.services import file_system, shown
+from orchestrator.commands.doctor.slurm import accounting, signals
 from orchestrator.host.processes import start_time, write_processes
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import acquire, this_process
@@ -71,7 +71,7 @@ def test_each_thing_that_is_not_well_has_a_remedy(study: Study) -> None:
 def test_a_stage_that_no_host_can_take_is_named_with_both_numbers(study: Study) -> None:
     (first, *_) = look("resources", study, cluster_with(ray=Ray(address="local", cpus=2, devices=None, memory_gib=0.5)))
     assert first.level == "bad"
-    assert "asks for memory_gib 2 of 0.5: no host can ever take it" in first.says
+    assert "asks for memory_gib 2 of 0.5: no host can ever run it" in first.says
 
 
 def test_a_ledger_that_is_broken_is_bad_and_is_left_as_it_is(study: Study) -> None:
@@ -108,10 +108,10 @@ def attempt_of(study: Study, name: str) -> Attempt:
 
 
 def test_who_drives_is_told_alive_dead_elsewhere_or_unreadable(study: Study) -> None:
-    assert look("lease", study)[0].says == "nobody drives the study"
+    assert look("lease", study)[0].says == "no run is in progress"
     with acquire(study.home):
         (alive,) = look("lease", study)
-        assert (alive.level, alive.says) == ("ok", f"pid {os.getpid()} on {socket.gethostname()} drives it")
+        assert (alive.level, alive.says) == ("ok", f"pid {os.getpid()} on {socket.gethostname()} is running the study")
     own = this_process()
     for holder, level, words in (
         (dataclasses.replace(own, start_time=own.start_time + 1), "ok", "has died"),
@@ -133,9 +133,9 @@ def test_ranks_that_run_on_without_a_driver_are_named(study: Study) -> None:
     folder.mkdir(parents=True)
     write_processes(folder, {0: (os.getpid(), start_time(os.getpid()) or 0)})
     found = look("leftovers", study)
-    assert any(f"ranks {os.getpid()} run on without a driver" in finding.says for finding in found)
+    assert any(f"ranks {os.getpid()} are still running without a run in progress" in finding.says for finding in found)
     with acquire(study.home):
-        assert not any("without a driver" in finding.says for finding in look("leftovers", study))
+        assert not any("without a run in progress" in finding.says for finding in look("leftovers", study))
 
 
 def test_the_store_is_tried_and_nothing_stays_of_it(study: Study) -> None:
@@ -291,7 +291,7 @@ def test_a_check_that_cannot_look_stops_no_other(study: Study) -> None:
 
 def test_the_table_has_a_remedy_on_a_line_of_its_own() -> None:
     found = [("store", ok("fine")), ("disk", warning("nearly full", "free some")), ("ray", bad("gone", "start it"))]
-    assert found_text(found).splitlines() == [
+    assert findings_text(found).splitlines() == [
         "store  ok       fine",
         "disk   warning  nearly full",
         "                -> free some",
@@ -300,7 +300,7 @@ def test_the_table_has_a_remedy_on_a_line_of_its_own() -> None:
         "",
         "1 bad, 1 warning",
     ]
-    assert found_json(found)["worst"] == "bad"
+    assert findings_json(found)["worst"] == "bad"
 
 
 def test_doctor_ends_with_0_or_1_and_prints_one_object(rehearsal: Rehearsal) -> None:
@@ -312,10 +312,10 @@ def test_doctor_ends_with_0_or_1_and_prints_one_object(rehearsal: Rehearsal) -> 
     cluster.write_text(cluster.read_text(encoding="utf-8").replace("paths: {}", "paths: {pool: /no/such}"), "utf-8")
     ill = rehearsal.call("doctor")
     assert ill.returncode == 1
-    assert "paths.pool: /no/such is not there" in ill.stdout
+    assert "paths.pool: /no/such does not exist" in ill.stdout
 
 
 def test_doctor_imports_neither_ray_nor_mlflow_nor_torch(root: Path) -> None:
-    code = "import sys, orchestrator.doctor.checks; print(*sorted({n.partition('.')[0] for n in sys.modules}))"
+    code = "import sys, orchestrator.commands.doctor.checks; print(*sorted({n.partition('.')[0] for n in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert not {"ray", "mlflow", "torch", "scipy", "boto3"} & set(done.stdout.split())

@@ -29,15 +29,14 @@ VERBS = (
 )
 
 MISTAKES = {
-    ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'; `echo-matrix --help` shows what is allowed\n",
+    ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'? See `echo-matrix --help`\n",
     ("plan", "--profil=x"): (
-        "echo-matrix: no such option: --profil; did you mean --profile; "
-        "`echo-matrix plan --help` shows what is allowed\n"
+        "echo-matrix: no such option: --profil; did you mean --profile? See `echo-matrix plan --help`\n"
     ),
-    ("logs",): "echo-matrix: missing argument 'JOB'; `echo-matrix logs --help` shows what is allowed\n",
+    ("logs",): "echo-matrix: missing argument 'JOB'; see `echo-matrix logs --help`\n",
     ("logs", "data", "--tail", "some"): (
         "echo-matrix: invalid value for '--tail': Input should be a valid integer, unable to parse string as an "
-        "integer; `echo-matrix logs --help` shows what is allowed\n"
+        "integer; see `echo-matrix logs --help`\n"
     ),
 }
 
@@ -112,13 +111,16 @@ def test_without_a_verb_the_help_is_shown_and_nothing_is_done(echo_matrix: Calla
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--rows", "context-k9"), "row 'context-k9' matches nothing; did you mean 'context-k5'"),
+        (("run", "--rows", "context-k9"), "no row 'context-k9' in this matrix; did you mean 'context-k5'"),
         (("run", "--refresh", "train/context-k9/s0"), "job 'train/context-k9/s0' is not in the plan"),
         (("run", "--detach", "controls.training.stepps=3"), "did you mean 'controls.training.steps'"),
         (("run", "--detach", "--profile", "lap"), "profile 'lap' is unknown; did you mean 'laptop'"),
-        (("logs", "train/context-k5/s0"), "train/context-k5/s0 has not been attempted; `echo-matrix plan` says"),
-        (("logs", "train/context-k5/s0", "--follow"), "train/context-k5/s0 has not been attempted"),
-        (("logs", "train/context-k5/s0", "--attempt", "a7"), "attempt 'a7' of train/context-k5/s0 is not known"),
+        (("logs", "train/context-k5/s0"), "train/context-k5/s0 has not been attempted yet; see `echo-matrix explain"),
+        (("logs", "train/context-k5/s0", "--follow"), "train/context-k5/s0 has not been attempted yet"),
+        (
+            ("logs", "train/context-k5/s0", "--attempt", "a7"),
+            "no attempt 'a7' of train/context-k5/s0 (attempts: none yet)",
+        ),
         (("explain", "nothing"), "job 'nothing' is not in the plan"),
         (("retry",), "retry needs jobs"),
     ],

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal, wait_for
 
+from orchestrator.commands.refresh import Withdrawal, to_withdraw, withdraw
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import newest_checkpoint
-from orchestrator.refresh import Withdrawal, to_withdraw, withdraw
 from orchestrator.schedule.lease import driver_lives
 from orchestrator.store.files import FilesStore
 from orchestrator.study import Study, open_study

@@ -1,4 +1,4 @@
-"""What a check of `doctor` looks at, and what it says."""
+"""A check of `doctor`: what it examines and what it reports."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,38 +11,38 @@ Level = Literal["ok", "warning", "bad"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found."""
+    """One result of a check."""
 
     level: Level
     says: str
-    """What is there, in one line; no secret in it."""
+    """What was found, in one line and without secrets."""
     remedy: str = ""
-    """What to do; empty where all is well."""
+    """What to do; empty for `ok`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is looked at."""
+    """What is examined."""
 
     study: Study
     environment: Mapping[str, str]
-    """Of this process: where the judge answers, and that it has a key."""
+    """Of this process: addresses and keys of services."""
 
 
 Check = Callable[[Subject], Iterable[Finding]]
-"""Looks, changes nothing that stays, and imports nothing heavy."""
+"""Reads only, leaves nothing behind, and imports nothing heavy."""
 
 
 def ok(says: str) -> Finding:
-    """All is well."""
+    """Works."""
     return Finding(level="ok", says=says)
 
 
 def warning(says: str, remedy: str) -> Finding:
-    """It works, and may surprise."""
+    """Works, with a limitation."""
     return Finding(level="warning", says=says, remedy=remedy)
 
 
 def bad(says: str, remedy: str) -> Finding:
-    """It does not work."""
+    """Does not work."""
     return Finding(level="bad", says=says, remedy=remedy)
