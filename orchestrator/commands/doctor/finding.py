@@ -1,4 +1,4 @@
-"""A check of `doctor`: what it examines and what it reports."""
+"""What a check of `doctor` looks at, and what it says."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,38 +11,38 @@ Level = Literal["ok", "warning", "bad"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One result of a check."""
+    """What one check found."""
 
     level: Level
     says: str
-    """What was found, in one line and without secrets."""
+    """What is there, in one line; no secret in it."""
     remedy: str = ""
-    """What to do; empty for `ok`."""
+    """What to do; empty where all is well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is examined."""
+    """What is looked at."""
 
     study: Study
     environment: Mapping[str, str]
-    """Of this process: addresses and keys of services."""
+    """Of this process: where the judge answers, and that it has a key."""
 
 
 Check = Callable[[Subject], Iterable[Finding]]
-"""Reads only, leaves nothing behind, and imports nothing heavy."""
+"""Looks, changes nothing that stays, and imports nothing heavy."""
 
 
 def ok(says: str) -> Finding:
-    """Works."""
+    """All is well."""
     return Finding(level="ok", says=says)
 
 
 def warning(says: str, remedy: str) -> Finding:
-    """Works, with a limitation."""
+    """It works, and may surprise."""
     return Finding(level="warning", says=says, remedy=remedy)
 
 
 def bad(says: str, remedy: str) -> Finding:
-    """Does not work."""
+    """It does not work."""
     return Finding(level="bad", says=says, remedy=remedy)

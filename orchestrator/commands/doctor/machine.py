@@ -1,4 +1,4 @@
-"""Checks of this machine: interpreter, libraries, processors, memory, devices, limits, temporary folders."""
+"""Is this machine good enough: interpreter, libraries, processors, memory, devices, limits, temporary folders."""
 
 import importlib.metadata
 import os
@@ -24,7 +24,7 @@ SHARED_MIB = 64
 
 
 def interpreter(_subject: Subject) -> Iterator[Finding]:
-    """Whether Python is supported and the libraries of the jobs are installed; nothing is imported."""
+    """A supported Python with the libraries that jobs import; looked up, not imported."""
     version = sys.version.split()[0]
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield bad(f"python {version} is not supported", "use Python 3.11 to 3.13: make PYTHON=python3.12")
@@ -36,11 +36,11 @@ def interpreter(_subject: Subject) -> Iterator[Finding]:
 
 
 def resources(subject: Subject) -> Iterator[Finding]:
-    """Whether the resources of each stage fit this machine, or the part of it that the cluster file grants."""
+    """What stages ask for against what this machine, or the part of it that the cluster file names, has."""
     cluster = subject.study.cluster
     here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {machine_devices()} devices"
     if cluster.backend == "slurm" or (cluster.backend == "ray" and cluster.ray.address != "local"):
-        yield ok(f"this machine has {here}; jobs run elsewhere")
+        yield ok(f"this machine has {here}; the jobs run elsewhere")
         return
     ray = cluster.ray
     cpus = machine_cpus() if ray.cpus is None else ray.cpus
@@ -49,7 +49,7 @@ def resources(subject: Subject) -> Iterator[Finding]:
     if cluster.backend == "ray" and (ray.devices or 0) > machine_devices():
         yield bad(
             f"ray.devices is {ray.devices}, this machine has {machine_devices()}",
-            "set ray.devices to null, or to at most that number",
+            "set ray.devices to null or to what is there",
         )
     asks = _largest(subject)
     for stage, job in asks.items():
@@ -65,23 +65,23 @@ def resources(subject: Subject) -> Iterator[Finding]:
         ]
         if short:
             yield bad(
-                f"stage {stage} asks for {', '.join(short)}: no host can ever run it",
+                f"stage {stage} asks for {', '.join(short)}: no host can ever take it",
                 f"a smaller profile, resources.{stage} in matrix.yaml, or --cluster FILE for larger machines",
             )
-    yield ok(f"{here}; {len(asks)} stages checked")
+    yield ok(f"{here}; {len(asks)} stages looked at")
 
 
 def niceness(_subject: Subject) -> Iterator[Finding]:
-    """Jobs inherit the niceness; at 15, any busy process leaves them almost no processor time."""
+    """Jobs inherit the niceness: at 15 a host gets almost no processor beside any busy process."""
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     if nice > 0:
-        yield warning(f"this shell runs at niceness {nice}, and jobs inherit it", "use a shell at niceness 0")
+        yield warning(f"this shell runs at niceness {nice}, and so will all jobs", "start from a shell at niceness 0")
     else:
         yield ok(f"niceness {nice}")
 
 
 def limits(_subject: Subject) -> Iterator[Finding]:
-    """The limit of open files."""
+    """Open files a process may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < FILES:
         yield warning(f"{soft} open files allowed (at most {hard})", f"ulimit -n {min(hard, 65536)}")
@@ -90,7 +90,7 @@ def limits(_subject: Subject) -> Iterator[Finding]:
 
 
 def temporary(subject: Subject) -> Iterator[Finding]:
-    """Space, and paths that are short enough, for the files of an embedded Ray in /tmp and shared memory."""
+    """Room and short paths for what an embedded Ray keeps in /tmp and in shared memory."""
     if subject.study.cluster.backend != "ray":
         yield ok("not used by this backend")
         return
@@ -102,18 +102,18 @@ def temporary(subject: Subject) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(PARENT).free / GIB
     if free < TEMPORARY_GIB:
-        yield bad(f"{PARENT} has {free:.2f} GiB free", f"free some space there: Ray needs {TEMPORARY_GIB:g} GiB or so")
+        yield bad(f"{PARENT} has {free:.2f} GiB left", f"free some space there: Ray needs {TEMPORARY_GIB:g} GiB or so")
     shared = Path("/dev/shm")
     if shared.is_dir() and (left := shutil.disk_usage(shared).free / 2**20) < SHARED_MIB:
         yield warning(
-            f"{shared} has {left:.0f} MiB free: ranks and Ray's object store share memory there",
-            "enlarge it (docker run --shm-size=1g), or remove files of programs that have ended",
+            f"{shared} has {left:.0f} MiB left: ranks and Ray's object store share memory there",
+            "enlarge it (docker run --shm-size=1g), or remove what dead programs left in it",
         )
-    yield ok(f"{PARENT} has {free:.1f} GiB free")
+    yield ok(f"{PARENT} has {free:.1f} GiB left")
 
 
 def _largest(subject: Subject) -> dict[str, Job]:
-    """Stage -> its job with the largest resources."""
+    """Stage -> its job that asks for most."""
     found: dict[str, Job] = {}
     for job in subject.study.plan.jobs.values():
         before = found.get(job.stage)

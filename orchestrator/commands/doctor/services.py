@@ -1,4 +1,4 @@
-"""Checks of services and paths: Ray, tracker, judge, and `paths` of the cluster file."""
+"""Do the services answer that the study uses: Ray, the tracker, the judge; and are the named paths there."""
 
 import http.client
 import importlib.metadata
@@ -91,23 +91,23 @@ def judge(subject: Subject) -> Iterator[Finding]:
 
 
 def paths(subject: Subject) -> Iterator[Finding]:
-    """Whether everything in `paths` of the cluster file exists."""
+    """What `paths` of the cluster file names is there."""
     named = {name: place for name, place in subject.study.cluster.paths.items() if name != "judge_url"}
     for name, place in named.items():
         if name == "judge_cache":
             continue  # made when it is first used
         if not Path(place).exists():
-            yield bad(f"paths.{name}: {place} does not exist", f"correct paths.{name} in cluster/*.yaml")
+            yield bad(f"paths.{name}: {place} is not there", f"correct paths.{name} in cluster/*.yaml")
         elif not os.access(place, os.R_OK):
             yield bad(f"paths.{name}: {place} cannot be read", "give this user the right to read it")
         else:
             yield ok(f"paths.{name}: {place}")
     if not named:
-        yield ok("none configured")
+        yield ok("no paths are named")
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The type of the file system of a path that need not exist yet; empty if unknown."""
+    """The kind of file system that a path lies on, or will; empty where it cannot be told."""
     wanted, best, kind = str(path.resolve()), "", ""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -132,11 +132,9 @@ def shown(url: str) -> str:
 
 
 def _answer(url: str, what: str, headers: dict[str, str], remedy: str) -> Finding:
-    """Whether a server answers a GET; any status counts as an answer, except refused credentials."""
+    """Whether a server answers a GET; also a refusal is an answer, but for one that names the credentials."""
     if urlsplit(url).scheme not in ("http", "https"):
-        return warning(
-            f"{what}: {shown(url)} is not an http address and was not checked", "make sure that it can be reached"
-        )
+        return warning(f"{what}: {shown(url)} is no http address and is not looked at", "see that it can be reached")
     try:
         request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
@@ -152,7 +150,7 @@ def _answer(url: str, what: str, headers: dict[str, str], remedy: str) -> Findin
 
 
 def _words(reason: object) -> str:
-    """The reason, without anything that was sent."""
+    """Why, without what was sent."""
     if isinstance(reason, ssl.SSLError):
         return f"TLS: {reason.reason or 'failed'}"
     if isinstance(reason, OSError) and reason.strerror:

@@ -1,4 +1,4 @@
-"""Checks of the study's state: store, disk, ledger, lease, leftovers of crashed runs."""
+"""Is what the study keeps usable: store, disk, ledger, lease, and what dead drivers left."""
 
 import shutil
 import sqlite3
@@ -23,7 +23,7 @@ LOCKS = Path.home() / ".cache" / "torch_extensions"
 
 
 def store(subject: Subject) -> Iterator[Finding]:
-    """Whether results can be committed: makes a hard link in a temporary folder next to the store."""
+    """Whether COMMITs can be made: a hard link is made in a folder beside the store, and removed."""
     study = subject.study
     if study.cluster.store.kind != "files":
         try:
@@ -36,7 +36,7 @@ def store(subject: Subject) -> Iterator[Finding]:
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as folder:
             prove_links(Path(folder))
-        yield ok(f"{study.home / 'store'}: hard links work; {len(study.store.commits())} completed jobs")
+        yield ok(f"{study.home / 'store'}: hard links are made and seen; {len(study.store.commits())} COMMITs")
     except (StoreError, OSError) as error:
         yield bad(
             f"{place}: {error}", "make it writable, or put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)"
@@ -44,38 +44,33 @@ def store(subject: Subject) -> Iterator[Finding]:
 
 
 def disk(subject: Subject) -> Iterator[Finding]:
-    """Free space against what the whole plan is predicted to need."""
+    """Free space against what the plan is predicted to need, all of it counted as still to come."""
     study = subject.study
     place = _existing(study.home)
     free = shutil.disk_usage(place).free / GIB
     wanted = plan_disk(study.plan, row_sizes(study.plan, study.cluster))
     need = (wanted.weights + wanted.checkpoints + wanted.latents + wanted.pool) / GIB
     if free < need and len(study.store.commits()) == 0:
-        yield bad(
-            f"{place} has {free:.1f} GiB free, the plan needs {need:.1f}", "free some space, or set ECHO_MATRIX_HOME"
-        )
+        yield bad(f"{place} has {free:.1f} GiB left, the plan needs {need:.1f}", "free space, or set ECHO_MATRIX_HOME")
     elif free < need:
         yield warning(
-            f"{place} has {free:.1f} GiB free; the whole plan needs {need:.1f}, part of which is already there",
-            "see `echo-matrix gc --dry-run`, or set ECHO_MATRIX_HOME",
+            f"{place} has {free:.1f} GiB left; the whole plan needs {need:.1f}, of which some is there already",
+            "`echo-matrix gc` shows what can go; or set ECHO_MATRIX_HOME",
         )
     else:
-        yield ok(f"{place} has {free:.1f} GiB free, the whole plan needs {need:.1f}")
+        yield ok(f"{place} has {free:.1f} GiB left, the whole plan needs {need:.1f}")
 
 
 def ledger(subject: Subject) -> Iterator[Finding]:
-    """Whether the ledger is intact, and of a version that this code reads."""
+    """Whether the ledger is whole, and of a version that this code reads."""
     path = subject.study.home / NAME
     aside = sorted(path.parent.glob(f"{NAME}*.broken-*"))
     if aside:
-        yield warning(
-            f"{len(aside)} broken ledgers were put aside, the newest is {aside[-1].name}",
-            "`echo-matrix gc` removes them",
-        )
+        yield warning(f"{len(aside)} broken ledgers lie aside, the newest {aside[-1].name}", "`echo-matrix gc`")
     if not path.exists():
-        yield ok(f"{path} does not exist yet: the first `run` makes it")
+        yield ok(f"{path} is not there: the first `run` makes it")
         return
-    rebuilt = "the next `run` puts it aside and rebuilds it from the commit records"
+    rebuilt = "the next `run` puts it aside and rebuilds it from COMMITs"
     try:
         with Ledger.read(path) as opened:
             open_, attempts = len(opened.open_attempts()), sum(opened.attempt_counts().values())
@@ -85,7 +80,7 @@ def ledger(subject: Subject) -> Iterator[Finding]:
         finally:
             connection.close()
     except (LedgerError, sqlite3.Error, OSError) as error:
-        yield bad(str(error), "follow the message; completed results are not affected")
+        yield bad(str(error), "the message says what to do; what is committed is not touched by it")
         return
     if answer != "ok":
         yield bad(f"{path}: {answer}", rebuilt)
@@ -94,26 +89,26 @@ def ledger(subject: Subject) -> Iterator[Finding]:
 
 
 def lease(subject: Subject) -> Iterator[Finding]:
-    """Which process runs the study, and whether it is alive."""
+    """Who drives the study, and whether that process lives."""
     path = subject.study.home / DRIVER
     holder = read_driver(subject.study.home)
     if holder is None and path.exists():
-        yield bad(f"{path} cannot be read", "if no run is in progress on any machine, remove the file")
+        yield bad(f"{path} cannot be read", "if no `run` is under way on any machine, remove the file")
     elif holder is None:
-        yield ok("no run is in progress")
+        yield ok("nobody drives the study")
     elif (alive := runs_here(holder)) is None:
         yield warning(
-            f"pid {holder.pid} on {holder.host} is running the study, or was: it cannot be seen from here",
-            "the next `run` waits a minute for a sign of life, then takes over",
+            f"pid {holder.pid} on {holder.host} drives it, or did: it cannot be looked at from here",
+            "the next `run` waits a minute and takes over if it stands still",
         )
     elif alive:
-        yield ok(f"pid {holder.pid} on {holder.host} is running the study")
+        yield ok(f"pid {holder.pid} on {holder.host} drives it")
     else:
-        yield ok(f"pid {holder.pid} was running the study and has died: the next `run` takes over at once")
+        yield ok(f"pid {holder.pid} drove it and has died: the next `run` takes over at once")
 
 
 def leftovers(subject: Subject) -> Iterator[Finding]:
-    """Processes and folders of runs that have crashed."""
+    """Processes and folders of drivers that have died."""
     study = subject.study
     found = False
     if not driver_lives(study.home):
@@ -121,13 +116,13 @@ def leftovers(subject: Subject) -> Iterator[Finding]:
             with Ledger.read(study.home / NAME) as opened:
                 open_ = opened.open_attempts()
         except OrchestratorError:
-            open_ = []  # reported by the check of the ledger
+            open_ = []  # the ledger's own check says it
         for attempt in open_:
             ranks = [pid for pid, started in read_processes(study.folder_of(attempt)) if is_alive(pid, started)]
             if ranks:
                 found = True
                 yield warning(
-                    f"{attempt.label}: ranks {', '.join(map(str, ranks))} are still running without a run in progress",
+                    f"{attempt.label}: ranks {', '.join(map(str, ranks))} run on without a driver",
                     "the next `run` ends or adopts them",
                 )
     dead = [
@@ -142,15 +137,15 @@ def leftovers(subject: Subject) -> Iterator[Finding]:
     if locks:
         found = True
         yield warning(
-            f"{locks[0]}: a crashed compilation left this lock; every later one waits for it forever",
-            f"if nothing is being compiled now: rm {locks[0]}",
+            f"{locks[0]}: while a lock of a compilation that died lies there, each that comes later waits for ever",
+            f"if nothing compiles now: rm {locks[0]}",
         )
     if not found:
-        yield ok("none")
+        yield ok("nothing of dead drivers is left")
 
 
 def _existing(path: Path) -> Path:
-    """The path, or its nearest parent that exists."""
+    """The path, or the nearest folder above it that is there."""
     while not path.is_dir():
         path = path.parent
     return path
