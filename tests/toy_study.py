@@ -11,7 +11,7 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.loop import Outcome, run
@@ -19,7 +19,6 @@ from orchestrator.schedule.retry_policy import Budgets
 from orchestrator.spec.cell import Resources
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
-from orchestrator.ui.progress import View
 
 ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
 TWO_CPUS = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),)

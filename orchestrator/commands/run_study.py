@@ -17,7 +17,7 @@ from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
 from orchestrator.schedule import loop
 from orchestrator.schedule.clock import SystemClock
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.job_states import closure
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -29,7 +29,6 @@ from orchestrator.study import Study, checkout
 from orchestrator.tracking.projection import SHOWN_STAGES
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
-from orchestrator.ui.progress import View
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for the tracker; `sync` sends what is left."""

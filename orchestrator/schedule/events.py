@@ -3,12 +3,12 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from orchestrator.plan.job import Standing
+from orchestrator.plan.job import Standing, State
 from workloads.runtime.masking import mask, secrets_of
 
 Kind = Literal["submitted", "started", "ended", "done", "tick"]
@@ -38,6 +38,64 @@ class Event:
 
 Observer = Callable[[Event], None]
 """Called from the loop; must be quick. What it raises is logged, and the loop goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptProgress:
+    """How far a live attempt has got."""
+
+    label: str
+    step: int
+    of: int
+    """0: not known."""
+    phase: str
+    elapsed_s: float
+    eta_s: float | None = None
+    """Estimated seconds until it ends; None: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProgress:
+    """How far the run has got, for one refresh of the screen."""
+
+    counts: Mapping[State, int]
+    attempts: Sequence[AttemptProgress]
+    """Longest running first."""
+    elapsed_s: float
+    eta_s: float | None
+    """Estimated seconds until all is done; None: nothing to estimate from."""
+
+
+class View(Protocol):
+    """Shows a run to the user; `ui.progress` has the implementations."""
+
+    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
+        """A job was started or ended."""
+
+    def tick(self, progress: RunProgress) -> None:
+        """Called about once a second."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+
+class SilentView:
+    """Shows nothing: for `--json` and tests."""
+
+    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
+        """Nothing."""
+
+    def tick(self, progress: RunProgress) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 LARGEST_LOG = 32 << 20

@@ -19,7 +19,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.controller import ClusterSettings, Driver
-from orchestrator.schedule.events import DriverLog, Observer
+from orchestrator.schedule.events import DriverLog, Observer, SilentView, View
 from orchestrator.schedule.failed import FailedJob
 from orchestrator.schedule.job_states import Board, Booked, closure
 from orchestrator.schedule.ledger.database import Ledger
@@ -27,7 +27,6 @@ from orchestrator.schedule.notifications import Hook
 from orchestrator.schedule.resilient_store import Patience
 from orchestrator.schedule.teller import Teller
 from orchestrator.store.protocol import Store
-from orchestrator.ui.progress import SilentView, View
 from workloads.contract.request import Stage
 
 

@@ -7,15 +7,14 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import Watch
 from orchestrator.schedule.clock import Clock
-from orchestrator.schedule.events import DriverLog, Event, Kind, Observer
+from orchestrator.schedule.events import AttemptProgress, DriverLog, Event, Kind, Observer, RunProgress, View
 from orchestrator.schedule.job_states import STUCK, Board
 from orchestrator.schedule.notifications import Hook, What
 from orchestrator.schedule.placement import STAGE_SECONDS
 from orchestrator.schedule.retry_policy import first_line
-from orchestrator.ui.progress import Line, Picture, View
 
 TICK_S = 1.0
-"""Between pictures, and between `tick` events."""
+"""Between progresss, and between `tick` events."""
 SAY_AFTER_S = 10.0
 """Without a word of the backend, before the user is told; shorter silences are not worth a sentence."""
 SILENCE_S = 60.0
@@ -48,7 +47,7 @@ class Teller:
         """Why the backend takes nothing now: it does not answer; empty: it does."""
         self._asking = ""
         self._began = clock.monotonic()
-        self._pictured = float("-inf")
+        self._ticked = float("-inf")
 
     def log(self, what: str, **fields: object) -> None:
         """A line of driver.log."""
@@ -90,21 +89,21 @@ class Teller:
 
     def tick_due(self, now: float) -> bool:
         """Whether a second has passed since the last tick."""
-        return now - self._pictured >= TICK_S
+        return now - self._ticked >= TICK_S
 
     def tick(
         self, watches: Iterable[Watch], means: Mapping[str, float], now: float, *, store_silent: bool = False
     ) -> None:
         """Draw the live attempts and pass on their folders; of a silent store the user has been told."""
-        self._pictured = now
+        self._ticked = now
         live = sorted(watches, key=lambda watch: watch.since)
-        picture = Picture(
+        progress = RunProgress(
             counts=self._board.counts(),
-            lines=[line_of(watch, now) for watch in live],
+            attempts=[line_of(watch, now) for watch in live],
             elapsed_s=now - self._began,
             eta_s=remaining_s(self._board, live, means, now),
         )
-        self._view.tick(picture)
+        self._view.tick(progress)
         paths = {watch.job.id: watch.folder for watch in live}
         self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
         if not store_silent:
@@ -143,10 +142,10 @@ class Teller:
             self._log.write("observer failed", event=event.kind, error=repr(error))
 
 
-def line_of(watch: Watch, now: float) -> Line:
+def line_of(watch: Watch, now: float) -> AttemptProgress:
     """A live attempt as the view shows it."""
     phase = watch.phase or ("running" if watch.running else watch.waits.partition(":")[0] or "waiting")
-    return Line(
+    return AttemptProgress(
         label=watch.job.label,
         step=watch.step,
         of=watch.of,

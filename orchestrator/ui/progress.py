@@ -5,15 +5,14 @@ Plain lines and errors never go through rich: a folded path can be neither copie
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, SilentView, View
 
 MOST_LINES = 30
 ORDER: tuple[State, ...] = (
@@ -29,64 +28,6 @@ ORDER: tuple[State, ...] = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One running job."""
-
-    label: str
-    step: int
-    of: int
-    """0: not known."""
-    phase: str
-    elapsed_s: float
-    eta_s: float | None = None
-    """Estimated seconds until it ends; None: not known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """The progress of a run, for one refresh."""
-
-    counts: Mapping[State, int]
-    lines: Sequence[Line]
-    """Longest running first."""
-    elapsed_s: float
-    eta_s: float | None
-    """Estimated seconds until all is done; None: nothing to estimate from."""
-
-
-class View(Protocol):
-    """Shows a run."""
-
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """A job was started or ended."""
-
-    def tick(self, picture: Picture) -> None:
-        """About once a second."""
-
-    def say(self, text: str) -> None:
-        """A sentence for the user."""
-
-    def close(self) -> None:
-        """The run has ended."""
-
-
-class SilentView:
-    """Shows nothing: for `--json` and tests."""
-
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """Nothing."""
-
-    def tick(self, picture: Picture) -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
 class PlainView:
     """One line at the start and the end of each attempt, never wrapped."""
 
@@ -99,7 +40,7 @@ class PlainView:
         if words:
             self._print(f"{clock_words(elapsed_s)} [{share_words(counts)}] {words}")
 
-    def tick(self, picture: Picture) -> None:
+    def tick(self, progress: RunProgress) -> None:
         """Nothing: lines come with events."""
 
     def say(self, text: str) -> None:
@@ -114,34 +55,6 @@ class PlainView:
         self._stream.flush()
 
 
-class RunningJob(Protocol):
-    """What a line shows of a running job."""
-
-    @property
-    def label(self) -> str:
-        """Of the job."""
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-
-    @property
-    def of(self) -> int:
-        """Steps in all; 0: not known."""
-
-    @property
-    def phase(self) -> str:
-        """What the attempt is doing."""
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since it started."""
-
-    @property
-    def eta_s(self) -> float | None:
-        """Estimated seconds until it ends; None: not known."""
-
-
 class LiveLines:
     """A headline and one line per running job, redrawn in place and never larger than the terminal.
 
@@ -153,18 +66,18 @@ class LiveLines:
         self._live = Live(console=console, auto_refresh=False, transient=transient)
         self._live.start()
 
-    def draw(self, headline: str, jobs: Sequence[RunningJob]) -> None:
+    def draw(self, headline: str, attempts: Sequence[AttemptProgress]) -> None:
         """Replace the lines."""
-        self._live.update(self.render(headline, jobs), refresh=True)
+        self._live.update(self.render(headline, attempts), refresh=True)
 
-    def render(self, headline: str, jobs: Sequence[RunningJob]) -> RenderableType:
+    def render(self, headline: str, attempts: Sequence[AttemptProgress]) -> RenderableType:
         """The lines, each cut at the terminal's width."""
         room = max(1, min(self._console.size.height - 2, MOST_LINES) - 1)
-        shown = jobs if len(jobs) <= room else jobs[: room - 1]
-        width = max((len(job.label) for job in shown), default=0)
-        lines = [headline, *(job_line(job, width) for job in shown)]
-        if len(shown) < len(jobs):
-            lines.append(f"  and {len(jobs) - len(shown)} more running")
+        shown = attempts if len(attempts) <= room else attempts[: room - 1]
+        width = max((len(one.label) for one in shown), default=0)
+        lines = [headline, *(attempt_line(one, width) for one in shown)]
+        if len(shown) < len(attempts):
+            lines.append(f"  and {len(attempts) - len(shown)} more running")
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
     def say(self, text: str) -> None:
@@ -187,13 +100,13 @@ class LiveView:
         if event.kind == "ended" and event.ending != "ok":
             self.say(f"{clock_words(elapsed_s)} {sentence(event)}")
 
-    def tick(self, picture: Picture) -> None:
+    def tick(self, progress: RunProgress) -> None:
         """Redraw."""
-        self._lines.draw(headline(picture), picture.lines)
+        self._lines.draw(headline(progress), progress.attempts)
 
-    def render(self, picture: Picture) -> RenderableType:
+    def render(self, progress: RunProgress) -> RenderableType:
         """What `tick` draws."""
-        return self._lines.render(headline(picture), picture.lines)
+        return self._lines.render(headline(progress), progress.attempts)
 
     def say(self, text: str) -> None:
         """Print a sentence above the live lines."""
@@ -238,18 +151,18 @@ def share_words(counts: Mapping[State, int]) -> str:
     return ", ".join(words)
 
 
-def headline(picture: Picture) -> str:
+def headline(progress: RunProgress) -> str:
     """Counts by state, elapsed time, ETA."""
-    words = ", ".join(f"{picture.counts[state]} {state}" for state in ORDER if picture.counts.get(state))
-    eta = "" if picture.eta_s is None else f" · about {clock_words(picture.eta_s)} to go"
-    return f"{words} · {clock_words(picture.elapsed_s)}{eta}"
+    words = ", ".join(f"{progress.counts[state]} {state}" for state in ORDER if progress.counts.get(state))
+    eta = "" if progress.eta_s is None else f" · about {clock_words(progress.eta_s)} to go"
+    return f"{words} · {clock_words(progress.elapsed_s)}{eta}"
 
 
-def job_line(job: RunningJob, width: int) -> str:
-    """A running job in one line."""
-    steps = f"{job.step}/{job.of}" if job.of else "-"
-    eta = "" if job.eta_s is None else f", about {clock_words(job.eta_s)} to go"
-    return f"  {job.label:<{width}}  {steps:>11}  {job.phase:<12}  {clock_words(job.elapsed_s)}{eta}"
+def attempt_line(one: AttemptProgress, width: int) -> str:
+    """A live attempt in one line."""
+    steps = f"{one.step}/{one.of}" if one.of else "-"
+    eta = "" if one.eta_s is None else f", about {clock_words(one.eta_s)} to go"
+    return f"  {one.label:<{width}}  {steps:>11}  {one.phase:<12}  {clock_words(one.elapsed_s)}{eta}"
 
 
 def clock_words(seconds: float) -> str:

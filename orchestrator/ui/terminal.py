@@ -17,8 +17,7 @@ import typer
 
 from orchestrator.errors import FULL
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import Event
-from orchestrator.ui.progress import Picture, View
+from orchestrator.schedule.events import Event, RunProgress, View
 
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""
@@ -35,9 +34,9 @@ class SteadyView:
         """A job was started or ended."""
         self._show(lambda view: view.event(event, counts, elapsed_s))
 
-    def tick(self, picture: Picture) -> None:
+    def tick(self, progress: RunProgress) -> None:
         """About once a second."""
-        self._show(lambda view: view.tick(picture))
+        self._show(lambda view: view.tick(progress))
 
     def say(self, text: str) -> None:
         """A sentence for the user."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console, RenderableType
 
+from orchestrator.schedule.events import AttemptProgress
 from orchestrator.ui.progress import LiveLines
 
 
@@ -25,6 +26,17 @@ class RunningAttempt:
     elapsed_s: float
     eta_s: float | None
     """Until this attempt ends, at the pace so far; None: not known."""
+
+    def progress(self) -> AttemptProgress:
+        """What a live line shows of it."""
+        return AttemptProgress(
+            label=self.label,
+            step=self.step,
+            of=self.of,
+            phase=self.phase,
+            elapsed_s=self.elapsed_s,
+            eta_s=self.eta_s,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +136,11 @@ class LiveWatch:
         """Redraw."""
         for line in _new_failures(snapshot, self._known):
             self._lines.say(line)
-        self._lines.draw(watch_headline(snapshot), snapshot.running)
+        self._lines.draw(watch_headline(snapshot), [one.progress() for one in snapshot.running])
 
     def render(self, snapshot: Snapshot) -> RenderableType:
         """What `show` draws."""
-        return self._lines.render(watch_headline(snapshot), snapshot.running)
+        return self._lines.render(watch_headline(snapshot), [one.progress() for one in snapshot.running])
 
     def close(self) -> None:
         """Leave the last lines."""

@@ -14,10 +14,10 @@ from orchestrator.backends.fake import FakeBackend
 from orchestrator.backends.protocol import Report
 from orchestrator.errors import StoreError
 from orchestrator.schedule import resilient_store as patience
+from orchestrator.schedule.events import SilentView
 from orchestrator.schedule.loop import Outcome, run
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
-from orchestrator.ui.progress import SilentView
 
 
 class TestFaultyStoreWhenCalm(StoreContract):

@@ -11,9 +11,8 @@ from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare, Report
 from orchestrator.errors import BackendSilent
 from orchestrator.schedule.attempt_monitor import why_it_waits
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import Event, SilentView
 from orchestrator.schedule.shutdown import Interruption
-from orchestrator.ui.progress import SilentView
 
 LONG = {"train/a": [Act(seconds=60.0)]}
 
