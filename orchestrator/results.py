@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StoreError
-from orchestrator.notes import notes_of, sections_of
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.manifest import AGAIN
 from orchestrator.store.protocol import Commit, Store
 from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
-from workloads.study.rows import Bound
+from workloads.contract.workload import StageSpec
 
 DIGEST = ".input-digest"
 """File of the report folder that remembers what it was made of."""
@@ -32,27 +30,17 @@ DIGEST = ".input-digest"
 CURVE_POINTS = 500
 """Points a loss curve is thinned to, by means over equal stretches: a page cannot show more."""
 
-STRIPS = 4
-"""Strips offered to the report for each row and branch, the first by name."""
-
-BYPASSED = 1e-3
-"""|ρy|/|x| under which a recurrence adds nothing (study.md section 5)."""
-
-RECURRENCE_SHARE = "recurrence_share"
-"""Metric of training that holds |ρy|/|x|."""
+IMAGES = 4
+"""Images offered to the report for each row and branch, the first by name."""
 
 
-def report_input(
-    plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path, cluster: Cluster | None = None
-) -> ReportInput:
+def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) -> ReportInput:
     """Everything the report is made of.
 
     Args:
         plan: the whole matrix of the profile.
         standings: job id -> where it stands; says why a part is missing.
         store: where the artifacts lie.
-        home: the study's folder under outputs/; named where an artifact cannot be read.
-        cluster: unused: nothing of where a study ran is in its report.
 
     Raises:
         StoreError: a COMMIT or its files are broken.
@@ -64,37 +52,31 @@ def report_input(
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
-    notes = notes_of(plan)
+    workload, sections = plan.workload, sections_of(plan.cells)
+    notes = workload.notes(plan.cells, sections)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = ";".join(f"{key}={value}" for key, value in cell.axes)
-        jobs = plan.jobs_of[cell.id]
         missing += _missing(cell, axes, plan, standings, reader)
-        train = None if cell.family == Bound.family else reader.commit(jobs["train"])
-        if train is not None:
-            gits.add(train.git)
-            records[cell.id] = train.result.get("records", {})
-            steps, losses, share = reader.training(jobs["train"])
-            curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=losses))
-            if share is not None and share < BYPASSED:
-                notes.append(
-                    f"{cell.id} ends with its recurrence at {share:.1e} of the signal: it is bypassed, and the row "
-                    "says nothing about a state."
-                )
-        for name, job in jobs.items():
+        for job in plan.jobs_of[cell.id].values():
+            spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
-            stage, _, branch = name.partition("/")
-            if commit is None or stage not in ("train", "evaluate", "judge"):
+            if commit is None or not _is_own(cell, spec):
                 continue
-            if stage == "train" and train is None:  # a bound trains nothing, whatever its evaluation is told
-                continue
+            if spec is workload.checked:
+                gits.add(commit.git)
+                records[cell.id] = commit.result.get("records", {})
+            if spec.curve:
+                steps, drawn, last = reader.series(job)
+                curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
+                notes += workload.remarks(cell.id, last)
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)
-            costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=stage, branch=branch or None, values=cost))
+            costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for line in reader.cases(job) if branch else ():
-                values.append(CaseValue(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
-            for case, path in reader.strips(job) if stage == "evaluate" else ():
-                strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch, case=case, path=path))
+                values.append(CaseValue(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", **line))
+            for case, path in reader.images(job) if spec.images else ():
+                strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
     return ReportInput(
         study=plan.study,
         profile=plan.profile,
@@ -110,11 +92,26 @@ def report_input(
         controls=Controls(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts([cell for cell in plan.cells if cell.family != Bound.family], records),
-            sections=sections_of(plan.cells),
+            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
+            sections=sections,
         ),
         notes=notes,
     )
+
+
+def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
+    """The controls of all cells together: a key that some row does not read is in others."""
+    sections: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        for name, section in {**cell.controls, **{f"branch {b}": s for b, s in cell.branches.items()}}.items():
+            for key, value in section.items():
+                sections.setdefault(name, {}).setdefault(key, value)
+    return sections
+
+
+def _is_own(cell: Cell, spec: StageSpec) -> bool:
+    """Whether a job of this stage belongs to the cell: a reference row trains nothing, whatever it is told of one."""
+    return spec.tracked and not (cell.reference and spec.row == "trained")
 
 
 def input_digest(input: ReportInput) -> str:
@@ -137,7 +134,6 @@ def report_if_needed(
     standings: Mapping[str, Standing],
     store: Store,
     home: Path,
-    cluster: Cluster | None = None,
 ) -> bool:
     """`rebuild_if_changed`, without reading 10,000 COMMITs when not one was made or withdrawn since; True: written.
 
@@ -147,7 +143,7 @@ def report_if_needed(
     quick = _quick(plan, standings, home)
     if quick and _remembered(folder).get("quick") == quick and _is_whole(folder):
         return False
-    given = report_input(plan, standings, store, home, cluster)
+    given = report_input(plan, standings, store)
     return _rebuild(folder, given, input_digest(given), quick)
 
 
@@ -225,7 +221,7 @@ class _Reader:
         self._done = store.commits()
         self._commits: dict[str, Commit] = {}
         self._cases: dict[str, list[dict[str, Any]]] = {}
-        self._trainings: dict[str, tuple[list[int], list[float], float | None]] = {}
+        self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
 
     def commit(self, job: str) -> Commit | None:
         """The COMMIT of a job; None: it is not done."""
@@ -243,9 +239,9 @@ class _Reader:
             self._cases[job] = list(_lines(path, case_of))
         return self._cases[job]
 
-    def strips(self, job: str) -> list[tuple[str, str]]:
-        """(case, path) of a done job's first strips."""
-        folder = self._folder(job)
+    def images(self, job: str) -> list[tuple[str, str]]:
+        """(case, path) of a done job's first images."""
+        folder, images = self._folder(job), self._plan.jobs[job].spec.images
         listing = folder / "cases.json"
         names: dict[str, str] = {}
         if listing.is_file():
@@ -253,22 +249,21 @@ class _Reader:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(f"{listing}: is no list of cases: {error!r}; {AGAIN}") from error
-        found = sorted((folder / "strips").glob("*.png"))[:STRIPS]
+        found = sorted((folder / images).glob("*.png"))[:IMAGES]
         return [(names.get(path.stem, path.stem), str(path)) for path in found]
 
-    def training(self, job: str) -> tuple[list[int], list[float], float | None]:
-        """Steps and losses of a done training, thinned, and the last share of its recurrence."""
-        if job not in self._trainings:
-            path = self._folder(job) / "metrics.jsonl"
-            losses: list[tuple[int, float]] = []
-            share = None
-            for line in _lines(path, metric_of):
-                if line["name"] == "loss":
-                    losses.append((line["step"], line["value"]))
-                elif line["name"] == RECURRENCE_SHARE:
-                    share = line["value"]
-            self._trainings[job] = (*_thinned(losses), share)
-        return self._trainings[job]
+    def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
+        """Steps and values of a done job's curve, thinned, and the last value of every metric."""
+        if job not in self._series:
+            curve = self._plan.jobs[job].spec.curve
+            points: list[tuple[int, float]] = []
+            last: dict[str, float] = {}
+            for line in _lines(self._folder(job) / "metrics.jsonl", metric_of):
+                last[line["name"]] = line["value"]
+                if line["name"] == curve:
+                    points.append((line["step"], line["value"]))
+            self._series[job] = (*_thinned(points), last)
+        return self._series[job]
 
     def _folder(self, job: str) -> Path:
         return self._store.fetch(self._plan.jobs[job].fingerprint)
@@ -295,18 +290,17 @@ def _thinned(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
 def _missing(
     cell: Cell, axes: str, plan: Plan, standings: Mapping[str, Standing], reader: _Reader
 ) -> Iterable[Missing]:
-    """The parts of a cell that are not there: its training, or each branch whose evaluation or judging is not."""
-    for name, job in plan.jobs_of[cell.id].items():
-        stage, _, branch = name.partition("/")
-        if stage not in ("train", "evaluate", "judge") or reader.commit(job) is not None:
-            continue
-        if stage == "train" and cell.family == Bound.family:  # it trains nothing
+    """The parts of a cell that are not there: a stage without branches, or each branch that a stage has not done."""
+    first = next((spec.name for spec in plan.workload.stages if spec.tracked and spec.branches), "")
+    for job in plan.jobs_of[cell.id].values():
+        spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
+        if not _is_own(cell, spec) or reader.commit(job) is not None:
             continue
         standing = standings.get(job)
         state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
-        said = f"judge: {reason}" if stage == "judge" else reason
-        yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "train", state=state, reason=said)
-        if stage == "train":
+        said = reason if branch is None or spec.name == first else f"{spec.name}: {reason}"
+        yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or spec.name, state=state, reason=said)
+        if branch is None:
             return
 
 

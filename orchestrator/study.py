@@ -6,11 +6,12 @@ Opening only reads: nothing is written and nothing heavy is imported, so that `p
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
@@ -23,6 +24,7 @@ from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
+from workloads.contract.workload import Estimate
 
 DEFAULT_PROFILE = "laptop"
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
@@ -68,6 +70,16 @@ class Study:
                 ),
             )
 
+    def check_feasible(self, estimate: Estimate | None, selected: Collection[str] | None = None) -> None:
+        """Refuse what the workload knows to be impossible, before anything is started.
+
+        Raises:
+            PlanError: a row does not fit, or the plan needs what there will not be.
+        """
+        why = (estimate.refusal if estimate else "") or self.plan.workload.refuse_plan(self.plan, selected)
+        if why:
+            raise PlanError(why)
+
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
         """All recorded attempts by job fingerprint, oldest first."""
         found: dict[str, list[Attempt]] = {}
@@ -98,9 +110,9 @@ def open_study(
     loaded = load_matrix(matrix)
     resolved = resolve_profile(loaded, profile, overrides)
     cells = expand(resolved)
-    check_controls(cells, resolved.deviations)
+    check_controls(resolved.workload, cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix)
+    where = load_cluster(cluster, matrix, resolved.workload)
     # The fake backend publishes meaningless bytes under real fingerprints: they must never share a store.
     name = loaded.study if where.backend != "fake" else f"{loaded.study}-rehearsal"
     return Study(

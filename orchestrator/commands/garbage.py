@@ -19,11 +19,12 @@ from orchestrator.commands.detach import OUT
 from orchestrator.commands.refresh import to_withdraw
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
-from orchestrator.host.code import CHECKOUT, digest_of
+from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.host.job import JOBS
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.spec.load import load_matrix
+from orchestrator.spec.workload import package_of
 from orchestrator.study import Study, open_study
 
 HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
@@ -179,7 +180,7 @@ def _submissions(study: Study) -> Iterator[Garbage]:
 
 def _code(study: Study, needed: set[str]) -> Iterator[Garbage]:
     """Code snapshots from which no remaining result was made."""
-    made = {digest_of(CHECKOUT)}
+    made = {digest_of(code_files(CHECKOUT, package_of(study.plan.workload_name)))}
     for fingerprint in study.store.commits() & needed:
         try:
             made.add(study.store.read(fingerprint).code)

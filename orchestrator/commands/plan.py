@@ -15,8 +15,6 @@ from orchestrator.commands.refresh import find_withdrawals, standings_without, w
 from orchestrator.plan.show import plan_json, plan_text
 from orchestrator.study import DEFAULT_PROFILE, open_study
 from orchestrator.ui.terminal import print_json
-from workloads.study.cases import check_cases
-from workloads.study.estimate import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
 
 
 def plan(
@@ -35,18 +33,17 @@ def plan(
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     withdrawals = find_withdrawals(study, refresh)
     standings = standings_without(study, withdrawals) if refresh else study.standings()
-    sizes = row_sizes(study.plan, study.cluster)
-    disk = plan_disk(study.plan, sizes)
+    estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
     if as_json:
         requested = {"refresh": [one.label for one in withdrawals]} if refresh else {}
-        print_json({**plan_json(study.plan, standings), **requested, **sizes_json(sizes, disk)})
+        print_json({**plan_json(study.plan, standings), **requested, **(estimate.json if estimate else {})})
     else:
-        print(sizes_text(sizes, disk))
+        if estimate:
+            print(estimate.text)
         if refresh:
             print(withdrawals_text(withdrawals), end="\n\n")
         print(plan_text(study.plan, standings))
-    check_fits(sizes)
-    check_cases(study.plan)
+    study.check_feasible(estimate)
 
 
 COMMAND = Command(

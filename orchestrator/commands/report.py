@@ -41,7 +41,7 @@ def report(
     if source != "study":
         raise PlanError(f"--source is {source!r}; allowed: study, published")
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
-    report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home, study.cluster)
+    report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
     if as_json:
         print((study.report_folder / "report.json").read_text(encoding="utf-8"))
     else:

@@ -115,8 +115,8 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         LeaseError: a run is in progress.
         OrchestratorError: the converter failed.
     """
-    if job.stage != "train":
-        raise PlanError(f"{job.label} is of stage {job.stage}; only checkpoints of stage train hold shards")
+    if not job.spec.reshard:
+        raise PlanError(f"{job.label} is of stage {job.stage}; its checkpoints hold no shards")
     if job.fingerprint in study.store.commits():
         raise PlanError(f"{job.label} is done; there is nothing to resume")
     rebuild = rebuilder(study.home, study.store)
@@ -158,7 +158,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
 
 
 def _convert(job: Job, source: Path, ranks: int, stage: int, target: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "workloads.training.reshard", str(source)]
+    command = [sys.executable, "-m", job.spec.reshard, str(source)]
     command += ["--ranks", str(ranks), "--zero-stage", str(stage), "--out", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
     words = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -32,8 +32,6 @@ from orchestrator.spec.cluster import is_name
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
-from workloads.study.cases import check_cases
-from workloads.study.estimate import check_fits, row_sizes
 
 
 def run(
@@ -61,8 +59,7 @@ def run(
     on_lease = None if detached_to is None else enter_background(detached_to)
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     selected = select(study.plan, rows, seeds, branches)
-    check_fits(row_sizes(study.plan, study.cluster, selected))
-    check_cases(study.plan, selected)
+    study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
     if not detach:
         selected |= _withdraw(study, withdrawals)
