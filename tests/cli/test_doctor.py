@@ -195,11 +195,11 @@ def test_the_judge_is_asked_with_its_key_which_is_never_shown(
     monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
     judged = ("controls.judge.name=vlm", "controls.judge.models=[some-model]")
     study = open_study(root / "matrix.yaml", overrides=judged)
-    assert levels(look("judge", study)) == {"bad"}
-    found = look("judge", study, ECHO_MATRIX_JUDGE_URL=f"{url}/v1", ECHO_MATRIX_JUDGE_KEY=SECRET)
+    assert levels(look("workload", study)) == {"bad"}
+    found = look("workload", study, ECHO_MATRIX_JUDGE_URL=f"{url}/v1", ECHO_MATRIX_JUDGE_KEY=SECRET)
     assert levels(found) == {"ok"}
     assert asked == [f"/v1/models Bearer {SECRET}"]
-    refused = look("judge", study, ECHO_MATRIX_JUDGE_URL=f"{url}/refuse", ECHO_MATRIX_JUDGE_KEY=SECRET)
+    refused = look("workload", study, ECHO_MATRIX_JUDGE_URL=f"{url}/refuse", ECHO_MATRIX_JUDGE_KEY=SECRET)
     assert "refuses the credentials (401)" in refused[0].says
     assert SECRET not in "".join(finding.says + finding.remedy for finding in found + refused)
 
