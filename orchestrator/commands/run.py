@@ -25,7 +25,7 @@ from orchestrator.commands.options import (
     YesOption,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
-from orchestrator.commands.run_study import RunResult, run_study
+from orchestrator.commands.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
 from orchestrator.schedule.failed import failures_json, failures_text
 from orchestrator.spec.cluster import is_name
@@ -150,7 +150,7 @@ def _detach(arguments: list[str], study: Study, cluster: Path | None, as_json: b
     return 0
 
 
-def run_json(study: Study, result: RunResult) -> dict[str, object]:
+def run_json(study: Study, result: FinishedRun) -> dict[str, object]:
     """What `run --json` prints."""
     outcome = result.outcome
     return {
@@ -166,7 +166,7 @@ def run_json(study: Study, result: RunResult) -> dict[str, object]:
     }
 
 
-def run_text(result: RunResult) -> str:
+def run_text(result: FinishedRun) -> str:
     """What `run` prints at its end."""
     outcome = result.outcome
     lines: list[str] = []

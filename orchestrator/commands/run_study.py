@@ -37,7 +37,7 @@ TRACKING_END_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunResult:
+class FinishedRun:
     """The outcome of a run and its report."""
 
     outcome: loop.Outcome
@@ -53,7 +53,7 @@ def run_study(
     view: View,
     selection: Mapping[str, Any],
     on_lease: Callable[[], object] | None = None,
-) -> RunResult:
+) -> FinishedRun:
     """Run what is missing of `selected` and its needs, then write the report of the whole matrix.
 
     Args:
@@ -103,7 +103,7 @@ def run_study(
             observer.finish()
             tracker.close(TRACKING_END_S)
     page = study.report_folder / "index.html"
-    return RunResult(outcome=outcome, report=page if page.is_file() else None, written=written)
+    return FinishedRun(outcome=outcome, report=page if page.is_file() else None, written=written)
 
 
 def _no_log(_what: str, **_fields: object) -> None:
