@@ -16,7 +16,7 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.schedule.failed import paused_of
+from orchestrator.schedule.failures import paused_of
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
@@ -64,7 +64,7 @@ class Study:
                 {name: past for name, past in ledger.history().items() if name not in without},
                 ledger.previous_documents(),
                 paused=paused_of(
-                    ledger.notes().values(),
+                    ledger.job_records().values(),
                     {job.fingerprint for job in self.plan.jobs.values()},
                     self.cluster.pause_after,
                 ),

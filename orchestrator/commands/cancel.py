@@ -17,7 +17,7 @@ from orchestrator.commands.options import (
     RowsOption,
     SeedsOption,
 )
-from orchestrator.schedule.control.commands import choose
+from orchestrator.schedule.control.commands import select_jobs
 from orchestrator.study import reopen_study
 
 
@@ -38,7 +38,7 @@ def cancel(
     --branches choose only jobs that no other cell uses.
     """
     study = reopen_study(matrix, profile=profile, cluster=cluster)
-    chosen = choose("cancel", study.plan, study.standings(), jobs or (), rows=rows, seeds=seeds, branches=branches)
+    chosen = select_jobs("cancel", study.plan, study.standings(), jobs or (), rows=rows, seeds=seeds, branches=branches)
     send_command("cancel", study, chosen, now=now, as_json=as_json)
 
 

@@ -1,7 +1,7 @@
 """Control commands sent to the run in progress, or recorded in the ledger where there is none."""
 
 from orchestrator.plan.job import Job
-from orchestrator.schedule.control.commands import Asked, ask
+from orchestrator.schedule.control.commands import JobVerb, request
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
@@ -9,9 +9,9 @@ SHOWN = 12
 """Labels that are printed; the others are counted."""
 
 
-def send_command(name: Asked, study: Study, jobs: tuple[Job, ...], *, now: bool = False, as_json: bool) -> None:
+def send_command(name: JobVerb, study: Study, jobs: tuple[Job, ...], *, now: bool = False, as_json: bool) -> None:
     """Send or record a command for these jobs, and print which of the two was done."""
-    answer = ask(name, jobs, home=study.home, now=now)
+    answer = request(name, jobs, home=study.home, now=now)
     if as_json:
         print_json({"version": 1, "verb": name, "answer": answer, "jobs": [job.label for job in jobs]})
         return

@@ -20,7 +20,7 @@ from typing import Any
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.pump import HEAD, TAIL
-from orchestrator.schedule.lease import read_driver, runs_here
+from orchestrator.schedule.lease import process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 OUT = "driver.out"
@@ -84,8 +84,8 @@ def _wait(
     holds = works = False
     deadline = time.monotonic() + WORKS_S
     while child.poll() is None and not works and time.monotonic() < deadline:
-        holder = read_driver(home)
-        if not holds and holder is not None and holder.pid == child.pid and runs_here(holder):
+        holder = read_holder(home)
+        if not holds and holder is not None and holder.pid == child.pid and process_runs(holder):
             holds = True
             say(f"pid {child.pid} has started; waiting for its first attempt")
         works = holds and _has_started(home, begun)

@@ -19,12 +19,13 @@ from orchestrator.commands.options import (
 )
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
-from orchestrator.schedule.attempt_monitor import why_it_waits
-from orchestrator.schedule.failed import trace_of
-from orchestrator.schedule.host_exclusion import sentence
+from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.failures import trace_of
+from orchestrator.schedule.host_exclusion import describe
+from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.ledger.database import Attempt
-from orchestrator.schedule.requests import build_request
-from orchestrator.schedule.retry_policy import Charges, Retries, first_line
+from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.schedule.retry_policy import Charges, RetryLimits, first_line
 from orchestrator.study import Study, reopen_study
 from orchestrator.ui.progress import clock_words
 from orchestrator.ui.terminal import print_json
@@ -98,20 +99,7 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         "reason": known.standing.reason,
         "needs": [{"label": label, **asdict(standing)} for label, standing in known.needs.items()],
         "needed_by": list(known.needed_by),
-        "attempts": [
-            {
-                "id": one.id,
-                "host": one.backend,
-                "started": one.started,
-                "ended": one.ended,
-                "begun": one.begun,
-                "step": one.step,
-                "ending": one.ending,
-                "detail": one.detail,
-                "folder": str(known.folders[one.id]),
-            }
-            for one in known.attempts
-        ],
+        "attempts": [{**attempt_json(one), "folder": str(known.folders[one.id])} for one in known.attempts],
         "charges": {
             "error": {"used": charges.error, "allowed": retries.error},
             "out_of_memory": {"used": charges.out_of_memory, "allowed": retries.out_of_memory},
@@ -153,7 +141,7 @@ def explain_text(known: Explanation) -> str:
         lines.append(f"  artifact: {known.artifact}")
     if known.attempts:
         lines.append(f"  log: {known.folders[known.attempts[-1].id] / 'log.txt'}")
-    lines += [f"  {sentence(one, known.now)}" for one in known.avoided]
+    lines += [f"  {describe(one, known.now)}" for one in known.avoided]
     lines.append(f"  next: {what_next(known)}")
     if known.failed is not None:
         lines.append(f"  error of {known.failed.id}:")
@@ -161,7 +149,7 @@ def explain_text(known: Explanation) -> str:
     return "\n".join(lines)
 
 
-def charges_words(charges: Charges, retries: Retries) -> str:
+def charges_words(charges: Charges, retries: RetryLimits) -> str:
     """`error 1 of 1, out of memory 0 of 1, vanished 0 of 3, interruptions in a row 2 of 10`."""
     used = [
         ("error", charges.error, retries.error),
@@ -173,7 +161,7 @@ def charges_words(charges: Charges, retries: Retries) -> str:
 
 
 def _attempt_words(one: Attempt, known: Explanation) -> str:
-    where = f" on {one.backend}" if one.backend else ""
+    where = f" on {one.host}" if one.host else ""
     at = one.started or one.intended
     words = [f"{one.id}{where}", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))]
     if one.started is not None:
@@ -181,7 +169,7 @@ def _attempt_words(one: Attempt, known: Explanation) -> str:
     begun, step = max(one.begun, 0), one.step
     if one.ending is None:
         beat = read_beat(known.folders[one.id])
-        waits = "" if one.started is not None else why_it_waits(known.folders[one.id])
+        waits = "" if one.started is not None else waiting_reason(known.folders[one.id])
         words.append(waits or "open" if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}")
     else:
         if max(begun, step) > 0:

@@ -9,11 +9,11 @@ from pathlib import Path
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import Checkpoint, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
-from orchestrator.schedule.failed import failure_of
-from orchestrator.schedule.host_exclusion import Avoided, avoided, endings_of
+from orchestrator.schedule.failures import failure_of
+from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_hosts, host_endings
+from orchestrator.schedule.launcher import share
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-from orchestrator.schedule.requests import share
-from orchestrator.schedule.retry_policy import Charges, Retries, fitted
+from orchestrator.schedule.retry_policy import Charges, RetryLimits, fitted
 from orchestrator.study import Study
 from workloads.contract.result import Failure
 
@@ -30,14 +30,14 @@ class Explanation:
     """Labels."""
     attempts: Sequence[Attempt]
     charges: Charges
-    retries: Retries
+    retries: RetryLimits
     share: int | None
     """Samples per step on one rank; None where the stage has no micro-batch."""
     checkpoint: Checkpoint | None
     """Where the next attempt would resume."""
     artifact: str
     """Its folder; empty while the job is not done, or if the folder is gone."""
-    avoided: Sequence[Avoided]
+    avoided: Sequence[ExcludedHost]
     failed: Attempt | None
     """The newest attempt that recorded an error."""
     failure: Failure | None
@@ -75,7 +75,7 @@ def explanation_of(study: Study, job: Job) -> Explanation:
         share=per_rank,
         checkpoint=newest_checkpoint(study.home, job.fingerprint),
         artifact=artifact,
-        avoided=list(avoided(endings_of(every, now, now), now, study.cluster.avoid_s).values()),
+        avoided=list(excluded_hosts(host_endings(every, now, now), now, study.cluster.avoid_s).values()),
         failed=failed,
         failure=failure,
         now=now,
@@ -117,7 +117,7 @@ def what_next(known: Explanation) -> str:
             return f"it continues; {_if_it_fails(known.charges, known.retries)}"
 
 
-def _if_it_fails(charges: Charges, retries: Retries) -> str:
+def _if_it_fails(charges: Charges, retries: RetryLimits) -> str:
     """Which endings would exhaust the retries."""
     last = []
     if charges.error >= retries.error:

@@ -15,7 +15,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import Onlooker
+from orchestrator.schedule.lease import LeaseWatcher
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.study import Study, reopen_study
 from orchestrator.ui.terminal import print_json
@@ -104,10 +104,10 @@ def follow_attempt(
 ) -> None:
     """Print the log of one attempt as it grows, until the attempt has ended."""
     clock = clock or SystemClock()
-    onlooker = Onlooker(study.home, clock)
+    watcher = LeaseWatcher(study.home, clock)
     log = AttemptLog(study.folder_of(attempt))
     _show(log, out, tail)
-    while not _ended(study, attempt, onlooker):
+    while not _ended(study, attempt, watcher):
         clock.sleep(POLL_S)
         _show(log, out, None)
     _show(log, out, None)
@@ -138,25 +138,25 @@ def follow_job(
         PlanError: it has not been attempted, and no run is in progress.
     """
     clock = clock or SystemClock()
-    onlooker = Onlooker(study.home, clock)
-    if not study.attempts().get(job.fingerprint) and onlooker.driver():
+    watcher = LeaseWatcher(study.home, clock)
+    if not study.attempts().get(job.fingerprint) and watcher.holder():
         say(f"{job.label} is waiting for its first attempt")
-        while _more_may_come(study, job, onlooker) and not study.attempts().get(job.fingerprint):
+        while _more_may_come(study, job, watcher) and not study.attempts().get(job.fingerprint):
             clock.sleep(POLL_S)
     attempt = last_attempt(study, job)
     while True:
         follow_attempt(study, attempt, out, tail=tail, clock=clock)
         tail = None
         while not (newer := _after(study, attempt)):
-            if not _more_may_come(study, job, onlooker):
+            if not _more_may_come(study, job, watcher):
                 return
             clock.sleep(POLL_S)
         attempt = newer[0]
-        out.write(f"==> {job.label}: attempt {attempt.id} on {attempt.backend}\n")
+        out.write(f"==> {job.label}: attempt {attempt.id} on {attempt.host}\n")
 
 
-def _more_may_come(study: Study, job: Job, onlooker: Onlooker) -> bool:
-    in_progress = onlooker.driver() is not None
+def _more_may_come(study: Study, job: Job, watcher: LeaseWatcher) -> bool:
+    in_progress = watcher.holder() is not None
     return in_progress and study.standings()[job.id].state not in ("done", "failed", "cancelled", "blocked")
 
 
@@ -165,10 +165,10 @@ def _after(study: Study, attempt: Attempt) -> Sequence[Attempt]:
     return study.attempts()[attempt.fingerprint][ids.index(attempt.id) + 1 :] if attempt.id in ids else ()
 
 
-def _ended(study: Study, attempt: Attempt, onlooker: Onlooker) -> bool:
+def _ended(study: Study, attempt: Attempt, watcher: LeaseWatcher) -> bool:
     """Whether nothing more can be written: its end is recorded, or no run is left that could record it."""
     mine = [one for one in study.attempts().get(attempt.fingerprint, ()) if one.id == attempt.id]
-    return not mine or mine[0].ending is not None or onlooker.driver() is None
+    return not mine or mine[0].ending is not None or watcher.holder() is None
 
 
 def _show(log: AttemptLog, out: TextIO, lines: int | None) -> None:

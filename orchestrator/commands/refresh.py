@@ -70,7 +70,7 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
             lease.check()
             # Checkpoints first: once the record is gone, the next attempt would resume from them.
             drop_checkpoints(home, one.fingerprint)
-            ledger.forgive(one.fingerprint)
+            ledger.reset_job(one.fingerprint)
             if one.fingerprint in store.commits():  # else another machine has withdrawn it
                 store.withdraw(one.fingerprint)
 

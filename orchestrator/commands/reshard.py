@@ -31,10 +31,10 @@ from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
+from orchestrator.schedule.launcher import new_attempt_id
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.requests import new_attempt_id
 from orchestrator.study import Study, reopen_study
 from orchestrator.ui.terminal import print_json
 
@@ -137,15 +137,15 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         now = time.time()
         with ledger.transaction():
             # A job that was refused because of its shards has failed: this is the remedy.
-            ledger.forgive(job.fingerprint)
-            ledger.intend(
+            ledger.reset_job(job.fingerprint)
+            ledger.record_intent(
                 Attempt(
                     id=attempt,
                     fingerprint=job.fingerprint,
                     job=job.id,
                     label=job.label,
                     stage=job.stage,
-                    backend="",
+                    host="",
                     intended=now,
                     ended=now,
                     ending="interrupted",

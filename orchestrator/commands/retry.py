@@ -17,7 +17,7 @@ from orchestrator.commands.options import (
     RowsOption,
     SeedsOption,
 )
-from orchestrator.schedule.control.commands import choose
+from orchestrator.schedule.control.commands import select_jobs
 from orchestrator.study import reopen_study
 
 
@@ -42,7 +42,7 @@ def retry(
     uses.
     """
     study = reopen_study(matrix, profile=profile, cluster=cluster)
-    chosen = choose(
+    chosen = select_jobs(
         "retry", study.plan, study.standings(), jobs or (), failed=failed, rows=rows, seeds=seeds, branches=branches
     )
     send_command("retry", study, chosen, as_json=as_json)

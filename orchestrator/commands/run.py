@@ -27,7 +27,7 @@ from orchestrator.commands.options import (
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
 from orchestrator.commands.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
-from orchestrator.schedule.failed import failures_json, failures_text
+from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.spec.cluster import is_name
 from orchestrator.study import DEFAULT_PROFILE, Study, open_study
 from orchestrator.ui.progress import make_view

@@ -17,14 +17,14 @@ from orchestrator.host.code import copy_code
 from orchestrator.host.server import server_command
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
-from orchestrator.schedule import loop
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.job_states import closure
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.resilient_store import ANSWER_S, Patience, Question, Silent
+from orchestrator.schedule.resilient_store import CALL_TIMEOUT_S, ResilientStore, StoreTimeout, TimedCall
+from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
@@ -40,7 +40,7 @@ TRACKING_END_S = 120.0
 class FinishedRun:
     """The outcome of a run and its report."""
 
-    outcome: loop.Outcome
+    outcome: RunResult
     report: Path | None
     """The report's page, where there is one."""
     written: bool
@@ -75,20 +75,22 @@ def run_study(
         ledger = held.enter_context(
             Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store))
         )
-        patience = Patience(study.store, SystemClock(), log=_no_log, say=view.say, patience_s=study.cluster.unknown_s)
-        patience.insist(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
+        resilient = ResilientStore(
+            study.store, SystemClock(), log=_no_log, say=view.say, give_up_after_s=study.cluster.unknown_s
+        )
+        resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
-        tracker.start(patience.insist(study.standings))
+        tracker.start(resilient.call(study.standings))
         observer = TrackerObserver(tracker, study.store, study.plan)
-        ledger.remember_plan(study.plan, selection)  # before anything starts: other terminals name jobs of this plan
+        ledger.record_plan(study.plan, selection)  # before anything starts: other terminals name jobs of this plan
         try:
-            outcome = loop.run(
+            outcome = run(
                 study.plan,
                 selected,
                 home=study.home,
                 store=study.store,
                 ledger=ledger,
-                backend_factory=_backend_of(study, selected, ledger, patience, view.say),
+                backend_factory=_backend_of(study, selected, ledger, resilient, view.say),
                 cluster=study.cluster,
                 view=view,
                 observer=observer,
@@ -117,11 +119,11 @@ def _report(study: Study) -> bool:
 
 
 def _backend_of(
-    study: Study, selected: Collection[str], ledger: Ledger, patience: Patience, say: Callable[[str], None]
+    study: Study, selected: Collection[str], ledger: Ledger, resilient: ResilientStore, say: Callable[[str], None]
 ) -> Callable[[], Backend]:
     def make() -> Backend:
         # Open attempts have passed the check when they were submitted; their jobs are not checked again.
-        settled = patience.insist(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
+        settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
         ids = closure(study.plan, selected, settled)
         jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
         admit(study.cluster, jobs, described=study.cluster_file, matrix=study.matrix, say=say)
@@ -150,7 +152,7 @@ class TrackerObserver:
         self._tracker = tracker
         self._store = store
         self._plan = plan
-        self._pending: dict[str, tuple[Event, Question[tuple[Path, str]]]] = {}
+        self._pending: dict[str, tuple[Event, TimedCall[tuple[Path, str]]]] = {}
 
     def __call__(self, event: Event) -> None:
         """Pass on what changed; `tick` lets the tracker read files that grow."""
@@ -165,7 +167,7 @@ class TrackerObserver:
 
     def finish(self) -> None:
         """Pass on the rest; where the store still does not answer, without the artifact, which `sync` sends."""
-        until = time.monotonic() + ANSWER_S
+        until = time.monotonic() + CALL_TIMEOUT_S
         while self._pending and time.monotonic() < until:
             self._send_completed()
             time.sleep(0.02)
@@ -173,15 +175,15 @@ class TrackerObserver:
             self._send(event)
         self._pending = {}
 
-    def _where(self, event: Event) -> Question[tuple[Path, str]]:
+    def _where(self, event: Event) -> TimedCall[tuple[Path, str]]:
         fingerprint = self._plan.jobs[event.job].fingerprint
-        return Question(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint).git))
+        return TimedCall(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint).git))
 
     def _send_completed(self) -> None:
         for job, (event, question) in list(self._pending.items()):
             try:
-                found: tuple[Path | None, str] = question.answer(0.0)
-            except Silent:
+                found: tuple[Path | None, str] = question.result(0.0)
+            except StoreTimeout:
                 continue
             except ArtifactMissing:
                 found = None, ""

@@ -16,7 +16,7 @@ from orchestrator.commands.options import (
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.plan.select import find_job
-from orchestrator.schedule.ledger.database import Attempt
+from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study, reopen_study
 from orchestrator.ui.terminal import print_json
@@ -69,7 +69,7 @@ def show_json(study: Study, job: Job) -> dict[str, Any]:
         "folder": folder,
         "damage": why,
         "commit": None if commit is None else _commit_json(study, commit),
-        "attempts": [_attempt_json(attempt) for attempt in study.attempts().get(job.fingerprint, ())],
+        "attempts": [attempt_json(attempt) for attempt in study.attempts().get(job.fingerprint, ())],
         "withdrawn": _withdrawn(study, job),
     }
 
@@ -135,19 +135,6 @@ def _commit_json(study: Study, commit: Commit) -> dict[str, Any]:
         },
         "cost": dict(commit.result.get("cost", {})),
         "records": dict(commit.result.get("records", {})),
-    }
-
-
-def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "id": attempt.id,
-        "host": attempt.backend,
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "ending": attempt.ending,
-        "detail": attempt.detail,
-        "begun": attempt.begun,
-        "step": attempt.step,
     }
 
 

@@ -23,10 +23,11 @@ from orchestrator.commands.watch import last_selection
 from orchestrator.commands.watch import watch as watch_run
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts
-from orchestrator.schedule.attempt_monitor import why_it_waits
-from orchestrator.schedule.failed import FailedJob, failed_of, failures_json, failures_text, paused_of
-from orchestrator.schedule.host_exclusion import Avoided, avoided, endings_of, sentence
+from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text, paused_of
+from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.study import Study, reopen_study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.watch import make_watch_view
@@ -87,7 +88,7 @@ def status_json(study: Study) -> dict[str, Any]:
     standings, attempts = study.standings(), study.attempts()
     failures, paused = failed_jobs(study, standings, attempts)
     return {
-        "version": 1,
+        "version": 2,
         "study": study.plan.study,
         "profile": study.plan.profile,
         "jobs": [
@@ -99,7 +100,7 @@ def status_json(study: Study) -> dict[str, Any]:
                 "state": standings[job.id].state,
                 "needs": list(job.needs),
                 "reason": standings[job.id].reason,
-                "attempts": [_attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
+                "attempts": [attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
             }
             for job in study.plan.jobs.values()
         ],
@@ -122,7 +123,7 @@ def status_text(study: Study) -> str:
             f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
         )
     at = time.time()
-    lines += [f"  {sentence(one, at)}" for one in avoided_hosts(study, attempts, at)]
+    lines += [f"  {describe(one, at)}" for one in avoided_hosts(study, attempts, at)]
     failed = failures_text(*failed_jobs(study, standings, attempts))
     return "\n".join([*lines, "", failed] if failed else lines)
 
@@ -132,41 +133,30 @@ def failed_jobs(
 ) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
     """Failed jobs with the errors of their newest attempts, and the stages they pause."""
     with Ledger.read(study.home / NAME) as ledger:
-        notes = ledger.notes()
+        records = ledger.job_records()
     found: list[tuple[Job, str, Path | None]] = []
     for job in study.plan.jobs.values():
         if standings[job.id].state == "failed":
             mine = attempts.get(job.fingerprint)
             found.append((job, standings[job.id].reason, study.folder_of(mine[-1]) if mine else None))
     known = {job.fingerprint for job in study.plan.jobs.values()}
-    return failed_of(found, notes), paused_of(notes.values(), known, study.cluster.pause_after)
+    return failed_of(found, records), paused_of(records.values(), known, study.cluster.pause_after)
 
 
-def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[Avoided]:
+def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:
     """Hosts that a run would exclude now; `at`: seconds since 1970."""
     every = [one for mine in attempts.values() for one in mine]
-    return list(avoided(endings_of(every, at, at), at, study.cluster.avoid_s).values())
+    return list(excluded_hosts(host_endings(every, at, at), at, study.cluster.avoid_s).values())
 
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:
     mine = attempts.get(job.fingerprint)
     if mine and now.state == "waiting":
-        return why_it_waits(study.folder_of(mine[-1])) or now.reason
+        return waiting_reason(study.folder_of(mine[-1])) or now.reason
     if now.state != "running" or not mine:
         return now.reason
     beat = read_beat(study.folder_of(mine[-1]))
     return now.reason if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}"
-
-
-def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "id": attempt.id,
-        "backend": attempt.backend,
-        "ticket": attempt.ticket,
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "ending": attempt.ending,
-    }
 
 
 def _words(numbers: Mapping[str, int]) -> str:

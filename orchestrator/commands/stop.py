@@ -8,7 +8,7 @@ import typer
 from orchestrator.commands.active_run import request_stop, wait_for_end
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, JsonOption, MatrixOption
-from orchestrator.schedule.lease import STILL_S, living_driver
+from orchestrator.schedule.lease import STALE_AFTER_S, living_holder
 from orchestrator.study import open_study
 from orchestrator.ui.terminal import print_json
 
@@ -28,7 +28,7 @@ def stop(
     """
     home = open_study(matrix, cluster=cluster).home
     out = sys.stderr if as_json else sys.stdout
-    holder = living_driver(home)
+    holder = living_holder(home)
     ended = holder is None
     if holder is None:
         print("no run is in progress; there is nothing to stop", file=out)
@@ -38,7 +38,7 @@ def stop(
         print(f"asked pid {holder.pid} on {holder.host} to stop {how}", file=out, flush=True)
         if not no_wait:
             ended = wait_for_end(home, holder, lambda text: print(text, file=out, flush=True))
-            how = "the run has ended" if ended else f"no sign of life for {STILL_S:g} s, its machine may be gone"
+            how = "the run has ended" if ended else f"no sign of life for {STALE_AFTER_S:g} s, its machine may be gone"
             print(f"{how}; `echo-matrix run` continues it", file=out)
     if as_json:
         asked = None if holder is None else {"pid": holder.pid, "host": holder.host}

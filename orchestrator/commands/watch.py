@@ -14,7 +14,7 @@ from orchestrator.plan.job import Standing
 from orchestrator.plan.select import select
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import Driver, Onlooker
+from orchestrator.schedule.lease import LeaseHolder, LeaseWatcher
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.study import Study
 from orchestrator.ui.watch import RunningAttempt, RunProcess, Snapshot, WatchView
@@ -33,11 +33,11 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
         clock: the machine's by default.
     """
     clock = clock or SystemClock()
-    onlooker = Onlooker(study.home, clock)
+    watcher = LeaseWatcher(study.home, clock)
     try:
         while True:
             # Before the snapshot: what a run records at its very end is in the snapshot that follows.
-            process = _process(onlooker.driver())
+            process = _process(watcher.holder())
             snapshot = take_snapshot(study, selected, process)
             view.show(snapshot)
             if process is None:
@@ -77,11 +77,11 @@ def take_snapshot(study: Study, selected: Collection[str], process: RunProcess |
     )
 
 
-def _process(holder: Driver | None) -> RunProcess | None:
+def _process(holder: LeaseHolder | None) -> RunProcess | None:
     return None if holder is None else RunProcess(pid=holder.pid, host=holder.host, since=_since(holder))
 
 
-def _since(holder: Driver) -> float | None:
+def _since(holder: LeaseHolder) -> float | None:
     """When the process was started, seconds since 1970; None on another boot."""
     if holder.boot_id != boot_id():
         return None
@@ -102,7 +102,7 @@ def _running(study: Study, label: str, now: Standing, attempt: Attempt) -> Runni
     return RunningAttempt(
         label=label,
         attempt=attempt.id,
-        host=attempt.backend,
+        host=attempt.host,
         phase=phase,
         step=step,
         of=of,

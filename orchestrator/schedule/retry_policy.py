@@ -1,6 +1,6 @@
-"""What ended an attempt, and what follows: the table of endings (design, "Truth and recovery" rule 4).
+"""Retry policy: what follows an ending (design, "Truth and recovery" rule 4). Pure.
 
-Pure. Budgets say how often a job may end a charged way without getting further; an attempt that got
+Budgets say how often a job may end a charged way without getting further; an attempt that got
 further sets everything back to zero first, so that a long training is not failed by rare faults.
 
 Further means: it left a complete checkpoint of a higher step than any earlier attempt of its job
@@ -27,11 +27,12 @@ MORE_TIME = (
     "file sets them), or save more often (checkpoint_every_s), then `echo-matrix retry`"
 )
 
+CANCELLED = "cancelled; `echo-matrix retry` takes it up again"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
 
 
-class Retries(Protocol):
+class RetryLimits(Protocol):
     """`retries` of cluster/*.yaml: how many charged endings without progress a job survives."""
 
     @property
@@ -121,7 +122,7 @@ def first_line(text: str) -> str:
 def verdict(
     ending: Ending,
     charges: Charges,
-    budgets: Retries,
+    budgets: RetryLimits,
     *,
     progressed: bool,
     share: int | None,
@@ -144,9 +145,9 @@ def verdict(
         case "ok":
             return Verdict(next="done", charges=charges, reason="")
         case "bad_input":
-            return Verdict(next="failed", charges=charges, reason=f"bad input, which no retry mends{words}")
+            return Verdict(next="failed", charges=charges, reason=f"bad input; a retry would not help{words}")
         case "cancelled":
-            return Verdict(next="cancelled", charges=charges, reason="cancelled; `echo-matrix retry` takes it up again")
+            return Verdict(next="cancelled", charges=charges, reason=CANCELLED)
         case "error":
             charges = replace(charges, error=charges.error + 1, free=0)
             return _within(charges, charges.error, budgets.error, "ended with an error", words)
@@ -163,12 +164,12 @@ def verdict(
             return _out_of_memory(charges, budgets, share, words, progressed=progressed)
         case "preempted" | "node_lost" | "interrupted":
             if progressed:
-                return Verdict(next="again", charges=charges, reason=f"{ending}, which is free{words}")
+                return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){words}")
             charges = replace(charges, free=charges.free + 1)
             if charges.free >= budgets.free_in_a_row:
                 reason = f"ended {charges.free} times in a row without progress, last as {ending}{words}"
                 return Verdict(next="failed", charges=charges, reason=reason)
-            return Verdict(next="again", charges=charges, reason=f"{ending}, which is free{words}")
+            return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){words}")
         case _:
             assert_never(ending)
 
@@ -179,7 +180,9 @@ def _within(charges: Charges, used: int, allowed: int, what: str, words: str) ->
     return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{words}")
 
 
-def _out_of_memory(charges: Charges, budgets: Retries, share: int | None, words: str, *, progressed: bool) -> Verdict:
+def _out_of_memory(
+    charges: Charges, budgets: RetryLimits, share: int | None, words: str, *, progressed: bool
+) -> Verdict:
     charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
     if share is None:
         after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", words)
@@ -213,8 +216,8 @@ _OURS = re.compile(r"(?:^|/)((?:workloads|orchestrator)/.*)$")
 def signature(kind: str, message: str, frames: Sequence[str]) -> str:
     """What makes two tracebacks the same: exception type, innermost frame of our code, masked message.
 
-    Digits, paths and hex of the message are masked; the frame starts at `workloads/`, because each
-    driver's hosts run from a copy of the code elsewhere. `frames` are `file:line function`,
+    Digits, paths and hex of the message are masked; the frame starts at `workloads/`, because the
+    hosts of each run use a copy of the code elsewhere. `frames` are `file:line function`,
     innermost last.
     """
     ours = ""
@@ -239,7 +242,7 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
         if same:
             counts[stage, same] = counts.get((stage, same), 0) + 1
     return {
-        stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); mend the cause, then `echo-matrix retry`"
+        stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); fix the cause, then `echo-matrix retry`"
         for (stage, same), number in counts.items()
         if number >= pause_after
     }

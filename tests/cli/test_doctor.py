@@ -86,7 +86,7 @@ def test_a_ledger_that_is_broken_is_bad_and_is_left_as_it_is(study: Study) -> No
 def test_a_page_of_the_ledger_that_is_garbled_is_found(study: Study) -> None:
     with Ledger.open(study.home / NAME) as ledger, ledger.transaction():
         for number in range(200):
-            ledger.intend(attempt_of(study, f"a{number:03d}"))
+            ledger.record_intent(attempt_of(study, f"a{number:03d}"))
     path = study.home / NAME
     content = bytearray(path.read_bytes())
     content[4096 * 3 : 4096 * 4] = b"\xff" * 4096
@@ -102,7 +102,7 @@ def attempt_of(study: Study, name: str) -> Attempt:
         job=job.id,
         label=job.label,
         stage=job.stage,
-        backend="h",
+        host="h",
         intended=0.0,
     )
 
@@ -128,7 +128,7 @@ def test_who_drives_is_told_alive_dead_elsewhere_or_unreadable(study: Study) -> 
 def test_ranks_that_run_on_without_a_driver_are_named(study: Study) -> None:
     attempt = attempt_of(study, "a001")
     with Ledger.open(study.home / NAME) as ledger:
-        ledger.intend(attempt)
+        ledger.record_intent(attempt)
     folder = study.folder_of(attempt)
     folder.mkdir(parents=True)
     write_processes(folder, {0: (os.getpid(), start_time(os.getpid()) or 0)})

@@ -10,7 +10,7 @@ from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
-from orchestrator.schedule.lease import acquire, driver_lives, read_driver
+from orchestrator.schedule.lease import acquire, is_held, read_holder
 from orchestrator.study import Study, open_study
 
 ROW = ("--rows", "context-k1")
@@ -133,10 +133,10 @@ def test_what_a_run_asked_for_or_left_open_since_it_was_found_stays(study: Study
         remove_garbage(study, before, lambda _text: None)
     assert study.store.commits() == committed
     assert rehearsal.call("run", "--detach", "--rows", "context-k5", seconds=FOR_EVER_S).returncode == 0
-    driver = read_driver(study.home)
+    driver = read_holder(study.home)
     assert driver is not None
     os.kill(driver.pid, signal.SIGKILL)
-    wait_for(lambda: not driver_lives(study.home), "the killed driver lives on")
+    wait_for(lambda: not is_held(study.home), "the killed driver lives on")
     with pytest.raises(LeaseError, match="run `gc` again"):
         remove_garbage(study, before, lambda _text: None)
     assert submission.exists()

@@ -11,8 +11,8 @@ from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 from orchestrator.commands.log_reader import AttemptLog, LogTail, find_gap
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.pump import Log
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.lease import driver_lives, read_driver
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 ROW = ("--rows", "context-k1")
@@ -104,7 +104,7 @@ def test_following_goes_on_to_the_next_attempt_and_ends_with_the_driver(rehearsa
         "cancel",
         "retry",
     ):  # in one tick: the job never stands as cancelled, its attempt ends and another begins
-        inbox.put(rehearsal.home, verb, [second.fingerprint])
+        channel.send(rehearsal.home, verb, [second.fingerprint])
     third = wait_for(lambda: of_index()[2:], "the job is not taken up again")[0]
     log_of(rehearsal, third).write_text("third words\n", encoding="utf-8")
     assert following.stdout.readline() == f"==> index/s0: attempt {third.id} on fake-0\n"
@@ -115,11 +115,11 @@ def test_following_goes_on_to_the_next_attempt_and_ends_with_the_driver(rehearsa
 
 def test_following_ends_where_the_driver_has_been_killed(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
-    holder = read_driver(rehearsal.home)
+    holder = read_holder(rehearsal.home)
     assert holder is not None
     following = rehearsal.start("logs", "data", "-f", stdout=subprocess.DEVNULL)
     os.kill(holder.pid, signal.SIGKILL)
-    wait_for(lambda: not driver_lives(rehearsal.home), "the killed driver lives on")
+    wait_for(lambda: not is_held(rehearsal.home), "the killed driver lives on")
     assert following.wait(60) == 0
 
 

@@ -11,8 +11,8 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import BackendError, LeaseError, PlanError
 from orchestrator.plan.diff import standings
 from orchestrator.plan.job import Job, Plan, Standing, State
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.control.commands import Asked, ask, choose
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.control.commands import JobVerb, request, select_jobs
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
 from workloads.contract.result import Failure
@@ -39,7 +39,7 @@ def toy(tmp_path: Path) -> Toy:
 def test_labels_ids_prefixes_and_globs_name_jobs_in_the_plans_order() -> None:
     train_b = next(job for job in PLAN.jobs.values() if job.label == "train/b")
     names = ["evaluate/return/*", train_b.id, "train/a", train_b.fingerprint[:16]]
-    assert labels(choose("cancel", PLAN, standing(), names)) == [
+    assert labels(select_jobs("cancel", PLAN, standing(), names)) == [
         "train/a",
         "evaluate/return/a",
         "train/b",
@@ -50,13 +50,13 @@ def test_labels_ids_prefixes_and_globs_name_jobs_in_the_plans_order() -> None:
 
 def test_a_glob_takes_those_to_which_it_can_be_done() -> None:
     states = standing(train_a="done", train_b="running", train_c="cancelled")
-    assert labels(choose("cancel", PLAN, states, ["train/*"])) == ["train/b"]
+    assert labels(select_jobs("cancel", PLAN, states, ["train/*"])) == ["train/b"]
 
 
 def test_failed_takes_all_that_failed_and_of_names_those_that_failed() -> None:
     states = standing(data="done", train_a="failed", train_b="failed", train_c="cancelled")
-    assert labels(choose("retry", PLAN, states, failed=True)) == ["train/a", "train/b"]
-    assert labels(choose("retry", PLAN, states, ["train/b", "train/c"], failed=True)) == ["train/b"]
+    assert labels(select_jobs("retry", PLAN, states, failed=True)) == ["train/a", "train/b"]
+    assert labels(select_jobs("retry", PLAN, states, ["train/b", "train/c"], failed=True)) == ["train/b"]
 
 
 def test_to_retry_a_blocked_job_is_to_retry_what_it_waits_for() -> None:
@@ -64,7 +64,7 @@ def test_to_retry_a_blocked_job_is_to_retry_what_it_waits_for() -> None:
     for job in PLAN.jobs.values():
         if job.label in ("train/a", "evaluate/return/a"):
             states[job.id] = Standing(state="blocked", reason="needs latents")
-    assert labels(choose("retry", PLAN, states, ["evaluate/return/a"])) == ["latents"]
+    assert labels(select_jobs("retry", PLAN, states, ["evaluate/return/a"])) == ["latents"]
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,20 @@ def test_to_retry_a_blocked_job_is_to_retry_what_it_waits_for() -> None:
         ("retry", [], "or --failed for all that failed"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_words(verb: Asked, names: list[str], message: str) -> None:
+def test_what_cannot_be_done_is_said_in_words(verb: JobVerb, names: list[str], message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        choose(verb, PLAN, standing(train_a="done", train_b="running"), names)
+        select_jobs(verb, PLAN, standing(train_a="done", train_b="running"), names)
 
 
 def test_nothing_that_failed_is_said_in_words() -> None:
     with pytest.raises(PlanError, match="there is nothing to retry: no job has failed"):
-        choose("retry", PLAN, standing(), failed=True)
+        select_jobs("retry", PLAN, standing(), failed=True)
 
 
 class Asking:
     """Leaves a note once `train/a` has run for half a minute."""
 
-    def __init__(self, toy: Toy, verb: Asked, *, now: bool = False) -> None:
+    def __init__(self, toy: Toy, verb: JobVerb, *, now: bool = False) -> None:
         self._toy, self._verb, self._now = toy, verb, now
         self._since: float | None = None
         self._asked = False
@@ -120,26 +120,26 @@ def only_a() -> Plan:
     [("retry", "cancel", {"cancelled": 1}), ("cancel", "retry", {"done": 1})],
 )
 def test_what_is_booked_without_a_driver_outranks_a_note_that_an_earlier_one_left_unread(
-    toy: Toy, earlier: Asked, later: Asked, counts: Mapping[State, int]
+    toy: Toy, earlier: JobVerb, later: JobVerb, counts: Mapping[State, int]
 ) -> None:
     plan = make_plan([make_job("train", "train/a")])
     toy.note(earlier, ["train/a"])
-    assert ask(later, list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
+    assert request(later, list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
     assert toy.run(plan).counts == counts
-    assert inbox.read(toy.home) == []
+    assert channel.pending(toy.home) == []
 
 
 def test_what_is_asked_of_a_driver_about_a_job_that_its_plan_does_not_have_is_booked(toy: Toy) -> None:
     ours, other = (make_plan([make_job("train", f"train/{row}")]) for row in "ab")
     for verb, counts in (("cancel", {"cancelled": 1}), ("retry", {"done": 1})):
         with acquire(toy.home, toy.clock):
-            assert ask(verb, list(other.jobs.values()), home=toy.home) == "asked"
+            assert request(verb, list(other.jobs.values()), home=toy.home) == "asked"
         assert toy.run(ours).counts == {"done": 1}
         assert toy.run(other).counts == counts
 
 
 @pytest.mark.parametrize("verb", ["cancel", "retry"])
-def test_a_note_is_booked_in_one_transaction_however_many_jobs_it_names(tmp_path: Path, verb: Asked) -> None:
+def test_a_note_is_booked_in_one_transaction_however_many_jobs_it_names(tmp_path: Path, verb: JobVerb) -> None:
     transactions = []
     for number in (1, 40):
         toy, asked = Toy(tmp_path / str(number)), list[None]()

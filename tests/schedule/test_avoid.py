@@ -13,7 +13,7 @@ from toy_study import Toy, make_job, make_plan
 
 from orchestrator.backends.fake import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, Submission
-from orchestrator.schedule.host_exclusion import AGAINST, Ended, avoided, endings_of, sentence
+from orchestrator.schedule.host_exclusion import HOST_FAULTS, HostEnding, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.schedule.placement import usable
 from orchestrator.ui.progress import PlainView
@@ -21,12 +21,12 @@ from orchestrator.ui.progress import PlainView
 HOUR = 3600.0
 
 
-def make(host: str, job: str, ending: str = "vanished", at: float = 0.0, signature: str = "") -> Ended:
-    return Ended(host=host, job=job, label=job, ending=ending, signature=signature, detail="why", began=at, at=at)
+def make(host: str, job: str, ending: str = "vanished", at: float = 0.0, signature: str = "") -> HostEnding:
+    return HostEnding(host=host, job=job, label=job, ending=ending, signature=signature, detail="why", began=at, at=at)
 
 
-def hosts(endings: Sequence[Ended], now: float = 10.0) -> set[str]:
-    return set(avoided(endings, now, HOUR))
+def hosts(endings: Sequence[HostEnding], now: float = 10.0) -> set[str]:
+    return set(excluded_hosts(endings, now, HOUR))
 
 
 @pytest.mark.parametrize(
@@ -51,31 +51,31 @@ def hosts(endings: Sequence[Ended], now: float = 10.0) -> set[str]:
         ([make("a", "j1"), make("b", "j3", "ok"), make("a", "j2")], {"a"}),
     ],
 )
-def test_two_endings_that_only_the_host_explains_avoid_it(endings: list[Ended], who: set[str]) -> None:
+def test_two_endings_that_only_the_host_explains_avoid_it(endings: list[HostEnding], who: set[str]) -> None:
     assert hosts(endings) == who
 
 
 def test_a_host_is_avoided_for_avoid_s_after_its_last_bad_ending() -> None:
     endings = [make("a", "j1", at=0.0), make("a", "j2", at=100.0)]
-    assert avoided(endings, 100.0, HOUR)["a"].until == 100.0 + HOUR
-    assert set(avoided(endings, HOUR - 1, HOUR)) == {"a"}
-    assert avoided(endings, 100.0 + HOUR, HOUR) == {}
-    assert avoided(endings, 100.0, 0.0) == {}
+    assert excluded_hosts(endings, 100.0, HOUR)["a"].until == 100.0 + HOUR
+    assert set(excluded_hosts(endings, HOUR - 1, HOUR)) == {"a"}
+    assert excluded_hosts(endings, 100.0 + HOUR, HOUR) == {}
+    assert excluded_hosts(endings, 100.0, 0.0) == {}
 
 
 def test_what_a_host_lost_together_is_one_incident_and_a_second_one_avoids_it() -> None:
     together = [replace(make("a", f"j{n}", "node_lost", at=100.0 + n), began=50.0) for n in range(8)]
-    assert avoided(together, 200.0, HOUR) == {}
+    assert excluded_hosts(together, 200.0, HOUR) == {}
     again = replace(make("a", "j9", "node_lost", at=300.0), began=150.0)
-    assert set(avoided([*together, again], 300.0, HOUR)) == {"a"}
+    assert set(excluded_hosts([*together, again], 300.0, HOUR)) == {"a"}
 
 
 def test_a_row_that_fails_everywhere_condemns_no_host_in_turn() -> None:
     """One bug, twelve jobs, six hosts, two attempts each: whatever the order, never more than the first host."""
-    endings: list[Ended] = []
+    endings: list[HostEnding] = []
     for number in range(24):
         endings.append(make(f"h{number % 6}", f"j{number // 2}", "error", at=float(number), signature="bug"))
-        assert len(avoided(endings, float(number), HOUR)) <= 1
+        assert len(excluded_hosts(endings, float(number), HOUR)) <= 1
     assert hosts(endings, 24.0) == set()
 
 
@@ -83,21 +83,21 @@ ENDED = st.builds(
     make,
     st.sampled_from("abc"),
     st.sampled_from(["j1", "j2", "j3", "j4"]),
-    st.sampled_from(["ok", *sorted(AGAINST)]),
+    st.sampled_from(["ok", *sorted(HOST_FAULTS)]),
     st.floats(-1e5, 1e5),
     st.sampled_from(["", "s", "t"]),
 )
 
 
 @given(st.lists(ENDED, max_size=12), st.floats(0.0, 1e5))
-def test_nobody_is_avoided_longer_than_avoid_s_however_the_clock_jumped(endings: list[Ended], now: float) -> None:
-    for one in avoided(endings, now, HOUR).values():
+def test_nobody_is_avoided_longer_than_avoid_s_however_the_clock_jumped(endings: list[HostEnding], now: float) -> None:
+    for one in excluded_hosts(endings, now, HOUR).values():
         assert now < one.until <= now + HOUR
         assert one.since <= now
 
 
 def attempt(number: int, **fields: Any) -> Attempt:
-    plain = {"job": "train/x", "stage": "train", "backend": "a", "intended": 0.0, "ended": 100.0, "ending": "vanished"}
+    plain = {"job": "train/x", "stage": "train", "host": "a", "intended": 0.0, "ended": 100.0, "ending": "vanished"}
     return Attempt(**{"id": f"a{number:03d}", "label": "train/x", "fingerprint": "f", **plain, **fields})
 
 
@@ -108,19 +108,19 @@ def test_what_got_further_counts_against_nobody() -> None:
         attempt(3, begun=20, step=20),
         attempt(4, begun=20, step=-1),
         attempt(5, ending=None, ended=None),
-        attempt(6, backend=""),
+        attempt(6, host=""),
     ]
-    assert len(endings_of(attempts, 100.0, 100.0)) == 2
+    assert len(host_endings(attempts, 100.0, 100.0)) == 2
 
 
 def test_an_ending_that_lies_in_the_future_counts_as_of_now() -> None:
-    (ended,) = endings_of([attempt(1, ended=1e9)], 100.0, 5.0)
+    (ended,) = host_endings([attempt(1, ended=1e9)], 100.0, 5.0)
     assert ended.at == 5.0
 
 
 def test_it_is_said_in_one_sentence() -> None:
-    one = avoided([make("gpu-3", "train/a"), make("gpu-3", "train/b")], 60.0, HOUR)["gpu-3"]
-    assert sentence(one, 60.0) == (
+    one = excluded_hosts([make("gpu-3", "train/a"), make("gpu-3", "train/b")], 60.0, HOUR)["gpu-3"]
+    assert describe(one, 60.0) == (
         "host gpu-3 is avoided for 59 min while there are others: 2 jobs ended badly there (train/a, train/b), "
         "last vanished: why"
     )
@@ -213,6 +213,6 @@ def test_a_job_that_fails_everywhere_leaves_all_hosts_in_use(toy: Toy) -> None:
     script = {f"train/{n}": [Act(script="vanished")] for n in range(4)}
     toy.run(jobs(4), script, hosts=(share("x"), share("y")))
     with toy.ledger() as ledger:
-        endings = endings_of(ledger.attempts(), toy.clock.time(), toy.clock.time())
+        endings = host_endings(ledger.attempts(), toy.clock.time(), toy.clock.time())
     assert len(endings) == 16
-    assert avoided(endings, toy.clock.time(), HOUR) == {}
+    assert excluded_hosts(endings, toy.clock.time(), HOUR) == {}

@@ -7,7 +7,7 @@ from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake import Act
 from orchestrator.backends.protocol import HostShare
-from orchestrator.schedule.failed import FailedJob, failures_json, failures_text
+from orchestrator.schedule.failures import FailedJob, failures_json, failures_text
 from orchestrator.ui.progress import PlainView
 from workloads.contract.result import Failure
 

@@ -15,10 +15,10 @@ from toy_study import Toy, make_job, make_plan, small_plan
 from orchestrator.backends.fake import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import MatrixError
-from orchestrator.schedule import notifications as hooks
+from orchestrator.schedule import notifications
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.notification_process import main
-from orchestrator.schedule.notifications import Hook
+from orchestrator.schedule.notifications import Notifier
 from workloads.contract.result import Failure
 
 ONE_CPU = (HostShare(name="fake-0", cpus=1, devices=0, memory_gib=8.0),)
@@ -175,11 +175,11 @@ def test_quotes_that_do_not_close_are_refused_before_anything_begins(toy: Toy) -
     assert toy.backend is None
 
 
-def make_hook(tmp_path: Path, command: str, notes: list[tuple[str, dict[str, Any]]]) -> Hook:
+def make_hook(tmp_path: Path, command: str, notes: list[tuple[str, dict[str, Any]]]) -> Notifier:
     def note(what: str, **fields: Any) -> None:
         notes.append((what, fields))
 
-    return Hook(command, study="s", profile="p", log=tmp_path / "driver.log", note=note, clock=SystemClock())
+    return Notifier(command, study="s", profile="p", log=tmp_path / "driver.log", note=note, clock=SystemClock())
 
 
 def processes_with(word: str) -> list[int]:
@@ -201,16 +201,16 @@ def test_a_command_that_hangs_holds_up_nobody_and_only_a_few_run_at_once(tmp_pat
     hook = make_hook(tmp_path, f"{sys.executable} -c 'import time; time.sleep(600)' {mark}", notes)
     try:
         for number in range(20):
-            hook.tell("failed", job=str(number))
+            hook.notify("failed", job=str(number))
             hook.tick()
-        until(lambda: len(processes_with(mark)) == hooks.AT_ONCE)
+        until(lambda: len(processes_with(mark)) == notifications.AT_ONCE)
         hook.tick()
-        assert len(processes_with(mark)) == hooks.AT_ONCE
-        hook.tell("finished", exit_code=1)
+        assert len(processes_with(mark)) == notifications.AT_ONCE
+        hook.notify("finished", exit_code=1)
         hook.close()
         dropped = [fields["event"] for what, fields in notes if what == "on_event dropped"]
-        assert dropped == ["failed"] * (20 - hooks.AT_ONCE)
-        until(lambda: len(processes_with(mark)) == hooks.AT_ONCE + 1)
+        assert dropped == ["failed"] * (20 - notifications.AT_ONCE)
+        until(lambda: len(processes_with(mark)) == notifications.AT_ONCE + 1)
     finally:
         for pid in processes_with(mark):
             os.kill(pid, signal.SIGKILL)
@@ -253,6 +253,6 @@ def test_it_may_say_and_be_told_more_than_a_pipe_holds(tmp_path: Path) -> None:
 def test_of_too_many_events_the_oldest_are_dropped_and_the_log_says_so(tmp_path: Path) -> None:
     notes: list[tuple[str, dict[str, Any]]] = []
     hook = make_hook(tmp_path, "true", notes)
-    for number in range(hooks.WAITING + 3):
-        hook.tell("failed", job=str(number))
+    for number in range(notifications.WAITING + 3):
+        hook.notify("failed", job=str(number))
     assert [what for what, _ in notes] == ["on_event dropped"] * 3

@@ -15,7 +15,7 @@ from toy_study import Toy, small_plan
 
 from orchestrator.errors import LedgerError
 from orchestrator.schedule.events import Event
-from orchestrator.schedule.ledger import file as ledger_file
+from orchestrator.schedule.ledger import connection as ledger_connection
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import VERSION
 from workloads.runtime.fault_points import VARIABLE
@@ -117,7 +117,7 @@ def test_a_journal_left_hot_is_played_back_by_the_next_run_and_read_by_others_be
 
 
 def test_a_ledger_that_another_program_holds_is_left_where_it_is(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_file, "BUSY_S", 0.05)
+    monkeypatch.setattr(ledger_connection, "BUSY_S", 0.05)
     with contextlib.closing(sqlite3.connect(ledger_of(toy), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(LedgerError, match=r"database is locked; another program holds its lock, or this file sys"):
@@ -140,6 +140,7 @@ def test_a_kill_in_the_middle_of_bringing_an_older_ledger_up_to_date_costs_nothi
     with contextlib.closing(sqlite3.connect(path)) as old:
         old.executescript(
             "ALTER TABLE attempts DROP COLUMN cpus; ALTER TABLE attempts DROP COLUMN devices; "
+            "ALTER TABLE attempts RENAME COLUMN host TO backend; "
             "CREATE TABLE sent (cell TEXT); PRAGMA user_version = 1;"
         )
     before = path.read_bytes()

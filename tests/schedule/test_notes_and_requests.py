@@ -9,11 +9,11 @@ from toy_study import Settings, fingerprint, make_job
 
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint, newest_step
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.control.commands import ask
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.control.commands import request
+from orchestrator.schedule.launcher import build_request, new_attempt_id
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import Ledger
-from orchestrator.schedule.requests import build_request, new_attempt_id
 from orchestrator.schedule.retry_policy import Charges, verdict
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.cluster import BUILT_IN
@@ -32,51 +32,51 @@ def write_checkpoint(home: Path, attempt: str, step: int, *, size: int = 3, mani
 
 
 def test_notes_are_read_in_the_order_in_which_they_were_put(tmp_path: Path) -> None:
-    inbox.put(tmp_path, "cancel", ["f1"])
-    inbox.put(tmp_path, "retry", ["f1", "f2"])
-    notes = inbox.read(tmp_path)
+    channel.send(tmp_path, "cancel", ["f1"])
+    channel.send(tmp_path, "retry", ["f1", "f2"])
+    notes = channel.pending(tmp_path)
     assert [(note.verb, note.jobs) for note in notes] == [("cancel", ("f1",)), ("retry", ("f1", "f2"))]
-    inbox.drop(notes)
-    inbox.drop(notes)
-    assert inbox.read(tmp_path) == []
+    channel.remove(notes)
+    channel.remove(notes)
+    assert channel.pending(tmp_path) == []
 
 
 def test_notes_keep_their_order_when_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, verb in enumerate(("cancel", "retry", "cancel", "retry")):
         monkeypatch.setattr(time, "time", lambda number=number: 1e9 - 86400.0 * number)
         monkeypatch.setattr(time, "time_ns", lambda number=number: 10**18 - number)
-        inbox.put(tmp_path, verb, ["f1"])  # type: ignore[arg-type]
+        channel.send(tmp_path, verb, ["f1"])  # type: ignore[arg-type]
         if number == 1:
-            inbox.drop(inbox.read(tmp_path)[:1])
-    assert [note.verb for note in inbox.read(tmp_path)] == ["retry", "cancel", "retry"]
+            channel.remove(channel.pending(tmp_path)[:1])
+    assert [note.verb for note in channel.pending(tmp_path)] == ["retry", "cancel", "retry"]
 
 
 def test_what_is_no_note_is_put_aside(tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
     (tmp_path / "inbox" / "0.json").write_text('{"verb": "format", "jobs": []}')
-    assert inbox.read(tmp_path) == []
+    assert channel.pending(tmp_path) == []
     assert [path.name for path in (tmp_path / "inbox").iterdir()] == ["0.broken"]
 
 
 def test_a_note_that_the_disk_does_not_give_now_waits_and_what_was_asked_later_with_it(tmp_path: Path) -> None:
-    first, second = inbox.put(tmp_path, "cancel", ["a" * 64]), inbox.put(tmp_path, "retry", ["a" * 64])
+    first, second = channel.send(tmp_path, "cancel", ["a" * 64]), channel.send(tmp_path, "retry", ["a" * 64])
     hidden = first.rename(first.with_suffix(".hidden"))
     first.symlink_to("/proc/self/mem")  # whose first page is nobody's: EIO
-    assert inbox.read(tmp_path) == []
+    assert channel.pending(tmp_path) == []
     hidden.rename(first)
-    assert [note.path for note in inbox.read(tmp_path)] == [first, second]
+    assert [note.path for note in channel.pending(tmp_path)] == [first, second]
 
 
 def test_without_a_driver_a_cancel_is_booked_at_once_and_with_one_it_is_asked(tmp_path: Path) -> None:
-    assert ask("cancel", [JOB], home=tmp_path) == "booked"
+    assert request("cancel", [JOB], home=tmp_path) == "booked"
     with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
-        assert ledger.notes()[JOB.fingerprint].state == "cancelled"
+        assert ledger.job_records()[JOB.fingerprint].state == "cancelled"
     with acquire(tmp_path):
-        assert ask("retry", [JOB], home=tmp_path) == "asked"
-    assert [note.verb for note in inbox.read(tmp_path)] == ["retry"]
-    assert ask("retry", [JOB], home=tmp_path) == "booked"
+        assert request("retry", [JOB], home=tmp_path) == "asked"
+    assert [note.verb for note in channel.pending(tmp_path)] == ["retry"]
+    assert request("retry", [JOB], home=tmp_path) == "booked"
     with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
-        assert ledger.notes() == {}
+        assert ledger.job_records() == {}
 
 
 def test_the_newest_complete_checkpoint_of_any_attempt_is_resumed(tmp_path: Path) -> None:

@@ -9,55 +9,57 @@ from toy_study import Toy, fingerprint, make_job, small_plan
 
 from orchestrator.backends.fake import Act, FakeBackend
 from orchestrator.backends.protocol import Report
-from orchestrator.schedule.attempt_monitor import EVIDENCE_S, Finding, Watch, look
+from orchestrator.schedule.attempt_monitor import EVIDENCE_S, AttemptFinding, WatchedAttempt, assess
 from orchestrator.schedule.clock import SimulatedClock
 
 
-def make_watch(folder: Path) -> Watch:
-    return Watch(attempt="a001-x", job=make_job("train", "train/a"), folder=folder, begun=-1, since=0.0, running=True)
+def make_watch(folder: Path) -> WatchedAttempt:
+    return WatchedAttempt(
+        attempt="a001-x", job=make_job("train", "train/a"), folder=folder, begun=-1, submitted_at=0.0, running=True
+    )
 
 
 def running(beat: Any) -> Report:
     return Report(attempt="a001-x", phase="running", heartbeat=beat)
 
 
-def told(watch: Watch, report: Report | None, now: float) -> Finding:
-    return look(watch, report, now, committed=False, stopping=False)
+def told(watch: WatchedAttempt, report: Report | None, now: float) -> AttemptFinding:
+    return assess(watch, report, now, committed=False, stopping=False)
 
 
 def test_a_heartbeat_that_stands_while_the_backend_says_running_is_unknown_until_it_beats(tmp_path: Path) -> None:
     watch = make_watch(tmp_path)
-    assert told(watch, running({"counter": 1}), 0.0).what == "running"
-    assert told(watch, running({"counter": 1}), EVIDENCE_S - 1).what == "running"
+    assert told(watch, running({"counter": 1}), 0.0).phase == "running"
+    assert told(watch, running({"counter": 1}), EVIDENCE_S - 1).phase == "running"
     finding = told(watch, running({"counter": 1}), EVIDENCE_S)
-    assert finding.what == "unknown"
-    assert finding.detail == "the backend says that it runs, but its heartbeat stands still"
-    assert told(watch, running({"counter": 2}), EVIDENCE_S + 1).what == "running"
+    assert finding.phase == "unknown"
+    assert finding.detail == "the backend reports it as running, but its heartbeat stands still"
+    assert told(watch, running({"counter": 2}), EVIDENCE_S + 1).phase == "running"
 
 
 def test_it_is_never_ended_by_standing_still_however_long(tmp_path: Path) -> None:
     watch = make_watch(tmp_path)
-    assert {told(watch, running({"counter": 1}), day * 86400.0).what for day in range(1, 60)} == {"running", "unknown"}
+    assert {told(watch, running({"counter": 1}), day * 86400.0).phase for day in range(1, 60)} == {"running", "unknown"}
 
 
 def test_an_attempt_that_has_not_beaten_yet_may_take_its_time(tmp_path: Path) -> None:
     watch = make_watch(tmp_path)
-    assert told(watch, running(None), 0.0).what == "running"
-    assert told(watch, running(None), 10 * EVIDENCE_S).what == "running"
+    assert told(watch, running(None), 0.0).phase == "running"
+    assert told(watch, running(None), 10 * EVIDENCE_S).phase == "running"
 
 
 def test_a_missing_attempt_whose_heartbeat_goes_on_never_vanishes(tmp_path: Path) -> None:
     watch = make_watch(tmp_path)
     for minute in range(60):
         (tmp_path / "heartbeat.json").write_text(f'{{"counter": {minute}}}')
-        assert told(watch, None, minute * 60.0).what == "unknown"
+        assert told(watch, None, minute * 60.0).phase == "unknown"
     stands_since = 59 * 60.0
-    assert told(watch, None, stands_since + EVIDENCE_S - 1).what == "unknown"
+    assert told(watch, None, stands_since + EVIDENCE_S - 1).phase == "unknown"
     assert told(watch, None, stands_since + EVIDENCE_S).ending == "vanished"
 
 
 def test_one_answer_that_does_not_know_it_is_not_enough_however_late(tmp_path: Path) -> None:
-    assert told(make_watch(tmp_path), None, 1e6).what == "unknown"
+    assert told(make_watch(tmp_path), None, 1e6).phase == "unknown"
 
 
 def test_an_answer_in_between_begins_the_count_anew(tmp_path: Path) -> None:
@@ -65,13 +67,13 @@ def test_an_answer_in_between_begins_the_count_anew(tmp_path: Path) -> None:
     told(watch, None, 0.0)
     told(watch, running(None), 100.0)
     told(watch, None, 200.0)
-    assert told(watch, None, 200.0 + EVIDENCE_S - 1).what == "unknown"
+    assert told(watch, None, 200.0 + EVIDENCE_S - 1).phase == "unknown"
 
 
 @pytest.mark.parametrize("beat", [{"counter": [1], "step": "x", "of": None, "phase": 7}, {}, {"step": -1, "of": 2.5}])
 def test_a_heartbeat_that_makes_no_sense_stops_nobody(tmp_path: Path, beat: Mapping[str, Any]) -> None:
     watch = make_watch(tmp_path)
-    assert told(watch, running(beat), 1.0).what == "running"
+    assert told(watch, running(beat), 1.0).phase == "running"
     assert (watch.step, watch.of) == (0, 0)
 
 

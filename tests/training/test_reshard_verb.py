@@ -28,7 +28,7 @@ def job(study: Study) -> Job:
     """A training that failed because it was to go on with other shards."""
     job = next(job for job in study.plan.jobs.values() if job.label == "train/ssm-blockwise/s0")
     with Ledger.open(study.home / NAME) as ledger:
-        ledger.intend(
+        ledger.record_intent(
             Attempt(
                 id="a001-old",
                 fingerprint=job.fingerprint,
@@ -73,7 +73,7 @@ def test_the_converted_checkpoint_is_what_the_next_attempt_resumes_from(
     assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
     with Ledger.read(study.home / NAME) as ledger:
         booked = ledger.attempts(job.fingerprint)[-1]
-        assert ledger.notes() == {}
+        assert ledger.job_records() == {}
     assert (booked.id, booked.ending, booked.step) == (made.attempt, "interrupted", made.step)
     assert booked.detail == "made by `reshard` from a001-old: 2 ranks, ZeRO 2"
     assert study.standings()[job.id].state == "retry"

@@ -13,7 +13,7 @@ from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.memory import GIB
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import driver_lives, read_driver, runs_here
+from orchestrator.schedule.lease import is_held, process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store
@@ -93,12 +93,12 @@ def ledger(subject: Subject) -> Iterator[Finding]:
 def lease(subject: Subject) -> Iterator[Finding]:
     """Who drives the study, and whether that process lives."""
     path = subject.study.home / DRIVER
-    holder = read_driver(subject.study.home)
+    holder = read_holder(subject.study.home)
     if holder is None and path.exists():
         yield bad(f"{path} cannot be read", "if no `run` is under way on any machine, remove the file")
     elif holder is None:
         yield ok("nobody drives the study")
-    elif (alive := runs_here(holder)) is None:
+    elif (alive := process_runs(holder)) is None:
         yield warning(
             f"pid {holder.pid} on {holder.host} drives it, or did: it cannot be looked at from here",
             "the next `run` waits a minute and takes over if it stands still",
@@ -113,7 +113,7 @@ def leftovers(subject: Subject) -> Iterator[Finding]:
     """Processes and folders of drivers that have died."""
     study = subject.study
     found = False
-    if not driver_lives(study.home):
+    if not is_held(study.home):
         try:
             with Ledger.read(study.home / NAME) as opened:
                 open_ = opened.open_attempts()

@@ -1,4 +1,4 @@
-"""A new ledger from what lies in the store and in the attempt folders.
+"""Rebuild: a new ledger from the commit records of the store and the attempt folders.
 
 What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
 because done is a COMMIT and never a line of the ledger. Attempts that may still run are open in it, at the place on
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, newest_step
-from orchestrator.schedule.intents import read_intent
-from orchestrator.schedule.ledger.database import Attempt, Ledger
+from orchestrator.schedule.launcher import read_intent
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.json_files import read_object
 from workloads.contract.result import read_result
@@ -51,7 +52,7 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
     found.sort(key=lambda one: (one.fingerprint, _number(one.id), one.id))
     for attempt, after in zip_longest(found, found[1:]):
         if attempt.id not in known:
-            ledger.intend(_followed(attempt, after))
+            ledger.record_intent(_followed(attempt, after))
 
 
 def _followed(attempt: Attempt, after: Attempt | None) -> Attempt:
@@ -74,7 +75,7 @@ def _from_commit(commit: Commit) -> Attempt:
         job=commit.job,
         label=commit.label,
         stage=commit.stage,
-        backend="",
+        host="",
         intended=commit.started,
         started=commit.started,
         ended=commit.ended,
@@ -111,4 +112,4 @@ def _from_request(path: Path) -> Attempt | None:
         stage, at = str(request["stage"]), path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Attempt(id=attempt, fingerprint=fingerprint, job=job, label=job, stage=stage, backend="", intended=at)
+    return Attempt(id=attempt, fingerprint=fingerprint, job=job, label=job, stage=stage, host="", intended=at)

@@ -1,4 +1,4 @@
-"""The ledger's file: opened, brought up to date, put aside when broken, and its errors in words.
+"""Connections to the ledger's file: open, migrate, put aside when broken; and SQLite's errors as messages.
 
 Only what SQLite itself calls broken is put aside. A ledger that is locked, full, read-only or on a
 disk that fails is as good as it was: the run stops, says so, and the next one goes on with it.

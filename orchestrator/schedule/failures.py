@@ -1,4 +1,4 @@
-"""Jobs that stand as failed, for people and programs: the same traceback is shown once, however many jobs it ended."""
+"""Failed jobs as `run` and `status` report them: a traceback is shown once, however many jobs it ended."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import Job
-from orchestrator.schedule.ledger.database import JobNote
+from orchestrator.schedule.ledger.schema import JobRecord
 from orchestrator.schedule.retry_policy import first_line, paused_stages
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
@@ -22,7 +22,7 @@ SHOWN = 6
 
 @dataclass(frozen=True, kw_only=True)
 class FailedJob:
-    """A job that stands as failed."""
+    """A failed job."""
 
     label: str
     reason: str
@@ -30,7 +30,7 @@ class FailedJob:
     trace: tuple[str, ...] = ()
     """Exception with its message, then the innermost frames; empty where the newest attempt said nothing."""
     signature: str = ""
-    """What makes its traceback equal to another's (`failures.signature`); empty without one."""
+    """What makes its traceback equal to another's (`retry_policy.signature`); empty without one."""
     stage: str = ""
 
 
@@ -42,19 +42,19 @@ def failure_of(attempt: Path) -> Failure | None:
     return None
 
 
-def failed_of(jobs: Iterable[tuple[Job, str, Path | None]], notes: Mapping[str, JobNote]) -> tuple[FailedJob, ...]:
-    """Jobs that stand as failed, as they are shown.
+def failed_of(jobs: Iterable[tuple[Job, str, Path | None]], records: Mapping[str, JobRecord]) -> tuple[FailedJob, ...]:
+    """Failed jobs, as they are shown.
 
     Args:
         jobs: each with its reason and the folder of its newest attempt; None where it has none.
-        notes: fingerprint -> what is held against the job.
+        records: fingerprint -> what the ledger says of the job.
     """
     return tuple(
         FailedJob(
             label=job.label,
             reason=reason,
             trace=trace_of(None if newest is None else failure_of(newest)),
-            signature=notes[job.fingerprint].signature if job.fingerprint in notes else "",
+            signature=records[job.fingerprint].signature if job.fingerprint in records else "",
             stage=job.stage,
         )
         for job, reason, newest in jobs
@@ -112,13 +112,13 @@ def failures_json(failures: Sequence[FailedJob]) -> list[dict[str, Any]]:
     ]
 
 
-def paused_of(notes: Iterable[JobNote], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
+def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
     """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
 
-    Jobs that the plan no longer has pause nothing: whoever mended the matrix has other jobs now.
+    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
     """
-    failed = [note for note in notes if note.fingerprint in jobs and note.state == "failed"]
-    return paused_stages([(note.stage, note.signature) for note in failed], pause_after)
+    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
+    return paused_stages([(one.stage, one.signature) for one in failed], pause_after)
 
 
 def _listed(group: Sequence[FailedJob]) -> str:
