@@ -104,7 +104,7 @@ def test_who_stops_a_driver_of_a_machine_that_is_gone_does_not_wait_for_ever(tmp
 def test_who_stops_a_driver_that_moves_waits_for_its_end(tmp_path: Path) -> None:
     clock = Leaving()
     clock.lease = acquire(tmp_path, clock, dataclasses.replace(this_process(), boot_id="another"))
-    assert wait_for_end(tmp_path, clock.lease.driver, lambda _text: None, clock)
+    assert wait_for_end(tmp_path, clock.lease.holder, lambda _text: None, clock)
     assert clock.time() >= 1_000_300.0
 
 
@@ -147,7 +147,7 @@ def test_a_beat_moves_the_counter_of_a_file_that_stays_readable(tmp_path: Path) 
     found = read_holder(tmp_path)
     assert found is not None
     assert found.counter == 2
-    assert json.loads((tmp_path / "driver.json").read_text())["nonce"] == lease.driver.nonce
+    assert json.loads((tmp_path / "driver.json").read_text())["nonce"] == lease.holder.nonce
 
 
 def test_of_many_that_start_at_once_one_drives(tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ def test_of_many_that_start_at_once_on_a_dead_drivers_study_all_others_are_told(
     with ThreadPoolExecutor(8) as pool:
         for number in range(40):
             home = tmp_path / str(number)
-            acquire(home, driver=dead)
+            acquire(home, holder=dead)
             leases = [lease for lease in pool.map(one, [home] * 8) if lease is not None]
             holder = read_holder(home)
-            assert holder is not None and holder.nonce in [lease.driver.nonce for lease in leases]
+            assert holder is not None and holder.nonce in [lease.holder.nonce for lease in leases]
             for lease in leases:
                 lease.beat()
             assert read_holder(home) == dataclasses.replace(holder, counter=1), "the others' beats go nowhere"

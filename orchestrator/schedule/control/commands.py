@@ -10,7 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import BackendError, PlanError
@@ -185,7 +185,7 @@ class CommandHandler:
                 self._reconciler.retry(fingerprint)
             elif job is not None:
                 self._reconciler.cancel(job, now=command.now)
-            elif (stage := command.stages.get(fingerprint)) in get_args(Stage):
+            elif stage := command.stages.get(fingerprint):
                 # Of another profile or other overrides: a run of those finds it in the ledger.
                 self._reconciler.cancel_unplanned(fingerprint, cast(Stage, stage))
         if command.verb == "retry":
