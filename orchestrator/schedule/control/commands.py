@@ -10,7 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import BackendError, PlanError
@@ -23,7 +23,6 @@ from orchestrator.schedule.lease import acquire, is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.shutdown import Shutdown
-from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 
 JobVerb = Literal["cancel", "retry"]
@@ -187,7 +186,7 @@ class CommandHandler:
                 self._reconciler.cancel(job, now=command.now)
             elif stage := command.stages.get(fingerprint):
                 # Of another profile or other overrides: a run of those finds it in the ledger.
-                self._reconciler.cancel_unplanned(fingerprint, cast(Stage, stage))
+                self._reconciler.cancel_unplanned(fingerprint, stage)
         if command.verb == "retry":
             self._reconciler.after_retries()
 
