@@ -24,7 +24,7 @@ from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
-from workloads.contract.workload import Estimate
+from workloads.contract.planned import Estimate
 
 DEFAULT_PROFILE = "laptop"
 HOME_VARIABLE = "ECHO_MATRIX_HOME"

@@ -1,5 +1,6 @@
 """`report`: write the report of everything that is done."""
 
+import importlib
 from typing import Annotated
 
 import typer
@@ -33,14 +34,15 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the report of everything that is done."""
-    if source == "published":
-        from reports.published import report_from_published
-
-        print_json(report_from_published())
-        return
-    if source != "study":
+    if source not in ("study", "published"):
         raise PlanError(f"--source is {source!r}; allowed: study, published")
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    if source == "published":
+        module = study.plan.workload.published
+        if not module:
+            raise PlanError("--source published: the workload of this study has no published results")
+        print_json(importlib.import_module(module).report_from_published())
+        return
     report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
     if as_json:
         print((study.report_folder / "report.json").read_text(encoding="utf-8"))

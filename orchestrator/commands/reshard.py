@@ -91,7 +91,7 @@ class Resharded:
     attempt: str
     step: int
     checkpoint: Path
-    said: dict[str, Any]
+    converter: dict[str, Any]
     """What the converter printed."""
 
 
@@ -130,7 +130,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         attempt = new_attempt_id(len(ledger.attempts(job.fingerprint)) + 1)
         target = attempt_folder(study.home, job.fingerprint, attempt) / "checkpoints"
         try:
-            said = _convert(job, source.path, ranks, stage, target)
+            printed = _convert(job, source.path, ranks, stage, target)
         except OrchestratorError:
             shutil.rmtree(target.parent, ignore_errors=True)  # of an attempt that is not recorded
             raise
@@ -154,7 +154,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
                     step=source.step,
                 )
             )
-    return Resharded(attempt=attempt, step=source.step, checkpoint=target / f"step-{source.step}", said=said)
+    return Resharded(attempt=attempt, step=source.step, checkpoint=target / f"step-{source.step}", converter=printed)
 
 
 def _convert(job: Job, source: Path, ranks: int, stage: int, target: Path) -> dict[str, Any]:

@@ -166,8 +166,8 @@ def load_cluster(chosen: Path | None, beside: Path, workload: Workload) -> Clust
     for i, stage in enumerate(() if packed is None or packed.stages is None else packed.stages):
         if stage not in workload.by_name:
             key = "slurm.packed.stages"
-            where = Place(str(path), reader.places[key])
-            refuse(where, f"{key}[{i}]", f"is {stage!r}{nearest(stage, workload.by_name)}{listed(workload.by_name)}")
+            here = Place(str(path), reader.places[key])
+            refuse(here, f"{key}[{i}]", f"is {stage!r}{nearest(stage, workload.by_name)}{listed(workload.by_name)}")
     options = {"every": cluster.slurm.every, "packed": packed}
     options |= {f"stages.{stage}": where for stage, where in cluster.slurm.stages.items()}
     for key, where in options.items():

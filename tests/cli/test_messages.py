@@ -11,22 +11,9 @@ from rehearsal import Rehearsal
 from orchestrator import cli
 from orchestrator.cli import main
 from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.study import open_study
 
-VERBS = (
-    "plan",
-    "run",
-    "status",
-    "logs",
-    "explain",
-    "report",
-    "ui",
-    "sync",
-    "stop",
-    "retry",
-    "cancel",
-    "path",
-    "doctor",
-)
+VERBS = [command.name for command in cli.COMMANDS]
 
 MISTAKES = {
     ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'? See `echo-matrix --help`\n",
@@ -100,6 +87,15 @@ def test_help_of_each_verb_has_an_example(echo_matrix: Callable[..., Said], verb
     code, out, _ = echo_matrix(verb, "--help")
     assert code == 0
     assert f"echo-matrix {verb}" in out.partition("Example")[2]
+
+
+def test_help_names_no_stage_row_or_branch_of_a_study(echo_matrix: Callable[..., Said], root: Path) -> None:
+    plan = open_study(root / "matrix.yaml").plan
+    names = {cell.row for cell in plan.cells} | {f"{job.stage}/" for job in plan.jobs.values()}
+    names |= {f"family:{cell.family}" for cell in plan.cells} | {"replay", "judge"}
+    for verb in VERBS:
+        _, out, _ = echo_matrix(verb, "--help")
+        assert not {name for name in names if name in out}, verb
 
 
 def test_without_a_verb_the_help_is_shown_and_nothing_is_done(echo_matrix: Callable[..., Said]) -> None:

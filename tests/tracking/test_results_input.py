@@ -1,13 +1,15 @@
 """The report's input from COMMITs: aliases, missing parts, and a report that is not rebuilt for nothing."""
 
 import dataclasses
+import json
 import sys
+from pathlib import Path
 
 import pytest
 from made_plan import STEPS, made_plan, standing, write_artifact
 
 from orchestrator.plan.job import Standing
-from orchestrator.results import input_digest, rebuild_if_changed, report_if_needed, report_input
+from orchestrator.results import _named, input_digest, rebuild_if_changed, report_if_needed, report_input
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
 
@@ -121,6 +123,16 @@ def test_a_finished_study_is_not_read_again(study, tmp_path):
         assert (folder / name).is_file()
     commit(store, plan.jobs[plan.jobs_of["context-k5/s0"]["judge/return"]])
     assert report_if_needed(folder, plan, standings, store, home)
+
+
+def test_the_digest_holds_no_address_of_this_process_and_no_folder_of_this_checkout(study):
+    given = report_input(*study[:3])
+    written = json.dumps(dataclasses.asdict(given.spec), default=_named)
+    assert "workloads.study.report._questions" in written
+    assert " at 0x" not in written
+    assert str(Path.cwd()) not in written
+    other = dataclasses.replace(given, spec=dataclasses.replace(given.spec, main_table="context"))
+    assert input_digest(other) != input_digest(given)
 
 
 def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
