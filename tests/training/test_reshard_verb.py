@@ -11,7 +11,7 @@ from orchestrator.commands.reshard import convert_checkpoint
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.plan.job import Job
-from orchestrator.schedule.ledger.database import NAME, Attempt, JobNote, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, JobRecord, Ledger
 from orchestrator.study import Study, open_study
 
 Pool = dict[str, str]
@@ -35,15 +35,15 @@ def job(study: Study) -> Job:
                 job=job.id,
                 label=job.label,
                 stage=job.stage,
-                backend="h",
+                host="h",
                 intended=1.0,
                 ended=2.0,
                 ending="bad_input",
                 step=4,
             )
         )
-        ledger.note(
-            JobNote(fingerprint=job.fingerprint, state="failed", reason="shards", stage="train", signature="", at=2.0)
+        ledger.record_job(
+            JobRecord(fingerprint=job.fingerprint, state="failed", reason="shards", stage="train", signature="", at=2.0)
         )
     return job
 
