@@ -45,7 +45,7 @@ class WatchedAttempt:
     """When this controller saw it start: wall clock (seconds since 1970) and monotonic; None: an earlier one did."""
     unknown: bool = False
     waiting_reason: str = ""
-    """Why the backend has not started it, in the backend's words."""
+    """Why the backend has not started it, as the backend reports."""
     has_ticket: bool = True
     """False: whoever was to submit it (an earlier controller or a backend's child) died before there was a ticket."""
     cancel: Literal["", "gently", "now"] = ""
@@ -79,7 +79,7 @@ class Observation:
 
     findings: list[tuple[WatchedAttempt, AttemptFinding]]
     committed: frozenset[str]
-    """Fingerprints of done jobs, as far as the store was asked."""
+    """Fingerprints of done jobs, where the store was called."""
 
     @property
     def any_ended(self) -> bool:
@@ -91,7 +91,7 @@ class AttemptMonitor:
     """Weighs reports against commits.
 
     Args:
-        store: asked for commits where only it knows how an attempt ended.
+        store: called for commits where only it knows how an attempt ended.
         stop_requested: whether somebody has asked the run to stop.
     """
 

@@ -200,12 +200,12 @@ class RunEvents:
         if text:
             self._view.say(text)
 
-    def backend_requests(self, words: str) -> None:
+    def backend_requests(self, text: str) -> None:
         """Report what the backend has requested and does not have yet, when that changes."""
-        if words != self._requested:
-            self._requested = words
-            self.log("asking", words=words)
-            self.say(words)
+        if text != self._requested:
+            self._requested = text
+            self.log("asking", words=text)
+            self.say(text)
 
     def notify(self, occasion: Occasion, **fields: object) -> None:
         """Send a notification."""

@@ -69,7 +69,7 @@ def trace_of(failure: Failure | None) -> tuple[str, ...]:
 
 
 def alike(failures: Iterable[FailedJob]) -> list[list[FailedJob]]:
-    """Failures by what made them fail: stage and traceback, or the very words where there is no traceback."""
+    """Failures by what made them fail: stage and traceback, or the reason where there is no traceback."""
     groups: dict[tuple[str, str], list[FailedJob]] = {}
     for failure in failures:
         groups.setdefault((failure.stage, failure.signature or failure.reason), []).append(failure)

@@ -52,7 +52,7 @@ class HostEnding:
     detail: str
     began: float
     at: float
-    """When it ended, like `began` in seconds of the clock that is asked with."""
+    """When it ended, like `began` in seconds of the clock of `now`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def host_endings(attempts: Iterable[Attempt], wall: float, now: float) -> list[H
     """What the ledger's attempts say, oldest first, on the clock of `now`.
 
     Args:
-        attempts: in the order in which they were booked.
+        attempts: in the order in which they were recorded.
         wall: seconds since 1970, now.
         now: the same moment on the clock that the result uses.
     """

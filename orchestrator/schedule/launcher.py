@@ -129,7 +129,7 @@ class Launcher:
 
 
 def new_attempt_id(number: int) -> str:
-    """An attempt id: sorts by `number` (its place among the job's attempts), unique across drivers."""
+    """An attempt id: sorts by `number` (its place among the job's attempts), unique across controllers."""
     return f"a{number:03d}-{secrets.token_hex(4)}"
 
 

@@ -253,7 +253,7 @@ def acquire(
         home: `outputs/{study}`; made if absent.
         clock: for the wait on a holder that cannot be seen.
         holder: who asks; this process by default.
-        say: is told what is waited for.
+        say: called with what it waits for.
 
     Raises:
         LeaseError: another process runs the study.
@@ -273,7 +273,9 @@ def acquire(
     own = holder or this_process()
     for _ in range(ACQUIRE_ATTEMPTS):
         if path.is_dir():
-            raise LeaseError(f"{path} is a folder, where the driver's name is to lie; put it aside, then `run` again")
+            raise LeaseError(
+                f"{path} is a folder, but must be the file that names the lease holder; move it, then `run` again"
+            )
         descriptor = _take(path, own)
         if descriptor is not None:
             point("lease.taken")
@@ -287,14 +289,14 @@ def acquire(
             _put_aside(path, own, holder.nonce)
         elif path.exists() and _stays_unreadable(path, clock, say):
             _put_aside(path, own, None)
-    raise LeaseError(f"{path}: several drivers start at once; run the command again")
+    raise LeaseError(f"{path}: several processes start at once; run the command again")
 
 
 def _take(path: Path, own: LeaseHolder) -> int | None:
-    """A descriptor of the file that names this driver, if it lies at `path`; None: another's does, or did just now.
+    """A descriptor of the file that names this process, if it is at `path`; None: another's is, or was just now.
 
-    Of several that take over a dead driver's study one may put this very file aside for a moment, and another's may
-    then lie here: beats are for nobody's file but our own.
+    Of several that take over a dead holder's study one may put this very file aside for a moment, and another's may
+    then be here: a heartbeat must never be written into it.
     """
     try:
         create_once(path, _padded(own, 0), f"driver-{own.nonce}")
@@ -319,7 +321,7 @@ def _refuse_if_alive(home: Path, holder: LeaseHolder, clock: Clock, say: Callabl
     if alive is not None:
         return
     say(
-        f"pid {holder.pid} on {holder.host} drove this study last and cannot be looked at from here; "
+        f"pid {holder.pid} on {holder.host} ran this study last and cannot be seen from here; "
         f"waiting {STALE_AFTER_S:g} s to see whether it still does"
     )
     seen, began = holder.counter, clock.monotonic()
@@ -334,8 +336,8 @@ def _refuse_if_alive(home: Path, holder: LeaseHolder, clock: Clock, say: Callabl
 
 
 def _stays_unreadable(path: Path, clock: Clock, say: Callable[[str], None]) -> bool:
-    """Whether nobody mends a file that names nobody: a living driver's next beat would."""
-    say(f"{path} cannot be read; waiting {STALE_AFTER_S:g} s to see whether a driver writes it")
+    """Whether a file that cannot be read stays so: a living holder's next heartbeat would write it."""
+    say(f"{path} cannot be read; waiting {STALE_AFTER_S:g} s to see whether a running process writes it")
     began = clock.monotonic()
     while clock.monotonic() - began < STALE_AFTER_S:
         clock.sleep(1.0)
@@ -345,7 +347,7 @@ def _stays_unreadable(path: Path, clock: Clock, say: Callable[[str], None]) -> b
 
 
 def _sweep(home: Path) -> None:
-    """Remove what drivers that died while they started have left."""
+    """Remove what processes that died while they started have left."""
     for left in (*home.glob(".driver-*.tmp"), *home.glob(".driver-*.aside")):
         with contextlib.suppress(OSError, ValueError):
             if process_runs(_holder_in(left.read_bytes())) is not False:
@@ -362,7 +364,7 @@ def _nonce_in(content: bytes) -> str | None:
 
 
 def _put_aside(path: Path, own: LeaseHolder, expected: str | None) -> None:
-    """Rename a dead driver's file away, or one that names nobody (None): of two that try, one gets it."""
+    """Rename a dead holder's file, or one that names nobody (None): of two that try, one succeeds."""
     aside = path.with_name(f".driver-{own.nonce}.aside")
     try:
         path.rename(aside)
@@ -374,7 +376,7 @@ def _put_aside(path: Path, own: LeaseHolder, expected: str | None) -> None:
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
         aside.unlink()
-        raise LeaseError(f"{path}: another driver has just taken over; `echo-matrix status` shows which, wait for it")
+        raise LeaseError(f"{path}: another process has just taken over; `echo-matrix status` shows which, wait for it")
     aside.unlink(missing_ok=True)
 
 

@@ -20,7 +20,7 @@ from workloads.runtime.masking import mask, secrets_of
 SAID = 300
 """Last characters of what a failed command said that are noted."""
 SHORTEST = 6
-"""Characters of a word of the command that is not noted where the command repeats it: it may be a secret."""
+"""Words of the command with so many characters are masked in its error output: one may be a secret."""
 
 
 def main(order: dict[str, Any]) -> int:

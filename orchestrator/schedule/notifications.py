@@ -58,11 +58,11 @@ class Notifier:
         command: `on_event` of cluster/*.yaml.
         study, profile: of the run.
         log: driver.log.
-        note: writes a line of it.
+        note: writes a line to driver.log.
         clock: the controller's.
 
     Raises:
-        MatrixError: the command is no list of words.
+        MatrixError: the command cannot be split into words.
     """
 
     def __init__(

@@ -131,7 +131,7 @@ def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[HostShare]
     )
 
 
-class JobQueue:
+class ReadyQueue:
     """Ready jobs by shape, the highest priority first; among equals the plan's order."""
 
     def __init__(self, ranks: Mapping[str, float]) -> None:
@@ -245,7 +245,7 @@ class Placer:
         self._states = states
         self._mean_seconds = mean_seconds
         self._reservations = Reservations()
-        self._queue = JobQueue({})
+        self._queue = ReadyQueue({})
         self._hosts: tuple[HostShare, ...] | None = None
 
     @property
@@ -261,7 +261,7 @@ class Placer:
     def rebuild_queue(self) -> None:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
-        self._queue = JobQueue(priorities(jobs, self._mean_seconds()))
+        self._queue = ReadyQueue(priorities(jobs, self._mean_seconds()))
         self._queue.add(self._states.ready())
 
     def enqueue(self, jobs: Iterable[Job]) -> None:

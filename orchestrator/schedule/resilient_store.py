@@ -173,7 +173,7 @@ class ResilientStore:
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     def winner(self, fingerprint: str, interrupted: Callable[[], bool], give_up_after_s: float | None = None) -> str:
-        """The attempt that the COMMIT of a done job names; empty where it cannot be read.
+        """The attempt that the commit record of a done job names; empty where it cannot be read.
 
         Raises:
             StoreError: the store does not respond for `give_up_after_s`.

@@ -136,72 +136,76 @@ def verdict(
         budgets: what is allowed.
         progressed: the attempt got further than any of its job before (`progressed`).
         share: samples of a step on one rank; None where the stage has no micro-batch.
-        detail: the backend's words, for the reason, which is one line.
+        detail: the backend's message; its first line goes into the reason.
     """
     if progressed:
         charges = Charges(accumulate=charges.accumulate)
-    words = f": {first_line(detail)}" if detail else ""
+    message = f": {first_line(detail)}" if detail else ""
     match ending:
         case "ok":
             return Verdict(next="done", charges=charges, reason="")
         case "bad_input":
-            return Verdict(next="failed", charges=charges, reason=f"bad input; a retry would not help{words}")
+            return Verdict(next="failed", charges=charges, reason=f"bad input; a retry would not help{message}")
         case "cancelled":
             return Verdict(next="cancelled", charges=charges, reason=CANCELLED)
         case "error":
             charges = replace(charges, error=charges.error + 1, free=0)
-            return _within(charges, charges.error, budgets.error, "ended with an error", words)
+            return _within(charges, charges.error, budgets.error, "ended with an error", message)
         case "timed_out":
             if progressed:
                 return Verdict(next="again", charges=charges, reason="ran into its time limit, but got further")
             charges = replace(charges, error=charges.error + 1, free=0)
-            after = _within(charges, charges.error, budgets.error, "ran into its time limit without progress", words)
+            after = _within(charges, charges.error, budgets.error, "ran into its time limit without progress", message)
             return replace(after, reason=f"{after.reason}; {MORE_TIME}") if after.next == "failed" else after
         case "vanished":
             charges = replace(charges, vanished=charges.vanished + 1, free=0)
-            return _within(charges, charges.vanished, budgets.vanished, "vanished", words)
+            return _within(charges, charges.vanished, budgets.vanished, "vanished", message)
         case "out_of_memory":
-            return _out_of_memory(charges, budgets, share, words, progressed=progressed)
+            return _out_of_memory(charges, budgets, share, message, progressed=progressed)
         case "preempted" | "node_lost" | "interrupted":
             if progressed:
-                return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){words}")
+                return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
             charges = replace(charges, free=charges.free + 1)
             if charges.free >= budgets.free_in_a_row:
-                reason = f"ended {charges.free} times in a row without progress, last as {ending}{words}"
+                reason = f"ended {charges.free} times in a row without progress, last as {ending}{message}"
                 return Verdict(next="failed", charges=charges, reason=reason)
-            return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){words}")
+            return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
         case _:
             assert_never(ending)
 
 
-def _within(charges: Charges, used: int, allowed: int, what: str, words: str) -> Verdict:
+def _within(charges: Charges, used: int, allowed: int, what: str, message: str) -> Verdict:
     if used > allowed:
-        return Verdict(next="failed", charges=charges, reason=f"{what}; {allowed} of {allowed} retries used{words}")
-    return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{words}")
+        return Verdict(next="failed", charges=charges, reason=f"{what}; {allowed} of {allowed} retries used{message}")
+    return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{message}")
 
 
 def _out_of_memory(
-    charges: Charges, budgets: RetryLimits, share: int | None, words: str, *, progressed: bool
+    charges: Charges, budgets: RetryLimits, share: int | None, message: str, *, progressed: bool
 ) -> Verdict:
     charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
     if share is None:
-        after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", words)
+        after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", message)
         return replace(after, reason=f"{after.reason}; raise resources.memory_gib") if after.next == "failed" else after
     charges = replace(charges, accumulate=fitted(share, charges.accumulate))
     smaller = smaller_share(share, charges.accumulate)
     if smaller is None and progressed:  # slow, but it moves: a leak, or a neighbour that took the memory
-        return Verdict(next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{words}")
+        return Verdict(
+            next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{message}"
+        )
     if smaller is None:
-        reason = f"out of memory at micro-batch {share // charges.accumulate}{words}; {REMEDIES}"
+        reason = f"out of memory at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
         return Verdict(next="failed", charges=charges, reason=reason)
     if charges.out_of_memory > budgets.out_of_memory:
         reason = (
             f"out of memory; {budgets.out_of_memory} of {budgets.out_of_memory} retries used, "
-            f"last at micro-batch {share // charges.accumulate}{words}; {REMEDIES}"
+            f"last at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
         )
         return Verdict(next="failed", charges=charges, reason=reason)
     charges = replace(charges, accumulate=smaller)
-    return Verdict(next="again", charges=charges, reason=f"out of memory; micro-batch is now {share // smaller}{words}")
+    return Verdict(
+        next="again", charges=charges, reason=f"out of memory; micro-batch is now {share // smaller}{message}"
+    )
 
 
 _MASKS = (

@@ -115,24 +115,24 @@ def run(
     controller = Controller(context, states, set(committed))
     shutdown = controller.shutdown
     log.write("run", study=plan.study, profile=plan.profile, jobs=len(states), counts=states.counts())
-    stopped_by, code = "", 1
+    error_text, code = "", 1
     try:
         with signals_handled(shutdown):
             controller.start()
             if controller.has_work():
                 controller.run(backend_factory)
     except (OrchestratorError, OSError) as error:
-        stopped_by, code = str(error), getattr(error, "exit_code", code)
+        error_text, code = str(error), getattr(error, "exit_code", code)
         raise
     finally:
         view.close()
-        if controller.used_backend or stopped_by:
+        if controller.used_backend or error_text:
             counts = states.counts()
             notifier.notify(
                 "finished",
-                exit_code=code if stopped_by else exit_code(counts, interrupted=shutdown.requested),
+                exit_code=code if error_text else exit_code(counts, interrupted=shutdown.requested),
                 interrupted=shutdown.requested,
-                reason=stopped_by or controller.note,
+                reason=error_text or controller.note,
                 counts=counts,
             )
         notifier.close()

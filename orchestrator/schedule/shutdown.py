@@ -16,7 +16,7 @@ STOP_SLACK_S = 10.0
 
 
 class Shutdown:
-    """Where the end of a run stands. Times are of the controller's monotonic clock, in seconds."""
+    """How far the shutdown of a run has got. Times are of the controller's monotonic clock, in seconds."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
@@ -31,20 +31,20 @@ class Shutdown:
 
     @property
     def requested(self) -> bool:
-        """Whether anybody has asked for the end."""
+        """Whether anybody has requested the end."""
         return self.times > 0
 
     @property
     def times(self) -> int:
-        """How often the end was asked for."""
+        """How often the end was requested."""
         return self._requests + self._leaves
 
     def request(self) -> None:
-        """Ask for the end; once more: at once. Only counts, so that signal handlers may call it."""
+        """Request the end; a second time: at once. Only counts, so that signal handlers may call it."""
         self._requests += 1
 
     def leave(self) -> None:
-        """Ask for the end of this process. Only counts, so that signal handlers may call it."""
+        """Request the end of this process. Only counts, so that signal handlers may call it."""
         self._leaves += 1
 
     def next_act(self, now: float, *, outlives: bool) -> Literal["stop", "kill", "leave"] | None:

@@ -57,7 +57,7 @@ def test_of_two_detached_runs_at_once_one_drives_and_the_other_says_who(rehearsa
         loser = next(words for words, process in zip(said, both, strict=True) if process.returncode)
         holder = read_holder(rehearsal.home)
         assert holder is not None
-        assert f"pid {holder.pid}" in loser[1] or "several drivers start at once" in loser[1]
+        assert f"pid {holder.pid}" in loser[1] or "several processes start at once" in loser[1]
         assert "Traceback" not in loser[1]
     finally:
         rehearsal.call("stop", "--now")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from test_watch import JumpingClock
+from test_attempt_monitor import JumpingClock
 from toy_study import Toy, fingerprint, small_plan
 
 from orchestrator.backends.fake import Act

@@ -213,7 +213,7 @@ def test_a_file_that_names_nobody_is_put_aside_after_a_minute_in_which_nobody_me
     began = clock.monotonic()
     acquire(tmp_path, clock, say=said.append).check()
     assert clock.monotonic() - began >= 60.0
-    assert said == [f"{tmp_path}/driver.json cannot be read; waiting 60 s to see whether a driver writes it"]
+    assert said == [f"{tmp_path}/driver.json cannot be read; waiting 60 s to see whether a running process writes it"]
     assert [path.name for path in tmp_path.iterdir()] == ["driver.json"]
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_a_living_driver_mends_is_left_alone(tmp_path: Path) -> None
 
 def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "driver.json").mkdir()
-    with pytest.raises(LeaseError, match=r"driver\.json is a folder.*; put it aside, then `run` again"):
+    with pytest.raises(LeaseError, match=r"driver\.json is a folder.*; move it, then `run` again"):
         acquire(tmp_path)
 
 

@@ -1,6 +1,6 @@
 """Control commands: `cancel`, `retry` and `interrupt`, on the side that sends them and in the controller.
 
-A cancelled attempt is asked to save a checkpoint and end, like one that is interrupted, so that a later `retry` goes
+A cancelled attempt saves a checkpoint and ends, like one that is interrupted, so that a later `retry` goes
 on from there; with `now` it is killed. `retry` clears a job's failure or cancellation, its charges and its smaller
 micro-batch. A job that only waits for a failed one is not touched: it goes on by itself.
 Where no controller runs, the command is recorded in the ledger at once.

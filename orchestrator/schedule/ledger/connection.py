@@ -31,7 +31,7 @@ LIVES = "what is done is done, and `run` goes on from there"
 _REMEDIES = {
     "SQLITE_FULL": f"free some space, then `run` again: {LIVES}",
     "SQLITE_READONLY": f"make it writable for this user, then `run` again: {LIVES}",
-    "SQLITE_READONLY_DBMOVED": "it was moved or removed under this run; the next `run` rebuilds it from COMMITs",
+    "SQLITE_READONLY_DBMOVED": "it was moved or removed under this run; the next `run` rebuilds it from commit records",
     "SQLITE_PERM": f"make it writable for this user, then `run` again: {LIVES}",
     "SQLITE_BUSY": "another program holds its lock, or this file system gives no locks; end that program, or put "
     "outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)",
@@ -40,7 +40,7 @@ _REMEDIES = {
     "SQLITE_IOERR": f"see that the disk answers and is not full, then `run` again: {LIVES}",
     "SQLITE_CANTOPEN": "see that its folder is there, that this user may write in it and that it has room, "
     f"then `run` again: {LIVES}",
-    **{code: "the next `run` puts the file aside and rebuilds it from COMMITs" for code in BROKEN},
+    **{code: "the next `run` puts the file aside and rebuilds it from commit records" for code in BROKEN},
 }
 
 
@@ -63,7 +63,7 @@ def open_for_writing(
 
     Args:
         path: of the file.
-        fence: asked before anything is put aside.
+        fence: called before anything is put aside.
         prove: reads what a run will need; raises sqlite3.DatabaseError or ValueError where it cannot be read.
 
     Raises:
@@ -85,7 +85,7 @@ def open_for_writing(
         connection.close()
         raise LedgerError(
             f"{path}: version is {found}, this code reads {VERSION} and older; "
-            "run the newer code, or put the file aside, and the next `run` rebuilds it from COMMITs"
+            "run the newer code, or put the file aside, and the next `run` rebuilds it from commit records"
         )
     try:
         for older in range(found, VERSION) if found else ():
@@ -116,7 +116,7 @@ def mark_filled(connection: sqlite3.Connection) -> None:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Connect read-only; where there is no file, to an empty ledger that is nowhere on disk.
 
-    A driver that died in the middle of a write leaves a journal that only a writer may play back:
+    A controller that died in the middle of a write leaves a journal that only a writer may play back:
     a copy is read then.
 
     Raises:

@@ -54,7 +54,7 @@ class Ledger:
 
         Args:
             path: `outputs/{study}/ledger.sqlite`.
-            fence: asked before each transaction (`Lease.check`): raises LeaseError when another controller took over.
+            fence: called before each transaction (`Lease.check`): raises LeaseError when another controller took over.
             rebuild: fills a ledger that never was filled (`rebuild.rebuilder`): a new one, or one that a command made
                 that only had something to record.
 
@@ -65,9 +65,9 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"{path.parent} cannot be made: {error.strerror}; see that its disk is there") from error
-        asked = fence or no_fence
-        connection, new = open_for_writing(path, asked, _prove)
-        ledger = cls(connection, asked, path)
+        fence = fence or no_fence
+        connection, new = open_for_writing(path, fence, _prove)
+        ledger = cls(connection, fence, path)
         try:
             if new or (rebuild is not None and not is_filled(connection)):
                 with ledger.transaction():
@@ -277,7 +277,7 @@ class Ledger:
     # Plans
 
     def record_plan(self, plan: Plan, selection: Mapping[str, Any] | None = None) -> None:
-        """Keep how a plan was asked for, and what it says of each label; only what changed is written.
+        """Record a plan's options and the document of each label; only what changed is written.
 
         `selection` is what the command line chose (`{"rows": "context-*"}`), as JSON.
         """
@@ -295,7 +295,7 @@ class Ledger:
                     )
 
     def last_plan(self) -> LastPlan | None:
-        """How the last plan was asked for; None before the first."""
+        """The options of the last plan; None before the first."""
         rows = self._rows("SELECT profile, overrides, selection FROM last_plan")
         if not rows:
             return None

@@ -95,7 +95,7 @@ class JobRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class LastPlan:
-    """How the last plan was asked for; the report shows the same."""
+    """The options of the last plan; the report shows the same jobs."""
 
     profile: str
     overrides: tuple[str, ...]

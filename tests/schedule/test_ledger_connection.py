@@ -184,7 +184,7 @@ def test_a_ledger_that_is_spoilt_under_a_running_driver_ends_in_a_sentence_or_co
     try:
         toy.run(small_plan(), observe=spoil)
     except LedgerError as error:
-        assert str(error).endswith("rebuilds it from COMMITs")
+        assert str(error).endswith("rebuilds it from commit records")
     assert spoilt
     before = toy.store.commits()
     assert toy.run(small_plan()).counts == {"done": 9}

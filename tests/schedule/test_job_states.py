@@ -1,11 +1,14 @@
 """The state of all jobs, and what events do to it."""
 
+import re
 import time
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from toy_study import fingerprint, make_job, make_plan, small_plan
 
+from orchestrator.schedule import job_states
 from orchestrator.schedule.job_states import (
     LEGAL,
     IllegalTransition,
@@ -121,3 +124,15 @@ def test_an_illegal_transition_is_refused_with_the_jobs_history() -> None:
 def test_every_kind_of_transition_says_from_where_it_is_legal() -> None:
     assert set(LEGAL) == set(get_args(Kind))
     assert "done" not in set().union(*LEGAL.values()), "a done job ignores every transition"
+
+
+def test_only_the_reconciler_changes_states_and_records_of_jobs_and_attempts() -> None:
+    schedule = Path(job_states.__file__).parent
+    changes = re.compile(
+        r"Transition\(|states\.(?:apply|pause|set_unplaceable)\(|ledger\.(?:record_(?!plan)|reset_job)"
+    )
+    found = {
+        path.relative_to(schedule).as_posix() for path in schedule.rglob("*.py") if changes.search(path.read_text())
+    }
+    # The sender of a command writes where no controller runs; a rebuild fills a new ledger.
+    assert found == {"reconciler.py", "job_states.py", "control/commands.py", "ledger/rebuild.py"}

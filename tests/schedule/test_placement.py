@@ -7,14 +7,14 @@ from toy_study import make_job, make_plan, small_plan
 from orchestrator.backends.protocol import HostShare, Placement
 from orchestrator.plan.job import Job
 from orchestrator.schedule.job_states import JobStates, Transition, closure
-from orchestrator.schedule.placement import JobQueue, Reservations, priorities, why_unplaceable
+from orchestrator.schedule.placement import ReadyQueue, Reservations, priorities, why_unplaceable
 from orchestrator.spec.cell import Resources
 
 DEVICE = Resources(cpus=1, devices=1, memory_gib=1.0, minutes=1.0)
 
 
 def place(jobs: list[Job], hosts: list[HostShare], reserve: Reservations | None = None) -> dict[str, str]:
-    queue = JobQueue(priorities(jobs, {}))
+    queue = ReadyQueue(priorities(jobs, {}))
     queue.add(jobs)
     rooms = (reserve or Reservations()).rooms(hosts)
     return {job: placement.host for job, placement in queue.place(rooms, lambda job: True, 1000)}
@@ -36,7 +36,7 @@ def test_no_host_gets_more_than_it_has() -> None:
 def test_no_device_is_given_twice() -> None:
     hosts = [HostShare(name="one", cpus=8, devices=4, memory_gib=8.0)]
     jobs = [make_job("train", f"train/{n}", resources=DEVICE) for n in range(4)]
-    queue = JobQueue(priorities(jobs, {}))
+    queue = ReadyQueue(priorities(jobs, {}))
     queue.add(jobs)
     given = [placement.devices for _, placement in queue.place(Reservations().rooms(hosts), lambda job: True, 10)]
     assert sorted(given) == [(0,), (1,), (2,), (3,)]
@@ -57,7 +57,7 @@ def test_a_large_job_is_not_starved_by_small_ones() -> None:
     reserve = Reservations()
     first = place([small[0]], hosts)
     assert first
-    queue = JobQueue(priorities([small[0]], {}))
+    queue = ReadyQueue(priorities([small[0]], {}))
     queue.add([small[0]])
     ((name, placement),) = queue.place(reserve.rooms(hosts), lambda job: True, 1)
     reserve.reserve(name, placement, 1.0)
@@ -67,7 +67,7 @@ def test_a_large_job_is_not_starved_by_small_ones() -> None:
 def test_a_job_that_waits_for_devices_leaves_cpus_to_others() -> None:
     hosts = [HostShare(name="one", cpus=8, devices=1, memory_gib=64.0)]
     reserve = Reservations()
-    queue = JobQueue({})
+    queue = ReadyQueue({})
     queue.add([make_job("train", "train/0", resources=DEVICE)])
     ((name, placement),) = queue.place(reserve.rooms(hosts), lambda job: True, 1)
     reserve.reserve(name, placement, 1.0)
@@ -88,7 +88,7 @@ def simulate(jobs: list[Job], hosts: list[HostShare], seconds: dict[str, float])
     """Makespan of a plan on hosts, by the very code that the loop calls."""
     plan = make_plan(jobs)
     board = JobStates(plan, closure(plan, plan.jobs, ()), frozenset(), {})
-    queue = JobQueue(priorities(jobs, seconds))
+    queue = ReadyQueue(priorities(jobs, seconds))
     queue.add(board.ready())
     reserve, running, now = Reservations(), dict[str, float](), 0.0
     while len(board) > board.counts().get("done", 0):
@@ -120,7 +120,7 @@ def test_makespan_is_within_a_twentieth_of_the_lower_bound() -> None:
 
 def test_sixty_thousand_jobs_are_placed_at_the_cost_of_those_that_start() -> None:
     jobs = [make_job("train", f"train/{n}") for n in range(60_000)]
-    queue = JobQueue(priorities(jobs, {}))
+    queue = ReadyQueue(priorities(jobs, {}))
     queue.add(jobs)
     hosts = [HostShare(name="one", cpus=16, devices=0, memory_gib=1000.0)]
     began = time.perf_counter()
