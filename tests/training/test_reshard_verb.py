@@ -80,7 +80,7 @@ def test_the_converted_checkpoint_is_what_the_next_attempt_resumes_from(
 
 
 def test_what_cannot_be_converted_is_refused_and_nothing_is_left_of_the_try(study: Study, job: Job) -> None:
-    with pytest.raises(PlanError, match="has no complete checkpoint; `run` begins it anew"):
+    with pytest.raises(PlanError, match="has no complete checkpoint; `echo-matrix run` starts it from the beginning"):
         convert_checkpoint(study, job, ranks=2, stage=1)
     step = attempt_folder(study.home, job.fingerprint, "a001-old") / "checkpoints" / "step-4"
     step.mkdir(parents=True)
@@ -89,5 +89,5 @@ def test_what_cannot_be_converted_is_refused_and_nothing_is_left_of_the_try(stud
         convert_checkpoint(study, job, ranks=2, stage=1)
     assert [folder.name for folder in step.parents[2].iterdir()] == ["a001-old"]
     data = next(job for job in study.plan.jobs.values() if job.stage == "data")
-    with pytest.raises(PlanError, match="only checkpoints of a training hold shards"):
+    with pytest.raises(PlanError, match="its checkpoints hold no shards"):
         convert_checkpoint(study, data, ranks=2, stage=1)
