@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
 EPOCHS = 300
-CHOSEN = ("--rows", "linear,mlp", f"controls.training.epochs={EPOCHS}", "axes.rate.values=[0.01]", "seeds=[0]")
+CHOSEN = ("--rows", "linear,mlp", f"controls.training.epochs={EPOCHS}", "axes.rate.values=[0.1]", "seeds=[0]")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_tutorials_study_is_planned_killed_resumed_shown_and_reported(digits
     driver.communicate()
 
     said = call(digits, "run", *CHOSEN)
-    assert "7 done" in said or "done" in said
+    assert "7 done" in said
     assert "nothing to do" in call(digits, "run", *CHOSEN)
 
     begun = [path for path in home.glob("attempts/*/a002-*/log.txt") if ", from " in path.read_text(encoding="utf-8")]
@@ -74,14 +74,15 @@ def test_the_tutorials_study_is_planned_killed_resumed_shown_and_reported(digits
     report = json.loads((home / "report" / "report.json").read_text(encoding="utf-8"))
     rows = {name.partition("/")[0]: values for name, values in report["rows"].items()}
     assert rows["mlp"]["clean/accuracy"]["mean"] > 0.9 > rows["mlp"]["shifted/accuracy"]["mean"]
-    assert {one["check"]: one["verdict"] for one in report["controls"]["verdicts"]}["order"] == "held"
+    verdicts = {one["check"]: one for one in report["controls"]["verdicts"]}
+    assert verdicts["order"]["verdict"] == "open" and "conv" in " ".join(verdicts["order"]["cells"])  # not yet trained
     page = (home / "report" / "index.html").read_text(encoding="utf-8")
     assert "accuracy" in page and "shifted" in page
 
     with sqlite3.connect(f"file:{home / 'mlflow.db'}?mode=ro", uri=True) as database:
         named = {name for (name,) in database.execute("SELECT name FROM runs WHERE status = 'FINISHED'")}
         points = database.execute("SELECT COUNT(*) FROM metrics WHERE key = 'train/loss'").fetchone()[0]
-    assert {"linear/rate=0.01/s0", "mlp/rate=0.01/s0"} <= named
+    assert {"linear/rate=0.1/s0", "mlp/rate=0.1/s0"} <= named
     assert points == 2 * EPOCHS
 
     code = next((home / "code").iterdir())
