@@ -66,6 +66,8 @@ class AttemptProgress:
     """0: not known."""
     phase: str
     elapsed_s: float
+    eta_s: float | None = None
+    """Estimated seconds until it ends; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

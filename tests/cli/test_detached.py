@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rehearsal import CHECKOUT, CLUSTER, ECHO_MATRIX, FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.detach import Bounded
+from orchestrator.commands.detach import BoundedFile
 from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
@@ -26,7 +26,7 @@ def test_a_detached_run_returns_once_it_works_and_ends_by_itself(rehearsal: Rehe
     holder = read_holder(rehearsal.home)
     assert done.returncode == 0, done.stderr
     assert holder is not None
-    assert f"pid {holder.pid} drives the study; what it says goes to {rehearsal.home / 'driver.out'}" in done.stdout
+    assert f"pid {holder.pid} is running the study; its output goes to {rehearsal.home / 'driver.out'}" in done.stdout
     assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == ["status", "logs", "stop"]
     assert rehearsal.call("status", "--watch").returncode == 0
     wait_for(lambda: not is_held(rehearsal.home), "the driver does not end")
@@ -41,7 +41,7 @@ def test_a_second_detached_run_is_refused_and_names_the_first(rehearsal: Rehears
     try:
         second = rehearsal.call("run", "--detach", *ROW)
         assert (second.returncode, second.stdout) == (1, "")
-        assert f"pid {holder.pid} on {holder.host} drives this study" in second.stderr
+        assert f"pid {holder.pid} on {holder.host} is running this study" in second.stderr
         assert read_holder(rehearsal.home) is not None
     finally:
         rehearsal.call("stop", "--now")
@@ -137,15 +137,15 @@ def test_stop_ends_the_driver_and_waits_for_it(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
     done = rehearsal.call("stop")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0].endswith("to stop at a checkpoint")
-    assert done.stdout.splitlines()[-1] == "it has ended; `echo-matrix run` goes on from there"
+    assert done.stdout.splitlines()[0].endswith("to stop at the next checkpoint")
+    assert done.stdout.splitlines()[-1] == "the run has ended; `echo-matrix run` continues it"
     assert not is_held(rehearsal.home)
     assert endings(rehearsal) == ["interrupted"]
 
 
 def test_stop_without_a_driver_says_so(rehearsal: Rehearsal) -> None:
     done = rehearsal.call("stop")
-    assert (done.returncode, done.stdout) == (0, "nobody drives the study; there is nothing to stop\n")
+    assert (done.returncode, done.stdout) == (0, "no run is in progress; there is nothing to stop\n")
 
 
 def test_a_stop_that_was_meant_for_an_earlier_driver_does_not_stop_the_next(rehearsal: Rehearsal) -> None:
@@ -175,7 +175,7 @@ def test_watch_ends_with_1_where_the_run_left_something_undone(rehearsal: Rehear
 def test_output_of_a_detached_driver_is_bounded_and_keeps_its_begin_and_end(tmp_path: Path) -> None:
     path = tmp_path / "driver.out"
     with path.open("ab") as file:
-        out = Bounded(path, file.fileno(), head=1000, tail=2000)
+        out = BoundedFile(path, file.fileno(), head=1000, tail=2000)
         for number in range(2000):
             out.write(f"line {number}\n".encode())
     lines = path.read_text(encoding="utf-8").splitlines()

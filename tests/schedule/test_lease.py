@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.commands.active_run import wait_for_end
+from orchestrator.commands.logs import follow_job
+from orchestrator.commands.watch import watch
 from orchestrator.errors import LeaseError, PlanError
-from orchestrator.logs import follow_job
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.lease import Lease, acquire, is_held, read_holder, this_process
-from orchestrator.stopping import wait_for_end
 from orchestrator.study import open_study
-from orchestrator.watching import watch
 
 
 def dead_process() -> int:

@@ -96,10 +96,10 @@ def test_a_training_that_was_stopped_detached_and_by_ctrl_c_ends_bit_identical(t
     assert detached.returncode == 0, detached.stdout + detached.stderr
     holder = read_holder(disturbed / "echo-memory")
     assert holder is not None
-    assert f"pid {holder.pid} drives the study" in detached.stdout
+    assert f"pid {holder.pid} is running the study" in detached.stdout
     second = run(disturbed, "--detach")
     assert second.returncode == 1
-    assert f"pid {holder.pid} on {holder.host} drives this study" in second.stderr
+    assert f"pid {holder.pid} on {holder.host} is running this study" in second.stderr
     os.kill(holder.pid, signal.SIGHUP)  # what closing the terminal sends
     wait_for(lambda: training_at(disturbed, 1, 5), "the training does not begin")
     stopped = call(disturbed, "stop")

@@ -90,7 +90,7 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         began = time.monotonic()
         detached = study.call("run", "--detach")
         assert detached.returncode == 0, detached.stdout + detached.stderr
-        assert "drives the study;" in detached.stdout and time.monotonic() - began < 60
+        assert "is running the study;" in detached.stdout and time.monotonic() - began < 60
     assert training.attempt == only.id
     wait_until(lambda: not Family(study.home).living(), "the end of the detached driver")
 

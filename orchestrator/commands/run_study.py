@@ -1,4 +1,4 @@
-"""One `run`: take the lease, bring the selected jobs to done, show it in MLflow, write the report.
+"""One run: take the lease, run the controller, send results to the tracker, write the report.
 
 With nothing to do it starts no backend, no tracker and no statistics.
 """
@@ -33,12 +33,12 @@ from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
 
 TRACKING_END_S = 120.0
-"""How long a finished run waits for MLflow; what is not sent by then is left to `sync`."""
+"""How long a finished run waits for the tracker; `sync` sends what is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What a run came to."""
+class FinishedRun:
+    """The outcome of a run and its report."""
 
     outcome: RunResult
     report: Path | None
@@ -53,20 +53,20 @@ def run_study(
     view: View,
     selection: Mapping[str, Any],
     on_lease: Callable[[], object] | None = None,
-) -> Ran:
-    """Bring `selected` and what it needs to done, then write the report of the whole matrix.
+) -> FinishedRun:
+    """Run what is missing of `selected` and its needs, then write the report of the whole matrix.
 
     Args:
-        study: opened; its plan is remembered as the last one.
+        study: opened; its plan is recorded as the last one.
         selected: ids of jobs.
         view: shows progress.
         selection: how the jobs were chosen, for the ledger.
-        on_lease: called once this process is the study's driver.
+        on_lease: called once this process holds the lease.
 
     Raises:
-        LeaseError: another driver runs the study.
-        SiteError: the site cannot run what is to be done; nothing was booked for it.
-        BackendError, StoreError, LedgerError: what a run needs cannot be used.
+        LeaseError: another run is in progress.
+        SiteError: the site cannot run these jobs; nothing was recorded for them.
+        BackendError, StoreError, LedgerError: cannot be used.
     """
     with disk_errors(study.home), contextlib.ExitStack() as held:
         lease = held.enter_context(acquire(study.home, say=view.say))
@@ -76,13 +76,13 @@ def run_study(
             Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store))
         )
         resilient = ResilientStore(
-            study.store, SystemClock(), log=_unsaid, say=view.say, give_up_after_s=study.cluster.unknown_s
+            study.store, SystemClock(), log=_no_log, say=view.say, give_up_after_s=study.cluster.unknown_s
         )
         resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
-        tracker.start(resilient.call(study.look))
-        projection = Projection(tracker, study.store, study.plan)
-        ledger.record_plan(study.plan, selection)  # at once: other terminals ask for jobs of this very plan
+        tracker.start(resilient.call(study.standings))
+        observer = TrackerObserver(tracker, study.store, study.plan)
+        ledger.record_plan(study.plan, selection)  # before anything starts: other terminals name jobs of this plan
         try:
             outcome = run(
                 study.plan,
@@ -93,7 +93,7 @@ def run_study(
                 backend_factory=_backend_of(study, selected, ledger, resilient, view.say),
                 cluster=study.cluster,
                 view=view,
-                observer=projection,
+                observer=observer,
             )
             written = _report(study)
             if written and outcome.submitted:
@@ -102,27 +102,27 @@ def run_study(
             tracker.leave()
             raise
         finally:
-            projection.finish()
+            observer.finish()
             tracker.close(TRACKING_END_S)
     page = study.report_folder / "index.html"
-    return Ran(outcome=outcome, report=page if page.is_file() else None, written=written)
+    return FinishedRun(outcome=outcome, report=page if page.is_file() else None, written=written)
 
 
-def _unsaid(_what: str, **_fields: object) -> None:
-    """For what happens before driver.log is open."""
+def _no_log(_what: str, **_fields: object) -> None:
+    """Stands in for driver.log before it is open."""
 
 
 def _report(study: Study) -> bool:
     if study.cluster.backend == "fake":
-        return False  # a rehearsal has no results
-    return report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home)
+        return False  # its results mean nothing
+    return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
 
 
 def _backend_of(
     study: Study, selected: Collection[str], ledger: Ledger, resilient: ResilientStore, say: Callable[[str], None]
 ) -> Callable[[], Backend]:
     def make() -> Backend:
-        # What runs already was admitted by an earlier driver; its job is not asked about again.
+        # Open attempts have passed the check when they were submitted; their jobs are not checked again.
         settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
         ids = closure(study.plan, selected, settled)
         jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
@@ -142,45 +142,45 @@ def _backend_of(
     return make
 
 
-class Projection:
-    """Passes the loop's events on to the tracker.
+class TrackerObserver:
+    """Passes the controller's events on to the tracker.
 
-    A store that does not answer keeps nobody waiting: what is done is told once it has said where the artifact lies.
+    It never waits for the store: a completed job is passed on once the store has answered where its artifact is.
     """
 
     def __init__(self, tracker: Tracker, store: Store, plan: Plan) -> None:
         self._tracker = tracker
         self._store = store
         self._plan = plan
-        self._due: dict[str, tuple[Event, TimedCall[tuple[Path, str]]]] = {}
+        self._pending: dict[str, tuple[Event, TimedCall[tuple[Path, str]]]] = {}
 
     def __call__(self, event: Event) -> None:
-        """Tell the tracker what changed; `tick` lets it follow what grows."""
+        """Pass on what changed; `tick` lets the tracker read files that grow."""
         if event.kind == "tick":
-            self._tell_done()
+            self._send_completed()
             self._tracker.tick()
         elif event.standing is not None:
             if event.standing.state == "done" and self._plan.jobs[event.job].spec.tracked:
-                self._due[event.job] = event, self._where(event)
+                self._pending[event.job] = event, self._where(event)
             else:
-                self._tell(event)
+                self._send(event)
 
     def finish(self) -> None:
-        """Tell the rest; without its artifact, which `sync` shows, where the store still does not answer."""
+        """Pass on the rest; where the store still does not answer, without the artifact, which `sync` sends."""
         until = time.monotonic() + CALL_TIMEOUT_S
-        while self._due and time.monotonic() < until:
-            self._tell_done()
+        while self._pending and time.monotonic() < until:
+            self._send_completed()
             time.sleep(0.02)
-        for event, _ in self._due.values():
-            self._tell(event)
-        self._due = {}
+        for event, _ in self._pending.values():
+            self._send(event)
+        self._pending = {}
 
     def _where(self, event: Event) -> TimedCall[tuple[Path, str]]:
         fingerprint = self._plan.jobs[event.job].fingerprint
         return TimedCall(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint).git))
 
-    def _tell_done(self) -> None:
-        for job, (event, question) in list(self._due.items()):
+    def _send_completed(self) -> None:
+        for job, (event, question) in list(self._pending.items()):
             try:
                 found: tuple[Path | None, str] = question.result(0.0)
             except StoreTimeout:
@@ -188,12 +188,12 @@ class Projection:
             except ArtifactMissing:
                 found = None, ""
             except (OSError, StoreError):
-                self._due[job] = event, self._where(event)
+                self._pending[job] = event, self._where(event)
                 continue
-            del self._due[job]
-            self._tell(event, *found)
+            del self._pending[job]
+            self._send(event, *found)
 
-    def _tell(self, event: Event, artifact: Path | None = None, git: str = "") -> None:
+    def _send(self, event: Event, artifact: Path | None = None, git: str = "") -> None:
         assert event.standing is not None
         attempt, work = event.attempt or None, event.paths.get("attempt")
         self._tracker.job_changed(event.job, event.standing, attempt, work, artifact, git)

@@ -1,23 +1,61 @@
-"""`show JOB`: the story of an artifact: from what it was made, by whom, at what cost, and where it lies."""
+"""`show`: the provenance of a job's artifact: inputs, attempt, host, code, versions, cost, place."""
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.commands.command import Command, Group
+from orchestrator.commands.options import (
+    DEFAULT_MATRIX,
+    ClusterOption,
+    JobArgument,
+    JsonOption,
+    LastProfileOption,
+    MatrixOption,
+)
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
+from orchestrator.plan.select import find_job
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.store.protocol import Commit
-from orchestrator.study import Study
+from orchestrator.study import Study, reopen_study
+from orchestrator.ui.terminal import print_json
 
 
-def story_json(study: Study, job: Job) -> dict[str, Any]:
+def show(
+    job: JobArgument,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: LastProfileOption = None,
+    cluster: ClusterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a job's result was made.
+
+    Lists its inputs, code, versions, host, cost and folder, and every attempt.
+    """
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    found = find_job(study.plan, job)
+    if as_json:
+        print_json(show_json(study, found))
+    else:
+        print(show_text(study, found))
+
+
+COMMAND = Command(
+    function=show,
+    group=Group.INSPECT,
+    position=3,
+    examples=[("echo-matrix show STAGE/ROW/s0", ""), ("echo-matrix show STAGE/ROW/s0 --json", "with all its records")],
+)
+
+
+def show_json(study: Study, job: Job) -> dict[str, Any]:
     """What `show --json` prints; `commit` is null while the job is not done.
 
     Raises:
-        StoreError: the COMMIT is broken.
+        StoreError: the commit record cannot be read.
     """
-    standing = study.look()[job.id]
+    standing = study.standings()[job.id]
     commit, folder, why = _commit(study, job)
     return {
         "version": 1,
@@ -36,13 +74,13 @@ def story_json(study: Study, job: Job) -> dict[str, Any]:
     }
 
 
-def story_text(study: Study, job: Job) -> str:
+def show_text(study: Study, job: Job) -> str:
     """The same for people."""
-    found = story_json(study, job)
+    found = show_json(study, job)
     lines = [f"{job.label}  {job.id}", f"  {found['state']}: {found['reason']}"]
     commit = found["commit"]
     if commit is None:
-        lines.append(f"  echo-matrix explain {job.label} says what it waits for")
+        lines.append(f"  not done; see `echo-matrix explain {job.label}`")
     else:
         lines += [
             f"  artifact  {found['folder'] or found['damage']}",
@@ -53,7 +91,7 @@ def story_text(study: Study, job: Job) -> str:
             f"  versions  {_pairs(commit['versions'])}",
         ]
         for stage, source in commit["inputs"].items():
-            name = source["label"] or "not of this plan"
+            name = source["label"] or "not in this plan"
             lines.append(f"  read      {stage}: {name}  {source['fingerprint'][:SHORT]}")
         if commit["cost"]:
             lines.append(f"  cost      {_pairs(commit['cost'])}")
@@ -64,12 +102,14 @@ def story_text(study: Study, job: Job) -> str:
         lines.append(f"  attempt   {attempt['id']} on {attempt['host'] or 'an unknown host'}{steps}: {words}{detail}")
     if found["withdrawn"]:
         number = found["withdrawn"]
-        lines.append(f"  refreshed {number} time{'' if number == 1 else 's'}: older COMMITs lie in withdrawn/")
+        lines.append(
+            f"  refreshed {number} time{'' if number == 1 else 's'}: earlier commit records are in store/withdrawn/"
+        )
     return "\n".join(lines)
 
 
 def _commit(study: Study, job: Job) -> tuple[Commit | None, str | None, str]:
-    """The COMMIT, its folder, and why the folder cannot be used."""
+    """The commit record, its folder, and why the folder cannot be used."""
     if job.fingerprint not in study.store.commits():
         return None, None, ""
     commit = study.store.read(job.fingerprint)

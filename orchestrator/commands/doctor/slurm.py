@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
 from orchestrator.backends.slurm.preflight.admission import LOG_IN, NEEDED, find_misfits, missing_words
 from orchestrator.backends.slurm.preflight.site import Site, read_site
-from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
-from orchestrator.doctor.services import NETWORK, file_system
+from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.commands.doctor.services import NETWORK, file_system
 
 HISTORY = ("sacct", "sacctmgr")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
 from workloads.contract.planned import Endpoint
 
 ANSWER_S = 5.0

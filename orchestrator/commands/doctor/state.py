@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.backends.ray.session import NAME as RAY_SESSION
 from orchestrator.backends.ray.session import PARENT
-from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.memory import GIB
 from orchestrator.host.processes import is_alive, read_processes

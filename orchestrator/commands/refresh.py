@@ -1,9 +1,9 @@
-"""`run --refresh JOB`: make a job's artifact again, and all that was made from it.
+"""Recomputing finished jobs (`--refresh JOB`): withdraws the commit records of a job and of all that was made from it.
 
-COMMITs are withdrawn furthest first, so that at no moment one stands whose input is gone: whoever
-dies in the middle leaves a store in which everything that is committed is whole, and saying it
-again goes on. What was made from what is read from the COMMITs themselves: jobs of other profiles
-and of earlier plans count too.
+The records furthest downstream go first, so that no record ever stands whose input is gone: if this
+process dies in the middle, everything that is still committed is whole, and the same command
+continues. What was made from what is read from the records themselves: jobs of other profiles and
+of earlier plans count too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,23 +13,27 @@ from pathlib import Path
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import drop_checkpoints
 from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.select import find_jobs
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.study import Study
 
+SHOWN = 20
+"""Labels that are printed; the others are counted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Withdrawal:
-    """One COMMIT that is to be withdrawn."""
+    """A commit record that is to be withdrawn."""
 
     fingerprint: str
     label: str
 
 
 def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[Withdrawal, ...]:
-    """The COMMITs of these and of all that was made from them, furthest first; nothing is changed.
+    """The commit records of these and of all that was made from them, furthest first; nothing is changed.
 
     Raises:
         StoreError: the store cannot be listed.
@@ -40,7 +44,7 @@ def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[
         try:
             read[fingerprint] = store.read(fingerprint)
         except StoreError:
-            continue  # a broken COMMIT is known by its name alone: the plan says what needs it
+            continue  # of a broken record only the name is known: the plan says what needs it
     made_from: dict[str, set[str]] = {}
     for fingerprint, commit in read.items():
         for source in commit.inputs.values():
@@ -50,39 +54,57 @@ def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[
             made_from.setdefault(plan.jobs[need].fingerprint, set()).add(job.fingerprint)
     labels = {job.fingerprint: job.label for job in plan.jobs.values()}
     labels |= {name: f"{commit.label} (not of this plan)" for name, commit in read.items() if name not in labels}
-    order = _needs_last(fingerprints, made_from)
+    order = _downstream_first(fingerprints, made_from)
     return tuple(Withdrawal(fingerprint=name, label=labels[name]) for name in order if name in committed)
 
 
 def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> None:
-    """Withdraw these COMMITs in this order, with what is left of their attempts' checkpoints.
+    """Withdraw these commit records in this order, and drop the checkpoints of their jobs.
 
     Raises:
-        LeaseError: a driver runs the study.
-        StoreError, LedgerError: a COMMIT cannot be put aside, or what is held against a job not forgotten.
+        LeaseError: a run is in progress.
+        StoreError, LedgerError: a record cannot be withdrawn, or the retry counts of a job not reset.
     """
     with acquire(home) as lease, Ledger.open(home / NAME, lease.check, rebuild=rebuilder(home, store)) as ledger:
         for one in withdrawals:
             lease.check()
-            # First what an earlier attempt left: with the COMMIT gone, the next one would go on from there.
+            # Checkpoints first: once the record is gone, the next attempt would resume from them.
             drop_checkpoints(home, one.fingerprint)
             ledger.reset_job(one.fingerprint)
-            if one.fingerprint in store.commits():  # else another machine's `--refresh` was quicker
+            if one.fingerprint in store.commits():  # else another machine has withdrawn it
                 store.withdraw(one.fingerprint)
 
 
-def look_without(study: Study, withdrawals: Sequence[Withdrawal]) -> Mapping[str, Standing]:
-    """Where every job would stand after a withdrawal: the dry run of `plan --refresh`."""
+def find_withdrawals(study: Study, names: Sequence[str] | None) -> tuple[Withdrawal, ...]:
+    """What `--refresh` of these jobs withdraws; nothing is changed."""
+    if not names:
+        return ()
+    return to_withdraw(study.plan, study.store, [job.fingerprint for job in find_jobs(study.plan, names)])
+
+
+def withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:
+    """The results to withdraw, as shown before the user confirms."""
+    if not withdrawals:
+        return "nothing to withdraw: neither these jobs nor anything made from them is done"
+    lines = [f"results to withdraw, furthest downstream first ({len(withdrawals)})"]
+    lines += [f"  {one.label}" for one in withdrawals[:SHOWN]]
+    if len(withdrawals) > SHOWN:
+        lines.append(f"  ... and {len(withdrawals) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def standings_without(study: Study, withdrawals: Sequence[Withdrawal]) -> Mapping[str, Standing]:
+    """The state of every job after a withdrawal: the dry run of `plan --refresh`."""
     gone = frozenset(one.fingerprint for one in withdrawals)
     again = Standing(state="new", reason="to be refreshed")
     return {
         job_id: again if study.plan.jobs[job_id].fingerprint in gone and standing.state == "new" else standing
-        for job_id, standing in study.look(gone).items()
+        for job_id, standing in study.standings(gone).items()
     }
 
 
-def _needs_last(begin: Iterable[str], made_from: dict[str, set[str]]) -> list[str]:
-    """All that can be reached, each after everything that was made from it."""
+def _downstream_first(begin: Iterable[str], made_from: dict[str, set[str]]) -> list[str]:
+    """Everything reachable, each after all that was made from it."""
     done: dict[str, None] = {}
     open_: list[tuple[str, bool]] = [(name, False) for name in begin]
     while open_:

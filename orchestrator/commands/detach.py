@@ -1,8 +1,8 @@
-"""`run --detach`: a driver that needs no terminal, in a kernel session of its own.
+"""Background runs (`run --detach`): a process without a terminal, in a kernel session of its own.
 
-What it says goes to `driver.out` of the study: the first and the last part of it, so that a grid of
-weeks fills no disk. The command that starts it stays until the driver holds the lease and works, or
-has ended: whatever is wrong is said there, with the driver's own exit code.
+Its output goes to the study's `driver.out`, of which the first and the last part are kept, so that a
+run of weeks does not fill the disk. The command that starts it waits until it holds the lease and
+has started an attempt, or has ended: errors are printed there, with the exit code of the run.
 """
 
 import contextlib
@@ -27,46 +27,45 @@ OUT = "driver.out"
 FLAG = "--detached-to"
 LOG = "driver.log"
 RECENT = 1 << 16
-"""Bytes of the log's end in which a driver's first deeds are looked for."""
-LOOK_S = 0.1
+"""Bytes at the end of the log that are searched for the first attempt."""
+POLL_S = 0.1
 WORKS_S = 90.0
-"""How long the first attempt may be waited for: Ray starts in some 10 s, on a busy machine in 60."""
+"""How long to wait for the first attempt: Ray starts in some 10 s, on a busy machine in 60."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detached:
-    """What became of a driver that was started."""
+class BackgroundRun:
+    """A background run that was started."""
 
     pid: int
     works: bool
-    """It holds the lease and has given an attempt to the backend."""
-    holds: bool
-    """It holds the lease, or held it."""
+    """It holds the lease and has submitted an attempt."""
     exit_code: int | None
-    """It has ended."""
+    """None: it is running."""
     out: Path
-    said: str
-    """All that it has said so far."""
+    """File of its output."""
+    output: str
+    """Everything it has printed so far."""
 
 
-def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], None]) -> Detached:
+def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], None]) -> BackgroundRun:
     """Start `echo-matrix run` with these arguments in a session of its own, and wait until it works or has ended.
 
     Args:
-        arguments: of `run`, without the verb.
+        arguments: of `run`.
         home: `outputs/{study}`; made if absent.
-        say: is told what is waited for.
+        say: is called with what it waits for.
 
     Raises:
         OrchestratorError: it cannot be started.
     """
     home.mkdir(parents=True, exist_ok=True)
-    # Not `driver.out` itself: that belongs to whoever holds the lease, and this one may be refused.
+    # Not `driver.out` itself: that belongs to the holder of the lease, and this process may not get it.
     out = home / f".{OUT}.{os.getpid()}"
     command = [sys.executable, "-m", "orchestrator.cli", "run", FLAG, str(home / OUT), *arguments]
     begun = time.time()
     try:
-        with out.open("ab") as file:  # appended: whoever shortens it, the next line is written at its end
+        with out.open("ab") as file:  # append mode: after it was shortened, the next line still goes to its end
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
             )
@@ -74,34 +73,34 @@ def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], No
         raise OrchestratorError(f"{' '.join(command)} cannot be started: {error}") from error
     try:
         return _wait(child, home, out, begun, say)
-    except KeyboardInterrupt:  # the driver is in another session and has not heard of it
-        say(f"the driver (pid {child.pid}) goes on; `echo-matrix stop` ends it")
+    except KeyboardInterrupt:  # the run is in another session and is not interrupted
+        say(f"the run continues (pid {child.pid}); `echo-matrix stop` stops it")
         raise
 
 
 def _wait(
     child: "subprocess.Popen[bytes]", home: Path, out: Path, begun: float, say: Callable[[str], None]
-) -> Detached:
+) -> BackgroundRun:
     holds = works = False
     deadline = time.monotonic() + WORKS_S
     while child.poll() is None and not works and time.monotonic() < deadline:
         holder = read_holder(home)
         if not holds and holder is not None and holder.pid == child.pid and process_runs(holder):
             holds = True
-            say(f"pid {child.pid} holds the study; waiting for its first attempt")
+            say(f"pid {child.pid} has started; waiting for its first attempt")
         works = holds and _has_started(home, begun)
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     try:
-        said = out.read_text(encoding="utf-8", errors="replace")
+        output = out.read_text(encoding="utf-8", errors="replace")
         if child.returncode is not None:
-            out.unlink()  # it was refused, and this is all there was to say
-    except FileNotFoundError:  # it has the name now
-        holds, said = True, (home / OUT).read_text(encoding="utf-8", errors="replace")
-    return Detached(pid=child.pid, works=works, holds=holds, exit_code=child.returncode, out=home / OUT, said=said)
+            out.unlink()  # it ended early, and its output is printed
+    except FileNotFoundError:  # it has been renamed
+        output = (home / OUT).read_text(encoding="utf-8", errors="replace")
+    return BackgroundRun(pid=child.pid, works=works, exit_code=child.returncode, out=home / OUT, output=output)
 
 
 def _has_started(home: Path, since: float) -> bool:
-    """Whether the driver that began then has given an attempt to the backend, or taken one up that goes on."""
+    """Whether the run that began then has submitted an attempt, or adopted one that is still running."""
     with contextlib.suppress(OrchestratorError), Ledger.read(home / NAME) as ledger:
         if any(attempt.intended >= since for attempt in ledger.open_attempts() if attempt.ticket):
             return True
@@ -112,17 +111,17 @@ def _has_started(home: Path, since: float) -> bool:
     return False
 
 
-# In the driver
+# In the background process
 
 
-def settle(out: Path) -> "Callable[[], None]":
-    """Become deaf to the end of any terminal and write bounded output; returns what is to be called with the lease.
+def enter_background(out: Path) -> "Callable[[], None]":
+    """Ignore SIGHUP and bound the output; returns what to call once this process holds the lease.
 
-    That call gives the output its name `out`: until then another driver may be the one that drives.
+    That call renames the output to `out`: until then, `out` may belong to another run.
     """
-    # Ignored rather than handled: the loop leaves an ignored SIGHUP alone, as after `nohup`.
+    # Ignored, not handled: the controller leaves an ignored SIGHUP alone, as under `nohup`.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    stream = Bounded(Path("/proc/self/fd/1").readlink(), sys.stdout.fileno())
+    stream = BoundedFile(Path("/proc/self/fd/1").readlink(), sys.stdout.fileno())
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(stream), encoding="utf-8", write_through=True)
     sys.stderr = io.TextIOWrapper(io.BufferedWriter(stream), encoding="utf-8", write_through=True)
 
@@ -132,8 +131,8 @@ def settle(out: Path) -> "Callable[[], None]":
     return take_name
 
 
-class Bounded(io.RawIOBase):
-    """Writes to a file of which the first `head` and the last `tail` bytes are kept; shortened in place."""
+class BoundedFile(io.RawIOBase):
+    """A file of which the first `head` and the last `tail` bytes are kept; shortened in place."""
 
     def __init__(self, path: Path, descriptor: int, *, head: int = HEAD, tail: int = TAIL) -> None:
         self.path = path
@@ -142,11 +141,11 @@ class Bounded(io.RawIOBase):
         self._tail = tail
 
     def writable(self) -> bool:
-        """It is."""
+        """Always."""
         return True
 
     def fileno(self) -> int:
-        """Of the file itself: what a library writes there past us is kept as well."""
+        """Of the file itself, so that what a library writes there directly is kept as well."""
         return self._descriptor
 
     def write(self, content: Any) -> int:
