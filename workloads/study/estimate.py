@@ -40,9 +40,9 @@ class RowSize:
     model: ModelSizes
     global_batch: int
     devices: int
+    """0: on processors."""
     ranks: int
     """Processes that share the training."""
-    """0: on processors."""
     deepspeed: Mapping[str, Any]
     memory: Footprint
     limit_gib: float | None
