@@ -126,7 +126,7 @@ def _written_block(s: ModelSizes, index: int, tokens: int, wide: int, *, last: b
 
 def _write_pass(s: ModelSizes, tokens: int, *, last: bool) -> BlockPass:
     """Both segments' evidence in one pass."""
-    return BlockPass(tokens=tokens, frames=2 * s.slots, stream=tokens, last=last)
+    return BlockPass(tokens=tokens, frames=2 * s.slots, stream=tokens, write=True, last=last)
 
 
 def _attention(s: ModelSizes, every: int, queries: int, wide: int) -> int:

@@ -134,7 +134,7 @@ def flops_write(s: ModelSizes, batch: int, slots: int) -> int:
     for index in range(final + 1):
         total += _flops_attention(s, slots, tokens, tokens, n)
         if index in own:
-            at = BlockPass(tokens=tokens, frames=slots, stream=tokens, last=index == final)
+            at = BlockPass(tokens=tokens, frames=slots, stream=tokens, write=True, last=index == final)
             total += s.row.flops_block(s, at)
         if index < final:
             total += _flops_rest(s, tokens, s.text_tokens)

@@ -1,6 +1,7 @@
 """Echo-Memory as the orchestrator sees it. Imports nothing that computes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from workloads.contract.workload import (
@@ -13,6 +14,7 @@ from workloads.contract.workload import (
     Workload,
 )
 from workloads.study import cases, checks, deepspeed, estimate, notes, services, weight
+from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS
 from workloads.study.sections import Branches, Controls
 from workloads.study.stages import REVISIONS, STAGES
@@ -71,3 +73,11 @@ WORKLOAD = EchoMemory(
     unlike_paths=("judge_url", "judge_cache"),
     unnamed=True,
 )
+
+
+def with_families(*families: type[MemoryRow]) -> EchoMemory:
+    """This study with memory mechanisms of your own beside those that it ships (docs/guide.md, "Add a memory mechanism").
+
+    Fingerprints of the rows that it ships stay as they are.
+    """
+    return replace(WORKLOAD, families=(*FAMILIES, *families))

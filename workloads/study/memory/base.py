@@ -82,6 +82,8 @@ class BlockPass:
     """Frames that they come from."""
     stream: int
     """All tokens that pass the block, memory tokens included."""
+    write: bool = False
+    """A write of both segments' evidence; otherwise denoising."""
     last: bool = False
     """The last block of a write: its state is needed, its output is not."""
 
