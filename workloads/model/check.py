@@ -20,7 +20,7 @@ from workloads.memory.interface import Slots
 from workloads.model.initial import parameters_added
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.study import footprint, sizes
-from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.base import PATCH, MemoryRow
 from workloads.study.memory.families import row_from
 from workloads.study.sizes import ModelSizes
 
@@ -161,9 +161,8 @@ def _flops(model: WorldModel, s: ModelSizes) -> tuple[int, int, Sequence[Tensor]
 
 
 def _shape(s: ModelSizes) -> LatentShape:
-    patch = sizes.PATCH
     return LatentShape(
-        channels=s.channels, height=s.rows * patch, width=s.columns * patch, frames=s.frames,
+        channels=s.channels, height=s.rows * PATCH, width=s.columns * PATCH, frames=s.frames,
         text_tokens=s.text_tokens, text_width=s.text_width,
     )  # fmt: skip
 

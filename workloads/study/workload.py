@@ -76,7 +76,7 @@ WORKLOAD = EchoMemory(
 
 
 def with_families(*families: type[MemoryRow]) -> EchoMemory:
-    """This study with memory mechanisms of your own beside those that it ships (docs/guide.md, "Add a memory mechanism").
+    """Add memory mechanisms of your own to this study; docs/guide.md, "Add a memory mechanism".
 
     Fingerprints of the rows that it ships stay as they are.
     """
