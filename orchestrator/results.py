@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.manifest import AGAIN
 from orchestrator.store.protocol import Commit, Store
-from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
+from reports.input import ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
+from reports.spec import ReportSpec
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
-from workloads.contract.workload import StageSpec
+from workloads.contract.workload import StageSpec, Workload
 
 DIGEST = ".input-digest"
 """File of the report folder that remembers what it was made of."""
@@ -46,7 +48,7 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
         StoreError: a COMMIT or its files are broken.
     """
     reader = _Reader(plan, store)
-    values: list[CaseValue] = []
+    values: list[ResultLine] = []
     missing: list[Missing] = []
     costs: list[Cost] = []
     strips: list[Strip] = []
@@ -74,7 +76,7 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             cost.setdefault("device_s", commit.ended - commit.started)
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for line in reader.cases(job) if branch else ():
-                values.append(CaseValue(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", **line))
+                values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", **line))
             for case, path in reader.images(job) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
     return ReportInput(
@@ -89,13 +91,14 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
         costs=costs,
         strips=strips,
         curves=curves,
-        controls=Controls(
+        controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
             verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
             sections=sections,
         ),
         notes=notes,
+        spec=_spec_of(workload),
     )
 
 
@@ -116,8 +119,21 @@ def _is_own(cell: Cell, spec: StageSpec) -> bool:
 
 def input_digest(input: ReportInput) -> str:
     """sha256 of the input and of the code that would print it: equal digests give equal reports."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=str).encode("utf-8"))
-    return _with_code(digest)
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=_named).encode("utf-8"))
+    return _with_code(digest, input.spec)
+
+
+def _spec_of(workload: Workload) -> ReportSpec:
+    """What the workload tells the report; the generic report where it tells nothing."""
+    spec: ReportSpec = import_module(workload.report).REPORT if workload.report else ReportSpec()
+    return spec
+
+
+def _named(value: Any) -> str:
+    """A function or file by its name: addresses differ from process to process, folders from checkout to checkout."""
+    if isinstance(value, Path):
+        return value.name
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
 
 
 def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
@@ -198,15 +214,15 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
-    return _with_code(digest)
+    return _with_code(digest, _spec_of(plan.workload))
 
 
-def _with_code(digest: Any) -> str:
-    """Take the report's own code into a digest, so that an upgrade prints anew."""
+def _with_code(digest: Any, spec: ReportSpec) -> str:
+    """Take the code of the report and of its specification into a digest, so that an upgrade prints anew."""
     import reports
 
-    for root in reports.__path__:
-        for path in sorted(Path(root).rglob("*")):
+    for root in (*map(Path, reports.__path__), *spec.code):
+        for path in sorted(root.rglob("*")):
             if path.suffix in (".py", ".j2", ".css", ".csv"):
                 digest.update(path.read_bytes())
     return str(digest.hexdigest())
@@ -311,5 +327,10 @@ def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
     for cell in cells:
         if cell.row not in found:
             alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
-            found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias if alias != cell.row else None)
+            found[cell.row] = RowInfo(
+                name=cell.row,
+                family=cell.family,
+                alias_of=alias if alias != cell.row else None,
+                reference=cell.reference,
+            )
     return list(found.values())

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
-from workloads.contract.workload import Endpoint
+from workloads.contract.planned import Endpoint
 
 ANSWER_S = 5.0
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "lustre", "fuse.sshfs", "9p", "gpfs", "beegfs")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.lines import Place, compose_file, nearest, refuse
+from orchestrator.spec.lines import Place, compose_file, listed, nearest, refuse
 from orchestrator.spec.slurm import Slurm
 from orchestrator.spec.typed import Reader, build
 from workloads.contract.fields import Count, Natural, NonNegative, Positive
@@ -163,6 +163,11 @@ def load_cluster(chosen: Path | None, beside: Path, workload: Workload) -> Clust
                 f"{path}:{place}: slurm.stages.{stage} is unknown; allowed: {', '.join(workload.by_name)}"
             )
     packed = cluster.slurm.packed
+    for i, stage in enumerate(() if packed is None or packed.stages is None else packed.stages):
+        if stage not in workload.by_name:
+            key = "slurm.packed.stages"
+            here = Place(str(path), reader.places[key])
+            refuse(here, f"{key}[{i}]", f"is {stage!r}{nearest(stage, workload.by_name)}{listed(workload.by_name)}")
     options = {"every": cluster.slurm.every, "packed": packed}
     options |= {f"stages.{stage}": where for stage, where in cluster.slurm.stages.items()}
     for key, where in options.items():

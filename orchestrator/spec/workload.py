@@ -10,7 +10,8 @@ from types import ModuleType
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.lines import Place, refuse
-from workloads.contract.workload import Workload, WorkloadError, load_workload
+from workloads.contract.loading import WorkloadError, load_workload
+from workloads.contract.workload import Workload
 
 HEAVY = ("torch", "deepspeed", "tensorflow", "jax")
 """What no workload's module may import: every command reads it, and some take seconds to import."""

@@ -32,7 +32,7 @@ def report(
 ) -> None:
     """Write the report of all that is done, or print its numbers."""
     if source == "published":
-        from reports.published import report_from_published
+        from workloads.study.published import report_from_published
 
         print_json(report_from_published())
         return

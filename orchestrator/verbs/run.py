@@ -35,7 +35,7 @@ from orchestrator.verbs.options import (
     print_json,
     sure,
 )
-from workloads.contract.workload import Estimate
+from workloads.contract.planned import Estimate
 
 MOST_SHOWN = 20
 """COMMITs that are listed by label before they are withdrawn."""

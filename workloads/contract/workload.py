@@ -9,17 +9,14 @@ Minimal: a name, a table of stages, dataclasses for the sections under `controls
 rows. Every method has a neutral default; a study overrides what it has something to say about. Standard library only.
 """
 
-import importlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from workloads.contract.fields import key_of
+from workloads.contract.planned import Diagnosis, Endpoint, Estimate, Planned, PlannedCell, Surroundings
 from workloads.contract.rows import Row
-
-ATTRIBUTE = "WORKLOAD"
-"""What the named module holds."""
 
 FORMAT = 1
 """Version of the fingerprint's own layout."""
@@ -87,153 +84,6 @@ class StageSpec:
     """Program (`python -m`) that converts a checkpoint to another number of ranks; empty: there is none."""
     preload: tuple[str, ...] = ()
     """Modules that a warm server imports before `module`."""
-
-
-class Needs(Protocol):
-    """What a job asks of a host."""
-
-    @property
-    def devices(self) -> int:
-        """Accelerators."""
-
-    @property
-    def memory_gib(self) -> float:
-        """Memory of the host, GiB."""
-
-    @property
-    def world_size(self) -> int:
-        """Processes that share the job."""
-
-
-class PlannedJob(Protocol):
-    """A job as a workload sees it."""
-
-    @property
-    def id(self) -> str:
-        """`{stage}[/{branch}]/{12 hex digits}`."""
-
-    @property
-    def label(self) -> str:
-        """Its name for people."""
-
-    @property
-    def stage(self) -> str:
-        """Name of its stage."""
-
-    @property
-    def branch(self) -> str | None:
-        """Its branch, if its stage has branches."""
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The sections it reads; the branch's own under `branch`."""
-
-    @property
-    def row(self) -> Mapping[str, Any] | None:
-        """The row, resolved, in the form it reads."""
-
-    @property
-    def inputs(self) -> Mapping[str, str]:
-        """Stage -> id of the job whose artifact it reads."""
-
-    @property
-    def resources(self) -> Needs:
-        """What it needs."""
-
-
-class PlannedCell(Protocol):
-    """A cell as a workload sees it: a row, a value of every axis, a seed, and what they resolve to."""
-
-    @property
-    def id(self) -> str:
-        """`context-k5/site=pre_norm/s0`."""
-
-    @property
-    def seed(self) -> int:
-        """Its seed."""
-
-    @property
-    def reference(self) -> bool:
-        """Whether its row is a ceiling or floor."""
-
-    @property
-    def alias_of(self) -> str | None:
-        """Id of the first cell with the same computation."""
-
-    @property
-    def trained(self) -> Mapping[str, Any]:
-        """The row as it is trained, resolved."""
-
-    @property
-    def controls(self) -> Mapping[str, Mapping[str, Any]]:
-        """Resolved sections; controls that size a row are there where the row reads them."""
-
-    @property
-    def branches(self) -> Mapping[str, Mapping[str, Any]]:
-        """Resolved sections of the branches."""
-
-
-class Planned(Protocol):
-    """A plan as a workload sees it."""
-
-    @property
-    def cells(self) -> Sequence[PlannedCell]:
-        """In file order."""
-
-    @property
-    def jobs(self) -> Mapping[str, PlannedJob]:
-        """By id, needs first."""
-
-    @property
-    def jobs_of(self) -> Mapping[str, Mapping[str, str]]:
-        """Cell id -> {stage or `stage/branch`: job id}."""
-
-
-class Surroundings(Protocol):
-    """What a workload may ask of the cluster that a plan will run on."""
-
-    @property
-    def deepspeed(self) -> Mapping[str, Any]:
-        """DeepSpeed settings of the cluster file."""
-
-    @property
-    def device_gib(self) -> float | None:
-        """Memory of one accelerator, GiB; None: not known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What a plan costs and whether it fits, predicted before anything runs."""
-
-    text: str
-    """For people, as it is printed."""
-    json: Mapping[str, Any]
-    """Keys that `plan --json` adds."""
-    disk_bytes: int
-    """What all of the plan takes on disk."""
-    refusal: str = ""
-    """Why the plan cannot run: what, where, what is allowed, what next; empty: it can."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """What one check of `doctor` found."""
-
-    level: Literal["ok", "warning", "bad"]
-    says: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """A server that `doctor` is to ask whether it answers."""
-
-    what: str
-    """For people: `the judge's endpoint`."""
-    url: str
-    headers: Mapping[str, str]
-    """Sent, and never shown."""
-    remedy: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,30 +213,3 @@ class Workload:
     ) -> Iterable[tuple[str, Diagnosis | Endpoint]]:
         """What `doctor` is to tell of the study's services: name of the check, and what it found or is to ask."""
         return ()
-
-
-class WorkloadError(Exception):
-    """A workload that cannot be used: what, where, what is allowed, what next."""
-
-
-def load_workload(name: str) -> Workload:
-    """The workload that `package.module` holds.
-
-    Raises:
-        WorkloadError: no such module, it cannot be imported, or it holds no workload.
-    """
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise WorkloadError(
-            f"workload {name!r}: there is no module {error.name!r}; allowed: package.module beside matrix.yaml, "
-            "or of an installed package"
-        ) from error
-    found = getattr(module, ATTRIBUTE, None)
-    if not isinstance(found, Workload):
-        raise WorkloadError(
-            f"workload {name!r}: {module.__file__} has no {ATTRIBUTE} = Workload(...); see docs/tutorial/digits"
-        )
-    return found

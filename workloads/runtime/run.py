@@ -20,9 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
-from workloads.contract.workload import StageSpec, Workload, WorkloadError, load_workload
+from workloads.contract.workload import StageSpec, Workload
 from workloads.runtime.errors import BadInput
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of

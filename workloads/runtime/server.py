@@ -44,9 +44,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from workloads.contract.defaults import DEFAULT
+from workloads.contract.loading import load_workload
 from workloads.contract.request import Rendezvous, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
-from workloads.contract.workload import load_workload
 from workloads.runtime.run import run_request, versions
 
 OOM_SCORE = 800  # a rank is killed before its server, its host and the driver

@@ -6,7 +6,7 @@ How many scenes a real pool holds out is not known before its data stage has run
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from workloads.contract.workload import Planned
+from workloads.contract.planned import Planned
 
 WORLDS = "worlds"
 SCENE_CHUNKS = 4  # of a rendered scene's own way: workloads/data/trajectories.py

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.contract.workload import Estimate, Planned, PlannedCell, PlannedJob, Surroundings
+from workloads.contract.planned import Estimate, Planned, PlannedCell, PlannedJob, Surroundings
 from workloads.study.footprint import (
     GIB,
     Disk,

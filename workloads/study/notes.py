@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workloads.contract.workload import PlannedCell
+from workloads.contract.planned import PlannedCell
 
 STAND_INS = {
     "perceptual": ("rf_distance", "LPIPS"),

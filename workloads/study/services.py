@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from workloads.contract.workload import Diagnosis, Endpoint, PlannedCell
+from workloads.contract.planned import Diagnosis, Endpoint, PlannedCell
 
 JUDGE_URL, JUDGE_KEY = "ECHO_MATRIX_JUDGE_URL", "ECHO_MATRIX_JUDGE_KEY"
 

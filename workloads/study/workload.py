@@ -4,15 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workloads.contract.workload import (
-    Diagnosis,
-    Endpoint,
-    Estimate,
-    Planned,
-    PlannedCell,
-    Surroundings,
-    Workload,
-)
+from workloads.contract.planned import Diagnosis, Endpoint, Estimate, Planned, PlannedCell, Surroundings
+from workloads.contract.workload import Workload
 from workloads.study import cases, checks, deepspeed, estimate, notes, services, weight
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS
