@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.rows import RowError, resolved
-from workloads.contract.workload import WorkloadError, load_workload
 from workloads.memory.interface import Slots
 from workloads.model.initial import parameters_added
 from workloads.model.world_model import LatentShape, WorldModel, build_model
