@@ -52,7 +52,10 @@ def test_they_are_planned_with_sizes_of_their_own_and_refused_with_their_own_wor
 def test_in_the_package_it_is_two_files_and_a_row(tmp_path: Path) -> None:
     for package in ("orchestrator", "workloads", "reports"):
         shutil.copytree(CHECKOUT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    code = {name: text.replace("mystudy.fading_mean", "workloads.memory.fading_mean") for name, text in files().items()}
+    moved = {"mystudy.fading_mean": "workloads.memory.fading_mean", "mystudy.fading": "workloads.study.memory.fading"}
+    code = files()
+    for old, new in moved.items():
+        code = {name: text.replace(old, new) for name, text in code.items()}
     (tmp_path / "workloads/study/memory/fading.py").write_text(code["mystudy/fading.py"], encoding="utf-8")
     (tmp_path / "workloads/memory/fading_mean.py").write_text(code["mystudy/fading_mean.py"], encoding="utf-8")
     text = (CHECKOUT / "matrix.yaml").read_text(encoding="utf-8")
@@ -61,6 +64,12 @@ def test_in_the_package_it_is_two_files_and_a_row(tmp_path: Path) -> None:
     done = plan(tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "fading" in {line["row"] for line in json.loads(done.stdout)["sizes"]}
+    check = [sys.executable, "-m", "workloads.model.check", "workloads.study.workload"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [*check, '{"family": "fading", "decay": 0.8}'], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def plan(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":

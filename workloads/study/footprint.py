@@ -1,4 +1,4 @@
-"""Predicted memory of a training and its place on disk, from sizes alone. Pure arithmetic, no torch.
+"""Memory and disk footprint of a training, predicted from sizes. Pure arithmetic, no torch.
 
 *Activations* are counted tensor by tensor: what autograd keeps between a block's forward and its backward, read
 off `workloads/model/blocks.py`, and what a memory mechanism adds is declared by its row (`workloads/study/memory`).
@@ -238,7 +238,7 @@ def latents_and_pool(data: Mapping[str, Any], codec: Mapping[str, Any]) -> tuple
     return latents, pool, said
 
 
-def fits_better(s: ModelSizes, *, micro_batch: int, ranks: int, deepspeed: Mapping[str, Any]) -> list[str]:
+def memory_remedies(s: ModelSizes, *, micro_batch: int, ranks: int, deepspeed: Mapping[str, Any]) -> list[str]:
     """What would make a training smaller on each device, the cheapest first."""
     zero = deepspeed.get("zero_optimization", {})
     stage, helps = int(zero.get("stage", 0)), []

@@ -1,4 +1,4 @@
-"""The memory mechanisms that the study ships: every declaration in this folder, found by its place in it."""
+"""Registry of memory mechanisms: `FAMILIES` are the declarations in this folder; nothing lists them by hand."""
 
 import importlib
 import pkgutil
@@ -36,3 +36,4 @@ def _shipped() -> tuple[type[MemoryRow], ...]:
 
 
 FAMILIES = _shipped()
+"""Declarations that the study ships, in the order of messages."""
