@@ -18,8 +18,6 @@ from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes, start_time
 from orchestrator.store.registry import make_store
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:

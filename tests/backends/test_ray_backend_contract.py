@@ -27,8 +27,6 @@ def backend(home: Path) -> Iterator[RayBackend]:
     made.close()
 
 
-@pytest.mark.service
-@pytest.mark.slow
 class TestRayBackend(BackendContract):
     @pytest.fixture
     def stage(self, home: Path, backend: RayBackend) -> Stage:

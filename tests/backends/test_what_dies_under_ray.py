@@ -19,8 +19,6 @@ from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.store.registry import make_store
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
-
 CHILD = ("orchestrator.backends.ray", "-m")
 GUARD = "orchestrator.backends.ray.guard"
 

@@ -7,14 +7,11 @@ The seed is fixed, so that a failure is looked for with the same draws again: `p
 import json
 from pathlib import Path
 
-import pytest
 from kill_table import BEGIN, END, markdown, write_into
 from proof import Proof, differences, taken
 from rounds import KILL, STOP, TERM, Round
 from small_study import SmallStudy
 from victims import EVERYTHING
-
-pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 SEED = 4
 VICTIMS = (

@@ -10,12 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from orchestrator.schedule.lease import driver_lives, read_driver
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-
-pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")
 MATRIX = Path(__file__).parents[2] / "matrix.yaml"

@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
-
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")
 CHECKOUT = Path(__file__).parents[2]
 SMALL = (

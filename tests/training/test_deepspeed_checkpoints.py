@@ -68,7 +68,6 @@ def test_what_deepspeed_saves_is_read_to_the_bit(checkpoints: Checkpoints, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
-@pytest.mark.slow
 def test_the_shards_of_two_ranks_are_put_together_to_the_bit(tmp_path: Path) -> None:
     def arguments(meeting: Rendezvous) -> list[str]:
         path = tmp_path / f"meeting-{meeting.rank}.json"

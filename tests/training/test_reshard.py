@@ -120,7 +120,6 @@ def test_there_and_back_again_is_the_same_to_the_bit(
         assert contents(back) == contents(source)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2])
 def test_two_ranks_become_one_and_the_training_agrees(
     by_two: dict[int, tuple[Request, Request]], pool: Pool, tmp_path: Path, stage: int,
@@ -136,7 +135,6 @@ def test_two_ranks_become_one_and_the_training_agrees(
     assert_close(last, whole)
 
 
-@pytest.mark.slow
 def test_one_rank_becomes_two_and_the_training_agrees(
     by_one: dict[int, tuple[Request, Request]], pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,7 +148,6 @@ def test_one_rank_becomes_two_and_the_training_agrees(
         assert_close(ended, by_one[stage][0])
 
 
-@pytest.mark.slow
 def test_values_by_parameter_are_those_of_deepspeeds_own_universal_checkpoint(tmp_path: Path) -> None:
     def arguments(meeting: Rendezvous) -> list[str]:
         path = tmp_path / f"meeting-{meeting.rank}.json"

@@ -159,7 +159,6 @@ def test_shards_in_another_order_than_the_engines_are_refused(pool: Pool, tmp_pa
         train_once(train_request(tmp_path, pool, training=TRAINING, how=how, resume=str(folder)))
 
 
-@pytest.mark.slow
 def test_damage_that_one_rank_sees_has_both_ranks_pass_the_checkpoint_over(pool: Pool, tmp_path: Path) -> None:
     how = {"deepspeed": zero(2), **EVERY_STEP}
     whole, first = (train_request(tmp_path, pool, training=TRAINING, how=how) for _ in range(2))
@@ -170,7 +169,6 @@ def test_damage_that_one_rank_sees_has_both_ranks_pass_the_checkpoint_over(pool:
     assert_the_same(last, whole)
 
 
-@pytest.mark.slow
 def test_a_checkpoint_that_lists_no_moments_of_one_rank_is_passed_over(pool: Pool, tmp_path: Path) -> None:
     how = {"deepspeed": zero(2), **EVERY_STEP}
     whole, first = (train_request(tmp_path, pool, training=TRAINING, how=how) for _ in range(2))
