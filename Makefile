@@ -37,6 +37,7 @@ test-root: $(INSTALLED) root-packages
 # Before an issue is closed: whole matrices, calibrations, then hours of kills. Needs root.
 test-long: $(INSTALLED) root-packages
 	$(PYTEST) -m long --override-ini=timeout=3600
+	ECHO_MATRIX_FUZZ=5000 $(PYTEST) tests/hostile/test_fuzz_matrix.py
 	$(MAKE) chaos
 
 root-packages:

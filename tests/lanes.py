@@ -40,6 +40,7 @@ FILES = {
     "backends/test_what_dies_under_ray.py": SERVICE,
     "data/test_latents_after_damage.py": SERVICE,
     "data/test_real_pool.py": SERVICE,
+    "evaluation/test_networks.py": SERVICE,
 }
 """A file's lane comes before its folder's."""
 SERVICES = ("ray", "mlflow", "deepspeed", "sbatch", "slurmctld")
