@@ -31,9 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files of other lanes are not even imported by the fast one: some import DeepSpeed."""
-    others = config.option.markexpr == FAST and collection_path.suffix == ".py"
-    return True if others and lane_of_file(collection_path) != FAST else None
+    """Folders and files of other lanes are not even imported by the fast one: some import DeepSpeed."""
+    inside = collection_path.suffix == ".py" or collection_path.name in FOLDERS
+    return True if config.option.markexpr == FAST and inside and lane_of_file(collection_path) != FAST else None
 
 
 @pytest.hookimpl(tryfirst=True)

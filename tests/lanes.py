@@ -40,11 +40,14 @@ FILES = {
     "backends/test_what_dies_under_ray.py": SERVICE,
     "data/test_latents_after_damage.py": SERVICE,
     "data/test_real_pool.py": SERVICE,
+    "data/test_wan_codec.py": SERVICE,
     "evaluation/test_networks.py": SERVICE,
+    "model/test_wan_loading.py": SERVICE,
+    "model/test_wan_parity.py": SERVICE,
 }
 """A file's lane comes before its folder's."""
-SERVICES = ("ray", "mlflow", "deepspeed", "sbatch", "slurmctld")
-"""Modules that the fast lane never imports, and programs that it never starts."""
+SERVICES = ("ray", "mlflow", "deepspeed", "diffusers", "transformers", "sbatch", "slurmctld")
+"""Modules that the fast lane never imports, and programs that it never starts; the first are seconds of imports."""
 NAP_S = 0.25
 """A single sleep of more is no look at something that is about to happen."""
 LONGEST_S = 2.0
