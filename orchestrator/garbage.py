@@ -18,12 +18,13 @@ from orchestrator.backends.slurm.pilot.mailbox import CLOSED, packs_of
 from orchestrator.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
-from orchestrator.host.code import CHECKOUT, digest_of
+from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.host.job import JOBS
 from orchestrator.refresh import to_withdraw
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.spec.load import load_matrix
+from orchestrator.spec.workload import package_of
 from orchestrator.study import Study, open_study
 
 HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
@@ -177,7 +178,7 @@ def _submissions(study: Study) -> Iterator[Rubbish]:
 
 def _code(study: Study, needed: set[str]) -> Iterator[Rubbish]:
     """Copies of code that made nothing that stays."""
-    made = {digest_of(CHECKOUT)}
+    made = {digest_of(code_files(CHECKOUT, package_of(study.plan.workload_name)))}
     for fingerprint in study.store.commits() & needed:
         try:
             made.add(study.store.read(fingerprint).code)

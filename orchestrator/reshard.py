@@ -56,8 +56,8 @@ def reshard(study: Study, job: Job, *, ranks: int, stage: int) -> Resharded:
         LeaseError: a driver runs the study.
         OrchestratorError: the converter failed.
     """
-    if job.stage != "train":
-        raise PlanError(f"{job.label} is of stage {job.stage}; only checkpoints of a training hold shards")
+    if not job.spec.reshard:
+        raise PlanError(f"{job.label} is of stage {job.stage}; its checkpoints hold no shards")
     if job.fingerprint in study.store.commits():
         raise PlanError(f"{job.label} is done; there is nothing that could go on")
     rebuild = rebuilder(study.home, study.store)
@@ -96,7 +96,7 @@ def reshard(study: Study, job: Job, *, ranks: int, stage: int) -> Resharded:
 
 
 def _convert(job: Job, source: Path, ranks: int, stage: int, target: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "workloads.training.reshard", str(source)]
+    command = [sys.executable, "-m", job.spec.reshard, str(source)]
     command += ["--ranks", str(ranks), "--zero-stage", str(stage), "--out", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
     words = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

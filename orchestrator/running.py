@@ -13,6 +13,8 @@ from typing import Any
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import admit, backend_class
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
+from orchestrator.host.code import copy_code
+from orchestrator.host.server import server_command
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
 from orchestrator.schedule import loop
@@ -23,10 +25,10 @@ from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.resilient_store import ANSWER_S, Patience, Question, Silent
+from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from orchestrator.study import Study, checkout
-from orchestrator.tracking.projection import SHOWN_STAGES
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
 from orchestrator.ui.progress import View
@@ -112,7 +114,7 @@ def _unsaid(_what: str, **_fields: object) -> None:
 def _report(study: Study) -> bool:
     if study.cluster.backend == "fake":
         return False  # a rehearsal has no results
-    return report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home, study.cluster)
+    return report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home)
 
 
 def _backend_of(
@@ -125,7 +127,16 @@ def _backend_of(
         jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
         admit(study.cluster, jobs, described=study.cluster_file, matrix=study.matrix, say=say)
         chosen = backend_class(study.cluster.backend)
-        return chosen(study.home, study.cluster.store.kind, study.home / "store", study.cluster, git=checkout())
+        digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
+        return chosen(
+            study.home,
+            study.cluster.store.kind,
+            study.home / "store",
+            study.cluster,
+            digest,
+            checkout(),
+            server=server_command(study.plan.workload_name),
+        )
 
     return make
 
@@ -148,8 +159,7 @@ class Projection:
             self._tell_done()
             self._tracker.tick()
         elif event.standing is not None:
-            stage = self._plan.jobs[event.job].stage
-            if event.standing.state == "done" and stage in SHOWN_STAGES:
+            if event.standing.state == "done" and self._plan.jobs[event.job].spec.tracked:
                 self._due[event.job] = event, self._where(event)
             else:
                 self._tell(event)

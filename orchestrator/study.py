@@ -98,9 +98,9 @@ def open_study(
     loaded = load_matrix(matrix)
     resolved = resolve_profile(loaded, profile, overrides)
     cells = expand(resolved)
-    check_controls(cells, resolved.deviations)
+    check_controls(resolved.workload, cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix)
+    where = load_cluster(cluster, matrix, resolved.workload)
     # A rehearsal publishes bytes that mean nothing under the fingerprints of the study: never in one store with it.
     name = loaded.study if where.backend != "fake" else f"{loaded.study}-rehearsal"
     return Study(

@@ -20,6 +20,8 @@ from orchestrator.spec.cell import Resources
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
 from orchestrator.ui.progress import View
+from workloads.contract.defaults import DEFAULT
+from workloads.study.workload import WORKLOAD
 
 ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
 TWO_CPUS = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),)
@@ -44,7 +46,7 @@ def make_job(
     return Job(
         id=f"{stage}/{branch}/{digest[:12]}" if branch else f"{stage}/{digest[:12]}",
         label=label,
-        stage=stage,
+        spec=WORKLOAD.by_name[stage],
         branch=branch,
         fingerprint=digest,
         config={**CONFIGS.get(stage, {}), **({"training": {"global_batch": batch}} if stage == "train" else {})},
@@ -59,6 +61,8 @@ def make_job(
 def make_plan(jobs: Sequence[Job]) -> Plan:
     return Plan(
         study="toy",
+        workload_name=DEFAULT,
+        workload=WORKLOAD,
         profile="laptop",
         overrides=(),
         controls_fingerprint="c" * 64,

@@ -292,7 +292,14 @@ class FakeBackend:
 
 
 def rehearsal(
-    home: Path, store_kind: str, store_root: Path, cluster: Any, code_digest: str = "", git: str = ""
+    home: Path,
+    store_kind: str,
+    store_root: Path,
+    cluster: Any,
+    code_digest: str = "",
+    git: str = "",
+    *,
+    server: Sequence[str] = (),
 ) -> FakeBackend:
     """The fake as `backend: fake` of a cluster file makes it: hosts of this machine's size, all attempts end well.
 

@@ -21,7 +21,7 @@ CHECKS: Mapping[str, Check] = {
     "ray": services.ray,
     "slurm": slurm.slurm,
     "tracker": services.tracker,
-    "judge": services.judge,
+    "workload": services.workload,
 }
 
 Findings = list[tuple[str, Finding]]

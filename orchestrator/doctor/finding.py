@@ -26,7 +26,7 @@ class Subject:
 
     study: Study
     environment: Mapping[str, str]
-    """Of this process: where the judge answers, and that it has a key."""
+    """Of this process: where services answer, and whether they have a key."""
 
 
 Check = Callable[[Subject], Iterable[Finding]]

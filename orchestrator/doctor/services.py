@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.doctor.finding import Finding, Subject, bad, ok, warning
+from workloads.contract.planned import Endpoint
 
 ANSWER_S = 5.0
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "lustre", "fuse.sshfs", "9p", "gpfs", "beegfs")
 """File systems on which SQLite's WAL does not work."""
-JUDGE_URL, JUDGE_KEY = "ECHO_MATRIX_JUDGE_URL", "ECHO_MATRIX_JUDGE_KEY"
 
 
 def ray(subject: Subject) -> Iterator[Finding]:
@@ -70,32 +70,22 @@ def tracker(subject: Subject) -> Iterator[Finding]:
         yield _answer(settings.uri.rstrip("/") + "/health", "MLflow", {}, "start it, or tracking.uri: null for SQLite")
 
 
-def judge(subject: Subject) -> Iterator[Finding]:
-    """The judge's endpoint answers, where a model judges; its key is never shown."""
-    controls = [cell.controls.get("judge", {}) for cell in subject.study.plan.cells]
-    if not any(one.get("name") == "vlm" for one in controls):
-        yield ok("no endpoint is needed")
-        return
-    url = subject.environment.get(JUDGE_URL) or subject.study.cluster.paths.get("judge_url", "")
-    if not url:
-        yield bad(f"{JUDGE_URL} is not set, and a model judges", f"set it, and {JUDGE_KEY} if the server wants a key")
-        return
-    key = subject.environment.get(JUDGE_KEY, "").strip()
-    yield _answer(
-        url.rstrip("/") + "/models",
-        "the judge's endpoint",
-        {"Authorization": f"Bearer {key}"} if key else {},
-        f"see {JUDGE_URL} and {JUDGE_KEY} (docs/judge.md)",
-    )
-    yield ok(f"{JUDGE_KEY} is {'set' if key else 'not set: fine for a server that wants none'}")
+def workload(subject: Subject) -> Iterator[Finding]:
+    """What the study's own services and files say, as its workload looks at them."""
+    study = subject.study
+    for name, found in study.plan.workload.diagnoses(study.plan.cells, study.cluster.paths, subject.environment):
+        if isinstance(found, Endpoint):
+            yield _answer(found.url, found.what, dict(found.headers), found.remedy)
+        else:
+            yield Finding(level=found.level, says=f"{name}: {found.says}", remedy=found.remedy)
 
 
 def paths(subject: Subject) -> Iterator[Finding]:
     """What `paths` of the cluster file names is there."""
-    named = {name: place for name, place in subject.study.cluster.paths.items() if name != "judge_url"}
+    study = subject.study
+    unlike = study.plan.workload.unlike_paths
+    named = {name: place for name, place in study.cluster.paths.items() if name not in unlike}
     for name, place in named.items():
-        if name == "judge_cache":
-            continue  # made when it is first used
         if not Path(place).exists():
             yield bad(f"paths.{name}: {place} is not there", f"correct paths.{name} in cluster/*.yaml")
         elif not os.access(place, os.R_OK):

@@ -17,7 +17,6 @@ from orchestrator.schedule.lease import driver_lives, read_driver, runs_here
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store
-from workloads.study.estimate import plan_disk, row_sizes
 
 LOCKS = Path.home() / ".cache" / "torch_extensions"
 
@@ -48,8 +47,11 @@ def disk(subject: Subject) -> Iterator[Finding]:
     study = subject.study
     place = _existing(study.home)
     free = shutil.disk_usage(place).free / GIB
-    wanted = plan_disk(study.plan, row_sizes(study.plan, study.cluster))
-    need = (wanted.weights + wanted.checkpoints + wanted.latents + wanted.pool) / GIB
+    estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
+    if estimate is None:
+        yield ok(f"{place} has {free:.1f} GiB left; what the plan needs is not known")
+        return
+    need = estimate.disk_bytes / GIB
     if free < need and len(study.store.commits()) == 0:
         yield bad(f"{place} has {free:.1f} GiB left, the plan needs {need:.1f}", "free space, or set ECHO_MATRIX_HOME")
     elif free < need:

@@ -7,7 +7,6 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.lines import nearest
-from workloads.study.stages import BRANCHES
 
 Patterns = str | Iterable[str] | None
 """Names or globs, as one comma list or several; None: all."""
@@ -134,7 +133,7 @@ def _cells(plan: Plan, rows: Patterns, seeds: Patterns) -> list[Cell]:
 
 
 def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
-    branch_names = _matched("branch", _split(branches), list(BRANCHES))
+    branch_names = _matched("branch", _split(branches), list(plan.workload.branch_names))
     chosen: set[str] = set()
     for cell in cells:
         for name, job_id in plan.jobs_of[cell.id].items():

@@ -13,18 +13,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.backends.protocol import HostShare, Placement
 from orchestrator.plan.job import Job
-from orchestrator.schedule.weight import weight
 from orchestrator.spec.cell import Resources
-
-STAGE_SECONDS: Mapping[str, float] = {
-    "data": 60.0,
-    "latents": 60.0,
-    "index": 10.0,
-    "train": 300.0,
-    "evaluate": 60.0,
-    "judge": 10.0,
-}
-"""Guesses for jobs of which no attempt has ended yet; only their ratios matter."""
 
 Shape = tuple[int, int, float, str]
 """Cpus, devices, GiB, and the stage: what decides on which hosts a job fits."""
@@ -81,12 +70,11 @@ def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, f
 
     Args:
         jobs: those not done, needs before needers.
-        seconds: stage -> mean duration; stages that are absent are guessed (`STAGE_SECONDS`).
+        seconds: stage -> mean duration; stages that are absent are guessed (`StageSpec.seconds_guess`).
     """
-    known = {**STAGE_SECONDS, **seconds}
     longest: dict[str, float] = {job.id: 0.0 for job in jobs}
     for job in reversed(jobs):
-        longest[job.id] += known[job.stage] * weight(job)
+        longest[job.id] += seconds.get(job.stage, job.spec.seconds_guess) * job.weight
         for need in job.inputs.values():
             if need in longest and longest[need] < longest[job.id]:
                 longest[need] = longest[job.id]

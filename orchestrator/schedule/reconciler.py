@@ -138,7 +138,7 @@ class Books:
         point("ending.seen")
         if done:  # first: a driver that dies before it has booked this comes by here again
             drop_checkpoints(self._home, job.fingerprint)
-        elif job.stage == "train" and not finding.successor:  # elsewhere each checkpoint holds a part
+        elif job.spec.whole_checkpoints and not finding.successor:
             drop_older_checkpoints(self._home, job.fingerprint, KEPT)
         successor = finding.successor
         moved = done or progressed(step, watch.begun, self._earlier_steps(watch))

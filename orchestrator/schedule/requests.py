@@ -54,15 +54,17 @@ def share(job: Job) -> int | None:
     Raises:
         PlanError: the global batch cannot be shared over the ranks.
     """
-    if job.stage != "train":
+    path = job.spec.global_batch
+    if not path:
         return None
-    batch = int(job.config["training"]["global_batch"])
+    section, _, name = path.partition(".")
+    batch = int(job.config[section][name])
     ranks = job.resources.world_size
     if batch % ranks:
         key = "devices" if job.resources.ranks is None else "ranks"
         raise PlanError(
-            f"{job.label}: resources.train.{key} is {ranks}, but controls.training.global_batch is {batch}; "
-            f"a number of {key} that divides {batch} is allowed; set resources.train.{key} accordingly"
+            f"{job.label}: resources.{job.stage}.{key} is {ranks}, but controls.{path} is {batch}; "
+            f"a number of {key} that divides {batch} is allowed; set resources.{job.stage}.{key} accordingly"
         )
     return batch // ranks
 
@@ -126,6 +128,7 @@ def build_request(
         # The host gives each rank its own at more than one rank; at one rank this is all there is to say.
         rendezvous=Rendezvous(world_size=ranks, rank=0, local_rank=0, address=None, port=None, listen_fd=None),
         smoke=job.smoke,
+        workload=job.workload,
     )
     plain: dict[str, Any] = json.loads(json.dumps(asdict(request), default=_plain))
     return plain

@@ -10,7 +10,6 @@ from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import DriverLog, Event, Kind, Observer
 from orchestrator.schedule.job_states import STUCK, Board
 from orchestrator.schedule.notifications import Hook, What
-from orchestrator.schedule.placement import STAGE_SECONDS
 from orchestrator.schedule.retry_policy import first_line
 from orchestrator.ui.progress import Line, Picture, View
 
@@ -167,9 +166,13 @@ def remaining_s(board: Board, live: list[Watch], means: Mapping[str, float], now
     """
     if not means or not live:
         return None
-    scale = sum(means[stage] / STAGE_SECONDS[stage] for stage in means) / len(means)
-    seconds = {stage: means.get(stage, guess * scale) for stage, guess in STAGE_SECONDS.items()}
-    open_jobs = [job_id for job_id in board.open_jobs() if board.state(job_id) not in STUCK]
-    work = sum(seconds[board.job(job_id).stage] for job_id in open_jobs)
+    open_jobs = [board.job(job_id) for job_id in board.open_jobs() if board.state(job_id) not in STUCK]
+    guesses = {job.stage: job.spec.seconds_guess for job in (*open_jobs, *(watch.job for watch in live))}
+    measured = [means[stage] / guess for stage, guess in guesses.items() if stage in means]
+    if not measured:
+        return None
+    scale = sum(measured) / len(measured)
+    seconds = {stage: means.get(stage, guess * scale) for stage, guess in guesses.items()}
+    work = sum(seconds[job.stage] for job in open_jobs)
     spent = sum(min(now - watch.since, seconds[watch.job.stage]) for watch in live)
     return max(0.0, work - spent) / len(live)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.lines import Place, compose_file, nearest, refuse
-from orchestrator.spec.schema import Count, Natural, NonNegative, Positive
+from orchestrator.spec.lines import Place, compose_file, listed, nearest, refuse
 from orchestrator.spec.slurm import Slurm
 from orchestrator.spec.typed import Reader, build
-from workloads.study.deepspeed import FIXED, WHY
-from workloads.study.stages import STAGES
+from workloads.contract.fields import Count, Natural, NonNegative, Positive
+from workloads.contract.workload import Workload
 
 FOLDER = "cluster"
 """Where descriptions are looked for, beside the matrix."""
@@ -126,13 +125,14 @@ def cluster_file(chosen: Path | None, beside: Path) -> Path:
     return (beside if beside.is_dir() else beside.parent) / FOLDER / f"{chosen}.yaml"
 
 
-def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
+def load_cluster(chosen: Path | None, beside: Path, workload: Workload) -> Cluster:
     """The cluster that was chosen: a file, or a name.
 
     Args:
         chosen: a file; or one of `NAMES`, or any NAME with a cluster/NAME.yaml beside the matrix. None: `local`.
             Where there is no such file of one of `NAMES`: the built-in values with that backend.
         beside: the matrix, or its folder.
+        workload: of the matrix: its stages, and what it fixes of DeepSpeed.
 
     Raises:
         MatrixError: no such file or name, an unknown or missing key, a wrong type, or a value out of range.
@@ -153,12 +153,21 @@ def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
     reader = Reader(str(path), {})
     values = reader.section(compose_file(path), Cluster, "")
     cluster: Cluster = build(Cluster, values)
-    _check_deepspeed(cluster.deepspeed, Place(str(path), reader.places["deepspeed"]))
+    found = workload.deepspeed_problem(cluster.deepspeed)
+    if found is not None:
+        refuse(Place(str(path), reader.places["deepspeed"]), f"deepspeed.{found[0]}", found[1])
     for stage in cluster.slurm.stages:
-        if stage not in STAGES:
+        if stage not in workload.by_name:
             place = reader.places.get(f"slurm.stages.{stage}", reader.places.get("slurm"))
-            raise MatrixError(f"{path}:{place}: slurm.stages.{stage} is unknown; allowed: {', '.join(STAGES)}")
+            raise MatrixError(
+                f"{path}:{place}: slurm.stages.{stage} is unknown; allowed: {', '.join(workload.by_name)}"
+            )
     packed = cluster.slurm.packed
+    for i, stage in enumerate(() if packed is None or packed.stages is None else packed.stages):
+        if stage not in workload.by_name:
+            key = "slurm.packed.stages"
+            here = Place(str(path), reader.places[key])
+            refuse(here, f"{key}[{i}]", f"is {stage!r}{nearest(stage, workload.by_name)}{listed(workload.by_name)}")
     options = {"every": cluster.slurm.every, "packed": packed}
     options |= {f"stages.{stage}": where for stage, where in cluster.slurm.stages.items()}
     for key, where in options.items():
@@ -175,27 +184,3 @@ def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
     if cluster.store.kind == "s3" and not cluster.store.bucket:
         raise MatrixError(f"{path}:{reader.places['store']}: store.bucket is missing; kind: s3 needs one")
     return cluster
-
-
-def _check_deepspeed(given: Mapping[str, Any], place: Place) -> None:
-    """Refuse what the study fixes, and what the prediction of memory could not count with.
-
-    All else is DeepSpeed's own to judge.
-    """
-    for key in given:
-        if key in FIXED:
-            refuse(place, f"deepspeed.{key}", WHY)
-    zero, recomputed = given.get("zero_optimization", {}), given.get("activation_checkpointing")
-    sections = {"zero_optimization": zero, "activation_checkpointing": {} if recomputed is None else recomputed}
-    if isinstance(zero, Mapping):
-        sections |= {f"zero_optimization.{key}": zero.get(key, {}) for key in ("offload_optimizer", "offload_param")}
-    for key, section in sections.items():
-        if not isinstance(section, Mapping):
-            refuse(place, f"deepspeed.{key}", f"is {section!r}; allowed: a mapping, or leave it out")
-    stage = zero.get("stage", 0)
-    if type(stage) is not int or stage not in range(4):
-        refuse(place, "deepspeed.zero_optimization.stage", f"is {stage!r}; allowed: 0, 1, 2, 3")
-    for key in ("reduce_bucket_size", "stage3_max_live_parameters"):
-        size = zero.get(key, 1)
-        if type(size) not in (int, float) or size <= 0:
-            refuse(place, f"deepspeed.zero_optimization.{key}", f"is {size!r}; allowed: a number above 0")

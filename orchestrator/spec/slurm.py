@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated
 
-from orchestrator.spec.schema import Count, Natural, Positive, Range
+from workloads.contract.fields import Count, Natural, Positive, Range
 from workloads.contract.request import Stage
 
 KEPT_GIB = 2.0

@@ -32,14 +32,14 @@ def report(
 ) -> None:
     """Write the report of all that is done, or print its numbers."""
     if source == "published":
-        from reports.published import report_from_published
+        from workloads.study.published import report_from_published
 
         print_json(report_from_published())
         return
     if source != "study":
         raise PlanError(f"--source is {source!r}; allowed: study, published")
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
-    report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home, study.cluster)
+    report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home)
     if as_json:
         print((study.report_folder / "report.json").read_text(encoding="utf-8"))
     else:

@@ -1,13 +1,14 @@
 """`plan` and `run`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.detach import FLAG, settle, start_detached
+from orchestrator.errors import PlanError
 from orchestrator.plan.select import find_jobs, select, with_needs
 from orchestrator.plan.show import plan_json, plan_text
 from orchestrator.refresh import Withdrawal, look_without, to_withdraw, withdraw
@@ -34,8 +35,7 @@ from orchestrator.verbs.options import (
     print_json,
     sure,
 )
-from workloads.study.cases import check_cases
-from workloads.study.estimate import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
+from workloads.contract.planned import Estimate
 
 MOST_SHOWN = 20
 """COMMITs that are listed by label before they are withdrawn."""
@@ -54,18 +54,17 @@ def plan(
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     withdrawals = _withdrawals(study, refresh)
     standing = look_without(study, withdrawals) if refresh else study.look()
-    sizes = row_sizes(study.plan, study.cluster)
-    disk = plan_disk(study.plan, sizes)
+    estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
     if as_json:
         asked = {"refresh": [one.label for one in withdrawals]} if refresh else {}
-        print_json({**plan_json(study.plan, standing), **asked, **sizes_json(sizes, disk)})
+        print_json({**plan_json(study.plan, standing), **asked, **(estimate.json if estimate else {})})
     else:
-        print(sizes_text(sizes, disk))
+        if estimate:
+            print(estimate.text)
         if refresh:
             print(_withdrawals_text(withdrawals), end="\n\n")
         print(plan_text(study.plan, standing))
-    check_fits(sizes)
-    check_cases(study.plan)
+    _check_possible(study, estimate, None)
 
 
 def run(
@@ -89,8 +88,7 @@ def run(
     on_lease = None if detached_to is None else settle(detached_to)
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
     selected = select(study.plan, rows, seeds, branches)
-    check_fits(row_sizes(study.plan, study.cluster, selected))
-    check_cases(study.plan, selected)
+    _check_possible(study, study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _agreed(study, refresh, yes) if refresh else ()
     if not detach:
         selected |= _refresh(study, withdrawals)
@@ -110,6 +108,17 @@ def run(
     else:
         steady_print(ran_text(ran))
     raise typer.Exit(ran.outcome.exit_code)
+
+
+def _check_possible(study: Study, estimate: Estimate | None, selected: Collection[str] | None) -> None:
+    """Refuse what the workload knows to be impossible, before anything is paid for.
+
+    Raises:
+        PlanError: a row does not fit, or the plan asks for what there will not be.
+    """
+    why = (estimate.refusal if estimate else "") or study.plan.workload.refuse_plan(study.plan, selected)
+    if why:
+        raise PlanError(why)
 
 
 def _same_elsewhere(cluster: Path | None) -> str | None:

@@ -19,7 +19,7 @@ from orchestrator.schedule.events import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import from_folders
 from orchestrator.store.files import FilesStore
-from orchestrator.tracking.projection import branch_points, training_points
+from orchestrator.tracking.projection import branch_points, series_points
 from workloads.contract.json_files import read_object
 from workloads.contract.metrics import beat_of, case_of, metric_of, read_beat
 from workloads.contract.request import read_request, request_from
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_is_a_line_and_is_not_shown() -> None:
         metric_of(b'{"step": 1, "name": "loss", "value": NaN, "wall": 5}'),
         metric_of('{"step": 2, "name": "loss", "value": 1}'),
     ]
-    assert [point.step for point in training_points([line for line in lines if line], {})] == [2]
+    assert [point.step for point in series_points("train", "loss", [line for line in lines if line], {})] == [2]
 
 
 CASE = {"case": "a/b/1", "metric": "psnr", "unit": "dB", "better": "high", "value": 20.5}

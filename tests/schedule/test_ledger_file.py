@@ -15,14 +15,12 @@ from toy_study import Toy, small_plan
 
 from orchestrator.errors import LedgerError
 from orchestrator.schedule.events import Event
+from orchestrator.schedule.ledger import file as ledger_file
 from orchestrator.schedule.ledger.database import Ledger
-from orchestrator.schedule.ledger.database import file as ledger_file
 from orchestrator.schedule.ledger.schema import VERSION
 from workloads.runtime.fault_points import VARIABLE
 
-OPEN = (
-    "from pathlib import Path; from orchestrator.schedule.ledger.database import Ledger; Ledger.open(Path({!r}))"
-)
+OPEN = "from pathlib import Path; from orchestrator.schedule.ledger.database import Ledger; Ledger.open(Path({!r}))"
 
 
 @pytest.fixture(scope="module")

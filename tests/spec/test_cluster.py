@@ -8,19 +8,20 @@ import pytest
 from orchestrator.errors import MatrixError
 from orchestrator.spec.cluster import BACKENDS, BUILT_IN, NAMES, Cluster, cluster_file, is_name, load_cluster
 from orchestrator.spec.slurm import Packed
+from workloads.study.workload import WORKLOAD
 
 
 def test_the_built_in_cluster_is_the_committed_one(root: Path) -> None:
-    assert load_cluster(root / "cluster" / "local.yaml", root) == BUILT_IN
+    assert load_cluster(root / "cluster" / "local.yaml", root, WORKLOAD) == BUILT_IN
 
 
 def test_the_cluster_is_looked_for_beside_the_matrix(tmp_path: Path, root: Path) -> None:
     matrix = tmp_path / "matrix.yaml"
-    assert load_cluster(None, matrix) is BUILT_IN
+    assert load_cluster(None, matrix, WORKLOAD) is BUILT_IN
     (tmp_path / "cluster").mkdir()
     text = (root / "cluster" / "local.yaml").read_text().replace("idle_s: 60.0", "idle_s: 5")
     (tmp_path / "cluster" / "local.yaml").write_text(text)
-    assert load_cluster(None, matrix).idle_s == load_cluster(None, tmp_path).idle_s == 5.0
+    assert load_cluster(None, matrix, WORKLOAD).idle_s == load_cluster(None, tmp_path, WORKLOAD).idle_s == 5.0
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: st
     path = tmp_path / "here.yaml"
     path.write_text((root / "cluster" / "local.yaml").read_text().replace(old, new, 1))
     with pytest.raises(MatrixError, match=message):
-        load_cluster(path, tmp_path)
+        load_cluster(path, tmp_path, WORKLOAD)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_settings_of_deepspeed_that_the_study_fixes_or_no_plan_can_count_with_ar
     text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("deepspeed: {}", f"deepspeed: {given}", 1), encoding="utf-8")
     with pytest.raises(MatrixError, match=message):
-        load_cluster(path, tmp_path)
+        load_cluster(path, tmp_path, WORKLOAD)
 
 
 def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
@@ -87,18 +88,20 @@ def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
     path.write_text(
         text.replace("deepspeed: {}", "deepspeed: {zero_optimization: {stage: 1, x: [1.5, true, a, null]}}")
     )
-    assert load_cluster(path, tmp_path).deepspeed == {"zero_optimization": {"stage": 1, "x": [1.5, True, "a", None]}}
+    assert load_cluster(path, tmp_path, WORKLOAD).deepspeed == {
+        "zero_optimization": {"stage": 1, "x": [1.5, True, "a", None]}
+    }
 
 
 def test_a_named_cluster_must_exist(tmp_path: Path) -> None:
     with pytest.raises(MatrixError, match="there is no such file"):
-        load_cluster(tmp_path / "none.yaml", tmp_path)
+        load_cluster(tmp_path / "none.yaml", tmp_path, WORKLOAD)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_without_a_file_is_the_built_in_values_with_that_backend(tmp_path: Path, name: str) -> None:
     wanted = "ray" if name == "local" else name
-    assert load_cluster(Path(name), tmp_path / "matrix.yaml") == dataclasses.replace(BUILT_IN, backend=wanted)
+    assert load_cluster(Path(name), tmp_path / "matrix.yaml", WORKLOAD) == dataclasses.replace(BUILT_IN, backend=wanted)
 
 
 def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
@@ -110,7 +113,7 @@ def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
     text = (root / "cluster" / "slurm.yaml").read_text()
     for name in ("slurm", "ours"):
         (tmp_path / "study" / "cluster" / f"{name}.yaml").write_text(text.replace("max_jobs: 200", "max_jobs: 7"))
-        assert load_cluster(Path(name), Path("study") / "matrix.yaml").slurm.max_jobs == 7
+        assert load_cluster(Path(name), Path("study") / "matrix.yaml", WORKLOAD).slurm.max_jobs == 7
         assert cluster_file(Path(name), Path("study") / "matrix.yaml") == Path("study") / "cluster" / f"{name}.yaml"
 
 
@@ -120,14 +123,14 @@ def test_a_file_stays_a_file(tmp_path: Path, root: Path, monkeypatch: pytest.Mon
     for path in (Path("ours"), tmp_path / "ours", Path("./here.yaml"), Path("cluster/slurm")):
         assert not is_name(path)
         assert cluster_file(path, root) == path
-    assert load_cluster(Path("ours"), root).backend == "slurm"
+    assert load_cluster(Path("ours"), root, WORKLOAD).backend == "slurm"
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
     (tmp_path / "cluster" / "ours.yaml").write_text("")
     with pytest.raises(MatrixError) as refused:
-        load_cluster(Path("slurn"), tmp_path)
+        load_cluster(Path("slurn"), tmp_path, WORKLOAD)
     assert str(refused.value) == (
         "--cluster is 'slurn', which is neither a file nor a name; did you mean 'slurm'?; allowed: fake, local, ours, "
         f"ray, slurm, or a file such as {tmp_path}/cluster/slurm.yaml"
@@ -147,11 +150,11 @@ def packed_cluster(tmp_path: Path, root: Path, old: str = "", new: str = "") -> 
     path = tmp_path / "packed.yaml"
     text = (root / "cluster" / "local.yaml").read_text().replace("backend: ray", PACKED, 1)
     path.write_text(text.replace(old, new, 1))
-    return load_cluster(path, tmp_path)
+    return load_cluster(path, tmp_path, WORKLOAD)
 
 
 def test_packed_mode_is_off_unless_it_is_asked_for(tmp_path: Path, root: Path) -> None:
-    assert load_cluster(root / "cluster" / "slurm.yaml", root).slurm.packed is None
+    assert load_cluster(root / "cluster" / "slurm.yaml", root, WORKLOAD).slurm.packed is None
     packed = packed_cluster(tmp_path, root).slurm.packed
     assert packed == Packed(cpus=8, memory_gib=32.0, minutes=240.0)
     assert packed is not None and packed.stages is None
@@ -162,7 +165,7 @@ def test_the_example_of_packed_mode_in_the_committed_file_can_be_used(tmp_path: 
     (example,) = [line.replace("# ", "", 1) for line in lines if line.strip().startswith("# packed: {")]
     path = tmp_path / "example.yaml"
     path.write_text("\n".join(example if line.strip().startswith("packed: null") else line for line in lines))
-    packed = load_cluster(path, tmp_path).slurm.packed
+    packed = load_cluster(path, tmp_path, WORKLOAD).slurm.packed
     assert packed is not None and packed.stages == ("evaluate", "judge")
 
 
@@ -206,6 +209,6 @@ def test_a_short_option_of_sbatch_is_refused_when_the_file_is_read(
     path = tmp_path / "short.yaml"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(MatrixError, match=rf":\d+: slurm\.{key}\.sbatch has '.*-p short'; write its long form"):
-        load_cluster(path, tmp_path)
+        load_cluster(path, tmp_path, WORKLOAD)
     path.write_text(text.replace(old, new.replace("-p short", "--partition=short"), 1))
-    load_cluster(path, tmp_path)
+    load_cluster(path, tmp_path, WORKLOAD)

@@ -37,7 +37,7 @@ def slurm_backend(
         plain: Backend = make(SlurmBackend)
         return plain
     stages = () if packed is None else packed.stages
-    others = () if stages is None else tuple(stage for stage in STAGES if stage not in stages)
+    others = () if stages is None else tuple(stage.name for stage in STAGES if stage.name not in stages)
     return MixedBackend(make(SlurmBackend), make(PackedBackend), others)
 
 

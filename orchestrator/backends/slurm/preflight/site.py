@@ -100,7 +100,7 @@ def room(site: Site, slurm: Slurm, states: Mapping[str, JobState], ours: Collect
         ours: tickets that the backend counts itself.
     """
     others = sum(1 for ticket, state in states.items() if state.phase != "ended" and ticket not in ours)
-    return max(0.0, min(site.submit_as(slurm.of(stage)) for stage in STAGES) - others)
+    return max(0.0, min(site.submit_as(slurm.of(stage.name)) for stage in STAGES) - others)
 
 
 def read_site() -> Site:

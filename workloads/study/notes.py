@@ -1,22 +1,9 @@
-"""What a report says in words before it shows numbers: what its scale can tell, and what stood in for what."""
+"""What the report says in words before it shows numbers: what its scale can tell, and what stood in for what."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.plan.job import Plan
-from orchestrator.spec.cell import Cell
-from workloads.study.rows import Bound
-
-
-def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The controls of all cells together: a key that some family does not read is in others."""
-    sections: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-        for name, section in {**cell.controls, **{f"branch {b}": s for b, s in cell.branches.items()}}.items():
-            for key, value in section.items():
-                sections.setdefault(name, {}).setdefault(key, value)
-    return sections
-
+from workloads.contract.planned import PlannedCell
 
 STAND_INS = {
     "perceptual": ("rf_distance", "LPIPS"),
@@ -53,11 +40,10 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def notes_of(plan: Plan) -> list[str]:
+def notes_of(cells: Sequence[PlannedCell], sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What this scale can and cannot tell, in plain words."""
-    sections = sections_of(plan.cells)
     data, training = sections.get("data", {}), sections.get("training", {})
-    seeds = sorted({cell.seed for cell in plan.cells})
+    seeds = sorted({cell.seed for cell in cells})
     notes = []
     if data.get("source") == "worlds":
         notes.append(
@@ -73,7 +59,7 @@ def notes_of(plan: Plan) -> list[str]:
     elif len(seeds) == 2:
         notes.append("Two seeds: a true null is excluded in up to 10 % of cases, not 5; three seeds are the floor.")
     notes += _measuring_notes(sections)
-    if any(cell.family == Bound.family for cell in plan.cells):
+    if any(cell.reference for cell in cells):
         notes.append(
             "Two lines are no memories: the true frames are the ceiling, and a camera that stands still is the floor. "
             "They take no rank and count in no finding; the floor shows which measures reward standing still, as "
@@ -91,3 +77,21 @@ def notes_of(plan: Plan) -> list[str]:
             "a valid answer is a missing score, never a zero."
         )
     return notes
+
+
+BYPASSED = 1e-3
+"""|ρy|/|x| under which a recurrence adds nothing (study.md section 5)."""
+
+RECURRENCE_SHARE = "recurrence_share"
+"""Metric of training that holds |ρy|/|x|."""
+
+
+def remarks_of(label: str, last: Mapping[str, float]) -> list[str]:
+    """What is to be said of a cell from the last metrics of its training."""
+    share = last.get(RECURRENCE_SHARE)
+    if share is None or share >= BYPASSED:
+        return []
+    return [
+        f"{label} ends with its recurrence at {share:.1e} of the signal: it is bypassed, and the row says nothing "
+        "about a state."
+    ]

@@ -1,28 +1,33 @@
 """How much longer one training is than another, before any has run: by the frames a step passes over."""
 
+from collections.abc import Mapping
 from math import ceil
+from typing import Any
 
-from orchestrator.plan.job import Job
-from workloads.study.rows import Compress, Context, Row, Ssm, row_from
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.compress import Compress
+from workloads.study.memory.context import Context
+from workloads.study.memory.families import row_from
+from workloads.study.memory.ssm import Ssm
 
 WRITES = 3  # a state-space step writes two segments' evidence, forward and backward, at about half a forward's price
 
 
-def weight(job: Job) -> float:
+def weight(stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
     """Guessed duration over that of the anchor-only row; 1 for every stage but training.
 
     Wrong guesses cost a little idle time at the end of a grid and nothing else.
     """
-    if job.stage != "train" or job.row is None:
+    if stage != "train" or row is None:
         return 1.0
-    frames = float(job.config.get("data", {}).get("chunk_frames", 0))
+    frames = float(config.get("data", {}).get("chunk_frames", 0))
     if not frames:
         return 1.0
-    evidence = int(job.config.get("evidence", {}).get("frames", 1))
-    return (frames + _slots(row_from(job.row), evidence)) / (frames + 1)
+    evidence = int(config.get("evidence", {}).get("frames", 1))
+    return (frames + _slots(row_from(row), evidence)) / (frames + 1)
 
 
-def _slots(row: Row, evidence: int) -> int:
+def _slots(row: MemoryRow, evidence: int) -> int:
     if isinstance(row, Context):
         return row.frames
     if isinstance(row, Compress):
