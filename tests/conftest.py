@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lanes import FAST, FOLDERS, LONGEST_S, Watch, lane_of, lane_of_file
+from lanes import FAST, FILES, FOLDERS, LONGEST_S, Watch, lane_of, lane_of_file
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -38,11 +38,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its lane, and run the longest folders first: what ends last decides when all ends."""
+    """Mark each test with its lane, and run the longest files and folders first."""
     for item in items:
         item.add_marker(lane_of(item.path, [mark.name for mark in item.iter_markers()]))
-    order = {folder: place for place, folder in enumerate(FOLDERS)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    order = {name: place for place, name in enumerate((*FILES, *FOLDERS))}
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return min(order.get(name, len(order)) for name in (f"{folder}/{item.path.name}", folder))
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)

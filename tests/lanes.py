@@ -33,11 +33,12 @@ FOLDERS = {
     "host": SERVICE,
 }
 FILES = {
+    "backends/test_what_dies_under_ray.py": SERVICE,
+    "backends/test_standing_ray.py": SERVICE,
     "backends/test_ray_backend.py": SERVICE,
     "backends/test_ray_backend_contract.py": SERVICE,
     "backends/test_ray_pipe.py": SERVICE,
-    "backends/test_standing_ray.py": SERVICE,
-    "backends/test_what_dies_under_ray.py": SERVICE,
+    # Seconds of imports, or of convolutions.
     "data/test_latents_after_damage.py": SERVICE,
     "data/test_real_pool.py": SERVICE,
     "data/test_wan_codec.py": SERVICE,
@@ -45,7 +46,7 @@ FILES = {
     "model/test_wan_loading.py": SERVICE,
     "model/test_wan_parity.py": SERVICE,
 }
-"""A file's lane comes before its folder's."""
+"""A file's lane comes before its folder's. What stands first in these two is run first."""
 SERVICES = ("ray", "mlflow", "deepspeed", "diffusers", "transformers", "sbatch", "slurmctld")
 """Modules that the fast lane never imports, and programs that it never starts; the first are seconds of imports."""
 NAP_S = 0.25
