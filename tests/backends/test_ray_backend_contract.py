@@ -22,13 +22,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backend(home: Path) -> Iterator[RayBackend]:
-    made = RayBackend(home, "files", home / "store", {"ray": {"cpus": 2}}, server=SERVER)
+    made = RayBackend(home, "files", home / "store", {"ray": {"cpus": 3}}, server=SERVER)
     yield made
     made.close()
 
 
-@pytest.mark.service
-@pytest.mark.slow
+def test_a_host_has_the_cpus_that_are_configured(backend: RayBackend) -> None:
+    assert [host.cpus for host in backend.hosts()] == [3]
+
+
 class TestRayBackend(BackendContract):
     @pytest.fixture
     def stage(self, home: Path, backend: RayBackend) -> Stage:

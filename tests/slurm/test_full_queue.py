@@ -22,8 +22,6 @@ from orchestrator.backends.slurm.pilot import pilot as pack
 from orchestrator.backends.slurm.pilot.backend import PROMISE
 from orchestrator.backends.slurm.pilot.mailbox import CLOSED, packs_of
 
-pytestmark = [pytest.mark.slurm]
-
 
 @pytest.fixture
 def narrow(site: Site) -> Iterator[None]:
