@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import OrchestratorError, StoreError
-from orchestrator.host.checkpoints import Checkpoint, newest_checkpoint
+from orchestrator.host.checkpoints import CheckpointRef, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
 from orchestrator.schedule.attempt_monitor import why_it_waits
 from orchestrator.schedule.failed import failure_of, trace_of
@@ -40,7 +40,7 @@ class Story:
     retries: Retries
     share: int | None
     """Samples of a step on one rank; None where the stage has no micro-batch."""
-    checkpoint: Checkpoint | None
+    checkpoint: CheckpointRef | None
     """From which the next attempt would go on."""
     artifact: str
     """Its folder; empty while it is not done, or where it is gone."""

@@ -1,6 +1,6 @@
 """What a job said: the log of one attempt, or of one after the other as the job is tried again.
 
-A log is shortened while it is written (`host/pump`): its middle is replaced by a line that counts
+A log is shortened while it is written (`host/log_collector`): its middle is replaced by a line that counts
 the bytes left out, and the file by another of the same name. So a place in it is counted in bytes
 that were ever written, not in bytes of the file.
 """

@@ -1,4 +1,4 @@
-"""The code a study runs: a copy under `code/{digest}/`, so that editing the checkout changes nothing that runs.
+"""Code snapshot: the copy under `code/{digest}/` that a study runs; edits to the checkout change no running job.
 
 Source: design, "Processes".
 """
@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def code_files(root: Path) -> list[Path]:
-    """The files that are copied, relative to `root`, sorted: our packages, and the lock where there is one."""
+    """The files of a snapshot, relative to `root`, sorted: our packages, and the lock file where there is one."""
     found = [
         path.relative_to(root)
         for package in PACKAGES
@@ -28,7 +28,7 @@ def code_files(root: Path) -> list[Path]:
 
 
 def _skipped(path: Path) -> bool:
-    """Whether a file is not of the code: hidden ones may be an editor's, or hold somebody's credentials."""
+    """Whether a file is not code: hidden files may be an editor's, or hold credentials."""
     return any(part == SKIPPED or part.startswith(".") for part in path.parts)
 
 
@@ -45,8 +45,8 @@ def digest_of(root: Path) -> str:
 def copy_code(home: Path, root: Path = CHECKOUT) -> tuple[str, Path]:
     """Copy the code to `home/code/{digest}/` unless it is there, and return digest and folder.
 
-    `root` is where `orchestrator/` lies: the checkout, or the folder it was installed to. The copy
-    appears whole or not at all, whichever of several drivers makes it.
+    `root` is the folder of `orchestrator/`: the checkout, or where it is installed. The copy appears
+    atomically, also when several drivers make it at once.
     """
     digest = digest_of(root)
     folder = home / "code" / digest

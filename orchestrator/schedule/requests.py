@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.errors import PlanError
-from orchestrator.host.checkpoints import Checkpoint, attempt_folder
+from orchestrator.host.checkpoints import CheckpointRef, attempt_folder
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.retry_policy import fitted
 from workloads.contract.request import Execution, Rendezvous, Request
@@ -74,7 +74,7 @@ def build_request(
     home: Path,
     settings: ExecutionSettings,
     accumulate: int,
-    resume: Checkpoint | None,
+    resume: CheckpointRef | None,
 ) -> dict[str, Any]:
     """The request of one attempt as JSON; `inputs` and `out` are empty, the host fills them in.
 
@@ -140,7 +140,7 @@ def build_submission(
     home: Path,
     settings: ExecutionSettings,
     accumulate: int,
-    resume: Checkpoint | None,
+    resume: CheckpointRef | None,
 ) -> Submission:
     """What a backend gets for one attempt: its request, and its inputs by fingerprint.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.garbage import Rubbish, remove, rubbish
-from orchestrator.host.memory import GIB
+from orchestrator.host.machine import GIB
 from orchestrator.plan.select import find_job
 from orchestrator.reshard import asked_for
 from orchestrator.reshard import reshard as convert

@@ -10,27 +10,27 @@ import pytest
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
 from orchestrator.host.endings import ENDED, write_ended
+from orchestrator.host.multi_node import node_file, ranks_of_node, root_failure
 from orchestrator.host.node import Node
-from orchestrator.host.parts import bad_word, part_name, part_of
 from orchestrator.host.publish import Provenance
 from orchestrator.store.registry import make_store
 
 
 @pytest.mark.parametrize(("world", "of"), [(1, 1), (2, 2), (8, 2), (8, 8), (12, 3)])
 def test_every_rank_is_in_exactly_one_part(world: int, of: int) -> None:
-    parts = [part_of(world, index, of) for index in range(of)]
-    ranks = [rank for part in parts for rank in range(part.first, part.first + part.ranks)]
+    parts = [ranks_of_node(world, index, of) for index in range(of)]
+    ranks = [rank for part in parts for rank in range(part.first, part.first + part.count)]
     assert ranks == list(range(world))
     assert [part.leads for part in parts] == [True] + [False] * (of - 1)
 
 
 def test_ranks_that_cannot_be_spread_are_refused() -> None:
     with pytest.raises(ValueError, match=r"3 ranks cannot be spread evenly over 2 nodes"):
-        part_of(3, 0, 2)
+        ranks_of_node(3, 0, 2)
 
 
 def test_no_two_parts_write_one_file() -> None:
-    names = [part_name(file, index) for file in ("log.txt", "request.json", ENDED) for index in range(3)]
+    names = [node_file(file, index) for file in ("log.txt", "request.json", ENDED) for index in range(3)]
     assert len(set(names)) == len(names) and "log.txt" in names and "ended-n2.json" in names
 
 
@@ -49,7 +49,7 @@ def test_the_end_that_explains_the_others_is_told(
     words: Mapping[int, tuple[str, float]], before: float | None, told: tuple[str, str] | None
 ) -> None:
     said = {index: {"ending": ending, "detail": "said", "ended": at} for index, (ending, at) in words.items()}
-    assert bad_word(said, before) == told
+    assert root_failure(said, before) == told
 
 
 class TwoNodes:
@@ -76,7 +76,7 @@ class TwoNodes:
     def start(self, submission: dict[str, Any]) -> None:
         """Start both parts, the one that leads last."""
         for index in (1, 0):
-            self.nodes[index].start({**submission, "part": {"index": index, "of": 2}})
+            self.nodes[index].start({**submission, "node": {"node": index, "nodes": 2}})
 
     def ended(self, submission: dict[str, Any], index: int) -> dict[str, Any]:
         """A part's report once it has ended; every part that has ended leaves its word."""
@@ -88,7 +88,7 @@ class TwoNodes:
                 report = node.poll()[name]
                 if report["phase"] == "ended" and each not in left:
                     left.add(each)
-                    write_ended(work, report, part_name(ENDED, each))
+                    write_ended(work, report, node_file(ENDED, each))
             return index in left
 
         wait_until(look, f"part {index} of {name} ends")
