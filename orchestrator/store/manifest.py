@@ -33,7 +33,7 @@ AGAIN = "`run --refresh JOB` makes the artifact again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ManifestEntry:
     """One file of an artifact."""
 
     path: str
@@ -117,7 +117,7 @@ def odd_path(path: str) -> str:
     return "lies outside the artifact"
 
 
-def read_manifest(folder: Path, digest: str) -> tuple[Entry, ...]:
+def read_manifest(folder: Path, digest: str) -> tuple[ManifestEntry, ...]:
     """The files of a committed folder, from its manifest, which must have the sha256 `digest`.
 
     Raises:
@@ -142,7 +142,7 @@ def read_manifest(folder: Path, digest: str) -> tuple[Entry, ...]:
         raise StoreError(f"{path}: version is {str(raw.get('version'))[:60]!r}, this code reads {VERSION}")
     if not isinstance(raw.get("files"), list):
         raise StoreError(f"{path}: has no list of files; {AGAIN}")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ManifestEntry] = {}
     for line in raw["files"]:
         entry = _entry(line, path)
         odd = "stands twice" if entry.path in entries else odd_path(entry.path)
@@ -152,11 +152,11 @@ def read_manifest(folder: Path, digest: str) -> tuple[Entry, ...]:
     return tuple(entries.values())
 
 
-def _entry(line: Any, where: Path) -> Entry:
+def _entry(line: Any, where: Path) -> ManifestEntry:
     if type(line) is dict and len(line) == 3:
         path, size, sha256 = line.get("path"), line.get("size"), line.get("sha256")
         if type(path) is str and type(size) is int and size >= 0 and type(sha256) is str and SHA256.fullmatch(sha256):
-            return Entry(path=path, size=size, sha256=sha256)
+            return ManifestEntry(path=path, size=size, sha256=sha256)
     raise StoreError(
         f"{where}: {str(line)[:200]} is no file; allowed: path, size in bytes and sha256, and nothing else; {AGAIN}"
     )
@@ -183,7 +183,7 @@ def verify_bytes(folder: Path, digest: str) -> None:
         StoreError: see `verify_sizes`.
     """
 
-    def compare(path: str, entry: Entry) -> None:
+    def compare(path: str, entry: ManifestEntry) -> None:
         found = sha256_of(Path(path))
         if found != entry.sha256:
             raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {AGAIN}")
@@ -191,7 +191,7 @@ def verify_bytes(folder: Path, digest: str) -> None:
     _verify(folder, digest, compare)
 
 
-def _verify(folder: Path, digest: str, compare: Callable[[str, Entry], None]) -> None:
+def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None]) -> None:
     entries = read_manifest(folder, digest)
     plain: set[str] = set()
     _refuse_links(str(folder), str(folder), plain)

@@ -53,7 +53,7 @@ class Run:
 
 
 @dataclass(kw_only=True)
-class Tail:
+class MetricsTail:
     """A metrics.jsonl that grows."""
 
     path: Path
@@ -77,7 +77,7 @@ class JobView:
     branch: str
     cells: list[str]
     attempt: str | None = None
-    tail: Tail | None = None
+    tail: MetricsTail | None = None
     artifact: Path | None = None
     git: str = ""
     """Commit of the code that made the artifact."""
@@ -156,7 +156,7 @@ class Projector:
         if view.stage == "train" and message["work"] is not None:
             path = Path(message["work"]) / "metrics.jsonl"
             if view.tail is None or view.tail.path != path:
-                view.tail = Tail(path=path)
+                view.tail = MetricsTail(path=path)
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
         view.git = message["git"] or view.git
@@ -229,12 +229,12 @@ class Projector:
             if view.stage == "train":
                 self._tag(run, "commit", view.git)
                 path = folder / "metrics.jsonl"
-                self._send(run, training_points(_appended(Tail(path=path)), run.sent))
+                self._send(run, training_points(_appended(MetricsTail(path=path)), run.sent))
                 self._point_to_weights(run, cell, job, folder)
                 self._files(run, sorted((folder / "samples").glob("*.mp4")), "train/samples")
             else:
                 path = folder / "cases.jsonl"
-                self._send(run, branch_points(view.branch, _appended(Tail(path=path), case_of), run.sent))
+                self._send(run, branch_points(view.branch, _appended(MetricsTail(path=path), case_of), run.sent))
                 if view.stage == "evaluate":
                     self._files(run, sorted((folder / "strips").glob("*.png"))[:STRIPS], f"{view.branch}/strips")
                     self._files(run, sorted((folder / "samples").glob("*.mp4")), f"{view.branch}/samples")
@@ -349,7 +349,9 @@ class Projector:
         return request(*values, **options)
 
 
-def _appended(tail: Tail, line_of: Callable[[bytes], dict[str, Any] | None] = metric_of) -> Iterator[dict[str, Any]]:
+def _appended(
+    tail: MetricsTail, line_of: Callable[[bytes], dict[str, Any] | None] = metric_of
+) -> Iterator[dict[str, Any]]:
     """Whole lines after `offset`, which moves behind them; a line that is still being written waits.
 
     What is no line (`line_of` gives None) is passed over: showing the rest is better than showing nothing.

@@ -11,7 +11,7 @@ from workloads.data.latents import Latents
 from workloads.model.flow import noised, sigma_from_uniform, velocity
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.study.rows import resolved, row_from
-from workloads.training.batches import Batch, Batches
+from workloads.training.batches import Batches, TrainingBatch
 from workloads.training.settings import BatchShape
 
 F, B = int(DATA["chunk_frames"]), int(TRAINING["global_batch"])
@@ -30,7 +30,7 @@ def batches(pool: dict[str, str], row: str) -> Batches:
     )
 
 
-def model_of(row: str, batch: Batch) -> WorldModel:
+def model_of(row: str, batch: TrainingBatch) -> WorldModel:
     """Away from the start, so that nothing is hidden by a zero."""
     _, _, c, h, w = batch.target.shape
     shape = LatentShape(
@@ -48,7 +48,7 @@ def model_of(row: str, batch: Batch) -> WorldModel:
     return model
 
 
-def loss_of(model: WorldModel, batch: Batch) -> torch.Tensor:
+def loss_of(model: WorldModel, batch: TrainingBatch) -> torch.Tensor:
     noisy = noised(batch.target, batch.noise, batch.sigma)
     said = model(noisy, batch.sigma, batch.actions, batch.text, batch.slots, batch.history)
     return torch.nn.functional.mse_loss(said, velocity(batch.target, batch.noise))

@@ -20,7 +20,7 @@ TENTHS = 10  # lines of the log for one phase
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class StageOutcome:
     """What a stage returns when it ended well, or stopped at a checkpoint because it was asked."""
 
     steps: int

@@ -25,7 +25,7 @@ from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failur
 from workloads.runtime.errors import BadInput
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.stages import STAGES
 
 STAGE_MODULES: Mapping[str, str] = {
@@ -36,7 +36,7 @@ STAGE_MODULES: Mapping[str, str] = {
     "evaluate": "workloads.evaluation.evaluate",
     "judge": "workloads.evaluation.judging",
 }
-"""Stage -> module with `run(request, progress) -> Outcome`. Imported when chosen."""
+"""Stage -> module with `run(request, progress) -> StageOutcome`. Imported when chosen."""
 
 EXAMPLE = """\
 example:
@@ -83,7 +83,7 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
         request = replace(request, out=str(work / "out"))
     Path(request.out).mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    outcome = Outcome(steps=0)
+    outcome = StageOutcome(steps=0)
     error: BaseException | None = None
     progress = Progress(work, writes=rank == 0)
     ask_on_signals(progress)
