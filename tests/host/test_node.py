@@ -206,7 +206,7 @@ def test_a_secret_reaches_no_log_and_a_half_line_does(node: Node, home: Path) ->
 def test_an_attempt_whose_input_is_not_committed_says_so(node: Node, home: Path) -> None:
     submission = toy_submission(home, "write")
     submission["inputs"] = {"data": "0" * 64}
-    assert "COMMIT" in ended(node, submission)["detail"]
+    assert "no commit record" in ended(node, submission)["detail"]
 
 
 def test_what_was_told_can_be_forgotten(node: Node, home: Path) -> None:

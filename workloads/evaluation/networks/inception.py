@@ -24,7 +24,6 @@ SIDE = 299
 FEATURES = 2048
 LEAST_FRAMES = 2048
 """As the originals advise: a covariance of 2,048 features has full rank from more samples only."""
-CLASSES = 1008
 
 Pair = tuple[int, int]
 
