@@ -1,4 +1,4 @@
-"""Trackers by name, imported when chosen."""
+"""Tracker registry: trackers by name, imported when chosen."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ KINDS = ("mlflow", "none")
 
 
 class NoTracker:
-    """Shows nothing."""
+    """A tracker that tracks nothing."""
 
     def start(self, standings: Mapping[str, Standing] | None = None) -> None:
         """Nothing to do."""
@@ -37,7 +37,7 @@ class NoTracker:
         """Nothing to do."""
 
     def close(self, timeout_s: float) -> bool:
-        """Nothing was left unsent."""
+        """There is nothing to send."""
         return True
 
 
