@@ -26,7 +26,7 @@ from orchestrator.schedule.resilient_store import ANSWER_S, Patience, Question, 
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from orchestrator.study import Study, checkout
-from orchestrator.tracking.projection import SHOWN_STAGES
+from orchestrator.tracking.mlflow.projection import SHOWN_STAGES
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
 from orchestrator.ui.progress import View

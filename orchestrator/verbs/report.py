@@ -53,7 +53,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 5000,
 ) -> None:
     """Open MLflow over this study's runs, until Ctrl-C."""
-    from orchestrator.tracking.ui import open_ui
+    from orchestrator.tracking.mlflow.ui import open_ui
 
     open_ui(open_study(matrix, cluster=cluster).home, host, port)
 
@@ -66,7 +66,7 @@ def sync(
     as_json: JsonOption = False,
 ) -> None:
     """Show everything that is committed in MLflow; as often as one likes, but not beside a driver, which shows it."""
-    from orchestrator.tracking.sync import sync as sync_all
+    from orchestrator.tracking.mlflow.sync import sync as sync_all
 
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
     with acquire(study.home, say=lambda text: print(text, file=sys.stderr)):  # it calls dead what a driver still runs

@@ -17,7 +17,7 @@ from orchestrator.host.machine import group_members, machine_devices, machine_gi
 from orchestrator.host.multi_node import ranks_of_node
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
 from workloads.runtime.masking import secrets_of
-from workloads.runtime.server import send
+from workloads.runtime.server import send_signal
 
 KILL = RankEnd(code=None, signal=signal.SIGKILL)
 
@@ -243,5 +243,5 @@ def test_a_rank_that_leads_no_group_yet_is_killed_all_the_same() -> None:
     # Between fork and setsid a kill of its group finds no group, and was lost.
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert os.getpgid(child.pid) != child.pid
-    send(child.pid, signal.SIGKILL, group=True)
+    send_signal(child.pid, signal.SIGKILL, group=True)
     assert child.wait(30) == -signal.SIGKILL

@@ -126,7 +126,7 @@ def test_a_finished_study_is_not_read_again(study, tmp_path):
 def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
     import subprocess
 
-    code = "import orchestrator.results, orchestrator.tracking.registry, orchestrator.tracking.child, sys;"
+    code = "import orchestrator.results, orchestrator.tracking.registry, orchestrator.tracking.mlflow.tracker, sys;"
     code += "print([m for m in ('scipy','matplotlib','numpy','mlflow','torch','ray','boto3') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

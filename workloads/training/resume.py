@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from workloads.runtime.errors import BadInput
-from workloads.runtime.step_folders import Damaged, offered, say_anew, say_passed_over
+from workloads.runtime.step_folders import Damaged, candidates, log_fresh_start, log_skipped
 from workloads.training.checkpoint import Checkpoint, TrainingState, check_resumable
 
 
@@ -37,15 +37,15 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
                 raise Damaged(f"{folder}: is of another job")
         except Damaged as error:
             found = None
-            say_passed_over(error)
+            log_skipped(error)
         if _all(found is not None, device):
             assert found is not None
             check_resumable(folder, found.state, expected)
             return found
         if found is not None:
-            say_passed_over(Damaged(f"{folder}: another rank found damage"))
+            log_skipped(Damaged(f"{folder}: another rank found damage"))
     if dist.get_rank() == 0:
-        say_anew(resume)
+        log_fresh_start(resume)
     return None
 
 
@@ -72,7 +72,7 @@ def check_layout(checkpoint: Checkpoint, groups: Sequence[Sequence[str]] | None)
 
 def _offered(resume: Path) -> list[Path]:
     """Rank 0's list; nobody needs the others'."""
-    return offered(resume) if dist.get_rank() == 0 else []
+    return candidates(resume) if dist.get_rank() == 0 else []
 
 
 def _all(answer: bool, device: str) -> bool:

@@ -1,4 +1,4 @@
-"""Tracking child process: `python -m orchestrator.tracking` reads JSON lines from standard input until its end.
+"""Tracking child process: `python -m orchestrator.tracking.mlflow` reads JSON lines from standard input until its end.
 
 | op | fields |
 |---|---|
@@ -63,7 +63,7 @@ def _project(lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> 
     if first is None:
         return 0
     message = json.loads(first)
-    from orchestrator.tracking.mlflow_store import Projector
+    from orchestrator.tracking.mlflow.projector import Projector
 
     projector = Projector(Path(message["home"]), message["uri"], message["study"], hurry)
     followed = time.monotonic()

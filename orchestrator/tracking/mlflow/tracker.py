@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.tracking.projection import SHOWN_STAGES, cell_message, study_message
+from orchestrator.tracking.mlflow.projection import SHOWN_STAGES, cell_message, study_message
 
 LOG = "tracking.log"
 """File in the study's folder with the output of the child."""
@@ -164,7 +164,7 @@ class MlflowTracker:
             self._home.mkdir(parents=True, exist_ok=True)
             with (self._home / LOG).open("w", encoding="utf-8") as log:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-m", "orchestrator.tracking"],
+                    [sys.executable, "-m", "orchestrator.tracking.mlflow"],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,

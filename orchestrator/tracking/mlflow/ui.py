@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
-from orchestrator.tracking.child import child_environment
+from orchestrator.tracking.mlflow.tracker import child_environment
 
 START_S = 120.0
 """A server on a busy machine has taken 13 s to start."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.store.protocol import Store
-from orchestrator.tracking.child import LOG, MlflowTracker
-from orchestrator.tracking.projection import SHOWN_STAGES
+from orchestrator.tracking.mlflow.projection import SHOWN_STAGES
+from orchestrator.tracking.mlflow.tracker import LOG, MlflowTracker
 
 TIMEOUT_S = 3600.0
 
