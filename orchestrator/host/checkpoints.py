@@ -4,8 +4,8 @@ Attempt folders are `{home}/attempts/{fp16}/{attempt}/`. Checkpoints are `checkp
 `manifest.json` written last, so that a torn one is never complete. A new attempt resumes from the highest
 complete step of *any* attempt of its job.
 
-A search lists the job's folder once, and beyond it only the folders that still hold checkpoints. Since a job's
-older checkpoints are deleted after each attempt, folders and all, its cost does not grow with the attempts.
+A search lists the job's folder once, and otherwise only folders that still hold checkpoints. After each attempt of a
+training the older checkpoints are deleted, with the emptied folders, so the listings do not grow with the attempts.
 """
 
 import contextlib
