@@ -120,7 +120,7 @@ def stage_of(request: Request) -> StageSpec:
 
 
 def check_inputs(request: Request, stage: StageSpec) -> None:
-    """See that every input the stage reads is a folder that exists.
+    """Check that every input of the stage is an existing folder.
 
     Raises:
         BadInput: one is missing, which no retry can fix.

@@ -302,7 +302,7 @@ def main(imports: Sequence[str]) -> int:
     gc.disable()
     began = time.monotonic()
     replies = os.dup(1)
-    os.dup2(2, 1)  # what a library prints must not be read as a reply
+    os.dup2(2, 1)  # a library's output must not be read as a reply
     import_all(imports)
     server = Server(RequestReader(0), replies)
     server.reply(

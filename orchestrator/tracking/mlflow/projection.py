@@ -1,6 +1,6 @@
 """Projection of a study onto runs: pure functions from plan and files to plain values, without MLflow.
 
-A cell is a run, found by its fingerprint and named for people; its jobs of tracked stages are seen in tags and
+A cell is a run, identified by its fingerprint and named for people; its jobs of tracked stages appear as tags and
 metric prefixes (design, Tracking).
 """
 
@@ -21,7 +21,7 @@ BATCH = 1000  # metrics of one request: MLflow's limit
 PARAMS = 100  # parameters of one request: MLflow's limit
 LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut; the commit record has the whole
 NOT_IN_A_NAME = re.compile(r"[^\w./ :-]")  # MLflow refuses metrics with other characters in their names
-EVERY = 10  # of the metrics of a step beside the curve, each tenth is shown
+EVERY = 10  # except for the curve, metrics of every tenth step are sent
 
 CELL_TAG = "echo_matrix.cell"
 STUDY_TAG = "echo_matrix.parent"
@@ -55,7 +55,7 @@ def study_message(plan: Plan) -> dict[str, Any]:
 
 
 def cell_message(plan: Plan, cell: Cell, states: Mapping[str, str]) -> dict[str, Any]:
-    """The run of one cell: name, tags, parameters, and its jobs with where they stand so far."""
+    """The run of one cell: name, tags, parameters, and its jobs with their states."""
     jobs = {name: job for name, job in plan.jobs_of[cell.id].items() if plan.jobs[job].spec.tracked}
     tags = {
         "study": plan.study,
