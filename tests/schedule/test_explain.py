@@ -155,7 +155,7 @@ def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> Non
     assert (attempt["host"], attempt["ending"]) == ("fake-0", "ok")
     assert "backend" not in attempt
     job = next(job for job in plan.jobs.values() if job.label == "train/a")
-    (explained_attempt,) = explain_json(story_of(study_of(toy, plan), job))["attempts"]
+    (explained_attempt,) = explain_json(explanation_of(study_of(toy, plan), job))["attempts"]
     assert attempt.items() <= explained_attempt.items()
 
 

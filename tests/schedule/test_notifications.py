@@ -198,7 +198,7 @@ def processes_with(word: str) -> list[int]:
 def test_a_command_that_hangs_holds_up_nobody_and_only_a_few_run_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks, "END_S", 0.5)
+    monkeypatch.setattr(notifications, "END_S", 0.5)
     mark = f"hang-{os.getpid()}"
     notes: list[tuple[str, dict[str, Any]]] = []
     hook = make_hook(tmp_path, f"{sys.executable} -c 'import time; time.sleep(600)' {mark}", notes)
