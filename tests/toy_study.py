@@ -10,16 +10,15 @@ from orchestrator.backends.fake import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.loop import Outcome, run
 from orchestrator.schedule.retry_policy import Budgets
+from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
-from orchestrator.ui.progress import View
 from workloads.contract.defaults import DEFAULT
 from workloads.study.workload import WORKLOAD
 
@@ -150,7 +149,7 @@ class Toy:
         observe: Callable[[Event], None] | None = None,
         fence: Callable[[], None] | None = None,
         view: View | None = None,
-    ) -> Outcome:
+    ) -> RunResult:
         self.backend = None
 
         def make() -> FakeBackend:
@@ -179,9 +178,9 @@ class Toy:
                 view=view,
             )
 
-    def note(self, verb: inbox.Verb, labels: Sequence[str], *, now: bool = False) -> None:
+    def note(self, verb: channel.Verb, labels: Sequence[str], *, now: bool = False) -> None:
         """Leave a note about jobs for the next driver, or the one that runs."""
-        inbox.put(self.home, verb, [fingerprint(label) for label in labels], now=now)
+        channel.send(self.home, verb, [fingerprint(label) for label in labels], now=now)
 
     def submitted(self) -> list[str]:
         """Labels that the last run's backend was given, in order."""

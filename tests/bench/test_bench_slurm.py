@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slurm"))
 from slurm_site import DEV, Site, dev_module
 
 from orchestrator.backends.slurm.core.backend import SlurmBackend
-from orchestrator.schedule import loop
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.run import run
 from orchestrator.spec.slurm import Slurm
 from orchestrator.store.files import FilesStore
 
@@ -85,7 +85,7 @@ def seconds_of_a_driver(home: Path) -> float:
 
     with Ledger.open(home / "ledger.sqlite") as ledger:
         began = time.perf_counter()
-        loop.run(
+        run(
             plan,
             list(plan.jobs),
             home=home,

@@ -12,7 +12,7 @@ from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.backends.registry import backend_class
 from orchestrator.errors import BackendError
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.requests import build_submission
+from orchestrator.schedule.launcher import build_submission
 from orchestrator.store.files import FilesStore
 
 ACTS = {

@@ -14,7 +14,7 @@ from orchestrator.host.checkpoints import is_complete
 from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, read_processes
 from orchestrator.results import _lines  # the reader of lines itself: a whole study for each case takes a minute
-from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import from_folders
@@ -193,9 +193,9 @@ def test_a_broken_line_of_an_artifact_is_told_with_its_number(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", [*NO_OBJECTS, b'{"verb": "rm", "jobs": []}', b'{"verb": "retry", "jobs": 5}'])
 def test_what_is_no_note_is_put_aside_and_the_others_are_read(tmp_path: Path, content: bytes) -> None:
-    inbox.put(tmp_path, "retry", ["ab"])
+    channel.send(tmp_path, "retry", ["ab"])
     (tmp_path / "inbox" / "0.json").write_bytes(content)
-    assert [note.jobs for note in inbox.read(tmp_path)] == [("ab",)]
+    assert [note.jobs for note in channel.pending(tmp_path)] == [("ab",)]
     assert (tmp_path / "inbox" / "0.broken").exists()
 
 
@@ -216,10 +216,10 @@ def test_the_drivers_log_goes_on_in_a_new_file_and_never_holds_a_secret(
 
 
 def test_a_pipe_or_a_folder_among_the_notes_holds_nobody_up(tmp_path: Path) -> None:
-    inbox.put(tmp_path, "retry", ["ab"])
+    channel.send(tmp_path, "retry", ["ab"])
     os.mkfifo(tmp_path / "inbox" / "0.json")
     (tmp_path / "inbox" / "1.json").mkdir()
-    assert [note.jobs for note in inbox.read(tmp_path)] == [("ab",)]
+    assert [note.jobs for note in channel.pending(tmp_path)] == [("ab",)]
 
 
 NO_PROCESSES = (

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.schedule.lease import driver_lives, read_driver
+from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")
@@ -110,17 +110,17 @@ def test_a_training_that_was_stopped_detached_and_by_ctrl_c_ends_bit_identical(
 
     detached = run(home, "--detach")
     assert detached.returncode == 0, detached.stdout + detached.stderr
-    holder = read_driver(home / "echo-memory")
+    holder = read_holder(home / "echo-memory")
     assert holder is not None
-    assert f"pid {holder.pid} drives the study" in detached.stdout
+    assert f"pid {holder.pid} is running the study" in detached.stdout
     second = run(home, "--detach")
     assert second.returncode == 1
-    assert f"pid {holder.pid} on {holder.host} drives this study" in second.stderr
+    assert f"pid {holder.pid} on {holder.host} is running this study" in second.stderr
     os.kill(holder.pid, signal.SIGHUP)  # what closing the terminal sends
     wait_for(lambda: training_at(home, 1, 5), "the training does not begin")
     stopped = call(home, "stop")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert not driver_lives(home / "echo-memory")
+    assert not is_held(home / "echo-memory")
     last = trainings(home)[0]
     assert last.ending == "interrupted"
     assert last.step >= 5

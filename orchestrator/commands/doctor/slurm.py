@@ -1,0 +1,98 @@
+"""Does SLURM answer, and does it take what the plan asks for: nothing is submitted to find out."""
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
+from orchestrator.backends.slurm.preflight.admission import LOG_IN, NEEDED, find_misfits, missing_words
+from orchestrator.backends.slurm.preflight.site import Site, read_site
+from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.commands.doctor.services import NETWORK, file_system
+
+HISTORY = ("sacct", "sacctmgr")
+
+
+def slurm(subject: Subject) -> Iterator[Finding]:
+    """Programs, slurmctld, accounting, what of the plan does not fit, signals, and the shared folder."""
+    study = subject.study
+    if study.cluster.backend != "slurm":
+        yield ok(f"not used: backend is {study.cluster.backend}")
+        return
+    if not study.cluster_file.exists():
+        yield ok(f"{study.cluster_file} is not there: jobs go where the site sends them, with built-in values")
+    yield _shared(subject)
+    if missing := missing_programs(NEEDED):
+        yield bad(missing_words(missing), LOG_IN)
+        return
+    try:
+        site = read_site()
+    except SlurmSilent as error:
+        yield bad(
+            f"slurmctld does not answer: {' '.join(str(error).split())}",
+            "see `scontrol ping`; jobs that are there already go on",
+        )
+        return
+    default = site.default_partition
+    names = [f"{name} (default)" if name == default else name for name in site.partitions]
+    yield ok(f"SLURM {site.version} answers; partitions {', '.join(names)}; arrays of up to {site.array_size}")
+    yield from accounting(site, missing_programs(HISTORY))
+    yield from signals(site)
+    done = study.store.commits()
+    jobs = [job for job in study.plan.jobs.values() if job.fingerprint not in done]
+    found = find_misfits(site, study.cluster, jobs, described=study.cluster_file, matrix=study.matrix)
+    for one in found:
+        yield (bad if one.refuses else warning)(one.says, one.remedy)
+    if not found:
+        yield ok(f"what {len(jobs)} jobs of the plan ask for fits the site's limits")
+
+
+def signals(site: Site) -> Iterator[Finding]:
+    """Does a job that has to give way hear of it in time to save."""
+    if not site.signals_preempted:
+        yield warning(
+            "preempt_send_user_signal is not among SLURM's SlurmctldParameters: a job that has to give way to another "
+            "is asked by SIGTERM alone, and only where its partition or QOS gives it a GraceTime",
+            "keep checkpoint_every_s small, or ask the site to add it to slurm.conf",
+        )
+
+
+def accounting(site: Site, missing: Sequence[str]) -> Iterator[Finding]:
+    """Does the accounting answer; `missing`: of its programs."""
+    exact = "endings are told less exactly: what squeue has forgotten and left no word of its own has vanished"
+    if missing:
+        yield warning(f"{missing_words(missing)}: {exact}", LOG_IN)
+    elif not site.has_accounting:
+        yield warning(
+            f"SLURM keeps no accounting (AccountingStorageType is none): {exact}", "ask the site for slurmdbd"
+        )
+    elif site.silent or (silent := _silent_history()):
+        yield warning(
+            f"the accounting does not answer ({site.silent or silent}): its limits are not known, and {exact}",
+            "see `sacctmgr show cluster`; it is asked again when it is needed",
+        )
+    else:
+        submit = "any number of jobs" if site.submit == float("inf") else f"at most {site.submit:g} jobs"
+        account = f"account {site.default_account}" if site.default_account else "no default account"
+        yield ok(f"accounting answers: user {site.user}, {account}, {submit} in the queue and running")
+
+
+def _silent_history() -> str:
+    """Why sacct does not answer; empty while it does."""
+    try:
+        ask("sacct", "-nX", "--starttime=now")
+    except SlurmSilent as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def _shared(subject: Subject) -> Finding:
+    """Compute nodes read requests and write results below `outputs/`."""
+    home = subject.study.home
+    kind = file_system(home)
+    if kind in NETWORK:
+        return ok(f"{home} is on {kind}, which compute nodes can share")
+    return warning(
+        f"{home} is on {kind or 'a file system of unknown kind'}: whether the compute nodes see it cannot be told from "
+        "here",
+        "it must be the same folder on every node, like this checkout and its Python: try `srun ls -d "
+        f"{home.parent}`; if it is not, set ECHO_MATRIX_HOME to a shared folder",
+    )
