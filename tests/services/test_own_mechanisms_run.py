@@ -9,11 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from own_study import ROWS, write_own_study
 from test_whole_study import SMALL
-
-pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
 
