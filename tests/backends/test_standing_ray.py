@@ -202,32 +202,24 @@ def test_a_host_that_is_killed_ends_its_attempts_free_and_another_takes_its_plac
     assert until(backend, again, "ended").ending == "ok"
 
 
-def test_an_end_that_no_driver_has_booked_is_told_though_the_host_died_too(drivers: Drivers) -> None:
+def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_driver_has_booked(
+    drivers: Drivers,
+) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "refuse")
-    until(backend, submission, "ended")
+    refused = submitted(backend, drivers.home, "refuse")
+    until(backend, refused, "ended")
+    lost = submitted(backend, drivers.home, "deaf")
+    until(backend, lost, "running")
+    ticket = backend._adoptions[lost.attempt]["ticket"]
     backend.close()
     for host in hosts_of(drivers.cluster):
         os.kill(host.pid, signal.SIGKILL)
     successor = drivers.next()
     successor.hosts()
-    successor.adopt([Adoption.of(submission)])
-    report = until(successor, submission, "ended")
+    successor.adopt([Adoption.of(refused), Adoption.of(lost, ticket)])
+    report = until(successor, refused, "ended")
     assert report.ending == "bad_input" and "config.data.do" in report.detail
-
-
-def test_an_attempt_whose_host_ended_between_two_drivers_is_free(drivers: Drivers) -> None:
-    backend = drivers.newest
-    submission = submitted(backend, drivers.home, "deaf")
-    until(backend, submission, "running")
-    ticket = backend._adoptions[submission.attempt]["ticket"]
-    backend.close()
-    for host in hosts_of(drivers.cluster):
-        os.kill(host.pid, signal.SIGKILL)
-    successor = drivers.next()
-    successor.hosts()
-    successor.adopt([Adoption.of(submission, ticket)])
-    assert until(successor, submission, "ended").ending == "node_lost"
+    assert until(successor, lost, "ended").ending == "node_lost"
 
 
 def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers: Drivers) -> None:
@@ -254,11 +246,15 @@ def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers:
         os.kill(host.pid, signal.SIGKILL)
 
 
-def test_a_host_without_a_driver_saves_ends_and_gives_its_node_back(drivers: Drivers) -> None:
+def test_a_host_that_idles_or_has_no_driver_saves_ends_and_gives_its_node_back(drivers: Drivers) -> None:
     for host in hosts_of(drivers.cluster):
         os.kill(host.pid, signal.SIGKILL)
-    backend = drivers.next(orphan_s=2.0)
-    submission = submitted(backend, drivers.home, "until asked")
+    drivers.newest.close()
+    backend = drivers.next(idle_s=1.0, orphan_s=2.0)
+    first = submitted(backend, drivers.home, "write")
+    assert until(backend, first, "ended").ending == "ok"
+    wait_until(lambda: not hosts_of(drivers.cluster), "the idle host ends", 60)
+    submission = submitted(backend, drivers.home, "until asked")  # it is started again when it is needed
     until(backend, submission, "running")
     ticket = backend._adoptions[submission.attempt]["ticket"]
     backend.close()
@@ -297,18 +293,6 @@ def test_a_host_that_ends_for_want_of_a_driver_takes_no_attempts_of_the_next(tmp
     command = [sys.executable, "-c", ORPHAN, str(Path(SERVER[1]).parent), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 7, done.stderr
-
-
-def test_an_idle_host_is_given_back_and_started_again_when_it_is_needed(drivers: Drivers) -> None:
-    for host in hosts_of(drivers.cluster):
-        os.kill(host.pid, signal.SIGKILL)
-    drivers.newest.close()
-    backend = drivers.next(idle_s=1.0)
-    first = submitted(backend, drivers.home, "write")
-    assert until(backend, first, "ended").ending == "ok"
-    wait_until(lambda: not hosts_of(drivers.cluster), "the idle host ends", 60)
-    assert until(backend, submitted(backend, drivers.home, "write"), "ended").ending == "ok"
-    backend.close()
 
 
 def test_a_host_that_cannot_start_says_why(drivers: Drivers) -> None:
@@ -362,7 +346,7 @@ def test_attempts_on_a_node_that_is_taken_away_save_and_are_preempted(
     assert added.name not in {host.name for host in backend.hosts()}
 
 
-def test_attempts_on_a_node_that_dies_are_lost_free_and_the_others_go_on(
+def test_a_host_that_was_silent_when_it_was_found_is_heard_and_what_is_on_a_node_that_dies_is_lost_free(
     drivers: Drivers, cluster: Standing, second_node: Marked
 ) -> None:
     backend = drivers.newest
@@ -372,35 +356,24 @@ def test_attempts_on_a_node_that_dies_are_lost_free_and_the_others_go_on(
     lost = submitted(backend, drivers.home, "deaf", added.name)
     going_on = submitted(backend, drivers.home, "until asked", stays.name)
     until(backend, lost, "running"), until(backend, going_on, "running")
-    end(second_node)
-    report = until(backend, lost, "ended")
-    assert report.ending == "node_lost" and added.name in report.detail
-    assert backend.poll()[going_on.attempt].phase == "running"
-    backend.kill([going_on.attempt])
-    assert until(backend, going_on, "ended").ending == "interrupted"
-
-
-def test_a_host_that_was_silent_when_it_was_found_is_heard_though_nothing_asks_for_room(
-    drivers: Drivers, cluster: Standing, second_node: Marked
-) -> None:
-    backend = drivers.newest
-    wait_until(lambda: len(backend.hosts()) == 2, "the second node has a host", 120)
-    (added,) = [host for host in backend.hosts() if host.cpus == 1]
-    submission = submitted(backend, drivers.home, "until asked", added.name)
-    until(backend, submission, "running")
-    ticket = backend._adoptions[submission.attempt]["ticket"]
+    tickets = {one.attempt: backend._adoptions[one.attempt]["ticket"] for one in (lost, going_on)}
     (host,) = second_node.processes("ray::Host")
     backend.close()
     os.kill(host.pid, signal.SIGSTOP)
     try:
         successor = drivers.next()
-        successor.adopt([Adoption.of(submission, ticket)])
-        until(successor, submission, "unknown")
+        successor.adopt([Adoption.of(one, tickets[one.attempt]) for one in (lost, going_on)])
+        until(successor, lost, "unknown")
     finally:
         os.kill(host.pid, signal.SIGCONT)
-    until(successor, submission, "running")
-    successor.stop([submission.attempt])
-    assert until(successor, submission, "ended").ending == "interrupted"
+    until(successor, lost, "running")  # though nothing asks for room
+
+    end(second_node)
+    report = until(successor, lost, "ended")
+    assert report.ending == "node_lost" and added.name in report.detail
+    assert successor.poll()[going_on.attempt].phase == "running"
+    successor.stop([going_on.attempt])
+    assert until(successor, going_on, "ended").ending == "interrupted"
 
 
 def drain(cluster: Standing, node: str) -> None:

@@ -5,16 +5,18 @@ Chromium runs as root here and needs `--no-sandbox`; it looks at nothing but thi
 
 import re
 import shutil
+import socket
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_input import ROWS, made_input
+from made_plan import made_plan
 from PIL import Image
-from test_mlflow_tracker import made_plan, show_all
-from test_ui import free_port
+from test_mlflow_tracker import show_all
 
 from orchestrator.tracking.mlflow.ui import end_ui, start_ui, wait_for_ui
 from reports.build import build
@@ -56,6 +58,12 @@ def assert_shows_something(picture: Path, width: int) -> None:
     assert shares.max() < 0.995
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def test_the_report_shows_every_row_and_its_figures(tmp_path: Path, browse: Browse) -> None:
     (tmp_path / "strips").mkdir()
     build(tmp_path / "report", made_input(tmp_path / "strips"))
@@ -73,9 +81,13 @@ def test_mlflow_shows_the_studys_runs(tmp_path: Path, browse: Browse) -> None:
     server = start_ui(home, "127.0.0.1", port)
     try:
         wait_for_ui(server, home, "127.0.0.1", port, timeout_s=300)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            assert answer.status == 200
         dom = browse(f"http://127.0.0.1:{port}/#/experiments/1/runs", tmp_path / "mlflow.png", "1400,900")
     finally:
         end_ui(server)
+    assert server.poll() is not None
+    assert "GET /" not in (home / "ui.log").read_text(), "pages that stay open for a week fill no disk"
     text = " ".join(re.sub(r"<[^>]+>", " ", dom).split())
     assert plan.study in text and plan.profile in text
     assert f"{len(plan.cells) + 1} matching runs" in text, "the profile's run, and one of each cell folded below it"

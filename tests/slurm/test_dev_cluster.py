@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from slurm_site import Site
 
 Wait = Callable[[Callable[[], bool], str], None]
@@ -25,6 +26,7 @@ def test_the_site_has_limits_that_can_be_read(site: Site) -> None:
     assert "500" in site.call("sacctmgr", "-nP", "show", "assoc", "account=study", "format=maxsubmit")
 
 
+@pytest.mark.long
 def test_a_job_of_the_short_partition_preempts_one_of_the_long(site: Site, wait_until: Wait) -> None:
     long = submit(site, "-p", "long", "-n", "8", "--requeue", wrap="sleep 600")
     wait_until(lambda: site.state(long) == "RUNNING", "the long job")

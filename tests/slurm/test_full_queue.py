@@ -92,6 +92,7 @@ def test_a_slurmctld_that_takes_no_more_jobs_is_waited_for(
     backend.close()
 
 
+@pytest.mark.long
 def test_an_allocation_that_a_full_slurmctld_does_not_take_is_no_failure_of_its_settings(
     tmp_path: Path, site: Site, crowded: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -268,6 +268,7 @@ def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.long
 def test_an_allocation_that_is_requeued_comes_back_as_another_ray(site: Site, other: Study) -> None:
     (host,) = other.hosts()
     long = other.submission("until asked", host.name)
@@ -323,6 +324,7 @@ def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packe
         site.clear()
 
 
+@pytest.mark.long
 def test_an_attempt_in_an_allocation_is_taken_up_by_a_driver_for_which_nothing_is_packed(other: Study) -> None:
     """The cluster file has changed in between: no cancel would reach it, and one not yet begun would be done twice."""
     host = other.hosts()[0].name

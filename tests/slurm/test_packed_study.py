@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, wait_until
@@ -13,6 +14,7 @@ from orchestrator.schedule.ledger.database import NAME, Ledger
 PACKED = "{stages: [train, evaluate], nodes: 1, cpus: 3, memory_gib: 6, minutes: 30, allocations: 1}"
 
 
+@pytest.mark.long
 def test_allocations_and_drivers_die_and_the_study_has_the_same_bytes(
     study: SlurmStudy, reference: Proof, reference_folder: Path, site: Site
 ) -> None:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from made_plan import made_plan, standing
 
-from orchestrator.tracking.mlflow.tracker import MlflowTracker
+from orchestrator.tracking.mlflow import tracker as child
 
 
 def main() -> None:
     """Follow the training in WORK until killed."""
     home, work = Path(sys.argv[1]), Path(sys.argv[2])
     plan = made_plan(alias=None)
-    tracker = MlflowTracker(home, plan, None)
+    child.FOLLOW_S = 0.2
+    tracker = child.MlflowTracker(home, plan, None)
     tracker.start()
     train = next(job.id for job in plan.jobs.values() if job.stage == "train")
     tracker.job_changed(train, standing("running"), "a1", work, None)

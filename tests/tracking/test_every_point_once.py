@@ -1,8 +1,10 @@
-"""Whatever is killed, a run in MLflow has every step once, with the value that is published (a real SQLite store)."""
+"""Whatever is killed, a run in MLflow has every step once, with the value that is published (a real SQLite store).
+
+A tracking child that is killed alone is in test_mlflow_tracker.py.
+"""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,26 +83,6 @@ def test_an_attempt_that_goes_on_from_an_earlier_step_than_was_sent_doubles_none
         poll(lambda: metric_count(home) == 20, "twenty steps")
         write_metrics(third, 21, STEPS)
         tracker.job_changed(train, standing("done"), "a3", third, third)
-    assert_every_step_once(home)
-
-
-def test_a_tracking_child_that_is_killed_in_the_middle_doubles_none_and_loses_none(tmp_path: Path) -> None:
-    home, plan = tmp_path / "home", made_plan(alias=None)
-    train, first = training_of(plan), tmp_path / "a1"
-    write_metrics(first, 1, 6)
-    tracker = MlflowTracker(home, plan, None, [].append)
-    tracker.start()
-    tracker.job_changed(train, standing("running"), "a1", first, None)
-    poll(lambda: metric_count(home) == 6, "six steps")
-    write_metrics(first, 7, 12)
-    assert tracker.pid is not None
-    os.kill(tracker.pid, signal.SIGKILL)
-    tracker.close(TIMEOUT_S)
-    second = resumed(tmp_path / "a2", first, step=4)
-    with tracking(home, plan) as tracker:
-        tracker.job_changed(train, standing("running"), "a2", second, None)
-        write_metrics(second, 5, STEPS)
-        tracker.job_changed(train, standing("done"), "a2", second, second)
     assert_every_step_once(home)
 
 
