@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.backends.slurm.pilot.mailbox import CLOSED, packs_of
+from orchestrator.backends.registry import backends
 from orchestrator.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, digest_of
-from orchestrator.host.job import JOBS
 from orchestrator.refresh import to_withdraw
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -43,6 +42,8 @@ class Rubbish:
     """Bytes."""
     fingerprint: str = ""
     """Of a COMMIT that is withdrawn first; else empty."""
+    shared: bool = False
+    """Open attempts may need it, whichever they are: it goes only where there are none."""
 
 
 def rubbish(study: Study, *, cluster: Path | None = None) -> list[Rubbish]:
@@ -66,7 +67,7 @@ def rubbish(study: Study, *, cluster: Path | None = None) -> list[Rubbish]:
     found += _attempts(study, needed, open_)
     if open_:
         return found  # what is open may run on, with any of the copies, and is found by what it was submitted with
-    return [*found, *_submissions(study), *_code(study, needed)]
+    return [*found, *_of_backends(study), *_code(study, needed)]
 
 
 def remove(study: Study, found: list[Rubbish], say: Callable[[str], None]) -> None:
@@ -99,8 +100,7 @@ def _refuse_if_run_since(study: Study, found: list[Rubbish]) -> None:
     with Ledger.read(study.home / NAME) as ledger:
         last, open_ = ledger.last_plan(), ledger.open_attempts()
     another = last is not None and (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides)
-    shared = {study.home / "slurm", packs_of(study.home), study.home / "code"}  # nothing there goes beside open ones
-    if another or (open_ and any(one.path.parent in shared for one in found)):
+    if another or (open_ and any(one.shared for one in found)):
         raise LeaseError("a driver has come and gone since this was found; nothing was removed, run `gc` again")
 
 
@@ -167,12 +167,11 @@ def _attempts(study: Study, needed: set[str], open_: set[tuple[str, str]]) -> It
             yield Rubbish(path=folder, what="checkpoints of a job that is done", size=size_of(folder))
 
 
-def _submissions(study: Study) -> Iterator[Rubbish]:
-    """Scripts and lists of jobs of SLURM, all of which have ended, and allocations of which nothing is left."""
-    jobs = [path.parent for path in (study.home / "slurm").glob(f"*/{JOBS}")]
-    allocations = [path.parent for path in packs_of(study.home).glob(f"*/{CLOSED}")]
-    for folder in sorted((*jobs, *allocations)):
-        yield Rubbish(path=folder, what="what SLURM was asked with", size=size_of(folder))
+def _of_backends(study: Study) -> Iterator[Rubbish]:
+    """What backends have left in the study's folder."""
+    for plugin in backends().values():
+        for one in plugin.garbage(study.home):
+            yield Rubbish(path=one.path, what=one.what, size=size_of(one.path), shared=True)
 
 
 def _code(study: Study, needed: set[str]) -> Iterator[Rubbish]:
@@ -185,7 +184,7 @@ def _code(study: Study, needed: set[str]) -> Iterator[Rubbish]:
             return  # which code made it is not known
     for folder in sorted((study.home / "code").glob("*")):
         if folder.name not in made:
-            yield Rubbish(path=folder, what="code that made nothing that stays", size=size_of(folder))
+            yield Rubbish(path=folder, what="code that made nothing that stays", size=size_of(folder), shared=True)
 
 
 def size_of(path: Path) -> int:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.protocol import Backend
-from orchestrator.backends.registry import admit, backend_class
+from orchestrator.backends.registry import backend_plugin
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
@@ -110,8 +111,8 @@ def _unsaid(_what: str, **_fields: object) -> None:
 
 
 def _report(study: Study) -> bool:
-    if study.cluster.backend == "fake":
-        return False  # a rehearsal has no results
+    if not backend_plugin(study.cluster.backend).publishes_results:
+        return False
     return report_if_needed(study.report_folder, study.plan, study.look(), study.store, study.home, study.cluster)
 
 
@@ -123,9 +124,22 @@ def _backend_of(
         settled = patience.insist(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
         ids = closure(study.plan, selected, settled)
         jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
-        admit(study.cluster, jobs, described=study.cluster_file, matrix=study.matrix, say=say)
-        chosen = backend_class(study.cluster.backend)
-        return chosen(study.home, study.cluster.store.kind, study.home / "store", study.cluster, git=checkout())
+        cluster, plugin = study.cluster, backend_plugin(study.cluster.backend)
+        planned = PlannedRun(
+            home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
+        )
+        plugin.preflight(planned, say)
+        context = BackendContext(
+            home=study.home,
+            store_kind=cluster.store.kind,
+            store_root=study.home / "store",
+            stages=tuple(dict.fromkeys(job.stage for job in study.plan.jobs.values())),
+            grace_s=cluster.grace_s,
+            idle_s=cluster.idle_s,
+            orphan_s=cluster.orphan_s,
+            git=checkout(),
+        )
+        return plugin.build(context, cluster)
 
     return make
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
@@ -100,15 +101,15 @@ def open_study(
     cells = expand(resolved)
     check_controls(cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix)
+    where = load_cluster(cluster, matrix, backends())
     # A rehearsal publishes bytes that mean nothing under the fingerprints of the study: never in one store with it.
-    name = loaded.study if where.backend != "fake" else f"{loaded.study}-rehearsal"
+    name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}-rehearsal"
     return Study(
         matrix=matrix,
         plan=build_plan(resolved, cells, smoke=smoke),
         cluster=where,
         home=outputs.resolve() / name,
-        cluster_file=cluster_file(cluster, matrix),
+        cluster_file=cluster_file(cluster, matrix, backends()),
     )
 
 

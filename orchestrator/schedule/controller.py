@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.backends.protocol import Backend, Elastic, HostShare, Report, Submission
+from orchestrator.backends.protocol import Autoscaling, Backend, Report, Submission
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, StoreError
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.attempt_monitor import Finding
@@ -21,6 +21,7 @@ from orchestrator.schedule.job_states import Board
 from orchestrator.schedule.launcher import Starter
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.observation import Evidence
+from orchestrator.schedule.placement import Target, targets
 from orchestrator.schedule.placing import Placer
 from orchestrator.schedule.reconciler import Books
 from orchestrator.schedule.recovery import Leftovers
@@ -251,18 +252,18 @@ class Driver:
         self._rest_s = SHORTEST_REST_S if busy else min(longest, self._rest_s * 1.5)
         return self._goes_on(now)
 
-    def _hosts(self, backend: Backend) -> Sequence[HostShare]:
+    def _hosts(self, backend: Backend) -> Sequence[Target]:
         """The hosts that take attempts now; none while the backend does not answer."""
-        if isinstance(backend, Elastic):
+        if isinstance(backend, Autoscaling):
             backend.waiting_for_room({job.stage for job in self._board.ready()})
         try:
-            hosts = backend.hosts()
+            hosts = targets(backend)
         except BackendSilent as error:
             self._teller.silent = str(error)
             return ()
         self._teller.silent = ""
-        if isinstance(backend, Elastic):
-            self._teller.asking(backend.asking())
+        if isinstance(backend, Autoscaling):
+            self._teller.asking(backend.pending_hosts())
         return hosts
 
     def _may_place(self, now: float) -> bool:

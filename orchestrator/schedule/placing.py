@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from orchestrator.backends.protocol import HostShare, Placement
+from orchestrator.backends.protocol import Placement
 from orchestrator.plan.job import Job
 from orchestrator.schedule.host_exclusion import Avoidance
 from orchestrator.schedule.job_states import Board
-from orchestrator.schedule.placement import Queue, Reserve, Shape, misfit, priorities, usable
+from orchestrator.schedule.placement import Queue, Reserve, Shape, Target, misfit, priorities, usable
 
 AT_ONCE = 256
 """Attempts placed in one tick at most, so that Ctrl-C and the view never wait for a long one."""
@@ -21,7 +21,7 @@ class Placer:
         self._mean_seconds = mean_seconds
         self._reserve = Reserve()
         self._queue = Queue({})
-        self._hosts: tuple[HostShare, ...] | None = None
+        self._hosts: tuple[Target, ...] | None = None
 
     @property
     def has_hosts(self) -> bool:
@@ -43,7 +43,7 @@ class Placer:
         """Whether there is more than one host."""
         return self._hosts is not None and len(self._hosts) > 1
 
-    def place(self, hosts: Sequence[HostShare], now: float) -> list[tuple[str, Placement]]:
+    def place(self, hosts: Sequence[Target], now: float) -> list[tuple[str, Placement]]:
         """Job ids that fit now, with their places, best first; jobs that fit on no host at all become blocked."""
         if tuple(hosts) != self._hosts:
             self._hosts = tuple(hosts)

@@ -79,7 +79,7 @@ def create_once(target: Path, content: bytes, token: str, points: tuple[str, str
         if error.errno in NO_LINKS:
             raise StoreError(
                 f"{target.parent}: this file system refuses hard links ({error.strerror}), which COMMIT needs; "
-                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME), or use store kind 's3'"
+                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)"
             ) from error
         if not target.exists():  # any other answer may be a lost reply after success
             raise
@@ -105,7 +105,7 @@ def prove_links(folder: Path) -> None:
         if first != b"first" or second != b"first" or target.name not in {entry.name for entry in os.scandir(folder)}:
             raise StoreError(
                 f"{folder}: a file made by a hard link was not seen as made (read {first!r}, then {second!r}); "
-                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME), or use store kind 's3'"
+                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)"
             )
     finally:
         with contextlib.suppress(FileNotFoundError):

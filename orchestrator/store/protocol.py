@@ -1,6 +1,6 @@
 """Where artifacts live, and the COMMIT that says a job is done.
 
-Obligations (`tests/contracts/store.py`):
+Obligations (`orchestrator/testing/stores.py` tests them):
 
 * `commit` creates the COMMIT of a fingerprint if it is absent, whole or not at all, and answers
   from what it reads back: exactly one attempt wins, however many try, and an attempt that asks

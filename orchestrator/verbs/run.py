@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.backends.registry import backends
 from orchestrator.detach import FLAG, settle, start_detached
 from orchestrator.plan.select import find_jobs, select, with_needs
 from orchestrator.plan.show import plan_json, plan_text
@@ -114,7 +115,7 @@ def run(
 
 def _same_elsewhere(cluster: Path | None) -> str | None:
     """`--cluster` as another process understands it: a name stays one, it is looked for beside the matrix."""
-    return None if cluster is None else str(cluster if is_name(cluster) else cluster.resolve())
+    return None if cluster is None else str(cluster if is_name(cluster, backends()) else cluster.resolve())
 
 
 def _agreed(study: Study, names: list[str], yes: bool) -> tuple[Withdrawal, ...]:

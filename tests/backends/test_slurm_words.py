@@ -59,12 +59,15 @@ def test_why_a_job_waits_is_said_in_words(reason: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("said", "silence"),
     [
-        ("error: Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
-        ("error: Batch job submission failed: Socket timed out on send/recv operation", True),
-        ("error: Slurm temporarily unable to accept job, sleeping and retrying", True),
+        ("error: SbatchJob job submission failed: Unable to contact slurm controller (connect failure)", True),
+        ("error: SbatchJob job submission failed: Socket timed out on send/recv operation", True),
+        ("error: SlurmSettings temporarily unable to accept job, sleeping and retrying", True),
         ("", True),  # ended by `timeout`
-        ("error: Batch job submission failed: Invalid partition name specified", False),
-        ("error: AssocMaxSubmitJobLimit error: Batch job submission failed: Job violates accounting/QOS policy", False),
+        ("error: SbatchJob job submission failed: Invalid partition name specified", False),
+        (
+            "error: AssocMaxSubmitJobLimit error: SbatchJob job submission failed: Job violates accounting/QOS policy",
+            False,
+        ),
     ],
 )
 def test_a_silent_controller_is_no_refusal(said: str, silence: bool) -> None:

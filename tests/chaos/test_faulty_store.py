@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 from faulty_store import FaultyStore
-from store_contract import StoreContract
 from toy_study import Toy, small_plan
 
-from orchestrator.backends.fake import FakeBackend
+from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.backends.protocol import Report
 from orchestrator.errors import StoreError
 from orchestrator.schedule import resilient_store as patience
 from orchestrator.schedule.loop import Outcome, run
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
+from orchestrator.testing.stores import StoreContract
 from orchestrator.ui.progress import SilentView
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.explain import explain_json, explain_text, story_of
 from orchestrator.plan.job import Plan

@@ -20,9 +20,7 @@ from orchestrator.schedule.ledger.database import file as ledger_file
 from orchestrator.schedule.ledger.schema import VERSION
 from workloads.runtime.fault_points import VARIABLE
 
-OPEN = (
-    "from pathlib import Path; from orchestrator.schedule.ledger.database import Ledger; Ledger.open(Path({!r}))"
-)
+OPEN = "from pathlib import Path; from orchestrator.schedule.ledger.database import Ledger; Ledger.open(Path({!r}))"
 
 
 @pytest.fixture(scope="module")

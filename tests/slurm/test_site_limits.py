@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from slurm_site import Site
 
-from orchestrator.backends.slurm.preflight.admission import admit
+from orchestrator.backends.plugin import PlannedRun
+from orchestrator.backends.slurm.preflight.check import preflight
 from orchestrator.backends.slurm.preflight.limits import Shape
 from orchestrator.backends.slurm.preflight.site import read_site
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -124,7 +125,16 @@ def test_a_slurmctld_that_is_silent_is_told_and_refuses_nothing(folder: Folder, 
     said: list[str] = []
     site.daemon("slurmctld", "kill")
     try:
-        admit(study.cluster, study.plan.jobs.values(), described=study.cluster_file, matrix=matrix, say=said.append)
+        preflight(
+            PlannedRun(
+                home=study.home,
+                cluster=study.cluster,
+                cluster_file=study.cluster_file,
+                matrix=matrix,
+                jobs=study.plan.jobs.values(),
+            ),
+            said.append,
+        )
     finally:
         site.daemon("slurmctld", "start")
     assert len(said) == 1

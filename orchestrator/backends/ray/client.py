@@ -15,21 +15,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.plugin import BackendContext
+from orchestrator.backends.protocol import Adoption, HostShare, PlacingBackend, Report, Submission
 from orchestrator.backends.ray.lost import SILENCE_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
+from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
-from orchestrator.host.description import describe
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
-from orchestrator.host.server import COMMAND
 
 OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
 MUTE = 8  # questions in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
-ORPHAN_S, IDLE_S = 3600.0, 60.0  # where cluster/*.yaml names none
 MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 
 
@@ -38,40 +37,22 @@ class RayBackend:
 
     name = "ray"
 
-    def __init__(
-        self,
-        home: Path,
-        store_kind: str,
-        store_root: Path,
-        cluster: Any,
-        code_digest: str = "",
-        git: str = "",
-        *,
-        server: Sequence[str] = COMMAND,
-    ) -> None:
-        """Remember the settings; the child is started by the first call that needs it.
-
-        Args:
-            home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`.
-            cluster: has `.ray` with `address`, `cpus`, `devices`, `memory_gib`, where null is what this machine has;
-                for a standing cluster `.orphan_s` and `.idle_s` too.
-        """
-        host = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
+    def __init__(self, context: BackendContext, ray: RaySettings) -> None:
+        """Remember the settings; the child is started by the first call that needs it."""
+        host = context.host_description()
         self._code = Path(host["code"])
-        ray = setting(cluster, "ray")
-        cpus, devices, memory_gib = setting(ray, "cpus"), setting(ray, "devices"), setting(ray, "memory_gib")
         self._settings = {
-            "address": setting(ray, "address") or "local",
-            "cpus": machine_cpus() if cpus is None else cpus,
-            "devices": machine_devices() if devices is None else devices,
-            "memory_gib": machine_gib() * MEMORY_SHARE if memory_gib is None else memory_gib,
+            "address": ray.address,
+            "cpus": machine_cpus() if ray.cpus is None else ray.cpus,
+            "devices": machine_devices() if ray.devices is None else ray.devices,
+            "memory_gib": machine_gib() * MEMORY_SHARE if ray.memory_gib is None else ray.memory_gib,
             **host,
-            "study": hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16],
-            "orphan_s": setting(cluster, "orphan_s") or ORPHAN_S,
-            "idle_s": IDLE_S if setting(cluster, "idle_s") is None else setting(cluster, "idle_s"),
+            "study": hashlib.sha256(str(context.home.resolve()).encode()).hexdigest()[:16],
+            "orphan_s": context.orphan_s,
+            "idle_s": context.idle_s,
         }
-        self._home = home.resolve()
-        self.outlives_driver = self._settings["address"] != "local"
+        self._home = context.home.resolve()
+        self.outlives_driver = not ray.embedded
         self._lock = threading.Lock()
         self._pipe: Pipe | None = None
         self._closed = False
@@ -323,12 +304,5 @@ class RayBackend:
                 self._pipe.tell(op, attempts=wanted)
 
 
-def setting(section: Any, key: str) -> Any:
-    """A key of a section that is a mapping, an object or None."""
-    if section is None:
-        return None
-    return section.get(key) if isinstance(section, Mapping) else getattr(section, key, None)
-
-
 if TYPE_CHECKING:
-    _: Backend = RayBackend(Path(), "files", Path(), None)
+    _: PlacingBackend = RayBackend(BackendContext(home=Path(), store_kind="", store_root=Path()), RaySettings())

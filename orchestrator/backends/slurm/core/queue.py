@@ -21,7 +21,7 @@ SLACK_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class QueueQuery:
     """What one who reads the queue wants to know."""
 
     restarts: Mapping[str, int]
@@ -32,12 +32,12 @@ class Wanted:
     """When the oldest of them was made, seconds since 1970."""
 
 
-class Queue:
+class SlurmQueue:
     """The states of our jobs, for all who read them: SLURM is asked once for them together, at most every `poll_s`."""
 
     def __init__(self, poll_s: float) -> None:
         self._poll_s = poll_s
-        self._readers: list[Callable[[], Wanted]] = []
+        self._readers: list[Callable[[], QueueQuery]] = []
         self.asked = float("-inf")
         """When SLURM was asked last, on the monotonic clock, in seconds."""
         self._states: Mapping[str, JobState] = {}
@@ -69,12 +69,12 @@ class Queue:
         """Take in a job that was submitted since SLURM was last asked."""
         self._states = {**self._states, ticket: JobState(job=ticket, state="PENDING", name=name)}
 
-    def add(self, reader: Callable[[], Wanted]) -> None:
+    def add(self, reader: Callable[[], QueueQuery]) -> None:
         """Take in one who reads; it is called for what it wants whenever SLURM is asked."""
         self._readers.append(reader)
 
     def ask(self) -> None:
-        """Ask SLURM, unless that was less than `poll_s` ago."""
+        """JobRequest SLURM, unless that was less than `poll_s` ago."""
         if time.monotonic() - self.asked < self._poll_s:
             return
         wanted = [reader() for reader in self._readers]

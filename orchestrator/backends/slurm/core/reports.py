@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.backends.protocol import Report
-from orchestrator.backends.slurm.core.queue import Queue
+from orchestrator.backends.slurm.core.queue import SlurmQueue
 from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.core.submit import last_lines
 from orchestrator.host.attempt import heartbeat
@@ -25,7 +25,7 @@ said that it knows no job of a name: until a job that it was asked for without a
 
 
 @dataclass
-class Tracked:
+class TrackedJob:
     """An attempt that this driver answers for."""
 
     work: Path
@@ -45,9 +45,9 @@ class Tracked:
     """How often SLURM had restarted the job when this attempt began."""
     ended_since: float | None = None
     """Monotonic clock, s, since when SLURM calls it ended and it has not said so itself."""
-    wish: Literal["", "stop", "kill"] = ""
+    end_asked: Literal["", "stop", "kill"] = ""
     """How its end was asked for."""
-    wished_at: float = 0.0
+    end_asked_at: float = 0.0
     """Monotonic clock, s, when it was asked for last."""
     report: Report | None = None
     """Once it has ended."""
@@ -63,13 +63,13 @@ class Reports:
         cancel: takes tickets, and has SLURM end their jobs.
     """
 
-    def __init__(self, home: Path, queue: Queue, poll_s: float, cancel: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, home: Path, queue: SlurmQueue, poll_s: float, cancel: Callable[[Sequence[str]], None]) -> None:
         self._home = home
         self._queue = queue
         self._poll_s = poll_s
         self._cancel = cancel
 
-    def look(self, attempt: str, tracked: Tracked, now: float) -> Report:
+    def look(self, attempt: str, tracked: TrackedJob, now: float) -> Report:
         """What is known of one attempt; `now`: monotonic clock, s."""
         said = ended_of(attempt, tracked.work)
         if tracked.held:
@@ -97,7 +97,7 @@ class Reports:
             return Report(attempt=attempt, phase="running", heartbeat=beat)
         return self._of_ended(attempt, tracked, state, said, now)
 
-    def _of_unheard(self, attempt: str, tracked: Tracked, now: float) -> Report:
+    def _of_unheard(self, attempt: str, tracked: TrackedJob, now: float) -> Report:
         """SLURM answers, and has told of no job of the name."""
         if self._queue.no_history:
             return Report(attempt=attempt, phase="unknown", detail=self._queue.no_history)
@@ -110,7 +110,7 @@ class Reports:
         detail = f"{tracked.unanswered}; SLURM has no job of its name, so it was not begun"
         return Report(attempt=attempt, phase="ended", ending="interrupted", detail=detail, ended=time.time())
 
-    def _of_ended(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None, now: float) -> Report:
+    def _of_ended(self, attempt: str, tracked: TrackedJob, state: JobState, said: Report | None, now: float) -> Report:
         """SLURM says that the job has ended: what it left behind counts, else SLURM's word after a while."""
         if said is not None:
             return preempted_if(said, state)
@@ -130,7 +130,7 @@ class Reports:
             ended=time.time(),
         )
 
-    def _of_forgotten(self, attempt: str, tracked: Tracked, said: Report | None) -> Report:
+    def _of_forgotten(self, attempt: str, tracked: TrackedJob, said: Report | None) -> Report:
         """SLURM's queue has forgotten the job: it ended a while ago, or never was."""
         runs = self._queue.runs(tracked.ticket)
         if said is not None:
@@ -143,7 +143,9 @@ class Reports:
             attempt=attempt, phase="ended", ending=runs[-1].ending, detail=runs[-1].words(), ended=time.time()
         )
 
-    def _of_requeued(self, attempt: str, tracked: Tracked, state: JobState, said: Report | None, now: float) -> Report:
+    def _of_requeued(
+        self, attempt: str, tracked: TrackedJob, state: JobState, said: Report | None, now: float
+    ) -> Report:
         """The job is in the queue again: this attempt is over, and another one goes on."""
         if tracked.ended_since is None:
             tracked.ended_since = now

@@ -1,6 +1,6 @@
-"""The agent: holds the private Ray of one allocation, follows orders, and says what it knows.
+"""The agent of a pilot job: holds its private Ray, follows orders, and reports what it knows.
 
-It is started by the keeper of the allocation's first node, leads a kernel session of its own, and
+It is started by the node launcher of the pilot job's first node, leads a kernel session of its own, and
 reads on its standard input why its allocation is about to end. It ends by itself: when its time is
 nearly over or the allocation is taken away, when it has had nothing to do for `idle_s` while nothing
 waits for room, when no driver has been there for `orphan_s`, when no warm server starts in it, and when
@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
-from orchestrator.backends.slurm.pilot.mailbox import HERE, JOIN, ORDERS, PACK, STATE, Orders, read_whole
-from orchestrator.backends.slurm.pilot.node_resources import Share
-from orchestrator.backends.slurm.pilot.pilot_state import Said, said_of
+from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, HERE, JOIN, ORDERS, STATE, Orders, read_whole
+from orchestrator.backends.slurm.pilot.node_launcher import NodeResources
+from orchestrator.backends.slurm.pilot.pilot import AgentState, agent_state
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
 from orchestrator.host.writing import write_object
@@ -40,7 +40,7 @@ RETIRE_SHARE = 0.1
 class Agent:
     """One start of one allocation."""
 
-    def __init__(self, folder: Path, temporary: Path, share: Share) -> None:
+    def __init__(self, folder: Path, temporary: Path, share: NodeResources) -> None:
         """Read what the allocation is for; Ray is started by `run`.
 
         Args:
@@ -51,9 +51,9 @@ class Agent:
         self._folder = folder
         self._temporary = temporary
         self._share = share
-        self._pack = read_object(folder / PACK)
-        self._grace_s = float(self._pack["grace_s"])
-        self._ends = time.monotonic() + float(self._pack["minutes"]) * 60
+        self._description = read_object(folder / DESCRIPTION)
+        self._grace_s = float(self._description["grace_s"])
+        self._ends = time.monotonic() + float(self._description["minutes"]) * 60
         self._orders = Orders(folder)
         self._cluster: RayCluster | None = None
         self._heads: list[tuple[int, int]] = []
@@ -77,10 +77,10 @@ class Agent:
 
     def run(self) -> NoReturn:
         """Serve until there is a reason to leave, then end the process."""
-        threading.Thread(target=self._listen, name="keeper", daemon=True).start()
+        threading.Thread(target=self._listen, name="launcher", daemon=True).start()
         self._write("starting")
         settings = {
-            **self._pack["host"],
+            **self._description["host"],
             "address": "local",
             "host": self._share.host,
             "cpus": self._share.cpus,
@@ -103,7 +103,7 @@ class Agent:
         while not self._tick(time.monotonic()):
             time.sleep(TICK_S)
         self._write("over", self._why)
-        # Not `close`: SLURM may end us within seconds, and the keeper kills all of Ray, servers and ranks with it.
+        # Not `close`: SLURM may end us within seconds, and the node launcher kills Ray, servers and ranks.
         os._exit(0)
 
     def _tick(self, now: float) -> bool:
@@ -141,15 +141,15 @@ class Agent:
             self._leave(now, f"SLURM sent {self._notices[0]}: its time is nearly over, or it is taken away")
         elif self._cold:
             self._leave(now, f"no warm server starts in it: {self._cold.splitlines()[-1].strip()}")
-        elif now - self._driver_at > float(self._pack["orphan_s"]):
-            self._leave(now, f"no driver has been there for {self._pack['orphan_s']:g} s")
-        elif now - max(self._busy_at, self._wanted_at) > float(self._pack["idle_s"]):
-            self._leave(now, f"it has had nothing to do for {self._pack['idle_s']:g} s")
+        elif now - self._driver_at > float(self._description["orphan_s"]):
+            self._leave(now, f"no driver has been there for {self._description['orphan_s']:g} s")
+        elif now - max(self._busy_at, self._wanted_at) > float(self._description["idle_s"]):
+            self._leave(now, f"it has had nothing to do for {self._description['idle_s']:g} s")
         elif self._retiring(now) and not self._busy:
             self._leave(now, "too little of its time is left for another attempt")
 
     def _retiring(self, now: float) -> bool:
-        last = float(self._pack["minutes"]) * 60 * RETIRE_SHARE
+        last = float(self._description["minutes"]) * 60 * RETIRE_SHARE
         return self._ends - now < max(last, self._grace_s + LAST_S)
 
     def _leave(self, now: float, why: str) -> None:
@@ -201,7 +201,7 @@ class Agent:
     def _look_for_driver(self, now: float) -> None:
         if not self._due("here", HERE_S, now):
             return
-        said = said_of(read_whole(self._folder / STATE))
+        said = agent_state(read_whole(self._folder / STATE))
         if said is not None and said.restart > self._share.restart:
             print("SLURM has given this node up and started the allocation elsewhere", file=sys.stderr, flush=True)
             os._exit(1)
@@ -222,7 +222,7 @@ class Agent:
     def _write(self, phase: str, why: str = "") -> None:
         """Say what is so, when it has changed or is to be heard again."""
         content = asdict(
-            Said(
+            AgentState(
                 restart=self._share.restart,
                 job=self._share.job,
                 phase=phase,  # type: ignore[arg-type]
@@ -244,7 +244,7 @@ class Agent:
         self._written, self._wrote = content, time.monotonic()
 
     def _listen(self) -> None:
-        """Hear the keeper: a line says that a signal has come, the end that the keeper is gone."""
+        """Read from the node launcher: a line names a signal that has come; the end says that the launcher is gone."""
         for line in sys.stdin:
             self._notices.append(line.strip())
-        self._notices.append("an end to its keeper")
+        self._notices.append("the end of its node launcher")
