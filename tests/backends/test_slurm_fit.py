@@ -112,7 +112,7 @@ MISFITS = {
     "more minutes than the partition allows": (
         SlurmStage(partition="short"),
         SMALL,
-        "matrix.yaml: resources.train.minutes is 30, and a job gets 2 more for its last words: 32, but partition "
+        "matrix.yaml: resources.train.minutes is 30, and a job gets 2 more to record its end: 32, but partition "
         "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
         "time is over goes on from its checkpoint in another), or choose another slurm.stages.train.partition: "
         "'long', 'gpu' would do",
@@ -120,7 +120,7 @@ MISFITS = {
     "more minutes than the QOS allows": (
         SlurmStage(qos="quick", minutes=4),
         SMALL,
-        "cluster/slurm.yaml: slurm.stages.train.minutes is 4, and a job gets 2 more for its last words: 6, but QOS "
+        "cluster/slurm.yaml: slurm.stages.train.minutes is 4, and a job gets 2 more to record its end: 6, but QOS "
         "'quick' allows 5 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 3 (a job whose "
         "time is over goes on from its checkpoint in another); no other partition would do",
     ),

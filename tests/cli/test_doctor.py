@@ -234,7 +234,7 @@ def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("changes", "missing", "words"),
     [
-        ({}, ("sacct",), "not on PATH: sacct: endings are told less exactly"),
+        ({}, ("sacct",), "not on PATH: sacct: endings are less exact"),
         ({"has_accounting": False}, (), "SLURM keeps no accounting (AccountingStorageType is none): endings"),
         (
             {"silent": "sacctmgr failed"},

@@ -76,7 +76,7 @@ def test_a_slurmctld_that_takes_no_more_jobs_is_waited_for(
     tmp_path: Path, site: Site, refused_as_full: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
-    for module, name in ((slurm, "FULL_S"), (reports, "LAST_WORDS_S")):
+    for module, name in ((slurm, "FULL_S"), (reports, "RECORD_S")):
         monkeypatch.setattr(module, name, 1.0)
     monkeypatch.setattr(executor, "ANSWER_S", 5)
     site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")

@@ -104,7 +104,7 @@ def test_limits_below_what_a_stage_asks_for_are_refused_each_with_its_remedy(fol
     first, *others = folder.refused().splitlines()
     assert first == "6 things keep SLURM from running this:"
     assert others[3] == (
-        "  matrix.yaml: resources.train.minutes is 30, and a job gets 2 more for its last words: 32, but partition "
+        "  matrix.yaml: resources.train.minutes is 30, and a job gets 2 more to record its end: 32, but partition "
         "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
         "time is over goes on from its checkpoint in another), or choose another slurm.every.partition: 'long' would do"
     )

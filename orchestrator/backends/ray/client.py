@@ -27,7 +27,7 @@ from orchestrator.host.processes import end_leftovers
 
 OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
-MUTE = 8  # questions in a row without an answer until the child is given up
+MAX_UNANSWERED = 8  # questions in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
 MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 
@@ -60,15 +60,15 @@ class RayBackend:
         """Whether any child has ever started Ray."""
         self._nonce = secrets.token_hex(8)
         self._failed_starts = 0
-        self._mute = 0
+        self._unanswered = 0
         self._reports: dict[str, Report] = {}
         self._work: dict[str, Path] = {}
         self._adoptions: dict[str, dict[str, Any]] = {}
         """What another child needs to take an attempt up: `Adoption` as JSON."""
         self._told: list[str] = []
-        """Attempts whose end we have passed on; the next poll shows that the driver has booked it."""
+        """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
         self._forget: list[str] = []
-        """Attempts whose end is booked: the hosts need not repeat it."""
+        """Attempts whose end the driver has recorded: the hosts need not repeat it."""
         self._asked: dict[str, str] = {}
         """Attempt -> `stop` or `kill`, where its end was asked for: a child that has died may not have passed it on."""
         self._lost: dict[str, float] = {}
@@ -88,14 +88,14 @@ class RayBackend:
             except NoAnswer:
                 if not self._was_opened:
                     raise
-                self._note_mute()
+                self._count_unanswered()
                 return ()
             except BackendError:
                 died = self._pipe is not None and not self._pipe.alive
                 if died and self._was_opened and self._failed_starts < STARTS:
                     return ()  # the next call starts another
                 raise
-            self._mute = 0
+            self._unanswered = 0
             return tuple(HostShare(**share) for share in shares)
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
@@ -110,7 +110,7 @@ class RayBackend:
             try:
                 tickets: Mapping[str, str] = self._ask("submit", submissions=[asdict(one) for one in submissions])
             except NoAnswer:
-                self._note_mute()
+                self._count_unanswered()
                 if self._pipe is not None:  # should it still follow, it follows this too
                     self._pipe.tell("kill", attempts=[one.attempt for one in submissions])
                 raise
@@ -186,7 +186,7 @@ class RayBackend:
 
     def _update(self) -> None:
         """Bring the reports up to date. Never raises: what cannot be told is unknown."""
-        self._bury_the_lost()
+        self._end_lost()
         assert self._pipe is not None
         if not self._pipe.alive:
             self._replace()
@@ -197,12 +197,12 @@ class RayBackend:
         self._told = []
         try:
             answers = self._pipe.ask("poll", ANSWER_S, forget=self._forget)
-            self._mute = 0
+            self._unanswered = 0
         except ChildGone:
             self._replace()
             return
         except BackendError as error:
-            self._note_mute()
+            self._count_unanswered()
             self._mark_unknown(f"the Ray child does not answer: {error}")
             return
         self._forget = []
@@ -224,23 +224,23 @@ class RayBackend:
             for attempt in self._unfinished():
                 self._lost.setdefault(attempt, time.monotonic())
             self._forget = []
-        self._mute = 0
+        self._unanswered = 0
         if self._failed_starts < STARTS:
             self._start()
         else:
             self._mark_unknown(f"Ray does not start any more: {said}")
 
-    def _note_mute(self) -> None:
+    def _count_unanswered(self) -> None:
         """One more question without an answer; a child that answers none is given up."""
-        self._mute += 1
-        if self._mute >= MUTE and self._pipe is not None:
+        self._unanswered += 1
+        if self._unanswered >= MAX_UNANSWERED and self._pipe is not None:
             self._pipe.kill()
 
     def _mark_unknown(self, detail: str) -> None:
         for attempt in self._unfinished():
             self._reports[attempt] = replace(self._reports[attempt], phase="unknown", detail=detail)
 
-    def _bury_the_lost(self) -> None:
+    def _end_lost(self) -> None:
         """End the attempts of a dead session whose processes are proven gone."""
         for attempt, since in list(self._lost.items()):
             known = ended_report(attempt, self._work[attempt])

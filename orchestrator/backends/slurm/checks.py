@@ -44,7 +44,7 @@ def check(run: PlannedRun) -> Iterator[CheckResult]:
 
 
 def signals(site: Site) -> Iterator[CheckResult]:
-    """Does a job that has to give way hear of it in time to save."""
+    """Is a job that is preempted told so in time to save."""
     if not site.signals_preempted:
         yield warning(
             "preempt_send_user_signal is not among SLURM's SlurmctldParameters: a job that has to give way to another "
@@ -55,7 +55,7 @@ def signals(site: Site) -> Iterator[CheckResult]:
 
 def accounting(site: Site, missing: Sequence[str]) -> Iterator[CheckResult]:
     """Does the accounting answer; `missing`: of its programs."""
-    exact = "endings are told less exactly: what squeue has forgotten and left no word of its own has vanished"
+    exact = "endings are less exact: a job that squeue has forgotten and that did not record its end counts as vanished"
     if missing:
         yield warning(f"{missing_words(missing)}: {exact}", LOG_IN)
     elif not site.has_accounting:

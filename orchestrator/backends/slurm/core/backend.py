@@ -2,7 +2,7 @@
 
 What an attempt has written itself (`ended.json`, its heartbeat) comes first. SLURM is asked by one
 `squeue` for all jobs at most every `poll_s`, and by one `sacct` for those that squeue has forgotten.
-Nothing follows from a command that fails: what it would have told stays `unknown`.
+Nothing follows from a command that fails: what it would have reported stays `unknown`.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ class JobBackend:
         self._queue.add(self._query)
         self._reports = Reports(self._home, self._queue, float(slurm.poll_s), self._cancel)
         self._held: list[Submission] = []
-        """Taken, and not by SLURM for now: the queue holds as many jobs as it may, or it does not answer."""
+        """Not submitted yet: the queue is full, or SLURM does not answer."""
         self._unconfirmed: dict[str, tuple[Submission, Path]] = {}
         """Attempt -> itself, and the list of its batch: tried again if SLURM turns out to have been too full."""
         self._tried = 0.0
@@ -134,7 +134,7 @@ class JobBackend:
         return answers
 
     def stop(self, attempts: Sequence[str]) -> None:
-        """JobRequest attempts to save and end; those that wait are taken out of the queue."""
+        """Ask attempts to save and end; those that wait are taken out of the queue."""
         self._ask_to_end(attempts, "stop")
         tickets = self._tickets(attempts)
         self._cancel(tickets, "--state=PENDING")
@@ -150,18 +150,18 @@ class JobBackend:
         if self._queue.silent:
             return
         for end_asked, act in (("stop", self.stop), ("kill", self.kill)):
-            unheard = [
+            unlisted = [
                 attempt
                 for attempt, tracked in self._open().items()
                 if tracked.end_asked == end_asked and tracked.end_asked_at < self._queue.asked
                 if (state := self._queue.state(tracked.ticket)) is not None and state.state != "COMPLETING"
                 if state.phase == "waiting" or (state.phase == "running" and end_asked == "kill")
             ]
-            if unheard:
-                act(unheard)
+            if unlisted:
+                act(unlisted)
 
     def close(self) -> None:
-        """Let go; the attempts go on."""
+        """Stop driving; the attempts go on."""
         self._closed = True
 
     def _open(self) -> dict[str, TrackedJob]:
@@ -184,7 +184,7 @@ class JobBackend:
         return self._site
 
     def _ask_to_end(self, attempts: Sequence[str], end_asked: Literal["stop", "kill"]) -> None:
-        """Leave word that these are to end, and let go of those that were never submitted."""
+        """Ask these to end through a file, and drop those that were never submitted."""
         for attempt in attempts:
             if attempt in self._tracked:
                 self._unconfirmed.pop(attempt, None)

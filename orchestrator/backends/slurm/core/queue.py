@@ -1,6 +1,6 @@
-"""What SLURM says of our jobs, as it was last asked: one `squeue` for all, one `sacct` for what squeue has forgotten.
+"""The states of our jobs as SLURM reported them last: one `squeue` for all, one `sacct` for what squeue has forgotten.
 
-A command that fails says nothing: what it would have told stays unknown.
+Nothing follows from a command that fails: what it would have reported stays unknown.
 """
 
 import time
@@ -22,10 +22,10 @@ SLACK_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class QueueQuery:
-    """What one who reads the queue wants to know."""
+    """What a reader of the queue asks for."""
 
     restarts: Mapping[str, int]
-    """Ticket -> how often SLURM has restarted the job, as far as is booked."""
+    """Ticket -> how often SLURM has restarted the job, as far as is recorded."""
     names: Collection[str]
     """Of jobs whose tickets are not known."""
     since: float
@@ -50,19 +50,19 @@ class SlurmQueue:
 
     @property
     def states(self) -> Mapping[str, JobState]:
-        """All jobs of this user, by ticket, as squeue told them."""
+        """All jobs of this user, by ticket, as squeue lists them."""
         return self._states
 
     def state(self, ticket: str) -> JobState | None:
-        """A job as squeue told it; None: it does not know it (any more)."""
+        """A job as squeue lists it; None: it does not (any more)."""
         return self._states.get(ticket)
 
     def runs(self, ticket: str) -> list[JobState]:
-        """What sacct told of a job, a line each time it ran."""
+        """What sacct lists of a job, a line each time it ran."""
         return self._runs.get(ticket, [])
 
     def job_of(self, name: str) -> str:
-        """The number of the job, or of the array, of this name; empty: nobody has told of one."""
+        """The number of the job, or of the array, of this name; empty: none is known."""
         return self._named.get(name, "")
 
     def submitted(self, ticket: str, name: str) -> None:
@@ -70,11 +70,11 @@ class SlurmQueue:
         self._states = {**self._states, ticket: JobState(job=ticket, state="PENDING", name=name)}
 
     def add(self, reader: Callable[[], QueueQuery]) -> None:
-        """Take in one who reads; it is called for what it wants whenever SLURM is asked."""
+        """Register a reader; it is called for its query whenever SLURM is asked."""
         self._readers.append(reader)
 
     def ask(self) -> None:
-        """JobRequest SLURM, unless that was less than `poll_s` ago."""
+        """Ask SLURM, unless that was less than `poll_s` ago."""
         if time.monotonic() - self.asked < self._poll_s:
             return
         wanted = [reader() for reader in self._readers]

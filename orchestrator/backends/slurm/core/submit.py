@@ -29,7 +29,7 @@ from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, S
 from orchestrator.errors import BackendError
 
 SIGNAL_SLACK_S = 30
-"""Between the end of the grace period and the limit: the job's own last words."""
+"""Between the end of the grace period and the limit: for the job to record its end."""
 LIMIT_SLACK_MINUTES = 2
 """Beyond the minutes a job may take: our host ends it first and says why."""
 LONGEST_LABEL = 120
@@ -196,7 +196,7 @@ class SubmitUnanswered(SlurmSilent):
     """Nobody can tell whether sbatch has submitted the job."""
 
     refused_as_full = False
-    """It tried again and again until it was ended: slurmctld holds as many jobs as it may, of whomever."""
+    """It tried again and again until it was ended: slurmctld holds as many jobs of all users as it may."""
 
 
 class SiteFull(BackendError):
@@ -209,7 +209,7 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
     def send(self, batch: SbatchJob) -> str:
         """Submit a batch; returns the job id."""
         self.parameters["map_count"] = len(batch.works) if len(batch.works) > 1 else None
-        # Until Python has its handlers, a signal to save would end it with a wrong word.
+        # Until Python has its handlers, a signal to save would end it with a wrong exit code.
         start = f"exec {self.python} -u -m {batch.module} {shlex.quote(str(batch.folder))}"
         command = shlex.join(["sh", "-c", f"trap '' USR2 TERM; {start}"])
         return str(self._submit_command(command).job_id)
@@ -252,7 +252,7 @@ def submit_batch(batch: SbatchJob, python: str) -> str:
 
 
 def is_silence(said: str) -> bool:
-    """Whether these words of sbatch mean that slurmctld did not answer; without a word it was ended by `timeout`."""
+    """Whether these words of sbatch mean that slurmctld did not answer; if it said nothing, `timeout` ended it."""
     return not said or any(words in said.lower() for words in SILENT)
 
 

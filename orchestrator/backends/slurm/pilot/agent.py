@@ -40,17 +40,17 @@ RETIRE_SHARE = 0.1
 class Agent:
     """One start of one allocation."""
 
-    def __init__(self, folder: Path, temporary: Path, share: NodeResources) -> None:
+    def __init__(self, folder: Path, temporary: Path, node: NodeResources) -> None:
         """Read what the allocation is for; Ray is started by `run`.
 
         Args:
             folder: the allocation's, shared.
             temporary: for Ray, on this node.
-            share: of this node.
+            node: what this node has.
         """
         self._folder = folder
         self._temporary = temporary
-        self._share = share
+        self._node = node
         self._description = read_object(folder / DESCRIPTION)
         self._grace_s = float(self._description["grace_s"])
         self._ends = time.monotonic() + float(self._description["minutes"]) * 60
@@ -66,7 +66,7 @@ class Agent:
         self._hosts: list[dict[str, Any]] = []
         self._serves = False
         """A host has taken attempts."""
-        self._cold = ""
+        self._failed = ""
         """Why none will."""
         self._reports: dict[str, dict[str, Any]] = {}
         self._forget: list[str] = []
@@ -82,10 +82,10 @@ class Agent:
         settings = {
             **self._description["host"],
             "address": "local",
-            "host": self._share.host,
-            "cpus": self._share.cpus,
-            "devices": self._share.devices,
-            "memory_gib": self._share.memory_gib,
+            "host": self._node.host,
+            "cpus": self._node.cpus,
+            "devices": self._node.devices,
+            "memory_gib": self._node.memory_gib,
         }
         try:
             self._cluster = RayCluster(settings, self._temporary)
@@ -97,7 +97,7 @@ class Agent:
 
         write_object(
             self._folder / JOIN,
-            {"restart": self._share.restart, "address": str(ray.get_runtime_context().gcs_address)},
+            {"restart": self._node.restart, "address": str(ray.get_runtime_context().gcs_address)},
         )
         self._busy_at = time.monotonic()
         while not self._tick(time.monotonic()):
@@ -115,7 +115,7 @@ class Agent:
         self._look_for_driver(now)
         ordered = self._follow(now)
         if self._due("hosts", HOSTS_S, now):
-            self._hosts, self._cold = self._cluster.warm_hosts()
+            self._hosts, self._failed = self._cluster.ready_hosts()
             self._serves = self._serves or bool(self._hosts)
         if ordered or self._forget or (self._reports and self._due("poll", POLL_S, now)):
             forgotten, self._forget = self._forget, []
@@ -125,7 +125,7 @@ class Agent:
         if self._busy or self._cluster.starts:
             self._busy_at = now
         if not self._why:
-            self._think(now)
+            self._decide(now)
         elif not self._busy or now > self._leave_by:
             return True
         self._write("leaving" if self._why else "serving" if self._serves else "starting", self._why)
@@ -135,12 +135,12 @@ class Agent:
     def _busy(self) -> bool:
         return any(report["phase"] != "ended" for report in self._reports.values())
 
-    def _think(self, now: float) -> None:
+    def _decide(self, now: float) -> None:
         """Whether there is a reason to leave."""
         if self._notices:
             self._leave(now, f"SLURM sent {self._notices[0]}: its time is nearly over, or it is taken away")
-        elif self._cold:
-            self._leave(now, f"no warm server starts in it: {self._cold.splitlines()[-1].strip()}")
+        elif self._failed:
+            self._leave(now, f"no warm server starts in it: {self._failed.splitlines()[-1].strip()}")
         elif now - self._driver_at > float(self._description["orphan_s"]):
             self._leave(now, f"no driver has been there for {self._description['orphan_s']:g} s")
         elif now - max(self._busy_at, self._wanted_at) > float(self._description["idle_s"]):
@@ -163,7 +163,7 @@ class Agent:
         """Follow the orders that have come; those of an earlier start of this allocation are not for us."""
         assert self._cluster is not None
         try:
-            orders = [order for order in self._orders.read() if order.get("restart") == self._share.restart]
+            orders = [order for order in self._orders.read() if order.get("restart") == self._node.restart]
         except OSError as error:  # again with the next round
             print(f"{self._folder / ORDERS}: {error}", file=sys.stderr, flush=True)
             return False
@@ -201,8 +201,8 @@ class Agent:
     def _look_for_driver(self, now: float) -> None:
         if not self._due("here", HERE_S, now):
             return
-        said = agent_state(read_whole(self._folder / STATE))
-        if said is not None and said.restart > self._share.restart:
+        state = agent_state(read_whole(self._folder / STATE))
+        if state is not None and state.restart > self._node.restart:
             print("SLURM has given this node up and started the allocation elsewhere", file=sys.stderr, flush=True)
             os._exit(1)
         here = read_whole(self._folder / HERE)
@@ -220,11 +220,11 @@ class Agent:
         return True
 
     def _write(self, phase: str, why: str = "") -> None:
-        """Say what is so, when it has changed or is to be heard again."""
+        """Write its state, when that has changed or is due to be repeated."""
         content = asdict(
             AgentState(
-                restart=self._share.restart,
-                job=self._share.job,
+                restart=self._node.restart,
+                job=self._node.job,
                 phase=phase,  # type: ignore[arg-type]
                 why=why,
                 retiring=self._retiring(time.monotonic()),

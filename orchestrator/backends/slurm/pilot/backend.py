@@ -15,7 +15,7 @@ from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Adoption, HostShare, Report, Submission
 from orchestrator.backends.slurm.core.commands import SlurmSilent
 from orchestrator.backends.slurm.core.queue import SlurmQueue
-from orchestrator.backends.slurm.core.reports import LAST_WORDS_S, ended_of, preempted_if
+from orchestrator.backends.slurm.core.reports import RECORD_S, ended_of, preempted_if
 from orchestrator.backends.slurm.pilot.mailbox import Orders, pilot_of, pilots_folder
 from orchestrator.backends.slurm.pilot.pilot import ending_of_run
 from orchestrator.backends.slurm.pilot.pool import PilotPool
@@ -72,7 +72,7 @@ class PilotBackend:
             orphan_s=context.orphan_s,
         )
         self._told: list[str] = []
-        """Attempts whose end we have passed on; the next poll shows that it is booked."""
+        """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
         self._waits = True
         """Whether what waits for room is of a stage that runs in pilot jobs."""
         self._closed = False
@@ -173,7 +173,7 @@ class PilotBackend:
         return answers
 
     def stop(self, attempts: Sequence[str]) -> None:
-        """JobRequest attempts to save and end."""
+        """Ask attempts to save and end."""
         self._tell("stop", attempts)
 
     def kill(self, attempts: Sequence[str]) -> None:
@@ -207,7 +207,7 @@ class PilotBackend:
             return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
         phase = pilot.state.phase
         raw = None if pilot.agent is None else pilot.agent.reports.get(attempt)
-        if raw is not None and raw["phase"] == "ended":  # one that did not begin has no other last word
+        if raw is not None and raw["phase"] == "ended":  # one that did not begin has no other record
             return Report(**raw)
         if phase == "ended":
             ending = pilot.state.ending
@@ -226,14 +226,14 @@ class PilotBackend:
         )
 
     def _lost(self, attempt: str, tracked: TrackedAttempt, ended: Report, now: float) -> Report:
-        """An attempt whose allocation has ended, and which has left no word: after a while, there will be none."""
+        """An attempt whose allocation has ended, and which has not recorded its end: after a while, it never will."""
         if tracked.over_since is None:
             tracked.over_since = now
-        if now - tracked.over_since < LAST_WORDS_S:
+        if now - tracked.over_since < RECORD_S:
             return Report(
                 attempt=attempt,
                 phase="unknown",
-                detail=f"{ended.detail}; its own word is not to be seen yet",
+                detail=f"{ended.detail}; its own record of the end is not visible yet",
                 heartbeat=heartbeat(tracked.work),
             )
         return Report(attempt=attempt, phase="ended", ending=ended.ending, detail=ended.detail, ended=time.time())

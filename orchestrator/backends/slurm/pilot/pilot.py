@@ -109,13 +109,13 @@ def pilot_state(
     if over is not None:
         return PilotState(phase="ended", detail=over, ending="interrupted" if ended is None else ending_of(ended))
     if ended is not None:
-        return PilotState(phase="ended", detail=ended.words(), ending=ending_of(ended))
+        return PilotState(phase="ended", detail=ended.summary(), ending=ending_of(ended))
     if agent is not None and fresh:
         return PilotState(phase="leaving" if agent.phase == "over" else agent.phase, detail=agent.why)
     if silent:
         return PilotState(phase="unknown", detail=silent)
     if job is not None and job.phase == "waiting":
-        return PilotState(phase="queued", detail=job.waits() if job.reason else "")
+        return PilotState(phase="queued", detail=job.waiting_reason() if job.reason else "")
     if job is not None and agent is None:
         return PilotState(phase="starting")
     if job is not None:

@@ -63,7 +63,7 @@ class PilotPool:
         self._description = description
         self._times = {"grace_s": grace_s, "idle_s": idle_s, "orphan_s": orphan_s}
         self.pilots = find_pilots(home, str(description["digest"]))
-        """Those that may live, or hold attempts whose end is not told, by name."""
+        """Those that may live, or hold attempts whose end is not reported, by name."""
         self.queue = queue
         queue.add(self._query)
         self.scaling = Scaling()
@@ -80,7 +80,7 @@ class PilotPool:
 
         Args:
             now: monotonic clock.
-            held: those with attempts whose end is not told yet.
+            held: those with attempts whose end is not reported yet.
             watching: False: this driver has let go, and only looks.
         """
         if now - self._read < READ_S:
@@ -141,8 +141,8 @@ class PilotPool:
         living = [pilot for pilot in self.pilots.values() if pilot.living and not pilot.unwanted]
         if self._failed >= TRIES and not living:
             raise BackendError(
-                f"{self._failed} allocations in a row have come to nothing; the last one: {self._why_failed}; "
-                "correct slurm.pilot or slurm.setup of the cluster file, then `run` again"
+                f"{self._failed} allocations in a row have ended before they took an attempt; the last one: "
+                f"{self._why_failed}; correct slurm.pilot or slurm.setup of the cluster file, then `run` again"
             )
         if now < self._rest_until or not self.scaling.needs_another(
             now,

@@ -15,7 +15,7 @@ from orchestrator.plan.job import Job
 from orchestrator.spec.cell import Resources
 
 NEEDED = ("sbatch", "srun", "squeue", "scancel", "scontrol")
-"""Without these nothing can be submitted or watched; without sacct endings are told less exactly."""
+"""Without these nothing can be submitted or watched; without sacct, endings are less exact."""
 LOG_IN = "log in to a machine of the cluster, or load its module (such as `module load slurm`)"
 
 

@@ -153,7 +153,7 @@ def _time(site: Site, kind: JobKind, place: Partition) -> Iterator[Misfit]:
         return
     most = math.floor(limit) - kind.slack
     shorter = [kind.shorter.format(most)] if most >= 1 else []
-    more = f", and a job gets {kind.slack} more for its last words: {kind.request.minutes}" if kind.slack else ""
+    more = f", and a job gets {kind.slack} more to record its end: {kind.request.minutes}" if kind.slack else ""
     yield Misfit(
         says=f"{kind['minutes']} is {kind['minutes'].value}{more}, but {who} allows {limit:g} minutes",
         remedy=_remedy(site, kind, place, *shorter),

@@ -24,7 +24,7 @@ class JobRequest:
 
 
 def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
-    """What a job of a stage asks for; `batch.sbatch_jobs` writes the same (a test compares)."""
+    """What a job of a stage asks for; `core.submit.sbatch_jobs` writes the same (a test compares)."""
     nodes = stage.nodes or 1
     minutes = resources.minutes if stage.minutes is None else stage.minutes
     devices = math.ceil(resources.devices / nodes)
@@ -38,7 +38,7 @@ def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
 
 
 def request_of_pilot(pilot: PilotSettings) -> JobRequest:
-    """What an allocation asks for; `packed.allocate.sbatch_pilot` writes the same (a test compares)."""
+    """What an allocation asks for; `pool.sbatch_pilot` writes the same (a test compares)."""
     return JobRequest(
         nodes=pilot.nodes,
         cpus=pilot.cpus,
@@ -90,7 +90,7 @@ class JobKind:
     slack: int
     """Minutes that are asked for beyond those that are written."""
     shorter: str
-    """The remedy for a limit of time that is too long; `{}` is the number."""
+    """The remedy for a time limit that is too long; `{}` is the number."""
 
     def __getitem__(self, what: str) -> Written:
         return self.places[what]

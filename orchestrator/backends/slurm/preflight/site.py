@@ -98,7 +98,7 @@ def room(
         site: its limits.
         slurm: whose accounts and partitions are used.
         stages: of the plan.
-        states: of all jobs of the user, by ticket, as squeue told them (an element of an array each).
+        states: of all jobs of the user, by ticket, as squeue lists them (an element of an array each).
         ours: tickets that the backend counts itself.
     """
     others = sum(1 for ticket, state in states.items() if state.phase != "ended" and ticket not in ours)
@@ -107,7 +107,7 @@ def room(
 
 
 def read_site() -> Site:
-    """JobRequest SLURM for its limits. Where accounting is off or silent, nothing is known of what it limits.
+    """Ask SLURM for its limits. Where accounting is off or silent, nothing is known of what it limits.
 
     Raises:
         SlurmSilent: slurmctld does not answer.
