@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
-from orchestrator.backends.plugin import PlannedRun
-from orchestrator.backends.registry import backends
+from orchestrator.backends.plugin import BackendPlugin, PlannedRun
+from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.doctor import machine, services, state
 from orchestrator.doctor.finding import Check, CheckResult, Level, Subject, bad, ok
 from orchestrator.plan.job import Job
@@ -25,16 +25,16 @@ def all_checks() -> Mapping[str, Check]:
         "lease": state.lease,
         "leftovers": state.leftovers,
     }
-    for backend, plugin in backends().items():
+    for plugin in backends().values():
         for name, check in plugin.checks.items():
-            found[name] = _of_backend(backend, check)
+            found[name] = _of_backend(plugin, check)
     return {**found, "tracker": services.tracker, "judge": services.judge}
 
 
-def _of_backend(backend: str, check: Callable[[PlannedRun], Iterable[CheckResult]]) -> Check:
+def _of_backend(plugin: BackendPlugin, check: Callable[[PlannedRun], Iterable[CheckResult]]) -> Check:
     def run(subject: Subject) -> Iterable[CheckResult]:
         study = subject.study
-        if study.cluster.backend != backend:
+        if backend_plugin(study.cluster.backend) is not plugin:
             return (ok(f"not used: backend is {study.cluster.backend}"),)
         return check(
             PlannedRun(

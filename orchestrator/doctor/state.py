@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.backends.registry import backends
+from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.memory import GIB
@@ -110,6 +110,7 @@ def leftovers(subject: Subject) -> Iterator[CheckResult]:
     """Processes and folders of drivers that have died."""
     study = subject.study
     found = False
+    lasting = backend_plugin(study.cluster.backend).outlives_driver(study.cluster)
     if not driver_lives(study.home):
         try:
             with Ledger.read(study.home / NAME) as opened:
@@ -122,7 +123,7 @@ def leftovers(subject: Subject) -> Iterator[CheckResult]:
                 found = True
                 yield warning(
                     f"{attempt.label}: ranks {', '.join(map(str, ranks))} run on without a driver",
-                    "the next `run` ends or adopts them",
+                    f"the next `run` {'adopts' if lasting else 'ends'} them",
                 )
     for plugin in backends().values():
         for result in plugin.leftovers():

@@ -84,6 +84,7 @@ def targets(backend: Backend) -> tuple[Target, ...]:
     Raises:
         BackendSilent: nobody can tell now. BackendError: there will be none.
     """
+    assert isinstance(backend, QueueingBackend | PlacingBackend), f"{backend.name!r} has neither hosts nor queues"
     queues = backend.queues() if isinstance(backend, QueueingBackend) else ()
     hosts = backend.hosts() if isinstance(backend, PlacingBackend) else ()
     return (*queues, *hosts)

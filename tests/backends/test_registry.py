@@ -3,12 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.backends.plugin import BackendContext
+from orchestrator.backends.protocol import PlacingBackend, QueueingBackend
 from orchestrator.backends.registry import BUILT_IN, BackendRegistry, backend_plugin, backends
 from orchestrator.errors import BackendError, MatrixError
+from orchestrator.spec.cluster import BUILT_IN as BUILT_IN_CLUSTER
 from orchestrator.spec.cluster import load_cluster
 
 PLUGIN = """\
@@ -83,6 +87,18 @@ def test_the_entry_points_of_this_package_are_the_built_in_ones(root: Path) -> N
 
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["echo_matrix.backends"] == BUILT_IN
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_plugin_says_of_its_backend_whether_it_outlives_a_driver(name: str, tmp_path: Path) -> None:
+    plugin, cluster = backend_plugin(name), replace(BUILT_IN_CLUSTER, backend=name)
+    context = BackendContext(
+        home=tmp_path, store_kind="files", store_root=tmp_path / "store", stages=("data",), code_digest="c" * 64
+    )
+    backend = plugin.build(context, cluster)
+    assert backend.outlives_driver == plugin.outlives_driver(cluster) and backend.name == name
+    assert isinstance(backend, QueueingBackend) == (name == "slurm")
+    assert isinstance(backend, PlacingBackend) == (name != "slurm")
 
 
 def test_an_unknown_backend_is_refused_with_the_nearest_and_all_there_are() -> None:
