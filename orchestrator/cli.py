@@ -1,6 +1,6 @@
-"""The command line: the table of verbs, and what becomes of errors. A verb is in `verbs/`, what it does elsewhere.
+"""The command line `echo-matrix`: finds the commands, prints help, turns errors into messages and exit codes.
 
-Exit codes: 0 all done · 1 something is not · 2 bad input · 130 interrupted, everything resumable.
+Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130 interrupted, can be continued.
 """
 
 import contextlib
@@ -9,64 +9,96 @@ import os
 import re
 import sys
 import traceback
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
+from orchestrator.commands.command import Group, find_commands
 from orchestrator.errors import OrchestratorError, disk_error
-from orchestrator.terminal import GONE, mute
-from orchestrator.verbs import change, doctor, keep, look, report, run
+from orchestrator.ui.terminal import READER_GONE, discard_output
 from workloads.runtime.masking import mask, secrets_of
+
+COMMANDS = find_commands()
+
+EPILOG = """\
+Exit codes:
+  0    success
+  1    something failed, or is not done
+  2    bad input; nothing was started
+  130  interrupted; the same command continues
+
+`echo-matrix COMMAND --help` shows the options and examples of a command."""
+
+SUGGESTION = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\)$")
+"""How typer suggests another spelling."""
+PYTHON_TYPE = re.compile(r" <[^>]*>$")
+
+
+class _Verbatim:
+    """Prints the epilog as it is laid out."""
+
+    epilog: str | None
+
+    def format_epilog(self, _context: Any, formatter: Any) -> None:
+        formatter.write_paragraph()
+        formatter.write(f"{self.epilog}\n")
+
+
+class CommandHelp(_Verbatim, TyperCommand):
+    """Help of one command."""
+
+    def format_options(self, context: Any, formatter: Any) -> None:
+        """Write arguments and options; typer would add the Python type to each argument."""
+        for kind in ("argument", "option"):
+            records = [
+                parameter.get_help_record(context)
+                for parameter in self.get_params(context)
+                if parameter.param_type_name == kind
+            ]
+            rows = [(PYTHON_TYPE.sub("", record[0]), record[1]) for record in records if record]
+            if rows:
+                with formatter.section(f"{kind.capitalize()}s"):
+                    formatter.write_dl(rows)
+
+
+class GroupedHelp(_Verbatim, TyperGroup):
+    """Help of the program: commands under the headings of their groups."""
+
+    def format_commands(self, context: Any, formatter: Any) -> None:
+        """Write the groups."""
+        width = max(len(command.name) for command in COMMANDS)
+        for group in Group:
+            rows = [
+                (command.name.ljust(width), self.commands[command.name].get_short_help_str(formatter.width - width - 6))
+                for command in COMMANDS
+                if command.group is group
+            ]
+            with formatter.section(group.value):
+                formatter.write_dl(rows)
+
 
 app = typer.Typer(
     name="echo-matrix",
-    help="Bring a controlled study to what matrix.yaml declares. Running it twice is free.",
+    cls=GroupedHelp,
+    help="Run a study that is declared as a matrix of experiments: every run executes whatever is missing.",
+    epilog=EPILOG,
+    context_settings={"max_content_width": 100},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-VERBS = (
-    (run.plan, "Example: echo-matrix plan --rows 'context-*' controls.training.steps=800"),
-    (
-        run.run,
-        "Examples: echo-matrix run · echo-matrix run --rows context-k1,family:ssm --seeds 0 --branches replay · "
-        "echo-matrix run --smoke --profile study · echo-matrix run --detach · echo-matrix run --backend slurm · "
-        "echo-matrix run --refresh train/context-k5/s0",
-    ),
-    (look.status, "Example: echo-matrix status --watch"),
-    (look.logs, "Examples: echo-matrix logs train/context-k5/s0 --follow · echo-matrix logs index/s0 --tail 20"),
-    (look.explain, "Example: echo-matrix explain train/context-k5/s0 --request > request.json"),
-    (report.report, "Example: echo-matrix report --source published --json"),
-    (report.ui, "Example: echo-matrix ui --port 5000"),
-    (report.sync, "Example: echo-matrix sync"),
-    (change.stop, "Example: echo-matrix stop --now"),
-    (change.retry, "Examples: echo-matrix retry train/context-k5/s0 · echo-matrix retry --failed"),
-    (change.cancel, "Examples: echo-matrix cancel train/context-k5/s0 · echo-matrix cancel 'judge/*' --now"),
-    (
-        doctor.doctor,
-        "Examples: echo-matrix doctor --backend slurm · echo-matrix doctor --profile study --cluster cluster/ray.yaml",
-    ),
-    (look.show, "Example: echo-matrix show train/context-k5/s0"),
-    (look.path, "Example: ls $(echo-matrix path train/context-k5/s0)"),
-    (keep.gc, "Examples: echo-matrix gc --dry-run · echo-matrix gc --yes"),
-    (keep.reshard, "Example: echo-matrix reshard train/context-k5/s0 --ranks 1 --zero-stage 2"),
-)
-"""Verb -> its example; in the order in which `--help` shows them."""
-
-POSSIBLE = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\)$")
-"""How typer says what may have been meant."""
-
-for verb, example in VERBS:
-    app.command(epilog=example)(verb)
+for command in COMMANDS:
+    app.command(cls=CommandHelp, epilog=command.epilog)(command.function)
 
 
 def main() -> None:
-    """Run the command line; errors made on purpose are printed as one line and give their exit code."""
+    """Run the command line; an expected error is one line on standard error and its exit code."""
     try:
         code = _exit_code()
-    except Exception:  # a bug of ours is shown whole, but what a detached driver says is a file too
+    except Exception:  # a bug: the whole traceback, masked, since the output of a detached run is a file
         with contextlib.suppress(OSError):
             print(mask(traceback.format_exc(), secrets_of(os.environ)), file=sys.stderr)
         code = 1
@@ -76,46 +108,46 @@ def main() -> None:
 def _exit_code() -> int:
     try:
         code = int(app(prog_name="echo-matrix", standalone_mode=False) or 0)
-        sys.stdout.flush()  # a reader that has gone is found here, not when the interpreter ends
+        sys.stdout.flush()  # a closed pipe shows here, not when the interpreter ends
         return code
     except OrchestratorError as error:
-        _say(str(error))
+        _print_error(str(error))
         return error.exit_code
     except TyperException as error:
-        return _usage(error)
+        return _usage_error(error)
     except typer.Abort:
-        _say("nothing was changed")
+        _print_error("aborted; nothing was changed")
         return 1
     except KeyboardInterrupt:
-        _say("interrupted; nothing is lost, say it again")
+        _print_error("interrupted; run the same command again to continue")
         return 130
     except OSError as error:
         known = None if error.errno == errno.EPIPE else disk_error(error)
-        if known is None and error.errno not in GONE:
+        if known is None and error.errno not in READER_GONE:
             raise
-        mute()
+        discard_output()
         if known is not None:
-            _say(str(known))
+            _print_error(str(known))
         return 1
 
 
-def _usage(error: TyperException) -> int:
-    """A command line that cannot be understood, as one line; no verb at all: the help."""
+def _usage_error(error: TyperException) -> int:
+    """Print why a command line is not valid, as one line; without any command: the help."""
     message = str(getattr(error, "format_message", lambda: error)())
     if message.startswith("Usage:"):
         print(message)
         return 2
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "echo-matrix"
-    meant = POSSIBLE.search(message)
-    first = (message[: meant.start()] if meant else message).rstrip(".")
-    hint = f"; did you mean {(meant[1] or meant[2]).rstrip('?')}" if meant else ""
-    _say(f"{first[:1].lower()}{first[1:]}{hint}; `{where} --help` shows what is allowed")
+    suggestion = SUGGESTION.search(message)
+    first = (message[: suggestion.start()] if suggestion else message).rstrip(".")
+    hint = f"; did you mean {(suggestion[1] or suggestion[2]).rstrip('?')}? See" if suggestion else "; see"
+    _print_error(f"{first[:1].lower()}{first[1:]}{hint} `{where} --help`")
     return 2
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # a terminal that has gone hears nothing
+def _print_error(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
         print(f"echo-matrix: {mask(text, secrets_of(os.environ))}", file=sys.stderr)
 
 

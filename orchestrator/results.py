@@ -10,21 +10,21 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StoreError
-from orchestrator.notes import notes_of, sections_of
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.manifest import AGAIN
 from orchestrator.store.protocol import Commit, Store
-from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
+from reports.input import ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
+from reports.spec import ReportSpec
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
-from workloads.study.rows import Bound
+from workloads.contract.workload import StageSpec, Workload
 
 DIGEST = ".input-digest"
 """File of the report folder that remembers what it was made of."""
@@ -32,69 +32,53 @@ DIGEST = ".input-digest"
 CURVE_POINTS = 500
 """Points a loss curve is thinned to, by means over equal stretches: a page cannot show more."""
 
-STRIPS = 4
-"""Strips offered to the report for each row and branch, the first by name."""
-
-BYPASSED = 1e-3
-"""|ρy|/|x| under which a recurrence adds nothing (study.md section 5)."""
-
-RECURRENCE_SHARE = "recurrence_share"
-"""Metric of training that holds |ρy|/|x|."""
+IMAGES = 4
+"""Images offered to the report for each row and branch, the first by name."""
 
 
-def report_input(
-    plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path, cluster: Cluster | None = None
-) -> ReportInput:
+def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) -> ReportInput:
     """Everything the report is made of.
 
     Args:
         plan: the whole matrix of the profile.
         standings: job id -> where it stands; says why a part is missing.
         store: where the artifacts lie.
-        home: the study's folder under outputs/; named where an artifact cannot be read.
-        cluster: unused: nothing of where a study ran is in its report.
 
     Raises:
         StoreError: a COMMIT or its files are broken.
     """
     reader = _Reader(plan, store)
-    values: list[CaseValue] = []
+    values: list[ResultLine] = []
     missing: list[Missing] = []
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
-    notes = notes_of(plan)
+    workload, sections = plan.workload, sections_of(plan.cells)
+    notes = workload.notes(plan.cells, sections)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = ";".join(f"{key}={value}" for key, value in cell.axes)
-        jobs = plan.jobs_of[cell.id]
         missing += _missing(cell, axes, plan, standings, reader)
-        train = None if cell.family == Bound.family else reader.commit(jobs["train"])
-        if train is not None:
-            gits.add(train.git)
-            records[cell.id] = train.result.get("records", {})
-            steps, losses, share = reader.training(jobs["train"])
-            curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=losses))
-            if share is not None and share < BYPASSED:
-                notes.append(
-                    f"{cell.id} ends with its recurrence at {share:.1e} of the signal: it is bypassed, and the row "
-                    "says nothing about a state."
-                )
-        for name, job in jobs.items():
+        for job in plan.jobs_of[cell.id].values():
+            spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
-            stage, _, branch = name.partition("/")
-            if commit is None or stage not in ("train", "evaluate", "judge"):
+            if commit is None or not _is_own(cell, spec):
                 continue
-            if stage == "train" and train is None:  # a bound trains nothing, whatever its evaluation is told
-                continue
+            if spec is workload.checked:
+                gits.add(commit.git)
+                records[cell.id] = commit.result.get("records", {})
+            if spec.curve:
+                steps, drawn, last = reader.series(job)
+                curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
+                notes += workload.remarks(cell.id, last)
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)
-            costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=stage, branch=branch or None, values=cost))
+            costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for line in reader.cases(job) if branch else ():
-                values.append(CaseValue(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
-            for case, path in reader.strips(job) if stage == "evaluate" else ():
-                strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch, case=case, path=path))
+                values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", **line))
+            for case, path in reader.images(job) if spec.images else ():
+                strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
     return ReportInput(
         study=plan.study,
         profile=plan.profile,
@@ -107,20 +91,49 @@ def report_input(
         costs=costs,
         strips=strips,
         curves=curves,
-        controls=Controls(
+        controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts([cell for cell in plan.cells if cell.family != Bound.family], records),
-            sections=sections_of(plan.cells),
+            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
+            sections=sections,
         ),
         notes=notes,
+        spec=_spec_of(workload),
     )
+
+
+def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
+    """The controls of all cells together: a key that some row does not read is in others."""
+    sections: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        for name, section in {**cell.controls, **{f"branch {b}": s for b, s in cell.branches.items()}}.items():
+            for key, value in section.items():
+                sections.setdefault(name, {}).setdefault(key, value)
+    return sections
+
+
+def _is_own(cell: Cell, spec: StageSpec) -> bool:
+    """Whether a job of this stage belongs to the cell: a reference row trains nothing, whatever it is told of one."""
+    return spec.tracked and not (cell.reference and spec.row == "trained")
 
 
 def input_digest(input: ReportInput) -> str:
     """sha256 of the input and of the code that would print it: equal digests give equal reports."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=str).encode("utf-8"))
-    return _with_code(digest)
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=_named).encode("utf-8"))
+    return _with_code(digest, input.spec)
+
+
+def _spec_of(workload: Workload) -> ReportSpec:
+    """What the workload tells the report; the generic report where it tells nothing."""
+    spec: ReportSpec = import_module(workload.report).REPORT if workload.report else ReportSpec()
+    return spec
+
+
+def _named(value: Any) -> str:
+    """A function or file by its name: addresses differ from process to process, folders from checkout to checkout."""
+    if isinstance(value, Path):
+        return value.name
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
 
 
 def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
@@ -137,7 +150,6 @@ def report_if_needed(
     standings: Mapping[str, Standing],
     store: Store,
     home: Path,
-    cluster: Cluster | None = None,
 ) -> bool:
     """`rebuild_if_changed`, without reading 10,000 COMMITs when not one was made or withdrawn since; True: written.
 
@@ -147,7 +159,7 @@ def report_if_needed(
     quick = _quick(plan, standings, home)
     if quick and _remembered(folder).get("quick") == quick and _is_whole(folder):
         return False
-    given = report_input(plan, standings, store, home, cluster)
+    given = report_input(plan, standings, store)
     return _rebuild(folder, given, input_digest(given), quick)
 
 
@@ -202,15 +214,15 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
-    return _with_code(digest)
+    return _with_code(digest, _spec_of(plan.workload))
 
 
-def _with_code(digest: Any) -> str:
-    """Take the report's own code into a digest, so that an upgrade prints anew."""
+def _with_code(digest: Any, spec: ReportSpec) -> str:
+    """Take the code of the report and of its specification into a digest, so that an upgrade prints anew."""
     import reports
 
-    for root in reports.__path__:
-        for path in sorted(Path(root).rglob("*")):
+    for root in (*map(Path, reports.__path__), *spec.code):
+        for path in sorted(root.rglob("*")):
             if path.suffix in (".py", ".j2", ".css", ".csv"):
                 digest.update(path.read_bytes())
     return str(digest.hexdigest())
@@ -225,7 +237,7 @@ class _Reader:
         self._done = store.commits()
         self._commits: dict[str, Commit] = {}
         self._cases: dict[str, list[dict[str, Any]]] = {}
-        self._trainings: dict[str, tuple[list[int], list[float], float | None]] = {}
+        self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
 
     def commit(self, job: str) -> Commit | None:
         """The COMMIT of a job; None: it is not done."""
@@ -243,9 +255,9 @@ class _Reader:
             self._cases[job] = list(_lines(path, case_of))
         return self._cases[job]
 
-    def strips(self, job: str) -> list[tuple[str, str]]:
-        """(case, path) of a done job's first strips."""
-        folder = self._folder(job)
+    def images(self, job: str) -> list[tuple[str, str]]:
+        """(case, path) of a done job's first images."""
+        folder, images = self._folder(job), self._plan.jobs[job].spec.images
         listing = folder / "cases.json"
         names: dict[str, str] = {}
         if listing.is_file():
@@ -253,22 +265,21 @@ class _Reader:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(f"{listing}: is no list of cases: {error!r}; {AGAIN}") from error
-        found = sorted((folder / "strips").glob("*.png"))[:STRIPS]
+        found = sorted((folder / images).glob("*.png"))[:IMAGES]
         return [(names.get(path.stem, path.stem), str(path)) for path in found]
 
-    def training(self, job: str) -> tuple[list[int], list[float], float | None]:
-        """Steps and losses of a done training, thinned, and the last share of its recurrence."""
-        if job not in self._trainings:
-            path = self._folder(job) / "metrics.jsonl"
-            losses: list[tuple[int, float]] = []
-            share = None
-            for line in _lines(path, metric_of):
-                if line["name"] == "loss":
-                    losses.append((line["step"], line["value"]))
-                elif line["name"] == RECURRENCE_SHARE:
-                    share = line["value"]
-            self._trainings[job] = (*_thinned(losses), share)
-        return self._trainings[job]
+    def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
+        """Steps and values of a done job's curve, thinned, and the last value of every metric."""
+        if job not in self._series:
+            curve = self._plan.jobs[job].spec.curve
+            points: list[tuple[int, float]] = []
+            last: dict[str, float] = {}
+            for line in _lines(self._folder(job) / "metrics.jsonl", metric_of):
+                last[line["name"]] = line["value"]
+                if line["name"] == curve:
+                    points.append((line["step"], line["value"]))
+            self._series[job] = (*_thinned(points), last)
+        return self._series[job]
 
     def _folder(self, job: str) -> Path:
         return self._store.fetch(self._plan.jobs[job].fingerprint)
@@ -295,18 +306,17 @@ def _thinned(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
 def _missing(
     cell: Cell, axes: str, plan: Plan, standings: Mapping[str, Standing], reader: _Reader
 ) -> Iterable[Missing]:
-    """The parts of a cell that are not there: its training, or each branch whose evaluation or judging is not."""
-    for name, job in plan.jobs_of[cell.id].items():
-        stage, _, branch = name.partition("/")
-        if stage not in ("train", "evaluate", "judge") or reader.commit(job) is not None:
-            continue
-        if stage == "train" and cell.family == Bound.family:  # it trains nothing
+    """The parts of a cell that are not there: a stage without branches, or each branch that a stage has not done."""
+    first = next((spec.name for spec in plan.workload.stages if spec.tracked and spec.branches), "")
+    for job in plan.jobs_of[cell.id].values():
+        spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
+        if not _is_own(cell, spec) or reader.commit(job) is not None:
             continue
         standing = standings.get(job)
         state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
-        said = f"judge: {reason}" if stage == "judge" else reason
-        yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "train", state=state, reason=said)
-        if stage == "train":
+        said = reason if branch is None or spec.name == first else f"{spec.name}: {reason}"
+        yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or spec.name, state=state, reason=said)
+        if branch is None:
             return
 
 
@@ -317,5 +327,10 @@ def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
     for cell in cells:
         if cell.row not in found:
             alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
-            found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias if alias != cell.row else None)
+            found[cell.row] = RowInfo(
+                name=cell.row,
+                family=cell.family,
+                alias_of=alias if alias != cell.row else None,
+                reference=cell.reference,
+            )
     return list(found.values())

@@ -1,22 +1,23 @@
-"""An opened study: one profile of matrix.yaml, planned, beside the places where its state lies.
+"""An opened study: one profile of matrix.yaml, planned, with the folders that hold its state.
 
-Opening reads and decides; nothing is written and nothing heavy is imported, so that `plan`,
-`status` and a `run` with nothing to do answer at once.
+Opening only reads: nothing is written and nothing heavy is imported, so that `plan`, `status` and a
+`run` with nothing to do answer at once.
 """
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from orchestrator.backends.registry import backend_plugin, backends
+from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
-from orchestrator.plan.diff import standings
+from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.schedule.failed import paused_of
+from orchestrator.schedule.failures import paused_of
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
@@ -24,6 +25,7 @@ from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
+from workloads.contract.planned import Estimate
 
 DEFAULT_PROFILE = "laptop"
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
@@ -31,7 +33,7 @@ HOME_VARIABLE = "ECHO_MATRIX_HOME"
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Everything a verb needs to look at a study."""
+    """What every command starts from."""
 
     matrix: Path
     plan: Plan
@@ -39,38 +41,48 @@ class Study:
     home: Path
     """`outputs/{study}`: store, ledger, attempts, report, MLflow."""
     cluster_file: Path = Path("cluster") / "local.yaml"
-    """Where `cluster` is described; what is built in would be there."""
+    """The file that describes `cluster`, or would describe it where the settings are built in."""
 
     @cached_property
     def store(self) -> Store:
-        """Where the artifacts lie."""
+        """The artifact store."""
         return make_store(self.cluster.store.kind, self.home / "store")
 
     @property
     def report_folder(self) -> Path:
-        """Where the report of the profile last asked for lies."""
+        """Folder of the newest report."""
         return self.home / "report"
 
-    def look(self, without: frozenset[str] = frozenset()) -> Mapping[str, Standing]:
-        """Where every job stands now: COMMITs first, then what the ledger remembers.
+    def standings(self, without: frozenset[str] = frozenset()) -> Mapping[str, Standing]:
+        """The state of every job now: from commit records first, then from the ledger.
 
-        `without` are fingerprints whose COMMITs, and all that is remembered of them, are to be thought away.
+        `without` are fingerprints whose commit records and history are ignored.
         """
         with Ledger.read(self.home / NAME) as ledger:
-            return standings(
+            return standings_of(
                 self.plan,
                 self.store.commits() - without,
                 {name: past for name, past in ledger.history().items() if name not in without},
                 ledger.previous_documents(),
                 paused=paused_of(
-                    ledger.notes().values(),
+                    ledger.job_records().values(),
                     {job.fingerprint for job in self.plan.jobs.values()},
                     self.cluster.pause_after,
                 ),
             )
 
+    def check_feasible(self, estimate: Estimate | None, selected: Collection[str] | None = None) -> None:
+        """Refuse what the workload knows to be impossible, before anything is started.
+
+        Raises:
+            PlanError: a row does not fit, or the plan needs what there will not be.
+        """
+        why = (estimate.refusal if estimate else "") or self.plan.workload.refuse_plan(self.plan, selected)
+        if why:
+            raise PlanError(why)
+
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
-        """All booked attempts by job fingerprint, oldest first."""
+        """All recorded attempts by job fingerprint, oldest first."""
         found: dict[str, list[Attempt]] = {}
         with Ledger.read(self.home / NAME) as ledger:
             for attempt in ledger.attempts():
@@ -78,7 +90,7 @@ class Study:
         return found
 
     def folder_of(self, attempt: Attempt) -> Path:
-        """Where an attempt's request, log, heartbeat and metrics lie."""
+        """Folder of an attempt's request, log, heartbeat and metrics."""
         return attempt_folder(self.home, attempt.fingerprint, attempt.id)
 
 
@@ -93,16 +105,16 @@ def open_study(
     """Read matrix.yaml and the cluster file, expand, check the controls and plan.
 
     Raises:
-        MatrixError: the matrix, the cluster file or an override says something that cannot be.
-        ControlsError: compared cells differ in more than their memory.
+        MatrixError: the matrix, the cluster file or an override is not valid.
+        ControlsError: compared cells differ in a control.
     """
     loaded = load_matrix(matrix)
     resolved = resolve_profile(loaded, profile, overrides)
     cells = expand(resolved)
-    check_controls(cells, resolved.deviations)
+    check_controls(resolved.workload, cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix, backends())
-    # A rehearsal publishes bytes that mean nothing under the fingerprints of the study: never in one store with it.
+    where = load_cluster(cluster, matrix, resolved.workload, backends())
+    # The fake backend publishes meaningless bytes under real fingerprints: they must never share a store.
     name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}-rehearsal"
     return Study(
         matrix=matrix,
@@ -118,7 +130,7 @@ def reopen_study(
 ) -> Study:
     """The study as the last `run` planned it, overrides included; that of `profile` or `overrides` if they are given.
 
-    Verbs that look use it: `logs train/context-k5/s0` means the job that was just run.
+    Commands that inspect a study use it, so that `logs JOB` means the job that was just run.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.

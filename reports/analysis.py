@@ -1,6 +1,6 @@
-"""From case values to everything a report says, without a word of layout.
+"""Analysis: from case values to everything a report says, without layout.
 
-The published tables take the same way from their means on, so that their numbers and ours come out
+Published tables take the same way from their means on, so that their numbers and the study's come out
 of one code (study.md section 8).
 """
 
@@ -11,28 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from reports import judges
+from reports import instruments
 from reports.findings import Material, findings
 from reports.input import ReportInput
+from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.intervals import Interval, complete, interval_or_none
 from reports.statistics.panel import Panel, panels, row_label
 from reports.statistics.resampling import Draws, resample
+from reports.statistics.scores import Scoring, scoring
 from reports.statistics.table import Table
 
-SHORTEST, LONGEST = "context-k1", "context-k20"
-"""The rows between which retained gain is measured."""
-
-BOUND = "bound"
-"""Family of the ceiling and the floor: scored like rows, and counted nowhere (`bounds.py`)."""
-
-PRICES = (
-    ("train", "flops", "FLOPs per training step"),
-    ("train", "tokens", "tokens per forward"),
-    ("train", "device_s", "training device seconds"),
-)
-"""What a row's cost is, by preference: counted before measured; the first that every row has."""
+ALL_ROWS = "all rows"
+"""The table of a study that names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +35,16 @@ class Row:
     family: str
     computed_by: str
     """Label of the row whose computation it is; itself unless it is another name of one."""
+    reference: bool = False
+    """A ceiling or floor: scored, and counted nowhere (`references.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
     """Everything that was computed."""
 
+    spec: ReportSpec
+    scoring: Scoring
     rows: tuple[Row, ...]
     panels: Mapping[str, Panel]
     """By `branch/metric`, over distinct rows; empty without case values."""
@@ -57,13 +53,20 @@ class Analysis:
     draws: Draws | None
     tables: Mapping[str, Table]
     main: str
-    """Name of the table the findings are asked of."""
+    """Name of the table that figures and findings are about; empty: it is not there."""
     gains: Mapping[str, Gain]
     findings: Sequence[Mapping[str, Any]]
     costs: Mapping[str, Mapping[str, Mapping[str, float]]]
     """row -> stage or `evaluate/branch` -> value name -> mean over seeds."""
     price: Mapping[str, float]
     price_name: str
+    units: Mapping[str, str]
+    """`branch/metric` -> unit, of metrics without panels."""
+
+    def main_metrics(self, branch: str) -> list[str]:
+        """The branch's metrics of the first tables, in their order."""
+        metrics = [name.split("/", 1)[1] for name in self.means if name.startswith(f"{branch}/")]
+        return [metric for metric in self.spec.metrics or sorted(metrics) if metric in metrics]
 
     @property
     def computed_by(self) -> Mapping[str, str]:
@@ -92,61 +95,77 @@ def analyse(given: ReportInput) -> Analysis:
     axes = _axes(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
     rows = tuple(
-        Row(label=row_label(info.name, a), family=info.family, computed_by=row_label(computed[info.name], a))
+        Row(
+            label=row_label(info.name, a),
+            family=info.family,
+            computed_by=row_label(computed[info.name], a),
+            reference=info.reference,
+        )
         for a in axes
         for info in given.rows
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
-    found = panels(judges.told_apart(given), distinct, sorted(set(given.seeds)))
+    variants = {branch.name: branch.variant for branch in given.spec.branches}
+    found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
     means = {
         name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
         for name, panel in found.items()
     }
     named: dict[str, list[str]] = {}
-    for name, members in given.tables.items():
+    given_tables = given.tables
+    if not given_tables and given.spec.main_table is None:
+        given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference]}
+    for name, members in given_tables.items():
         unknown = sorted(set(members) - set(computed))
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
-        bounds = sorted({info.name for info in given.rows if info.family == BOUND} & set(members))
-        if bounds:
-            raise ValueError(f"table {name!r} names {bounds}, which are ceiling and floor and take no rank")
+        references = sorted({info.name for info in given.rows if info.reference} & set(members))
+        if references:
+            raise ValueError(f"table {name!r} names {references}, which are ceiling and floor and take no rank")
         for a in axes:
             named[row_label(name, a)] = [row_label(member, a) for member in members]
     costs = _costs(given)
-    return _analysis(rows, found, means, resample(found), named, costs)
+    return _analysis(given.spec, rows, found, means, resample(found), named, costs, {})
 
 
-def analyse_means(
-    rows: Sequence[Row], means: Mapping[str, Mapping[str, float]], named: Mapping[str, Sequence[str]]
-) -> Analysis:
+def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
     """The same from means alone: no interval, no probability, no verdict beyond the point estimate."""
-    return _analysis(tuple(rows), {}, means, None, named, {})
+    rows = tuple(Row(label=name, family=family, computed_by=name) for name, family in published.rows)
+    return _analysis(spec, rows, {}, published.means, None, published.tables, {}, published.units)
 
 
 def _analysis(
+    spec: ReportSpec,
     rows: tuple[Row, ...],
     found: Mapping[str, Panel],
     means: Mapping[str, Mapping[str, float]],
     draws: Draws | None,
     named: Mapping[str, Sequence[str]],
     costs: Mapping[str, Mapping[str, Mapping[str, float]]],
+    units: Mapping[str, str],
 ) -> Analysis:
+    better = {name: found[name].better if name in found else "high" for name in means}
+    scored = scoring(spec.branches, spec.contrast, spec.metrics.keys(), better)
     computed_by = {row.label: row.computed_by for row in rows}
-    analysed = {name: tables.analyse(members, computed_by, means, draws) for name, members in named.items()}
-    main = next((name for name in analysed if name.split("/")[0] == "families"), "")
-    ranked = [row.label for row in rows if row.family != BOUND]
-    table = analysed[main] if main else tables.analyse(ranked, computed_by, means, draws)
-    price, price_name = _price(table.rows, costs)
+    analysed = {name: tables.analyse(members, computed_by, means, draws, scored) for name, members in named.items()}
+    main = next((name for name in analysed if spec.main_table in (None, name.split("/")[0])), "")
+    ranked = [row.label for row in rows if not row.reference]
+    table = analysed[main] if main else tables.analyse(ranked, computed_by, means, draws, scored)
+    price, price_name = _price(spec, table.rows, costs)
     suffix = main.partition("/")[2]
     gains: dict[str, Gain] = {}
-    for axes, compact in _compact(rows).items():
-        labels = [row_label(name, axes.replace("/", ";")) for name in (SHORTEST, LONGEST)]
+    for axes, compact in _compact(spec, rows).items():
+        if spec.gain is None:
+            break
+        labels = [row_label(name, axes.replace("/", ";")) for name in (spec.gain.shortest, spec.gain.longest)]
         shortest, longest = (computed_by.get(label, label) for label in labels)
-        gains |= retained_gain(compact, shortest, longest, means, found, draws)
+        gains |= retained_gain(spec.gain.metric, compact, shortest, longest, means, found, draws)
     material = Material(
         table=table, computed_by=computed_by, means=means, panels=found, cost=price, cost_name=price_name, suffix=suffix
     )
     return Analysis(
+        spec=spec,
+        scoring=scored,
         rows=rows,
         panels=found,
         means=means,
@@ -154,14 +173,15 @@ def _analysis(
         tables=analysed,
         main=main,
         gains={row.label: gains[row.computed_by] for row in rows if row.computed_by in gains},
-        findings=findings(material),
+        findings=findings(spec.questions(), material),
         costs=costs,
         price=price,
         price_name=price_name,
+        units=units,
     )
 
 
-def as_json(analysis: Analysis) -> dict[str, Any]:
+def computed_json(analysis: Analysis) -> dict[str, Any]:
     """The part of report.json that is computed; NaN and infinities have become null."""
     rows: dict[str, dict[str, Any]] = {}
     for row in analysis.rows:
@@ -186,7 +206,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             name: tables.as_json(table, analysis.computed_by, analysis.panels)
             for name, table in analysis.tables.items()
         },
-        "bounds": [row.label for row in analysis.rows if row.family == BOUND],
+        "bounds": [row.label for row in analysis.rows if row.reference],
         "retained_gain": {row: gain.value for row, gain in analysis.gains.items()},
         "retained_gain_limits": {
             row: {"low": gain.low, "high": gain.high, "reason": gain.reason} for row, gain in analysis.gains.items()
@@ -212,15 +232,16 @@ def plain(value: Any) -> Any:
     return number if math.isfinite(number) else None
 
 
-def _compact(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """The compact memories that were computed, by the values of their axes (as labels end in them).
+def _compact(spec: ReportSpec, rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The compact rows that were computed, by the values of their axes (as labels end in them).
 
-    Context rows, other names of them, and ceiling and floor are none.
+    Rows of the full families, other names of them, and reference rows are none.
     """
     found: dict[str, list[str]] = {}
-    context = {row.computed_by for row in rows if row.family == "context"}
+    families = () if spec.gain is None else spec.gain.full_families
+    full = {row.computed_by for row in rows if row.family in families}
     for row in rows:
-        if row.computed_by == row.label and row.family != BOUND and row.label not in context:
+        if row.computed_by == row.label and not row.reference and row.label not in full:
             found.setdefault(row.label.partition("/")[2], []).append(row.label)
     return found
 
@@ -233,9 +254,9 @@ def _axes(given: ReportInput) -> list[str]:
 
 def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     gathered: dict[str, dict[str, dict[str, list[float]]]] = {}
-    bounds = {info.name for info in given.rows if info.family == BOUND}
+    references = {info.name for info in given.rows if info.reference}
     for cost in given.costs:
-        if cost.row in bounds:
+        if cost.row in references:
             continue
         stage = f"{cost.stage}/{cost.branch}" if cost.branch else cost.stage
         values = gathered.setdefault(row_label(cost.row, cost.axes), {}).setdefault(stage, {})
@@ -247,11 +268,16 @@ def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def _price(rows: Sequence[str], costs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> tuple[dict[str, float], str]:
+def _price(
+    spec: ReportSpec, rows: Sequence[str], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> tuple[dict[str, float], str]:
     """One number a row, and its name: what every row of the table (that has costs at all) has."""
     priced = [row for row in rows if row in costs]
-    for stage, key, name in PRICES:
-        values = {row: costs[row].get(stage, {}).get(key) for row in priced}
+    if spec.prices is None:
+        spent = {row: sum(values.get("device_s", 0.0) for values in costs[row].values()) for row in priced}
+        return ({row: seconds for row, seconds in spent.items() if seconds}, "device seconds")
+    for price in spec.prices:
+        values = {row: costs[row].get(price.stage, {}).get(price.key) for row in priced}
         if priced and all(value is not None for value in values.values()):
-            return {row: value for row, value in values.items() if value is not None}, name
+            return {row: value for row, value in values.items() if value is not None}, price.name
     return {}, ""

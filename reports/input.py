@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from reports.spec import ReportSpec
+
 
 @dataclass(frozen=True, kw_only=True)
-class CaseValue:
+class ResultLine:
     """One line of results.csv."""
 
     row: str
@@ -29,6 +31,8 @@ class RowInfo:
     family: str
     alias_of: str | None
     description: str = ""
+    reference: bool = False
+    """A ceiling or floor: scored like a row, and takes no rank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class Missing:
     seed: int
     axes: str
     branch: str
-    """`train` where the training itself is missing."""
+    """Name of the stage where a stage without branches is missing."""
     state: str
     reason: str
 
@@ -59,7 +63,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """An image of source, turning point and tail of one case."""
+    """An image of one case."""
 
     row: str
     seed: int
@@ -82,7 +86,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Controls:
+class ControlsCertificate:
     """The certificate: what was held still, and whether it was."""
 
     fingerprint: str
@@ -104,11 +108,13 @@ class ReportInput:
     rows: Sequence[RowInfo]
     """All rows of the matrix, in file order."""
     tables: Mapping[str, Sequence[str]]
-    values: Sequence[CaseValue]
+    values: Sequence[ResultLine]
     missing: Sequence[Missing]
     costs: Sequence[Cost]
     strips: Sequence[Strip]
     curves: Sequence[Curve]
-    controls: Controls
+    controls: ControlsCertificate
     notes: Sequence[str] = field(default_factory=tuple)
     """What this scale can and cannot tell, and other plain words for the first page."""
+    spec: ReportSpec = field(default_factory=ReportSpec)
+    """What the study tells the report beyond its values."""

@@ -4,12 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 
-from reports.input import CaseValue
+from reports.input import ResultLine
 
 COLUMNS = ("row", "seed", "axes", "branch", "case", "metric", "unit", "better", "value")
 
 
-def results_csv(values: Sequence[CaseValue]) -> str:
+def results_csv(values: Sequence[ResultLine]) -> str:
     """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -10,16 +10,17 @@ from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.loop import Outcome, run
 from orchestrator.schedule.retry_policy import Budgets
+from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
-from orchestrator.ui.progress import View
+from workloads.contract.defaults import DEFAULT
+from workloads.study.workload import WORKLOAD
 
 ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
 TWO_CPUS = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),)
@@ -44,7 +45,7 @@ def make_job(
     return Job(
         id=f"{stage}/{branch}/{digest[:12]}" if branch else f"{stage}/{digest[:12]}",
         label=label,
-        stage=stage,
+        spec=WORKLOAD.by_name[stage],
         branch=branch,
         fingerprint=digest,
         config={**CONFIGS.get(stage, {}), **({"training": {"global_batch": batch}} if stage == "train" else {})},
@@ -59,6 +60,8 @@ def make_job(
 def make_plan(jobs: Sequence[Job]) -> Plan:
     return Plan(
         study="toy",
+        workload_name=DEFAULT,
+        workload=WORKLOAD,
         profile="laptop",
         overrides=(),
         controls_fingerprint="c" * 64,
@@ -146,7 +149,7 @@ class Toy:
         observe: Callable[[Event], None] | None = None,
         fence: Callable[[], None] | None = None,
         view: View | None = None,
-    ) -> Outcome:
+    ) -> RunResult:
         self.backend = None
 
         def make() -> FakeBackend:
@@ -175,9 +178,9 @@ class Toy:
                 view=view,
             )
 
-    def note(self, verb: inbox.Verb, labels: Sequence[str], *, now: bool = False) -> None:
+    def note(self, verb: channel.Verb, labels: Sequence[str], *, now: bool = False) -> None:
         """Leave a note about jobs for the next driver, or the one that runs."""
-        inbox.put(self.home, verb, [fingerprint(label) for label in labels], now=now)
+        channel.send(self.home, verb, [fingerprint(label) for label in labels], now=now)
 
     def submitted(self) -> list[str]:
         """Labels that the last run's backend was given, in order."""

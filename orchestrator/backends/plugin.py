@@ -84,7 +84,7 @@ class LocalShare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Garbage:
+class BackendGarbage:
     """A file or folder that a backend left below `outputs/{study}`, and that nothing needs any more."""
 
     path: Path
@@ -122,7 +122,7 @@ class BackendPlugin:
     """The backend's part of `doctor`, by name; made only where the backend is the chosen one."""
     leftovers: Callable[[], Iterable[CheckResult]] = tuple
     """What dead drivers left outside `outputs/{study}` on this machine."""
-    garbage: Callable[[Path], Iterable[Garbage]] = lambda _home: ()
+    garbage: Callable[[Path], Iterable[BackendGarbage]] = lambda _home: ()
     """The backend's part of `gc`; called only while no attempt of the study is open."""
     local_share: Callable[[Cluster], LocalShare | None] = lambda _cluster: None
     """What of this machine the jobs may use; None: they run elsewhere."""

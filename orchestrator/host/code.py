@@ -6,7 +6,9 @@ Source: design, "Processes".
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 PACKAGES = ("orchestrator", "workloads")
 LOCK = "constraints.txt"
@@ -14,17 +16,29 @@ SKIPPED = "__pycache__"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def code_files(root: Path) -> list[Path]:
-    """The files that are copied, relative to `root`, sorted: our packages, and the lock where there is one."""
-    found = [
-        path.relative_to(root)
-        for package in PACKAGES
-        for path in (root / package).rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and not _skipped(path.relative_to(root))
-    ]
+Package: TypeAlias = tuple[str, Path]
+"""Name of a top-level package, and the folder or file that it is."""
+
+
+def code_files(root: Path, extra: Package | None = None) -> dict[Path, Path]:
+    """The files that are copied: place in the copy -> file, sorted.
+
+    Args:
+        root: where our packages lie, and the lock where there is one.
+        extra: name and place of the package, or single file, of a workload that lies elsewhere.
+    """
+    found: dict[Path, Path] = {}
+    packages = [(name, root / name) for name in PACKAGES]
+    for name, place in packages if extra is None or extra[0] in PACKAGES else [*packages, extra]:
+        if place.is_file():
+            found[Path(place.name)] = place
+        for path in place.rglob("*"):
+            inside = Path(name) / path.relative_to(place)
+            if path.is_file() and path.suffix != ".pyc" and not _skipped(inside):
+                found[inside] = path
     if (root / LOCK).is_file():
-        found.append(Path(LOCK))
-    return sorted(found)
+        found[Path(LOCK)] = root / LOCK
+    return dict(sorted(found.items()))
 
 
 def _skipped(path: Path) -> bool:
@@ -32,32 +46,33 @@ def _skipped(path: Path) -> bool:
     return any(part == SKIPPED or part.startswith(".") for part in path.parts)
 
 
-def digest_of(root: Path) -> str:
-    """sha256 over names and contents of the code under `root`, as hex."""
+def digest_of(files: Mapping[Path, Path]) -> str:
+    """sha256 over names and contents of the code, as hex."""
     total = hashlib.sha256()
-    for path in code_files(root):
-        content = (root / path).read_bytes()
+    for path, source in files.items():
+        content = source.read_bytes()
         total.update(f"{path.as_posix()}\0{len(content)}\0".encode())
         total.update(content)
     return total.hexdigest()
 
 
-def copy_code(home: Path, root: Path = CHECKOUT) -> tuple[str, Path]:
+def copy_code(home: Path, root: Path = CHECKOUT, extra: Package | None = None) -> tuple[str, Path]:
     """Copy the code to `home/code/{digest}/` unless it is there, and return digest and folder.
 
-    `root` is where `orchestrator/` lies: the checkout, or the folder it was installed to. The copy
-    appears whole or not at all, whichever of several drivers makes it.
+    `root` is where `orchestrator/` lies: the checkout, or the folder it was installed to; `extra` as in
+    `code_files`. The copy appears whole or not at all, whichever of several drivers makes it.
     """
-    digest = digest_of(root)
+    files = code_files(root, extra)
+    digest = digest_of(files)
     folder = home / "code" / digest
     if folder.is_dir():
         return digest, folder
     temporary = home / "code" / f".{digest[:16]}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    for path in code_files(root):
+    for path, source in files.items():
         target = temporary / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / path, target)
+        shutil.copyfile(source, target)
     try:
         temporary.rename(folder)
     except OSError:

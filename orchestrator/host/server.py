@@ -18,10 +18,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "workloads.runtime.server")
+from workloads.contract.defaults import DEFAULT
+
+COMMAND = (sys.executable, "-m", "workloads.runtime.server", DEFAULT)
+"""Of the workload that a matrix has by default; `server_command` gives that of another."""
 TAIL_LINES = 60  # of what the server says beside its replies: the traceback of a failed import
 LONGEST_LINE = 1 << 16  # bytes; what is longer is broken
 PATIENCE_S = 5.0  # between a closed standard input and being killed
+
+
+def server_command(workload: str) -> tuple[str, ...]:
+    """Command line of the warm server of a workload, `package.module`."""
+    return (*COMMAND[:-1], workload)
 
 
 class WarmServer:

@@ -11,31 +11,18 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.fingerprint import Fingerprints, Hash, config_of
+from orchestrator.plan.fingerprint import Fingerprints, config_of
 from orchestrator.plan.job import SHORT, Job, Plan
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Resources
-from orchestrator.spec.schema import Axis, ResolvedMatrix, plain
-from workloads.contract.request import Stage
-from workloads.study.stages import BRANCHES, JUDGED, STAGES
-
-SMOKED: frozenset[Stage] = frozenset({"train", "evaluate", "judge"})
-"""Stages that a smoke run cuts short; the others are made in full and shared with the real run."""
-
-SHARED: tuple[Stage, ...] = ("data", "latents", "index")
-"""Stages that read no row, nor a job that does: the first of `STEPS`."""
+from orchestrator.spec.schema import Axis, ResolvedMatrix
+from workloads.contract.fields import plain
+from workloads.contract.workload import StageSpec, Workload
 
 SMOKE_LABEL = "/smoke"
 
-STEPS: tuple[tuple[Stage, str | None, str], ...] = (
-    ("data", None, "data"),
-    ("latents", None, "latents"),
-    ("index", None, "index"),
-    ("train", None, "train"),
-    *(("evaluate", branch, f"evaluate/{branch}") for branch in BRANCHES),
-    *(("judge", branch, f"judge/{branch}") for branch in JUDGED),
-)
-"""Stage, branch and name of each job of a cell, in an order in which needs come first."""
+Step = tuple[StageSpec, str | None, str]
+"""Stage, branch and name of a job of a cell."""
 
 
 def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = False) -> Plan:
@@ -50,6 +37,8 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
     controls = {"controls": plain(matrix.controls), "branches": plain(matrix.branches)}
     return Plan(
         study=matrix.study,
+        workload_name=matrix.workload_name,
+        workload=matrix.workload,
         profile=matrix.profile,
         overrides=matrix.overrides,
         controls_fingerprint=digest(controls),
@@ -87,26 +76,30 @@ def _new_job(**fields: Any) -> Job:
 class _Kind:
     """What all jobs of one stage and branch with the same sections and row share."""
 
-    __slots__ = ("branch", "config", "needs", "reads_seed", "row", "stage", "start", "step")
+    __slots__ = ("branch", "config", "name", "needs", "revisions", "row", "spec", "start", "weight")
 
     def __init__(
         self,
-        step: tuple[Stage, str | None, str],
+        step: Step,
         config: Mapping[str, Any],
         row: Mapping[str, Any] | None,
-        start: Hash,
+        workload: Workload,
+        fingerprints: Fingerprints,
     ) -> None:
-        self.stage, self.branch, self.step = step
-        self.config, self.row, self.start = config, row, start
-        self.needs = tuple(_inputs(self.stage, self.branch))
-        self.reads_seed = STAGES[self.stage].seed
+        self.spec, self.branch, self.name = step
+        self.config, self.row = config, row
+        self.revisions = workload.revisions_of(self.spec, config, row, self.branch)
+        self.start = fingerprints.start(self.spec.name, self.revisions, config, row)
+        self.weight = workload.weight(self.spec.name, row, config)
+        self.needs = tuple(_inputs(workload, self.spec, self.branch))
 
 
 class _Builder:
     """Jobs as they are asked for by cells."""
 
     def __init__(self, matrix: ResolvedMatrix, smoke: bool) -> None:
-        self._smoked = SMOKED if smoke else frozenset()
+        self._workload, self._workload_name = matrix.workload, matrix.workload_name
+        self._smoke = smoke
         self._fingerprints = Fingerprints()
         self._kinds: dict[tuple[int, int, int, int], list[_Kind]] = {}
         self._configs: dict[tuple[str, int, int], dict[str, Any]] = {}
@@ -118,8 +111,12 @@ class _Builder:
         self._shared: dict[tuple[int, int], dict[str, str]] = {}
         """Controls of a cell, seed -> the jobs that read no row."""
         self._labels: set[str] = set()
-        self._resources: Mapping[str, Resources] = {stage: getattr(matrix.resources, stage) for stage in STAGES}
-        self._named_by = {stage: _axes_read(stage, matrix.axes) for stage in STAGES}
+        self._resources: Mapping[str, Resources] = {
+            stage: getattr(matrix.resources, stage) for stage in matrix.workload.by_name
+        }
+        self._named_by = {
+            stage.name: _axes_read(matrix.workload, stage, matrix.axes) for stage in matrix.workload.stages
+        }
 
     def jobs_of(self, cell: Cell) -> dict[str, str]:
         """Name -> id of the jobs of one cell; makes those that no cell before has asked for."""
@@ -133,37 +130,40 @@ class _Builder:
         for job_id in ids.values():
             self._others.setdefault(job_id, []).append(cell.id)
         for kind in remaining:
-            ids[kind.step] = self._job(cell, kind, ids)
-        if len(remaining) == len(STEPS):
-            self._shared[id(cell.controls), cell.seed] = {name: ids[name] for name in SHARED}
+            ids[kind.name] = self._job(cell, kind, ids)
+        if len(remaining) == len(self._workload.steps):
+            self._shared[id(cell.controls), cell.seed] = {name: ids[name] for name in self._workload.shared}
         self._ids[cell.id] = ids
         return ids
 
     def _job(self, cell: Cell, kind: _Kind, ids: Mapping[str, str]) -> str:
         """Id of one job of a cell, whose needs are in `ids` already."""
         jobs = self._jobs
-        seed = cell.seed if kind.reads_seed else None
-        smoke = kind.stage in self._smoked
+        seed = cell.seed if kind.spec.seed else None
+        smoke = self._smoke and kind.spec.smoke
         inputs = {stage: ids[need] for stage, need in kind.needs}
         fingerprint = self._fingerprints.finish(
             kind.start, seed, kind.branch, [jobs[need].fingerprint for need in inputs.values()], smoke
         )
-        job_id = f"{kind.step}/{fingerprint[:SHORT]}"
+        job_id = f"{kind.name}/{fingerprint[:SHORT]}"
         known = jobs.get(job_id)
         if known is None:
             jobs[job_id] = _new_job(
                 id=job_id,
                 label=self._label(cell, kind, smoke),
-                stage=kind.stage,
+                spec=kind.spec,
                 branch=kind.branch,
                 fingerprint=fingerprint,
                 config=kind.config,
                 row=kind.row,
                 seed=seed,
                 inputs=inputs,
-                resources=self._resources[kind.stage],
+                resources=self._resources[kind.spec.name],
                 cells=(cell.id,),
                 smoke=smoke,
+                revisions=kind.revisions,
+                workload=self._workload_name,
+                weight=kind.weight,
             )
         elif known.fingerprint == fingerprint:
             self._others.setdefault(job_id, []).append(cell.id)
@@ -183,46 +183,46 @@ class _Builder:
 
     def _kinds_of(self, cell: Cell) -> list[_Kind]:
         # Equal sections and rows are the same objects in all cells (`expand`), so few of these are made.
-        key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.generated))
+        key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.evaluated))
         kinds = self._kinds.get(key)
         if kinds is None:
-            kinds = self._kinds[key] = [self._kind(cell, step) for step in STEPS]
+            kinds = self._kinds[key] = [self._kind(cell, step) for step in self._workload.steps]
         return kinds
 
-    def _kind(self, cell: Cell, step: tuple[Stage, str | None, str]) -> _Kind:
+    def _kind(self, cell: Cell, step: Step) -> _Kind:
         stage, branch, name = step
-        reads = STAGES[stage].row
-        row = None if reads == "none" else cell.trained if reads == "trained" else cell.generated
+        reads = stage.row
+        row = None if reads == "none" else cell.trained if reads == "trained" else cell.evaluated
         section = cell.branches[branch] if branch is not None else None
         where = (name, id(cell.controls), id(section))
         config = self._configs.get(where)
         if config is None:
             config = self._configs[where] = config_of(stage, cell.controls, section)
-        return _Kind(step, config, row, self._fingerprints.start(stage, config, row, branch))
+        return _Kind(step, config, row, self._workload, self._fingerprints)
 
     def _label(self, cell: Cell, kind: _Kind, smoke: bool) -> str:
-        label = f"{kind.step}/{cell.id}"
-        if kind.stage in SHARED:
+        label = f"{kind.name}/{cell.id}"
+        if kind.spec.name in self._workload.shared:
             # Such a job is not one row's: only the axis values it reads name it.
-            parts = [f"{axis}={value}" for axis, value in cell.axes if axis in self._named_by[kind.stage]]
-            shared = "/".join([kind.step, *parts, *([f"s{cell.seed}"] if kind.reads_seed else [])])
+            parts = [f"{axis}={value}" for axis, value in cell.axes if axis in self._named_by[kind.spec.name]]
+            shared = "/".join([kind.name, *parts, *([f"s{cell.seed}"] if kind.spec.seed else [])])
             # Two with one name differ by a deviation, and only a cell tells them apart.
             label = label if shared in self._labels else shared
         self._labels.add(label)
         return label + SMOKE_LABEL if smoke else label
 
 
-def _inputs(stage: Stage, branch: str | None) -> Iterator[tuple[str, str]]:
+def _inputs(workload: Workload, stage: StageSpec, branch: str | None) -> Iterator[tuple[str, str]]:
     """Stage and name of the jobs a job reads."""
-    for need in STAGES[stage].inputs:
-        yield need, f"{need}/{branch}" if STAGES[need].branch else need
+    for need in stage.inputs:
+        yield need, f"{need}/{branch}" if workload.by_name[need].branches else need
 
 
-def _axes_read(stage: Stage, axes: Mapping[str, Axis]) -> frozenset[str]:
+def _axes_read(workload: Workload, stage: StageSpec, axes: Mapping[str, Axis]) -> frozenset[str]:
     """Names of the axes whose control a stage reads, itself or through its inputs."""
-    sections = set(STAGES[stage].sections)
-    for need in STAGES[stage].inputs:
-        sections.update(STAGES[need].sections)
+    sections = set(stage.sections)
+    for need in stage.inputs:
+        sections.update(workload.by_name[need].sections)
     paths = tuple(f"controls.{section}" for section in sections)
     return frozenset(
         name for name, axis in axes.items() if any(f"{axis.key}.".startswith(f"{path}.") for path in paths)

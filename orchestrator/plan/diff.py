@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.plan.fingerprint import revisions_of
 from orchestrator.plan.job import Job, Plan, Standing, State
 from workloads.contract.request import Stage
 
@@ -159,7 +158,7 @@ def document(job: Job) -> dict[str, Any]:
         flat[f"row.{key}"] = value
     if job.seed is not None:
         flat["seed"] = job.seed
-    for name, revision in revisions_of(job.stage, job.config, job.row, job.branch).items():
+    for name, revision in job.revisions.items():
         flat[f"{REVISION}{name}"] = revision
     for stage, need in job.inputs.items():
         flat[f"{INPUT}{stage}"] = need

@@ -15,8 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 from orchestrator.spec.canonical import canonical, digest
-from workloads.contract.request import Stage
-from workloads.study.stages import FORMAT, STAGES, revisions
+from workloads.contract.workload import FORMAT, StageSpec
 
 SMOKE = "smoke"
 """Last entry of a smoke job's list: two steps and one case never count as done."""
@@ -29,36 +28,22 @@ Hash = Any
 
 
 def config_of(
-    stage: Stage, controls: Mapping[str, Mapping[str, Any]], branch_section: Mapping[str, Any] | None
+    stage: StageSpec, controls: Mapping[str, Mapping[str, Any]], branch_section: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The sections a stage reads, as a request holds them; `evidence.rule` gives `{"evidence": {"rule": ...}}`.
+    """The sections a stage reads, as a request holds them; `section.key` gives `{section: {key: ...}}`.
 
-    A key that this cell's controls do not hold (a memory control its family does not read) is absent.
+    A key that this cell's controls do not hold (a control that sizes other rows) is absent.
     """
     config: dict[str, Any] = {}
-    for name in STAGES[stage].sections:
+    for name in stage.sections:
         section, _, key = name.partition(".")
         if not key:
             config[section] = controls[section]
         elif key in controls[section]:
             config.setdefault(section, {})[key] = controls[section][key]
-    if STAGES[stage].branch:
+    if stage.branches:
         config["branch"] = branch_section
     return config
-
-
-def revisions_of(
-    stage: Stage, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None
-) -> dict[str, int]:
-    """The lines of `stages.REVISIONS` that this job reads; what comes through an input is in the input's."""
-    return revisions(
-        stage,
-        source=config["data"]["source"] if stage == "data" else None,
-        codec=config["codec"]["kind"] if stage == "latents" else None,
-        family=row["family"] if row is not None else None,
-        branch=branch,
-        judge=config["judge"]["name"] if stage == "judge" else None,
-    )
 
 
 class Fingerprints:
@@ -67,10 +52,12 @@ class Fingerprints:
     def __init__(self) -> None:
         self._digests: dict[int, tuple[Any, str]] = {}
 
-    def start(self, stage: Stage, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None) -> Hash:
+    def start(
+        self, stage: str, revisions: Mapping[str, int], config: Mapping[str, Any], row: Mapping[str, Any] | None
+    ) -> Hash:
         """The canonical text up to the row's digest: the part that many jobs share."""
         sections = {name: self._digest(section) for name, section in config.items()}
-        head = canonical([FORMAT, stage, revisions_of(stage, config, row, branch), sections])
+        head = canonical([FORMAT, stage, revisions, sections])
         of_row = "null" if row is None else f'"{self._digest(row)}"'
         return sha256(f"{head[:-1]},{of_row},".encode())
 
@@ -91,7 +78,8 @@ class Fingerprints:
 
 
 def fingerprint(
-    stage: Stage,
+    stage: str,
+    revisions: Mapping[str, int],
     config: Mapping[str, Any],
     row: Mapping[str, Any] | None,
     seed: int | None,
@@ -109,7 +97,7 @@ def fingerprint(
     parts: list[Any] = [
         FORMAT,
         stage,
-        revisions_of(stage, config, row, branch),
+        dict(revisions),
         {name: digest(section) for name, section in config.items()},
         None if row is None else digest(row),
         seed,

@@ -1,11 +1,13 @@
 """Jobs and the plan: the graph of everything the matrix asks for, done or not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.spec.cell import Cell, Deviation, Resources
+from workloads.contract.defaults import DEFAULT
 from workloads.contract.request import Stage
+from workloads.contract.workload import StageSpec, Workload
 
 State = Literal["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"]
 
@@ -20,8 +22,9 @@ class Job:
     id: str
     """`{stage}[/{branch}]/{fp12}`"""
     label: str
-    """`train/context-k5/s0`, `evaluate/return/context-k5/s0`, `index/s0`, `data`: the first cell's name."""
-    stage: Stage
+    """`{stage}[/{branch}]/{cell}`, or without the parts of a cell that it does not read: the first cell's name."""
+    spec: StageSpec = field(repr=False)
+    """Its stage."""
     branch: str | None
     fingerprint: str
     """64 hex."""
@@ -35,6 +38,17 @@ class Job:
     cells: tuple[str, ...]
     """Ids of the cells it serves."""
     smoke: bool = False
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    """Of what it reads itself; what comes through an input is in the input's."""
+    workload: str = DEFAULT
+    """`package.module` of the workload whose stage it is."""
+    weight: float = 1.0
+    """How much longer it may take than others of its stage, before any of them has run."""
+
+    @property
+    def stage(self) -> Stage:
+        """Name of its stage."""
+        return self.spec.name
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -47,6 +61,9 @@ class Plan:
     """The whole matrix of one profile as cells and jobs, needs before needers."""
 
     study: str
+    workload_name: str
+    """`package.module`, as matrix.yaml names it."""
+    workload: Workload = field(repr=False)
     profile: str
     overrides: tuple[str, ...]
     controls_fingerprint: str
@@ -56,7 +73,7 @@ class Plan:
     jobs: Mapping[str, Job]
     """Id -> job, in an order in which needs come first."""
     jobs_of: Mapping[str, Mapping[str, str]]
-    """Cell id -> {stage or `evaluate/branch`: job id}."""
+    """Cell id -> {stage or `stage/branch`: job id}."""
 
 
 @dataclass(frozen=True, kw_only=True)

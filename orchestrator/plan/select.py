@@ -1,20 +1,19 @@
-"""Which jobs of a plan are meant: `--rows`, `--seeds`, `--branches`, and a job by its name."""
+"""Selecting jobs of a plan: by row, seed and branch, by label, id or glob."""
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.lines import nearest
-from workloads.study.stages import BRANCHES
 
 Patterns = str | Iterable[str] | None
 """Names or globs, as one comma list or several; None: all."""
 
 FAMILY = "family:"
 COMPARED = 5000
-"""Names looked through for the nearest spelling."""
+"""Names that are compared to find the nearest spelling."""
 
 SHOWN = 6
 """Candidates named in an error."""
@@ -23,7 +22,7 @@ SHOWN = 6
 def select(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> frozenset[str]:
     """Ids of the jobs of the chosen rows, seeds and branches, and of all that they need.
 
-    A pattern is a name, a glob (`compress-*`), or for rows a family (`family:spatial`).
+    A pattern is a name, a glob, or for rows a family (`family:NAME`).
 
     Raises:
         PlanError: a pattern that matches nothing, with the nearest name.
@@ -60,7 +59,7 @@ def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
 
 
 def with_needers(plan: Plan, ids: Iterable[str]) -> tuple[str, ...]:
-    """`ids` and all jobs downstream of them, furthest first: the order in which COMMITs are withdrawn."""
+    """`ids` and all jobs downstream of them, furthest first: the order in which commit records are withdrawn."""
     found = set(ids)
     for job in plan.jobs.values():
         if found.intersection(job.inputs.values()):
@@ -89,13 +88,13 @@ def find_job(plan: Plan, name: str) -> Job:
     if found:
         shown = ", ".join(f"{job.id} ({job.label})" for job in found[:SHOWN])
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise PlanError(f"job {name!r} may be any of {len(found)}: {shown}{more}; write more of one")
+        raise PlanError(f"job {name!r} is ambiguous, {len(found)} match: {shown}{more}; type more of the id")
     # difflib looks at 5,000 names in half a second; in a big plan those of the same stage come first.
     stage = name.partition("/")[0]
     names = sorted([*labelled, *plan.jobs], key=lambda known: known.partition("/")[0] != stage)[:COMPARED]
     raise PlanError(
-        f"job {name!r} is not in the plan of profile {plan.profile}{nearest(name, names)}; allowed: an id, the "
-        "beginning of one, or a label such as train/ROW/s0 (`echo-matrix plan` lists them)"
+        f"job {name!r} is not in the plan of profile {plan.profile}{nearest(name, names)}; name it by label "
+        "(STAGE/ROW/s0), id, or unique prefix of an id; `echo-matrix plan` lists them"
     )
 
 
@@ -115,26 +114,29 @@ def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
         matches = {labels[label] for label in fnmatch.filter(labels, name)}
         if not matches:
             raise PlanError(
-                f"{name!r} matches no job of the plan of profile {plan.profile}; a glob is held against whole labels "
-                "and ids, e.g. 'train/context-*' (`echo-matrix plan` lists them)"
+                f"{name!r} matches no job in the plan of profile {plan.profile}; a glob must match a whole label or "
+                "id, e.g. 'STAGE/*'; `echo-matrix plan` lists them"
             )
         found |= matches
     return tuple(job for job in plan.jobs.values() if job.id in found)
 
 
 def is_glob(name: str) -> bool:
-    """Whether a name stands for all that match it."""
+    """Whether a name is a pattern."""
     return any(mark in name for mark in "*?[")
 
 
 def _cells(plan: Plan, rows: Patterns, seeds: Patterns) -> list[Cell]:
-    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), _families(plan))
+    families: dict[str, set[str]] = {}
+    for cell in plan.cells:
+        families.setdefault(cell.family, set()).add(cell.row)
+    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), families)
     seed_names = _matched("seed", _split(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
     return [cell for cell in plan.cells if cell.row in row_names and str(cell.seed) in seed_names]
 
 
 def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
-    branch_names = _matched("branch", _split(branches), list(BRANCHES))
+    branch_names = _matched("branch", _split(branches), list(plan.workload.branch_names))
     chosen: set[str] = set()
     for cell in cells:
         for name, job_id in plan.jobs_of[cell.id].items():
@@ -151,33 +153,39 @@ def _split(patterns: Patterns) -> list[str] | None:
     return [part.strip() for text in texts for part in text.split(",")]
 
 
-def _families(plan: Plan) -> Callable[[str], set[str]]:
-    def members(family: str) -> set[str]:
-        return {cell.row for cell in plan.cells if cell.family == family}
-
-    return members
-
-
 def _matched(
-    what: str,
-    patterns: Sequence[str] | None,
-    names: Sequence[str],
-    members: Callable[[str], set[str]] | None = None,
+    what: str, patterns: Sequence[str] | None, names: Sequence[str], families: Mapping[str, set[str]] | None = None
 ) -> frozenset[str]:
+    """The names that any pattern matches; `families`: of rows, by name."""
     if patterns is None:
         return frozenset(names)
     found: set[str] = set()
     for pattern in patterns:
-        if members is not None and pattern.startswith(FAMILY):
-            matches = members(pattern.removeprefix(FAMILY))
-        else:
-            matches = set(fnmatch.filter(names, pattern))
+        if families is not None and pattern.startswith(FAMILY):
+            family = pattern.removeprefix(FAMILY)
+            if family not in families:
+                raise PlanError(
+                    f"no row of family {family!r} in this matrix{nearest(family, list(families))} "
+                    f"(families: {', '.join(families)})"
+                )
+            found |= families[family]
+            continue
+        matches = fnmatch.filter(names, pattern)
         if not matches:
-            shown = ", ".join(names)
-            extra = ", globs, family:NAME" if members is not None else ", globs"
-            raise PlanError(f"{what} {pattern!r} matches nothing{nearest(pattern, names)}; allowed: {shown}{extra}")
-        found |= matches
+            raise PlanError(_no_match(what, pattern, names))
+        found |= set(matches)
     return frozenset(found)
+
+
+def _no_match(what: str, pattern: str, names: Sequence[str]) -> str:
+    if what == "seed" and pattern.isdecimal():
+        return (
+            f"no seed {pattern} in this matrix (seeds: {', '.join(names)}); "
+            f"add it with seeds=[{','.join([*names, pattern])}]"
+        )
+    plural = "branches" if what == "branch" else f"{what}s"
+    also = "; also globs and family:NAME" if what == "row" else "; also globs"
+    return f"no {what} {pattern!r} in this matrix{nearest(pattern, names)} ({plural}: {', '.join(names)}{also})"
 
 
 def cells_of(plan: Plan, ids: Iterable[str]) -> tuple[Cell, ...]:

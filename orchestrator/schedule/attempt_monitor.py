@@ -1,53 +1,57 @@
-"""One live attempt as the loop watches it, and what the backend's words about it amount to.
+"""Attempt monitor: turns backend reports, heartbeats and commits into the state of each live attempt.
 
-Pure but for the heartbeat file, which is looked at when the backend does not know an attempt:
-unknown becomes vanished by evidence, never by silence (design, "Truth and recovery" rule 3). A
-heartbeat that stands still while the backend says that the attempt runs is a contradiction, and no
-evidence of an end: the attempt is unknown until it beats again or the backend says what became of
-it. All times are of the monotonic clock: a wall clock that jumps makes nobody unknown.
+`assess` is pure but for the heartbeat file, which is read when the backend does not know an attempt.
+An attempt is `vanished` on evidence only: silence makes it `unknown` (design, "Truth and recovery" rule 3).
+A heartbeat that stands still while the backend reports the attempt as running is a contradiction, not
+evidence of an end: the attempt is `unknown` until the heartbeat moves or the backend reports an ending.
+All times are of the monotonic clock, so a wall clock that jumps changes nothing.
+
+`AttemptMonitor` adds the store: a commit outranks every report.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.backends.protocol import Ending, Report
+from orchestrator.errors import StoreError
 from orchestrator.plan.job import Job
+from orchestrator.schedule.resilient_store import SHORT_PATIENCE_S, ResilientStore
 from workloads.contract.metrics import beat_of, read_beat
 
 EVIDENCE_S = 120.0
-"""How long an attempt must be missing, or `ok` without its COMMIT, before that is believed."""
-WAITS = "waits.txt"
-"""Lies in the folder of an attempt that waits, for whoever asks why from another terminal."""
+"""How long an attempt must be missing, or `ok` without its commit, before that is believed."""
+WAITING_FILE = "waits.txt"
+"""In the folder of an attempt that waits: the reason, for commands in another terminal."""
 LONGEST_PHASE = 40
 """Characters of a phase that are shown."""
 
 
 @dataclass
-class Watch:
-    """A live attempt. Times are of the driver's monotonic clock, in seconds."""
+class WatchedAttempt:
+    """A live attempt. Times are of the controller's monotonic clock, in seconds."""
 
     attempt: str
     job: Job
     folder: Path
     begun: int
     """Step of the checkpoint it resumed from; -1: from the start."""
-    since: float
-    """When it was submitted."""
+    submitted_at: float
     host: str = ""
     """Where it was placed."""
     running: bool = False
-    ran_since: tuple[float, float] | None = None
-    """When this driver saw it begin: wall clock (seconds since 1970) and monotonic; None: an earlier driver did."""
+    started_at: tuple[float, float] | None = None
+    """When this controller saw it start: wall clock (seconds since 1970) and monotonic; None: an earlier one did."""
     unknown: bool = False
-    waits: str = ""
-    """Why the backend has not begun it, in its words."""
-    ticketed: bool = True
-    """False: who was to submit it, an earlier driver or a backend's child, died before there was a ticket."""
-    cancelled: Literal["", "gently", "now"] = ""
+    waiting_reason: str = ""
+    """Why the backend has not started it, as the backend reports."""
+    has_ticket: bool = True
+    """False: whoever was to submit it (an earlier controller or a backend's child) died before there was a ticket."""
+    cancel: Literal["", "gently", "now"] = ""
     """`echo-matrix cancel` has asked for its end: at a checkpoint, or at once."""
-    told: bool = False
-    """The backend has heard of it."""
+    cancel_sent: bool = False
+    """The backend has been told."""
     missing_since: float | None = None
     missing_polls: int = 0
     ok_since: float | None = None
@@ -59,77 +63,150 @@ class Watch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What the loop is to believe of an attempt now."""
+class AttemptFinding:
+    """What is known of an attempt now."""
 
-    what: Literal["waiting", "running", "unknown", "ended"]
+    phase: Literal["waiting", "running", "unknown", "ended"]
     ending: Ending | None = None
     detail: str = ""
     successor: str = ""
-    """The attempt as which the backend has started the job again by itself; empty: it has not."""
+    """The attempt as which the backend itself has restarted the job; empty: it has not."""
 
 
-def why_it_waits(folder: Path) -> str:
-    """What the driver was told last of an attempt that has not begun; empty where it was told nothing."""
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What one poll has shown."""
+
+    findings: list[tuple[WatchedAttempt, AttemptFinding]]
+    committed: frozenset[str]
+    """Fingerprints of done jobs, where the store was called."""
+
+    @property
+    def any_ended(self) -> bool:
+        """Whether an attempt has ended."""
+        return any(finding.phase == "ended" for _, finding in self.findings)
+
+
+class AttemptMonitor:
+    """Weighs reports against commits.
+
+    Args:
+        store: called for commits where only it knows how an attempt ended.
+        stop_requested: whether somebody has asked the run to stop.
+    """
+
+    def __init__(self, store: ResilientStore, stop_requested: Callable[[], bool]) -> None:
+        self._store = store
+        self._stop_requested = stop_requested
+
+    def observe(
+        self,
+        attempts: Mapping[str, WatchedAttempt],
+        reports: Mapping[str, Report],
+        committed: Collection[str],
+        now: float,
+        *,
+        stopping: bool,
+    ) -> Observation:
+        """What is known of each of `attempts` at monotonic time `now`, seconds; `committed`: jobs known to be done."""
+        reported = [reports.get(attempt) for attempt in attempts]
+        fresh: frozenset[str] = frozenset()
+        if self._store.unresponsive or any(map(_needs_store, reported)):
+            fresh = self._store.commits() or frozenset()
+        findings = []
+        for watched, report in zip(attempts.values(), reported, strict=True):
+            if self._store.unresponsive and _needs_store(report):
+                detail = f"the store does not respond: {self._store.error}"
+                findings.append((watched, AttemptFinding(phase="unknown", detail=detail)))
+                continue
+            done = watched.job.fingerprint in committed or watched.job.fingerprint in fresh
+            findings.append((watched, self._assess(watched, report, now, committed=done, stopping=stopping)))
+        return Observation(findings=findings, committed=fresh)
+
+    def _assess(
+        self, watched: WatchedAttempt, report: Report | None, now: float, *, committed: bool, stopping: bool
+    ) -> AttemptFinding:
+        """The attempt that made the commit ended well, even if it died before it could report so."""
+        finding = assess(watched, report, now, committed=committed, stopping=stopping)
+        if not committed or finding.phase != "ended" or finding.ending == "ok":
+            return finding
+        try:
+            winner = self._store.winner(watched.job.fingerprint, self._stop_requested, SHORT_PATIENCE_S)
+        except StoreError as error:
+            return AttemptFinding(phase="unknown", detail=str(error))
+        return replace(finding, ending="ok", detail="") if winner == watched.attempt else finding
+
+
+def waiting_reason(folder: Path) -> str:
+    """Why the attempt in `folder` has not started, as the controller last heard; empty where it heard nothing."""
     try:
-        return (folder / WAITS).read_text(encoding="utf-8").strip()
+        return (folder / WAITING_FILE).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
-def look(watch: Watch, report: Report | None, now: float, *, committed: bool, stopping: bool) -> Finding:
-    """What a report says, given how long it has said so.
+def assess(
+    watched: WatchedAttempt, report: Report | None, now: float, *, committed: bool, stopping: bool
+) -> AttemptFinding:
+    """What a report means, given how long the backend has said the same.
 
     Args:
-        watch: the attempt; what it remembers is brought up to date.
+        watched: the attempt; what it remembers is updated.
         report: the backend's; None where it does not mention the attempt.
         now: monotonic clock.
-        committed: the job has a COMMIT.
-        stopping: the run is being interrupted, so nothing is waited for.
+        committed: the job has a commit.
+        stopping: the run is being stopped, so nothing is waited for.
     """
     if report is None or report.phase == "missing":
-        return _missing(watch, now, committed=committed, stopping=stopping)
-    watch.missing_since, watch.missing_polls = None, 0
-    _note_beat(watch, report.heartbeat, now)
+        return _missing(watched, now, committed=committed, stopping=stopping)
+    watched.missing_since, watched.missing_polls = None, 0
+    _note_heartbeat(watched, report.heartbeat, now)
     if report.phase == "unknown":
-        return Finding(what="unknown", detail=report.detail or "the backend cannot tell")
+        return AttemptFinding(phase="unknown", detail=report.detail or "the backend cannot tell")
     if report.phase == "waiting":
-        return Finding(what="waiting", detail=report.detail)
+        return AttemptFinding(phase="waiting", detail=report.detail)
     if report.phase == "running":
-        if watch.counter is not None and now - watch.counter_since >= EVIDENCE_S:
-            return Finding(what="unknown", detail="the backend says that it runs, but its heartbeat stands still")
-        return Finding(what="running")
+        if watched.counter is not None and now - watched.counter_since >= EVIDENCE_S:
+            detail = "the backend reports it as running, but its heartbeat stands still"
+            return AttemptFinding(phase="unknown", detail=detail)
+        return AttemptFinding(phase="running")
     ending: Ending = report.ending or "vanished"
     if ending == "ok" and not committed:
-        if watch.ok_since is None:
-            watch.ok_since = now
-        if now - watch.ok_since < EVIDENCE_S and not stopping:
-            return Finding(what="unknown", detail="ended well, but its COMMIT is not to be seen yet")
-        return Finding(what="ended", ending="error", detail="ended well, but no COMMIT came")
-    return Finding(what="ended", ending=ending, detail=report.detail, successor=report.successor or "")
+        if watched.ok_since is None:
+            watched.ok_since = now
+        if now - watched.ok_since < EVIDENCE_S and not stopping:
+            return AttemptFinding(phase="unknown", detail="ended well, but its commit record is not visible yet")
+        return AttemptFinding(phase="ended", ending="error", detail="ended well, but wrote no commit record")
+    return AttemptFinding(phase="ended", ending=ending, detail=report.detail, successor=report.successor or "")
 
 
-def _missing(watch: Watch, now: float, *, committed: bool, stopping: bool) -> Finding:
+def _needs_store(report: Report | None) -> bool:
+    """Whether only the store knows how the attempt ended."""
+    return report is None or report.phase in ("ended", "missing")
+
+
+def _missing(watched: WatchedAttempt, now: float, *, committed: bool, stopping: bool) -> AttemptFinding:
     if committed:
-        return Finding(what="ended", ending="ok")
-    if watch.missing_since is None:
-        watch.missing_since = now
-    watch.missing_polls += 1
-    _note_beat(watch, read_beat(watch.folder), now)
+        return AttemptFinding(phase="ended", ending="ok")
+    if watched.missing_since is None:
+        watched.missing_since = now
+    watched.missing_polls += 1
+    _note_heartbeat(watched, read_beat(watched.folder), now)
     if stopping:
-        return Finding(what="ended", ending="interrupted", detail="the backend does not know it")
-    still_since = max(watch.missing_since, watch.counter_since)
-    if watch.missing_polls >= 2 and now - still_since >= EVIDENCE_S:
-        if not watch.ticketed and watch.counter is None:
-            return Finding(what="ended", ending="interrupted", detail="who was to submit it died first")
-        return Finding(what="ended", ending="vanished", detail="the backend does not know it, and its heartbeat stands")
-    return Finding(what="unknown", detail="the backend does not know it")
+        return AttemptFinding(phase="ended", ending="interrupted", detail="the backend does not know it")
+    still_since = max(watched.missing_since, watched.counter_since)
+    if watched.missing_polls >= 2 and now - still_since >= EVIDENCE_S:
+        if not watched.has_ticket and watched.counter is None:
+            return AttemptFinding(phase="ended", ending="interrupted", detail="the process that was to submit it died")
+        detail = "the backend does not know it, and its heartbeat stands still"
+        return AttemptFinding(phase="ended", ending="vanished", detail=detail)
+    return AttemptFinding(phase="unknown", detail="the backend does not know it")
 
 
-def _note_beat(watch: Watch, told: Any, now: float) -> None:
-    beat = beat_of(told)
+def _note_heartbeat(watched: WatchedAttempt, raw: Any, now: float) -> None:
+    beat = beat_of(raw)
     if beat is None:
         return
-    if beat["counter"] != watch.counter:
-        watch.counter, watch.counter_since = beat["counter"], now
-    watch.step, watch.of, watch.phase = beat["step"], beat["of"], beat["phase"][:LONGEST_PHASE]
+    if beat["counter"] != watched.counter:
+        watched.counter, watched.counter_since = beat["counter"], now
+    watched.step, watched.of, watched.phase = beat["step"], beat["of"], beat["phase"][:LONGEST_PHASE]

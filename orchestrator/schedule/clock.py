@@ -1,11 +1,11 @@
-"""Time as the loop sees it, so that tests and the simulator move it instead of waiting."""
+"""Clock of the controller: the machine's, or a simulated one that tests move instead of waiting."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two clocks and a rest; in seconds."""
+    """Wall clock, monotonic clock and sleep; in seconds."""
 
     def time(self) -> float:
         """Seconds since 1970, for people and records; never compared between machines."""
@@ -14,7 +14,7 @@ class Clock(Protocol):
         """Seconds that only grow, for durations."""
 
     def sleep(self, seconds: float) -> None:
-        """Rest; may return early."""
+        """Sleep; may return early."""
 
 
 class SystemClock:
@@ -29,7 +29,7 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Rest."""
+        """Sleep."""
         time.sleep(seconds)
 
 

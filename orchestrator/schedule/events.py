@@ -1,17 +1,33 @@
-"""What the loop tells others while it goes: the view, the tracker, the log. They answer nothing."""
+"""Events of a run: sent to the view, the observer (tracking), driver.log and the user's notification command.
+
+None of the receivers can stop the run or returns anything to it.
+"""
 
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from orchestrator.plan.job import Standing
+from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.plan.job import Job, Standing, State
+from orchestrator.schedule.attempt_monitor import WatchedAttempt
+from orchestrator.schedule.clock import Clock
+from orchestrator.schedule.job_states import STUCK, JobStates
+from orchestrator.schedule.notifications import Notifier, Occasion
+from orchestrator.schedule.retry_policy import first_line
 from workloads.runtime.masking import mask, secrets_of
 
 Kind = Literal["submitted", "started", "ended", "done", "tick"]
+
+TICK_S = 1.0
+"""Between refreshes of the view, and between `tick` events."""
+SAY_AFTER_S = 10.0
+"""How long the backend may not respond before the user is told; shorter outages are not reported."""
+NOTIFY_AFTER_S = 60.0
+"""How long nothing may be known of any attempt before the notification `unknown` is sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +36,7 @@ class Event:
 
     kind: Kind
     at: float
-    """Seconds since 1970, by the driver's clock."""
+    """Seconds since 1970, by the controller's clock."""
     job: str = ""
     """Job id; empty for `tick`."""
     label: str = ""
@@ -37,7 +53,65 @@ class Event:
 
 
 Observer = Callable[[Event], None]
-"""Called from the loop; must be quick. What it raises is logged, and the loop goes on."""
+"""Called by the controller; must be quick. What it raises is logged, and the run goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptProgress:
+    """How far a live attempt has got."""
+
+    label: str
+    step: int
+    of: int
+    """0: not known."""
+    phase: str
+    elapsed_s: float
+    eta_s: float | None = None
+    """Estimated seconds until it ends; None: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProgress:
+    """How far the run has got, for one refresh of the screen."""
+
+    counts: Mapping[State, int]
+    attempts: Sequence[AttemptProgress]
+    """Longest running first."""
+    elapsed_s: float
+    eta_s: float | None
+    """Estimated seconds until all is done; None: nothing to estimate from."""
+
+
+class View(Protocol):
+    """Shows a run to the user; `ui.progress` has the implementations."""
+
+    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
+        """A job was started or ended."""
+
+    def tick(self, progress: RunProgress) -> None:
+        """Called about once a second."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+
+class SilentView:
+    """Shows nothing: for `--json` and tests."""
+
+    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
+        """Nothing."""
+
+    def tick(self, progress: RunProgress) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 LARGEST_LOG = 32 << 20
@@ -45,9 +119,9 @@ LARGEST_LOG = 32 << 20
 
 
 class DriverLog:
-    """`driver.log`: what the driver did, a JSON object a line, without secrets.
+    """`driver.log`: what the controller did, a JSON object a line, without secrets.
 
-    No study stops because its log has no room, and a grid of weeks fills no disk with it.
+    A full disk stops no study because of its log, and the log of a long study stays small.
     """
 
     def __init__(self, path: Path, now: Callable[[], float], *, largest: int = LARGEST_LOG) -> None:
@@ -61,7 +135,7 @@ class DriverLog:
     def write(self, what: str, **fields: Any) -> None:
         """Append one line; flushed, so that it can be followed."""
         line = json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str)
-        with contextlib.suppress(OSError):  # what has no room now is tried again with the next line
+        with contextlib.suppress(OSError):  # a line that finds no room is lost; the next may find some
             self._file.write(mask(line, self._secrets) + "\n")
             self._file.flush()
             if self._file.tell() > self._largest:
@@ -77,3 +151,170 @@ class DriverLog:
         """Let go of the file."""
         with contextlib.suppress(OSError):
             self._file.close()
+
+
+class RunEvents:
+    """Sends what happens in a run to all its receivers.
+
+    Args:
+        states: of the jobs; only read.
+        home: `outputs/{study}`.
+        clock: the controller's.
+        view: shows progress.
+        observer: is told every event; None: nobody.
+        log: driver.log.
+        notifier: the user's notification command.
+    """
+
+    def __init__(
+        self,
+        states: JobStates,
+        home: Path,
+        clock: Clock,
+        view: View,
+        observer: Observer | None,
+        log: DriverLog,
+        notifier: Notifier,
+    ) -> None:
+        self._states = states
+        self._home = home
+        self._clock = clock
+        self._view = view
+        self._observer = observer
+        self._log = log
+        self._notifier = notifier
+        self._unknown_since: float | None = None
+        self._announced = self._notified = False
+        self._requested = ""
+        self.backend_error = ""
+        """Why the backend does not respond; empty: it does."""
+        self._began = clock.monotonic()
+        self._ticked = float("-inf")
+
+    def log(self, what: str, **fields: object) -> None:
+        """A line of driver.log."""
+        self._log.write(what, **fields)
+
+    def say(self, text: str) -> None:
+        """A sentence for the user; nothing where there is nothing to say."""
+        if text:
+            self._view.say(text)
+
+    def backend_requests(self, text: str) -> None:
+        """Report what the backend has requested and does not have yet, when that changes."""
+        if text != self._requested:
+            self._requested = text
+            self.log("asking", words=text)
+            self.say(text)
+
+    def notify(self, occasion: Occasion, **fields: object) -> None:
+        """Send a notification."""
+        self._notifier.notify(occasion, counts=self._states.counts(), **fields)
+
+    def emit(self, kind: Kind, job: Job, attempt: str, *, ending: str = "", detail: str = "", alike: str = "") -> None:
+        """Something happened to an attempt; the job's state is up to date. `alike`: see `Event`."""
+        event = Event(
+            kind=kind,
+            at=self._clock.time(),
+            job=job.id,
+            label=job.label,
+            attempt=attempt,
+            ending=ending,
+            detail=detail,
+            alike=alike,
+            standing=self._states.standing(job.id),
+            paths={"attempt": attempt_folder(self._home, job.fingerprint, attempt)},
+        )
+        if kind in ("started", "ended"):
+            self._view.event(event, self._states.counts(), self._clock.monotonic() - self._began)
+        self._observe(event)
+
+    def tick_due(self, now: float) -> bool:
+        """Whether a second has passed since the last tick."""
+        return now - self._ticked >= TICK_S
+
+    def tick(
+        self, attempts: Iterable[WatchedAttempt], means: Mapping[str, float], now: float, *, store_failing: bool = False
+    ) -> None:
+        """Refresh the view, and tell the observer where the live attempts write."""
+        self._ticked = now
+        live = sorted(attempts, key=lambda one: one.submitted_at)
+        progress = RunProgress(
+            counts=self._states.counts(),
+            attempts=[progress_of(watched, now) for watched in live],
+            elapsed_s=now - self._began,
+            eta_s=remaining_s(self._states, live, means, now),
+        )
+        self._view.tick(progress)
+        paths = {watched.job.id: watched.folder for watched in live}
+        self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
+        if not store_failing:  # of that the user has been told
+            self._note_unknown(live, now)
+        self._notifier.tick()
+
+    def _note_unknown(self, live: list[WatchedAttempt], now: float) -> None:
+        """Tell the user once when nothing has been known of any attempt for a while; later send a notification."""
+        reason = self.backend_error
+        if live and all(watched.unknown for watched in live):
+            reason = self._states.standing(live[0].job.id).reason
+        elif live:
+            reason = ""
+        if not reason:
+            if self._announced:
+                self.say("the backend responds again")
+            self._unknown_since, self._announced, self._notified = None, False, False
+            return
+        if self._unknown_since is None:
+            self._unknown_since = now
+        if now - self._unknown_since >= SAY_AFTER_S and not self._announced:
+            self._announced = True
+            what = f"nothing is known of {len(live)} attempts" if live else "nothing can be started"
+            self.say(f"{what} ({first_line(reason)}); the backend is polled again, and nothing is submitted twice")
+        if live and now - self._unknown_since >= NOTIFY_AFTER_S and not self._notified:
+            self._notified = True
+            self.notify("unknown", reason=reason, attempts=len(live))
+
+    def _observe(self, event: Event) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception as error:
+            # Tracking is no reason to stop a study, whatever it raises: `sync` makes it good.
+            self._log.write("observer failed", event=event.kind, error=repr(error))
+
+
+def progress_of(watched: WatchedAttempt, now: float) -> AttemptProgress:
+    """How far a live attempt has got."""
+    phase = watched.phase or ("running" if watched.running else watched.waiting_reason.partition(":")[0] or "waiting")
+    return AttemptProgress(
+        label=watched.job.label,
+        step=watched.step,
+        of=watched.of,
+        phase="unknown" if watched.unknown else phase,
+        elapsed_s=now - watched.submitted_at,
+    )
+
+
+def remaining_s(states: JobStates, live: list[WatchedAttempt], means: Mapping[str, float], now: float) -> float | None:
+    """Work left over attempts at a time, in seconds; None before anything was measured.
+
+    Args:
+        states: of the jobs.
+        live: attempts that run now.
+        means: stage -> mean duration in seconds, of the stages that were measured; the others are
+            guessed in proportion.
+        now: monotonic clock.
+    """
+    if not means or not live:
+        return None
+    open_jobs = [states.job(job_id) for job_id in states.open_jobs() if states.state(job_id) not in STUCK]
+    guesses = {job.stage: job.spec.seconds_guess for job in (*open_jobs, *(watched.job for watched in live))}
+    measured = [means[stage] / guess for stage, guess in guesses.items() if stage in means]
+    if not measured:
+        return None
+    scale = sum(measured) / len(measured)
+    seconds = {stage: means.get(stage, guess * scale) for stage, guess in guesses.items()}
+    work = sum(seconds[job.stage] for job in open_jobs)
+    spent = sum(min(now - watched.submitted_at, seconds[watched.job.stage]) for watched in live)
+    return max(0.0, work - spent) / len(live)

@@ -1,44 +1,45 @@
-"""Which hosts are avoided, and why: two endings without progress that nothing but the host explains.
+"""Host exclusion: after two endings without progress that only the host explains, it gets no jobs for `avoid_s`.
 
-A host that ends what it is given is given nothing more for `avoid_s`, while there are others. An
-ending counts against its host when it could be the host's fault and nothing points elsewhere:
+Where all hosts are excluded, the rule does not apply. An ending counts against its host when it could be
+the host's fault and nothing points elsewhere:
 
 * It was `error`, `bad_input` (a mount that is missing on this host), `out_of_memory`, `timed_out`,
   `vanished` or `node_lost`, and the attempt got no further. `preempted`, `interrupted` and
   `cancelled` are decisions of somebody else.
 * Its traceback was seen on no other host: what fails alike in two places is a bug.
 * Its job has ended badly on no other host: a row that runs out of memory or kills its node
-  everywhere condemns no host in turn.
+  everywhere excludes no host.
 
-Two such endings avoid the host, if they are of different jobs or differ in traceback or ending: one job
-that fails alike twice in one place says as much about the job. What was lost together (`node_lost`,
-`vanished`, of attempts that ran at the same time) is one incident and counts once. Anything that
-ends well on the host afterwards clears it.
+Two such endings exclude the host if they are of different jobs or differ in traceback or ending: one job
+that fails alike twice in one place says as much about the job. Attempts that ran at the same time and
+ended `node_lost` or `vanished` are one incident and count once. Any attempt that ends well on the host
+afterwards clears it.
 
 Before that, a job that ended badly on a host is tried on another one first, where there is room.
 
-Nothing of this is written: it follows from the ledger's attempts, so that a driver that starts
+Nothing of this is stored: it is computed from the ledger's attempts, so that a controller that starts
 again, `status` and `explain` find the same. The ledger knows the wall clock only. An ending that
-seems to lie in the future counts as of now, and a driver goes on from there by its monotonic clock,
-so that a clock that jumped avoids nobody for longer than `avoid_s`.
+seems to lie in the future counts as of now, and the controller goes on from there by its monotonic clock,
+so that a clock that jumped excludes no host for longer than `avoid_s`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.schedule.ledger.database import Attempt
+from orchestrator.schedule.events import RunEvents
+from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.retry_policy import first_line, progressed
 
-AGAINST = frozenset({"error", "bad_input", "out_of_memory", "timed_out", "vanished", "node_lost"})
+HOST_FAULTS = frozenset({"error", "bad_input", "out_of_memory", "timed_out", "vanished", "node_lost"})
 """Endings that can be a host's fault."""
-TOGETHER = frozenset({"vanished", "node_lost"})
+LOST_WITH_HOST = frozenset({"vanished", "node_lost"})
 """Endings that one incident gives to all attempts of a host."""
-ENOUGH = 2
-"""Endings that avoid a host."""
+ENDINGS_TO_EXCLUDE = 2
+"""Endings that exclude a host."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class HostEnding:
     """What an ended attempt says about its host."""
 
     host: str
@@ -46,17 +47,17 @@ class Ended:
     """Fingerprint."""
     label: str
     ending: str
-    """`ok`, or one of `AGAINST`."""
+    """`ok`, or one of `HOST_FAULTS`."""
     signature: str
     detail: str
     began: float
     at: float
-    """When it ended, like `began` in seconds of the clock that is asked with."""
+    """When it ended, like `began` in seconds of the clock of `now`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Avoided:
-    """A host that is avoided."""
+class ExcludedHost:
+    """A host that gets no jobs for a while."""
 
     host: str
     since: float
@@ -68,29 +69,29 @@ class Avoided:
     """For people: the newest of those endings, in a line."""
 
 
-def avoided(endings: Sequence[Ended], now: float, avoid_s: float) -> dict[str, Avoided]:
-    """Hosts that are avoided at `now`.
+def excluded_hosts(endings: Sequence[HostEnding], now: float, avoid_s: float) -> dict[str, ExcludedHost]:
+    """Hosts that are excluded at `now`.
 
     Args:
         endings: oldest first, as they happened.
         now: in seconds of the clock of `endings`.
-        avoid_s: how long a host is avoided after its last bad ending; 0: never.
+        avoid_s: seconds for which a host is excluded after its last bad ending; 0: never.
     """
     recent = [replace(one, at=min(one.at, now)) for one in endings]
     recent = [one for one in recent if now - one.at < avoid_s]
-    bad = [one for one in recent if one.ending in AGAINST]
-    hosts_of_trace, hosts_of_job = _where(bad)
-    held: dict[str, list[Ended]] = {}
+    bad = [one for one in recent if one.ending in HOST_FAULTS]
+    hosts_of_trace, hosts_of_job = _hosts_by(bad)
+    held: dict[str, list[HostEnding]] = {}
     for one in recent:
         if one.ending == "ok":
             held.pop(one.host, None)
-        elif one.ending in AGAINST:
+        elif one.ending in HOST_FAULTS:
             bug = len(hosts_of_job[one.job]) > 1 or (one.signature and len(hosts_of_trace[one.signature]) > 1)
             before = held.get(one.host, [])
             if not (bug or _one_incident(before, one)):
                 held[one.host] = [*before, one]
     return {
-        host: Avoided(
+        host: ExcludedHost(
             host=host,
             since=found[-1].at,
             until=found[-1].at + avoid_s,
@@ -98,29 +99,29 @@ def avoided(endings: Sequence[Ended], now: float, avoid_s: float) -> dict[str, A
             why=first_line(f"{found[-1].ending}: {found[-1].detail}" if found[-1].detail else found[-1].ending),
         )
         for host, found in held.items()
-        if len({(one.job, one.signature or one.ending) for one in found}) >= ENOUGH
+        if len({(one.job, one.signature or one.ending) for one in found}) >= ENDINGS_TO_EXCLUDE
     }
 
 
-def endings_of(attempts: Iterable[Attempt], wall: float, now: float) -> list[Ended]:
+def host_endings(attempts: Iterable[Attempt], wall: float, now: float) -> list[HostEnding]:
     """What the ledger's attempts say, oldest first, on the clock of `now`.
 
     Args:
-        attempts: in the order in which they were booked.
+        attempts: in the order in which they were recorded.
         wall: seconds since 1970, now.
-        now: the same moment on the clock on which hosts are to be avoided.
+        now: the same moment on the clock that the result uses.
     """
     furthest: dict[str, int] = {}
-    found: list[Ended] = []
+    found: list[HostEnding] = []
     for attempt in attempts:
         before = furthest.get(attempt.fingerprint, -1)
         moved = progressed(attempt.step, attempt.begun, [before])
         furthest[attempt.fingerprint] = max(before, attempt.step)
         began = attempt.started if attempt.started is not None else attempt.intended
-        if attempt.ended is not None and attempt.backend and counts(attempt.ending, moved=moved):
+        if attempt.ended is not None and attempt.host and counts_for_host(attempt.ending, moved=moved):
             found.append(
-                Ended(
-                    host=attempt.backend,
+                HostEnding(
+                    host=attempt.host,
                     job=attempt.fingerprint,
                     label=attempt.label,
                     ending=str(attempt.ending),
@@ -133,32 +134,34 @@ def endings_of(attempts: Iterable[Attempt], wall: float, now: float) -> list[End
     return sorted(found, key=lambda one: one.at)
 
 
-class Avoidance:
-    """The same as a driver keeps it while it runs, on its monotonic clock."""
+class HostExclusion:
+    """The excluded hosts as a run keeps them, on its monotonic clock."""
 
     def __init__(self, avoid_s: float) -> None:
         self._avoid_s = avoid_s
-        self._endings: list[Ended] = []
+        self._endings: list[HostEnding] = []
         self._bad: dict[str, set[str]] = {}
-        self._found: dict[str, Avoided] = {}
+        self._found: dict[str, ExcludedHost] = {}
         self._fresh_until = float("-inf")
+        self._reported: Mapping[str, ExcludedHost] = {}
+        self._announced: set[str] = set()
 
-    def load(self, endings: Iterable[Ended], now: float) -> None:
+    def load(self, endings: Iterable[HostEnding], now: float) -> None:
         """Begin with what happened before."""
         self._endings = [one for one in endings if now - one.at < self._avoid_s]
         self._fresh_until = float("-inf")
 
-    def add(self, ended: Ended) -> None:
+    def add(self, ended: HostEnding) -> None:
         """Take in an ending."""
         self._endings.append(ended)
         self._fresh_until = float("-inf")
 
-    def hosts(self, now: float) -> Mapping[str, Avoided]:
-        """Who is avoided now; computed when something ended or ran out, and not every tick."""
+    def hosts(self, now: float) -> Mapping[str, ExcludedHost]:
+        """The excluded hosts; computed when something ended or ran out, and not every tick."""
         if now >= self._fresh_until:
             self._endings = [one for one in self._endings if now - one.at < self._avoid_s]
-            self._found = avoided(self._endings, now, self._avoid_s)
-            _, self._bad = _where(one for one in self._endings if one.ending in AGAINST)
+            self._found = excluded_hosts(self._endings, now, self._avoid_s)
+            _, self._bad = _hosts_by(one for one in self._endings if one.ending in HOST_FAULTS)
             self._fresh_until = min((one.at for one in self._endings), default=now) + self._avoid_s
         return self._found
 
@@ -171,14 +174,28 @@ class Avoidance:
         """Hosts on which a job (fingerprint) has ended badly of late: it is tried elsewhere first."""
         return frozenset(self._bad.get(job, ()))
 
+    def report(self, events: RunEvents, now: float, *, has_choice: bool) -> None:
+        """Log which hosts became excluded or usable again, and tell the user once where there is a choice of hosts."""
+        before, self._reported = self._reported, self.hosts(now)
+        for host, one in self._reported.items():
+            if host not in before:
+                events.log("avoiding", host=host, jobs=one.labels, why=one.why, seconds=round(one.until - now))
+            if host not in self._announced and has_choice:
+                self._announced.add(host)
+                events.say(describe(one, now))
+        for host in before:
+            if host not in self._reported:
+                self._announced.discard(host)
+                events.log("used again", host=host)
 
-def counts(ending: str | None, *, moved: bool) -> bool:
+
+def counts_for_host(ending: str | None, *, moved: bool) -> bool:
     """Whether an ending says anything about its host; `moved`: the attempt got further than its job was before."""
-    return ending == "ok" or (ending in AGAINST and not moved)
+    return ending == "ok" or (ending in HOST_FAULTS and not moved)
 
 
-def sentence(one: Avoided, now: float) -> str:
-    """For people: `host gpu-3 is avoided for 59 min: 2 jobs ended badly there (train/a, train/b), last vanished: …`."""
+def describe(one: ExcludedHost, now: float) -> str:
+    """For people: `host gpu-3 is avoided for 59 min …`."""
     jobs = f"{len(one.labels)} jobs" if len(one.labels) > 1 else "a job"
     return (
         f"host {one.host} is avoided for {max(0.0, one.until - now) / 60:.0f} min while there are others: {jobs} ended "
@@ -186,12 +203,14 @@ def sentence(one: Avoided, now: float) -> str:
     )
 
 
-def _one_incident(before: Sequence[Ended], one: Ended) -> bool:
+def _one_incident(before: Sequence[HostEnding], one: HostEnding) -> bool:
     """Whether the host lost this attempt together with one that is counted already."""
-    return any(one.ending in TOGETHER and other.ending in TOGETHER and one.began < other.at for other in before)
+    return any(
+        one.ending in LOST_WITH_HOST and other.ending in LOST_WITH_HOST and one.began < other.at for other in before
+    )
 
 
-def _where(bad: Iterable[Ended]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+def _hosts_by(bad: Iterable[HostEnding]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
     """Hosts by traceback and hosts by job."""
     of_trace: dict[str, set[str]] = {}
     of_job: dict[str, set[str]] = {}

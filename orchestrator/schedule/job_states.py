@@ -1,7 +1,8 @@
-"""Where all jobs of a plan stand, and what an event changes: pure, no clock, no files.
+"""State machine of the jobs of a run: pure, no clock, no files.
 
-Built once from what is committed and booked, then moved by `apply`. Every event costs only what it
-changes (its job and the dependants whose last need it was), so that 60,000 jobs are as cheap as 60.
+Built once from commits and ledger, then changed by `apply`; a transition that `LEGAL` does not list raises with the
+job's history. A transition costs only what it changes (its job and the dependants whose last need it was), so that
+60,000 jobs are as cheap as 60. Only the reconciler calls what changes it.
 """
 
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.plan.job import Job, Plan, Standing, State
 from workloads.contract.request import Stage
 
@@ -16,10 +18,24 @@ Kind = Literal["submitted", "started", "unknown", "done", "again", "failed", "ca
 
 LIVE: frozenset[State] = frozenset({"waiting", "running", "unknown"})
 STUCK: frozenset[State] = frozenset({"failed", "cancelled"})
+HISTORY = 20
+"""Transitions of a job that are remembered for the message of an illegal one."""
+
+
+LEGAL: Mapping[Kind, frozenset[State]] = {
+    "submitted": frozenset({"new", "retry", *LIVE}),
+    "started": LIVE,
+    "unknown": LIVE,
+    "done": frozenset({"new", "retry", *LIVE, *STUCK}),
+    "again": frozenset({*LIVE, *STUCK}),
+    "failed": frozenset({"new", "retry", *LIVE}),
+    "cancelled": frozenset({"new", "retry", *LIVE, *STUCK}),
+}
+"""Transition -> states in which it may happen. A done job ignores all: a commit outranks whatever comes later."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class Transition:
     """Something that happened to one job."""
 
     job: str
@@ -27,9 +43,13 @@ class Change:
     reason: str = ""
 
 
+class IllegalTransition(OrchestratorError):
+    """A transition that the table does not allow: a bug of the controller."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Booked:
-    """What the ledger holds against a job that has no COMMIT."""
+class RecordedState:
+    """What the ledger says of a job that has no commit."""
 
     state: State | None = None
     """`failed` or `cancelled`, or None."""
@@ -43,45 +63,52 @@ def closure(plan: Plan, selected: Iterable[str], committed: Collection[str]) -> 
     Raises:
         KeyError: a selected id that the plan does not have.
     """
-    wanted: set[str] = set()
+    found: set[str] = set()
     stack = list(dict.fromkeys(selected))
     while stack:
         job = plan.jobs[stack.pop()]
-        if job.id in wanted:
+        if job.id in found:
             continue
-        wanted.add(job.id)
+        found.add(job.id)
         if job.fingerprint not in committed:
             stack.extend(need for need in job.needs if plan.jobs[need].fingerprint not in committed)
-    return [job_id for job_id in plan.jobs if job_id in wanted]
+    return [job_id for job_id in plan.jobs if job_id in found]
 
 
-class Board:
-    """The state of the jobs that are to be brought to done."""
+class JobStates:
+    """The state of the jobs that are to be brought to done.
+
+    Args:
+        plan: the whole matrix.
+        requested: ids of the jobs, with their needs (`closure`).
+        committed: fingerprints of done jobs.
+        recorded: fingerprint -> what the ledger says of the job.
+    """
 
     def __init__(
-        self, plan: Plan, wanted: Iterable[str], committed: Collection[str], booked: Mapping[str, Booked]
+        self, plan: Plan, requested: Iterable[str], committed: Collection[str], recorded: Mapping[str, RecordedState]
     ) -> None:
-        """Args: jobs `wanted` with their needs (`closure`); `committed` and `booked` by fingerprint."""
-        self._jobs: dict[str, Job] = {job_id: plan.jobs[job_id] for job_id in wanted}
+        self._jobs: dict[str, Job] = {job_id: plan.jobs[job_id] for job_id in requested}
         self._own: dict[str, State] = {}
         self._reasons: dict[str, str] = {}
         self._dependants: dict[str, list[str]] = {}
         self._unmet: dict[str, int] = {}
         self._ready: set[str] = set()
         self._paused: dict[Stage, str] = {}
-        self._hindered: dict[str, str] = {}
+        self._unplaceable: dict[str, str] = {}
         self._live: set[str] = set()
         self._tally: Counter[State] = Counter()
+        self._history: dict[str, list[str]] = {}
         for job in self._jobs.values():
             if job.fingerprint in committed:
                 self._own[job.id] = "done"
                 continue
-            note = booked.get(job.fingerprint, Booked())
-            if note.state in STUCK:
-                self._own[job.id] = note.state
+            known = recorded.get(job.fingerprint, RecordedState())
+            if known.state in STUCK:
+                self._own[job.id] = known.state
             else:
-                self._own[job.id] = "retry" if note.attempts else "new"
-            self._reasons[job.id] = note.reason
+                self._own[job.id] = "retry" if known.attempts else "new"
+            self._reasons[job.id] = known.reason
             unmet = [need for need in job.needs if self._own.get(need) != "done" and need in self._jobs]
             self._unmet[job.id] = len(unmet)
             for need in unmet:
@@ -90,14 +117,23 @@ class Board:
                 self._ready.add(job.id)
         self._tally.update(self._own.values())
 
-    def apply(self, change: Change) -> tuple[str, ...]:
-        """Take in one change; returns the jobs that became ready by it."""
+    def apply(self, change: Transition) -> tuple[str, ...]:
+        """Apply one transition; returns the jobs that became ready by it.
+
+        Raises:
+            IllegalTransition: `LEGAL` does not allow it; the message holds the job's history.
+        """
         job = change.job
+        before = self._own[job]
+        if before != "done" and before not in LEGAL[change.kind]:
+            raise IllegalTransition(self._explained(change))
         self._ready.discard(job)
         self._live.discard(job)
-        before = self._own[job]
-        if before == "done":  # a COMMIT outranks whatever comes later
+        if before == "done":
             return ()
+        history = self._history.setdefault(job, [])
+        history.append(f"{before} -{change.kind}->")
+        del history[:-HISTORY]
         match change.kind:
             case "submitted":
                 return self._set(job, "waiting", change.reason)
@@ -117,18 +153,19 @@ class Board:
                 return (job,)
             case "done":
                 self._set(job, "done", "")
+                del self._history[job]
                 return self._release(job)
 
     def pause(self, stages: Mapping[Stage, str]) -> None:
         """Set the paused stages, each with its reason; replaces the earlier ones."""
         self._paused = dict(stages)
 
-    def hinder(self, jobs: Mapping[str, str]) -> None:
+    def set_unplaceable(self, jobs: Mapping[str, str]) -> None:
         """Set the jobs that fit on no host, each with its reason; replaces the earlier ones."""
-        self._hindered = dict(jobs)
+        self._unplaceable = dict(jobs)
 
     def job(self, job: str) -> Job:
-        """A job of the board."""
+        """A job by its id."""
         return self._jobs[job]
 
     def state(self, job: str) -> State:
@@ -156,11 +193,11 @@ class Board:
 
     def is_ready(self, job: str) -> bool:
         """Whether all needs of a job are done and it only waits for a place."""
-        return job in self._ready and self._jobs[job].stage not in self._paused and job not in self._hindered
+        return job in self._ready and self._jobs[job].stage not in self._paused and job not in self._unplaceable
 
     def any_ready(self) -> bool:
         """Whether there is a job that only waits for a place."""
-        if not self._paused and not self._hindered:
+        if not self._paused and not self._unplaceable:
             return bool(self._ready)
         return any(self.is_ready(job) for job in self._ready)
 
@@ -174,7 +211,7 @@ class Board:
 
     def counts(self) -> dict[State, int]:
         """How many jobs are in each state."""
-        if not (self._tally["failed"] or self._tally["cancelled"] or self._paused or self._hindered):
+        if not (self._tally["failed"] or self._tally["cancelled"] or self._paused or self._unplaceable):
             return {state: number for state, number in self._tally.items() if number}
         return dict(Counter(standing.state for standing in self.standings().values()))
 
@@ -187,6 +224,14 @@ class Board:
 
     def __contains__(self, job: object) -> bool:
         return job in self._jobs
+
+    def _explained(self, change: Transition) -> str:
+        state = self._own[change.job]
+        history = " ".join([*self._history.get(change.job, ()), state])
+        return (
+            f"{self._jobs[change.job].label}: no transition {change.kind!r} from state {state!r}; the job's history in "
+            f"this run: {history}. This is a bug of echo-matrix: report it with driver.log; `run` continues the study"
+        )
 
     def _set(self, job: str, state: State, reason: str) -> tuple[str, ...]:
         self._tally[self._own[job]] -= 1
@@ -229,7 +274,7 @@ class Board:
                     if stage in self._paused:
                         reason = f"stage {stage} is paused: {self._paused[stage]}"
                     else:
-                        reason = self._hindered.get(job)
+                        reason = self._unplaceable.get(job)
             found[job] = reason
             return reason
 

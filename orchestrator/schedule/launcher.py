@@ -1,130 +1,276 @@
-"""Starting attempts: what fits is placed and its intent booked, and only then does the backend hear of it."""
+"""Launcher: prepares an attempt (id, folder, intent, request) and submits it to the backend.
 
-from collections.abc import Sequence
+The intent is on disk, in `intent.json` of the attempt's folder and in the ledger, before the backend hears of the
+attempt. The folder's copy is for the day on which there is no ledger: an attempt may outlive its controller and the
+ledger, and whoever finds its folder must know its place on the host, or would give the place to another. A folder
+without an intent comes from older code.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.backends.protocol import Backend, Placement, Submission
-from orchestrator.errors import BackendError, OrchestratorError
-from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
-from orchestrator.plan.job import Plan
-from orchestrator.schedule.attempt_monitor import Finding, Watch
-from orchestrator.schedule.clock import Clock
-from orchestrator.schedule.intents import write_intent
-from orchestrator.schedule.job_states import Board
-from orchestrator.schedule.ledger.database import Attempt, Ledger
-from orchestrator.schedule.reconciler import Books
-from orchestrator.schedule.requests import ExecutionSettings, build_submission, new_attempt_id
-from orchestrator.schedule.teller import Teller
+from orchestrator.errors import BackendError, PlanError
+from orchestrator.host.checkpoints import Checkpoint, attempt_folder, newest_checkpoint
+from orchestrator.plan.job import Job, Plan
+from orchestrator.schedule.attempt_monitor import WatchedAttempt
+from orchestrator.schedule.context import ExecutionSettings, RunContext
+from orchestrator.schedule.ledger.schema import Attempt
+from orchestrator.schedule.retry_policy import fitted
+from workloads.contract.json_files import read_object
+from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.runtime.fault_points import point
 
-REFUSED_REST_S = 5.0
-"""Rest after the backend refused to start anything."""
+PAUSE_AFTER_REFUSAL_S = 5.0
+"""Pause after the backend refused to start anything."""
+INTENT = "intent.json"
+_TEXTS = ("id", "fingerprint", "job", "label", "stage", "host")
+_FIELDS = (*_TEXTS, "intended", "begun", "cpus", "devices")
 
 
-class Starter:
-    """Books intents and submits them."""
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """An attempt that is ready to be submitted."""
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        board: Board,
-        books: Books,
-        ledger: Ledger,
-        home: Path,
-        settings: ExecutionSettings,
-        clock: Clock,
-        teller: Teller,
-    ) -> None:
-        self._plan = plan
-        self._board = board
-        self._books = books
-        self._ledger = ledger
-        self._home = home
-        self._settings = settings
-        self._clock = clock
-        self._teller = teller
-        self._attempted = ledger.attempt_counts()
+    submission: Submission
+    intent: Attempt
+    """Its row of the ledger."""
+    watched: WatchedAttempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitResult:
+    """What the backend answered."""
+
+    launches: Sequence[Launch]
+    tickets: Mapping[str, str] = field(default_factory=dict)
+    """Attempt -> ticket."""
+    refusal: str = ""
+    """Why it refused; empty: it accepted."""
+
+
+class Launcher:
+    """Prepares launches and submits them; changes no state of jobs or attempts."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._attempted = context.ledger.attempt_counts()
         self._refused_until = float("-inf")
         self.submitted = 0
-        """Attempts this driver has started."""
+        """Attempts this controller has started."""
 
-    def may_start(self, now: float) -> bool:
-        """Whether the backend would listen now."""
+    def may_submit(self, now: float) -> bool:
+        """Whether the pause after a refusal is over."""
         return now >= self._refused_until
 
-    def intend(self, placed: Sequence[tuple[str, Placement]]) -> list[Submission]:
-        """Book attempts that are about to be submitted."""
-        submissions: list[Submission] = []
-        for job_id, placement in placed:
-            job = self._board.job(job_id)
-            number = self._attempted.get(job.fingerprint, 0) + 1
-            attempt = new_attempt_id(number)
-            resume = newest_checkpoint(self._home, job.fingerprint) if number > 1 else None
-            try:
-                submission = build_submission(
-                    job,
-                    self._plan,
-                    placement,
-                    attempt=attempt,
-                    home=self._home,
-                    settings=self._settings,
-                    accumulate=self._ledger.charges(job.fingerprint).accumulate,
-                    resume=resume,
-                )
-            except OrchestratorError as error:
-                self._books.hold_against(job, "failed", str(error))
-                continue
-            begun = -1 if resume is None else resume.step
-            folder = attempt_folder(self._home, job.fingerprint, attempt)
-            folder.mkdir(parents=True)
-            self._attempted[job.fingerprint] = number
-            intent = Attempt(
-                id=attempt,
-                fingerprint=job.fingerprint,
-                job=job.id,
-                label=job.label,
-                stage=job.stage,
-                backend=placement.host,
-                intended=self._clock.time(),
-                begun=begun,
-                cpus=placement.cpus,
-                devices=placement.devices,
-            )
-            write_intent(folder, intent)
-            self._ledger.intend(intent)
-            watch = Watch(attempt=attempt, job=job, folder=folder, begun=begun, since=self._clock.monotonic())
-            self._books.open(watch, placement, f"on {placement.host}")
-            submissions.append(submission)
-        if submissions:
-            point("intent.open")
-        return submissions
+    def prepare(self, job: Job, placement: Placement) -> Launch:
+        """Make the folder of a new attempt, with its intent.
 
-    def submit(self, backend: Backend, submissions: Sequence[Submission]) -> None:
-        """Give the backend what was booked; what it refuses is booked as never begun, and free."""
-        if not submissions:
+        Raises:
+            OrchestratorError: no request can be made of the job.
+        """
+        home, clock = self._context.home, self._context.clock
+        number = self._attempted.get(job.fingerprint, 0) + 1
+        attempt = new_attempt_id(number)
+        resume = newest_checkpoint(home, job.fingerprint) if number > 1 else None
+        submission = build_submission(
+            job,
+            self._context.plan,
+            placement,
+            attempt=attempt,
+            home=home,
+            settings=self._context.settings,
+            accumulate=self._context.ledger.charges(job.fingerprint).accumulate,
+            resume=resume,
+        )
+        begun = -1 if resume is None else resume.step
+        folder = attempt_folder(home, job.fingerprint, attempt)
+        folder.mkdir(parents=True)
+        self._attempted[job.fingerprint] = number
+        intent = Attempt(
+            id=attempt,
+            fingerprint=job.fingerprint,
+            job=job.id,
+            label=job.label,
+            stage=job.stage,
+            host=placement.host,
+            intended=clock.time(),
+            begun=begun,
+            cpus=placement.cpus,
+            devices=placement.devices,
+        )
+        write_intent(folder, intent)
+        watched = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=clock.monotonic())
+        return Launch(submission=submission, intent=intent, watched=watched)
+
+    def submit(self, backend: Backend, launches: Sequence[Launch]) -> Iterator[SubmitResult]:
+        """Submit what is recorded, all at once, or one by one where the backend refuses."""
+        if not launches:
             return
         point("intent.booked")
-        self._ledger.check()  # a driver that slept since then may have a successor
+        self._context.ledger.check()  # a controller that was suspended since then may have a successor
         try:
-            tickets = dict(backend.submit(submissions))
+            tickets = dict(backend.submit([launch.submission for launch in launches]))
         except BackendError as error:
-            if len(submissions) > 1:  # one of them may be what is refused
-                for submission in submissions:
-                    self.submit(backend, [submission])
+            if len(launches) > 1:  # perhaps it refuses only one of them
+                for launch in launches:
+                    yield from self.submit(backend, [launch])
                 return
-            self._refused_until = self._clock.monotonic() + REFUSED_REST_S
-            watch = self._books.watches[submissions[0].attempt]
-            refused = Finding(what="ended", ending="interrupted", detail=f"the backend refused it: {error}")
-            self._books.end(watch, refused, stopping=False, began=False)
+            self._refused_until = self._context.clock.monotonic() + PAUSE_AFTER_REFUSAL_S
+            yield SubmitResult(launches=launches, refusal=str(error))
             return
         point("submit.answered")
-        self._books.later(lambda: self._ledger.ticketed(tickets))
         self.submitted += len(tickets)
-        for submission in submissions:
-            job, place = self._board.job(submission.job), submission.placement
-            self._books.watches[submission.attempt].ticketed = bool(tickets[submission.attempt])
-            self._teller.log(
-                "submitted", attempt=submission.attempt, label=job.label, host=place.host, devices=place.devices
-            )
-            self._teller.event("submitted", job, submission.attempt)
+        yield SubmitResult(launches=launches, tickets=tickets)
+
+
+def new_attempt_id(number: int) -> str:
+    """An attempt id: sorts by `number` (its place among the job's attempts), unique across controllers."""
+    return f"a{number:03d}-{secrets.token_hex(4)}"
+
+
+def share(job: Job) -> int | None:
+    """Samples of one training step on one rank; None for stages without a micro-batch.
+
+    Raises:
+        PlanError: the global batch cannot be shared over the ranks.
+    """
+    path = job.spec.global_batch
+    if not path:
+        return None
+    section, _, name = path.partition(".")
+    batch = int(job.config[section][name])
+    ranks = job.resources.world_size
+    if batch % ranks:
+        key = "devices" if job.resources.ranks is None else "ranks"
+        raise PlanError(
+            f"{job.label}: resources.{job.stage}.{key} is {ranks}, but controls.{path} is {batch}; "
+            f"a number of {key} that divides {batch} is allowed; set resources.{job.stage}.{key} accordingly"
+        )
+    return batch // ranks
+
+
+def build_request(
+    job: Job,
+    *,
+    attempt: str,
+    home: Path,
+    settings: ExecutionSettings,
+    accumulate: int,
+    resume: Checkpoint | None,
+) -> dict[str, Any]:
+    """The request of one attempt as JSON; `inputs` and `out` are empty, the host fills them in.
+
+    Args:
+        job: what to run.
+        attempt: its id.
+        home: `outputs/{study}`.
+        settings: the execution part of cluster/*.yaml.
+        accumulate: micro-batches of a step, raised after out_of_memory, at least; 1 for stages without any.
+        resume: where to go on from.
+
+    Raises:
+        PlanError: the global batch cannot be shared over the ranks, or the devices cannot.
+    """
+    samples = share(job)
+    accumulate = accumulate if samples is None else fitted(samples, accumulate)
+    ranks, devices = job.resources.world_size, job.resources.devices
+    if devices and ranks != devices:
+        raise PlanError(
+            f"{job.label}: resources.{job.stage}.ranks is {ranks}, but devices is {devices}; each rank has a device of "
+            f"its own; leave resources.{job.stage}.ranks away, or set devices to 0 for ranks on processors"
+        )
+    request = Request(
+        job=job.id,
+        stage=job.stage,
+        branch=job.branch,
+        fingerprint=job.fingerprint,
+        attempt=attempt,
+        config=job.config,
+        row=job.row,
+        seed=job.seed,
+        inputs={},
+        out="",
+        work=str(attempt_folder(home, job.fingerprint, attempt)),
+        resume=None if resume is None else str(resume.path),
+        execution=Execution(
+            device="cuda" if job.resources.devices else "cpu",
+            ranks=ranks,
+            threads=max(1, job.resources.cpus // ranks),
+            micro_batch=None if samples is None else samples // accumulate,
+            accumulate=accumulate,
+            deepspeed=settings.deepspeed,
+            checkpoint_every_s=settings.checkpoint_every_s,
+            keep=settings.keep,
+            grace_s=settings.grace_s,
+            deterministic=settings.deterministic,
+            paths=settings.paths,
+        ),
+        # The host gives each rank its own at more than one rank; at one rank this is all there is to say.
+        rendezvous=Rendezvous(world_size=ranks, rank=0, local_rank=0, address=None, port=None, listen_fd=None),
+        smoke=job.smoke,
+        workload=job.workload,
+    )
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(request), default=_plain))
+    return plain
+
+
+def build_submission(
+    job: Job,
+    plan: Plan,
+    placement: Placement,
+    *,
+    attempt: str,
+    home: Path,
+    settings: ExecutionSettings,
+    accumulate: int,
+    resume: Checkpoint | None,
+) -> Submission:
+    """What a backend gets for one attempt: its request, and its inputs by fingerprint.
+
+    Raises:
+        PlanError: the global batch cannot be shared over the ranks.
+    """
+    return Submission(
+        attempt=attempt,
+        job=job.id,
+        label=job.label,
+        request=build_request(job, attempt=attempt, home=home, settings=settings, accumulate=accumulate, resume=resume),
+        inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
+        resources=job.resources,
+        placement=placement,
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a request holds JSON values only, not {type(value).__name__}: {value!r}")
+
+
+def write_intent(folder: Path, attempt: Attempt) -> None:
+    """Write what is decided of an attempt into its folder."""
+    decided = {name: value for name, value in asdict(attempt).items() if name in _FIELDS}
+    (folder / INTENT).write_text(json.dumps(decided), encoding="utf-8")
+
+
+def read_intent(folder: Path) -> Attempt | None:
+    """What was decided of the attempt in `folder`; None where nobody can say."""
+    try:
+        raw = read_object(folder / INTENT)
+        if "backend" in raw:  # older code called the host so
+            raw = {"host": raw["backend"], **raw}
+        texts = {name: raw[name] for name in _TEXTS}
+        devices, numbers = raw["devices"], (raw["begun"], raw["cpus"])
+        intended = float(raw["intended"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(devices, list):
+        return None
+    if not all(isinstance(number, int) for number in (*numbers, *devices)):
+        return None
+    return Attempt(**texts, intended=intended, begun=numbers[0], cpus=numbers[1], devices=tuple(devices))

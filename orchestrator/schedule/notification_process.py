@@ -1,7 +1,7 @@
-"""One run of the user's `on_event` command: held to its time, its failure noted in driver.log.
+"""Notification process: runs the user's `on_event` command once, with a time limit; logs its failure in driver.log.
 
-A process that `hook` starts, with an order as JSON on standard input; it imports next to nothing, so
-that it starts at once. It outlives its driver: the last event is told when that ends.
+`notifications` starts it with an order as JSON on standard input; it imports next to nothing, so that it starts at
+once. It outlives the controller: the last event is sent when that ends.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from workloads.runtime.masking import mask, secrets_of
 SAID = 300
 """Last characters of what a failed command said that are noted."""
 SHORTEST = 6
-"""Characters of a word of the command that is not noted where the command repeats it: it may be a secret."""
+"""Words of the command with so many characters are masked in its error output: one may be a secret."""
 
 
 def main(order: dict[str, Any]) -> int:

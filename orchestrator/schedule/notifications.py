@@ -1,10 +1,9 @@
-"""`on_event`: a command of the user's that is told what finished, failed, was paused or is unknown.
+"""Notifications: runs the user's `on_event` command when something finished, failed, was paused or is unknown.
 
-It gets a JSON object on its standard input and the event's name in `ECHO_MATRIX_EVENT`, is split into
-words like a shell does and run without one, and answers nothing. A process of its own
-(`hook_run.py`) holds it to `LIMIT_S` and notes its failure in driver.log, so that it can neither
-hold up a driver nor be cut off by the end of one. Secrets are masked in the object, and the command
-itself, which may hold one, is never written anywhere.
+The command gets a JSON object on its standard input and the event's name in `ECHO_MATRIX_EVENT`. It is split into
+words like a shell does and run without one. A process of its own (`notification_process.py`) ends it after `LIMIT_S`
+and writes its failure to driver.log, so that it can neither delay the controller nor be cut off by its end. Secrets
+are masked in the object, and the command itself, which may hold one, is never written anywhere.
 
     {"version": 1, "event", "study", "profile", "at", "counts": {state: n}, ...}
 
@@ -27,7 +26,7 @@ from orchestrator.errors import MatrixError
 from orchestrator.schedule.clock import Clock
 from workloads.runtime.masking import mask, secrets_of
 
-What = Literal["finished", "failed", "paused", "unknown"]
+Occasion = Literal["finished", "failed", "paused", "unknown"]
 
 VERSION = 1
 VARIABLE = "ECHO_MATRIX_EVENT"
@@ -38,9 +37,9 @@ AT_ONCE = 4
 WAITING = 100
 """Events that wait for their turn; of more, the oldest are dropped, and driver.log says so."""
 END_S = 5.0
-"""How long a run that ends waits for the turn of what is left to tell; it never waits for a command."""
+"""How long a run that ends waits for the turn of what is left to send; it never waits for a command."""
 LONGEST_TEXT = 2000
-"""Characters of a text that is told."""
+"""Characters of a text that is sent."""
 RUNNER = (
     sys.executable,
     "-I",
@@ -49,43 +48,43 @@ RUNNER = (
     "from orchestrator.schedule import notification_process; notification_process.run()",
     str(Path(__file__).parents[2]),
 )
-"""The command line of `hook_run`, of this very code."""
+"""The command line of `notification_process`, of this very code."""
 
 
-class Hook:
+class Notifier:
     """The command of one run; does nothing where there is none.
 
     Args:
         command: `on_event` of cluster/*.yaml.
-        study, profile: who tells.
+        study, profile: of the run.
         log: driver.log.
-        note: writes a line of it.
-        clock: the driver's.
+        note: writes a line to driver.log.
+        clock: the controller's.
 
     Raises:
-        MatrixError: the command is no list of words.
+        MatrixError: the command cannot be split into words.
     """
 
     def __init__(
         self, command: str | None, *, study: str, profile: str, log: Path, note: Callable[..., None], clock: Clock
     ) -> None:
         self._words = words_of(command)
-        self._says = {"version": VERSION, "study": study, "profile": profile}
+        self._header = {"version": VERSION, "study": study, "profile": profile}
         self._log = log
         self._note = note
         self._clock = clock
         self._secrets = secrets_of(os.environ)
-        self._waiting: deque[tuple[What, str]] = deque()
+        self._waiting: deque[tuple[Occasion, str]] = deque()
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def tell(self, event: What, **fields: Any) -> None:
+    def notify(self, event: Occasion, **fields: Any) -> None:
         """Say that something happened, as soon as it is its turn (`tick`); costs nothing now."""
         if not self._words:
             return
         if len(self._waiting) == WAITING:
             dropped, _ = self._waiting.popleft()
             self._note("on_event dropped", event=dropped, why=f"{WAITING} events wait for their turn")
-        about = {**self._says, "event": event, "at": round(self._clock.time(), 3), **fields}
+        about = {**self._header, "event": event, "at": round(self._clock.time(), 3), **fields}
         self._waiting.append((event, json.dumps(self._clean(about), ensure_ascii=False)))
 
     def tick(self) -> None:
@@ -108,7 +107,7 @@ class Hook:
             self._start(*last)
         self._waiting.clear()
 
-    def _start(self, event: What, about: str) -> None:
+    def _start(self, event: Occasion, about: str) -> None:
         order = {"words": self._words, "event": event, "about": about, "log": str(self._log), "limit_s": LIMIT_S}
         try:
             process = subprocess.Popen(

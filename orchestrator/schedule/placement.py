@@ -1,6 +1,6 @@
-"""Which ready job goes where: longest remaining chain first, on the fullest host that has room.
+"""Placement: list scheduling by critical path, best fit. Pure: which ready job goes on which host.
 
-Pure: the loop and the simulator call the same code. A job's priority is the estimated time of the
+The longest remaining chain goes first, on the fullest host that has room. A job's priority is the estimated time of the
 longest chain of jobs that it begins (critical path; Graham 1969, "Bounds on multiprocessing timing
 anomalies", bounds the makespan of any such list), so trainings come before evaluations that
 nothing waits for. Jobs of one shape share a queue, so that a tick costs what it places and not
@@ -13,18 +13,11 @@ from dataclasses import dataclass, field
 
 from orchestrator.backends.protocol import Backend, HostShare, JobQueue, Placement, PlacingBackend, QueueingBackend
 from orchestrator.plan.job import Job
-from orchestrator.schedule.weight import weight
+from orchestrator.schedule.job_states import JobStates
 from orchestrator.spec.cell import Resources
 
-STAGE_SECONDS: Mapping[str, float] = {
-    "data": 60.0,
-    "latents": 60.0,
-    "index": 10.0,
-    "train": 300.0,
-    "evaluate": 60.0,
-    "judge": 10.0,
-}
-"""Guesses for jobs of which no attempt has ended yet; only their ratios matter."""
+MOST_PER_TICK = 256
+"""Attempts placed in one tick, so that Ctrl-C and the view never wait for a long one."""
 
 Target = HostShare | JobQueue
 """What a job can be placed on."""
@@ -50,18 +43,18 @@ class Room:
 
 
 @dataclass
-class Reserve:
-    """Who holds what: kept by the loop, read by `place`."""
+class Reservations:
+    """What live attempts hold."""
 
     held: dict[str, tuple[Placement, float]] = field(default_factory=dict)
     """Attempt -> its placement and memory in GiB."""
 
-    def take(self, attempt: str, placement: Placement, memory_gib: float) -> None:
-        """Book a placement."""
+    def reserve(self, attempt: str, placement: Placement, memory_gib: float) -> None:
+        """Reserve a placement."""
         self.held[attempt] = (placement, memory_gib)
 
-    def give(self, attempt: str) -> None:
-        """Let a placement go."""
+    def release(self, attempt: str) -> None:
+        """Release a placement."""
         self.held.pop(attempt, None)
 
     def rooms(self, hosts: Sequence[Target]) -> list[Room]:
@@ -109,12 +102,11 @@ def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, f
 
     Args:
         jobs: those not done, needs before needers.
-        seconds: stage -> mean duration; stages that are absent are guessed (`STAGE_SECONDS`).
+        seconds: stage -> mean duration; stages that are absent are guessed (`StageSpec.seconds_guess`).
     """
-    known = {**STAGE_SECONDS, **seconds}
     longest: dict[str, float] = {job.id: 0.0 for job in jobs}
     for job in reversed(jobs):
-        longest[job.id] += known[job.stage] * weight(job)
+        longest[job.id] += seconds.get(job.stage, job.spec.seconds_guess) * job.weight
         for need in job.inputs.values():
             if need in longest and longest[need] < longest[job.id]:
                 longest[need] = longest[job.id]
@@ -138,21 +130,21 @@ def holds(host: Target, kind: Shape) -> bool:
     return has_cpus >= cpus and has_devices >= devices and has_gib >= memory_gib and takes(host, stage)
 
 
-def usable(kind: Shape, hosts: Sequence[Target], bad: Mapping[str, float]) -> frozenset[str]:
-    """Names of the hosts for jobs of this shape: never none because all are avoided.
+def usable(kind: Shape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
+    """Names of the hosts for jobs of this shape: never none because all are excluded.
 
     Args:
         kind: the shape.
         hosts: all there are.
-        bad: avoided hosts, with the time of their last bad ending: where only such are large
+        excluded: excluded hosts, with the time of their last bad ending: where only such are large
             enough, the one whose last bad ending is oldest is used.
     """
     able = [host.name for host in hosts if holds(host, kind)]
-    good = frozenset(able).difference(bad)
-    return good or frozenset(sorted(able, key=lambda name: bad[name])[:1])
+    good = frozenset(able).difference(excluded)
+    return good or frozenset(sorted(able, key=lambda name: excluded[name])[:1])
 
 
-def misfit(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
+def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
     """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
     if not hosts or any(holds(host, shape(resources, stage)) for host in hosts):
         return None
@@ -167,7 +159,7 @@ def misfit(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | N
     )
 
 
-class Queue:
+class ReadyQueue:
     """Ready jobs by shape, the highest priority first; among equals the plan's order."""
 
     def __init__(self, ranks: Mapping[str, float]) -> None:
@@ -267,3 +259,93 @@ def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
     best.cpus -= cpus
     best.memory_gib -= memory_gib
     return Placement(host=best.name, cpus=cpus, devices=taken)
+
+
+class Placer:
+    """The queue of ready jobs and the reservations of live attempts, as the reconciler keeps them.
+
+    Args:
+        states: of the jobs; only read.
+        mean_seconds: stage -> mean duration so far.
+    """
+
+    def __init__(self, states: JobStates, mean_seconds: Callable[[], Mapping[str, float]]) -> None:
+        self._states = states
+        self._mean_seconds = mean_seconds
+        self._reservations = Reservations()
+        self._queue = ReadyQueue({})
+        self._hosts: tuple[Target, ...] | None = None
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether there is a host, or nobody has asked yet."""
+        return self._hosts is None or bool(self._hosts)
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one host."""
+        return self._hosts is not None and len(self._hosts) > 1
+
+    def rebuild_queue(self) -> None:
+        """Compute all priorities again: after a start, a retry, or a change of hosts."""
+        jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
+        self._queue = ReadyQueue(priorities(jobs, self._mean_seconds()))
+        self._queue.add(self._states.ready())
+
+    def enqueue(self, jobs: Iterable[Job]) -> None:
+        """Add jobs that became ready."""
+        self._queue.add(jobs)
+
+    def unplaceable(self, hosts: Sequence[Target]) -> dict[str, str] | None:
+        """Open jobs that fit on none of the hosts, with the reason; None where the hosts are those of the last call."""
+        if tuple(hosts) == self._hosts:
+            return None
+        self._hosts = tuple(hosts)
+        found: dict[str, str] = {}
+        for job_id in self._states.open_jobs():
+            job = self._states.job(job_id)
+            why = why_unplaceable(job.resources, job.stage, hosts)
+            if why is not None:
+                found[job_id] = why
+        return found
+
+    def place(
+        self,
+        hosts: Sequence[Target],
+        *,
+        excluded: Mapping[str, float],
+        tried: Callable[[str], Collection[str]] | None,
+    ) -> list[tuple[str, Placement]]:
+        """Job ids that fit now, with their places, best first.
+
+        Args:
+            hosts: those that take jobs now.
+            excluded: excluded hosts, with the time of their last bad ending.
+            tried: fingerprint -> hosts on which the job ended badly; None: no job did.
+        """
+        chosen: dict[Shape, frozenset[str]] = {}
+
+        def allowed(kind: Shape) -> frozenset[str]:
+            if kind not in chosen:
+                chosen[kind] = usable(kind, hosts, excluded)
+            return chosen[kind]
+
+        def tried_by_id(job_id: str) -> Collection[str]:
+            return () if tried is None else tried(self._states.job(job_id).fingerprint)
+
+        rooms, choice = self._reservations.rooms(hosts), len(hosts) > 1
+        return self._queue.place(
+            rooms,
+            self._states.is_ready,
+            MOST_PER_TICK,
+            allowed=allowed if excluded and choice else None,
+            tried=tried_by_id if choice and tried is not None else None,
+        )
+
+    def reserve(self, attempt: str, job: Job, placement: Placement) -> None:
+        """Reserve the place of a live attempt."""
+        self._reservations.reserve(attempt, placement, job.resources.memory_gib)
+
+    def release(self, attempt: str) -> None:
+        """Release the place of an attempt that has ended."""
+        self._reservations.release(attempt)

@@ -1,17 +1,17 @@
-"""The driver's books: board, ledger and places, kept in step with what became of the attempts.
+"""Reconciler: the one place that changes the state of jobs and attempts, in memory and in the ledger.
 
-What need not be on disk at once (tickets, starts) waits for the next transaction or the next
-second, because each transaction costs the disk.
+The other parts of a run propose: the attempt monitor hands in findings, the launcher intents, recovery and the control
+commands call the methods below. What need not be on disk at once (tickets, starts) waits for the next transaction or
+the next second, because each transaction costs a disk sync.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
-from orchestrator.backends.protocol import Placement
+from orchestrator.backends.protocol import Ending, Placement
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.checkpoints import (
     attempt_folder,
@@ -21,262 +21,292 @@ from orchestrator.host.checkpoints import (
     newest_step,
 )
 from orchestrator.plan.job import Job
-from orchestrator.schedule.attempt_monitor import WAITS, Finding, Watch
-from orchestrator.schedule.clock import Clock
-from orchestrator.schedule.failed import FailedJob, failed_of, failure_of, paused_of, trace_of
-from orchestrator.schedule.host_exclusion import Avoidance, Avoided, Ended, counts, sentence
-from orchestrator.schedule.job_states import Board, Change
-from orchestrator.schedule.ledger.database import JobNote, Ledger
-from orchestrator.schedule.placing import Placer
-from orchestrator.schedule.requests import share
-from orchestrator.schedule.retry_policy import Retries, progressed, signature, verdict
-from orchestrator.schedule.teller import Teller
+from orchestrator.schedule.attempt_monitor import WAITING_FILE, AttemptFinding, WatchedAttempt
+from orchestrator.schedule.context import RunContext
+from orchestrator.schedule.failures import failure_of, paused_of, trace_of
+from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, counts_for_host
+from orchestrator.schedule.job_states import STUCK, JobStates, Transition
+from orchestrator.schedule.launcher import Launch, SubmitResult, share
+from orchestrator.schedule.ledger.schema import Attempt, JobRecord
+from orchestrator.schedule.placement import Placer, Target
+from orchestrator.schedule.retry_policy import CANCELLED, Verdict, progressed, signature, verdict
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
 
-KEPT = 2
+KEPT_CHECKPOINTS = 2
 """Newest checkpoints of a training that stay while it is not done: one could be damaged."""
 
 
-class Books:
-    """Where every attempt stands, in memory and on disk.
+class Reconciler:
+    """Keeps job states, ledger, reservations and excluded hosts in step with what happens to the attempts.
 
-    Args (keyword only):
-        board, ledger, placer, avoidance: what is kept in step.
+    Args:
+        context: of the run.
+        states: of the jobs of the run.
         committed: fingerprints of done jobs; grows.
-        known: fingerprints of all jobs of the plan; others' failures pause nothing.
-        home: `outputs/{study}`.
-        retries: budgets.
-        pause_after: jobs that fail alike pause their stage.
     """
 
-    def __init__(
-        self,
-        *,
-        board: Board,
-        ledger: Ledger,
-        placer: Placer,
-        avoidance: Avoidance,
-        committed: set[str],
-        known: Container[str],
-        home: Path,
-        retries: Retries,
-        pause_after: int,
-        clock: Clock,
-        teller: Teller,
-    ) -> None:
-        self._board = board
-        self._ledger = ledger
-        self._placer = placer
-        self._avoidance = avoidance
-        self._noted: Mapping[str, Avoided] = {}
-        self._said: set[str] = set()
-        self._known = known
-        self._home = home
-        self._retries = retries
-        self._pause_after = pause_after
-        self._clock = clock
-        self._teller = teller
-        self._later: list[Callable[[], None]] = []
-        self._first: dict[tuple[Stage, str], str] = {}
-        self.paused: Mapping[Stage, str] = {}
-        """Stages that are paused, with the reason."""
+    def __init__(self, context: RunContext, states: JobStates, committed: set[str]) -> None:
+        self._context = context
+        self._ledger = context.ledger
+        self._events = context.events
+        self._clock = context.clock
+        self._states = states
+        self._deferred: list[Callable[[], None]] = []
+        self._first_failure: dict[tuple[Stage, str], str] = {}
+        self.exclusion = HostExclusion(context.settings.avoid_s)
+        """Hosts that get no jobs for a while."""
+        self.placer = Placer(states, self._ledger.mean_seconds)
+        """Queue and reservations."""
         self.committed = committed
         """Fingerprints of done jobs."""
-        self.watches: dict[str, Watch] = {}
-        """The live attempts."""
-        self.unwanted: list[str] = []
-        """Attempts that the backend has started by itself, of jobs that are not to go on."""
+        self.paused: Mapping[Stage, str] = {}
+        """Stages that are paused, with the reason."""
+        self.attempts: dict[str, WatchedAttempt] = {}
+        """The live attempts, by id."""
+        self.orphaned: list[str] = []
+        """Attempts that the backend has started by itself, of jobs that are not to go on: to be killed."""
 
-    def open(self, watch: Watch, placement: Placement, reason: str) -> None:
-        """Take in a live attempt: submitted now, or left by an earlier driver."""
-        self.watches[watch.attempt] = watch
-        watch.host = placement.host
-        self._placer.take(watch.attempt, watch.job, placement)
-        self._board.apply(Change(job=watch.job.id, kind="submitted", reason=reason))
+    # Placing and launching
 
-    def book(self, watch: Watch, finding: Finding, *, stopping: bool) -> None:
-        """Bring board and ledger to what was found; `stopping`: the run is being interrupted."""
-        job = watch.job
-        if finding.what == "ended":
-            self.end(watch, finding, stopping=stopping)
-        elif finding.what == "unknown" and not watch.unknown:
-            watch.unknown = True
-            self._board.apply(Change(job=job.id, kind="unknown", reason=finding.detail))
-            self._teller.log("unknown", attempt=watch.attempt, label=job.label, detail=finding.detail)
-        elif finding.what == "running" and (not watch.running or watch.unknown):
-            watch.unknown = False
-            self._board.apply(Change(job=job.id, kind="started"))
-            self._start(watch)
-        elif finding.what == "waiting" and (watch.unknown or watch.waits != finding.detail):
-            watch.unknown, watch.waits = False, finding.detail
-            self._board.apply(Change(job=job.id, kind="submitted", reason=finding.detail))
+    def place(self, hosts: Sequence[Target], now: float) -> list[tuple[str, Placement]]:
+        """Job ids that fit now, with their places, best first; jobs that fit on no host at all become blocked."""
+        unplaceable = self.placer.unplaceable(hosts)
+        if unplaceable is not None:
+            self._states.set_unplaceable(unplaceable)
+            self.placer.rebuild_queue()
+        excluded = {name: one.since for name, one in self.exclusion.hosts(now).items()}
+        return self.placer.place(
+            hosts, excluded=excluded, tried=self.exclusion.tried if self.exclusion.any_bad else None
+        )
+
+    def record_intent(self, launch: Launch) -> None:
+        """Record an attempt that is about to be submitted."""
+        self._ledger.record_intent(launch.intent)
+        self._open(launch.watched, launch.intent.placement, f"on {launch.intent.host}")
+
+    def record_submission(self, result: SubmitResult) -> None:
+        """Record what the backend answered; an attempt that it refused never started, and is not charged."""
+        if result.refusal:
+            for launch in result.launches:
+                detail = f"the backend refused it: {result.refusal}"
+                refused = AttemptFinding(phase="ended", ending="interrupted", detail=detail)
+                self.end(launch.watched, refused, stopping=False, began=False)
+            return
+        self._deferred.append(lambda: self._ledger.record_tickets(result.tickets))
+        for launch in result.launches:
+            watched, place = launch.watched, launch.intent.placement
+            watched.has_ticket = bool(result.tickets[watched.attempt])
+            self._events.log(
+                "submitted", attempt=watched.attempt, label=watched.job.label, host=place.host, devices=place.devices
+            )
+            self._events.emit("submitted", watched.job, watched.attempt)
+
+    def adopt(self, watched: WatchedAttempt, placement: Placement) -> None:
+        """Take over an attempt that an earlier controller left."""
+        self._open(watched, placement, "left by an earlier controller")
+        if watched.running:
+            self._states.apply(Transition(job=watched.job.id, kind="started"))
+
+    def close_unwatched(self, attempt: Attempt, ending: Ending, detail: str = "") -> None:
+        """Record the end of an attempt that this run does not watch."""
+        self._ledger.record_end(attempt.id, ending, self._clock.time(), detail)
+
+    # What happens to live attempts
+
+    def apply(self, watched: WatchedAttempt, finding: AttemptFinding, *, stopping: bool) -> None:
+        """Bring job and attempt to the state that was found; `stopping`: the run is being stopped."""
+        job = watched.job
+        if finding.phase == "ended":
+            self.end(watched, finding, stopping=stopping)
+        elif finding.phase == "unknown" and not watched.unknown:
+            watched.unknown = True
+            self._states.apply(Transition(job=job.id, kind="unknown", reason=finding.detail))
+            self._events.log("unknown", attempt=watched.attempt, label=job.label, detail=finding.detail)
+        elif finding.phase == "running" and (not watched.running or watched.unknown):
+            watched.unknown = False
+            self._states.apply(Transition(job=job.id, kind="started"))
+            self._start(watched)
+        elif finding.phase == "waiting" and (watched.unknown or watched.waiting_reason != finding.detail):
+            watched.unknown, watched.waiting_reason = False, finding.detail
+            self._states.apply(Transition(job=job.id, kind="submitted", reason=finding.detail))
             with contextlib.suppress(OSError):  # for other terminals; the ledger would have a row for each change
-                watch.folder.mkdir(parents=True, exist_ok=True)  # its job makes it when it begins, after a requeue
-                (watch.folder / WAITS).write_text(finding.detail + "\n", encoding="utf-8")
+                watched.folder.mkdir(parents=True, exist_ok=True)  # its job makes it when it begins, after a requeue
+                (watched.folder / WAITING_FILE).write_text(finding.detail + "\n", encoding="utf-8")
 
-    def end(self, watch: Watch, finding: Finding, *, stopping: bool, began: bool = True) -> None:
-        """Book an ending and what follows from it; `began` is false where the backend never took it."""
-        job, ending = watch.job, finding.ending or "vanished"
+    def end(self, watched: WatchedAttempt, finding: AttemptFinding, *, stopping: bool, began: bool = True) -> None:
+        """Record an ending and what follows from it; `began` is false where the backend never took the attempt."""
+        job = watched.job
         done = job.fingerprint in self.committed
-        if not done and ending != "ok":
-            if watch.cancelled:
-                ending = "cancelled"
-            elif stopping and ending != "bad_input":
-                ending = "interrupted"  # what ends while we stop it says nothing about the job
-        failure = failure_of(watch.folder) if ending in ("error", "bad_input") else None
+        ending = self._ending_of(watched, finding, done=done, stopping=stopping)
+        failure = failure_of(watched.folder) if ending in ("error", "bad_input") else None
         detail = (
             mask(finding.detail, secrets_of(os.environ)) if failure is None else f"{failure.type}: {failure.message}"
         )
-        same = "" if failure is None else signature(failure.type, failure.message, failure.frames)
-        step = newest_step(self._home, job.fingerprint, watch.attempt)
-        del self.watches[watch.attempt]
-        self._placer.give(watch.attempt)
+        trace = "" if failure is None else signature(failure.type, failure.message, failure.frames)
+        step = newest_step(self._context.home, job.fingerprint, watched.attempt)
+        del self.attempts[watched.attempt]
+        self.placer.release(watched.attempt)
         if began:
-            self._start(watch)
+            self._start(watched)
         point("ending.seen")
-        if done:  # first: a driver that dies before it has booked this comes by here again
-            drop_checkpoints(self._home, job.fingerprint)
-        elif job.stage == "train" and not finding.successor:  # elsewhere each checkpoint holds a part
-            drop_older_checkpoints(self._home, job.fingerprint, KEPT)
-        successor = finding.successor
-        moved = done or progressed(step, watch.begun, self._earlier_steps(watch))
+        if done:  # first: a controller that dies before it has recorded this comes by here again
+            drop_checkpoints(self._context.home, job.fingerprint)
+        elif job.spec.whole_checkpoints and not finding.successor:
+            drop_older_checkpoints(self._context.home, job.fingerprint, KEPT_CHECKPOINTS)
+        orphaned, moved = finding.successor, True
         with self._ledger.transaction():
-            self.write_later()
-            self._ledger.ended(watch.attempt, ending, self._end_of(watch), detail, step, same)
+            self.flush()
+            self._ledger.record_end(watched.attempt, ending, self._end_time(watched), detail, step, trace)
             if done:
-                self._ledger.forgive(job.fingerprint)
-                self._placer.add(map(self._board.job, self._board.apply(Change(job=job.id, kind="done"))))
+                self._ledger.reset_job(job.fingerprint)
+                self.placer.enqueue(map(self._states.job, self._states.apply(Transition(job=job.id, kind="done"))))
             else:
+                records = {one.id: one for one in self._ledger.attempts(job.fingerprint)}
+                record = records.pop(watched.attempt)
+                moved = progressed(step, watched.begun, [one.step for one in records.values()])
                 after = verdict(
                     ending,
                     self._ledger.charges(job.fingerprint),
-                    self._retries,
+                    self._context.settings.retries,
                     progressed=moved,
                     share=_share(job),
                     detail=detail,
                 )
-                assert after.next != "done", "without a COMMIT nothing is done"
-                self._ledger.charge(job.fingerprint, after.charges)
-                if after.next == "again":
-                    self._board.apply(Change(job=job.id, kind="again", reason=after.reason))
-                    if successor and not stopping:
-                        self._succeed(watch, successor, after.reason)
-                        successor = ""
-                    else:
-                        self._placer.add([job])
-                else:
-                    self.hold_against(job, after.next, after.reason, same)
-        if successor:
-            self.unwanted.append(successor)
-        if began and counts(ending, moved=moved):
-            self._avoidance.add(
-                Ended(
-                    host=watch.host,
+                self._ledger.record_charges(job.fingerprint, after.charges)
+                if self._follow(job, after, trace, record, "" if stopping else finding.successor):
+                    orphaned = ""
+        if orphaned:
+            self.orphaned.append(orphaned)
+        if began and counts_for_host(ending, moved=moved):
+            self.exclusion.add(
+                HostEnding(
+                    host=watched.host,
                     job=job.fingerprint,
                     label=job.label,
                     ending=ending,
-                    signature=same,
+                    signature=trace,
                     detail=detail,
-                    began=watch.since,
+                    began=watched.submitted_at,
                     at=self._clock.monotonic(),
                 )
             )
-        failed = not done and self._board.state(job.id) == "failed"
-        first = self._first.setdefault((job.stage, same), job.label) if failed and same else job.label
-        self._teller.log("ended", attempt=watch.attempt, label=job.label, ending=ending, detail=detail, step=step)
+        failed = not done and self._states.state(job.id) == "failed"
+        first = self._first_failure.setdefault((job.stage, trace), job.label) if failed and trace else job.label
+        self._events.log("ended", attempt=watched.attempt, label=job.label, ending=ending, detail=detail, step=step)
         alike = "" if first == job.label else first
-        self._teller.event("ended", job, watch.attempt, ending=ending, detail=detail, alike=alike)
+        self._events.emit("ended", job, watched.attempt, ending=ending, detail=detail, alike=alike)
         if failed and not alike:
-            self._teller.say("\n".join(f"  {line}" for text in trace_of(failure) for line in text.splitlines()))
+            self._events.say("\n".join(f"  {line}" for text in trace_of(failure) for line in text.splitlines()))
         if done:
-            self._teller.event("done", job, watch.attempt)
+            self._events.emit("done", job, watched.attempt)
 
-    def hold_against(self, job: Job, state: Literal["failed", "cancelled"], reason: str, same: str = "") -> None:
-        """Book that a job has failed or was cancelled."""
-        self._ledger.note(
-            JobNote(
-                fingerprint=job.fingerprint,
-                state=state,
-                reason=reason,
-                stage=job.stage,
-                signature=same,
-                at=self._clock.time(),
-            )
-        )
-        self._board.apply(Change(job=job.id, kind=state, reason=reason))
-        if state == "failed":
-            self._teller.tell("failed", job=job.id, label=job.label, stage=job.stage, reason=reason)
-            self.pause()
+    # Jobs
 
-    def tell_avoided(self) -> None:
-        """Log which hosts are avoided from now on or no longer, and say it once where there is a choice."""
-        now = self._clock.monotonic()
-        before, self._noted = self._noted, self._avoidance.hosts(now)
-        for host, one in self._noted.items():
-            if host not in before:
-                self._teller.log("avoiding", host=host, jobs=one.labels, why=one.why, seconds=round(one.until - now))
-            if host not in self._said and self._placer.has_choice:
-                self._said.add(host)
-                self._teller.say(sentence(one, now))
-        for host in before:
-            if host not in self._noted:
-                self._said.discard(host)
-                self._teller.log("used again", host=host)
+    def mark_failed(self, job: Job, reason: str, trace: str = "") -> None:
+        """Record that a job has failed; `trace`: signature of its traceback."""
+        self._record_job(job, "failed", reason, trace)
+        self._events.notify("failed", job=job.id, label=job.label, stage=job.stage, reason=reason)
+        self.update_pauses()
 
-    def pause(self, *, from_before: bool = False) -> None:
-        """Pause the stages in which enough jobs have failed alike, and no other; what is new is told once.
+    def cancel(self, job: Job, *, now: bool) -> None:
+        """Record that a job is cancelled, and mark its live attempts to be ended; a commit that comes later wins."""
+        self.cancel_unplanned(job.fingerprint, job.stage)
+        live = [watched for watched in self.attempts.values() if watched.job.id == job.id]
+        for watched in live:
+            watched.cancel, watched.cancel_sent = "now" if now else "gently", False
+        if not live and job.id in self._states:
+            self._states.apply(Transition(job=job.id, kind="cancelled", reason=CANCELLED))
 
-        `from_before`: it was told when it happened, in an earlier run.
+    def cancel_unplanned(self, fingerprint: str, stage: Stage) -> None:
+        """Record the cancellation of a job that this run does not have; a run that has it finds it in the ledger."""
+        self._ledger.record_cancel(fingerprint, stage, self._clock.time())
+
+    def retry(self, fingerprint: str) -> None:
+        """Clear a job's failure or cancellation and its charges; the caller calls `after_retries` once for many."""
+        self._ledger.reset_job(fingerprint)
+        job = self._context.jobs.get(fingerprint)
+        if job is None:
+            return
+        for watched in self.attempts.values():
+            if watched.job.id == job.id:
+                watched.cancel = ""  # it may be on its way to its end: then it was interrupted, and goes on
+        if job.id in self._states and self._states.state(job.id) in STUCK:
+            self._states.apply(Transition(job=job.id, kind="again", reason="requested by `echo-matrix retry`"))
+
+    def after_retries(self) -> None:
+        """Bring pauses and queue up to date."""
+        self.update_pauses()
+        self.placer.rebuild_queue()
+
+    def update_pauses(self, *, at_start: bool = False) -> None:
+        """Pause the stages in which enough jobs have failed alike, and no other; what is new is announced once.
+
+        `at_start`: an earlier run has sent the notifications.
         """
-        before, self.paused = self.paused, paused_of(self._ledger.notes().values(), self._known, self._pause_after)
-        self._board.pause(self.paused)
+        limit = self._context.settings.pause_after
+        records = self._ledger.job_records().values()
+        before, self.paused = self.paused, paused_of(records, self._context.jobs.keys(), limit)
+        self._states.pause(self.paused)
         for stage, why in self.paused.items():
             if stage not in before:
-                self._teller.say(f"stage {stage} is paused: {why}")
-                self._teller.log("paused", stage=stage, reason=why)
-                if not from_before:
-                    self._teller.tell("paused", stage=stage, reason=why)
+                self._events.say(f"stage {stage} is paused: {why}")
+                self._events.log("paused", stage=stage, reason=why)
+                if not at_start:
+                    self._events.notify("paused", stage=stage, reason=why)
 
-    def later(self, act: Callable[[], None]) -> None:
-        """Write something with the next transaction."""
-        self._later.append(act)
+    # The ledger
 
-    def write_later(self) -> None:
+    def flush(self) -> None:
         """Write what could wait."""
-        if self._later:
-            acts, self._later = self._later, []
+        if self._deferred:
+            writes, self._deferred = self._deferred, []
             with self._ledger.transaction():
-                for act in acts:
-                    act()
+                for write in writes:
+                    write()
 
-    def failures(self) -> tuple[FailedJob, ...]:
-        """Jobs that stand as failed, in the plan's order, with the words of the newest result."""
-        failed = [self._board.job(job) for job in self._board.open_jobs() if self._board.state(job) == "failed"]
-        found: list[tuple[Job, str, Path | None]] = []
-        for job in failed:
-            attempts = self._ledger.attempts(job.fingerprint)
-            newest = attempt_folder(self._home, job.fingerprint, attempts[-1].id) if attempts else None
-            found.append((job, self._board.standing(job.id).reason, newest))
-        return failed_of(found, self._ledger.notes())
+    def _open(self, watched: WatchedAttempt, placement: Placement, reason: str) -> None:
+        self.attempts[watched.attempt] = watched
+        watched.host = placement.host
+        self.placer.reserve(watched.attempt, watched.job, placement)
+        self._states.apply(Transition(job=watched.job.id, kind="submitted", reason=reason))
 
-    def _earlier_steps(self, watch: Watch) -> list[int]:
-        attempts = self._ledger.attempts(watch.job.fingerprint)
-        return [attempt.step for attempt in attempts if attempt.id != watch.attempt]
+    def _ending_of(self, watched: WatchedAttempt, finding: AttemptFinding, *, done: bool, stopping: bool) -> Ending:
+        ending = finding.ending or "vanished"
+        if done or ending == "ok":
+            return ending
+        if watched.cancel:
+            return "cancelled"
+        # What ends while the run is being stopped says nothing about the job.
+        return "interrupted" if stopping and ending != "bad_input" else ending
 
-    def _succeed(self, watch: Watch, attempt: str, reason: str) -> None:
-        """Take in the attempt as which the backend has started the job of an ended one again."""
-        job = watch.job
-        (earlier,) = [one for one in self._ledger.attempts(job.fingerprint) if one.id == watch.attempt]
-        newest = newest_checkpoint(self._home, job.fingerprint)
+    def _follow(self, job: Job, after: Verdict, trace: str, record: Attempt, successor: str) -> bool:
+        """Bring the job of an ended attempt to the state that follows; whether the successor, if any, goes on."""
+        match after.next:
+            case "done":
+                raise AssertionError("without a commit no job is done")
+            case "failed":
+                self.mark_failed(job, after.reason, trace)
+            case "cancelled":
+                self._record_job(job, "cancelled", after.reason, trace)
+            case "again":
+                self._states.apply(Transition(job=job.id, kind="again", reason=after.reason))
+                if successor:
+                    self._open_successor(job, record, successor, after.reason)
+                    return True
+                self.placer.enqueue([job])
+        return False
+
+    def _open_successor(self, job: Job, record: Attempt, attempt: str, reason: str) -> None:
+        """Open the attempt as which the backend has restarted the job of `record`, in the same place."""
+        newest = newest_checkpoint(self._context.home, job.fingerprint)
         begun = -1 if newest is None else newest.step
-        now = self._clock.time()
-        self._ledger.intend(
+        self._ledger.record_intent(
             replace(
-                earlier,
+                record,
                 id=attempt,
-                intended=now,
+                intended=self._clock.time(),
                 started=None,
                 ended=None,
                 ending=None,
@@ -286,23 +316,36 @@ class Books:
                 signature="",
             )
         )
-        folder = attempt_folder(self._home, job.fingerprint, attempt)
-        after = Watch(attempt=attempt, job=job, folder=folder, begun=begun, since=self._clock.monotonic())
-        self.open(after, earlier.placement, reason)
+        folder = attempt_folder(self._context.home, job.fingerprint, attempt)
+        now = self._clock.monotonic()
+        after = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=now)
+        self._open(after, record.placement, reason)
 
-    def _start(self, watch: Watch) -> None:
-        if not watch.running:
-            watch.running = True
+    def _record_job(self, job: Job, state: Literal["failed", "cancelled"], reason: str, trace: str) -> None:
+        record = JobRecord(
+            fingerprint=job.fingerprint,
+            state=state,
+            reason=reason,
+            stage=job.stage,
+            signature=trace,
+            at=self._clock.time(),
+        )
+        self._ledger.record_job(record)
+        self._states.apply(Transition(job=job.id, kind=state, reason=reason))
+
+    def _start(self, watched: WatchedAttempt) -> None:
+        if not watched.running:
+            watched.running = True
             at = self._clock.time()
-            watch.ran_since = at, self._clock.monotonic()
-            self.later(lambda: self._ledger.started(watch.attempt, at))
-            self._teller.event("started", watch.job, watch.attempt)
+            watched.started_at = at, self._clock.monotonic()
+            self._deferred.append(lambda: self._ledger.record_start(watched.attempt, at))
+            self._events.emit("started", watched.job, watched.attempt)
 
-    def _end_of(self, watch: Watch) -> float:
-        """Now, seconds since 1970, by a clock that did not jump since the attempt began: durations are measured."""
-        if watch.ran_since is None:
+    def _end_time(self, watched: WatchedAttempt) -> float:
+        """Now, seconds since 1970, by a clock that did not jump since the attempt started: durations are measured."""
+        if watched.started_at is None:
             return self._clock.time()
-        at, since = watch.ran_since
+        at, since = watched.started_at
         return at + (self._clock.monotonic() - since)
 
 

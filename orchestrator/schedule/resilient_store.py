@@ -1,8 +1,8 @@
-"""The store as a driver asks it: with patience, and never so that a hanging call holds the loop.
+"""Resilient store: store calls with retry and time-out, so that a call that hangs never blocks the controller.
 
-Disks on a network and object stores have bad minutes. What fails then is asked again; what is due to
-be booked waits, and nothing new is started. A call that hangs has a thread of its own, which is left
-to its fate. Only what stays wrong for `unknown_s` ends a run, with a sentence.
+Network disks and object stores fail for minutes at a time. Meanwhile calls are repeated, endings wait to be
+recorded, and nothing new is started. Each call runs in a thread of its own; one that hangs is abandoned.
+Only a store that does not respond for `unknown_s` ends a run, with a message.
 """
 
 import errno
@@ -14,15 +14,15 @@ from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.schedule.clock import Clock
 from orchestrator.store.protocol import Store
 
-ANSWER_S = 10.0
-"""A call that has not answered by then counts as silent; in real seconds, whatever the driver's clock."""
-LONGEST_REST_S = 5.0
+CALL_TIMEOUT_S = 10.0
+"""A call that has not returned by then counts as failed; in real seconds, whatever the controller's clock."""
+LONGEST_PAUSE_S = 5.0
 SAY_AFTER_S = 10.0
-"""Silence that lasts is told to the user; shorter ones go to driver.log only."""
-SHORT_S = 5.0
-"""Patience at the start of a run with what does not mend itself: permissions, a store that refuses."""
+"""A failure that lasts is reported to the user; shorter ones go to driver.log only."""
+SHORT_PATIENCE_S = 5.0
+"""How long an error that does not go away by itself is retried at the start: permissions, a store that refuses."""
 
-PASSING = frozenset(
+TRANSIENT_ERRNOS = frozenset(
     {
         errno.EIO,
         errno.ESTALE,
@@ -41,16 +41,16 @@ PASSING = frozenset(
         errno.ENOMEM,
     }
 )
-"""What a disk on a network, or a crowded machine, says in a bad minute."""
+"""Errors of a network disk or a crowded machine that go away by themselves."""
 
 T = TypeVar("T")
 
 
-class Silent(Exception):
-    """The store has not answered in time."""
+class StoreTimeout(Exception):
+    """The store has not responded in time."""
 
 
-class Question(Generic[T]):
+class TimedCall(Generic[T]):
     """One call in a thread of its own."""
 
     def __init__(self, ask: Callable[[], T]) -> None:
@@ -60,10 +60,10 @@ class Question(Generic[T]):
         self._error: BaseException | None = None
         threading.Thread(target=self._run, name="store", daemon=True).start()
 
-    def answer(self, within_s: float) -> T:
-        """What it returned; or raises what it raised, or Silent when it takes longer."""
+    def result(self, within_s: float) -> T:
+        """What it returned; or raises what it raised, or StoreTimeout when it takes longer."""
         if not self._answered.wait(within_s):
-            raise Silent(f"no answer within {within_s:g} s")
+            raise StoreTimeout(f"no answer within {within_s:g} s")
         if self._error is not None:
             raise self._error
         return self._value[0]
@@ -76,13 +76,13 @@ class Question(Generic[T]):
         self._answered.set()
 
 
-class Patience:
-    """Asks `store` for a driver.
+class ResilientStore:
+    """Calls `store` for the controller.
 
     Args (keyword only):
         log: a line of driver.log: what, and fields.
         say: a sentence for the user.
-        patience_s: how long the store may be silent before a run does not start.
+        give_up_after_s: how long the store may fail before a run does not start.
     """
 
     def __init__(
@@ -92,113 +92,118 @@ class Patience:
         *,
         log: Callable[..., None],
         say: Callable[[str], None],
-        patience_s: float,
+        give_up_after_s: float,
     ) -> None:
         self._store = store
         self._clock = clock
         self._log = log
         self._say = say
-        self._patience_s = patience_s
-        self._pending: Question[frozenset[str]] | None = None
-        self._silent_since: float | None = None
-        self._asked_again = 0.0
-        self._rest_s = 0.0
-        self._said = False
-        self.why = ""
-        """What it said when it was last asked; empty when it answered."""
+        self._patience_s = give_up_after_s
+        self._pending: TimedCall[frozenset[str]] | None = None
+        self._failing_since: float | None = None
+        self._next_call = 0.0
+        self._pause_s = 0.0
+        self._announced = False
+        self.error = ""
+        """The error of the last call; empty where it succeeded."""
 
     @property
-    def silent(self) -> bool:
-        """Whether the store has not answered when it was last asked."""
-        return self._silent_since is not None
+    def unresponsive(self) -> bool:
+        """Whether the last call failed."""
+        return self._failing_since is not None
 
     def commits(self) -> frozenset[str] | None:
-        """Fingerprints of done jobs; None: the store does not answer now. Never waits longer than `ANSWER_S`."""
+        """Fingerprints of done jobs; None: the store does not respond now. Never waits longer than `CALL_TIMEOUT_S`."""
         now = self._clock.monotonic()
-        if self.silent and now < self._asked_again:
+        if self.unresponsive and now < self._next_call:
             return None
         waited, self._pending = self._pending, None
-        question = waited or Question(self._store.commits)
+        question = waited or TimedCall(self._store.commits)
         try:
-            found = question.answer(0.0 if waited else ANSWER_S)
-        except (OSError, StoreError, Silent) as error:
-            if isinstance(error, Silent):
+            found = question.result(0.0 if waited else CALL_TIMEOUT_S)
+        except (OSError, StoreError, StoreTimeout) as error:
+            if isinstance(error, StoreTimeout):
                 self._pending = question
-            self._note_silence(now, error)
+            self._note_failure(now, error)
             return None
-        if self.silent:
+        if self.unresponsive:
             self._log("store answers")
-            if self._said:
-                self._say("the store answers again")
-        self._silent_since, self._said, self._rest_s, self.why = None, False, 0.0, ""
+            if self._announced:
+                self._say("the store responds again")
+        self._failing_since, self._announced, self._pause_s, self.error = None, False, 0.0, ""
         return found
 
-    def insist(
-        self, ask: Callable[[], T], interrupted: Callable[[], bool] = lambda: False, patience_s: float | None = None
+    def call(
+        self,
+        ask: Callable[[], T],
+        interrupted: Callable[[], bool] = lambda: False,
+        give_up_after_s: float | None = None,
     ) -> T:
-        """The answer, however often it has to be asked for within `patience_s`.
+        """The result of `ask`, which is repeated for up to `give_up_after_s`.
 
         Raises:
             ArtifactMissing: the store says so.
-            StoreError: it does not answer for so long, or not at once and somebody wants the end.
+            StoreError: it does not respond for so long, or not at once and the run is to stop.
         """
-        patience_s = self._patience_s if patience_s is None else patience_s
-        began, rest_s = self._clock.monotonic(), 0.1
+        give_up_after_s = self._patience_s if give_up_after_s is None else give_up_after_s
+        began, pause_s = self._clock.monotonic(), 0.1
         said = False
         while True:
             try:
-                return Question(ask).answer(ANSWER_S)
+                return TimedCall(ask).result(CALL_TIMEOUT_S)
             except ArtifactMissing:
                 raise
-            except (OSError, StoreError, Silent) as error:
+            except (OSError, StoreError, StoreTimeout) as error:
                 waited = self._clock.monotonic() - began
-                passing = isinstance(error, Silent) or (isinstance(error, OSError) and error.errno in PASSING)
-                if waited >= (patience_s if passing else min(patience_s, SHORT_S)) or interrupted():
+                passing = isinstance(error, StoreTimeout) or (
+                    isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS
+                )
+                if waited >= (give_up_after_s if passing else min(give_up_after_s, SHORT_PATIENCE_S)) or interrupted():
                     if isinstance(error, StoreError):
                         raise
                     raise StoreError(
-                        f"the store does not answer, for {waited:.0f} s now: {error}; see that its disk is there, "
+                        f"the store does not respond, for {waited:.0f} s now: {error}; see that its disk is there, "
                         "has room and lets this user write, then `run` again: what is done is done"
                     ) from error
                 self._log("store silent", error=str(error))
                 if waited >= SAY_AFTER_S and not said:
                     said = True
-                    self._say(f"the store does not answer ({error}); asking again for up to {patience_s:g} s")
-            self._clock.sleep(rest_s)
-            rest_s = min(LONGEST_REST_S, rest_s * 2)
+                    self._say(f"the store does not respond ({error}); asking again for up to {give_up_after_s:g} s")
+            self._clock.sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
-    def winner(self, fingerprint: str, interrupted: Callable[[], bool], patience_s: float | None = None) -> str:
-        """The attempt that the COMMIT of a done job names; empty where it cannot be read, however often one asks.
+    def winner(self, fingerprint: str, interrupted: Callable[[], bool], give_up_after_s: float | None = None) -> str:
+        """The attempt that the commit record of a done job names; empty where it cannot be read.
 
         Raises:
-            StoreError: the store does not answer for `patience_s`.
+            StoreError: the store does not respond for `give_up_after_s`.
         """
         try:
-            return self.insist(lambda: self._store.read(fingerprint), interrupted, patience_s).attempt
+            return self.call(lambda: self._store.read(fingerprint), interrupted, give_up_after_s).attempt
         except StoreError as error:
-            if isinstance(error.__cause__, OSError | Silent):
+            if isinstance(error.__cause__, OSError | StoreTimeout):
                 raise
             self._log("COMMIT unreadable", error=str(error))  # whoever needs the artifact is told what to do
             return ""
 
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
-        """Let the store remove what is half made; another time where it does not want to."""
+        """Let the store remove half-made artifacts; a failure is logged, and a later run tries again."""
         try:
-            Question(lambda: self._store.sweep(living, dead)).answer(ANSWER_S)
-        except (OSError, StoreError, Silent) as error:
+            TimedCall(lambda: self._store.sweep(living, dead)).result(CALL_TIMEOUT_S)
+        except (OSError, StoreError, StoreTimeout) as error:
             self._log("store not swept", error=str(error))
 
-    def _note_silence(self, now: float, error: Exception) -> None:
-        self.why = str(error)
-        if self._silent_since is None:
-            self._silent_since = now
-            self._log("store silent", error=self.why)
-        elif now - self._silent_since >= SAY_AFTER_S and not self._said:
-            self._said = True
-            self._log("store silent", error=self.why, seconds=round(now - self._silent_since))
+    def _note_failure(self, now: float, error: Exception) -> None:
+        self.error = str(error)
+        if self._failing_since is None:
+            self._failing_since = now
+            self._log("store silent", error=self.error)
+        elif now - self._failing_since >= SAY_AFTER_S and not self._announced:
+            self._announced = True
+            self._log("store silent", error=self.error, seconds=round(now - self._failing_since))
             self._say(
-                f"the store does not answer ({self.why}); what has ended waits to be booked, and nothing is started "
-                "until it does; nothing is lost"
+                f"the store does not respond ({self.error}); what has ended waits to be recorded, and nothing is "
+                "started until it does; nothing is lost"
             )
-        self._rest_s = min(LONGEST_REST_S, max(0.1, self._rest_s * 2))
-        self._asked_again = now + self._rest_s
+        self._pause_s = min(LONGEST_PAUSE_S, max(0.1, self._pause_s * 2))
+        self._next_call = now + self._pause_s

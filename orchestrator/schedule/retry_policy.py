@@ -1,6 +1,6 @@
-"""What ended an attempt, and what follows: the table of endings (design, "Truth and recovery" rule 4).
+"""Retry policy: what follows an ending (design, "Truth and recovery" rule 4). Pure.
 
-Pure. Budgets say how often a job may end a charged way without getting further; an attempt that got
+Budgets say how often a job may end a charged way without getting further; an attempt that got
 further sets everything back to zero first, so that a long training is not failed by rare faults.
 
 Further means: it left a complete checkpoint of a higher step than any earlier attempt of its job
@@ -27,11 +27,12 @@ MORE_TIME = (
     "file sets them), or save more often (checkpoint_every_s), then `echo-matrix retry`"
 )
 
+CANCELLED = "cancelled; `echo-matrix retry` takes it up again"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
 
 
-class Retries(Protocol):
+class RetryLimits(Protocol):
     """`retries` of cluster/*.yaml: how many charged endings without progress a job survives."""
 
     @property
@@ -121,7 +122,7 @@ def first_line(text: str) -> str:
 def verdict(
     ending: Ending,
     charges: Charges,
-    budgets: Retries,
+    budgets: RetryLimits,
     *,
     progressed: bool,
     share: int | None,
@@ -135,70 +136,76 @@ def verdict(
         budgets: what is allowed.
         progressed: the attempt got further than any of its job before (`progressed`).
         share: samples of a step on one rank; None where the stage has no micro-batch.
-        detail: the backend's words, for the reason, which is one line.
+        detail: the backend's message; its first line goes into the reason.
     """
     if progressed:
         charges = Charges(accumulate=charges.accumulate)
-    words = f": {first_line(detail)}" if detail else ""
+    message = f": {first_line(detail)}" if detail else ""
     match ending:
         case "ok":
             return Verdict(next="done", charges=charges, reason="")
         case "bad_input":
-            return Verdict(next="failed", charges=charges, reason=f"bad input, which no retry mends{words}")
+            return Verdict(next="failed", charges=charges, reason=f"bad input; a retry would not help{message}")
         case "cancelled":
-            return Verdict(next="cancelled", charges=charges, reason="cancelled; `echo-matrix retry` takes it up again")
+            return Verdict(next="cancelled", charges=charges, reason=CANCELLED)
         case "error":
             charges = replace(charges, error=charges.error + 1, free=0)
-            return _within(charges, charges.error, budgets.error, "ended with an error", words)
+            return _within(charges, charges.error, budgets.error, "ended with an error", message)
         case "timed_out":
             if progressed:
                 return Verdict(next="again", charges=charges, reason="ran into its time limit, but got further")
             charges = replace(charges, error=charges.error + 1, free=0)
-            after = _within(charges, charges.error, budgets.error, "ran into its time limit without progress", words)
+            after = _within(charges, charges.error, budgets.error, "ran into its time limit without progress", message)
             return replace(after, reason=f"{after.reason}; {MORE_TIME}") if after.next == "failed" else after
         case "vanished":
             charges = replace(charges, vanished=charges.vanished + 1, free=0)
-            return _within(charges, charges.vanished, budgets.vanished, "vanished", words)
+            return _within(charges, charges.vanished, budgets.vanished, "vanished", message)
         case "out_of_memory":
-            return _out_of_memory(charges, budgets, share, words, progressed=progressed)
+            return _out_of_memory(charges, budgets, share, message, progressed=progressed)
         case "preempted" | "node_lost" | "interrupted":
             if progressed:
-                return Verdict(next="again", charges=charges, reason=f"{ending}, which is free{words}")
+                return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
             charges = replace(charges, free=charges.free + 1)
             if charges.free >= budgets.free_in_a_row:
-                reason = f"ended {charges.free} times in a row without progress, last as {ending}{words}"
+                reason = f"ended {charges.free} times in a row without progress, last as {ending}{message}"
                 return Verdict(next="failed", charges=charges, reason=reason)
-            return Verdict(next="again", charges=charges, reason=f"{ending}, which is free{words}")
+            return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
         case _:
             assert_never(ending)
 
 
-def _within(charges: Charges, used: int, allowed: int, what: str, words: str) -> Verdict:
+def _within(charges: Charges, used: int, allowed: int, what: str, message: str) -> Verdict:
     if used > allowed:
-        return Verdict(next="failed", charges=charges, reason=f"{what}; {allowed} of {allowed} retries used{words}")
-    return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{words}")
+        return Verdict(next="failed", charges=charges, reason=f"{what}; {allowed} of {allowed} retries used{message}")
+    return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{message}")
 
 
-def _out_of_memory(charges: Charges, budgets: Retries, share: int | None, words: str, *, progressed: bool) -> Verdict:
+def _out_of_memory(
+    charges: Charges, budgets: RetryLimits, share: int | None, message: str, *, progressed: bool
+) -> Verdict:
     charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
     if share is None:
-        after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", words)
+        after = _within(charges, charges.out_of_memory, budgets.out_of_memory, "out of memory", message)
         return replace(after, reason=f"{after.reason}; raise resources.memory_gib") if after.next == "failed" else after
     charges = replace(charges, accumulate=fitted(share, charges.accumulate))
     smaller = smaller_share(share, charges.accumulate)
     if smaller is None and progressed:  # slow, but it moves: a leak, or a neighbour that took the memory
-        return Verdict(next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{words}")
+        return Verdict(
+            next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{message}"
+        )
     if smaller is None:
-        reason = f"out of memory at micro-batch {share // charges.accumulate}{words}; {REMEDIES}"
+        reason = f"out of memory at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
         return Verdict(next="failed", charges=charges, reason=reason)
     if charges.out_of_memory > budgets.out_of_memory:
         reason = (
             f"out of memory; {budgets.out_of_memory} of {budgets.out_of_memory} retries used, "
-            f"last at micro-batch {share // charges.accumulate}{words}; {REMEDIES}"
+            f"last at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
         )
         return Verdict(next="failed", charges=charges, reason=reason)
     charges = replace(charges, accumulate=smaller)
-    return Verdict(next="again", charges=charges, reason=f"out of memory; micro-batch is now {share // smaller}{words}")
+    return Verdict(
+        next="again", charges=charges, reason=f"out of memory; micro-batch is now {share // smaller}{message}"
+    )
 
 
 _MASKS = (
@@ -213,8 +220,8 @@ _OURS = re.compile(r"(?:^|/)((?:workloads|orchestrator)/.*)$")
 def signature(kind: str, message: str, frames: Sequence[str]) -> str:
     """What makes two tracebacks the same: exception type, innermost frame of our code, masked message.
 
-    Digits, paths and hex of the message are masked; the frame starts at `workloads/`, because each
-    driver's hosts run from a copy of the code elsewhere. `frames` are `file:line function`,
+    Digits, paths and hex of the message are masked; the frame starts at `workloads/`, because the
+    hosts of each run use a copy of the code elsewhere. `frames` are `file:line function`,
     innermost last.
     """
     ours = ""
@@ -239,7 +246,7 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
         if same:
             counts[stage, same] = counts.get((stage, same), 0) + 1
     return {
-        stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); mend the cause, then `echo-matrix retry`"
+        stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); fix the cause, then `echo-matrix retry`"
         for (stage, same), number in counts.items()
         if number >= pause_after
     }

@@ -1,50 +1,55 @@
-"""Ctrl-C, twice: first asked to stop at a checkpoint, then killed; what still does not answer is given up.
+"""Shutdown: Ctrl-C asks attempts to stop at a checkpoint, a second one kills them, then they are given up.
 
-SIGTERM and the end of a terminal are about the driver's process, not about the study: where attempts
-outlive their driver they go on, and the driver leaves. Where they do not, each is one Ctrl-C.
+SIGTERM and the end of a terminal are about the controller's process, not about the study: where attempts
+outlive the controller they go on, and it leaves. Where they do not, each counts as one Ctrl-C.
 """
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
 from typing import Literal
 
 STOP_SLACK_S = 10.0
 """Beyond the grace period, and after a kill, for the backend's own work."""
 
 
-class Interruption:
-    """Where the end of a run stands. Times are of the driver's monotonic clock, in seconds."""
+class Shutdown:
+    """How far the shutdown of a run has got. Times are of the controller's monotonic clock, in seconds."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
-        self._asked = 0
+        self._requests = 0
         self._leaves = 0
         self._killed = False
         self._deadline = 0.0
         self.stopping = False
         """Attempts have been asked to stop: nothing new is started."""
         self.leaving = False
-        """The driver ends and the attempts go on."""
+        """The controller ends and the attempts go on."""
 
     @property
-    def asked(self) -> bool:
-        """Whether anybody asked for the end."""
+    def requested(self) -> bool:
+        """Whether anybody has requested the end."""
         return self.times > 0
 
     @property
     def times(self) -> int:
-        """How often the end was asked for."""
-        return self._asked + self._leaves
+        """How often the end was requested."""
+        return self._requests + self._leaves
 
-    def ask(self) -> None:
-        """Ask for the end; once more: at once. Only counts, so that signal handlers may call it."""
-        self._asked += 1
+    def request(self) -> None:
+        """Request the end; a second time: at once. Only counts, so that signal handlers may call it."""
+        self._requests += 1
 
     def leave(self) -> None:
-        """Ask for the end of this process. Only counts, so that signal handlers may call it."""
+        """Request the end of this process. Only counts, so that signal handlers may call it."""
         self._leaves += 1
 
     def next_act(self, now: float, *, outlives: bool) -> Literal["stop", "kill", "leave"] | None:
-        """What to do to the live attempts now; `outlives`: they can go on without a driver."""
-        if not self.asked or self.leaving:
+        """What to do to the live attempts now; `outlives`: they can go on without a controller."""
+        if not self.requested or self.leaving:
             return None
         if outlives and self._leaves:
             self.leaving = True
@@ -62,3 +67,31 @@ class Interruption:
     def given_up(self, now: float) -> bool:
         """Whether killed attempts have had their time to answer."""
         return self._killed and now >= self._deadline
+
+
+@contextlib.contextmanager
+def signals_handled(shutdown: Shutdown) -> Iterator[None]:
+    """Ctrl-C stops the run, SIGTERM and the terminal's end the controller; handlers exist in the main thread only.
+
+    SIGHUP asks for the end once: it never is the second Ctrl-C, because it comes along with one where
+    a pipe's reader ends too. An ignored one stays ignored: the user typed `nohup`, or the controller is detached.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            shutdown.request()
+        elif number != signal.SIGHUP or not shutdown.requested:
+            shutdown.leave()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -36,8 +36,8 @@ class Deviation:
 class Cell:
     """One cell of the expanded matrix.
 
-    `controls` holds the resolved sections this cell reads: memory controls that its family does
-    not read are left out (`workloads.study.rows.MEMORY_CONTROLS`).
+    `controls` holds the resolved sections this cell reads: controls that size rows and that its row does not read
+    are left out (`Workload.row_controls`).
     """
 
     id: str
@@ -47,8 +47,10 @@ class Cell:
     seed: int
     family: str
     """As written in matrix.yaml, also where the row resolves to another family."""
+    reference: bool
+    """A ceiling or floor: trains nothing of its own, takes no rank."""
     trained: Mapping[str, Any]
-    generated: Mapping[str, Any]
+    evaluated: Mapping[str, Any]
     controls: Mapping[str, Mapping[str, Any]]
     branches: Mapping[str, Mapping[str, Any]]
     alias_of: str | None

@@ -12,10 +12,9 @@ import yaml
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.lines import Place, compose_file, nearest, place_of, refuse
-from orchestrator.spec.schema import Count, Natural, NonNegative, Positive
 from orchestrator.spec.typed import Reader, build
-from workloads.study.deepspeed import FIXED, WHY
-from workloads.study.stages import STAGES
+from workloads.contract.fields import Count, Natural, NonNegative, Positive
+from workloads.contract.workload import Workload
 
 Settings = TypeVar("Settings")
 
@@ -150,13 +149,16 @@ def cluster_file(chosen: Path | None, beside: Path, backends: Collection[str]) -
     return (beside if beside.is_dir() else beside.parent) / FOLDER / f"{chosen}.yaml"
 
 
-def load_cluster(chosen: Path | None, beside: Path, backends: Mapping[str, BackendSection]) -> Cluster:
+def load_cluster(
+    chosen: Path | None, beside: Path, workload: Workload, backends: Mapping[str, BackendSection]
+) -> Cluster:
     """The cluster that was chosen: a file, or a name.
 
     Args:
         chosen: a file; or `local`, a backend, or any NAME with a cluster/NAME.yaml beside the matrix. None: `local`.
             Where there is no such file of a backend: the built-in values with that backend.
         beside: the matrix, or its folder.
+        workload: of the matrix: its stages, and what it fixes of DeepSpeed.
         backends: by name (`orchestrator.backends.registry.backends`).
 
     Raises:
@@ -175,22 +177,24 @@ def load_cluster(chosen: Path | None, beside: Path, backends: Mapping[str, Backe
             f"--cluster is {name!r}, which is neither a file nor a name{nearest(name, names)}; "
             f"allowed: {', '.join(names)}, or a file such as {path.parent / 'slurm.yaml'}"
         )
-    return _read(path, backends)
+    return _read(path, workload, backends)
 
 
-def _read(path: Path, backends: Mapping[str, BackendSection]) -> Cluster:
+def _read(path: Path, workload: Workload, backends: Mapping[str, BackendSection]) -> Cluster:
     node = compose_file(path)
     _refuse_s3(node, path)
     written = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
     sections = {name: backends[name] for name in backends if name in written}
     reader = Reader(str(path), {})
     values = reader.section(node, _description(sections, backends), "")
-    source = SectionSource(file=path, places=reader.places, stages=tuple(STAGES))
+    source = SectionSource(file=path, places=reader.places, stages=tuple(workload.by_name))
     read = {
         name: backend.complete(build(backend.settings, values.pop(name)), source) for name, backend in sections.items()
     }
     cluster: Cluster = replace(build(Cluster, values), sections=read)
-    _check_deepspeed(cluster.deepspeed, Place(str(path), reader.places["deepspeed"]))
+    found = workload.deepspeed_problem(cluster.deepspeed)
+    if found is not None:
+        source.refuse(f"deepspeed.{found[0]}", found[1])
     return cluster
 
 
@@ -214,27 +218,3 @@ def _refuse_s3(node: yaml.MappingNode, path: Path) -> None:
             if name.value == "kind" and value.value == "s3":
                 problem = "is 's3'; a store on S3 is planned and not there yet; allowed: files"
                 refuse(place_of(value, str(path)), "store.kind", problem)
-
-
-def _check_deepspeed(given: Mapping[str, Any], place: Place) -> None:
-    """Refuse what the study fixes, and what the prediction of memory could not count with.
-
-    All else is DeepSpeed's own to judge.
-    """
-    for key in given:
-        if key in FIXED:
-            refuse(place, f"deepspeed.{key}", WHY)
-    zero, recomputed = given.get("zero_optimization", {}), given.get("activation_checkpointing")
-    sections = {"zero_optimization": zero, "activation_checkpointing": {} if recomputed is None else recomputed}
-    if isinstance(zero, Mapping):
-        sections |= {f"zero_optimization.{key}": zero.get(key, {}) for key in ("offload_optimizer", "offload_param")}
-    for key, section in sections.items():
-        if not isinstance(section, Mapping):
-            refuse(place, f"deepspeed.{key}", f"is {section!r}; allowed: a mapping, or leave it out")
-    stage = zero.get("stage", 0)
-    if type(stage) is not int or stage not in range(4):
-        refuse(place, "deepspeed.zero_optimization.stage", f"is {stage!r}; allowed: 0, 1, 2, 3")
-    for key in ("reduce_bucket_size", "stage3_max_live_parameters"):
-        size = zero.get(key, 1)
-        if type(size) not in (int, float) or size <= 0:
-            refuse(place, f"deepspeed.zero_optimization.{key}", f"is {size!r}; allowed: a number above 0")

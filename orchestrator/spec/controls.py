@@ -12,9 +12,7 @@ from typing import Any, NoReturn
 from orchestrator.errors import ControlsError
 from orchestrator.spec.canonical import canonical
 from orchestrator.spec.cell import Cell, Deviation
-from orchestrator.spec.parts import MASKED
-from workloads.study.rows import MEMORY_CONTROLS
-from workloads.study.stages import STAGES
+from workloads.contract.workload import Workload
 
 EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
 """Records of how a job ran: unequal ones may change the last bits."""
@@ -22,33 +20,27 @@ EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
 DIGEST_DIGITS = 64
 """Hex digits of a sha256."""
 
-_MEMORY_KEYS = frozenset(f"controls.{key}" for key in MEMORY_CONTROLS)
-_SHARED_PARAMETERS = ("data", "codec", "action", "backbone")
-_DONE_ALIKE = {
-    # check -> what its value may depend on, beside the seed; unequal there, two cells are not compared
-    "sample_order": STAGES["index"].sections,
-    "initial_shared": _SHARED_PARAMETERS,
-    "steps": ("training.steps",),
-}
 
-
-def check_controls(cells: Sequence[Cell], deviations: Sequence[Deviation]) -> None:
-    """The guard before the run: cells of equal axes and seed differ in their memory alone.
+def check_controls(workload: Workload, cells: Sequence[Cell], deviations: Sequence[Deviation]) -> None:
+    """The guard before the run: cells of equal axes and seed differ in their row alone.
 
     Raises:
-        ControlsError: two cells differ in a control or a branch, or a row is masked, and no
-            deviation says why.
+        ControlsError: two cells differ in a control or a branch, or a row has a parameter that must be explained, and
+            no deviation says why.
     """
     listed = {(deviation.key, row) for deviation in deviations for row in deviation.rows}
     deviating = {row for _, row in listed}
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
-        if cell.generated.get("masked") and (MASKED, cell.row) not in listed:
-            raise ControlsError(
-                f"cell {cell.id}: row {cell.row} is masked at generation and no deviation says why; add "
-                f'{{key: {MASKED}, rows: [{cell.row}], reason: "..."}} under deviations'
-            )
+        for parameter in workload.family[cell.family].declared:
+            key = f"{workload.rows_key}.{parameter}"
+            if cell.evaluated.get(parameter) and (key, cell.row) not in listed:
+                raise ControlsError(
+                    f"cell {cell.id}: row {cell.row} has {parameter}: true and no deviation says why; add "
+                    f'{{key: {key}, rows: [{cell.row}], reason: "..."}} under deviations'
+                )
     # Cells with the same objects cannot differ, so each constellation of them is compared once.
     flat: dict[int, dict[str, Any]] = {}
+    sizing = frozenset(f"controls.{key}" for key in workload.row_controls)
     compared: set[frozenset[tuple[int, int, str]]] = set()
     for group in _groups(cells).values():
         tokens: dict[tuple[int, int, str], Cell] = {}
@@ -57,10 +49,12 @@ def check_controls(cells: Sequence[Cell], deviations: Sequence[Deviation]) -> No
             tokens.setdefault((id(cell.controls), id(cell.branches), own), cell)
         if frozenset(tokens) not in compared:
             compared.add(frozenset(tokens))
-            _check_group(list(tokens.values()), listed, flat)
+            _check_group(list(tokens.values()), listed, flat, sizing)
 
 
-def _check_group(group: Sequence[Cell], listed: set[tuple[str, str]], flat: dict[int, dict[str, Any]]) -> None:
+def _check_group(
+    group: Sequence[Cell], listed: set[tuple[str, str]], flat: dict[int, dict[str, Any]], sizing: frozenset[str]
+) -> None:
     expected: dict[str, tuple[Any, Cell]] = {}
     for cell in group:
         for key, value in _leaves(cell, flat):
@@ -69,7 +63,7 @@ def _check_group(group: Sequence[Cell], listed: set[tuple[str, str]], flat: dict
             reference = expected.setdefault(key, (value, cell))
             if reference[0] != value:
                 _refuse(key, reference[1], reference[0], cell, value)
-        _check_absent(cell, group[0], flat, listed)
+        _check_absent(cell, group[0], flat, listed, sizing)
 
 
 def _refuse(key: str, a: Cell, value_a: Any, b: Cell, value_b: Any) -> NoReturn:
@@ -81,10 +75,16 @@ def _refuse(key: str, a: Cell, value_a: Any, b: Cell, value_b: Any) -> NoReturn:
     )
 
 
-def _check_absent(cell: Cell, first: Cell, flat: dict[int, dict[str, Any]], listed: set[tuple[str, str]]) -> None:
-    """A key that one cell has and another lacks is a difference too, unless it sizes a memory."""
+def _check_absent(
+    cell: Cell,
+    first: Cell,
+    flat: dict[int, dict[str, Any]],
+    listed: set[tuple[str, str]],
+    sizing: frozenset[str],
+) -> None:
+    """A key that one cell has and another lacks is a difference too, unless it sizes a row."""
     own, other = dict(_leaves(cell, flat)), dict(_leaves(first, flat))
-    for key in sorted((own.keys() ^ other.keys()) - _MEMORY_KEYS):
+    for key in sorted((own.keys() ^ other.keys()) - sizing):
         if (key, cell.row) not in listed and (key, first.row) not in listed:
             _refuse(key, first, other.get(key, "absent"), cell, own.get(key, "absent"))
 
@@ -104,40 +104,46 @@ def _groups(cells: Sequence[Cell]) -> Mapping[tuple[Any, int], list[Cell]]:
     return groups
 
 
-def verdicts(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The guard after the run, over `records` of the train jobs by cell id.
+def verdicts(
+    workload: Workload, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The guard after the run, over `records` of the jobs of the checked stage by cell id.
 
     Cells are compared within equal axes and seed, for the order of samples depends on the seed, and
     there only where what a record depends on is equal, for a deviation may have changed it.
 
-    Returns `{"check", "verdict", "detail", "cells"}` for each check: `violated` (unequal order of
-    samples, initial shared weights or steps) and `mixed` (unequal execution) name the cells that
-    are not like most; `open` names cells without a record; else `held`. Skipped steps are noted only.
+    Returns `{"check", "verdict", "detail", "cells"}` for each check: `violated` (an unequal record of
+    `StageSpec.checks`) and `mixed` (unequal execution) name the cells that
+    are not like most; `open` names cells without a record; else `held`. What is only counted is told.
     """
-    found = [_compared(check, "violated", _comparable(cells, check), records) for check in _DONE_ALIKE]
+    stage = workload.checked
+    found = [
+        _compared(check.record, "violated", _comparable(cells, check.depends, workload.row_controls), records)
+        for check in (stage.checks if stage else ())
+    ]
     groups = list(_groups(cells).values())
     found += [_compared(check, "mixed", groups, records) for check in EXECUTION]
-    found.append(_skipped(cells, records))
+    found += [_counted(name, cells, records) for name in (stage.counted if stage else ())]
     return found
 
 
-def _comparable(cells: Sequence[Cell], check: str) -> Iterator[list[Cell]]:
+def _comparable(cells: Sequence[Cell], depends: Sequence[str], sizing: Sequence[str]) -> Iterator[list[Cell]]:
     texts: dict[int, str] = {}
     groups: dict[Any, list[Cell]] = defaultdict(list)
     for cell in cells:
         if id(cell.controls) not in texts:
-            texts[id(cell.controls)] = canonical(_held_still(cell, _DONE_ALIKE[check]))
+            texts[id(cell.controls)] = canonical(_held_still(cell, depends, sizing))
         groups[cell.axes, cell.seed, texts[id(cell.controls)]].append(cell)
     yield from groups.values()
 
 
-def _held_still(cell: Cell, sections: Sequence[str]) -> dict[str, Any]:
-    """What `sections` hold in a cell, without the controls that size a memory."""
+def _held_still(cell: Cell, sections: Sequence[str], sizing: Sequence[str]) -> dict[str, Any]:
+    """What `sections` hold in a cell, without the controls that size a row."""
     values: dict[str, Any] = {}
     for section in sections:
         name, _, key = section.partition(".")
         for own, value in cell.controls[name].items():
-            if key in ("", own) and f"{name}.{own}" not in MEMORY_CONTROLS:
+            if key in ("", own) and f"{name}.{own}" not in sizing:
                 values[f"{name}.{own}"] = value
     return values
 
@@ -187,11 +193,11 @@ def _short(text: str) -> str:
     return text[:12] if len(text) == DIGEST_DIGITS else text
 
 
-def _skipped(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    skipped = {c.id: records[c.id]["skipped"] for c in cells if records.get(c.id, {}).get("skipped")}
-    missing = [cell.id for cell in cells if "skipped" not in records.get(cell.id, {})]
-    note = ", ".join(f"{cell} {count}" for cell, count in skipped.items())
+def _counted(record: str, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    counts = {c.id: records[c.id][record] for c in cells if records.get(c.id, {}).get(record)}
+    missing = [cell.id for cell in cells if record not in records.get(cell.id, {})]
+    note = ", ".join(f"{cell} {count}" for cell, count in counts.items())
     if missing:
         note = f"{note + '; ' if note else ''}{len(missing)} of {len(cells)} cells have no record yet"
     verdict = "open" if missing else "held"
-    return {"check": "skipped", "verdict": verdict, "detail": note or "no step was skipped", "cells": list(skipped)}
+    return {"check": record, "verdict": verdict, "detail": note or f"nothing was {record}", "cells": list(counts)}

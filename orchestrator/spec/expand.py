@@ -1,7 +1,7 @@
 """The resolved matrix as cells: row x axis values x seed, in file order.
 
-A cell holds only what its computation reads: memory controls that its family does not read are
-left out, and a row that reads nothing is the anchor-only row. So two cells are one computation
+A cell holds only what its computation reads: controls that size rows are left out where its row does not read
+them, and a row that is another name of a computation holds that one. So two cells are one computation
 exactly if they are equal here, and the later one is an alias of the first. Sections that are equal
 are the same object in all cells, which is what makes ten thousand of them cheap.
 """
@@ -12,10 +12,11 @@ from typing import Any
 from orchestrator.errors import MatrixError
 from orchestrator.spec.canonical import canonical, digest, digest_of_text
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.schema import ResolvedMatrix, plain
+from orchestrator.spec.schema import ResolvedMatrix
 from orchestrator.spec.variants import changed, first_problem, variants
-from workloads.study.rows import MEMORY_CONTROLS, generated, resolved, trained
-from workloads.study.stages import FORMAT
+from workloads.contract.fields import plain
+from workloads.contract.rows import Row, resolved
+from workloads.contract.workload import FORMAT
 
 Sections = Mapping[str, Mapping[str, Any]]
 
@@ -27,21 +28,21 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
         MatrixError: controls that cannot be together at some combination of axis values.
     """
     views = _Views(matrix)
-    rows = [(name, row.family, _reads(row), _Row(row)) for name, row in matrix.memory.items()]
+    rows = [(name, row, _reads(row), _Forms(row)) for name, row in matrix.rows.items()]
     combinations = [
         (_axes_label(matrix, values), changes)
-        for values, changes in variants(matrix.axes, matrix.deviations, matrix.memory)
+        for values, changes in variants(matrix.axes, matrix.deviations, matrix.rows)
     ]
     first_of: dict[str, str] = {}
     aliases: dict[str, int] = {}
     cells: list[Cell] = []
-    for name, family, reads, row in rows:
+    for name, row, reads, forms in rows:
         for axes, changes in combinations:
             controls, branches, shared = views.of(changes[name], reads)
             prefix = "/".join((name, *(f"{axis}={value}" for axis, value in axes)))
             for seed in matrix.seeds:
                 cell_id = f"{prefix}/s{seed}"
-                computation = f"{shared}{row.text},{seed}]"
+                computation = f"{shared}{forms.text},{seed}]"
                 nth = aliases.get(computation, -1) + 1
                 aliases[computation] = nth
                 cells.append(
@@ -50,9 +51,10 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
                         row=name,
                         axes=axes,
                         seed=seed,
-                        family=family,
-                        trained=row.trained,
-                        generated=row.generated,
+                        family=row.family,
+                        reference=row.reference,
+                        trained=forms.trained,
+                        evaluated=forms.evaluated,
                         controls=controls,
                         branches=branches,
                         alias_of=first_of[computation] if nth else None,
@@ -69,18 +71,18 @@ def axis_text(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
-class _Row:
+class _Forms:
     """A row's two resolved forms, and the text that stands for both in a cell's fingerprint."""
 
-    def __init__(self, row: Any) -> None:
-        self.trained = resolved(trained(row))
-        self.generated = resolved(generated(row))
-        self.text = f'"{digest(self.trained)}","{digest(self.generated)}"'
+    def __init__(self, row: Row) -> None:
+        self.trained = resolved(row.trained())
+        self.evaluated = resolved(row.evaluated())
+        self.text = f'"{digest(self.trained)}","{digest(self.evaluated)}"'
 
 
-def _reads(row: Any) -> tuple[str, ...]:
-    """Memory controls of the computation, not of the name: a withheld spatial row reads what Context reads."""
-    return trained(row).reads
+def _reads(row: Row) -> tuple[str, ...]:
+    """Row controls of the computation, not of the name."""
+    return row.trained().reads
 
 
 def _axes_label(matrix: ResolvedMatrix, values: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
@@ -106,7 +108,7 @@ class _Views:
         if id(changes) not in self._whole:
             self._whole[id(changes)] = self._combined(changes)
         controls, branches = self._whole[id(changes)]
-        sections = {name: self._shared(_without(name, section, reads)) for name, section in controls.items()}
+        sections = {name: self._shared(self._without(name, section, reads)) for name, section in controls.items()}
         parts = {name: self._shared(section) for name, section in branches.items()}
         text = canonical([{name: d for name, (_, d) in sections.items()}, {name: d for name, (_, d) in parts.items()}])
         view = (
@@ -119,7 +121,7 @@ class _Views:
 
     def _combined(self, changes: Mapping[str, Any]) -> tuple[Any, Any]:
         controls, branches = changed(self._controls, self._branches, changes)
-        found = first_problem(controls, branches)
+        found = first_problem(self._matrix.workload, controls, branches)
         if found is not None:
             key, problem = found
             at = ", ".join(f"{path}={axis_text(value)}" for path, value in changes.items())
@@ -133,9 +135,9 @@ class _Views:
             self._kept[text] = (section, digest_of_text(text))
         return self._kept[text]
 
-
-def _without(name: str, section: Mapping[str, Any], reads: tuple[str, ...]) -> Mapping[str, Any]:
-    unread = {key for key in MEMORY_CONTROLS if key not in reads}
-    if not any(key.startswith(f"{name}.") for key in unread):
-        return section
-    return {key: value for key, value in section.items() if f"{name}.{key}" not in unread}
+    def _without(self, name: str, section: Mapping[str, Any], reads: tuple[str, ...]) -> Mapping[str, Any]:
+        """A section without the row controls that are not read."""
+        unread = {key for key in self._matrix.workload.row_controls if key not in reads}
+        if not any(key.startswith(f"{name}.") for key in unread):
+            return section
+        return {key: value for key, value in section.items() if f"{name}.{key}" not in unread}

@@ -9,7 +9,7 @@ and stands before all of them.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,26 @@ from omegaconf import OmegaConf
 from orchestrator.errors import MatrixError
 from orchestrator.spec import parts
 from orchestrator.spec.limits import MOST_CELLS
-from orchestrator.spec.lines import COMMAND_LINE, compose_file, entries, listed, nearest, place_of, read_text, refuse
+from orchestrator.spec.lines import (
+    COMMAND_LINE,
+    Place,
+    compose_file,
+    entries,
+    listed,
+    nearest,
+    place_of,
+    read_text,
+    refuse,
+)
 from orchestrator.spec.overrides import Overrides, read_overrides
-from orchestrator.spec.schema import Axis, Branches, Controls, Matrix, ResolvedMatrix, StageResources, plain
-from orchestrator.spec.typed import Reader, build, hints_of
+from orchestrator.spec.schema import Axis, Matrix, ResolvedMatrix, resources_of
+from orchestrator.spec.typed import Reader, build
 from orchestrator.spec.variants import changed, first_problem, variants
-from workloads.study.rows import Row, RowError, resolved, row_from
+from orchestrator.spec.workload import KEY, workload_of
+from workloads.contract.defaults import DEFAULT
+from workloads.contract.fields import plain
+from workloads.contract.rows import Row, RowError, resolved, row_from
+from workloads.contract.workload import Workload
 
 MOST_PROFILES = 100
 
@@ -32,19 +46,10 @@ CHECKED_COMBINATIONS = 64
 """Combinations of axis values checked in the profiles that are not planned; `expand` checks its own, all."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Written:
-    """The top level of matrix.yaml, before what refers to other parts is checked."""
-
-    study: str
-    seeds: tuple[int, ...]
-    controls: Controls
-    memory: Mapping[str, Any]
-    axes: Mapping[str, Any]
-    branches: Branches
-    tables: Mapping[str, Any]
-    deviations: tuple[Any, ...]
-    profiles: Mapping[str, Any]
+def _top_keys(workload: Workload) -> tuple[str, ...]:
+    """The keys of matrix.yaml, in its usual order; `workload` may be left out."""
+    rows = workload.rows_key
+    return ("study", KEY, "seeds", "controls", rows, "axes", "branches", "tables", "deviations", "profiles")
 
 
 def load_matrix(path: Path) -> Matrix:
@@ -58,13 +63,17 @@ def load_matrix(path: Path) -> Matrix:
     reader = Reader(source, places)
     root = compose_file(path)
     nodes: dict[str, yaml.Node] = {}
-    top = hints_of(_Written)
-    for name, node, place in entries(root, source, ""):
+    written = list(entries(root, source, ""))
+    named = next(((node, place) for name, node, place in written if name == KEY), None)
+    module = DEFAULT if named is None else read_text(named[0], named[1], KEY)
+    workload = workload_of(module, path, Place(source, None) if named is None else named[1])
+    top, rows_key = _top_keys(workload), workload.rows_key
+    for name, node, place in written:
         if name not in top:
             refuse(place, name, f"is unknown{nearest(name, top)}{listed(top)}")
         nodes[name] = node
         reader.note(name, place)
-    absent = [name for name in top if name not in nodes]
+    absent = [name for name in top if name not in nodes and name != KEY]
     if absent:
         empty = {"axes": "{}", "tables": "{}", "deviations": "[]"}
         hint = f"; write {absent[0]}: {empty[absent[0]]} for none" if absent[0] in empty else ""
@@ -72,26 +81,28 @@ def load_matrix(path: Path) -> Matrix:
 
     study = read_text(nodes["study"], place_of(nodes["study"], source), "study")
     parts.check_name(study, place_of(nodes["study"], source), "study")
-    memory = parts.named(reader, nodes["memory"], "memory", parts.row)
-    if not memory:
-        refuse(
-            place_of(nodes["memory"], source), "memory", "has no rows; write one, name: {family: context, frames: 1}"
-        )
-    controls = build(Controls, reader.section(nodes["controls"], Controls, "controls"))
-    branches = build(Branches, reader.section(nodes["branches"], Branches, "branches"))
-    axes = parts.named(reader, nodes["axes"], "axes", parts.axis)
+    rows = parts.named(reader, nodes[rows_key], rows_key, lambda r, n, k: parts.row(r, n, k, workload))
+    if not rows:
+        family = workload.families[0].family
+        where = place_of(nodes[rows_key], source)
+        refuse(where, rows_key, f"has no rows; write one, name: {{family: {family}, ...}}")
+    controls = build(workload.controls, reader.section(nodes["controls"], workload.controls, "controls"))
+    branches = build(workload.branches, reader.section(nodes["branches"], workload.branches, "branches"))
+    axes = parts.named(reader, nodes["axes"], "axes", lambda r, n, k: parts.axis(r, n, k, workload))
     parts.check_axes(axes, reader)
     matrix = Matrix(
         path=path,
         study=study,
         seeds=parts.seeds(reader, nodes["seeds"], "seeds"),
+        workload_name=module,
+        workload=workload,
         controls=controls,
-        memory=memory,
+        rows=rows,
         axes=axes,
         branches=branches,
-        tables=parts.named(reader, nodes["tables"], "tables", lambda r, n, k: parts.ranked(r, n, k, memory)),
-        deviations=parts.deviations(reader, nodes["deviations"], memory, axes),
-        profiles=parts.named(reader, nodes["profiles"], "profiles", parts.profile),
+        tables=parts.named(reader, nodes["tables"], "tables", lambda r, n, k: parts.ranked(r, n, k, rows)),
+        deviations=parts.deviations(reader, nodes["deviations"], rows, axes, workload),
+        profiles=parts.named(reader, nodes["profiles"], "profiles", lambda r, n, k: parts.profile(r, n, k, workload)),
         places=places,
     )
     if len(matrix.profiles) > MOST_PROFILES:
@@ -116,7 +127,7 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
         raise MatrixError(
             f"{matrix.path}: profile {profile!r} is unknown{nearest(profile, matrix.profiles)}{listed(matrix.profiles)}"
         )
-    chosen = matrix.profiles[profile]
+    chosen, workload = matrix.profiles[profile], matrix.workload
     given = read_overrides(overrides, matrix)
     base = {
         "controls": plain(matrix.controls),
@@ -131,13 +142,15 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
         profile=profile,
         overrides=given.texts,
         seeds=given.seeds or chosen.seeds or matrix.seeds,
-        controls=build(Controls, merged["controls"]),
-        memory=_changed_rows(matrix.memory, given),
+        workload_name=matrix.workload_name,
+        workload=workload,
+        controls=build(workload.controls, merged["controls"]),
+        rows=_changed_rows(matrix, given),
         axes=_chosen(matrix, given),
-        branches=build(Branches, merged["branches"]),
+        branches=build(workload.branches, merged["branches"]),
         tables=matrix.tables,
         deviations=matrix.deviations,
-        resources=build(StageResources, merged["resources"]),
+        resources=build(resources_of(workload), merged["resources"]),
         places=_places(matrix, profile, given),
     )
     _check_number(result, matrix.path)
@@ -148,7 +161,7 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
 def _check_number(resolved: ResolvedMatrix, path: Path) -> None:
     """Refuse more cells than one plan can hold."""
     combinations = math.prod(len(axis.values) for axis in resolved.axes.values())
-    rows, seeds = len(resolved.memory), len(resolved.seeds)
+    rows, seeds = len(resolved.rows), len(resolved.seeds)
     if rows * combinations * seeds > MOST_CELLS:
         raise MatrixError(
             f"{path}: profile {resolved.profile} has {rows * combinations * seeds} cells, rows({rows}) * combinations "
@@ -156,13 +169,13 @@ def _check_number(resolved: ResolvedMatrix, path: Path) -> None:
         )
 
 
-def _changed_rows(memory: Mapping[str, Row], given: Overrides) -> dict[str, Row]:
-    rows = dict(memory)
+def _changed_rows(matrix: Matrix, given: Overrides) -> dict[str, Row]:
+    rows = dict(matrix.rows)
     for name, parameters in given.rows.items():
         try:
-            rows[name] = row_from({**resolved(rows[name]), **parameters})
+            rows[name] = row_from(matrix.workload.family, {**resolved(rows[name]), **parameters})
         except RowError as error:
-            refuse(COMMAND_LINE, f"memory.{name}", f"cannot be: {error}")
+            refuse(COMMAND_LINE, f"{matrix.workload.rows_key}.{name}", f"cannot be: {error}")
     return rows
 
 
@@ -195,13 +208,13 @@ def _check_whole(
     """Refuse controls that cannot be together, in the first combinations of axes and deviations."""
     seen: list[Mapping[str, Any]] = []
     axes = matrix.axes if given is None else _chosen(matrix, given)
-    combinations = variants(axes, matrix.deviations, matrix.memory)
+    combinations = variants(axes, matrix.deviations, matrix.rows)
     for _, changes_of in itertools.islice(combinations, CHECKED_COMBINATIONS):
         for changes in {id(changes): changes for changes in changes_of.values()}.values():
             if changes in seen:
                 continue
             seen.append(changes)
-            found = first_problem(*changed(controls, branches, changes))
+            found = first_problem(matrix.workload, *changed(controls, branches, changes))
             if found is not None:
                 key, problem = found
                 place = _places(matrix, profile, given).get(key, str(matrix.path))

@@ -1,7 +1,8 @@
 """Overrides of the command line: `controls.training.steps=7`, read as strictly as the file.
 
-Allowed are full paths: `seeds`, `controls.*`, `branches.*`, `resources.*`, `memory.ROW.PARAMETER`
-and `axes.NAME.values`. A key that is an axis is refused: its value would be hidden by the axis.
+Allowed are full paths: `seeds`, `controls.*`, `branches.*`, `resources.*`, `ROWS.ROW.PARAMETER` (ROWS is the key
+under which the workload has its rows) and `axes.NAME.values`. A key that is an axis is refused: its value would be
+hidden by the axis.
 """
 
 import dataclasses
@@ -13,12 +14,10 @@ import yaml
 
 from orchestrator.spec.lines import COMMAND_LINE, LONGEST_KEY, Place, compose, cut, listed, nearest, printable, refuse
 from orchestrator.spec.parts import axis_values, checked_seeds
-from orchestrator.spec.schema import Branches, Controls, Matrix, Natural, StageResources
+from orchestrator.spec.schema import Matrix, resources_of
 from orchestrator.spec.typed import Reader, hint_at, hints_of, leaves_of
-from workloads.study.rows import FAMILIES
+from workloads.contract.fields import Natural
 
-_SECTIONS: Mapping[str, type] = {"controls": Controls, "branches": Branches, "resources": StageResources}
-_TOPS = ("seeds", *_SECTIONS, "memory", "axes")
 _HERE = Place(COMMAND_LINE, None)
 
 
@@ -47,6 +46,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
             the wrong type or range.
     """
     reader = Reader(COMMAND_LINE, {})
+    sections, rows_key = _sections(matrix), matrix.workload.rows_key
     given: dict[str, str] = {}
     tree: dict[str, Any] = {}
     seeds: tuple[int, ...] | None = None
@@ -65,9 +65,9 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
         top, _, rest = key.partition(".")
         if key == "seeds":
             seeds = checked_seeds(reader.value(node, tuple[Natural, ...], key, _HERE), _HERE, key)
-        elif top in _SECTIONS and rest:
+        elif top in sections and rest:
             _put(tree, key, _control(reader, node, key, matrix))
-        elif top == "memory" and rest:
+        elif top == rows_key and rest:
             name, parameter, read = _parameter(reader, node, key, matrix)
             rows.setdefault(name, {})[parameter] = read
         elif top == "axes" and rest:
@@ -85,25 +85,30 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
     )
 
 
+def _sections(matrix: Matrix) -> Mapping[str, type]:
+    workload = matrix.workload
+    return {"controls": workload.controls, "branches": workload.branches, "resources": resources_of(workload)}
+
+
 def _control(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> Any:
     for name, axis in matrix.axes.items():
         if key == axis.key:
             values = ", ".join(str(value) for value in axis.values)
             refuse(_HERE, key, f"is the axis {name}; write axes.{name}.values=[...] (in the matrix: [{values}])")
     top, _, rest = key.partition(".")
-    hint = hint_at(_SECTIONS[top], rest)
+    hint = hint_at(_sections(matrix)[top], rest)
     if hint is None:
         _unknown(key, matrix)
     return reader.value(node, hint, key, _HERE)
 
 
 def _parameter(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> tuple[str, str, Any]:
-    name, _, parameter = key.removeprefix("memory.").rpartition(".")
-    if name not in matrix.memory:
+    name, _, parameter = key.partition(".")[2].rpartition(".")
+    if name not in matrix.rows:
         name = name or parameter
-        refuse(_HERE, key, f"names no row{nearest(name, matrix.memory)}{listed(matrix.memory)}")
-    family = matrix.memory[name].family
-    hints = hints_of(FAMILIES[family])
+        refuse(_HERE, key, f"names no row{nearest(name, matrix.rows)}{listed(matrix.rows)}")
+    family = matrix.rows[name].family
+    hints = hints_of(matrix.workload.family[family])
     if parameter not in hints:
         refuse(_HERE, key, f"is no parameter of {family}{nearest(parameter, hints)}{listed(hints)}")
     return name, parameter, reader.value(node, hints[parameter], key, _HERE)
@@ -116,7 +121,7 @@ def _axis(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> tuple[st
         what = listed(allowed) if allowed else "; matrix.yaml has no axes"
         refuse(_HERE, key, f"is unknown{nearest(key, allowed)}{what}")
     top, _, rest = matrix.axes[name].key.partition(".")
-    return name, axis_values(reader, node, hint_at(_SECTIONS[top], rest), key, _HERE)
+    return name, axis_values(reader, node, hint_at(_sections(matrix)[top], rest), key, _HERE)
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -128,13 +133,14 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
 
 def _unknown(key: str, matrix: Matrix) -> NoReturn:
     """Refuse a key, with the full path it may mean: the nearest, or the only one that ends like it."""
-    paths = [path for top, section in _SECTIONS.items() for path in leaves_of(section, top)]
+    paths = [path for top, section in _sections(matrix).items() for path in leaves_of(section, top)]
     paths += ["seeds", *(f"axes.{axis}.values" for axis in matrix.axes)]
-    for row, kind in matrix.memory.items():
-        paths += [f"memory.{row}.{field.name}" for field in dataclasses.fields(kind)]
+    for row, kind in matrix.rows.items():
+        paths += [f"{matrix.workload.rows_key}.{row}.{field.name}" for field in dataclasses.fields(kind)]
     ending = [path for path in paths if path.endswith(f".{key}")]
     hint = f"; did you mean {ending[0]!r}?" if ending else nearest(key, paths)
+    tops = ("seeds", *_sections(matrix), matrix.workload.rows_key, "axes")
     below = [path for path in paths if path.startswith(f"{key}.")]
     if below:
         refuse(_HERE, key, f"is a section; write one key, such as {below[0]}=...")
-    refuse(_HERE, key, f"is unknown{hint}; allowed: full paths that begin with {', '.join(_TOPS)}")
+    refuse(_HERE, key, f"is unknown{hint}; allowed: full paths that begin with {', '.join(tops)}")

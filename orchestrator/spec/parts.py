@@ -9,16 +9,15 @@ import yaml
 from orchestrator.spec.cell import Deviation
 from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
-from orchestrator.spec.schema import Axis, Branches, Controls, Natural, Profile, StageResources
+from orchestrator.spec.schema import Axis, Profile, resources_of
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of
-from workloads.study.rows import FAMILIES, Bound, Row, RowError, resolved, row_from
+from workloads.contract.fields import Natural
+from workloads.contract.rows import Row, RowError, row_from
+from workloads.contract.workload import Workload
 
 T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-MASKED = "memory.masked"
-"""The deviation that a row masked at generation needs."""
 
 
 def named(reader: Reader, node: yaml.Node, key: str, read: Callable[[Reader, yaml.Node, str], T]) -> dict[str, T]:
@@ -43,21 +42,22 @@ def check_name(name: str, place: Place, key: str) -> None:
         refuse(place, key, f"has a name of {len(name)} characters; allowed: {LONGEST_NAME}")
 
 
-def row(reader: Reader, node: yaml.Node, key: str) -> Row:
-    """A memory row.
+def row(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Row:
+    """A row of the matrix.
 
     Raises:
         MatrixError: an unknown family or parameter, or a combination that cannot be.
     """
     place = place_of(node, reader.source)
+    families = workload.family
     nodes = {name: (child, where) for name, child, where in entries(node, reader.source, key)}
     if "family" not in nodes:
-        refuse(place, f"{key}.family", f"is missing{listed(FAMILIES)}")
+        refuse(place, f"{key}.family", f"is missing{listed(families)}")
     family_node, where = nodes["family"]
     family = read_text(family_node, where, f"{key}.family")
-    if family not in FAMILIES:
-        refuse(where, f"{key}.family", f"is {family!r}{nearest(family, FAMILIES)}{listed(FAMILIES)}")
-    hints = hints_of(FAMILIES[family])
+    if family not in families:
+        refuse(where, f"{key}.family", f"is {family!r}{nearest(family, families)}{listed(families)}")
+    hints = hints_of(families[family])
     values: dict[str, Any] = {"family": family}
     for name, (child, where) in nodes.items():
         if name == "family":
@@ -66,7 +66,7 @@ def row(reader: Reader, node: yaml.Node, key: str) -> Row:
             refuse(where, f"{key}.{name}", f"is no parameter of {family}{nearest(name, hints)}{listed(hints)}")
         values[name] = reader.value(child, hints[name], f"{key}.{name}", where)
     try:
-        return row_from(values)
+        return row_from(families, values)
     except RowError as error:
         refuse(nodes[error.key][1] if error.key in nodes else place, key, f"cannot be: {error}")
     except TypeError:
@@ -74,7 +74,7 @@ def row(reader: Reader, node: yaml.Node, key: str) -> Row:
         refuse(place, key, f"lacks a parameter{listed(absent)}")
 
 
-def axis(reader: Reader, node: yaml.Node, key: str) -> Axis:
+def axis(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Axis:
     """An axis: the key of a control and its values.
 
     Raises:
@@ -89,23 +89,23 @@ def axis(reader: Reader, node: yaml.Node, key: str) -> Axis:
         nodes[name] = child
     for name in ("key", "values"):
         if name not in nodes:
-            refuse(place, f"{key}.{name}", "is missing; write {key: controls.action.site, values: [a, b]}")
+            refuse(place, f"{key}.{name}", "is missing; write {key: controls.SECTION.KEY, values: [a, b]}")
     where = place_of(nodes["key"], reader.source)
     path = read_text(nodes["key"], where, f"{key}.key")
-    hint = _control_hint(path, where, f"{key}.key")
+    hint = _control_hint(path, where, f"{key}.key", workload)
     values = axis_values(reader, nodes["values"], hint, f"{key}.values", place_of(nodes["values"], reader.source))
     return Axis(key=path, values=values)
 
 
-def _control_hint(path: str, place: Place, key: str) -> Any:
+def _control_hint(path: str, place: Place, key: str, workload: Workload) -> Any:
     """The type of a control or a branch's key; anything else is refused."""
     top, _, rest = path.partition(".")
-    sections = {"controls": Controls, "branches": Branches}
+    sections: dict[str, type] = {"controls": workload.controls, "branches": workload.branches}
     hint = hint_at(sections[top], rest) if top in sections and rest else None
     if hint is None:
-        leaves = leaves_of(Controls, "controls") + leaves_of(Branches, "branches")
-        memory = "; a row's parameters are not varied by axes, write another row" if top == "memory" else ""
-        refuse(place, key, f"is {path!r}, which is no control{memory}{nearest(path, leaves)}; allowed: full paths")
+        leaves = leaves_of(workload.controls, "controls") + leaves_of(workload.branches, "branches")
+        of_row = "; a row's parameters are not varied by axes, write another row" if top == workload.rows_key else ""
+        refuse(place, key, f"is {path!r}, which is no control{of_row}{nearest(path, leaves)}; allowed: full paths")
     return hint
 
 
@@ -142,7 +142,7 @@ def check_axes(axes: Mapping[str, Axis], reader: Reader) -> None:
         names[axis.key] = name
 
 
-def rows_of(reader: Reader, node: yaml.Node, key: str, memory: Mapping[str, Row]) -> tuple[str, ...]:
+def rows_of(reader: Reader, node: yaml.Node, key: str, rows: Mapping[str, Row]) -> tuple[str, ...]:
     """A list of rows that exist.
 
     Raises:
@@ -151,31 +151,31 @@ def rows_of(reader: Reader, node: yaml.Node, key: str, memory: Mapping[str, Row]
     place = place_of(node, reader.source)
     names = reader.value(node, tuple[str, ...], key, place)
     if not names:
-        refuse(place, key, "names no row; allowed: rows under memory")
+        refuse(place, key, f"names no row{listed(rows)}")
     seen: set[str] = set()
     for name in names:
-        if name not in memory:
-            refuse(place, key, f"names {name!r}, which is no row{nearest(name, memory)}{listed(memory)}")
+        if name not in rows:
+            refuse(place, key, f"names {name!r}, which is no row{nearest(name, rows)}{listed(rows)}")
         if name in seen:
             refuse(place, key, f"names {name!r} twice; leave one of them")
         seen.add(name)
     return tuple(names)
 
 
-def ranked(reader: Reader, node: yaml.Node, key: str, memory: Mapping[str, Row]) -> tuple[str, ...]:
+def ranked(reader: Reader, node: yaml.Node, key: str, rows: Mapping[str, Row]) -> tuple[str, ...]:
     """The rows of a table, which are ranked together.
 
     Raises:
         MatrixError: as `rows_of`, or a row that shows known frames: ceiling and floor take no rank.
     """
-    names = rows_of(reader, node, key, memory)
+    names = rows_of(reader, node, key, rows)
     for name in names:
-        if isinstance(memory[name], Bound):
+        if rows[name].reference:
             refuse(
                 place_of(node, reader.source),
                 key,
-                f"names {name!r}, of family bound, which takes no rank; leave it out: the report shows it "
-                "beside every table",
+                f"names {name!r}, of family {rows[name].family}, which takes no rank; leave it out: the report shows "
+                "it beside every table",
             )
     return names
 
@@ -200,7 +200,7 @@ def checked_seeds(seeds: Sequence[int], place: Place, key: str) -> tuple[int, ..
 
 
 def deviations(
-    reader: Reader, node: yaml.Node, memory: Mapping[str, Row], axes: Mapping[str, Axis]
+    reader: Reader, node: yaml.Node, rows: Mapping[str, Row], axes: Mapping[str, Axis], workload: Workload
 ) -> tuple[Deviation, ...]:
     """The wanted differences between rows.
 
@@ -212,7 +212,7 @@ def deviations(
         refuse(place, "deviations", f"is {kind_of(node)}; allowed: a list, [] for none")
     found: list[Deviation] = []
     for i, child in enumerate(node.value):
-        deviation = _deviation(reader, child, f"deviations[{i}]", memory, axes)
+        deviation = _deviation(reader, child, f"deviations[{i}]", rows, axes, workload)
         for other in found:
             twice = set(other.rows) & set(deviation.rows)
             if other.key == deviation.key and twice:
@@ -225,8 +225,14 @@ def deviations(
     return tuple(found)
 
 
+def declared_keys(workload: Workload) -> tuple[str, ...]:
+    """The parameters of rows that need a reason where they are true, as keys of a deviation."""
+    names = (name for kind in workload.families for name in kind.declared)
+    return tuple(dict.fromkeys(f"{workload.rows_key}.{name}" for name in names))
+
+
 def _deviation(
-    reader: Reader, node: yaml.Node, key: str, memory: Mapping[str, Row], axes: Mapping[str, Axis]
+    reader: Reader, node: yaml.Node, key: str, known: Mapping[str, Row], axes: Mapping[str, Axis], workload: Workload
 ) -> Deviation:
     allowed = ("key", "rows", "reason", "value")
     place = place_of(node, reader.source)
@@ -240,21 +246,24 @@ def _deviation(
             refuse(place, f"{key}.{name}", "is missing; write {key: ..., rows: [...], reason: ...}")
     where = place_of(nodes["key"], reader.source)
     path = read_text(nodes["key"], where, f"{key}.key")
-    rows = rows_of(reader, nodes["rows"], f"{key}.rows", memory)
+    rows = rows_of(reader, nodes["rows"], f"{key}.rows", known)
     reason = read_text(nodes["reason"], place_of(nodes["reason"], reader.source), f"{key}.reason")
     if not reason.strip():
         refuse(place, f"{key}.reason", "is empty; say why the rows may differ, every report prints it")
-    if path == MASKED:
-        idle = [row for row in rows if not resolved(memory[row]).get("masked")]
+    of_rows = declared_keys(workload)
+    if path in of_rows:
+        parameter = path.removeprefix(f"{workload.rows_key}.")
+        idle = [row for row in rows if parameter not in known[row].declared or not getattr(known[row], parameter)]
         if idle:
-            refuse(place, f"{key}.rows", f"names {idle[0]!r}, which has no masked: true to explain")
+            refuse(place, f"{key}.rows", f"names {idle[0]!r}, which has no {parameter}: true to explain")
         if "value" in nodes:
-            refuse(place, f"{key}.value", f"has no meaning for {MASKED}; the row itself says masked: true")
+            refuse(place, f"{key}.value", f"has no meaning for {path}; the row itself says {parameter}: true")
         return Deviation(key=path, rows=rows, reason=reason)
     if not path.startswith("controls."):
-        near = nearest(path, [MASKED, *leaves_of(Controls, "controls")])
-        refuse(where, f"{key}.key", f"is {path!r}{near}; allowed: {MASKED}, or the full path of a control")
-    hint = _control_hint(path, where, f"{key}.key")
+        near = nearest(path, [*of_rows, *leaves_of(workload.controls, "controls")])
+        allowed_keys = ", ".join([*of_rows, "the full path of a control"])
+        refuse(where, f"{key}.key", f"is {path!r}{near}; allowed: {allowed_keys}")
+    hint = _control_hint(path, where, f"{key}.key", workload)
     for name, axis in axes.items():
         if axis.key == path:
             refuse(where, f"{key}.key", f"is {path}, which is the axis {name}; a control is one or the other")
@@ -264,17 +273,17 @@ def _deviation(
     return Deviation(key=path, rows=rows, reason=reason, value=value)
 
 
-def profile(reader: Reader, node: yaml.Node, key: str) -> Profile:
+def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Profile:
     """A profile: what it changes, and what its stages need."""
     allowed = ("seeds", "controls", "branches", "resources")
-    nodes = {}
+    resources, nodes = resources_of(workload), {}
     for name, child, where in entries(node, reader.source, key):
         if name not in allowed:
             refuse(where, f"{key}.{name}", f"is unknown{nearest(name, allowed)}{listed(allowed)}")
         reader.note(f"{key}.{name}", where)
         nodes[name] = child
     if "resources" not in nodes:
-        stages = ", ".join(hints_of(StageResources))
+        stages = ", ".join(hints_of(resources))
         refuse(place_of(node, reader.source), f"{key}.resources", f"is missing; a section with {stages}")
 
     def changes(name: str, cls: type) -> dict[str, Any]:
@@ -282,7 +291,7 @@ def profile(reader: Reader, node: yaml.Node, key: str) -> Profile:
 
     return Profile(
         seeds=seeds(reader, nodes["seeds"], f"{key}.seeds") if "seeds" in nodes else None,
-        controls=changes("controls", Controls),
-        branches=changes("branches", Branches),
-        resources=build(StageResources, reader.section(nodes["resources"], StageResources, f"{key}.resources")),
+        controls=changes("controls", workload.controls),
+        branches=changes("branches", workload.branches),
+        resources=build(resources, reader.section(nodes["resources"], resources, f"{key}.resources")),
     )

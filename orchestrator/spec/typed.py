@@ -28,7 +28,7 @@ from orchestrator.spec.lines import (
     read_text,
     refuse,
 )
-from orchestrator.spec.schema import Range, key_of
+from workloads.contract.fields import Range, key_of
 
 
 def hints_of(cls: Any) -> Mapping[str, Any]:

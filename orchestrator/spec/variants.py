@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.spec.cell import Deviation
-from orchestrator.spec.schema import Axis, Branches, Controls
+from orchestrator.spec.schema import Axis
 from orchestrator.spec.typed import build
-from workloads.study.checks import problems
+from workloads.contract.workload import Workload
 
 
 def changed(controls: Mapping[str, Any], branches: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -19,9 +19,11 @@ def changed(controls: Mapping[str, Any], branches: Mapping[str, Any], changes: M
     return trees["controls"], trees["branches"]
 
 
-def first_problem(controls: Mapping[str, Any], branches: Mapping[str, Any]) -> tuple[str, str] | None:
+def first_problem(
+    workload: Workload, controls: Mapping[str, Any], branches: Mapping[str, Any]
+) -> tuple[str, str] | None:
     """Key and problem of plain controls and branches, or None."""
-    return next(problems(build(Controls, controls), build(Branches, branches)), None)
+    return next(workload.problems(build(workload.controls, controls), build(workload.branches, branches)), None)
 
 
 def variants(

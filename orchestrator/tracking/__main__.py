@@ -4,7 +4,7 @@
 |---|---|
 | `study` | `home`, `uri`, and the parent run (`projection.study_message`); comes first |
 | `cell` | `projection.cell_message` |
-| `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact` |
+| `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact`; its `curve`, `files`, `pointer` |
 | `report` | `folder` |
 | `hurry` | none: no more waiting between requests |
 

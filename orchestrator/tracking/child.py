@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.tracking.projection import SHOWN_STAGES, cell_message, study_message
+from orchestrator.tracking.projection import cell_message, study_message
 
 LOG = "tracking.log"
 """File beside the outputs with what the child said."""
@@ -93,7 +93,7 @@ class MlflowTracker:
     ) -> None:
         """See `Tracker.job_changed`."""
         known = self._plan.jobs.get(job)
-        if known is None or known.stage not in SHOWN_STAGES or self._failed or self._closed:
+        if known is None or not known.spec.tracked or self._failed or self._closed:
             return
         if not self._started():
             return
@@ -107,6 +107,9 @@ class MlflowTracker:
                 "job": job,
                 "stage": known.stage,
                 "branch": known.branch,
+                "curve": known.spec.curve,
+                "files": [list(shown) for shown in known.spec.files],
+                "pointer": known.spec.pointer,
                 "cells": list(known.cells),
                 "state": standing.state,
                 "attempt": attempt,

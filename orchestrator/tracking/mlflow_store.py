@@ -30,13 +30,12 @@ from orchestrator.tracking.projection import (
     batches,
     branch_points,
     final_status,
+    series_points,
     status,
-    training_points,
 )
 from workloads.contract.metrics import case_of, metric_of
 
 REQUESTS_PER_S = 20  # design, Budgets: in all
-STRIPS = 4  # strips of a branch shown with a cell
 
 
 @dataclass(kw_only=True)
@@ -75,6 +74,12 @@ class JobView:
     state: str
     stage: str
     branch: str
+    curve: str
+    """Metric of its series that is kept whole; empty: no series is followed."""
+    files: list[tuple[str, str, int | None]]
+    """Folder of the artifact, glob, and how many at most are shown."""
+    pointer: str
+    """File of the artifact that is only pointed to; empty: none."""
     cells: list[str]
     attempt: str | None = None
     tail: Tail | None = None
@@ -149,11 +154,17 @@ class Projector:
         view = self._jobs.setdefault(
             message["job"],
             JobView(
-                state=message["state"], stage=message["stage"], branch=message["branch"] or "", cells=message["cells"]
+                state=message["state"],
+                stage=message["stage"],
+                branch=message["branch"] or "",
+                curve=message["curve"],
+                files=message["files"],
+                pointer=message["pointer"],
+                cells=message["cells"],
             ),
         )
         view.state, view.attempt = message["state"], message["attempt"]
-        if view.stage == "train" and message["work"] is not None:
+        if view.curve and message["work"] is not None:
             path = Path(message["work"]) / "metrics.jsonl"
             if view.tail is None or view.tail.path != path:
                 view.tail = Tail(path=path)
@@ -167,14 +178,14 @@ class Projector:
             self._show_artifact(message["job"], view)
 
     def follow(self) -> None:
-        """Send what has been appended to the metrics of running trainings."""
+        """Send what has been appended to the series of running jobs."""
         for view in list(self._jobs.values()):
             if view.tail is None or view.state not in ("running", "unknown"):
                 continue
             lines = list(_appended(view.tail))
             for cell in view.cells if lines else ():
                 run = self._run(cell)
-                self._send(run, training_points(lines, run.sent))
+                self._send(run, series_points(view.stage, view.curve, lines, run.sent))
 
     def report(self, folder: Path) -> None:
         """Show the report with the parent run."""
@@ -226,27 +237,27 @@ class Projector:
             if cell in view.shown:
                 continue
             run = self._run(cell)
-            if view.stage == "train":
+            if view.curve:
                 self._tag(run, "commit", view.git)
-                path = folder / "metrics.jsonl"
-                self._send(run, training_points(_appended(Tail(path=path)), run.sent))
-                self._point_to_weights(run, cell, job, folder)
-                self._files(run, sorted((folder / "samples").glob("*.mp4")), "train/samples")
-            else:
-                path = folder / "cases.jsonl"
-                self._send(run, branch_points(view.branch, _appended(Tail(path=path), case_of), run.sent))
-                if view.stage == "evaluate":
-                    self._files(run, sorted((folder / "strips").glob("*.png"))[:STRIPS], f"{view.branch}/strips")
-                    self._files(run, sorted((folder / "samples").glob("*.mp4")), f"{view.branch}/samples")
+                lines = _appended(Tail(path=folder / "metrics.jsonl"))
+                self._send(run, series_points(view.stage, view.curve, lines, run.sent))
+            if view.pointer:
+                self._point_to(run, cell, job, view, folder)
+            if view.branch:
+                lines = _appended(Tail(path=folder / "cases.jsonl"), case_of)
+                self._send(run, branch_points(view.branch, lines, run.sent))
+            for kind, pattern, most in view.files:
+                paths = sorted((folder / kind).glob(pattern))[:most]
+                self._files(run, paths, f"{view.branch or view.stage}/{kind}")
             view.shown.add(cell)
 
-    def _point_to_weights(self, run: Run, cell: str, job: str, folder: Path) -> None:
+    def _point_to(self, run: Run, cell: str, job: str, view: JobView, folder: Path) -> None:
         fingerprint = self._cells[cell].about["fingerprints"].get(job, "")
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / "checkpoint.json"
-            pointer = {"job": job, "fingerprint": fingerprint, "folder": str(folder), "weights": "weights.safetensors"}
+            pointer = {"job": job, "fingerprint": fingerprint, "folder": str(folder), "weights": view.pointer}
             path.write_text(json.dumps(pointer, indent=1), encoding="utf-8")
-            self._files(run, [path], "train")
+            self._files(run, [path], view.stage)
 
     def _files(self, run: Run, paths: Sequence[Path], where: str) -> None:
         """Log the files that are not there yet."""

@@ -1,7 +1,7 @@
 """What MLflow is shown of a study, worked out without MLflow: pure functions from plan and files to plain values.
 
-A cell is a run, found by its fingerprint and named for people; its jobs of the stages train,
-evaluate and judge are seen in tags and metric prefixes (design, Tracking).
+A cell is a run, found by its fingerprint and named for people; its jobs of tracked stages are seen in tags and
+metric prefixes (design, Tracking).
 """
 
 import hashlib
@@ -17,14 +17,11 @@ from orchestrator.spec.cell import Cell
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 
-SHOWN_STAGES = ("train", "evaluate", "judge")
-"""Stages that belong to a cell; data, latents and index are shared by many."""
-
 BATCH = 1000  # metrics of one request: MLflow's limit
 PARAMS = 100  # parameters of one request: MLflow's limit
 LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut, the whole is in the COMMIT
 NOT_IN_A_NAME = re.compile(r"[^\w./ :-]")  # MLflow refuses metrics with other characters in their names
-EVERY = 10  # of the metrics of a step beside the loss, each tenth is shown
+EVERY = 10  # of the metrics of a step beside the curve, each tenth is shown
 
 CELL_TAG = "echo_matrix.cell"
 STUDY_TAG = "echo_matrix.parent"
@@ -59,7 +56,7 @@ def study_message(plan: Plan) -> dict[str, Any]:
 
 def cell_message(plan: Plan, cell: Cell, states: Mapping[str, str]) -> dict[str, Any]:
     """The run of one cell: name, tags, parameters, and its jobs with where they stand so far."""
-    jobs = {name: job for name, job in plan.jobs_of[cell.id].items() if name.split("/")[0] in SHOWN_STAGES}
+    jobs = {name: job for name, job in plan.jobs_of[cell.id].items() if plan.jobs[job].spec.tracked}
     tags = {
         "study": plan.study,
         "profile": plan.profile,
@@ -70,7 +67,12 @@ def cell_message(plan: Plan, cell: Cell, states: Mapping[str, str]) -> dict[str,
         "alias_of": cell.alias_of or "",
         **{f"axis.{key}": value for key, value in cell.axes},
     }
-    config = {"memory": cell.generated, "controls": cell.controls, "branches": cell.branches, "seed": cell.seed}
+    config = {
+        plan.workload.rows_key: cell.evaluated,
+        "controls": cell.controls,
+        "branches": cell.branches,
+        "seed": cell.seed,
+    }
     return {
         "id": cell.id,
         "key": cell.fingerprint,
@@ -120,16 +122,16 @@ def final_status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
     return "KILLED" if found in ("RUNNING", "SCHEDULED") else found
 
 
-def training_points(lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
-    """Lines of metrics.jsonl as points under `train/`, of steps later than the last one sent of that name.
+def series_points(stage: str, curve: str, lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
+    """Lines of metrics.jsonl as points under `{stage}/`, of steps later than the last one sent of that name.
 
-    The loss is kept whole; of what else a step tells, each `EVERY`th. A value that is not finite is
+    The metric `curve` is kept whole; of what else a step tells, each `EVERY`th. A value that is not finite is
     left out: MLflow would show it as the largest number there is.
     """
     found: dict[tuple[str, int], float] = {}
     for line in lines:
-        name, step, value = f"train/{line['name']}", int(line["step"]), float(line["value"])
-        thinned = line["name"] != "loss" and step % EVERY != 0
+        name, step, value = f"{stage}/{line['name']}", int(line["step"]), float(line["value"])
+        thinned = line["name"] != curve and step % EVERY != 0
         if step > sent.get(name, -1) and not thinned and math.isfinite(value):
             found[name, step] = value
     return [Point(name=name, step=step, value=value) for (name, step), value in sorted(found.items())]

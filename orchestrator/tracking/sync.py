@@ -7,7 +7,6 @@ from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.store.protocol import Store
 from orchestrator.tracking.child import LOG, MlflowTracker
-from orchestrator.tracking.projection import SHOWN_STAGES
 
 TIMEOUT_S = 3600.0
 
@@ -35,7 +34,7 @@ def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path
     shown = 0
     for job in plan.jobs.values():
         standing = standings.get(job.id, Standing(state="new", reason=""))
-        if job.stage not in SHOWN_STAGES:
+        if not job.spec.tracked:
             continue
         if job.fingerprint in done:
             commit = store.read(job.fingerprint)

@@ -1,19 +1,18 @@
-"""Progress for people: live lines in a terminal, plain lines in a pipe.
+"""Progress of a run: live lines in a terminal, plain lines in a pipe. `run` and `status --watch` share them.
 
 Plain lines and errors never go through rich: a folded path can be neither copied nor matched.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, SilentView, View
 
 MOST_LINES = 30
 ORDER: tuple[State, ...] = (
@@ -29,64 +28,8 @@ ORDER: tuple[State, ...] = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One running job."""
-
-    label: str
-    step: int
-    of: int
-    """0: not known."""
-    phase: str
-    elapsed_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """Where the run is, for one refresh."""
-
-    counts: Mapping[State, int]
-    lines: Sequence[Line]
-    """Longest running first."""
-    elapsed_s: float
-    eta_s: float | None
-    """Estimated seconds until all is done; None: nothing to estimate from."""
-
-
-class View(Protocol):
-    """Shows a run."""
-
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """A job was started or ended."""
-
-    def tick(self, picture: Picture) -> None:
-        """About once a second."""
-
-    def say(self, text: str) -> None:
-        """A sentence for the user."""
-
-    def close(self) -> None:
-        """The run has ended."""
-
-
-class SilentView:
-    """Shows nothing: for `--json` and tests."""
-
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """Nothing."""
-
-    def tick(self, picture: Picture) -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
 class PlainView:
-    """One line at the start and the end of each attempt, whole, however long."""
+    """One line at the start and the end of each attempt, never wrapped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -97,7 +40,7 @@ class PlainView:
         if words:
             self._print(f"{clock_words(elapsed_s)} [{share_words(counts)}] {words}")
 
-    def tick(self, picture: Picture) -> None:
+    def tick(self, progress: RunProgress) -> None:
         """Nothing: lines come with events."""
 
     def say(self, text: str) -> None:
@@ -112,46 +55,70 @@ class PlainView:
         self._stream.flush()
 
 
-class LiveView:
-    """One line per running job, counts and ETA, at most the terminal's height and `MOST_LINES`; ends go above it."""
+class LiveLines:
+    """A headline and one line per running job, redrawn in place and never larger than the terminal.
 
-    def __init__(self, console: Console) -> None:
+    At most `MOST_LINES` lines; the running jobs that do not fit are counted. `say` prints above them.
+    """
+
+    def __init__(self, console: Console, *, transient: bool) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = Live(console=console, auto_refresh=False, transient=transient)
         self._live.start()
 
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """Print what ended other than well above the live lines."""
-        if event.kind == "ended" and event.ending != "ok":
-            self.say(f"{clock_words(elapsed_s)} {sentence(event)}")
+    def draw(self, headline: str, attempts: Sequence[AttemptProgress]) -> None:
+        """Replace the lines."""
+        self._live.update(self.render(headline, attempts), refresh=True)
 
-    def tick(self, picture: Picture) -> None:
-        """Draw anew."""
-        self._live.update(self.render(picture), refresh=True)
-
-    def render(self, picture: Picture) -> RenderableType:
-        """The live lines: counts first, then running jobs, the rest as a count; each cut at the terminal's width."""
+    def render(self, headline: str, attempts: Sequence[AttemptProgress]) -> RenderableType:
+        """The lines, each cut at the terminal's width."""
         room = max(1, min(self._console.size.height - 2, MOST_LINES) - 1)
-        lines = list(picture.lines)
-        shown, rest = (lines, 0) if len(lines) <= room else (lines[: room - 1], len(lines) - room + 1)
-        width = max((len(line.label) for line in shown), default=0)
-        texts = [Text(headline(picture), no_wrap=True, overflow="ellipsis")]
-        texts += [Text(line_words(line, width), no_wrap=True, overflow="ellipsis") for line in shown]
-        if rest:
-            texts.append(Text(f"  and {rest} more running", no_wrap=True, overflow="ellipsis"))
-        return Group(*texts)
+        shown = attempts if len(attempts) <= room else attempts[: room - 1]
+        width = max((len(one.label) for one in shown), default=0)
+        lines = [headline, *(attempt_line(one, width) for one in shown)]
+        if len(shown) < len(attempts):
+            lines.append(f"  and {len(attempts) - len(shown)} more running")
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
     def say(self, text: str) -> None:
-        """Print a sentence above the live lines."""
+        """Print a whole line above the live ones."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the live lines away."""
+        """Stop drawing; transient lines are erased."""
         self._live.stop()
 
 
+class LiveView:
+    """Live lines of a run; failed attempts are printed above them."""
+
+    def __init__(self, console: Console) -> None:
+        self._lines = LiveLines(console, transient=True)
+
+    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
+        """Print an attempt that did not end well."""
+        if event.kind == "ended" and event.ending != "ok":
+            self.say(f"{clock_words(elapsed_s)} {sentence(event)}")
+
+    def tick(self, progress: RunProgress) -> None:
+        """Redraw."""
+        self._lines.draw(headline(progress), progress.attempts)
+
+    def render(self, progress: RunProgress) -> RenderableType:
+        """What `tick` draws."""
+        return self._lines.render(headline(progress), progress.attempts)
+
+    def say(self, text: str) -> None:
+        """Print a sentence above the live lines."""
+        self._lines.say(text)
+
+    def close(self) -> None:
+        """Erase the live lines."""
+        self._lines.close()
+
+
 def make_view(stream: TextIO | None = None, *, silent: bool = False) -> View:
-    """The view for a stream (standard output by default): live in a terminal, plain lines otherwise."""
+    """The view for a stream, by default standard output: live in a terminal, plain lines otherwise."""
     if silent:
         return SilentView()
     stream = stream or sys.stdout
@@ -161,7 +128,7 @@ def make_view(stream: TextIO | None = None, *, silent: bool = False) -> View:
 
 
 def sentence(event: Event) -> str:
-    """What an event says to people; empty for those that say nothing."""
+    """An event in words; empty for those that are not shown."""
     match event.kind:
         case "started":
             return f"started {event.label} ({event.attempt})"
@@ -184,17 +151,18 @@ def share_words(counts: Mapping[State, int]) -> str:
     return ", ".join(words)
 
 
-def headline(picture: Picture) -> str:
+def headline(progress: RunProgress) -> str:
     """Counts by state, elapsed time, ETA."""
-    words = ", ".join(f"{picture.counts[state]} {state}" for state in ORDER if picture.counts.get(state))
-    eta = "" if picture.eta_s is None else f" · about {clock_words(picture.eta_s)} to go"
-    return f"{words} · {clock_words(picture.elapsed_s)}{eta}"
+    words = ", ".join(f"{progress.counts[state]} {state}" for state in ORDER if progress.counts.get(state))
+    eta = "" if progress.eta_s is None else f" · about {clock_words(progress.eta_s)} to go"
+    return f"{words} · {clock_words(progress.elapsed_s)}{eta}"
 
 
-def line_words(line: Line, width: int) -> str:
-    """A running job in one line."""
-    steps = f"{line.step}/{line.of}" if line.of else "-"
-    return f"  {line.label:<{width}}  {steps:>11}  {line.phase:<12}  {clock_words(line.elapsed_s)}"
+def attempt_line(one: AttemptProgress, width: int) -> str:
+    """A live attempt in one line."""
+    steps = f"{one.step}/{one.of}" if one.of else "-"
+    eta = "" if one.eta_s is None else f", about {clock_words(one.eta_s)} to go"
+    return f"  {one.label:<{width}}  {steps:>11}  {one.phase:<12}  {clock_words(one.elapsed_s)}{eta}"
 
 
 def clock_words(seconds: float) -> str:

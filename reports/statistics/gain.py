@@ -1,6 +1,6 @@
-"""Retained gain: how much of what long context gains on return a compact memory keeps.
+"""Retained gain: which share of what the longest row gains over the shortest a compact row keeps.
 
-(return − return of K=1) / (return of K=20 − return of K=1), given only where the denominator's interval
+(row − shortest) / (longest − shortest) in one metric, given only where the denominator's interval
 excludes 0; percentile interval from the resamples (study.md section 8).
 """
 
@@ -12,8 +12,6 @@ import numpy as np
 from reports.statistics.intervals import LEVEL, complete, interval_or_none
 from reports.statistics.panel import Panel
 from reports.statistics.resampling import Draws, limits
-
-METRIC = "return/judge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +25,7 @@ class Gain:
 
 
 def retained_gain(
+    metric: str,
     compact: Sequence[str],
     shortest: str,
     longest: str,
@@ -38,30 +37,32 @@ def retained_gain(
 
     Without case values (`draws` None) the ratio of the means is given as it stands.
     """
-    by_row = means.get(METRIC, {})
+    by_row = means.get(metric, {})
     if shortest not in by_row or longest not in by_row:
-        reason = f"{METRIC} of {shortest} or {longest} is missing"
+        reason = f"{metric} of {shortest} or {longest} is missing"
         return {row: Gain(value=None, reason=reason) for row in compact}
     whole = by_row[longest] - by_row[shortest]
-    reason = _undefined(shortest, longest, whole, panels, draws)
+    reason = _undefined(metric, shortest, longest, whole, panels, draws)
     found = {}
     for row in compact:
         if row not in by_row:
-            found[row] = Gain(value=None, reason=f"{METRIC} is missing")
+            found[row] = Gain(value=None, reason=f"{metric} is missing")
         elif reason:
             found[row] = Gain(value=None, reason=reason)
         else:
-            found[row] = _gain(row, shortest, longest, (by_row[row] - by_row[shortest]) / whole, draws)
+            found[row] = _gain(metric, row, shortest, longest, (by_row[row] - by_row[shortest]) / whole, draws)
     return found
 
 
-def _undefined(shortest: str, longest: str, whole: float, panels: Mapping[str, Panel], draws: Draws | None) -> str:
+def _undefined(
+    metric: str, shortest: str, longest: str, whole: float, panels: Mapping[str, Panel], draws: Draws | None
+) -> str:
     """Why no ratio can be given; empty where it can."""
     if whole == 0:
         return f"{longest} gains nothing over {shortest}"
     if draws is None:
         return ""
-    panel = panels[METRIC]
+    panel = panels[metric]
     cut = complete([panel.layout(longest), panel.layout(shortest)])
     interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
     if interval is None or interval.low <= 0 <= interval.high:
@@ -69,10 +70,10 @@ def _undefined(shortest: str, longest: str, whole: float, panels: Mapping[str, P
     return ""
 
 
-def _gain(row: str, shortest: str, longest: str, value: float, draws: Draws | None) -> Gain:
+def _gain(metric: str, row: str, shortest: str, longest: str, value: float, draws: Draws | None) -> Gain:
     if draws is None:
         return Gain(value=value, reason="no interval: there are means alone, no cases")
-    drawn = draws.of((row, shortest, longest)).metrics[METRIC]
+    drawn = draws.of((row, shortest, longest)).metrics[metric]
     below = drawn[:, 2] - drawn[:, 1]
     ratio = np.divide(drawn[:, 0] - drawn[:, 1], below, out=np.full(below.shape, np.nan), where=below != 0)
     found = limits(ratio, LEVEL)

@@ -1,7 +1,7 @@
 """Case values as arrays: one panel a metric, rows × scenes × seeds.
 
 Scenes are the unit of everything that is said with an interval (study.md section 8): the cases of
-one scene, and on the return branch of one prompt, are averaged before anything is compared.
+one scene, and where a branch has variants of scenes all its variants, are averaged before anything is compared.
 """
 
 import re
@@ -11,15 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reports.input import CaseValue
+from reports.input import ResultLine
 
 Floats = npt.NDArray[np.float64]
 
 POOLED = "all"
-"""Case of a metric that is computed over all cases at once (FID, FVD): it has no scenes."""
-
-VARIANT = re.compile(r"(?<=\d)[-_.]v?\d+$")
-"""End of an open-domain scene's name (`open-03-2`: prompt 3, variant 2): which object stands where in the layout."""
+"""Case of a metric that is computed over all cases at once: it has no scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +57,31 @@ def divided(total: Floats, count: Floats) -> Floats:
     return ratio
 
 
-def scene_of(branch: str, case: str) -> str:
-    """The unit a case belongs to: its scene, and on `return` its prompt.
+def scene_of(case: str, variant: str = "") -> str:
+    """The unit a case belongs to: its id up to the last slash, without what matches `variant` at its end.
 
-    A case id is `{pool}/{scene}/{first frame}`; an open-domain scene's name ends in its variant.
+    An id without a slash is a scene of its own.
     """
     parts = case.split("/")
     scene = "/".join(parts[:-1]) if len(parts) > 1 else case
-    return VARIANT.sub("", scene) if branch == "return" else scene
+    return re.sub(f"(?:{variant})$", "", scene) if variant else scene
 
 
 def row_label(row: str, axes: str) -> str:
-    """A row with the values of its axes, written as in cell ids: `context-k5/site=pre_norm`."""
+    """A row with the values of its axes, written as in cell ids: `ROW/KEY=VALUE`."""
     return "/".join([row, *axes.split(";")]) if axes else row
 
 
-def panels(values: Sequence[CaseValue], rows: Sequence[str], seeds: Sequence[int]) -> Mapping[str, Panel]:
+def panels(
+    values: Sequence[ResultLine], rows: Sequence[str], seeds: Sequence[int], variants: Mapping[str, str]
+) -> Mapping[str, Panel]:
     """All metrics of `rows` (labels of `row_label`), by name.
+
+    Args:
+        values: of the study.
+        rows: labels of the distinct rows.
+        seeds: in order.
+        variants: branch -> end of a scene's name that tells variants apart (`BranchSpec.variant`).
 
     Metrics of one branch share their scenes, in one order, so that resamples can be drawn jointly.
 
@@ -92,21 +97,23 @@ def panels(values: Sequence[CaseValue], rows: Sequence[str], seeds: Sequence[int
     for value in sorted(kept, key=lambda v: v.case):
         if value.case != POOLED:
             known = scenes.setdefault(value.branch, {})
-            known.setdefault(scene_of(value.branch, value.case), len(known))
-    groups: dict[str, list[CaseValue]] = {}
+            known.setdefault(scene_of(value.case, variants.get(value.branch, "")), len(known))
+    groups: dict[str, list[ResultLine]] = {}
     for value in kept:
         groups.setdefault(f"{value.branch}/{value.metric}", []).append(value)
-    return {name: _panel(name, groups[name], row_at, seed_at, scenes) for name in sorted(groups)}
+    return {name: _panel(name, groups[name], row_at, seed_at, scenes, variants) for name in sorted(groups)}
 
 
 def _panel(
     name: str,
-    values: Sequence[CaseValue],
+    values: Sequence[ResultLine],
     row_at: Mapping[str, int],
     seed_at: Mapping[int, int],
     scenes: Mapping[str, Mapping[str, int]],
+    variants: Mapping[str, str],
 ) -> Panel:
     branch = values[0].branch
+    variant = variants.get(branch, "")
     cases = {value.case for value in values}
     scene_at = {POOLED: 0} if cases == {POOLED} else scenes[branch]
     shape = (len(row_at), len(scene_at), len(seed_at))
@@ -122,7 +129,7 @@ def _panel(
                 "a case is measured once: look for a doubled line in its cases.jsonl"
             )
         seen.add(key)
-        scene = POOLED if value.case == POOLED else scene_of(branch, value.case)
+        scene = POOLED if value.case == POOLED else scene_of(value.case, variant)
         at = (row_at[row_label(value.row, value.axes)], scene_at[scene], seed_at[value.seed])
         total[at] += value.value
         count[at] += 1

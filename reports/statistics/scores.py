@@ -1,36 +1,100 @@
-"""One score a row and branch, from its metrics (study.md section 8).
+"""Branch scores: one number a row and branch, from its metrics (study.md section 8).
 
-Replay and loop: the *bundle*, the mean of min-max normalised PSNR, SSIM and 1 − LPIPS over the
-rows of one table. Return: the judge's total. With the embedded stand-in for LPIPS the bundle has
-another name, because it is another number.
+A branch is scored by one metric, or by a *bundle*: the mean of several metrics after min-max
+normalisation over the rows of one table. Where a stand-in takes the place of a metric the bundle
+has another name, because it is another number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
+from reports.spec import BranchSpec, ScorePart
 from reports.statistics.panel import Floats
 
-BRANCHES = ("replay", "loop", "return")
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """The branches with their scores, and which two are set against each other."""
+
+    branches: Sequence[BranchSpec]
+    contrast: tuple[str, str] | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the branches, in order."""
+        return tuple(branch.name for branch in self.branches)
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The branches whose ranks are told: the two of the contrast, else all."""
+        return self.contrast or self.names
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every pair of branches, the contrast first."""
+        first = [] if self.contrast is None else [self.contrast]
+        return first + [pair for pair in combinations(self.names, 2) if set(pair) != set(self.contrast or ())]
+
+    @property
+    def bundled(self) -> BranchSpec | None:
+        """The branch whose bundle the tables show: the first ranked one that has any."""
+        return next((branch for branch in map(self.of, self.ranked) if len(branch.score) > 1), None)
+
+    def of(self, name: str) -> BranchSpec:
+        """The branch of that name; without a score where nothing is known of it."""
+        return next((branch for branch in self.branches if branch.name == name), BranchSpec(name=name))
 
 
-def perceptual(names: frozenset[str] | set[str], branch: str) -> str:
-    """The third metric of a branch's bundle: `lpips`, or the stand-in where there is none."""
-    return "rf_distance" if f"{branch}/lpips" not in names and f"{branch}/rf_distance" in names else "lpips"
+def scoring(
+    branches: Sequence[BranchSpec],
+    contrast: tuple[str, str] | None,
+    first: Collection[str],
+    better: Mapping[str, str],
+) -> Scoring:
+    """The scoring that a study declares, completed by what was measured.
+
+    Args:
+        branches: as declared; empty: those of `better` and `contrast`, by name.
+        contrast: as declared; None: the first two branches.
+        first: metrics that come before others where a branch declares no score.
+        better: `branch/metric` -> which direction is better, of everything measured.
+    """
+    order = {metric: i for i, metric in enumerate(first)}
+    found = []
+    measured = {name.split("/", 1)[0] for name in better} | set(contrast or ())
+    for branch in branches or [BranchSpec(name=name) for name in sorted(measured)]:
+        own = [name.split("/", 1)[1] for name in better if name.startswith(f"{branch.name}/")]
+        score = branch.score
+        if not score and own:
+            metric = min(own, key=lambda name: (order.get(name, len(order)), name))
+            low = better[f"{branch.name}/{metric}"] == "low"
+            score = (ScorePart(metric=metric, better="low" if low else "high"),)
+        found.append(BranchSpec(name=branch.name, score=score, variant=branch.variant))
+    if contrast is None and len(found) > 1:
+        contrast = (found[0].name, found[1].name)
+    return Scoring(branches=tuple(found), contrast=contrast)
 
 
-def bundle_name(names: frozenset[str] | set[str], branch: str = "replay") -> str:
-    """`replay_bundle`, or `replay_bundle_rf` with the stand-in."""
-    return f"{branch}_bundle" + ("_rf" if perceptual(names, branch) == "rf_distance" else "")
+def stands_in(part: ScorePart, branch: str, names: Collection[str]) -> bool:
+    """Whether the part's stand-in takes its place among `names` (`branch/metric`)."""
+    return bool(part.stand_in) and f"{branch}/{part.metric}" not in names and f"{branch}/{part.stand_in}" in names
 
 
-def bundle_parts(names: frozenset[str] | set[str], branch: str) -> tuple[tuple[str, str], ...]:
-    """(metric, better) of the three parts of a branch's bundle."""
-    return (
-        (f"{branch}/psnr", "high"),
-        (f"{branch}/ssim", "high"),
-        (f"{branch}/{perceptual(names, branch)}", "low"),
+def score_parts(branch: BranchSpec, names: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """(`branch/metric`, better) of the parts of a branch's score."""
+    return tuple(
+        (f"{branch.name}/{part.stand_in if stands_in(part, branch.name, names) else part.metric}", part.better)
+        for part in branch.score
     )
+
+
+def bundle_name(branch: BranchSpec, names: Collection[str]) -> str:
+    """`{branch}_bundle`, with the suffixes of the stand-ins that are used."""
+    used = (part.stand_in_suffix for part in branch.score if stands_in(part, branch.name, names))
+    return f"{branch.name}_bundle{''.join(used)}"
 
 
 def normalised(values: Floats, better: str = "high") -> Floats:
@@ -44,19 +108,20 @@ def normalised(values: Floats, better: str = "high") -> Floats:
     return np.where(finite, np.where(high > low, shifted / spread, 0.5), np.nan)
 
 
-def branch_score(branch: str, metrics: Mapping[str, Floats], rows: int) -> Floats:
-    """The score of every row, (..., rows).
+def branch_score(branch: BranchSpec, metrics: Mapping[str, Floats], rows: int) -> Floats:
+    """The score of every row, (..., rows); higher is better, so a metric of which less is better is negated.
 
     Args:
-        branch: replay, loop or return.
+        branch: with its score.
         metrics: `branch/metric` -> (..., rows).
         rows: how many; for an answer where nothing was measured.
     """
-    if branch == "return":
-        return metrics.get("return/judge", np.full(rows, np.nan))
-    parts = bundle_parts(set(metrics), branch)
-    if any(name not in metrics for name, _ in parts):
+    parts = score_parts(branch, metrics)
+    if not parts or any(name not in metrics for name, _ in parts):
         return np.full(rows, np.nan)
+    if len(parts) == 1:
+        ((name, better),) = parts
+        return metrics[name] if better == "high" else -metrics[name]
     # A sum, not a nanmean: a metric missing in a row makes its bundle missing.
     total: Floats = np.stack([normalised(metrics[name], better) for name, better in parts]).sum(axis=0)
     return total / len(parts)

@@ -15,10 +15,7 @@ from reports.statistics.agreement import kendall, pearson, ranks, spearman
 from reports.statistics.intervals import complete, holm, interval_or_none
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.resampling import Draws
-from reports.statistics.scores import BRANCHES, branch_score, bundle_name
-
-COMPARED = ("replay/psnr", "return/judge")
-"""Metrics of the row-to-row comparisons of a table."""
+from reports.statistics.scores import Scoring, branch_score, bundle_name, score_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +32,7 @@ class Table:
     """branch -> (rows,)."""
     draws: Mapping[str, Floats] | None
     """branch -> (resamples, rows); None without case values."""
+    scoring: Scoring
 
     def score(self, branch: str, row: str) -> float:
         """Score of a row under any of its names; NaN where missing."""
@@ -42,7 +40,11 @@ class Table:
 
 
 def analyse(
-    rows: Sequence[str], computed_by: Mapping[str, str], means: Mapping[str, Mapping[str, float]], draws: Draws | None
+    rows: Sequence[str],
+    computed_by: Mapping[str, str],
+    means: Mapping[str, Mapping[str, float]],
+    draws: Draws | None,
+    scoring: Scoring,
 ) -> Table:
     """Put one table together.
 
@@ -51,6 +53,7 @@ def analyse(
         computed_by: row -> the row whose computation it is (itself unless it is an alias).
         means: `branch/metric` -> row -> mean, by distinct row.
         draws: resamples over all distinct rows.
+        scoring: how the branches are scored.
     """
     names: dict[str, str] = {}
     first_name: dict[str, str] = {}
@@ -64,15 +67,16 @@ def analyse(
         rows=distinct,
         names=names,
         metrics=metrics,
-        scores={branch: branch_score(branch, metrics, len(distinct)) for branch in BRANCHES},
-        draws=None if drawn is None else {b: branch_score(b, drawn, len(distinct)) for b in BRANCHES},
+        scores={b.name: branch_score(b, metrics, len(distinct)) for b in scoring.branches},
+        draws=None if drawn is None else {b.name: branch_score(b, drawn, len(distinct)) for b in scoring.branches},
+        scoring=scoring,
     )
 
 
 def agreement(table: Table) -> dict[str, dict[str, float]]:
     """Pearson, Spearman and Kendall of every pair of branches; NaN where it is not defined."""
     found = {}
-    for a, b in (("replay", "return"), ("replay", "loop"), ("loop", "return")):
+    for a, b in table.scoring.pairs:
         x, y = table.scores[a], table.scores[b]
         found[f"{a}~{b}"] = {
             "pearson": float(pearson(x, y)),
@@ -83,55 +87,68 @@ def agreement(table: Table) -> dict[str, dict[str, float]]:
 
 
 def branch_ranks(table: Table) -> Mapping[str, Floats]:
-    """Ranks on replay and return over the rows that have both scores, 1 best."""
-    both = np.isfinite(table.scores["replay"]) & np.isfinite(table.scores["return"])
-    return {branch: ranks(np.where(both, table.scores[branch], np.nan)) for branch in ("replay", "return")}
+    """Ranks on both branches of the contrast over the rows that have both scores, 1 best; else on every branch."""
+    scores = {branch: table.scores[branch] for branch in table.scoring.ranked}
+    if table.scoring.contrast is None:
+        return {branch: ranks(values) for branch, values in scores.items()}
+    both = np.logical_and.reduce([np.isfinite(values) for values in scores.values()])
+    return {branch: ranks(np.where(both, values, np.nan)) for branch, values in scores.items()}
 
 
 def rank_shift(table: Table) -> dict[str, int]:
-    """Return rank − replay rank of every row under all its names; rows without both scores are left out."""
+    """Rank on the second branch of the contrast − on the first, of every row under all its names that has both."""
+    if table.scoring.contrast is None:
+        return {}
     found = branch_ranks(table)
-    shift = found["return"] - found["replay"]
+    first, second = table.scoring.contrast
+    shift = found[second] - found[first]
     at = {row: i for i, row in enumerate(table.rows)}
     return {row: int(shift[at[name]]) for row, name in table.names.items() if np.isfinite(shift[at[name]])}
 
 
 def inversions(table: Table) -> list[dict[str, Any]]:
-    """Pairs of rows that replay and return order differently, likeliest first.
+    """Pairs of rows that the branches of the contrast order differently, likeliest first.
 
     `probability` is the share of resamples in which the pair is inverted, with bundle and ranks
     computed again in each; None without case values.
     """
-    replay, back = table.scores["replay"], table.scores["return"]
-    found = []
+    if table.scoring.contrast is None:
+        return []
+    first, second = table.scoring.contrast
+    x, y = table.scores[first], table.scores[second]
+    found: list[dict[str, Any]] = []
     for i, j in combinations(range(len(table.rows)), 2):
-        forward, backward = float(replay[i] - replay[j]), float(back[i] - back[j])
-        if not forward * backward < 0:
+        in_first, in_second = float(x[i] - x[j]), float(y[i] - y[j])
+        if not in_first * in_second < 0:
             continue
-        a, b = (i, j) if forward > 0 else (j, i)
+        a, b = (i, j) if in_first > 0 else (j, i)
         probability = None
         if table.draws is not None:
-            product = (table.draws["replay"][:, i] - table.draws["replay"][:, j]) * (
-                table.draws["return"][:, i] - table.draws["return"][:, j]
+            product = (table.draws[first][:, i] - table.draws[first][:, j]) * (
+                table.draws[second][:, i] - table.draws[second][:, j]
             )
             usable = np.isfinite(product)
             probability = float((product[usable] < 0).mean()) if usable.any() else None
         found.append(
             {
-                "better_on_replay": table.rows[a],
-                "better_on_return": table.rows[b],
-                "replay_difference": abs(forward),
-                "return_difference": abs(backward),
+                f"better_on_{first}": table.rows[a],
+                f"better_on_{second}": table.rows[b],
+                f"{first}_difference": abs(in_first),
+                f"{second}_difference": abs(in_second),
                 "probability": probability,
             }
         )
-    return sorted(found, key=lambda pair: (-(pair["probability"] or 0.0), pair["better_on_replay"]))
+    return sorted(found, key=lambda pair: (-(pair["probability"] or 0.0), pair[f"better_on_{first}"]))
 
 
 def comparisons(table: Table, computed_by: Mapping[str, str], panels: Mapping[str, Panel]) -> list[dict[str, Any]]:
-    """Every pair of rows on the compared metrics: paired difference, interval, p adjusted within table and metric."""
+    """Every pair of rows on the first metric of each ranked branch's score.
+
+    Paired difference, interval, p adjusted within table and metric.
+    """
     found = []
-    for metric in COMPARED:
+    for branch in table.scoring.ranked:
+        metric = next((name for name, _ in score_parts(table.scoring.of(branch), panels.keys())), "")
         if metric not in panels:
             continue
         panel = panels[metric]
@@ -165,15 +182,16 @@ def comparisons(table: Table, computed_by: Mapping[str, str], panels: Mapping[st
 def as_json(table: Table, computed_by: Mapping[str, str], panels: Mapping[str, Panel]) -> dict[str, Any]:
     """The table as in report.json (NaN still inside; `tables.plain` makes it null)."""
     place = branch_ranks(table)
+    bundled = table.scoring.bundled
     at = {row: table.rows.index(name) for row, name in table.names.items()}
     return {
         "rows": list(table.names),
         "agreement": agreement(table),
         "rank_shift": rank_shift(table),
-        "bundle": {row: table.score("replay", row) for row in table.names},
+        **({} if bundled is None else {"bundle": {row: table.score(bundled.name, row) for row in table.names}}),
         "inversions": inversions(table),
-        "bundle_name": bundle_name(set(table.metrics)),
-        "scores": {branch: {row: table.score(branch, row) for row in table.names} for branch in BRANCHES},
+        **({} if bundled is None else {"bundle_name": bundle_name(bundled, table.metrics.keys())}),
+        "scores": {b: {row: table.score(b, row) for row in table.names} for b in table.scoring.names},
         "ranks": {branch: {row: float(place[branch][i]) for row, i in at.items()} for branch in place},
         "same_as": {row: name for row, name in table.names.items() if row != name},
         "comparisons": comparisons(table, computed_by, panels),

@@ -14,12 +14,13 @@ from orchestrator.backends.registry import BUILT_IN, BackendRegistry, backend_pl
 from orchestrator.errors import BackendError, MatrixError
 from orchestrator.spec.cluster import BUILT_IN as BUILT_IN_CLUSTER
 from orchestrator.spec.cluster import load_cluster
+from workloads.study.workload import WORKLOAD
 
 PLUGIN = """\
 from dataclasses import dataclass
 
 from orchestrator.backends.plugin import BackendPlugin
-from orchestrator.spec.schema import Count
+from workloads.contract.fields import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,15 +111,15 @@ def test_an_unknown_backend_is_refused_with_the_nearest_and_all_there_are() -> N
 def test_an_installed_package_adds_a_backend_and_its_section(packages: Path, root: Path) -> None:
     text = "backend: pods\npods: {pods: 3}"
     with pytest.raises(MatrixError, match=r":2: backend is 'pods'; allowed: ray, slurm, fake"):
-        load_cluster(described(root, packages, text), packages, BackendRegistry())
+        load_cluster(described(root, packages, text), packages, WORKLOAD, BackendRegistry())
     install(packages, "their_pods", "pods = their_pods:PLUGIN")
     registry = BackendRegistry()
     assert list(registry) == [*BUILT_IN, "pods"]
-    cluster = load_cluster(described(root, packages, text), packages, registry)
+    cluster = load_cluster(described(root, packages, text), packages, WORKLOAD, registry)
     assert (cluster.backend, cluster.sections["pods"].pods) == ("pods", 3)
     with pytest.raises(MatrixError, match=r":3: pods\.pods is 0; allowed: 1 and more"):
-        load_cluster(described(root, packages, "backend: pods\npods: {pods: 0}"), packages, registry)
-    assert load_cluster(Path("pods"), packages, registry).backend == "pods"
+        load_cluster(described(root, packages, "backend: pods\npods: {pods: 0}"), packages, WORKLOAD, registry)
+    assert load_cluster(Path("pods"), packages, WORKLOAD, registry).backend == "pods"
 
 
 def test_an_installed_package_replaces_a_built_in_backend(packages: Path) -> None:

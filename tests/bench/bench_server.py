@@ -2,7 +2,8 @@
 
 import sys
 
+from workloads.contract.defaults import DEFAULT
 from workloads.runtime.server import main, preload
 
 if __name__ == "__main__":
-    sys.exit(main(modules={"data": "one_step"}, imports=[name for name in preload() if "stage" not in name]))
+    sys.exit(main([name for name in preload(DEFAULT) if "stage" not in name]))

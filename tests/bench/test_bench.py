@@ -18,8 +18,8 @@ from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
-from orchestrator.schedule import loop
 from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.run import run
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.store.files import FilesStore
@@ -76,7 +76,7 @@ def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: py
     backend.hosts()
     say("start of Ray and a warm host", time.perf_counter() - began)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        outcome = loop.run(
+        outcome = run(
             plan,
             list(plan.jobs),
             home=tmp_path,

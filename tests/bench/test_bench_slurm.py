@@ -21,9 +21,9 @@ from slurm_site import DEV, Site, dev_module
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.slurm.core.backend import JobBackend
 from orchestrator.backends.slurm.settings import SlurmSettings
-from orchestrator.schedule import loop
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.run import run
 from orchestrator.store.files import FilesStore
 
 HAS_SLURM = all(
@@ -80,7 +80,7 @@ def seconds_of_a_driver(home: Path) -> float:
     context = BackendContext(home=home, store_kind="files", store_root=home / "store")
     with Ledger.open(home / "ledger.sqlite") as ledger:
         began = time.perf_counter()
-        loop.run(
+        run(
             plan,
             list(plan.jobs),
             home=home,

@@ -13,7 +13,7 @@ from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.schedule.lease import Lease, acquire
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.loop import run
+from orchestrator.schedule.run import run
 from orchestrator.store.files import FilesStore
 from orchestrator.ui.progress import PlainView
 

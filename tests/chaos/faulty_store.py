@@ -120,5 +120,5 @@ class FaultyStore:
             own = self._random.random() < 0.3
             self.fates[call, fate] += 1
         if own:
-            return fate, StoreError(f"the store does not answer ({os.strerror(number)}), as this test wants it")
+            return fate, StoreError(f"the store does not respond ({os.strerror(number)}), as this test wants it")
         return fate, OSError(number, os.strerror(number), f"store.{call}")

@@ -17,7 +17,7 @@ from orchestrator.host.publish import Provenance
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.loop import run
+from orchestrator.schedule.run import run
 from orchestrator.store.protocol import Store
 from orchestrator.study import open_study
 from orchestrator.ui.progress import PlainView

@@ -15,8 +15,8 @@ from rounds import Kill, Record
 from small_study import SmallStudy
 from victims import Family
 
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.lease import read_driver
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.lease import read_holder
 from workloads.runtime.fault_points import POINTS
 
 ELSEWHERE = {"ledger.migrating": "needs a ledger of an older version: tests/schedule/test_ledger.py"}
@@ -80,8 +80,8 @@ def _ended(driver: "subprocess.Popen[bytes]", folder: Path, note: Path) -> int:
     """The exit code of a driver, which is given harmless notes while the point after a note is armed."""
     deadline = time.monotonic() + DRIVER_WITHIN_S
     while note.exists() and driver.poll() is None and time.monotonic() < deadline:
-        holder = read_driver(folder)
+        holder = read_holder(folder)
         if holder is not None and holder.pid == driver.pid and not list((folder / "inbox").glob("*.json")):
-            inbox.put(folder, "retry")
+            channel.send(folder, "retry")
         time.sleep(NOTE_EVERY_S)
     return driver.wait(timeout=DRIVER_WITHIN_S)

@@ -1,7 +1,7 @@
-"""A driver that may have rivals: `rival.py HOME SECONDS STILL_S`, on the fake backend and the machine's clock.
+"""A driver that may have rivals: `rival.py HOME SECONDS STALE_AFTER_S`, on the fake backend and the machine's clock.
 
-It waits `STILL_S` on a driver that it cannot look at, and beats ten times in it. Errors are printed as the command
-line prints them.
+It waits `STALE_AFTER_S` on a driver that it cannot look at, and beats ten times in it. Errors are printed as the
+command line prints them.
 """
 
 import os
@@ -15,7 +15,7 @@ from toy_study import fingerprint
 
 from orchestrator.errors import OrchestratorError, disk_errors
 from orchestrator.schedule import lease
-from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control import channel
 from orchestrator.store.files import FilesStore
 from workloads.runtime.fault_points import VARIABLE
 
@@ -24,7 +24,7 @@ ARMS = os.environ.get("RIVAL_ARMS", "").split()
 
 
 def main(home: Path, seconds: float, still_s: float) -> int:
-    lease.STILL_S, lease.BEAT_S = still_s, min(lease.BEAT_S, still_s / 10)
+    lease.STALE_AFTER_S, lease.HEARTBEAT_S = still_s, min(lease.HEARTBEAT_S, still_s / 10)
     store = FilesStore(home / "store")
 
     def arm(_event: object) -> None:
@@ -34,7 +34,7 @@ def main(home: Path, seconds: float, still_s: float) -> int:
         if len(store.commits()) >= int(ARMS[2]):
             armed.write_text(ARMS[1])
             if ARMS[0] == "note.booked":
-                inbox.put(home, "retry", [fingerprint("train/a")])
+                channel.send(home, "retry", [fingerprint("train/a")])
 
     try:
         with disk_errors(home), lease.acquire(home, say=print) as held:

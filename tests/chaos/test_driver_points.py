@@ -16,7 +16,7 @@ import pytest
 from toy_study import Toy, fingerprint, small_plan
 
 from orchestrator.backends.fake.backend import Act, Farm
-from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import Ledger
@@ -40,6 +40,7 @@ def prepare(home: Path, point: str) -> None:
         with contextlib.closing(sqlite3.connect(home / "ledger.sqlite")) as old:
             old.executescript(
                 "ALTER TABLE attempts DROP COLUMN cpus; ALTER TABLE attempts DROP COLUMN devices; "
+                "ALTER TABLE attempts RENAME COLUMN host TO backend; "
                 "PRAGMA user_version = 1;"
             )
 
@@ -73,7 +74,7 @@ def check_finished(home: Path, before: dict[str, str]) -> None:
     with Ledger.read(home / "ledger.sqlite") as ledger:
         assert ledger.open_attempts() == []
         attempts = ledger.attempts()
-        assert ledger.notes() == {}
+        assert ledger.job_records() == {}
     for job in store.commits():
         endings = [(attempt.ending, attempt.id) for attempt in attempts if attempt.fingerprint == job]
         assert [attempt for ending, attempt in endings if ending == "ok"] == [store.read(job).attempt]
@@ -132,7 +133,7 @@ def test_where_attempts_outlive_a_driver_that_stops_at_a_point_they_are_adopted_
         if len(toy.store.commits()) >= LATER and not list(faults.iterdir()):
             (faults / point).write_text("EIO")
             if point == "note.booked":
-                inbox.put(toy.home, "retry", [fingerprint("train/a")])
+                channel.send(toy.home, "retry", [fingerprint("train/a")])
 
     with pytest.raises(OSError, match="Input/output error"):
         toy.run(small_plan(), observe=arm)

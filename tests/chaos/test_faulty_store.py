@@ -12,12 +12,12 @@ from toy_study import Toy, small_plan
 from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.backends.protocol import Report
 from orchestrator.errors import StoreError
-from orchestrator.schedule import resilient_store as patience
-from orchestrator.schedule.loop import Outcome, run
+from orchestrator.schedule import resilient_store
+from orchestrator.schedule.events import SilentView
+from orchestrator.schedule.run import RunResult, run
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from orchestrator.testing.stores import StoreContract
-from orchestrator.ui.progress import SilentView
 
 
 class TestFaultyStoreWhenCalm(StoreContract):
@@ -42,7 +42,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]
     return shape(toy.store)
 
 
-def drive(toy: Toy, faulty: FaultyStore, **more: Any) -> Outcome:
+def drive(toy: Toy, faulty: FaultyStore, **more: Any) -> RunResult:
     """A driver that sees the faulty store; its fake backend publishes through the true one."""
     with toy.ledger() as ledger:
         return run(
@@ -88,8 +88,8 @@ def test_a_long_silence_is_told_and_nothing_is_started_in_it(toy: Toy) -> None:
     assert drive(toy, faulty, view=words).counts == {"done": 9}
     assert faulty.fates["commits", "fail"] == 30
     told, again = words.said
-    assert "the store does not answer" in told and "nothing is started until it does; nothing is lost" in told
-    assert again == "the store answers again"
+    assert "the store does not respond" in told and "nothing is started until it does; nothing is lost" in told
+    assert again == "the store responds again"
     assert toy.endings("data") == ["ok"]
 
 
@@ -97,7 +97,7 @@ def test_a_store_that_stays_silent_ends_the_run_after_unknown_s_and_the_next_run
     began = toy.clock.monotonic()
     outcome = drive(toy, FaultyStore(toy.store, script={"commits": ["ok", *["fail"] * 10_000]}))
     assert outcome.exit_code == 1
-    assert "for 1800 s the store does not answer" in outcome.note
+    assert "for 1800 s the store does not respond" in outcome.note
     assert 1800.0 <= toy.clock.monotonic() - began < 3600.0
     assert toy.endings("data") == [None], "what became of it is for the next run to find out"
     assert toy.run(small_plan()).counts == {"done": 9}
@@ -106,14 +106,14 @@ def test_a_store_that_stays_silent_ends_the_run_after_unknown_s_and_the_next_run
 
 def test_a_store_that_is_silent_at_the_start_is_waited_for_and_one_that_refuses_is_not_for_long(toy: Toy) -> None:
     began = toy.clock.monotonic()
-    with pytest.raises(StoreError, match="the store does not answer"):
+    with pytest.raises(StoreError, match="the store does not respond"):
         drive(toy, FaultyStore(toy.store, chances={"fail": 1.0}, seed=1))
     assert toy.clock.monotonic() - began <= 1810.0
     assert drive(toy, FaultyStore(toy.store, script={"commits": ["fail", "lie", "fail"]})).counts == {"done": 9}
 
 
 def test_a_hanging_store_does_not_hold_the_loop(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "ANSWER_S", 0.05)
+    monkeypatch.setattr(resilient_store, "CALL_TIMEOUT_S", 0.05)
     faulty = FaultyStore(toy.store, script={"commits": ["ok", "hang"]})
     loops = 0
 

@@ -17,8 +17,8 @@ from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.errors import REMEDIES, DiskError, LedgerError, disk_error, disk_errors
 from orchestrator.schedule.events import DriverLog, Event
 from orchestrator.store.files import FilesStore
-from orchestrator.terminal import SteadyView
 from orchestrator.ui.progress import PlainView
+from orchestrator.ui.terminal import SteadyView
 
 HERE = Path(__file__).parent
 SENTENCE = re.compile(r"echo-matrix: \S*/toy\S* ?(cannot be written)?: .+; .+, then `run` again.*\n")

@@ -9,7 +9,7 @@ from power import Disk, cuts
 
 from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control import channel
 from orchestrator.schedule.lease import acquire, this_process
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
@@ -101,10 +101,10 @@ def test_a_study_whose_driver_lost_its_power_is_taken_over(root: Path, disk: Dis
 
 def test_a_note_is_whole_or_not_there_and_one_that_was_put_is_there(root: Path, disk: Disk, tmp_path: Path) -> None:
     with disk:
-        inbox.put(root / "study", "cancel", [FINGERPRINT])
+        channel.send(root / "study", "cancel", [FINGERPRINT])
         disk.promise("note")
     for folder, promised, where in cuts(disk, tmp_path / "cuts"):
-        notes = inbox.read(folder / "study")
+        notes = channel.pending(folder / "study")
         assert [(note.verb, note.jobs) for note in notes] in ([], [("cancel", (FINGERPRINT,))]), where
         assert notes or not promised, where
         assert not list((folder / "study").rglob("*.broken")), where

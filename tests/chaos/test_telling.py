@@ -7,8 +7,8 @@ import pytest
 from faulty_store import FaultyStore
 from toy_study import Toy, make_job, make_plan
 
+from orchestrator.commands.run_study import TrackerObserver
 from orchestrator.plan.job import Standing
-from orchestrator.running import Projection
 from orchestrator.schedule.events import Event
 from orchestrator.tracking.registry import NoTracker
 
@@ -34,7 +34,7 @@ def done(told: Told) -> list[Path | None]:
 @pytest.mark.parametrize("call", ["fetch", "read"])
 def test_a_job_that_is_done_is_told_with_its_artifact_though_the_store_failed_once(tmp_path: Path, call: str) -> None:
     toy, told = Toy(tmp_path / "toy"), Told()
-    projection = Projection(told, FaultyStore(toy.store, script={call: ["fail", "fail"]}), PLAN)
+    projection = TrackerObserver(told, FaultyStore(toy.store, script={call: ["fail", "fail"]}), PLAN)
     assert toy.run(PLAN, observe=projection).exit_code == 0
     projection.finish()
     (job,) = PLAN.jobs.values()
@@ -44,7 +44,7 @@ def test_a_job_that_is_done_is_told_with_its_artifact_though_the_store_failed_on
 def test_a_store_that_hangs_does_not_hold_the_loop_for_what_the_tracker_is_told(tmp_path: Path) -> None:
     toy, told = Toy(tmp_path / "toy"), Told()
     store = FaultyStore(toy.store, script={"fetch": ["hang"] * 9})
-    projection = Projection(told, store, PLAN)
+    projection = TrackerObserver(told, store, PLAN)
     assert toy.run(PLAN, observe=projection).exit_code == 0
     assert done(told) == []
     store.calm()
@@ -55,7 +55,7 @@ def test_a_store_that_hangs_does_not_hold_the_loop_for_what_the_tracker_is_told(
 
 def test_a_job_whose_artifact_is_gone_is_told_as_done_all_the_same(tmp_path: Path) -> None:
     toy, told = Toy(tmp_path / "toy"), Told()
-    projection = Projection(told, toy.store, PLAN)
+    projection = TrackerObserver(told, toy.store, PLAN)
 
     def lose(event: Event) -> None:
         if event.standing is not None and event.standing.state == "done":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.schedule.lease import LENGTH, read_driver
+from orchestrator.schedule.lease import LENGTH, read_holder
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 
@@ -47,7 +47,7 @@ def home(tmp_path: Path) -> Path:
 def test_the_second_is_refused_at_once_and_told_who_drives_and_a_killed_one_is_taken_over_at_once(home: Path) -> None:
     first = start(home, 1000.0)
     deadline = time.monotonic() + DEADLINE_S
-    while read_driver(home) is None:
+    while read_holder(home) is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     code, said = end(start(home, 0.01))
@@ -113,7 +113,7 @@ def test_a_driver_that_slept_through_a_takeover_finds_itself_replaced_and_does_n
 def test_of_four_that_start_at_once_on_a_dead_drivers_study_one_drives_and_the_others_are_told(home: Path) -> None:
     first = start(home, 1000.0)
     deadline = time.monotonic() + DEADLINE_S
-    while read_driver(home) is None:
+    while read_holder(home) is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     first.kill()

@@ -22,7 +22,7 @@ def states(rehearsal: Rehearsal) -> dict[str, Any]:
 def test_jobs_are_cancelled_and_retried_together_where_nobody_drives(rehearsal: Rehearsal) -> None:
     done = rehearsal.call("cancel", "train/context-k*/s0")
     assert (done.returncode, done.stderr) == (0, "")
-    labels = [line.removesuffix(": booked") for line in done.stdout.splitlines()]
+    labels = [line.removesuffix(": cancelled") for line in done.stdout.splitlines()]
     assert "train/context-k1/s0" in labels
     assert len(labels) > 1
     found = states(rehearsal)
@@ -42,7 +42,7 @@ def test_a_running_job_is_cancelled_through_its_driver(rehearsal: Rehearsal) -> 
     try:
         wait_for(lambda: "running" in states(rehearsal).values(), "a job that runs")
         done = rehearsal.call("cancel", "data")
-        assert done.stdout == "data: asked the driver\n"
+        assert done.stdout == "data: cancel requested\n"
         assert driver.wait(timeout=60) == 1
     finally:
         driver.kill()
@@ -60,7 +60,7 @@ def test_a_running_job_is_cancelled_through_its_driver(rehearsal: Rehearsal) -> 
         ),
         (("retry", "--failed"), "echo-matrix: there is nothing to retry: no job has failed"),
         (("retry", "data"), "echo-matrix: data is new; there is nothing to retry"),
-        (("cancel", "trian/*"), "echo-matrix: 'trian/*' matches no job of the plan of profile laptop"),
+        (("cancel", "trian/*"), "echo-matrix: 'trian/*' matches no job in the plan of profile laptop"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rehearsal import CHECKOUT, CLUSTER, ECHO_MATRIX, FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.detach import Bounded
-from orchestrator.schedule.lease import driver_lives, read_driver
+from orchestrator.commands.detach import BoundedFile
+from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 ROW = ("--rows", "context-k1")
@@ -23,26 +23,26 @@ def endings(rehearsal: Rehearsal) -> list[str | None]:
 
 def test_a_detached_run_returns_once_it_works_and_ends_by_itself(rehearsal: Rehearsal) -> None:
     done = rehearsal.call("run", "--detach", *ROW, seconds=0.3)
-    holder = read_driver(rehearsal.home)
+    holder = read_holder(rehearsal.home)
     assert done.returncode == 0, done.stderr
     assert holder is not None
-    assert f"pid {holder.pid} drives the study; what it says goes to {rehearsal.home / 'driver.out'}" in done.stdout
+    assert f"pid {holder.pid} is running the study; its output goes to {rehearsal.home / 'driver.out'}" in done.stdout
     assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == ["status", "logs", "stop"]
     assert rehearsal.call("status", "--watch").returncode == 0
-    wait_for(lambda: not driver_lives(rehearsal.home), "the driver does not end")
+    wait_for(lambda: not is_held(rehearsal.home), "the driver does not end")
     assert (rehearsal.home / "driver.out").read_text(encoding="utf-8").endswith("9 done\n")
     assert not list(rehearsal.home.glob(".driver.out*"))
 
 
 def test_a_second_detached_run_is_refused_and_names_the_first(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
-    holder = read_driver(rehearsal.home)
+    holder = read_holder(rehearsal.home)
     assert holder is not None
     try:
         second = rehearsal.call("run", "--detach", *ROW)
         assert (second.returncode, second.stdout) == (1, "")
-        assert f"pid {holder.pid} on {holder.host} drives this study" in second.stderr
-        assert read_driver(rehearsal.home) is not None
+        assert f"pid {holder.pid} on {holder.host} is running this study" in second.stderr
+        assert read_holder(rehearsal.home) is not None
     finally:
         rehearsal.call("stop", "--now")
 
@@ -55,9 +55,9 @@ def test_of_two_detached_runs_at_once_one_drives_and_the_other_says_who(rehearsa
         codes = sorted(process.returncode for process in both)
         assert codes == [0, 1], said
         loser = next(words for words, process in zip(said, both, strict=True) if process.returncode)
-        holder = read_driver(rehearsal.home)
+        holder = read_holder(rehearsal.home)
         assert holder is not None
-        assert f"pid {holder.pid}" in loser[1] or "several drivers start at once" in loser[1]
+        assert f"pid {holder.pid}" in loser[1] or "several processes start at once" in loser[1]
         assert "Traceback" not in loser[1]
     finally:
         rehearsal.call("stop", "--now")
@@ -87,7 +87,7 @@ def test_a_detached_driver_outlives_the_terminal_and_the_shell_that_started_it(r
     said = b""
     while b"echo-matrix stop" not in said:
         said += os.read(terminal, 1 << 12)
-    holder = read_driver(rehearsal.home)
+    holder = read_holder(rehearsal.home)
     assert holder is not None
     os.close(terminal)  # the kernel sends SIGHUP to the shell's session
     os.waitpid(pid, 0)
@@ -107,7 +107,7 @@ def test_a_run_whose_terminal_closes_stops_at_a_checkpoint_and_goes_on_later(reh
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130
     assert endings(rehearsal) == ["interrupted"]
-    assert not driver_lives(rehearsal.home)
+    assert not is_held(rehearsal.home)
     assert rehearsal.call("run", *ROW).returncode == 0
 
 
@@ -120,7 +120,7 @@ def test_a_run_whose_reader_ends_stops_at_a_checkpoint_without_a_traceback(rehea
     assert process.returncode == 130
     assert said == ""
     assert "interrupted" in endings(rehearsal) or endings(rehearsal) == []
-    assert not driver_lives(rehearsal.home)
+    assert not is_held(rehearsal.home)
 
 
 def test_ctrl_c_beside_a_reader_that_ends_counts_once(rehearsal: Rehearsal) -> None:
@@ -137,25 +137,25 @@ def test_stop_ends_the_driver_and_waits_for_it(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
     done = rehearsal.call("stop")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0].endswith("to stop at a checkpoint")
-    assert done.stdout.splitlines()[-1] == "it has ended; `echo-matrix run` goes on from there"
-    assert not driver_lives(rehearsal.home)
+    assert done.stdout.splitlines()[0].endswith("to stop at the next checkpoint")
+    assert done.stdout.splitlines()[-1] == "the run has ended; `echo-matrix run` continues it"
+    assert not is_held(rehearsal.home)
     assert endings(rehearsal) == ["interrupted"]
 
 
 def test_stop_without_a_driver_says_so(rehearsal: Rehearsal) -> None:
     done = rehearsal.call("stop")
-    assert (done.returncode, done.stdout) == (0, "nobody drives the study; there is nothing to stop\n")
+    assert (done.returncode, done.stdout) == (0, "no run is in progress; there is nothing to stop\n")
 
 
 def test_a_stop_that_was_meant_for_an_earlier_driver_does_not_stop_the_next(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
-    holder = read_driver(rehearsal.home)
+    holder = read_holder(rehearsal.home)
     assert holder is not None
     os.kill(holder.pid, signal.SIGSTOP)
     assert rehearsal.call("stop", "--no-wait").returncode == 0
     os.kill(holder.pid, signal.SIGKILL)
-    wait_for(lambda: not driver_lives(rehearsal.home), "the killed driver lives on")
+    wait_for(lambda: not is_held(rehearsal.home), "the killed driver lives on")
     assert rehearsal.call("run", *ROW).returncode == 0
 
 
@@ -175,7 +175,7 @@ def test_watch_ends_with_1_where_the_run_left_something_undone(rehearsal: Rehear
 def test_output_of_a_detached_driver_is_bounded_and_keeps_its_begin_and_end(tmp_path: Path) -> None:
     path = tmp_path / "driver.out"
     with path.open("ab") as file:
-        out = Bounded(path, file.fileno(), head=1000, tail=2000)
+        out = BoundedFile(path, file.fileno(), head=1000, tail=2000)
         for number in range(2000):
             out.write(f"line {number}\n".encode())
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -194,6 +194,6 @@ def test_a_detached_run_takes_the_name_of_its_cluster_along(tmp_path: Path) -> N
     done = subprocess.run(line, env=asked.environment(0.3), cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].endswith(" --cluster fake")
-    wait_for(lambda: not driver_lives(asked.home), "the driver does not end")
+    wait_for(lambda: not is_held(asked.home), "the driver does not end")
     assert set(endings(asked)) == {"ok"}
     assert not (asked.home / "mlflow.db").exists()  # cluster/fake.yaml beside the matrix, not the built-in values

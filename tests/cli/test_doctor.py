@@ -18,9 +18,9 @@ from rehearsal import Rehearsal
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.backends.slurm.checks import accounting, signals
 from orchestrator.backends.slurm.preflight.site import Site
-from orchestrator.doctor.checks import all_checks, examine, found_json, found_text, worst
-from orchestrator.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.doctor.services import shown
+from orchestrator.commands.doctor.checks import all_checks, examine, findings_json, findings_text, worst
+from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.doctor.services import shown
 from orchestrator.host.file_system import file_system
 from orchestrator.host.processes import start_time, write_processes
 from orchestrator.schedule.lease import NAME as DRIVER
@@ -90,7 +90,7 @@ def test_a_ledger_that_is_broken_is_bad_and_is_left_as_it_is(study: Study) -> No
 def test_a_page_of_the_ledger_that_is_garbled_is_found(study: Study) -> None:
     with Ledger.open(study.home / NAME) as ledger, ledger.transaction():
         for number in range(200):
-            ledger.intend(attempt_of(study, f"a{number:03d}"))
+            ledger.record_intent(attempt_of(study, f"a{number:03d}"))
     path = study.home / NAME
     content = bytearray(path.read_bytes())
     content[4096 * 3 : 4096 * 4] = b"\xff" * 4096
@@ -106,7 +106,7 @@ def attempt_of(study: Study, name: str) -> Attempt:
         job=job.id,
         label=job.label,
         stage=job.stage,
-        backend="h",
+        host="h",
         intended=0.0,
     )
 
@@ -132,7 +132,7 @@ def test_who_drives_is_told_alive_dead_elsewhere_or_unreadable(study: Study) -> 
 def test_ranks_that_run_on_without_a_driver_are_named(study: Study) -> None:
     attempt = attempt_of(study, "a001")
     with Ledger.open(study.home / NAME) as ledger:
-        ledger.intend(attempt)
+        ledger.record_intent(attempt)
     folder = study.folder_of(attempt)
     folder.mkdir(parents=True)
     write_processes(folder, {0: (os.getpid(), start_time(os.getpid()) or 0)})
@@ -199,11 +199,11 @@ def test_the_judge_is_asked_with_its_key_which_is_never_shown(
     monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
     judged = ("controls.judge.name=vlm", "controls.judge.models=[some-model]")
     study = open_study(root / "matrix.yaml", overrides=judged)
-    assert levels(look("judge", study)) == {"bad"}
-    found = look("judge", study, ECHO_MATRIX_JUDGE_URL=f"{url}/v1", ECHO_MATRIX_JUDGE_KEY=SECRET)
+    assert levels(look("workload", study)) == {"bad"}
+    found = look("workload", study, ECHO_MATRIX_JUDGE_URL=f"{url}/v1", ECHO_MATRIX_JUDGE_KEY=SECRET)
     assert levels(found) == {"ok"}
     assert asked == [f"/v1/models Bearer {SECRET}"]
-    refused = look("judge", study, ECHO_MATRIX_JUDGE_URL=f"{url}/refuse", ECHO_MATRIX_JUDGE_KEY=SECRET)
+    refused = look("workload", study, ECHO_MATRIX_JUDGE_URL=f"{url}/refuse", ECHO_MATRIX_JUDGE_KEY=SECRET)
     assert "refuses the credentials (401)" in refused[0].says
     assert SECRET not in "".join(finding.says + finding.remedy for finding in found + refused)
 
@@ -295,7 +295,7 @@ def test_a_check_that_cannot_look_stops_no_other(study: Study) -> None:
 
 def test_the_table_has_a_remedy_on_a_line_of_its_own() -> None:
     found = [("store", ok("fine")), ("disk", warning("nearly full", "free some")), ("ray", bad("gone", "start it"))]
-    assert found_text(found).splitlines() == [
+    assert findings_text(found).splitlines() == [
         "store  ok       fine",
         "disk   warning  nearly full",
         "                -> free some",
@@ -304,7 +304,7 @@ def test_the_table_has_a_remedy_on_a_line_of_its_own() -> None:
         "",
         "1 bad, 1 warning",
     ]
-    assert found_json(found)["worst"] == "bad"
+    assert findings_json(found)["worst"] == "bad"
 
 
 def test_doctor_ends_with_0_or_1_and_prints_one_object(rehearsal: Rehearsal) -> None:
@@ -320,6 +320,6 @@ def test_doctor_ends_with_0_or_1_and_prints_one_object(rehearsal: Rehearsal) -> 
 
 
 def test_doctor_imports_neither_ray_nor_mlflow_nor_torch(root: Path) -> None:
-    code = "import sys, orchestrator.doctor.checks; print(*sorted({n.partition('.')[0] for n in sys.modules}))"
+    code = "import sys, orchestrator.commands.doctor.checks; print(*sorted({n.partition('.')[0] for n in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert not {"ray", "mlflow", "torch", "scipy", "boto3"} & set(done.stdout.split())

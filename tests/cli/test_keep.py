@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
+from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
-from orchestrator.garbage import Rubbish, remove, rubbish
-from orchestrator.schedule.lease import acquire, driver_lives, read_driver
+from orchestrator.schedule.lease import acquire, is_held, read_holder
 from orchestrator.study import Study, open_study
 
 ROW = ("--rows", "context-k1")
@@ -27,8 +27,8 @@ def study(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Study:
     return open_study(Path("matrix.yaml"), cluster=rehearsal.folder / "fake.yaml")
 
 
-def found(study: Study, rehearsal: Rehearsal) -> list[Rubbish]:
-    return rubbish(study, cluster=rehearsal.folder / "fake.yaml")
+def found(study: Study, rehearsal: Rehearsal) -> list[Garbage]:
+    return find_garbage(study, cluster=rehearsal.folder / "fake.yaml")
 
 
 def files(study: Study) -> set[Path]:
@@ -45,7 +45,7 @@ def test_what_only_an_earlier_override_asked_for_goes_and_all_else_stays(study: 
     kept = {job.fingerprint for job in study.plan.jobs.values()} & study.store.commits()
     extra = study.store.commits() - kept
     assert len(extra) >= 6
-    remove(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study, rehearsal), lambda _text: None)
     assert study.store.commits() == kept
     assert all(study.store.fetch(fingerprint).is_dir() for fingerprint in kept)
     assert not any(fingerprint[:16] in str(path) for fingerprint in extra for path in files(study))
@@ -65,7 +65,7 @@ def test_whatever_was_removed_when_it_died_the_rest_is_whole_and_gone_the_next_t
     deaths = 0
     while left := found(study, rehearsal):
         with pytest.raises(Dead):
-            remove(study, left, die)
+            remove_garbage(study, left, die)
         deaths += 1
         assert inputs_that_are_gone(study) == []
     assert deaths > 10
@@ -79,7 +79,7 @@ def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: 
         assert folder not in {one.path for one in found(study, rehearsal)}
         asked = rehearsal.call("gc", "--yes")
         assert asked.returncode == 1
-        assert "drives this study" in asked.stderr
+        assert "is running this study" in asked.stderr
     finally:
         rehearsal.call("stop", "--now")
     assert folder in {one.path for one in found(study, rehearsal)}
@@ -90,7 +90,7 @@ def test_what_slurm_was_asked_with_goes_but_for_allocations_that_may_live(study:
     for name in ("1a2b3c/jobs.json", "packs/pover/pack.json", "packs/pover/closed", "packs/plives/pack.json"):
         (slurm / name).parent.mkdir(parents=True, exist_ok=True)
         (slurm / name).write_text("{}")
-    remove(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study, rehearsal), lambda _text: None)
     assert sorted(str(path.relative_to(slurm)) for path in slurm.rglob("*.json")) == ["packs/plives/pack.json"]
 
 
@@ -102,14 +102,14 @@ def test_what_was_left_half_made_goes_a_day_later(study: Study, rehearsal: Rehea
     assert not {one.path for one in found(study, rehearsal)} & set(left)
     for path in left:
         os.utime(path, (0, 0))
-    remove(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study, rehearsal), lambda _text: None)
     assert not any(path.exists() for path in left)
 
 
 def test_nothing_is_removed_while_somebody_drives(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
     with acquire(study.home), pytest.raises(LeaseError):
-        remove(study, found(study, rehearsal), lambda _text: None)
+        remove_garbage(study, found(study, rehearsal), lambda _text: None)
     assert files(study) == before
 
 
@@ -119,7 +119,7 @@ def test_an_artifact_that_was_committed_after_it_was_found_stays(study: Study, r
     commit.rename(commit.with_suffix(".later"))
     before = found(study, rehearsal)
     commit.with_suffix(".later").rename(commit)
-    remove(study, before, lambda _text: None)
+    remove_garbage(study, before, lambda _text: None)
     assert study.store.fetch(fingerprint).is_dir()
 
 
@@ -130,15 +130,15 @@ def test_what_a_run_asked_for_or_left_open_since_it_was_found_stays(study: Study
     before, committed = found(study, rehearsal), study.store.commits()
     assert rehearsal.call("run", *ROW, OTHER).returncode == 0
     with pytest.raises(LeaseError, match="run `gc` again"):
-        remove(study, before, lambda _text: None)
+        remove_garbage(study, before, lambda _text: None)
     assert study.store.commits() == committed
     assert rehearsal.call("run", "--detach", "--rows", "context-k5", seconds=FOR_EVER_S).returncode == 0
-    driver = read_driver(study.home)
+    driver = read_holder(study.home)
     assert driver is not None
     os.kill(driver.pid, signal.SIGKILL)
-    wait_for(lambda: not driver_lives(study.home), "the killed driver lives on")
+    wait_for(lambda: not is_held(study.home), "the killed driver lives on")
     with pytest.raises(LeaseError, match="run `gc` again"):
-        remove(study, before, lambda _text: None)
+        remove_garbage(study, before, lambda _text: None)
     assert submission.exists()
 
 
@@ -154,12 +154,12 @@ def test_without_a_terminal_gc_only_shows_unless_it_is_told_yes(study: Study, re
     before = files(study)
     shown = rehearsal.call("gc")
     assert shown.returncode == 0
-    assert "no profile asks for it: train/context-k1/s0" in shown.stdout
-    assert shown.stdout.endswith("nothing was removed; `echo-matrix gc --yes` removes them\n")
+    assert "result not needed by any profile: train/context-k1/s0" in shown.stdout
+    assert shown.stdout.endswith("nothing was removed; `echo-matrix gc --yes` removes it\n")
     assert json.loads(rehearsal.call("gc", "--json").stdout)["removed"] is False
     assert files(study) == before
     assert json.loads(rehearsal.call("gc", "--json", "--yes").stdout)["removed"] is True
-    assert rehearsal.call("gc").stdout == "nothing to remove: all that is there is asked for\n"
+    assert rehearsal.call("gc").stdout == "nothing to remove\n"
 
 
 def test_an_artifact_that_is_a_link_is_unlinked_and_what_it_leads_to_stays(
@@ -171,7 +171,7 @@ def test_an_artifact_that_is_a_link_is_unlinked_and_what_it_leads_to_stays(
     place = study.home / "store" / "artifacts" / "train" / ("0" * 16)
     place.mkdir(parents=True)
     (place / "a001").symlink_to(elsewhere)
-    remove(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study, rehearsal), lambda _text: None)
     assert (elsewhere / "precious").exists()
     assert not (place / "a001").is_symlink()
 
@@ -185,7 +185,7 @@ def test_show_tells_from_what_a_job_was_made_and_where_it_lies(study: Study, reh
     text = rehearsal.call("show", TRAIN).stdout
     assert f"  artifact  {story['folder']}" in text
     waiting = rehearsal.call("show", "train/context-k5/s0").stdout
-    assert "echo-matrix explain train/context-k5/s0 says what it waits for" in waiting
+    assert "not done; see `echo-matrix explain train/context-k5/s0`" in waiting
 
 
 def test_show_says_what_is_wrong_with_a_damaged_artifact(study: Study, rehearsal: Rehearsal) -> None:

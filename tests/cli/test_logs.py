@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
+from orchestrator.commands.log_reader import AttemptLog, LogTail, find_gap
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.pump import Log
-from orchestrator.logs import Logs, Tail, find_gap
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.lease import driver_lives, read_driver
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 ROW = ("--rows", "context-k1")
@@ -36,7 +36,7 @@ def log_of(rehearsal: Rehearsal, attempt: Attempt) -> Path:
 def test_a_follower_sees_each_line_once_however_often_the_log_is_shortened(tmp_path: Path, every: int) -> None:
     """Who reads often enough misses nothing; who does not is told how much was left out, and nothing comes twice."""
     log = Log(tmp_path / "log.txt", (), head=2000, tail=4000)
-    tail, seen = Tail(tmp_path / "log.txt"), ""
+    tail, seen = LogTail(tmp_path / "log.txt"), ""
     for number in range(3000):
         log.write(0, f"line {number}", 0.0)
         if number % every == 0:
@@ -56,7 +56,7 @@ def test_a_follower_sees_each_line_once_however_often_the_log_is_shortened(tmp_p
 
 def test_the_logs_of_several_nodes_are_read_in_order_of_time_each_line_once(tmp_path: Path) -> None:
     nodes = [Log(tmp_path / name, ()) for name in ("log.txt", "log-n1.txt")]
-    logs, seen = Logs(tmp_path), ""
+    logs, seen = AttemptLog(tmp_path), ""
     for number in range(40):
         nodes[number % 2].write(number % 2, f"line {number}", number / 10)
         if number % 8 == 7:
@@ -77,7 +77,7 @@ def test_a_letter_that_is_written_in_two_parts_is_read_as_one(tmp_path: Path) ->
     path = tmp_path / "log.txt"
     whole = "ä".encode()
     path.write_bytes(whole[:1])
-    tail = Tail(path)
+    tail = LogTail(path)
     first = tail.read()
     with path.open("ab") as file:
         file.write(whole[1:])
@@ -85,7 +85,7 @@ def test_a_letter_that_is_written_in_two_parts_is_read_as_one(tmp_path: Path) ->
 
 
 def test_a_log_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
-    assert Tail(tmp_path / "log.txt").read() == ""
+    assert LogTail(tmp_path / "log.txt").read() == ""
 
 
 def test_following_goes_on_to_the_next_attempt_and_ends_with_the_driver(rehearsal: Rehearsal) -> None:
@@ -104,7 +104,7 @@ def test_following_goes_on_to_the_next_attempt_and_ends_with_the_driver(rehearsa
         "cancel",
         "retry",
     ):  # in one tick: the job never stands as cancelled, its attempt ends and another begins
-        inbox.put(rehearsal.home, verb, [second.fingerprint])
+        channel.send(rehearsal.home, verb, [second.fingerprint])
     third = wait_for(lambda: of_index()[2:], "the job is not taken up again")[0]
     log_of(rehearsal, third).write_text("third words\n", encoding="utf-8")
     assert following.stdout.readline() == f"==> index/s0: attempt {third.id} on fake-0\n"
@@ -115,11 +115,11 @@ def test_following_goes_on_to_the_next_attempt_and_ends_with_the_driver(rehearsa
 
 def test_following_ends_where_the_driver_has_been_killed(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
-    holder = read_driver(rehearsal.home)
+    holder = read_holder(rehearsal.home)
     assert holder is not None
     following = rehearsal.start("logs", "data", "-f", stdout=subprocess.DEVNULL)
     os.kill(holder.pid, signal.SIGKILL)
-    wait_for(lambda: not driver_lives(rehearsal.home), "the killed driver lives on")
+    wait_for(lambda: not is_held(rehearsal.home), "the killed driver lives on")
     assert following.wait(60) == 0
 
 

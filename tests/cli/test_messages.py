@@ -11,33 +11,19 @@ from rehearsal import Rehearsal
 from orchestrator import cli
 from orchestrator.cli import main
 from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.study import open_study
 
-VERBS = (
-    "plan",
-    "run",
-    "status",
-    "logs",
-    "explain",
-    "report",
-    "ui",
-    "sync",
-    "stop",
-    "retry",
-    "cancel",
-    "path",
-    "doctor",
-)
+VERBS = [command.name for command in cli.COMMANDS]
 
 MISTAKES = {
-    ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'; `echo-matrix --help` shows what is allowed\n",
+    ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'? See `echo-matrix --help`\n",
     ("plan", "--profil=x"): (
-        "echo-matrix: no such option: --profil; did you mean --profile; "
-        "`echo-matrix plan --help` shows what is allowed\n"
+        "echo-matrix: no such option: --profil; did you mean --profile? See `echo-matrix plan --help`\n"
     ),
-    ("logs",): "echo-matrix: missing argument 'JOB'; `echo-matrix logs --help` shows what is allowed\n",
+    ("logs",): "echo-matrix: missing argument 'JOB'; see `echo-matrix logs --help`\n",
     ("logs", "data", "--tail", "some"): (
         "echo-matrix: invalid value for '--tail': Input should be a valid integer, unable to parse string as an "
-        "integer; `echo-matrix logs --help` shows what is allowed\n"
+        "integer; see `echo-matrix logs --help`\n"
     ),
 }
 
@@ -103,6 +89,15 @@ def test_help_of_each_verb_has_an_example(echo_matrix: Callable[..., Said], verb
     assert f"echo-matrix {verb}" in out.partition("Example")[2]
 
 
+def test_help_names_no_stage_row_or_branch_of_a_study(echo_matrix: Callable[..., Said], root: Path) -> None:
+    plan = open_study(root / "matrix.yaml").plan
+    names = {cell.row for cell in plan.cells} | {f"{job.stage}/" for job in plan.jobs.values()}
+    names |= {f"family:{cell.family}" for cell in plan.cells} | {"replay", "judge"}
+    for verb in VERBS:
+        _, out, _ = echo_matrix(verb, "--help")
+        assert not {name for name in names if name in out}, verb
+
+
 def test_without_a_verb_the_help_is_shown_and_nothing_is_done(echo_matrix: Callable[..., Said]) -> None:
     code, out, _ = echo_matrix()
     assert code == 2
@@ -112,13 +107,16 @@ def test_without_a_verb_the_help_is_shown_and_nothing_is_done(echo_matrix: Calla
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--rows", "context-k9"), "row 'context-k9' matches nothing; did you mean 'context-k5'"),
+        (("run", "--rows", "context-k9"), "no row 'context-k9' in this matrix; did you mean 'context-k5'"),
         (("run", "--refresh", "train/context-k9/s0"), "job 'train/context-k9/s0' is not in the plan"),
         (("run", "--detach", "controls.training.stepps=3"), "did you mean 'controls.training.steps'"),
         (("run", "--detach", "--profile", "lap"), "profile 'lap' is unknown; did you mean 'laptop'"),
-        (("logs", "train/context-k5/s0"), "train/context-k5/s0 has not been attempted; `echo-matrix plan` says"),
-        (("logs", "train/context-k5/s0", "--follow"), "train/context-k5/s0 has not been attempted"),
-        (("logs", "train/context-k5/s0", "--attempt", "a7"), "attempt 'a7' of train/context-k5/s0 is not known"),
+        (("logs", "train/context-k5/s0"), "train/context-k5/s0 has not been attempted yet; see `echo-matrix explain"),
+        (("logs", "train/context-k5/s0", "--follow"), "train/context-k5/s0 has not been attempted yet"),
+        (
+            ("logs", "train/context-k5/s0", "--attempt", "a7"),
+            "no attempt 'a7' of train/context-k5/s0 (attempts: none yet)",
+        ),
         (("explain", "nothing"), "job 'nothing' is not in the plan"),
         (("retry",), "retry needs jobs"),
     ],

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal, wait_for
 
+from orchestrator.commands.refresh import Withdrawal, to_withdraw, withdraw
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import newest_checkpoint
-from orchestrator.refresh import Withdrawal, to_withdraw, withdraw
-from orchestrator.schedule.lease import driver_lives
+from orchestrator.schedule.lease import is_held
 from orchestrator.store.files import FilesStore
 from orchestrator.study import Study, open_study
 
@@ -125,7 +125,7 @@ def test_plan_shows_what_a_refresh_would_do_and_changes_nothing(study: Study, re
 def test_run_makes_again_what_it_withdrew_and_nothing_else(study: Study, rehearsal: Rehearsal) -> None:
     again = rehearsal.call("run", *ROW, "--refresh", TRAIN)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.splitlines()[0] == "COMMITs to withdraw, furthest first (6)"
+    assert again.stderr.splitlines()[0] == "results to withdraw, furthest downstream first (6)"
     assert set(labels(again.stderr)) == FROM_TRAIN
     assert {line.split()[4] for line in again.stdout.splitlines() if " started " in line} == FROM_TRAIN
     tried = {job.label: len(study.attempts().get(job.fingerprint, ())) for job in study.plan.jobs.values()}
@@ -138,7 +138,7 @@ def test_a_detached_run_makes_again_what_was_withdrawn_whatever_rows_it_runs(
 ) -> None:
     asked = rehearsal.call("run", "--detach", "--rows", "context-k5", "--refresh", TRAIN)
     assert asked.returncode == 0, asked.stderr
-    wait_for(lambda: not driver_lives(study.home), "the driver does not end")
+    wait_for(lambda: not is_held(study.home), "the driver does not end")
     assert done(study) >= FROM_TRAIN | {"train/context-k5/s0"}
     tried = {job.label: len(study.attempts().get(job.fingerprint, ())) for job in study.plan.jobs.values()}
     assert {label for label, number in tried.items() if number == 2} == FROM_TRAIN

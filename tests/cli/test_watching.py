@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
-from orchestrator.watching import Drives, JsonScreen, LiveScreen, Look, PlainScreen, Running
+from orchestrator.ui.watch import JsonWatch, LiveWatch, PlainWatch, RunningAttempt, RunProcess, Snapshot
 
-DRIVES = Drives(pid=17, host="here", since=None)
+DRIVES = RunProcess(pid=17, host="here", since=None)
 
 
-def running(label: str, step: int = 0, elapsed_s: float = 1.0) -> Running:
-    return Running(
+def running(label: str, step: int = 0, elapsed_s: float = 1.0) -> RunningAttempt:
+    return RunningAttempt(
         label=label,
         attempt=f"a001-{label}",
         host="h0",
@@ -26,9 +26,9 @@ def running(label: str, step: int = 0, elapsed_s: float = 1.0) -> Running:
 
 
 def look(
-    runs: Sequence[Running] = (), done: int = 0, failed: tuple[str, ...] = (), driver: Drives | None = DRIVES
-) -> Look:
-    return Look(
+    runs: Sequence[RunningAttempt] = (), done: int = 0, failed: tuple[str, ...] = (), driver: RunProcess | None = DRIVES
+) -> Snapshot:
+    return Snapshot(
         study="echo",
         profile="laptop",
         driver=driver,
@@ -41,19 +41,19 @@ def look(
 
 def test_plain_lines_come_on_change_only() -> None:
     out = io.StringIO()
-    screen = PlainScreen(out)
+    screen = PlainWatch(out)
     for elapsed in (1.0, 2.0, 3.0):
         screen.show(look([running("train/a", step=int(elapsed), elapsed_s=elapsed)]))
     screen.show(look(done=1, driver=None))
     assert out.getvalue().splitlines() == [
-        "echo · laptop · 0 done, 1 running · driven by pid 17 on here",
+        "echo · laptop · 0 done, 1 running · run by pid 17 on here",
         "  running train/a (a001-train/a) on h0",
-        "echo · laptop · 1 done, 0 running · nobody drives",
+        "echo · laptop · 1 done, 0 running · no run in progress",
     ]
 
 
-@pytest.mark.parametrize("make", [PlainScreen, lambda out: LiveScreen(Console(file=out, width=200, height=20))])
-def test_a_failure_is_shown_once(make: type[PlainScreen]) -> None:
+@pytest.mark.parametrize("make", [PlainWatch, lambda out: LiveWatch(Console(file=out, width=200, height=20))])
+def test_a_failure_is_shown_once(make: type[PlainWatch]) -> None:
     out = io.StringIO()
     screen = make(out)
     for _ in range(3):
@@ -64,7 +64,7 @@ def test_a_failure_is_shown_once(make: type[PlainScreen]) -> None:
 
 def test_json_is_an_object_a_line_when_more_than_the_clock_has_changed() -> None:
     out = io.StringIO()
-    screen = JsonScreen(out)
+    screen = JsonWatch(out)
     for step, elapsed in ((1, 1.0), (1, 2.0), (2, 3.0)):
         screen.show(look([running("train/a", step=step, elapsed_s=elapsed)]))
     found = [json.loads(line) for line in out.getvalue().splitlines()]
@@ -75,7 +75,7 @@ def test_json_is_an_object_a_line_when_more_than_the_clock_has_changed() -> None
 @pytest.mark.parametrize("height", [3, 10, 24, 200])
 def test_the_live_picture_is_never_higher_than_the_terminal(height: int) -> None:
     console = Console(file=io.StringIO(), width=80, height=height, force_terminal=True)
-    screen = LiveScreen(console)
+    screen = LiveWatch(console)
     picture = screen.render(look([running(f"train/{number}") for number in range(100)]))
     screen.close()
     lines = console.render_lines(picture)
@@ -87,7 +87,7 @@ def test_the_live_picture_is_never_higher_than_the_terminal(height: int) -> None
 
 def test_a_running_job_is_shown_with_its_progress_and_what_is_left() -> None:
     console = Console(file=io.StringIO(), width=120, height=24)
-    screen = LiveScreen(console)
+    screen = LiveWatch(console)
     picture = screen.render(look([running("train/a", step=5, elapsed_s=61.0)]))
     screen.close()
     text = "".join(segment.text for line in console.render_lines(picture) for segment in line)

@@ -9,7 +9,7 @@ from toy_study import Settings, make_job, make_plan
 from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.requests import build_submission
+from orchestrator.schedule.launcher import build_submission
 from orchestrator.store.files import FilesStore
 from orchestrator.testing.backends import BackendContract, BackendUnderTest, LastingBackendContract, WantedEnding
 

@@ -17,6 +17,7 @@ from tiny_models import WAN, make_umt5, make_vae
 from write_cam_pool import scene_names, write_open, write_pool
 
 from workloads.contract.request import Execution, Rendezvous, Request
+from workloads.contract.rows import resolved
 from workloads.data import check, encode, generate, order
 from workloads.data.codec import make_codec
 from workloads.data.evidence import candidates
@@ -29,7 +30,7 @@ from workloads.evaluation import evaluate
 from workloads.evaluation.branches import return_branch
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.rows import resolved, row_from
+from workloads.study.memory.families import row_from
 from workloads.training import train
 from workloads.training.batches import Batches
 

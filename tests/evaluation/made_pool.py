@@ -9,12 +9,13 @@ from typing import Any
 import yaml
 
 from workloads.contract.request import Execution, Rendezvous, Request
+from workloads.contract.rows import resolved
 from workloads.data import encode, generate
 from workloads.data.latents import Latents
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, build_model
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.rows import generated, resolved, row_from
+from workloads.study.memory.families import row_from
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
 CONTROLS: dict[str, Any] = {
@@ -124,7 +125,7 @@ def make_inputs(folder: Path) -> dict[str, Path]:
 def evaluation(folder: Path, inputs: Mapping[str, Path], branch: str, **changed: Any) -> Request:
     """A request of the stage evaluate."""
     config = {"evidence": CONTROLS["evidence"], "sampler": CONTROLS["sampler"], "branch": BRANCHES[branch]}
-    row = resolved(generated(row_from(MATRIX["memory"]["context-k5"])))
+    row = resolved(row_from(MATRIX["memory"]["context-k5"]).evaluated())
     return request(folder, "evaluate", config, inputs, branch=branch, row=row, **changed)
 
 

@@ -8,8 +8,9 @@ import made_pool
 import numpy as np
 import pytest
 
+from workloads.contract.rows import RowError, resolved
 from workloads.evaluation import evaluate, judging
-from workloads.study.rows import RowError, resolved, row_from
+from workloads.study.memory.families import row_from
 
 
 @pytest.fixture(scope="module")

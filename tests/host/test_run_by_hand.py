@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-import toy_stages
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
 from orchestrator.host.node import Node
@@ -20,10 +19,9 @@ from orchestrator.host.publish import Provenance
 from orchestrator.store.registry import make_store
 from workloads.contract.request import Request, request_from
 from workloads.contract.result import read_result
+from workloads.contract.workload import StageSpec
 from workloads.runtime.errors import BadInput
-from workloads.runtime.run import check_inputs, ending_of, run_request, stage_module
-
-MODULES = {"data": toy_stages.__name__}
+from workloads.runtime.run import check_inputs, ending_of, run_request, stage_of
 
 
 @pytest.fixture(autouse=True)
@@ -103,9 +101,10 @@ def test_a_folder_that_cannot_be_made_is_bad_input_and_says_which(tmp_path: Path
 
 def test_a_stage_that_there_is_not_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="allowed: data"):
-        stage_module("dream", MODULES)
+        stage_of(request(tmp_path, "write", stage="dream"))
     with pytest.raises(BadInput, match="no folder on this machine"):
-        check_inputs(request(tmp_path, "write", stage="latents", inputs={"data": str(tmp_path / "gone")}))
+        gone = request(tmp_path, "write", inputs={"data": str(tmp_path / "gone")})
+        check_inputs(gone, StageSpec(name="latents", module="", inputs=("data",)))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ def test_what_a_stage_raises_decides_the_ending(error: BaseException | None, end
 
 def test_a_result_names_how_it_was_executed_and_where_it_failed(tmp_path: Path) -> None:
     asked = request(tmp_path, "fail")
-    assert run_request(asked, MODULES) == 1
+    assert run_request(asked) == 1
     result = read_result(Path(asked.work) / "result.json")
     assert result.error is not None and result.error.frames[-1].endswith(" run")
     assert {"versions", "device_kind", "threads", "world_size", "micro_batch"} <= set(result.records)
@@ -142,14 +141,14 @@ def test_a_result_names_how_it_was_executed_and_where_it_failed(tmp_path: Path) 
 
 def test_what_is_published_lands_in_out_of_work_when_nothing_is_said(tmp_path: Path) -> None:
     asked = request(tmp_path, "write")
-    assert run_request(asked, MODULES) == 0
+    assert run_request(asked) == 0
     assert (Path(asked.work) / "out" / "said-0.txt").exists()
 
 
 def test_a_rank_beside_rank_0_leaves_no_result_where_all_is_well(tmp_path: Path) -> None:
     asked = request(tmp_path, "write")
     second = replace(asked, rendezvous=replace(asked.rendezvous, rank=1, local_rank=1, world_size=2))
-    assert run_request(second, MODULES) == 0
+    assert run_request(second) == 0
     assert not list(Path(asked.work).glob("result*")) and not (Path(asked.work) / "metrics.jsonl").exists()
 
 
@@ -173,7 +172,7 @@ def test_the_warm_server_and_the_command_line_give_the_same_bits(tmp_path: Path)
     script = (
         "import sys; from dataclasses import replace; from pathlib import Path; "
         "from workloads.contract.request import read_request; from workloads.runtime.run import run_request; "
-        f"sys.exit(run_request(replace(read_request(Path({str(path)!r})), out={str(own)!r}), {MODULES!r}))"
+        f"sys.exit(run_request(replace(read_request(Path({str(path)!r})), out={str(own)!r})))"
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'host'}", "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)

@@ -69,6 +69,7 @@ def toy_submission(home: Path, do: str, *, ranks: int = 1, grace_s: float = 20.0
                 "listen_fd": None,
             },
             "smoke": False,
+            "workload": "toy_workload",
         },
         "inputs": {},
         "resources": {

@@ -5,4 +5,4 @@ import sys
 from workloads.runtime.server import main
 
 if __name__ == "__main__":
-    sys.exit(main(modules={"data": "toy_stages"}, imports=("torch", "torch._inductor")))
+    sys.exit(main(("torch", "torch._inductor")))

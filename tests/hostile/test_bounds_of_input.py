@@ -15,6 +15,7 @@ from orchestrator.spec.limits import LARGEST_FILE, MOST_CELLS
 from orchestrator.spec.lines import compose_file
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.study import open_study
+from workloads.study.workload import WORKLOAD
 
 ROOT = Path(__file__).parent.parent.parent
 MATRIX = (ROOT / "matrix.yaml").read_text(encoding="utf-8")
@@ -95,7 +96,7 @@ def test_credentials_are_refused_wherever_they_are_written_and_not_repeated(
     shipped = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
     cluster.write_text(shipped.replace("uri: null", f'uri: "{value}"'), encoding="utf-8")
     with pytest.raises(MatrixError, match=rf"cluster\.yaml:\d+: {said}") as in_cluster:
-        load_cluster(cluster, tmp_path, backends())
+        load_cluster(cluster, tmp_path, WORKLOAD, backends())
     with pytest.raises(MatrixError, match="is no override") as no_override:
         resolve_profile(whole, "laptop", [value])
     for caught in (in_file, in_override, in_cluster, no_override):
@@ -124,7 +125,7 @@ def test_a_credential_that_is_spelled_with_escapes_is_refused_too(
 
 def test_a_file_of_windows_with_a_mark_of_order_is_read_like_any_other(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeff" + MATRIX.replace("\n", "\r\n"))
-    assert load_matrix(path).memory == load_matrix(ROOT / "matrix.yaml").memory
+    assert load_matrix(path).rows == load_matrix(ROOT / "matrix.yaml").rows
 
 
 def test_an_alias_stands_for_what_it_names(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_tens_of_thousands_of_rows_in_tables_and_deviations_are_read_in_seconds(
     assert len(text) < LARGEST_FILE
     path = written(tmp_path, text)
     matrix = load_matrix(path)
-    assert len(matrix.memory) == 20_018
+    assert len(matrix.rows) == 20_018
     with pytest.raises(MatrixError, match=f"allowed: {MOST_CELLS}"):
         resolve_profile(matrix, "laptop", [f"seeds=[{', '.join(map(str, range(6)))}]"])
 

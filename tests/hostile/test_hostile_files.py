@@ -14,12 +14,12 @@ from orchestrator.host.checkpoints import is_complete
 from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, read_processes
 from orchestrator.results import _lines  # the reader of lines itself: a whole study for each case takes a minute
-from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import from_folders
 from orchestrator.store.files import FilesStore
-from orchestrator.tracking.projection import branch_points, training_points
+from orchestrator.tracking.projection import branch_points, series_points
 from workloads.contract.json_files import read_object
 from workloads.contract.metrics import beat_of, case_of, metric_of, read_beat
 from workloads.contract.request import read_request, request_from
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_is_a_line_and_is_not_shown() -> None:
         metric_of(b'{"step": 1, "name": "loss", "value": NaN, "wall": 5}'),
         metric_of('{"step": 2, "name": "loss", "value": 1}'),
     ]
-    assert [point.step for point in training_points([line for line in lines if line], {})] == [2]
+    assert [point.step for point in series_points("train", "loss", [line for line in lines if line], {})] == [2]
 
 
 CASE = {"case": "a/b/1", "metric": "psnr", "unit": "dB", "better": "high", "value": 20.5}
@@ -193,9 +193,9 @@ def test_a_broken_line_of_an_artifact_is_told_with_its_number(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", [*NO_OBJECTS, b'{"verb": "rm", "jobs": []}', b'{"verb": "retry", "jobs": 5}'])
 def test_what_is_no_note_is_put_aside_and_the_others_are_read(tmp_path: Path, content: bytes) -> None:
-    inbox.put(tmp_path, "retry", ["ab"])
+    channel.send(tmp_path, "retry", ["ab"])
     (tmp_path / "inbox" / "0.json").write_bytes(content)
-    assert [note.jobs for note in inbox.read(tmp_path)] == [("ab",)]
+    assert [note.jobs for note in channel.pending(tmp_path)] == [("ab",)]
     assert (tmp_path / "inbox" / "0.broken").exists()
 
 
@@ -216,10 +216,10 @@ def test_the_drivers_log_goes_on_in_a_new_file_and_never_holds_a_secret(
 
 
 def test_a_pipe_or_a_folder_among_the_notes_holds_nobody_up(tmp_path: Path) -> None:
-    inbox.put(tmp_path, "retry", ["ab"])
+    channel.send(tmp_path, "retry", ["ab"])
     os.mkfifo(tmp_path / "inbox" / "0.json")
     (tmp_path / "inbox" / "1.json").mkdir()
-    assert [note.jobs for note in inbox.read(tmp_path)] == [("ab",)]
+    assert [note.jobs for note in channel.pending(tmp_path)] == [("ab",)]
 
 
 NO_PROCESSES = (

@@ -107,11 +107,11 @@ def test_a_job_that_spills_its_environment_and_fails_with_it_leaves_no_secret(no
             job=submission["job"],
             label="data",
             stage="data",
-            backend="fake",
+            host="fake",
             intended=0.0,
         )
-        ledger.intend(mine)
-        ledger.ended(mine.id, "error", 1.0, f"{report['detail']} and {PLANTED['HF_TOKEN']}")
+        ledger.record_intent(mine)
+        ledger.record_end(mine.id, "error", 1.0, f"{report['detail']} and {PLANTED['HF_TOKEN']}")
     said = (work / "log.txt").read_text(encoding="utf-8")
     assert "AWS_SECRET_ACCESS_KEY=***" in said
     assert "RuntimeError: cannot log in with" in said

@@ -27,16 +27,17 @@ from toy_rows import (
 from workloads.memory.interface import Slots
 from workloads.model.initial import initial_shared_digest
 from workloads.model.world_model import WorldModel
-from workloads.study.rows import Row, generated, row_from
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.families import row_from
 
 
 @pytest.fixture(params=NAMES)
-def row(request: pytest.FixtureRequest) -> Row:
+def row(request: pytest.FixtureRequest) -> MemoryRow:
     return rows_named(request.param)
 
 
 @pytest.fixture(params=STATEFUL)
-def state_row(request: pytest.FixtureRequest) -> Row:
+def state_row(request: pytest.FixtureRequest) -> MemoryRow:
     return rows_named(request.param)
 
 
@@ -48,15 +49,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_every_row_starts_the_shared_parameters_at_the_same_bits(row: Row) -> None:
+def test_every_row_starts_the_shared_parameters_at_the_same_bits(row: MemoryRow) -> None:
     assert initial_shared_digest(toy(row)) == initial_shared_digest(toy(rows_named("context-k1")))
 
 
-def test_another_seed_starts_elsewhere(row: Row) -> None:
+def test_another_seed_starts_elsewhere(row: MemoryRow) -> None:
     assert initial_shared_digest(toy(row, 1)) != initial_shared_digest(toy(row, 0))
 
 
-def with_head(row: Row) -> WorldModel:
+def with_head(row: MemoryRow) -> WorldModel:
     """The true start, but for a head that says something: at the start it is zero and would hide everything."""
     model = toy(row)
     with torch.no_grad():
@@ -75,7 +76,7 @@ def test_a_row_starts_as_the_anchor_only_row_bit_for_bit(name: str) -> None:
     assert torch.equal(out, expected)
 
 
-def test_with_its_retrieved_slots_masked_a_row_starts_as_the_anchor_only_row(row: Row) -> None:
+def test_with_its_retrieved_slots_masked_a_row_starts_as_the_anchor_only_row(row: MemoryRow) -> None:
     if getattr(row, "read", None) == "text":
         row = replace(row, masked=True)
     count = slots_of(row)
@@ -85,7 +86,7 @@ def test_with_its_retrieved_slots_masked_a_row_starts_as_the_anchor_only_row(row
     torch.testing.assert_close(out[0], expected[0], atol=1e-5, rtol=0)
 
 
-def test_masked_slots_have_no_influence(row: Row) -> None:
+def test_masked_slots_have_no_influence(row: MemoryRow) -> None:
     model, count = awake(row), slots_of(row)
     given = evidence(count, missing=(3, 0))
     out = model(**target(), slots=given, history=history_of(row))
@@ -97,7 +98,7 @@ def test_masked_slots_have_no_influence(row: Row) -> None:
     torch.testing.assert_close(again, out, atol=1e-6, rtol=0)
 
 
-def test_a_result_does_not_depend_on_the_padding_of_others(row: Row) -> None:
+def test_a_result_does_not_depend_on_the_padding_of_others(row: MemoryRow) -> None:
     model, count = awake(row), slots_of(row)
     longer = evidence(count, missing=(3, 0))
     kept = max(1, count - 3)
@@ -107,7 +108,7 @@ def test_a_result_does_not_depend_on_the_padding_of_others(row: Row) -> None:
     torch.testing.assert_close(again[0], out[0], atol=2e-5, rtol=0)
 
 
-def test_one_sample_never_leaks_into_another(row: Row) -> None:
+def test_one_sample_never_leaks_into_another(row: MemoryRow) -> None:
     model, count = awake(row), slots_of(row)
     given, inputs, history = evidence(count, missing=(2, 0)), target(), history_of(row)
     out = model(**inputs, slots=given, history=history)
@@ -121,7 +122,7 @@ def test_one_sample_never_leaks_into_another(row: Row) -> None:
     assert not torch.allclose(again[1], out[1])
 
 
-def test_reading_changes_nothing(row: Row) -> None:
+def test_reading_changes_nothing(row: MemoryRow) -> None:
     model, inputs = awake(row), target()
     given = evidence(slots_of(row), missing=(1, 0))
     kept = Slots(given.latents.clone(), given.actions.clone(), given.valid.clone())
@@ -136,7 +137,7 @@ def test_reading_changes_nothing(row: Row) -> None:
         assert all(torch.equal(now, then) for now, then in zip(state, before, strict=True))
 
 
-def test_the_forward_of_training_is_write_and_denoise(row: Row) -> None:
+def test_the_forward_of_training_is_write_and_denoise(row: MemoryRow) -> None:
     model, inputs = awake(row), target()
     given, history = evidence(slots_of(row), missing=(2, 0)), history_of(row)
     state = None
@@ -146,7 +147,7 @@ def test_the_forward_of_training_is_write_and_denoise(row: Row) -> None:
     torch.testing.assert_close(model(**inputs, slots=given, history=history), out, atol=2e-5, rtol=0)
 
 
-def test_a_state_is_as_large_as_declared_however_much_is_written(row: Row) -> None:
+def test_a_state_is_as_large_as_declared_however_much_is_written(row: MemoryRow) -> None:
     model, text = awake(row), target()["text"]
     declared = model.mechanism.state_shapes(BATCH)
     for count in (1, slots_of(row)):
@@ -163,7 +164,7 @@ def part(slots: Slots, *order: int) -> Slots:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5])
-def test_writing_in_pieces_equals_writing_at_once(state_row: Row, cut: int) -> None:
+def test_writing_in_pieces_equals_writing_at_once(state_row: MemoryRow, cut: int) -> None:
     model, text, given = awake(state_row), target()["text"], evidence(SLOTS)
     at_once = model.write(None, given, text)
     oldest = list(range(1, cut + 1))
@@ -174,7 +175,7 @@ def test_writing_in_pieces_equals_writing_at_once(state_row: Row, cut: int) -> N
         torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
 
 
-def test_a_masked_slot_leaves_the_state_untouched(state_row: Row) -> None:
+def test_a_masked_slot_leaves_the_state_untouched(state_row: MemoryRow) -> None:
     model, text = awake(state_row), target()["text"]
     first = model.write(None, evidence(SLOTS), text)
     nothing = evidence(SLOTS, seed=3)
@@ -186,7 +187,7 @@ def test_a_masked_slot_leaves_the_state_untouched(state_row: Row) -> None:
         assert not torch.allclose(one[1], other[1])
 
 
-def test_the_future_never_changes_what_was_written_before(state_row: Row) -> None:
+def test_the_future_never_changes_what_was_written_before(state_row: MemoryRow) -> None:
     model, text = awake(state_row), target()["text"]
     given = evidence(SLOTS)
     tokens: list[list[Tensor]] = []
@@ -209,7 +210,7 @@ def test_the_future_never_changes_what_was_written_before(state_row: Row) -> Non
     assert not torch.allclose(tokens[0][-1][:, 4:], tokens[1][-1][:, 4:])
 
 
-def test_a_later_chunk_does_not_change_what_an_earlier_one_says(row: Row) -> None:
+def test_a_later_chunk_does_not_change_what_an_earlier_one_says(row: MemoryRow) -> None:
     model, inputs, given = awake(row), target(), evidence(slots_of(row))
     state = model.write(None, given, inputs["text"])
     before = model.denoise(**inputs, slots=given, state=state)
@@ -217,7 +218,7 @@ def test_a_later_chunk_does_not_change_what_an_earlier_one_says(row: Row) -> Non
     assert torch.equal(model.denoise(**inputs, slots=given, state=state), before)
 
 
-def slots_that_matter(model: WorldModel, row: Row) -> set[int]:
+def slots_that_matter(model: WorldModel, row: MemoryRow) -> set[int]:
     given, inputs = evidence(slots_of(row)), target()
     with torch.no_grad():
         out = model(**inputs, slots=given)
@@ -230,7 +231,7 @@ def slots_that_matter(model: WorldModel, row: Row) -> set[int]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_changed_frame_changes_the_target_exactly_in_the_rows_that_claim_to_read_it(name: str) -> None:
-    row = generated(row_from(MATRIX["memory"][name]))
+    row = row_from(MATRIX["memory"][name]).evaluated()
     everything, claimed = set(range(slots_of(row))), set(range(slots_of(row)))
     if name == "spatial-masked":
         claimed = {0}
@@ -239,19 +240,19 @@ def test_a_changed_frame_changes_the_target_exactly_in_the_rows_that_claim_to_re
     assert slots_that_matter(awake(row), row) == claimed
 
 
-def test_history_reaches_the_target_in_rows_with_a_state(state_row: Row) -> None:
+def test_history_reaches_the_target_in_rows_with_a_state(state_row: MemoryRow) -> None:
     model, given, past = awake(state_row), evidence(1), evidence(SLOTS, seed=7)
     out = model(**target(), slots=given, history=[past])
     again = model(**target(), slots=given, history=[changed(past, 0)])
     assert (again - out).abs().max() > 1e-5
 
 
-def loss(model: WorldModel, row: Row) -> Tensor:
+def loss(model: WorldModel, row: MemoryRow) -> Tensor:
     given = evidence(slots_of(row), missing=(2, 0))
     return (model(**target(), slots=given, history=history_of(row)) - 1).square().mean()
 
 
-def test_every_gradient_is_finite_and_not_zero_once_gates_are_open(row: Row) -> None:
+def test_every_gradient_is_finite_and_not_zero_once_gates_are_open(row: MemoryRow) -> None:
     model = awake(row)
     loss(model, row).backward()
     for name, parameter in model.named_parameters():
@@ -260,7 +261,7 @@ def test_every_gradient_is_finite_and_not_zero_once_gates_are_open(row: Row) -> 
         assert parameter.grad.any(), name
 
 
-def test_the_memory_learns_from_the_true_start(row: Row) -> None:
+def test_the_memory_learns_from_the_true_start(row: MemoryRow) -> None:
     model = toy(row)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     loss(model, row).backward()
@@ -277,7 +278,7 @@ def test_the_memory_learns_from_the_true_start(row: Row) -> None:
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_under_autocast_gates_decays_and_the_state_stay_float32(row: Row) -> None:
+def test_under_autocast_gates_decays_and_the_state_stay_float32(row: MemoryRow) -> None:
     model, inputs, given = awake(row), target(), evidence(slots_of(row), missing=(2, 0))
     exact = model(**inputs, slots=given, history=history_of(row))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -289,14 +290,14 @@ def test_under_autocast_gates_decays_and_the_state_stay_float32(row: Row) -> Non
 
 
 @pytest.mark.parametrize("key", ["noisy", "sigma", "actions", "text"])
-def test_a_wrong_shape_is_refused(row: Row, key: str) -> None:
+def test_a_wrong_shape_is_refused(row: MemoryRow, key: str) -> None:
     inputs = target()
     inputs[key] = inputs[key][..., :1].repeat_interleave(7, -1)
     with pytest.raises(ValueError, match=f"{key} has the shape .* the model expects"):
         toy(row)(**inputs, slots=evidence(slots_of(row)))
 
 
-def test_evidence_of_a_wrong_shape_is_refused(row: Row) -> None:
+def test_evidence_of_a_wrong_shape_is_refused(row: MemoryRow) -> None:
     given = evidence(slots_of(row))
     short = replace(given, actions=given.actions[..., :9])
     with pytest.raises(ValueError, match=r"slots\.actions has the shape .* the model expects"):

@@ -8,15 +8,15 @@ import torch
 from toy_rows import BACKBONE, SHAPE, SLOTS, STATEFUL, awake, changed, evidence, rows_named, target
 
 from workloads.memory.interface import Slots
-from workloads.study.rows import Row
+from workloads.study.memory.base import MemoryRow
 
 
 @pytest.fixture(params=STATEFUL)
-def row(request: pytest.FixtureRequest) -> Row:
+def row(request: pytest.FixtureRequest) -> MemoryRow:
     return rows_named(request.param)
 
 
-def matters(row: Row, missing: tuple[int, int], **backbone: int) -> list[set[int]]:
+def matters(row: MemoryRow, missing: tuple[int, int], **backbone: int) -> list[set[int]]:
     """Of each sample, the slots whose change changes its target."""
     model, inputs, given = awake(row, **backbone), target(), evidence(SLOTS, missing=missing)
     found: list[set[int]] = [set(), set()]
@@ -62,7 +62,7 @@ def test_what_was_written_last_weighs_most() -> None:
     assert moved == sorted(set(moved))
 
 
-def test_history_reaches_the_target_through_the_recurrence_alone(row: Row) -> None:
+def test_history_reaches_the_target_through_the_recurrence_alone(row: MemoryRow) -> None:
     model, inputs, given = awake(row), target(), evidence(SLOTS)
     with torch.no_grad():
         for name, parameter in model.mechanism.named_parameters():
@@ -72,7 +72,7 @@ def test_history_reaches_the_target_through_the_recurrence_alone(row: Row) -> No
         assert torch.equal(closed, model(**inputs, slots=given.anchor()))
 
 
-def watched_recur(row: Row, given: Slots) -> list[tuple[int, tuple[int, ...]]]:
+def watched_recur(row: MemoryRow, given: Slots) -> list[tuple[int, tuple[int, ...]]]:
     """Block and shape of the tokens of every recurrence in a denoising forward."""
     model, inputs = awake(row), target()
     seen: list[tuple[int, tuple[int, ...]]] = []
@@ -87,13 +87,13 @@ def watched_recur(row: Row, given: Slots) -> list[tuple[int, tuple[int, ...]]]:
     return seen
 
 
-def test_in_denoising_the_recurrence_runs_over_target_frames_without_the_anchors_token(row: Row) -> None:
+def test_in_denoising_the_recurrence_runs_over_target_frames_without_the_anchors_token(row: MemoryRow) -> None:
     n = (SHAPE.height // 2) * (SHAPE.width // 2)
     shape = (2, SHAPE.frames, n, BACKBONE["width"])
     assert watched_recur(row, evidence(SLOTS)) == [(0, shape), (2, shape)]
 
 
-def test_a_cold_start_writes_the_anchor_onto_nothing_whatever_the_others_carry(row: Row) -> None:
+def test_a_cold_start_writes_the_anchor_onto_nothing_whatever_the_others_carry(row: MemoryRow) -> None:
     model, inputs = awake(row), target()
     past, own = evidence(SLOTS, seed=7), evidence(SLOTS, missing=(SLOTS - 1, 0))
     past.valid[0] = False
@@ -108,7 +108,7 @@ def part_of(slots: Slots, sample: int) -> Slots:
     return Slots(slots.latents[only], slots.actions[only], slots.valid[only])
 
 
-def test_two_segments_are_written_in_their_order(row: Row) -> None:
+def test_two_segments_are_written_in_their_order(row: MemoryRow) -> None:
     model, text = awake(row), target()["text"]
     first, second = evidence(SLOTS, seed=1), evidence(SLOTS, seed=2)
     with torch.no_grad():
@@ -134,7 +134,7 @@ def test_gradients_pass_both_writes() -> None:
         assert bool(older > 0) is (name == "ssm-blockwise")
 
 
-def test_the_gradient_of_both_writes_is_that_of_the_state_carried_by_hand(row: Row) -> None:
+def test_the_gradient_of_both_writes_is_that_of_the_state_carried_by_hand(row: MemoryRow) -> None:
     inputs, own, past = target(), evidence(4), evidence(4, seed=7)
     together, by_hand = awake(row), awake(row)
     (together(**inputs, slots=own, history=[past]) - 1).square().mean().backward()
@@ -146,7 +146,7 @@ def test_the_gradient_of_both_writes_is_that_of_the_state_carried_by_hand(row: R
         torch.testing.assert_close(parameter.grad, theirs[name].grad, atol=2e-6, rtol=1e-3)
 
 
-def test_a_retrieved_frame_says_the_same_wherever_padding_stands(row: Row) -> None:
+def test_a_retrieved_frame_says_the_same_wherever_padding_stands(row: MemoryRow) -> None:
     model, inputs = awake(row), target()
     given = evidence(SLOTS, missing=(4, 4))
     kept = Slots(given.latents[:, : SLOTS - 4], given.actions[:, : SLOTS - 4], given.valid[:, : SLOTS - 4])

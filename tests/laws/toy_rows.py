@@ -7,9 +7,11 @@ import torch
 import yaml
 from torch import Tensor
 
+from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.world_model import LatentShape, WorldModel, build_model
-from workloads.study.rows import Row, resolved, row_from, trained
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.families import row_from
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
 NAMES: list[str] = [name for name, row in MATRIX["memory"].items() if row["family"] != "bound"]
@@ -30,19 +32,19 @@ SLOTS = 9
 BLOCKS = 2  # recurrent ones: 0 and 2
 
 
-def rows_named(name: str) -> Row:
-    return trained(row_from(MATRIX["memory"][name]))
+def rows_named(name: str) -> MemoryRow:
+    return row_from(MATRIX["memory"][name]).trained()
 
 
-def slots_of(row: Row) -> int:
+def slots_of(row: MemoryRow) -> int:
     return min(SLOTS, getattr(row, "frames", SLOTS))
 
 
-def toy(row: Row, seed: int = 0, **backbone: int) -> WorldModel:
+def toy(row: MemoryRow, seed: int = 0, **backbone: int) -> WorldModel:
     return build_model({**BACKBONE, **backbone}, {"site": "pre_qkv"}, resolved(row), SHAPE, seed).eval()
 
 
-def awake(row: Row, **backbone: int) -> WorldModel:
+def awake(row: MemoryRow, **backbone: int) -> WorldModel:
     """The row with gates at 0.5 and what starts at zero drawn at random."""
     model = toy(row, **backbone)
     generator = torch.Generator().manual_seed(5)
@@ -80,7 +82,7 @@ def target(seed: int = 1) -> dict[str, Tensor]:
     }
 
 
-def history_of(row: Row) -> list[Slots]:
+def history_of(row: MemoryRow) -> list[Slots]:
     return [evidence(slots_of(row), seed=7, missing=(0, 3))] if row.carries_state else []
 
 

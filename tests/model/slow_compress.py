@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workloads.study.rows import Compress
+from workloads.study.memory.compress import Compress
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,11 @@ import torch
 from slow_compress import Seen, compressed
 from torch import Tensor
 
-from workloads.study.rows import Compress, Context, Row, Spatial, Ssm
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.compress import Compress
+from workloads.study.memory.context import Context
+from workloads.study.memory.spatial import Spatial
+from workloads.study.memory.ssm import Ssm
 
 EPSILON = 1e-6
 NORM_EPSILON = 1e-5
@@ -34,7 +38,9 @@ def gelu(x: Tensor) -> Tensor:
 class Twin:
     """One sample through the parameters of a model."""
 
-    def __init__(self, parameters: dict[str, Tensor], row: Row, site: str, heads: int, every: int, grid: int) -> None:
+    def __init__(
+        self, parameters: dict[str, Tensor], row: MemoryRow, site: str, heads: int, every: int, grid: int
+    ) -> None:
         self.p, self.row, self.site, self.heads, self.grid = parameters, row, site, heads, grid
         self.blocks = 1 + max(int(name.split(".")[1]) for name in parameters if name.startswith("blocks."))
         self.recurrent = list(range(0, self.blocks, every))

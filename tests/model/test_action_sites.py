@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 import torch
 
+from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.action import SITES, ActionMap
 from workloads.model.initial import initialise
 from workloads.model.world_model import LatentShape, WorldModel, build_model
-from workloads.study.rows import Context, Ssm, resolved
+from workloads.study.memory.context import Context
+from workloads.study.memory.ssm import Ssm
 
 SHAPE = LatentShape(channels=2, height=4, width=4, frames=3, text_tokens=2, text_width=5)
 BACKBONE: dict[str, Any] = {

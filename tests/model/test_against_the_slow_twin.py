@@ -15,10 +15,13 @@ from slow_compress import Seen
 from slow_twin import Twin
 from torch import Tensor
 
+from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.action import SITES
 from workloads.model.world_model import LatentShape, WorldModel, build_model
-from workloads.study.rows import Compress, Row, generated, resolved, row_from
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.compress import Compress
+from workloads.study.memory.families import row_from
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
 NAMES: list[str] = [name for name, row in MATRIX["memory"].items() if row["family"] != "bound"]
@@ -37,7 +40,7 @@ VALID = ((8, 3), (5, 1))
 """Evidence of the two samples: what is there of the segment's own slots, and of the preceding segment's."""
 
 
-def awake(row: Row, site: str) -> WorldModel:
+def awake(row: MemoryRow, site: str) -> WorldModel:
     """Every parameter away from its start, so that nothing is hidden by a zero."""
     model = build_model(BACKBONE, {"site": site}, resolved(row), SHAPE, 0)
     generator = torch.Generator().manual_seed(3)
@@ -69,7 +72,7 @@ def slots(counts: tuple[int, ...], generator: torch.Generator) -> Slots:
     return Slots(latents, poses(len(counts), most, generator), valid)
 
 
-def inputs(row: Row, most: int) -> tuple[dict[str, Tensor], Slots, list[Slots]]:
+def inputs(row: MemoryRow, most: int) -> tuple[dict[str, Tensor], Slots, list[Slots]]:
     generator = torch.Generator().manual_seed(1)
     size = (2, SHAPE.frames, SHAPE.channels, SHAPE.height, SHAPE.width)
     target = {
@@ -88,7 +91,7 @@ def listed(given: Slots, sample: int) -> list[Seen]:
     return [Seen(given.latents[sample, slot].double(), given.actions[sample, slot].double()) for slot in range(count)]
 
 
-def compared(row: Row, site: str) -> None:
+def compared(row: MemoryRow, site: str) -> None:
     """Output and all gradients of the model and of its twin."""
     model = awake(row, site)
     target, own, history = inputs(row, getattr(row, "frames", 8))
@@ -117,13 +120,13 @@ def compared(row: Row, site: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_computes_what_the_study_says_forward_and_backward(name: str) -> None:
-    compared(generated(row_from(MATRIX["memory"][name])), "pre_qkv")
+    compared(row_from(MATRIX["memory"][name]).evaluated(), "pre_qkv")
 
 
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("name", ["context-k5", "compress-hybrid-r2", "ssm-blockwise"])
 def test_an_action_acts_at_its_site_for_target_memory_and_written_tokens(name: str, site: str) -> None:
-    compared(generated(row_from(MATRIX["memory"][name])), site)
+    compared(row_from(MATRIX["memory"][name]).evaluated(), site)
 
 
 def test_scaled_latents_compute_what_they_say() -> None:

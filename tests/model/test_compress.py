@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from slow_compress import Seen, compressed
 from torch.nn import functional
 
+from workloads.contract.rows import resolved
 from workloads.memory.compress import Compressed, ages, length_pooled, multiscale, pooled_poses
 from workloads.memory.interface import Sizes, Slots
 from workloads.model.world_model import LatentShape, build_model
-from workloads.study.rows import Compress, resolved
+from workloads.study.memory.compress import Compress
 
 SIZES = Sizes(width=8, blocks=1, heads=1, rows=2, columns=2, controls={})
 

@@ -7,13 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.world_model import LatentShape, build_model
 from workloads.study.footprint import GIB, activations, checkpoint_bytes, footprint, latents_and_pool, weights_bytes
-from workloads.study.rows import Compress, Context, Row, Spatial, Ssm, resolved
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.compress import Compress
+from workloads.study.memory.context import Context
+from workloads.study.memory.spatial import Spatial
+from workloads.study.memory.ssm import Ssm
 from workloads.study.sizes import ModelSizes, parameters_added, parameters_shared
 
-ROWS: dict[str, Row] = {
+ROWS: dict[str, MemoryRow] = {
     "context-k1": Context(frames=1),
     "context-k5": Context(frames=5),
     "context-k8": Context(frames=8),
@@ -36,7 +41,7 @@ PAPER = ModelSizes(
 )  # fmt: skip
 
 
-def sizes_of(row: Row, site: str) -> ModelSizes:
+def sizes_of(row: MemoryRow, site: str) -> ModelSizes:
     return ModelSizes(
         row=row, slots=row.frames if isinstance(row, Context) else 8, site=site, channels=4, rows=6, columns=8,
         frames=6, text_tokens=8, text_width=16, **BACKBONE,

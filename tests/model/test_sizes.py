@@ -14,7 +14,7 @@ from orchestrator.spec.load import load_matrix, resolve_profile
 from workloads.memory.interface import Slots
 from workloads.model import cost, initial
 from workloads.model.world_model import LatentShape, WorldModel
-from workloads.study.rows import row_from
+from workloads.study.memory.families import row_from
 from workloads.study.sizes import (
     flops_denoise,
     flops_write,

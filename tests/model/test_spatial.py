@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from workloads.contract.rows import resolved
 from workloads.memory.interface import Sizes, Slots
 from workloads.memory.spatial import DIAGONAL, Readout, SpatialStore
 from workloads.model.initial import initialise
 from workloads.model.world_model import LatentShape, WorldModel, build_model
-from workloads.study.rows import Spatial, resolved
+from workloads.study.memory.spatial import Spatial
 
 
 def store(rows: int, columns: int, grid: int, tokens: int, read: Any = "text") -> SpatialStore:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.action import SITES
 from workloads.model.cost import flops_denoise, flops_write, tokens_forward, tokens_written
@@ -19,7 +20,7 @@ from workloads.model.initial import decay_groups, decays, parameters_added
 from workloads.model.weights import load_model, save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.runtime.errors import BadInput
-from workloads.study.rows import resolved, row_from
+from workloads.study.memory.families import row_from
 
 SHAPE = LatentShape(channels=3, height=4, width=8, frames=3, text_tokens=2, text_width=5)
 BACKBONE: dict[str, Any] = {

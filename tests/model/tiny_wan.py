@@ -10,9 +10,10 @@ from diffusers import WanTransformer3DModel
 from safetensors.torch import save_file
 from torch import Tensor
 
+from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.world_model import LatentShape, WorldModel, build_model
-from workloads.study.rows import resolved, row_from
+from workloads.study.memory.families import row_from
 
 ORIGINAL = (
     ("condition_embedder.text_embedder.linear_1", "text_embedding.0"),

@@ -16,7 +16,9 @@ from orchestrator.spec.cell import Deviation
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import Axis, Matrix, ResolvedMatrix
-from workloads.study.stages import STAGES
+from workloads.contract.rows import Row
+from workloads.study.memory.ssm import Ssm
+from workloads.study.workload import WORKLOAD
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_a_jobs_fingerprint_covers_exactly_what_its_request_holds(resolved: Reso
         for job in plan.jobs.values():
             inputs = [plan.jobs[need].fingerprint for need in job.inputs.values()]
             assert job.fingerprint == fingerprint(
-                job.stage, job.config, job.row, job.seed, job.branch, inputs, smoke=job.smoke
+                job.stage, job.revisions, job.config, job.row, job.seed, job.branch, inputs, smoke=job.smoke
             )
             assert job.id.rpartition("/")[2] == job.fingerprint[:12]
 
@@ -100,8 +102,8 @@ def test_the_configuration_of_each_stage_is_the_table_of_the_contract(resolved: 
     jobs = plan.jobs_of["spatial-readout/s0"]
     for name, job_id in jobs.items():
         job = plan.jobs[job_id]
-        wanted = {section.partition(".")[0] for section in STAGES[job.stage].sections}
-        assert set(job.config) == wanted | ({"branch"} if STAGES[job.stage].branch else set()), name
+        wanted = {section.partition(".")[0] for section in WORKLOAD.by_name[job.stage].sections}
+        assert set(job.config) == wanted | ({"branch"} if WORKLOAD.by_name[job.stage].branches else set()), name
     assert plan.jobs[jobs["index"]].config["evidence"] == {"rule": "spread", "min_overlap": 0.3, "drop": 0.1}
     assert plan.jobs[jobs["index"]].config["training"] == {"steps": 400, "global_batch": 8}
     assert plan.jobs[jobs["judge/loop"]].config["branch"] == plan.jobs[jobs["evaluate/loop"]].config["branch"]
@@ -122,7 +124,7 @@ def test_a_plan_survives_json(resolved: ResolvedMatrix) -> None:
 def test_renaming_rows_changing_resources_or_profile_changes_no_fingerprint(
     matrix: Matrix, resolved: ResolvedMatrix
 ) -> None:
-    renamed = replace(resolved, memory={f"x-{name}": row for name, row in resolved.memory.items()}, deviations=())
+    renamed = replace(resolved, rows={f"x-{name}": row for name, row in resolved.rows.items()}, deviations=())
     resources = resolve_profile(matrix, "laptop", ["resources.train.cpus=4", "resources.train.devices=1"])
     named = replace(resolved, profile="other", study="elsewhere")
     expected = fingerprints(planned(resolved))
@@ -150,23 +152,14 @@ def test_a_smoke_run_shares_what_it_makes_in_full_and_nothing_else(resolved: Res
     assert not {job.label for job in real.jobs.values()} & {job.label for job in smoke.jobs.values() if job.smoke}
 
 
-def test_raising_a_revision_redoes_what_read_it_and_nothing_else(resolved: ResolvedMatrix, root: Path) -> None:
-    import subprocess
-    import sys
+def test_raising_a_revision_redoes_what_read_it_and_nothing_else(resolved: ResolvedMatrix) -> None:
+    class Revised(Row):
+        family = Ssm.family
+        revision = 2
 
-    code = (
-        "import sys, json\nfrom pathlib import Path\nfrom workloads.contract import stages\n"
-        "stages.REVISIONS = {**stages.REVISIONS, sys.argv[1]: 2}\n"
-        "from orchestrator.plan.build import build_plan\nfrom orchestrator.spec.expand import expand\n"
-        "from orchestrator.spec.load import load_matrix, resolve_profile\n"
-        "r = resolve_profile(load_matrix(Path('tests/golden/matrix.yaml')), 'laptop', [])\n"
-        "print(json.dumps(sorted(build_plan(r, expand(r)).jobs)))"
-    )
-    raised = subprocess.run(
-        [sys.executable, "-c", code, "memory/ssm"], cwd=root, capture_output=True, text=True, check=True
-    )
-    plan = planned(resolved)
-    redone = {plan.jobs[job].label for job in plan.jobs.keys() - set(json.loads(raised.stdout))}
+    families = tuple(Revised if kind is Ssm else kind for kind in resolved.workload.families)
+    plan, raised = planned(resolved), planned(replace(resolved, workload=replace(resolved.workload, families=families)))
+    redone = {plan.jobs[job].label for job in plan.jobs.keys() - raised.jobs.keys()}
     assert redone == {
         job.label for job in plan.jobs.values() if job.label.rpartition("/")[0].endswith(("hybrid", "blockwise"))
     }

@@ -1,16 +1,17 @@
 """What `plan` predicts of each row, and the rows it refuses."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.backends.registry import backends
-from orchestrator.errors import PlanError
 from orchestrator.spec.cluster import BUILT_IN, load_cluster
 from orchestrator.study import open_study
-from workloads.study.estimate import check_fits, plan_disk, row_sizes, sizes_json, sizes_text
+from workloads.study.estimate import plan_disk, row_sizes, sizes_json, sizes_text, too_large
 from workloads.study.footprint import GIB
+from workloads.study.workload import WORKLOAD
 
 RECOMPUTING = {"activation_checkpointing": {}}
 
@@ -48,16 +49,13 @@ def test_the_table_names_every_row_and_the_disk(root: Path) -> None:
 
 
 def test_a_row_that_cannot_fit_is_refused_with_numbers_and_ways_out(root: Path) -> None:
-    with pytest.raises(PlanError) as refused:
-        check_fits(row_sizes(paper(root), replace(BUILT_IN, device_gib=79.6)))
-    said = str(refused.value)
+    said = too_large(row_sizes(paper(root), replace(BUILT_IN, device_gib=79.6)))
     assert said.startswith(
         "ssm-blockwise: training needs 255.4 GiB on each of 8 devices: states 24.7, activations 220.6"
     )
     assert "device_gib in cluster/*.yaml is 79.6 (and 13 more rows, which need less)" in said
     for way in ("activation checkpointing (", "a higher ZeRO stage (", "offloading the optimiser", "more memory"):
         assert way in said
-    assert refused.value.exit_code == 2
 
 
 def test_a_way_out_that_is_taken_is_not_offered_again(root: Path) -> None:
@@ -65,28 +63,27 @@ def test_a_way_out_that_is_taken_is_not_offered_again(root: Path) -> None:
         paper(root),
         {**RECOMPUTING, "zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}}},
     )
-    check_fits(row_sizes(plan, replace(BUILT_IN, device_gib=79.6, deepspeed=RECOMPUTING)))
-    with pytest.raises(PlanError) as refused:
-        check_fits(row_sizes(plan, replace(BUILT_IN, device_gib=8.0, deepspeed=all_taken)))
-    said = str(refused.value)
+    assert too_large(row_sizes(plan, replace(BUILT_IN, device_gib=79.6, deepspeed=RECOMPUTING))) == ""
+    said = too_large(row_sizes(plan, replace(BUILT_IN, device_gib=8.0, deepspeed=all_taken)))
     assert "activation checkpointing (" not in said and "ZeRO stage" not in said and "offloading" not in said
     assert "more devices than 8" in said
 
 
 def test_an_unknown_device_refuses_nothing(root: Path) -> None:
-    check_fits(row_sizes(paper(root), BUILT_IN))
+    assert too_large(row_sizes(paper(root), BUILT_IN)) == ""
 
 
 def test_on_processors_the_limit_is_the_memory_that_the_profile_asks_for(root: Path) -> None:
     plan = open_study(root / "matrix.yaml").plan
     sizes = row_sizes(plan, BUILT_IN)
-    check_fits(sizes)
+    assert too_large(sizes) == ""
     assert {size.limit_gib for size in sizes} == {2.0}
     wide = open_study(
         root / "matrix.yaml", overrides=["controls.backbone.width=8192", "controls.backbone.heads=64"]
     ).plan
-    with pytest.raises(PlanError, match=r"GiB on each of 1 process: .*resources\.train\.memory_gib is 2 "):
-        check_fits(row_sizes(wide, BUILT_IN))
+    assert re.search(
+        r"GiB on each of 1 process: .*resources\.train\.memory_gib is 2 ", too_large(row_sizes(wide, BUILT_IN))
+    )
 
 
 def test_only_selected_rows_are_judged(root: Path) -> None:
@@ -94,7 +91,7 @@ def test_only_selected_rows_are_judged(root: Path) -> None:
     one = {plan.jobs_of["context-k1/s0"]["train"]}
     sizes = row_sizes(plan, replace(BUILT_IN, device_gib=110.0), one)
     assert [size.label for size in sizes] == ["context-k1"]
-    check_fits(sizes)
+    assert too_large(sizes) == ""
 
 
 def test_a_shared_axis_gives_a_line_for_each_of_its_values(root: Path, tmp_path: Path) -> None:
@@ -112,8 +109,8 @@ def test_the_memory_of_a_device_is_read_from_the_cluster_file(root: Path, tmp_pa
     path = tmp_path / "gpus.yaml"
     text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("device_gib: null", "device_gib: 79.6"), encoding="utf-8")
-    assert load_cluster(path, tmp_path, backends()).device_gib == 79.6
-    assert load_cluster(root / "cluster" / "local.yaml", root, backends()).device_gib is None
+    assert load_cluster(path, tmp_path, WORKLOAD, backends()).device_gib == 79.6
+    assert load_cluster(root / "cluster" / "local.yaml", root, WORKLOAD, backends()).device_gib is None
 
 
 def test_the_disk_of_everything_is_that_of_its_parts_at_one_gib(root: Path) -> None:

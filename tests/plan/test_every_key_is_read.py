@@ -11,9 +11,10 @@ import pytest
 from orchestrator.plan.build import build_plan
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
-from orchestrator.spec.schema import Branches, Controls, Matrix
+from orchestrator.spec.schema import Matrix
 from orchestrator.spec.typed import leaves_of
-from workloads.study.rows import resolved as resolved_row
+from workloads.contract.rows import resolved as resolved_row
+from workloads.study.sections import Branches, Controls
 
 EVALUATE = {"evaluate/replay", "evaluate/loop", "evaluate/return"}
 JUDGE = {"judge/loop", "judge/return"}
@@ -171,9 +172,9 @@ def test_the_table_names_every_control_and_every_branch_key() -> None:
 
 
 def test_the_table_names_every_parameter_of_every_family(matrix: Matrix) -> None:
-    tried = {f"{matrix.memory[key.partition('.')[0]].family}.{key.partition('.')[2]}" for key in MEMORY}
+    tried = {f"{matrix.rows[key.partition('.')[0]].family}.{key.partition('.')[2]}" for key in MEMORY}
     all_of_them = {
-        f"{row.family}.{name}" for row in matrix.memory.values() for name in resolved_row(row) if name != "family"
+        f"{row.family}.{name}" for row in matrix.rows.values() for name in resolved_row(row) if name != "family"
     }
     assert tried | NOT_ALONE == all_of_them
 
@@ -181,7 +182,7 @@ def test_the_table_names_every_parameter_of_every_family(matrix: Matrix) -> None
 @pytest.mark.parametrize("key", CONTROLS)
 def test_a_changed_control_changes_exactly_the_stages_that_read_it(matrix: Matrix, key: str) -> None:
     base, value, stages, rows = CONTROLS[key]
-    expected = dict.fromkeys(rows if rows is not None else matrix.memory, stages)
+    expected = dict.fromkeys(rows if rows is not None else matrix.rows, stages)
     assert changed(matrix, base, f"controls.{key}={value}", *TOGETHER.get(key, ())) == expected
 
 
@@ -190,7 +191,7 @@ def test_a_changed_branch_changes_its_own_jobs(matrix: Matrix, key: str) -> None
     value, stages = BRANCHES[key]
     # LPIPS needs larger frames than the laptop's.
     base = ["controls.data.height=32", "controls.data.width=32"] if key.endswith("perceptual") else []
-    assert changed(matrix, base, f"branches.{key}={value}") == dict.fromkeys(matrix.memory, stages)
+    assert changed(matrix, base, f"branches.{key}={value}") == dict.fromkeys(matrix.rows, stages)
 
 
 @pytest.mark.parametrize("key", MEMORY)

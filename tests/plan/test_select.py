@@ -54,11 +54,14 @@ def test_lists_globs_and_families_mean_the_same_rows(plan: Plan, rows: str, same
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"rows": "spatail"}, r"row 'spatail' matches nothing; did you mean 'spatial'\?; allowed: context-k1"),
-        ({"rows": "family:ssn"}, r"row 'family:ssn' matches nothing"),
-        ({"seeds": "7"}, r"seed '7' matches nothing; allowed: 0, 1, globs"),
-        ({"branches": "lop"}, r"branch 'lop' matches nothing; did you mean 'loop'\?; allowed: replay, loop, return"),
-        ({"rows": ""}, r"row '' matches nothing"),
+        ({"rows": "spatail"}, r"no row 'spatail' in this matrix; did you mean 'spatial'\? \(rows: context-k1"),
+        ({"rows": "family:ssn"}, r"no row of family 'ssn' in this matrix; did you mean 'ssm'\? \(families: context"),
+        ({"seeds": "7"}, r"no seed 7 in this matrix \(seeds: 0, 1\); add it with seeds=\[0,1,7\]"),
+        (
+            {"branches": "lop"},
+            r"no branch 'lop' in this matrix; did you mean 'loop'\? \(branches: replay, loop, return",
+        ),
+        ({"rows": ""}, r"no row '' in this matrix"),
     ],
 )
 def test_what_matches_nothing_is_refused(plan: Plan, chosen: dict[str, str], message: str) -> None:
@@ -78,7 +81,7 @@ def test_an_unknown_or_ambiguous_job_is_refused_with_candidates(plan: Plan) -> N
         PlanError, match=r"job 'train/spatail/s0' is not in the plan .*; did you mean 'train/spatial/s0'"
     ):
         find_job(plan, "train/spatail/s0")
-    with pytest.raises(PlanError, match=r"job 'train/' may be any of 26: .* and 20 more; write more of one"):
+    with pytest.raises(PlanError, match=r"job 'train/' is ambiguous, 26 match: .* and 20 more; type more of the id"):
         find_job(plan, "train/")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.input import CaseValue, Controls, Cost, Curve, Missing, ReportInput, RowInfo, Strip
+from reports.input import ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
+from workloads.study.report import REPORT
 
 ROWS: tuple[tuple[str, str, str | None], ...] = (
     ("context-k1", "context", None),
@@ -83,7 +84,7 @@ def made_input(
     """The input; `folder` gets the strips, without it there are none; `missing_row` has no values at all."""
     generator = np.random.Generator(np.random.Philox(key=7))
     scene = {b: generator.normal(size=cases) for b in ("replay", "loop", "return")}
-    values: list[CaseValue] = []
+    values: list[ResultLine] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
     costs: list[Cost] = []
@@ -122,7 +123,7 @@ def made_input(
                         ],
                     }[branch]
                     values += [
-                        CaseValue(
+                        ResultLine(
                             row=name,
                             seed=seed,
                             axes="",
@@ -195,7 +196,7 @@ def made_input(
         costs=costs,
         strips=strips,
         curves=curves,
-        controls=Controls(
+        controls=ControlsCertificate(
             fingerprint="8f3c" * 16,
             deviations=[
                 {
@@ -228,4 +229,5 @@ def made_input(
             "rf_distance stands for LPIPS: the same formula on fixed random features. It is another number and never "
             "stands beside a published LPIPS.",
         ],
+        spec=REPORT,
     )

@@ -10,17 +10,25 @@ import numpy as np
 import pytest
 from made_input import made_input
 
-from reports import judges
+from reports import instruments
 from reports.analysis import analyse
-from reports.build import build, report_json
-from reports.input import CaseValue, ReportInput
+from reports.build import build
+from reports.input import ReportInput, ResultLine
+from reports.report_json import report_json
+from workloads.study.report import REPORT
 
 A, B = "points:vlm:qwen/a-30b", "points:vlm:b"
 
 
-def judged_by(given: ReportInput, models: Sequence[str], scores: Sequence[CaseValue]) -> ReportInput:
+def is_judges(value: ResultLine) -> bool:
+    """Whether a judge gave this value."""
+    assert REPORT.instruments is not None
+    return instruments.is_scored(REPORT.instruments, value)
+
+
+def judged_by(given: ReportInput, models: Sequence[str], scores: Sequence[ResultLine]) -> ReportInput:
     """The input without the mask's scores, with those of `models`."""
-    others = [value for value in given.values if not judges.is_judges(value)]
+    others = [value for value in given.values if not is_judges(value)]
     sections = {**given.controls.sections, "judge": {"name": "vlm", "models": list(models)}}
     return replace(given, values=[*others, *scores], controls=replace(given.controls, sections=sections))
 
@@ -29,7 +37,7 @@ def judged_by(given: ReportInput, models: Sequence[str], scores: Sequence[CaseVa
 def two() -> ReportInput:
     """Judge A gives the made-up scores, judge B half of each and ten."""
     given = made_input(cases=8)
-    made = [value for value in given.values if judges.is_judges(value)]
+    made = [value for value in given.values if is_judges(value)]
     first = [replace(value, unit=A) for value in made]
     return judged_by(given, ["qwen/a-30b", "b"], [*(replace(v, unit=B, value=v.value / 2 + 10) for v in first), *first])
 
@@ -40,7 +48,7 @@ def test_two_judges_are_two_columns_and_the_first_one_named_gives_the_return_sco
     assert panels["return/judge_appearance:b"].unit == B
     one, other = panels["return/judge"], panels["return/judge:b"]
     np.testing.assert_allclose(other.total, one.total / 2 + 10 * one.count)
-    swapped = judged_by(two, ["b", "qwen/a-30b"], [value for value in two.values if judges.is_judges(value)])
+    swapped = judged_by(two, ["b", "qwen/a-30b"], [value for value in two.values if is_judges(value)])
     panels = analyse(swapped).panels
     assert (panels["return/judge"].unit, panels["return/judge:qwen/a-30b"].unit) == (B, A)
 
@@ -57,20 +65,22 @@ def test_a_second_judge_changes_nothing_of_what_the_first_one_says(two: ReportIn
 
 def test_no_panel_holds_two_units(two: ReportInput) -> None:
     units: dict[tuple[str, str], set[str]] = {}
-    for value in judges.told_apart(two):
+    for value in instruments.separated(two):
         units.setdefault((value.branch, value.metric), set()).add(value.unit)
     assert all(len(each) == 1 for each in units.values())
 
 
 def test_one_judge_keeps_every_name() -> None:
     given = made_input(cases=4)
-    assert judges.told_apart(given) is given.values
-    assert judges.agreement(given) == []
+    assert instruments.separated(given) is given.values
+    assert instruments.agreement(given) == []
 
 
-def pair(scores: Sequence[tuple[float | None, float | None]], **changed: object) -> list[judges.Agreement]:
+def pair(
+    scores: Sequence[tuple[float | None, float | None]], **changed: object
+) -> list[instruments.InstrumentAgreement]:
     """The agreement over cases of context-k5 that A and B scored so."""
-    line = CaseValue(
+    line = ResultLine(
         row="context-k5", seed=0, axes="", branch="return", case="", metric="judge", unit="", better="high", value=0.0
     )
     values = [
@@ -79,7 +89,7 @@ def pair(scores: Sequence[tuple[float | None, float | None]], **changed: object)
         for unit, value in zip((A, B), both, strict=True)
         if value is not None
     ]
-    return judges.agreement(judged_by(made_input(cases=4), ["qwen/a-30b", "b"], values))
+    return instruments.agreement(judged_by(made_input(cases=4), ["qwen/a-30b", "b"], values))
 
 
 def test_agreement_has_its_known_values() -> None:
@@ -105,11 +115,11 @@ def test_too_few_or_equal_scores_agree_with_nothing(scores: Sequence[tuple[float
 
 def test_other_names_of_a_computation_and_bounds_are_not_counted_twice(two: ReportInput) -> None:
     distinct = [info for info in two.rows if info.alias_of is None]
-    counted = judges.agreement(two)
+    counted = instruments.agreement(two)
     assert {found.branch: found.cases for found in counted} == {"return": 8 * len(distinct), "loop": 8 * len(distinct)}
     assert all(found.pearson == pytest.approx(1) for found in counted)
-    bound = [replace(info, family="bound") if info.name == "context-k1" else info for info in two.rows]
-    assert judges.agreement(replace(two, rows=bound))[0].cases == 8 * (len(distinct) - 1)
+    bound = [replace(info, family="bound", reference=True) if info.name == "context-k1" else info for info in two.rows]
+    assert instruments.agreement(replace(two, rows=bound))[0].cases == 8 * (len(distinct) - 1)
 
 
 def test_the_report_shows_the_agreement_and_keeps_units_in_results_csv(two: ReportInput, tmp_path) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reports.published import analyse_published, report_from_published
+from workloads.study.published import published_tables, report_from_published
 
 
 @pytest.fixture(scope="module")
@@ -56,4 +56,4 @@ def test_an_unknown_table_number_is_refused(tmp_path):
     path = tmp_path / "tables.csv"
     path.write_text("row,table,replay_psnr\ncontext-k1,9,1.0\n")
     with pytest.raises(ValueError, match="allowed: 4, 5, 6, 7, 8"):
-        analyse_published(path)
+        published_tables(path)

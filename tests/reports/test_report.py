@@ -11,9 +11,10 @@ import pytest
 from made_input import QUALITY, ROWS, TABLES, made_input
 
 from reports.analysis import analyse
-from reports.build import build, report_json
+from reports.build import build
 from reports.input import Missing
-from reports.page import page
+from reports.page.page import page
+from reports.report_json import report_json
 from reports.results_csv import results_csv
 
 

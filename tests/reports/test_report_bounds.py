@@ -8,10 +8,11 @@ import pytest
 from made_input import TABLES, made_input
 
 from reports.analysis import analyse
-from reports.bounds import levels, measures
-from reports.build import build, report_json
+from reports.build import build
 from reports.input import Cost, RowInfo, Strip
-from reports.tables import every_metric, printed
+from reports.page.tables import every_metric, printed
+from reports.references import levels, measures
+from reports.report_json import report_json
 
 BOUNDS = ("bound-truth", "bound-anchor")
 SHOWN = {  # (truth, anchor); a camera that stands still is at the right place at the end of a return
@@ -41,7 +42,7 @@ def with_bounds(given, folder=None):
         strips.append(Strip(row=row, seed=0, axes="", branch="return", case=source.case, path=source.path))
     return dataclasses.replace(
         given,
-        rows=[*given.rows, *(RowInfo(name=row, family="bound", alias_of=None) for row in BOUNDS)],
+        rows=[*given.rows, *(RowInfo(name=row, family="bound", alias_of=None, reference=True) for row in BOUNDS)],
         values=[*given.values, *values],
         costs=[*given.costs, *costs],
         strips=[*given.strips, *strips],
@@ -93,21 +94,21 @@ def test_without_a_families_table_they_are_still_not_ranked(both):
 def test_they_close_every_table_and_are_never_best(both):
     analysis = both[4]
     for table in [*(printed(analysis, name) for name in TABLES), every_metric(analysis, "return")]:
-        assert [line.row for line in table.bounds] == list(BOUNDS)
+        assert [line.row for line in table.references] == list(BOUNDS)
         assert not {line.row for line in table.lines} & set(BOUNDS)
-        assert not any(cell.best for line in table.bounds for cell in line.cells)
+        assert not any(cell.best for line in table.references for cell in line.cells)
         for i, column in enumerate(table.columns):
             if column.metric == "bundle":
-                assert [line.cells[i].text for line in table.bounds] == ["–", "–"]
+                assert [line.cells[i].text for line in table.references] == ["–", "–"]
             elif any(line.cells[i].text for line in table.lines):
                 assert any(line.cells[i].best for line in table.lines)
 
 
 def test_the_floor_tells_which_measures_reward_standing_still(both):
     found = {(m.branch, m.name): m for m in measures(both[4])}
-    assert found["return", "PSNR, truth last"].rewards_standing_still
-    assert not found["return", "Judge"].rewards_standing_still
-    assert not found["replay", "rf_distance"].rewards_standing_still  # lower is better
+    assert found["return", "PSNR, truth last"].rewards_floor
+    assert not found["return", "Judge"].rewards_floor
+    assert not found["replay", "rf_distance"].rewards_floor  # lower is better
     assert found["return", "Judge"].ceiling == "97.0"
     assert found["return", "Judge"].row == "context-k20"
     assert measures(both[1]) == []

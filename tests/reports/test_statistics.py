@@ -10,6 +10,9 @@ from reports.statistics.agreement import kendall, mean_ranks, pearson, ranks, sp
 from reports.statistics.intervals import complete, holm, paired_interval
 from reports.statistics.panel import scene_of
 from reports.statistics.scores import branch_score, normalised
+from workloads.study.report import REPORT
+
+REPLAY, _, RETURN = REPORT.branches
 
 SCORES = st.lists(st.integers(-3, 3), min_size=3, max_size=9)
 
@@ -85,14 +88,15 @@ def test_a_metric_missing_in_a_row_makes_its_bundle_missing_and_no_other():
         "replay/ssim": np.array([0.1, 0.3, 0.2]),
         "replay/lpips": np.array([0.5, 0.3, 0.4]),
     }
-    assert branch_score("replay", metrics, 3) == pytest.approx([0.0, 1.0, np.nan], nan_ok=True)
+    assert branch_score(REPLAY, metrics, 3) == pytest.approx([0.0, 1.0, np.nan], nan_ok=True)
     del metrics["replay/ssim"]
-    assert np.isnan(branch_score("replay", metrics, 3)).all()
+    assert np.isnan(branch_score(REPLAY, metrics, 3)).all()
 
 
 def test_the_units_of_return_are_prompts_and_of_replay_scenes():
-    assert scene_of("return", "worlds/open-03-2/0") == scene_of("return", "worlds/open-03-1/0") == "worlds/open-03"
-    assert scene_of("replay", "worlds/world-0003/24") == "worlds/world-0003"
+    variants = {scene_of(f"worlds/open-03-{variant}/0", RETURN.variant) for variant in (1, 2)}
+    assert variants == {"worlds/open-03"}
+    assert scene_of("worlds/world-0003/24", REPLAY.variant) == "worlds/world-0003"
 
 
 def test_one_seed_is_a_students_t_over_scenes_and_says_so():

@@ -9,7 +9,7 @@ from toy_study import Toy, commit_of, make_job, make_plan, small_plan
 from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import Submission
 from orchestrator.errors import LeaseError
-from orchestrator.schedule.control.commands import ask
+from orchestrator.schedule.control.commands import request
 from orchestrator.schedule.events import Event
 
 LONG = {"train/a": [Act(seconds=60.0)]}
@@ -83,7 +83,7 @@ def test_an_attempt_whose_job_was_cancelled_without_a_driver_is_stopped_though_n
     death = Death("train/a")
     with pytest.raises(LeaseError):
         toy.run(plan, LONG, observe=death.observe, fence=death)
-    assert ask("cancel", list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
+    assert request("cancel", list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
     assert toy.run(plan).counts == {"cancelled": 1}
     assert [running.ending for running in toy.farm.attempts.values()] == ["interrupted"]
     assert toy.endings("train/a") == ["interrupted"]
@@ -116,7 +116,7 @@ def test_an_intent_that_the_backend_never_heard_of_is_free_and_done_again(toy: T
         del toy.farm.attempts[attempt], toy.farm.open[attempt]
     with toy.ledger() as ledger, ledger.transaction():
         for open_attempt in ledger.open_attempts():
-            ledger.ticketed({open_attempt.id: ""})
+            ledger.record_tickets({open_attempt.id: ""})
     assert toy.run(small_plan()).exit_code == 0
     assert toy.endings("train/a") == ["interrupted", "ok"]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from test_watch import JumpingClock
+from test_attempt_monitor import JumpingClock
 from toy_study import Toy, fingerprint, small_plan
 
 from orchestrator.backends.fake.backend import Act
@@ -36,7 +36,7 @@ def test_a_clock_that_was_set_back_a_year_between_two_runs_changes_no_order_and_
     assert toy.run(small_plan(), acts).counts["failed"] == 1
     clock.back = 365 * 86400.0
     with toy.ledger() as ledger:
-        ledger.forgive(fingerprint("train/a"))
+        ledger.reset_job(fingerprint("train/a"))
     assert toy.run(small_plan()).counts == {"done": 9}
     assert toy.endings("train/a") == ["error", "error", "ok"]
     with Ledger.read(toy.home / "ledger.sqlite") as ledger:

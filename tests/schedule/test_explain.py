@@ -11,12 +11,13 @@ from toy_study import Toy, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
-from orchestrator.explain import explain_json, explain_text, story_of
+from orchestrator.commands.explain import explain_json, explain_text
+from orchestrator.commands.explanation import explanation_of
+from orchestrator.commands.status import status_json, status_text
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.retry_policy import Charges
 from orchestrator.spec.cluster import BUILT_IN
-from orchestrator.status import status_json, status_text
 from orchestrator.study import Study
 from workloads.contract.result import Failure
 
@@ -41,7 +42,7 @@ def study_of(toy: Toy, plan: Plan) -> Study:
 
 def explained(toy: Toy, plan: Plan, label: str) -> str:
     job = next(job for job in plan.jobs.values() if job.label == label)
-    return explain_text(story_of(study_of(toy, plan), job))
+    return explain_text(explanation_of(study_of(toy, plan), job))
 
 
 def run(toy: Toy, plan: Plan, script: Mapping[str, Sequence[Act]] | None = None) -> None:
@@ -62,18 +63,18 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
         "  needs index: done",
         "  needs latents: done",
         "  needed by evaluate/return/a",
-        "  charged: error 1 of 1, out of memory 0 of 1, vanished 0 of 3, free endings in a row 0 of 10",
+        "  retries used: error 1 of 1, out of memory 0 of 1, vanished 0 of 3, interruptions in a row 0 of 10",
         f"  checkpoint: step 7 in {folder}/checkpoints/step-7",
         f"  log: {folder.parent}/{second.id}/log.txt",
         "  next: nothing, until `echo-matrix retry train/a`; then from step 7",
-        f"  what {second.id} said:",
+        f"  error of {second.id}:",
         "    ValueError: no such frame 17",
         "    workloads/training/train.py:12 run",
         "    /usr/lib/x.py:1 call",
     ]
     one, two = [line for line in text.splitlines() if " fake-0, " in line]
     assert one.endswith("step 0 -> 7, error: ValueError: no such frame 17")
-    assert two.endswith("step 7 -> nothing saved, error: ValueError: no such frame 17")
+    assert two.endswith("step 7, nothing saved, error: ValueError: no such frame 17")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
     [
         ("data", "next: nothing, it is done"),
         ("train/b", "next: `echo-matrix run` starts it from the start"),
-        ("evaluate/return/a", "next: nothing, until train/a goes on; `echo-matrix explain train/a`"),
+        ("evaluate/return/a", "next: nothing, until train/a can run; see `echo-matrix explain train/a`"),
         ("evaluate/return/b", "next: `echo-matrix run` starts it from the start once train/b is done"),
     ],
 )
@@ -103,23 +104,25 @@ def test_a_done_job_names_its_artifact_and_no_budgets(toy: Toy) -> None:
 def test_a_smaller_micro_batch_is_told(toy: Toy) -> None:
     plan = make_plan([make_job("train", "train/a")])
     run(toy, plan, {"train/a": [Act(script="out_of_memory", reaches=1), Act(script="bad_input")]})
-    assert "micro-batch: 4, 2 of them a step, since it ran out of memory" in explained(toy, plan, "train/a")
+    assert "micro-batch: 4, 2 per step, reduced after running out of memory" in explained(toy, plan, "train/a")
 
 
 def test_which_ending_would_be_the_last_is_told_of_a_job_that_runs(toy: Toy) -> None:
     plan = make_plan([make_job("train", "train/a")])
-    story = story_of(study_of(toy, plan), next(iter(plan.jobs.values())))
+    story = explanation_of(study_of(toy, plan), next(iter(plan.jobs.values())))
     running = replace(story, standing=replace(story.standing, state="running"))
-    assert "next: it goes on; whatever ends it, it is tried again from its newest checkpoint" in explain_text(running)
+    assert "next: it continues; however this attempt ends, it is retried from its newest checkpoint" in explain_text(
+        running
+    )
     worn = replace(running, charges=Charges(error=1, free=9))
-    assert "without further progress, one more error or free ending makes it fail" in explain_text(worn)
+    assert "without further progress, one more error or interruption makes it fail" in explain_text(worn)
 
 
 def test_programs_get_the_same_story(toy: Toy) -> None:
     plan = small_plan("a")
     run(toy, plan, {"train/a": [Act(script="error", reaches=7, error=FAILURE), Act(script="error", error=FAILURE)]})
     job = next(job for job in plan.jobs.values() if job.label == "train/a")
-    told = json.loads(json.dumps(explain_json(story_of(study_of(toy, plan), job))))
+    told = json.loads(json.dumps(explain_json(explanation_of(study_of(toy, plan), job))))
     assert (told["state"], told["checkpoint"]["step"], told["micro_batch"]) == ("failed", 7, 8)
     assert told["charges"]["error"] == {"used": 2, "allowed": 1}
     assert [(one["begun"], one["step"], one["ending"]) for one in told["attempts"]] == [

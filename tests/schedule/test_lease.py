@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.commands.active_run import wait_for_end
+from orchestrator.commands.logs import follow_job
+from orchestrator.commands.watch import watch
 from orchestrator.errors import LeaseError, PlanError
-from orchestrator.logs import follow_job
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.lease import Lease, acquire, driver_lives, read_driver, this_process
-from orchestrator.stopping import wait_for_end
+from orchestrator.schedule.lease import Lease, acquire, is_held, read_holder, this_process
 from orchestrator.study import open_study
-from orchestrator.watching import watch
 
 
 def dead_process() -> int:
@@ -33,7 +33,7 @@ def test_the_second_is_refused_and_told_who_drives(tmp_path: Path) -> None:
 
 def test_after_a_release_the_next_one_drives(tmp_path: Path) -> None:
     acquire(tmp_path).release()
-    assert not driver_lives(tmp_path)
+    assert not is_held(tmp_path)
     acquire(tmp_path).release()
 
 
@@ -104,7 +104,7 @@ def test_who_stops_a_driver_of_a_machine_that_is_gone_does_not_wait_for_ever(tmp
 def test_who_stops_a_driver_that_moves_waits_for_its_end(tmp_path: Path) -> None:
     clock = Leaving()
     clock.lease = acquire(tmp_path, clock, dataclasses.replace(this_process(), boot_id="another"))
-    assert wait_for_end(tmp_path, clock.lease.driver, lambda _text: None, clock)
+    assert wait_for_end(tmp_path, clock.lease.holder, lambda _text: None, clock)
     assert clock.time() >= 1_000_300.0
 
 
@@ -144,10 +144,10 @@ def test_a_beat_moves_the_counter_of_a_file_that_stays_readable(tmp_path: Path) 
     lease = acquire(tmp_path)
     lease.beat()
     lease.beat()
-    found = read_driver(tmp_path)
+    found = read_holder(tmp_path)
     assert found is not None
     assert found.counter == 2
-    assert json.loads((tmp_path / "driver.json").read_text())["nonce"] == lease.driver.nonce
+    assert json.loads((tmp_path / "driver.json").read_text())["nonce"] == lease.holder.nonce
 
 
 def test_of_many_that_start_at_once_one_drives(tmp_path: Path) -> None:
@@ -174,13 +174,13 @@ def test_of_many_that_start_at_once_on_a_dead_drivers_study_all_others_are_told(
     with ThreadPoolExecutor(8) as pool:
         for number in range(40):
             home = tmp_path / str(number)
-            acquire(home, driver=dead)
+            acquire(home, holder=dead)
             leases = [lease for lease in pool.map(one, [home] * 8) if lease is not None]
-            holder = read_driver(home)
-            assert holder is not None and holder.nonce in [lease.driver.nonce for lease in leases]
+            holder = read_holder(home)
+            assert holder is not None and holder.nonce in [lease.holder.nonce for lease in leases]
             for lease in leases:
                 lease.beat()
-            assert read_driver(home) == dataclasses.replace(holder, counter=1), "the others' beats go nowhere"
+            assert read_holder(home) == dataclasses.replace(holder, counter=1), "the others' beats go nowhere"
             for lease in leases:
                 lease.release()
 
@@ -209,11 +209,11 @@ def test_a_file_that_names_nobody_is_put_aside_after_a_minute_in_which_nobody_me
 ) -> None:
     clock, said = SimulatedClock(), list[str]()
     (tmp_path / "driver.json").write_bytes(content)
-    assert not driver_lives(tmp_path)
+    assert not is_held(tmp_path)
     began = clock.monotonic()
     acquire(tmp_path, clock, say=said.append).check()
     assert clock.monotonic() - began >= 60.0
-    assert said == [f"{tmp_path}/driver.json cannot be read; waiting 60 s to see whether a driver writes it"]
+    assert said == [f"{tmp_path}/driver.json cannot be read; waiting 60 s to see whether a running process writes it"]
     assert [path.name for path in tmp_path.iterdir()] == ["driver.json"]
 
 
@@ -228,14 +228,14 @@ def test_a_file_that_a_living_driver_mends_is_left_alone(tmp_path: Path) -> None
 
 def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "driver.json").mkdir()
-    with pytest.raises(LeaseError, match=r"driver\.json is a folder.*; put it aside, then `run` again"):
+    with pytest.raises(LeaseError, match=r"driver\.json is a folder.*; move it, then `run` again"):
         acquire(tmp_path)
 
 
 def test_a_driver_whose_beats_fail_stops_before_another_may_take_over(tmp_path: Path) -> None:
     clock = SimulatedClock()
     acquire(tmp_path, clock)
-    own = read_driver(tmp_path)
+    own = read_holder(tmp_path)
     assert own is not None
     full = Lease(tmp_path, own, os.open("/dev/full", os.O_WRONLY), clock)
     full.beat()

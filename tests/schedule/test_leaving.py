@@ -10,10 +10,9 @@ from toy_study import TWO_CPUS, Toy, small_plan
 from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare, Report
 from orchestrator.errors import BackendSilent
-from orchestrator.schedule.attempt_monitor import why_it_waits
-from orchestrator.schedule.events import Event
-from orchestrator.schedule.shutdown import Interruption
-from orchestrator.ui.progress import SilentView
+from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.events import Event, SilentView
+from orchestrator.schedule.shutdown import Shutdown
 
 LONG = {"train/a": [Act(seconds=60.0)]}
 
@@ -54,7 +53,7 @@ def test_where_attempts_outlive_their_driver_it_leaves_and_they_go_on(toy: Toy, 
         signal.signal(signal.SIGHUP, before)
     assert (outcome.interrupted, outcome.exit_code) == (True, 130)
     assert toy.endings("train/a") == [None]
-    assert "1 attempts go on without it, and `run` takes them up again" in "\n".join(said.sentences)
+    assert "1 attempts go on without it, and `run` adopts them" in "\n".join(said.sentences)
     outcome = toy.run(small_plan("a"), LONG)
     assert outcome.exit_code == 0
     assert "train/a" not in toy.submitted()
@@ -75,20 +74,20 @@ def test_ctrl_c_stops_attempts_that_would_outlive_the_driver_too(toy: Toy) -> No
 
 
 def test_a_driver_that_stops_its_attempts_may_still_be_told_to_leave() -> None:
-    interruption = Interruption(grace_s=20.0)
-    interruption.ask()
-    assert interruption.next_act(0.0, outlives=True) == "stop"
-    interruption.leave()
-    assert interruption.next_act(1.0, outlives=True) == "leave"
-    assert interruption.leaving and interruption.next_act(2.0, outlives=True) is None
+    shutdown = Shutdown(grace_s=20.0)
+    shutdown.request()
+    assert shutdown.next_act(0.0, outlives=True) == "stop"
+    shutdown.leave()
+    assert shutdown.next_act(1.0, outlives=True) == "leave"
+    assert shutdown.leaving and shutdown.next_act(2.0, outlives=True) is None
 
 
 def test_where_attempts_do_not_outlive_it_being_told_again_is_the_second_ctrl_c() -> None:
-    interruption = Interruption(grace_s=20.0)
-    interruption.leave()
-    assert interruption.next_act(0.0, outlives=False) == "stop"
-    interruption.leave()
-    assert interruption.next_act(1.0, outlives=False) == "kill"
+    shutdown = Shutdown(grace_s=20.0)
+    shutdown.leave()
+    assert shutdown.next_act(0.0, outlives=False) == "stop"
+    shutdown.leave()
+    assert shutdown.next_act(1.0, outlives=False) == "kill"
 
 
 class Silent(FakeBackend):
@@ -112,8 +111,8 @@ def test_a_backend_that_does_not_answer_is_waited_for_and_the_user_is_told_once(
     outcome = toy.run(small_plan("a"), view=said)
     assert outcome.exit_code == 0
     assert said.sentences == [
-        "nothing can be started (nobody answers); the backend is asked again, and nothing is submitted twice",
-        "the backend answers again",
+        "nothing can be started (nobody answers); the backend is polled again, and nothing is submitted twice",
+        "the backend responds again",
     ]
 
 
@@ -139,7 +138,7 @@ def test_why_an_attempt_waits_can_be_read_from_other_terminals(toy: Toy) -> None
 
     def look(event: Event) -> None:
         if event.kind == "tick":
-            seen.extend(why_it_waits(folder) for folder in event.paths.values())
+            seen.extend(waiting_reason(folder) for folder in event.paths.values())
 
     toy.backend_type = Waiting
     assert toy.run(small_plan("a"), {"data": [Act(seconds=30.0)]}, observe=look).exit_code == 0

@@ -12,9 +12,9 @@ from toy_study import Settings, Toy, fingerprint, make_job, small_plan
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LeaseError, LedgerError
 from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger.database import Attempt, JobNote, Ledger
-from orchestrator.schedule.requests import build_request
+from orchestrator.schedule.ledger.database import Attempt, JobRecord, Ledger
 from orchestrator.schedule.retry_policy import Charges
 
 
@@ -26,7 +26,7 @@ def make_attempt(label: str = "train/a", attempt: str = "a001-x", at: float = 1.
         job=job.id,
         label=label,
         stage="train",
-        backend="fake-0",
+        host="fake-0",
         intended=at,
     )
 
@@ -38,10 +38,10 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_was_booked_is_read_by_another_connection(path: Path) -> None:
     with Ledger.open(path) as ledger, Ledger.read(path) as reader:
-        ledger.intend(make_attempt())
-        ledger.ticketed({"a001-x": "ray:1"})
-        ledger.started("a001-x", 2.0)
-        ledger.ended("a001-x", "error", 5.0, "exit 1", 7, "same")
+        ledger.record_intent(make_attempt())
+        ledger.record_tickets({"a001-x": "ray:1"})
+        ledger.record_start("a001-x", 2.0)
+        ledger.record_end("a001-x", "error", 5.0, "exit 1", 7, "same")
         (attempt,) = reader.attempts(fingerprint("train/a"))
         assert (attempt.ticket, attempt.started, attempt.ended, attempt.ending) == ("ray:1", 2.0, 5.0, "error")
         assert (attempt.step, attempt.signature) == (7, "same")
@@ -49,16 +49,16 @@ def test_what_was_booked_is_read_by_another_connection(path: Path) -> None:
 
 def test_the_first_ending_stays(path: Path) -> None:
     with Ledger.open(path) as ledger:
-        ledger.intend(make_attempt())
-        ledger.ended("a001-x", "interrupted", 5.0)
-        ledger.ended("a001-x", "ok", 6.0)
+        ledger.record_intent(make_attempt())
+        ledger.record_end("a001-x", "interrupted", 5.0)
+        ledger.record_end("a001-x", "ok", 6.0)
         assert ledger.attempts()[0].ending == "interrupted"
 
 
 def test_a_transaction_that_fails_leaves_nothing(path: Path) -> None:
     with Ledger.open(path) as ledger:
         with pytest.raises(ZeroDivisionError), ledger.transaction():
-            ledger.intend(make_attempt())
+            ledger.record_intent(make_attempt())
             _ = 1 / 0
         assert ledger.attempts() == []
 
@@ -74,14 +74,14 @@ def test_the_fence_is_asked_before_anything_is_written(path: Path) -> None:
     Ledger.open(path).close()
     with Ledger.open(path, lost) as ledger:
         with pytest.raises(LeaseError):
-            ledger.intend(make_attempt())
+            ledger.record_intent(make_attempt())
         assert ledger.attempts() == []
 
 
 def test_a_read_only_ledger_refuses_to_write(path: Path) -> None:
     Ledger.open(path).close()
     with Ledger.read(path) as reader, pytest.raises(LedgerError):
-        reader.intend(make_attempt())
+        reader.record_intent(make_attempt())
 
 
 def test_reading_where_there_is_none_gives_an_empty_one_and_makes_no_file(path: Path) -> None:
@@ -119,21 +119,21 @@ def test_a_ledger_of_another_version_is_refused(path: Path) -> None:
 
 def test_charges_and_notes_are_forgotten_together(path: Path) -> None:
     with Ledger.open(path) as ledger:
-        ledger.charge("f", Charges(error=1, accumulate=4))
-        ledger.note(JobNote(fingerprint="f", state="failed", reason="r", stage="train", signature="s", at=1.0))
+        ledger.record_charges("f", Charges(error=1, accumulate=4))
+        ledger.record_job(JobRecord(fingerprint="f", state="failed", reason="r", stage="train", signature="s", at=1.0))
         assert ledger.charges("f") == Charges(error=1, accumulate=4)
-        ledger.forgive("f")
+        ledger.reset_job("f")
         assert ledger.charges("f") == Charges()
-        assert ledger.notes() == {}
+        assert ledger.job_records() == {}
 
 
 def test_an_open_attempt_is_live_only_while_a_driver_lives(path: Path) -> None:
     with Ledger.open(path) as ledger:
-        ledger.intend(make_attempt())
+        ledger.record_intent(make_attempt())
         assert ledger.history()[fingerprint("train/a")].state is None
         with acquire(path.parent):
             assert ledger.history()[fingerprint("train/a")].state == "waiting"
-            ledger.started("a001-x", 2.0)
+            ledger.record_start("a001-x", 2.0)
             assert ledger.history()[fingerprint("train/a")].state == "running"
 
 
@@ -141,19 +141,74 @@ def test_a_plan_is_remembered_with_how_it_was_asked_for(path: Path) -> None:
     plan = small_plan("a")
     with Ledger.open(path) as ledger:
         assert ledger.last_plan() is None
-        ledger.remember_plan(plan, {"rows": "a"})
+        ledger.record_plan(plan, {"rows": "a"})
         last = ledger.last_plan()
         assert last is not None
         assert (last.profile, last.overrides, last.selection) == ("laptop", (), {"rows": "a"})
         assert set(ledger.previous_documents()) == {job.label for job in plan.jobs.values()}
 
 
+SECOND_VERSION = """
+CREATE TABLE attempts (
+    id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
+    backend TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
+    detail TEXT NOT NULL, begun INTEGER NOT NULL, step INTEGER NOT NULL, signature TEXT NOT NULL,
+    cpus INTEGER NOT NULL DEFAULT 0, devices TEXT NOT NULL DEFAULT '[]'
+);
+CREATE INDEX attempts_of_job ON attempts (fingerprint);
+CREATE INDEX attempts_open ON attempts (id) WHERE ending IS NULL;
+CREATE TABLE charges (
+    fingerprint TEXT PRIMARY KEY, error INTEGER NOT NULL, out_of_memory INTEGER NOT NULL, vanished INTEGER NOT NULL,
+    free INTEGER NOT NULL, accumulate INTEGER NOT NULL
+);
+CREATE TABLE jobs (
+    fingerprint TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, stage TEXT NOT NULL,
+    signature TEXT NOT NULL, at REAL NOT NULL
+);
+CREATE TABLE plans (label TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, document TEXT NOT NULL);
+CREATE TABLE last_plan (
+    only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
+);
+INSERT INTO attempts VALUES ('a001-x', 'f', 'train/x', 'train/a', 'train', 'gpu-3', 't7', 1.0, 2.0, 9.0, 'error',
+    'ValueError: no', 4, 8, 's', 2, '[1, 3]');
+INSERT INTO attempts VALUES ('a002-y', 'f', 'train/x', 'train/a', 'train', 'gpu-4', '', 10.0, NULL, NULL, NULL,
+    '', 8, -1, '', 2, '[0]');
+INSERT INTO charges VALUES ('f', 1, 0, 0, 2, 4);
+INSERT INTO jobs VALUES ('g', 'cancelled', 'r', 'train', '', 5.0);
+INSERT INTO last_plan VALUES (1, 'laptop', '["a=1"]', '{"rows": "a"}');
+PRAGMA user_version = 2;
+"""
+"""A ledger as it was when `host` was called `backend`."""
+
+
+def test_a_ledger_of_the_second_version_is_migrated_and_keeps_all_rows(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(SECOND_VERSION)
+    with Ledger.open(path) as ledger:
+        ended, still_open = ledger.attempts()
+        assert (ended.host, ended.ticket, ended.ending, ended.begun, ended.step) == ("gpu-3", "t7", "error", 4, 8)
+        assert (ended.started, ended.ended, ended.detail) == (2.0, 9.0, "ValueError: no")
+        assert ended.placement == Placement(host="gpu-3", cpus=2, devices=(1, 3))
+        assert ledger.open_attempts() == [still_open]
+        assert still_open.host == "gpu-4"
+        assert ledger.charges("f") == Charges(error=1, free=2, accumulate=4)
+        assert ledger.job_records()["g"].state == "cancelled"
+        last = ledger.last_plan()
+        assert last is not None and (last.overrides, last.selection) == (("a=1",), {"rows": "a"})
+    with Ledger.read(path) as reader:
+        assert len(reader.attempts()) == 2
+    with contextlib.closing(sqlite3.connect(path)) as migrated:
+        assert migrated.execute("PRAGMA user_version").fetchone()[0] == 3
+
+
 def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_knows(path: Path) -> None:
     with Ledger.open(path) as ledger:
-        ledger.intend(make_attempt())
+        ledger.record_intent(make_attempt())
     with contextlib.closing(sqlite3.connect(path)) as old:
         old.executescript(
             "ALTER TABLE attempts DROP COLUMN cpus; ALTER TABLE attempts DROP COLUMN devices; "
+            "ALTER TABLE attempts RENAME COLUMN host TO backend; "
             "CREATE TABLE sent (cell TEXT); PRAGMA user_version = 1;"
         )
     with pytest.raises(LedgerError, match="the next `run` brings an older one up to date"):
@@ -167,5 +222,5 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_k
 
 def test_where_an_attempt_was_placed_is_remembered(path: Path) -> None:
     with Ledger.open(path) as ledger:
-        ledger.intend(dataclasses.replace(make_attempt(), cpus=2, devices=(1, 3)))
+        ledger.record_intent(dataclasses.replace(make_attempt(), cpus=2, devices=(1, 3)))
         assert ledger.attempts()[0].placement == Placement(host="fake-0", cpus=2, devices=(1, 3))

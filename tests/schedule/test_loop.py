@@ -12,11 +12,11 @@ from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
+from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import Ledger
-from orchestrator.schedule.requests import build_request
 from orchestrator.spec.cell import Resources
 from workloads.contract.request import request_from
 from workloads.contract.result import Failure
@@ -74,7 +74,7 @@ def test_a_failed_job_is_not_tried_again_by_the_next_run_but_by_retry(toy: Toy) 
     toy.run(small_plan(), {"train/b": [Act(script="error")]})
     again = toy.run(small_plan())
     assert (again.submitted, toy.backend) == (0, None)
-    inbox.put(toy.home, "retry", [fingerprint("train/b")])
+    channel.send(toy.home, "retry", [fingerprint("train/b")])
     outcome = toy.run(small_plan())
     assert outcome.counts == {"done": 9}
 
@@ -158,7 +158,7 @@ def test_ctrl_c_stops_at_a_checkpoint_and_the_next_run_goes_on_from_there(toy: T
 def test_a_note_from_another_terminal_interrupts(toy: Toy) -> None:
     def ask(event: Event) -> None:
         if event.kind == "started" and event.label == "train/a":
-            inbox.put(toy.home, "interrupt")
+            channel.send(toy.home, "interrupt")
 
     outcome = toy.run(small_plan(), observe=ask)
     assert outcome.interrupted
@@ -166,20 +166,20 @@ def test_a_note_from_another_terminal_interrupts(toy: Toy) -> None:
 
 
 def test_an_interrupt_meant_for_an_earlier_driver_stops_nobody(toy: Toy) -> None:
-    inbox.put(toy.home, "interrupt")
+    channel.send(toy.home, "interrupt")
     assert toy.run(small_plan()).exit_code == 0
 
 
 def test_cancel_ends_the_attempt_and_stays_until_retry(toy: Toy) -> None:
     def ask(event: Event) -> None:
         if event.kind == "started" and event.label == "train/a":
-            inbox.put(toy.home, "cancel", [fingerprint("train/a")])
+            channel.send(toy.home, "cancel", [fingerprint("train/a")])
 
     outcome = toy.run(small_plan(), {"train/a": [Act(seconds=60.0)]}, observe=ask)
     assert outcome.counts == {"done": 7, "cancelled": 1, "blocked": 1}
     assert outcome.exit_code == 1
     assert toy.run(small_plan()).submitted == 0
-    inbox.put(toy.home, "retry", [fingerprint("train/a")])
+    channel.send(toy.home, "retry", [fingerprint("train/a")])
     assert toy.run(small_plan()).counts == {"done": 9}
 
 

@@ -9,8 +9,8 @@ from toy_study import Toy, fingerprint, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake.backend import Act, Farm
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.schedule.control.commands import ask
-from orchestrator.schedule.intents import NAME, read_intent, write_intent
+from orchestrator.schedule.control.commands import request
+from orchestrator.schedule.launcher import INTENT, read_intent, write_intent
 from orchestrator.schedule.ledger.database import Attempt
 from workloads.contract.result import Failure, Result
 
@@ -61,13 +61,14 @@ def test_attempts_come_back_in_the_order_of_their_numbers_whatever_their_times_s
         folder = attempt_folder(toy.home, job.fingerprint, attempt)
         folder.mkdir(parents=True)
         decided = {"id": attempt, "fingerprint": job.fingerprint, "job": job.id, "label": job.label, "stage": "train"}
-        (folder / NAME).write_text(
+        (folder / INTENT).write_text(
             json.dumps({**decided, "backend": "h", "intended": number, "begun": -1, "cpus": 1, "devices": []})
         )
         Result(ending="error", error=Failure(type="E", message="m", frames=[]), steps=1).write(folder / "result.json")
     with toy.ledger() as ledger:
         assert [one.id for one in ledger.attempts()] == ["a002-0", "a999-0", "a1000-0"]
         assert {one.ending for one in ledger.attempts()} == {"error"}
+        assert {one.host for one in ledger.attempts()} == {"h"}, "older code wrote `backend` for `host`"
 
 
 def leave(toy: Toy, label: str, *attempts: str) -> None:
@@ -84,7 +85,7 @@ def leave(toy: Toy, label: str, *attempts: str) -> None:
                 job=job.id,
                 label=label,
                 stage="train",
-                backend="fake-0",
+                host="fake-0",
                 intended=float(number),
                 cpus=1,
             ),
@@ -125,7 +126,7 @@ def test_of_a_job_that_slurm_put_back_into_its_queue_the_last_may_run(toy: Toy) 
 def test_folders_whose_files_are_broken_are_passed_over(toy: Toy, content: bytes) -> None:
     folder = attempt_folder(toy.home, fingerprint("train/a"), "a001-x")
     folder.mkdir(parents=True)
-    for name in (NAME, "request.json", "result.json"):
+    for name in (INTENT, "request.json", "result.json"):
         (folder / name).write_bytes(content)
     (toy.home / "attempts" / "a file").write_text("")
     with toy.ledger() as ledger:
@@ -140,7 +141,7 @@ def test_an_intent_that_names_another_attempt_is_passed_over(toy: Toy) -> None:
     assert isinstance(intent, Attempt) and intent.placement.host == "fake-0"
     elsewhere = toy.home / "attempts" / ("0" * 16) / source.name
     elsewhere.mkdir(parents=True)
-    (elsewhere / NAME).write_bytes((source / NAME).read_bytes())
+    (elsewhere / INTENT).write_bytes((source / INTENT).read_bytes())
     lose_ledger(toy)
     with toy.ledger() as ledger:
         assert len(ledger.attempts()) == len(small_plan("a").jobs)
@@ -151,7 +152,7 @@ def test_a_ledger_that_a_cancel_made_anew_is_filled_by_the_next_run_and_the_canc
     toy.run(plan, selected=[job.id for job in plan.jobs.values() if job.label == "latents"])
     lose_ledger(toy)
     (index,) = [job for job in plan.jobs.values() if job.label == "index"]
-    assert ask("cancel", [index], home=toy.home, clock=toy.clock) == "booked"
+    assert request("cancel", [index], home=toy.home, clock=toy.clock) == "booked"
     assert toy.endings("latents") == []
     assert toy.run(plan).counts == {"done": 2, "cancelled": 1, "blocked": 2}
     assert toy.endings("latents") == ["ok"]

@@ -6,7 +6,7 @@ import pytest
 from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake.backend import Act, Farm
-from orchestrator.schedule.control import channel as inbox
+from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
 
 
@@ -41,7 +41,7 @@ def test_the_successor_of_a_job_that_is_not_to_go_on_is_ended(toy: Toy) -> None:
 def test_a_stop_ends_the_successor_too(toy: Toy) -> None:
     def interrupt(event: Event) -> None:
         if event.kind == "started" and event.label == "train/a":
-            inbox.put(toy.home, "interrupt")
+            channel.send(toy.home, "interrupt")
 
     script = {"train/a": [Act(script="preempted", requeued=True, seconds=0.0), Act(seconds=1e6)]}
     outcome = toy.run(small_plan(), script, observe=interrupt)

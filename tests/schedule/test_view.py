@@ -5,14 +5,11 @@ import io
 from rich.console import Console
 
 from orchestrator.plan.job import Standing
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, SilentView
 from orchestrator.ui.progress import (
     MOST_LINES,
-    Line,
     LiveView,
-    Picture,
     PlainView,
-    SilentView,
     clock_words,
     make_view,
     share_words,
@@ -47,12 +44,12 @@ def test_a_line_above_the_live_ones_is_never_folded() -> None:
 
 
 def test_live_lines_fit_the_terminal_and_the_rest_is_a_count() -> None:
-    lines = [Line(label=f"train/{n}", step=n, of=400, phase="training", elapsed_s=n) for n in range(1000)]
-    picture = Picture(counts={"done": 3, "running": 1000}, lines=lines, elapsed_s=61.0, eta_s=3600.0)
+    lines = [AttemptProgress(label=f"train/{n}", step=n, of=400, phase="training", elapsed_s=n) for n in range(1000)]
+    progress = RunProgress(counts={"done": 3, "running": 1000}, attempts=lines, elapsed_s=61.0, eta_s=3600.0)
     for height in (10, 200):
         console = Console(file=io.StringIO(), force_terminal=True, width=60, height=height)
         view = LiveView(console)
-        drawn = console.render_lines(view.render(picture), console.options)
+        drawn = console.render_lines(view.render(progress), console.options)
         view.close()
         assert len(drawn) <= min(height, MOST_LINES)
         text = "\n".join("".join(segment.text for segment in line) for line in drawn)

@@ -7,7 +7,6 @@ import pytest
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Job
 from orchestrator.schedule.placement import priorities
-from orchestrator.schedule.weight import weight
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 
@@ -20,14 +19,14 @@ def jobs() -> dict[str, Job]:
 
 def test_rows_that_pass_over_more_frames_weigh_more(jobs: dict[str, Job]) -> None:
     order = ["ssm-blockwise", "context-k20", "compress-length-r2", "compress-length-r4", "context-k5", "context-k1"]
-    weights = [weight(jobs[f"train/{row}/s0"]) for row in order]
+    weights = [jobs[f"train/{row}/s0"].weight for row in order]
     assert weights == sorted(weights, reverse=True)
     assert weights[-1] == 1.0
 
 
 def test_only_training_is_weighed(jobs: dict[str, Job]) -> None:
-    assert weight(jobs["evaluate/loop/context-k20/s0"]) == 1.0
-    assert weight(jobs["data"]) == 1.0
+    assert jobs["evaluate/loop/context-k20/s0"].weight == 1.0
+    assert jobs["data"].weight == 1.0
 
 
 def test_the_longest_training_goes_first(jobs: dict[str, Job]) -> None:

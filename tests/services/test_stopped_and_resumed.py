@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.schedule.lease import driver_lives, read_driver
+from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
@@ -94,17 +94,17 @@ def test_a_training_that_was_stopped_detached_and_by_ctrl_c_ends_bit_identical(t
 
     detached = run(disturbed, "--detach")
     assert detached.returncode == 0, detached.stdout + detached.stderr
-    holder = read_driver(disturbed / "echo-memory")
+    holder = read_holder(disturbed / "echo-memory")
     assert holder is not None
-    assert f"pid {holder.pid} drives the study" in detached.stdout
+    assert f"pid {holder.pid} is running the study" in detached.stdout
     second = run(disturbed, "--detach")
     assert second.returncode == 1
-    assert f"pid {holder.pid} on {holder.host} drives this study" in second.stderr
+    assert f"pid {holder.pid} on {holder.host} is running this study" in second.stderr
     os.kill(holder.pid, signal.SIGHUP)  # what closing the terminal sends
     wait_for(lambda: training_at(disturbed, 1, 5), "the training does not begin")
     stopped = call(disturbed, "stop")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert not driver_lives(disturbed / "echo-memory")
+    assert not is_held(disturbed / "echo-memory")
     first = trainings(disturbed)[0]
     assert first.ending == "interrupted"
     assert first.step >= 5

@@ -3,8 +3,8 @@
 from orchestrator import cli
 from orchestrator.schedule import lease
 
-STILL_S = 8.0
+STALE_AFTER_S = 8.0
 
 if __name__ == "__main__":
-    lease.STILL_S, lease.BEAT_S = STILL_S, 0.5
+    lease.STALE_AFTER_S, lease.HEARTBEAT_S = STALE_AFTER_S, 0.5
     cli.main()

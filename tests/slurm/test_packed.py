@@ -44,7 +44,7 @@ from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.schedule.placement import targets  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
-from workloads.study.stages import STAGES  # noqa: E402
+from workloads.study.workload import WORKLOAD  # noqa: E402
 
 pytestmark = [pytest.mark.slurm]
 
@@ -62,7 +62,7 @@ def slurm_settings(pilot: PilotSettings | None = SMALL, poll_s: float = 0.5) -> 
 
 
 def driver(home: Path, digest: str, slurm: SlurmSettings, **more: Any) -> Any:
-    given = {**TIMES, "code_digest": digest, "stages": tuple(STAGES), **more}
+    given = {**TIMES, "code_digest": digest, "stages": tuple(WORKLOAD.by_name), **more}
     return slurm_backend(toy_context(home, **given), slurm)
 
 

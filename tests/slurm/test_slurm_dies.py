@@ -87,5 +87,5 @@ def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(
     assert driver.wait(timeout=180) == 0, said()
     assert study.wrongs(reference) == []
     assert study.endings(TRAIN) == ["interrupted", "preempted", "preempted", "node_lost", "ok"]
-    assert "the backend answers again" in said()
+    assert "the backend responds again" in said()
     assert "nothing to do" in study.call("run").stdout

@@ -13,7 +13,7 @@ from slurm_study import TRAIN, SlurmStudy, wait_until
 from test_two_drivers import stop_between_transactions
 from victims import Family
 
-from orchestrator.schedule.lease import read_driver
+from orchestrator.schedule.lease import read_holder
 
 pytestmark = [pytest.mark.slurm]
 
@@ -26,7 +26,7 @@ def text(study: SlurmStudy, name: str) -> str:
 
 
 def drives(study: SlurmStudy, host: str, pid: int | None = None) -> bool:
-    holder = read_driver(study.folder)
+    holder = read_holder(study.folder)
     return holder is not None and holder.host == host and pid in (None, holder.pid)
 
 
@@ -84,13 +84,13 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         # Told to end, as a driver that is a SLURM job itself is at its limit: the attempt goes on.
         fourth.send_signal(signal.SIGTERM)
         assert fourth.wait(timeout=60) == 130
-        assert "1 attempts go on without it, and `run` takes them up again" in text(study, "4.txt")
+        assert "1 attempts go on without it, and `run` adopts them" in text(study, "4.txt")
         assert study.endings(TRAIN) == [None] and study.job_of(TRAIN)
 
         began = time.monotonic()
         detached = study.call("run", "--detach")
         assert detached.returncode == 0, detached.stdout + detached.stderr
-        assert "drives the study;" in detached.stdout and time.monotonic() - began < 60
+        assert "is running the study;" in detached.stdout and time.monotonic() - began < 60
     assert training.attempt == only.id
     wait_until(lambda: not Family(study.home).living(), "the end of the detached driver")
 

@@ -11,10 +11,11 @@ from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, s
 from orchestrator.errors import MatrixError
 from orchestrator.spec import cluster as clusters
 from orchestrator.spec.cluster import BUILT_IN, LOCAL, Cluster, cluster_file, is_name
+from workloads.study.workload import WORKLOAD
 
 
 def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
-    return clusters.load_cluster(chosen, beside, backends())
+    return clusters.load_cluster(chosen, beside, WORKLOAD, backends())
 
 
 def test_the_built_in_cluster_is_the_committed_one(root: Path) -> None:

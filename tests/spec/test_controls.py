@@ -12,6 +12,7 @@ from orchestrator.spec.controls import check_controls, verdicts
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import ResolvedMatrix
+from workloads.study.workload import WORKLOAD
 
 RECORD = {
     "sample_order": "a" * 64,
@@ -41,14 +42,15 @@ def with_control(cell: Cell, section: str, **changes: Any) -> Cell:
 
 
 def test_the_study_is_controlled(resolved: ResolvedMatrix, cells: tuple[Cell, ...]) -> None:
-    check_controls(cells, resolved.deviations)
+    check_controls(WORKLOAD, cells, resolved.deviations)
 
 
 def test_a_masked_row_needs_its_deviation(cells: tuple[Cell, ...]) -> None:
     with pytest.raises(
-        ControlsError, match=r"row spatial-masked is masked at generation .* \{key: memory\.masked, rows"
+        ControlsError,
+        match=r"row spatial-masked has masked: true and no deviation says why; .*\{key: memory\.masked, rows",
     ):
-        check_controls(cells, ())
+        check_controls(WORKLOAD, cells, ())
 
 
 def test_a_different_control_is_refused_with_both_cells_and_values(
@@ -60,9 +62,9 @@ def test_a_different_control_is_refused_with_both_cells_and_values(
         r"deviation says why; add \{key: controls\.training\.rate, rows: \[context-k5\]"
     )
     with pytest.raises(ControlsError, match=message):
-        check_controls(changed, resolved.deviations)
+        check_controls(WORKLOAD, changed, resolved.deviations)
     why = Deviation(key="controls.training.rate", rows=("context-k5",), reason="tried", value=1e-4)
-    check_controls(changed, (*resolved.deviations, why))
+    check_controls(WORKLOAD, changed, (*resolved.deviations, why))
 
 
 def test_a_missing_control_is_refused_and_a_missing_memory_control_is_not(
@@ -71,24 +73,24 @@ def test_a_missing_control_is_refused_and_a_missing_memory_control_is_not(
     bare = {key: value for key, value in cells[2].controls["training"].items() if key != "clip"}
     changed = (*cells[:2], replace(cells[2], controls={**cells[2].controls, "training": bare}), *cells[3:])
     with pytest.raises(ControlsError, match=r"differ in controls\.training\.clip \(1\.0 and 'absent'\)"):
-        check_controls(changed, resolved.deviations)
+        check_controls(WORKLOAD, changed, resolved.deviations)
 
 
 def test_a_memory_control_must_be_equal_where_it_is_read(resolved: ResolvedMatrix, cells: tuple[Cell, ...]) -> None:
     changed = tuple(with_control(cell, "evidence", frames=7) if cell.row == "ssm-hybrid" else cell for cell in cells)
     with pytest.raises(ControlsError, match=r"controls\.evidence\.frames \(20 and 7\)"):
-        check_controls(changed, resolved.deviations)
+        check_controls(WORKLOAD, changed, resolved.deviations)
 
 
 def test_a_different_branch_is_refused(resolved: ResolvedMatrix, cells: tuple[Cell, ...]) -> None:
     branches = {**cells[5].branches, "loop": {**cells[5].branches["loop"], "cases": 3}}
     changed = (*cells[:5], replace(cells[5], branches=branches), *cells[6:])
     with pytest.raises(ControlsError, match=r"differ in branches\.loop\.cases \(16 and 3\)"):
-        check_controls(changed, resolved.deviations)
+        check_controls(WORKLOAD, changed, resolved.deviations)
 
 
 def by_check(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {one["check"]: one for one in verdicts(cells, records)}
+    return {one["check"]: one for one in verdicts(WORKLOAD, cells, records)}
 
 
 def all_records(cells: tuple[Cell, ...]) -> dict[str, dict[str, Any]]:
@@ -141,7 +143,7 @@ def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[C
     }
     records["context-k5/s0"]["steps"] = 2
     assert by_check(cells, records)["steps"]["verdict"] == "violated"
-    assert {one["verdict"] for one in verdicts(cells, {})} == {"open"}
+    assert {one["verdict"] for one in verdicts(WORKLOAD, cells, {})} == {"open"}
 
 
 def test_skipped_steps_are_noted_and_violate_nothing(cells: tuple[Cell, ...]) -> None:
@@ -154,7 +156,7 @@ def test_skipped_steps_are_noted_and_violate_nothing(cells: tuple[Cell, ...]) ->
 def test_a_declared_deviation_of_the_steps_is_no_violation(resolved: ResolvedMatrix) -> None:
     deviation = Deviation(key="controls.training.steps", rows=("context-k1",), reason="tried", value=300)
     cells = expand(replace(resolved, deviations=(*resolved.deviations, deviation)))
-    check_controls(cells, (*resolved.deviations, deviation))
+    check_controls(WORKLOAD, cells, (*resolved.deviations, deviation))
     records = all_records(cells)
     for seed in (0, 1):
         records[f"context-k1/s{seed}"].update(steps=300, sample_order="d" * 64)
@@ -181,7 +183,7 @@ def site_of(cell: Cell) -> str:
 
 def test_an_axis_of_the_action_site_makes_a_cell_of_every_row_at_every_site(with_sites: ResolvedMatrix) -> None:
     cells = expand(with_sites)
-    assert len(cells) == len(with_sites.memory) * len(SITES) * 2
+    assert len(cells) == len(with_sites.rows) * len(SITES) * 2
     assert all(cell.controls["action"] == {"site": site_of(cell)} for cell in cells)
     assert len({cell.fingerprint for cell in cells}) == len(cells)
     # An alias is one computation at one site: never the cell of another site.
@@ -193,7 +195,7 @@ def test_an_axis_of_the_action_site_makes_a_cell_of_every_row_at_every_site(with
 
 def test_sites_differ_between_comparisons_and_never_within_one(with_sites: ResolvedMatrix) -> None:
     cells = expand(with_sites)
-    check_controls(cells, with_sites.deviations)
+    check_controls(WORKLOAD, cells, with_sites.deviations)
     place = next(i for i, c in enumerate(cells) if c.id == "context-k5/site=pre_norm/s0")
     moved = with_control(cells[place], "action", site="pre_qkv")
     with pytest.raises(
@@ -201,7 +203,7 @@ def test_sites_differ_between_comparisons_and_never_within_one(with_sites: Resol
         match=r"cells context-k1/site=pre_norm/s0 and context-k5/site=pre_norm/s0 differ in controls\.action\.site "
         r"\('pre_norm' and 'pre_qkv'\)",
     ):
-        check_controls((*cells[:place], moved, *cells[place + 1 :]), with_sites.deviations)
+        check_controls(WORKLOAD, (*cells[:place], moved, *cells[place + 1 :]), with_sites.deviations)
 
 
 def test_any_other_control_is_compared_at_every_site(with_sites: ResolvedMatrix) -> None:
@@ -212,14 +214,14 @@ def test_any_other_control_is_compared_at_every_site(with_sites: ResolvedMatrix)
             for cell in cells
         )
         with pytest.raises(ControlsError, match=rf"ssm-hybrid/site={site}/s1 differ in controls\.training\.rate"):
-            check_controls(changed, with_sites.deviations)
+            check_controls(WORKLOAD, changed, with_sites.deviations)
 
 
 def test_a_deviation_holds_for_its_row_at_every_site(with_sites: ResolvedMatrix) -> None:
     deviation = Deviation(key="controls.training.rate", rows=("context-k1",), reason="as in the paper", value=1e-4)
     deviations = (*with_sites.deviations, deviation)
     cells = expand(replace(with_sites, deviations=deviations))
-    check_controls(cells, deviations)
+    check_controls(WORKLOAD, cells, deviations)
     assert {site_of(cell) for cell in cells if cell.controls["training"]["rate"] == 1e-4} == set(SITES)
     assert {cell.row for cell in cells if cell.controls["training"]["rate"] == 1e-4} == {"context-k1"}
 
@@ -232,7 +234,7 @@ def test_after_the_run_the_cells_of_one_site_are_one_comparison(with_sites: Reso
         cell.id: {**RECORD, "initial_shared": ("e" if cell.id in gated else "b") * 64, "sample_order": "a" * 64}
         for cell in cells
     }
-    assert {one["verdict"] for one in verdicts(cells, records)} == {"held"}
+    assert {one["verdict"] for one in verdicts(WORKLOAD, cells, records)} == {"held"}
     odd = "spatial-readout/site=pre_norm/s1"
     records[odd]["initial_shared"] = "e" * 64  # what every cell of another site has
     found = by_check(cells, records)["initial_shared"]

@@ -78,7 +78,7 @@ def test_an_axis_of_a_memory_control_makes_aliases_of_rows_that_do_not_read_it(m
 
 def test_every_cell_has_its_own_fingerprint_and_keeps_it_when_its_row_is_renamed(matrix: Matrix) -> None:
     resolved = resolve_profile(matrix, "laptop", ["seeds=[0, 1]"])
-    renamed = replace(resolved, memory={f"x-{name}": row for name, row in resolved.memory.items()}, deviations=())
+    renamed = replace(resolved, rows={f"x-{name}": row for name, row in resolved.rows.items()}, deviations=())
     before, after = expand(resolved), expand(renamed)
     assert len({cell.fingerprint for cell in before}) == len(before)
     assert [cell.fingerprint for cell in before] == [cell.fingerprint for cell in after]

@@ -7,7 +7,8 @@ import pytest
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.load import load_matrix, resolve_profile
-from orchestrator.spec.schema import Matrix, plain
+from orchestrator.spec.schema import Matrix
+from workloads.contract.fields import plain
 
 MATRIX = (Path(__file__).parent.parent / "golden" / "matrix.yaml").read_text(encoding="utf-8")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from orchestrator.plan.job import Job, Plan, Standing
 from orchestrator.spec.cell import Cell, Deviation, Resources
+from workloads.contract.defaults import DEFAULT
+from workloads.study.workload import WORKLOAD
 
 RESOURCES = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=1.0)
 STEPS = 25
@@ -33,8 +35,8 @@ def made_plan(rows: tuple[str, ...] = ("context-k1", "context-k5"), alias: str |
         cell = f"{row}/s0"
         cells.append(
             Cell(
-                id=cell, row=row, axes=(), seed=0, family=row.split("-")[0],
-                trained={"family": "context", "frames": 1}, generated={"family": "context", "frames": 1},
+                id=cell, row=row, axes=(), seed=0, family=row.split("-")[0], reference=False,
+                trained={"family": "context", "frames": 1}, evaluated={"family": "context", "frames": 1},
                 controls=CONTROLS,
                 branches={"return": {"cases": 2}}, alias_of=f"{computed}/s0" if row != computed else None,
                 fingerprint=fingerprint(cell),
@@ -47,11 +49,13 @@ def made_plan(rows: tuple[str, ...] = ("context-k1", "context-k5"), alias: str |
             id_ = f"{name}/{fingerprint(name + computed)[:12]}"
             jobs_of[cell][name] = id_
             jobs[id_] = Job(
-                id=id_, label=f"{name}/{computed}/s0", stage=stage, branch=branch, fingerprint=fingerprint(id_[::-1]),
+                id=id_, label=f"{name}/{computed}/s0", spec=WORKLOAD.by_name[stage],
+                branch=branch, fingerprint=fingerprint(id_[::-1]),
                 config={}, row=None, seed=0, inputs={}, resources=RESOURCES, cells=served,
             )  # fmt: skip
     return Plan(
-        study="toy", profile="laptop", overrides=(), controls_fingerprint="c" * 64,
+        study="toy", workload_name=DEFAULT, workload=WORKLOAD,
+        profile="laptop", overrides=(), controls_fingerprint="c" * 64,
         deviations=(Deviation(key="memory.masked", rows=("x",), reason="because"),),
         tables={"families": rows}, cells=tuple(cells), jobs=jobs, jobs_of=jobs_of,
     )  # fmt: skip

@@ -11,9 +11,9 @@ from orchestrator.tracking.projection import (
     cell_message,
     final_status,
     flat,
+    series_points,
     status,
     study_message,
-    training_points,
 )
 
 STATES = st.sampled_from(["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"])
@@ -32,23 +32,25 @@ def test_a_cell_is_finished_exactly_when_all_its_jobs_are_done(states):
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_sending_in_two_goes_sends_each_step_once(cut, total):
     lines = [{"step": s, "name": n, "value": 1.0, "wall": 0.0} for s in range(total) for n in ("loss", "rate")]
-    once = training_points(lines, {})
-    first = training_points(lines[: 2 * cut], {})
+    once = series_points("train", "loss", lines, {})
+    first = series_points("train", "loss", lines[: 2 * cut], {})
     sent = {}
     for point in first:
         sent[point.name] = max(point.step, sent.get(point.name, -1))
-    again = first + training_points(lines, sent)
+    again = first + series_points("train", "loss", lines, sent)
     assert sorted(again, key=lambda p: (p.name, p.step)) == once
 
 
 def test_the_loss_is_kept_whole_and_other_metrics_each_tenth():
-    points = training_points([{"step": s, "name": n, "value": 1.0} for s in range(100) for n in ("loss", "rate")], {})
+    points = series_points(
+        "train", "loss", [{"step": s, "name": n, "value": 1.0} for s in range(100) for n in ("loss", "rate")], {}
+    )
     assert sum(p.name == "train/loss" for p in points) == 100
     assert sum(p.name == "train/rate" for p in points) == 10
 
 
 def test_a_loss_that_is_not_a_number_is_left_out():
-    assert training_points([{"step": 1, "name": "loss", "value": float("nan")}], {}) == []
+    assert series_points("train", "loss", [{"step": 1, "name": "loss", "value": float("nan")}], {}) == []
 
 
 def test_summaries_are_means_over_cases_under_names_mlflow_takes():

@@ -1,13 +1,15 @@
 """The report's input from COMMITs: aliases, missing parts, and a report that is not rebuilt for nothing."""
 
 import dataclasses
+import json
 import sys
+from pathlib import Path
 
 import pytest
 from made_plan import STEPS, made_plan, standing, write_artifact
 
 from orchestrator.plan.job import Standing
-from orchestrator.results import input_digest, rebuild_if_changed, report_if_needed, report_input
+from orchestrator.results import _named, input_digest, rebuild_if_changed, report_if_needed, report_input
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
 
@@ -40,7 +42,7 @@ def study(tmp_path):
 
 
 def test_every_name_of_a_computation_gets_its_own_lines(study):
-    given = report_input(*study)
+    given = report_input(*study[:3])
     lines = {row: [(v.case, v.metric, v.value) for v in given.values if v.row == row] for row in
              ("context-k1", "spatial-withheld", "context-k5")}  # fmt: skip
     assert lines["context-k1"] == lines["spatial-withheld"]
@@ -49,22 +51,22 @@ def test_every_name_of_a_computation_gets_its_own_lines(study):
 
 
 def test_a_failed_part_is_missing_with_its_reason(study):
-    (part,) = report_input(*study).missing
+    (part,) = report_input(*study[:3]).missing
     assert (part.row, part.branch, part.state) == ("context-k5", "return", "failed")
     assert part.reason == "judge: no answer from the judge"
 
 
 def test_a_missing_training_is_one_part_and_not_all_its_branches(study):
-    plan, standings, store, home = study
+    plan, standings, store, _ = study
     for job in plan.jobs_of["context-k5/s0"].values():
         if plan.jobs[job].fingerprint in store.commits():
             store.withdraw(plan.jobs[job].fingerprint)
-    missing = report_input(plan, standings, store, home).missing
+    missing = report_input(plan, standings, store).missing
     assert [(part.row, part.branch) for part in missing] == [("context-k5", "train")]
 
 
 def test_costs_curves_strips_and_notes_are_there(study):
-    given = report_input(*study)
+    given = report_input(*study[:3])
     assert given.git == "abc123"
     assert len(given.curves) == 3
     assert list(given.curves[0].steps) == list(range(1, STEPS + 1))
@@ -76,14 +78,14 @@ def test_costs_curves_strips_and_notes_are_there(study):
 
 
 def test_equal_inputs_have_equal_digests_and_others_others(study):
-    given = report_input(*study)
-    assert input_digest(given) == input_digest(report_input(*study))
+    given = report_input(*study[:3])
+    assert input_digest(given) == input_digest(report_input(*study[:3]))
     assert input_digest(given) != input_digest(dataclasses.replace(given, profile="evening"))
 
 
 def test_the_report_is_written_once_and_kept_when_the_profile_changes(study, tmp_path):
     folder = tmp_path / "report"
-    given = dataclasses.replace(report_input(*study), strips=[])
+    given = dataclasses.replace(report_input(*study[:3]), strips=[])
     assert rebuild_if_changed(folder, given)
     assert not rebuild_if_changed(folder, given)
     assert rebuild_if_changed(folder, dataclasses.replace(given, profile="evening"))
@@ -93,7 +95,7 @@ def test_the_report_is_written_once_and_kept_when_the_profile_changes(study, tmp
 
 def test_a_report_that_was_cut_off_half_way_is_written_again_though_its_input_returns(study, tmp_path):
     folder = tmp_path / "report"
-    given = dataclasses.replace(report_input(*study), strips=[])
+    given = dataclasses.replace(report_input(*study[:3]), strips=[])
     assert rebuild_if_changed(folder, given)
     before = (folder / "results.csv").read_bytes()
     (folder / ".report.json.tmp").mkdir()  # the second file cannot be written
@@ -123,6 +125,16 @@ def test_a_finished_study_is_not_read_again(study, tmp_path):
     assert report_if_needed(folder, plan, standings, store, home)
 
 
+def test_the_digest_holds_no_address_of_this_process_and_no_folder_of_this_checkout(study):
+    given = report_input(*study[:3])
+    written = json.dumps(dataclasses.asdict(given.spec), default=_named)
+    assert "workloads.study.report._questions" in written
+    assert " at 0x" not in written
+    assert str(Path.cwd()) not in written
+    other = dataclasses.replace(given, spec=dataclasses.replace(given.spec, main_table="context"))
+    assert input_digest(other) != input_digest(given)
+
+
 def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
     import subprocess
 
@@ -135,15 +147,21 @@ def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
 def with_bounds(plan):
     """The same plan with a ceiling: a cell that lists a training, as any, and needs none."""
     truth = dataclasses.replace(
-        plan.cells[0], id="bound-truth/s0", row="bound-truth", family="bound", alias_of=None, fingerprint="b" * 64
+        plan.cells[0],
+        id="bound-truth/s0",
+        row="bound-truth",
+        family="bound",
+        reference=True,
+        alias_of=None,
+        fingerprint="b" * 64,
     )
     jobs_of = {**plan.jobs_of, truth.id: plan.jobs_of["context-k1/s0"]}
     return dataclasses.replace(plan, cells=(*plan.cells, truth), jobs_of=jobs_of)
 
 
 def test_a_bound_has_values_and_neither_training_nor_curve_nor_verdict(study):
-    plan, standings, store, home = study
-    before, given = report_input(*study), report_input(with_bounds(plan), standings, store, home)
+    plan, standings, store, _ = study
+    before, given = report_input(*study[:3]), report_input(with_bounds(plan), standings, store)
     assert given.rows[-1].family == "bound"
     assert sum(v.row == "bound-truth" for v in given.values) == 4
     assert given.curves == before.curves
@@ -152,13 +170,13 @@ def test_a_bound_has_values_and_neither_training_nor_curve_nor_verdict(study):
     assert any("ceiling" in note for note in given.notes)
     assert not any("ceiling" in note for note in before.notes)
     store.withdraw(plan.jobs[plan.jobs_of["context-k1/s0"]["train"]].fingerprint)
-    missing = report_input(with_bounds(plan), standings, store, home).missing
+    missing = report_input(with_bounds(plan), standings, store).missing
     assert not [part for part in missing if part.row == "bound-truth"]
 
 
 def noted(plan, branches, study):
     cells = tuple(dataclasses.replace(cell, branches=branches) for cell in plan.cells)
-    return " ".join(report_input(dataclasses.replace(plan, cells=cells), *study[1:]).notes)
+    return " ".join(report_input(dataclasses.replace(plan, cells=cells), *study[1:3]).notes)
 
 
 def test_notes_name_the_networks_that_the_branches_name(study):

@@ -6,11 +6,12 @@ import pytest
 import torch
 from tiny_training import BACKBONE, CODEC, DATA, EVIDENCE, ROWS, TRAINING
 
+from workloads.contract.rows import resolved
 from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.model.flow import noised, sigma_from_uniform, velocity
 from workloads.model.world_model import LatentShape, WorldModel, build_model
-from workloads.study.rows import resolved, row_from
+from workloads.study.memory.families import row_from
 from workloads.training.batches import Batch, Batches
 from workloads.training.settings import BatchShape
 

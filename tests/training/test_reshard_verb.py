@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from tiny_training import train_once, train_request, zero
 
+from orchestrator.commands.reshard import convert_checkpoint
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.plan.job import Job
-from orchestrator.reshard import reshard
-from orchestrator.schedule.ledger.database import NAME, Attempt, JobNote, Ledger
+from orchestrator.schedule.ledger.database import NAME, Attempt, JobRecord, Ledger
 from orchestrator.study import Study, open_study
 
 Pool = dict[str, str]
@@ -28,22 +28,22 @@ def job(study: Study) -> Job:
     """A training that failed because it was to go on with other shards."""
     job = next(job for job in study.plan.jobs.values() if job.label == "train/ssm-blockwise/s0")
     with Ledger.open(study.home / NAME) as ledger:
-        ledger.intend(
+        ledger.record_intent(
             Attempt(
                 id="a001-old",
                 fingerprint=job.fingerprint,
                 job=job.id,
                 label=job.label,
                 stage=job.stage,
-                backend="h",
+                host="h",
                 intended=1.0,
                 ended=2.0,
                 ending="bad_input",
                 step=4,
             )
         )
-        ledger.note(
-            JobNote(fingerprint=job.fingerprint, state="failed", reason="shards", stage="train", signature="", at=2.0)
+        ledger.record_job(
+            JobRecord(fingerprint=job.fingerprint, state="failed", reason="shards", stage="train", signature="", at=2.0)
         )
     return job
 
@@ -63,7 +63,7 @@ def test_the_converted_checkpoint_is_what_the_next_attempt_resumes_from(
     shutil.copytree(Path(request.work) / "checkpoints", old)
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
 
-    made = reshard(study, job, ranks=2, stage=2)
+    made = convert_checkpoint(study, job, ranks=2, stage=2)
 
     newest = newest_checkpoint(study.home, job.fingerprint)
     assert newest is not None
@@ -73,21 +73,21 @@ def test_the_converted_checkpoint_is_what_the_next_attempt_resumes_from(
     assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
     with Ledger.read(study.home / NAME) as ledger:
         booked = ledger.attempts(job.fingerprint)[-1]
-        assert ledger.notes() == {}
+        assert ledger.job_records() == {}
     assert (booked.id, booked.ending, booked.step) == (made.attempt, "interrupted", made.step)
     assert booked.detail == "made by `reshard` from a001-old: 2 ranks, ZeRO 2"
-    assert study.look()[job.id].state == "retry"
+    assert study.standings()[job.id].state == "retry"
 
 
 def test_what_cannot_be_converted_is_refused_and_nothing_is_left_of_the_try(study: Study, job: Job) -> None:
-    with pytest.raises(PlanError, match="has no complete checkpoint; `run` begins it anew"):
-        reshard(study, job, ranks=2, stage=1)
+    with pytest.raises(PlanError, match="has no complete checkpoint; `echo-matrix run` starts it from the beginning"):
+        convert_checkpoint(study, job, ranks=2, stage=1)
     step = attempt_folder(study.home, job.fingerprint, "a001-old") / "checkpoints" / "step-4"
     step.mkdir(parents=True)
     (step / "manifest.json").write_text(json.dumps({"step": 4, "files": []}), encoding="utf-8")
     with pytest.raises(PlanError, match=r"train/ssm-blockwise/s0: .*state\.json"):
-        reshard(study, job, ranks=2, stage=1)
+        convert_checkpoint(study, job, ranks=2, stage=1)
     assert [folder.name for folder in step.parents[2].iterdir()] == ["a001-old"]
     data = next(job for job in study.plan.jobs.values() if job.stage == "data")
-    with pytest.raises(PlanError, match="only checkpoints of a training hold shards"):
-        reshard(study, data, ranks=2, stage=1)
+    with pytest.raises(PlanError, match="its checkpoints hold no shards"):
+        convert_checkpoint(study, data, ranks=2, stage=1)

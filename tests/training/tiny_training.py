@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workloads.contract.request import Execution, Rendezvous, Request, Stage
+from workloads.contract.rows import resolved
 from workloads.data import encode, generate, order
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.rows import resolved, row_from
+from workloads.study.memory.families import row_from
 from workloads.training import train
 
 DATA: dict[str, Any] = {

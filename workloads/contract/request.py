@@ -9,13 +9,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+from workloads.contract.defaults import DEFAULT
 from workloads.contract.json_files import check_types, read_object
 
 VERSION = 1
 
-Stage = Literal["data", "latents", "index", "train", "evaluate", "judge"]
+Stage: TypeAlias = str
+"""Name of a stage: one of the workload's (`StageSpec.name`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +63,9 @@ class Rendezvous:
 class Request:
     """One attempt of one job.
 
-    `config` holds the sections the stage reads (see `stages.py`), resolved: no defaults are left
-    to the reader. For the stages evaluate and judge, the section of the branch is under `branch`.
-    `row` is the memory row in its resolved form, `{"family": ..., parameters}`.
+    `config` holds the sections the stage reads (`StageSpec.sections`), resolved: no defaults are left
+    to the reader. For a stage with branches, the section of its branch is under `branch`.
+    `row` is the row in its resolved form, `{"family": ..., parameters}`.
     """
 
     job: str
@@ -86,6 +88,8 @@ class Request:
     rendezvous: Rendezvous
     smoke: bool = False
     """Two steps and one case at true size; its own fingerprint, so it never counts as done."""
+    workload: str = DEFAULT
+    """Module of the workload whose stage it is."""
     version: int = VERSION
 
     def write(self, path: Path) -> None:
@@ -107,7 +111,7 @@ def read_request(path: Path) -> Request:
 
 _TEXT_OR_NULL = (str, type(None))
 _REQUEST = {
-    **dict.fromkeys(("job", "stage", "fingerprint", "attempt", "out", "work"), str),
+    **dict.fromkeys(("job", "stage", "fingerprint", "attempt", "out", "work", "workload"), str),
     **dict.fromkeys(("branch", "resume"), _TEXT_OR_NULL),
     **dict.fromkeys(("config", "inputs", "execution", "rendezvous"), dict),
     "row": (dict, type(None)),

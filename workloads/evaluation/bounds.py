@@ -14,7 +14,7 @@ from workloads.data.pool import Pool
 from workloads.evaluation.branches.interface import Branch, Frames
 from workloads.evaluation.cases import Setting
 from workloads.runtime.progress import Progress
-from workloads.study.rows import Bound
+from workloads.study.memory.bound import Bound
 
 
 def showable(row: Bound, settings: Sequence[Setting], branch: Branch, pool: Pool) -> list[Setting]:

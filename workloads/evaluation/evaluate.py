@@ -46,7 +46,8 @@ from workloads.evaluation.videos import write_video
 from workloads.model.weights import load_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.rows import Bound, row_from
+from workloads.study.memory.bound import Bound
+from workloads.study.memory.families import row_from
 
 BRANCHES: Mapping[str, Branch] = {"replay": replay, "loop": loop, "return": return_branch}
 SAMPLES = 4  # cases whose video is published as MP4

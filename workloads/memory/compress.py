@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workloads.memory.interface import ContextTokens, Mechanism, Sizes, Slots
-from workloads.study.rows import Compress
+from workloads.study.memory.compress import Compress
 
 HALF_WEIGHT = 0.25
 """Share of the 2 x 2 average in a pooled slot."""

@@ -8,7 +8,7 @@ Source: study.md section 5, rows `context-k1`, `context-k5`, `context-k20`.
 """
 
 from workloads.memory.interface import ContextTokens, Mechanism, Sizes, Slots
-from workloads.study.rows import Context
+from workloads.study.memory.context import Context
 
 
 class RawContext(Mechanism):

@@ -1,29 +1,28 @@
-"""From a row to its mechanism: one line a family, one file a family."""
+"""From a row to its mechanism: the class that the row's declaration names."""
 
-from workloads.memory.compress import Compressed
-from workloads.memory.context import RawContext
+import importlib
+
 from workloads.memory.interface import Mechanism, Sizes
-from workloads.memory.spatial import SpatialStore
-from workloads.memory.ssm import StateSpace
 from workloads.runtime.errors import BadInput
-from workloads.study.rows import Bound, Compress, Context, Row, Spatial, Ssm
+from workloads.study.memory.base import MemoryRow
 
 
-def make_mechanism(row: Row, sizes: Sizes) -> Mechanism:
+def make_mechanism(row: MemoryRow, sizes: Sizes) -> Mechanism:
     """The mechanism of `row`, its parameters not yet started.
 
     Raises:
         KeyError: the backbone's section lacks a control that the row reads.
-        BadInput: a row without a mechanism.
+        BadInput: a row without a mechanism, or one whose declaration names no class that is there.
     """
-    match row:
-        case Context():
-            return RawContext(row, sizes)
-        case Compress():
-            return Compressed(row, sizes)
-        case Spatial():
-            return SpatialStore(row, sizes)
-        case Ssm():
-            return StateSpace(row, sizes)
-        case Bound():
-            raise BadInput("memory row: family bound shows known frames and has no mechanism; it cannot generate")
+    if not row.computation:
+        raise BadInput(f"memory row: family {row.family} shows known frames and has no mechanism; it cannot generate")
+    module, _, name = row.computation.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(
+            f"memory row: family {row.family} names {row.computation}, which is not there: {error}"
+        ) from error
+    made = kind(row, sizes)
+    assert isinstance(made, Mechanism), f"{row.computation} is no Mechanism"
+    return made

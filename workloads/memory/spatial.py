@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workloads.memory.interface import Mechanism, Rule, Sizes, Slots, constant, float32, given, xavier
-from workloads.study.rows import Spatial
+from workloads.study.memory.spatial import Spatial
 
 DIAGONAL = 5.0
 """Mixing logit of cell j in token j at the start; the others are 0 (study.md section 5)."""

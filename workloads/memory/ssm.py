@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workloads.memory.interface import Mechanism, Rule, Sizes, constant, float32, given, uniform, xavier
-from workloads.study.rows import Ssm
+from workloads.study.memory.ssm import Ssm
 
 
 class StateSpace(Mechanism):

@@ -12,11 +12,12 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from workloads.contract.rows import RowError, resolved
 from workloads.model.differences import differences
 from workloads.model.shards import Shards, open_tensors
 from workloads.model.world_model import LatentShape, WorldModel
 from workloads.runtime.errors import BadInput
-from workloads.study.rows import RowError, resolved, row_from, trained
+from workloads.study.memory.families import row_from
 
 DESCRIBED = ("backbone", "action", "training", "evidence", "data", "codec", "row", "shape", "seed")
 """Keys of model.json."""
@@ -61,7 +62,7 @@ def load_model(
         shape = LatentShape(**description["shape"])
         model = WorldModel(description["backbone"], description["action"], row_from(wanted), shape)
         # What a row masks at generation only, it trains as any other.
-        trained_as, run_as = (resolved(trained(row_from(each))) for each in (description["row"], wanted))
+        trained_as, run_as = (resolved(row_from(each).trained()) for each in (description["row"], wanted))
     except (KeyError, TypeError, RowError) as error:
         raise BadInput(f"{folder / DESCRIPTION}: cannot build the model of row {wanted}: {error}") from error
     other = differences({"row": trained_as}, {"row": run_as})

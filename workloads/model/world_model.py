@@ -25,7 +25,8 @@ from workloads.model.blocks import Block, Head
 from workloads.model.initial import initialise
 from workloads.model.rotary import rotary_table
 from workloads.runtime.errors import BadInput
-from workloads.study.rows import Row, row_from
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.families import row_from
 
 PATCH = 2
 """Side of a patch in latent pixels; a patch is one latent long in time."""
@@ -50,7 +51,9 @@ class LatentShape:
 class WorldModel(nn.Module):
     """Says the velocity of noisy target latents from actions, text and evidence."""
 
-    def __init__(self, backbone: Mapping[str, Any], action: Mapping[str, Any], row: Row, shape: LatentShape) -> None:
+    def __init__(
+        self, backbone: Mapping[str, Any], action: Mapping[str, Any], row: MemoryRow, shape: LatentShape
+    ) -> None:
         super().__init__()
         width, heads = int(backbone["width"]), int(backbone["heads"])
         _check(backbone, action, shape)

@@ -15,28 +15,19 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
+from workloads.contract.workload import StageSpec, Workload
 from workloads.runtime.errors import BadInput
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.stages import STAGES
-
-STAGE_MODULES: Mapping[str, str] = {
-    "data": "workloads.data.generate",
-    "latents": "workloads.data.encode",
-    "index": "workloads.data.order",
-    "train": "workloads.training.train",
-    "evaluate": "workloads.evaluation.evaluate",
-    "judge": "workloads.evaluation.judging",
-}
-"""Stage -> module with `run(request, progress) -> Outcome`. Imported when chosen."""
 
 EXAMPLE = """\
 example:
@@ -63,7 +54,7 @@ def result_name(rank: int) -> str:
     return "result.json" if rank == 0 else f"result-r{rank}.json"
 
 
-def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) -> int:
+def run_request(request: Request) -> int:
     """Run one rank of one attempt and say how it ended.
 
     Writes `result.json` into `work` (rank 0; another rank writes its own only when it fails), and
@@ -71,7 +62,6 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
 
     Args:
         request: with this rank's rendezvous filled in.
-        modules: stage -> module name, for tests that bring stages of their own.
 
     Returns:
         The exit code, one of `EXIT_CODES`.
@@ -91,9 +81,10 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
         f"{request.job}, attempt {request.attempt}" + (f", from {request.resume}" if request.resume else ""), flush=True
     )
     try:
-        check_inputs(request)
+        spec = stage_of(request)
+        check_inputs(request, spec)
         prepare(request.execution, request.rendezvous.local_rank)
-        outcome = stage_module(request.stage, modules).run(request, progress)
+        outcome = importlib.import_module(spec.module).run(request, progress)
     except Exception as raised:
         error = raised
         traceback.print_exception(raised)
@@ -113,26 +104,28 @@ def run_request(request: Request, modules: Mapping[str, str] = STAGE_MODULES) ->
     return EXIT_CODES[ending]
 
 
-def stage_module(stage: str, modules: Mapping[str, str]) -> Any:
-    """The module of a stage, imported now.
+def stage_of(request: Request) -> StageSpec:
+    """The stage that a request is of, as its workload declares it.
 
     Raises:
-        BadInput: a stage that is not in the table.
+        BadInput: no such workload, or a stage that it does not have.
     """
-    if stage not in modules:
-        raise BadInput(f"request.json: stage is {stage!r}; allowed: {', '.join(modules)}")
-    return importlib.import_module(modules[stage])
+    try:
+        workload: Workload = load_workload(request.workload)
+    except WorkloadError as error:
+        raise BadInput(f"request.json: {error}") from error
+    if request.stage not in workload.by_name:
+        raise BadInput(f"request.json: stage is {request.stage!r}; allowed: {', '.join(workload.by_name)}")
+    return workload.by_name[request.stage]
 
 
-def check_inputs(request: Request) -> None:
+def check_inputs(request: Request, stage: StageSpec) -> None:
     """See that every input the stage reads is a folder that exists.
 
     Raises:
         BadInput: one is missing; an attempt cannot mend that.
     """
-    if request.stage not in STAGES:
-        raise BadInput(f"request.json: stage is {request.stage!r}; allowed: {', '.join(STAGES)}")
-    for name in STAGES[request.stage].inputs:
+    for name in stage.inputs:
         folder = request.inputs.get(name)
         if not folder:
             raise BadInput(

@@ -1,7 +1,7 @@
 """The warm server: imports once, then forks a rank for every line it reads.
 
-`python -m workloads.runtime.server [STAGE...]` is a plain process of one thread; it imports what jobs of these
-stages need, of all stages by default. Lines of JSON come in on its standard input and go out on its
+`python -m workloads.runtime.server WORKLOAD [STAGE...]` is a plain process of one thread; it imports what jobs of these
+stages of the workload need, of all stages by default. Lines of JSON come in on its standard input and go out on its
 standard output:
 
 | in | |
@@ -43,13 +43,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from workloads.contract.defaults import DEFAULT
+from workloads.contract.loading import load_workload
 from workloads.contract.request import Rendezvous, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
-from workloads.runtime.run import STAGE_MODULES, run_request, versions
-
-EVERY_STAGE = ("numpy", "PIL.Image", "safetensors.torch", "torch")
-# torch._dynamo and torch._inductor are imported by the first optimiser that is made: 1.6 s a job without them here.
-TRAINING = ("torch._dynamo", "torch._inductor", "workloads.training.without_mlflow", "deepspeed")
+from workloads.runtime.run import run_request, versions
 
 OOM_SCORE = 800  # a rank is killed before its server, its host and the driver
 PR_SET_PDEATHSIG = 1
@@ -97,10 +95,9 @@ class Lines:
 class Server:
     """Forks, signals and reaps ranks."""
 
-    def __init__(self, lines: Lines, replies: int, modules: Mapping[str, str]) -> None:
+    def __init__(self, lines: Lines, replies: int) -> None:
         self._lines = lines
         self._replies = replies
-        self._modules = modules
         self._ranks = Ranks()
         self._pid = os.getpid()
         self._woken, self._wake = os.pipe()
@@ -189,7 +186,7 @@ class Server:
             use_streams(message, descriptors)
             for descriptor in (self._replies, self._woken, self._wake):
                 os.close(descriptor)
-            code = run_rank(message, descriptors.get("listen"), self._modules)
+            code = run_rank(message, descriptors.get("listen"))
         except BaseException:
             traceback.print_exc()
         finally:
@@ -200,7 +197,7 @@ class Server:
                 os._exit(code)  # handlers at exit belong to the server, and so does its loop
 
 
-def run_rank(message: Mapping[str, Any], listen: int | None, modules: Mapping[str, str]) -> int:
+def run_rank(message: Mapping[str, Any], listen: int | None) -> int:
     """Run the rank that `message` describes, in this process; returns its exit code."""
     os.environ.clear()
     os.environ.update(message["env"])
@@ -217,7 +214,7 @@ def run_rank(message: Mapping[str, Any], listen: int | None, modules: Mapping[st
         rendezvous = Rendezvous(**{**message["rendezvous"], "listen_fd": listen})
         request = replace(request, rendezvous=rendezvous)
     os.chdir(request.work)
-    return run_request(request, modules)
+    return run_request(request)
 
 
 def use_streams(message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
@@ -288,25 +285,26 @@ def import_all(modules: Sequence[str]) -> None:
     gc.freeze()
 
 
-def preload(stages: Sequence[str] = ()) -> tuple[str, ...]:
-    """What jobs of `stages` would import, in order; of all stages by default.
+def preload(workload: str, stages: Sequence[str] = ()) -> tuple[str, ...]:
+    """What jobs of `stages` of a workload would import, in order; of all its stages by default.
 
-    A module that cannot be imported is left to the job that needs it. DeepSpeed alone takes as long as all the rest.
+    A module that cannot be imported is left to the job that needs it.
     """
-    chosen = [stage for stage in STAGE_MODULES if stage in stages or not stages]
-    training = TRAINING if "train" in chosen else ()
-    return (*EVERY_STAGE, *training, *(STAGE_MODULES[stage] for stage in chosen))
+    found = load_workload(workload)
+    chosen = [stage for stage in found.stages if stage.name in stages or not stages]
+    before = [module for stage in chosen for module in stage.preload]
+    return (*found.preload, *before, *(stage.module for stage in chosen))
 
 
-def main(modules: Mapping[str, str] = STAGE_MODULES, imports: Sequence[str] | None = None) -> int:
+def main(imports: Sequence[str]) -> int:
     """Import, say `ready`, and serve standard input until it is closed; returns the exit code."""
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
     gc.disable()
     began = time.monotonic()
     replies = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not be read as a reply
-    import_all(preload() if imports is None else imports)
-    server = Server(Lines(0), replies, modules)
+    import_all(imports)
+    server = Server(Lines(0), replies)
     server.say(
         op="ready",
         pid=os.getpid(),
@@ -319,4 +317,4 @@ def main(modules: Mapping[str, str] = STAGE_MODULES, imports: Sequence[str] | No
 
 
 if __name__ == "__main__":
-    sys.exit(main(imports=preload(sys.argv[1:])))
+    sys.exit(main(preload(sys.argv[1] if sys.argv[1:] else DEFAULT, sys.argv[2:])))

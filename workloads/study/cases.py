@@ -6,23 +6,19 @@ How many scenes a real pool holds out is not known before its data stage has run
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from orchestrator.errors import PlanError
-from orchestrator.plan.job import Plan
+from workloads.contract.planned import Planned
 
 WORLDS = "worlds"
 SCENE_CHUNKS = 4  # of a rendered scene's own way: workloads/data/trajectories.py
 START_CHUNKS = 3  # between the starts of a scene's cases: workloads/evaluation/branches/replay.py
 
 
-def check_cases(plan: Plan, selected: Collection[str] | None = None) -> None:
-    """Refuse a plan with a branch that asks for more cases than its pool will hold.
+def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str:
+    """Why a branch of the plan cannot have the cases it asks for: key, value and how many there will be; or empty.
 
     Args:
         plan: as built.
         selected: ids of jobs; evaluations that are not among them are left out. None: all.
-
-    Raises:
-        PlanError: the branch's key, its value and how many cases there will be.
     """
     for job in plan.jobs.values():
         if job.branch is None or job.stage != "evaluate" or (selected is not None and job.id not in selected):
@@ -32,16 +28,17 @@ def check_cases(plan: Plan, selected: Collection[str] | None = None) -> None:
             continue
         held, wanted = _cases(job.branch, section, data), section["cases"]
         if not held:
-            raise PlanError(
+            return (
                 f"{job.label}: branches.{job.branch}.chunks is {section['chunks']}, but a rendered scene has "
                 f"{SCENE_CHUNKS}; allowed: 1 to {SCENE_CHUNKS}"
             )
         if wanted > held:
-            raise PlanError(
+            return (
                 f"{job.label}: branches.{job.branch}.cases is {wanted}, but the pool will hold {held} such cases; "
                 f"allowed: 1 to {held}, 0 for all; lower it, make the pool larger (controls.data), or leave the "
                 "branch out (--branches)"
             )
+    return ""
 
 
 def _cases(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from orchestrator.spec.schema import Branches, Controls
+from workloads.study.sections import Branches, Controls
 
 WAN_CHANNELS = 16  # latent channels of the Wan 2.1 VAE
 WAN_FACTOR = 8  # pixels of its latents' side

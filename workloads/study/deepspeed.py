@@ -1,5 +1,8 @@
 """What a cluster may not say of DeepSpeed: what would change the result, or what study.md section 6 fixes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 FIXED = (
     "train_batch_size",
     "train_micro_batch_size_per_gpu",
@@ -23,3 +26,28 @@ WHY = (
     "set what it means under controls.training"
 )
 """What is said of one of them."""
+
+
+def deepspeed_problem(given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Key and problem of what the study fixes, or what the prediction of memory could not count with; None: neither.
+
+    All else is DeepSpeed's own to judge.
+    """
+    for key in given:
+        if key in FIXED:
+            return key, WHY
+    zero, recomputed = given.get("zero_optimization", {}), given.get("activation_checkpointing")
+    sections = {"zero_optimization": zero, "activation_checkpointing": {} if recomputed is None else recomputed}
+    if isinstance(zero, Mapping):
+        sections |= {f"zero_optimization.{key}": zero.get(key, {}) for key in ("offload_optimizer", "offload_param")}
+    for key, section in sections.items():
+        if not isinstance(section, Mapping):
+            return key, f"is {section!r}; allowed: a mapping, or leave it out"
+    stage = zero.get("stage", 0)
+    if type(stage) is not int or stage not in range(4):
+        return "zero_optimization.stage", f"is {stage!r}; allowed: 0, 1, 2, 3"
+    for key in ("reduce_bucket_size", "stage3_max_live_parameters"):
+        size = zero.get(key, 1)
+        if type(size) not in (int, float) or size <= 0:
+            return f"zero_optimization.{key}", f"is {size!r}; allowed: a number above 0"
+    return None

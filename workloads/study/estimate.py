@@ -8,10 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import PlanError
-from orchestrator.plan.job import Job, Plan
-from orchestrator.spec.cell import Cell
-from orchestrator.spec.cluster import Cluster
+from workloads.contract.planned import Estimate, Planned, PlannedCell, PlannedJob, Surroundings
 from workloads.study.footprint import (
     GIB,
     Disk,
@@ -22,7 +19,7 @@ from workloads.study.footprint import (
     latents_and_pool,
     weights_bytes,
 )
-from workloads.study.rows import Bound, row_from
+from workloads.study.memory.families import row_from
 from workloads.study.sizes import (
     ModelSizes,
     full_step,
@@ -57,7 +54,19 @@ class RowSize:
         return None if self.limit_gib is None else self.memory.total <= self.limit_gib * GIB
 
 
-def row_sizes(plan: Plan, cluster: Cluster, selected: Collection[str] | None = None) -> list[RowSize]:
+def estimate(plan: Planned, cluster: Surroundings, selected: Collection[str] | None = None) -> Estimate:
+    """Sizes of every training, disk of the plan, and why it cannot fit."""
+    sizes = row_sizes(plan, cluster, selected)
+    disk = plan_disk(plan, sizes)
+    return Estimate(
+        text=sizes_text(sizes, disk),
+        json=sizes_json(sizes, disk),
+        disk_bytes=disk.weights + disk.checkpoints + disk.latents + disk.pool,
+        refusal=too_large(sizes),
+    )
+
+
+def row_sizes(plan: Planned, cluster: Surroundings, selected: Collection[str] | None = None) -> list[RowSize]:
     """Sizes of every distinct training of the plan, once for all seeds, in file order.
 
     Args:
@@ -67,7 +76,7 @@ def row_sizes(plan: Plan, cluster: Cluster, selected: Collection[str] | None = N
     """
     found: dict[str, RowSize] = {}
     for cell in plan.cells:
-        if cell.alias_of is not None or cell.family == Bound.family:
+        if cell.alias_of is not None or cell.reference:
             continue
         job_id = plan.jobs_of[cell.id]["train"]
         label = cell.id.removesuffix(f"/s{cell.seed}")
@@ -76,7 +85,7 @@ def row_sizes(plan: Plan, cluster: Cluster, selected: Collection[str] | None = N
     return list(found.values())
 
 
-def _row_size(label: str, cell: Cell, job: Job, cluster: Cluster) -> RowSize:
+def _row_size(label: str, cell: PlannedCell, job: PlannedJob, cluster: Surroundings) -> RowSize:
     training, devices, ranks = cell.controls["training"], job.resources.devices, job.resources.world_size
     model, batch = model_sizes(cell.controls, row_from(cell.trained)), int(training["global_batch"])
     return RowSize(
@@ -97,22 +106,18 @@ def _row_size(label: str, cell: Cell, job: Job, cluster: Cluster) -> RowSize:
     )
 
 
-def check_fits(sizes: Sequence[RowSize]) -> None:
-    """Refuse a plan with a row that cannot fit.
-
-    Raises:
-        PlanError: predicted memory is above a device's; the message has both numbers and what would help.
-    """
+def too_large(sizes: Sequence[RowSize]) -> str:
+    """Why a row cannot fit: both numbers and what would help; empty: all fit, or no limit is known."""
     unfit = [size for size in sizes if size.fits is False]
     if not unfit:
-        return
+        return ""
     worst = max(unfit, key=lambda size: size.memory.total)
     ranks = worst.ranks
     micro = max(1, worst.global_batch // ranks)
     helps = fits_better(worst.model, micro_batch=micro, ranks=ranks, deepspeed=worst.deepspeed)
     limit = "device_gib in cluster/*.yaml" if worst.devices else "resources.train.memory_gib"
     others = "" if len(unfit) == 1 else f" (and {len(unfit) - 1} more rows, which need less)"
-    raise PlanError(
+    return (
         f"{worst.label}: training needs {worst.memory.total / GIB:.1f} GiB on each of {ranks} "
         f"{_unit(worst, ranks)}: states {worst.memory.states / GIB:.1f}, activations "
         f"{worst.memory.activations / GIB:.1f}, working {worst.memory.working / GIB:.1f}, allowance "
@@ -121,7 +126,7 @@ def check_fits(sizes: Sequence[RowSize]) -> None:
     )
 
 
-def plan_disk(plan: Plan, sizes: Sequence[RowSize]) -> Disk:
+def plan_disk(plan: Planned, sizes: Sequence[RowSize]) -> Disk:
     """Predicted disk of the whole plan: every distinct training, pool and latents once each."""
     by_label = {size.label: size.model for size in sizes}
     trainings: dict[str, ModelSizes] = {}

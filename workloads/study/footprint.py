@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
 
-from workloads.study.rows import Compress, Spatial, Ssm
+from workloads.study.memory.compress import Compress
+from workloads.study.memory.spatial import Spatial
+from workloads.study.memory.ssm import Ssm
 from workloads.study.sizes import (
     ModelSizes,
     latent_shape,

@@ -12,7 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.study.rows import Compress, Context, Row, Spatial, Ssm
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.compress import Compress
+from workloads.study.memory.context import Context
+from workloads.study.memory.spatial import Spatial
+from workloads.study.memory.ssm import Ssm
 
 PATCH = 2
 """Side of a patch in latent pixels; a patch is one latent long in time."""
@@ -29,7 +33,7 @@ WAN_CHANNELS, WAN_TIME_FACTOR = 16, 4
 class ModelSizes:
     """All that sizes one row's model."""
 
-    row: Row
+    row: MemoryRow
     """As it is trained."""
     slots: int
     """K, evidence frames of a segment, anchor included."""
@@ -89,7 +93,7 @@ class ModelSizes:
         return 1
 
 
-def model_sizes(controls: Mapping[str, Mapping[str, Any]], row: Row) -> ModelSizes:
+def model_sizes(controls: Mapping[str, Mapping[str, Any]], row: MemoryRow) -> ModelSizes:
     """Sizes of `row`, as it is trained, under resolved `controls` (data, codec, evidence, action, backbone)."""
     backbone, codec = controls["backbone"], controls["codec"]
     latent = latent_shape(controls["data"], codec)

@@ -1,86 +1,19 @@
-"""What each stage reads: the one table behind fingerprints, requests and recovery.
-
-A job's fingerprint covers exactly `sections`, the row, the seed, the branch and the fingerprints
-of `inputs`; a request's `config` holds exactly these sections. `REVISIONS` has one line per thing
-whose meaning can change: raising a number redoes what read it and nothing else.
-
-Standard library only.
-"""
+"""The stages of Echo-Memory: one entry each, and the revisions of what is neither a stage, a family nor a branch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-from workloads.contract.request import Stage
+from workloads.contract.workload import RecordCheck, StageSpec
 
-FORMAT = 1
-"""Version of the fingerprint's own layout."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reads:
-    """What one stage reads."""
-
-    sections: tuple[str, ...]
-    """Sections under `controls`; `section.key` where only a part is read, `section-key` never."""
-    inputs: tuple[Stage, ...]
-    row: Literal["none", "trained", "generated"] = "none"
-    seed: bool = False
-    branch: bool = False
-
-
-# `index` reads the codec's kind for its time factor: segments start at its multiples. It leaves out
-# `evidence.frames`: it lists every candidate, and each row takes its own K from the list, so that one index
-# serves all rows and Context rows do not depend on the default K.
-STAGES: Mapping[Stage, Reads] = {
-    "data": Reads(sections=("data",), inputs=()),
-    "latents": Reads(sections=("data", "codec"), inputs=("data",)),
-    "index": Reads(
-        sections=(
-            "data",
-            "codec.kind",
-            "evidence.rule",
-            "evidence.min_overlap",
-            "evidence.drop",
-            "training.steps",
-            "training.global_batch",
-        ),
-        inputs=("data",),
-        seed=True,
-    ),
-    "train": Reads(
-        sections=("data", "evidence", "action", "backbone", "training"),
-        inputs=("latents", "index"),
-        row="trained",
-        seed=True,
-    ),
-    "evaluate": Reads(
-        sections=("evidence", "sampler"), inputs=("train", "data", "latents"), row="generated", branch=True
-    ),
-    "judge": Reads(sections=("judge",), inputs=("evaluate", "data"), branch=True),
-}
+BRANCHES = ("replay", "loop", "return")
 
 JUDGED = ("loop", "return")
 """Branches with a judge; replay is measured against known frames."""
 
-BRANCHES = ("replay", "loop", "return")
-
 REVISIONS: Mapping[str, int] = {
-    "stage/data": 1,
-    "stage/latents": 1,
-    "stage/index": 1,
-    "stage/train": 1,
-    "stage/evaluate": 1,
-    "stage/judge": 1,
     "source/worlds": 1,
     "source/context-as-memory": 1,
     "codec/space-to-depth": 1,
     "codec/wan": 1,
-    "memory/context": 1,
-    "memory/compress": 1,
-    "memory/spatial": 1,
-    "memory/ssm": 1,
-    "memory/bound": 1,
     "branch/replay": 1,
     "branch/loop": 1,
     "branch/return": 1,
@@ -88,23 +21,87 @@ REVISIONS: Mapping[str, int] = {
     "judge/vlm": 1,
 }
 
+# `index` reads the codec's kind for its time factor: segments start at its multiples. It leaves out
+# `evidence.frames`: it lists every candidate, and each row takes its own K from the list, so that one index
+# serves all rows and Context rows do not depend on the default K.
+INDEXED = (
+    "data",
+    "codec.kind",
+    "evidence.rule",
+    "evidence.min_overlap",
+    "evidence.drop",
+    "training.steps",
+    "training.global_batch",
+)
 
-def revisions(
-    stage: Stage,
-    *,
-    source: str | None = None,
-    codec: str | None = None,
-    family: str | None = None,
-    branch: str | None = None,
-    judge: str | None = None,
-) -> dict[str, int]:
-    """The lines of `REVISIONS` that a job reads; arguments are given where the stage reads them.
-
-    Raises:
-        KeyError: a source, codec, family, branch or judge without a revision.
-    """
-    names = [f"stage/{stage}"]
-    for kind, name in (("source", source), ("codec", codec), ("memory", family), ("branch", branch), ("judge", judge)):
-        if name is not None:
-            names.append(f"{kind}/{name}")
-    return {name: REVISIONS[name] for name in sorted(names)}
+STAGES = (
+    StageSpec(
+        name="data",
+        module="workloads.data.generate",
+        sections=("data",),
+        revisions={"source": "data.source"},
+    ),
+    StageSpec(
+        name="latents",
+        module="workloads.data.encode",
+        inputs=("data",),
+        sections=("data", "codec"),
+        revisions={"codec": "codec.kind"},
+    ),
+    StageSpec(
+        name="index",
+        module="workloads.data.order",
+        inputs=("data",),
+        sections=INDEXED,
+        seed=True,
+        seconds_guess=10.0,
+    ),
+    StageSpec(
+        name="train",
+        module="workloads.training.train",
+        inputs=("latents", "index"),
+        sections=("data", "evidence", "action", "backbone", "training"),
+        row="trained",
+        seed=True,
+        seconds_guess=300.0,
+        smoke=True,
+        tracked=True,
+        curve="loss",
+        checks=(
+            RecordCheck(record="sample_order", depends=INDEXED),
+            RecordCheck(record="initial_shared", depends=("data", "codec", "action", "backbone")),
+            RecordCheck(record="steps", depends=("training.steps",)),
+        ),
+        counted=("skipped",),
+        files=(("samples", "*.mp4", None),),
+        pointer="weights.safetensors",
+        global_batch="training.global_batch",
+        whole_checkpoints=True,
+        reshard="workloads.training.reshard",
+        # torch._dynamo and torch._inductor are imported by the first optimiser that is made: 1.6 s a job without them.
+        preload=("torch._dynamo", "torch._inductor", "workloads.training.without_mlflow", "deepspeed"),
+    ),
+    StageSpec(
+        name="evaluate",
+        module="workloads.evaluation.evaluate",
+        inputs=("train", "data", "latents"),
+        sections=("evidence", "sampler"),
+        row="evaluated",
+        branches=BRANCHES,
+        smoke=True,
+        tracked=True,
+        files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
+        images="strips",
+    ),
+    StageSpec(
+        name="judge",
+        module="workloads.evaluation.judging",
+        inputs=("evaluate", "data"),
+        sections=("judge",),
+        branches=JUDGED,
+        revisions={"judge": "judge.name"},
+        seconds_guess=10.0,
+        smoke=True,
+        tracked=True,
+    ),
+)

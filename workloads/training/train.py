@@ -29,7 +29,9 @@ from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.rows import Context, Row, row_from
+from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.context import Context
+from workloads.study.memory.families import row_from
 from workloads.training.batches import make_batches
 from workloads.training.checkpoint import TrainingState, write_checkpoint
 from workloads.training.engine import Engine, join_ranks
@@ -164,7 +166,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     )
 
 
-def evidence_frames(row: Row, config: Mapping[str, Any]) -> int:
+def evidence_frames(row: MemoryRow, config: Mapping[str, Any]) -> int:
     """K, the anchor included: a Context row's own, otherwise the study's (study.md section 2)."""
     return row.frames if isinstance(row, Context) else int(config["evidence"]["frames"])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare
 from orchestrator.backends.protocol import Backend
 from orchestrator.spec.cluster import Cluster
-from orchestrator.spec.schema import Count, Natural, Positive
+from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "fake"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.spec.cluster import Cluster
-from orchestrator.spec.schema import Count, Natural, Positive
+from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
 LOCAL = "local"

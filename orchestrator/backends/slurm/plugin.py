@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestrator.backends.check_result import CheckResult
-from orchestrator.backends.plugin import BackendContext, BackendPlugin, Garbage, PlannedRun
+from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin, PlannedRun
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
 from orchestrator.backends.slurm.settings import NAME, SlurmSettings, complete, slurm_settings
@@ -30,12 +30,12 @@ def _check(run: PlannedRun) -> Iterator[CheckResult]:
     return check(run)
 
 
-def _garbage(home: Path) -> Iterator[Garbage]:
+def _garbage(home: Path) -> Iterator[BackendGarbage]:
     """Scripts and job lists of SLURM jobs that have ended, and mailboxes of pilot jobs that are closed."""
     jobs = [path.parent for path in (home / "slurm").glob(f"*/{JOBS}")]
     pilots = [path.parent for path in pilots_folder(home).glob(f"*/{CLOSED}")]
     for folder in sorted((*jobs, *pilots)):
-        yield Garbage(path=folder, what="scripts and state of SLURM jobs that have ended")
+        yield BackendGarbage(path=folder, what="submission files of an ended SLURM job")
 
 
 PLUGIN = BackendPlugin(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from orchestrator.spec.cluster import Cluster, SectionSource
 from orchestrator.spec.lines import listed, nearest
-from orchestrator.spec.schema import Count, Natural, Positive, Range
+from workloads.contract.fields import Count, Natural, Positive, Range
 
 NAME = "slurm"
 RESERVED_GIB = 2.0

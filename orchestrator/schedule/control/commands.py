@@ -1,38 +1,41 @@
-"""`cancel` and `retry` from any terminal: which jobs, and a note for the driver or booked at once where none runs.
+"""Control commands: `cancel`, `retry` and `interrupt`, on the side that sends them and in the controller.
 
-A cancelled attempt is asked to save a checkpoint and end, like one that is interrupted, so that a
-later `retry` goes on from there; with `now` it is killed. `retry` forgives what is held against a
-job: its failure or cancellation, its charges and its smaller micro-batch. What only waits for a
-job that failed is not touched: it goes on by itself.
+A cancelled attempt saves a checkpoint and ends, like one that is interrupted, so that a later `retry` goes
+on from there; with `now` it is killed. `retry` clears a job's failure or cancellation, its charges and its smaller
+micro-batch. A job that only waits for a failed one is not touched: it goes on by itself.
+Where no controller runs, the command is recorded in the ledger at once.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.errors import PlanError
+from orchestrator.backends.protocol import Backend
+from orchestrator.errors import BackendError, PlanError
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.plan.select import Patterns, find_jobs, is_glob, select_own
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.control import channel as inbox
-from orchestrator.schedule.lease import acquire, driver_lives
-from orchestrator.schedule.ledger.database import NAME, JobNote, Ledger
-from workloads.contract.request import Stage
+from orchestrator.schedule.context import RunContext
+from orchestrator.schedule.control import channel
+from orchestrator.schedule.lease import acquire, is_held, read_holder
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.reconciler import Reconciler
+from orchestrator.schedule.shutdown import Shutdown
+from workloads.runtime.fault_points import point
 
-CANCELLED = "cancelled; `echo-matrix retry` takes it up again"
+JobVerb = Literal["cancel", "retry"]
 
-Asked = Literal["cancel", "retry"]
-
-MAY: Mapping[Asked, frozenset[State]] = {
+APPLIES_TO: Mapping[JobVerb, frozenset[State]] = {
     "cancel": frozenset({"new", "retry", "waiting", "running", "unknown", "blocked", "failed"}),
     "retry": frozenset({"failed", "cancelled", "retry"}),
 }
-"""States of jobs to which a verb can be done."""
+"""States of the jobs to which a verb applies."""
 
 
-def choose(
-    verb: Asked,
+def select_jobs(
+    verb: JobVerb,
     plan: Plan,
     standings: Mapping[str, Standing],
     names: Sequence[str] = (),
@@ -42,13 +45,13 @@ def choose(
     seeds: Patterns = None,
     branches: Patterns = None,
 ) -> tuple[Job, ...]:
-    """The jobs that a verb is meant for, in the plan's order.
+    """The jobs to which a verb applies, in the plan's order.
 
-    A job that is named must be one to which the verb can be done; globs and selections take those
-    to which it can, and leave out the others. To retry a blocked job is to retry what it waits for.
+    The verb must apply to a job that is named in full; of globs and selections the jobs to which it does not apply are
+    left out. To retry a blocked job is to retry what it waits for.
 
     Args:
-        verb: what is asked.
+        verb: what is requested.
         plan: of the last run.
         standings: of all its jobs.
         names: labels, ids, unique prefixes, globs.
@@ -56,7 +59,7 @@ def choose(
         rows, seeds, branches: as for `run`; only jobs that serve no other cell.
 
     Raises:
-        PlanError: nothing is named, a name matches nothing, or the verb can be done to none of them.
+        PlanError: nothing is named, a name matches nothing, or the verb applies to none of them.
     """
     selected = any(patterns is not None for patterns in (rows, seeds, branches))
     if not (names or failed or selected):
@@ -75,12 +78,12 @@ def choose(
         wanted |= {
             need for job in jobs if standings[job.id].state == "blocked" for need in _stuck(plan, standings, job)
         }
-    able = tuple(job for job in plan.jobs.values() if job.id in wanted and standings[job.id].state in MAY[verb])
+    able = tuple(job for job in plan.jobs.values() if job.id in wanted and standings[job.id].state in APPLIES_TO[verb])
     for name in names:
         if not is_glob(name):
             (job,) = find_jobs(plan, [name])
             state = standings[job.id].state
-            if not failed and state not in MAY[verb] and not (verb == "retry" and state == "blocked" and able):
+            if not failed and state not in APPLIES_TO[verb] and not (verb == "retry" and state == "blocked" and able):
                 raise PlanError(f"{job.label} is {state}; there is nothing to {verb}")
     if not able:
         found = Counter(standings[job.id].state for job in jobs)
@@ -101,37 +104,122 @@ def _stuck(plan: Plan, standings: Mapping[str, Standing], job: Job) -> Iterable[
                 yield need
 
 
-def ask(
-    verb: Asked, jobs: Sequence[Job], *, home: Path, now: bool = False, clock: Clock | None = None
+def request(
+    verb: JobVerb, jobs: Sequence[Job], *, home: Path, now: bool = False, clock: Clock | None = None
 ) -> Literal["asked", "booked"]:
-    """Cancel or retry jobs: `asked` where a driver will book it at its next tick, `booked` where none runs.
+    """Cancel or retry jobs: `asked` where a controller will do it at its next tick, `booked` where none runs.
 
-    `choose` says which jobs; `now`: a cancelled attempt is killed and not asked for a checkpoint first.
+    `select_jobs` says which jobs; `now`: a cancelled attempt is killed and not asked for a checkpoint first.
 
     Raises:
-        LeaseError: a driver started this very moment; say it again.
+        LeaseError: a controller started this very moment; repeat the command.
         LedgerError: the ledger cannot be written.
     """
     clock = clock or SystemClock()
     stages = {job.fingerprint: job.stage for job in jobs}
-    if driver_lives(home):
-        inbox.put(home, verb, list(stages), now=now, stages=stages)
+    if is_held(home):
+        channel.send(home, verb, list(stages), now=now, stages=stages)
         return "asked"
     with (
         acquire(home, clock) as lease,
         Ledger.open(home / NAME, lease.check) as ledger,
         ledger.transaction(),
     ):
-        if inbox.read(home):  # of a driver that is gone: the next books them, and after them what was asked for last
-            inbox.put(home, verb, list(stages), now=now, stages=stages)
+        if channel.pending(home):  # sent to a controller that is gone: the next one does those first, then this one
+            channel.send(home, verb, list(stages), now=now, stages=stages)
         for fingerprint, stage in stages.items():
             if verb == "cancel":
-                book_cancel(ledger, fingerprint, stage, clock.time())
+                ledger.record_cancel(fingerprint, stage, clock.time())
             else:
-                ledger.forgive(fingerprint)
+                ledger.reset_job(fingerprint)
     return "booked"
 
 
-def book_cancel(ledger: Ledger, fingerprint: str, stage: Stage, at: float) -> None:
-    """Book that a job is cancelled; a COMMIT that comes later still wins."""
-    ledger.note(JobNote(fingerprint=fingerprint, state="cancelled", reason=CANCELLED, stage=stage, signature="", at=at))
+class CommandHandler:
+    """Carries out, in the controller, what was sent; and what Ctrl-C asks for."""
+
+    def __init__(self, context: RunContext, reconciler: Reconciler, shutdown: Shutdown) -> None:
+        self._context = context
+        self._reconciler = reconciler
+        self._shutdown = shutdown
+
+    def start(self) -> None:
+        """Record what was sent before this controller began; no backend is needed.
+
+        An `interrupt` that does not name this controller was meant for an earlier one.
+        """
+        commands = channel.pending(self._context.home)
+        self._record([command for command in commands if command.verb != "interrupt" or command.jobs], None)
+        channel.remove(commands)
+
+    def handle(self, backend: Backend) -> bool:
+        """Record and carry out what was sent; whether there was anything."""
+        commands = channel.pending(self._context.home)
+        if commands:
+            self._record(commands, backend)
+            point("note.booked")
+            channel.remove(commands)
+        self._send_interrupt(backend)
+        self._send_cancels(backend)
+        return bool(commands)
+
+    def _record(self, commands: Sequence[channel.ControlCommand], backend: Backend | None) -> None:
+        for command in commands:
+            with self._context.ledger.transaction():  # one: a command may name 60,000 jobs
+                self._record_one(command)
+            if backend is not None:
+                self._send_cancels(backend)
+
+    def _record_one(self, command: channel.ControlCommand) -> None:
+        self._context.events.log("note", verb=command.verb, jobs=command.jobs)
+        if command.verb == "interrupt":
+            for _ in range(2 if command.now else 1) if self._is_meant(command) else ():
+                self._shutdown.request()
+            return
+        for fingerprint in command.jobs:
+            if fingerprint in self._reconciler.committed:
+                continue
+            job = self._context.jobs.get(fingerprint)
+            if command.verb == "retry":
+                self._reconciler.retry(fingerprint)
+            elif job is not None:
+                self._reconciler.cancel(job, now=command.now)
+            elif stage := command.stages.get(fingerprint):
+                # Of another profile or other overrides: a run of those finds it in the ledger.
+                self._reconciler.cancel_unplanned(fingerprint, stage)
+        if command.verb == "retry":
+            self._reconciler.after_retries()
+
+    def _is_meant(self, command: channel.ControlCommand) -> bool:
+        """Whether an `interrupt` names this controller, or whoever holds the lease."""
+        holder = read_holder(self._context.home) if command.jobs else None
+        return not command.jobs or (holder is not None and holder.nonce in command.jobs)
+
+    def _send_cancels(self, backend: Backend) -> None:
+        """Tell the backend which attempts are to end; again at the next tick where it does not respond."""
+        unsent = [one for one in self._reconciler.attempts.values() if one.cancel and not one.cancel_sent]
+        for how, act in (("gently", backend.stop), ("now", backend.kill)):
+            chosen = [watched for watched in unsent if watched.cancel == how]
+            with contextlib.suppress(BackendError):
+                if chosen:
+                    act([watched.attempt for watched in chosen])
+                for watched in chosen:
+                    watched.cancel_sent = True
+
+    def _send_interrupt(self, backend: Backend) -> None:
+        act = self._shutdown.next_act(self._context.clock.monotonic(), outlives=backend.outlives_driver)
+        live = list(self._reconciler.attempts)
+        if act is None:
+            return
+        events = self._context.events
+        events.log(act, attempts=len(live))
+        if act == "leave":
+            events.say(f"the controller was told to end; {len(live)} attempts go on without it, and `run` adopts them")
+        elif act == "kill":
+            backend.kill(live)
+        elif live:
+            events.say(
+                f"stopping {len(live)} attempts at a checkpoint (up to {self._context.settings.grace_s:g} s); "
+                "Ctrl-C again ends them at once; either way `run` goes on from there"
+            )
+            backend.stop(live)

@@ -1,7 +1,7 @@
-"""The ledger: what was intended and what happened, in `ledger.sqlite` of the study.
+"""The ledger: intents, attempts, charges and failures, in `ledger.sqlite` of the study (SQLite).
 
-A cache of decisions: a COMMIT outranks it in both directions, and a broken file is put aside and
-rebuilt from COMMITs and attempt folders. One connection writes, the driver's, and asks its lease
+A cache of decisions: a commit record outranks it in both directions, and a broken file is put aside and
+rebuilt from commit records and attempt folders. One connection writes, the controller's, and checks its lease
 before each transaction; everyone else opens it read-only. `journal_mode=DELETE` because WAL does
 not work on NFS, `synchronous=EXTRA` because an intention must be on disk before the act (FULL does
 not sync the folder after the journal is unlinked, which is what ends a transaction). Progress and
@@ -19,8 +19,8 @@ from typing import Any, Self
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.job import Plan, State
-from orchestrator.schedule.lease import driver_lives
-from orchestrator.schedule.ledger.file import (
+from orchestrator.schedule.lease import is_held
+from orchestrator.schedule.ledger.connection import (
     in_words,
     is_filled,
     make_tables,
@@ -28,12 +28,13 @@ from orchestrator.schedule.ledger.file import (
     open_for_reading,
     open_for_writing,
 )
-from orchestrator.schedule.ledger.records import Attempt, JobNote, LastPlan
-from orchestrator.schedule.retry_policy import Charges
+from orchestrator.schedule.ledger.schema import Attempt, JobRecord, LastPlan
+from orchestrator.schedule.retry_policy import CANCELLED, Charges
+from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
 
-__all__ = ["NAME", "Attempt", "JobNote", "LastPlan", "Ledger", "no_fence"]
+__all__ = ["NAME", "Attempt", "JobRecord", "LastPlan", "Ledger", "no_fence"]
 
 
 class Ledger:
@@ -53,9 +54,9 @@ class Ledger:
 
         Args:
             path: `outputs/{study}/ledger.sqlite`.
-            fence: asked before each transaction (`Lease.check`): raises LeaseError when another driver took over.
-            rebuild: fills a ledger that never was filled (`rebuild.rebuilder`): a new one, or one that a verb made
-                that only had something to book.
+            fence: called before each transaction (`Lease.check`): raises LeaseError when another controller took over.
+            rebuild: fills a ledger that never was filled (`rebuild.rebuilder`): a new one, or one that a command made
+                that only had something to record.
 
         Raises:
             LedgerError: it is of another version, or cannot be made.
@@ -64,9 +65,9 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"{path.parent} cannot be made: {error.strerror}; see that its disk is there") from error
-        asked = fence or no_fence
-        connection, new = open_for_writing(path, asked, _prove)
-        ledger = cls(connection, asked, path)
+        fence = fence or no_fence
+        connection, new = open_for_writing(path, fence, _prove)
+        ledger = cls(connection, fence, path)
         try:
             if new or (rebuild is not None and not is_filled(connection)):
                 with ledger.transaction():
@@ -100,10 +101,10 @@ class Ledger:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything booked inside reaches the disk together or not at all; may be nested.
+        """Everything written inside reaches the disk together or not at all; may be nested.
 
         Raises:
-            LeaseError: another driver has taken over (from the fence).
+            LeaseError: another controller has taken over (from the fence).
             LedgerError: the file cannot be written.
         """
         if self._within:
@@ -134,35 +135,35 @@ class Ledger:
             raise in_words(self._path, error, "written") from error
 
     def check(self) -> None:
-        """Make sure that this driver may still act: what its fence says.
+        """Make sure that this controller may still act: what its fence says.
 
         Raises:
-            LeaseError: another driver has taken over.
+            LeaseError: another controller has taken over.
         """
         self._fence()
 
     # Attempts
 
-    def intend(self, attempt: Attempt) -> None:
-        """Book an attempt before it is submitted."""
+    def record_intent(self, attempt: Attempt) -> None:
+        """Record an attempt before it is submitted."""
         values = [getattr(attempt, name) for name in _ATTEMPT[:-1]] + [json.dumps(attempt.devices)]
         marks = ", ".join("?" * len(values))
         self._write(f"INSERT OR REPLACE INTO attempts ({', '.join(_ATTEMPT)}) VALUES ({marks})", values)
 
-    def ticketed(self, tickets: Mapping[str, str]) -> None:
-        """Book the backend's tickets: attempt -> ticket."""
+    def record_tickets(self, tickets: Mapping[str, str]) -> None:
+        """Record the backend's tickets: attempt -> ticket."""
         with self.transaction():
             for attempt, ticket in tickets.items():
                 self._write("UPDATE attempts SET ticket = ? WHERE id = ?", (ticket, attempt))
 
-    def started(self, attempt: str, at: float) -> None:
-        """Book that an attempt runs."""
+    def record_start(self, attempt: str, at: float) -> None:
+        """Record that an attempt runs."""
         self._write("UPDATE attempts SET started = ? WHERE id = ? AND started IS NULL", (at, attempt))
 
-    def ended(
+    def record_end(
         self, attempt: str, ending: str, at: float, detail: str = "", step: int = -1, signature: str = ""
     ) -> None:
-        """Book how an attempt ended; the first ending stays. Secrets in `detail` are masked."""
+        """Record how an attempt ended; the first ending stays. Secrets in `detail` are masked."""
         self._write(
             "UPDATE attempts SET ended = ?, ending = ?, detail = ?, step = ?, signature = ? "
             "WHERE id = ? AND ending IS NULL",
@@ -170,7 +171,7 @@ class Ledger:
         )
 
     def attempts(self, fingerprint: str | None = None) -> list[Attempt]:
-        """Attempts of a job, or all, in the order in which they were booked: clocks may jump."""
+        """Attempts of a job, or all, in the order in which they were recorded: clocks may jump."""
         where, values = ("", ()) if fingerprint is None else ("WHERE fingerprint = ?", (fingerprint,))
         return self._attempts(where, values)
 
@@ -202,8 +203,8 @@ class Ledger:
         error, memory, vanished, free, accumulate = rows[0]
         return Charges(error=error, out_of_memory=memory, vanished=vanished, free=free, accumulate=accumulate)
 
-    def charge(self, fingerprint: str, charges: Charges) -> None:
-        """Book what a job is charged."""
+    def record_charges(self, fingerprint: str, charges: Charges) -> None:
+        """Record what a job is charged."""
         self._write(
             "INSERT OR REPLACE INTO charges (fingerprint, error, out_of_memory, vanished, free, accumulate) "
             "VALUES (?, ?, ?, ?, ?, ?)",
@@ -217,23 +218,31 @@ class Ledger:
             ),
         )
 
-    def note(self, note: JobNote) -> None:
-        """Book that a job failed or was cancelled."""
+    def record_job(self, record: JobRecord) -> None:
+        """Record that a job failed or was cancelled."""
         self._write(
             "INSERT OR REPLACE INTO jobs (fingerprint, state, reason, stage, signature, at) VALUES (?, ?, ?, ?, ?, ?)",
-            (note.fingerprint, note.state, note.reason, note.stage, note.signature, note.at),
+            (record.fingerprint, record.state, record.reason, record.stage, record.signature, record.at),
         )
 
-    def notes(self) -> dict[str, JobNote]:
-        """Fingerprint -> what is held against the job."""
+    def record_cancel(self, fingerprint: str, stage: Stage, at: float) -> None:
+        """Record that a job is cancelled; a commit that comes later still wins."""
+        self.record_job(
+            JobRecord(fingerprint=fingerprint, state="cancelled", reason=CANCELLED, stage=stage, signature="", at=at)
+        )
+
+    def job_records(self) -> dict[str, JobRecord]:
+        """Fingerprint -> failure or cancellation of the job."""
         rows = self._rows("SELECT fingerprint, state, reason, stage, signature, at FROM jobs")
         return {
-            row[0]: JobNote(fingerprint=row[0], state=row[1], reason=row[2], stage=row[3], signature=row[4], at=row[5])
+            row[0]: JobRecord(
+                fingerprint=row[0], state=row[1], reason=row[2], stage=row[3], signature=row[4], at=row[5]
+            )
             for row in rows
         }
 
-    def forgive(self, fingerprint: str) -> None:
-        """Forget what is held against a job, charges and smaller micro-batch included (`retry`, or a COMMIT)."""
+    def reset_job(self, fingerprint: str) -> None:
+        """Delete a job's failure or cancellation, its charges and its smaller micro-batch (`retry`, or a commit)."""
         with self.transaction():
             self._write("DELETE FROM jobs WHERE fingerprint = ?", (fingerprint,))
             self._write("DELETE FROM charges WHERE fingerprint = ?", (fingerprint,))
@@ -241,34 +250,34 @@ class Ledger:
     def history(self) -> dict[str, History]:
         """Fingerprint -> what is remembered of the job.
 
-        Open attempts are waiting or running only while a driver lives that can see to them; what a
-        dead driver left open is to be taken up again.
+        Open attempts are waiting or running only while a controller lives that watches them; what a
+        dead controller left open is to be retried.
         """
-        driven = driver_lives(self._path.parent)
-        notes = self.notes()
+        held = is_held(self._path.parent)
+        records = self.job_records()
         found: dict[str, History] = {}
         counts: dict[str, int] = {}
-        query = "SELECT fingerprint, backend, started, ending, detail FROM attempts ORDER BY rowid"
-        for fingerprint, backend, started, ending, detail in self._rows(query):
+        query = "SELECT fingerprint, host, started, ending, detail FROM attempts ORDER BY rowid"
+        for fingerprint, host, started, ending, detail in self._rows(query):
             counts[fingerprint] = counts.get(fingerprint, 0) + 1
             state: State | None = None
-            if ending is None and driven:
-                state, reason = ("waiting" if started is None else "running"), f"on {backend}"
+            if ending is None and held:
+                state, reason = ("waiting" if started is None else "running"), f"on {host}"
             elif ending is None:
-                reason = "its driver has died"
+                reason = "its controller has died"
             elif ending == "ok":
                 state, reason = "done", ""
             else:
                 reason = f"{ending}: {detail}" if detail else str(ending)
             found[fingerprint] = History(attempts=counts[fingerprint], state=state, reason=reason)
-        for fingerprint, note in notes.items():
-            found[fingerprint] = History(attempts=counts.get(fingerprint, 0), state=note.state, reason=note.reason)
+        for fingerprint, record in records.items():
+            found[fingerprint] = History(attempts=counts.get(fingerprint, 0), state=record.state, reason=record.reason)
         return found
 
     # Plans
 
-    def remember_plan(self, plan: Plan, selection: Mapping[str, Any] | None = None) -> None:
-        """Keep how a plan was asked for, and what it says of each label; only what changed is written.
+    def record_plan(self, plan: Plan, selection: Mapping[str, Any] | None = None) -> None:
+        """Record a plan's options and the document of each label; only what changed is written.
 
         `selection` is what the command line chose (`{"rows": "context-*"}`), as JSON.
         """
@@ -286,7 +295,7 @@ class Ledger:
                     )
 
     def last_plan(self) -> LastPlan | None:
-        """How the last plan was asked for; None before the first."""
+        """The options of the last plan; None before the first."""
         rows = self._rows("SELECT profile, overrides, selection FROM last_plan")
         if not rows:
             return None

@@ -1,9 +1,9 @@
-"""A new ledger from what lies in the store and in the attempt folders.
+"""Rebuild: a new ledger from the commit records of the store and the attempt folders.
 
 What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
-because done is a COMMIT and never a line of the ledger. Attempts that may still run are open in it, at the place on
-their host that their intent names, so that the next driver adopts them and starts none twice. Those that another
-followed ended without a word, and are charged no second time.
+because a job is done by its commit record, never by a row of the ledger. Attempts that may still run are open in it, at
+the place on their host that their intent names, so that the next controller adopts them and starts none twice. Attempts
+that were followed by another are recorded as interrupted, and are not charged again.
 """
 
 import contextlib
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, newest_step
-from orchestrator.schedule.intents import read_intent
-from orchestrator.schedule.ledger.database import Attempt, Ledger
+from orchestrator.schedule.launcher import read_intent
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.json_files import read_object
 from workloads.contract.result import read_result
@@ -33,29 +34,29 @@ def rebuilder(home: Path, store: Store) -> Callable[[Ledger], None]:
 
 
 def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
-    """Fill a ledger with the attempts found under `home` and the COMMITs of `store`; what it knows stays as it is."""
+    """Add the attempts found under `home` and in the commit records of `store`; rows that are there stay."""
     known = {attempt.id for attempt in ledger.attempts()}
     winners: dict[str, Attempt] = {}
     for fingerprint in sorted(store.commits()):
         try:
             commit = store.read(fingerprint)
         except StoreError:
-            continue  # a COMMIT that cannot be read says so where it is needed
+            continue  # whoever needs this artifact gets the error
         winners[commit.attempt] = _from_commit(commit)
     found = [*winners.values()]
     for folder in (home / "attempts").glob("*/*"):
         attempt = _from_folder(home, folder)
         if attempt is not None and attempt.id not in winners:
             found.append(attempt)
-    # The order of booking is the order of attempts, and no clock's.
+    # Rows are in the order of attempt numbers, not of a clock.
     found.sort(key=lambda one: (one.fingerprint, _number(one.id), one.id))
     for attempt, after in zip_longest(found, found[1:]):
         if attempt.id not in known:
-            ledger.intend(_followed(attempt, after))
+            ledger.record_intent(_followed(attempt, after))
 
 
 def _followed(attempt: Attempt, after: Attempt | None) -> Attempt:
-    """The attempt as it is booked: of a job only the last may still run, since each is begun when that before ended."""
+    """The attempt to record: only the last of a job may still run, since each starts when the one before has ended."""
     if attempt.ending is not None or after is None or after.fingerprint != attempt.fingerprint:
         return attempt
     return replace(attempt, ending="interrupted", ended=after.intended)
@@ -74,12 +75,12 @@ def _from_commit(commit: Commit) -> Attempt:
         job=commit.job,
         label=commit.label,
         stage=commit.stage,
-        backend="",
+        host="",
         intended=commit.started,
         started=commit.started,
         ended=commit.ended,
         ending="ok",
-        detail="rebuilt from its COMMIT",
+        detail="rebuilt from its commit record",
     )
 
 
@@ -92,11 +93,11 @@ def _from_folder(home: Path, folder: Path) -> Attempt | None:
     ended: float | None = None
     try:
         result = read_result(folder / "result.json")
-        if result.ending != "ok":  # a good one may be on its way to its COMMIT
+        if result.ending != "ok":  # one that is `ok` may be about to commit
             ending = ENDINGS.get(result.ending, result.ending)
             ended = (folder / "result.json").stat().st_mtime
     except (OSError, ValueError):
-        pass  # it has not ended, or nobody will ever know: the next driver finds out, or books it
+        pass  # it has not ended, or nobody will know: the next controller finds out
     started: float | None = None
     with contextlib.suppress(OSError):
         started = (folder / "request.json").stat().st_mtime
@@ -111,4 +112,4 @@ def _from_request(path: Path) -> Attempt | None:
         stage, at = str(request["stage"]), path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Attempt(id=attempt, fingerprint=fingerprint, job=job, label=job, stage=stage, backend="", intended=at)
+    return Attempt(id=attempt, fingerprint=fingerprint, job=job, label=job, stage=stage, host="", intended=at)

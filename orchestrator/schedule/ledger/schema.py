@@ -1,8 +1,13 @@
-"""The tables of the ledger, and how older ones become the newest."""
+"""Schema of the ledger: its tables, the migrations from older versions, and its rows as values."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-VERSION = 2
+from orchestrator.backends.protocol import Placement
+from workloads.contract.request import Stage
+
+VERSION = 3
 
 MIGRATIONS: Mapping[int, str] = {
     1: """
@@ -11,13 +16,14 @@ ALTER TABLE attempts ADD COLUMN devices TEXT NOT NULL DEFAULT '[]';
 DROP TABLE IF EXISTS sent;
 DROP TABLE IF EXISTS runs;
 """,
+    2: "ALTER TABLE attempts RENAME COLUMN backend TO host;",
 }
 """Version -> statements that make the next one of it, in one transaction."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
-    backend TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
+    host TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
     detail TEXT NOT NULL, begun INTEGER NOT NULL, step INTEGER NOT NULL, signature TEXT NOT NULL,
     cpus INTEGER NOT NULL DEFAULT 0, devices TEXT NOT NULL DEFAULT '[]'
 );
@@ -36,3 +42,76 @@ CREATE TABLE IF NOT EXISTS last_plan (
     only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
 );
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt of a job, as recorded."""
+
+    id: str
+    fingerprint: str
+    job: str
+    label: str
+    stage: str
+    host: str
+    """Where it was placed; empty where a rebuilt ledger does not know."""
+    intended: float
+    """When it was decided, by the controller's clock, seconds since 1970; for people: clocks go back."""
+    ticket: str = ""
+    """The backend's name for it; empty until its answer is recorded."""
+    started: float | None = None
+    ended: float | None = None
+    ending: str | None = None
+    """None while it is open."""
+    detail: str = ""
+    begun: int = -1
+    """Step of the checkpoint it resumed from; -1: from the start."""
+    step: int = -1
+    """Newest complete checkpoint it left; -1: none."""
+    signature: str = ""
+    """What makes its traceback equal to another's; empty without one."""
+    cpus: int = 0
+    """Of its place on the host; 0 where a rebuilt ledger does not know."""
+    devices: tuple[int, ...] = ()
+    """Numbers of the host's devices that it holds."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where it was placed."""
+        return Placement(host=self.host, cpus=self.cpus, devices=self.devices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """A job that failed or was cancelled."""
+
+    fingerprint: str
+    state: Literal["failed", "cancelled"]
+    reason: str
+    stage: Stage
+    signature: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastPlan:
+    """The options of the last plan; the report shows the same jobs."""
+
+    profile: str
+    overrides: tuple[str, ...]
+    selection: Mapping[str, Any]
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as `status --json`, `explain --json` and `show --json` print it."""
+    return {
+        "id": attempt.id,
+        "host": attempt.host,
+        "ticket": attempt.ticket,
+        "started": attempt.started,
+        "ended": attempt.ended,
+        "ending": attempt.ending,
+        "detail": attempt.detail,
+        "begun": attempt.begun,
+        "step": attempt.step,
+    }

@@ -1,0 +1,60 @@
+"""A command of the command line: its function, and where and how `--help` shows it.
+
+Each command is a module of this package, or `command.py` in a package of it, that declares `COMMAND`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from orchestrator import commands
+
+
+class Group(Enum):
+    """Headings of `echo-matrix --help`, in this order."""
+
+    RUN = "Run the study"
+    INSPECT = "Inspect the study"
+    RESULTS = "Results"
+    MAINTENANCE = "Maintenance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command; its name is that of the function, its help the function's docstring."""
+
+    function: Callable[..., None]
+    group: Group
+    position: int
+    """Within the group."""
+    examples: Sequence[tuple[str, str]]
+    """Command line, and what it does (may be empty)."""
+    exit_codes: Mapping[int, str] = field(default_factory=dict)
+    """Where they say more than 0 success, 1 failure, 2 bad input."""
+
+    @property
+    def name(self) -> str:
+        """As it is typed."""
+        return self.function.__name__
+
+    @property
+    def epilog(self) -> str:
+        """Examples and exit codes, laid out; the end of `COMMAND --help`."""
+        width = max(len(line) for line, _ in self.examples)
+        lines = ["Examples:", *(f"  {line:<{width}}  {what}".rstrip() for line, what in self.examples)]
+        if self.exit_codes:
+            lines += ["", "Exit codes:", *(f"  {code:<3}  {what}" for code, what in self.exit_codes.items())]
+        return "\n".join(lines)
+
+
+def find_commands() -> list[Command]:
+    """All commands, in the order of the help."""
+    found: list[Command] = []
+    for info in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}."):
+        module = importlib.import_module(f"{info.name}.command" if info.ispkg else info.name)
+        if isinstance(command := getattr(module, "COMMAND", None), Command):
+            found.append(command)
+    groups = list(Group)
+    return sorted(found, key=lambda command: (groups.index(command.group), command.position, command.name))

@@ -1,0 +1,101 @@
+"""Is this machine good enough: interpreter, libraries, processors, memory, devices, limits."""
+
+import importlib.metadata
+import os
+import resource
+import sys
+from collections.abc import Iterator
+
+from orchestrator.backends.registry import backend_plugin
+from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
+from orchestrator.plan.job import Job
+
+LIBRARIES = ("torch", "deepspeed", "mlflow")
+FILES = 4096
+"""Open files below which Ray warns and, with many workers, fails."""
+
+
+def interpreter(_subject: Subject) -> Iterator[CheckResult]:
+    """A supported Python with the libraries that jobs import; looked up, not imported."""
+    version = sys.version.split()[0]
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        yield bad(f"python {version} is not supported", "use Python 3.11 to 3.13: make PYTHON=python3.12")
+    missing = [name for name in LIBRARIES if _version(name) is None]
+    if missing:
+        yield bad(f"not installed: {', '.join(missing)}", "make install")
+    else:
+        yield ok(f"python {version}, " + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
+
+
+def resources(subject: Subject) -> Iterator[CheckResult]:
+    """What stages ask for against what this machine, or the part of it that the cluster file names, has."""
+    cluster = subject.study.cluster
+    here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {machine_devices()} devices"
+    plugin = backend_plugin(cluster.backend)
+    share = plugin.local_share(cluster)
+    if share is None:
+        yield ok(f"this machine has {here}; the jobs run elsewhere")
+        return
+    cpus = machine_cpus() if share.cpus is None else share.cpus
+    memory = machine_gib() if share.memory_gib is None else share.memory_gib
+    devices = machine_devices() if share.devices is None else share.devices
+    if devices > machine_devices() and plugin.publishes_results:
+        yield bad(
+            f"{share.section}.devices is {devices}, this machine has {machine_devices()}",
+            f"set {share.section}.devices to null or to what is there",
+        )
+    asks = _largest(subject)
+    for stage, job in asks.items():
+        wanted = job.resources
+        short = [
+            f"{name} {asked:g} of {has:g}"
+            for name, asked, has in (
+                ("cpus", wanted.cpus, cpus),
+                ("devices", wanted.devices, devices),
+                ("memory_gib", wanted.memory_gib, memory),
+            )
+            if asked > has
+        ]
+        if short:
+            yield bad(
+                f"stage {stage} asks for {', '.join(short)}: no host can ever take it",
+                f"a smaller profile, resources.{stage} in matrix.yaml, or --cluster FILE for larger machines",
+            )
+    yield ok(f"{here}; {len(asks)} stages looked at")
+
+
+def niceness(_subject: Subject) -> Iterator[CheckResult]:
+    """Jobs inherit the niceness: at 15 a host gets almost no processor beside any busy process."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if nice > 0:
+        yield warning(f"this shell runs at niceness {nice}, and so will all jobs", "start from a shell at niceness 0")
+    else:
+        yield ok(f"niceness {nice}")
+
+
+def limits(_subject: Subject) -> Iterator[CheckResult]:
+    """Open files a process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        yield warning(f"{soft} open files allowed (at most {hard})", f"ulimit -n {min(hard, 65536)}")
+    else:
+        yield ok(f"{soft} open files allowed")
+
+
+def _largest(subject: Subject) -> dict[str, Job]:
+    """Stage -> its job that asks for most."""
+    found: dict[str, Job] = {}
+    for job in subject.study.plan.jobs.values():
+        before = found.get(job.stage)
+        size = (job.resources.devices, job.resources.memory_gib, job.resources.cpus)
+        if before is None or size > (before.resources.devices, before.resources.memory_gib, before.resources.cpus):
+            found[job.stage] = job
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,178 @@
+"""`explain`: one job's state, attempts, retries and next step; or its request, to run it by hand."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.commands.command import Command, Group
+from orchestrator.commands.explanation import Explanation, explanation_of, holds_up, what_next
+from orchestrator.commands.options import (
+    DEFAULT_MATRIX,
+    ClusterOption,
+    JobArgument,
+    JsonOption,
+    LastProfileOption,
+    MatrixOption,
+)
+from orchestrator.plan.job import Job
+from orchestrator.plan.select import find_job
+from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.failures import trace_of
+from orchestrator.schedule.host_exclusion import describe
+from orchestrator.schedule.launcher import build_request
+from orchestrator.schedule.ledger.database import Attempt
+from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.schedule.retry_policy import Charges, RetryLimits, first_line
+from orchestrator.study import Study, reopen_study
+from orchestrator.ui.progress import clock_words
+from orchestrator.ui.terminal import print_json
+from workloads.contract.metrics import read_beat
+
+SHOWN = 6
+"""Labels of dependent jobs that are printed; the others are counted."""
+
+
+def explain(
+    job: JobArgument,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: LastProfileOption = None,
+    cluster: ClusterOption = None,
+    request: Annotated[
+        bool,
+        typer.Option("--request", help="Print the job's request with its inputs, for `python -m workloads.run`."),
+    ] = False,
+    work: Annotated[
+        Path, typer.Option("--work", metavar="FOLDER", help="With --request: the folder the job will write into.")
+    ] = Path("by-hand"),
+    as_json: JsonOption = False,
+) -> None:
+    """Explain why a job waits or failed, and what happens next.
+
+    Lists its attempts, the retries used, its newest checkpoint and its newest error.
+    """
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    found = find_job(study.plan, job)
+    if request:
+        print_json(request_by_hand(study, found, work))
+    elif as_json:
+        print_json(explain_json(explanation_of(study, found)))
+    else:
+        print(explain_text(explanation_of(study, found)))
+
+
+COMMAND = Command(
+    function=explain,
+    group=Group.INSPECT,
+    position=2,
+    examples=[
+        ("echo-matrix explain STAGE/ROW/s0", ""),
+        ("echo-matrix explain STAGE/ROW/s0 --request > request.json", "to run it by hand"),
+    ],
+)
+
+
+def request_by_hand(study: Study, job: Job, work: Path) -> dict[str, Any]:
+    """The request of a job, its inputs fetched, for `python -m workloads.run`; the job writes into `work`.
+
+    Raises:
+        ArtifactMissing: an input is not done.
+    """
+    request = build_request(job, attempt="by-hand", home=study.home, settings=study.cluster, accumulate=1, resume=None)
+    jobs = study.plan.jobs
+    inputs = {stage: str(study.store.fetch(jobs[need].fingerprint)) for stage, need in job.inputs.items()}
+    return {**request, "inputs": inputs, "work": str(work.resolve())}
+
+
+def explain_json(known: Explanation) -> dict[str, Any]:
+    """The object of `explain --json`, version 1."""
+    job, charges, retries = known.job, known.charges, known.retries
+    return {
+        "version": 1,
+        "id": job.id,
+        "label": job.label,
+        "stage": job.stage,
+        "fingerprint": job.fingerprint,
+        "state": known.standing.state,
+        "reason": known.standing.reason,
+        "needs": [{"label": label, **asdict(standing)} for label, standing in known.needs.items()],
+        "needed_by": list(known.needed_by),
+        "attempts": [{**attempt_json(one), "folder": str(known.folders[one.id])} for one in known.attempts],
+        "charges": {
+            "error": {"used": charges.error, "allowed": retries.error},
+            "out_of_memory": {"used": charges.out_of_memory, "allowed": retries.out_of_memory},
+            "vanished": {"used": charges.vanished, "allowed": retries.vanished},
+            "free_in_a_row": {"used": charges.free, "allowed": retries.free_in_a_row},
+        },
+        "micro_batch": None if known.share is None else known.share // known.accumulate,
+        "accumulate": known.accumulate,
+        "checkpoint": None
+        if known.checkpoint is None
+        else {"step": known.checkpoint.step, "path": str(known.checkpoint.path)},
+        "artifact": known.artifact or None,
+        "avoided": [asdict(one) for one in known.avoided],
+        "failure": None
+        if known.failure is None or known.failed is None
+        else {"attempt": known.failed.id, **asdict(known.failure)},
+        "next": what_next(known),
+    }
+
+
+def explain_text(known: Explanation) -> str:
+    """The same for people."""
+    job = known.job
+    lines = [f"{job.label} ({job.id})", f"  {known.standing.state}: {known.standing.reason}"]
+    for label, standing in known.needs.items():
+        lines.append(f"  needs {label}: {standing.state}" + (f" ({standing.reason})" if holds_up(standing) else ""))
+    if known.needed_by:
+        more = f" and {len(known.needed_by) - SHOWN} more" if len(known.needed_by) > SHOWN else ""
+        lines.append(f"  needed by {', '.join(known.needed_by[:SHOWN])}{more}")
+    lines += [f"  {_attempt_words(one, known)}" for one in known.attempts]
+    if known.attempts and known.standing.state != "done":
+        lines.append(f"  retries used: {charges_words(known.charges, known.retries)}")
+    if known.share is not None and known.accumulate > 1:
+        size = known.share // known.accumulate
+        lines.append(f"  micro-batch: {size}, {known.accumulate} per step, reduced after running out of memory")
+    if known.checkpoint is not None:
+        lines.append(f"  checkpoint: step {known.checkpoint.step} in {known.checkpoint.path}")
+    if known.artifact:
+        lines.append(f"  artifact: {known.artifact}")
+    if known.attempts:
+        lines.append(f"  log: {known.folders[known.attempts[-1].id] / 'log.txt'}")
+    lines += [f"  {describe(one, known.now)}" for one in known.avoided]
+    lines.append(f"  next: {what_next(known)}")
+    if known.failed is not None:
+        lines.append(f"  error of {known.failed.id}:")
+        lines += [f"    {line}" for text in trace_of(known.failure) for line in text.splitlines()]
+    return "\n".join(lines)
+
+
+def charges_words(charges: Charges, retries: RetryLimits) -> str:
+    """`error 1 of 1, out of memory 0 of 1, vanished 0 of 3, interruptions in a row 2 of 10`."""
+    used = [
+        ("error", charges.error, retries.error),
+        ("out of memory", charges.out_of_memory, retries.out_of_memory),
+        ("vanished", charges.vanished, retries.vanished),
+        ("interruptions in a row", charges.free, retries.free_in_a_row),
+    ]
+    return ", ".join(f"{what} {min(number, allowed)} of {allowed}" for what, number, allowed in used)
+
+
+def _attempt_words(one: Attempt, known: Explanation) -> str:
+    where = f" on {one.host}" if one.host else ""
+    at = one.started or one.intended
+    words = [f"{one.id}{where}", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))]
+    if one.started is not None:
+        words.append(clock_words((one.ended or known.now) - one.started))
+    begun, step = max(one.begun, 0), one.step
+    if one.ending is None:
+        beat = read_beat(known.folders[one.id])
+        waits = "" if one.started is not None else waiting_reason(known.folders[one.id])
+        words.append(waits or "open" if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}")
+    else:
+        if max(begun, step) > 0:
+            words.append(f"step {begun} -> {step}" if step >= 0 else f"step {begun}, nothing saved")
+        words.append(f"{one.ending}: {first_line(one.detail)}" if one.detail else one.ending)
+    return ", ".join(words)

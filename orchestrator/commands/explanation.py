@@ -1,0 +1,136 @@
+"""Everything known about a job, and what happens to it next. Reads plan, ledger and attempt folders only."""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import OrchestratorError, StoreError
+from orchestrator.host.checkpoints import Checkpoint, newest_checkpoint
+from orchestrator.plan.job import Job, Standing
+from orchestrator.schedule.failures import failure_of
+from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_hosts, host_endings
+from orchestrator.schedule.launcher import share
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.retry_policy import Charges, RetryLimits, fitted
+from orchestrator.study import Study
+from workloads.contract.result import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Everything known about a job."""
+
+    job: Job
+    standing: Standing
+    needs: Mapping[str, Standing]
+    """By label."""
+    needed_by: Sequence[str]
+    """Labels."""
+    attempts: Sequence[Attempt]
+    charges: Charges
+    retries: RetryLimits
+    share: int | None
+    """Samples per step on one rank; None where the stage has no micro-batch."""
+    checkpoint: Checkpoint | None
+    """Where the next attempt would resume."""
+    artifact: str
+    """Its folder; empty while the job is not done, or if the folder is gone."""
+    avoided: Sequence[ExcludedHost]
+    failed: Attempt | None
+    """The newest attempt that recorded an error."""
+    failure: Failure | None
+    now: float
+    folders: Mapping[str, Path]
+    """Attempt -> its folder."""
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches of a step in the next attempt."""
+        return self.charges.accumulate if self.share is None else fitted(self.share, self.charges.accumulate)
+
+
+def explanation_of(study: Study, job: Job) -> Explanation:
+    """Read everything known about a job."""
+    standings, now = study.standings(), time.time()
+    with Ledger.read(study.home / NAME) as ledger:
+        every, charges = ledger.attempts(), ledger.charges(job.fingerprint)
+    attempts = [attempt for attempt in every if attempt.fingerprint == job.fingerprint]
+    folders = {attempt.id: study.folder_of(attempt) for attempt in attempts}
+    failed, failure = newest_failure(attempts, folders)
+    artifact, per_rank = "", None
+    with contextlib.suppress(StoreError):
+        artifact = str(study.store.fetch(job.fingerprint)) if standings[job.id].state == "done" else ""
+    with contextlib.suppress(OrchestratorError):  # `plan` reports that it cannot be divided
+        per_rank = share(job)
+    return Explanation(
+        job=job,
+        standing=standings[job.id],
+        needs={study.plan.jobs[need].label: standings[need] for need in job.needs},
+        needed_by=[one.label for one in study.plan.jobs.values() if job.id in one.needs],
+        attempts=attempts,
+        charges=charges,
+        retries=study.cluster.retries,
+        share=per_rank,
+        checkpoint=newest_checkpoint(study.home, job.fingerprint),
+        artifact=artifact,
+        avoided=list(excluded_hosts(host_endings(every, now, now), now, study.cluster.avoid_s).values()),
+        failed=failed,
+        failure=failure,
+        now=now,
+        folders=folders,
+    )
+
+
+def newest_failure(
+    attempts: Sequence[Attempt], folders: Mapping[str, Path]
+) -> tuple[Attempt, Failure] | tuple[None, None]:
+    """The newest attempt that recorded an error, and the error."""
+    for attempt in reversed(attempts):
+        failure = failure_of(folders[attempt.id])
+        if failure is not None:
+            return attempt, failure
+    return None, None
+
+
+def what_next(known: Explanation) -> str:
+    """What the next run does with the job, or what the user has to do first."""
+    label, begin = known.job.label, "from the start"
+    if known.checkpoint is not None:
+        begin = f"from step {known.checkpoint.step}"
+    match known.standing.state:
+        case "done":
+            return "nothing, it is done"
+        case "failed" | "cancelled":
+            return f"nothing, until `echo-matrix retry {label}`; then {begin}"
+        case "blocked":
+            stuck = [need for need, standing in known.needs.items() if holds_up(standing)]
+            if stuck:
+                return f"nothing, until {stuck[0]} can run; see `echo-matrix explain {stuck[0]}`"
+            return "nothing, until the reason above no longer holds"
+        case "new" | "retry":
+            waits = [need for need, standing in known.needs.items() if standing.state != "done"]
+            after = f" once {', '.join(waits)} is done" if waits else ""
+            return f"`echo-matrix run` starts it {begin}{after}"
+        case "waiting" | "running" | "unknown":
+            return f"it continues; {_if_it_fails(known.charges, known.retries)}"
+
+
+def _if_it_fails(charges: Charges, retries: RetryLimits) -> str:
+    """Which endings would exhaust the retries."""
+    last = []
+    if charges.error >= retries.error:
+        last.append("error")
+    if charges.vanished >= retries.vanished:
+        last.append("vanished attempt")
+    if charges.free + 1 >= retries.free_in_a_row:
+        last.append("interruption")
+    if not last:
+        return "however this attempt ends, it is retried from its newest checkpoint"
+    return f"without further progress, one more {' or '.join(last)} makes it fail"
+
+
+def holds_up(standing: Standing) -> bool:
+    """Whether the jobs that need a job in this state cannot run."""
+    return standing.state in ("failed", "cancelled", "blocked")

@@ -1,0 +1,49 @@
+"""`path`: where the artifact of a completed job is."""
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.command import Command, Group
+from orchestrator.commands.options import (
+    DEFAULT_MATRIX,
+    ClusterOption,
+    JobArgument,
+    JsonOption,
+    LastProfileOption,
+    MatrixOption,
+)
+from orchestrator.plan.select import find_job
+from orchestrator.store.manifest import verify_bytes
+from orchestrator.study import reopen_study
+from orchestrator.ui.terminal import print_json
+
+
+def path(
+    job: JobArgument,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: LastProfileOption = None,
+    cluster: ClusterOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="First compare every byte with the checksums of the commit record.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the folder of a job's result."""
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    found = find_job(study.plan, job)
+    folder = study.store.fetch(found.fingerprint)
+    if verify:
+        verify_bytes(folder, study.store.read(found.fingerprint).manifest)
+    if as_json:
+        print_json({"version": 1, "label": found.label, "path": str(folder)})
+    else:
+        print(folder)
+
+
+COMMAND = Command(
+    function=path,
+    group=Group.INSPECT,
+    position=4,
+    examples=[("ls $(echo-matrix path STAGE/ROW/s0)", ""), ("echo-matrix path STAGE/ROW/s0 --verify", "")],
+)

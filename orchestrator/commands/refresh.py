@@ -1,0 +1,119 @@
+"""Recomputing finished jobs (`--refresh JOB`): withdraws the commit records of a job and of all that was made from it.
+
+The records furthest downstream go first, so that no record ever stands whose input is gone: if this
+process dies in the middle, everything that is still committed is whole, and the same command
+continues. What was made from what is read from the records themselves: jobs of other profiles and
+of earlier plans count too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import StoreError
+from orchestrator.host.checkpoints import drop_checkpoints
+from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.select import find_jobs
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.store.protocol import Commit, Store
+from orchestrator.study import Study
+
+SHOWN = 20
+"""Labels that are printed; the others are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdrawal:
+    """A commit record that is to be withdrawn."""
+
+    fingerprint: str
+    label: str
+
+
+def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[Withdrawal, ...]:
+    """The commit records of these and of all that was made from them, furthest first; nothing is changed.
+
+    Raises:
+        StoreError: the store cannot be listed.
+    """
+    committed = store.commits()
+    read: dict[str, Commit] = {}
+    for fingerprint in committed:
+        try:
+            read[fingerprint] = store.read(fingerprint)
+        except StoreError:
+            continue  # of a broken record only the name is known: the plan says what needs it
+    made_from: dict[str, set[str]] = {}
+    for fingerprint, commit in read.items():
+        for source in commit.inputs.values():
+            made_from.setdefault(str(source.get("fingerprint")), set()).add(fingerprint)
+    for job in plan.jobs.values():
+        for need in job.inputs.values():
+            made_from.setdefault(plan.jobs[need].fingerprint, set()).add(job.fingerprint)
+    labels = {job.fingerprint: job.label for job in plan.jobs.values()}
+    labels |= {name: f"{commit.label} (not of this plan)" for name, commit in read.items() if name not in labels}
+    order = _downstream_first(fingerprints, made_from)
+    return tuple(Withdrawal(fingerprint=name, label=labels[name]) for name in order if name in committed)
+
+
+def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> None:
+    """Withdraw these commit records in this order, and drop the checkpoints of their jobs.
+
+    Raises:
+        LeaseError: a run is in progress.
+        StoreError, LedgerError: a record cannot be withdrawn, or the retry counts of a job not reset.
+    """
+    with acquire(home) as lease, Ledger.open(home / NAME, lease.check, rebuild=rebuilder(home, store)) as ledger:
+        for one in withdrawals:
+            lease.check()
+            # Checkpoints first: once the record is gone, the next attempt would resume from them.
+            drop_checkpoints(home, one.fingerprint)
+            ledger.reset_job(one.fingerprint)
+            if one.fingerprint in store.commits():  # else another machine has withdrawn it
+                store.withdraw(one.fingerprint)
+
+
+def find_withdrawals(study: Study, names: Sequence[str] | None) -> tuple[Withdrawal, ...]:
+    """What `--refresh` of these jobs withdraws; nothing is changed."""
+    if not names:
+        return ()
+    return to_withdraw(study.plan, study.store, [job.fingerprint for job in find_jobs(study.plan, names)])
+
+
+def withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:
+    """The results to withdraw, as shown before the user confirms."""
+    if not withdrawals:
+        return "nothing to withdraw: neither these jobs nor anything made from them is done"
+    lines = [f"results to withdraw, furthest downstream first ({len(withdrawals)})"]
+    lines += [f"  {one.label}" for one in withdrawals[:SHOWN]]
+    if len(withdrawals) > SHOWN:
+        lines.append(f"  ... and {len(withdrawals) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def standings_without(study: Study, withdrawals: Sequence[Withdrawal]) -> Mapping[str, Standing]:
+    """The state of every job after a withdrawal: the dry run of `plan --refresh`."""
+    gone = frozenset(one.fingerprint for one in withdrawals)
+    again = Standing(state="new", reason="to be refreshed")
+    return {
+        job_id: again if study.plan.jobs[job_id].fingerprint in gone and standing.state == "new" else standing
+        for job_id, standing in study.standings(gone).items()
+    }
+
+
+def _downstream_first(begin: Iterable[str], made_from: dict[str, set[str]]) -> list[str]:
+    """Everything reachable, each after all that was made from it."""
+    done: dict[str, None] = {}
+    open_: list[tuple[str, bool]] = [(name, False) for name in begin]
+    while open_:
+        name, followed = open_.pop()
+        if name in done:
+            continue
+        if followed:
+            done[name] = None
+        else:
+            open_.append((name, True))
+            open_ += [(after, False) for after in sorted(made_from.get(name, ())) if after not in done]
+    return list(done)

@@ -1,0 +1,184 @@
+"""`run`: execute whatever is missing, then write the report."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.backends.registry import backends
+from orchestrator.commands.active_run import refuse_second_run
+from orchestrator.commands.command import Command, Group
+from orchestrator.commands.detach import FLAG, enter_background, start_detached
+from orchestrator.commands.options import (
+    DEFAULT_MATRIX,
+    BranchesOption,
+    ClusterOption,
+    JsonOption,
+    MatrixOption,
+    Overrides,
+    ProfileOption,
+    RefreshOption,
+    RowsOption,
+    SeedsOption,
+    SmokeOption,
+    YesOption,
+)
+from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
+from orchestrator.commands.run_study import FinishedRun, run_study
+from orchestrator.plan.select import select, with_needs
+from orchestrator.schedule.failures import failures_json, failures_text
+from orchestrator.spec.cluster import is_name
+from orchestrator.study import DEFAULT_PROFILE, Study, open_study
+from orchestrator.ui.progress import make_view
+from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
+
+
+def run(
+    overrides: Overrides = None,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: ProfileOption = DEFAULT_PROFILE,
+    cluster: ClusterOption = None,
+    rows: RowsOption = None,
+    seeds: SeedsOption = None,
+    branches: BranchesOption = None,
+    smoke: SmokeOption = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background; returns once the first attempt has started.")
+    ] = False,
+    refresh: RefreshOption = None,
+    yes: YesOption = False,
+    detached_to: Annotated[Path | None, typer.Option(FLAG, hidden=True)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run whatever is missing, then write the report.
+
+    Jobs that are done are not repeated; with nothing missing it ends at once. Ctrl-C stops at the next checkpoints,
+    and a second Ctrl-C at once; the same command continues.
+    """
+    on_lease = None if detached_to is None else enter_background(detached_to)
+    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
+    selected = select(study.plan, rows, seeds, branches)
+    study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
+    withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
+    if not detach:
+        selected |= _withdraw(study, withdrawals)
+    selection = {key: value for key, value in (("rows", rows), ("seeds", seeds), ("branches", branches)) if value}
+    if detach and (withdrawals or any(study.standings()[job_id].state != "done" for job_id in selected)):
+        refuse_second_run(study.home)
+        options = {"--matrix": str(matrix.resolve()), "--profile": profile, "--rows": rows, "--seeds": seeds}
+        options |= {"--branches": branches, "--cluster": _absolute(cluster)}
+        given = [f"{name}={value}" for name, value in options.items() if value is not None]
+        given += [f"--refresh={name}" for name in refresh or ()]  # what is withdrawn is recomputed, whatever the rows
+        flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
+        raise typer.Exit(_detach([*given, *flags, "--", *(overrides or ())], study, cluster, as_json))
+    view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
+    result = run_study(study, selected, view, selection | ({"smoke": True} if smoke else {}), on_lease)
+    if as_json:
+        print_json(run_json(study, result))
+    else:
+        steady_print(run_text(result))
+    raise typer.Exit(result.outcome.exit_code)
+
+
+COMMAND = Command(
+    function=run,
+    group=Group.RUN,
+    position=1,
+    examples=[
+        ("echo-matrix run", f"the whole matrix, profile {DEFAULT_PROFILE}"),
+        ("echo-matrix run --rows ROW,family:NAME --seeds 0", "a part of it"),
+        ("echo-matrix run --profile NAME --smoke", "two steps of every cell, as a test"),
+        ("echo-matrix run 'seeds=[0,1,2]'", "with another value in the matrix"),
+        ("echo-matrix run --backend slurm", "on SLURM, from a login node"),
+        ("echo-matrix run --detach", "in the background"),
+        ("echo-matrix run --refresh STAGE/ROW/s0", "recompute a job and what was made from it"),
+    ],
+    exit_codes={
+        0: "all selected jobs are done",
+        1: "a job has failed, or cannot be done now",
+        2: "bad input; nothing was started",
+        130: "interrupted; the same command continues",
+    },
+)
+
+
+def _absolute(cluster: Path | None) -> str | None:
+    """`--cluster` for a process in another folder; a name stays a name, it is looked up next to the matrix."""
+    return None if cluster is None else str(cluster if is_name(cluster, backends()) else cluster.resolve())
+
+
+def _confirmed_withdrawals(study: Study, names: list[str], yes: bool) -> tuple[Withdrawal, ...]:
+    """What to withdraw, once the user has seen and confirmed it.
+
+    Raises:
+        typer.Abort: the user declines.
+    """
+    refuse_second_run(study.home)
+    withdrawals = find_withdrawals(study, names)
+    print(withdrawals_text(withdrawals), file=sys.stderr)
+    if withdrawals and not confirm("withdraw them, and recompute those that are in this plan?", yes):
+        raise typer.Abort
+    return withdrawals
+
+
+def _withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]:
+    """Withdraw results; returns the ids of the jobs that recompute them, and of the jobs these need."""
+    if withdrawals:
+        withdraw(study.home, study.store, withdrawals)
+    gone = {one.fingerprint for one in withdrawals}
+    return with_needs(study.plan, [job.id for job in study.plan.jobs.values() if job.fingerprint in gone])
+
+
+def _detach(arguments: list[str], study: Study, cluster: Path | None, as_json: bool) -> int:
+    started = start_detached(arguments, study.home, lambda text: print(text, file=sys.stderr))
+    if started.exit_code is not None:
+        print(started.output, end="", file=sys.stdout if started.exit_code == 0 else sys.stderr)
+        return started.exit_code
+    if as_json:
+        print_json({"version": 1, "pid": started.pid, "works": started.works, "output": str(started.out)})
+        return 0
+    named = "" if study.matrix == DEFAULT_MATRIX else f" --matrix {study.matrix}"
+    named += "" if cluster is None else f" --cluster {cluster}"
+    what = "is running the study" if started.works else "is running the study, but has not started an attempt yet"
+    print(
+        f"pid {started.pid} {what}; its output goes to {started.out}\n"
+        f"  echo-matrix status --watch{named}\n"
+        f"  echo-matrix logs JOB --follow{named}\n"
+        f"  echo-matrix stop{named}"
+    )
+    return 0
+
+
+def run_json(study: Study, result: FinishedRun) -> dict[str, object]:
+    """What `run --json` prints."""
+    outcome = result.outcome
+    return {
+        "version": 1,
+        "study": study.plan.study,
+        "profile": study.plan.profile,
+        "counts": outcome.counts,
+        "started": outcome.submitted,
+        "interrupted": outcome.interrupted,
+        "failures": failures_json(outcome.failures),
+        "paused": dict(outcome.paused),
+        "report": str(result.report) if result.report else None,
+    }
+
+
+def run_text(result: FinishedRun) -> str:
+    """What `run` prints at its end."""
+    outcome = result.outcome
+    lines: list[str] = []
+    if failed := failures_text(outcome.failures, outcome.paused):
+        lines += ["", failed]
+    if outcome.note:
+        lines.append(outcome.note)
+    if not outcome.submitted and outcome.exit_code == 0:
+        lines.append(f"nothing to do: {outcome.counts.get('done', 0)} of {sum(outcome.counts.values())} jobs are done")
+    else:
+        lines.append(", ".join(f"{number} {state}" for state, number in outcome.counts.items()))
+    if result.report:
+        lines.append(f"report: {result.report}")
+    return "\n".join(lines)

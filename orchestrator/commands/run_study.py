@@ -1,0 +1,207 @@
+"""One run: take the lease, run the controller, send results to the tracker, write the report.
+
+With nothing to do it starts no backend, no tracker and no statistics.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.plugin import BackendContext, PlannedRun
+from orchestrator.backends.protocol import Backend
+from orchestrator.backends.registry import backend_plugin
+from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
+from orchestrator.host.code import copy_code
+from orchestrator.host.server import server_command
+from orchestrator.plan.job import Plan
+from orchestrator.results import report_if_needed
+from orchestrator.schedule.clock import SystemClock
+from orchestrator.schedule.events import Event, View
+from orchestrator.schedule.job_states import closure
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.schedule.resilient_store import CALL_TIMEOUT_S, ResilientStore, StoreTimeout, TimedCall
+from orchestrator.schedule.run import RunResult, run
+from orchestrator.spec.workload import package_of
+from orchestrator.store.protocol import Store
+from orchestrator.store.registry import make_store
+from orchestrator.study import Study, checkout
+from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.registry import make_tracker
+
+TRACKING_END_S = 120.0
+"""How long a finished run waits for the tracker; `sync` sends what is left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """The outcome of a run and its report."""
+
+    outcome: RunResult
+    report: Path | None
+    """The report's page, where there is one."""
+    written: bool
+    """Whether the report was written by this run."""
+
+
+def run_study(
+    study: Study,
+    selected: Collection[str],
+    view: View,
+    selection: Mapping[str, Any],
+    on_lease: Callable[[], object] | None = None,
+) -> FinishedRun:
+    """Run what is missing of `selected` and its needs, then write the report of the whole matrix.
+
+    Args:
+        study: opened; its plan is recorded as the last one.
+        selected: ids of jobs.
+        view: shows progress.
+        selection: how the jobs were chosen, for the ledger.
+        on_lease: called once this process holds the lease.
+
+    Raises:
+        LeaseError: another run is in progress.
+        SiteError: the site cannot run these jobs; nothing was recorded for them.
+        BackendError, StoreError, LedgerError: cannot be used.
+    """
+    with disk_errors(study.home), contextlib.ExitStack() as held:
+        lease = held.enter_context(acquire(study.home, say=view.say))
+        if on_lease is not None:
+            on_lease()
+        ledger = held.enter_context(
+            Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store))
+        )
+        resilient = ResilientStore(
+            study.store, SystemClock(), log=_no_log, say=view.say, give_up_after_s=study.cluster.unknown_s
+        )
+        resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
+        tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
+        tracker.start(resilient.call(study.standings))
+        observer = TrackerObserver(tracker, study.store, study.plan)
+        ledger.record_plan(study.plan, selection)  # before anything starts: other terminals name jobs of this plan
+        try:
+            outcome = run(
+                study.plan,
+                selected,
+                home=study.home,
+                store=study.store,
+                ledger=ledger,
+                backend_factory=_backend_of(study, selected, ledger, resilient, view.say),
+                cluster=study.cluster,
+                view=view,
+                observer=observer,
+            )
+            written = _report(study)
+            if written and outcome.submitted:
+                tracker.report(study.report_folder)
+        except LeaseError:
+            tracker.leave()
+            raise
+        finally:
+            observer.finish()
+            tracker.close(TRACKING_END_S)
+    page = study.report_folder / "index.html"
+    return FinishedRun(outcome=outcome, report=page if page.is_file() else None, written=written)
+
+
+def _no_log(_what: str, **_fields: object) -> None:
+    """Stands in for driver.log before it is open."""
+
+
+def _report(study: Study) -> bool:
+    if not backend_plugin(study.cluster.backend).publishes_results:
+        return False  # its results mean nothing
+    return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
+
+
+def _backend_of(
+    study: Study, selected: Collection[str], ledger: Ledger, resilient: ResilientStore, say: Callable[[str], None]
+) -> Callable[[], Backend]:
+    def make() -> Backend:
+        # Open attempts have passed the check when they were submitted; their jobs are not checked again.
+        settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
+        ids = closure(study.plan, selected, settled)
+        jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
+        cluster, plugin = study.cluster, backend_plugin(study.cluster.backend)
+        planned = PlannedRun(
+            home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
+        )
+        plugin.preflight(planned, say)
+        digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
+        context = BackendContext(
+            home=study.home,
+            store_kind=cluster.store.kind,
+            store_root=study.home / "store",
+            stages=tuple(study.plan.workload.by_name),
+            grace_s=cluster.grace_s,
+            idle_s=cluster.idle_s,
+            orphan_s=cluster.orphan_s,
+            code_digest=digest,
+            git=checkout(),
+            server=server_command(study.plan.workload_name),
+        )
+        return plugin.build(context, cluster)
+
+    return make
+
+
+class TrackerObserver:
+    """Passes the controller's events on to the tracker.
+
+    It never waits for the store: a completed job is passed on once the store has answered where its artifact is.
+    """
+
+    def __init__(self, tracker: Tracker, store: Store, plan: Plan) -> None:
+        self._tracker = tracker
+        self._store = store
+        self._plan = plan
+        self._pending: dict[str, tuple[Event, TimedCall[tuple[Path, str]]]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Pass on what changed; `tick` lets the tracker read files that grow."""
+        if event.kind == "tick":
+            self._send_completed()
+            self._tracker.tick()
+        elif event.standing is not None:
+            if event.standing.state == "done" and self._plan.jobs[event.job].spec.tracked:
+                self._pending[event.job] = event, self._where(event)
+            else:
+                self._send(event)
+
+    def finish(self) -> None:
+        """Pass on the rest; where the store still does not answer, without the artifact, which `sync` sends."""
+        until = time.monotonic() + CALL_TIMEOUT_S
+        while self._pending and time.monotonic() < until:
+            self._send_completed()
+            time.sleep(0.02)
+        for event, _ in self._pending.values():
+            self._send(event)
+        self._pending = {}
+
+    def _where(self, event: Event) -> TimedCall[tuple[Path, str]]:
+        fingerprint = self._plan.jobs[event.job].fingerprint
+        return TimedCall(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint).git))
+
+    def _send_completed(self) -> None:
+        for job, (event, question) in list(self._pending.items()):
+            try:
+                found: tuple[Path | None, str] = question.result(0.0)
+            except StoreTimeout:
+                continue
+            except ArtifactMissing:
+                found = None, ""
+            except (OSError, StoreError):
+                self._pending[job] = event, self._where(event)
+                continue
+            del self._pending[job]
+            self._send(event, *found)
+
+    def _send(self, event: Event, artifact: Path | None = None, git: str = "") -> None:
+        assert event.standing is not None
+        attempt, work = event.attempt or None, event.paths.get("attempt")
+        self._tracker.job_changed(event.job, event.standing, attempt, work, artifact, git)

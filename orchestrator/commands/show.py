@@ -1,0 +1,154 @@
+"""`show`: the provenance of a job's artifact: inputs, attempt, host, code, versions, cost, place."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.commands.command import Command, Group
+from orchestrator.commands.options import (
+    DEFAULT_MATRIX,
+    ClusterOption,
+    JobArgument,
+    JsonOption,
+    LastProfileOption,
+    MatrixOption,
+)
+from orchestrator.errors import StoreError
+from orchestrator.plan.job import SHORT, Job
+from orchestrator.plan.select import find_job
+from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.store.protocol import Commit
+from orchestrator.study import Study, reopen_study
+from orchestrator.ui.terminal import print_json
+
+
+def show(
+    job: JobArgument,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: LastProfileOption = None,
+    cluster: ClusterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a job's result was made.
+
+    Lists its inputs, code, versions, host, cost and folder, and every attempt.
+    """
+    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    found = find_job(study.plan, job)
+    if as_json:
+        print_json(show_json(study, found))
+    else:
+        print(show_text(study, found))
+
+
+COMMAND = Command(
+    function=show,
+    group=Group.INSPECT,
+    position=3,
+    examples=[("echo-matrix show STAGE/ROW/s0", ""), ("echo-matrix show STAGE/ROW/s0 --json", "with all its records")],
+)
+
+
+def show_json(study: Study, job: Job) -> dict[str, Any]:
+    """What `show --json` prints; `commit` is null while the job is not done.
+
+    Raises:
+        StoreError: the commit record cannot be read.
+    """
+    standing = study.standings()[job.id]
+    commit, folder, why = _commit(study, job)
+    return {
+        "version": 1,
+        "id": job.id,
+        "label": job.label,
+        "stage": job.stage,
+        "fingerprint": job.fingerprint,
+        "state": standing.state,
+        "reason": standing.reason,
+        "cells": list(job.cells),
+        "folder": folder,
+        "damage": why,
+        "commit": None if commit is None else _commit_json(study, commit),
+        "attempts": [attempt_json(attempt) for attempt in study.attempts().get(job.fingerprint, ())],
+        "withdrawn": _withdrawn(study, job),
+    }
+
+
+def show_text(study: Study, job: Job) -> str:
+    """The same for people."""
+    found = show_json(study, job)
+    lines = [f"{job.label}  {job.id}", f"  {found['state']}: {found['reason']}"]
+    commit = found["commit"]
+    if commit is None:
+        lines.append(f"  not done; see `echo-matrix explain {job.label}`")
+    else:
+        lines += [
+            f"  artifact  {found['folder'] or found['damage']}",
+            f"  manifest  {commit['manifest']}",
+            f"  made      {_clock(commit['started'])} to {_clock(commit['ended'])} by attempt {commit['attempt']} "
+            f"on {commit['host_kind'] or 'a host of unknown kind'}",
+            f"  code      {commit['code'][:SHORT]}, checkout {commit['git'] or 'unknown'}",
+            f"  versions  {_pairs(commit['versions'])}",
+        ]
+        for stage, source in commit["inputs"].items():
+            name = source["label"] or "not in this plan"
+            lines.append(f"  read      {stage}: {name}  {source['fingerprint'][:SHORT]}")
+        if commit["cost"]:
+            lines.append(f"  cost      {_pairs(commit['cost'])}")
+    for attempt in found["attempts"]:
+        steps = "" if attempt["step"] < 0 else f", checkpoint at step {attempt['step']}"
+        words = attempt["ending"] or "open"
+        detail = f": {attempt['detail']}" if attempt["detail"] else ""
+        lines.append(f"  attempt   {attempt['id']} on {attempt['host'] or 'an unknown host'}{steps}: {words}{detail}")
+    if found["withdrawn"]:
+        number = found["withdrawn"]
+        lines.append(
+            f"  refreshed {number} time{'' if number == 1 else 's'}: earlier commit records are in store/withdrawn/"
+        )
+    return "\n".join(lines)
+
+
+def _commit(study: Study, job: Job) -> tuple[Commit | None, str | None, str]:
+    """The commit record, its folder, and why the folder cannot be used."""
+    if job.fingerprint not in study.store.commits():
+        return None, None, ""
+    commit = study.store.read(job.fingerprint)
+    try:
+        return commit, str(study.store.fetch(job.fingerprint)), ""
+    except StoreError as error:
+        return commit, None, str(error)
+
+
+def _commit_json(study: Study, commit: Commit) -> dict[str, Any]:
+    labels = {job.fingerprint: job.label for job in study.plan.jobs.values()}
+    return {
+        "attempt": commit.attempt,
+        "manifest": commit.manifest,
+        "started": commit.started,
+        "ended": commit.ended,
+        "host_kind": commit.host_kind,
+        "code": commit.code,
+        "git": commit.git,
+        "versions": dict(commit.versions),
+        "inputs": {
+            stage: {**source, "label": labels.get(source["fingerprint"], "")} for stage, source in commit.inputs.items()
+        },
+        "cost": dict(commit.result.get("cost", {})),
+        "records": dict(commit.result.get("records", {})),
+    }
+
+
+def _withdrawn(study: Study, job: Job) -> int:
+    return len(list((study.home / "store" / "withdrawn").glob(f"{job.fingerprint}.*.json")))
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in values.items()) or "none recorded"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

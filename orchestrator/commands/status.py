@@ -1,0 +1,163 @@
+"""`status`: the state of every job. Reads plan, ledger and attempt folders only."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.commands.command import Command, Group
+from orchestrator.commands.options import (
+    DEFAULT_MATRIX,
+    ClusterOption,
+    JsonOption,
+    LastProfileOption,
+    MatrixOption,
+    Overrides,
+)
+from orchestrator.commands.watch import last_selection
+from orchestrator.commands.watch import watch as watch_run
+from orchestrator.plan.job import SHORT, Job, Standing
+from orchestrator.plan.show import counts
+from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text, paused_of
+from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.study import Study, reopen_study
+from orchestrator.ui.terminal import print_json
+from orchestrator.ui.watch import make_watch_view
+from workloads.contract.metrics import read_beat
+from workloads.contract.request import Stage
+
+
+def status(
+    overrides: Overrides = None,
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    profile: LastProfileOption = None,
+    cluster: ClusterOption = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run in progress until it ends.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the state of the jobs.
+
+    Lists every job that is neither done nor waiting for its turn, then what failed and why. Changes nothing.
+    """
+    study = reopen_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    if watch:
+        with exit_on_interrupt():
+            raise typer.Exit(watch_run(study, last_selection(study), make_watch_view(sys.stdout, as_json=as_json)))
+    if as_json:
+        print_json(status_json(study))
+    else:
+        print(status_text(study))
+
+
+COMMAND = Command(
+    function=status,
+    group=Group.INSPECT,
+    position=0,
+    examples=[
+        ("echo-matrix status", "the state now"),
+        ("echo-matrix status --watch", "follow the run in progress"),
+        ("echo-matrix status --watch --json", "one JSON object a line, when something changes"),
+    ],
+    exit_codes={
+        0: "shown; with --watch: all that the run selected is done",
+        1: "with --watch: something is not done",
+        130: "with --watch: interrupted; the run continues",
+    },
+)
+
+
+@contextlib.contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """End with 130 and no message on Ctrl-C: for commands that only read."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def status_json(study: Study) -> dict[str, Any]:
+    """What `status --json` prints: jobs with their attempts, counts, failures, paused stages, excluded hosts."""
+    standings, attempts = study.standings(), study.attempts()
+    failures, paused = failed_jobs(study, standings, attempts)
+    return {
+        "version": 2,
+        "study": study.plan.study,
+        "profile": study.plan.profile,
+        "jobs": [
+            {
+                "id": job.id,
+                "stage": job.stage,
+                "label": job.label,
+                "fingerprint": job.fingerprint,
+                "state": standings[job.id].state,
+                "needs": list(job.needs),
+                "reason": standings[job.id].reason,
+                "attempts": [attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
+            }
+            for job in study.plan.jobs.values()
+        ],
+        "counts": counts(standings),
+        "failures": failures_json(failures),
+        "paused": paused,
+        "avoided": [asdict(one) for one in avoided_hosts(study, attempts, time.time())],
+    }
+
+
+def status_text(study: Study) -> str:
+    """The same for people: counts, every job that needs attention or is running, excluded hosts, failures."""
+    standings, attempts = study.standings(), study.attempts()
+    lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standings))]
+    for job in study.plan.jobs.values():
+        now = standings[job.id]
+        if now.state in ("done", "new", "failed"):
+            continue
+        lines.append(
+            f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
+        )
+    at = time.time()
+    lines += [f"  {describe(one, at)}" for one in avoided_hosts(study, attempts, at)]
+    failed = failures_text(*failed_jobs(study, standings, attempts))
+    return "\n".join([*lines, "", failed] if failed else lines)
+
+
+def failed_jobs(
+    study: Study, standings: Mapping[str, Standing], attempts: Mapping[str, Sequence[Attempt]]
+) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
+    """Failed jobs with the errors of their newest attempts, and the stages they pause."""
+    with Ledger.read(study.home / NAME) as ledger:
+        records = ledger.job_records()
+    found: list[tuple[Job, str, Path | None]] = []
+    for job in study.plan.jobs.values():
+        if standings[job.id].state == "failed":
+            mine = attempts.get(job.fingerprint)
+            found.append((job, standings[job.id].reason, study.folder_of(mine[-1]) if mine else None))
+    known = {job.fingerprint for job in study.plan.jobs.values()}
+    return failed_of(found, records), paused_of(records.values(), known, study.cluster.pause_after)
+
+
+def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:
+    """Hosts that a run would exclude now; `at`: seconds since 1970."""
+    every = [one for mine in attempts.values() for one in mine]
+    return list(excluded_hosts(host_endings(every, at, at), at, study.cluster.avoid_s).values())
+
+
+def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:
+    mine = attempts.get(job.fingerprint)
+    if mine and now.state == "waiting":
+        return waiting_reason(study.folder_of(mine[-1])) or now.reason
+    if now.state != "running" or not mine:
+        return now.reason
+    beat = read_beat(study.folder_of(mine[-1]))
+    return now.reason if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}"
+
+
+def _words(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in numbers.items())

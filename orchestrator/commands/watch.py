@@ -1,0 +1,111 @@
+"""Watching a run from another terminal (`status --watch`). Reads plan, ledger and attempt folders only.
+
+It ends when the run has ended, with the run's exit code: 0 all that it selected is done, 1 something
+is not.
+"""
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from orchestrator.host.processes import boot_id
+from orchestrator.plan.job import Standing
+from orchestrator.plan.select import select
+from orchestrator.plan.show import counts
+from orchestrator.schedule.clock import Clock, SystemClock
+from orchestrator.schedule.lease import LeaseHolder, LeaseWatcher
+from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.study import Study
+from orchestrator.ui.watch import RunningAttempt, RunProcess, Snapshot, WatchView
+from workloads.contract.metrics import read_beat
+
+EVERY_S = 2.0
+
+
+def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock | None = None) -> int:
+    """Show the study until no run is in progress; returns the exit code of the run.
+
+    Args:
+        study: opened.
+        selected: ids of the jobs that the run selected.
+        view: shows snapshots.
+        clock: the machine's by default.
+    """
+    clock = clock or SystemClock()
+    watcher = LeaseWatcher(study.home, clock)
+    try:
+        while True:
+            # Before the snapshot: what a run records at its very end is in the snapshot that follows.
+            process = _process(watcher.holder())
+            snapshot = take_snapshot(study, selected, process)
+            view.show(snapshot)
+            if process is None:
+                return 0 if snapshot.all_done else 1
+            clock.sleep(EVERY_S)
+    finally:
+        view.close()
+
+
+def last_selection(study: Study) -> frozenset[str]:
+    """Ids of the jobs that the last run selected; the whole plan where that is not known."""
+    with Ledger.read(study.home / NAME) as ledger:
+        last = ledger.last_plan()
+    if last is None or (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides):
+        return frozenset(study.plan.jobs)
+    chosen = last.selection
+    return select(study.plan, chosen.get("rows"), chosen.get("seeds"), chosen.get("branches"))
+
+
+def take_snapshot(study: Study, selected: Collection[str], process: RunProcess | None) -> Snapshot:
+    """The state of the study now."""
+    standings, attempts = study.standings(), study.attempts()
+    chosen = {job_id: standings[job_id] for job_id in study.plan.jobs if job_id in selected}
+    jobs = study.plan.jobs
+    return Snapshot(
+        study=study.plan.study,
+        profile=study.plan.profile,
+        driver=process,
+        counts=counts(chosen),
+        running=[
+            _running(study, jobs[job_id].label, now, attempts[jobs[job_id].fingerprint][-1])
+            for job_id, now in chosen.items()
+            if now.state in ("running", "waiting", "unknown") and jobs[job_id].fingerprint in attempts
+        ],
+        failed={jobs[job_id].label: now.reason for job_id, now in chosen.items() if now.state == "failed"},
+        all_done=all(now.state == "done" for now in chosen.values()),
+    )
+
+
+def _process(holder: LeaseHolder | None) -> RunProcess | None:
+    return None if holder is None else RunProcess(pid=holder.pid, host=holder.host, since=_since(holder))
+
+
+def _since(holder: LeaseHolder) -> float | None:
+    """When the process was started, seconds since 1970; None on another boot."""
+    if holder.boot_id != boot_id():
+        return None
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    return booted + holder.start_time / os.sysconf("SC_CLK_TCK")
+
+
+def _running(study: Study, label: str, now: Standing, attempt: Attempt) -> RunningAttempt:
+    step, of, phase = 0, 0, str(now.state)
+    beat = read_beat(study.folder_of(attempt))
+    if beat is not None:  # else there is no heartbeat yet
+        step, of = beat["step"], beat["of"]
+        phase = beat["phase"] if now.state == "running" else phase
+    elapsed = max(0.0, time.time() - (attempt.started or attempt.intended))
+    covered, left = step - max(0, attempt.begun), of - step
+    eta = elapsed / covered * left if attempt.started and covered > 0 and left >= 0 else None
+    return RunningAttempt(
+        label=label,
+        attempt=attempt.id,
+        host=attempt.host,
+        phase=phase,
+        step=step,
+        of=of,
+        elapsed_s=round(elapsed, 1),
+        eta_s=None if eta is None else round(eta, 1),
+    )

@@ -1,0 +1,126 @@
+"""Failed jobs as `run` and `status` report them: a traceback is shown once, however many jobs it ended."""
+
+import contextlib
+import os
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.plan.job import Job
+from orchestrator.schedule.ledger.schema import JobRecord
+from orchestrator.schedule.retry_policy import first_line, paused_stages
+from workloads.contract.request import Stage
+from workloads.contract.result import Failure, read_result
+from workloads.runtime.masking import mask, secrets_of
+
+FRAMES = 3
+"""Frames of a traceback that are shown, innermost first."""
+SHOWN = 6
+"""Labels of jobs that failed alike which are named; the others are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedJob:
+    """A failed job."""
+
+    label: str
+    reason: str
+    """What ended it and which budget is used up; one line."""
+    trace: tuple[str, ...] = ()
+    """Exception with its message, then the innermost frames; empty where the newest attempt said nothing."""
+    signature: str = ""
+    """What makes its traceback equal to another's (`retry_policy.signature`); empty without one."""
+    stage: str = ""
+
+
+def failure_of(attempt: Path) -> Failure | None:
+    """What an attempt said of its end, from its folder, without secrets; None where it said nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        failure = read_result(attempt / "result.json").error
+        return failure and replace(failure, message=mask(failure.message, secrets_of(os.environ)))
+    return None
+
+
+def failed_of(jobs: Iterable[tuple[Job, str, Path | None]], records: Mapping[str, JobRecord]) -> tuple[FailedJob, ...]:
+    """Failed jobs, as they are shown.
+
+    Args:
+        jobs: each with its reason and the folder of its newest attempt; None where it has none.
+        records: fingerprint -> what the ledger says of the job.
+    """
+    return tuple(
+        FailedJob(
+            label=job.label,
+            reason=reason,
+            trace=trace_of(None if newest is None else failure_of(newest)),
+            signature=records[job.fingerprint].signature if job.fingerprint in records else "",
+            stage=job.stage,
+        )
+        for job, reason, newest in jobs
+    )
+
+
+def trace_of(failure: Failure | None) -> tuple[str, ...]:
+    """The lines that are shown of what an attempt said of its end."""
+    if failure is None:
+        return ()
+    return (f"{failure.type}: {failure.message}", *reversed(list(failure.frames)[-FRAMES:]))
+
+
+def alike(failures: Iterable[FailedJob]) -> list[list[FailedJob]]:
+    """Failures by what made them fail: stage and traceback, or the reason where there is no traceback."""
+    groups: dict[tuple[str, str], list[FailedJob]] = {}
+    for failure in failures:
+        groups.setdefault((failure.stage, failure.signature or failure.reason), []).append(failure)
+    return list(groups.values())
+
+
+def failures_text(failures: Sequence[FailedJob], paused: Mapping[Stage, str] | None = None) -> str:
+    """One paragraph for each kind of failure: who, why, the traceback once, what to type next; empty without any.
+
+    Args:
+        failures: in the plan's order.
+        paused: stage -> why it is paused.
+    """
+    parts: list[str] = []
+    for group in alike(failures):
+        first = group[0]
+        if len(group) == 1:
+            lines = [f"failed: {first.label}: {first_line(first.reason)}"]
+        else:
+            lines = [f"failed alike, {len(group)} jobs: {_listed(group)}", f"  {first_line(first.reason)}"]
+        lines += [f"  {line}" for text in first.trace for line in text.splitlines()]
+        again = f"retry {' '.join(one.label for one in group)}" if len(group) <= SHOWN else "retry --failed"
+        lines.append(f"  log: echo-matrix logs {first.label}; again: echo-matrix {again}")
+        parts.append("\n".join(lines))
+    parts += [f"stage {stage} is paused: {why}" for stage, why in (paused or {}).items()]
+    return "\n\n".join(parts)
+
+
+def failures_json(failures: Sequence[FailedJob]) -> list[dict[str, Any]]:
+    """The same for programs: every failed job; `trace` is with the first of a kind, `alike` names it for the others."""
+    first = {one.label: group[0].label for group in alike(failures) for one in group}
+    return [
+        {
+            "label": one.label,
+            "reason": one.reason,
+            "trace": list(one.trace) if first[one.label] == one.label else [],
+            "alike": None if first[one.label] == one.label else first[one.label],
+        }
+        for one in failures
+    ]
+
+
+def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
+    """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
+
+    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
+    """
+    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
+    return paused_stages([(one.stage, one.signature) for one in failed], pause_after)
+
+
+def _listed(group: Sequence[FailedJob]) -> str:
+    names = ", ".join(one.label for one in group[:SHOWN])
+    return names if len(group) <= SHOWN else f"{names} and {len(group) - SHOWN} more"

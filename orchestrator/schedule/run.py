@@ -1,0 +1,162 @@
+"""Entry point of schedule/: brings the selected jobs, and what they need, to done.
+
+Makes the run context and job states, runs the controller, and reports how the run ended.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.backends.protocol import Backend
+from orchestrator.errors import OrchestratorError
+from orchestrator.plan.job import Plan, State
+from orchestrator.schedule.clock import Clock, SystemClock
+from orchestrator.schedule.context import ClusterSettings, RunContext
+from orchestrator.schedule.controller import Controller
+from orchestrator.schedule.events import DriverLog, Observer, RunEvents, SilentView, View
+from orchestrator.schedule.failures import FailedJob
+from orchestrator.schedule.job_states import JobStates, RecordedState, closure
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.notifications import Notifier
+from orchestrator.schedule.resilient_store import ResilientStore
+from orchestrator.schedule.shutdown import signals_handled
+from orchestrator.store.protocol import Store
+from workloads.contract.request import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """How a run ended."""
+
+    counts: dict[State, int]
+    """States of the selected jobs and what they needed."""
+    failures: tuple[FailedJob, ...]
+    """Failed jobs, in the plan's order."""
+    paused: Mapping[Stage, str] = field(default_factory=dict)
+    """Stages that are paused, with the reason."""
+    interrupted: bool
+    submitted: int
+    """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
+    note: str = ""
+    """Why the run ended with work left, where nobody interrupted it."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: all done; 130: interrupted; 1: something is not done."""
+        return exit_code(self.counts, interrupted=self.interrupted)
+
+
+def exit_code(counts: Mapping[State, int], *, interrupted: bool) -> int:
+    """Of a run that left its jobs like this."""
+    if sum(counts.values()) == counts.get("done", 0):
+        return 0
+    return 130 if interrupted else 1
+
+
+def run(
+    plan: Plan,
+    selected: Collection[str],
+    *,
+    home: Path,
+    store: Store,
+    ledger: Ledger,
+    backend_factory: Callable[[], Backend],
+    cluster: ClusterSettings,
+    clock: Clock | None = None,
+    view: View | None = None,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Bring the selected jobs, and what they need, to done.
+
+    Ctrl-C asks the attempts to stop at a checkpoint, a second one kills them; either way they are
+    recorded as interrupted and the next run goes on from there. SIGTERM does the same where attempts end
+    with the controller; where they outlive it they go on, and the next run adopts them.
+
+    Args:
+        plan: the whole matrix.
+        selected: ids of jobs in it.
+        home: `outputs/{study}`; its lease is held by the caller, and fences the ledger.
+        store: where artifacts and their commit records are.
+        ledger: open for writing.
+        backend_factory: called once, and only if there is something to start.
+        cluster: budgets and execution settings, as read from cluster/*.yaml.
+        clock: the machine's by default.
+        view: shows progress; nothing by default.
+        observer: is told every event; must be quick.
+
+    Raises:
+        LeaseError: another controller took over.
+        LedgerError, StoreError: ledger or store cannot be used.
+        BackendError: the backend cannot start.
+    """
+    clock = clock or SystemClock()
+    view = view or SilentView()
+    log = DriverLog(home / "driver.log", clock.time)
+    notifier = Notifier(
+        cluster.on_event,
+        study=plan.study,
+        profile=plan.profile,
+        log=home / "driver.log",
+        note=log.write,
+        clock=clock,
+    )
+    resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
+    committed = resilient.call(store.commits)
+    states = JobStates(plan, closure(plan, selected, committed), committed, _recorded(ledger, committed))
+    context = RunContext(
+        plan=plan,
+        home=home,
+        clock=clock,
+        store=resilient,
+        ledger=ledger,
+        events=RunEvents(states, home, clock, view, observer, log, notifier),
+        settings=cluster,
+    )
+    controller = Controller(context, states, set(committed))
+    shutdown = controller.shutdown
+    log.write("run", study=plan.study, profile=plan.profile, jobs=len(states), counts=states.counts())
+    error_text, code = "", 1
+    try:
+        with signals_handled(shutdown):
+            controller.start()
+            if controller.has_work():
+                controller.run(backend_factory)
+    except (OrchestratorError, OSError) as error:
+        error_text, code = str(error), getattr(error, "exit_code", code)
+        raise
+    finally:
+        view.close()
+        if controller.used_backend or error_text:
+            counts = states.counts()
+            notifier.notify(
+                "finished",
+                exit_code=code if error_text else exit_code(counts, interrupted=shutdown.requested),
+                interrupted=shutdown.requested,
+                reason=error_text or controller.note,
+                counts=counts,
+            )
+        notifier.close()
+        log.write("end", counts=states.counts(), interrupted=shutdown.requested, note=controller.note)
+        log.close()
+    return RunResult(
+        counts=states.counts(),
+        failures=controller.failures(),
+        paused=controller.paused(),
+        interrupted=shutdown.requested,
+        submitted=controller.submitted,
+        note=controller.note,
+    )
+
+
+def _recorded(ledger: Ledger, committed: Collection[str]) -> dict[str, RecordedState]:
+    """Fingerprint -> what the ledger says of each job that has no commit."""
+    records = ledger.job_records()
+    return {
+        fingerprint: RecordedState(
+            state=records[fingerprint].state if fingerprint in records else None,
+            reason=past.reason,
+            attempts=past.attempts,
+        )
+        for fingerprint, past in ledger.history().items()
+        if fingerprint not in committed
+    }

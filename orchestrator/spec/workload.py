@@ -1,0 +1,96 @@
+"""The study's code: the workload that matrix.yaml names, imported without anything that computes."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+from orchestrator.errors import MatrixError
+from orchestrator.spec.lines import Place, refuse
+from workloads.contract.loading import WorkloadError, load_workload
+from workloads.contract.workload import Workload
+
+HEAVY = ("torch", "deepspeed", "tensorflow", "jax")
+"""What no workload's module may import: every command reads it, and some take seconds to import."""
+
+KEY = "workload"
+
+
+def workload_of(name: str, matrix: Path, place: Place) -> Workload:
+    """The workload `name` of a matrix; its package is looked for beside the matrix too.
+
+    Raises:
+        MatrixError: there is none, it is broken, or importing it imports one of `HEAVY`, with the line that does.
+    """
+    folder = str(matrix.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last: a folder of the study's hides no installed package
+    try:
+        with _nothing_heavy():
+            return load_workload(name)
+    except WorkloadError as error:
+        refuse(place, KEY, f"cannot be used: {error}")
+    except _HeavyImport as error:
+        refuse(
+            place,
+            KEY,
+            f"is {name}, which imports {error.module} at {error.where}; the orchestrator reads this module and "
+            "computes nothing: import it in the stages' own modules",
+        )
+    except Exception as error:  # whatever a module of the user raises
+        refuse(place, KEY, f"is {name}, which cannot be imported: {type(error).__name__}: {error}")
+
+
+def package_of(name: str) -> tuple[str, Path]:
+    """Name and place of the top-level package, or single file, that a workload's module belongs to.
+
+    Raises:
+        MatrixError: it has no place on disk that could be copied.
+    """
+    top = name.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is not None and spec.submodule_search_locations:
+        return top, Path(next(iter(spec.submodule_search_locations)))
+    if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+        return top, Path(spec.origin)
+    raise MatrixError(f"workload {name!r}: package {top!r} lies in no folder that could be copied to where jobs run")
+
+
+class _HeavyImport(Exception):
+    """An import that a workload's module must not make."""
+
+    def __init__(self, module: str, where: str) -> None:
+        super().__init__(module)
+        self.module, self.where = module, where
+
+
+class _Guard:
+    """Finder that finds nothing and refuses what is heavy."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name.partition(".")[0] in HEAVY:
+            raise _HeavyImport(name, _importing_line())
+        return None
+
+
+@contextmanager
+def _nothing_heavy() -> Iterator[None]:
+    guard = _Guard()
+    sys.meta_path.insert(0, guard)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(guard)
+
+
+def _importing_line() -> str:
+    """`file:line` of the statement that imports: the innermost frame that is neither ours nor importlib's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_filename == __file__
+    ):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,105 @@
+"""Standard output and error: output that survives a closed terminal, JSON, and questions to the user.
+
+Closing a terminal sends SIGHUP, and later writes to it fail with EIO; a pipe whose reader has ended
+fails with EPIPE. Neither is an error of the study: the run is asked to stop as by one Ctrl-C, and
+nothing more is printed. Under `nohup` and with `--detach` the run continues.
+"""
+
+import errno
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import typer
+
+from orchestrator.errors import FULL
+from orchestrator.plan.job import State
+from orchestrator.schedule.events import Event, RunProgress, View
+
+READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
+"""Errors of a write to a terminal or pipe that has been closed."""
+
+
+class SteadyView:
+    """A view that survives the loss of its output; `lost` is called once, when that happens."""
+
+    def __init__(self, view: View, lost: Callable[[], None] | None = None) -> None:
+        self._view: View | None = view
+        self._lost = lost or send_hangup
+
+    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
+        """A job was started or ended."""
+        self._show(lambda view: view.event(event, counts, elapsed_s))
+
+    def tick(self, progress: RunProgress) -> None:
+        """About once a second."""
+        self._show(lambda view: view.tick(progress))
+
+    def say(self, text: str) -> None:
+        """A sentence for the user."""
+        self._show(lambda view: view.say(text))
+
+    def close(self) -> None:
+        """The run has ended."""
+        self._show(lambda view: view.close())
+
+    def _show(self, act: Callable[[View], None]) -> None:
+        if self._view is None:
+            return
+        try:
+            act(self._view)
+        except OSError as error:
+            if error.errno in FULL:
+                return  # this text is lost; the study is on another disk, or reports its own full disk
+            if error.errno not in READER_GONE:
+                raise
+            self._view = None
+            discard_output()
+            self._lost()
+
+
+def send_hangup() -> None:
+    """Send this process SIGHUP where the controller handles it: attempts are asked to stop at a checkpoint."""
+    if callable(signal.getsignal(signal.SIGHUP)):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+def steady_print(text: str) -> None:
+    """Print, unless the reader has gone."""
+    try:
+        print(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in READER_GONE:
+            raise
+        discard_output()
+
+
+def discard_output() -> None:
+    """Redirect standard output and error to /dev/null where their reader has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on standard output."""
+    json.dump(value, sys.stdout, indent=1, sort_keys=False)
+    sys.stdout.write("\n")
+
+
+def confirm(question: str, yes: bool) -> bool:
+    """Ask the user in a terminal; elsewhere, and with `--yes`, the command itself is the consent."""
+    return yes or not is_interactive() or typer.confirm(question, err=True)
+
+
+def is_interactive() -> bool:
+    """Whether a user can answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,179 @@
+"""Views of `status --watch`: live lines in a terminal, plain lines in a pipe, JSON lines for programs."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console, RenderableType
+
+from orchestrator.schedule.events import AttemptProgress
+from orchestrator.ui.progress import LiveLines
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningAttempt:
+    """An attempt in progress."""
+
+    label: str
+    attempt: str
+    host: str
+    phase: str
+    step: int
+    of: int
+    """0: not known."""
+    elapsed_s: float
+    eta_s: float | None
+    """Until this attempt ends, at the pace so far; None: not known."""
+
+    def progress(self) -> AttemptProgress:
+        """What a live line shows of it."""
+        return AttemptProgress(
+            label=self.label,
+            step=self.step,
+            of=self.of,
+            phase=self.phase,
+            elapsed_s=self.elapsed_s,
+            eta_s=self.eta_s,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProcess:
+    """The process that runs the study."""
+
+    pid: int
+    host: str
+    since: float | None
+    """Seconds since 1970; None: it runs on another machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The state of a study at one moment."""
+
+    study: str
+    profile: str
+    driver: RunProcess | None
+    """None: no run is in progress."""
+    counts: Mapping[str, int]
+    running: Sequence[RunningAttempt]
+    failed: Mapping[str, str]
+    """Label -> reason."""
+    all_done: bool
+    """Whether every job that the last run selected is done."""
+
+    def as_json(self) -> dict[str, Any]:
+        """One line of `status --watch --json`."""
+        return {"version": 1, **asdict(self)}
+
+
+class WatchView(Protocol):
+    """Shows snapshots."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show one."""
+
+    def close(self) -> None:
+        """The last one was shown."""
+
+
+class JsonWatch:
+    """One JSON object a line, when something has changed."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._before: Any = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write a line if anything but the elapsed time has changed."""
+        found = snapshot.as_json()
+        same = {**found, "running": [{**one, "elapsed_s": 0, "eta_s": 0} for one in found["running"]]}
+        if same != self._before:
+            self._before = same
+            self._out.write(json.dumps(found) + "\n")
+            self._out.flush()
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class PlainWatch:
+    """A line when the counts or the running process change, and one for each job that starts or fails."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._head = ""
+        self._known: set[str] = set()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write what is new."""
+        head = watch_headline(snapshot)
+        lines = [head] if head != self._head else []
+        self._head = head
+        for running in snapshot.running:
+            if running.attempt not in self._known:
+                self._known.add(running.attempt)
+                lines.append(f"  running {running.label} ({running.attempt}) on {running.host}")
+        lines += _new_failures(snapshot, self._known)
+        if lines:
+            self._out.write("\n".join(lines) + "\n")
+            self._out.flush()
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class LiveWatch:
+    """Live lines; failures are printed above them, once."""
+
+    def __init__(self, console: Console) -> None:
+        self._lines = LiveLines(console, transient=False)
+        self._known: set[str] = set()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Redraw."""
+        for line in _new_failures(snapshot, self._known):
+            self._lines.say(line)
+        self._lines.draw(watch_headline(snapshot), [one.progress() for one in snapshot.running])
+
+    def render(self, snapshot: Snapshot) -> RenderableType:
+        """What `show` draws."""
+        return self._lines.render(watch_headline(snapshot), [one.progress() for one in snapshot.running])
+
+    def close(self) -> None:
+        """Leave the last lines."""
+        self._lines.close()
+
+
+def make_watch_view(out: TextIO, *, as_json: bool) -> WatchView:
+    """The view for a stream."""
+    if as_json:
+        return JsonWatch(out)
+    return LiveWatch(Console(file=out)) if out.isatty() else PlainWatch(out)
+
+
+def watch_headline(snapshot: Snapshot) -> str:
+    """Study, counts, and the process that runs it."""
+    words = ", ".join(f"{number} {state}" for state, number in snapshot.counts.items())
+    return f"{snapshot.study} · {snapshot.profile} · {words} · {process_words(snapshot.driver)}"
+
+
+def process_words(process: RunProcess | None) -> str:
+    """Which process runs the study, and since when."""
+    if process is None:
+        return "no run in progress"
+    since = ""
+    if process.since is not None:
+        since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(process.since))}"
+    return f"run by pid {process.pid} on {process.host}{since}"
+
+
+def _new_failures(snapshot: Snapshot, known: set[str]) -> list[str]:
+    lines = []
+    for label, reason in snapshot.failed.items():
+        if f"failed {label}" not in known:
+            known.add(f"failed {label}")
+            lines.append(f"  failed {label}: {reason}; echo-matrix logs {label}")
+    return lines

@@ -1,0 +1,122 @@
+"""Two branches set against each other: scatter, rank shifts, normalised scores."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, label_points, point
+from reports.statistics.agreement import pearson
+from reports.statistics.intervals import LEVEL
+from reports.statistics.resampling import limits
+from reports.statistics.scores import normalised
+from reports.statistics.table import Table, branch_ranks
+
+MOST_TIED = 3
+"""Names at one rank; with more, the figure would have no room for its lines."""
+
+
+def normalised_branches(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, str]) -> str:
+    """Per row its normalised scores on both branches, joined by a line: how far apart the branches see it."""
+    first, second = (normalised(table.scores[branch]) for branch in contrast)
+    order = sorted(range(len(table.rows)), key=lambda i: (np.nan_to_num(second[i], nan=-1.0), i))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for place, i in enumerate(order):
+            colour = looks[table.rows[i]].colour
+            if np.isfinite(first[i]) and np.isfinite(second[i]):
+                axes.plot([first[i], second[i]], [place, place], color=colour, linewidth=2.2, alpha=0.35)
+            axes.plot(
+                first[i],
+                place,
+                "o",
+                markersize=7,
+                markerfacecolor=PAPER,
+                markeredgecolor=colour,
+                markeredgewidth=1.8,
+            )
+            axes.plot(second[i], place, "o", markersize=8, color=colour)
+        axes.set_yticks(range(len(order)), [table.rows[i] for i in order], color=INK)
+        axes.set_xlim(-0.05, 1.05)
+        axes.set_xlabel(f"normalised over the rows of the table:  ○ {contrast[0]}   ● {contrast[1]}")
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+
+    return drawn(6.4, 0.9 + 0.36 * len(order), draw)
+
+
+def scatter(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, str], labels: tuple[str, str]) -> str:
+    """The second branch against the first, a point a row, with r."""
+    x, y = (table.scores[branch] for branch in contrast)
+    spread = _spread(table, contrast)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for i, row in enumerate(table.rows):
+            if np.isfinite(x[i]) and np.isfinite(y[i]):
+                point(axes, x[i], y[i], looks[row], spread.get(row))
+        label_points(axes, [(x[i], y[i], row) for i, row in enumerate(table.rows)])
+        r = float(pearson(x, y))
+        axes.set_title(f"r = {r:.2f}" if math.isfinite(r) else "r is not defined", loc="left", fontsize=11)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.margins(0.14)
+
+    return drawn(6.4, 4.3, draw)
+
+
+def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, str]) -> str:
+    """Ranks on the first branch at the left, on the second at the right; a steep line is a row they disagree on."""
+    place = branch_ranks(table)
+    first, second = contrast
+    rows = [i for i in range(len(table.rows)) if np.isfinite(place[first][i])]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for i in rows:
+            a, b = float(place[first][i]), float(place[second][i])
+            colour, weight = looks[table.rows[i]].colour, 1.4 + 0.35 * abs(a - b)
+            axes.plot(
+                [0, 1],
+                [a, b],
+                color=colour,
+                linewidth=weight,
+                marker="o",
+                markersize=6,
+                markeredgecolor=PAPER,
+                solid_capstyle="round",
+            )
+        for at, branch, side in ((-0.05, first, "right"), (1.05, second, "left")):
+            for value in sorted({float(place[branch][i]) for i in rows}):
+                tied = [table.rows[i] for i in rows if place[branch][i] == value]
+                if len(tied) > MOST_TIED:
+                    tied = [*tied[: MOST_TIED - 1], f"{len(tied) - MOST_TIED + 1} more"]
+                name = ", ".join(tied)
+                text = f"{name}   {value:.0f}" if side == "right" else f"{value:.0f}   {name}"
+                axes.text(at, value, text, ha=side, va="center", fontsize=9.5)
+        axes.set_xlim(-0.95, 1.95)
+        axes.set_ylim(len(table.rows) + 0.6, 0.3)
+        axes.set_xticks([0, 1], [f"{first} rank", f"{second} rank"])
+        axes.xaxis.tick_top()
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+
+    return drawn(6.4, 0.8 + 0.4 * len(rows), draw)
+
+
+def _spread(table: Table, contrast: tuple[str, str]) -> dict[str, Spread]:
+    """Distances from a row's scores to their limits over resamples: left, right, down, up."""
+    if table.draws is None:
+        return {}
+    found = {}
+    for i, row in enumerate(table.rows):
+        sides = [limits(table.draws[branch][:, i], LEVEL) for branch in contrast]
+        if sides[0] is not None and sides[1] is not None:
+            (left, right), (down, up) = sides[0], sides[1]
+            x, y = (table.scores[branch][i] for branch in contrast)
+            found[row] = (max(0.0, x - left), max(0.0, right - x), max(0.0, y - down), max(0.0, up - y))
+    return found

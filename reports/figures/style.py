@@ -1,0 +1,134 @@
+"""Style of the figures: SVG that takes its colours from the page.
+
+matplotlib draws with placeholder colours; `_themed` turns them into the page's CSS variables, so
+that one drawing serves light and dark. The bytes depend on the values alone.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+INK, SOFT, LINE, PAPER = "#0a0b05", "#0a0b06", "#0a0b07", "#0a0b08"
+FAMILY_COLOURS = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b09", "#0a0b0a", "#0a0b0b", "#0a0b0c")
+VARIABLES: Mapping[str, str] = {
+    INK: "ink",
+    SOFT: "soft",
+    LINE: "line",
+    PAPER: "paper",
+    **{colour: f"family-{i}" for i, colour in enumerate(FAMILY_COLOURS, 1)},
+}
+"""Placeholder -> the CSS variable that it becomes."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+
+STYLE: Mapping[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "echo-matrix",
+    "font.size": 10,
+    "text.parse_math": False,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "text.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.5,
+}
+
+Spread = tuple[float, float, float, float]
+"""Distances from a point to its limits: left, right, down, up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyLook:
+    """How rows of a family are drawn."""
+
+    css: str
+    """Class of the page that sets its colour."""
+    colour: str
+    """Placeholder."""
+    marker: str
+
+
+def looks_of(families: Iterable[str]) -> dict[str, FamilyLook]:
+    """Family -> colour and marker by its place, the same pair for no two of 64.
+
+    After eight families colours repeat, each with another marker.
+    """
+    found = {}
+    for i, family in enumerate(dict.fromkeys(families)):
+        place, turn = i % len(FAMILY_COLOURS), i // len(FAMILY_COLOURS)
+        found[family] = FamilyLook(
+            css=f"family-{place + 1}", colour=FAMILY_COLOURS[place], marker=MARKERS[(place + turn) % len(MARKERS)]
+        )
+    return found
+
+
+def drawn(width: float, height: float, draw: Callable[[Figure], None]) -> str:
+    """An inline `<svg>` of `width` × `height` inches with what `draw` puts on the figure."""
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _themed(out.getvalue())
+
+
+def point(axes: Any, x: float, y: float, look: FamilyLook, spread: Spread | None) -> None:
+    """One row's marker, with its limits where they are known."""
+    colour = look.colour
+    if spread is not None:
+        left, right, down, up = spread
+        axes.errorbar(
+            [x], [y], xerr=[[left], [right]], yerr=[[down], [up]], fmt="none", ecolor=colour, elinewidth=1.1, alpha=0.4
+        )
+    axes.plot([x], [y], look.marker, color=colour, markersize=8, markeredgecolor=PAPER, zorder=3)
+
+
+def label_points(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Names beside their points: right of them in the left half, left of them in the right; near ones apart."""
+    known = [(float(x), float(y), name) for x, y, name in points if np.isfinite(x) and np.isfinite(y)]
+    if not known:
+        return
+    xs, ys = np.array([x for x, _, _ in known]), np.array([y for _, y, _ in known])
+    middle = (xs.min() + xs.max()) / 2
+    step = (ys.max() - ys.min() or 1.0) * 0.055
+    taken: dict[str, list[float]] = {"left": [], "right": []}
+    for x, y, name in sorted(known, key=lambda point: point[1]):
+        side = "left" if x <= middle else "right"
+        at = max([y, *(other + step for other in taken[side][-1:])])
+        taken[side].append(at)
+        axes.annotate(
+            name,
+            (x, at),
+            xytext=(8 if side == "left" else -8, 6),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=9,
+        )
+
+
+def _themed(svg: str) -> str:
+    """The `<svg>` element alone, with CSS variables for colours and the page's font."""
+    svg = svg[svg.index("<svg") :]
+    for colour, name in VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    # Several drawings share one page: group ids would be doubled, and nothing refers to them.
+    svg = re.sub(r"<g id=\"[^\"]*\"", "<g", svg)
+    svg = re.sub(r"(<svg[^>]*?) height=\"[^\"]*\"", r"\1", svg, count=1)
+    return re.sub(r"(<svg[^>]*?) width=\"[\d.]+pt\"", r"\1", svg, count=1)

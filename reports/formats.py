@@ -1,0 +1,31 @@
+"""Numbers as the page prints them."""
+
+import math
+
+import numpy as np
+
+from reports.spec import ReportSpec
+
+SI = "si"
+"""Shape of a number printed with a factor of a thousand as a letter."""
+
+
+def decimals_of(spec: ReportSpec, metric: str) -> int:
+    """Decimals of a metric: enough to tell rows apart, no more."""
+    return next((decimals for start, decimals in spec.decimals.items() if metric.startswith(start)), 3)
+
+
+def number(value: float | None, decimals: int) -> str:
+    """`value` with a true minus sign; empty where there is none."""
+    if value is None or not math.isfinite(value):
+        return ""
+    text = f"{value:.{decimals}f}"
+    return "0" + text[2:] if float(text) == 0 and text.startswith("-") else text.replace("-", "−")
+
+
+def shaped(value: float, shape: str) -> str:
+    """`value` by a format, or as three digits and a letter: 8.00 G."""
+    if shape != SI:
+        return shape.format(value)
+    power = min(6, max(0, int(np.log10(value) // 3))) if value > 0 else 0
+    return f"{value / 1000.0**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}".strip()

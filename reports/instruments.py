@@ -1,0 +1,147 @@
+"""Several instruments that score the same cases: kept apart, and how far they agree.
+
+A value's unit names its instrument (`InstrumentSpec.prefixes`, then its name). One instrument of a study leads and
+keeps the plain names; every other one's metrics carry its name (`METRIC:NAME`), so that no column, mean, rank or
+finding is made of two instruments.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import rankdata
+
+from reports.input import ReportInput, ResultLine
+from reports.spec import InstrumentSpec
+from reports.statistics.agreement import pearson
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstrumentAgreement:
+    """Two instruments on one branch, over the cases that both scored."""
+
+    branch: str
+    a: str
+    b: str
+    cases: int
+    pearson: float
+    """NaN under three cases, or where one instrument gave all cases the same."""
+    spearman: float
+    a_mean: float
+    b_mean: float
+    """Of their totals over the same cases."""
+    only_a: int
+    only_b: int
+    """Cases that one of them alone scored."""
+
+
+def instrument_of(spec: InstrumentSpec, unit: str) -> str:
+    """The instrument that a unit names."""
+    for prefix in spec.prefixes:
+        unit = unit.removeprefix(prefix)
+    return unit
+
+
+def leading(given: ReportInput) -> str | None:
+    """Unit of the instrument that leads; None: there are none, or none gave a value.
+
+    It is the first one that the study prefers and that gave values; else the one with most values.
+    """
+    spec = given.spec.instruments
+    if spec is None:
+        return None
+    counts = Counter(value.unit for value in given.values if is_scored(spec, value) and value.metric == spec.metric)
+    preferred = (unit for unit in spec.preferred(given.controls.sections) if unit in counts)
+    return next(preferred, min(counts, key=lambda unit: (-counts[unit], unit), default=None))
+
+
+def separated(given: ReportInput) -> Sequence[ResultLine]:
+    """The values, with the metrics of every instrument but the leading one under names of their own."""
+    spec, first = given.spec.instruments, leading(given)
+    if spec is None or first is None:
+        return given.values
+    if all(value.unit == first for value in given.values if is_scored(spec, value)):
+        return given.values
+    return [
+        replace(value, metric=f"{value.metric}:{instrument_of(spec, value.unit)}")
+        if is_scored(spec, value) and value.unit != first
+        else value
+        for value in given.values
+    ]
+
+
+def is_scored(spec: InstrumentSpec, value: ResultLine) -> bool:
+    """Whether an instrument gave this value."""
+    return value.unit.startswith(spec.prefixes[0]) and value.metric.partition("_")[0] == spec.metric
+
+
+def agreement(given: ReportInput) -> list[InstrumentAgreement]:
+    """Every pair of instruments on every branch, over distinct rows, all seeds and all cases that both scored.
+
+    Other names of a computation are left out, as they would count it twice, and so are reference rows.
+    """
+    spec = given.spec.instruments
+    if spec is None:
+        return []
+    counted = {info.name for info in given.rows if info.alias_of is None and not info.reference}
+    scores: dict[tuple[str, str], dict[tuple[str, int, str, str], float]] = {}
+    for v in given.values:
+        if v.metric == spec.metric and is_scored(spec, v) and v.row in counted and np.isfinite(v.value):
+            scores.setdefault((v.branch, v.unit), {})[v.row, v.seed, v.axes, v.case] = v.value
+    first = leading(given)
+    units = sorted({unit for _, unit in scores}, key=lambda unit: (unit != first, unit))
+    return [
+        _agreement(
+            branch,
+            (instrument_of(spec, one), instrument_of(spec, other)),
+            scores[branch, one],
+            scores[branch, other],
+        )
+        for branch in spec.branches or sorted({branch for branch, _ in scores})
+        for one, other in itertools.combinations(units, 2)
+        if (branch, one) in scores and (branch, other) in scores
+    ]
+
+
+def as_json(given: ReportInput) -> list[dict[str, str | int | float]]:
+    """The part of report.json; empty with one instrument."""
+    return [
+        {
+            "branch": pair.branch,
+            "a": pair.a,
+            "b": pair.b,
+            "n": pair.cases,
+            "pearson": pair.pearson,
+            "spearman": pair.spearman,
+            "a_mean": pair.a_mean,
+            "b_mean": pair.b_mean,
+            "only_a": pair.only_a,
+            "only_b": pair.only_b,
+        }
+        for pair in agreement(given)
+    ]
+
+
+def _agreement(
+    branch: str,
+    names: tuple[str, str],
+    a: Mapping[tuple[str, int, str, str], float],
+    b: Mapping[tuple[str, int, str, str], float],
+) -> InstrumentAgreement:
+    both = sorted(a.keys() & b.keys())
+    x, y = np.array([a[key] for key in both]), np.array([b[key] for key in both])
+    return InstrumentAgreement(
+        branch=branch,
+        a=names[0],
+        b=names[1],
+        cases=len(both),
+        pearson=float(pearson(x, y)),
+        # Mean ranks by sorting: `agreement.spearman` compares all pairs, which is for rows, not for cases.
+        spearman=float(pearson(rankdata(x), rankdata(y))),
+        a_mean=float(x.mean()) if len(both) else float("nan"),
+        b_mean=float(y.mean()) if len(both) else float("nan"),
+        only_a=len(a) - len(both),
+        only_b=len(b) - len(both),
+    )

@@ -1,0 +1,80 @@
+"""Which figures the page has."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from markupsafe import Markup
+
+from reports.analysis import Analysis
+from reports.figures import branches, scaling, training
+from reports.figures.style import FamilyLook
+from reports.input import ReportInput
+from reports.spec import ScalingFigure
+from reports.statistics.scores import Scoring, bundle_name
+from reports.statistics.table import Table
+
+
+def _score_name(analysis: Analysis, branch: str) -> str:
+    """A branch's score as an axis names it."""
+    found = analysis.scoring.of(branch)
+    if len(found.score) != 1:
+        return f"{branch}: {bundle_name(found, analysis.means.keys())}"
+    metric = f"{branch}/{found.score[0].metric}"
+    panel = analysis.panels.get(metric)
+    unit = panel.unit if panel is not None else analysis.units.get(metric, "")
+    return f"{branch}: {found.score[0].metric}" + (f" ({unit})" if unit else "")
+
+
+def page_figures(given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook]) -> Mapping[str, Markup]:
+    """The figures by name; empty where there is nothing to draw."""
+    rows = looks_of_rows(analysis, looks)
+    found = dict.fromkeys(("normalised", "scatter", "ranks", "cost", "loss"), "")
+    table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
+    quality = quality_branch(analysis.scoring)
+    found |= of_contrast(analysis, rows)
+    if table is not None and contrast is not None and found["scatter"]:
+        found["normalised"] = branches.normalised_branches(table, rows, contrast)
+    if table is not None and _scored(table) >= 2 and sum(row in analysis.price for row in table.rows) >= 2:
+        label = _score_name(analysis, quality)
+        found["cost"] = training.quality_against_cost(analysis, table, rows, quality, label)
+    if given.curves:
+        families = {name: looks[name] for name in dict.fromkeys(r.family for r in analysis.rows if not r.reference)}
+        found["loss"] = training.loss_curves(given.curves, families, rows)
+    return {name: Markup(svg) for name, svg in found.items()}
+
+
+def of_contrast(analysis: Analysis, rows: Mapping[str, FamilyLook]) -> dict[str, str]:
+    """Scatter and ranks of the main table; none where under two rows have both scores."""
+    table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
+    if table is None or contrast is None or _scored(table) < 2:
+        return {}
+    labels = (_score_name(analysis, contrast[0]), _score_name(analysis, contrast[1]))
+    return {
+        "scatter": branches.scatter(table, rows, contrast, labels),
+        "ranks": branches.rank_slopes(table, rows, contrast),
+    }
+
+
+def scalings(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> list[tuple[ScalingFigure, Markup]]:
+    """The scaling figures that have at least two rows, over the axes' values of the main table."""
+    rows, suffix = looks_of_rows(analysis, looks), analysis.main.partition("/")[2]
+    drawn = [(figure, scaling.scaling(analysis, figure, rows, suffix)) for figure in analysis.spec.scaling]
+    return [(figure, Markup(svg)) for figure, svg in drawn if svg]
+
+
+def looks_of_rows(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> dict[str, FamilyLook]:
+    """Label -> how the row is drawn; reference rows are not."""
+    return {row.label: looks[row.family] for row in analysis.rows if not row.reference}
+
+
+def quality_branch(scoring: Scoring) -> str:
+    """The branch whose score is set against cost: the second of the contrast."""
+    return scoring.ranked[-1] if scoring.ranked else ""
+
+
+def _scored(table: Table) -> int:
+    """Rows that have a score on every ranked branch."""
+    ranked = table.scoring.ranked
+    if not ranked:
+        return 0
+    return int(np.logical_and.reduce([np.isfinite(table.scores[branch]) for branch in ranked]).sum())

@@ -1,0 +1,156 @@
+"""Tables as the page prints them: cells of text, worked out before the template sees them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.analysis import Analysis
+from reports.formats import decimals_of, number
+from reports.statistics.scores import bundle_name, score_parts
+
+BUNDLE = "bundle"
+"""The metric of a bundle's column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column: one metric, or the bundle."""
+
+    branch: str
+    metric: str
+    name: str
+    unit: str
+    better: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableCell:
+    """One printed value; `text` empty: missing."""
+
+    text: str
+    spread: str = ""
+    best: bool = False
+    present: str = ""
+    """`k/N` where values are missing, else empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLine:
+    """One printed row."""
+
+    row: str
+    same_as: str
+    cells: Sequence[TableCell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintedTable:
+    """A table ready for the template."""
+
+    name: str
+    columns: Sequence[Column]
+    branches: Sequence[tuple[str, int]]
+    """(branch, how many columns)."""
+    lines: Sequence[TableLine]
+    references: Sequence[TableLine]
+    """Reference rows, printed beneath: none of them is ever best."""
+    expected: str
+    """How many values a complete cell is a mean of, for the caption."""
+
+
+def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
+    """The columns of one branch: the main metrics, or every one."""
+    metrics = sorted(name.split("/", 1)[1] for name in analysis.means if name.startswith(f"{branch}/"))
+    better = dict(score_parts(analysis.scoring.of(branch), analysis.means.keys()))
+    found = []
+    for metric in metrics if every else analysis.main_metrics(branch):
+        panel = analysis.panels.get(f"{branch}/{metric}")
+        low = better.get(f"{branch}/{metric}") == "low" or (panel is not None and panel.better == "low")
+        found.append(
+            Column(
+                branch=branch,
+                metric=f"{branch}/{metric}",
+                name=analysis.spec.metrics.get(metric, metric),
+                unit=panel.unit if panel is not None else "",
+                better="low" if low else "high",
+            )
+        )
+    return found
+
+
+def printed(analysis: Analysis, name: str) -> PrintedTable:
+    """One table of the matrix with its main metrics and the bundle of the first ranked branch that has one."""
+    table = analysis.tables[name]
+    bundled = analysis.scoring.bundled
+    columns: list[Column] = []
+    for branch in analysis.scoring.names:
+        own = columns_of(analysis, branch, every=False)
+        columns += own
+        if own and bundled is not None and branch == bundled.name:
+            title = bundle_name(bundled, analysis.means.keys()).removeprefix(f"{branch}_")
+            columns.append(Column(branch=branch, metric=BUNDLE, name=title, unit="", better="high"))
+    bundle = {} if bundled is None else {row: table.score(bundled.name, row) for row in table.names}
+    return _printed(analysis, name, list(table.names), columns, bundle)
+
+
+def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
+    """All rows and all metrics of one branch."""
+    rows = [row.label for row in analysis.rows if not row.reference]
+    return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
+
+
+def _printed(
+    analysis: Analysis, name: str, rows: Sequence[str], columns: Sequence[Column], bundle: Mapping[str, float]
+) -> PrintedTable:
+    computed = analysis.computed_by
+    axes = {row.partition("/")[2] for row in rows}
+    references = [r.label for r in analysis.rows if r.reference and r.label.partition("/")[2] in axes]
+    grid = {row: [_value(analysis, column, row, bundle) for column in columns] for row in (*rows, *references)}
+    best: list[float | None] = []
+    for i, column in enumerate(columns):
+        values = [value for row in rows if (value := grid[row][i]) is not None]
+        best.append((max if column.better == "high" else min)(values) if values else None)
+    lines = [
+        TableLine(
+            row=row,
+            same_as=computed[row] if computed[row] != row else "",
+            cells=[
+                _cell(
+                    analysis, column, row, value, bundle, is_best=value is not None and value == best[i] and row in rows
+                )
+                for i, (column, value) in enumerate(zip(columns, grid[row], strict=True))
+            ],
+        )
+        for row in (*rows, *references)
+    ]
+    branches = [(branch, sum(column.branch == branch for column in columns)) for branch in analysis.scoring.names]
+    expected = sorted({analysis.panels[c.metric].expected for c in columns if c.metric in analysis.panels})
+    return PrintedTable(
+        name=name,
+        columns=columns,
+        branches=[(branch, count) for branch, count in branches if count],
+        lines=lines[: len(rows)],
+        references=lines[len(rows) :],
+        expected=" or ".join(map(str, expected)),
+    )
+
+
+def _value(analysis: Analysis, column: Column, row: str, bundle: Mapping[str, float]) -> float | None:
+    if column.metric == BUNDLE:
+        return bundle[row] if math.isfinite(bundle.get(row, math.nan)) else None
+    return analysis.means[column.metric].get(analysis.computed_by[row])
+
+
+def _cell(
+    analysis: Analysis, column: Column, row: str, value: float | None, bundle: Mapping[str, float], *, is_best: bool
+) -> TableCell:
+    if column.metric == BUNDLE and row not in bundle:
+        return TableCell(text="–")  # a bundle is a place among the rows of a table, and a reference row has none
+    decimals = 2 if column.metric == BUNDLE else decimals_of(analysis.spec, column.metric.split("/", 1)[1])
+    present = ""
+    if column.metric in analysis.panels:
+        there, expected = analysis.counted(column.metric, row)
+        present = f"{there}/{expected}" if there < expected else ""
+    interval = analysis.interval(column.metric, row) if column.metric in analysis.panels else None
+    spread = number((interval.high - interval.low) / 2, decimals) if interval is not None else ""
+    return TableCell(text=number(value, decimals), spread=spread, best=is_best, present=present)

@@ -1,0 +1,102 @@
+"""Numbers of the page's first screen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.analysis import Analysis
+from reports.formats import number
+from reports.input import ReportInput
+from reports.statistics.agreement import kendall, pearson
+from reports.statistics.intervals import LEVEL, complete, interval_or_none
+from reports.statistics.panel import row_label
+from reports.statistics.resampling import limits
+from reports.statistics.table import Table, inversions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A number of the first screen."""
+
+    value: str
+    name: str
+    detail: str
+
+
+def tiles(given: ReportInput, analysis: Analysis) -> list[Tile]:
+    """How the two branches agree, the differences that the study wants to see first, and how much is there."""
+    table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
+    found = [] if table is None or contrast is None else [*_agreement(table, contrast), *_winners(table, contrast)]
+    return [*found, *_differences(analysis), _coverage(given, analysis)]
+
+
+def _agreement(table: Table, contrast: tuple[str, str]) -> list[Tile]:
+    first, second = contrast
+    r = float(pearson(table.scores[first], table.scores[second]))
+    if not np.isfinite(r):
+        return []
+    detail = f"Kendall's τ {number(float(kendall(table.scores[first], table.scores[second])), 2)}"
+    if table.draws is not None:
+        between = limits(pearson(table.draws[first], table.draws[second]), LEVEL)
+        if between is not None:
+            detail = f"{number(between[0], 2)} to {number(between[1], 2)} over resamples; {detail}"
+    return [Tile(value=number(r, 2), name=f"r of {first} and {second} over the rows", detail=detail)]
+
+
+def _winners(table: Table, contrast: tuple[str, str]) -> list[Tile]:
+    first, second = contrast
+    scores = table.scores
+    if not all(np.isfinite(scores[branch]).any() for branch in contrast):
+        return []
+    best = {branch: table.rows[int(np.nanargmax(scores[branch]))] for branch in contrast}
+    both = int((np.isfinite(scores[first]) & np.isfinite(scores[second])).sum())
+    return [
+        Tile(
+            value=f"{len(inversions(table))} of {both * (both - 1) // 2}",
+            name=f"pairs of rows change order between {first} and {second}",
+            detail=f"best on {first}: {best[first]}; on {second}: {best[second]}".replace(
+                "-", "\N{NON-BREAKING HYPHEN}"
+            ),
+        )
+    ]
+
+
+def _differences(analysis: Analysis) -> list[Tile]:
+    """The differences between rows that the study wants to see first."""
+    suffix = analysis.main.partition("/")[2].replace("/", ";")
+    found = []
+    for tile in analysis.spec.tiles:
+        panel = analysis.panels.get(tile.metric)
+        for row in tile.rows:
+            labels = [row_label(name, suffix) for name in (row, tile.over)]
+            a, b = (analysis.computed_by.get(label, label) for label in labels)
+            if panel is None or a not in panel.rows or b not in panel.rows:
+                continue
+            cut = complete([panel.layout(a), panel.layout(b)])
+            interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
+            if interval is not None:
+                sign = "+" if interval.mean >= 0 else ""
+                between = f"{number(interval.low, tile.decimals)} to {number(interval.high, tile.decimals)}"
+                found.append(
+                    Tile(
+                        value=f"{sign}{number(interval.mean, tile.decimals)} {tile.unit}",
+                        name=f"{tile.name}, {row} over {tile.over}",
+                        detail=f"{between} {tile.unit}, {interval.kind}",
+                    )
+                )
+                break
+    return found
+
+
+def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
+    trained = [row.label for row in analysis.rows if not row.reference and row.computed_by == row.label]
+    total = sum(panel.expected * len(trained) for panel in analysis.panels.values())
+    there = sum(analysis.counted(name, row)[0] for name in analysis.panels for row in trained)
+    missing = len(given.missing)
+    return Tile(
+        value=f"{1000 * there // total / 10:g} %" if total else "0 %",
+        # How many values a metric without any would have had is not known.
+        name="of the values are there" + (", of metrics that have any" if missing else ""),
+        detail=(f"not there: {total - there}; " if there < total else "")
+        + (f"missing: {missing} of the cells' parts" if missing else "no cell is missing a part"),
+    )

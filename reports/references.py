@@ -1,0 +1,87 @@
+"""Reference rows: ceiling and floor, scored like every row and shown apart from them (study.md section 7).
+
+They take no rank, stretch no min-max range, enter no agreement, finding, gain or price. The floor tells on which
+measures a row that does nothing does well.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.analysis import Analysis
+from reports.formats import decimals_of, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One measure with its ceiling and floor, and the best row beside them; texts, empty where missing."""
+
+    branch: str
+    name: str
+    unit: str
+    better: str
+    ceiling: str
+    floor: str
+    best: str
+    row: str
+    """Which row is best."""
+    rewards_floor: bool
+    """Whether the floor does at least as well as the best row."""
+
+
+def measures(analysis: Analysis) -> list[Measure]:
+    """The main measures of all branches that have a ceiling or a floor."""
+    spec = analysis.spec
+    found: list[Measure] = []
+    if spec.references is None:
+        return found
+    names = (spec.references.ceiling, spec.references.floor)
+    for branch in analysis.scoring.names:
+        for metric in analysis.main_metrics(branch):
+            panel = analysis.panels.get(f"{branch}/{metric}")
+            if panel is None:
+                continue
+            means = analysis.means[f"{branch}/{metric}"]
+            ceiling, floor = (_mean(analysis, means, name) for name in names)
+            rows = {r.label: means[r.label] for r in analysis.rows if not r.reference and r.label in means}
+            if (ceiling is None and floor is None) or not rows:
+                continue
+            best = (max if panel.better == "high" else min)(rows, key=lambda row: rows[row])
+            apart = None if floor is None else (floor - rows[best]) * (1 if panel.better == "high" else -1)
+            found.append(
+                Measure(
+                    branch=branch,
+                    name=spec.metrics.get(metric, metric),
+                    unit=panel.unit,
+                    better=panel.better,
+                    ceiling=number(ceiling, decimals_of(spec, metric)),
+                    floor=number(floor, decimals_of(spec, metric)),
+                    best=number(rows[best], decimals_of(spec, metric)),
+                    row=best,
+                    rewards_floor=apart is not None and apart >= 0,
+                )
+            )
+    return found
+
+
+def levels(analysis: Analysis, metric: str) -> list[tuple[str, float]]:
+    """(name, mean) of ceiling and floor on `branch/metric`, for lines in figures; none where it is off the scale."""
+    spec = analysis.spec.references
+    if spec is None:
+        return []
+    means, panel = analysis.means.get(metric, {}), analysis.panels.get(metric)
+    found = []
+    for name, row in ((spec.ceiling_name, spec.ceiling), (spec.floor_name, spec.floor)):
+        mean = _mean(analysis, means, row)
+        if mean is not None and (panel is None or mean < spec.off_scale.get(panel.unit, math.inf)):
+            found.append((name, mean))
+    return found
+
+
+def _mean(analysis: Analysis, means: Mapping[str, float], name: str) -> float | None:
+    """Mean of a reference row over the axes' values: it trains nothing, so they differ by nothing it reads."""
+    labels: Sequence[str] = [r.label for r in analysis.rows if r.reference and r.label.split("/")[0] == name]
+    known = [means[label] for label in labels if label in means]
+    return float(np.mean(known)) if known else None

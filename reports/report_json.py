@@ -1,0 +1,55 @@
+"""report.json: the numbers of the report for other programs."""
+
+from typing import Any
+
+from reports import instruments
+from reports.analysis import Analysis, analyse_published, computed_json, plain
+from reports.input import ReportInput
+from reports.spec import PublishedTables, ReportSpec
+
+VERSION = 1
+
+
+def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
+    """The object of report.json."""
+    instrument_names = () if given.spec.instruments is None else (given.spec.instruments.name,)
+    units = given.spec.words.units
+    whole = {
+        "version": VERSION,
+        "study": given.study,
+        "profile": given.profile,
+        "git": given.git,
+        "seeds": list(given.seeds),
+        **computed_json(analysis),
+        "controls": {
+            "fingerprint": given.controls.fingerprint,
+            "deviations": [dict(deviation) for deviation in given.controls.deviations],
+            "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
+        },
+        **{name: instruments.as_json(given) for name in instrument_names},
+        "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
+        "missing": [
+            {
+                "row": part.row,
+                "seed": part.seed,
+                "axes": part.axes,
+                "branch": part.branch,
+                "state": part.state,
+                "reason": part.reason,
+            }
+            for part in given.missing
+        ],
+        "notes": list(given.notes),
+    }
+    found: dict[str, Any] = plain(whole)
+    return found
+
+
+def published_json(spec: ReportSpec, published: PublishedTables) -> dict[str, Any]:
+    """The same object for published tables; intervals are null."""
+    return {
+        "version": VERSION,
+        "source": published.source,
+        **computed_json(analyse_published(spec, published)),
+        "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
+    }

@@ -1,0 +1,89 @@
+"""docs/tutorial/digits as its reader runs it: a study outside the package, planned, killed, resumed, reported."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
+EPOCHS = 300
+CHOSEN = ("--rows", "linear,mlp", f"controls.training.epochs={EPOCHS}", "axes.rate.values=[0.1]", "seeds=[0]")
+
+
+@pytest.fixture(scope="module")
+def digits(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tutorial") / "digits"
+    ignored = shutil.ignore_patterns("outputs", "__pycache__")
+    shutil.copytree(root / "docs" / "tutorial" / "digits", folder, ignore=ignored)
+    return folder
+
+
+def start(digits: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [ECHO_MATRIX, *arguments], cwd=digits, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def call(digits: Path, *arguments: str) -> str:
+    process = start(digits, *arguments)
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    return said
+
+
+def test_the_tutorials_study_is_planned_killed_resumed_shown_and_reported(digits: Path) -> None:
+    home = digits / "outputs" / "digits"
+    assert json.loads(call(digits, "plan", "--json"))["counts"] == {"new": 55}
+
+    driver = start(digits, "run", *CHOSEN)
+    until = time.monotonic() + 120
+    while not list(home.glob("attempts/*/*/checkpoints/step-2*")):
+        assert driver.poll() is None and time.monotonic() < until, driver.communicate()[0]
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+
+    said = call(digits, "run", *CHOSEN)
+    assert "7 done" in said
+    assert "nothing to do" in call(digits, "run", *CHOSEN)
+
+    begun = [path for path in home.glob("attempts/*/a002-*/log.txt") if ", from " in path.read_text(encoding="utf-8")]
+    assert begun, "no training went on from a checkpoint"
+    series = list(home.glob("store/artifacts/train/*/*/metrics.jsonl"))
+    assert len(series) == 2
+    for path in series:
+        steps = [json.loads(line)["step"] for line in path.read_text(encoding="utf-8").splitlines()]
+        assert steps == list(range(1, EPOCHS + 1))
+
+    with (home / "report" / "results.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {(line["row"], line["branch"], line["metric"]) for line in lines} == {
+        (row, branch, "accuracy") for row in ("linear", "mlp") for branch in ("clean", "shifted")
+    }
+    report = json.loads((home / "report" / "report.json").read_text(encoding="utf-8"))
+    rows = {name.partition("/")[0]: values for name, values in report["rows"].items()}
+    assert rows["mlp"]["clean/accuracy"]["mean"] > 0.9 > rows["mlp"]["shifted/accuracy"]["mean"]
+    verdicts = {one["check"]: one for one in report["controls"]["verdicts"]}
+    assert verdicts["order"]["verdict"] == "open" and "conv" in " ".join(verdicts["order"]["cells"])  # not yet trained
+    page = (home / "report" / "index.html").read_text(encoding="utf-8")
+    assert "accuracy" in page and "shifted" in page
+
+    with sqlite3.connect(f"file:{home / 'mlflow.db'}?mode=ro", uri=True) as database:
+        named = {name for (name,) in database.execute("SELECT name FROM runs WHERE status = 'FINISHED'")}
+        points = database.execute("SELECT COUNT(*) FROM metrics WHERE key = 'train/loss'").fetchone()[0]
+    assert {"linear/rate=0.1/s0", "mlp/rate=0.1/s0"} <= named
+    assert points == 2 * EPOCHS
+
+    code = next((home / "code").iterdir())
+    assert (code / "digits_study" / "train.py").is_file() and (code / "orchestrator").is_dir()

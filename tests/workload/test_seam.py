@@ -1,0 +1,131 @@
+"""The orchestrator knows a study through its `Workload` alone."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workloads.study.workload import WORKLOAD
+
+NOT_THE_STUDYS = {
+    "data",  # of JSON and of MLflow's entities
+    "index",  # a place in a list
+    "none",
+}
+"""Words that a stage, section or family shares with what every program says."""
+
+STUDY = (
+    {stage.name for stage in WORKLOAD.stages}
+    | set(WORKLOAD.branch_names)
+    | set(WORKLOAD.family)
+    | set(WORKLOAD.controls.__dataclass_fields__)  # type: ignore[attr-defined]
+) - NOT_THE_STUDYS
+
+
+def constants(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of the string constants of a file that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.lineno, node.value
+
+
+def test_no_file_of_the_orchestrator_names_what_is_the_studys(root: Path) -> None:
+    found = [
+        f"{path.relative_to(root)}:{line}: {text!r}"
+        for path in sorted((root / "orchestrator").rglob("*.py"))
+        for line, text in constants(path)
+        if STUDY & set(text.replace("'", " ").replace("/", " ").replace(":", " ").replace(".", " ").split())
+        and len(text.split()) < 4  # a sentence may hold the word in its plain meaning
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_file_of_the_orchestrator_imports_the_study(root: Path) -> None:
+    allowed = ("workloads.contract", "workloads.runtime.masking", "workloads.runtime.fault_points")
+    found = []
+    for path in sorted((root / "orchestrator").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names.append(node.module)
+            found += [
+                f"{path}:{name}" for name in names if name.startswith("workloads") and not name.startswith(allowed)
+            ]
+    assert not found, "\n".join(found)
+
+
+def echo_matrix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def digits(root: Path, tmp_path: Path) -> Path:
+    """A copy of the tutorial's study, to be changed."""
+    source = root / "docs" / "tutorial" / "digits"
+    (tmp_path / "digits_study").mkdir()
+    for path in (source / "digits_study").glob("*.py"):
+        (tmp_path / "digits_study" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "matrix.yaml").write_bytes((source / "matrix.yaml").read_bytes())
+    return tmp_path
+
+
+def changed(
+    digits: Path, old: str, new: str, name: str = "digits_study/workload.py"
+) -> subprocess.CompletedProcess[str]:
+    path = digits / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return echo_matrix("plan", cwd=digits)
+
+
+def test_a_workload_that_imports_torch_is_refused_with_the_line(digits: Path) -> None:
+    done = changed(digits, "from workloads.contract.rows", "import torch\nfrom workloads.contract.rows")
+    assert done.returncode == 2
+    assert "matrix.yaml:3: workload is digits_study.workload, which imports torch at " in done.stderr
+    assert "digits_study/workload.py:6; " in done.stderr
+
+
+def test_a_module_that_it_imports_is_looked_at_too(digits: Path) -> None:
+    done = changed(digits, "from workloads.contract.rows", "import digits_study.train\nfrom workloads.contract.rows")
+    assert done.returncode == 2 and "digits_study/train.py:7; " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('inputs=("split",)', 'inputs=("spilt",)', "stage 'train' reads 'spilt', which is no stage before it"),
+        ('branches=("clean", "shifted")', 'branches=("clean", "moved")', "branch 'moved', which `branches` has not"),
+        ('sections=("data",)', 'sections=("date",)', "reads 'date', which is no section of `controls`; sections: data"),
+        ('name="train"', 'name="split"', "stage 'split' stands twice"),
+        ('name="train"', 'name="../up"', "allowed in a name: letters"),
+        ('family = "mlp"', 'family = "conv"', "two families have one name"),
+        ("WORKLOAD = ", "STUDY = ", "has no WORKLOAD = Workload(...)"),
+        ("WORKLOAD = ", "1 / 0\nWORKLOAD = ", "cannot be imported: ZeroDivisionError"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused(digits: Path, old: str, new: str, said: str) -> None:
+    done = changed(digits, old, new)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+
+
+def test_a_workload_that_there_is_not_is_refused(digits: Path) -> None:
+    done = changed(digits, "digits_study.workload", "digits_study.nothing", "matrix.yaml")
+    assert done.returncode == 2
+    assert "matrix.yaml:3: workload cannot be used: workload 'digits_study.nothing': there is no module" in done.stderr
+
+
+def test_fingerprints_hold_the_name_of_a_workload(digits: Path) -> None:
+    before = echo_matrix("plan", "--json", cwd=digits)
+    after = changed(digits, 'name="digits"', 'name="other"')
+    assert before.returncode == after.returncode == 0
+    assert not set(before.stdout.split('"fingerprint": "')[2:]) & set(
+        echo_matrix("plan", "--json", cwd=digits).stdout.split('"fingerprint": "')[2:]
+    )

@@ -1,0 +1,186 @@
+"""Report of the study: its branches and scores, names, figures, findings and words for `reports`.
+
+Findings and published tables are imported when the report is made: they bring the statistics, which reading the
+results does without.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports.spec import (
+    BranchSpec,
+    CostColumn,
+    DifferenceTile,
+    GainSpec,
+    ImageSpec,
+    InstrumentSpec,
+    PriceSpec,
+    PublishedTables,
+    ReferenceSpec,
+    ReportSpec,
+    ScalingFigure,
+    ScorePart,
+    Words,
+)
+from workloads.study.differences import DIFFERENCES
+
+if TYPE_CHECKING:
+    from reports.findings import Answer, Material
+
+BUNDLE = (
+    ScorePart(metric="psnr"),
+    ScorePart(metric="ssim"),
+    ScorePart(metric="lpips", better="low", stand_in="rf_distance", stand_in_suffix="_rf"),
+)
+
+OPEN_VARIANT = r"(?<=\d)[-_.]v?\d+"
+"""End of an open-domain scene's name (`open-03-2`: prompt 3, variant 2): which object stands where in the layout."""
+
+CAPPED_DB = 99.0
+"""PSNR at or above this is that of equal frames (capped at 100 dB)."""
+
+
+def _judges(sections: Mapping[str, Any]) -> Sequence[str]:
+    """Units of the judges in the order of `controls.judge.models`."""
+    section = sections.get("judge", {})
+    models = section.get("models", ()) if isinstance(section, Mapping) else ()
+    return [f"points:vlm:{model}" for model in models]
+
+
+def _questions() -> "Sequence[tuple[str, str, Callable[[Material], Answer]]]":
+    from workloads.study.findings import QUESTIONS
+
+    return QUESTIONS
+
+
+def _published() -> PublishedTables:
+    from workloads.study.published import published_tables
+
+    return published_tables()
+
+
+REPORT = ReportSpec(
+    branches=(
+        BranchSpec(name="replay", score=BUNDLE),
+        BranchSpec(name="loop", score=BUNDLE),
+        BranchSpec(name="return", score=(ScorePart(metric="judge"),), variant=OPEN_VARIANT),
+    ),
+    contrast=("replay", "return"),
+    main_table="families",
+    metrics={
+        "psnr": "PSNR",
+        "ssim": "SSIM",
+        "lpips": "LPIPS",
+        "rf_distance": "rf_distance",
+        "psnr_truth": "PSNR, truth",
+        "judge": "Judge",
+        "psnr_first": "PSNR, first",
+        "psnr_truth_last": "PSNR, truth last",
+    },
+    decimals={"judge": 1, "psnr": 2},
+    family_labels={"compress": "compression", "ssm": "state space"},
+    questions=_questions,
+    finding_decimals={"points": 1, "differ": 1},
+    tiles=(
+        DifferenceTile(
+            metric="return/psnr_truth_last",
+            name="against the rendered truth on return",
+            unit="dB",
+            decimals=1,
+            rows=("context-k20", "context-k5"),
+            over="context-k1",
+        ),
+        DifferenceTile(
+            metric="return/judge",
+            name="of the judge on return",
+            unit="points",
+            decimals=0,
+            rows=("context-k20", "context-k5"),
+            over="context-k1",
+        ),
+    ),
+    scaling=(
+        ScalingFigure(
+            title="Context scaling",
+            rows=r"context-k(\d+)",
+            tick="K={}",
+            metrics=(
+                ("replay/psnr", "replay PSNR, dB"),
+                ("return/judge", "return judge, points"),
+                ("return/psnr_truth_last", "return PSNR to truth, dB"),
+            ),
+            caption="The anchor alone, then 4 and 19 retrieved frames",
+        ),
+    ),
+    instruments=InstrumentSpec(
+        name="judges",
+        metric="judge",
+        prefixes=("points:", "vlm:"),
+        branches=("return", "loop"),
+        preferred=_judges,
+        caption="Totals of the same cases by two judges, over distinct rows and all seeds. The return score is that of "
+        """{leading} alone; the others' stand under "every metric", each under its own name.""",
+    ),
+    gain=GainSpec(
+        metric="return/judge",
+        shortest="context-k1",
+        longest="context-k20",
+        full_families=("context",),
+        caption="Of what K=20 gains over K=1 on return, the share a compact memory keeps; given only where that gain "
+        "is told from 0.",
+    ),
+    references=ReferenceSpec(
+        ceiling="bound-truth",
+        floor="bound-anchor",
+        ceiling_name="truth",
+        floor_name="stands still",
+        ceiling_heading="ceiling: truth",
+        floor_heading="floor: stands still",
+        suspect_heading="rewards standing still",
+        caption="<code>bound-truth</code> is the true frames and <code>bound-anchor</code> a camera that stands still, "
+        "both scored by the same code. They are no memories, and take part in no rank, range, agreement, finding or "
+        "gain. The floor tells which measures reward standing still: where it does as well as the best row, that "
+        "measure alone cannot tell remembering from not moving. On <i>return</i> the camera ends where it began: one "
+        "that never left has the right last frame, so PSNR of the last frame is to be read beside replay, which "
+        "standing still fails.",
+        table_note="the last two lines are ceiling and floor",
+        off_scale={"dB": CAPPED_DB},
+    ),
+    prices=(
+        PriceSpec(stage="train", key="flops", name="FLOPs per training step"),
+        PriceSpec(stage="train", key="tokens", name="tokens per forward"),
+        PriceSpec(stage="train", key="device_s", name="training device seconds"),
+    ),
+    cost_columns=(
+        CostColumn(stage="train", key="parameters_added", name="parameters added", shape="{:,.0f}"),
+        CostColumn(stage="train", key="tokens", name="tokens per forward", shape="si"),
+        CostColumn(stage="train", key="tokens_written", name="tokens per write", shape="si"),
+        CostColumn(stage="train", key="flops", name="FLOPs per step", shape="si"),
+        CostColumn(stage="train", key="s_per_step", name="s per step", shape="{:.3f}"),
+        CostColumn(stage="train", key="device_s", name="train, s", shape="{:.0f}"),
+        CostColumn(stage="train", key="peak_mib", name="train peak, MiB", shape="{:.0f}"),
+    ),
+    images=ImageSpec(
+        nav="Strips",
+        heading="Source, turning point, tail",
+        caption="where the camera starts, where it turns, and what it finds. With rendered worlds the second line is "
+        "the truth.",
+        order=("return", "loop", "replay"),
+    ),
+    published=_published,
+    differences=DIFFERENCES,
+    words=Words(
+        lead="When the camera leaves and comes back, is the same world still there? Rows differ in how history is "
+        "stored and read; everything else is held still.",
+        notes="What this scale can and cannot tell",
+        findings="Six findings, asked of these values",
+        rank_shift="A row that rises to the right is better at coming back than at following.",
+        curves="Rows share data, order and noise, so curves may be compared step by step.",
+        units="scenes",
+        published_nav="The paper beside",
+        published="The paper's numbers through the same code",
+        differences="Where we differ from the paper",
+    ),
+    code=(Path(__file__).parent,),
+)

@@ -1,0 +1,29 @@
+"""What `doctor` tells of the study's own services: the judge's endpoint."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from workloads.contract.planned import Diagnosis, Endpoint, PlannedCell
+
+JUDGE_URL, JUDGE_KEY = "ECHO_MATRIX_JUDGE_URL", "ECHO_MATRIX_JUDGE_KEY"
+
+
+def judge(
+    cells: Sequence[PlannedCell], paths: Mapping[str, str], environment: Mapping[str, str]
+) -> Iterator[Diagnosis | Endpoint]:
+    """Whether the judge's endpoint answers, where a model judges; its key is never shown."""
+    if not any(cell.controls.get("judge", {}).get("name") == "vlm" for cell in cells):
+        yield Diagnosis(level="ok", says="no endpoint is needed")
+        return
+    url = environment.get(JUDGE_URL) or paths.get("judge_url", "")
+    if not url:
+        remedy = f"set it, and {JUDGE_KEY} if the server wants a key"
+        yield Diagnosis(level="bad", says=f"{JUDGE_URL} is not set, and a model judges", remedy=remedy)
+        return
+    key = environment.get(JUDGE_KEY, "").strip()
+    yield Endpoint(
+        what="the judge's endpoint",
+        url=url.rstrip("/") + "/models",
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        remedy=f"see {JUDGE_URL} and {JUDGE_KEY} (docs/judge.md)",
+    )
+    yield Diagnosis(level="ok", says=f"{JUDGE_KEY} is {'set' if key else 'not set: fine for a server that wants none'}")

@@ -1,0 +1,66 @@
+"""Echo-Memory as the orchestrator sees it. Imports nothing that computes."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from workloads.contract.planned import Diagnosis, Endpoint, Estimate, Planned, PlannedCell, Surroundings
+from workloads.contract.workload import Workload
+from workloads.study import cases, checks, deepspeed, estimate, notes, services, weight
+from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS
+from workloads.study.sections import Branches, Controls
+from workloads.study.stages import REVISIONS, STAGES
+
+
+class EchoMemory(Workload):
+    """The study of arXiv:2606.09803: one video diffusion transformer, many memories."""
+
+    def problems(self, controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
+        """See `checks`."""
+        return checks.problems(controls, branches)
+
+    def refuse_plan(self, plan: Planned, selected: Collection[str] | None) -> str:
+        """See `cases`."""
+        return cases.missing_cases(plan, selected)
+
+    def estimate(self, plan: Planned, selected: Collection[str] | None, surroundings: Surroundings) -> Estimate | None:
+        """See `estimate`."""
+        return estimate.estimate(plan, surroundings, selected)
+
+    def weight(self, stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
+        """See `weight`."""
+        return weight.weight(stage, row, config)
+
+    def deepspeed_problem(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
+        """See `deepspeed`."""
+        return deepspeed.deepspeed_problem(settings)
+
+    def notes(self, cells: Sequence[PlannedCell], sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """See `notes`."""
+        return notes.notes_of(cells, sections)
+
+    def remarks(self, label: str, last: Mapping[str, float]) -> list[str]:
+        """See `notes`."""
+        return notes.remarks_of(label, last)
+
+    def diagnoses(
+        self, cells: Sequence[PlannedCell], paths: Mapping[str, str], environment: Mapping[str, str]
+    ) -> Iterable[tuple[str, Diagnosis | Endpoint]]:
+        """See `services`."""
+        return (("judge", found) for found in services.judge(cells, paths, environment))
+
+
+WORKLOAD = EchoMemory(
+    name="echo-memory",
+    stages=STAGES,
+    controls=Controls,
+    branches=Branches,
+    families=FAMILIES,
+    rows_key="memory",
+    row_controls=MEMORY_CONTROLS,
+    revisions=REVISIONS,
+    preload=("numpy", "PIL.Image", "safetensors.torch", "torch"),
+    report="workloads.study.report",
+    published="workloads.study.published",
+    unlike_paths=("judge_url", "judge_cache"),
+    unnamed=True,
+)
