@@ -1,35 +1,49 @@
-# run: the whole matrix at laptop scale · test, test-slurm, check, bench, chaos, fix: for those who change the code.
+# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, bench, chaos, fix: for those who
+# change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUN_FLAGS ?=
 CHAOS_FLAGS ?=
-TEST_PROCESSES ?= 2
+# One more than the cores of a small machine: a third of the time is spent waiting for services.
+TEST_PROCESSES ?= 3
 
 # One thread a process: the study's bits depend on it, and two cores are shared by several processes.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test test-slurm test-slurm-long check bench chaos fix install
+.PHONY: run test-fast test test-root test-long root-packages check bench chaos fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
 	$(BIN)/echo-matrix run $(RUN_FLAGS)
 
+# The lanes of the tests; tests/lanes.py says which test is in which.
+PYTEST := $(BIN)/python -m pytest
+IN_PARALLEL := --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+# At every edit, under a minute: no Ray, DeepSpeed, MLflow or sleeping.
+test-fast: $(INSTALLED)
+	$(PYTEST) -m fast $(IN_PARALLEL) --numprocesses 2
+
+# All that needs no root.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not bench and not slurm" \
-		--numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "fast or service" $(IN_PARALLEL)
 
-# Needs root: installs Debian's SLURM and starts one on loopback for the tests.
-test-slurm: $(INSTALLED)
-	cluster/slurm/dev install
-	$(BIN)/python -m pytest tests/slurm -m "slurm and not long"
+# Needs root: installs Debian's SLURM and Chromium, and starts a SLURM on loopback.
+test-root: $(INSTALLED) root-packages
+	$(PYTEST) -m root
 
-# A quarter of an hour: the whole laptop matrix on SLURM beside Ray, and a driver that sleeps for three minutes.
-test-slurm-long: $(INSTALLED)
+# Before an issue is closed: whole matrices, calibrations, then hours of kills. Needs root.
+test-long: $(INSTALLED) root-packages
+	$(PYTEST) -m long --override-ini=timeout=3600
+	ECHO_MATRIX_FUZZ=5000 $(PYTEST) tests/hostile/test_fuzz_matrix.py
+	$(MAKE) chaos
+
+root-packages:
 	cluster/slurm/dev install
-	$(BIN)/python -m pytest tests/slurm -m "slurm and long" --override-ini=timeout=3600
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check . cluster/slurm/dev

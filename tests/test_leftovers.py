@@ -20,9 +20,9 @@ def test_a_process_that_is_left_is_named_whatever_session_it_leads() -> None:
 
 def test_a_process_that_ends_a_little_later_is_not_left() -> None:
     with nothing_left() as marked:
-        short = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(1)"))
+        short = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(0.4)"))
         deadline = time.monotonic() + 20
-        while not marked.processes("time.sleep(1)"):
+        while not marked.processes("time.sleep(0.4)"):
             assert time.monotonic() < deadline
             time.sleep(0.01)
     short.wait()

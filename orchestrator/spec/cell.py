@@ -41,7 +41,7 @@ class Cell:
     """
 
     id: str
-    """For people: `context-k5/s0`, with axes `context-k5/site=pre_norm/s0`."""
+    """For people: `ROW/s0`, with axes `ROW/AXIS=VALUE/s0`."""
     row: str
     axes: tuple[tuple[str, str], ...]
     seed: int

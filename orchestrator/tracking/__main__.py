@@ -2,7 +2,7 @@
 
 | op | fields |
 |---|---|
-| `study` | `home`, `uri`, and the parent run (`projection.study_message`); comes first |
+| `study` | comes first: `home`, `uri`, `follow_s` between looks at growing metrics, `projection.study_message` |
 | `cell` | `projection.cell_message` |
 | `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact`; its `curve`, `files`, `pointer` |
 | `report` | `folder` |
@@ -29,8 +29,6 @@ from workloads.runtime.masking import mask, secrets_of
 LONGEST_LOG = 8 << 20
 """Characters that are kept of what is said: a server that refuses for a week fills no disk."""
 HURRY = json.dumps({"op": "hurry"}) + "\n"
-FOLLOW_S = 3.0
-"""Between two looks at growing metrics."""
 
 
 def main() -> int:
@@ -66,10 +64,11 @@ def _project(lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> 
     from orchestrator.tracking.mlflow_store import Projector
 
     projector = Projector(Path(message["home"]), message["uri"], message["study"], hurry)
+    follow_s = float(message["follow_s"])
     looked = time.monotonic()
     while True:
         try:
-            line = lines.get(timeout=max(0.05, looked + FOLLOW_S - time.monotonic()))
+            line = lines.get(timeout=max(0.05, looked + follow_s - time.monotonic()))
         except queue.Empty:
             line = ""
         if line is None:
@@ -77,7 +76,7 @@ def _project(lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> 
             return 0
         if line:
             _take(projector, json.loads(line))
-        if time.monotonic() - looked >= FOLLOW_S:
+        if time.monotonic() - looked >= follow_s:
             projector.follow()
             looked = time.monotonic()
 

@@ -32,6 +32,9 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+FOLLOW_S = 3.0
+"""Between the child's looks at growing metrics."""
+
 END_S = 5.0
 """After being asked to end, before being killed."""
 
@@ -182,7 +185,7 @@ class MlflowTracker:
         self._writer = threading.Thread(target=self._write, name="tracking", daemon=True)
         self._writer.start()
         study = study_message(self._plan)
-        self._put({"op": "study", "home": str(self._home), "uri": self._uri, "study": study})
+        self._put({"op": "study", "home": str(self._home), "uri": self._uri, "follow_s": FOLLOW_S, "study": study})
         if self._hurried:
             self._put({"op": "hurry"})
         return True

@@ -19,8 +19,6 @@ from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes, start_time
 from orchestrator.store.registry import make_store
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -139,9 +137,7 @@ def test_no_other_user_is_let_in(backend: RayBackend) -> None:
     assert all("nauthenticated" in without for held, without in asked.values() if held == "")
 
 
-def test_closing_leaves_no_process_and_no_folder(home: Path) -> None:
-    backend = RayBackend(toy_context(home), RaySettings(cpus=1))
-    assert [host.cpus for host in backend.hosts()] == [1]
+def test_closing_leaves_no_process_and_no_folder(backend: RayBackend, home: Path) -> None:
     begun(submitted(backend, home, "deaf"))
     everything = family(os.getpid())
     child = backend._pipe

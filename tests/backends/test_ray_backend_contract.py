@@ -23,13 +23,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backend(home: Path) -> Iterator[RayBackend]:
-    made = RayBackend(toy_context(home), RaySettings(cpus=2))
+    made = RayBackend(toy_context(home), RaySettings(cpus=3))
     yield made
     made.close()
 
 
-@pytest.mark.service
-@pytest.mark.slow
+def test_a_host_has_the_cpus_that_are_configured(backend: RayBackend) -> None:
+    assert [host.cpus for host in backend.hosts()] == [3]
+
+
 class TestRayBackend(BackendContract):
     @pytest.fixture
     def case(self, home: Path, backend: RayBackend) -> BackendUnderTest:

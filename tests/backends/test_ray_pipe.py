@@ -29,7 +29,6 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
         shutil.rmtree(session_folder(started.pid, began), ignore_errors=True)
 
 
-@pytest.mark.slow
 def test_a_child_ends_whose_driver_was_killed_in_the_middle_of_a_request(child: "subprocess.Popen[bytes]") -> None:
     assert child.stdin is not None
     child.stdin.write(b'{"id": 0, "op": "op')

@@ -25,8 +25,6 @@ from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.store.registry import make_store
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
-
 DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
 
 

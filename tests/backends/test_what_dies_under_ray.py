@@ -20,8 +20,6 @@ from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.store.registry import make_store
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
-
 CHILD = ("orchestrator.backends.ray", "-m")
 GUARD = "orchestrator.backends.ray.guard"
 
@@ -85,6 +83,15 @@ def ranks(submission: Submission) -> list[tuple[int, int]]:
     return read_processes(Path(submission.request["work"]))
 
 
+def test_what_dies_while_ray_starts_is_started_again(backend: RayBackend, mark: Marked) -> None:
+    shares: list[object] = []
+    asking = threading.Thread(target=lambda: shares.extend(backend.hosts()))
+    asking.start()
+    os.kill(wait_until(lambda: mark.processes("gcs_server"), "Ray is starting", 60)[0].pid, signal.SIGKILL)
+    asking.join(180)
+    assert len(shares) == 1
+
+
 def test_a_rank_of_two_that_dies_takes_the_other_along(backend: RayBackend, home: Path) -> None:
     submission = running(backend, home, ranks=2)
     wait_until(lambda: len(ranks(submission)) == 2, "both ranks are known")
@@ -111,7 +118,7 @@ def test_the_host_dies(backend: RayBackend, home: Path, mark: Marked) -> None:
     goes_on(backend, home)
 
 
-@pytest.mark.parametrize("victim", ["gcs_server", "raylet/raylet"])
+@pytest.mark.parametrize("victim", [pytest.param("gcs_server", marks=pytest.mark.long), "raylet/raylet"])
 def test_what_ray_cannot_live_without_dies(backend: RayBackend, home: Path, mark: Marked, victim: str) -> None:
     submission = running(backend, home, "deaf")
     before = child(mark)
@@ -131,28 +138,26 @@ def test_the_guard_dies_and_then_the_child(backend: RayBackend, home: Path, mark
     goes_on(backend, home)
 
 
-def test_everything_dies_at_once(backend: RayBackend, home: Path, mark: Marked) -> None:
-    submission = running(backend, home, "deaf")
+def test_everything_dies_at_once_and_an_end_that_was_not_told_before_is_told_after_it(
+    backend: RayBackend, home: Path, mark: Marked
+) -> None:
+    lost = running(backend, home, "deaf")
+    refused = submitted(backend, home, "refuse")
+    wait_until((Path(refused.request["work"]) / "ended.json").exists, "the host knows the end")
     for process in mark.processes():
         os.kill(process.pid, signal.SIGKILL)
-    assert until(backend, submission, "ended").ending == "node_lost"
+    assert until(backend, lost, "ended").ending == "node_lost"
+    assert until(backend, refused, "ended").ending == "bad_input"
     goes_on(backend, home)
 
 
-def test_an_end_that_was_not_told_before_everything_died_is_told_after_it(
-    backend: RayBackend, home: Path, mark: Marked
-) -> None:
-    submission = submitted(backend, home, "refuse")
-    wait_until((Path(submission.request["work"]) / "ended.json").exists, "the host knows the end")
-    for process in mark.processes():
-        os.kill(process.pid, signal.SIGKILL)
-    assert until(backend, submission, "ended").ending == "bad_input"
-
-
-@pytest.mark.parametrize("victim", ["host", "child"])
+@pytest.mark.parametrize("victim", [pytest.param("host", marks=pytest.mark.long), "child"])
 def test_what_is_stopped_for_a_while_is_unknown_and_then_back(
-    backend: RayBackend, home: Path, mark: Marked, victim: str
+    backend: RayBackend, home: Path, mark: Marked, monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
+    """A host on a standing cluster is stopped in test_standing_ray.py."""
+    if victim == "child":
+        monkeypatch.setattr("orchestrator.backends.ray.client.ANSWER_S", 2.0)
     submission = running(backend, home)
     process = one(mark, "ray::Host") if victim == "host" else child(mark)
     os.kill(process.pid, signal.SIGSTOP)
@@ -165,7 +170,7 @@ def test_what_is_stopped_for_a_while_is_unknown_and_then_back(
     assert until(backend, submission, "ended").ending == "interrupted"
 
 
-@pytest.mark.parametrize("victim", ["gcs_server", "raylet/raylet"])
+@pytest.mark.parametrize("victim", ["gcs_server", pytest.param("raylet/raylet", marks=pytest.mark.long)])
 def test_a_ray_that_is_stopped_for_a_while_loses_nothing(
     backend: RayBackend, home: Path, mark: Marked, victim: str
 ) -> None:
@@ -212,16 +217,3 @@ def test_a_ray_that_does_not_come_back_is_given_up_after_three_starts(
 
     assert "this code is broken" in wait_until(refused, "it is given up", 60)
     backend._code = code
-
-
-@pytest.mark.parametrize("victim", ["gcs_server"])
-def test_what_dies_while_ray_starts_is_started_again(home: Path, victim: str) -> None:
-    with nothing_left() as marked:
-        started = RayBackend(toy_context(home), RaySettings(cpus=1))
-        shares: list[object] = []
-        asking = threading.Thread(target=lambda: shares.extend(started.hosts()))
-        asking.start()
-        os.kill(wait_until(lambda: marked.processes(victim), "Ray is starting", 60)[0].pid, signal.SIGKILL)
-        asking.join(180)
-        assert len(shares) == 1
-        started.close()

@@ -32,8 +32,6 @@ from workloads.contract.request import Request
 from workloads.contract.result import Result
 from workloads.runtime.fault_points import VARIABLE
 
-pytestmark = pytest.mark.slow
-
 STEPS = 8
 TRAINING = {"steps": STEPS, "sample_every": 4}
 MEASURED = ("samples_per_s", "tokens_per_s", "memory_mib")

@@ -36,6 +36,7 @@ def ended_in_a_sentence(said: str) -> bool:
     return SENTENCE.fullmatch(said) is not None
 
 
+@pytest.mark.root
 def test_on_a_real_disk_that_is_full_or_read_only_every_run_ends_in_a_sentence_and_the_next_finishes_needs_namespaces(
     tmp_path: Path,
 ) -> None:
@@ -58,6 +59,7 @@ def test_on_a_real_disk_that_is_full_or_read_only_every_run_ends_in_a_sentence_a
     assert any("read-only file system; make it writable" in case["during"]["said"] for case in found)
 
 
+@pytest.mark.root
 def test_a_home_in_which_this_user_may_not_write_is_told(tmp_path: Path) -> None:
     prefix = [] if os.geteuid() else ["unshare", "-U"]
     if prefix and not may_unshare("-U"):

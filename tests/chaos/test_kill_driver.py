@@ -7,13 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from toy_jobs import ROOT, family, wait_until
 
 from orchestrator.backends.ray.session import PARENT
 from orchestrator.host.processes import is_alive, read_processes
-
-pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 SILENT_WITHIN_S = 10.0
 

@@ -7,12 +7,9 @@ driver's own points are driven on the fake backend (`test_driver_points`), and w
 import json
 from pathlib import Path
 
-import pytest
 from points import of_part, play_points
 from proof import Proof
 from two_ranks import TWO_RANK_JOBS, two_rank_study
-
-pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 
 def test_death_at_every_point_of_host_and_ranks_costs_nothing(tmp_path: Path, two_rank_reference: Proof) -> None:

@@ -7,14 +7,11 @@ The seed is fixed, so that a failure is looked for with the same draws again: `p
 import json
 from pathlib import Path
 
-import pytest
 from kill_table import BEGIN, END, markdown, write_into
 from proof import Proof, differences, taken
-from rounds import KILL, STOP, TERM, Round
+from rounds import KILL, TERM, Round
 from small_study import SmallStudy
 from victims import EVERYTHING
-
-pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 SEED = 4
 VICTIMS = (
@@ -22,7 +19,7 @@ VICTIMS = (
     ("tracking child", KILL),
     ("host actor", KILL),
     ("job process", TERM),
-    ("driver", STOP),
+    ("driver", KILL),
     (EVERYTHING, KILL),
 )
 
@@ -31,7 +28,7 @@ def test_whatever_dies_the_results_are_those_of_the_undisturbed_run(tmp_path: Pa
     record = Round(SmallStudy(home=tmp_path / "killed"), reference, seed=SEED, kills=len(VICTIMS), first=VICTIMS).play()
     assert record.problems == [], json.dumps(record.as_json(), indent=1)
     assert [kill.victim for kill in record.kills] == [kind for kind, _ in VICTIMS]
-    assert record.starts == 2, "the driver lived through everything but its own death"
+    assert record.starts == 3, "the driver lived through everything but its own deaths"
 
 
 def test_a_result_that_is_otherwise_is_seen(reference: Proof, reference_folder: Path) -> None:

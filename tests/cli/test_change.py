@@ -56,7 +56,7 @@ def test_a_running_job_is_cancelled_through_its_driver(rehearsal: Rehearsal) -> 
     [
         (
             ("cancel",),
-            "echo-matrix: cancel needs jobs: labels, ids, globs such as 'train/context-*', or --rows, --seeds",
+            "echo-matrix: cancel needs jobs: labels, ids, globs such as 'STAGE/ROW*', or --rows, --seeds",
         ),
         (("retry", "--failed"), "echo-matrix: there is nothing to retry: no job has failed"),
         (("retry", "data"), "echo-matrix: data is new; there is nothing to retry"),

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -14,6 +15,20 @@ from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 ROW = ("--rows", "context-k1")
+
+
+def in_a_terminal(line: list[str], environment: dict[str, str]) -> "tuple[subprocess.Popen[bytes], int]":
+    """Start a command in a terminal of its own, and give the terminal's other end.
+
+    Not by `pty.fork`: a fork needs the kernel's promise of as much memory again as this process has, which with torch
+    in it is refused where memory is short or not overcommitted (ENOMEM); `subprocess` uses vfork, which needs none.
+    """
+    terminal, inside = pty.openpty()
+    # The tests themselves may run under nohup.
+    command = ["setsid", "--ctty", "env", "--default-signal=HUP", *line]
+    started = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=environment)
+    os.close(inside)
+    return started, terminal
 
 
 def endings(rehearsal: Rehearsal) -> list[str | None]:
@@ -79,33 +94,25 @@ def test_what_stops_a_detached_driver_is_said_where_it_was_started(rehearsal: Re
 
 
 def test_a_detached_driver_outlives_the_terminal_and_the_shell_that_started_it(rehearsal: Rehearsal) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
-        line = rehearsal.line("run", "--detach", *ROW)
-        os.execve("/bin/sh", ["sh", "-c", " ".join([*line, ";", "sleep", "600"])], rehearsal.environment(0.7))
+    line = shlex.join(rehearsal.line("run", "--detach", *ROW))
+    shell, terminal = in_a_terminal(["/bin/sh", "-c", f"{line}; sleep 600"], rehearsal.environment(0.7))
     said = b""
     while b"echo-matrix stop" not in said:
         said += os.read(terminal, 1 << 12)
     holder = read_holder(rehearsal.home)
     assert holder is not None
     os.close(terminal)  # the kernel sends SIGHUP to the shell's session
-    os.waitpid(pid, 0)
+    shell.wait()
     os.kill(holder.pid, signal.SIGHUP)
     assert rehearsal.call("status", "--watch").returncode == 0
     assert set(endings(rehearsal)) == {"ok"}
 
 
 def test_a_run_whose_terminal_closes_stops_at_a_checkpoint_and_goes_on_later(rehearsal: Rehearsal) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
-        line = rehearsal.line("run", *ROW)
-        os.execve(line[0], line, rehearsal.environment(FOR_EVER_S))
+    run, terminal = in_a_terminal(rehearsal.line("run", *ROW), rehearsal.environment(FOR_EVER_S))
     wait_for(lambda: (rehearsal.home / NAME).exists() and endings(rehearsal), "nothing was started")
     os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 130
+    assert run.wait() == 130
     assert endings(rehearsal) == ["interrupted"]
     assert not is_held(rehearsal.home)
     assert rehearsal.call("run", *ROW).returncode == 0

@@ -26,7 +26,7 @@ class TestNoTracker(TrackerContract):
         return TrackerUnderTest(tracker=tracker, plan=plan, folder=tmp_path / "work", running=lambda: ())
 
 
-@pytest.mark.service
+@pytest.mark.slow
 class TestMlflowTracker(TrackerContract):
     @pytest.fixture
     def case(self, tmp_path: Path) -> TrackerUnderTest:

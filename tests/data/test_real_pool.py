@@ -117,7 +117,7 @@ def pool_folder(paths: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     return stage(tmp_path_factory.mktemp("made") / "data", "data", {"data": DATA}, {}, paths)[0]
 
 
-@pytest.fixture(scope="module", params=["space-to-depth", pytest.param("wan", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["space-to-depth", "wan"])
 def made(
     request: pytest.FixtureRequest,
     paths: dict[str, Path],

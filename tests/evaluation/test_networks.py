@@ -21,7 +21,7 @@ from workloads.evaluation import evaluate
 from workloads.evaluation.features import frechet
 from workloads.evaluation.networks.i3d import CLIP_FRAMES, ClipFeatures, I3d, same
 from workloads.evaluation.networks.inception import FrameFeatures, Inception
-from workloads.evaluation.networks.lpips import Distance, Lpips
+from workloads.evaluation.networks.lpips import Lpips, LpipsDistance
 from workloads.evaluation.networks.measures import Measures, measures
 from workloads.evaluation.networks.weights import WeightFile, find
 from workloads.runtime.errors import BadInput
@@ -67,7 +67,7 @@ def weights(folder: Path) -> Callable[[str], WeightFile]:
 
 @pytest.mark.parametrize("kind", ["alex", "vgg"])
 def test_lpips_is_that_of_its_package(kind: str, weights: Callable[[str], WeightFile]) -> None:
-    distance = Distance.load(kind, weights(kind), "cpu")
+    distance = LpipsDistance.load(kind, weights(kind), "cpu")
     for size, expected in zip(((3, 64, 64), (2, 47, 85)), REFERENCE["lpips"][kind], strict=True):
         a, b = (recipe.frames(f"{name}/{size}", size) for name in ("a", "b"))
         np.testing.assert_allclose(distance(a, b), expected, rtol=1e-4)
@@ -76,7 +76,7 @@ def test_lpips_is_that_of_its_package(kind: str, weights: Callable[[str], Weight
 
 
 def test_a_pair_has_the_same_lpips_alone_and_among_others(weights: Callable[[str], WeightFile]) -> None:
-    distance = Distance.load("alex", weights("alex"), "cpu")
+    distance = LpipsDistance.load("alex", weights("alex"), "cpu")
     a, b = recipe.frames("a", (80, 64, 64)), recipe.frames("b", (80, 64, 64))  # more than one block
     np.testing.assert_allclose(distance(a, b)[70], distance(a[70:71], b[70:71])[0], rtol=1e-5)
     assert distance(a[:0], b[:0]).shape == (0,)
@@ -127,13 +127,13 @@ def test_the_constants_and_doubles_of_published_files_are_taken_and_checked(tmp_
     whole["scaling_layer.scale"] = torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1)
     path = tmp_path / "alex.safetensors"
     save_file(whole, path)
-    Distance.load("alex", WeightFile("here", path), "cpu")
+    LpipsDistance.load("alex", WeightFile("here", path), "cpu")
     save_file({**whole, "scaling_layer.shift": torch.zeros(1, 3, 1, 1)}, path)
     with pytest.raises(BadInput, match=r"alex\.safetensors: here: scaling_layer\.shift is not the same as"):
-        Distance.load("alex", WeightFile("here", path), "cpu")
+        LpipsDistance.load("alex", WeightFile("here", path), "cpu")
     save_file({**whole, "lins.3.model.1.weight": torch.zeros(1, 256, 1, 1)}, path)
     with pytest.raises(BadInput, match=r"lins\.3\.model\.1\.weight is not the same as lin3\.model\.1\.weight"):
-        Distance.load("alex", WeightFile("here", path), "cpu")
+        LpipsDistance.load("alex", WeightFile("here", path), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_file_that_is_not_the_networks_is_refused_by_key(
     change(wrong)
     save_file(wrong, path)
     with pytest.raises(BadInput, match=rf"alex\.safetensors: here: {told}"):
-        Distance.load("alex", WeightFile("here", path), "cpu")
+        LpipsDistance.load("alex", WeightFile("here", path), "cpu")
 
 
 def test_a_truncated_file_and_a_pickle_under_another_name_are_refused(
@@ -168,10 +168,10 @@ def test_a_truncated_file_and_a_pickle_under_another_name_are_refused(
     path = tmp_path / "alex.safetensors"
     path.write_bytes(weights("alex").path.read_bytes()[:-7])
     with pytest.raises(BadInput, match=r"alex\.safetensors: here: not readable as safetensors: .*cut off"):
-        Distance.load("alex", WeightFile("here", path), "cpu")
+        LpipsDistance.load("alex", WeightFile("here", path), "cpu")
     torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(BadInput, match=r"weights_only=True"):
-        Distance.load("alex", WeightFile("here", path), "cpu")
+        LpipsDistance.load("alex", WeightFile("here", path), "cpu")
 
 
 def test_a_pickle_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:

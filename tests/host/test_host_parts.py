@@ -125,6 +125,7 @@ with tempfile.TemporaryDirectory() as parent:
 """
 
 
+@pytest.mark.root
 def test_processes_of_others_that_may_not_be_looked_at_are_none_of_ours() -> None:
     """As on a shared machine whose /proc is mounted with `hidepid=1`."""
     mounted = ["unshare", "--mount", "/bin/sh", "-c", 'mount -t proc -o hidepid=1 proc /proc && exec "$@"', "sh"]

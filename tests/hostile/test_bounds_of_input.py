@@ -163,6 +163,7 @@ def test_a_file_inside_a_file_is_not_there(tmp_path: Path) -> None:
         open_study(tmp_path / "matrix.yaml" / "matrix.yaml")
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_seeds_are_counted_and_refused_before_anything_is_made_of_them(tmp_path: Path) -> None:
     many = ", ".join(map(str, range(100_000)))
     path = written(tmp_path, instead("seeds: [0]", f"seeds: [{many}]"))
@@ -170,6 +171,7 @@ def test_a_hundred_thousand_seeds_are_counted_and_refused_before_anything_is_mad
         open_study(path)
 
 
+@pytest.mark.slow
 def test_tens_of_thousands_of_rows_in_tables_and_deviations_are_read_in_seconds(tmp_path: Path) -> None:
     names = [f"r{i}" for i in range(20_000)]
     rows = "".join(f"  {name}: {{family: context, frames: {i + 1}}}\n" for i, name in enumerate(names))

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from toy_rows import MATRIX
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "mechanisms.md").read_text(encoding="utf-8")
+MATRIX = yaml.safe_load((ROOT / "matrix.yaml").read_text(encoding="utf-8"))
 CITED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from toy_rows import (
     BATCH,
     BLOCKS,
-    MATRIX,
     NAMES,
+    ROWS,
     SLOTS,
     STATEFUL,
     awake,
@@ -28,7 +28,6 @@ from workloads.memory.interface import Slots
 from workloads.model.initial import initial_shared_digest
 from workloads.model.world_model import WorldModel
 from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.families import row_from
 
 
 @pytest.fixture(params=NAMES)
@@ -65,7 +64,7 @@ def with_head(row: MemoryRow) -> WorldModel:
     return model
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(("compress", "context-k"))])
+@pytest.mark.parametrize("name", [n for n in NAMES if rows_named(n).context_slots(slots_of(rows_named(n))) == 1])
 def test_a_row_starts_as_the_anchor_only_row_bit_for_bit(name: str) -> None:
     row = rows_named(name)
     if getattr(row, "read", None) == "text":
@@ -231,7 +230,7 @@ def slots_that_matter(model: WorldModel, row: MemoryRow) -> set[int]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_changed_frame_changes_the_target_exactly_in_the_rows_that_claim_to_read_it(name: str) -> None:
-    row = row_from(MATRIX["memory"][name]).evaluated()
+    row = ROWS[name].evaluated()
     everything, claimed = set(range(slots_of(row))), set(range(slots_of(row)))
     if name == "spatial-masked":
         claimed = {0}

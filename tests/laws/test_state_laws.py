@@ -66,7 +66,7 @@ def test_history_reaches_the_target_through_the_recurrence_alone(row: MemoryRow)
     model, inputs, given = awake(row), target(), evidence(SLOTS)
     with torch.no_grad():
         for name, parameter in model.mechanism.named_parameters():
-            if name.endswith("gate") or ".out." in name:
+            if "gate" in name or ".out." in name:
                 parameter.zero_()
         closed = model(**inputs, slots=given, history=[evidence(SLOTS, seed=4)])
         assert torch.equal(closed, model(**inputs, slots=given.anchor()))

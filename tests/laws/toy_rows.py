@@ -1,21 +1,24 @@
-"""Every row of matrix.yaml at toy size: models, evidence, targets."""
+"""Every row of matrix.yaml, and the mechanisms of docs/guide.md, at toy size: models, evidence, targets."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-import yaml
+from own_study import own_matrix
 from torch import Tensor
 
+from orchestrator.spec.load import load_matrix
 from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.families import row_from
 
-MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
-NAMES: list[str] = [name for name, row in MATRIX["memory"].items() if row["family"] != "bound"]
-STATEFUL = [name for name in NAMES if row_from(MATRIX["memory"][name]).carries_state]
+ROWS: dict[str, MemoryRow] = {
+    name: row
+    for name, row in load_matrix(own_matrix()).rows.items()
+    if isinstance(row, MemoryRow) and not row.reference
+}
+NAMES = list(ROWS)
+STATEFUL = [name for name, row in ROWS.items() if row.carries_state]
 SHAPE = LatentShape(channels=3, height=4, width=4, frames=3, text_tokens=2, text_width=5)
 BACKBONE = {
     "width": 24,
@@ -33,11 +36,11 @@ BLOCKS = 2  # recurrent ones: 0 and 2
 
 
 def rows_named(name: str) -> MemoryRow:
-    return row_from(MATRIX["memory"][name]).trained()
+    return ROWS[name].trained()
 
 
 def slots_of(row: MemoryRow) -> int:
-    return min(SLOTS, getattr(row, "frames", SLOTS))
+    return min(SLOTS, row.evidence_frames({"frames": SLOTS}))
 
 
 def toy(row: MemoryRow, seed: int = 0, **backbone: int) -> WorldModel:

@@ -5,35 +5,21 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from own_study import own_matrix
 
-from workloads.contract.rows import resolved
-from workloads.memory.interface import Slots
-from workloads.model.world_model import LatentShape, build_model
+from orchestrator.spec.load import load_matrix
+from workloads.model.check import BATCH, declared_bytes, kept_bytes, small_sizes
 from workloads.study.footprint import GIB, activations, checkpoint_bytes, footprint, latents_and_pool, weights_bytes
 from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.compress import Compress
 from workloads.study.memory.context import Context
-from workloads.study.memory.spatial import Spatial
-from workloads.study.memory.ssm import Ssm
-from workloads.study.sizes import ModelSizes, parameters_added, parameters_shared
+from workloads.study.sizes import ModelSizes, parameters_shared
 
 ROWS: dict[str, MemoryRow] = {
-    "context-k1": Context(frames=1),
-    "context-k5": Context(frames=5),
-    "context-k8": Context(frames=8),
-    "compress-weight": Compress(decay=0.9),
-    "compress-length": Compress(ratio=2),
-    "compress-hybrid": Compress(decay=0.9, ratio=2, hybrid=True),
-    "spatial": Spatial(write="grid", read="text"),
-    "spatial-readout": Spatial(write="grid", read="readout"),
-    "ssm-hybrid": Ssm(kernel=3, expand=2),
-    "ssm-blockwise": Ssm(tau=(1.0, 128.0), rho=(0.1, 0.2)),
+    name: row.trained()
+    for name, row in load_matrix(own_matrix()).rows.items()
+    if isinstance(row, MemoryRow) and row.trained() == row
 }
-BACKBONE: dict[str, Any] = {
-    "width": 48, "blocks": 5, "heads": 4, "feed_forward": 96, "frequency_width": 16, "recurrent_every": 2, "grid": 2,
-    "grid_tokens": 3,
-}  # fmt: skip
+"""Every row of matrix.yaml that trains, and mechanisms of a user's own."""
 PAPER = ModelSizes(
     row=Context(frames=5), slots=5, width=1536, blocks=30, heads=12, feed_forward=8960, frequency_width=256,
     recurrent_every=0, grid=0, grid_tokens=0, site="pre_qkv", channels=16, rows=22, columns=40, frames=21,
@@ -41,59 +27,20 @@ PAPER = ModelSizes(
 )  # fmt: skip
 
 
-def sizes_of(row: MemoryRow, site: str) -> ModelSizes:
-    return ModelSizes(
-        row=row, slots=row.frames if isinstance(row, Context) else 8, site=site, channels=4, rows=6, columns=8,
-        frames=6, text_tokens=8, text_width=16, **BACKBONE,
-    )  # fmt: skip
-
-
-def kept_bytes(sizes: ModelSizes, precision: torch.dtype, *, recomputed: bool) -> int:
-    """Bytes that autograd keeps at the end of a forward of two samples, parameters apart; a storage counts once."""
-    shape = LatentShape(channels=4, height=12, width=16, frames=6, text_tokens=8, text_width=16)
-    model = build_model(BACKBONE, {"site": sizes.site}, resolved(sizes.row), shape, 0)
-    model.checkpointed = recomputed
-    held: dict[int, Tensor] = {}
-    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage().data_ptr()
-        if storage not in parameters:
-            held[storage] = tensor
-        return tensor
-
-    def slots() -> Slots:
-        k = sizes.slots
-        return Slots(torch.randn(2, k, 4, 12, 16), torch.randn(2, k, 12), torch.ones(2, k, dtype=torch.bool))
-
-    noisy, text = torch.randn(2, 6, 4, 12, 16), torch.randn(2, 8, 16)
-    with (
-        torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16),
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-    ):
-        out = model(noisy, torch.rand(2), torch.randn(2, 6, 12), text, slots(), [slots()])
-        loss = torch.nn.functional.mse_loss(out.float(), torch.randn_like(out))
-    total = sum(tensor.untyped_storage().nbytes() for tensor in held.values())
-    assert bool(loss.isfinite())
-    return total
-
-
 @pytest.mark.parametrize("recomputed", [False, True])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("row", ROWS)
 def test_activations_are_those_that_autograd_keeps(row: str, precision: torch.dtype, recomputed: bool) -> None:
-    sizes = sizes_of(ROWS[row], "pre_qkv")
-    predicted = 2 * activations(sizes, precision.itemsize, recomputed=recomputed)
-    if precision == torch.bfloat16 and not recomputed:
-        predicted += 2 * (parameters_shared(sizes) + parameters_added(sizes))  # weights as autocast has cast them
+    sizes = small_sizes(ROWS[row])
+    predicted = declared_bytes(sizes, precision, recomputed=recomputed)
     assert predicted == pytest.approx(kept_bytes(sizes, precision, recomputed=recomputed), rel=0.05)
 
 
 @pytest.mark.parametrize("site", ["post_attention", "pre_norm", "pre_qkv_gated"])
 def test_activations_of_the_other_action_sites(site: str) -> None:
-    sizes = sizes_of(Context(frames=5), site)
+    sizes = small_sizes(Context(frames=5), site)
     kept = kept_bytes(sizes, torch.float32, recomputed=False)
-    assert 2 * activations(sizes, 4, recomputed=False) == pytest.approx(kept, rel=0.05)
+    assert BATCH * activations(sizes, 4, recomputed=False) == pytest.approx(kept, rel=0.05)
 
 
 def states(ranks: int = 8, **zero: Any) -> tuple[int, int]:
@@ -128,11 +75,10 @@ def test_the_predictions_for_one_h100_are_within_a_twelfth_of_what_it_measured()
         "ssm-hybrid": 38.3,
         "ssm-blockwise": 40.8,
     }
-    rows = {**ROWS, "context-k20": Context(frames=20)}
     for name, peak in measured.items():
-        row = rows[name]
+        row = ROWS[name]
         sizes = ModelSizes(
-            row=row, slots=row.frames if isinstance(row, Context) else 20, width=384, blocks=12, heads=6,
+            row=row, slots=row.evidence_frames({"frames": 20}), width=384, blocks=12, heads=6,
             feed_forward=1536, frequency_width=256, recurrent_every=4, grid=4, grid_tokens=16, site="pre_qkv",
             channels=48, rows=8, columns=8, frames=21, text_tokens=8, text_width=64,
         )  # fmt: skip

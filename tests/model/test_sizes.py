@@ -1,10 +1,10 @@
-"""The arithmetic of plans against the models themselves, for every row of matrix.yaml (study.md section 5)."""
+"""The arithmetic of plans against the models themselves: every row of matrix.yaml, and mechanisms of a user's own."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from own_study import CHECKOUT, ROWS, own_matrix
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,14 +26,13 @@ from workloads.study.sizes import (
     tokens_written,
 )
 
-MATRIX = Path(__file__).parents[2] / "matrix.yaml"
 SMALL = ("controls.data.chunk_frames=5", "controls.evidence.frames=6", "controls.data.height=16")
 
 
 def cells(profile: str, *overrides: str) -> dict[str, Cell]:
     """Every distinct computation of seed 0 that trains, by row."""
-    found = expand(resolve_profile(load_matrix(MATRIX), profile, overrides))
-    return {cell.row: cell for cell in found if cell.alias_of is None and cell.seed == 0 and cell.family != "bound"}
+    found = expand(resolve_profile(load_matrix(own_matrix()), profile, overrides))
+    return {cell.row: cell for cell in found if cell.alias_of is None and cell.seed == 0 and not cell.reference}
 
 
 LAPTOP, PAPER = cells("laptop"), cells("paper")
@@ -56,6 +55,17 @@ def test_parameters_are_counted_as_the_model_has_them(profile: str, row: str) ->
     model, sizes = model_of(cell), model_sizes(cell.controls, row_from(cell.trained))
     assert parameters_shared(sizes) + parameters_added(sizes) == sum(p.numel() for p in model.parameters())
     assert parameters_added(sizes) == initial.parameters_added(model)
+
+
+@pytest.mark.parametrize("row", LAPTOP)
+def test_a_row_has_the_blocks_and_the_state_that_it_declares(row: str) -> None:
+    cell = LAPTOP[row]
+    mechanism, memory = model_of(cell).mechanism, row_from(cell.trained)
+    sizes = model_sizes(cell.controls, memory)
+    assert mechanism.carries_state == memory.carries_state
+    assert mechanism.recurrent == sizes.recurrent
+    written = sizes.recurrent if memory.carries_state else ()
+    assert mechanism.state_shapes(2) == [(2, *memory.state_shape(sizes)) for _ in written]
 
 
 @pytest.mark.parametrize("site", ["post_attention", "pre_norm", "pre_qkv_gated"])
@@ -107,9 +117,10 @@ def test_a_wan_backbone_with_the_action_maps_of_thirty_blocks() -> None:
 
 
 def test_the_table_of_the_documentation_is_the_codes() -> None:
-    text = (MATRIX.parent / "docs" / "sizes.md").read_text(encoding="utf-8")
+    text = (CHECKOUT / "docs" / "sizes.md").read_text(encoding="utf-8")
     cells_of = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
     table = {cells[1].strip(" `"): int(cells[2].replace(",", "")) for cells in cells_of}
     found = {row: parameters_added(model_sizes(cell.controls, row_from(cell.trained))) for row, cell in PAPER.items()}
-    del found["spatial-masked"]  # spatial's weights
+    for row in ("spatial-masked", *ROWS):  # spatial's weights; not of the study
+        del found[row]
     assert table == found

@@ -146,6 +146,19 @@ def test_status_shows_one_traceback_for_all_that_failed_alike_and_the_paused_sta
     assert {job["state"] for job in told["jobs"] if job["stage"] == "train"} == {"failed", "blocked"}
 
 
+def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> None:
+    plan = small_plan("a")
+    run(toy, plan)
+    told = status_json(study_of(toy, plan))
+    assert told["version"] == 2, "version 1 called the host `backend`"
+    (attempt,) = next(job["attempts"] for job in told["jobs"] if job["label"] == "train/a")
+    assert (attempt["host"], attempt["ending"]) == ("fake-0", "ok")
+    assert "backend" not in attempt
+    job = next(job for job in plan.jobs.values() if job.label == "train/a")
+    (explained_attempt,) = explain_json(explanation_of(study_of(toy, plan), job))["attempts"]
+    assert attempt.items() <= explained_attempt.items()
+
+
 def test_avoided_hosts_are_in_status_and_explain(toy: Toy) -> None:
     plan = make_plan([make_job("train", f"train/{n}") for n in range(2)])
     run(toy, plan, {f"train/{n}": [Act(script="vanished")] for n in range(2)})

@@ -195,7 +195,10 @@ def processes_with(word: str) -> list[int]:
     return found
 
 
-def test_a_command_that_hangs_holds_up_nobody_and_only_a_few_run_at_once(tmp_path: Path) -> None:
+def test_a_command_that_hangs_holds_up_nobody_and_only_a_few_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "END_S", 0.5)
     mark = f"hang-{os.getpid()}"
     notes: list[tuple[str, dict[str, Any]]] = []
     hook = make_hook(tmp_path, f"{sys.executable} -c 'import time; time.sleep(600)' {mark}", notes)
@@ -227,10 +230,10 @@ def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(tmp_pa
         "event": "failed",
         "about": "{}",
         "log": str(tmp_path / "log"),
-        "limit_s": 2.0,
+        "limit_s": 1.0,
     }
     assert main(order) == 1
-    assert json.loads((tmp_path / "log").read_text())["error"] == "killed after 2 s"
+    assert json.loads((tmp_path / "log").read_text())["error"] == "killed after 1 s"
     until(lambda: not processes_with(mark))
 
 

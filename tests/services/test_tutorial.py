@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
-
 ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
 EPOCHS = 300
 CHOSEN = ("--rows", "linear,mlp", f"controls.training.epochs={EPOCHS}", "axes.rate.values=[0.1]", "seeds=[0]")

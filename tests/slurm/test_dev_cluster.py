@@ -2,10 +2,7 @@
 
 from collections.abc import Callable
 
-import pytest
 from slurm_site import Site
-
-pytestmark = [pytest.mark.slurm]
 
 Wait = Callable[[Callable[[], bool], str], None]
 

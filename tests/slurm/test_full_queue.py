@@ -21,8 +21,6 @@ from orchestrator.backends.slurm.pilot import pilot, pool
 from orchestrator.backends.slurm.pilot.backend import PENDING_HOST
 from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
 
-pytestmark = [pytest.mark.slurm]
-
 
 @pytest.fixture
 def narrow(site: Site) -> Iterator[None]:

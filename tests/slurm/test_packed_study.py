@@ -3,15 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, wait_until
 
 from orchestrator.backends.slurm.core.backend import QUEUE
 from orchestrator.schedule.ledger.database import NAME, Ledger
-
-pytestmark = [pytest.mark.slurm]
 
 PACKED = "{stages: [train, evaluate], nodes: 1, cpus: 3, memory_gib: 6, minutes: 30, allocations: 1}"
 

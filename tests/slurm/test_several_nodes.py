@@ -17,8 +17,6 @@ from small_study import CHECKOUT, ECHO_MATRIX, SMALL
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.files import FilesStore
 
-pytestmark = [pytest.mark.slurm]
-
 Wait = Callable[[Callable[[], bool], str], None]
 
 ZERO = "deepspeed: {zero_optimization: {stage: 1, reduce_bucket_size: 1000000, allgather_bucket_size: 1000000}}"

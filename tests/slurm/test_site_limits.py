@@ -16,8 +16,6 @@ from orchestrator.backends.slurm.preflight.site import read_site
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import open_study
 
-pytestmark = [pytest.mark.slurm]
-
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")
 EVERY = "{partition: null, account: null, qos: null, constraint: null, sbatch: []}"
 

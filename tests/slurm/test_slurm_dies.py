@@ -3,14 +3,11 @@
 import signal
 from pathlib import Path
 
-import pytest
 from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, processes_of_job, wait_until
 
 from orchestrator.schedule.ledger.database import NAME, Ledger
-
-pytestmark = [pytest.mark.slurm]
 
 
 def test_the_study_survives_all_that_can_be_done_to_its_jobs_and_to_slurm(

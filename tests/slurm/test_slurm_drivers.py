@@ -15,8 +15,6 @@ from victims import Family
 
 from orchestrator.schedule.lease import read_holder
 
-pytestmark = [pytest.mark.slurm]
-
 ELSEWHERE = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname other; exec "$0" "$@"')
 """Another login node, as far as one machine can be one: its name, and processes that cannot be looked at from here."""
 

@@ -3,14 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, wait_until
 
 from orchestrator.schedule.ledger.database import NAME, Ledger
-
-pytestmark = [pytest.mark.slurm]
 
 
 def let_its_time_run_out(site: Site, study: SlurmStudy) -> None:

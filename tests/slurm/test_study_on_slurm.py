@@ -9,8 +9,6 @@ from proof import Proof, taken
 from slurm_site import Site
 from slurm_study import JOBS, TRAIN, SlurmStudy, wait_until
 
-pytestmark = [pytest.mark.slurm]
-
 
 def test_a_driver_that_is_a_slurm_job_finishes_the_study_with_the_same_bytes_as_under_ray(
     study: SlurmStudy, reference: Proof, site: Site

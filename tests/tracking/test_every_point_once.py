@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from made_plan import STEPS, made_plan, standing, write_metrics
 from mlflow import MlflowClient
 from test_mlflow_tracker import TIMEOUT_S, metric_count, poll
@@ -19,7 +18,6 @@ from orchestrator.tracking.child import MlflowTracker
 from orchestrator.tracking.mlflow_store import local_uri
 from workloads.runtime.progress import Progress
 
-pytestmark = pytest.mark.service
 ROW = "context-k1/s0"
 
 

@@ -8,14 +8,12 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
 from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
 
 from orchestrator.plan.job import Plan
 from orchestrator.tracking.__main__ import _read
 from orchestrator.tracking.child import MlflowTracker
 
-pytestmark = pytest.mark.service
 TIMEOUT_S = 120.0
 
 

@@ -21,8 +21,6 @@ def test_without_runs_it_says_what_to_do_first(tmp_path):
         start_ui(tmp_path, "127.0.0.1", 1)
 
 
-@pytest.mark.service
-@pytest.mark.slow
 def test_the_pages_answer_where_they_say(tmp_path):
     prepare_database(tmp_path)
     port = free_port()

@@ -2,8 +2,8 @@
 
 import json
 import os
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,7 +68,6 @@ def test_what_deepspeed_saves_is_read_to_the_bit(checkpoints: Checkpoints, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
-@pytest.mark.slow
 def test_the_shards_of_two_ranks_are_put_together_to_the_bit(tmp_path: Path) -> None:
     def arguments(meeting: Rendezvous) -> list[str]:
         path = tmp_path / f"meeting-{meeting.rank}.json"
@@ -189,7 +188,12 @@ def test_nothing_is_written_over(checkpoints: Checkpoints, tmp_path: Path, capsy
     assert f"{out}: exists, and nothing is written over" in said and out.read_bytes() == b"mine"
 
 
-def test_help_shows_an_example_and_the_exit_codes() -> None:
-    command = [sys.executable, "-m", "workloads.training.deepspeed_checkpoints", "--help"]
-    shown = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+def test_help_shows_an_example_and_the_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["deepspeed_checkpoints", "--help"])
+    with pytest.raises(SystemExit) as ended, pytest.warns(RuntimeWarning, match="found in sys.modules"):
+        runpy.run_module("workloads.training.deepspeed_checkpoints", run_name="__main__")
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
     assert "example: python -m workloads.training.deepspeed_checkpoints" in shown and "2 refused" in shown

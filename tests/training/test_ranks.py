@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from by_two import run_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
 
@@ -43,7 +42,6 @@ def train_by_two(requests: Sequence[Request], stops: Mapping[str, int] | None = 
     return shared
 
 
-@pytest.mark.slow
 def test_two_ranks_lose_what_one_rank_loses_at_every_zero_stage(pool: dict[str, str], tmp_path: Path) -> None:
     alone = train_request(tmp_path, pool, training=TRAINING)
     train_once(alone)
@@ -57,7 +55,6 @@ def test_two_ranks_lose_what_one_rank_loses_at_every_zero_stage(pool: dict[str, 
             assert math.isclose(value, expected[step], rel_tol=0, abs_tol=1e-5), (request.execution.deepspeed, step)
 
 
-@pytest.mark.slow
 def test_two_ranks_stop_together_and_resume_to_the_same_bits(pool: dict[str, str], tmp_path: Path) -> None:
     def requests(**changes: Any) -> list[Request]:
         return [

@@ -120,7 +120,6 @@ def test_there_and_back_again_is_the_same_to_the_bit(
         assert contents(back) == contents(source)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2])
 def test_two_ranks_become_one_and_the_training_agrees(
     by_two: dict[int, tuple[Request, Request]], pool: Pool, tmp_path: Path, stage: int,
@@ -136,7 +135,6 @@ def test_two_ranks_become_one_and_the_training_agrees(
     assert_close(last, whole)
 
 
-@pytest.mark.slow
 def test_one_rank_becomes_two_and_the_training_agrees(
     by_one: dict[int, tuple[Request, Request]], pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,15 +148,17 @@ def test_one_rank_becomes_two_and_the_training_agrees(
         assert_close(ended, by_one[stage][0])
 
 
-@pytest.mark.slow
-def test_values_by_parameter_are_those_of_deepspeeds_own_universal_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stages", [(2,), pytest.param((1, 2), marks=pytest.mark.long)])
+def test_values_by_parameter_are_those_of_deepspeeds_own_universal_checkpoint(
+    tmp_path: Path, stages: tuple[int, ...]
+) -> None:
     def arguments(meeting: Rendezvous) -> list[str]:
         path = tmp_path / f"meeting-{meeting.rank}.json"
         path.write_text(json.dumps(written(meeting)), encoding="utf-8")
         return [str(tmp_path), str(path)]
 
     run_by_two(Path(__file__).with_name("saves_both.py"), arguments)
-    for stage in (1, 2):
+    for stage in stages:
         folders = {
             "--input_folder": tmp_path / f"deepspeed-{stage}" / "step-2",
             "--output_folder": tmp_path / f"u{stage}",
@@ -261,7 +261,9 @@ def test_resuming_with_another_stage_names_the_command_and_the_command_mends_it(
     assert_close(again, by_one[1][0])
 
 
-def test_help_shows_an_example_and_the_exit_codes() -> None:
-    command = [sys.executable, "-m", "workloads.training.reshard", "--help"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def test_help_shows_an_example_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
     assert "example: python -m workloads.training.reshard" in shown and "2 refused" in shown

@@ -1,28 +1,30 @@
 """The orchestrator knows a study through its `Workload` alone."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from workloads.contract.fields import key_of
 from workloads.study.workload import WORKLOAD
-
-NOT_THE_STUDYS = {
-    "data",  # of JSON and of MLflow's entities
-    "index",  # a place in a list
-    "none",
-}
-"""Words that a stage, section or family shares with what every program says."""
 
 STUDY = (
     {stage.name for stage in WORKLOAD.stages}
     | set(WORKLOAD.branch_names)
     | set(WORKLOAD.family)
-    | set(WORKLOAD.controls.__dataclass_fields__)  # type: ignore[attr-defined]
-) - NOT_THE_STUDYS
+    | {key_of(field.name) for field in fields(WORKLOAD.controls)}
+)
+"""Names of stages, branches, families and sections of controls."""
+
+PLAIN = {
+    "orchestrator/host/job.py": {"index"},  # a node's number
+}
+"""Where a name of the study's stands for something else."""
 
 
 def constants(path: Path) -> Iterator[tuple[int, str]]:
@@ -35,14 +37,36 @@ def constants(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_no_file_of_the_orchestrator_names_what_is_the_studys(root: Path) -> None:
-    found = [
-        f"{path.relative_to(root)}:{line}: {text!r}"
-        for path in sorted((root / "orchestrator").rglob("*.py"))
-        for line, text in constants(path)
-        if STUDY & set(text.replace("'", " ").replace("/", " ").replace(":", " ").replace(".", " ").split())
-        and len(text.split()) < 4  # a sentence may hold the word in its plain meaning
-    ]
+    found = []
+    for path in sorted((root / "orchestrator").rglob("*.py")):
+        place = str(path.relative_to(root))
+        for line, text in constants(path):
+            found += [f"{place}:{line}: {word!r}" for word in named_in(text) - PLAIN.get(place, set())]
     assert not found, "\n".join(found)
+
+
+def named_in(text: str) -> set[str]:
+    """The study's names in a text: as all of it, or as part of a path, label or key; `train` in a sentence is none."""
+    found = {text} & STUDY
+    for token in text.replace("index.html", "").split():
+        parts = re.split(r"[/:.]", token.strip("'\"`,;()"))
+        if len(parts) > 1:
+            found |= set(parts) & STUDY
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("train", {"train"}),
+        ("e.g. 'train/context-*'", {"train"}),
+        ("family:spatial", {"spatial"}),
+        ("resources.train.devices", {"train"}),
+        ("we train a model", set()),
+    ],
+)
+def test_a_name_is_found_where_it_is_one(text: str, names: set[str]) -> None:
+    assert named_in(text) == names
 
 
 def test_no_file_of_the_orchestrator_imports_the_study(root: Path) -> None:

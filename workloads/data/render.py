@@ -22,7 +22,7 @@ BLOCK_PIXELS = 1 << 20  # supersampled pixels drawn at once; bounds the memory
 
 
 @dataclass(frozen=True)
-class Samples:
+class PixelSamples:
     """What was drawn of `t` frames, before averaging: (h, w) are the supersampled height and width."""
 
     image: npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ class Samples:
 
 def drawn(
     background: Background, elements: Sequence[Element], salient: Element | None, poses: Poses, height: int, width: int
-) -> Iterator[Samples]:
+) -> Iterator[PixelSamples]:
     """Draw `elements`, and `salient` with them if there is one, from each of `poses`, some frames at a time.
 
     Frames are independent: drawing them together or one by one gives the same bits. `height`, `width`: of a frame.
@@ -72,7 +72,7 @@ def half_height_deg(height: int, width: int) -> float:
 
 def _drawn(
     background: Background, elements: Sequence[Element], salient: Element | None, poses: Poses, height: int, width: int
-) -> Samples:
+) -> PixelSamples:
     h, w, t = height * SUPERSAMPLING, width * SUPERSAMPLING, len(poses)
     edge = math.tan(math.radians(HALF_VIEW_DEG))
     # A ray is (1, right, up) in camera axes.
@@ -101,7 +101,7 @@ def _drawn(
             np.copyto(image[i, rows, columns], colour + share * change, where=inside[..., None])
             np.copyto(seen, distance, where=inside)
             np.copyto(is_salient[i, rows, columns], thing is salient, where=inside)
-    return Samples(image, nearest, is_salient)
+    return PixelSamples(image, nearest, is_salient)
 
 
 def _surroundings(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from workloads.data import draws, layouts
 from workloads.data.elements import SHAPES, TEXTURES, Background, Colour, Element, in_words
 from workloads.data.poses import Poses
-from workloads.data.render import Samples, drawn, half_height_deg, pixel_deg
+from workloads.data.render import PixelSamples, drawn, half_height_deg, pixel_deg
 from workloads.data.trajectories import start_yaw_deg
 from workloads.data.visibility import contrast, rmse
 from workloads.runtime.errors import BadInput
@@ -108,7 +108,7 @@ class World:
         """As a plain object; `world_from` reads it back."""
         return {"version": VERSION, **asdict(self)}
 
-    def _drawn(self, poses: Poses, with_object: bool = True) -> Iterator[Samples]:
+    def _drawn(self, poses: Poses, with_object: bool = True) -> Iterator[PixelSamples]:
         salient = self.salient if with_object else None
         return drawn(self.background, self.elements, salient, poses, self.height, self.width)
 

@@ -14,12 +14,11 @@ from workloads.data.pool import Pool
 from workloads.evaluation.branches.interface import Branch, Frames
 from workloads.evaluation.cases import Setting
 from workloads.runtime.progress import Progress
-from workloads.study.memory.bound import Bound
 
 
-def showable(row: Bound, settings: Sequence[Setting], branch: Branch, pool: Pool) -> list[Setting]:
+def showable(shows: str, settings: Sequence[Setting], branch: Branch, pool: Pool) -> list[Setting]:
     """The cases that can be shown: all for the anchor, those with a known truth for the truth."""
-    if row.shows == "anchor":
+    if shows == "anchor":
         return list(settings)
     return [setting for setting in settings if branch.truth(setting, pool) is not None]
 

@@ -46,7 +46,6 @@ from workloads.evaluation.videos import write_video
 from workloads.model.weights import load_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.memory.bound import Bound
 from workloads.study.memory.families import row_from
 
 BRANCHES: Mapping[str, Branch] = {"replay": replay, "loop": loop, "return": return_branch}
@@ -72,8 +71,9 @@ def run(request: Request, progress: Progress) -> Outcome:
         )
     settings = branch.settings(pool, section, chunk_frames)
     row = None if request.row is None else row_from(request.row)
-    if isinstance(row, Bound):
-        settings = showable(row, settings, branch, pool)
+    known_frames = "" if row is None else row.known_frames
+    if known_frames:
+        settings = showable(known_frames, settings, branch, pool)
     if request.smoke:
         settings = settings[:1]
     out, checkpoints = Path(request.out), Path(request.work) / "checkpoints"
@@ -91,7 +91,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     def keep() -> None:
         write_checkpoint(checkpoints, videos, settings, request.fingerprint, listed)
 
-    generate: Known | Generator | None = Known(row.shows, branch, pool) if isinstance(row, Bound) else None
+    generate: Known | Generator | None = Known(known_frames, branch, pool) if known_frames else None
     for batch in mine:
         if progress.stopping:
             return Outcome(steps=_count(videos, settings), stopped=True)
@@ -198,7 +198,7 @@ class Generator:
             self.model,
             self.codec,
             cases,
-            frames=evidence_frames(self.request.row or described["row"], config["evidence"]),
+            frames=row_from(self.request.row or described["row"]).evidence_frames(config["evidence"]),
             rule=config["evidence"]["rule"],
             min_overlap=float(config["evidence"]["min_overlap"]),
             chunk_frames=int(described["data"]["chunk_frames"]),
@@ -210,11 +210,6 @@ class Generator:
             precision=described["training"]["precision"],
             on_chunk=lambda chunk, of: progress.at(done, len(settings), f"{branch} chunk {chunk + 1} of {of}"),
         )
-
-
-def evidence_frames(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> int:
-    """K: a context row's own, otherwise the control's."""
-    return int(row["frames"] if row["family"] == "context" else evidence["frames"])
 
 
 def measuring(branch: Branch, request: Request, frame_shape: tuple[int, int]) -> Measures:

@@ -1,4 +1,4 @@
-"""What a memory mechanism is: evidence in, context tokens, stored tokens or a recurrence out.
+"""Interface of memory mechanisms: evidence in; context tokens, stored tokens or a recurrence out.
 
 One interface, two operations (study.md section 5): `M_i = write(M_{i-1}, evidence_i)` once per
 chunk and `U_i = read(M_i)`. The world model calls the hooks of `Mechanism`; a hook that a family

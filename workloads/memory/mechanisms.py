@@ -1,4 +1,4 @@
-"""From a row to its mechanism: the class that the row's declaration names."""
+"""Factory of memory mechanisms: imports the class that a row's declaration names."""
 
 import importlib
 
@@ -12,7 +12,7 @@ def make_mechanism(row: MemoryRow, sizes: Sizes) -> Mechanism:
 
     Raises:
         KeyError: the backbone's section lacks a control that the row reads.
-        BadInput: a row without a mechanism, or one whose declaration names no class that is there.
+        BadInput: a row without a mechanism, or one whose declaration names no such class.
     """
     if not row.computation:
         raise BadInput(f"memory row: family {row.family} shows known frames and has no mechanism; it cannot generate")
@@ -24,5 +24,9 @@ def make_mechanism(row: MemoryRow, sizes: Sizes) -> Mechanism:
             f"memory row: family {row.family} names {row.computation}, which is not there: {error}"
         ) from error
     made = kind(row, sizes)
-    assert isinstance(made, Mechanism), f"{row.computation} is no Mechanism"
+    if not isinstance(made, Mechanism):
+        raise BadInput(
+            f"memory row: family {row.family} names {row.computation}, which is no Mechanism; "
+            "derive it from workloads.memory.interface.Mechanism"
+        )
     return made

@@ -74,7 +74,7 @@ class StateSpace(Mechanism):
         return values
 
 
-class Cell(nn.Module):
+class Recurrence(nn.Module):
     """What the two recurrences share: the measured share of the residual in its last forward."""
 
     share: Tensor | None = None
@@ -87,7 +87,7 @@ class Cell(nn.Module):
         return x + residual
 
 
-class ShortConvolution(Cell):
+class ShortConvolution(Recurrence):
     """Depthwise causal convolution over time between two linear maps, behind a gate."""
 
     def __init__(self, width: int, kernel: int, expand: int) -> None:
@@ -135,7 +135,7 @@ class ShortConvolution(Cell):
         return {"gate": float(self.gate.detach().tanh())}
 
 
-class DecayingState(Cell):
+class DecayingState(Recurrence):
     """One exponentially forgetting average per channel and location, gated on its way out."""
 
     def __init__(self, width: int, tau: tuple[float, float], rho: tuple[float, float]) -> None:

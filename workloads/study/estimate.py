@@ -1,4 +1,4 @@
-"""What each row of a plan costs, and whether it fits: tokens, parameters, FLOPs, memory of a device, disk.
+"""Cost estimate of a plan, row by row, and whether it fits: tokens, parameters, FLOPs, memory of a device, disk.
 
 Arithmetic alone (`workloads.study.sizes`, `footprint`); docs/sizes.md says how far it is from what was measured.
 Memory is that of training, with every evidence slot filled.
@@ -14,9 +14,9 @@ from workloads.study.footprint import (
     Disk,
     Footprint,
     checkpoint_bytes,
-    fits_better,
     footprint,
     latents_and_pool,
+    memory_remedies,
     weights_bytes,
 )
 from workloads.study.memory.families import row_from
@@ -40,9 +40,9 @@ class RowSize:
     model: ModelSizes
     global_batch: int
     devices: int
+    """0: on processors."""
     ranks: int
     """Processes that share the training."""
-    """0: on processors."""
     deepspeed: Mapping[str, Any]
     memory: Footprint
     limit_gib: float | None
@@ -114,7 +114,7 @@ def too_large(sizes: Sequence[RowSize]) -> str:
     worst = max(unfit, key=lambda size: size.memory.total)
     ranks = worst.ranks
     micro = max(1, worst.global_batch // ranks)
-    helps = fits_better(worst.model, micro_batch=micro, ranks=ranks, deepspeed=worst.deepspeed)
+    helps = memory_remedies(worst.model, micro_batch=micro, ranks=ranks, deepspeed=worst.deepspeed)
     limit = "device_gib in cluster/*.yaml" if worst.devices else "resources.train.memory_gib"
     others = "" if len(unfit) == 1 else f" (and {len(unfit) - 1} more rows, which need less)"
     return (

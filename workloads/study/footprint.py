@@ -1,9 +1,10 @@
-"""Predicted memory of a training and its place on disk, from sizes alone. Pure arithmetic, no torch.
+"""Memory and disk footprint of a training, predicted from sizes. Pure arithmetic, no torch.
 
 *Activations* are counted tensor by tensor: what autograd keeps between a block's forward and its backward, read
-off `workloads/model/blocks.py` and `workloads/memory`, and compared with what it really keeps in
-tests/model/test_footprint.py (within 5 %). A storage that several operations keep counts once. Under
-bfloat16 a linear map keeps its input and output in 2 bytes; norms, gates and recurrences keep 4.
+off `workloads/model/blocks.py`, and what a memory mechanism adds is declared by its row (`workloads/study/memory`).
+tests/model/test_footprint.py compares the sum with what autograd really keeps (within 5 %). A storage that several
+operations keep counts once. Under bfloat16 a linear map keeps its input and output in 2 bytes; norms, gates and
+recurrences keep 4.
 
 *States* are float32: parameters, gradients and AdamW's two moments, whole or in ZeRO shards. What is neither (buffers
 of kernels and of the backward, the device's context, what the allocator cannot use) is an allowance; see
@@ -12,12 +13,9 @@ docs/sizes.md for how far the sum lies from what was measured. Standard library 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, log2
 from typing import Any
 
-from workloads.study.memory.compress import Compress
-from workloads.study.memory.spatial import Spatial
-from workloads.study.memory.ssm import Ssm
+from workloads.study.memory.base import FLOAT, BlockPass
 from workloads.study.sizes import (
     ModelSizes,
     latent_shape,
@@ -28,7 +26,6 @@ from workloads.study.sizes import (
 )
 
 GIB = 2**30
-FLOAT = 4
 CONTEXT_GIB = 1.0
 """Allowance: CUDA context, NCCL, kernels; or on a CPU the interpreter with torch and DeepSpeed."""
 SLACK = 0.03
@@ -89,7 +86,7 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
     """Bytes that autograd keeps for one sample; `wide` bytes for what autocast computes in."""
     d, n, v = s.width, s.frame_tokens, s.patch_values
     every, target = tokens_forward(s, s.slots), n * s.frames
-    text = s.text_tokens + s.beside_text
+    text = s.text_tokens + s.row.beside_text(s)
     total = every * v * wide  # patches
     total += s.text_tokens * (s.text_width * wide + 2 * d * wide)  # text, and both sides of its embedding's GELU
     total += target * (2 * d * FLOAT + d * wide + v * FLOAT)  # the head
@@ -108,32 +105,28 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
             last = index == final
             total += written * d * FLOAT if recomputed else _written_block(s, index, written, wide, last=last)
             if recomputed and index in s.recurrent:
-                total += _state(s, written, last=last)
-    return total + (2 * n * d * FLOAT if s.stored else 0)  # the averaged frame, embedded beside the others
-
-
-def _state(s: ModelSizes, tokens: int, *, last: bool) -> int:
-    """What a block's written state keeps alive: it is a slice of the recurrence over all `tokens`."""
-    row = s.row
-    assert isinstance(row, Ssm)
-    if row.kernel is not None and row.expand is not None:
-        return (tokens + (row.kernel - 1) * s.frame_tokens) * row.expand * s.width * FLOAT
-    return (s.frame_tokens if last else tokens) * s.width * FLOAT
+                total += s.row.activations_state(s, _write_pass(s, written, last=last))
+    return total + s.row.activations_store(s, wide)
 
 
 def _block(s: ModelSizes, index: int, every: int, queries: int, text: int, wide: int) -> int:
     target = s.frame_tokens * s.frames
     total = _attention(s, every, queries, wide) + _text_and_feed(s, queries, text, wide)
     if index in s.recurrent:
-        total += _recurrent(s, queries, target, s.frames, wide, last=False)
+        total += s.row.activations_block(s, BlockPass(tokens=target, frames=s.frames, stream=queries), wide)
     return total
 
 
 def _written_block(s: ModelSizes, index: int, tokens: int, wide: int, *, last: bool) -> int:
     total = _attention(s, tokens, tokens, wide)
     if index in s.recurrent:
-        total += _recurrent(s, tokens, tokens, 2 * s.slots, wide, last=last)
+        total += s.row.activations_block(s, _write_pass(s, tokens, last=last), wide)
     return total if last else total + _text_and_feed(s, tokens, s.text_tokens, wide)
+
+
+def _write_pass(s: ModelSizes, tokens: int, *, last: bool) -> BlockPass:
+    """Both segments' evidence in one pass."""
+    return BlockPass(tokens=tokens, frames=2 * s.slots, stream=tokens, write=True, last=last)
 
 
 def _attention(s: ModelSizes, every: int, queries: int, wide: int) -> int:
@@ -157,29 +150,9 @@ def _text_and_feed(s: ModelSizes, queries: int, text: int, wide: int) -> int:
     return read + words + fed
 
 
-def _recurrent(s: ModelSizes, queries: int, tokens: int, frames: int, wide: int, *, last: bool) -> int:
-    """What a recurrence or a read-out adds to a block: over `tokens` of its `queries` tokens, in `frames` frames."""
-    d, row = s.width, s.row
-    total = queries * d * FLOAT + tokens * d * wide  # its input, which the block's next part replaces; the norm of it
-    if isinstance(row, Spatial):
-        return total + tokens * d * (2 * wide + FLOAT)  # query, what attention gives, what the gate multiplies
-    assert isinstance(row, Ssm)
-    if row.kernel is not None and row.expand is not None:
-        inner = row.expand * d
-        if last:
-            return total
-        padded = tokens + (row.kernel - 1) * s.frame_tokens
-        return total + padded * inner * FLOAT + tokens * (inner * wide + d * FLOAT)
-    if last:
-        return total + tokens * d * 2 * FLOAT  # tanh(u), (1 - a) tanh(u)
-    passes = ceil(log2(frames)) if frames > 1 else 0
-    # tanh(u), sigmoid(o), each pass of the scan, the state, what the map reads, what its weight multiplies
-    return total + tokens * d * (FLOAT * (4 + passes) + wide)
-
-
 def _largest_block(s: ModelSizes, wide: int) -> int:
     """What the block that keeps most holds while it is computed again."""
-    every, text = tokens_forward(s, s.slots), s.text_tokens + s.beside_text
+    every, text = tokens_forward(s, s.slots), s.text_tokens + s.row.beside_text(s)
     sizes = [_block(s, index, every, every, text, wide) for index in {0, *s.recurrent[:1]}]
     if s.row.carries_state:
         sizes.append(_written_block(s, 0, 2 * s.slots * s.frame_tokens, wide, last=False))
@@ -265,7 +238,7 @@ def latents_and_pool(data: Mapping[str, Any], codec: Mapping[str, Any]) -> tuple
     return latents, pool, said
 
 
-def fits_better(s: ModelSizes, *, micro_batch: int, ranks: int, deepspeed: Mapping[str, Any]) -> list[str]:
+def memory_remedies(s: ModelSizes, *, micro_batch: int, ranks: int, deepspeed: Mapping[str, Any]) -> list[str]:
     """What would make a training smaller on each device, the cheapest first."""
     zero = deepspeed.get("zero_optimization", {})
     stage, helps = int(zero.get("stage", 0)), []
@@ -279,7 +252,4 @@ def fits_better(s: ModelSizes, *, micro_batch: int, ranks: int, deepspeed: Mappi
         helps.append("offloading the optimiser to the host (cluster/deepspeed/zero3-offload.json)")
     if micro_batch > 1 or stage > 0:
         helps.append(f"more devices than {ranks} (resources.train.devices)")
-    if isinstance(s.row, Compress) and s.row.ratio is not None:
-        helps.append("a larger ratio")
-    helps.append("devices with more memory")
-    return helps
+    return [*helps, *s.row.remedies(), "devices with more memory"]

@@ -1,16 +1,13 @@
-"""How much longer one training is than another, before any has run: by the frames a step passes over."""
+"""Relative duration of trainings before any has run: by the frames that a step passes through the model."""
 
 from collections.abc import Mapping
-from math import ceil
 from typing import Any
 
-from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.compress import Compress
-from workloads.study.memory.context import Context
 from workloads.study.memory.families import row_from
-from workloads.study.memory.ssm import Ssm
 
-WRITES = 3  # a state-space step writes two segments' evidence, forward and backward, at about half a forward's price
+WRITES = 3
+"""Frames' worth of an evidence frame in rows with a state: both segments' are written, forward and backward, at about
+half the price of a forward each."""
 
 
 def weight(stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
@@ -23,15 +20,7 @@ def weight(stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any])
     frames = float(config.get("data", {}).get("chunk_frames", 0))
     if not frames:
         return 1.0
-    evidence = int(config.get("evidence", {}).get("frames", 1))
-    return (frames + _slots(row_from(row), evidence)) / (frames + 1)
-
-
-def _slots(row: MemoryRow, evidence: int) -> int:
-    if isinstance(row, Context):
-        return row.frames
-    if isinstance(row, Compress):
-        return 1 + ceil((evidence - 1) / (row.ratio or 1))
-    if isinstance(row, Ssm):
-        return 1 + WRITES * evidence
-    return 1
+    memory = row_from(row)
+    evidence = memory.evidence_frames(config.get("evidence", {}))
+    written = WRITES * evidence if memory.carries_state else 0
+    return (frames + memory.context_slots(evidence) + written) / (frames + 1)

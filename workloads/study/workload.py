@@ -1,11 +1,13 @@
 """Echo-Memory as the orchestrator sees it. Imports nothing that computes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from workloads.contract.planned import Diagnosis, Endpoint, Estimate, Planned, PlannedCell, Surroundings
 from workloads.contract.workload import Workload
 from workloads.study import cases, checks, deepspeed, estimate, notes, services, weight
+from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS
 from workloads.study.sections import Branches, Controls
 from workloads.study.stages import REVISIONS, STAGES
@@ -64,3 +66,11 @@ WORKLOAD = EchoMemory(
     unlike_paths=("judge_url", "judge_cache"),
     unnamed=True,
 )
+
+
+def with_families(*families: type[MemoryRow]) -> EchoMemory:
+    """Add memory mechanisms of your own to this study; docs/guide.md, "Add a memory mechanism".
+
+    Fingerprints of the rows that it ships stay as they are.
+    """
+    return replace(WORKLOAD, families=(*FAMILIES, *families))

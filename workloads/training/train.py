@@ -29,8 +29,6 @@ from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Outcome, Progress
-from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.context import Context
 from workloads.study.memory.families import row_from
 from workloads.training.batches import make_batches
 from workloads.training.checkpoint import TrainingState, write_checkpoint
@@ -66,7 +64,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     steps = int(training["steps"])
     steps = min(SMOKE_STEPS, steps) if request.smoke else steps
     _check_index(index, steps, shape.global_batch, request.inputs["index"])
-    frames = evidence_frames(row, config)
+    frames = row.evidence_frames(config["evidence"])
     batches = make_batches(
         latents, index, config, evidence_frames=frames, carries_state=row.carries_state, seed=request.seed
     )
@@ -164,11 +162,6 @@ def run(request: Request, progress: Progress) -> Outcome:
         },
         stopped=stopped,
     )
-
-
-def evidence_frames(row: MemoryRow, config: Mapping[str, Any]) -> int:
-    """K, the anchor included: a Context row's own, otherwise the study's (study.md section 2)."""
-    return row.frames if isinstance(row, Context) else int(config["evidence"]["frames"])
 
 
 def full_cost(model: WorldModel, frames: int, global_batch: int) -> dict[str, float]:

@@ -65,7 +65,7 @@ def select_jobs(
     if not (names or failed or selected):
         every = ", or --failed for all that failed" if verb == "retry" else ""
         raise PlanError(
-            f"{verb} needs jobs: labels, ids, globs such as 'train/context-*', or --rows, --seeds, --branches{every}"
+            f"{verb} needs jobs: labels, ids, globs such as 'STAGE/ROW*', or --rows, --seeds, --branches{every}"
         )
     jobs = find_jobs(plan, names) if names else tuple(plan.jobs.values())
     if selected:

@@ -120,7 +120,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     a copy is read then.
 
     Raises:
-        LedgerError: the file is broken (the next `run` rebuilds it) or of another version.
+        LedgerError: the file is broken (the next `run` rebuilds it), or newer code wrote it.
     """
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return _nowhere()
@@ -138,12 +138,22 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     if found == 0:
         connection.close()
         return _nowhere()
-    if found != VERSION:
+    if found > VERSION or found not in (VERSION, *MIGRATIONS):
         connection.close()
-        raise LedgerError(
-            f"{path}: version is {found}, this code reads {VERSION}; the next `run` brings an older one up to date"
-        )
-    return connection
+        raise LedgerError(f"{path}: version is {found}, this code reads {VERSION} and older; use the newer code")
+    return connection if found == VERSION else _migrated_copy(connection, found)
+
+
+def _migrated_copy(connection: sqlite3.Connection, older: int) -> sqlite3.Connection:
+    """A ledger of an older version as this one has it, in memory; the file stays what it is until the next `run`."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with contextlib.closing(connection):
+        connection.backup(copy)
+    for version in range(older, VERSION):
+        for statement in _statements(MIGRATIONS[version]):
+            copy.execute(statement)
+    copy.execute("PRAGMA query_only = 1")
+    return copy
 
 
 def put_aside(path: Path) -> None:

@@ -42,7 +42,7 @@ class Unit(nn.Module):
         return functional.relu(self.bn(self.conv(x)))
 
 
-class Block(nn.Module):
+class InceptionBlock(nn.Module):
     """Parallel branches over one input, joined along channels; `names` are those of its units."""
 
     def unit(self, name: str, x: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class Block(nn.Module):
         return x
 
 
-class BlockA(Block):
+class BlockA(InceptionBlock):
     """35 × 35: 1×1, 5×5, double 3×3, pool."""
 
     def __init__(self, inputs: int, pooled: int) -> None:
@@ -81,7 +81,7 @@ class BlockA(Block):
         )
 
 
-class BlockB(Block):
+class BlockB(InceptionBlock):
     """35 × 35 to 17 × 17."""
 
     def __init__(self, inputs: int) -> None:
@@ -96,7 +96,7 @@ class BlockB(Block):
         return torch.cat([self.branch3x3(x), double, functional.max_pool2d(x, 3, 2)], dim=1)
 
 
-class BlockC(Block):
+class BlockC(InceptionBlock):
     """17 × 17: convolutions of 7 taken apart into rows and columns."""
 
     def __init__(self, inputs: int, middle: int) -> None:
@@ -126,7 +126,7 @@ class BlockC(Block):
         )
 
 
-class BlockD(Block):
+class BlockD(InceptionBlock):
     """17 × 17 to 8 × 8."""
 
     def __init__(self, inputs: int) -> None:
@@ -144,7 +144,7 @@ class BlockD(Block):
         return torch.cat([three, seven, functional.max_pool2d(x, 3, 2)], dim=1)
 
 
-class BlockE(Block):
+class BlockE(InceptionBlock):
     """8 × 8; `by_maximum`: the last block's pool, which in this network alone is not an average."""
 
     def __init__(self, inputs: int, by_maximum: bool) -> None:

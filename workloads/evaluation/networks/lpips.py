@@ -30,7 +30,7 @@ Stage = tuple[tuple[str, nn.Module], ...]
 
 
 @dataclass(frozen=True)
-class Backbone:
+class LpipsBackbone:
     """A classifier's convolutions, cut into the five stages whose last rectifiers are compared."""
 
     channels: tuple[int, ...]
@@ -39,7 +39,7 @@ class Backbone:
     """Pixels of the smallest image that leaves something of each stage."""
 
 
-BACKBONES = {"alex": Backbone((64, 192, 384, 256, 256), 31), "vgg": Backbone((64, 128, 256, 512, 512), 16)}
+BACKBONES = {"alex": LpipsBackbone((64, 192, 384, 256, 256), 31), "vgg": LpipsBackbone((64, 128, 256, 512, 512), 16)}
 
 
 class Lpips(nn.Module):
@@ -70,7 +70,7 @@ class Lpips(nn.Module):
 
 
 @dataclass(frozen=True)
-class Distance:
+class LpipsDistance:
     """LPIPS of frames as they are on disk."""
 
     network: Lpips
@@ -79,7 +79,7 @@ class Distance:
     device: str
 
     @staticmethod
-    def load(kind: str, file: WeightFile, device: str) -> "Distance":
+    def load(kind: str, file: WeightFile, device: str) -> "LpipsDistance":
         """Read `file` as the network `kind`.
 
         Raises:
@@ -90,7 +90,7 @@ class Distance:
         optional: dict[str, Any] = {f"lins.{i}.model.1.weight": f"lin{i}.model.1.weight" for i in range(5)}
         optional |= {"scaling_layer.shift": torch.tensor(SHIFT), "scaling_layer.scale": torch.tensor(SCALE)}
         load_into(network, file, optional)
-        return Distance(network.to(device), BACKBONES[kind].least, file.setting, device)
+        return LpipsDistance(network.to(device), BACKBONES[kind].least, file.setting, device)
 
     def check(self, height: int, width: int) -> None:
         """Refuse frames of which a stage would leave nothing.

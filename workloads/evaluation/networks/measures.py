@@ -89,7 +89,7 @@ def measures(
         file = find(setting, paths, "lpips" if key == "perceptual" else kind, kind)
         digests[key] = file.digest()
         if key == "perceptual":
-            distance = lpips.Distance.load(kind, file, device)
+            distance = lpips.LpipsDistance.load(kind, file, device)
             distance.check(*frame_shape)
             chosen["perceptual"] = Distance("lpips", distance)
         elif key == "frechet":

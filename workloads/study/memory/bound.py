@@ -13,6 +13,7 @@ class Bound(MemoryRow):
     """No mechanism: known frames, scored by the same code as what the rows generate, as ceiling and floor."""
 
     family: ClassVar[str] = "bound"
+    order: ClassVar[int] = 99
     reference: ClassVar[bool] = True
 
     shows: Literal["truth", "anchor"]
@@ -21,6 +22,11 @@ class Bound(MemoryRow):
     def __post_init__(self) -> None:
         if self.shows not in ("truth", "anchor"):
             raise RowError("shows", f"shows is {self.shows!r}; allowed: truth, anchor")
+
+    @property
+    def known_frames(self) -> Literal["", "truth", "anchor"]:
+        """What it shows."""
+        return self.shows
 
     def trained(self) -> MemoryRow:
         """Nothing of its own: evaluation needs a training only to know what it was trained on."""

@@ -12,6 +12,7 @@ class Compress(MemoryRow):
     """Compression of the retrieved frames: weighting, pooling in time, or, declared, both."""
 
     family: ClassVar[str] = "compress"
+    order: ClassVar[int] = 2
     computation: ClassVar[str] = "workloads.memory.compress:Compressed"
 
     decay: float | None = None
@@ -47,5 +48,13 @@ class Compress(MemoryRow):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Controls that this row's computation is sized by."""
+        """The number of evidence frames."""
         return ("evidence.frames",)
+
+    def context_slots(self, slots: int) -> int:
+        """The anchor, and one slot for every `ratio` retrieved frames."""
+        return slots if self.ratio is None else 1 + -(-(slots - 1) // self.ratio)
+
+    def remedies(self) -> tuple[str, ...]:
+        """Fewer tokens."""
+        return () if self.ratio is None else ("a larger ratio",)

@@ -1,17 +1,13 @@
-"""The families of memory mechanisms that the study ships, and a row of any family from its resolved form."""
+"""Registry of memory mechanisms: `FAMILIES` are the declarations in this folder; nothing lists them by hand."""
 
-from collections.abc import Mapping
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from workloads.contract import rows
+from workloads.study import memory
 from workloads.study.memory.base import REGISTERED, MemoryRow
-from workloads.study.memory.bound import Bound
-from workloads.study.memory.compress import Compress
-from workloads.study.memory.context import Context
-from workloads.study.memory.spatial import Spatial
-from workloads.study.memory.ssm import Ssm
-
-FAMILIES: tuple[type[MemoryRow], ...] = (Context, Compress, Spatial, Ssm, Bound)
 
 MEMORY_CONTROLS = ("evidence.frames", "backbone.recurrent_every", "backbone.grid", "backbone.grid_tokens")
 """Controls that size a mechanism. A row's configuration holds one only if the row `reads` it."""
@@ -24,4 +20,20 @@ def row_from(raw: Mapping[str, Any]) -> MemoryRow:
         RowError: an unknown family or a combination that cannot be.
         TypeError: an unknown or missing parameter.
     """
-    return rows.row_from(REGISTERED, raw)
+    return rows.row_from({kind.family: kind for kind in _in_order(REGISTERED.values())}, raw)
+
+
+def _in_order(kinds: Iterable[type[MemoryRow]]) -> tuple[type[MemoryRow], ...]:
+    return tuple(sorted(kinds, key=lambda kind: (kind.order, kind.family)))
+
+
+def _shipped() -> tuple[type[MemoryRow], ...]:
+    found = [
+        importlib.import_module(f"{memory.__name__}.{module.name}") for module in pkgutil.iter_modules(memory.__path__)
+    ]
+    names = {module.__name__ for module in found}
+    return _in_order(kind for kind in REGISTERED.values() if kind.__module__ in names)
+
+
+FAMILIES = _shipped()
+"""Declarations that the study ships, in the order of messages."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from workloads.contract.rows import RowError
-from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.base import FLOAT, BackboneSizes, BlockPass, MemoryRow, linear
 from workloads.study.memory.context import Context
 
 
@@ -13,6 +13,7 @@ class Spatial(MemoryRow):
     """A grid of tokens written from all evidence, and the way it is read."""
 
     family: ClassVar[str] = "spatial"
+    order: ClassVar[int] = 3
     declared: ClassVar[tuple[str, ...]] = ("masked",)
     computation: ClassVar[str] = "workloads.memory.spatial:SpatialStore"
 
@@ -36,7 +37,7 @@ class Spatial(MemoryRow):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Controls that this row's computation is sized by."""
+        """The grid, the evidence that is averaged, and where a read-out stands."""
         grid = ("evidence.frames", "backbone.grid", "backbone.grid_tokens")
         return (*grid, "backbone.recurrent_every") if self.read == "readout" else grid
 
@@ -48,3 +49,40 @@ class Spatial(MemoryRow):
         """Masking happens at generation only."""
         row = self.evaluated()
         return replace(row, masked=False) if isinstance(row, Spatial) and row.masked else row
+
+    def stored(self, s: BackboneSizes) -> int:
+        """`m`, stored tokens that are read."""
+        return s.grid_tokens if self.read != "none" and not self.masked else 0
+
+    def beside_text(self, s: BackboneSizes) -> int:
+        """All of them, where they are read with the text."""
+        return self.stored(s) if self.read == "text" else 0
+
+    def recurrent(self, s: BackboneSizes) -> tuple[int, ...]:
+        """Blocks with a read-out."""
+        return s.recurrent_blocks if self.read == "readout" else ()
+
+    def parameters(self, s: BackboneSizes) -> int:
+        """The mixing matrix and the read-outs: norm, query, key and value, output, gate."""
+        d = s.width
+        readout = 2 * d + linear(d, d) + linear(d, 2 * d) + linear(d, d) + 1
+        return s.grid * s.grid * s.grid_tokens + len(self.recurrent(s)) * readout
+
+    def flops_store(self, s: BackboneSizes) -> int:
+        """One more frame is embedded, pooled and mixed; pooling and mixing are one matrix."""
+        d, n, v, m = s.width, s.frame_tokens, s.patch_values, self.stored(s)
+        return 2 * n * v * d + 2 * m * s.grid * s.grid * n + 2 * m * n * d if m else 0
+
+    def flops_block(self, s: BackboneSizes, at: BlockPass) -> int:
+        """A read-out: query and output of the target, key and value of the stored tokens, attention."""
+        d, m = s.width, self.stored(s)
+        return 4 * at.tokens * d * d + 4 * m * d * d + 4 * at.tokens * m * d if m else 0
+
+    def activations_store(self, s: BackboneSizes, wide: int) -> int:
+        """The averaged frame, embedded beside the others."""
+        return 2 * s.frame_tokens * s.width * FLOAT if self.stored(s) else 0
+
+    def activations_block(self, s: BackboneSizes, at: BlockPass, wide: int) -> int:
+        """Input and its norm; query, what attention gives, what the gate multiplies."""
+        d = s.width
+        return at.stream * d * FLOAT + at.tokens * d * wide + at.tokens * d * (2 * wide + FLOAT)

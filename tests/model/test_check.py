@@ -1,0 +1,82 @@
+"""`python -m workloads.model.check`: what a declaration says against what its model takes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+from own_study import CHECKOUT, ROWS, own_matrix
+
+from orchestrator.spec.load import load_matrix
+from workloads.contract.rows import resolved
+from workloads.model.check import compare, main
+from workloads.study.memory.base import REGISTERED, BackboneSizes, MemoryRow
+from workloads.study.memory.spatial import Spatial
+
+OWN = {name: load_matrix(own_matrix()).rows[name] for name in ROWS}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_all_that_the_guides_mechanisms_declare_is_so(name: str) -> None:
+    row = OWN[name]
+    assert isinstance(row, MemoryRow)
+    found = compare(row)
+    assert [line for line in found if not line.agrees] == []
+    assert {line.what.split(",")[0] for line in found} >= {"parameters added", "shapes of the state", "bytes kept"}
+
+
+def test_a_declaration_that_says_less_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Modest(MemoryRow):
+        family: ClassVar[str] = "modest"
+        computation: ClassVar[str] = Spatial.computation
+        write: str = "grid"
+        read: str = "readout"
+        masked: bool = False
+
+        @property
+        def reads(self) -> tuple[str, ...]:
+            return ("evidence.frames", "backbone.grid", "backbone.grid_tokens", "backbone.recurrent_every")
+
+        def recurrent(self, s: BackboneSizes) -> tuple[int, ...]:
+            return s.recurrent_blocks
+
+    try:
+        differing = {line.what for line in compare(Modest()) if not line.agrees}
+        assert main(["mystudy.workload", json.dumps(resolved(Modest()))]) == 1
+    finally:
+        del REGISTERED["modest"]
+    assert {"parameters added", "FLOPs of a forward", "bytes kept, float32"} <= differing
+    assert "DIFFERS  parameters added: declared 0, real 28527" in capsys.readouterr().out
+
+
+def test_a_row_that_carries_a_state_but_does_not_read_where_is_refused_in_words() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Nowhere(MemoryRow):
+        family: ClassVar[str] = "nowhere"
+        carries_state: ClassVar[bool] = True
+
+    del REGISTERED["nowhere"]
+    assert Nowhere().reads == ("evidence.frames", "backbone.recurrent_every")
+    sizes = dict.fromkeys(BackboneSizes.__dataclass_fields__, 0)
+    with pytest.raises(ValueError, match=r"`reads` must name backbone\.recurrent_every"):
+        Nowhere().recurrent(BackboneSizes(**{**sizes, "site": "pre_qkv"}))  # type: ignore[arg-type]
+
+
+def test_as_a_command_it_runs_beside_matrix_yaml_and_names_what_is_wrong() -> None:
+    def call(workload: str, row: str) -> "subprocess.CompletedProcess[str]":
+        line = [sys.executable, "-m", "workloads.model.check", workload, row]
+        return subprocess.run(line, cwd=own_matrix().parent, capture_output=True, text=True)
+
+    done = call("mystudy.workload", '{"family": "fading", "decay": 0.8}')
+    assert done.returncode == 0, done.stderr
+    assert "agrees   frames of context tokens: declared 2, real 2" in done.stdout
+    done = call("mystudy.workload", '{"family": "fading", "decay": 2}')
+    assert (done.returncode, done.stdout) == (2, "") and "decay is 2; allowed: above 0 and below 1" in done.stderr
+
+
+def test_the_guide_shows_that_command() -> None:
+    guide = (CHECKOUT / "docs" / "guide.md").read_text(encoding="utf-8")
+    assert 'python -m workloads.model.check mystudy.workload \'{"family": "fading", "decay": 0.8}\'' in guide

@@ -1,0 +1,55 @@
+"""A study of a user's own: the two memory mechanisms that docs/guide.md shows, in a folder outside the package."""
+
+import re
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+SECTION = "## Add a memory mechanism\n"
+ROWS = {"fading": "{family: fading, decay: 0.8}", "running": "{family: running, decay: 0.5}"}
+"""One without a state, one with a state in the recurrent blocks."""
+
+
+def guide() -> str:
+    """The section of the guide."""
+    text = (CHECKOUT / "docs" / "guide.md").read_text(encoding="utf-8")
+    return text.partition(SECTION)[2].partition("\n## ")[0]
+
+
+def files() -> dict[str, str]:
+    """File name -> the code that the guide shows for it."""
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", guide(), re.DOTALL)
+    return {name: text for name, text in blocks}
+
+
+def write_own_study(folder: Path) -> Path:
+    """Do what the guide says, with both mechanisms, and return the matrix."""
+    for name, text in files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    workload = folder / "mystudy" / "workload.py"
+    text = workload.read_text(encoding="utf-8").replace("with_families(Fading)", "with_families(Fading, Running)")
+    workload.write_text("from mystudy.running import Running\n" + text, encoding="utf-8")
+    matrix = (CHECKOUT / "matrix.yaml").read_text(encoding="utf-8")
+    lines = "".join(f"  {name}: {row}\n" for name, row in ROWS.items())
+    matrix = matrix.replace("\nmemory: ", "\nworkload: mystudy.workload\nmemory: ", 1)
+    matrix = matrix.replace("  bound-truth:", lines + "  bound-truth:", 1)
+    matrix = matrix.replace("  families: [context-k1,", f"  families: [{', '.join(ROWS)}, context-k1,", 1)
+    path = folder / "matrix.yaml"
+    path.write_text(matrix, encoding="utf-8")
+    return path
+
+
+@cache
+def own_matrix() -> Path:
+    """The matrix of such a study, whose package this process can import; the folder goes when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="own-study-")
+    _HELD.append(folder)
+    sys.path.append(folder.name)
+    return write_own_study(Path(folder.name))
+
+
+_HELD: list[tempfile.TemporaryDirectory[str]] = []

@@ -1,0 +1,82 @@
+"""What a user sees in a browser: the report's page and MLflow's, in a headless Chromium.
+
+Chromium runs as root here and needs `--no-sandbox`; it looks at nothing but this machine.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_input import ROWS, made_input
+from PIL import Image
+from test_mlflow_tracker import made_plan, show_all
+from test_ui import free_port
+
+from orchestrator.tracking.ui import end_ui, start_ui, wait_for_ui
+from reports.build import build
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+)  # fmt: skip
+WAITS_MS = 10_000
+"""Of the page's own clock, for what its scripts fetch."""
+
+Browse = Callable[..., str]
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Browse:
+    """`browse(address, picture)` returns the page's DOM once its scripts have run, and takes a picture of it."""
+    assert CHROMIUM is not None, "`make test-root` installs Debian's chromium"
+
+    def look(address: str, picture: Path, size: str = "1400,2000") -> str:
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}"]
+        command += [f"--virtual-time-budget={WAITS_MS}", "--dump-dom", f"--screenshot={picture}", address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return look
+
+
+def assert_shows_something(picture: Path, width: int) -> None:
+    """A picture of the asked width that is neither blank nor broken."""
+    with Image.open(picture) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+    assert pixels.shape[1] == width and pixels.shape[0] > 500
+    shares = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)[1] / (pixels.size / 3)
+    assert len(shares) > 50, "a blank page has one colour"
+    assert shares.max() < 0.995
+
+
+def test_the_report_shows_every_row_and_its_figures(tmp_path: Path, browse: Browse) -> None:
+    (tmp_path / "strips").mkdir()
+    build(tmp_path / "report", made_input(tmp_path / "strips"))
+    dom = browse((tmp_path / "report" / "index.html").as_uri(), tmp_path / "report.png")
+    text = re.sub(r"<[^>]+>", " ", dom)
+    assert "<title>" in dom and dom.count("<svg") + dom.count("<img") > 3
+    assert [name for name, _, _ in ROWS if name not in text] == []
+    assert_shows_something(tmp_path / "report.png", 1400)
+
+
+def test_mlflow_shows_the_studys_runs(tmp_path: Path, browse: Browse) -> None:
+    plan, home = made_plan(), tmp_path / "home"
+    show_all(home, plan, tmp_path / "artifacts")
+    port = free_port()
+    server = start_ui(home, "127.0.0.1", port)
+    try:
+        wait_for_ui(server, home, "127.0.0.1", port, timeout_s=300)
+        dom = browse(f"http://127.0.0.1:{port}/#/experiments/1/runs", tmp_path / "mlflow.png", "1400,900")
+    finally:
+        end_ui(server)
+    text = " ".join(re.sub(r"<[^>]+>", " ", dom).split())
+    assert plan.study in text and plan.profile in text
+    assert f"{len(plan.cells) + 1} matching runs" in text, "the profile's run, and one of each cell folded below it"
+    assert_shows_something(tmp_path / "mlflow.png", 1400)
