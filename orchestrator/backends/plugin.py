@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.backends.check_result import CheckResult
 from orchestrator.backends.protocol import Backend
 from orchestrator.host.description import describe
-from orchestrator.host.server import COMMAND
+from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
 from orchestrator.spec.cluster import Cluster, SectionSource
 

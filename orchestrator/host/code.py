@@ -1,4 +1,4 @@
-"""The code a study runs: a copy under `code/{digest}/`, so that editing the checkout changes nothing that runs.
+"""Code snapshot: the copy under `code/{digest}/` that a study runs; edits to the checkout change no running job.
 
 Source: design, "Processes".
 """
@@ -42,7 +42,7 @@ def code_files(root: Path, extra: Package | None = None) -> dict[Path, Path]:
 
 
 def _skipped(path: Path) -> bool:
-    """Whether a file is not of the code: hidden ones may be an editor's, or hold somebody's credentials."""
+    """Whether a file is not code: hidden files may be an editor's, or hold credentials."""
     return any(part == SKIPPED or part.startswith(".") for part in path.parts)
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tracking"))
 from made_plan import made_plan
 
 from orchestrator.testing.trackers import TrackerContract, TrackerUnderTest
-from orchestrator.tracking.child import MlflowTracker
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.registry import make_tracker
 
 

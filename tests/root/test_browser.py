@@ -16,7 +16,7 @@ from PIL import Image
 from test_mlflow_tracker import made_plan, show_all
 from test_ui import free_port
 
-from orchestrator.tracking.ui import end_ui, start_ui, wait_for_ui
+from orchestrator.tracking.mlflow.ui import end_ui, start_ui, wait_for_ui
 from reports.build import build
 
 CHROMIUM = shutil.which("chromium")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from made_plan import made_plan, standing
 
-from orchestrator.tracking.child import MlflowTracker
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
 
 def main() -> None:

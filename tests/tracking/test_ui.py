@@ -6,8 +6,8 @@ import urllib.request
 import pytest
 
 from orchestrator.errors import TrackingError
-from orchestrator.tracking.mlflow_store import prepare_database
-from orchestrator.tracking.ui import end_ui, start_ui, wait_for_ui
+from orchestrator.tracking.mlflow.database import prepare_database
+from orchestrator.tracking.mlflow.ui import end_ui, start_ui, wait_for_ui
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.session import NAME, PARENT, session_folder
 from orchestrator.backends.ray.settings import ray_settings
-from orchestrator.host.memory import GIB
+from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive
 
 ANSWER_S = 5.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
-from orchestrator.host.memory import GIB
+from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import is_held, process_runs, read_holder

@@ -25,8 +25,7 @@ from orchestrator.backends.slurm.preflight.site import Site, read_site, room
 from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
-from orchestrator.host.writing import write_object
-from workloads.contract.json_files import read_object
+from workloads.contract.json_files import read_object, write_object
 
 FULL_S = 30.0
 """Between two tries to submit what a limit on jobs in the queue has refused: others may have left."""

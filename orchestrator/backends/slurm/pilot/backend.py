@@ -21,7 +21,7 @@ from orchestrator.backends.slurm.pilot.pilot import ending_of_run
 from orchestrator.backends.slurm.pilot.pool import PilotPool
 from orchestrator.backends.slurm.settings import RESERVED_GIB, PilotSettings, SlurmSettings
 from orchestrator.errors import BackendError
-from orchestrator.host.attempt import heartbeat
+from workloads.contract.metrics import read_beat
 
 PENDING_HOST = "pilot"
 """The host that stands for pilot jobs while there is none: it is as large, and takes nothing."""
@@ -234,7 +234,7 @@ class PilotBackend:
                 attempt=attempt,
                 phase="unknown",
                 detail=f"{ended.detail}; its own record of the end is not visible yet",
-                heartbeat=heartbeat(tracked.work),
+                heartbeat=read_beat(tracked.work),
             )
         return Report(attempt=attempt, phase="ended", ending=ended.ending, detail=ended.detail, ended=time.time())
 

@@ -31,8 +31,7 @@ from orchestrator.backends.ray.session import members
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
-from orchestrator.host.writing import write_object
-from workloads.contract.json_files import read_object
+from workloads.contract.json_files import read_object, write_object
 
 PARENT = Path("/tmp")
 """A socket's path has 107 bytes at most, so Ray's folder has a short name."""

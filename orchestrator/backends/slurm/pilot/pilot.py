@@ -29,7 +29,7 @@ from orchestrator.backends.slurm.pilot.mailbox import (
     pilots_folder,
     read_whole,
 )
-from orchestrator.host.writing import write_object
+from workloads.contract.json_files import write_object
 
 SILENT_S = 60.0
 """An agent whose counter has stood still for so long says nothing any more; it moves every 2 s."""

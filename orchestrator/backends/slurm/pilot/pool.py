@@ -25,7 +25,7 @@ from orchestrator.backends.slurm.pilot.pilot import PilotJob, find_pilots, new_p
 from orchestrator.backends.slurm.pilot.scaling import Scaling
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings
 from orchestrator.errors import BackendError
-from orchestrator.host.writing import write_object
+from workloads.contract.json_files import write_object
 
 READ_S = 0.2
 HERE_S = 2.0
