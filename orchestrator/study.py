@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
@@ -112,15 +113,15 @@ def open_study(
     cells = expand(resolved)
     check_controls(resolved.workload, cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix, resolved.workload)
+    where = load_cluster(cluster, matrix, resolved.workload, backends())
     # The fake backend publishes meaningless bytes under real fingerprints: they must never share a store.
-    name = loaded.study if where.backend != "fake" else f"{loaded.study}-rehearsal"
+    name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}-rehearsal"
     return Study(
         matrix=matrix,
         plan=build_plan(resolved, cells, smoke=smoke),
         cluster=where,
         home=outputs.resolve() / name,
-        cluster_file=cluster_file(cluster, matrix),
+        cluster_file=cluster_file(cluster, matrix, backends()),
     )
 
 

@@ -1,15 +1,18 @@
-"""What every way of running attempts promises.
+"""The protocols of backends: a backend runs attempts, on hosts that it is given places on, or in a queue.
 
-Obligations of an implementation (`tests/contracts/backend.py` checks them on all, fake included):
+`PlacingBackend`: has hosts; the scheduler chooses the host, processors and devices of each attempt.
+`QueueingBackend`: has queues; a scheduler of its own finds the places, and it takes so many jobs at once.
+A backend may be both. Obligations of every implementation (`orchestrator/testing/backends.py` tests them):
 
 * `submit` returns at once with a ticket per attempt, or raises BackendError and has started nothing.
-* `poll` answers for *all* attempts ever submitted to this instance (or adopted) in one call, and
+* `poll` answers in one call for *all* attempts that were submitted to this instance or adopted, and
   keeps saying `ended` with the same ending once an attempt has ended.
 * An attempt that ends well has been published to the store before `poll` says so.
 * What the backend cannot tell is `unknown`, never a guess.
 * `stop` asks ranks to save and end (they get `grace_s`); `kill` does not ask. Both return at once.
-* After `close`, nothing that was started for this driver runs on (unless the backend outlives drivers:
-  then attempts go on, and another instance that is asked to `adopt` them answers for them).
+* After `close`, nothing that was started for this driver runs on, unless the backend outlives drivers:
+  then attempts go on, and another instance that is asked to `adopt` them answers for them.
+* `hosts` and `queues` raise BackendSilent while nobody can tell, and BackendError where that will not change.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -36,23 +39,36 @@ Ending = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class HostShare:
-    """One host's share of a node, as the backend holds it: what the policy places jobs on."""
+    """One host's share of a node, as the backend holds it: what jobs are placed on."""
 
     name: str
     cpus: int
     devices: int
     memory_gib: float
-    jobs: int | None = None
-    """A number: a scheduler of its own finds the places, and takes so many attempts at once, whatever they need."""
+    stages: tuple[str, ...] | None = None
+    """Whose jobs it takes; None: of all stages."""
+    pending: bool = False
+    """It was asked for and is not there yet: it takes nothing now, and jobs that fit on it wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobQueue:
+    """A queue of a scheduler that finds the places by itself."""
+
+    name: str
+    """Attempts in it are recorded with this as their host."""
+    slots: int
+    """Attempts of this driver that it takes, whatever they need; those that it holds count."""
     stages: tuple[str, ...] | None = None
     """Whose jobs it takes; None: of all stages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Which cpus and devices of which host an attempt gets (by number: the policy keeps count)."""
+    """Which cpus and devices of which host an attempt gets; the scheduler keeps count of the devices' numbers."""
 
     host: str
+    """Or the queue; cpus and devices then say only how many."""
     cpus: int
     devices: tuple[int, ...]
 
@@ -119,14 +135,11 @@ class Adoption:
 
 
 class Backend(Protocol):
-    """A way of running attempts."""
+    """What both kinds of backends can do."""
 
     name: str
     outlives_driver: bool
     """True: attempts go on without a driver and are adopted by the next one."""
-
-    def hosts(self) -> Sequence[HostShare]:
-        """The hosts that can take attempts now; may grow and shrink."""
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Start attempts; returns attempt -> ticket."""
@@ -151,11 +164,27 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Elastic(Protocol):
-    """Of a backend that gets its hosts by asking for them: it is told for whom. No backend needs to have it."""
+class PlacingBackend(Backend, Protocol):
+    """A backend with hosts; `submit` starts each attempt where its placement says."""
+
+    def hosts(self) -> Sequence[HostShare]:
+        """The hosts that can take attempts now; may grow and shrink. A name means the same host for ever."""
+
+
+@runtime_checkable
+class QueueingBackend(Backend, Protocol):
+    """A backend with queues; `submit` puts each attempt into the queue that its placement names."""
+
+    def queues(self) -> Sequence[JobQueue]:
+        """How many jobs it takes now, and of which stages; may change."""
+
+
+@runtime_checkable
+class Autoscaling(Protocol):
+    """What a backend can do beside that gets hosts when jobs wait for them."""
 
     def waiting_for_room(self, stages: Collection[str]) -> None:
         """Jobs of these stages are ready and have no place; called before `hosts`."""
 
-    def asking(self) -> str:
+    def pending_hosts(self) -> str:
         """What it has asked for and does not have yet, for people; empty: nothing."""

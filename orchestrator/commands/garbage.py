@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.backends.slurm.pilot.mailbox import CLOSED, packs_of
+from orchestrator.backends.registry import backends
 from orchestrator.commands.detach import OUT
 from orchestrator.commands.refresh import to_withdraw
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
-from orchestrator.host.job import JOBS
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.spec.load import load_matrix
@@ -44,6 +43,8 @@ class Garbage:
     """Bytes."""
     fingerprint: str = ""
     """Of a commit record that is withdrawn first; else empty."""
+    shared: bool = False
+    """Any open attempt may need it: it is removed only where there are none."""
 
 
 def find_garbage(study: Study, *, cluster: Path | None = None) -> list[Garbage]:
@@ -67,7 +68,7 @@ def find_garbage(study: Study, *, cluster: Path | None = None) -> list[Garbage]:
     found += _attempts(study, needed, open_)
     if open_:
         return found  # an open attempt may still use any copy of the code, and is adopted by its submission files
-    return [*found, *_submissions(study), *_code(study, needed)]
+    return [*found, *_of_backends(study), *_code(study, needed)]
 
 
 def remove_garbage(study: Study, found: list[Garbage], say: Callable[[str], None]) -> None:
@@ -100,8 +101,7 @@ def _refuse_if_run_since(study: Study, found: list[Garbage]) -> None:
     with Ledger.read(study.home / NAME) as ledger:
         last, open_ = ledger.last_plan(), ledger.open_attempts()
     another = last is not None and (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides)
-    shared = {study.home / "slurm", packs_of(study.home), study.home / "code"}  # kept while an attempt is open
-    if another or (open_ and any(one.path.parent in shared for one in found)):
+    if another or (open_ and any(one.shared for one in found)):
         raise LeaseError("the study was run while `gc` was searching; nothing was removed, run `gc` again")
 
 
@@ -170,12 +170,11 @@ def _attempts(study: Study, needed: set[str], open_: set[tuple[str, str]]) -> It
             yield Garbage(path=folder, what="checkpoints of a completed job", size=size_of(folder))
 
 
-def _submissions(study: Study) -> Iterator[Garbage]:
-    """Submission files of SLURM jobs, all of which have ended, and folders of allocations that are over."""
-    jobs = [path.parent for path in (study.home / "slurm").glob(f"*/{JOBS}")]
-    allocations = [path.parent for path in packs_of(study.home).glob(f"*/{CLOSED}")]
-    for folder in sorted((*jobs, *allocations)):
-        yield Garbage(path=folder, what="submission files of an ended SLURM job", size=size_of(folder))
+def _of_backends(study: Study) -> Iterator[Garbage]:
+    """What backends have left in the study's folder."""
+    for plugin in backends().values():
+        for one in plugin.garbage(study.home):
+            yield Garbage(path=one.path, what=one.what, size=size_of(one.path), shared=True)
 
 
 def _code(study: Study, needed: set[str]) -> Iterator[Garbage]:
@@ -188,7 +187,7 @@ def _code(study: Study, needed: set[str]) -> Iterator[Garbage]:
             return  # its code is not known
     for folder in sorted((study.home / "code").glob("*")):
         if folder.name not in made:
-            yield Garbage(path=folder, what="code snapshot of no remaining result", size=size_of(folder))
+            yield Garbage(path=folder, what="code snapshot of no remaining result", size=size_of(folder), shared=True)
 
 
 def size_of(path: Path) -> int:

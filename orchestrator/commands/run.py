@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.backends.registry import backends
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.detach import FLAG, enter_background, start_detached
@@ -105,7 +106,7 @@ COMMAND = Command(
 
 def _absolute(cluster: Path | None) -> str | None:
     """`--cluster` for a process in another folder; a name stays a name, it is looked up next to the matrix."""
-    return None if cluster is None else str(cluster if is_name(cluster) else cluster.resolve())
+    return None if cluster is None else str(cluster if is_name(cluster, backends()) else cluster.resolve())
 
 
 def _confirmed_withdrawals(study: Study, names: list[str], yes: bool) -> tuple[Withdrawal, ...]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.protocol import Backend
-from orchestrator.backends.registry import admit, backend_class
+from orchestrator.backends.registry import backend_plugin
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
@@ -113,7 +114,7 @@ def _no_log(_what: str, **_fields: object) -> None:
 
 
 def _report(study: Study) -> bool:
-    if study.cluster.backend == "fake":
+    if not backend_plugin(study.cluster.backend).publishes_results:
         return False  # its results mean nothing
     return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
 
@@ -126,18 +127,25 @@ def _backend_of(
         settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
         ids = closure(study.plan, selected, settled)
         jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
-        admit(study.cluster, jobs, described=study.cluster_file, matrix=study.matrix, say=say)
-        chosen = backend_class(study.cluster.backend)
+        cluster, plugin = study.cluster, backend_plugin(study.cluster.backend)
+        planned = PlannedRun(
+            home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
+        )
+        plugin.preflight(planned, say)
         digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
-        return chosen(
-            study.home,
-            study.cluster.store.kind,
-            study.home / "store",
-            study.cluster,
-            digest,
-            checkout(),
+        context = BackendContext(
+            home=study.home,
+            store_kind=cluster.store.kind,
+            store_root=study.home / "store",
+            stages=tuple(study.plan.workload.by_name),
+            grace_s=cluster.grace_s,
+            idle_s=cluster.idle_s,
+            orphan_s=cluster.orphan_s,
+            code_digest=digest,
+            git=checkout(),
             server=server_command(study.plan.workload_name),
         )
+        return plugin.build(context, cluster)
 
     return make
 

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.backends.protocol import Backend, Elastic, HostShare, Placement, Report
+from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, OrchestratorError, StoreError
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
@@ -19,6 +19,7 @@ from orchestrator.schedule.failures import FailedJob, failed_of
 from orchestrator.schedule.host_exclusion import host_endings
 from orchestrator.schedule.job_states import IllegalTransition, JobStates
 from orchestrator.schedule.launcher import Launch, Launcher
+from orchestrator.schedule.placement import Target, targets
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.recovery import Recovery
 from orchestrator.schedule.shutdown import STOP_SLACK_S, Shutdown
@@ -186,18 +187,18 @@ class Controller:
             point("intent.open")
         return launches
 
-    def _hosts(self, backend: Backend) -> Sequence[HostShare]:
+    def _hosts(self, backend: Backend) -> Sequence[Target]:
         """The hosts that take attempts now; none while the backend does not respond."""
-        if isinstance(backend, Elastic):
+        if isinstance(backend, Autoscaling):
             backend.waiting_for_room({job.stage for job in self._states.ready()})
         try:
-            hosts = backend.hosts()
+            hosts = targets(backend)
         except BackendSilent as error:
             self._events.backend_error = str(error)
             return ()
         self._events.backend_error = ""
-        if isinstance(backend, Elastic):
-            self._events.backend_requests(backend.asking())
+        if isinstance(backend, Autoscaling):
+            self._events.backend_requests(backend.pending_hosts())
         return hosts
 
     def _may_place(self, now: float) -> bool:

@@ -11,13 +11,18 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.backends.protocol import HostShare, Placement
+from orchestrator.backends.protocol import Backend, HostShare, JobQueue, Placement, PlacingBackend, QueueingBackend
 from orchestrator.plan.job import Job
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.spec.cell import Resources
 
 MOST_PER_TICK = 256
 """Attempts placed in one tick, so that Ctrl-C and the view never wait for a long one."""
+
+Target = HostShare | JobQueue
+"""What a job can be placed on."""
+QUEUE_CPUS, QUEUE_DEVICES = 1 << 20, 64
+"""Of the room that stands for a queue: more than any host has, so that hosts are filled first."""
 
 Shape = tuple[int, int, float, str]
 """Cpus, devices, GiB, and the stage: what decides on which hosts a job fits."""
@@ -31,8 +36,8 @@ class Room:
     cpus: int
     devices: list[int]
     memory_gib: float
-    jobs: int | None = None
-    """Attempts that it takes beside those it has, whatever they need; None: places are counted."""
+    slots: int | None = None
+    """Attempts that it takes beside those it has, whatever they need; None: cpus, devices and memory are counted."""
     stages: tuple[str, ...] | None = None
     """Whose jobs it takes; None: of all stages."""
 
@@ -52,21 +57,44 @@ class Reservations:
         """Release a placement."""
         self.held.pop(attempt, None)
 
-    def rooms(self, hosts: Sequence[HostShare]) -> list[Room]:
+    def rooms(self, hosts: Sequence[Target]) -> list[Room]:
         """What is free on each host."""
-        rooms = {
-            host.name: Room(host.name, host.cpus, list(range(host.devices)), host.memory_gib, host.jobs, host.stages)
-            for host in hosts
-        }
+        rooms = {host.name: room_of(host) for host in hosts}
         for placement, memory_gib in self.held.values():
             room = rooms.get(placement.host)
-            if room is not None and room.jobs is not None:
-                room.jobs -= 1
+            if room is not None and room.slots is not None:
+                room.slots -= 1
             elif room is not None:
                 room.cpus -= placement.cpus
                 room.memory_gib -= memory_gib
                 room.devices = [device for device in room.devices if device not in placement.devices]
         return list(rooms.values())
+
+
+def targets(backend: Backend) -> tuple[Target, ...]:
+    """The queues and the hosts of a backend.
+
+    Raises:
+        BackendSilent: nobody can tell now. BackendError: there will be none.
+    """
+    assert isinstance(backend, QueueingBackend | PlacingBackend), f"{backend.name!r} has neither hosts nor queues"
+    queues = backend.queues() if isinstance(backend, QueueingBackend) else ()
+    hosts = backend.hosts() if isinstance(backend, PlacingBackend) else ()
+    return (*queues, *hosts)
+
+
+def capacity(target: Target) -> tuple[int, int, float]:
+    """Cpus, devices and GiB of a host when it is empty; of a queue, more than any host has."""
+    if isinstance(target, JobQueue):
+        return QUEUE_CPUS, QUEUE_DEVICES, float(QUEUE_CPUS)
+    return target.cpus, target.devices, target.memory_gib
+
+
+def room_of(target: Target) -> Room:
+    """The room of an empty host or queue; a queue has slots, and a host that is still to come has none."""
+    cpus, devices, memory_gib = capacity(target)
+    slots = target.slots if isinstance(target, JobQueue) else 0 if target.pending else None
+    return Room(target.name, cpus, list(range(devices)), memory_gib, slots, target.stages)
 
 
 def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, float]:
@@ -90,19 +118,19 @@ def shape(resources: Resources, stage: str) -> Shape:
     return resources.cpus, resources.devices, resources.memory_gib, stage
 
 
-def takes(host: HostShare | Room, stage: str) -> bool:
+def takes(host: Target | Room, stage: str) -> bool:
     """Whether a host takes jobs of this stage."""
     return host.stages is None or stage in host.stages
 
 
-def holds(host: HostShare, kind: Shape) -> bool:
+def holds(host: Target, kind: Shape) -> bool:
     """Whether a job of this shape fits on the host when it is empty."""
     cpus, devices, memory_gib, stage = kind
-    large = host.cpus >= cpus and host.devices >= devices and host.memory_gib >= memory_gib
-    return large and takes(host, stage)
+    has_cpus, has_devices, has_gib = capacity(host)
+    return has_cpus >= cpus and has_devices >= devices and has_gib >= memory_gib and takes(host, stage)
 
 
-def usable(kind: Shape, hosts: Sequence[HostShare], excluded: Mapping[str, float]) -> frozenset[str]:
+def usable(kind: Shape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
     """Names of the hosts for jobs of this shape: never none because all are excluded.
 
     Args:
@@ -116,17 +144,17 @@ def usable(kind: Shape, hosts: Sequence[HostShare], excluded: Mapping[str, float
     return good or frozenset(sorted(able, key=lambda name: excluded[name])[:1])
 
 
-def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[HostShare]) -> str | None:
+def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
     """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
     if not hosts or any(holds(host, shape(resources, stage)) for host in hosts):
         return None
-    able = [host for host in hosts if takes(host, stage)]
+    able = [capacity(host) for host in hosts if takes(host, stage)]
     if not able:
         return f"no host takes jobs of stage {stage}; see what the backend of this --cluster says of stages"
-    largest = max(able, key=lambda host: (host.devices, host.cpus, host.memory_gib))
+    cpus, devices, memory_gib = max(able, key=lambda one: (one[1], one[0], one[2]))
     return (
         f"needs {resources.cpus} cpus, {resources.devices} devices and {resources.memory_gib:g} GiB on one host; the "
-        f"largest has {largest.cpus} cpus, {largest.devices} devices and {largest.memory_gib:.1f} GiB; "
+        f"largest has {cpus} cpus, {devices} devices and {memory_gib:.1f} GiB; "
         "choose a smaller --profile, lower resources.STAGE or another --cluster"
     )
 
@@ -198,7 +226,7 @@ class ReadyQueue:
 
 def keep_for(kind: Shape, room: Room) -> None:
     """Take what is free of one job's share out of `room`, so that it adds up until the job fits."""
-    if room.jobs is not None:
+    if room.slots is not None:
         return
     cpus, devices, memory_gib, _ = kind
     room.cpus -= min(room.cpus, cpus)
@@ -215,7 +243,7 @@ def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
     cpus, devices, memory_gib, _ = kind
     best: Room | None = None
     for room in rooms:
-        if room.jobs is not None and room.jobs <= 0:
+        if room.slots is not None and room.slots <= 0:
             continue
         if room.cpus < cpus or len(room.devices) < devices or room.memory_gib < memory_gib:
             continue
@@ -224,8 +252,8 @@ def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
     if best is None:
         return None
     taken = tuple(best.devices[:devices])
-    if best.jobs is not None:
-        best.jobs -= 1
+    if best.slots is not None:
+        best.slots -= 1
         return Placement(host=best.name, cpus=cpus, devices=taken)
     best.devices = best.devices[devices:]
     best.cpus -= cpus
@@ -246,7 +274,7 @@ class Placer:
         self._mean_seconds = mean_seconds
         self._reservations = Reservations()
         self._queue = ReadyQueue({})
-        self._hosts: tuple[HostShare, ...] | None = None
+        self._hosts: tuple[Target, ...] | None = None
 
     @property
     def has_hosts(self) -> bool:
@@ -268,7 +296,7 @@ class Placer:
         """Add jobs that became ready."""
         self._queue.add(jobs)
 
-    def unplaceable(self, hosts: Sequence[HostShare]) -> dict[str, str] | None:
+    def unplaceable(self, hosts: Sequence[Target]) -> dict[str, str] | None:
         """Open jobs that fit on none of the hosts, with the reason; None where the hosts are those of the last call."""
         if tuple(hosts) == self._hosts:
             return None
@@ -283,7 +311,7 @@ class Placer:
 
     def place(
         self,
-        hosts: Sequence[HostShare],
+        hosts: Sequence[Target],
         *,
         excluded: Mapping[str, float],
         tried: Callable[[str], Collection[str]] | None,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from orchestrator.backends.protocol import Ending, HostShare, Placement
+from orchestrator.backends.protocol import Ending, Placement
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.checkpoints import (
     attempt_folder,
@@ -28,7 +28,7 @@ from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, coun
 from orchestrator.schedule.job_states import STUCK, JobStates, Transition
 from orchestrator.schedule.launcher import Launch, SubmitResult, share
 from orchestrator.schedule.ledger.schema import Attempt, JobRecord
-from orchestrator.schedule.placement import Placer
+from orchestrator.schedule.placement import Placer, Target
 from orchestrator.schedule.retry_policy import CANCELLED, Verdict, progressed, signature, verdict
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
@@ -70,7 +70,7 @@ class Reconciler:
 
     # Placing and launching
 
-    def place(self, hosts: Sequence[HostShare], now: float) -> list[tuple[str, Placement]]:
+    def place(self, hosts: Sequence[Target], now: float) -> list[tuple[str, Placement]]:
         """Job ids that fit now, with their places, best first; jobs that fit on no host at all become blocked."""
         unplaceable = self.placer.unplaceable(hosts)
         if unplaceable is not None:

@@ -1,49 +1,68 @@
-"""cluster/*.yaml: where and how a study runs on these machines. Nothing here enters a fingerprint."""
+"""cluster/*.yaml: where and how a study runs on these machines. Nothing here enters a fingerprint.
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+Each backend adds a section of its own, of its name; which there are is for the caller to say.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, Protocol, TypeVar, get_type_hints
+
+import yaml
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.lines import Place, compose_file, listed, nearest, refuse
-from orchestrator.spec.slurm import Slurm
+from orchestrator.spec.lines import Place, compose_file, nearest, place_of, refuse
 from orchestrator.spec.typed import Reader, build
 from workloads.contract.fields import Count, Natural, NonNegative, Positive
 from workloads.contract.workload import Workload
+
+Settings = TypeVar("Settings")
 
 FOLDER = "cluster"
 """Where descriptions are looked for, beside the matrix."""
 LOCAL = "local"
 """The description where none is named."""
-BackendName = Literal["ray", "slurm", "fake"]
-BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
-NAMES = (LOCAL, *BACKENDS)
-"""What `--cluster` takes beside a file: cluster/NAME.yaml, or the built-in values with that backend."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ray:
-    """The Ray cluster. None: what this machine has."""
+class SectionSource:
+    """Where a backend's section was read, for refusing what types cannot rule out."""
 
-    address: str
-    """`local`: a cluster that lives and dies with the driver; else the address of a standing one."""
-    cpus: Count | None
-    devices: Natural | None
-    memory_gib: Positive | None
+    file: Path
+    places: Mapping[str, int]
+    """Dotted key -> its line."""
+    stages: tuple[str, ...]
+    """Stages that there are."""
+
+    def has(self, key: str) -> bool:
+        """Whether a key is written."""
+        return key in self.places
+
+    def refuse(self, key: str, problem: str) -> NoReturn:
+        """Raise the MatrixError of a key; its line, or that of the section around it, is named."""
+        around = key
+        while around not in self.places and "." in around:
+            around = around.rpartition(".")[0]
+        refuse(Place(str(self.file), self.places.get(around)), key, problem)
+
+
+class BackendSection(Protocol):
+    """What is needed of a backend to read its section (`orchestrator.backends.plugin`)."""
+
+    @property
+    def settings(self) -> type:
+        """A frozen dataclass of the section; all fields have defaults."""
+
+    @property
+    def complete(self) -> Callable[[Any, SectionSource], Any]:
+        """Refuses what types cannot rule out, and returns the settings that hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Where artifacts live; credentials come from the environment alone."""
+    """Where artifacts live."""
 
-    kind: Literal["files", "s3"]
-    bucket: str | None = None
-    """s3 only."""
-    prefix: str | None = None
-    endpoint: str | None = None
-    """s3 only; None: Amazon's."""
+    kind: Literal["files"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +74,8 @@ class TrackingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retries:
-    """How many attempts each ending may cost a job."""
+class RetrySettings:
+    """How many failed attempts a job may have, by ending."""
 
     error: Natural
     out_of_memory: Natural
@@ -68,10 +87,10 @@ class Retries:
 class Cluster:
     """All that may change without changing the meaning of a result."""
 
-    backend: BackendName
+    backend: str
     store: StoreSettings
     tracking: TrackingSettings
-    retries: Retries
+    retries: RetrySettings
     pause_after: Count
     """Cells that fail alike pause their stage."""
     grace_s: NonNegative
@@ -90,15 +109,20 @@ class Cluster:
     """After this long without a driver, hosts on a standing cluster end by themselves."""
     on_event: str | None = None
     """A command that is told, as JSON on its standard input, what finished, failed, was paused or is unknown."""
-    ray: Ray = Ray(address="local", cpus=None, devices=None, memory_gib=None)
-    slurm: Slurm = field(default_factory=Slurm)
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """Backend -> its settings, where the file has a section of it."""
+
+    def section(self, name: str, settings: Callable[[], Settings]) -> Settings:
+        """The settings of a backend; the defaults of `settings` where the file has no section of it."""
+        found: Settings = self.sections[name] if name in self.sections else settings()
+        return found
 
 
 BUILT_IN = Cluster(
     backend="ray",
     store=StoreSettings(kind="files"),
     tracking=TrackingSettings(kind="mlflow", uri=None),
-    retries=Retries(error=1, out_of_memory=1, vanished=3, free_in_a_row=10),
+    retries=RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10),
     pause_after=3,
     grace_s=20.0,
     idle_s=60.0,
@@ -112,75 +136,85 @@ BUILT_IN = Cluster(
 """cluster/local.yaml, for a matrix that has none beside it."""
 
 
-def is_name(chosen: Path) -> bool:
+def is_name(chosen: Path, backends: Collection[str]) -> bool:
     """Whether what was chosen is a name, to be looked for beside the matrix, and not a file."""
-    return len(chosen.parts) == 1 and not chosen.suffix and (str(chosen) in NAMES or not chosen.is_file())
+    return len(chosen.parts) == 1 and not chosen.suffix and (str(chosen) in (LOCAL, *backends) or not chosen.is_file())
 
 
-def cluster_file(chosen: Path | None, beside: Path) -> Path:
+def cluster_file(chosen: Path | None, beside: Path, backends: Collection[str]) -> Path:
     """Where the chosen cluster is described, or would be: a name's file lies beside the matrix `beside`."""
     chosen = chosen or Path(LOCAL)
-    if not is_name(chosen):
+    if not is_name(chosen, backends):
         return chosen
     return (beside if beside.is_dir() else beside.parent) / FOLDER / f"{chosen}.yaml"
 
 
-def load_cluster(chosen: Path | None, beside: Path, workload: Workload) -> Cluster:
+def load_cluster(
+    chosen: Path | None, beside: Path, workload: Workload, backends: Mapping[str, BackendSection]
+) -> Cluster:
     """The cluster that was chosen: a file, or a name.
 
     Args:
-        chosen: a file; or one of `NAMES`, or any NAME with a cluster/NAME.yaml beside the matrix. None: `local`.
-            Where there is no such file of one of `NAMES`: the built-in values with that backend.
+        chosen: a file; or `local`, a backend, or any NAME with a cluster/NAME.yaml beside the matrix. None: `local`.
+            Where there is no such file of a backend: the built-in values with that backend.
         beside: the matrix, or its folder.
         workload: of the matrix: its stages, and what it fixes of DeepSpeed.
+        backends: by name (`orchestrator.backends.registry.backends`).
 
     Raises:
         MatrixError: no such file or name, an unknown or missing key, a wrong type, or a value out of range.
+        BackendError: a backend whose section is there cannot be loaded.
     """
-    path = cluster_file(chosen, beside)
+    path = cluster_file(chosen, beside, backends)
     name = str(chosen or LOCAL)
-    if is_name(Path(name)) and not path.exists():
+    if is_name(Path(name), backends) and not path.exists():
         if name == LOCAL:
             return BUILT_IN
-        for backend in BACKENDS:
-            if name == backend:
-                return replace(BUILT_IN, backend=backend)
-        names = sorted({*NAMES, *(one.stem for one in path.parent.glob("*.yaml"))})
+        if name in backends:
+            return replace(BUILT_IN, backend=name)
+        names = sorted({LOCAL, *backends, *(one.stem for one in path.parent.glob("*.yaml"))})
         raise MatrixError(
             f"--cluster is {name!r}, which is neither a file nor a name{nearest(name, names)}; "
             f"allowed: {', '.join(names)}, or a file such as {path.parent / 'slurm.yaml'}"
         )
+    return _read(path, workload, backends)
+
+
+def _read(path: Path, workload: Workload, backends: Mapping[str, BackendSection]) -> Cluster:
+    node = compose_file(path)
+    _refuse_s3(node, path)
+    written = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
+    sections = {name: backends[name] for name in backends if name in written}
     reader = Reader(str(path), {})
-    values = reader.section(compose_file(path), Cluster, "")
-    cluster: Cluster = build(Cluster, values)
+    values = reader.section(node, _description(sections, backends), "")
+    source = SectionSource(file=path, places=reader.places, stages=tuple(workload.by_name))
+    read = {
+        name: backend.complete(build(backend.settings, values.pop(name)), source) for name, backend in sections.items()
+    }
+    cluster: Cluster = replace(build(Cluster, values), sections=read)
     found = workload.deepspeed_problem(cluster.deepspeed)
     if found is not None:
-        refuse(Place(str(path), reader.places["deepspeed"]), f"deepspeed.{found[0]}", found[1])
-    for stage in cluster.slurm.stages:
-        if stage not in workload.by_name:
-            place = reader.places.get(f"slurm.stages.{stage}", reader.places.get("slurm"))
-            raise MatrixError(
-                f"{path}:{place}: slurm.stages.{stage} is unknown; allowed: {', '.join(workload.by_name)}"
-            )
-    packed = cluster.slurm.packed
-    for i, stage in enumerate(() if packed is None or packed.stages is None else packed.stages):
-        if stage not in workload.by_name:
-            key = "slurm.packed.stages"
-            here = Place(str(path), reader.places[key])
-            refuse(here, f"{key}[{i}]", f"is {stage!r}{nearest(stage, workload.by_name)}{listed(workload.by_name)}")
-    options = {"every": cluster.slurm.every, "packed": packed}
-    options |= {f"stages.{stage}": where for stage, where in cluster.slurm.stages.items()}
-    for key, where in options.items():
-        for option in () if where is None else where.sbatch:
-            if re.match(r"-[^-]", option.strip().removeprefix("#SBATCH").strip()):
-                name = f"slurm.{key}.sbatch"
-                why = f"has {option!r}; write its long form, such as --partition=short"
-                refuse(Place(str(path), reader.places[name]), name, why)
-    if packed is not None and packed.gpus is not None and not packed.devices:
-        raise MatrixError(
-            f"{path}:{reader.places['slurm.packed.gpus']}: slurm.packed.gpus is {packed.gpus!r}, but "
-            "slurm.packed.devices is 0; say there how many devices of a node its jobs may use"
-        )
-    if cluster.store.kind == "s3" and not cluster.store.bucket:
-        raise MatrixError(f"{path}:{reader.places['store']}: store.bucket is missing; kind: s3 needs one")
+        source.refuse(f"deepspeed.{found[0]}", found[1])
     return cluster
+
+
+def _description(sections: Mapping[str, BackendSection], backends: Collection[str]) -> type:
+    """The whole file as one dataclass, so that a message names all keys that are allowed."""
+    found: list[Any] = []
+    hints = get_type_hints(Cluster, include_extras=True)
+    hints["backend"] = Literal[tuple(backends)]
+    for one in fields(Cluster):
+        if one.name != "sections":
+            required = one.default is MISSING
+            found.append((one.name, hints[one.name], *(() if required else (field(default=one.default),))))
+    for name in backends:
+        found.append((name, sections[name].settings if name in sections else Any, field(default=None)))
+    return make_dataclass("ClusterFile", found, kw_only=True)
+
+
+def _refuse_s3(node: yaml.MappingNode, path: Path) -> None:
+    for key, section in node.value:
+        for name, value in section.value if key.value == "store" and isinstance(section, yaml.MappingNode) else ():
+            if name.value == "kind" and value.value == "s3":
+                problem = "is 's3'; a store on S3 is planned and not there yet; allowed: files"
+                refuse(place_of(value, str(path)), "store.kind", problem)

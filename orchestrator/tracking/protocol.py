@@ -1,7 +1,8 @@
-"""What every tracker promises the driver.
+"""The protocol of trackers, which show runs while and after they happen.
 
-Obligations: no method blocks or raises; what cannot be sent is said once and left to `sync`, which can
-rebuild everything from what is committed. `close` ends with no run left RUNNING whose job is not.
+Obligations (`orchestrator/testing/trackers.py` tests them): no method blocks or raises; what cannot be
+sent is said once and left to `sync`, which can rebuild everything from what is committed. `close` ends
+with no run left RUNNING whose job is not.
 """
 
 from collections.abc import Mapping

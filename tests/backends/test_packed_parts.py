@@ -1,4 +1,4 @@
-"""Packed mode without SLURM: the folder as a mailbox, demand for allocations, and what is said of them."""
+"""Pilot jobs without SLURM: the mailbox, scaling, and their states."""
 
 import contextlib
 import fcntl
@@ -15,11 +15,17 @@ import pytest
 from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.core.submit import last_lines
 from orchestrator.backends.slurm.pilot.backend import orders_of
-from orchestrator.backends.slurm.pilot.mailbox import ORDERS, Orders, append_order, make_folder, packs_of
-from orchestrator.backends.slurm.pilot.node_launcher import LOCK, SETTLE_S, private_folder, ray_environment, sweep
-from orchestrator.backends.slurm.pilot.node_resources import pack_of, share_of
-from orchestrator.backends.slurm.pilot.pilot_state import Said, Standing, ending_of_run, said_of, standing
-from orchestrator.backends.slurm.pilot.scaling import AGAIN_S, CALM_S, QUEUED_S, Demand
+from orchestrator.backends.slurm.pilot.mailbox import ORDERS, Orders, append_order, make_folder, pilot_of, pilots_folder
+from orchestrator.backends.slurm.pilot.node_launcher import (
+    LOCK,
+    SETTLE_S,
+    node_resources,
+    private_folder,
+    ray_environment,
+    sweep,
+)
+from orchestrator.backends.slurm.pilot.pilot import AgentState, PilotState, agent_state, ending_of_run, pilot_state
+from orchestrator.backends.slurm.pilot.scaling import AGAIN_S, CALM_S, QUEUED_S, Scaling
 
 DESCRIPTION = {"devices": 0, "memory_gib": 16.0}
 SLURM = {
@@ -34,7 +40,7 @@ SLURM = {
 
 def test_orders_are_read_once_and_in_order(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
-    assert folder.parent == packs_of(tmp_path)
+    assert folder.parent == pilots_folder(tmp_path)
     orders = Orders(folder)
     assert orders.read() == []
     first = append_order(folder, {"op": "stop", "attempts": ["a"]})
@@ -91,17 +97,17 @@ class Waiting:
     """A loop that looks for room once a second and finds none, unless it is told otherwise."""
 
     def __init__(self) -> None:
-        self.demand, self.now = Demand(), 100.0
+        self.scaling, self.now = Scaling(), 100.0
 
-    def looks(self, seconds: float, *, finds: bool = False, **packs: int) -> bool:
+    def looks(self, seconds: float, *, finds: bool = False, **pilots: int) -> bool:
         """Whether another allocation was wanted at the end."""
-        given = {"living": 1, "coming": 0, "starting": 0, "most": 4, **packs}
+        given = {"living": 1, "coming": 0, "starting": 0, "most": 4, **pilots}
         for _ in range(int(seconds)):
-            self.demand.looked(self.now)
+            self.scaling.looked(self.now)
             if finds:
-                self.demand.placed()
+                self.scaling.placed()
             self.now += 1.0
-        return self.demand.wants(self.now, **given)
+        return self.scaling.needs_another(self.now, **given)
 
 
 def test_the_first_allocation_is_asked_for_at_once() -> None:
@@ -123,7 +129,7 @@ def test_short_jobs_that_find_a_place_each_second_do_not_hide_those_that_wait() 
 def test_more_are_asked_for_one_by_one_up_to_the_limit() -> None:
     waiting = Waiting()
     assert waiting.looks(AGAIN_S + 2)
-    waiting.demand.asked(waiting.now)
+    waiting.scaling.asked(waiting.now)
     assert not waiting.looks(AGAIN_S - 1) and waiting.looks(1)
     assert not waiting.looks(60, living=4)
 
@@ -131,7 +137,7 @@ def test_more_are_asked_for_one_by_one_up_to_the_limit() -> None:
 def test_one_that_is_on_its_way_is_waited_for() -> None:
     waiting = Waiting()
     assert not waiting.looks(60, starting=1)
-    waiting.demand.asked(waiting.now)
+    waiting.scaling.asked(waiting.now)
     assert not waiting.looks(QUEUED_S - 1, coming=1) and waiting.looks(1, coming=1)
 
 
@@ -139,14 +145,14 @@ def test_when_nothing_waits_any_more_nothing_is_asked_for() -> None:
     waiting = Waiting()
     assert waiting.looks(AGAIN_S + 2)
     waiting.now += CALM_S + 1
-    assert not waiting.demand.wants(waiting.now, living=0, coming=0, starting=0, most=4)
+    assert not waiting.scaling.needs_another(waiting.now, living=0, coming=0, starting=0, most=4)
 
 
 def job(state: str, restarts: int = 0) -> JobState:
     return JobState(job="7", state=state, restarts=restarts)
 
 
-SERVING = Said(counter=5, phase="serving", job="7")
+SERVING = AgentState(counter=5, phase="serving", job="7")
 NOBODY: dict[str, Any] = {
     "fresh": False, "over": None, "job": None, "runs": [], "silent": "", "no_history": "",
 }  # fmt: skip
@@ -160,7 +166,7 @@ NOBODY: dict[str, Any] = {
         (SERVING, {"job": job("RUNNING"), "fresh": True}, "serving", None),
         (SERVING, {"fresh": True, "silent": "no answer"}, "serving", None),
         (SERVING, {"fresh": True}, "serving", None),
-        (Said(phase="over"), {"job": job("RUNNING"), "fresh": True}, "leaving", None),
+        (AgentState(phase="over"), {"job": job("RUNNING"), "fresh": True}, "leaving", None),
         (SERVING, {"job": job("RUNNING")}, "unknown", None),
         (SERVING, {"silent": "no answer", "job": job("RUNNING")}, "unknown", None),
         (SERVING, {"no_history": "no answer"}, "unknown", None),
@@ -175,8 +181,10 @@ NOBODY: dict[str, Any] = {
         (SERVING, {"over": "its agent ended with -9", "job": job("PREEMPTED")}, "ended", "preempted"),
     ],
 )
-def test_where_an_allocation_stands(said: Said | None, known: dict[str, Any], phase: str, ending: str | None) -> None:
-    found = standing(said, **{**NOBODY, **known})
+def test_where_an_allocation_stands(
+    said: AgentState | None, known: dict[str, Any], phase: str, ending: str | None
+) -> None:
+    found = pilot_state(said, **{**NOBODY, **known})
     assert found.phase == phase
     assert ending is None or found.ending == ending
 
@@ -184,7 +192,7 @@ def test_where_an_allocation_stands(said: Said | None, known: dict[str, Any], ph
 def test_no_attempt_is_charged_for_the_end_of_its_allocation() -> None:
     charged = {"error", "out_of_memory", "timed_out", "vanished", "bad_input"}
     for state in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT", "CANCELLED", "BOOT_FAIL", "DEADLINE", "REVOKED"):
-        found: Standing = standing(SERVING, **{**NOBODY, "job": job(state)})
+        found: PilotState = pilot_state(SERVING, **{**NOBODY, "job": job(state)})
         assert found.ending not in charged, state
     assert ending_of_run([job("FAILED"), job("NODE_FAIL")], 0) == "preempted"
     assert ending_of_run([job("FAILED"), job("NODE_FAIL")], 1) == "node_lost"
@@ -192,24 +200,27 @@ def test_no_attempt_is_charged_for_the_end_of_its_allocation() -> None:
 
 
 def test_a_state_that_somebody_else_wrote_says_nothing() -> None:
-    assert said_of({}) is None and said_of({"phase": "serving", "colour": 1}) is None
-    assert said_of({"restart": 1, "phase": "serving"}) == Said(restart=1, phase="serving")
+    assert agent_state({}) is None and agent_state({"phase": "serving", "colour": 1}) is None
+    assert agent_state({"restart": 1, "phase": "serving"}) == AgentState(restart=1, phase="serving")
 
 
 def test_a_share_is_what_slurm_gave_and_not_what_the_machine_has() -> None:
-    share = share_of("p12", DESCRIPTION, SLURM)
-    assert (share.cpus, share.devices, share.memory_gib, share.node) == (3, 0, 6.0, 1)
-    assert share.host == "p12.n2" and pack_of(share.host) == "p12"
-    again = share_of("p12", DESCRIPTION, {**SLURM, "SLURM_RESTART_COUNT": "2"})
-    assert again.host == "p12.n2.r2" and pack_of(again.host) == "p12" and again.restart == 2
+    share = node_resources("p12", DESCRIPTION, SLURM)
+    assert (share.cpus, share.devices, share.memory_gib, share.number) == (3, 0, 6.0, 1)
+    assert share.host == "p12.n2" and pilot_of(share.host) == "p12"
+    again = node_resources("p12", DESCRIPTION, {**SLURM, "SLURM_RESTART_COUNT": "2"})
+    assert again.host == "p12.n2.r2" and pilot_of(again.host) == "p12" and again.restart == 2
     bare = {name: value for name, value in SLURM.items() if name not in ("SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE")}
-    assert share_of("p12", DESCRIPTION, bare).cpus == 4 and share_of("p12", DESCRIPTION, bare).memory_gib == 14.0
+    assert (
+        node_resources("p12", DESCRIPTION, bare).cpus == 4
+        and node_resources("p12", DESCRIPTION, bare).memory_gib == 14.0
+    )
 
 
 def test_devices_are_those_of_the_allocation() -> None:
     given = {**SLURM, "CUDA_VISIBLE_DEVICES": "2,5"}
-    assert share_of("p1", {**DESCRIPTION, "devices": 2}, given).devices == 2
-    assert share_of("p1", DESCRIPTION, given).devices == 0, "none was asked for"
+    assert node_resources("p1", {**DESCRIPTION, "devices": 2}, given).devices == 2
+    assert node_resources("p1", DESCRIPTION, given).devices == 0, "none was asked for"
 
 
 def test_nobody_else_enters_the_folder_of_a_ray_and_it_does_not_stay(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 from stranger import knock
-from toy_jobs import SERVER, as_submission, family, toy_submission, wait_until
+from toy_jobs import as_submission, family, toy_context, toy_submission, wait_until
 
 from orchestrator.backends.protocol import Report, Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.session import PARENT, TOKEN, heads, session_folder, sweep
+from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes, start_time
 from orchestrator.store.registry import make_store
@@ -26,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backend(home: Path) -> Iterator[RayBackend]:
-    made = RayBackend(home, "files", home / "store", {"ray": None}, server=SERVER)
+    made = RayBackend(toy_context(home), RaySettings())
     yield made
     made.close()
 

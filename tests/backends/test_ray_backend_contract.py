@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backend_contract import BackendContract, Stage, Wanted
-from toy_jobs import SERVER, as_submission, toy_submission
+from toy_jobs import as_submission, toy_context, toy_submission
 
 from orchestrator.backends.protocol import Submission
 from orchestrator.backends.ray.client import RayBackend
+from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.store.registry import make_store
+from orchestrator.testing.backends import BackendContract, BackendUnderTest, WantedEnding
 
 DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
 
@@ -22,7 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backend(home: Path) -> Iterator[RayBackend]:
-    made = RayBackend(home, "files", home / "store", {"ray": {"cpus": 3}}, server=SERVER)
+    made = RayBackend(toy_context(home), RaySettings(cpus=3))
     yield made
     made.close()
 
@@ -33,13 +34,13 @@ def test_a_host_has_the_cpus_that_are_configured(backend: RayBackend) -> None:
 
 class TestRayBackend(BackendContract):
     @pytest.fixture
-    def stage(self, home: Path, backend: RayBackend) -> Stage:
+    def case(self, home: Path, backend: RayBackend) -> BackendUnderTest:
         host = backend.hosts()[0].name
 
-        def submission(wanted: Wanted) -> Submission:
+        def submission(wanted: WantedEnding) -> Submission:
             return as_submission(toy_submission(home, DO[wanted]), host)
 
-        return Stage(
+        return BackendUnderTest(
             backend=backend,
             store=make_store("files", home / "store"),
             submission=submission,

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from orchestrator.backends.protocol import Placement, Submission
-from orchestrator.backends.slurm.core.batch import make_batch
-from orchestrator.backends.slurm.pilot.allocate import make_pack
-from orchestrator.backends.slurm.preflight.fit import Files, misfits
+from orchestrator.backends.slurm.core.submit import sbatch_jobs
+from orchestrator.backends.slurm.pilot.pool import sbatch_pilot
+from orchestrator.backends.slurm.preflight.check import misfits
 from orchestrator.backends.slurm.preflight.limits import (
     Partition,
     Shape,
     parse_associations,
     parse_qos,
 )
+from orchestrator.backends.slurm.preflight.requirements import Files, parse_gpus, request_of, request_of_pilot
 from orchestrator.backends.slurm.preflight.site import Site, enforced
-from orchestrator.backends.slurm.preflight.sizes import ask_of, ask_of_packed, parse_gpus
+from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.spec.cell import Resources
-from orchestrator.spec.slurm import Packed, Slurm, SlurmStage
 
 
 def partition(name: str, **changes: object) -> Partition:
@@ -76,7 +76,7 @@ def said(
     every: SlurmStage | None = None,
     grace_s: float = 60,
 ) -> list[str]:
-    slurm = Slurm(every=every or SlurmStage(), stages={"train": stage})
+    slurm = SlurmSettings(every=every or SlurmStage(), stages={"train": stage})
     found = misfits(site, slurm, {"train": (needs,)}, files=FILES, grace_s=grace_s)
     assert all(one.says and one.remedy for one in found)
     return [str(one) for one in found]
@@ -112,7 +112,7 @@ MISFITS = {
     "more minutes than the partition allows": (
         SlurmStage(partition="short"),
         SMALL,
-        "matrix.yaml: resources.train.minutes is 30, and a job gets 2 more for its last words: 32, but partition "
+        "matrix.yaml: resources.train.minutes is 30, and a job gets 2 more to record its end: 32, but partition "
         "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
         "time is over goes on from its checkpoint in another), or choose another slurm.stages.train.partition: "
         "'long', 'gpu' would do",
@@ -120,7 +120,7 @@ MISFITS = {
     "more minutes than the QOS allows": (
         SlurmStage(qos="quick", minutes=4),
         SMALL,
-        "cluster/slurm.yaml: slurm.stages.train.minutes is 4, and a job gets 2 more for its last words: 6, but QOS "
+        "cluster/slurm.yaml: slurm.stages.train.minutes is 4, and a job gets 2 more to record its end: 6, but QOS "
         "'quick' allows 5 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 3 (a job whose "
         "time is over goes on from its checkpoint in another); no other partition would do",
     ),
@@ -228,7 +228,7 @@ def test_where_a_key_is_written_for_all_stages_it_is_named_there() -> None:
 
 def test_one_mistake_for_all_stages_is_told_once() -> None:
     needs = {"train": (SMALL,), "evaluate": (SMALL,)}
-    slurm = Slurm(every=SlurmStage(partition="lnog"))
+    slurm = SlurmSettings(every=SlurmStage(partition="lnog"))
     assert len(misfits(SITE, slurm, needs, files=FILES, grace_s=60)) == 1
 
 
@@ -241,7 +241,7 @@ def test_without_a_default_partition_one_must_be_named() -> None:
 
 
 def test_a_partition_that_rests_refuses_nothing() -> None:
-    slurm = Slurm(every=SlurmStage(partition="resting"))
+    slurm = SlurmSettings(every=SlurmStage(partition="resting"))
     (found,) = misfits(SITE, slurm, {"train": (SMALL,)}, files=FILES, grace_s=60)
     assert not found.refuses
     assert "is DOWN: it takes jobs and starts none" in found.says
@@ -311,72 +311,72 @@ def test_what_is_checked_is_what_is_submitted(stage: SlurmStage, resources: Reso
         resources=resources,
         placement=Placement(host="slurm", cpus=1, devices=()),
     )
-    batch = make_batch(
+    batch = sbatch_jobs(
         [submission], study="s", home=Path("/home"), stage=stage, setup=(), code=Path("/code"), grace_s=60
     )
-    given, ask = batch.parameters, ask_of(resources, stage)
+    given, ask = batch.parameters, request_of(resources, stage)
     assert (ask.nodes, ask.cpus, f"{ask.memory_mib}MB") == (given["nodes"], given["cpus_per_task"], given["mem"])
     assert ask.minutes == given["time"]
     gpus = given["gpus_per_node"]
     assert ask.gpus == ({} if gpus is None else parse_gpus(str(gpus)))
 
 
-PACKED = Packed(cpus=16, memory_gib=64.0, minutes=240, devices=4, partition="gpu", stages=("train",))
+PACKED = PilotSettings(cpus=16, memory_gib=64.0, minutes=240, devices=4, partition="gpu", stages=("train",))
 
 
-def of_packed(needs: Resources = SMALL, grace_s: float = 60, **changes: Any) -> list[str]:
-    packed = dataclasses.replace(PACKED, **changes)
-    found = misfits(SITE, Slurm(packed=packed), {"train": (needs,)}, files=FILES, grace_s=grace_s)
+def kind_of_pilot(needs: Resources = SMALL, grace_s: float = 60, **changes: Any) -> list[str]:
+    pilot = dataclasses.replace(PACKED, **changes)
+    found = misfits(SITE, SlurmSettings(pilot=pilot), {"train": (needs,)}, files=FILES, grace_s=grace_s)
     return [str(one) for one in found]
 
 
 def test_an_allocation_that_fits_with_its_jobs_is_let_through() -> None:
-    assert of_packed() == []
-    assert of_packed(dataclasses.replace(FOUR, memory_gib=62.0)) == []
-    assert of_packed(dataclasses.replace(FOUR, memory_gib=62.0), stages=None, nodes=2, gpus="a100:4") == []
+    assert kind_of_pilot() == []
+    assert kind_of_pilot(dataclasses.replace(FOUR, memory_gib=62.0)) == []
+    assert kind_of_pilot(dataclasses.replace(FOUR, memory_gib=62.0), stages=None, nodes=2, gpus="a100:4") == []
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"partition": "gpuu"}, "cluster/slurm.yaml: slurm.packed.partition is 'gpuu', which SLURM does not have"),
+        ({"partition": "gpuu"}, "cluster/slurm.yaml: slurm.pilot.partition is 'gpuu', which SLURM does not have"),
         (
             {"partition": "short", "cpus": 4, "memory_gib": 7.0, "devices": 0},
-            "cluster/slurm.yaml: slurm.packed.minutes is 240, but partition 'short' allows 10 minutes; set "
-            "slurm.packed.minutes in cluster/slurm.yaml to at most 10, or choose another slurm.packed.partition: "
+            "cluster/slurm.yaml: slurm.pilot.minutes is 240, but partition 'short' allows 10 minutes; set "
+            "slurm.pilot.minutes in cluster/slurm.yaml to at most 10, or choose another slurm.pilot.partition: "
             "'long', 'gpu' would do",
         ),
         (
             {"cpus": 128},
-            "cluster/slurm.yaml: slurm.packed.cpus is 128, but the largest node of partition 'gpu' has 64; lower it; "
+            "cluster/slurm.yaml: slurm.pilot.cpus is 128, but the largest node of partition 'gpu' has 64; lower it; "
             "no other partition would do",
         ),
-        ({"nodes": 3}, "cluster/slurm.yaml: slurm.packed.nodes is 3, but partition 'gpu' allows 2 a job; set it to at"),
+        ({"nodes": 3}, "cluster/slurm.yaml: slurm.pilot.nodes is 3, but partition 'gpu' allows 2 a job; set it to at"),
         (
             {"minutes": 1},
             "cluster/slurm.yaml: grace_s is 60, so a job is asked to stop 90 s before its limit, but an allocation has "
-            "60 s: it would be asked at once; set grace_s to less, and give it more slurm.packed.minutes",
+            "60 s: it would be asked at once; set grace_s to less, and give it more slurm.pilot.minutes",
         ),
     ],
 )
 def test_an_allocation_that_does_not_fit_is_told_by_its_own_keys(changes: dict[str, Any], words: str) -> None:
-    assert of_packed(**changes)[0].startswith(words)
+    assert kind_of_pilot(**changes)[0].startswith(words)
 
 
 def test_a_job_that_no_node_of_an_allocation_can_take_is_told() -> None:
-    assert of_packed(Resources(cpus=17, devices=5, memory_gib=63.0, minutes=30)) == [
+    assert kind_of_pilot(Resources(cpus=17, devices=5, memory_gib=63.0, minutes=30)) == [
         "matrix.yaml: resources.train.cpus is 17, but a node of an allocation has 16 for jobs (cluster/slurm.yaml: "
-        "slurm.packed.cpus); raise slurm.packed.cpus, or leave 'train' out of slurm.packed.stages",
+        "slurm.pilot.cpus); raise slurm.pilot.cpus, or leave 'train' out of slurm.pilot.stages",
         "matrix.yaml: resources.train.memory_gib is 63, but a node of an allocation has 62 (64 less 2 for Ray) for "
-        "jobs (cluster/slurm.yaml: slurm.packed.memory_gib); raise slurm.packed.memory_gib, or leave 'train' out of "
-        "slurm.packed.stages",
+        "jobs (cluster/slurm.yaml: slurm.pilot.memory_gib); raise slurm.pilot.memory_gib, or leave 'train' out of "
+        "slurm.pilot.stages",
         "matrix.yaml: resources.train.devices is 5, but a node of an allocation has 4 for jobs (cluster/slurm.yaml: "
-        "slurm.packed.devices); raise slurm.packed.devices, or leave 'train' out of slurm.packed.stages",
+        "slurm.pilot.devices); raise slurm.pilot.devices, or leave 'train' out of slurm.pilot.stages",
     ]
 
 
 def test_stages_that_are_not_packed_are_jobs_of_slurm() -> None:
-    slurm = Slurm(packed=PACKED, every=SlurmStage(partition="lnog"))
+    slurm = SlurmSettings(pilot=PACKED, every=SlurmStage(partition="lnog"))
     (found,) = misfits(SITE, slurm, {"train": (SMALL,), "judge": (SMALL,)}, files=FILES, grace_s=60)
     assert "slurm.every.partition is 'lnog'" in found.says
     assert misfits(SITE, slurm, {"train": (SMALL,)}, files=FILES, grace_s=60) == ()
@@ -384,8 +384,8 @@ def test_stages_that_are_not_packed_are_jobs_of_slurm() -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"nodes": 2, "gpus": "a100:2", "minutes": 7.5, "memory_gib": 3.3}])
 def test_what_is_checked_of_an_allocation_is_what_is_asked_for(tmp_path: Path, changes: dict[str, Any]) -> None:
-    packed = dataclasses.replace(PACKED, **changes)
-    batch = make_pack(tmp_path, packed, setup=(), description={"code": "/code"}, grace_s=60, idle_s=60, orphan_s=60)
-    given, ask = batch.parameters, ask_of_packed(packed)
+    pilot = dataclasses.replace(PACKED, **changes)
+    batch = sbatch_pilot(tmp_path, pilot, setup=(), description={"code": "/code"}, grace_s=60, idle_s=60, orphan_s=60)
+    given, ask = batch.parameters, request_of_pilot(pilot)
     assert (ask.nodes, ask.cpus, f"{ask.memory_mib}MB") == (given["nodes"], given["cpus_per_task"], given["mem"])
     assert (ask.minutes, ask.gpus) == (given["time"], parse_gpus(str(given["gpus_per_node"])))

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from orchestrator.backends.slurm.core.queue import Queue
-from orchestrator.backends.slurm.core.reports import Reports, Tracked
+from orchestrator.backends.slurm.core.queue import SlurmQueue
+from orchestrator.backends.slurm.core.reports import Reports, TrackedJob
 
 
 def test_an_attempt_whose_job_slurm_has_forgotten_before_its_ticket_was_booked_ended_as_it_says_itself(
     tmp_path: Path,
 ) -> None:
     """A driver died between sbatch and the ticket, on a site that keeps no history of jobs."""
-    reports = Reports(tmp_path, Queue(10.0), 10.0, lambda tickets: None)
-    tracked = Tracked(work=tmp_path, ticket="", name="em:toy:train/x:a001-1")
+    reports = Reports(tmp_path, SlurmQueue(10.0), 10.0, lambda tickets: None)
+    tracked = TrackedJob(work=tmp_path, ticket="", name="em:toy:train/x:a001-1")
     assert reports.look("a001-1", tracked, 0.0).phase == "missing"
     said = {"attempt": "a001-1", "ending": "out_of_memory", "detail": "exit 77", "started": 1.0, "ended": 2.0}
     (tmp_path / "ended.json").write_text(json.dumps(said), encoding="utf-8")

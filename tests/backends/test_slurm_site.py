@@ -17,7 +17,7 @@ from orchestrator.backends.slurm.preflight.limits import (
     parse_shapes,
 )
 from orchestrator.backends.slurm.preflight.site import Site, enforced, room
-from orchestrator.spec.slurm import Slurm, SlurmStage
+from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage
 
 CONFIGURATION = """\
 Configuration data as of 2026-11-27T03:42:30
@@ -166,12 +166,15 @@ def test_what_is_not_enforced_limits_nothing() -> None:
     assert made_site(associations=(), qos={}).submit_as(SlurmStage()) == 2000
 
 
+STAGES = ("data", "train")
+
+
 def test_room_is_what_others_of_the_user_leave() -> None:
     states = {
         ticket: JobState(job=ticket, state=state)
         for ticket, state in (("1", "PENDING"), ("2_0", "RUNNING"), ("2_1", "RUNNING"), ("3", "COMPLETED"))
     }
-    assert room(made_site(), Slurm(), states, ours=()) == 27
-    assert room(made_site(), Slurm(), states, ours={"2_0", "2_1"}) == 29
-    assert room(made_site(), Slurm(stages={"train": SlurmStage(qos="quick")}), states, ours={"1"}) == 5
-    assert room(made_site(), Slurm(every=SlurmStage(account="more")), states, ours=()) == 0
+    assert room(made_site(), SlurmSettings(), STAGES, states, ours=()) == 27
+    assert room(made_site(), SlurmSettings(), STAGES, states, ours={"2_0", "2_1"}) == 29
+    assert room(made_site(), SlurmSettings(stages={"train": SlurmStage(qos="quick")}), STAGES, states, ours={"1"}) == 5
+    assert room(made_site(), SlurmSettings(every=SlurmStage(account="more")), STAGES, states, ours=()) == 0

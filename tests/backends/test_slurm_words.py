@@ -36,7 +36,7 @@ def test_sacct_tells_each_time_that_a_job_ran() -> None:
     found = parse_sacct("5|PREEMPTED|0:15|em:x|y\n5|CANCELLED by 0|0:0|em:x|y\n6|OUT_OF_MEMORY|0:125|z\n\n")
     assert [run.ending for run in found["5"]] == ["preempted", "interrupted"]
     assert [run.restarts for run in found["5"]] == [0, 1] and found["5"][0].name == "em:x|y"
-    assert found["6"][0].words() == "SLURM says OUT_OF_MEMORY of job 6, exit 0:125"
+    assert found["6"][0].summary() == "SLURM says OUT_OF_MEMORY of job 6, exit 0:125"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_sacct_tells_each_time_that_a_job_ran() -> None:
     ],
 )  # fmt: skip
 def test_why_a_job_waits_is_said_in_words(reason: str, words: str) -> None:
-    assert JobState(job="9", state="PENDING", reason=reason).waits() == words
+    assert JobState(job="9", state="PENDING", reason=reason).waiting_reason() == words
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,13 @@ def test_why_a_job_waits_is_said_in_words(reason: str, words: str) -> None:
     [
         ("error: Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
         ("error: Batch job submission failed: Socket timed out on send/recv operation", True),
-        ("error: Slurm temporarily unable to accept job, sleeping and retrying", True),
+        ("error: SlurmSettings temporarily unable to accept job, sleeping and retrying", True),
         ("", True),  # ended by `timeout`
         ("error: Batch job submission failed: Invalid partition name specified", False),
-        ("error: AssocMaxSubmitJobLimit error: Batch job submission failed: Job violates accounting/QOS policy", False),
+        (
+            "error: AssocMaxSubmitJobLimit error: Batch job submission failed: Job violates accounting/QOS policy",
+            False,
+        ),
     ],
 )
 def test_a_silent_controller_is_no_refusal(said: str, silence: bool) -> None:

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backend_contract import LastingBackendContract, Stage, Wanted
 from leftovers import Marked
 from standing import SETTINGS, Standing, end
-from toy_jobs import SERVER, as_submission, toy_submission, wait_until
+from toy_jobs import SERVER, as_submission, toy_context, toy_submission, wait_until
 
 from orchestrator.backends.protocol import Adoption, Report, Submission
 from orchestrator.backends.ray.actor import check_shared
 from orchestrator.backends.ray.client import RayBackend
+from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
 from orchestrator.host.code import copy_code
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.store.registry import make_store
+from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding
 
 DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
 
@@ -54,8 +55,8 @@ class Drivers:
         self.digest, _ = copy_code(home)
 
     def next(self, **settings: Any) -> RayBackend:
-        described = {"ray": {"address": self.cluster.address}, **self.settings, **settings}
-        self.made.append(RayBackend(self.home, "files", self.home / "store", described, self.digest, server=SERVER))
+        context = toy_context(self.home, code_digest=self.digest, **self.settings, **settings)
+        self.made.append(RayBackend(context, RaySettings(address=self.cluster.address)))
         return self.made[-1]
 
     @property
@@ -98,14 +99,14 @@ def hosts_of(cluster: Standing) -> list[Any]:
 
 class TestLastingRayBackend(LastingBackendContract):
     @pytest.fixture
-    def stage(self, drivers: Drivers) -> Stage:
+    def case(self, drivers: Drivers) -> BackendUnderTest:
         backend = drivers.newest
         host = backend.hosts()[0].name
 
-        def submission(wanted: Wanted) -> Submission:
+        def submission(wanted: WantedEnding) -> Submission:
             return as_submission(toy_submission(drivers.home, DO[wanted]), host)
 
-        return Stage(
+        return BackendUnderTest(
             backend=backend,
             store=make_store("files", drivers.home / "store"),
             submission=submission,
@@ -271,7 +272,7 @@ ORPHAN = """
 import json, os, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from toy_jobs import SERVER, toy_submission, wait_until
+from toy_jobs import SERVER, toy_context, toy_submission, wait_until
 from orchestrator.backends.ray.actor import Host
 from orchestrator.host.description import describe
 home = Path(sys.argv[2])
@@ -313,9 +314,7 @@ def test_a_node_that_does_not_see_the_folder_is_refused_with_the_remedy(tmp_path
 
 
 def test_an_address_where_no_ray_answers_is_refused_with_the_remedy(drivers: Drivers) -> None:
-    elsewhere = RayBackend(
-        drivers.home, "files", drivers.home / "store", {"ray": {"address": "127.0.0.1:1"}}, server=SERVER
-    )
+    elsewhere = RayBackend(toy_context(drivers.home), RaySettings(address="127.0.0.1:1"))
     with pytest.raises(BackendError, match="no Ray cluster can be used there"):
         elsewhere.hosts()
     elsewhere.close()

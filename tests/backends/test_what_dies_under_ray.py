@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from leftovers import Marked, Process, nothing_left
-from toy_jobs import SERVER, as_submission, toy_submission, wait_until
+from toy_jobs import SERVER, as_submission, toy_context, toy_submission, wait_until
 
 from orchestrator.backends.protocol import Report, Submission
 from orchestrator.backends.ray.client import RayBackend
+from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.store.registry import make_store
@@ -37,7 +38,7 @@ def mark(home: Path) -> Iterator[Marked]:
 
 @pytest.fixture(scope="module")
 def backend(mark: Marked, home: Path) -> Iterator[RayBackend]:
-    made = RayBackend(home, "files", home / "store", {"ray": {"cpus": 2}}, server=SERVER)
+    made = RayBackend(toy_context(home), RaySettings(cpus=2))
     yield made
     made.close()
 
@@ -190,7 +191,7 @@ def test_a_ray_that_is_stopped_for_a_while_loses_nothing(
 def test_a_ray_that_does_not_start_says_why(home: Path, tmp_path: Path) -> None:
     (tmp_path / "orchestrator").mkdir()
     (tmp_path / "orchestrator" / "__init__.py").write_text("raise SystemExit('this code is broken')")
-    gone = RayBackend(home, "files", home / "store", {"ray": {"cpus": 1}}, server=SERVER)
+    gone = RayBackend(toy_context(home), RaySettings(cpus=1))
     gone._code = tmp_path
     with pytest.raises(BackendError, match=r"(?s)has ended; what it said: .*this code is broken"):
         gone.hosts()

@@ -13,7 +13,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from timing import say, seconds
 from toy_study import Settings, make_job, make_plan
 
+from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.ray.client import RayBackend
+from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings
 from orchestrator.schedule.ledger.database import Ledger
@@ -68,7 +70,9 @@ def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: py
     store = FilesStore(tmp_path / "store")
     server = (sys.executable, str(HERE / "bench_server.py"))
     began = time.perf_counter()
-    backend = RayBackend(tmp_path, "files", tmp_path / "store", None, server=server)
+    backend = RayBackend(
+        BackendContext(home=tmp_path, store_kind="files", store_root=tmp_path / "store", server=server), RaySettings()
+    )
     backend.hosts()
     say("start of Ray and a warm host", time.perf_counter() - began)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:

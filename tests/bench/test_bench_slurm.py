@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slurm"))
 
 from slurm_site import DEV, Site, dev_module
 
-from orchestrator.backends.slurm.core.backend import SlurmBackend
+from orchestrator.backends.plugin import BackendContext
+from orchestrator.backends.slurm.core.backend import JobBackend
+from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.run import run
-from orchestrator.spec.slurm import Slurm
 from orchestrator.store.files import FilesStore
 
 HAS_SLURM = all(
@@ -40,13 +41,6 @@ PEER_JOBS = 100
 ARRAY = 200
 """What MaxArraySize of the test cluster allows; submitit does not cut by itself."""
 BUDGET_S = 10.0
-
-
-@dataclass
-class SlurmSettings(Settings):
-    """What cluster/slurm.yaml says."""
-
-    slurm: Slurm = field(default_factory=lambda: Slurm(max_jobs=JOBS))
 
 
 @pytest.fixture
@@ -74,7 +68,7 @@ def seconds_of_a_driver(home: Path) -> float:
         replace(make_job("data", f"data/{n}"), resources=ONE_CPU, config={"data": {"source": "worlds", "n": n}})
         for n in range(JOBS)
     ]
-    plan, store, settings = make_plan(jobs), FilesStore(home / "store"), SlurmSettings()
+    plan, store, settings = make_plan(jobs), FilesStore(home / "store"), Settings()
     submitted: list[float] = []
 
     def observe(event: Event) -> None:
@@ -83,6 +77,7 @@ def seconds_of_a_driver(home: Path) -> float:
             if len(submitted) == JOBS:
                 os.kill(os.getpid(), signal.SIGTERM)  # the driver leaves, and the jobs stay
 
+    context = BackendContext(home=home, store_kind="files", store_root=home / "store")
     with Ledger.open(home / "ledger.sqlite") as ledger:
         began = time.perf_counter()
         run(
@@ -91,7 +86,7 @@ def seconds_of_a_driver(home: Path) -> float:
             home=home,
             store=store,
             ledger=ledger,
-            backend_factory=lambda: SlurmBackend(home, "files", home / "store", settings),
+            backend_factory=lambda: JobBackend(context, SlurmSettings(max_jobs=JOBS)),
             cluster=settings,
             observer=observe,
         )

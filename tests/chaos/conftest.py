@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "host"), str(TESTS / "contracts")]
+sys.path[:0] = [str(TESTS / "host")]
 
 from proof import JOBS, Proof, taken, wrongs  # noqa: E402
 from small_study import SmallStudy  # noqa: E402

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from toy_study import Settings, small_plan
 
-from orchestrator.backends.fake import FakeBackend
+from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.schedule.lease import Lease, acquire
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, fingerprint, small_plan
 
-from orchestrator.backends.fake import Act, Farm
+from orchestrator.backends.fake.backend import Act, Farm
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from faulty_store import FaultyStore
-from store_contract import StoreContract
 from toy_study import Toy, small_plan
 
-from orchestrator.backends.fake import FakeBackend
+from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.backends.protocol import Report
 from orchestrator.errors import StoreError
 from orchestrator.schedule import resilient_store
@@ -18,6 +17,7 @@ from orchestrator.schedule.events import SilentView
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
+from orchestrator.testing.stores import StoreContract
 
 
 class TestFaultyStoreWhenCalm(StoreContract):

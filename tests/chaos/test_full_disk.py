@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from toy_study import Toy, small_plan
 
-from orchestrator.backends.fake import Act, FakeBackend
+from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.errors import REMEDIES, DiskError, LedgerError, disk_error, disk_errors
 from orchestrator.schedule.events import DriverLog, Event
 from orchestrator.store.files import FilesStore

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from power import Disk, cuts
-from store_contract import FINGERPRINT, make_commit
 
 from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.schedule.clock import SimulatedClock
@@ -16,6 +15,7 @@ from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 from orchestrator.store.link import write_synced
 from orchestrator.store.manifest import verify_bytes
+from orchestrator.testing.stores import FINGERPRINT, make_commit
 from workloads.runtime.step_folders import MANIFEST, Damaged, check, complete, entry, read_manifest
 
 OTHER = "cd" * 32

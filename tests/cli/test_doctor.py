@@ -15,16 +15,18 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal
 
+from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.slurm.checks import accounting, signals
 from orchestrator.backends.slurm.preflight.site import Site
-from orchestrator.commands.doctor.checks import CHECKS, examine, findings_json, findings_text, worst
-from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
-from orchestrator.commands.doctor.services import file_system, shown
-from orchestrator.commands.doctor.slurm import accounting, signals
+from orchestrator.commands.doctor.checks import all_checks, examine, findings_json, findings_text, worst
+from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.doctor.services import shown
+from orchestrator.host.file_system import file_system
 from orchestrator.host.processes import start_time, write_processes
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import acquire, this_process
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-from orchestrator.spec.cluster import BUILT_IN, Cluster, Ray, TrackingSettings
+from orchestrator.spec.cluster import BUILT_IN, Cluster, TrackingSettings
 from orchestrator.study import Study, open_study
 
 SECRET = "hunter2-hunter2"
@@ -40,12 +42,12 @@ def cluster_with(**changes: object) -> Cluster:
     return dataclasses.replace(BUILT_IN, **changes)  # type: ignore[arg-type]
 
 
-def look(check: str, study: Study, cluster: Cluster = BUILT_IN, **environment: str) -> list[Finding]:
+def look(check: str, study: Study, cluster: Cluster = BUILT_IN, **environment: str) -> list[CheckResult]:
     subject = Subject(study=dataclasses.replace(study, cluster=cluster), environment=environment)
-    return list(CHECKS[check](subject))
+    return list(all_checks()[check](subject))
 
 
-def levels(found: list[Finding]) -> set[str]:
+def levels(found: list[CheckResult]) -> set[str]:
     return {finding.level for finding in found}
 
 
@@ -53,12 +55,12 @@ def test_a_new_study_on_this_machine_is_well_and_nothing_is_made(study: Study) -
     found = examine(Subject(study=study, environment={}))
     assert [finding for name, finding in found if finding.level == "bad" and name not in ("temporary", "disk")] == []
     assert not study.home.exists()
-    assert {name for name, _ in found} == set(CHECKS)
+    assert {name for name, _ in found} == set(all_checks())
 
 
 def test_each_thing_that_is_not_well_has_a_remedy(study: Study) -> None:
     broken = cluster_with(
-        ray=Ray(address="nowhere", cpus=None, devices=None, memory_gib=None),
+        sections={"ray": RaySettings(address="nowhere", cpus=None, memory_gib=None)},
         paths={"pool": "/no/such/pool"},
         tracking=TrackingSettings(kind="mlflow", uri="http://127.0.0.1:9"),
     )
@@ -69,7 +71,9 @@ def test_each_thing_that_is_not_well_has_a_remedy(study: Study) -> None:
 
 
 def test_a_stage_that_no_host_can_take_is_named_with_both_numbers(study: Study) -> None:
-    (first, *_) = look("resources", study, cluster_with(ray=Ray(address="local", cpus=2, devices=None, memory_gib=0.5)))
+    (first, *_) = look(
+        "resources", study, cluster_with(sections={"ray": RaySettings(address="local", cpus=2, memory_gib=0.5)})
+    )
     assert first.level == "bad"
     assert "asks for memory_gib 2 of 0.5: no host can ever take it" in first.says
 
@@ -206,12 +210,12 @@ def test_the_judge_is_asked_with_its_key_which_is_never_shown(
 
 def test_a_standing_ray_is_reached_or_not(study: Study, server: tuple[str, list[str]]) -> None:
     address = server[0].removeprefix("http://")
-    standing = Ray(address=address, cpus=None, devices=None, memory_gib=None)
-    assert levels(look("ray", study, cluster_with(ray=standing))) == {"ok"}
+    standing = RaySettings(address=address)
+    assert levels(look("ray", study, cluster_with(sections={"ray": standing}))) == {"ok"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (found,) = look("ray", study, cluster_with(ray=dataclasses.replace(standing, address=f"127.0.0.1:{port}")))
+    (found,) = look("ray", study, cluster_with(sections={"ray": RaySettings(address=f"127.0.0.1:{port}")}))
     assert found.says == f"nothing answers on 127.0.0.1:{port}: Connection refused"
 
 
@@ -230,7 +234,7 @@ def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("changes", "missing", "words"),
     [
-        ({}, ("sacct",), "not on PATH: sacct: endings are told less exactly"),
+        ({}, ("sacct",), "not on PATH: sacct: endings are less exact"),
         ({"has_accounting": False}, (), "SLURM keeps no accounting (AccountingStorageType is none): endings"),
         (
             {"silent": "sacctmgr failed"},
@@ -278,7 +282,7 @@ def test_an_address_is_shown_without_what_may_be_secret(url: str, words: str) ->
 
 
 def test_a_check_that_cannot_look_stops_no_other(study: Study) -> None:
-    def falls(_subject: Subject) -> Iterator[Finding]:
+    def falls(_subject: Subject) -> Iterator[CheckResult]:
         raise PermissionError(13, "Permission denied", "/some/place")
 
     checks = {"first": falls, "second": lambda _subject: [ok("fine")]}
@@ -307,7 +311,7 @@ def test_doctor_ends_with_0_or_1_and_prints_one_object(rehearsal: Rehearsal) -> 
     well = rehearsal.call("doctor", "--json")
     answer = json.loads(well.stdout)
     assert (well.returncode, answer["worst"] in ("ok", "warning")) == (0, True)
-    assert {check["check"] for check in answer["checks"]} == set(CHECKS)
+    assert {check["check"] for check in answer["checks"]} == set(all_checks())
     cluster = rehearsal.folder / "fake.yaml"
     cluster.write_text(cluster.read_text(encoding="utf-8").replace("paths: {}", "paths: {pool: /no/such}"), "utf-8")
     ill = rehearsal.call("doctor")

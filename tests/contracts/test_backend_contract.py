@@ -4,16 +4,14 @@ import itertools
 from pathlib import Path
 
 import pytest
-from backend_contract import BackendContract, LastingBackendContract, Stage, Wanted
 from toy_study import Settings, make_job, make_plan
 
-from orchestrator.backends.fake import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import Placement, Submission
-from orchestrator.backends.registry import backend_class
-from orchestrator.errors import BackendError
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.launcher import build_submission
 from orchestrator.store.files import FilesStore
+from orchestrator.testing.backends import BackendContract, BackendUnderTest, LastingBackendContract, WantedEnding
 
 ACTS = {
     "long": Act(seconds=1e9),
@@ -26,12 +24,12 @@ ACTS = {
 
 class TestFakeBackend(BackendContract):
     @pytest.fixture
-    def stage(self, tmp_path: Path) -> Stage:
+    def case(self, tmp_path: Path) -> BackendUnderTest:
         clock, store = SimulatedClock(), FilesStore(tmp_path / "store")
         script = {f"data/{wanted}-{number}": [act] for wanted, act in ACTS.items() for number in range(9)}
         numbers = itertools.count()
 
-        def submission(wanted: Wanted) -> Submission:
+        def submission(wanted: WantedEnding) -> Submission:
             number = next(numbers)
             job = make_job("data", f"data/{wanted}-{number}")
             return build_submission(
@@ -48,7 +46,9 @@ class TestFakeBackend(BackendContract):
         def make() -> FakeBackend:
             return FakeBackend(store=store, now=clock.time, script=script, farm=self.farm())
 
-        return Stage(backend=make(), store=store, submission=submission, rest=lambda: clock.sleep(0.1), successor=make)
+        return BackendUnderTest(
+            backend=make(), store=store, submission=submission, rest=lambda: clock.sleep(0.1), successor=make
+        )
 
     def farm(self) -> Farm | None:
         """None: it dies with its driver."""
@@ -62,8 +62,3 @@ class TestLastingFakeBackend(TestFakeBackend, LastingBackendContract):
 
     def farm(self) -> Farm | None:
         return self.shared
-
-
-def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
-    with pytest.raises(BackendError, match=r"'ray', 'slurm', 'fake'"):
-        backend_class("rya")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from store_contract import StoreContract
 
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
+from orchestrator.testing.stores import StoreContract
 
 
 class TestFilesStore(StoreContract):

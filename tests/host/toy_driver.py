@@ -4,15 +4,16 @@ import json
 import sys
 from pathlib import Path
 
-from toy_jobs import SERVER, as_submission, toy_submission, wait_until
+from toy_jobs import as_submission, toy_context, toy_submission, wait_until
 
 from orchestrator.backends.ray.client import RayBackend
+from orchestrator.backends.ray.settings import RaySettings
 
 
 def main() -> None:
     """Take the home folder and what to do from the command line."""
     home = Path(sys.argv[1])
-    backend = RayBackend(home, "files", home / "store", None, server=SERVER)
+    backend = RayBackend(toy_context(home), RaySettings())
     raw = toy_submission(home, sys.argv[2])
     submission = as_submission(raw, backend.hosts()[0].name)
     tickets = backend.submit([submission])

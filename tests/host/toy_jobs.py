@@ -9,12 +9,19 @@ from typing import Any
 
 import psutil
 
+from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.host.processes import start_time
 from orchestrator.spec.cell import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = (sys.executable, str(Path(__file__).with_name("toy_server.py")))
+
+
+def toy_context(home: Path, **more: Any) -> BackendContext:
+    """What a driver gives to a backend of toy jobs; `more` overrides fields."""
+    given: dict[str, Any] = {"home": home, "store_kind": "files", "store_root": home / "store", "server": SERVER}
+    return BackendContext(**{**given, **more})
 
 
 def toy_submission(home: Path, do: str, *, ranks: int = 1, grace_s: float = 20.0, **more: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         (out / "environment.txt").write_text("\n".join(f"{k}={v}" for k, v in sorted(os.environ.items())))
         (out / "masked.txt").write_text(str(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))))
         (out / "oom.txt").write_text(Path("/proc/self/oom_score_adj").read_text())
-        (out / "code.txt").write_text(str(Path(progress_module.__file__).parent))
+        (out / "code.txt").write_text(str(Path(progress_module.__file__).parents[1]))
         (out / "session.txt").write_text(f"{os.getsid(0)} {os.getpid()}")
     elif what == "say secret":
         print("the key is " + os.environ["TOY_API_KEY"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.backends.registry import backends
 from orchestrator.errors import MatrixError
 from orchestrator.spec.cluster import load_cluster
 from orchestrator.spec.limits import LARGEST_FILE, MOST_CELLS
@@ -95,7 +96,7 @@ def test_credentials_are_refused_wherever_they_are_written_and_not_repeated(
     shipped = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
     cluster.write_text(shipped.replace("uri: null", f'uri: "{value}"'), encoding="utf-8")
     with pytest.raises(MatrixError, match=rf"cluster\.yaml:\d+: {said}") as in_cluster:
-        load_cluster(cluster, tmp_path, WORKLOAD)
+        load_cluster(cluster, tmp_path, WORKLOAD, backends())
     with pytest.raises(MatrixError, match="is no override") as no_override:
         resolve_profile(whole, "laptop", [value])
     for caught in (in_file, in_override, in_cluster, no_override):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.backends.registry import backends
 from orchestrator.spec.cluster import BUILT_IN, load_cluster
 from orchestrator.study import open_study
 from workloads.study.estimate import plan_disk, row_sizes, sizes_json, sizes_text, too_large
@@ -108,8 +109,8 @@ def test_the_memory_of_a_device_is_read_from_the_cluster_file(root: Path, tmp_pa
     path = tmp_path / "gpus.yaml"
     text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("device_gib: null", "device_gib: 79.6"), encoding="utf-8")
-    assert load_cluster(path, tmp_path, WORKLOAD).device_gib == 79.6
-    assert load_cluster(root / "cluster" / "local.yaml", root, WORKLOAD).device_gib is None
+    assert load_cluster(path, tmp_path, WORKLOAD, backends()).device_gib == 79.6
+    assert load_cluster(root / "cluster" / "local.yaml", root, WORKLOAD, backends()).device_gib is None
 
 
 def test_the_disk_of_everything_is_that_of_its_parts_at_one_gib(root: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, commit_of, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import Submission
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.control.commands import request

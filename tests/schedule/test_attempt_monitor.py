@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from toy_study import Toy, fingerprint, make_job, small_plan
 
-from orchestrator.backends.fake import Act, FakeBackend
+from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import Report
 from orchestrator.schedule.attempt_monitor import EVIDENCE_S, AttemptFinding, WatchedAttempt, assess
 from orchestrator.schedule.clock import SimulatedClock

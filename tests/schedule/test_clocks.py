@@ -5,7 +5,7 @@ from pathlib import Path
 from test_attempt_monitor import JumpingClock
 from toy_study import Toy, fingerprint, small_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake.backend import Act
 from orchestrator.schedule.ledger.database import Ledger
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toy_study import Toy, fingerprint, small_plan
 
-from orchestrator.backends.fake import FakeBackend
+from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.backends.protocol import Report
 
 

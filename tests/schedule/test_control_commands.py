@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import BackendError, LeaseError, PlanError
 from orchestrator.plan.diff import standings

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, fingerprint, make_job, make_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.events import Event

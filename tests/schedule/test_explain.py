@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.commands.explain import explain_json, explain_text
 from orchestrator.commands.explanation import explanation_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, small_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.schedule.failures import FailedJob, failures_json, failures_text
 from orchestrator.ui.progress import PlainView

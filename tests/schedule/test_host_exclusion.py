@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_study import Toy, make_job, make_plan
 
-from orchestrator.backends.fake import Act, FakeBackend
+from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, Submission
 from orchestrator.schedule.host_exclusion import HOST_FAULTS, HostEnding, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import Attempt

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toy_study import TWO_CPUS, Toy, small_plan
 
-from orchestrator.backends.fake import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
 from orchestrator.backends.protocol import HostShare, Report
 from orchestrator.errors import BackendSilent
 from orchestrator.schedule.attempt_monitor import waiting_reason

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, commit_of, fingerprint, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.clock import SimulatedClock

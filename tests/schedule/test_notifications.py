@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from toy_study import Toy, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act
+from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import MatrixError
 from orchestrator.schedule import notifications

@@ -1,19 +1,20 @@
 """Placement: who comes first, where, and how far from the best possible."""
 
 import time
+from collections.abc import Sequence
 
 from toy_study import make_job, make_plan, small_plan
 
-from orchestrator.backends.protocol import HostShare, Placement
+from orchestrator.backends.protocol import HostShare, JobQueue, Placement
 from orchestrator.plan.job import Job
 from orchestrator.schedule.job_states import JobStates, Transition, closure
-from orchestrator.schedule.placement import ReadyQueue, Reservations, priorities, why_unplaceable
+from orchestrator.schedule.placement import ReadyQueue, Reservations, Target, priorities, why_unplaceable
 from orchestrator.spec.cell import Resources
 
 DEVICE = Resources(cpus=1, devices=1, memory_gib=1.0, minutes=1.0)
 
 
-def place(jobs: list[Job], hosts: list[HostShare], reserve: Reservations | None = None) -> dict[str, str]:
+def place(jobs: list[Job], hosts: Sequence[Target], reserve: Reservations | None = None) -> dict[str, str]:
     queue = ReadyQueue(priorities(jobs, {}))
     queue.add(jobs)
     rooms = (reserve or Reservations()).rooms(hosts)
@@ -129,7 +130,7 @@ def test_sixty_thousand_jobs_are_placed_at_the_cost_of_those_that_start() -> Non
 
 
 def test_a_scheduler_of_its_own_takes_so_many_attempts_whatever_they_need() -> None:
-    slurm = HostShare(name="slurm", cpus=4, devices=4, memory_gib=8.0, jobs=3)
+    slurm = JobQueue(name="slurm", slots=3)
     big = Resources(cpus=4, devices=4, memory_gib=8.0, minutes=1.0)
     jobs = [make_job("train", f"train/{n}", resources=big) for n in range(5)]
     assert len(place(jobs, [slurm])) == 3
@@ -140,7 +141,7 @@ def test_a_scheduler_of_its_own_takes_so_many_attempts_whatever_they_need() -> N
 
 def test_a_host_takes_jobs_of_its_stages_only() -> None:
     hosts = [
-        HostShare(name="jobs", cpus=64, devices=0, memory_gib=64.0, jobs=100, stages=("train",)),
+        JobQueue(name="jobs", slots=100, stages=("train",)),
         HostShare(name="pack", cpus=2, devices=0, memory_gib=8.0, stages=("judge",)),
     ]
     jobs = [make_job("train", "train/a"), make_job("judge", "judge/loop/a"), make_job("data", "data")]
@@ -162,7 +163,7 @@ def test_room_is_kept_for_a_large_job_only_where_its_stage_goes() -> None:
 
 
 def test_a_host_that_is_to_come_makes_no_job_a_why_unplaceable_and_takes_none() -> None:
-    promised = HostShare(name="packed", cpus=4, devices=1, memory_gib=8.0, jobs=0)
+    promised = HostShare(name="pilot", cpus=4, devices=1, memory_gib=8.0, pending=True)
     job = make_job("train", "train/a", resources=DEVICE)
     assert why_unplaceable(job.resources, "train", [promised]) is None
     assert place([job], [promised]) == {}

@@ -7,7 +7,7 @@ import pytest
 from test_adoption import LONG, die
 from toy_study import Toy, fingerprint, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake import Act, Farm
+from orchestrator.backends.fake.backend import Act, Farm
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.control.commands import request
 from orchestrator.schedule.launcher import INTENT, read_intent, write_intent

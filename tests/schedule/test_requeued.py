@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, small_plan
 
-from orchestrator.backends.fake import Act, Farm
+from orchestrator.backends.fake.backend import Act, Farm
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
 

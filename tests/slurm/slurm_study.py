@@ -39,7 +39,7 @@ ray: {{address: local, cpus: 2, devices: 0, memory_gib: null}}
 slurm:
   every: {{partition: long}}
   poll_s: 1.0
-  packed: {packed}
+  pilot: {pilot}
 store: {{kind: files}}
 tracking: {{kind: mlflow, uri: null}}
 retries: {{error: {error}, out_of_memory: 1, vanished: 3, free_in_a_row: 10}}
@@ -86,8 +86,8 @@ class SlurmStudy(SmallStudy):
     """That a run commits."""
     error: int = 1
     """`retries.error`."""
-    packed: str = "null"
-    """`slurm.packed`, as YAML."""
+    pilot: str = "null"
+    """`slurm.pilot`, as YAML."""
     idle_s: float = 60.0
     """How long an allocation is kept that nobody needs."""
     quick: bool = False
@@ -118,7 +118,7 @@ class SlurmStudy(SmallStudy):
         self.home.mkdir(parents=True, exist_ok=True)
         cluster = self.home / "cluster.yaml"
         backend = "ray" if self.site is None else "slurm"
-        text = CLUSTER.format(backend=backend, error=self.error, packed=self.packed, idle_s=self.idle_s)
+        text = CLUSTER.format(backend=backend, error=self.error, pilot=self.pilot, idle_s=self.idle_s)
         cluster.write_text(text, encoding="utf-8")
         command = [sys.executable, str(QUICK_DRIVER)] if self.quick else [str(ECHO_MATRIX)]
         matrix = ("--matrix", str(CHECKOUT / "matrix.yaml"), "--cluster", str(cluster))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from slurm_site import Site
 from slurm_study import wait_until
-from test_packed import Cluster, Study
+from test_packed import Study, slurm_settings
 from test_slurm_backend_contract import make_backend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
@@ -17,10 +17,9 @@ from toy_jobs import as_submission, toy_submission
 from orchestrator.backends.slurm.core import backend as slurm
 from orchestrator.backends.slurm.core import reports
 from orchestrator.backends.slurm.core import submit as executor
-from orchestrator.backends.slurm.pilot import allocations
-from orchestrator.backends.slurm.pilot import pilot as pack
-from orchestrator.backends.slurm.pilot.backend import PROMISE
-from orchestrator.backends.slurm.pilot.mailbox import CLOSED, packs_of
+from orchestrator.backends.slurm.pilot import pilot, pool
+from orchestrator.backends.slurm.pilot.backend import PENDING_HOST
+from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def test_what_the_queue_does_not_take_waits_and_is_submitted_when_there_is_room(
     monkeypatch.setattr(slurm, "FULL_S", 1.0)
     home = tmp_path / "toy"
     backend = make_backend(home)
-    submissions = [as_submission(toy_submission(home, "write", memory_gib=0.5), slurm.HOST) for _ in range(3)]
+    submissions = [as_submission(toy_submission(home, "write", memory_gib=0.5), slurm.QUEUE) for _ in range(3)]
     first, *others = [submission.attempt for submission in submissions]
     tickets = backend.submit(submissions)
     assert [bool(tickets[one]) for one in (first, *others)] == [True, False, False]
@@ -56,7 +55,7 @@ def test_what_the_queue_does_not_take_waits_and_is_submitted_when_there_is_room(
 
 
 @pytest.fixture
-def crowded(site: Site) -> Iterator[Callable[[int], None]]:
+def refused_as_full(site: Site) -> Iterator[Callable[[int], None]]:
     """Sets how many jobs slurmctld takes, those of all users together."""
     configuration = site.folder / "slurm.conf"
     text = configuration.read_text()
@@ -72,44 +71,44 @@ def crowded(site: Site) -> Iterator[Callable[[int], None]]:
 
 
 def test_a_slurmctld_that_takes_no_more_jobs_is_waited_for(
-    tmp_path: Path, site: Site, crowded: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, site: Site, refused_as_full: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
-    for module, name in ((slurm, "FULL_S"), (reports, "LAST_WORDS_S")):
+    for module, name in ((slurm, "FULL_S"), (reports, "RECORD_S")):
         monkeypatch.setattr(module, name, 1.0)
     monkeypatch.setattr(executor, "ANSWER_S", 5)
     site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")
-    crowded(1)
+    refused_as_full(1)
     home = tmp_path / "toy"
     backend = make_backend(home)
-    submission = as_submission(toy_submission(home, "write", memory_gib=0.5), slurm.HOST)
+    submission = as_submission(toy_submission(home, "write", memory_gib=0.5), slurm.QUEUE)
     backend.submit([submission])
     wait_until(lambda: backend.poll()[submission.attempt].phase != "unknown", "what became of it")
     report = backend.poll()[submission.attempt]
     assert report.phase == "waiting" and "temporarily unable to accept job" in report.detail
-    crowded(2000)
+    refused_as_full(2000)
     wait_until(lambda: backend.poll()[submission.attempt].ending == "ok", "its end")
     backend.close()
 
 
 @pytest.mark.long
 def test_an_allocation_that_a_full_slurmctld_does_not_take_is_no_failure_of_its_settings(
-    tmp_path: Path, site: Site, crowded: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, site: Site, refused_as_full: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
-    for module, name in ((allocations, "REFUSED_S"), (pack, "UNHEARD_S")):
+    for module, name in ((pool, "REFUSED_S"), (pilot, "UNCONFIRMED_S")):
         monkeypatch.setattr(module, name, 1.0)
-    monkeypatch.setattr(allocations, "TRIES", 1)
+    monkeypatch.setattr(pool, "TRIES", 1)
     monkeypatch.setattr(executor, "ANSWER_S", 3)
     site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")
-    crowded(1)
-    study = Study(tmp_path / "toy", Cluster())
+    refused_as_full(1)
+    study = Study(tmp_path / "toy", slurm_settings())
 
     def asked_in_vain() -> bool:
-        assert [host.name for host in study.backend.hosts()] == [PROMISE]
-        return len(list(packs_of(study.home).glob(f"*/{CLOSED}"))) > 1
+        assert [host.name for host in study.backend.hosts()] == [PENDING_HOST]
+        return len(list(pilots_folder(study.home).glob(f"*/{CLOSED}"))) > 1
 
     wait_until(asked_in_vain, "two that came to nothing")
-    crowded(2000)
+    refused_as_full(2000)
     wait_until(lambda: study.backend.hosts() and study.jobs(site), "an allocation")
     study.backend.close()

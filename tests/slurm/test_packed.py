@@ -1,4 +1,4 @@
-"""Packed mode on a real SLURM: many attempts in one allocation, whose Ray is nobody else's."""
+"""Pilot jobs on a real SLURM: many attempts in one allocation, whose Ray is nobody else's."""
 
 import contextlib
 import os
@@ -7,71 +7,81 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "host"), str(TESTS / "contracts"), str(TESTS)]
+sys.path[:0] = [str(TESTS / "host"), str(TESTS)]
 
-from backend_contract import LastingBackendContract, Stage, Wanted  # noqa: E402
 from slurm_site import Site  # noqa: E402
 from stranger import knock  # noqa: E402
-from toy_jobs import SERVER, as_submission, toy_submission, wait_until  # noqa: E402
+from toy_jobs import as_submission, toy_context, toy_submission, wait_until  # noqa: E402
 
-from orchestrator.backends.protocol import Adoption, Backend, Elastic, HostShare, Report, Submission  # noqa: E402
-from orchestrator.backends.slurm.core.backend import HOST  # noqa: E402
-from orchestrator.backends.slurm.pilot import allocations  # noqa: E402
-from orchestrator.backends.slurm.pilot.allocations import READ_S  # noqa: E402
-from orchestrator.backends.slurm.pilot.backend import PROMISE  # noqa: E402
-from orchestrator.backends.slurm.pilot.mailbox import JOB, JOIN, ORDERS, OVER, STATE, packs_of, read_whole, token_of  # noqa: E402
-from orchestrator.backends.slurm.pilot.mixed import slurm_backend  # noqa: E402
-from orchestrator.backends.slurm.pilot.node_resources import pack_of  # noqa: E402
+from orchestrator.backends.protocol import Adoption, Autoscaling, Backend, HostShare, Report, Submission  # noqa: E402
+from orchestrator.backends.slurm.backend import slurm_backend  # noqa: E402
+from orchestrator.backends.slurm.core.backend import QUEUE  # noqa: E402
+from orchestrator.backends.slurm.pilot import pool  # noqa: E402
+from orchestrator.backends.slurm.pilot.backend import PENDING_HOST  # noqa: E402
+from orchestrator.backends.slurm.pilot.mailbox import (  # noqa: E402
+    JOB,
+    JOIN,
+    ORDERS,
+    OVER,
+    STATE,
+    pilot_of,
+    pilots_folder,
+    read_whole,
+    token_of,
+)
+from orchestrator.backends.slurm.pilot.pool import READ_S  # noqa: E402
+from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings  # noqa: E402
 from orchestrator.errors import BackendError  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
-from orchestrator.spec.slurm import Packed, Slurm  # noqa: E402
+from orchestrator.schedule.placement import targets  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
+from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
+from workloads.study.workload import WORKLOAD  # noqa: E402
 
 DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
-SMALL = Packed(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
+SMALL = PilotSettings(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
 FIXED = {6379, 8265, 8076, 10001, 52365, *range(10002, 20000)}
 """Ports that Ray takes where nobody tells it otherwise (ray start --help)."""
 
 
-@dataclass
-class Cluster:
-    """What the backend takes from cluster/slurm.yaml."""
+TIMES = {"grace_s": 20.0, "idle_s": 600.0, "orphan_s": 600.0}
 
-    packed: Packed = SMALL
-    grace_s: float = 20.0
-    idle_s: float = 600.0
-    orphan_s: float = 600.0
-    slurm: Slurm = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.slurm = Slurm(poll_s=0.5, packed=self.packed)
+def slurm_settings(pilot: PilotSettings | None = SMALL, poll_s: float = 0.5) -> SlurmSettings:
+    return SlurmSettings(poll_s=poll_s, pilot=pilot)
+
+
+def driver(home: Path, digest: str, slurm: SlurmSettings, **more: Any) -> Any:
+    given = {**TIMES, "code_digest": digest, "stages": tuple(WORKLOAD.by_name), **more}
+    return slurm_backend(toy_context(home, **given), slurm)
 
 
 class Study:
     """Drivers of one study, one after the other."""
 
-    def __init__(self, home: Path, cluster: Cluster) -> None:
-        self.home, self.cluster = home, cluster
+    def __init__(self, home: Path, slurm: SlurmSettings, **more: Any) -> None:
+        self.home, self.slurm, self.more = home, slurm, more
         self.digest, _ = copy_code(home)
         self.store = make_store("files", home / "store")
         self.backend = self.next()
 
     def next(self) -> Backend:
-        self.backend = slurm_backend(self.home, "files", self.home / "store", self.cluster, self.digest, server=SERVER)
+        self.backend = driver(self.home, self.digest, self.slurm, **self.more)
         return self.backend
 
     def hosts(self, number: int = 1) -> list[HostShare]:
         """The hosts, once there are so many."""
 
         def there() -> list[HostShare]:
-            found = [host for host in self.backend.hosts() if host.name not in (PROMISE, HOST)]
+            found = [host for host in self.backend.hosts() if host.name not in (PENDING_HOST, QUEUE)]
             return found if len(found) >= number else []
 
         found: list[HostShare] = wait_until(there, f"{number} hosts", 180.0)
@@ -113,7 +123,7 @@ def _client(site: Site) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def study(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    made = Study(tmp_path_factory.mktemp("toy"), Cluster())
+    made = Study(tmp_path_factory.mktemp("toy"), slurm_settings())
     yield made
     made.backend.close()
     if jobs := made.jobs(site):
@@ -124,14 +134,14 @@ class TestPackedBackend(LastingBackendContract):
     """All in one allocation: each test has a driver of its own."""
 
     @pytest.fixture
-    def stage(self, study: Study) -> Iterator[Stage]:
+    def case(self, study: Study) -> Iterator[BackendUnderTest]:
         backend = study.next()
         host = study.hosts()[0].name
 
-        def submission(wanted: Wanted) -> Submission:
+        def submission(wanted: WantedEnding) -> Submission:
             return study.submission(DO[wanted], host)
 
-        made = Stage(
+        made = BackendUnderTest(
             backend=backend,
             store=study.store,
             submission=submission,
@@ -147,7 +157,7 @@ class TestPackedBackend(LastingBackendContract):
 
 @pytest.fixture(scope="module")
 def other(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    made = Study(tmp_path_factory.mktemp("other"), Cluster())
+    made = Study(tmp_path_factory.mktemp("other"), slurm_settings())
     yield made
     made.backend.close()
     if jobs := made.jobs(site):
@@ -184,18 +194,18 @@ def test_two_studies_on_one_node_do_not_meet(study: Study, other: Study) -> None
     folders = [temporary_of(one) for one in (study, other)]
     assert folders[0] != folders[1]
     assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders)
-    packs = [packs_of(one.home) / pack_of(host) for one, host in zip((study, other), hosts, strict=True)]
-    tokens = [token_of(pack, 0).read_text() for pack in packs]
-    assert tokens[0] != tokens[1] and all(stat.S_IMODE(token_of(pack, 0).stat().st_mode) == 0o600 for pack in packs)
-    address = read_whole(packs[0] / JOIN)["address"]
-    assert knock(address, token_of(packs[0], 0)) == "", "its own token opens it"
-    assert "nauthenticated" in knock(address, token_of(packs[1], 0))
+    pilots = [pilots_folder(one.home) / pilot_of(host) for one, host in zip((study, other), hosts, strict=True)]
+    tokens = [token_of(pilot, 0).read_text() for pilot in pilots]
+    assert tokens[0] != tokens[1] and all(stat.S_IMODE(token_of(pilot, 0).stat().st_mode) == 0o600 for pilot in pilots)
+    address = read_whole(pilots[0] / JOIN)["address"]
+    assert knock(address, token_of(pilots[0], 0)) == "", "its own token opens it"
+    assert "nauthenticated" in knock(address, token_of(pilots[1], 0))
     assert "nauthenticated" in knock(address, None)
 
 
 def test_a_disk_that_fails_for_a_moment_costs_no_allocation(study: Study) -> None:
     (host,) = study.hosts()
-    folder = packs_of(study.home) / pack_of(host.name)
+    folder = pilots_folder(study.home) / pilot_of(host.name)
     (folder / ORDERS).rename(folder / "away")
     before = read_whole(folder / STATE)["counter"]
     wait_until(lambda: read_whole(folder / STATE)["counter"] > before + 1 or read_whole(folder / OVER), "its agent")
@@ -210,20 +220,20 @@ def test_a_driver_that_died_before_it_booked_its_allocation_is_succeeded(
 ) -> None:
     """By what the agent says where there is one, else by the name of the job: nothing is asked for twice."""
     (host,) = study.hosts()
-    (packs_of(study.home) / pack_of(host.name) / JOB).unlink()
+    (pilots_folder(study.home) / pilot_of(host.name) / JOB).unlink()
     study.next()
     assert study.hosts() == [host] and len(study.jobs(site)) == 1
     other.hosts()  # now the node is full
-    late = Study(tmp_path_factory.mktemp("late"), Cluster())
+    late = Study(tmp_path_factory.mktemp("late"), slurm_settings())
     wait_until(lambda: late.backend.hosts() and late.jobs(site), "one that waits in the queue")
-    (folder,) = packs_of(late.home).iterdir()
+    (folder,) = pilots_folder(late.home).iterdir()
     (folder / JOB).unlink()
     successor = late.next()
     successor.poll()  # before anything has looked for room
     for _ in range(8):
-        assert [one.name for one in successor.hosts()] == [PROMISE]
+        assert [one.name for one in successor.hosts()] == [PENDING_HOST]
         time.sleep(0.25)
-    assert len(late.jobs(site)) == 1 and len(list(packs_of(late.home).iterdir())) == 1
+    assert len(late.jobs(site)) == 1 and len(list(pilots_folder(late.home).iterdir())) == 1
     successor.close()
     wait_until(lambda: not late.jobs(site), "the end of one that nobody needs any more")
 
@@ -303,21 +313,19 @@ def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packe
     site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The cluster file has changed in between: the job would begin beside another attempt."""
-    home, cluster = tmp_path_factory.mktemp("changed"), Cluster()
-    plain = Cluster()
-    plain.slurm = replace(plain.slurm, packed=None)
+    home = tmp_path_factory.mktemp("changed")
     site.call("scontrol", "update", "PartitionName=long", "State=DOWN")
     try:
-        first = Study(home, plain)
-        submission = first.submission("write", HOST)
+        first = Study(home, slurm_settings(None))
+        submission = first.submission("write", QUEUE)
         tickets = first.backend.submit([submission])
         first.backend.close()
-        successor = slurm_backend(home, "files", home / "store", cluster, first.digest, server=SERVER)
+        successor = driver(home, first.digest, slurm_settings())
         successor.adopt([Adoption.of(submission, tickets[submission.attempt])])
         assert successor.poll()[submission.attempt].phase == "waiting"
         successor.kill([submission.attempt])
         wait_until(lambda: successor.poll()[submission.attempt].phase == "ended", "the end of the job")
-        assert [host.name for host in successor.hosts()] == [PROMISE]
+        assert [host.name for host in successor.hosts()] == [PENDING_HOST]
         successor.close()
     finally:
         site.call("scontrol", "update", "PartitionName=long", "State=UP")
@@ -332,12 +340,10 @@ def test_an_attempt_in_an_allocation_is_taken_up_by_a_driver_for_which_nothing_i
     tickets = other.backend.submit([long])
     other.until(long.attempt, "running")
     other.backend.close()
-    plain = Cluster()
-    plain.slurm = replace(plain.slurm, packed=None)
-    successor = slurm_backend(other.home, "files", other.home / "store", plain, other.digest, server=SERVER)
+    successor = driver(other.home, other.digest, slurm_settings(None))
     successor.adopt([Adoption.of(long, tickets[long.attempt])])
     wait_until(lambda: successor.poll()[long.attempt].phase == "running", "the attempt")
-    assert [one.name for one in successor.hosts() if one.stages is None or "data" in one.stages] == [HOST]
+    assert [one.name for one in targets(successor) if one.stages is None or "data" in one.stages] == [QUEUE]
     successor.stop([long.attempt])
     wait_until(lambda: successor.poll()[long.attempt].phase == "ended", "its end")
     successor.close()
@@ -352,11 +358,9 @@ def test_slurm_is_asked_once_for_jobs_and_allocations_together(
     counting.write_text(f'#!/bin/sh\necho asked >> {home}/asked\nexec {shutil.which("squeue")} "$@"\n')
     counting.chmod(0o755)
     monkeypatch.setenv("PATH", f"{counting.parent}:{os.environ['PATH']}")
-    cluster = Cluster(packed=replace(SMALL, stages=("data",)))
-    cluster.slurm = replace(cluster.slurm, poll_s=600.0)
-    study = Study(home, cluster)
+    study = Study(home, slurm_settings(replace(SMALL, stages=("data",)), poll_s=600.0))
     for _ in range(4):
-        assert [host.name for host in study.backend.hosts()] == [HOST, PROMISE]
+        assert [one.name for one in targets(study.backend)] == [QUEUE, PENDING_HOST]
         study.backend.poll()
         time.sleep(READ_S)
     assert len(study.jobs(site)) == 1, "an allocation was asked for"
@@ -370,14 +374,14 @@ def test_an_allocation_in_which_no_warm_server_starts_is_given_no_attempt(
 ) -> None:
     """It comes to nothing, and says why: an attempt would be charged for it."""
     site.clear()
-    monkeypatch.setattr(allocations, "TRIES", 1)
+    monkeypatch.setattr(pool, "TRIES", 1)
     home = tmp_path_factory.mktemp("cold")
     server = (sys.executable, "-c", "raise ImportError('no torch here')")
-    backend = slurm_backend(home, "files", home / "store", Cluster(), server=server)
+    backend = driver(home, "", slurm_settings(), server=server)
     deadline = time.monotonic() + 120.0
     with pytest.raises(BackendError, match="no warm server starts in it: ImportError: no torch here"):
         while time.monotonic() < deadline:
-            assert [host.name for host in backend.hosts()] == [PROMISE]
+            assert [host.name for host in backend.hosts()] == [PENDING_HOST]
             time.sleep(0.1)
     backend.close()
 
@@ -387,21 +391,21 @@ def test_a_queue_that_takes_no_more_jobs_is_waited_for(
 ) -> None:
     """Those of the study's other stages may be what fills it."""
     site.clear()
-    monkeypatch.setattr(allocations, "REFUSED_S", 0.5)
-    study = Study(tmp_path_factory.mktemp("full"), Cluster())
+    monkeypatch.setattr(pool, "REFUSED_S", 0.5)
+    study = Study(tmp_path_factory.mktemp("full"), slurm_settings())
     limit = ("sacctmgr", "-i", "modify", "account", "study", "set")
     held = site.call("sbatch", "--parsable", "--hold", "-o", "/dev/null", "--wrap", "true")
     site.call(*limit, "GrpSubmitJobs=1")
     try:
         for _ in range(8):
-            assert [host.name for host in study.backend.hosts()] == [PROMISE]
+            assert [host.name for host in study.backend.hosts()] == [PENDING_HOST]
             time.sleep(0.5)
-        assert isinstance(study.backend, Elastic)
-        assert study.backend.asking().startswith("SLURM takes no allocation now: error: AssocGrpSubmitJobsLimit")
-        assert list(packs_of(study.home).iterdir()) == []
+        assert isinstance(study.backend, Autoscaling)
+        assert study.backend.pending_hosts().startswith("SLURM takes no allocation now: error: AssocGrpSubmitJobsLimit")
+        assert list(pilots_folder(study.home).iterdir()) == []
         site.call("scancel", held)
         wait_until(lambda: study.backend.hosts() and study.jobs(site), "an allocation")
-        assert "AssocGrpSubmitJobsLimit" not in study.backend.asking()
+        assert "AssocGrpSubmitJobsLimit" not in study.backend.pending_hosts()
     finally:
         site.call(*limit, "GrpSubmitJobs=-1")
         study.backend.close()
@@ -412,12 +416,12 @@ def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
     site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Beside them the jobs of other stages are jobs of SLURM."""
-    packed = Packed(cpus=2, memory_gib=3.5, minutes=30.0, nodes=2, allocations=1, stages=("data",))
-    study = Study(tmp_path_factory.mktemp("two"), Cluster(packed=packed, idle_s=3.0))
-    (plain, promised) = study.backend.hosts()
-    assert (plain.name, promised.name, promised.stages) == (HOST, PROMISE, ("data",))
+    pilot = PilotSettings(cpus=2, memory_gib=3.5, minutes=30.0, nodes=2, allocations=1, stages=("data",))
+    study = Study(tmp_path_factory.mktemp("two"), slurm_settings(pilot), idle_s=3.0)
+    (plain, promised) = targets(study.backend)
+    assert (plain.name, promised.name, promised.stages) == (QUEUE, PENDING_HOST, ("data",))
     assert plain.stages is not None and "data" not in plain.stages and "train" in plain.stages
-    job = study.submission("write", HOST)
+    job = study.submission("write", QUEUE)
     study.backend.submit([job])
     hosts = study.hosts(2)
     assert sorted(host.name.partition(".")[2] for host in hosts) == ["n1", "n2"]
@@ -431,6 +435,6 @@ def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
     wait_until(lambda: not folder.exists() and not any(map(alive, processes)), "nothing of its Ray on the nodes", 30.0)
     assert not [line for line in Path("/proc/net/unix").read_text().splitlines() if str(folder) in line]
     study.backend.poll()
-    assert [host.name for host in study.backend.hosts()] == [HOST, PROMISE]
+    assert [one.name for one in targets(study.backend)] == [QUEUE, PENDING_HOST]
     study.backend.close()
     wait_until(lambda: not study.jobs(site), "the end of one that was asked for and never begun", 30.0)

@@ -8,7 +8,7 @@ from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, wait_until
 
-from orchestrator.backends.slurm.core.backend import HOST
+from orchestrator.backends.slurm.core.backend import QUEUE
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 PACKED = "{stages: [train, evaluate], nodes: 1, cpus: 3, memory_gib: 6, minutes: 30, allocations: 1}"
@@ -18,7 +18,7 @@ PACKED = "{stages: [train, evaluate], nodes: 1, cpus: 3, memory_gib: 6, minutes:
 def test_allocations_and_drivers_die_and_the_study_has_the_same_bytes(
     study: SlurmStudy, reference: Proof, reference_folder: Path, site: Site
 ) -> None:
-    study = replace(study, packed=PACKED, idle_s=10.0)
+    study = replace(study, pilot=PACKED, idle_s=10.0)
     study.begin_from(reference_folder)
     with (study.home / "1.txt").open("wb") as output:
         first = study.start(output)
@@ -37,7 +37,7 @@ def test_allocations_and_drivers_die_and_the_study_has_the_same_bytes(
     assert study.endings(TRAIN) == ["interrupted", "ok"]
     assert study.attempts(TRAIN)[1].id == training.attempt and study.attempts(TRAIN)[1].begun > 0
     with Ledger.read(study.folder / NAME) as ledger:
-        jobs_of_slurm = {attempt.stage for attempt in ledger.attempts() if attempt.backend == HOST}
+        jobs_of_slurm = {attempt.stage for attempt in ledger.attempts() if attempt.backend == QUEUE}
     assert jobs_of_slurm == {"judge"}
     wait_until(lambda: not study.job_of("pack"), "the end of an allocation that nobody needs")
     assert study.wrongs(reference) == []

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from slurm_site import Site
 
-from orchestrator.backends.slurm.preflight.admission import admit
+from orchestrator.backends.plugin import PlannedRun
+from orchestrator.backends.slurm.preflight.check import preflight
 from orchestrator.backends.slurm.preflight.limits import Shape
 from orchestrator.backends.slurm.preflight.site import read_site
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -101,7 +102,7 @@ def test_limits_below_what_a_stage_asks_for_are_refused_each_with_its_remedy(fol
     first, *others = folder.refused().splitlines()
     assert first == "6 things keep SLURM from running this:"
     assert others[3] == (
-        "  matrix.yaml: resources.train.minutes is 30, and a job gets 2 more for its last words: 32, but partition "
+        "  matrix.yaml: resources.train.minutes is 30, and a job gets 2 more to record its end: 32, but partition "
         "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
         "time is over goes on from its checkpoint in another), or choose another slurm.every.partition: 'long' would do"
     )
@@ -122,7 +123,16 @@ def test_a_slurmctld_that_is_silent_is_told_and_refuses_nothing(folder: Folder, 
     said: list[str] = []
     site.daemon("slurmctld", "kill")
     try:
-        admit(study.cluster, study.plan.jobs.values(), described=study.cluster_file, matrix=matrix, say=said.append)
+        preflight(
+            PlannedRun(
+                home=study.home,
+                cluster=study.cluster,
+                cluster_file=study.cluster_file,
+                matrix=matrix,
+                jobs=study.plan.jobs.values(),
+            ),
+            said.append,
+        )
     finally:
         site.daemon("slurmctld", "start")
     assert len(said) == 1

@@ -5,23 +5,31 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.registry import backends
+from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, slurm_settings
 from orchestrator.errors import MatrixError
-from orchestrator.spec.cluster import BACKENDS, BUILT_IN, NAMES, Cluster, cluster_file, is_name, load_cluster
-from orchestrator.spec.slurm import Packed
+from orchestrator.spec import cluster as clusters
+from orchestrator.spec.cluster import BUILT_IN, LOCAL, Cluster, cluster_file, is_name
 from workloads.study.workload import WORKLOAD
 
 
+def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
+    return clusters.load_cluster(chosen, beside, WORKLOAD, backends())
+
+
 def test_the_built_in_cluster_is_the_committed_one(root: Path) -> None:
-    assert load_cluster(root / "cluster" / "local.yaml", root, WORKLOAD) == BUILT_IN
+    committed = dataclasses.replace(BUILT_IN, sections={"ray": RaySettings()})
+    assert load_cluster(root / "cluster" / "local.yaml", root) == committed
 
 
 def test_the_cluster_is_looked_for_beside_the_matrix(tmp_path: Path, root: Path) -> None:
     matrix = tmp_path / "matrix.yaml"
-    assert load_cluster(None, matrix, WORKLOAD) is BUILT_IN
+    assert load_cluster(None, matrix) is BUILT_IN
     (tmp_path / "cluster").mkdir()
     text = (root / "cluster" / "local.yaml").read_text().replace("idle_s: 60.0", "idle_s: 5")
     (tmp_path / "cluster" / "local.yaml").write_text(text)
-    assert load_cluster(None, matrix, WORKLOAD).idle_s == load_cluster(None, tmp_path, WORKLOAD).idle_s == 5.0
+    assert load_cluster(None, matrix).idle_s == load_cluster(None, tmp_path).idle_s == 5.0
 
 
 @pytest.mark.parametrize(
@@ -31,7 +39,11 @@ def test_the_cluster_is_looked_for_beside_the_matrix(tmp_path: Path, root: Path)
         ("idle_s", "idles", r": idles is unknown; did you mean 'idle_s'\?"),
         ("error: 1", "error: -1", r": retries\.error is -1; allowed: 0 and more"),
         ("deterministic: true", "deterministic: on", r": deterministic is on; write true"),
-        ("{kind: files}", "{kind: s3}", r": store\.bucket is missing; kind: s3 needs one"),
+        (
+            "{kind: files}",
+            "{kind: s3, bucket: b}",
+            r":4: store\.kind is 's3'; a store on S3 is planned .* allowed: files",
+        ),
         ("grace_s: 20.0", "", r": grace_s is missing; allowed: a number, 0 and more"),
         (
             "deepspeed: {}",
@@ -44,7 +56,7 @@ def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: st
     path = tmp_path / "here.yaml"
     path.write_text((root / "cluster" / "local.yaml").read_text().replace(old, new, 1))
     with pytest.raises(MatrixError, match=message):
-        load_cluster(path, tmp_path, WORKLOAD)
+        load_cluster(path, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +91,7 @@ def test_settings_of_deepspeed_that_the_study_fixes_or_no_plan_can_count_with_ar
     text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("deepspeed: {}", f"deepspeed: {given}", 1), encoding="utf-8")
     with pytest.raises(MatrixError, match=message):
-        load_cluster(path, tmp_path, WORKLOAD)
+        load_cluster(path, tmp_path)
 
 
 def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
@@ -88,20 +100,18 @@ def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
     path.write_text(
         text.replace("deepspeed: {}", "deepspeed: {zero_optimization: {stage: 1, x: [1.5, true, a, null]}}")
     )
-    assert load_cluster(path, tmp_path, WORKLOAD).deepspeed == {
-        "zero_optimization": {"stage": 1, "x": [1.5, True, "a", None]}
-    }
+    assert load_cluster(path, tmp_path).deepspeed == {"zero_optimization": {"stage": 1, "x": [1.5, True, "a", None]}}
 
 
 def test_a_named_cluster_must_exist(tmp_path: Path) -> None:
     with pytest.raises(MatrixError, match="there is no such file"):
-        load_cluster(tmp_path / "none.yaml", tmp_path, WORKLOAD)
+        load_cluster(tmp_path / "none.yaml", tmp_path)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", (LOCAL, *backends()))
 def test_a_name_without_a_file_is_the_built_in_values_with_that_backend(tmp_path: Path, name: str) -> None:
     wanted = "ray" if name == "local" else name
-    assert load_cluster(Path(name), tmp_path / "matrix.yaml", WORKLOAD) == dataclasses.replace(BUILT_IN, backend=wanted)
+    assert load_cluster(Path(name), tmp_path / "matrix.yaml") == dataclasses.replace(BUILT_IN, backend=wanted)
 
 
 def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
@@ -113,84 +123,91 @@ def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
     text = (root / "cluster" / "slurm.yaml").read_text()
     for name in ("slurm", "ours"):
         (tmp_path / "study" / "cluster" / f"{name}.yaml").write_text(text.replace("max_jobs: 200", "max_jobs: 7"))
-        assert load_cluster(Path(name), Path("study") / "matrix.yaml", WORKLOAD).slurm.max_jobs == 7
-        assert cluster_file(Path(name), Path("study") / "matrix.yaml") == Path("study") / "cluster" / f"{name}.yaml"
+        assert load_cluster(Path(name), Path("study") / "matrix.yaml").sections["slurm"].max_jobs == 7
+        assert (
+            cluster_file(Path(name), Path("study") / "matrix.yaml", backends())
+            == Path("study") / "cluster" / f"{name}.yaml"
+        )
 
 
 def test_a_file_stays_a_file(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("ours").write_text((root / "cluster" / "slurm.yaml").read_text())
     for path in (Path("ours"), tmp_path / "ours", Path("./here.yaml"), Path("cluster/slurm")):
-        assert not is_name(path)
-        assert cluster_file(path, root) == path
-    assert load_cluster(Path("ours"), root, WORKLOAD).backend == "slurm"
+        assert not is_name(path, backends())
+        assert cluster_file(path, root, backends()) == path
+    assert load_cluster(Path("ours"), root).backend == "slurm"
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
     (tmp_path / "cluster" / "ours.yaml").write_text("")
     with pytest.raises(MatrixError) as refused:
-        load_cluster(Path("slurn"), tmp_path, WORKLOAD)
+        load_cluster(Path("slurn"), tmp_path)
     assert str(refused.value) == (
         "--cluster is 'slurn', which is neither a file nor a name; did you mean 'slurm'?; allowed: fake, local, ours, "
         f"ray, slurm, or a file such as {tmp_path}/cluster/slurm.yaml"
     )
 
 
-def test_each_backend_can_be_made_by_its_name() -> None:
-    from orchestrator.backends.registry import backend_class
-
-    assert all(callable(backend_class(name)) for name in BACKENDS)
+PILOT = "backend: slurm\nslurm:\n  pilot: {cpus: 8, memory_gib: 32, minutes: 240}"
 
 
-PACKED = "backend: slurm\nslurm:\n  packed: {cpus: 8, memory_gib: 32, minutes: 240}"
-
-
-def packed_cluster(tmp_path: Path, root: Path, old: str = "", new: str = "") -> Cluster:
-    path = tmp_path / "packed.yaml"
-    text = (root / "cluster" / "local.yaml").read_text().replace("backend: ray", PACKED, 1)
+def pilot_cluster(tmp_path: Path, root: Path, old: str = "", new: str = "") -> Cluster:
+    path = tmp_path / "pilot.yaml"
+    text = (root / "cluster" / "local.yaml").read_text().replace("backend: ray", PILOT, 1)
     path.write_text(text.replace(old, new, 1))
-    return load_cluster(path, tmp_path, WORKLOAD)
+    return load_cluster(path, tmp_path)
 
 
-def test_packed_mode_is_off_unless_it_is_asked_for(tmp_path: Path, root: Path) -> None:
-    assert load_cluster(root / "cluster" / "slurm.yaml", root, WORKLOAD).slurm.packed is None
-    packed = packed_cluster(tmp_path, root).slurm.packed
-    assert packed == Packed(cpus=8, memory_gib=32.0, minutes=240.0)
-    assert packed is not None and packed.stages is None
+def test_there_are_no_pilot_jobs_unless_they_are_asked_for(tmp_path: Path, root: Path) -> None:
+    assert slurm_settings(load_cluster(root / "cluster" / "slurm.yaml", root)).pilot is None
+    pilot = slurm_settings(pilot_cluster(tmp_path, root)).pilot
+    assert pilot == PilotSettings(cpus=8, memory_gib=32.0, minutes=240.0)
+    assert pilot is not None and pilot.stages is None
 
 
-def test_the_example_of_packed_mode_in_the_committed_file_can_be_used(tmp_path: Path, root: Path) -> None:
+def test_packed_is_read_as_the_former_name_of_pilot(tmp_path: Path, root: Path) -> None:
+    former = pilot_cluster(tmp_path, root, "pilot: {", "packed: {")
+    assert former == pilot_cluster(tmp_path, root)
+    assert slurm_settings(former) == SlurmSettings(pilot=PilotSettings(cpus=8, memory_gib=32.0, minutes=240.0))
+    with pytest.raises(MatrixError, match=r":4: slurm\.packed\.cpus is 0; allowed: 1 and more"):
+        pilot_cluster(tmp_path, root, "pilot: {cpus: 8", "packed: {cpus: 0")
+    with pytest.raises(MatrixError, match=r":5: slurm\.packed is the former name of slurm\.pilot, which is there too"):
+        pilot_cluster(tmp_path, root, "minutes: 240}", "minutes: 240}\n  packed: null")
+
+
+def test_the_example_of_pilot_jobs_in_the_committed_file_can_be_used(tmp_path: Path, root: Path) -> None:
     lines = (root / "cluster" / "slurm.yaml").read_text().splitlines()
-    (example,) = [line.replace("# ", "", 1) for line in lines if line.strip().startswith("# packed: {")]
+    (example,) = [line.replace("# ", "", 1) for line in lines if line.strip().startswith("# pilot: {")]
     path = tmp_path / "example.yaml"
-    path.write_text("\n".join(example if line.strip().startswith("packed: null") else line for line in lines))
-    packed = load_cluster(path, tmp_path, WORKLOAD).slurm.packed
-    assert packed is not None and packed.stages == ("evaluate", "judge")
+    path.write_text("\n".join(example if line.strip().startswith("pilot: null") else line for line in lines))
+    pilot = slurm_settings(load_cluster(path, tmp_path)).pilot
+    assert pilot is not None and pilot.stages == ("evaluate", "judge")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("cpus: 8, ", "", r":4: slurm\.packed\.cpus is missing; allowed: a whole number, 1 and more"),
-        ("cpus: 8", "cpus: 0", r":4: slurm\.packed\.cpus is 0; allowed: 1 and more"),
-        ("memory_gib: 32", "memory_gib: 2", r":4: slurm\.packed\.memory_gib is 2\.0; allowed: above 2\.0"),
-        ("cpus: 8", "cpu: 8", r":4: slurm\.packed\.cpu is unknown; did you mean 'cpus'\?"),
+        ("cpus: 8, ", "", r":4: slurm\.pilot\.cpus is missing; allowed: a whole number, 1 and more"),
+        ("cpus: 8", "cpus: 0", r":4: slurm\.pilot\.cpus is 0; allowed: 1 and more"),
+        ("memory_gib: 32", "memory_gib: 2", r":4: slurm\.pilot\.memory_gib is 2\.0; allowed: above 2\.0"),
+        ("cpus: 8", "cpu: 8", r":4: slurm\.pilot\.cpu is unknown; did you mean 'cpus'\?"),
         (
             "minutes: 240",
             "minutes: 240, stages: [evaluat]",
-            r":4: slurm\.packed\.stages\[0\] is 'evaluat'; did you mean 'evaluate'\?; allowed: data, latents",
+            r":4: slurm\.pilot\.stages\[0\] is 'evaluat'; did you mean 'evaluate'\?; allowed: data, latents",
         ),
         (
             "minutes: 240",
             'minutes: 240, gpus: "a100:4"',
-            r":4: slurm\.packed\.gpus is 'a100:4', but slurm\.packed\.devices is 0; say there how many",
+            r":4: slurm\.pilot\.gpus is 'a100:4', but slurm\.pilot\.devices is 0; say there how many",
         ),
     ],
 )
-def test_a_packed_mode_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: str, new: str, message: str) -> None:
+def test_pilot_jobs_that_cannot_be_are_refused(tmp_path: Path, root: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(MatrixError, match=message):
-        packed_cluster(tmp_path, root, old, new)
+        pilot_cluster(tmp_path, root, old, new)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +215,7 @@ def test_a_packed_mode_that_cannot_be_is_refused(tmp_path: Path, root: Path, old
     [
         ("constraint: null, sbatch: []", 'constraint: null, sbatch: ["--exclusive", "-p short"]', "every"),
         ("stages: {}", 'stages: {train: {sbatch: ["#SBATCH -p short"]}}', "stages.train"),
-        ("packed: null", 'packed: {cpus: 8, memory_gib: 32, minutes: 240, sbatch: ["-p short"]}', "packed"),
+        ("pilot: null", 'pilot: {cpus: 8, memory_gib: 32, minutes: 240, sbatch: ["-p short"]}', "pilot"),
     ],
 )
 def test_a_short_option_of_sbatch_is_refused_when_the_file_is_read(
@@ -209,6 +226,6 @@ def test_a_short_option_of_sbatch_is_refused_when_the_file_is_read(
     path = tmp_path / "short.yaml"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(MatrixError, match=rf":\d+: slurm\.{key}\.sbatch has '.*-p short'; write its long form"):
-        load_cluster(path, tmp_path, WORKLOAD)
+        load_cluster(path, tmp_path)
     path.write_text(text.replace(old, new.replace("-p short", "--partition=short"), 1))
-    load_cluster(path, tmp_path, WORKLOAD)
+    load_cluster(path, tmp_path)

@@ -3,7 +3,7 @@
 It is a `Node` that Ray has started; every method returns at once.
 
 On a standing cluster it lives without a driver: attempts go on, and it remembers how they ended
-until a driver has booked it. It ends by itself when it has had nothing to do for `idle_s` while no
+until a driver has recorded it. It ends by itself when it has had nothing to do for `idle_s` while no
 driver waits for room, and when no driver has asked for `orphan_s`: then it asks its attempts to
 save, publishes what ends well, and gives its node back.
 """
@@ -45,24 +45,24 @@ class Host:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if devices else []
         self._digest = settings["digest"]
         self._node = node_of(settings, visible=visible, records_endings=True)
-        self._heard = self._wanted = time.monotonic()
+        self._contacted = self._wanted = time.monotonic()
         self._leaving = threading.Event()
         if settings["address"] != "local":
             with contextlib.suppress(PermissionError):  # at Ray's 15 it gets no processor beside any busy process
                 os.setpriority(os.PRIO_PROCESS, 0, 0)
-            minding = threading.Thread(
-                target=self._mind, args=(settings["orphan_s"], settings["idle_s"]), name="orphan", daemon=True
+            watching = threading.Thread(
+                target=self._watch_need, args=(settings["orphan_s"], settings["idle_s"]), name="orphan", daemon=True
             )
-            minding.start()
+            watching.start()
 
     def hello(self) -> dict[str, Any]:
         """What it is: a driver places attempts only on hosts of its own code and libraries."""
-        self._heard = time.monotonic()
+        self._contacted = time.monotonic()
         return {"pid": os.getpid(), "digest": self._digest, "versions": library_versions()}
 
     def stay(self) -> bool:
         """Something waits for room: do not leave because there is nothing to do. Whether there is something to do."""
-        self._heard = self._wanted = time.monotonic()
+        self._contacted = self._wanted = time.monotonic()
         return self._node.busy
 
     def server(self) -> tuple[bool, str]:
@@ -76,12 +76,12 @@ class Host:
             self._node.start(submission)
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Drop what the driver has booked, and say what is known of the rest.
+        """Drop what the driver has recorded, and report the rest.
 
         Args:
-            forget: attempts whose end is booked.
+            forget: attempts whose end the driver has recorded.
         """
-        self._heard = time.monotonic()
+        self._contacted = time.monotonic()
         self._node.forget(forget)
         return self._node.poll()
 
@@ -101,14 +101,14 @@ class Host:
         """End a host that runs nothing: another takes its place."""
         self._leaving.set()
 
-    def _mind(self, orphan_s: float, idle_s: float) -> None:
+    def _watch_need(self, orphan_s: float, idle_s: float) -> None:
         """End this host when nobody needs it."""
         busy_at = time.monotonic()
         while not self._leaving.wait(LOOK_S):
             now = time.monotonic()
             if self._node.busy:
                 busy_at = now
-            if now - self._heard > orphan_s:
+            if now - self._contacted > orphan_s:
                 self._end_attempts()
                 break
             if now - max(busy_at, self._wanted) > idle_s:

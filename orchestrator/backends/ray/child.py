@@ -27,7 +27,7 @@ from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
 
 LOOK_S = 0.5
-PATIENCE_S = 6.0  # for an orderly end after the driver has gone
+CLOSE_WITHIN_S = 6.0  # for an orderly end after the driver has gone
 
 
 class Child:
@@ -96,9 +96,9 @@ class Child:
                 self._requests.put(json.loads(line))
         # The driver is gone or has closed. What Ray has started dies with this process even if the
         # orderly end hangs, or Ray is still starting: nothing of ours may run on.
-        patience = threading.Timer(PATIENCE_S if self._cluster is not None else 0.0, self._leave)
-        patience.daemon = True
-        patience.start()
+        timer = threading.Timer(CLOSE_WITHIN_S if self._cluster is not None else 0.0, self._leave)
+        timer.daemon = True
+        timer.start()
         self._requests.put(None)
 
     def _watch_heads(self, processes: Sequence[tuple[int, int]]) -> None:

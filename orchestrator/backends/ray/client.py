@@ -15,21 +15,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.plugin import BackendContext
+from orchestrator.backends.protocol import Adoption, HostShare, PlacingBackend, Report, Submission
 from orchestrator.backends.ray.lost import SILENCE_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
+from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
-from orchestrator.host.description import describe
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
-from orchestrator.host.warm_server import COMMAND
 
 OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
-MUTE = 8  # questions in a row without an answer until the child is given up
+MAX_UNANSWERED = 8  # questions in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
-ORPHAN_S, IDLE_S = 3600.0, 60.0  # where cluster/*.yaml names none
 MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 
 
@@ -38,40 +37,22 @@ class RayBackend:
 
     name = "ray"
 
-    def __init__(
-        self,
-        home: Path,
-        store_kind: str,
-        store_root: Path,
-        cluster: Any,
-        code_digest: str = "",
-        git: str = "",
-        *,
-        server: Sequence[str] = COMMAND,
-    ) -> None:
-        """Remember the settings; the child is started by the first call that needs it.
-
-        Args:
-            home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`.
-            cluster: has `.ray` with `address`, `cpus`, `devices`, `memory_gib`, where null is what this machine has;
-                for a standing cluster `.orphan_s` and `.idle_s` too.
-        """
-        host = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
+    def __init__(self, context: BackendContext, ray: RaySettings) -> None:
+        """Remember the settings; the child is started by the first call that needs it."""
+        host = context.host_description()
         self._code = Path(host["code"])
-        ray = setting(cluster, "ray")
-        cpus, devices, memory_gib = setting(ray, "cpus"), setting(ray, "devices"), setting(ray, "memory_gib")
         self._settings = {
-            "address": setting(ray, "address") or "local",
-            "cpus": machine_cpus() if cpus is None else cpus,
-            "devices": machine_devices() if devices is None else devices,
-            "memory_gib": machine_gib() * MEMORY_SHARE if memory_gib is None else memory_gib,
+            "address": ray.address,
+            "cpus": machine_cpus() if ray.cpus is None else ray.cpus,
+            "devices": machine_devices() if ray.devices is None else ray.devices,
+            "memory_gib": machine_gib() * MEMORY_SHARE if ray.memory_gib is None else ray.memory_gib,
             **host,
-            "study": hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16],
-            "orphan_s": setting(cluster, "orphan_s") or ORPHAN_S,
-            "idle_s": IDLE_S if setting(cluster, "idle_s") is None else setting(cluster, "idle_s"),
+            "study": hashlib.sha256(str(context.home.resolve()).encode()).hexdigest()[:16],
+            "orphan_s": context.orphan_s,
+            "idle_s": context.idle_s,
         }
-        self._home = home.resolve()
-        self.outlives_driver = self._settings["address"] != "local"
+        self._home = context.home.resolve()
+        self.outlives_driver = not ray.embedded
         self._lock = threading.Lock()
         self._pipe: Pipe | None = None
         self._closed = False
@@ -79,15 +60,15 @@ class RayBackend:
         """Whether any child has ever started Ray."""
         self._nonce = secrets.token_hex(8)
         self._failed_starts = 0
-        self._mute = 0
+        self._unanswered = 0
         self._reports: dict[str, Report] = {}
         self._work: dict[str, Path] = {}
         self._adoptions: dict[str, dict[str, Any]] = {}
         """What another child needs to take an attempt up: `Adoption` as JSON."""
         self._told: list[str] = []
-        """Attempts whose end we have passed on; the next poll shows that the driver has booked it."""
+        """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
         self._forget: list[str] = []
-        """Attempts whose end is booked: the hosts need not repeat it."""
+        """Attempts whose end the driver has recorded: the hosts need not repeat it."""
         self._asked: dict[str, str] = {}
         """Attempt -> `stop` or `kill`, where its end was asked for: a child that has died may not have passed it on."""
         self._lost: dict[str, float] = {}
@@ -107,14 +88,14 @@ class RayBackend:
             except NoAnswer:
                 if not self._was_opened:
                     raise
-                self._note_mute()
+                self._count_unanswered()
                 return ()
             except BackendError:
                 died = self._pipe is not None and not self._pipe.alive
                 if died and self._was_opened and self._failed_starts < STARTS:
                     return ()  # the next call starts another
                 raise
-            self._mute = 0
+            self._unanswered = 0
             return tuple(HostShare(**share) for share in shares)
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
@@ -129,7 +110,7 @@ class RayBackend:
             try:
                 tickets: Mapping[str, str] = self._ask("submit", submissions=[asdict(one) for one in submissions])
             except NoAnswer:
-                self._note_mute()
+                self._count_unanswered()
                 if self._pipe is not None:  # should it still follow, it follows this too
                     self._pipe.tell("kill", attempts=[one.attempt for one in submissions])
                 raise
@@ -205,7 +186,7 @@ class RayBackend:
 
     def _update(self) -> None:
         """Bring the reports up to date. Never raises: what cannot be told is unknown."""
-        self._bury_the_lost()
+        self._end_lost()
         assert self._pipe is not None
         if not self._pipe.alive:
             self._replace()
@@ -216,12 +197,12 @@ class RayBackend:
         self._told = []
         try:
             answers = self._pipe.ask("poll", ANSWER_S, forget=self._forget)
-            self._mute = 0
+            self._unanswered = 0
         except ChildGone:
             self._replace()
             return
         except BackendError as error:
-            self._note_mute()
+            self._count_unanswered()
             self._mark_unknown(f"the Ray child does not answer: {error}")
             return
         self._forget = []
@@ -243,23 +224,23 @@ class RayBackend:
             for attempt in self._unfinished():
                 self._lost.setdefault(attempt, time.monotonic())
             self._forget = []
-        self._mute = 0
+        self._unanswered = 0
         if self._failed_starts < STARTS:
             self._start()
         else:
             self._mark_unknown(f"Ray does not start any more: {said}")
 
-    def _note_mute(self) -> None:
+    def _count_unanswered(self) -> None:
         """One more question without an answer; a child that answers none is given up."""
-        self._mute += 1
-        if self._mute >= MUTE and self._pipe is not None:
+        self._unanswered += 1
+        if self._unanswered >= MAX_UNANSWERED and self._pipe is not None:
             self._pipe.kill()
 
     def _mark_unknown(self, detail: str) -> None:
         for attempt in self._unfinished():
             self._reports[attempt] = replace(self._reports[attempt], phase="unknown", detail=detail)
 
-    def _bury_the_lost(self) -> None:
+    def _end_lost(self) -> None:
         """End the attempts of a dead session whose processes are proven gone."""
         for attempt, since in list(self._lost.items()):
             known = ended_report(attempt, self._work[attempt])
@@ -323,12 +304,5 @@ class RayBackend:
                 self._pipe.tell(op, attempts=wanted)
 
 
-def setting(section: Any, key: str) -> Any:
-    """A key of a section that is a mapping, an object or None."""
-    if section is None:
-        return None
-    return section.get(key) if isinstance(section, Mapping) else getattr(section, key, None)
-
-
 if TYPE_CHECKING:
-    _: Backend = RayBackend(Path(), "files", Path(), None)
+    _: PlacingBackend = RayBackend(BackendContext(home=Path(), store_kind="", store_root=Path()), RaySettings())

@@ -67,21 +67,21 @@ class RayCluster:
         self._refresh()
         return [host.share() for host in self._hosts if host.current and host.node not in self._draining]
 
-    def warm_hosts(self) -> tuple[list[dict[str, Any]], str]:
+    def ready_hosts(self) -> tuple[list[dict[str, Any]], str]:
         """As `hosts`, once their servers have imported everything; and why none will, where all were given up."""
         taking = {share["name"] for share in self.hosts()}
         hosts = [host for host in self._hosts if host.name in taking]
         answers = self._ask(hosts, lambda host: host.actor.server.remote(), STAY_S)
         for host in hosts:
-            warm, host.cold = answers.get(host.token, (host.warm, host.cold))
-            host.warm = host.warm or warm
-        cold = hosts[0].cold if hosts and all(host.cold for host in hosts) else ""
-        return [host.share() for host in hosts if host.warm and not host.cold], cold
+            ready, host.failed = answers.get(host.token, (host.ready, host.failed))
+            host.ready = host.ready or ready
+        failed = hosts[0].failed if hosts and all(host.failed for host in hosts) else ""
+        return [host.share() for host in hosts if host.ready and not host.failed], failed
 
     @property
     def starts(self) -> bool:
-        """Whether a host, or its server, is still on its way, as far as `warm_hosts` has heard."""
-        return any(not host.warm and not host.cold for host in self._hosts)
+        """Whether a host, or its server, is still on its way, as far as `ready_hosts` has found out."""
+        return any(not host.ready and not host.failed for host in self._hosts)
 
     def submit(self, submissions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Send attempts to their hosts; attempt -> ticket.
@@ -121,8 +121,8 @@ class RayCluster:
             self._host_of.pop(attempt, None)
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
-        self._greet_the_silent()  # while nothing waits for room nobody asks for `hosts`
-        started = [host for host in self._hosts if host.told is not None]
+        self._await_hellos()  # while nothing waits for room nobody asks for `hosts`
+        started = [host for host in self._hosts if host.identity is not None]
         answers = self._ask(started, lambda host: host.actor.poll.remote(list(forget)))
         self._look_for_draining()
         known: dict[str, dict[str, Any]] = {}
@@ -131,7 +131,7 @@ class RayCluster:
             if answer is not None:
                 known.update(answer)
                 if all(one["phase"] == "ended" for one in answer.values()):
-                    self._ask_old_to_leave(host)
+                    self._ask_outdated_to_leave(host)
         reports = {}
         for attempt, of in self._host_of.items():
             reports[attempt] = known.get(attempt) or self._of_no_answer(attempt, of, answers)
@@ -177,7 +177,7 @@ class RayCluster:
     def _ask(
         self, hosts: Sequence[RayHost], call: Callable[[RayHost], Any], within_s: float = ANSWER_S
     ) -> dict[str, Any]:
-        """Ask hosts at once and wait for them all; token -> answer. The dead are buried."""
+        """Ask hosts at once and wait for them all; token -> answer. Those that have died are marked dead."""
         asked = {call(host): host for host in hosts}
         if not asked:
             return {}
@@ -190,31 +190,33 @@ class RayCluster:
             except (ActorUnavailableError, GetTimeoutError):
                 continue  # it may come back
             except RayActorError as error:
-                self._bury(host, error)
+                self._mark_dead(host, error)
             except RayError:
                 continue  # its method raised: it lives, and is asked again
         return answers
 
     def _refresh(self) -> None:
         """Take up hosts that have started, and give every living node one."""
-        self._greet_the_silent()
+        self._await_hellos()
         # A host that has ended by itself must be seen to have, before anything is placed on it.
-        answers = self._ask([host for host in self._hosts if host.told], lambda host: host.actor.stay.remote(), STAY_S)
+        answers = self._ask(
+            [host for host in self._hosts if host.identity], lambda host: host.actor.stay.remote(), STAY_S
+        )
         for host in list(self._hosts):
             if not answers.get(host.token, True):
-                self._ask_old_to_leave(host)
+                self._ask_outdated_to_leave(host)
         nodes = self._nodes()
         held = {host.name for host in self._hosts}
         for node in nodes:
             if self._name(node) not in held and node["NodeID"] not in self._draining | self._unfit:
                 self._hosts.append(start_host(node, self._settings))
 
-    def _greet_the_silent(self) -> None:
+    def _await_hellos(self) -> None:
         for host in list(self._hosts):
-            if host.told is None:
-                self._greet(host)
+            if host.identity is None:
+                self._take_hello(host)
 
-    def _greet(self, host: RayHost, within_s: float = 0.0) -> None:
+    def _take_hello(self, host: RayHost, within_s: float = 0.0) -> None:
         """Hear what a host says of itself, if it has started.
 
         Raises:
@@ -224,12 +226,12 @@ class RayCluster:
         if not ready:
             return
         try:
-            host.told = ray.get(host.hello, timeout=ANSWER_S)
+            host.identity = ray.get(host.hello, timeout=ANSWER_S)
         except (ActorUnavailableError, GetTimeoutError):
             host.hello = host.actor.hello.remote()
             return
         except RayActorError as error:
-            self._bury(host, error)
+            self._mark_dead(host, error)
             if "creation task" in str(error) or "__init__" in str(error):
                 self._unfit.add(host.node)
                 words = f"the host on {host.name} does not start: {_words(error)}"
@@ -237,7 +239,7 @@ class RayCluster:
                     raise BackendError(words) from error
                 print(words, file=sys.stderr, flush=True)  # the other nodes do
             return
-        host.current = {key: host.told[key] for key in self._identity} == self._identity
+        host.current = {key: host.identity[key] for key in self._identity} == self._identity
 
     def _await_a_host(self) -> None:
         """Wait for the first host, and for each that was found and is to be judged by its code.
@@ -247,9 +249,9 @@ class RayCluster:
         """
         deadline = time.monotonic() + START_S
         for host in list(self._hosts):
-            if host.told is None and not self._embedded:
-                self._greet(host, HELLO_S)
-        while not any(host.told for host in self._hosts) and self._hosts:
+            if host.identity is None and not self._embedded:
+                self._take_hello(host, HELLO_S)
+        while not any(host.identity for host in self._hosts) and self._hosts:
             if time.monotonic() > deadline:
                 waiting = ", ".join(f"{host.name} ({host.cpus} cpus)" for host in self._hosts)
                 free = ray.available_resources().get("CPU", 0.0)
@@ -257,17 +259,17 @@ class RayCluster:
                     f"no host has started within {START_S:g} s; asked for are {waiting}, and {free:g} cpus of the "
                     "cluster are free: others hold the rest; wait for them, or see `ray status`"
                 )
-            self._greet(self._hosts[0], 0.5)
+            self._take_hello(self._hosts[0], 0.5)
             for host in list(self._hosts[1:]):
-                self._greet(host)
+                self._take_hello(host)
 
-    def _ask_old_to_leave(self, host: RayHost) -> None:
+    def _ask_outdated_to_leave(self, host: RayHost) -> None:
         """A host of other code or libraries that has nothing to do any more makes room for one of ours."""
         if not host.current and not host.asked_to_end:
             host.asked_to_end = True
             host.actor.leave.remote()
 
-    def _bury(self, host: RayHost, error: RayActorError) -> None:
+    def _mark_dead(self, host: RayHost, error: RayActorError) -> None:
         host.died_at = time.monotonic()
         host.current = False
         self._hosts.remove(host)

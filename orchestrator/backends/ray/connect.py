@@ -1,4 +1,4 @@
-"""To Ray: an embedded one is started, a standing one is joined."""
+"""Connects to Ray: an embedded one is started, a standing one is joined."""
 
 import socket
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 HOST_LABEL = "echo-matrix-host"
-"""Label of a node that its starter has named: what the policy calls its host."""
+"""Label of a node that its starter has named: the name of its host."""
 OBJECT_STORE = 80 << 20
 """Bytes; messages are small, and Ray takes no less than 75 MiB."""
 USERS_TOKEN = Path.home() / ".ray" / "auth_token"

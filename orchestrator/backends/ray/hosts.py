@@ -2,7 +2,7 @@
 
 On a standing cluster hosts are detached, that is they live without a driver. Their names, and those
 of their placement groups, are `{study}/{host}/{token}`: `study` is a digest of the study's folder,
-`host` is what the policy knows the node by, and `token` is new each time, so that a host that comes
+`host` is the name of the node for the scheduler, and `token` is new each time, so that a host that comes
 after a dead one is never taken for it. An embedded Ray's hosts have no names and die with it.
 """
 
@@ -42,11 +42,11 @@ class RayHost:
     hello: Any
     """What it says of itself, when it has started."""
     began: float = field(default_factory=time.monotonic)
-    told: Mapping[str, Any] | None = None
+    identity: Mapping[str, Any] | None = None
     """Its answer to `hello`; None: it has not started, or does not answer."""
-    warm: bool = False
+    ready: bool = False
     """Its server has imported everything, once at least; as far as it was asked."""
-    cold: str = ""
+    failed: str = ""
     """Why its server was given up."""
     current: bool = False
     """It runs the driver's code with the driver's libraries, and takes attempts."""
@@ -100,7 +100,7 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
 
 
 def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
-    """What the policy calls a node: of several raylets on one machine each has its own."""
+    """The name of a node for the scheduler: of several raylets on one machine each has its own."""
     if HOST_LABEL in node["Labels"]:
         return str(node["Labels"][HOST_LABEL])
     machine = str(node["NodeManagerHostname"])

@@ -1,4 +1,4 @@
-"""What is said of an attempt whose host says nothing: evidence, and how much of it is enough.
+"""The report of an attempt whose host does not answer: which evidence ends it, and when.
 
 In this order:
 
@@ -8,11 +8,11 @@ In this order:
    that looks for attempts of an earlier one), and
    * `process.json` names this machine and this boot: its ranks are killed and seen to be gone;
    * it names this machine and another boot: nothing of it can live;
-   * it names another machine, whose processes nobody here can see: Ray's word, `SILENCE_S`, and a
+   * it names another machine, whose processes nobody here can see: Ray's statement, `SILENCE_S`, and a
      heartbeat that has stood still for `STILL_S` (it moves every 5 s while a rank lives);
    * there is none: no rank was ever forked.
    Then the attempt has ended: `preempted` where Ray says that the node was taken away, else
-   `node_lost`; both are free.
+   `node_lost`; neither counts as a retry.
 3. Anything else is `unknown`: a host that does not answer may be busy, stopped or cut off, and what
    it runs may go on. Two attempts of one job can never harm each other, but they can waste a week.
 """
@@ -38,7 +38,7 @@ class Lost:
         self._beats: dict[str, tuple[Any, float]] = {}
 
     def forget(self, attempt: str) -> None:
-        """An attempt that has been told to have ended."""
+        """An attempt whose end has been reported."""
         self._since.pop(attempt, None)
         self._beats.pop(attempt, None)
 

@@ -1,36 +1,68 @@
 """All checks of `doctor`, in the order of its report, and the report as text and JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
-from orchestrator.commands.doctor import machine, services, slurm, state
-from orchestrator.commands.doctor.finding import Check, Finding, Level, Subject, bad
-
-CHECKS: Mapping[str, Check] = {
-    "python": machine.interpreter,
-    "resources": machine.resources,
-    "niceness": machine.niceness,
-    "limits": machine.limits,
-    "temporary": machine.temporary,
-    "paths": services.paths,
-    "store": state.store,
-    "disk": state.disk,
-    "ledger": state.ledger,
-    "lease": state.lease,
-    "leftovers": state.leftovers,
-    "ray": services.ray,
-    "slurm": slurm.slurm,
-    "tracker": services.tracker,
-    "workload": services.workload,
-}
-
-Findings = list[tuple[str, Finding]]
+from orchestrator.backends.plugin import BackendPlugin, PlannedRun
+from orchestrator.backends.registry import backend_plugin, backends
+from orchestrator.commands.doctor import machine, services, state
+from orchestrator.commands.doctor.finding import Check, CheckResult, Level, Subject, bad, ok
+from orchestrator.plan.job import Job
+from orchestrator.study import Study
 
 
-def examine(subject: Subject, checks: Mapping[str, Check] = CHECKS) -> Findings:
+def all_checks() -> Mapping[str, Check]:
+    """The checks of this program, and those of all backends; the chosen backend's look, the others say `not used`."""
+    found: dict[str, Check] = {
+        "python": machine.interpreter,
+        "resources": machine.resources,
+        "niceness": machine.niceness,
+        "limits": machine.limits,
+        "paths": services.paths,
+        "store": state.store,
+        "disk": state.disk,
+        "ledger": state.ledger,
+        "lease": state.lease,
+        "leftovers": state.leftovers,
+    }
+    for plugin in backends().values():
+        for name, check in plugin.checks.items():
+            found[name] = _of_backend(plugin, check)
+    return {**found, "tracker": services.tracker, "workload": services.workload}
+
+
+def _of_backend(plugin: BackendPlugin, check: Callable[[PlannedRun], Iterable[CheckResult]]) -> Check:
+    def run(subject: Subject) -> Iterable[CheckResult]:
+        study = subject.study
+        if backend_plugin(study.cluster.backend) is not plugin:
+            return (ok(f"not used: backend is {study.cluster.backend}"),)
+        return check(
+            PlannedRun(
+                home=study.home,
+                cluster=study.cluster,
+                cluster_file=study.cluster_file,
+                matrix=study.matrix,
+                jobs=_open_jobs(study),
+                environment=subject.environment,
+            )
+        )
+
+    return run
+
+
+def _open_jobs(study: Study) -> Iterator[Job]:
+    """The jobs that are not done; the store is asked when the first one is."""
+    done = study.store.commits()
+    yield from (job for job in study.plan.jobs.values() if job.fingerprint not in done)
+
+
+Findings = list[tuple[str, CheckResult]]
+
+
+def examine(subject: Subject, checks: Mapping[str, Check] | None = None) -> Findings:
     """The findings of all checks, with the name of each; a check that fails becomes a finding and stops no other."""
     found: Findings = []
-    for name, check in checks.items():
+    for name, check in (all_checks() if checks is None else checks).items():
         try:
             found += [(name, finding) for finding in check(subject)]
         except OSError as error:

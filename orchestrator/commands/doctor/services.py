@@ -1,10 +1,7 @@
 """Do the services answer that the study uses: Ray, the tracker, the judge; and are the named paths there."""
 
 import http.client
-import importlib.metadata
 import os
-import re
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -12,45 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.host.file_system import NETWORK, file_system
 from workloads.contract.planned import Endpoint
 
 ANSWER_S = 5.0
-NETWORK = ("nfs", "nfs4", "cifs", "smb3", "lustre", "fuse.sshfs", "9p", "gpfs", "beegfs")
-"""File systems on which SQLite's WAL does not work."""
 
 
-def ray(subject: Subject) -> Iterator[Finding]:
-    """Ray is installed, and a standing one answers; it is not imported: that takes seconds."""
-    cluster = subject.study.cluster
-    if cluster.backend != "ray":
-        yield ok(f"not used: backend is {cluster.backend}")
-        return
-    try:
-        version = importlib.metadata.version("ray")
-    except importlib.metadata.PackageNotFoundError:
-        yield bad("ray is not installed", "make install")
-        return
-    address = cluster.ray.address
-    if address == "local":
-        yield ok(f"ray {version}, started by each run")
-        return
-    if address == "auto":
-        place = subject.environment.get("RAY_ADDRESS", "")
-        if not place:
-            yield ok(f"ray {version}, address auto: Ray looks for a cluster on this machine")
-            return
-        address = place
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        yield bad(f"ray.address is {address!r}", "allowed: local, auto, HOST:PORT")
-    elif (why := _refused(host, int(port))) is not None:
-        yield bad(f"nothing answers on {address}: {why}", "ray start --head there, or ray.address: local")
-    else:
-        yield ok(f"ray {version}, {address} answers")
-
-
-def tracker(subject: Subject) -> Iterator[Finding]:
+def tracker(subject: Subject) -> Iterator[CheckResult]:
     """MLflow's database is on a disk where it works, or its server answers."""
     study = subject.study
     settings = study.cluster.tracking
@@ -70,17 +36,17 @@ def tracker(subject: Subject) -> Iterator[Finding]:
         yield _answer(settings.uri.rstrip("/") + "/health", "MLflow", {}, "start it, or tracking.uri: null for SQLite")
 
 
-def workload(subject: Subject) -> Iterator[Finding]:
+def workload(subject: Subject) -> Iterator[CheckResult]:
     """What the study's own services and files say, as its workload looks at them."""
     study = subject.study
     for name, found in study.plan.workload.diagnoses(study.plan.cells, study.cluster.paths, subject.environment):
         if isinstance(found, Endpoint):
             yield _answer(found.url, found.what, dict(found.headers), found.remedy)
         else:
-            yield Finding(level=found.level, says=f"{name}: {found.says}", remedy=found.remedy)
+            yield CheckResult(level=found.level, says=f"{name}: {found.says}", remedy=found.remedy)
 
 
-def paths(subject: Subject) -> Iterator[Finding]:
+def paths(subject: Subject) -> Iterator[CheckResult]:
     """What `paths` of the cluster file names is there."""
     study = subject.study
     unlike = study.plan.workload.unlike_paths
@@ -96,21 +62,6 @@ def paths(subject: Subject) -> Iterator[Finding]:
         yield ok("no paths are named")
 
 
-def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The kind of file system that a path lies on, or will; empty where it cannot be told."""
-    wanted, best, kind = str(path.resolve()), "", ""
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        _, place, found, *_ = line.split(" ")
-        place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), place)
-        if (wanted == place or wanted.startswith(place.rstrip("/") + "/")) and len(place) >= len(best):
-            best, kind = place, found
-    return kind
-
-
 def shown(url: str) -> str:
     """A URL without user, password, query and fragment."""
     try:
@@ -121,7 +72,7 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-def _answer(url: str, what: str, headers: dict[str, str], remedy: str) -> Finding:
+def _answer(url: str, what: str, headers: dict[str, str], remedy: str) -> CheckResult:
     """Whether a server answers a GET; also a refusal is an answer, but for one that names the credentials."""
     if urlsplit(url).scheme not in ("http", "https"):
         return warning(f"{what}: {shown(url)} is no http address and is not looked at", "see that it can be reached")
@@ -146,11 +97,3 @@ def _words(reason: object) -> str:
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
     return type(reason).__name__ if isinstance(reason, Exception) else str(reason)
-
-
-def _refused(host: str, port: int) -> str | None:
-    try:
-        with socket.create_connection((host, port), timeout=ANSWER_S):
-            return None
-    except OSError as error:
-        return _words(error)

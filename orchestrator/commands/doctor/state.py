@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.backends.ray.session import NAME as RAY_SESSION
-from orchestrator.backends.ray.session import PARENT
-from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
+from orchestrator.backends.registry import backend_plugin, backends
+from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive, read_processes
@@ -21,7 +20,7 @@ from orchestrator.store.registry import make_store
 LOCKS = Path.home() / ".cache" / "torch_extensions"
 
 
-def store(subject: Subject) -> Iterator[Finding]:
+def store(subject: Subject) -> Iterator[CheckResult]:
     """Whether COMMITs can be made: a hard link is made in a folder beside the store, and removed."""
     study = subject.study
     if study.cluster.store.kind != "files":
@@ -42,7 +41,7 @@ def store(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def disk(subject: Subject) -> Iterator[Finding]:
+def disk(subject: Subject) -> Iterator[CheckResult]:
     """Free space against what the plan is predicted to need, all of it counted as still to come."""
     study = subject.study
     place = _existing(study.home)
@@ -63,7 +62,7 @@ def disk(subject: Subject) -> Iterator[Finding]:
         yield ok(f"{place} has {free:.1f} GiB left, the whole plan needs {need:.1f}")
 
 
-def ledger(subject: Subject) -> Iterator[Finding]:
+def ledger(subject: Subject) -> Iterator[CheckResult]:
     """Whether the ledger is whole, and of a version that this code reads."""
     path = subject.study.home / NAME
     aside = sorted(path.parent.glob(f"{NAME}*.broken-*"))
@@ -90,7 +89,7 @@ def ledger(subject: Subject) -> Iterator[Finding]:
         yield ok(f"{path}: {attempts} attempts, {open_} open")
 
 
-def lease(subject: Subject) -> Iterator[Finding]:
+def lease(subject: Subject) -> Iterator[CheckResult]:
     """Who drives the study, and whether that process lives."""
     path = subject.study.home / DRIVER
     holder = read_holder(subject.study.home)
@@ -109,10 +108,11 @@ def lease(subject: Subject) -> Iterator[Finding]:
         yield ok(f"pid {holder.pid} drove it and has died: the next `run` takes over at once")
 
 
-def leftovers(subject: Subject) -> Iterator[Finding]:
+def leftovers(subject: Subject) -> Iterator[CheckResult]:
     """Processes and folders of drivers that have died."""
     study = subject.study
     found = False
+    lasting = backend_plugin(study.cluster.backend).outlives_driver(study.cluster)
     if not is_held(study.home):
         try:
             with Ledger.read(study.home / NAME) as opened:
@@ -125,16 +125,12 @@ def leftovers(subject: Subject) -> Iterator[Finding]:
                 found = True
                 yield warning(
                     f"{attempt.label}: ranks {', '.join(map(str, ranks))} run on without a driver",
-                    "the next `run` ends or adopts them",
+                    f"the next `run` {'adopts' if lasting else 'ends'} them",
                 )
-    dead = [
-        folder
-        for folder in PARENT.glob("em-ray-*-*")
-        if (named := RAY_SESSION.fullmatch(folder.name)) and not is_alive(int(named[1]), int(named[2]))
-    ]
-    if dead:
-        found = True
-        yield warning(f"{len(dead)} folders of dead Ray sessions, such as {dead[0]}", "the next `run` removes them")
+    for plugin in backends().values():
+        for result in plugin.leftovers():
+            found = True
+            yield result
     locks = sorted(LOCKS.rglob("lock")) if LOCKS.is_dir() else []
     if locks:
         found = True

@@ -1,8 +1,8 @@
-"""Attempts as jobs of SLURM: one attempt one job, in arrays; they go on without a driver and are adopted.
+"""Attempts as SLURM jobs: one attempt one job, in arrays; they go on without a driver and are adopted.
 
-What an attempt says itself (`ended.json`, its heartbeat) comes first; SLURM's word is asked for by one
+What an attempt has written itself (`ended.json`, its heartbeat) comes first. SLURM is asked by one
 `squeue` for all jobs at most every `poll_s`, and by one `sacct` for those that squeue has forgotten.
-A command that fails says nothing: what it would have told stays `unknown`.
+Nothing follows from a command that fails: what it would have reported stays `unknown`.
 """
 
 import contextlib
@@ -12,77 +12,62 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
-from orchestrator.backends.slurm.core.batch import make_batch, shape_of
+from orchestrator.backends.plugin import BackendContext
+from orchestrator.backends.protocol import Adoption, JobQueue, Report, Submission
 from orchestrator.backends.slurm.core.commands import SlurmMissing, SlurmSilent, ask
-from orchestrator.backends.slurm.core.queue import Queue, Wanted
-from orchestrator.backends.slurm.core.reports import Reports, Tracked, ticket_of
+from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
+from orchestrator.backends.slurm.core.reports import Reports, TrackedJob, ticket_of
 from orchestrator.backends.slurm.core.states import chunks
-from orchestrator.backends.slurm.core.submit import NoAnswer, SiteFull, submit_batch
+from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, sbatch_jobs, shape_of, submit_batch
 from orchestrator.backends.slurm.preflight.site import Site, read_site, room
+from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
-from orchestrator.host.description import describe
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
-from orchestrator.host.warm_server import COMMAND
 from workloads.contract.json_files import read_object, write_object
 
-EVERYTHING = 1 << 20
-"""Cpus, and GiB, of the one host that SLURM is to the policy; what is free there is SLURM's to decide."""
-MOST_DEVICES = 64
 FULL_S = 30.0
 """Between two tries to submit what a limit on jobs in the queue has refused: others may have left."""
 FULL = "the queue takes no more jobs of this user or account now"
-HOST = "slurm"
+QUEUE = "slurm"
+"""Recorded as the host of attempts in it."""
 
 
-class SlurmBackend:
-    """Attempts on SLURM."""
+class JobBackend:
+    """Attempts as SLURM jobs."""
 
     name = "slurm"
     outlives_driver = True
 
-    def __init__(
-        self,
-        home: Path,
-        store_kind: str,
-        store_root: Path,
-        cluster: Any,
-        code_digest: str = "",
-        git: str = "",
-        *,
-        server: Sequence[str] = COMMAND,
-        queue: Queue | None = None,
-    ) -> None:
+    def __init__(self, context: BackendContext, slurm: SlurmSettings, queue: SlurmQueue | None = None) -> None:
         """Remember the settings; SLURM is asked by the first call that needs it.
 
         Args:
-            home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`; `home` lies on a
-                file system that login node and compute nodes share.
-            cluster: has `slurm` (`spec.slurm.Slurm`) and `grace_s`.
-            queue: read by others as well; None: one of its own.
+            context: its `home` lies on a file system that login node and compute nodes share.
+            slurm: the settings.
+            queue: shared with another reader; None: one of its own.
         """
-        self._home = home.resolve()
-        self._settings = cluster.slurm
-        self._grace_s = float(cluster.grace_s)
-        described = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
-        self._description: dict[str, Any] = {"version": 1, **described}
-        self._tracked: dict[str, Tracked] = {}
+        self._home = context.home.resolve()
+        self._settings = slurm
+        self._stages = context.stages
+        self._grace_s = context.grace_s
+        self._description: dict[str, Any] = {"version": 1, **context.host_description()}
+        self._tracked: dict[str, TrackedJob] = {}
         self._site: Site | None = None
-        self._queue = queue or Queue(self._settings.poll_s)
-        self._queue.add(self._wanted)
-        self._reports = Reports(self._home, self._queue, float(self._settings.poll_s), self._cancel)
+        self._queue = queue or SlurmQueue(slurm.poll_s)
+        self._queue.add(self._query)
+        self._reports = Reports(self._home, self._queue, float(slurm.poll_s), self._cancel)
         self._held: list[Submission] = []
-        """Taken, and not by SLURM for now: the queue holds as many jobs as it may, or it does not answer."""
-        self._crowded: dict[str, tuple[Submission, Path]] = {}
+        """Not submitted yet: the queue is full, or SLURM does not answer."""
+        self._unconfirmed: dict[str, tuple[Submission, Path]] = {}
         """Attempt -> itself, and the list of its batch: tried again if SLURM turns out to have been too full."""
         self._tried = 0.0
         self._began = time.time()
         self._closed = False
 
-    def hosts(self) -> Sequence[HostShare]:
-        """SLURM as one host with room for as many attempts as the site and `max_jobs` allow.
+    def queues(self) -> Sequence[JobQueue]:
+        """SLURM's queue, with room for as many attempts as the site and `max_jobs` allow.
 
         Raises:
             BackendError: the client commands are not there.
@@ -93,8 +78,8 @@ class SlurmBackend:
             raise SlurmSilent(self._queue.silent)
         site = self._known_site()
         ours = {tracked.ticket for tracked in self._tracked.values() if tracked.report is None}
-        jobs = int(min(self._settings.max_jobs, room(site, self._settings, self._queue.states, ours)))
-        return (HostShare(name=HOST, cpus=EVERYTHING, devices=MOST_DEVICES, memory_gib=float(EVERYTHING), jobs=jobs),)
+        free = room(site, self._settings, self._stages, self._queue.states, ours)
+        return (JobQueue(name=QUEUE, slots=int(min(self._settings.max_jobs, free))),)
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Submit attempts, those that ask for the same as one array; asking twice for one changes nothing.
@@ -114,7 +99,7 @@ class SlurmBackend:
             work = Path(one.work)
             name, index = batches.get(work_of_first(work), ("", None))
             restarts = int(one.attempt.rpartition(".r")[2]) if ".r" in one.attempt else 0
-            self._tracked[one.attempt] = Tracked(
+            self._tracked[one.attempt] = TrackedJob(
                 work=work, ticket=one.ticket, name=name, index=index, restarts=restarts
             )
 
@@ -125,19 +110,19 @@ class SlurmBackend:
         if open_now:
             self._queue.ask()
             self._submit_held(now)
-            self._ask_again()
+            self._repeat_requests()
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
             report = self._reports.look(attempt, tracked, now)
-            if report.ending == "interrupted" and not tracked.ticket and attempt in self._crowded:
-                submission, jobs = self._crowded.pop(attempt)
+            if report.ending == "interrupted" and not tracked.ticket and attempt in self._unconfirmed:
+                submission, jobs = self._unconfirmed.pop(attempt)
                 jobs.unlink(missing_ok=True)  # nothing of the name is to be looked for
                 self._hold([submission], report.detail)
                 report = Report(attempt=attempt, phase="waiting", detail=report.detail)
             if report.phase == "ended":
                 tracked.report = report
                 if report.successor is not None:
-                    self._tracked[report.successor] = Tracked(
+                    self._tracked[report.successor] = TrackedJob(
                         work=tracked.work.with_name(report.successor),
                         ticket=tracked.ticket,
                         name=tracked.name,
@@ -149,41 +134,41 @@ class SlurmBackend:
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end; those that wait are taken out of the queue."""
-        self._wish(attempts, "stop")
+        self._ask_to_end(attempts, "stop")
         tickets = self._tickets(attempts)
         self._cancel(tickets, "--state=PENDING")
         self._cancel(tickets, "--state=RUNNING", "--signal=USR2")  # a file is seen late on some file systems
 
     def kill(self, attempts: Sequence[str]) -> None:
         """End attempts at once."""
-        self._wish(attempts, "kill")  # for one that SLURM has taken without an answer, and begins later
+        self._ask_to_end(attempts, "kill")  # for one that SLURM has taken without an answer, and begins later
         self._cancel(self._tickets(attempts))
 
-    def _ask_again(self) -> None:
+    def _repeat_requests(self) -> None:
         """SLURM may have been away when an end was asked for, or the job not yet known by its number."""
         if self._queue.silent:
             return
-        for wish, act in (("stop", self.stop), ("kill", self.kill)):
-            unheard = [
+        for end_asked, act in (("stop", self.stop), ("kill", self.kill)):
+            unlisted = [
                 attempt
                 for attempt, tracked in self._open().items()
-                if tracked.wish == wish and tracked.wished_at < self._queue.asked
+                if tracked.end_asked == end_asked and tracked.end_asked_at < self._queue.asked
                 if (state := self._queue.state(tracked.ticket)) is not None and state.state != "COMPLETING"
-                if state.phase == "waiting" or (state.phase == "running" and wish == "kill")
+                if state.phase == "waiting" or (state.phase == "running" and end_asked == "kill")
             ]
-            if unheard:
-                act(unheard)
+            if unlisted:
+                act(unlisted)
 
     def close(self) -> None:
-        """Let go; the attempts go on."""
+        """Stop driving; the attempts go on."""
         self._closed = True
 
-    def _open(self) -> dict[str, Tracked]:
+    def _open(self) -> dict[str, TrackedJob]:
         return {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
 
-    def _wanted(self) -> Wanted:
+    def _query(self) -> QueueQuery:
         open_now = self._open().values()
-        return Wanted(
+        return QueueQuery(
             restarts={one.ticket: one.restarts for one in open_now if one.ticket},
             names={one.name for one in open_now if one.name and not one.ticket},
             since=self._oldest(),
@@ -197,19 +182,19 @@ class SlurmBackend:
                 raise BackendError(str(error)) from error
         return self._site
 
-    def _wish(self, attempts: Sequence[str], wish: Literal["stop", "kill"]) -> None:
-        """Leave word that these are to end, and let go of those that were never submitted."""
+    def _ask_to_end(self, attempts: Sequence[str], end_asked: Literal["stop", "kill"]) -> None:
+        """Ask these to end through a file, and drop those that were never submitted."""
         for attempt in attempts:
             if attempt in self._tracked:
-                self._crowded.pop(attempt, None)
-                self._tracked[attempt].wish, self._tracked[attempt].wished_at = wish, time.monotonic()
+                self._unconfirmed.pop(attempt, None)
+                self._tracked[attempt].end_asked, self._tracked[attempt].end_asked_at = end_asked, time.monotonic()
                 with contextlib.suppress(OSError):
                     (self._tracked[attempt].work / STOP).touch()
         for submission in [one for one in self._held if one.attempt in attempts]:
             self._held.remove(submission)
-            self._never_began(submission, "asked to end before SLURM took it")
+            self._end_unsubmitted(submission, "asked to end before SLURM took it")
 
-    def _never_began(self, submission: Submission, detail: str) -> None:
+    def _end_unsubmitted(self, submission: Submission, detail: str) -> None:
         self._tracked[submission.attempt].report = Report(
             attempt=submission.attempt, phase="ended", ending="interrupted", detail=detail, ended=time.time()
         )
@@ -242,7 +227,7 @@ class SlurmBackend:
         for submission in group:
             self._held.append(submission)
             work = Path(str(submission.request["work"]))
-            self._tracked[submission.attempt] = Tracked(work=work, ticket="", name="", held=why)
+            self._tracked[submission.attempt] = TrackedJob(work=work, ticket="", name="", held=why)
 
     def _submit_held(self, now: float) -> None:
         """Try again what SLURM has refused for now."""
@@ -254,11 +239,11 @@ class SlurmBackend:
         except BackendError as error:  # what it took is known
             for one in held:
                 if self._tracked[one.attempt].held and one not in self._held:
-                    self._never_began(one, str(error))
+                    self._end_unsubmitted(one, str(error))
 
     def _submit(self, group: Sequence[Submission]) -> None:
         first = group[0]
-        batch = make_batch(
+        batch = sbatch_jobs(
             group,
             study=self._home.name,
             home=self._home,
@@ -277,16 +262,16 @@ class SlurmBackend:
         unanswered = job = ""
         try:
             job = submit_batch(batch, sys.executable)
-        except NoAnswer as error:  # it may have been taken: what became of it is looked for by its name
+        except SubmitUnanswered as error:  # it may have been taken: what became of it is looked for by its name
             unanswered = self._queue.silent = str(error)
-            if error.crowded:
-                self._crowded.update({one.attempt: (one, batch.folder / JOBS) for one in group})
+            if error.refused_as_full:
+                self._unconfirmed.update({one.attempt: (one, batch.folder / JOBS) for one in group})
         except BackendError:
             (batch.folder / JOBS).unlink()  # nothing of the name is to be looked for
             raise
         for position, submission in enumerate(group):
             index = position if len(group) > 1 else None
-            tracked = Tracked(
+            tracked = TrackedJob(
                 work=batch.works[position],
                 ticket=ticket_of(job, index),
                 name=batch.name,
@@ -339,7 +324,3 @@ class SlurmBackend:
 def work_of_first(work: Path) -> Path:
     """The folder of the attempt that was submitted, for one that SLURM has restarted since."""
     return work.with_name(work.name.partition(".r")[0])
-
-
-if TYPE_CHECKING:
-    _: Backend = SlurmBackend(Path(), "files", Path(), None)

@@ -1,6 +1,6 @@
-"""What SLURM says of our jobs, as it was last asked: one `squeue` for all, one `sacct` for what squeue has forgotten.
+"""The states of our jobs as SLURM reported them last: one `squeue` for all, one `sacct` for what squeue has forgotten.
 
-A command that fails says nothing: what it would have told stays unknown.
+Nothing follows from a command that fails: what it would have reported stays unknown.
 """
 
 import time
@@ -21,23 +21,23 @@ SLACK_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What one who reads the queue wants to know."""
+class QueueQuery:
+    """What a reader of the queue asks for."""
 
     restarts: Mapping[str, int]
-    """Ticket -> how often SLURM has restarted the job, as far as is booked."""
+    """Ticket -> how often SLURM has restarted the job, as far as is recorded."""
     names: Collection[str]
     """Of jobs whose tickets are not known."""
     since: float
     """When the oldest of them was made, seconds since 1970."""
 
 
-class Queue:
+class SlurmQueue:
     """The states of our jobs, for all who read them: SLURM is asked once for them together, at most every `poll_s`."""
 
     def __init__(self, poll_s: float) -> None:
         self._poll_s = poll_s
-        self._readers: list[Callable[[], Wanted]] = []
+        self._readers: list[Callable[[], QueueQuery]] = []
         self.asked = float("-inf")
         """When SLURM was asked last, on the monotonic clock, in seconds."""
         self._states: Mapping[str, JobState] = {}
@@ -50,27 +50,27 @@ class Queue:
 
     @property
     def states(self) -> Mapping[str, JobState]:
-        """All jobs of this user, by ticket, as squeue told them."""
+        """All jobs of this user, by ticket, as squeue lists them."""
         return self._states
 
     def state(self, ticket: str) -> JobState | None:
-        """A job as squeue told it; None: it does not know it (any more)."""
+        """A job as squeue lists it; None: it does not (any more)."""
         return self._states.get(ticket)
 
     def runs(self, ticket: str) -> list[JobState]:
-        """What sacct told of a job, a line each time it ran."""
+        """What sacct lists of a job, a line each time it ran."""
         return self._runs.get(ticket, [])
 
     def job_of(self, name: str) -> str:
-        """The number of the job, or of the array, of this name; empty: nobody has told of one."""
+        """The number of the job, or of the array, of this name; empty: none is known."""
         return self._named.get(name, "")
 
     def submitted(self, ticket: str, name: str) -> None:
         """Take in a job that was submitted since SLURM was last asked."""
         self._states = {**self._states, ticket: JobState(job=ticket, state="PENDING", name=name)}
 
-    def add(self, reader: Callable[[], Wanted]) -> None:
-        """Take in one who reads; it is called for what it wants whenever SLURM is asked."""
+    def add(self, reader: Callable[[], QueueQuery]) -> None:
+        """Register a reader; it is called for its query whenever SLURM is asked."""
         self._readers.append(reader)
 
     def ask(self) -> None:

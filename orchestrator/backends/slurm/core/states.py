@@ -38,8 +38,8 @@ ENDINGS: Mapping[str, Ending] = {
     "FAILED": "error",
     "COMPLETED": "vanished",
 }
-"""Final state -> ending of an attempt that could not say itself how it ended. A job that completed without a word
-of ours has vanished: what our host writes last was not written."""
+"""Final state -> ending of an attempt that has not recorded how it ended. A job that completed without such a
+record has vanished: what our host writes last was not written."""
 
 
 REASONS: Mapping[str, str] = {
@@ -76,7 +76,7 @@ class JobState:
     exit_code: str = ""
     name: str = ""
     began: bool = True
-    """Whether it was ever given a node; one that was not has no word of its own to leave."""
+    """Whether it was ever given a node; one that was not has recorded nothing."""
 
     @property
     def phase(self) -> Literal["waiting", "running", "ended"]:
@@ -90,14 +90,14 @@ class JobState:
         """What its final state says."""
         return ENDINGS.get(self.state, "vanished")
 
-    def waits(self) -> str:
-        """Why it waits, for people: SLURM's word, and what it means where we know."""
+    def waiting_reason(self) -> str:
+        """Why it waits, for people: SLURM's reason, and what it means where we know."""
         reason = self.reason.strip("()")
         meaning = REASONS.get(reason.partition(",")[0], "")
         words = f"{reason}: {meaning}" if meaning else reason or "queued"
         return f"{words} (SLURM job {self.job})"
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """For people."""
         code = f", exit {self.exit_code}" if self.exit_code not in ("", "0:0") else ""
         return f"SLURM says {self.state} of job {self.job}{code}"

@@ -1,21 +1,178 @@
-"""sbatch, written and called by submitit, for a command line of our own.
+"""Submission: from attempts to sbatch; those that ask for the same share a job array, and submitit writes the script.
+
+Nothing is pickled: the script's command is `python -m orchestrator.host BATCH`, and what the job
+needs to know lies in `slurm/{batch}/jobs.json` and in each attempt's `submission.json`. submitit's
+own wrapper is not used: it would answer signals before our host can save.
 
 Source: submitit/slurm/slurm.py 1.5 (`_make_sbatch_string`, `_submit_command`).
 """
 
 import contextlib
+import hashlib
 import io
+import json
+import math
 import os
+import re
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from orchestrator.backends.slurm.core.batch import Batch
+from orchestrator.backends.protocol import Submission
 from orchestrator.backends.slurm.core.commands import SlurmSilent, client_environment
+from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.errors import BackendError
+
+SIGNAL_SLACK_S = 30
+"""Between the end of the grace period and the limit: for the job to record its end."""
+LIMIT_SLACK_MINUTES = 2
+"""Beyond the minutes a job may take: our host ends it first and says why."""
+LONGEST_LABEL = 120
+"""Letters of a label in a job's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SbatchJob:
+    """Attempts that become one array, or one plain job."""
+
+    name: str
+    """The job's name in SLURM: carries study, and job and attempt, or what the array is of."""
+    folder: Path
+    works: Sequence[Path]
+    """Folder of each attempt; the index is the array's."""
+    parameters: Mapping[str, Any]
+    """submitit's."""
+    module: str = "orchestrator.host"
+    """What the job runs, with `folder` as its argument."""
+
+
+def job_name(study: str, label: str, attempt: str) -> str:
+    """The name of one attempt's job, by which it is found: sacct takes commas and brackets of a name for a list.
+
+    Accounting keeps 255 letters of it: a study has 100 at most, an attempt some 20.
+    """
+    plain = re.sub(r"[^\w./=:+-]", "_", label, flags=re.ASCII)
+    return f"em:{study}:{plain[:LONGEST_LABEL]}:{attempt}"
+
+
+def shape_of(submission: Submission, slurm: SlurmSettings) -> str:
+    """Attempts of one shape can share an array."""
+    stage = str(submission.request["stage"])
+    return json.dumps([stage, asdict(slurm.of(stage)), asdict(submission.resources)], sort_keys=True, default=str)
+
+
+def sbatch_jobs(
+    submissions: Sequence[Submission],
+    *,
+    study: str,
+    home: Path,
+    stage: SlurmStage,
+    setup: Sequence[str],
+    code: Path,
+    grace_s: float,
+) -> SbatchJob:
+    """Describe one sbatch for attempts of one shape.
+
+    Args:
+        submissions: of one shape.
+        study: its name.
+        home: `outputs/{study}`.
+        stage: where their stage runs, from cluster/slurm.yaml.
+        setup: shell lines before the job.
+        code: folder of the code that runs.
+        grace_s: between being asked to stop and being killed.
+    """
+    first = submissions[0]
+    ids = sorted(submission.attempt for submission in submissions)
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+    name = (
+        job_name(study, first.label, first.attempt)
+        if len(submissions) == 1
+        else f"em:{study}:{first.request['stage']}:{len(submissions)}-jobs:{digest}"
+    )
+    resources = first.resources
+    nodes = stage.nodes or 1
+    minutes = resources.minutes if stage.minutes is None else stage.minutes
+    parameters = parameters_of(
+        stage,
+        name=name,
+        nodes=nodes,
+        cpus=max(1, resources.cpus // nodes),
+        memory_gib=resources.memory_gib / nodes,
+        minutes=math.ceil(minutes) + LIMIT_SLACK_MINUTES,
+        devices=math.ceil(resources.devices / nodes),
+        setup=setup,
+        code=code,
+        grace_s=grace_s,
+    )
+    parameters["array_parallelism"] = stage.at_once or len(submissions)
+    return SbatchJob(
+        name=name,
+        folder=home / "slurm" / digest,
+        works=[Path(str(submission.request["work"])) for submission in submissions],
+        parameters=parameters,
+    )
+
+
+def parameters_of(
+    where: SlurmStage | PilotSettings,
+    *,
+    name: str,
+    nodes: int,
+    cpus: int,
+    memory_gib: float,
+    minutes: int,
+    devices: int,
+    setup: Sequence[str],
+    code: Path,
+    grace_s: float,
+) -> dict[str, Any]:
+    """Submitit's parameters of one job, with one task a node.
+
+    Args:
+        where: partition, account and the like.
+        name: of the job.
+        nodes, minutes: of the job.
+        cpus, memory_gib, devices: of each node.
+        setup: shell lines before the job.
+        code: folder of the code that runs.
+        grace_s: between being asked to stop and being killed.
+    """
+    folder = shlex.quote(str(code))
+    return {
+        "job_name": name,
+        "nodes": nodes,
+        "ntasks_per_node": 1,
+        "cpus_per_task": cpus,
+        "mem": f"{math.ceil(memory_gib * 1024)}MB",
+        "time": minutes,
+        "partition": where.partition,
+        "account": where.account,
+        "qos": where.qos,
+        "constraint": where.constraint,
+        "gpus_per_node": where.gpus or (devices or None),
+        "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
+        "stderr_to_stdout": True,
+        "setup": [*setup, f"export PYTHONPATH={folder}", f"cd {folder}"],
+        # srun does not take these from sbatch since SLURM 22.05, and would give one cpu.
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],
+        "additional_parameters": {"requeue": True, **extra_lines(where.sbatch)},
+    }
+
+
+def extra_lines(lines: Sequence[str]) -> dict[str, Any]:
+    """`--exclude=n3` and `--exclusive` as submitit takes them."""
+    found: dict[str, Any] = {}
+    for line in lines:
+        key, equals, value = line.strip().removeprefix("#SBATCH").strip().removeprefix("--").partition("=")
+        found[key] = value if equals else True
+    return found
+
 
 LINES = 3
 """Of a log that are shown."""
@@ -35,11 +192,11 @@ SILENT = (
 Source: slurm_errno.c of SLURM 22.05."""
 
 
-class NoAnswer(SlurmSilent):
+class SubmitUnanswered(SlurmSilent):
     """Nobody can tell whether sbatch has submitted the job."""
 
-    crowded = False
-    """It tried again and again until it was ended: slurmctld holds as many jobs as it may, of whomever."""
+    refused_as_full = False
+    """It tried again and again until it was ended: slurmctld holds as many jobs of all users as it may."""
 
 
 class SiteFull(BackendError):
@@ -49,10 +206,10 @@ class SiteFull(BackendError):
 class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no types
     """submitit's executor without its pickles."""
 
-    def send(self, batch: Batch) -> str:
+    def send(self, batch: SbatchJob) -> str:
         """Submit a batch; returns the job id."""
         self.parameters["map_count"] = len(batch.works) if len(batch.works) > 1 else None
-        # Until Python has its handlers, a signal to save would end it with a wrong word.
+        # Until Python has its handlers, a signal to save would end it with a wrong exit code.
         start = f"exec {self.python} -u -m {batch.module} {shlex.quote(str(batch.folder))}"
         command = shlex.join(["sh", "-c", f"trap '' USR2 TERM; {start}"])
         return str(self._submit_command(command).job_id)
@@ -69,11 +226,11 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
         ]
 
 
-def submit_batch(batch: Batch, python: str) -> str:
+def submit_batch(batch: SbatchJob, python: str) -> str:
     """Hand a batch to sbatch; returns SLURM's job id.
 
     Raises:
-        NoAnswer: slurmctld did not answer, so nobody can tell.
+        SubmitUnanswered: slurmctld did not answer, so nobody can tell.
         SiteFull: the user, account or QOS has as many jobs in the queue as it may.
         BackendError: sbatch refused; its words are in the message.
     """
@@ -87,15 +244,15 @@ def submit_batch(batch: Batch, python: str) -> str:
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
         said = refusal(str(error))
         if not isinstance(error, OSError) and is_silence(said):
-            silent = NoAnswer(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}")
-            silent.crowded = CROWDED in said
+            silent = SubmitUnanswered(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}")
+            silent.refused_as_full = CROWDED in said
             raise silent from error
         kind = SiteFull if is_full(said) else BackendError
         raise kind(f"sbatch refused {batch.name}: {said}") from error
 
 
 def is_silence(said: str) -> bool:
-    """Whether these words of sbatch mean that slurmctld did not answer; without a word it was ended by `timeout`."""
+    """Whether these words of sbatch mean that slurmctld did not answer; if it said nothing, `timeout` ended it."""
     return not said or any(words in said.lower() for words in SILENT)
 
 

@@ -3,20 +3,19 @@
 import sys
 from pathlib import Path
 
-from orchestrator.backends.slurm.pilot.mailbox import PACK
-from orchestrator.backends.slurm.pilot.node_launcher import keep
-from orchestrator.backends.slurm.pilot.node_resources import share_of
+from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION
+from orchestrator.backends.slurm.pilot.node_launcher import launch_node, node_resources
 from workloads.contract.json_files import read_object
 
 
 def main() -> int:
-    """Keep a node, or be the agent that a keeper starts; returns the exit code."""
+    """Be the node launcher, or the agent that it starts; returns the exit code."""
     folder = Path(sys.argv[1])
     if len(sys.argv) == 4 and sys.argv[2] == "--agent":
-        from orchestrator.backends.slurm.pilot.agent import Agent  # imports ray, which a keeper does without
+        from orchestrator.backends.slurm.pilot.agent import Agent  # imports ray, which the launcher does without
 
-        Agent(folder, Path(sys.argv[3]), share_of(folder.name, read_object(folder / PACK))).run()
-    return keep(folder)
+        Agent(folder, Path(sys.argv[3]), node_resources(folder.name, read_object(folder / DESCRIPTION))).run()
+    return launch_node(folder)
 
 
 if __name__ == "__main__":

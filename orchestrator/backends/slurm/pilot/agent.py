@@ -1,6 +1,6 @@
-"""The agent: holds the private Ray of one allocation, follows orders, and says what it knows.
+"""The agent of a pilot job: holds its private Ray, follows orders, and reports what it knows.
 
-It is started by the keeper of the allocation's first node, leads a kernel session of its own, and
+It is started by the node launcher of the pilot job's first node, leads a kernel session of its own, and
 reads on its standard input why its allocation is about to end. It ends by itself: when its time is
 nearly over or the allocation is taken away, when it has had nothing to do for `idle_s` while nothing
 waits for room, when no driver has been there for `orphan_s`, when no warm server starts in it, and when
@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
-from orchestrator.backends.slurm.pilot.mailbox import HERE, JOIN, ORDERS, PACK, STATE, Orders, read_whole
-from orchestrator.backends.slurm.pilot.node_resources import Share
-from orchestrator.backends.slurm.pilot.pilot_state import Said, said_of
+from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, HERE, JOIN, ORDERS, STATE, Orders, read_whole
+from orchestrator.backends.slurm.pilot.node_launcher import NodeResources
+from orchestrator.backends.slurm.pilot.pilot import AgentState, agent_state
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
 from workloads.contract.json_files import read_object, write_object
@@ -39,20 +39,20 @@ RETIRE_SHARE = 0.1
 class Agent:
     """One start of one allocation."""
 
-    def __init__(self, folder: Path, temporary: Path, share: Share) -> None:
+    def __init__(self, folder: Path, temporary: Path, node: NodeResources) -> None:
         """Read what the allocation is for; Ray is started by `run`.
 
         Args:
             folder: the allocation's, shared.
             temporary: for Ray, on this node.
-            share: of this node.
+            node: what this node has.
         """
         self._folder = folder
         self._temporary = temporary
-        self._share = share
-        self._pack = read_object(folder / PACK)
-        self._grace_s = float(self._pack["grace_s"])
-        self._ends = time.monotonic() + float(self._pack["minutes"]) * 60
+        self._node = node
+        self._description = read_object(folder / DESCRIPTION)
+        self._grace_s = float(self._description["grace_s"])
+        self._ends = time.monotonic() + float(self._description["minutes"]) * 60
         self._orders = Orders(folder)
         self._cluster: RayCluster | None = None
         self._heads: list[tuple[int, int]] = []
@@ -65,7 +65,7 @@ class Agent:
         self._hosts: list[dict[str, Any]] = []
         self._serves = False
         """A host has taken attempts."""
-        self._cold = ""
+        self._failed = ""
         """Why none will."""
         self._reports: dict[str, dict[str, Any]] = {}
         self._forget: list[str] = []
@@ -76,15 +76,15 @@ class Agent:
 
     def run(self) -> NoReturn:
         """Serve until there is a reason to leave, then end the process."""
-        threading.Thread(target=self._listen, name="keeper", daemon=True).start()
+        threading.Thread(target=self._listen, name="launcher", daemon=True).start()
         self._write("starting")
         settings = {
-            **self._pack["host"],
+            **self._description["host"],
             "address": "local",
-            "host": self._share.host,
-            "cpus": self._share.cpus,
-            "devices": self._share.devices,
-            "memory_gib": self._share.memory_gib,
+            "host": self._node.host,
+            "cpus": self._node.cpus,
+            "devices": self._node.devices,
+            "memory_gib": self._node.memory_gib,
         }
         try:
             self._cluster = RayCluster(settings, self._temporary)
@@ -96,13 +96,13 @@ class Agent:
 
         write_object(
             self._folder / JOIN,
-            {"restart": self._share.restart, "address": str(ray.get_runtime_context().gcs_address)},
+            {"restart": self._node.restart, "address": str(ray.get_runtime_context().gcs_address)},
         )
         self._busy_at = time.monotonic()
         while not self._tick(time.monotonic()):
             time.sleep(TICK_S)
         self._write("over", self._why)
-        # Not `close`: SLURM may end us within seconds, and the keeper kills all of Ray, servers and ranks with it.
+        # Not `close`: SLURM may end us within seconds, and the node launcher kills Ray, servers and ranks.
         os._exit(0)
 
     def _tick(self, now: float) -> bool:
@@ -114,7 +114,7 @@ class Agent:
         self._look_for_driver(now)
         ordered = self._follow(now)
         if self._due("hosts", HOSTS_S, now):
-            self._hosts, self._cold = self._cluster.warm_hosts()
+            self._hosts, self._failed = self._cluster.ready_hosts()
             self._serves = self._serves or bool(self._hosts)
         if ordered or self._forget or (self._reports and self._due("poll", POLL_S, now)):
             forgotten, self._forget = self._forget, []
@@ -124,7 +124,7 @@ class Agent:
         if self._busy or self._cluster.starts:
             self._busy_at = now
         if not self._why:
-            self._think(now)
+            self._decide(now)
         elif not self._busy or now > self._leave_by:
             return True
         self._write("leaving" if self._why else "serving" if self._serves else "starting", self._why)
@@ -134,21 +134,21 @@ class Agent:
     def _busy(self) -> bool:
         return any(report["phase"] != "ended" for report in self._reports.values())
 
-    def _think(self, now: float) -> None:
+    def _decide(self, now: float) -> None:
         """Whether there is a reason to leave."""
         if self._notices:
             self._leave(now, f"SLURM sent {self._notices[0]}: its time is nearly over, or it is taken away")
-        elif self._cold:
-            self._leave(now, f"no warm server starts in it: {self._cold.splitlines()[-1].strip()}")
-        elif now - self._driver_at > float(self._pack["orphan_s"]):
-            self._leave(now, f"no driver has been there for {self._pack['orphan_s']:g} s")
-        elif now - max(self._busy_at, self._wanted_at) > float(self._pack["idle_s"]):
-            self._leave(now, f"it has had nothing to do for {self._pack['idle_s']:g} s")
+        elif self._failed:
+            self._leave(now, f"no warm server starts in it: {self._failed.splitlines()[-1].strip()}")
+        elif now - self._driver_at > float(self._description["orphan_s"]):
+            self._leave(now, f"no driver has been there for {self._description['orphan_s']:g} s")
+        elif now - max(self._busy_at, self._wanted_at) > float(self._description["idle_s"]):
+            self._leave(now, f"it has had nothing to do for {self._description['idle_s']:g} s")
         elif self._retiring(now) and not self._busy:
             self._leave(now, "too little of its time is left for another attempt")
 
     def _retiring(self, now: float) -> bool:
-        last = float(self._pack["minutes"]) * 60 * RETIRE_SHARE
+        last = float(self._description["minutes"]) * 60 * RETIRE_SHARE
         return self._ends - now < max(last, self._grace_s + LAST_S)
 
     def _leave(self, now: float, why: str) -> None:
@@ -162,7 +162,7 @@ class Agent:
         """Follow the orders that have come; those of an earlier start of this allocation are not for us."""
         assert self._cluster is not None
         try:
-            orders = [order for order in self._orders.read() if order.get("restart") == self._share.restart]
+            orders = [order for order in self._orders.read() if order.get("restart") == self._node.restart]
         except OSError as error:  # again with the next round
             print(f"{self._folder / ORDERS}: {error}", file=sys.stderr, flush=True)
             return False
@@ -200,8 +200,8 @@ class Agent:
     def _look_for_driver(self, now: float) -> None:
         if not self._due("here", HERE_S, now):
             return
-        said = said_of(read_whole(self._folder / STATE))
-        if said is not None and said.restart > self._share.restart:
+        state = agent_state(read_whole(self._folder / STATE))
+        if state is not None and state.restart > self._node.restart:
             print("SLURM has given this node up and started the allocation elsewhere", file=sys.stderr, flush=True)
             os._exit(1)
         here = read_whole(self._folder / HERE)
@@ -219,11 +219,11 @@ class Agent:
         return True
 
     def _write(self, phase: str, why: str = "") -> None:
-        """Say what is so, when it has changed or is to be heard again."""
+        """Write its state, when that has changed or is due to be repeated."""
         content = asdict(
-            Said(
-                restart=self._share.restart,
-                job=self._share.job,
+            AgentState(
+                restart=self._node.restart,
+                job=self._node.job,
                 phase=phase,  # type: ignore[arg-type]
                 why=why,
                 retiring=self._retiring(time.monotonic()),
@@ -243,7 +243,7 @@ class Agent:
         self._written, self._wrote = content, time.monotonic()
 
     def _listen(self) -> None:
-        """Hear the keeper: a line says that a signal has come, the end that the keeper is gone."""
+        """Read from the node launcher: a line names a signal that has come; the end says that the launcher is gone."""
         for line in sys.stdin:
             self._notices.append(line.strip())
-        self._notices.append("an end to its keeper")
+        self._notices.append("the end of its node launcher")

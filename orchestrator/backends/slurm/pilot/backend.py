@@ -1,8 +1,8 @@
-"""Attempts packed into allocations of SLURM: each allocation is a small Ray of its own that takes many of them.
+"""Attempts in pilot jobs: SLURM allocations, each with a small Ray of its own that takes many attempts.
 
-The driver speaks with the agents in the allocations through files alone. It asks for another
-allocation while jobs wait for room, and lets go what nobody needs; an allocation that ends touches
-its own attempts only, and costs them nothing.
+The driver speaks with the agents in the pilot jobs through files alone. It submits another pilot job
+while jobs wait for room, and cancels those that nobody needs. The end of a pilot job ends its own
+attempts only, and does not count as a retry of theirs.
 """
 
 import contextlib
@@ -10,34 +10,31 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from orchestrator.backends.protocol import Adoption, Backend, HostShare, Report, Submission
+from orchestrator.backends.plugin import BackendContext
+from orchestrator.backends.protocol import Adoption, HostShare, Report, Submission
 from orchestrator.backends.slurm.core.commands import SlurmSilent
-from orchestrator.backends.slurm.core.queue import Queue
-from orchestrator.backends.slurm.core.reports import LAST_WORDS_S, ended_of, preempted_if
-from orchestrator.backends.slurm.pilot.allocations import Allocations
-from orchestrator.backends.slurm.pilot.mailbox import Orders, packs_of
-from orchestrator.backends.slurm.pilot.node_resources import pack_of
-from orchestrator.backends.slurm.pilot.pilot_state import ending_of_run
+from orchestrator.backends.slurm.core.queue import SlurmQueue
+from orchestrator.backends.slurm.core.reports import RECORD_S, ended_of, preempted_if
+from orchestrator.backends.slurm.pilot.mailbox import Orders, pilot_of, pilots_folder
+from orchestrator.backends.slurm.pilot.pilot import ending_of_run
+from orchestrator.backends.slurm.pilot.pool import PilotPool
+from orchestrator.backends.slurm.settings import RESERVED_GIB, PilotSettings, SlurmSettings
 from orchestrator.errors import BackendError
-from orchestrator.host.description import describe
-from orchestrator.host.warm_server import COMMAND
-from orchestrator.spec.slurm import KEPT_GIB, Packed
 from workloads.contract.metrics import read_beat
 
-PROMISE = "packed"
-"""The host that stands for allocations while there is none: it is as large, and takes nothing."""
-NOTHING = Packed(cpus=1, memory_gib=KEPT_GIB + 1.0, minutes=1.0, stages=())
-"""Where nothing is packed any more: for the allocations of earlier drivers, whose attempts go on."""
+PENDING_HOST = "pilot"
+"""The host that stands for pilot jobs while there is none: it is as large, and takes nothing."""
+NO_PILOTS = PilotSettings(cpus=1, memory_gib=RESERVED_GIB + 1.0, minutes=1.0, stages=())
+"""Where pilot jobs are no longer asked for: those of earlier drivers, and their attempts, go on."""
 
 
 @dataclass
-class Tracked:
+class TrackedAttempt:
     """An attempt that this driver answers for."""
 
     work: Path
-    pack: str
+    pilot: str
     restart: int
     """Of the allocation, when the attempt was ordered."""
     end: int
@@ -48,58 +45,45 @@ class Tracked:
     """Once it has ended."""
 
 
-class PackedBackend:
-    """Attempts in allocations of SLURM."""
+class PilotBackend:
+    """Attempts in pilot jobs."""
 
     name = "slurm"
     outlives_driver = True
 
-    def __init__(
-        self,
-        home: Path,
-        store_kind: str,
-        store_root: Path,
-        cluster: Any,
-        code_digest: str = "",
-        git: str = "",
-        *,
-        server: Sequence[str] = COMMAND,
-        queue: Queue | None = None,
-    ) -> None:
-        """Remember the settings; nothing is asked for before the loop looks for room.
+    def __init__(self, context: BackendContext, slurm: SlurmSettings, queue: SlurmQueue | None = None) -> None:
+        """Remember the settings; no pilot job is submitted before a job waits for room.
 
         Args:
-            home, store_kind, store_root, code_digest, git, server: as in `host.description.describe`; `home` lies on a
-                file system that login node and compute nodes share.
-            cluster: has `slurm` (`spec.slurm.Slurm`), `grace_s`, `idle_s` and `orphan_s`.
-            queue: read by others as well; None: one of its own.
+            context: its `home` lies on a file system that login node and compute nodes share.
+            slurm: the settings.
+            queue: shared with another reader; None: one of its own.
         """
-        self._home = home.resolve()
-        self._packed = cluster.slurm.packed or NOTHING
-        self._description = describe(home, store_kind, store_root, code_digest=code_digest, git=git, server=server)
-        self._tracked: dict[str, Tracked] = {}
-        self._allocations = Allocations(
+        self._home = context.home.resolve()
+        self._settings = slurm.pilot or NO_PILOTS
+        self._tracked: dict[str, TrackedAttempt] = {}
+        self._pool = PilotPool(
             self._home,
-            replace(cluster.slurm, packed=self._packed),
-            self._description,
-            queue or Queue(cluster.slurm.poll_s),
-            grace_s=cluster.grace_s,
-            idle_s=cluster.idle_s,
-            orphan_s=cluster.orphan_s,
+            replace(slurm, pilot=self._settings),
+            context.host_description(),
+            queue or SlurmQueue(slurm.poll_s),
+            grace_s=context.grace_s,
+            idle_s=context.idle_s,
+            orphan_s=context.orphan_s,
         )
         self._told: list[str] = []
-        """Attempts whose end we have passed on; the next poll shows that it is booked."""
+        """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
         self._waits = True
-        """Whether what waits for room is of a stage that is packed."""
+        """Whether what waits for room is of a stage that runs in pilot jobs."""
         self._closed = False
 
     def waiting_for_room(self, stages: Collection[str]) -> None:
-        """What waits: a job that becomes a job of SLURM is no reason for an allocation."""
-        self._waits = self._packed.stages is None or not set(stages).isdisjoint(self._packed.stages)
+        """A job that becomes a SLURM job of its own is no reason for a pilot job."""
+        self._waits = self._settings.stages is None or not set(stages).isdisjoint(self._settings.stages)
 
-    def asking(self) -> str:
-        """Which allocations are on their way."""
-        return self._allocations.words()
+    def pending_hosts(self) -> str:
+        """Which pilot jobs are on their way."""
+        return self._pool.pending()
 
     def hosts(self) -> Sequence[HostShare]:
         """The nodes of the allocations that serve; where there is none, one that is as large and takes nothing yet.
@@ -110,27 +94,27 @@ class PackedBackend:
         """
         now = time.monotonic()
         if self._waits:
-            self._allocations.demand.looked(now)
+            self._pool.scaling.looked(now)
         self._look(now)
         if not self._closed:
-            self._allocations.grow(now)
-        stages = self._packed.stages
+            self._pool.grow(now)
+        stages = self._settings.stages
         shares = [
             HostShare(**share, stages=stages)
-            for pack in self._allocations.packs.values()
-            if pack.takes and pack.said is not None
-            for share in pack.said.hosts
+            for pilot in self._pool.pilots.values()
+            if pilot.takes and pilot.agent is not None
+            for share in pilot.agent.hosts
         ]
-        if not shares and self._allocations.queue.silent:
-            raise SlurmSilent(self._allocations.queue.silent)
+        if not shares and self._pool.queue.silent:
+            raise SlurmSilent(self._pool.queue.silent)
         return shares or [
             HostShare(
-                name=PROMISE,
-                cpus=self._packed.cpus,
-                devices=self._packed.devices,
-                memory_gib=self._packed.memory_gib - KEPT_GIB,
-                jobs=0,
+                name=PENDING_HOST,
+                cpus=self._settings.cpus,
+                devices=self._settings.devices,
+                memory_gib=self._settings.memory_gib - RESERVED_GIB,
                 stages=stages,
+                pending=True,
             )
         ]
 
@@ -142,38 +126,38 @@ class PackedBackend:
         """
         if self._closed:
             raise BackendError("the SLURM backend is closed; make another one")
-        by_pack: dict[str, list[Submission]] = {}
+        by_pilot: dict[str, list[Submission]] = {}
         for one in submissions:
-            by_pack.setdefault(pack_of(one.placement.host), []).append(one)
-        for pack_id, group in by_pack.items():
-            pack = self._allocations.packs.get(pack_id)
-            names = [] if pack is None or pack.said is None else [str(share["name"]) for share in pack.said.hosts]
+            by_pilot.setdefault(pilot_of(one.placement.host), []).append(one)
+        for pilot_id, group in by_pilot.items():
+            pilot = self._pool.pilots.get(pilot_id)
+            names = [] if pilot is None or pilot.agent is None else [str(share["name"]) for share in pilot.agent.hosts]
             for one in group:
                 if one.placement.host not in names:
                     raise BackendError(f"there is no host {one.placement.host!r} any more; nothing was started on it")
-        self._allocations.demand.placed()
-        for pack_id, group in by_pack.items():
-            pack = self._allocations.packs[pack_id]
+        self._pool.scaling.placed()
+        for pilot_id, group in by_pilot.items():
+            pilot = self._pool.pilots[pilot_id]
             new = [one for one in group if one.attempt not in self._tracked]
             for one in new:
                 Path(str(one.request["work"])).mkdir(parents=True, exist_ok=True)
             if not new:
                 continue
-            end = self._allocations.order(pack, "submit", submissions=[asdict(one) for one in new])
+            end = self._pool.order(pilot, "submit", submissions=[asdict(one) for one in new])
             for one in new:
                 work = Path(str(one.request["work"]))
-                self._tracked[one.attempt] = Tracked(work=work, pack=pack_id, restart=pack.restart, end=end)
+                self._tracked[one.attempt] = TrackedAttempt(work=work, pilot=pilot_id, restart=pilot.restart, end=end)
         return {one.attempt: self._ticket(one.attempt) for one in submissions}
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
         """Take up attempts of an earlier driver: what it has ordered is in the allocation's list of orders."""
         ordered: dict[str, dict[str, tuple[int, int]]] = {}
         for one in attempts:
-            pack_id = pack_of(one.placement.host)
-            if pack_id not in ordered:
-                ordered[pack_id] = orders_of(packs_of(self._home) / pack_id)
-            restart, end = ordered[pack_id].get(one.attempt, (0, -1))
-            self._tracked[one.attempt] = Tracked(work=Path(one.work), pack=pack_id, restart=restart, end=end)
+            pilot_id = pilot_of(one.placement.host)
+            if pilot_id not in ordered:
+                ordered[pilot_id] = orders_of(pilots_folder(self._home) / pilot_id)
+            restart, end = ordered[pilot_id].get(one.attempt, (0, -1))
+            self._tracked[one.attempt] = TrackedAttempt(work=Path(one.work), pilot=pilot_id, restart=restart, end=end)
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; SLURM is asked at most every `poll_s`."""
@@ -201,55 +185,55 @@ class PackedBackend:
         if self._closed:
             return
         self._closed = True
-        self._allocations.let_go()
+        self._pool.cancel_queued()
 
     def _look(self, now: float) -> None:
-        held = {tracked.pack for tracked in self._tracked.values() if tracked.report is None}
-        self._allocations.look(now, held, watching=not self._closed)
+        held = {tracked.pilot for tracked in self._tracked.values() if tracked.report is None}
+        self._pool.look(now, held, watching=not self._closed)
 
     # What the driver says of an attempt
 
-    def _report(self, attempt: str, tracked: Tracked, now: float) -> Report:
-        pack = self._allocations.packs.get(tracked.pack)
+    def _report(self, attempt: str, tracked: TrackedAttempt, now: float) -> Report:
+        pilot = self._pool.pilots.get(tracked.pilot)
         said = ended_of(attempt, tracked.work)
-        if pack is None or tracked.end < 0:
+        if pilot is None or tracked.end < 0:
             return said or Report(attempt=attempt, phase="missing", detail="no allocation that is known has it")
-        job = self._allocations.queue.state(pack.ticket)
+        job = self._pool.queue.state(pilot.ticket)
         if said is not None:
-            return preempted_if(said, job) if job is not None and pack.restart == tracked.restart else said
-        if pack.restart > tracked.restart:
-            ending = ending_of_run(self._allocations.queue.runs(pack.ticket), tracked.restart)
-            why = f"SLURM has put allocation {pack.ticket} back into the queue"
+            return preempted_if(said, job) if job is not None and pilot.restart == tracked.restart else said
+        if pilot.restart > tracked.restart:
+            ending = ending_of_run(self._pool.queue.runs(pilot.ticket), tracked.restart)
+            why = f"SLURM has put allocation {pilot.ticket} back into the queue"
             return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
-        phase = pack.standing.phase
-        raw = None if pack.said is None else pack.said.reports.get(attempt)
-        if raw is not None and raw["phase"] == "ended":  # one that did not begin has no other last word
+        phase = pilot.state.phase
+        raw = None if pilot.agent is None else pilot.agent.reports.get(attempt)
+        if raw is not None and raw["phase"] == "ended":  # one that did not begin has no other record
             return Report(**raw)
         if phase == "ended":
-            ending = pack.standing.ending
-            why = f"allocation {pack.ticket} ended: {pack.standing.words}"
+            ending = pilot.state.ending
+            why = f"allocation {pilot.ticket} ended: {pilot.state.detail}"
             return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
         if phase == "missing":
-            return Report(attempt=attempt, phase="missing", detail=pack.standing.words)
+            return Report(attempt=attempt, phase="missing", detail=pilot.state.detail)
         if phase in ("unknown", "queued"):
-            return Report(attempt=attempt, phase="unknown", detail=pack.standing.words)
+            return Report(attempt=attempt, phase="unknown", detail=pilot.state.detail)
         if raw is not None:
             return Report(**raw)
-        if pack.said is None or pack.said.taken < tracked.end:
+        if pilot.agent is None or pilot.agent.taken < tracked.end:
             return Report(attempt=attempt, phase="waiting")
         return Report(
-            attempt=attempt, phase="missing", detail=f"the agent of allocation {pack.ticket} does not know it"
+            attempt=attempt, phase="missing", detail=f"the agent of allocation {pilot.ticket} does not know it"
         )
 
-    def _lost(self, attempt: str, tracked: Tracked, ended: Report, now: float) -> Report:
-        """An attempt whose allocation has ended, and which has left no word: after a while, there will be none."""
+    def _lost(self, attempt: str, tracked: TrackedAttempt, ended: Report, now: float) -> Report:
+        """An attempt whose allocation has ended, and which has not recorded its end: after a while, it never will."""
         if tracked.over_since is None:
             tracked.over_since = now
-        if now - tracked.over_since < LAST_WORDS_S:
+        if now - tracked.over_since < RECORD_S:
             return Report(
                 attempt=attempt,
                 phase="unknown",
-                detail=f"{ended.detail}; its own word is not to be seen yet",
+                detail=f"{ended.detail}; its own record of the end is not visible yet",
                 heartbeat=read_beat(tracked.work),
             )
         return Report(attempt=attempt, phase="ended", ending=ended.ending, detail=ended.detail, ended=time.time())
@@ -257,31 +241,31 @@ class PackedBackend:
     # Orders
 
     def _tell(self, op: str, attempts: Sequence[str]) -> None:
-        by_pack: dict[str, list[str]] = {}
+        by_pilot: dict[str, list[str]] = {}
         for attempt in attempts:
             tracked = self._tracked.get(attempt)
             if tracked is not None and tracked.report is None and tracked.end >= 0:
-                by_pack.setdefault(tracked.pack, []).append(attempt)
-        for pack_id, names in by_pack.items():
-            if pack_id in self._allocations.packs:
+                by_pilot.setdefault(tracked.pilot, []).append(attempt)
+        for pilot_id, names in by_pilot.items():
+            if pilot_id in self._pool.pilots:
                 with contextlib.suppress(BackendError):  # the driver asks again, and kills in the end
-                    self._allocations.order(self._allocations.packs[pack_id], op, attempts=names)
+                    self._pool.order(self._pool.pilots[pilot_id], op, attempts=names)
 
     def _forget(self) -> None:
         told, self._told = self._told, []
-        by_pack: dict[str, list[str]] = {}
+        by_pilot: dict[str, list[str]] = {}
         for attempt in told:
             tracked = self._tracked[attempt]
-            pack = self._allocations.packs.get(tracked.pack)
-            if pack is not None and pack.living and pack.restart == tracked.restart:
-                by_pack.setdefault(tracked.pack, []).append(attempt)
-        for pack_id, names in by_pack.items():
+            pilot = self._pool.pilots.get(tracked.pilot)
+            if pilot is not None and pilot.living and pilot.restart == tracked.restart:
+                by_pilot.setdefault(tracked.pilot, []).append(attempt)
+        for pilot_id, names in by_pilot.items():
             with contextlib.suppress(BackendError):  # its agent says it once more than it need
-                self._allocations.order(self._allocations.packs[pack_id], "forget", attempts=names)
+                self._pool.order(self._pool.pilots[pilot_id], "forget", attempts=names)
 
     def _ticket(self, attempt: str) -> str:
         tracked = self._tracked[attempt]
-        return f"{self._allocations.packs[tracked.pack].ticket}.{tracked.restart}/{attempt}"
+        return f"{self._pool.pilots[tracked.pilot].ticket}.{tracked.restart}/{attempt}"
 
 
 def orders_of(folder: Path) -> dict[str, tuple[int, int]]:
@@ -292,7 +276,3 @@ def orders_of(folder: Path) -> dict[str, tuple[int, int]]:
             if order.get("op") == "submit":
                 found.update({str(one["attempt"]): (int(order["restart"]), end) for one in order["submissions"]})
     return found
-
-
-if TYPE_CHECKING:
-    _: Backend = PackedBackend(Path(), "files", Path(), None)

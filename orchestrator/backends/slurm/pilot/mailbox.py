@@ -1,4 +1,4 @@
-"""The folder of one allocation, `slurm/packs/{pack}/`: how driver and agent speak without an open port.
+"""The mailbox of one pilot job, the folder `slurm/packs/{pilot}/`: how driver and agent speak without an open port.
 
 Each file has one writer at a time, and a reader that opens it anew each time, so that a file system
 which shows changes when a file is opened (NFS) is enough:
@@ -10,8 +10,8 @@ which shows changes when a file is opened (NFS) is enough:
 | `orders.jsonl` | driver | orders, one a line, appended |
 | `here.json` | driver | a counter that moves while it lives, and one that moves while something waits for room |
 | `state.json` | agent | all that it knows, renamed into place |
-| `over.json` | keeper | that Ray has ended, and why |
-| `token-{restart}` | keeper, mode 0600 | Ray's token |
+| `over.json` | node launcher | that Ray has ended, and why |
+| `token-{restart}` | node launcher, mode 0600 | Ray's token |
 | `join.json` | agent | where the other nodes of the allocation join its Ray |
 | `closed` | driver | nothing of this allocation is left to be asked for |
 
@@ -31,19 +31,24 @@ from typing import Any
 
 from workloads.contract.json_files import object_of, read_object
 
-PACK, JOB, JOIN, CLOSED = "pack.json", "job.json", "join.json", "closed"
+DESCRIPTION, JOB, JOIN, CLOSED = "pack.json", "job.json", "join.json", "closed"
 ORDERS, HERE, STATE, OVER = "orders.jsonl", "here.json", "state.json", "over.json"
 
 
-def packs_of(home: Path) -> Path:
+def pilots_folder(home: Path) -> Path:
     """Where the allocations of a study lie."""
     return home / "slurm" / "packs"
 
 
+def pilot_of(host: str) -> str:
+    """The name of the pilot job that a host is, or was, of."""
+    return host.partition(".")[0]
+
+
 def make_folder(home: Path) -> Path:
-    """A folder for one more allocation; its name is the pack's."""
+    """A folder for one more allocation; its name is the pilot's."""
     while True:
-        folder = packs_of(home) / f"p{secrets.token_hex(3)}"
+        folder = pilots_folder(home) / f"p{secrets.token_hex(3)}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:

@@ -1,33 +1,36 @@
-"""The keeper: the task of an allocation on each of its nodes; starts Ray's part there and cleans up after it.
+"""The node launcher: the task of a pilot job on each of its nodes; starts Ray's part there and cleans up after it.
 
 On the first node Ray's part is the agent, which holds the head; on the others it is a raylet that
 joins. SLURM sends its signals to every process of a step at once, and Ray would end at TERM before
-any attempt could save: so what is started here does not hear USR2 and TERM, the keeper hears them
-and tells the agent. (Ranks hear TERM: it asks them to save, as the agent will.)
+any attempt could save: so what is started here does not receive USR2 and TERM; the launcher receives
+them and tells the agent. (Ranks receive TERM: it asks them to save, as the agent will.)
 
-All of Ray lies in a folder that no other user can enter and that no other allocation shares; its
-token is made here and lies in the allocation's folder for as long as Ray lives. The ports are the
+All of Ray lies in a folder that no other user can enter and that no other pilot job shares; its
+token is made here and lies in the pilot's mailbox for as long as Ray lives. The ports are the
 kernel's choice.
 """
 
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, holding, locked
 from orchestrator.backends.ray.session import members
-from orchestrator.backends.slurm.pilot.mailbox import JOIN, OVER, PACK, STATE, read_whole, token_of
-from orchestrator.backends.slurm.pilot.node_resources import Share, share_of
-from orchestrator.backends.slurm.pilot.pilot_state import said_of
+from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
+from orchestrator.backends.slurm.pilot.pilot import agent_state
+from orchestrator.backends.slurm.settings import RESERVED_GIB
 from workloads.contract.json_files import read_object, write_object
 
 PARENT = Path("/tmp")
@@ -40,24 +43,74 @@ JOIN_S = 300.0
 """For the head to start, on a node that waits to join."""
 GONE_S = 10.0
 SETTLE_S = 60.0
-"""A folder this young may belong to a keeper that has not locked it yet."""
-HEARD = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""A folder this young may belong to a node launcher that has not locked it yet."""
+SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 RAYLETS = 3
 """That a node may lose."""
 
 
-def keep(folder: Path) -> int:
-    """Keep one node of the allocation until it ends; returns the exit code of its task."""
-    heard: list[str] = []
-    for number in HEARD:
-        signal.signal(number, lambda number, _frame: _hear(heard, number, _frame))
+MIB_IN_GIB = 1024
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeResources:
+    """One node of one start of an allocation."""
+
+    job: str
+    restart: int
+    number: int
+    """Its number in the allocation; Ray's head is on 0."""
+    host: str
+    """Its name for the scheduler: `{pilot}.{name of the node}`, one name for one Ray for ever."""
+    cpus: int
+    devices: int
+    memory_gib: float
+    """That jobs may use: less what Ray and the warm server need."""
+
+
+def node_resources(
+    pilot: str, description: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+) -> NodeResources:
+    """Read what this node has of the pilot job `pilot`.
+
+    Args:
+        pilot: its name.
+        description: `pack.json`.
+        environment: SLURM's variables.
+
+    Raises:
+        KeyError: this is no task of a SLURM job.
+    """
+    restart = int(environment.get("SLURM_RESTART_COUNT") or 0)
+    name = environment.get("SLURMD_NODENAME") or environment["SLURM_NODEID"]
+    visible = [one for one in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+    memory = environment.get("SLURM_MEM_PER_NODE", "")
+    given_gib = int(memory) / MIB_IN_GIB if memory.isdigit() and int(memory) else float(description["memory_gib"])
+    again = f".r{restart}" if restart else ""
+    return NodeResources(
+        job=environment["SLURM_JOB_ID"],
+        restart=restart,
+        number=int(environment.get("SLURM_NODEID") or 0),
+        host=f"{pilot}.{UNSAFE.sub('-', name)}{again}",
+        cpus=int(environment.get("SLURM_CPUS_PER_TASK") or environment["SLURM_CPUS_ON_NODE"]),
+        devices=len(visible) if description["devices"] else 0,
+        memory_gib=max(0.0, given_gib - RESERVED_GIB),
+    )
+
+
+def launch_node(folder: Path) -> int:
+    """Run Ray's part on one node of the pilot job until that ends; returns the exit code of the task."""
+    received: list[str] = []
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _frame: _receive(received, number, _frame))
     signal.signal(signal.SIGCONT, signal.SIG_IGN)  # SLURM sends it along with TERM
-    share = share_of(folder.name, read_object(folder / PACK))
+    node = node_resources(folder.name, read_object(folder / DESCRIPTION))
     sweep()
-    with private_folder(share.job) as temporary:
-        if share.node == 0:
-            return _keep_agent(folder, temporary, share, heard)
-        return _keep_raylet(folder, temporary, share)
+    with private_folder(node.job) as temporary:
+        if node.number == 0:
+            return _run_agent(folder, temporary, node, received)
+        return _run_raylet(folder, temporary, node)
 
 
 def ray_environment(folder: Path, restart: int) -> dict[str, str]:
@@ -68,7 +121,7 @@ def ray_environment(folder: Path, restart: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def private_folder(job: str, parent: Path = PARENT) -> Iterator[Path]:
-    """A folder on this node that only this user can enter, while its keeper lives."""
+    """A folder on this node that only this user can enter, while its node launcher lives."""
     made = Path(tempfile.mkdtemp(prefix=f"em-pack-{job}-", dir=parent))
     with (made / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -80,7 +133,7 @@ def private_folder(job: str, parent: Path = PARENT) -> Iterator[Path]:
 
 
 def sweep(parent: Path = PARENT) -> None:
-    """Remove what keepers that were killed have left on this node; a living one holds its lock."""
+    """Remove what node launchers that were killed have left on this node; a living one holds its lock."""
     for folder in parent.glob("em-pack-*"):
         with contextlib.suppress(OSError):
             if time.time() - folder.lstat().st_mtime < SETTLE_S or folder.lstat().st_uid != os.getuid():
@@ -90,86 +143,86 @@ def sweep(parent: Path = PARENT) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hear(heard: list[str], number: int, _frame: FrameType | None) -> None:
-    heard.append(signal.Signals(number).name)
+def _receive(received: list[str], number: int, _frame: FrameType | None) -> None:
+    received.append(signal.Signals(number).name)
 
 
-def _keep_agent(folder: Path, temporary: Path, share: Share, heard: list[str]) -> int:
-    token = token_of(folder, share.restart)
+def _run_agent(folder: Path, temporary: Path, node: NodeResources, received: list[str]) -> int:
+    token = token_of(folder, node.restart)
     locked(token)
     command = [sys.executable, "-u", "-m", "orchestrator.backends.slurm.pilot", str(folder), "--agent", str(temporary)]
-    child = _start(command, folder, share, subprocess.PIPE)
+    child = _start(command, folder, node, subprocess.PIPE)
     assert child.stdin is not None
     told = 0
     while child.poll() is None:
-        if told < len(heard):
+        if told < len(received):
             with contextlib.suppress(OSError):  # it is ending already
-                child.stdin.write(f"{heard[told]}\n".encode())
+                child.stdin.write(f"{received[told]}\n".encode())
                 child.stdin.flush()
             told += 1
         time.sleep(LOOK_S)
     end_session(child.pid)
     token.unlink(missing_ok=True)
-    said = said_of(read_whole(folder / STATE))
-    if said is not None and said.restart > share.restart:
+    agent = agent_state(read_whole(folder / STATE))
+    if agent is not None and agent.restart > node.restart:
         return 1  # SLURM had given this node up
     why = f"its agent ended with {child.returncode}"
-    if said is not None and said.phase == "over" and said.restart == share.restart:
-        why = said.why
-    write_object(folder / OVER, {"restart": share.restart, "code": child.returncode, "why": why})
+    if agent is not None and agent.phase == "over" and agent.restart == node.restart:
+        why = agent.why
+    write_object(folder / OVER, {"restart": node.restart, "code": child.returncode, "why": why})
     return 0 if child.returncode == 0 else 1
 
 
-def _keep_raylet(folder: Path, temporary: Path, share: Share) -> int:
+def _run_raylet(folder: Path, temporary: Path, node: NodeResources) -> int:
     """Join the Ray of the first node until its agent has ended."""
     deadline = time.monotonic() + JOIN_S
-    while (join := read_whole(folder / JOIN)).get("restart") != share.restart:
+    while (join := read_whole(folder / JOIN)).get("restart") != node.restart:
         if time.monotonic() > deadline:
             print(f"no Ray to join within {JOIN_S:g} s; see the first node's log in {folder}", file=sys.stderr)
             return 1
-        if _is_over(folder, share):
+        if _is_over(folder, node):
             return 0
         time.sleep(LOOK_S)
     for _ in range(RAYLETS):
-        child = _start(join_command(str(join["address"]), temporary, share), folder, share, subprocess.DEVNULL)
-        while child.poll() is None and not _is_over(folder, share):
+        child = _start(join_command(str(join["address"]), temporary, node), folder, node, subprocess.DEVNULL)
+        while child.poll() is None and not _is_over(folder, node):
             time.sleep(LOOK_S)
         end_session(child.pid, child)
-        if _is_over(folder, share):
+        if _is_over(folder, node):
             return 0
     print(f"{RAYLETS} raylets have died on this node, one after the other", file=sys.stderr)
     return 1
 
 
-def join_command(address: str, temporary: Path, share: Share) -> list[str]:
+def join_command(address: str, temporary: Path, node: NodeResources) -> list[str]:
     """Ray's command line for one more node of our size; its fixed ports are replaced by the kernel's choice."""
     return [
         str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats",
-        f"--address={address}", f"--temp-dir={temporary}", f"--labels={HOST_LABEL}={share.host}",
-        f"--num-cpus={share.cpus}", f"--num-gpus={share.devices}", f"--object-store-memory={OBJECT_STORE}",
+        f"--address={address}", f"--temp-dir={temporary}", f"--labels={HOST_LABEL}={node.host}",
+        f"--num-cpus={node.cpus}", f"--num-gpus={node.devices}", f"--object-store-memory={OBJECT_STORE}",
         "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0",
     ]  # fmt: skip
 
 
-def _is_over(folder: Path, share: Share) -> bool:
-    said = said_of(read_whole(folder / STATE))
-    if said is None or said.restart < share.restart:
+def _is_over(folder: Path, node: NodeResources) -> bool:
+    agent = agent_state(read_whole(folder / STATE))
+    if agent is None or agent.restart < node.restart:
         return False
-    return said.restart > share.restart or said.phase == "over"
+    return agent.restart > node.restart or agent.phase == "over"
 
 
-def _start(command: Sequence[str], folder: Path, share: Share, stdin: int) -> "subprocess.Popen[bytes]":
+def _start(command: Sequence[str], folder: Path, node: NodeResources, stdin: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command,
         stdin=stdin,
-        env=ray_environment(folder, share.restart),
+        env=ray_environment(folder, node.restart),
         start_new_session=True,
         preexec_fn=shield,
     )
 
 
 def shield() -> None:
-    """Before a program is started: it, and all that it starts, does not hear SLURM's signals."""
+    """Before a program is started: it, and all that it starts, does not receive SLURM's signals."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})

@@ -1,7 +1,7 @@
-"""When another allocation is worth asking for: pure, the clock is an argument.
+"""Scaling: when another pilot job is worth submitting. Pure; the clock is an argument.
 
-The loop asks for hosts only while a job waits for a place, and says by a submission that it found
-one. Asking again without having placed anything between says that there was no room.
+The controller asks for hosts only while a job waits for a place, and says by a submission that it
+found one. Asking again without having placed anything between says that there was no room.
 """
 
 AGAIN_S = 5.0
@@ -13,7 +13,7 @@ CALM_S = 5.0
 NEVER = float("-inf")
 
 
-class Demand:
+class Scaling:
     """Whether jobs wait for room, and since when. Times are of the monotonic clock, in seconds."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class Demand:
         """An allocation was asked for."""
         self._asked = now
 
-    def wants(self, now: float, *, living: int, coming: int, starting: int, most: int) -> bool:
-        """Whether to ask for another allocation now.
+    def needs_another(self, now: float, *, living: int, coming: int, starting: int, most: int) -> bool:
+        """Whether to submit another pilot job now.
 
         Args:
             now: the time.

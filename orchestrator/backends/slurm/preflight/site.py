@@ -22,8 +22,7 @@ from orchestrator.backends.slurm.preflight.limits import (
     parse_qos,
     parse_shapes,
 )
-from orchestrator.spec.slurm import Slurm, SlurmStage
-from workloads.study.stages import STAGES
+from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage
 
 FEW = 1000
 """Elements of an array where the site does not say: SLURM's own default, less one."""
@@ -90,17 +89,21 @@ class Site:
         return min(limits)
 
 
-def room(site: Site, slurm: Slurm, states: Mapping[str, JobState], ours: Collection[str]) -> float:
+def room(
+    site: Site, slurm: SlurmSettings, stages: Collection[str], states: Mapping[str, JobState], ours: Collection[str]
+) -> float:
     """How many jobs of ours may be in the queue and running: the lowest limit less what else the user has there.
 
     Args:
         site: its limits.
         slurm: whose accounts and partitions are used.
-        states: of all jobs of the user, by ticket, as squeue told them (an element of an array each).
+        stages: of the plan.
+        states: of all jobs of the user, by ticket, as squeue lists them (an element of an array each).
         ours: tickets that the backend counts itself.
     """
     others = sum(1 for ticket, state in states.items() if state.phase != "ended" and ticket not in ours)
-    return max(0.0, min(site.submit_as(slurm.of(stage.name)) for stage in STAGES) - others)
+    limits = [site.submit_as(slurm.of(stage)) for stage in stages] or [site.submit_as(slurm.every)]
+    return max(0.0, min(limits) - others)
 
 
 def read_site() -> Site:

@@ -1,25 +1,24 @@
-"""Does SLURM answer, and does it take what the plan asks for: nothing is submitted to find out."""
+"""Health checks of SLURM for `doctor`: does it answer, and take what the plan asks for; nothing is submitted."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
+from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
-from orchestrator.backends.slurm.preflight.admission import LOG_IN, NEEDED, find_misfits, missing_words
+from orchestrator.backends.slurm.preflight.check import LOG_IN, NEEDED, find_misfits, missing_words
 from orchestrator.backends.slurm.preflight.site import Site, read_site
-from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
-from orchestrator.commands.doctor.services import NETWORK, file_system
+from orchestrator.host.file_system import NETWORK, file_system
 
 HISTORY = ("sacct", "sacctmgr")
 
 
-def slurm(subject: Subject) -> Iterator[Finding]:
+def check(run: PlannedRun) -> Iterator[CheckResult]:
     """Programs, slurmctld, accounting, what of the plan does not fit, signals, and the shared folder."""
-    study = subject.study
-    if study.cluster.backend != "slurm":
-        yield ok(f"not used: backend is {study.cluster.backend}")
-        return
-    if not study.cluster_file.exists():
-        yield ok(f"{study.cluster_file} is not there: jobs go where the site sends them, with built-in values")
-    yield _shared(subject)
+    if not run.cluster_file.exists():
+        yield ok(f"{run.cluster_file} is not there: jobs go where the site sends them, with built-in values")
+    yield _shared(run.home)
     if missing := missing_programs(NEEDED):
         yield bad(missing_words(missing), LOG_IN)
         return
@@ -36,17 +35,16 @@ def slurm(subject: Subject) -> Iterator[Finding]:
     yield ok(f"SLURM {site.version} answers; partitions {', '.join(names)}; arrays of up to {site.array_size}")
     yield from accounting(site, missing_programs(HISTORY))
     yield from signals(site)
-    done = study.store.commits()
-    jobs = [job for job in study.plan.jobs.values() if job.fingerprint not in done]
-    found = find_misfits(site, study.cluster, jobs, described=study.cluster_file, matrix=study.matrix)
+    jobs = list(run.jobs)
+    found = find_misfits(site, replace(run, jobs=jobs))
     for one in found:
         yield (bad if one.refuses else warning)(one.says, one.remedy)
     if not found:
         yield ok(f"what {len(jobs)} jobs of the plan ask for fits the site's limits")
 
 
-def signals(site: Site) -> Iterator[Finding]:
-    """Does a job that has to give way hear of it in time to save."""
+def signals(site: Site) -> Iterator[CheckResult]:
+    """Is a job that is preempted told so in time to save."""
     if not site.signals_preempted:
         yield warning(
             "preempt_send_user_signal is not among SLURM's SlurmctldParameters: a job that has to give way to another "
@@ -55,9 +53,9 @@ def signals(site: Site) -> Iterator[Finding]:
         )
 
 
-def accounting(site: Site, missing: Sequence[str]) -> Iterator[Finding]:
+def accounting(site: Site, missing: Sequence[str]) -> Iterator[CheckResult]:
     """Does the accounting answer; `missing`: of its programs."""
-    exact = "endings are told less exactly: what squeue has forgotten and left no word of its own has vanished"
+    exact = "endings are less exact: a job that squeue has forgotten and that did not record its end counts as vanished"
     if missing:
         yield warning(f"{missing_words(missing)}: {exact}", LOG_IN)
     elif not site.has_accounting:
@@ -84,9 +82,8 @@ def _silent_history() -> str:
     return ""
 
 
-def _shared(subject: Subject) -> Finding:
+def _shared(home: Path) -> CheckResult:
     """Compute nodes read requests and write results below `outputs/`."""
-    home = subject.study.home
     kind = file_system(home)
     if kind in NETWORK:
         return ok(f"{home} is on {kind}, which compute nodes can share")

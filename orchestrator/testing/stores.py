@@ -1,4 +1,18 @@
-"""The contract of stores as a test class: a subclass gives the `store` fixture (and `other`, a second client of it)."""
+"""The contract suite of stores: tests that every store must pass.
+
+Whoever writes a store subclasses it and gives the fixtures `store` and `other`, two clients of one empty store:
+
+    from orchestrator.testing.stores import StoreContract
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def store(self, tmp_path: Path) -> Store:
+            return MyStore(tmp_path / "store")
+
+        @pytest.fixture
+        def other(self, tmp_path: Path) -> Store:
+            return MyStore(tmp_path / "store")
+"""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +27,7 @@ FINGERPRINT = "ab" * 32
 
 
 def make_commit(attempt: str, fingerprint: str = FINGERPRINT) -> Commit:
+    """A commit record as a training would make it."""
     return Commit(
         fingerprint=fingerprint,
         attempt=attempt,
@@ -33,6 +48,7 @@ def make_commit(attempt: str, fingerprint: str = FINGERPRINT) -> Commit:
 
 
 def write_and_commit(store: Store, attempt: str, fingerprint: str = FINGERPRINT) -> bool:
+    """Publish two files as an attempt; whether it won."""
     folder = store.prepare("train", fingerprint, attempt)
     (folder / "samples").mkdir()
     (folder / "weights.bin").write_bytes(attempt.encode())
@@ -44,15 +60,18 @@ class StoreContract:
     """What every store promises (orchestrator/store/protocol.py)."""
 
     def test_prepare_gives_an_empty_folder(self, store: Store) -> None:
+        """Prepare gives an empty folder."""
         assert list(store.prepare("train", FINGERPRINT, "a001-x").iterdir()) == []
 
     def test_nothing_is_done_before_a_commit(self, store: Store) -> None:
+        """Nothing is done before a commit."""
         store.prepare("train", FINGERPRINT, "a001-x")
         assert store.commits() == frozenset()
         with pytest.raises(ArtifactMissing):
             store.read(FINGERPRINT)
 
     def test_what_is_read_back_is_what_was_committed_and_the_manifest(self, store: Store) -> None:
+        """What is read back is what was committed and the manifest."""
         assert write_and_commit(store, "a001-x")
         commit = store.read(FINGERPRINT)
         assert len(commit.manifest) == 64
@@ -60,18 +79,21 @@ class StoreContract:
         assert store.commits() == {FINGERPRINT}
 
     def test_fetch_gives_the_files_of_the_winner(self, store: Store, other: Store) -> None:
+        """Fetch gives the files of the winner."""
         write_and_commit(store, "a001-x")
         folder = other.fetch(FINGERPRINT)
         assert (folder / "weights.bin").read_bytes() == b"a001-x"
         assert (folder / "samples" / "step-1.txt").read_text(encoding="utf-8") == "one"
 
     def test_the_second_attempt_loses_and_the_first_is_told_again_that_it_won(self, store: Store) -> None:
+        """The second attempt loses and the first is told again that it won."""
         assert write_and_commit(store, "a001-x")
         assert not write_and_commit(store, "a002-y")
         assert store.commit(make_commit("a001-x"), store.prepare("train", FINGERPRINT, "a001-x"))
         assert store.read(FINGERPRINT).attempt == "a001-x"
 
     def test_of_sixteen_that_try_at_once_exactly_one_wins(self, store: Store) -> None:
+        """Of sixteen that try at once exactly one wins."""
         attempts = [f"a{number:03d}-{number:08x}" for number in range(16)]
         with ThreadPoolExecutor(16) as pool:
             won = list(pool.map(lambda attempt: write_and_commit(store, attempt), attempts))
@@ -79,12 +101,14 @@ class StoreContract:
         assert store.read(FINGERPRINT).attempt == attempts[won.index(True)]
 
     def test_a_missing_file_is_told(self, store: Store) -> None:
+        """A missing file is told."""
         write_and_commit(store, "a001-x")
         (store.fetch(FINGERPRINT) / "weights.bin").unlink()
         with pytest.raises(ArtifactMissing, match=r"weights\.bin"):
             store.fetch(FINGERPRINT)
 
     def test_a_file_of_another_size_is_told(self, store: Store) -> None:
+        """A file of another size is told."""
         write_and_commit(store, "a001-x")
         path = store.fetch(FINGERPRINT) / "weights.bin"
         path.chmod(0o644)
@@ -93,6 +117,7 @@ class StoreContract:
             store.fetch(FINGERPRINT)
 
     def test_a_withdrawn_commit_can_be_made_again_by_another_attempt(self, store: Store) -> None:
+        """A withdrawn commit can be made again by another attempt."""
         for attempt in ("a001-x", "a002-y"):
             write_and_commit(store, attempt)
             store.withdraw(FINGERPRINT)
@@ -101,10 +126,12 @@ class StoreContract:
         assert store.read(FINGERPRINT).attempt == "a003-z"
 
     def test_withdrawing_what_is_not_done_is_refused(self, store: Store) -> None:
+        """Withdrawing what is not done is refused."""
         with pytest.raises(ArtifactMissing):
             store.withdraw(FINGERPRINT)
 
     def test_sweeping_takes_nothing_of_what_is_there(self, store: Store) -> None:
+        """Sweeping takes nothing of what is there."""
         assert write_and_commit(store, "a001-x")
         store.prepare("train", "cd" * 32, "a001-y")
         store.sweep({"a001-y"}, [("train", FINGERPRINT, "a000-w")])
@@ -113,6 +140,7 @@ class StoreContract:
         assert write_and_commit(store, "a002-z", "ef" * 32)
 
     def test_a_link_in_an_artifact_is_refused(self, store: Store, tmp_path: Path) -> None:
+        """A link in an artifact is refused."""
         folder = store.prepare("train", FINGERPRINT, "a001-x")
         (folder / "elsewhere").symlink_to(tmp_path)
         with pytest.raises(StoreError, match="symbolic link"):

@@ -1,8 +1,8 @@
-"""A backend that runs nothing: attempts take scripted time and end as scripted.
+"""The fake backend: it runs nothing; attempts take scripted time and end as scripted.
 
-It ships: `--cluster` with `backend: fake` rehearses a whole study in seconds, the simulator measures
-the policy on it, and it passes the contract suite that every backend passes. What it publishes is a
-few deterministic bytes through the real store. Time comes from the caller's clock.
+`--cluster` with `backend: fake` rehearses a whole study in seconds, the simulator measures the
+placement policy on it, and it passes the contract suite of all backends. It publishes a few
+deterministic bytes through the real store. Time comes from the caller's clock.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.backends.protocol import Adoption, Backend, Ending, HostShare, Report, Submission
+from orchestrator.backends.plugin import BackendContext, LocalShare
+from orchestrator.backends.protocol import Adoption, Ending, HostShare, PlacingBackend, Report, Submission
 from orchestrator.errors import BackendError
 from orchestrator.host.machine import machine_cpus, machine_gib
 from orchestrator.store.protocol import Commit, Store
@@ -47,7 +48,7 @@ class Act:
 
 
 @dataclass
-class Running:
+class FakeAttempt:
     """An attempt that the fake pretends to run."""
 
     submission: Submission
@@ -67,8 +68,8 @@ class Farm:
 
     acts: dict[str, int] = field(default_factory=dict)
     """Label -> attempts so far."""
-    attempts: dict[str, Running] = field(default_factory=dict)
-    open: dict[str, Running] = field(default_factory=dict)
+    attempts: dict[str, FakeAttempt] = field(default_factory=dict)
+    open: dict[str, FakeAttempt] = field(default_factory=dict)
     """Those that have not ended, as far as anybody has looked."""
 
 
@@ -130,7 +131,7 @@ class FakeBackend:
         for submission in submissions:
             act = self._next_act(submission.label)
             length = self._seconds if act.seconds is None else act.seconds
-            running = Running(submission=submission, act=act, started=now, until=now + length)
+            running = FakeAttempt(submission=submission, act=act, started=now, until=now + length)
             self._farm.attempts[submission.attempt] = self._farm.open[submission.attempt] = running
             self._mine.add(submission.attempt)
             self.submitted.append(submission)
@@ -188,7 +189,7 @@ class FakeBackend:
         self._farm.acts[label] = number + 1
         return acts[min(number, len(acts) - 1)]
 
-    def _report(self, running: Running, now: float) -> Report:
+    def _report(self, running: FakeAttempt, now: float) -> Report:
         attempt = running.submission.attempt
         if running.ending is not None:
             return Report(
@@ -206,11 +207,11 @@ class FakeBackend:
         beat = {"counter": running.counter, "step": self._step(running, now), "of": STEPS, "phase": "pretending"}
         return Report(attempt=attempt, phase="running", heartbeat=beat, started=running.started)
 
-    def _step(self, running: Running, now: float) -> int:
+    def _step(self, running: FakeAttempt, now: float) -> int:
         length = max(running.until - running.started, 1e-9)
         return max(0, min(STEPS - 1, int(STEPS * (now - running.started) / length)))
 
-    def _finish(self, running: Running, now: float) -> None:
+    def _finish(self, running: FakeAttempt, now: float) -> None:
         script = running.act.script
         if script == "unknown" or script == "missing":
             return
@@ -227,7 +228,7 @@ class FakeBackend:
         if running.act.requeued:
             self._requeue(running, now)
 
-    def _requeue(self, running: Running, now: float) -> None:
+    def _requeue(self, running: FakeAttempt, now: float) -> None:
         before = running.submission
         base, _, count = before.attempt.partition(".r")
         attempt = f"{base}.r{int(count or 0) + 1}"
@@ -236,20 +237,20 @@ class FakeBackend:
         act = self._next_act(before.label)
         length = self._seconds if act.seconds is None else act.seconds
         submission = replace(before, attempt=attempt, request=request)
-        again = Running(submission=submission, act=act, started=now, until=now + length)
+        again = FakeAttempt(submission=submission, act=act, started=now, until=now + length)
         self._farm.attempts[attempt] = self._farm.open[attempt] = again
         self._mine.add(attempt)
         running.successor = attempt
 
-    def _end(self, running: Running, ending: Ending, now: float, detail: str) -> None:
+    def _end(self, running: FakeAttempt, ending: Ending, now: float, detail: str) -> None:
         running.ending, running.ended, running.detail = ending, now, detail
 
-    def _work(self, running: Running) -> Path:
+    def _work(self, running: FakeAttempt) -> Path:
         work = Path(running.submission.request["work"])
         work.mkdir(parents=True, exist_ok=True)
         return work
 
-    def _checkpoint(self, running: Running, step: int) -> None:
+    def _checkpoint(self, running: FakeAttempt, step: int) -> None:
         if step <= 0:
             return
         folder = self._work(running) / "checkpoints" / f"step-{step}"
@@ -259,7 +260,7 @@ class FakeBackend:
         line = {"path": "state.bin", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         (folder / "manifest.json").write_text(json.dumps({"step": step, "files": [line]}), encoding="utf-8")
 
-    def _publish(self, running: Running, now: float) -> None:
+    def _publish(self, running: FakeAttempt, now: float) -> None:
         submission = running.submission
         request = submission.request
         fingerprint, stage = str(request["fingerprint"]), str(request["stage"])
@@ -291,30 +292,19 @@ class FakeBackend:
         }
 
 
-def rehearsal(
-    home: Path,
-    store_kind: str,
-    store_root: Path,
-    cluster: Any,
-    code_digest: str = "",
-    git: str = "",
-    *,
-    server: Sequence[str] = (),
-) -> FakeBackend:
-    """The fake as `backend: fake` of a cluster file makes it: hosts of this machine's size, all attempts end well.
+def rehearsal(context: BackendContext, share: LocalShare) -> FakeBackend:
+    """The fake of a cluster file: one host of this machine's size or `share`'s; all attempts end well.
 
-    Attempts take `ECHO_MATRIX_FAKE_S` seconds each (default 1). A rehearsal has a folder of its own
-    (`study.open_study`), because what it publishes says nothing.
+    Attempts take `ECHO_MATRIX_FAKE_S` seconds each (default 1).
 
     Raises:
         BackendError: `ECHO_MATRIX_FAKE_S` is no number of seconds.
     """
-    ray = cluster.ray
     host = HostShare(
         name="fake-0",
-        cpus=machine_cpus() if ray.cpus is None else ray.cpus,
-        devices=ray.devices or 0,
-        memory_gib=machine_gib() if ray.memory_gib is None else ray.memory_gib,
+        cpus=machine_cpus() if share.cpus is None else share.cpus,
+        devices=share.devices or 0,
+        memory_gib=machine_gib() if share.memory_gib is None else share.memory_gib,
     )
     wanted = os.environ.get(SECONDS_VARIABLE, "1")
     try:
@@ -323,11 +313,13 @@ def rehearsal(
         seconds = math.nan
     if not 0 <= seconds < math.inf:
         raise BackendError(f"${SECONDS_VARIABLE} is {wanted!r}; allowed: seconds an attempt, 0 and more, such as 0.5")
-    return FakeBackend(store=make_store(store_kind, store_root), now=time.time, hosts=(host,), seconds=seconds)
+    return FakeBackend(
+        store=make_store(context.store_kind, context.store_root), now=time.time, hosts=(host,), seconds=seconds
+    )
 
 
 if TYPE_CHECKING:
 
-    def conforms(fake: FakeBackend) -> Backend:
+    def conforms(fake: FakeBackend) -> PlacingBackend:
         """The type checker proves that the fake is a backend."""
         return fake

@@ -1,0 +1,130 @@
+"""A backend's plug-in: the one object by which the rest of the program knows it.
+
+A package offers a backend by an entry point of the group `echo_matrix.backends`:
+
+    [project.entry-points."echo_matrix.backends"]
+    kubernetes = "my_package.plugin:PLUGIN"
+
+`PLUGIN` is a `BackendPlugin`. It is imported by commands that only plan, so its module imports
+nothing heavy: `build`, `preflight` and the checks import what they need when they are called.
+`orchestrator.testing.backends` holds the tests that the backend must pass.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.check_result import CheckResult
+from orchestrator.backends.protocol import Backend
+from orchestrator.host.description import describe
+from orchestrator.host.warm_server import COMMAND
+from orchestrator.plan.job import Job
+from orchestrator.spec.cluster import Cluster, SectionSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendContext:
+    """What a driver gives to every backend that it builds."""
+
+    home: Path
+    """`outputs/{study}`."""
+    store_kind: str
+    store_root: Path
+    stages: tuple[str, ...] = ()
+    """Stages of the plan, in order."""
+    grace_s: float = 20.0
+    """Between being asked to stop and being killed."""
+    idle_s: float = 60.0
+    """After so long without work, hosts and allocations are given back."""
+    orphan_s: float = 3600.0
+    """After so long without a driver, hosts and allocations end by themselves."""
+    code_digest: str = ""
+    """Of a copy of the code under `home`; empty: it is copied now."""
+    git: str = ""
+    """Commit of the code, for the commit records."""
+    server: Sequence[str] = COMMAND
+    """Command line of a host's warm server."""
+
+    def host_description(self) -> dict[str, Any]:
+        """What a host needs to know, as JSON (`host.description`)."""
+        return describe(
+            self.home,
+            self.store_kind,
+            self.store_root,
+            code_digest=self.code_digest,
+            git=self.git,
+            server=self.server,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """What a run would submit: the subject of a preflight and of a backend's health checks."""
+
+    home: Path
+    cluster: Cluster
+    cluster_file: Path
+    """Where `cluster` is described, or would be."""
+    matrix: Path
+    jobs: Iterable[Job]
+    """Those that are not done; may be read once."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalShare:
+    """The part of this machine that jobs may use; None: all that there is."""
+
+    section: str
+    """Of the cluster file, where it is set."""
+    cpus: int | None = None
+    devices: int | None = None
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendGarbage:
+    """A file or folder that a backend left below `outputs/{study}`, and that nothing needs any more."""
+
+    path: Path
+    what: str
+    """For people."""
+
+
+def _as_read(settings: Any, _source: SectionSource) -> Any:
+    return settings
+
+
+def _admit(_run: PlannedRun, _say: Callable[[str], None]) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendPlugin:
+    """One backend."""
+
+    name: str
+    """As in `backend: NAME`; also the section of cluster/*.yaml with its settings."""
+    settings: type
+    """A frozen dataclass of that section; all fields have defaults."""
+    build: Callable[[BackendContext, Cluster], Backend]
+    """Makes the backend; nothing is started yet."""
+    outlives_driver: Callable[[Cluster], bool]
+    """Whether attempts go on without a driver, and the next one adopts them."""
+    complete: Callable[[Any, SectionSource], Any] = _as_read
+    """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
+    preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _admit
+    """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
+
+    The second argument is told what does not stop the run."""
+    checks: Mapping[str, Callable[[PlannedRun], Iterable[CheckResult]]] = field(default_factory=dict)
+    """The backend's part of `doctor`, by name; made only where the backend is the chosen one."""
+    leftovers: Callable[[], Iterable[CheckResult]] = tuple
+    """What dead drivers left outside `outputs/{study}` on this machine."""
+    garbage: Callable[[Path], Iterable[BackendGarbage]] = lambda _home: ()
+    """The backend's part of `gc`; called only while no attempt of the study is open."""
+    local_share: Callable[[Cluster], LocalShare | None] = lambda _cluster: None
+    """What of this machine the jobs may use; None: they run elsewhere."""
+    publishes_results: bool = True
+    """False: a rehearsal, with a home of its own (`outputs/{study}-rehearsal`), no report and no real devices."""

@@ -1,0 +1,30 @@
+"""The section `ray` of cluster/*.yaml."""
+
+from dataclasses import dataclass
+
+from orchestrator.spec.cluster import Cluster
+from workloads.contract.fields import Count, Natural, Positive
+
+NAME = "ray"
+LOCAL = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaySettings:
+    """The Ray cluster. None: what this machine has."""
+
+    address: str = LOCAL
+    """`local`: a cluster that lives and dies with the driver; else the address of a standing one."""
+    cpus: Count | None = None
+    devices: Natural | None = None
+    memory_gib: Positive | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the cluster lives and dies with the driver."""
+        return self.address == LOCAL
+
+
+def ray_settings(cluster: Cluster) -> RaySettings:
+    """The section `ray`, or its defaults."""
+    return cluster.section(NAME, RaySettings)

@@ -1,0 +1,50 @@
+"""The plug-in of SLURM: attempts as SLURM jobs, or in pilot jobs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from orchestrator.backends.check_result import CheckResult
+from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin, PlannedRun
+from orchestrator.backends.protocol import Backend
+from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
+from orchestrator.backends.slurm.settings import NAME, SlurmSettings, complete, slurm_settings
+from orchestrator.host.job import JOBS
+from orchestrator.spec.cluster import Cluster
+
+
+def _build(context: BackendContext, cluster: Cluster) -> Backend:
+    from orchestrator.backends.slurm.backend import slurm_backend
+
+    return slurm_backend(context, slurm_settings(cluster))
+
+
+def _preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
+    from orchestrator.backends.slurm.preflight.check import preflight
+
+    preflight(run, say)
+
+
+def _check(run: PlannedRun) -> Iterator[CheckResult]:
+    from orchestrator.backends.slurm.checks import check
+
+    return check(run)
+
+
+def _garbage(home: Path) -> Iterator[BackendGarbage]:
+    """Scripts and job lists of SLURM jobs that have ended, and mailboxes of pilot jobs that are closed."""
+    jobs = [path.parent for path in (home / "slurm").glob(f"*/{JOBS}")]
+    pilots = [path.parent for path in pilots_folder(home).glob(f"*/{CLOSED}")]
+    for folder in sorted((*jobs, *pilots)):
+        yield BackendGarbage(path=folder, what="submission files of an ended SLURM job")
+
+
+PLUGIN = BackendPlugin(
+    name=NAME,
+    settings=SlurmSettings,
+    build=_build,
+    outlives_driver=lambda _cluster: True,
+    complete=complete,
+    preflight=_preflight,
+    checks={"slurm": _check},
+    garbage=_garbage,
+)

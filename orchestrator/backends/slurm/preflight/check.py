@@ -1,0 +1,145 @@
+"""Preflight, before anything is recorded or submitted: can SLURM be reached, and does the site take what is kind."""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+from orchestrator.backends.plugin import PlannedRun
+from orchestrator.backends.slurm.core.commands import SlurmSilent, missing_programs
+from orchestrator.backends.slurm.core.submit import SIGNAL_SLACK_S
+from orchestrator.backends.slurm.preflight.fit import Misfit, misfits_in, nodes
+from orchestrator.backends.slurm.preflight.requirements import Files, JobKind, kind_of_pilot, kind_of_stage
+from orchestrator.backends.slurm.preflight.site import Site, read_site
+from orchestrator.backends.slurm.settings import RESERVED_GIB, PilotSettings, SlurmSettings, slurm_settings
+from orchestrator.errors import SiteError
+from orchestrator.plan.job import Job
+from orchestrator.spec.cell import Resources
+
+NEEDED = ("sbatch", "srun", "squeue", "scancel", "scontrol")
+"""Without these nothing can be submitted or watched; without sacct, endings are less exact."""
+LOG_IN = "log in to a machine of the cluster, or load its module (such as `module load slurm`)"
+
+
+def missing_words(missing: Iterable[str]) -> str:
+    """For people."""
+    return f"not on PATH: {', '.join(missing)}"
+
+
+def needs_of(jobs: Iterable[Job]) -> Mapping[str, tuple[Resources, ...]]:
+    """Stage -> what its jobs need, each size once."""
+    found: dict[str, dict[Resources, None]] = {}
+    for job in jobs:
+        found.setdefault(job.stage, {})[job.resources] = None
+    return {stage: tuple(sizes) for stage, sizes in found.items()}
+
+
+def find_misfits(site: Site, run: PlannedRun) -> list[Misfit]:
+    """What keeps the site, as read now, from running the jobs."""
+    where = str(run.cluster_file) if run.cluster_file.exists() else f"{run.cluster_file} (not there yet)"
+    files = Files(cluster=where, matrix=str(run.matrix))
+    slurm, grace_s = slurm_settings(run.cluster), float(run.cluster.grace_s)
+    return list(misfits(site, slurm, needs_of(run.jobs), files=files, grace_s=grace_s))
+
+
+def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
+    """Refuse jobs that the site cannot run. A SLURM that does not answer now refuses nothing: it is asked again later.
+
+    Raises:
+        SiteError: programs are missing, or something does not fit; says all of it, each with its remedy.
+    """
+    if missing := missing_programs(NEEDED):
+        raise SiteError(f"{missing_words(missing)}; {LOG_IN}")
+    try:
+        site = read_site()
+    except SlurmSilent as error:
+        say(f"SLURM's limits are not checked now: {' '.join(str(error).split())}")
+        return
+    found = find_misfits(site, run)
+    for one in found:
+        if not one.refuses:
+            say(str(one))
+    refusing = [str(one) for one in found if one.refuses]
+    if len(refusing) == 1:
+        raise SiteError(refusing[0])
+    if refusing:
+        raise SiteError("\n  ".join([f"{len(refusing)} things keep SLURM from running this:", *refusing]))
+
+
+def misfits(
+    site: Site, slurm: SlurmSettings, needs: Mapping[str, Collection[Resources]], *, files: Files, grace_s: float
+) -> tuple[Misfit, ...]:
+    """All that does not fit, each once.
+
+    Args:
+        site: what SLURM allows.
+        slurm: the section of the cluster file.
+        needs: stage -> what its jobs need, each size once.
+        files: named in the words.
+        grace_s: between being asked to stop and being killed.
+    """
+    found: list[Misfit] = []
+    pilot = slurm.pilot
+    into = set() if pilot is None else set(needs if pilot.stages is None else pilot.stages)
+    if pilot is not None and into & needs.keys():
+        kind = kind_of_pilot(pilot, files)
+        found += [*grace(kind, files, grace_s), *misfits_in(site, kind)]
+    for stage, sizes in needs.items():
+        for resources in sizes:
+            if pilot is not None and stage in into:
+                found += in_allocation(stage, resources, pilot, files)
+            else:
+                kind = kind_of_stage(stage, resources, slurm, files)
+                found += [*shares(stage, resources, kind), *grace(kind, files, grace_s), *misfits_in(site, kind)]
+    return tuple(dict.fromkeys(found))
+
+
+def shares(stage: str, resources: Resources, kind: JobKind) -> Iterator[Misfit]:
+    """What cluster file and matrix say against each other, of jobs of SLURM."""
+    ranks, number = resources.world_size, kind.request.nodes
+    gpus = sum(kind.request.gpus.values())
+    if ranks % number:
+        spread = ", ".join(str(one) for one in range(1, ranks + 1) if ranks % one == 0)
+        yield Misfit(
+            says=f"{kind['nodes']} is {number}, over which the {ranks} ranks of a job cannot be spread evenly",
+            remedy=f"set it to one of {spread}, or change resources.{stage}.devices",
+        )
+    elif kind["devices"].key.endswith(".gpus") and gpus * number < resources.devices:
+        yield Misfit(
+            says=f"{kind['devices']} is {kind['devices'].value}, on {nodes(number)} {gpus * number}, and a job has "
+            f"{resources.devices} ranks with one each",
+            remedy=f"ask for {math.ceil(resources.devices / number)} a node, or lower resources.{stage}.devices",
+        )
+
+
+def in_allocation(stage: str, resources: Resources, pilot: PilotSettings, files: Files) -> Iterator[Misfit]:
+    """In a pilot job, a job runs on one node of the allocation."""
+    has = {"cpus": pilot.cpus, "memory_gib": pilot.memory_gib - RESERVED_GIB, "devices": pilot.devices}
+    for field, most in has.items():
+        wanted = getattr(resources, field)
+        if wanted > most:
+            kept = f" ({pilot.memory_gib:g} less {RESERVED_GIB:g} for Ray)" if field == "memory_gib" else ""
+            yield Misfit(
+                says=f"{files.matrix}: resources.{stage}.{field} is {wanted:g}, but a node of an allocation has "
+                f"{most:g}{kept} for jobs ({files.cluster}: slurm.pilot.{field})",
+                remedy=f"raise slurm.pilot.{field}, or leave {stage!r} out of slurm.pilot.stages",
+            )
+    if resources.minutes > pilot.minutes:
+        yield Misfit(
+            says=f"{files.matrix}: resources.{stage}.minutes is {resources.minutes:g}, but an allocation has "
+            f"{pilot.minutes:g} ({files.cluster}: slurm.pilot.minutes)",
+            remedy=f"raise slurm.pilot.minutes, or leave {stage!r} out of slurm.pilot.stages",
+            refuses=False,  # it goes on from its checkpoint in the next allocation, and may need less than it may take
+        )
+
+
+def grace(kind: JobKind, files: Files, grace_s: float) -> Iterator[Misfit]:
+    """The signal to save must not come as soon as the job starts."""
+    early_s, whole_s = math.ceil(grace_s) + SIGNAL_SLACK_S, kind.request.minutes * 60
+    if early_s < whole_s or {"time", "t"} & kind.extra.keys():
+        return
+    most = whole_s - SIGNAL_SLACK_S - 60
+    remedy = f"at most {most}, or give " if most > 0 else "less, and give "
+    yield Misfit(
+        says=f"{files.cluster}: grace_s is {grace_s:g}, so a job is asked to stop {early_s} s before its limit, but "
+        f"{kind.what} has {whole_s} s: it would be asked at once",
+        remedy=f"set grace_s to {remedy}it more {kind['minutes'].key}",
+    )

@@ -1,0 +1,124 @@
+"""The section `slurm` of cluster/*.yaml: how the site wants its jobs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated
+
+from orchestrator.spec.cluster import Cluster, SectionSource
+from orchestrator.spec.lines import listed, nearest
+from workloads.contract.fields import Count, Natural, Positive, Range
+
+NAME = "slurm"
+RESERVED_GIB = 2.0
+"""Of a pilot job's memory on each node, for Ray and the warm server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmStage:
+    """Where the jobs of one stage run; None: what the site does by itself."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    minutes: Positive | None = None
+    """Time limit; None: `resources.STAGE.minutes`."""
+    gpus: str | None = None
+    """`--gpus-per-node`, such as `a100:4`; None: `resources.STAGE.devices`."""
+    nodes: Count | None = None
+    """Over which a job's ranks are spread; None: one."""
+    at_once: Count | None = None
+    """Elements of an array that may run at once."""
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch, such as `--exclude=n3`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotSettings:
+    """Pilot jobs: allocations of nodes, into each of which many jobs go, one after the other and side by side."""
+
+    cpus: Count
+    """Of each node of an allocation."""
+    memory_gib: Annotated[float, Range(RESERVED_GIB, above=True)]
+    """Of each node; its jobs get `RESERVED_GIB` less."""
+    minutes: Positive
+    """Time limit of an allocation."""
+    nodes: Count = 1
+    """Of one allocation; a job runs on one of them."""
+    devices: Natural = 0
+    """Of each node."""
+    gpus: str | None = None
+    """`--gpus-per-node`, such as `a100:4`; None: `devices`, of any type."""
+    allocations: Count = 4
+    """At once, at most."""
+    stages: tuple[str, ...] | None = None
+    """Whose jobs run in pilot jobs; the others are SLURM jobs of their own. None: all."""
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmSettings:
+    """SLURM as this study uses it."""
+
+    every: SlurmStage = field(default_factory=SlurmStage)
+    """What holds for all stages."""
+    stages: Mapping[str, SlurmStage] = field(default_factory=dict)
+    """Stage -> what differs."""
+    setup: tuple[str, ...] = ()
+    """Shell lines before each job, such as `module load cuda`."""
+    max_jobs: Count = 200
+    """Attempts in the queue and running at once; the site's own limit holds as well."""
+    poll_s: Positive = 10.0
+    """Between two questions to SLURM."""
+    pilot: PilotSettings | None = None
+    """None: every attempt is a SLURM job of its own."""
+    packed: PilotSettings | None = None
+    """The former name of `pilot`, as read; `complete` moves it there."""
+
+    def of(self, stage: str) -> SlurmStage:
+        """What holds for the jobs of one stage: its own where it says something, else `every`'s; options add up."""
+        own = self.stages.get(stage, SlurmStage())
+        said = {one.name: value for one in fields(own) if (value := getattr(own, one.name)) not in (None, ())}
+        return replace(self.every, **{**said, "sbatch": (*self.every.sbatch, *own.sbatch)})
+
+
+def slurm_settings(cluster: Cluster) -> SlurmSettings:
+    """The section `slurm`, or its defaults."""
+    return cluster.section(NAME, SlurmSettings)
+
+
+def complete(slurm: SlurmSettings, source: SectionSource) -> SlurmSettings:
+    """Refuse what types cannot rule out, and take `packed` for `pilot`.
+
+    Raises:
+        MatrixError: an unknown stage, a short option of sbatch, GPUs without devices, or `pilot` beside `packed`.
+    """
+    if source.has("slurm.pilot") and source.has("slurm.packed"):
+        source.refuse("slurm.packed", "is the former name of slurm.pilot, which is there too; keep only slurm.pilot")
+    for stage in slurm.stages:
+        if stage not in source.stages:
+            source.refuse(f"slurm.stages.{stage}", f"is unknown; allowed: {', '.join(source.stages)}")
+    pilot, key = (slurm.pilot, "pilot") if slurm.packed is None else (slurm.packed, "packed")
+    for index, stage in enumerate(() if pilot is None else pilot.stages or ()):
+        if stage not in source.stages:
+            problem = f"is {stage!r}{nearest(stage, source.stages)}{listed(source.stages)}"
+            source.refuse(f"slurm.{key}.stages[{index}]", problem)
+    options = {"every": slurm.every, key: pilot}
+    options |= {f"stages.{stage}": where for stage, where in slurm.stages.items()}
+    for name, where in options.items():
+        for option in () if where is None else where.sbatch:
+            if re.match(r"-[^-]", option.strip().removeprefix("#SBATCH").strip()):
+                problem = f"has {option!r}; write its long form, such as --partition=short"
+                source.refuse(f"slurm.{name}.sbatch", problem)
+    if pilot is not None and pilot.gpus is not None and not pilot.devices:
+        source.refuse(
+            f"slurm.{key}.gpus",
+            f"is {pilot.gpus!r}, but slurm.{key}.devices is 0; say there how many devices of a node its jobs may use",
+        )
+    return replace(slurm, pilot=pilot, packed=None)
