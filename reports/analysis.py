@@ -28,7 +28,7 @@ ALL_ROWS = "all rows"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class AnalysedRow:
     """A row as the report prints it; with axes, one for each of their values."""
 
     label: str
@@ -45,7 +45,7 @@ class Analysis:
 
     spec: ReportSpec
     scoring: Scoring
-    rows: tuple[Row, ...]
+    rows: tuple[AnalysedRow, ...]
     panels: Mapping[str, Panel]
     """By `branch/metric`, over distinct rows; empty without case values."""
     means: Mapping[str, Mapping[str, float]]
@@ -95,7 +95,7 @@ def analyse(given: ReportInput) -> Analysis:
     axes = _axes(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
     rows = tuple(
-        Row(
+        AnalysedRow(
             label=row_label(info.name, a),
             family=info.family,
             computed_by=row_label(computed[info.name], a),
@@ -130,13 +130,13 @@ def analyse(given: ReportInput) -> Analysis:
 
 def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
     """The same from means alone: no interval, no probability, no verdict beyond the point estimate."""
-    rows = tuple(Row(label=name, family=family, computed_by=name) for name, family in published.rows)
+    rows = tuple(AnalysedRow(label=name, family=family, computed_by=name) for name, family in published.rows)
     return _analysis(spec, rows, {}, published.means, None, published.tables, {}, published.units)
 
 
 def _analysis(
     spec: ReportSpec,
-    rows: tuple[Row, ...],
+    rows: tuple[AnalysedRow, ...],
     found: Mapping[str, Panel],
     means: Mapping[str, Mapping[str, float]],
     draws: Draws | None,
@@ -232,7 +232,7 @@ def plain(value: Any) -> Any:
     return number if math.isfinite(number) else None
 
 
-def _compact(spec: ReportSpec, rows: Sequence[Row]) -> dict[str, list[str]]:
+def _compact(spec: ReportSpec, rows: Sequence[AnalysedRow]) -> dict[str, list[str]]:
     """The compact rows that were computed, by the values of their axes (as labels end in them).
 
     Rows of the full families, other names of them, and reference rows are none.

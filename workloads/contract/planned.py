@@ -141,7 +141,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
+class ServiceEndpoint:
     """A server that `doctor` is to ask whether it answers."""
 
     what: str

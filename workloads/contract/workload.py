@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from workloads.contract.fields import key_of
-from workloads.contract.planned import Diagnosis, Endpoint, Estimate, Planned, PlannedCell, Surroundings
+from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, ServiceEndpoint, Surroundings
 from workloads.contract.rows import Row
 
 FORMAT = 1
@@ -210,6 +210,6 @@ class Workload:
 
     def diagnoses(
         self, cells: Sequence[PlannedCell], paths: Mapping[str, str], environment: Mapping[str, str]
-    ) -> Iterable[tuple[str, Diagnosis | Endpoint]]:
+    ) -> Iterable[tuple[str, Diagnosis | ServiceEndpoint]]:
         """What `doctor` is to tell of the study's services: name of the check, and what it found or is to ask."""
         return ()

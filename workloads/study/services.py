@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from workloads.contract.planned import Diagnosis, Endpoint, PlannedCell
+from workloads.contract.planned import Diagnosis, PlannedCell, ServiceEndpoint
 
 JUDGE_URL, JUDGE_KEY = "ECHO_MATRIX_JUDGE_URL", "ECHO_MATRIX_JUDGE_KEY"
 
 
 def judge(
     cells: Sequence[PlannedCell], paths: Mapping[str, str], environment: Mapping[str, str]
-) -> Iterator[Diagnosis | Endpoint]:
+) -> Iterator[Diagnosis | ServiceEndpoint]:
     """Whether the judge's endpoint answers, where a model judges; its key is never shown."""
     if not any(cell.controls.get("judge", {}).get("name") == "vlm" for cell in cells):
         yield Diagnosis(level="ok", says="no endpoint is needed")
@@ -20,7 +20,7 @@ def judge(
         yield Diagnosis(level="bad", says=f"{JUDGE_URL} is not set, and a model judges", remedy=remedy)
         return
     key = environment.get(JUDGE_KEY, "").strip()
-    yield Endpoint(
+    yield ServiceEndpoint(
         what="the judge's endpoint",
         url=url.rstrip("/") + "/models",
         headers={"Authorization": f"Bearer {key}"} if key else {},

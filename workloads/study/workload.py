@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workloads.contract.planned import Diagnosis, Endpoint, Estimate, Planned, PlannedCell, Surroundings
+from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, ServiceEndpoint, Surroundings
 from workloads.contract.workload import Workload
 from workloads.study import cases, checks, deepspeed, estimate, notes, services, weight
 from workloads.study.memory.base import MemoryRow
@@ -46,7 +46,7 @@ class EchoMemory(Workload):
 
     def diagnoses(
         self, cells: Sequence[PlannedCell], paths: Mapping[str, str], environment: Mapping[str, str]
-    ) -> Iterable[tuple[str, Diagnosis | Endpoint]]:
+    ) -> Iterable[tuple[str, Diagnosis | ServiceEndpoint]]:
         """See `services`."""
         return (("judge", found) for found in services.judge(cells, paths, environment))
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.host.file_system import NETWORK, file_system
-from workloads.contract.planned import Endpoint
+from workloads.contract.planned import ServiceEndpoint
 
 ANSWER_S = 5.0
 
@@ -40,7 +40,7 @@ def workload(subject: Subject) -> Iterator[CheckResult]:
     """What the study's own services and files say, as its workload looks at them."""
     study = subject.study
     for name, found in study.plan.workload.diagnoses(study.plan.cells, study.cluster.paths, subject.environment):
-        if isinstance(found, Endpoint):
+        if isinstance(found, ServiceEndpoint):
             yield _answer(found.url, found.what, dict(found.headers), found.remedy)
         else:
             yield CheckResult(level=found.level, says=f"{name}: {found.says}", remedy=found.remedy)
