@@ -13,7 +13,7 @@ from slurm_study import TRAIN, SlurmStudy, wait_until
 from test_two_drivers import stop_between_transactions
 from victims import Family
 
-from orchestrator.schedule.lease import read_holder
+from orchestrator.schedule.lease_holder import read_holder
 
 ELSEWHERE = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname other; exec "$0" "$@"')
 """Another login node, as far as one machine can be one: its name, and processes that cannot be looked at from here."""

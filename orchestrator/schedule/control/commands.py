@@ -19,7 +19,8 @@ from orchestrator.plan.select import Patterns, find_jobs, is_glob, select_own
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import acquire, is_held, read_holder
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.shutdown import Shutdown

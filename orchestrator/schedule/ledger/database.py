@@ -19,7 +19,7 @@ from typing import Any, Self
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.job import Plan, State
-from orchestrator.schedule.lease import is_held
+from orchestrator.schedule.lease_holder import is_held
 from orchestrator.schedule.ledger.connection import (
     in_words,
     is_filled,
