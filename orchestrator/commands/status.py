@@ -24,10 +24,11 @@ from orchestrator.commands.watch import watch as watch_run
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts
 from orchestrator.schedule.attempt_monitor import waiting_reason
-from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text, paused_of
+from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.study import Study, reopen_study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.watch import make_watch_view

@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import Job
 from orchestrator.schedule.ledger.schema import JobRecord
-from orchestrator.schedule.retry_policy import first_line, paused_stages
+from orchestrator.schedule.retry_policy import first_line
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
 from workloads.runtime.masking import mask, secrets_of
@@ -110,15 +110,6 @@ def failures_json(failures: Sequence[FailedJob]) -> list[dict[str, Any]]:
         }
         for one in failures
     ]
-
-
-def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
-    """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
-
-    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
-    """
-    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
-    return paused_stages([(one.stage, one.signature) for one in failed], pause_after)
 
 
 def _listed(group: Sequence[FailedJob]) -> str:

@@ -18,9 +18,10 @@ from orchestrator.errors import BackendError, PlanError
 from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
-from orchestrator.schedule.context import ExecutionSettings, RunContext
+from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.retry_policy import fitted
+from orchestrator.spec.cluster import Cluster
 from workloads.contract.json_files import read_object
 from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.runtime.fault_points import point
@@ -159,7 +160,7 @@ def build_request(
     *,
     attempt: str,
     home: Path,
-    settings: ExecutionSettings,
+    settings: Cluster,
     accumulate: int,
     resume: CheckpointRef | None,
 ) -> dict[str, Any]:
@@ -226,7 +227,7 @@ def build_submission(
     *,
     attempt: str,
     home: Path,
-    settings: ExecutionSettings,
+    settings: Cluster,
     accumulate: int,
     resume: CheckpointRef | None,
 ) -> Submission:

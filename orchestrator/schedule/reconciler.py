@@ -23,13 +23,13 @@ from orchestrator.host.checkpoints import (
 from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import WAITING_FILE, AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
-from orchestrator.schedule.failures import failure_of, paused_of, trace_of
+from orchestrator.schedule.failures import failure_of, trace_of
 from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, counts_for_host
 from orchestrator.schedule.job_states import STUCK, JobStates, Transition
 from orchestrator.schedule.launcher import Launch, SubmitResult, share
 from orchestrator.schedule.ledger.schema import Attempt, JobRecord
 from orchestrator.schedule.placement import Placer, Target
-from orchestrator.schedule.retry_policy import CANCELLED, Verdict, progressed, signature, verdict
+from orchestrator.schedule.retry_policy import CANCELLED, Verdict, paused_of, progressed, signature, verdict
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of

@@ -11,11 +11,13 @@ fails, because it has never been seen to end.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, assert_never
+from typing import Literal, assert_never
 
 from orchestrator.backends.protocol import Ending
+from orchestrator.schedule.ledger.schema import JobRecord
+from orchestrator.spec.cluster import RetrySettings
 from workloads.contract.request import Stage
 
 REMEDIES = (
@@ -30,37 +32,6 @@ MORE_TIME = (
 CANCELLED = "cancelled; `echo-matrix retry` takes it up again"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
-
-
-class RetryLimits(Protocol):
-    """`retries` of cluster/*.yaml: how many charged endings without progress a job survives."""
-
-    @property
-    def error(self) -> int:
-        """Errors, and time limits without progress."""
-
-    @property
-    def out_of_memory(self) -> int:
-        """Endings out of memory."""
-
-    @property
-    def vanished(self) -> int:
-        """Attempts that vanished."""
-
-    @property
-    def free_in_a_row(self) -> int:
-        """Free endings in a row without progress that make a failure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budgets:
-    """The same as plain values."""
-
-    error: int
-    out_of_memory: int
-    vanished: int
-    free_in_a_row: int
-    """Free endings in a row without progress that make a failure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +93,7 @@ def first_line(text: str) -> str:
 def verdict(
     ending: Ending,
     charges: Charges,
-    budgets: RetryLimits,
+    budgets: RetrySettings,
     *,
     progressed: bool,
     share: int | None,
@@ -181,7 +152,7 @@ def _within(charges: Charges, used: int, allowed: int, what: str, message: str) 
 
 
 def _out_of_memory(
-    charges: Charges, budgets: RetryLimits, share: int | None, message: str, *, progressed: bool
+    charges: Charges, budgets: RetrySettings, share: int | None, message: str, *, progressed: bool
 ) -> Verdict:
     charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
     if share is None:
@@ -250,3 +221,12 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
         for (stage, same), number in counts.items()
         if number >= pause_after
     }
+
+
+def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
+    """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
+
+    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
+    """
+    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
+    return paused_stages([(one.stage, one.signature) for one in failed], pause_after)

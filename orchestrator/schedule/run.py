@@ -11,7 +11,7 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.context import ClusterSettings, RunContext
+from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.controller import Controller
 from orchestrator.schedule.events import DriverLog, Observer, RunEvents, SilentView, View
 from orchestrator.schedule.failures import FailedJob
@@ -20,6 +20,7 @@ from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.notifications import Notifier
 from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shutdown import signals_handled
+from orchestrator.spec.cluster import Cluster
 from orchestrator.store.protocol import Store
 from workloads.contract.request import Stage
 
@@ -61,7 +62,7 @@ def run(
     store: Store,
     ledger: Ledger,
     backend_factory: Callable[[], Backend],
-    cluster: ClusterSettings,
+    cluster: Cluster,
     clock: Clock | None = None,
     view: View | None = None,
     observer: Observer | None = None,
