@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.backends.protocol import Backend, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
-from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint
+from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint, step_of
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -88,7 +88,7 @@ class Launcher:
             accumulate=self._context.ledger.charges(job.fingerprint).accumulate,
             resume=resume,
         )
-        begun = -1 if resume is None else resume.step
+        begun = step_of(resume)
         folder = attempt_folder(home, job.fingerprint, attempt)
         folder.mkdir(parents=True)
         self._attempted[job.fingerprint] = number

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from orchestrator.backends.protocol import Adoption, Backend
-from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints
+from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder
 from orchestrator.host.processes import end_leftovers
 from orchestrator.schedule.attempt_monitor import AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -29,7 +29,7 @@ class Recovery:
         store = self._context.store
         winners = [attempt for attempt in done if store.winner(attempt.fingerprint, stop_requested) == attempt.id]
         for attempt in done:
-            drop_checkpoints(self._context.home, attempt.fingerprint)
+            JobCheckpoints(self._context.home, attempt.fingerprint).drop()
         for attempt in winners:
             self._reconciler.close_unwatched(attempt, "ok")
             self._open.remove(attempt)

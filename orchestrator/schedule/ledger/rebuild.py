@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.host.checkpoints import FOLDER_DIGITS, newest_step
+from orchestrator.host.checkpoints import FOLDER_DIGITS, JobCheckpoints, step_of
 from orchestrator.schedule.launcher import read_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt
@@ -101,7 +101,7 @@ def _from_folder(home: Path, folder: Path) -> Attempt | None:
     started: float | None = None
     with contextlib.suppress(OSError):
         started = (folder / "request.json").stat().st_mtime
-    step = newest_step(home, attempt.fingerprint, attempt.id)
+    step = step_of(JobCheckpoints(home, attempt.fingerprint, attempt.id).newest())
     return replace(attempt, started=started, ended=ended, ending=ending, detail="rebuilt from its folder", step=step)
 
 
