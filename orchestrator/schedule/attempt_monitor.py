@@ -17,7 +17,7 @@ from typing import Any, Literal
 from orchestrator.backends.protocol import Ending, Report
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Job
-from orchestrator.schedule.resilient_store import SHORT_PATIENCE_S, ResilientStore
+from orchestrator.schedule.resilient_store import SHORT_RETRY_S, ResilientStore
 from workloads.contract.metrics import beat_of, read_beat
 
 EVIDENCE_S = 120.0
@@ -131,7 +131,7 @@ class AttemptMonitor:
         if not committed or finding.phase != "ended" or finding.ending == "ok":
             return finding
         try:
-            winner = self._store.winner(watched.job.fingerprint, self._stop_requested, SHORT_PATIENCE_S)
+            winner = self._store.winner(watched.job.fingerprint, self._stop_requested, SHORT_RETRY_S)
         except StoreError as error:
             return AttemptFinding(phase="unknown", detail=str(error))
         return replace(finding, ending="ok", detail="") if winner == watched.attempt else finding

@@ -121,7 +121,7 @@ LARGEST_LOG = 32 << 20
 class DriverLog:
     """`driver.log`: what the controller did, a JSON object a line, without secrets.
 
-    A full disk stops no study because of its log, and the log of a long study stays small.
+    A log that cannot be written stops no study, and the log of a long study stays small.
     """
 
     def __init__(self, path: Path, now: Callable[[], float], *, largest: int = LARGEST_LOG) -> None:
@@ -135,7 +135,7 @@ class DriverLog:
     def write(self, what: str, **fields: Any) -> None:
         """Append one line; flushed, so that it can be followed."""
         line = json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str)
-        with contextlib.suppress(OSError):  # a line that finds no room is lost; the next may find some
+        with contextlib.suppress(OSError):  # a line for which there is no room is lost
             self._file.write(mask(line, self._secrets) + "\n")
             self._file.flush()
             if self._file.tell() > self._largest:
@@ -148,7 +148,7 @@ class DriverLog:
         self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -204,7 +204,7 @@ class RunEvents:
         """Report what the backend has requested and does not have yet, when that changes."""
         if text != self._requested:
             self._requested = text
-            self.log("asking", words=text)
+            self.log("backend requests", text=text)
             self.say(text)
 
     def notify(self, occasion: Occasion, **fields: object) -> None:
@@ -230,7 +230,7 @@ class RunEvents:
         self._observe(event)
 
     def tick_due(self, now: float) -> bool:
-        """Whether a second has passed since the last tick."""
+        """Whether `TICK_S` have passed since the last tick."""
         return now - self._ticked >= TICK_S
 
     def tick(
@@ -280,7 +280,7 @@ class RunEvents:
         try:
             self._observer(event)
         except Exception as error:
-            # Tracking is no reason to stop a study, whatever it raises: `sync` makes it good.
+            # Whatever tracking raises, the study goes on: `sync` sends later what is missing.
             self._log.write("observer failed", event=event.kind, error=repr(error))
 
 

@@ -1,9 +1,9 @@
 """Launcher: prepares an attempt (id, folder, intent, request) and submits it to the backend.
 
-The intent is on disk, in `intent.json` of the attempt's folder and in the ledger, before the backend hears of the
-attempt. The folder's copy is for the day on which there is no ledger: an attempt may outlive its controller and the
-ledger, and whoever finds its folder must know its place on the host, or would give the place to another. A folder
-without an intent comes from older code.
+The intent is on disk, in `intent.json` of the attempt's folder and in the ledger, before the attempt is submitted.
+The copy in the folder is for a ledger that has to be rebuilt: an attempt may outlive its controller and the ledger, and
+the next controller must know its place on the host, or it would give that place to another. A folder without an intent
+was made by older code.
 """
 
 import json
@@ -78,10 +78,8 @@ class Launcher:
         number = self._attempted.get(job.fingerprint, 0) + 1
         attempt = new_attempt_id(number)
         resume = newest_checkpoint(home, job.fingerprint) if number > 1 else None
-        submission = build_submission(
+        request = build_request(
             job,
-            self._context.plan,
-            placement,
             attempt=attempt,
             home=home,
             settings=self._context.settings,
@@ -106,6 +104,7 @@ class Launcher:
         )
         write_intent(folder, intent)
         watched = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=clock.monotonic())
+        submission = build_submission(job, self._context.plan, placement, request)
         return Launch(submission=submission, intent=intent, watched=watched)
 
     def submit(self, backend: Backend, launches: Sequence[Launch]) -> Iterator[SubmitResult]:
@@ -220,27 +219,13 @@ def build_request(
     return plain
 
 
-def build_submission(
-    job: Job,
-    plan: Plan,
-    placement: Placement,
-    *,
-    attempt: str,
-    home: Path,
-    settings: Cluster,
-    accumulate: int,
-    resume: CheckpointRef | None,
-) -> Submission:
-    """What a backend gets for one attempt: its request, and its inputs by fingerprint.
-
-    Raises:
-        PlanError: the global batch cannot be shared over the ranks.
-    """
+def build_submission(job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any]) -> Submission:
+    """What a backend gets for one attempt: its request, and its inputs by fingerprint."""
     return Submission(
-        attempt=attempt,
+        attempt=request["attempt"],
         job=job.id,
         label=job.label,
-        request=build_request(job, attempt=attempt, home=home, settings=settings, accumulate=accumulate, resume=resume),
+        request=request,
         inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
         resources=job.resources,
         placement=placement,
@@ -254,13 +239,13 @@ def _plain(value: Any) -> Any:
 
 
 def write_intent(folder: Path, attempt: Attempt) -> None:
-    """Write what is decided of an attempt into its folder."""
+    """Write the intent of an attempt into its folder."""
     decided = {name: value for name, value in asdict(attempt).items() if name in _FIELDS}
     (folder / INTENT).write_text(json.dumps(decided), encoding="utf-8")
 
 
 def read_intent(folder: Path) -> Attempt | None:
-    """What was decided of the attempt in `folder`; None where nobody can say."""
+    """The intent of the attempt in `folder`; None where there is none that is valid."""
     try:
         raw = read_object(folder / INTENT)
         if "backend" in raw:  # older code called the host so
