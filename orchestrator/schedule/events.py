@@ -154,17 +154,7 @@ class DriverLog:
 
 
 class RunEvents:
-    """Sends what happens in a run to all its receivers.
-
-    Args:
-        states: of the jobs; only read.
-        home: `outputs/{study}`.
-        clock: the controller's.
-        view: shows progress.
-        observer: is told every event; None: nobody.
-        log: driver.log.
-        notifier: the user's notification command.
-    """
+    """Sends what happens in a run to all its receivers; `states` is only read."""
 
     def __init__(
         self,
@@ -192,11 +182,11 @@ class RunEvents:
         self._ticked = float("-inf")
 
     def log(self, what: str, **fields: object) -> None:
-        """A line of driver.log."""
+        """Write a line of driver.log."""
         self._log.write(what, **fields)
 
     def say(self, text: str) -> None:
-        """A sentence for the user; nothing where there is nothing to say."""
+        """Show a sentence to the user; an empty one is not shown."""
         if text:
             self._view.say(text)
 
@@ -299,12 +289,7 @@ def progress_of(watched: WatchedAttempt, now: float) -> AttemptProgress:
 def remaining_s(states: JobStates, live: list[WatchedAttempt], means: Mapping[str, float], now: float) -> float | None:
     """Work left over attempts at a time, in seconds; None before anything was measured.
 
-    Args:
-        states: of the jobs.
-        live: attempts that run now.
-        means: stage -> mean duration in seconds, of the stages that were measured; the others are
-            guessed in proportion.
-        now: monotonic clock.
+    `means`: stage -> mean duration in seconds, of the stages that were measured; the others are guessed in proportion.
     """
     if not means or not live:
         return None

@@ -179,14 +179,14 @@ class HostExclusion:
         before, self._reported = self._reported, self.hosts(now)
         for host, one in self._reported.items():
             if host not in before:
-                events.log("avoiding", host=host, jobs=one.labels, why=one.why, seconds=round(one.until - now))
+                events.log("host excluded", host=host, jobs=one.labels, why=one.why, seconds=round(one.until - now))
             if host not in self._announced and has_choice:
                 self._announced.add(host)
                 events.say(describe(one, now))
         for host in before:
             if host not in self._reported:
                 self._announced.discard(host)
-                events.log("used again", host=host)
+                events.log("host included again", host=host)
 
 
 def counts_for_host(ending: str | None, *, moved: bool) -> bool:

@@ -86,7 +86,7 @@ def closure(plan: Plan, selected: Iterable[str], committed: Collection[str]) -> 
 
 
 class JobStates:
-    """The state of the jobs that are to be brought to done.
+    """The states of the jobs of a run.
 
     Args:
         plan: the whole matrix.
@@ -184,17 +184,17 @@ class JobStates:
         return {job: self._standing(job, blocked) for job in self._jobs}
 
     def is_ready(self, job: str) -> bool:
-        """Whether all needs of a job are done and it only waits for a place."""
+        """Whether all needs of a job are done and only a place is missing."""
         return job in self._ready and self._jobs[job].stage not in self._paused and job not in self._unplaceable
 
     def any_ready(self) -> bool:
-        """Whether there is a job that only waits for a place."""
+        """Whether any job is ready."""
         if not self._paused and not self._unplaceable:
             return bool(self._ready)
         return any(self.is_ready(job) for job in self._ready)
 
     def ready(self) -> list[Job]:
-        """The jobs that only wait for a place."""
+        """The jobs that are ready."""
         return [self._jobs[job] for job in self._ready if self.is_ready(job)]
 
     def live(self) -> frozenset[str]:

@@ -169,9 +169,9 @@ def build_request(
         job: what to run.
         attempt: its id.
         home: `outputs/{study}`.
-        settings: the execution part of cluster/*.yaml.
-        accumulate: micro-batches of a step, raised after out_of_memory, at least; 1 for stages without any.
-        resume: where to go on from.
+        settings: from cluster/*.yaml.
+        accumulate: at least so many micro-batches a step, raised after out_of_memory; 1 for stages without any.
+        resume: the checkpoint to resume from.
 
     Raises:
         PlanError: the global batch cannot be shared over the ranks, or the devices cannot.

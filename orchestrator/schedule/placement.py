@@ -254,9 +254,7 @@ def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
 class Placer:
     """The queue of ready jobs and the reservations of live attempts, as the reconciler keeps them.
 
-    Args:
-        states: of the jobs; only read.
-        mean_seconds: stage -> mean duration so far.
+    `states` is only read; `mean_seconds` returns stage -> mean duration so far.
     """
 
     def __init__(self, states: JobStates, mean_seconds: Callable[[], Mapping[str, float]]) -> None:

@@ -33,13 +33,7 @@ KEPT_CHECKPOINTS = 2
 
 
 class Reconciler:
-    """Keeps job states, ledger, reservations and excluded hosts in step with what happens to the attempts.
-
-    Args:
-        context: of the run.
-        states: of the jobs of the run.
-        committed: fingerprints of done jobs; grows.
-    """
+    """Keeps job states, ledger, reservations and excluded hosts in step with what happens to the attempts."""
 
     def __init__(self, context: RunContext, states: JobStates, committed: set[str]) -> None:
         self._context = context
@@ -54,13 +48,13 @@ class Reconciler:
         self.placer = Placer(states, self._ledger.mean_seconds)
         """Queue and reservations."""
         self.committed = committed
-        """Fingerprints of done jobs."""
+        """Fingerprints of done jobs; grows."""
         self.paused: Mapping[Stage, str] = {}
         """Stages that are paused, with the reason."""
         self.attempts: dict[str, WatchedAttempt] = {}
         """The live attempts, by id."""
         self.orphaned: list[str] = []
-        """Attempts that the backend has started by itself, of jobs that are not to go on: to be killed."""
+        """Attempts that the backend has started by itself, of jobs that are not to be retried: to be killed."""
 
     # Placing and launching
 
@@ -126,7 +120,7 @@ class Reconciler:
             watched.unknown, watched.waiting_reason = False, finding.detail
             self._move(job, "submitted", finding.detail)
             with contextlib.suppress(OSError):  # for other terminals; the ledger would have a row for each change
-                watched.folder.mkdir(parents=True, exist_ok=True)  # its job makes it when it begins, after a requeue
+                watched.folder.mkdir(parents=True, exist_ok=True)  # after a requeue only the job itself makes it
                 (watched.folder / WAITING_FILE).write_text(finding.detail + "\n", encoding="utf-8")
 
     def end(self, watched: WatchedAttempt, finding: AttemptFinding, *, stopping: bool, began: bool = True) -> None:
@@ -146,7 +140,7 @@ class Reconciler:
         if began:
             self._start(watched)
         point("ending.seen")
-        if done:  # first: a controller that dies before it has recorded this comes by here again
+        if done:  # first: the next controller repeats it if this one dies before the ending is recorded
             checkpoints.drop()
         elif job.spec.whole_checkpoints and not finding.successor:
             checkpoints.drop_older(KEPT_CHECKPOINTS)
@@ -230,7 +224,7 @@ class Reconciler:
             return
         for watched in self.attempts.values():
             if watched.job.id == job.id:
-                watched.cancel = ""  # it may be on its way to its end: then it was interrupted, and goes on
+                watched.cancel = ""  # if it ends all the same, it was interrupted, and the job is retried
         if job.id in self._states and self._states.state(job.id) in STUCK:
             self._move(job, "again", "requested by `echo-matrix retry`")
 
@@ -258,7 +252,7 @@ class Reconciler:
     # The ledger
 
     def flush(self) -> None:
-        """Write what could wait."""
+        """Write what was deferred."""
         if self._deferred:
             writes, self._deferred = self._deferred, []
             with self._ledger.transaction():

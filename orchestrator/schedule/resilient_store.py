@@ -77,13 +77,7 @@ class TimedCall(Generic[T]):
 
 
 class ResilientStore:
-    """Calls `store` for the controller.
-
-    Args (keyword only):
-        log: a line of driver.log: what, and fields.
-        say: a sentence for the user.
-        give_up_after_s: how long the store may fail before a run does not start.
-    """
+    """Calls `store` for the controller; `give_up_after_s`: how long it may fail before a run does not start."""
 
     def __init__(
         self,
@@ -162,7 +156,7 @@ class ResilientStore:
                     if isinstance(error, StoreError):
                         raise
                     raise StoreError(
-                        f"the store has not responded for {waited:.0f} s: {error}; check that its disk is mounted, "
+                        f"the store does not respond ({waited:.0f} s so far): {error}; check that its disk is mounted, "
                         "has room and lets this user write, then `run` again: completed jobs stay completed"
                     ) from error
                 self._log("store unresponsive", error=str(error))

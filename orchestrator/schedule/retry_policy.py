@@ -5,9 +5,8 @@ further sets everything back to zero first, so that a long training is not faile
 
 Further means: it left a complete checkpoint of a higher step than any earlier attempt of its job
 left, not merely than the one it began with. A job whose checkpoint of step 20 is damaged every time
-begins at 10 for ever and gets to 20 for ever; that is no progress. Stages without checkpoints (data,
-index) never progress before they are done: one that the cluster takes away `free_in_a_row` times
-fails, because it has never been seen to end.
+would otherwise go from 10 to 20 for ever. Stages without checkpoints never progress before they are done:
+one that the cluster ends `free_in_a_row` times fails.
 """
 
 import re
@@ -29,7 +28,7 @@ MORE_TIME = (
     "file sets them), or save more often (checkpoint_every_s), then `echo-matrix retry`"
 )
 
-CANCELLED = "cancelled; `echo-matrix retry` takes it up again"
+CANCELLED = "cancelled; `echo-matrix retry` starts it again"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
 

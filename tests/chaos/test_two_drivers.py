@@ -94,7 +94,7 @@ def test_a_driver_that_slept_through_a_takeover_finds_itself_replaced_and_does_n
     successor = start(home, 0.02, still_s=2.0)
     code, said = end(successor)
     assert code == 0
-    assert "cannot be looked at from here; waiting 2 s" in said
+    assert "cannot be seen from here; waiting 2 s" in said
     store = FilesStore(home / "store")
     done = {one: store.read(one).attempt for one in store.commits()}
     ledger = (home / "ledger.sqlite").read_bytes()

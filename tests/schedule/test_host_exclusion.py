@@ -187,7 +187,7 @@ def test_it_is_said_once_and_logged_once(toy: Toy) -> None:
         toy.run(jobs(12), hosts=BOTH, view=PlainView(out))
     assert stream.read_text().count("host bad is avoided for 60 min while there are others: 2 jobs ended badly") == 1
     lines = [json.loads(line) for line in (toy.home / "driver.log").read_text().splitlines()]
-    (line,) = [line for line in lines if line["what"] == "avoiding"]
+    (line,) = [line for line in lines if line["what"] == "host excluded"]
     assert (line["host"], line["why"]) == ("bad", "vanished: as scripted: vanished")
 
 

@@ -82,7 +82,7 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         # Told to end, as a driver that is a SLURM job itself is at its limit: the attempt goes on.
         fourth.send_signal(signal.SIGTERM)
         assert fourth.wait(timeout=60) == 130
-        assert "1 attempts go on without it, and `run` adopts them" in text(study, "4.txt")
+        assert "attempts that continue: 1; `run` adopts them" in text(study, "4.txt")
         assert study.endings(TRAIN) == [None] and study.job_of(TRAIN)
 
         began = time.monotonic()
