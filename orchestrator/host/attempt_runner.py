@@ -190,7 +190,7 @@ class AttemptRunner:
         return answer
 
     def _abandoned(self, attempt: HostAttempt) -> bool:
-        """Whether nobody waits for an attempt any more."""
+        """Whether the outcome of an attempt is no longer needed."""
         return self._context.closed.is_set() or attempt.phase == "ended"
 
     def _prepare(self, attempt: HostAttempt) -> None:

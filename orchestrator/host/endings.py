@@ -1,7 +1,7 @@
 """Endings of attempts: from the ranks' exit codes and signals to an ending (a pure function), and `ended.json`.
 
 `ended.json` in the attempt's folder records what the host knew at the end. It outlives the host, so a later
-driver can read how an attempt of an earlier one ended.
+controller can read how the attempt ended.
 Source: design, "Truth and recovery", rule 4.
 """
 
@@ -24,7 +24,7 @@ Ending = Literal[
 StopReason = Literal["stop", "kill", "memory", "time"]
 """Why the host itself ended an attempt: a request to stop or to kill it, or a limit."""
 
-# Exit codes that explain themselves; any other failure may be a consequence of another rank's.
+# Exit codes that name the cause; any other failure may be a consequence of another rank's.
 EXPLICIT_CODES = (EXIT_OUT_OF_MEMORY, EXIT_BAD_INPUT)
 
 
@@ -95,7 +95,7 @@ ENDED = "ended.json"
 
 
 def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> None:
-    """Write `ended.json` from the fields of a `Report`; a full disk does not keep the attempt from ending."""
+    """Write `ended.json` from the fields of a `Report`; where the disk is full, the attempt ends without it."""
     temporary = work / f".{name}.tmp"
     try:
         with temporary.open("w", encoding="utf-8") as file:

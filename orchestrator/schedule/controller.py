@@ -6,12 +6,9 @@ and the ledger hold all it did, so that a restart runs the same code as a start.
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, OrchestratorError, StoreError
-from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import AttemptFinding, AttemptMonitor
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control.commands import CommandHandler
@@ -65,14 +62,9 @@ class Controller:
 
     def failures(self) -> tuple[FailedJob, ...]:
         """Failed jobs, in the plan's order, each with the message of its newest attempt."""
-        ledger = self._context.ledger
-        found: list[tuple[Job, str, Path | None]] = []
-        for job in map(self._states.job, self._states.open_jobs()):
-            if self._states.state(job.id) == "failed":
-                attempts = ledger.attempts(job.fingerprint)
-                newest = attempt_folder(self._context.home, job.fingerprint, attempts[-1].id) if attempts else None
-                found.append((job, self._states.standing(job.id).reason, newest))
-        return failed_of(found, ledger.job_records())
+        failed = [job_id for job_id in self._states.open_jobs() if self._states.state(job_id) == "failed"]
+        reasons = [(self._states.job(job_id), self._states.standing(job_id).reason) for job_id in failed]
+        return failed_of(self._context.home, reasons, self._context.ledger)
 
     def paused(self) -> Mapping[Stage, str]:
         """Stages that are paused, with the reason."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.diff import History
 from orchestrator.plan.job import Job, Plan, Standing, State
 from workloads.contract.request import Stage
 
@@ -57,16 +58,6 @@ class IllegalTransition(OrchestratorError):
     """A transition that the table does not allow: a bug of the controller."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordedState:
-    """What the ledger says of a job that has no commit."""
-
-    state: State | None = None
-    """`failed` or `cancelled`, or None."""
-    reason: str = ""
-    attempts: int = 0
-
-
 def closure(plan: Plan, selected: Iterable[str], committed: Collection[str]) -> list[str]:
     """The selected jobs and what they need that is not done, in the plan's order.
 
@@ -96,7 +87,7 @@ class JobStates:
     """
 
     def __init__(
-        self, plan: Plan, requested: Iterable[str], committed: Collection[str], recorded: Mapping[str, RecordedState]
+        self, plan: Plan, requested: Iterable[str], committed: Collection[str], recorded: Mapping[str, History]
     ) -> None:
         self._jobs: dict[str, Job] = {job_id: plan.jobs[job_id] for job_id in requested}
         self._own: dict[str, State] = {}
@@ -113,7 +104,7 @@ class JobStates:
             if job.fingerprint in committed:
                 self._own[job.id] = "done"
                 continue
-            known = recorded.get(job.fingerprint, RecordedState())
+            known = recorded.get(job.fingerprint, History(attempts=0, state=None))
             if known.state in STUCK:
                 self._own[job.id] = known.state
             else:

@@ -22,7 +22,7 @@ from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.retry_policy import fitted
 from orchestrator.spec.cluster import Cluster
-from workloads.contract.json_files import read_object
+from workloads.contract.json_files import check_types, read_object
 from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.runtime.fault_points import point
 
@@ -30,7 +30,7 @@ PAUSE_AFTER_REFUSAL_S = 5.0
 """Pause after the backend refused to start anything."""
 INTENT = "intent.json"
 _TEXTS = ("id", "fingerprint", "job", "label", "stage", "host")
-_FIELDS = (*_TEXTS, "intended", "begun", "cpus", "devices")
+_TYPES = {**dict.fromkeys(_TEXTS, str), "intended": (int, float), "begun": int, "cpus": int, "devices": list}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +240,7 @@ def _plain(value: Any) -> Any:
 
 def write_intent(folder: Path, attempt: Attempt) -> None:
     """Write the intent of an attempt into its folder."""
-    decided = {name: value for name, value in asdict(attempt).items() if name in _FIELDS}
+    decided = {name: value for name, value in asdict(attempt).items() if name in _TYPES}
     (folder / INTENT).write_text(json.dumps(decided), encoding="utf-8")
 
 
@@ -250,13 +250,10 @@ def read_intent(folder: Path) -> Attempt | None:
         raw = read_object(folder / INTENT)
         if "backend" in raw:  # older code called the host so
             raw = {"host": raw["backend"], **raw}
-        texts = {name: raw[name] for name in _TEXTS}
-        devices, numbers = raw["devices"], (raw["begun"], raw["cpus"])
-        intended = float(raw["intended"])
-    except (OSError, ValueError, KeyError, TypeError):
+        check_types(raw, _TYPES, INTENT)
+        decided = {name: raw[name] for name in _TYPES}
+    except (OSError, ValueError, KeyError):
         return None
-    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(devices, list):
+    if not all(isinstance(device, int) for device in decided["devices"]):
         return None
-    if not all(isinstance(number, int) for number in (*numbers, *devices)):
-        return None
-    return Attempt(**texts, intended=intended, begun=numbers[0], cpus=numbers[1], devices=tuple(devices))
+    return Attempt(**{**decided, "devices": tuple(decided["devices"])})

@@ -15,7 +15,7 @@ from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.controller import Controller
 from orchestrator.schedule.events import DriverLog, Observer, RunEvents, SilentView, View
 from orchestrator.schedule.failures import FailedJob
-from orchestrator.schedule.job_states import JobStates, RecordedState, closure
+from orchestrator.schedule.job_states import JobStates, closure
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.notifications import Notifier
 from orchestrator.schedule.resilient_store import ResilientStore
@@ -103,7 +103,7 @@ def run(
     )
     resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
     committed = resilient.call(store.commits)
-    states = JobStates(plan, closure(plan, selected, committed), committed, _recorded(ledger, committed))
+    states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     context = RunContext(
         plan=plan,
         home=home,
@@ -147,17 +147,3 @@ def run(
         submitted=controller.submitted,
         note=controller.note,
     )
-
-
-def _recorded(ledger: Ledger, committed: Collection[str]) -> dict[str, RecordedState]:
-    """Fingerprint -> what the ledger says of each job that has no commit."""
-    records = ledger.job_records()
-    return {
-        fingerprint: RecordedState(
-            state=records[fingerprint].state if fingerprint in records else None,
-            reason=past.reason,
-            attempts=past.attempts,
-        )
-        for fingerprint, past in ledger.history().items()
-        if fingerprint not in committed
-    }

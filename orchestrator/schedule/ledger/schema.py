@@ -104,14 +104,5 @@ class LastPlan:
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
     """An attempt as `status --json`, `explain --json` and `show --json` print it."""
-    return {
-        "id": attempt.id,
-        "host": attempt.host,
-        "ticket": attempt.ticket,
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "ending": attempt.ending,
-        "detail": attempt.detail,
-        "begun": attempt.begun,
-        "step": attempt.step,
-    }
+    shown = ("id", "host", "ticket", "started", "ended", "ending", "detail", "begun", "step")
+    return {name: getattr(attempt, name) for name in shown}
