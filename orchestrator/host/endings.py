@@ -7,13 +7,13 @@ Source: design, "Truth and recovery", rule 4.
 
 import contextlib
 import json
-import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from orchestrator.store.link import write_synced
 from workloads.contract.json_files import read_object
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 
@@ -98,10 +98,7 @@ def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> Non
     """Write `ended.json` from the fields of a `Report`; where the disk is full, the attempt ends without it."""
     temporary = work / f".{name}.tmp"
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(report, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(temporary, json.dumps(report).encode())
         temporary.replace(work / name)
     except OSError:
         with contextlib.suppress(OSError):

@@ -1,9 +1,9 @@
 """Attempt monitor: turns backend reports, heartbeats and commits into the state of each live attempt.
 
 `assess` is pure but for the heartbeat file, which is read when the backend does not know an attempt.
-An attempt is `vanished` on evidence only: silence makes it `unknown` (design, "Truth and recovery" rule 3).
-A heartbeat that stands still while the backend reports the attempt as running is a contradiction, not
-evidence of an end: the attempt is `unknown` until the heartbeat moves or the backend reports an ending.
+An attempt is `vanished` on evidence only; without a report it is `unknown` (design, "Truth and recovery" rule 3).
+A heartbeat that stands still while the backend reports the attempt as running is no evidence of an end: the
+attempt is `unknown` until the heartbeat moves or the backend reports an ending.
 All times are of the monotonic clock, so a wall clock that jumps changes nothing.
 
 `AttemptMonitor` adds the store: a commit outranks every report.
@@ -21,7 +21,7 @@ from orchestrator.schedule.resilient_store import SHORT_RETRY_S, ResilientStore
 from workloads.contract.metrics import beat_of, read_beat
 
 EVIDENCE_S = 120.0
-"""How long an attempt must be missing, or `ok` without its commit, before that is believed."""
+"""How long an attempt must be missing, or `ok` without its commit, before it counts as ended."""
 WAITING_FILE = "waits.txt"
 """In the folder of an attempt that waits: the reason, for commands in another terminal."""
 LONGEST_PHASE = 40
@@ -88,12 +88,7 @@ class Observation:
 
 
 class AttemptMonitor:
-    """Weighs reports against commits.
-
-    Args:
-        store: called for commits where only it knows how an attempt ended.
-        stop_requested: whether somebody has asked the run to stop.
-    """
+    """Compares reports with commits; the store is called where only it knows how an attempt ended."""
 
     def __init__(self, store: ResilientStore, stop_requested: Callable[[], bool]) -> None:
         self._store = store
@@ -138,7 +133,7 @@ class AttemptMonitor:
 
 
 def waiting_reason(folder: Path) -> str:
-    """Why the attempt in `folder` has not started, as the controller last heard; empty where it heard nothing."""
+    """Why the attempt in `folder` has not started, as last reported; empty where nothing was reported."""
     try:
         return (folder / WAITING_FILE).read_text(encoding="utf-8").strip()
     except OSError:
@@ -148,7 +143,7 @@ def waiting_reason(folder: Path) -> str:
 def assess(
     watched: WatchedAttempt, report: Report | None, now: float, *, committed: bool, stopping: bool
 ) -> AttemptFinding:
-    """What a report means, given how long the backend has said the same.
+    """What a report means, given how long the backend has reported the same.
 
     Args:
         watched: the attempt; what it remembers is updated.

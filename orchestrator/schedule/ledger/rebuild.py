@@ -1,9 +1,9 @@
 """Rebuild: a new ledger from the commit records of the store and the attempt folders.
 
-What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
-because a job is done by its commit record, never by a row of the ledger. Attempts that may still run are open in it, at
-the place on their host that their intent names, so that the next controller adopts them and starts none twice. Attempts
-that were followed by another are recorded as interrupted, and are not charged again.
+What only the ledger held is lost: charges (jobs start with none) and cancellations. No completed job runs again,
+because its commit record decides, never a row of the ledger. Attempts that may still run are open in the new ledger, at
+the place on their host that their intent names, so that the next controller adopts them. Attempts that were followed by
+another are recorded as interrupted, and are not charged again.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ def _from_commit(commit: Commit) -> Attempt:
 
 
 def _from_folder(home: Path, folder: Path) -> Attempt | None:
-    """An attempt as its folder tells of it; None where that holds neither an intent nor a request."""
+    """An attempt as its folder describes it; None where that holds neither an intent nor a request."""
     attempt = read_intent(folder) or _from_request(folder / "request.json")
     if attempt is None or (attempt.fingerprint[:FOLDER_DIGITS], attempt.id) != (folder.parent.name, folder.name):
         return None  # another attempt's: what it names lies elsewhere
@@ -97,7 +97,7 @@ def _from_folder(home: Path, folder: Path) -> Attempt | None:
             ending = ENDINGS.get(result.ending, result.ending)
             ended = (folder / "result.json").stat().st_mtime
     except (OSError, ValueError):
-        pass  # it has not ended, or nobody will know: the next controller finds out
+        pass  # it has not ended, or cannot be known: the next controller finds out
     started: float | None = None
     with contextlib.suppress(OSError):
         started = (folder / "request.json").stat().st_mtime

@@ -56,7 +56,7 @@ class Attempt:
     host: str
     """Where it was placed; empty where a rebuilt ledger does not know."""
     intended: float
-    """When it was decided, by the controller's clock, seconds since 1970; for people: clocks go back."""
+    """When it was decided, by the controller's clock, seconds since 1970; for people only, because clocks jump."""
     ticket: str = ""
     """The backend's name for it; empty until its answer is recorded."""
     started: float | None = None
@@ -67,9 +67,9 @@ class Attempt:
     begun: int = -1
     """Step of the checkpoint it resumed from; -1: from the start."""
     step: int = -1
-    """Newest complete checkpoint it left; -1: none."""
+    """Step of the newest complete checkpoint that it left; -1: none."""
     signature: str = ""
-    """What makes its traceback equal to another's; empty without one."""
+    """Equal for equal tracebacks (`retry_policy.signature`); empty without one."""
     cpus: int = 0
     """Of its place on the host; 0 where a rebuilt ledger does not know."""
     devices: tuple[int, ...] = ()
