@@ -161,6 +161,6 @@ def _run_to_end(
         if now.preempted:  # SLURM calls a job that ends by itself, in time, FAILED
             return {**report, "ending": "preempted", "detail": f"{signal_name} for another job: {detail}"}
         if is_limit(submission, min(end, now.end), signalled_at):
-            # If it did not count as a retry, a job whose steps are longer than its limit would be retried for ever.
+            # If it did not count as a retry, a job whose steps are longer than its limit would be retried without end.
             return {**report, "ending": "timed_out", "detail": f"{signal_name} ahead of the job's limit: {detail}"}
     return {**report, "detail": f"{signal_name}: {detail}"}

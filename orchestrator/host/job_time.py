@@ -44,7 +44,7 @@ def job_time(environment: Mapping[str, str]) -> JobTime:
             command, env=dict(environment), capture_output=True, text=True, timeout=SQUEUE_TIMEOUT_S, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return JobTime()  # an unknown limit ends the job all the same, and SLURM reports why
+        return JobTime()  # SLURM ends the job at its limit and reports why
     return read_time(output)
 
 

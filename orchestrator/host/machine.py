@@ -52,7 +52,7 @@ def machine_devices(dev: Path = Path("/dev")) -> int:
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The kind of file system that a path lies on, or will; empty where it cannot be told."""
+    """The kind of file system that a path lies on, or will; empty where it is not known."""
     wanted, best, kind = str(path.resolve()), "", ""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -67,7 +67,7 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
 
 
 def host_kind() -> str:
-    """What a commit record says of the machine where the result does not name its device."""
+    """What a commit record says about the machine where the result does not name its device."""
     return f"{platform.machine()} {platform.system()}"
 
 

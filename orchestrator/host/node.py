@@ -22,7 +22,7 @@ from orchestrator.host.warm_server import COMMAND, WarmServerSupervisor
 from orchestrator.store.protocol import Store
 from workloads.runtime.masking import secrets_of
 
-IMPORT_S = 600.0  # for a warm server to import everything; without a limit a lost file system would block it for ever
+IMPORT_S = 600.0  # for a warm server to import everything; a lost file system would block it without end
 CLOSE_S = 10.0  # for threads in a store call, when the node closes
 
 

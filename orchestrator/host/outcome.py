@@ -71,7 +71,7 @@ def _error_of(work: Path, rank: int) -> str:
     except (OSError, ValueError):
         return ""
     if rank != 0:
-        with contextlib.suppress(OSError):  # a full disk: the error is in the detail all the same
+        with contextlib.suppress(OSError):  # a full disk: the error is in the detail too
             result.write(work / "result.json")
     return "" if result.error is None else f"{result.error.type}: {result.error.message}"
 

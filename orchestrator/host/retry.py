@@ -8,7 +8,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from orchestrator.errors import ArtifactMissing, StoreError
 
-PUBLISH_RETRY_S = 180.0  # the result is there: worth more than a restart
+PUBLISH_RETRY_S = 180.0  # the result exists: retrying costs less than a restart
 FETCH_RETRY_S = 60.0
 VISIBLE_S = 5.0  # until a commit record made by another machine is visible on a network file system
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0

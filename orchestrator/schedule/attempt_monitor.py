@@ -47,9 +47,9 @@ class WatchedAttempt:
     waiting_reason: str = ""
     """Why the backend has not started it, as the backend reports."""
     has_ticket: bool = True
-    """False: whoever was to submit it (an earlier controller or a backend's child) died before there was a ticket."""
+    """False: the process that was to submit it (an earlier controller or a backend's child) died before it had one."""
     cancel: Literal["", "gently", "now"] = ""
-    """`echo-matrix cancel` has asked for its end: at a checkpoint, or at once."""
+    """`echo-matrix cancel` has requested its end: at a checkpoint, or at once."""
     cancel_sent: bool = False
     """The backend has been told."""
     missing_since: float | None = None

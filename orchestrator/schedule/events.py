@@ -53,7 +53,7 @@ class Event:
 
 
 Observer = Callable[[Event], None]
-"""Called by the controller; must be quick. What it raises is logged, and the run goes on."""
+"""Called by the controller; must be quick. What it raises is logged, and the run continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class SilentView:
 
 
 LARGEST_LOG = 32 << 20
-"""Bytes of `driver.log`, some 150,000 lines, before it goes on in a new file."""
+"""Bytes of `driver.log`, some 150,000 lines, before a new file is started."""
 
 
 class DriverLog:
@@ -142,7 +142,7 @@ class DriverLog:
                 self._turn()
 
     def _turn(self) -> None:
-        """Go on in a new file; the one before is kept as `driver.log.1`, those before that are not."""
+        """Start a new file; the last one is kept as `driver.log.1`, older ones are deleted."""
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         self._file.close()
         self._file = self._path.open("a", encoding="utf-8")
@@ -238,7 +238,7 @@ class RunEvents:
         self._view.tick(progress)
         paths = {watched.job.id: watched.folder for watched in live}
         self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
-        if not store_failing:  # of that the user has been told
+        if not store_failing:  # the user has been told already
             self._note_unknown(live, now)
         self._notifier.tick()
 
@@ -270,7 +270,7 @@ class RunEvents:
         try:
             self._observer(event)
         except Exception as error:
-            # Whatever tracking raises, the study goes on: `sync` sends later what is missing.
+            # Whatever tracking raises, the study continues: `sync` sends later what is missing.
             self._log.write("observer failed", event=event.kind, error=repr(error))
 
 

@@ -81,7 +81,7 @@ class Lease:
             if holder is None:  # a rival that came too late may have put it aside, and puts it back
                 self._clock.sleep(GIVEN_BACK_S)
                 holder = read_holder(self._home)
-        except OSError as error:  # while heartbeats succeed nobody can have taken over
+        except OSError as error:  # while heartbeats succeed no other can have taken over
             self._note_failure(error)
             return
         if holder is None or holder.nonce != self.holder.nonce:

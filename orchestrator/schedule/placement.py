@@ -83,7 +83,7 @@ def room_of(target: Target) -> Room:
 
 @dataclass
 class Reservations:
-    """What live attempts hold."""
+    """What live attempts have reserved."""
 
     held: dict[str, tuple[Placement, float]] = field(default_factory=dict)
     """Attempt -> its placement and memory in GiB."""
@@ -109,7 +109,7 @@ def targets(backend: Backend) -> tuple[Target, ...]:
     """The queues and the hosts of a backend.
 
     Raises:
-        BackendSilent: nobody can tell now. BackendError: there will be none.
+        BackendSilent: they are not known now. BackendError: there will be none.
     """
     assert isinstance(backend, QueueingBackend | PlacingBackend), f"{backend.name!r} has neither hosts nor queues"
     queues = backend.queues() if isinstance(backend, QueueingBackend) else ()
@@ -153,7 +153,7 @@ def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -
         return None
     able = [room for room in map(room_of, hosts) if room.takes(stage)]
     if not able:
-        return f"no host takes jobs of stage {stage}; see what the backend of this --cluster says of stages"
+        return f"no host takes jobs of stage {stage}; see which stages the backend of this --cluster takes"
     largest = max(able, key=_size)
     return (
         f"needs {resources.cpus} cpus, {resources.devices} devices and {resources.memory_gib:g} GiB on one host; the "
@@ -188,7 +188,7 @@ class ReadyQueue:
         """Take out up to `limit` jobs that fit now, with their places; `rooms` is used up.
 
         Jobs that are no longer ready leave the queue. A job that ranks first and fits nowhere now
-        keeps its share of the roomiest host, so that small jobs cannot starve it.
+        reserves its share of the largest host, so that small jobs cannot starve it.
 
         Args:
             rooms: what is free.
@@ -266,7 +266,7 @@ class Placer:
 
     @property
     def has_hosts(self) -> bool:
-        """Whether there is a host, or nobody has asked yet."""
+        """Whether there is a host, or the hosts are not known yet."""
         return self._hosts is None or bool(self._hosts)
 
     @property

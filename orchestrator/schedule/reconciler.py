@@ -224,7 +224,7 @@ class Reconciler:
             return
         for watched in self.attempts.values():
             if watched.job.id == job.id:
-                watched.cancel = ""  # if it ends all the same, it was interrupted, and the job is retried
+                watched.cancel = ""  # if it ends nevertheless, it was interrupted, and the job is retried
         if job.id in self._states and self._states.state(job.id) in STUCK:
             self._move(job, "again", "requested by `echo-matrix retry`")
 

@@ -136,7 +136,7 @@ class ResilientStore:
         """The result of `call`, which is repeated for up to `give_up_after_s`.
 
         Raises:
-            ArtifactMissing: the store says so.
+            ArtifactMissing: there is no such artifact.
             StoreError: it does not respond for so long, or not at once and the run is to stop.
         """
         give_up_after_s = self._give_up_after_s if give_up_after_s is None else give_up_after_s

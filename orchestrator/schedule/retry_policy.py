@@ -10,6 +10,7 @@ one that the cluster ends `free_in_a_row` times fails.
 """
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
@@ -133,10 +134,8 @@ def verdict(
         case "out_of_memory":
             return _out_of_memory(charges, budgets, share, message, progressed=progressed)
         case "preempted" | "node_lost" | "interrupted":
-            if progressed:
-                return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
-            charges = replace(charges, free=charges.free + 1)
-            if charges.free >= budgets.free_in_a_row:
+            charges = charges if progressed else replace(charges, free=charges.free + 1)
+            if charges.free >= budgets.free_in_a_row and not progressed:
                 reason = f"ended {charges.free} times in a row without progress, last as {ending}{message}"
                 return Verdict(next="failed", charges=charges, reason=reason)
             return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
@@ -145,9 +144,8 @@ def verdict(
 
 
 def _within(charges: Charges, used: int, allowed: int, what: str, message: str) -> Verdict:
-    if used > allowed:
-        return Verdict(next="failed", charges=charges, reason=f"{what}; {allowed} of {allowed} retries used{message}")
-    return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{message}")
+    reason = f"{what}; {min(used, allowed)} of {allowed} retries used{message}"
+    return Verdict(next="failed" if used > allowed else "again", charges=charges, reason=reason)
 
 
 def _out_of_memory(
@@ -159,23 +157,18 @@ def _out_of_memory(
         return replace(after, reason=f"{after.reason}; raise resources.memory_gib") if after.next == "failed" else after
     charges = replace(charges, accumulate=fitted(share, charges.accumulate))
     smaller = smaller_share(share, charges.accumulate)
-    if smaller is None and progressed:  # slow, but it moves: a leak, or a neighbour that took the memory
-        return Verdict(
-            next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{message}"
-        )
+    micro_batch, allowed = share // charges.accumulate, budgets.out_of_memory
+    if smaller is None and progressed:  # a leak, or another process that took the memory
+        reason = f"out of memory at micro-batch 1, but got further{message}"
+        return Verdict(next="again", charges=charges, reason=reason)
     if smaller is None:
-        reason = f"out of memory at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
+        reason = f"out of memory at micro-batch {micro_batch}{message}; {REMEDIES}"
         return Verdict(next="failed", charges=charges, reason=reason)
-    if charges.out_of_memory > budgets.out_of_memory:
-        reason = (
-            f"out of memory; {budgets.out_of_memory} of {budgets.out_of_memory} retries used, "
-            f"last at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
-        )
-        return Verdict(next="failed", charges=charges, reason=reason)
-    charges = replace(charges, accumulate=smaller)
-    return Verdict(
-        next="again", charges=charges, reason=f"out of memory; micro-batch is now {share // smaller}{message}"
-    )
+    if charges.out_of_memory > allowed:
+        used = f"{allowed} of {allowed} retries used, last at micro-batch {micro_batch}"
+        return Verdict(next="failed", charges=charges, reason=f"out of memory; {used}{message}; {REMEDIES}")
+    reason = f"out of memory; micro-batch is now {share // smaller}{message}"
+    return Verdict(next="again", charges=replace(charges, accumulate=smaller), reason=reason)
 
 
 _MASKS = (
@@ -194,11 +187,7 @@ def signature(kind: str, message: str, frames: Sequence[str]) -> str:
     hosts of each run use a copy of the code elsewhere. `frames` are `file:line function`,
     innermost last.
     """
-    ours = ""
-    for frame in frames:
-        found = _OURS.search(frame)
-        if found:
-            ours = found.group(1)
+    ours = next((found[1] for frame in reversed(frames) if (found := _OURS.search(frame))), "")
     for pattern, mask in _MASKS:
         message = pattern.sub(mask, message)
     return f"{kind} | {ours} | {message}"
@@ -211,10 +200,7 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
         failed: (stage, signature) of every job that has failed; an empty signature counts for nothing.
         pause_after: jobs of a stage that fail alike pause it.
     """
-    counts: dict[tuple[Stage, str], int] = {}
-    for stage, same in failed:
-        if same:
-            counts[stage, same] = counts.get((stage, same), 0) + 1
+    counts = Counter((stage, same) for stage, same in failed if same)
     return {
         stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); fix the cause, then `echo-matrix retry`"
         for (stage, same), number in counts.items()

@@ -39,7 +39,7 @@ class RunResult:
     submitted: int
     """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
     note: str = ""
-    """Why the run ended with work left, where nobody interrupted it."""
+    """Why the run ended with work left, where it was not interrupted."""
 
     @property
     def exit_code(self) -> int:
@@ -70,8 +70,8 @@ def run(
     """Bring the selected jobs, and what they need, to done.
 
     Ctrl-C asks the attempts to stop at a checkpoint, a second one kills them; either way they are
-    recorded as interrupted and the next run goes on from there. SIGTERM does the same where attempts end
-    with the controller; where they outlive it they go on, and the next run adopts them.
+    recorded as interrupted and the next run resumes them. SIGTERM does the same where attempts end
+    with the controller; where they outlive it they continue, and the next run adopts them.
 
     Args:
         plan: the whole matrix.
@@ -83,7 +83,7 @@ def run(
         cluster: budgets and execution settings, as read from cluster/*.yaml.
         clock: the machine's by default.
         view: shows progress; nothing by default.
-        observer: is told every event; must be quick.
+        observer: called with every event; must be quick.
 
     Raises:
         LeaseError: another controller took over.

@@ -30,7 +30,7 @@ class ControlCommand:
     path: Path
     verb: Verb
     jobs: tuple[str, ...]
-    """Fingerprints; for `interrupt`, the nonce of the lease holder that is meant, or nothing: whoever holds it."""
+    """Fingerprints; for `interrupt`, the nonce of the lease holder that is meant; empty: any holder."""
     now: bool = False
     """Attempts are killed without a checkpoint, as by a second Ctrl-C."""
     stages: Mapping[str, str] = field(default_factory=dict)

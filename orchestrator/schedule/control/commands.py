@@ -192,7 +192,7 @@ class CommandHandler:
             self._reconciler.after_retries()
 
     def _is_meant(self, command: channel.ControlCommand) -> bool:
-        """Whether an `interrupt` names this controller, or whoever holds the lease."""
+        """Whether an `interrupt` is meant for this controller."""
         holder = read_holder(self._context.home) if command.jobs else None
         return not command.jobs or (holder is not None and holder.nonce in command.jobs)
 

@@ -175,16 +175,13 @@ def _connect(path: Path, prove: Callable[[sqlite3.Connection], None]) -> sqlite3
             raise _broken(f"version is {found}")
         if found == VERSION:
             prove(connection)
-    except ValueError as error:  # bytes that are no text, text that is no JSON
+    except (ValueError, sqlite3.DatabaseError) as error:
         connection.close()
-        raise _broken(str(error)) from error
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if getattr(error, "sqlite_errorname", None) in (None, "SQLITE_ERROR"):  # no text, or no such table
+        damaged = isinstance(error, ValueError)  # bytes that are no text, text that is no JSON
+        if isinstance(error, sqlite3.OperationalError):  # no text, or no such table
+            damaged = getattr(error, "sqlite_errorname", None) in (None, "SQLITE_ERROR")
+        if damaged:
             raise _broken(str(error)) from error
-        raise
-    except sqlite3.DatabaseError:
-        connection.close()
         raise
     return connection
 

@@ -313,7 +313,7 @@ _JOB = tuple(JobRecord.__dataclass_fields__)
 
 
 def no_fence() -> None:
-    """For a ledger that nobody else can write: read-only ones, and tests."""
+    """For ledgers that no other process writes: read-only ones, and tests."""
 
 
 def _prove(connection: sqlite3.Connection) -> None:

@@ -41,7 +41,7 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
         try:
             commit = store.read(fingerprint)
         except StoreError:
-            continue  # whoever needs this artifact gets the error
+            continue  # a job that needs this artifact reports the error
         winners[commit.attempt] = _from_commit(commit)
     found = [*winners.values()]
     for folder in (home / "attempts").glob("*/*"):

@@ -324,7 +324,7 @@ def _appended(
 ) -> Iterator[dict[str, Any]]:
     """Complete lines after `offset`, which moves behind them; a line still being written is left for later.
 
-    An invalid line (`line_of` returns None) is skipped: the rest is worth showing.
+    An invalid line (`line_of` returns None) is skipped.
     """
     try:
         with tail.path.open("rb") as file:

@@ -206,6 +206,6 @@ class MlflowTracker:
         if not self._failed:
             self._failed = True
             self._report_problem(
-                f"tracking {what}: the run goes on, MLflow shows it later with `echo-matrix sync`; "
+                f"tracking {what}: the run continues; send what is missing later with `echo-matrix sync`; "
                 f"log: {self._home / LOG}"
             )
