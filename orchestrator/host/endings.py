@@ -79,7 +79,7 @@ def ending_of(end: RankEnd, *, stop_reason: StopReason | None, oom_rose: bool) -
     if stop_reason is not None and (by_signal or end.code == EXIT_STOPPED):
         if stop_reason == "time":
             return "timed_out", f"it reached its time limit; {end.description()}"
-        return "interrupted", f"{'kill' if stop_reason == 'kill' else 'stop'} requested; {end.description()}"
+        return "interrupted", f"{stop_reason} requested; {end.description()}"
     if end.code == EXIT_STOPPED:
         return "interrupted", "stopped at a checkpoint after a signal"
     if end.signal == signal.SIGKILL:
