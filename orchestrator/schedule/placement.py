@@ -26,7 +26,7 @@ QUEUE_CPUS, QUEUE_DEVICES = 1 << 20, 64
 """Of the room that stands for a queue: more than any host has, so that hosts are filled first."""
 
 
-class Shape(NamedTuple):
+class JobShape(NamedTuple):
     """What decides on which hosts a job fits: jobs of one shape fit alike."""
 
     cpus: int
@@ -35,9 +35,9 @@ class Shape(NamedTuple):
     stage: str
 
 
-def shape(resources: Resources, stage: str) -> Shape:
+def shape_of(resources: Resources, stage: str) -> JobShape:
     """The shape of a job of this stage."""
-    return Shape(resources.cpus, resources.devices, resources.memory_gib, stage)
+    return JobShape(resources.cpus, resources.devices, resources.memory_gib, stage)
 
 
 @dataclass
@@ -57,10 +57,10 @@ class Room:
         """Whether it takes jobs of this stage."""
         return self.stages is None or stage in self.stages
 
-    def fits(self, kind: Shape) -> bool:
+    def fits(self, shape: JobShape) -> bool:
         """Whether a job of this shape fits, apart from the number of slots."""
-        enough = self.cpus >= kind.cpus and len(self.devices) >= kind.devices and self.memory_gib >= kind.memory_gib
-        return enough and self.takes(kind.stage)
+        enough = self.cpus >= shape.cpus and len(self.devices) >= shape.devices and self.memory_gib >= shape.memory_gib
+        return enough and self.takes(shape.stage)
 
     def reserve(self, cpus: int, devices: Sequence[int], memory_gib: float) -> None:
         """Take a slot, or these cpus, devices and GiB."""
@@ -133,23 +133,23 @@ def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, f
     return longest
 
 
-def usable(kind: Shape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
+def usable(shape: JobShape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
     """Names of the hosts for jobs of this shape: never none because all are excluded.
 
     Args:
-        kind: the shape.
+        shape: the shape.
         hosts: all there are.
         excluded: excluded hosts, with the time of their last bad ending: where only such are large
             enough, the one whose last bad ending is oldest is used.
     """
-    able = [host.name for host in hosts if room_of(host).fits(kind)]
+    able = [host.name for host in hosts if room_of(host).fits(shape)]
     good = frozenset(able).difference(excluded)
     return good or frozenset(sorted(able, key=lambda name: excluded[name])[:1])
 
 
 def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
     """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
-    if not hosts or any(room_of(host).fits(shape(resources, stage)) for host in hosts):
+    if not hosts or any(room_of(host).fits(shape_of(resources, stage)) for host in hosts):
         return None
     able = [room for room in map(room_of, hosts) if room.takes(stage)]
     if not able:
@@ -168,12 +168,12 @@ class ReadyQueue:
     def __init__(self, ranks: Mapping[str, float]) -> None:
         self._ranks = ranks
         self._order = {job: number for number, job in enumerate(ranks)}
-        self._heaps: dict[Shape, list[tuple[float, int, str]]] = {}
+        self._heaps: dict[JobShape, list[tuple[float, int, str]]] = {}
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Put jobs in."""
         for job in jobs:
-            heap = self._heaps.setdefault(shape(job.resources, job.stage), [])
+            heap = self._heaps.setdefault(shape_of(job.resources, job.stage), [])
             heapq.heappush(heap, (-self._ranks.get(job.id, 0.0), self._order.get(job.id, len(self._order)), job.id))
 
     def place(
@@ -182,7 +182,7 @@ class ReadyQueue:
         is_ready: Callable[[str], bool],
         limit: int,
         *,
-        allowed: Callable[[Shape], Collection[str]] | None = None,
+        allowed: Callable[[JobShape], Collection[str]] | None = None,
         tried: Callable[[str], Collection[str]] | None = None,
     ) -> list[tuple[str, Placement]]:
         """Take out up to `limit` jobs that fit now, with their places; `rooms` is used up.
@@ -199,27 +199,27 @@ class ReadyQueue:
         """
         placed: list[tuple[str, Placement]] = []
         taken: set[str] = set()
-        skipped: set[Shape] = set()
+        skipped: set[JobShape] = set()
         while len(placed) < limit:
             for heap in self._heaps.values():
                 while heap and (heap[0][2] in taken or not is_ready(heap[0][2])):
                     heapq.heappop(heap)
-            heads = [(heap[0], kind) for kind, heap in self._heaps.items() if heap and kind not in skipped]
+            heads = [(heap[0], shape) for shape, heap in self._heaps.items() if heap and shape not in skipped]
             if not heads:
                 break
-            (_, _, job), kind = min(heads)
-            names = None if allowed is None else allowed(kind)
-            able = [room for room in rooms if room.takes(kind.stage) and (names is None or room.name in names)]
+            (_, _, job), shape = min(heads)
+            names = None if allowed is None else allowed(shape)
+            able = [room for room in rooms if room.takes(shape.stage) and (names is None or room.name in names)]
             placement = None
             if tried is not None and (off := tried(job)):
-                placement = fit(kind, [room for room in able if room.name not in off])
-            placement = placement or fit(kind, able)
+                placement = fit(shape, [room for room in able if room.name not in off])
+            placement = placement or fit(shape, able)
             if placement is None:
                 if not skipped and able:
-                    keep_for(kind, max(able, key=_size))
-                skipped.add(kind)
+                    reserve_for(shape, max(able, key=_size))
+                skipped.add(shape)
                 continue
-            heapq.heappop(self._heaps[kind])
+            heapq.heappop(self._heaps[shape])
             placed.append((job, placement))
             taken.add(job)
         return placed
@@ -229,25 +229,25 @@ def _size(room: Room) -> tuple[int, int, float]:
     return len(room.devices), room.cpus, room.memory_gib
 
 
-def keep_for(kind: Shape, room: Room) -> None:
+def reserve_for(shape: JobShape, room: Room) -> None:
     """Take what is free of one job's share out of `room`, so that it adds up until the job fits."""
     if room.slots is None:
-        cpus, memory_gib = min(room.cpus, kind.cpus), min(room.memory_gib, kind.memory_gib)
-        room.reserve(cpus, room.devices[: kind.devices], memory_gib)
+        cpus, memory_gib = min(room.cpus, shape.cpus), min(room.memory_gib, shape.memory_gib)
+        room.reserve(cpus, room.devices[: shape.devices], memory_gib)
 
 
-def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
+def fit(shape: JobShape, rooms: Sequence[Room]) -> Placement | None:
     """A place for one job of this shape on the fullest host with room, taken from `rooms`; None if there is none.
 
     The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices
     go where there are fewest of them left.
     """
-    able = [room for room in rooms if (room.slots is None or room.slots > 0) and room.fits(kind)]
+    able = [room for room in rooms if (room.slots is None or room.slots > 0) and room.fits(shape)]
     if not able:
         return None
     best = min(able, key=lambda room: (len(room.devices), room.cpus))
-    placement = Placement(host=best.name, cpus=kind.cpus, devices=tuple(best.devices[: kind.devices]))
-    best.reserve(placement.cpus, placement.devices, kind.memory_gib)
+    placement = Placement(host=best.name, cpus=shape.cpus, devices=tuple(best.devices[: shape.devices]))
+    best.reserve(placement.cpus, placement.devices, shape.memory_gib)
     return placement
 
 
@@ -308,8 +308,8 @@ class Placer:
         """
 
         @functools.cache
-        def allowed(kind: Shape) -> frozenset[str]:
-            return usable(kind, hosts, excluded)
+        def allowed(shape: JobShape) -> frozenset[str]:
+            return usable(shape, hosts, excluded)
 
         def tried_by_id(job_id: str) -> Collection[str]:
             return () if tried is None else tried(self._states.job(job_id).fingerprint)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.plan.job import Standing
+from orchestrator.tracking.protocol import JobChange
 
 
 class NoTracker:
@@ -12,15 +13,7 @@ class NoTracker:
     def start(self, standings: Mapping[str, Standing] | None = None) -> None:
         """Does nothing."""
 
-    def job_changed(
-        self,
-        job: str,
-        standing: Standing,
-        attempt: str | None,
-        work: Path | None,
-        artifact: Path | None,
-        git: str = "",
-    ) -> None:
+    def job_changed(self, change: JobChange) -> None:
         """Does nothing."""
 
     def report(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, Submission
 from orchestrator.schedule.host_exclusion import HOST_FAULTS, HostEnding, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import Attempt
-from orchestrator.schedule.placement import Shape, usable
+from orchestrator.schedule.placement import JobShape, usable
 from orchestrator.ui.progress import PlainView
 
 HOUR = 3600.0
@@ -132,10 +132,10 @@ def share(name: str, devices: int = 0) -> HostShare:
 
 def test_never_all_hosts_are_avoided_but_the_one_that_was_bad_longest_ago_is_used() -> None:
     three = [share("a"), share("b"), share("c")]
-    assert usable(Shape(1, 0, 1.0, "train"), three, {"a": 5.0}) == {"b", "c"}
-    assert usable(Shape(1, 0, 1.0, "train"), three, {"a": 5.0, "b": 2.0, "c": 9.0}) == {"b"}
-    assert usable(Shape(1, 1, 1.0, "train"), [share("cpu"), share("gpu", 1)], {"gpu": 5.0}) == {"gpu"}
-    assert usable(Shape(9, 0, 1.0, "train"), three, {}) == frozenset()
+    assert usable(JobShape(1, 0, 1.0, "train"), three, {"a": 5.0}) == {"b", "c"}
+    assert usable(JobShape(1, 0, 1.0, "train"), three, {"a": 5.0, "b": 2.0, "c": 9.0}) == {"b"}
+    assert usable(JobShape(1, 1, 1.0, "train"), [share("cpu"), share("gpu", 1)], {"gpu": 5.0}) == {"gpu"}
+    assert usable(JobShape(9, 0, 1.0, "train"), three, {}) == frozenset()
 
 
 class BadHost(FakeBackend):

@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
+from orchestrator.tracking.protocol import JobChange
 
 LOG = "tracking.log"
 """File in the study's folder with the output of the child."""
@@ -84,17 +85,9 @@ class MlflowTracker:
         """Remember the jobs' states; the child is started by the first change, so an idle run starts none."""
         self._states = {job: standing.state for job, standing in (standings or {}).items()}
 
-    def job_changed(
-        self,
-        job: str,
-        standing: Standing,
-        attempt: str | None,
-        work: Path | None,
-        artifact: Path | None,
-        git: str = "",
-    ) -> None:
+    def job_changed(self, change: JobChange) -> None:
         """See `Tracker.job_changed`."""
-        known = self._plan.jobs.get(job)
+        known = self._plan.jobs.get(change.job)
         if known is None or not known.spec.tracked or not self._sends or not self._ensure_started():
             return
         for cell in known.cells:
@@ -104,18 +97,18 @@ class MlflowTracker:
         self._put(
             {
                 "op": "job",
-                "job": job,
+                "job": change.job,
                 "stage": known.stage,
                 "branch": known.branch,
                 "curve": known.spec.curve,
                 "files": [list(shown) for shown in known.spec.files],
                 "pointer": known.spec.pointer,
                 "cells": list(known.cells),
-                "state": standing.state,
-                "attempt": attempt,
-                "work": None if work is None else str(work),
-                "artifact": None if artifact is None else str(artifact),
-                "git": git,
+                "state": change.standing.state,
+                "attempt": change.attempt,
+                "work": None if change.work is None else str(change.work),
+                "artifact": None if change.artifact is None else str(change.artifact),
+                "git": change.git,
             }
         )
 
