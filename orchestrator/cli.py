@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from orchestrator.commands.command import Group, find_commands
+from orchestrator.commands.command import Group, find_commands, flattened
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.ui.terminal import READER_GONE, discard_output
 from workloads.runtime.masking import mask, secrets_of
@@ -91,7 +91,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in COMMANDS:
-    app.command(cls=CommandHelp, epilog=command.epilog)(command.function)
+    app.command(cls=CommandHelp, epilog=command.epilog)(flattened(command.function))
 
 
 def main() -> None:

@@ -27,7 +27,6 @@ from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
 
-DEFAULT_PROFILE = "laptop"
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
 
 
@@ -97,19 +96,19 @@ class Study:
 def open_study(
     matrix: Path,
     *,
-    profile: str = DEFAULT_PROFILE,
+    profile: str | None = None,
     overrides: Sequence[str] = (),
     cluster: Path | None = None,
     smoke: bool = False,
 ) -> Study:
-    """Read matrix.yaml and the cluster file, expand, check the controls and plan.
+    """Read matrix.yaml and the cluster file, expand, check the controls and plan; by default the first profile.
 
     Raises:
         MatrixError: the matrix, the cluster file or an override is not valid.
         ControlsError: compared cells differ in a control.
     """
     loaded = load_matrix(matrix)
-    resolved = resolve_profile(loaded, profile, overrides)
+    resolved = resolve_profile(loaded, profile or next(iter(loaded.profiles)), overrides)
     cells = expand(resolved)
     check_controls(resolved.workload, cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
@@ -135,7 +134,7 @@ def reopen_study(
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    study = open_study(matrix, profile=profile or DEFAULT_PROFILE, overrides=overrides, cluster=cluster)
+    study = open_study(matrix, profile=profile, overrides=overrides, cluster=cluster)
     if profile is not None or overrides:
         return study
     with Ledger.read(study.home / NAME) as ledger:
@@ -143,7 +142,7 @@ def reopen_study(
     if last is None:
         return study
     smoke = last.selection.get("smoke") is True
-    if (last.profile, last.overrides, smoke) == (DEFAULT_PROFILE, (), False):
+    if (last.profile, last.overrides, smoke) == (study.plan.profile, (), False):
         return study
     return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster, smoke=smoke)
 

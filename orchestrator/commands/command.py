@@ -3,11 +3,14 @@
 Each command is a module of this package, or `command.py` in a package of it, that declares `COMMAND`.
 """
 
+import dataclasses
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, get_type_hints
 
 from orchestrator import commands
 
@@ -58,3 +61,29 @@ def find_commands() -> list[Command]:
             found.append(command)
     groups = list(Group)
     return sorted(found, key=lambda command: (groups.index(command.group), command.position, command.name))
+
+
+def flattened(function: Callable[..., None]) -> Callable[..., None]:
+    """`function` as typer reads it: in place of each parameter that is a dataclass, the fields of that dataclass."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        own = [(name, parameter.default, hints[name])]
+        if name in groups:
+            types = get_type_hints(groups[name], include_extras=True)
+            own = [(one.name, one.default, types[one.name]) for one in dataclasses.fields(groups[name])]
+        parameters += [
+            inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            for one, default, hint in own
+        ]
+
+    def call(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{one.name: given.pop(one.name) for one in dataclasses.fields(group)})
+        function(**given)
+
+    call.__name__, call.__doc__ = function.__name__, function.__doc__
+    call.__annotations__ = {one.name: one.annotation for one in parameters}
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call

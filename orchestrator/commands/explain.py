@@ -9,14 +9,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.explanation import Explanation, explanation_of, holds_up, what_next
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JobArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-)
+from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.attempt_monitor import waiting_reason
@@ -26,7 +19,7 @@ from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.schedule.retry_policy import Charges, RetryLimits, first_line
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.progress import clock_words
 from orchestrator.ui.terminal import print_json
 from workloads.contract.metrics import read_beat
@@ -37,9 +30,8 @@ SHOWN = 6
 
 def explain(
     job: JobArgument,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    *,
+    options: LastRunOptions,
     request: Annotated[
         bool,
         typer.Option("--request", help="Print the job's request with its inputs, for `python -m workloads.run`."),
@@ -53,7 +45,7 @@ def explain(
 
     Lists its attempts, the retries used, its newest checkpoint and its newest error.
     """
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     if request:
         print_json(request_by_hand(study, found, work))

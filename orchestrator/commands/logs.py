@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.log_reader import NAME, AttemptLog
-from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, JobArgument, LastProfileOption, MatrixOption
+from orchestrator.commands.options import JobArgument, LastRunOptions
 from orchestrator.commands.status import exit_on_interrupt
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
@@ -17,7 +17,7 @@ from orchestrator.plan.select import find_job
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease import LeaseWatcher
 from orchestrator.schedule.ledger.database import Attempt
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
 POLL_S = 0.5
@@ -25,9 +25,8 @@ POLL_S = 0.5
 
 def logs(
     job: JobArgument,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    *,
+    options: LastRunOptions,
     follow: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Continue as the log grows, through retries, until the job has ended."),
@@ -41,7 +40,7 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a job's newest attempt."""
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     with exit_on_interrupt():
         if follow and attempt is None and not as_json:

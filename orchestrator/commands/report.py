@@ -6,25 +6,15 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JsonOption,
-    MatrixOption,
-    Overrides,
-    ProfileOption,
-)
+from orchestrator.commands.options import JsonOption, PlanOptions
 from orchestrator.errors import PlanError
 from orchestrator.results import report_if_needed
-from orchestrator.study import DEFAULT_PROFILE, open_study
 from orchestrator.ui.terminal import print_json
 
 
 def report(
-    overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
-    cluster: ClusterOption = None,
+    *,
+    options: PlanOptions,
     source: Annotated[
         str,
         typer.Option(
@@ -36,7 +26,7 @@ def report(
     """Write the report of everything that is done."""
     if source not in ("study", "published"):
         raise PlanError(f"--source is {source!r}; allowed: study, published")
-    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    study = options.open()
     if source == "published":
         module = study.plan.workload.published
         if not module:

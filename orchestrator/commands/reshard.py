@@ -18,14 +18,7 @@ import typer
 
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JobArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-)
+from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.errors import OrchestratorError, PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.code import CHECKOUT
@@ -35,12 +28,13 @@ from orchestrator.schedule.launcher import new_attempt_id
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
 
 def reshard(
     job: JobArgument,
+    *,
     ranks: Annotated[
         int | None, typer.Option("--ranks", min=1, metavar="N", help="Number of ranks. Default: as planned.")
     ] = None,
@@ -48,9 +42,7 @@ def reshard(
         int | None,
         typer.Option("--zero-stage", min=0, max=2, metavar="N", help="ZeRO stage. Default: that of the cluster file."),
     ] = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    options: LastRunOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Convert a job's newest checkpoint to other ranks or ZeRO stage.
@@ -58,7 +50,7 @@ def reshard(
     The next run resumes from it. Its results then equal those of an undisturbed run up to rounding, not bit by bit;
     the conversion is recorded with the job.
     """
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     planned = planned_shards(study, found)
     refuse_second_run(study.home)

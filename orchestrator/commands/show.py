@@ -5,35 +5,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JobArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-)
+from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.store.protocol import Commit
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
 
-def show(
-    job: JobArgument,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def show(job: JobArgument, *, options: LastRunOptions, as_json: JsonOption = False) -> None:
     """Show how a job's result was made.
 
     Lists its inputs, code, versions, host, cost and folder, and every attempt.
     """
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     if as_json:
         print_json(show_json(study, found))

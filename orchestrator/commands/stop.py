@@ -7,15 +7,15 @@ import typer
 
 from orchestrator.commands.active_run import request_stop, wait_for_end
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, JsonOption, MatrixOption
+from orchestrator.commands.options import JsonOption, StudyOptions
 from orchestrator.schedule.lease import STALE_AFTER_S, living_holder
 from orchestrator.study import open_study
 from orchestrator.ui.terminal import print_json
 
 
 def stop(
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    cluster: ClusterOption = None,
+    *,
+    options: StudyOptions,
     now: Annotated[
         bool, typer.Option("--now", help="End attempts at once instead of at their next checkpoint.")
     ] = False,
@@ -26,7 +26,7 @@ def stop(
 
     Does what Ctrl-C does where it runs: attempts save a checkpoint and end, and the next run continues from there.
     """
-    home = open_study(matrix, cluster=cluster).home
+    home = open_study(options.matrix, cluster=options.cluster).home
     out = sys.stderr if as_json else sys.stdout
     holder = living_holder(home)
     ended = holder is None

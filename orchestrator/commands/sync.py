@@ -3,33 +3,19 @@
 import sys
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JsonOption,
-    MatrixOption,
-    Overrides,
-    ProfileOption,
-)
+from orchestrator.commands.options import JsonOption, PlanOptions
 from orchestrator.schedule.lease import acquire
-from orchestrator.study import DEFAULT_PROFILE, open_study
 from orchestrator.ui.terminal import print_json
 
 
-def sync(
-    overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
-    cluster: ClusterOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def sync(*, options: PlanOptions, as_json: JsonOption = False) -> None:
     """Send every completed job to MLflow.
 
     Can be repeated at any time except during a run, which sends its results itself.
     """
     from orchestrator.tracking.mlflow.sync import sync as sync_all
 
-    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    study = options.open()
     with acquire(study.home, say=lambda text: print(text, file=sys.stderr)):  # sync marks as dead what a run still runs
         shown = sync_all(study.plan, study.standings(), study.store, study.home, study.cluster.tracking.uri)
     if as_json:

@@ -105,9 +105,9 @@ def load_matrix(path: Path) -> Matrix:
         profiles=parts.named(reader, nodes["profiles"], "profiles", lambda r, n, k: parts.profile(r, n, k, workload)),
         places=places,
     )
-    if len(matrix.profiles) > MOST_PROFILES:
+    if not 1 <= len(matrix.profiles) <= MOST_PROFILES:
         place = place_of(nodes["profiles"], source)
-        refuse(place, "profiles", f"has {len(matrix.profiles)} profiles; allowed: {MOST_PROFILES}")
+        refuse(place, "profiles", f"has {len(matrix.profiles)} profiles; allowed: 1 to {MOST_PROFILES}")
     _check_whole(matrix, plain(controls), plain(branches))
     for name, profile in matrix.profiles.items():
         _check_whole(
