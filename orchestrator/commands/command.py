@@ -1,7 +1,4 @@
-"""A command of the command line: its function, and where and how `--help` shows it.
-
-Each command is a module of this package, or `command.py` in a package of it, that declares `COMMAND`.
-"""
+"""Command registry: each module of this package, or `command.py` of a subpackage, declares its command as `COMMAND`."""
 
 import dataclasses
 import importlib
@@ -31,11 +28,11 @@ class Command:
     function: Callable[..., None]
     group: Group
     position: int
-    """Within the group."""
+    """Position in the group."""
     examples: Sequence[tuple[str, str]]
     """Command line, and what it does (may be empty)."""
     exit_codes: Mapping[int, str] = field(default_factory=dict)
-    """Where they say more than 0 success, 1 failure, 2 bad input."""
+    """If they mean more than 0 success, 1 failure, 2 bad input."""
 
     @property
     def name(self) -> str:
@@ -44,7 +41,7 @@ class Command:
 
     @property
     def epilog(self) -> str:
-        """Examples and exit codes, laid out; the end of `COMMAND --help`."""
+        """The end of `COMMAND --help`: examples and exit codes."""
         width = max(len(line) for line, _ in self.examples)
         lines = ["Examples:", *(f"  {line:<{width}}  {what}".rstrip() for line, what in self.examples)]
         if self.exit_codes:
@@ -53,7 +50,7 @@ class Command:
 
 
 def find_commands() -> list[Command]:
-    """All commands, in the order of the help."""
+    """All commands, in the order of `--help`."""
     found: list[Command] = []
     for info in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}."):
         module = importlib.import_module(f"{info.name}.command" if info.ispkg else info.name)

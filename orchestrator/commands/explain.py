@@ -1,4 +1,4 @@
-"""`explain`: one job's state, attempts, retries and next step; or its request, to run it by hand."""
+"""`explain`: a job's state, attempts, retries and next step; or its request, to run it by hand."""
 
 import time
 from dataclasses import asdict
@@ -25,7 +25,7 @@ from orchestrator.ui.terminal import print_json
 from workloads.contract.metrics import read_beat
 
 SHOWN = 6
-"""Labels of dependent jobs that are printed; the others are counted."""
+"""Dependents that are printed; the others are counted."""
 
 
 def explain(
@@ -67,7 +67,7 @@ COMMAND = Command(
 
 
 def request_by_hand(study: Study, job: Job, work: Path) -> dict[str, Any]:
-    """The request of a job, its inputs fetched, for `python -m workloads.run`; the job writes into `work`.
+    """The request of a job for `python -m workloads.run`, with its inputs fetched; the job writes into `work`.
 
     Raises:
         ArtifactMissing: an input is not done.
@@ -113,7 +113,7 @@ def explain_json(known: Explanation) -> dict[str, Any]:
 
 
 def explain_text(known: Explanation) -> str:
-    """The same for people."""
+    """What `explain` prints."""
     job = known.job
     lines = [f"{job.label} ({job.id})", f"  {known.standing.state}: {known.standing.reason}"]
     for label, standing in known.needs.items():

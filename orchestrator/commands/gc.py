@@ -1,4 +1,4 @@
-"""`gc`: remove what nothing needs."""
+"""`gc`: remove results that no profile needs, and leftovers."""
 
 from typing import Annotated
 
@@ -25,8 +25,8 @@ def gc(
 ) -> None:
     """Remove results that no profile needs, and leftovers of attempts.
 
-    What a profile of the matrix or the last run needs is kept. Lists what it found and asks before it removes;
-    outside a terminal it removes only with --yes.
+    What a profile of the matrix or the last run needs is kept. Lists what it finds and asks before it removes
+    anything; outside a terminal it removes only with --yes.
     """
     study = reopen_study(options.matrix, cluster=options.cluster)
     found = find_garbage(study, cluster=options.cluster)
@@ -36,7 +36,7 @@ def gc(
     removed = False
     if found and not dry_run and (yes or (not as_json and is_interactive())):
         refuse_second_run(study.home)
-        if not confirm("remove them for good?", yes):
+        if not confirm("remove them permanently?", yes):
             raise typer.Abort
         remove_garbage(study, found, lambda _text: None)
         removed = True

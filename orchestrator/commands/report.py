@@ -1,4 +1,4 @@
-"""`report`: write the report of everything that is done."""
+"""`report`: write the report of all completed jobs."""
 
 import importlib
 from typing import Annotated
@@ -23,14 +23,14 @@ def report(
     ] = "study",
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report of everything that is done."""
+    """Write the report of all completed jobs."""
     if source not in ("study", "published"):
         raise PlanError(f"--source is {source!r}; allowed: study, published")
     study = options.open()
     if source == "published":
         module = study.plan.workload.published
         if not module:
-            raise PlanError("--source published: the workload of this study has no published results")
+            raise PlanError("--source published: the workload of this study has no published results; allowed: study")
         print_json(importlib.import_module(module).report_from_published())
         return
     report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)

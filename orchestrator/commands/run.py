@@ -60,7 +60,9 @@ def run(
         names = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
         names |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
         given = [f"--{name}={value}" for name, value in names.items()]
-        given += [f"--refresh={name}" for name in refresh or ()]  # what is withdrawn is recomputed, whatever the rows
+        given += [
+            f"--refresh={name}" for name in refresh or ()
+        ]  # withdrawn results are recomputed even if they are not selected
         flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
         raise typer.Exit(_detach([*given, *flags, "--", *study.plan.overrides], study, options.cluster, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
@@ -100,7 +102,7 @@ def _absolute(cluster: Path) -> Path:
 
 
 def _confirmed_withdrawals(study: Study, names: list[str], yes: bool) -> tuple[Withdrawal, ...]:
-    """What to withdraw, once the user has seen and confirmed it.
+    """List what to withdraw and ask for confirmation.
 
     Raises:
         typer.Abort: the user declines.
@@ -108,13 +110,13 @@ def _confirmed_withdrawals(study: Study, names: list[str], yes: bool) -> tuple[W
     refuse_second_run(study.home)
     withdrawals = find_withdrawals(study, names)
     print(withdrawals_text(withdrawals), file=sys.stderr)
-    if withdrawals and not confirm("withdraw them, and recompute those that are in this plan?", yes):
+    if withdrawals and not confirm("withdraw these results and recompute those in this plan?", yes):
         raise typer.Abort
     return withdrawals
 
 
 def _withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]:
-    """Withdraw results; returns the ids of the jobs that recompute them, and of the jobs these need."""
+    """Withdraw results; returns the ids of the jobs that recompute them, with their dependencies."""
     if withdrawals:
         withdraw(study.home, study.store, withdrawals)
     gone = {one.fingerprint for one in withdrawals}
@@ -158,7 +160,7 @@ def run_json(study: Study, result: FinishedRun) -> dict[str, object]:
 
 
 def run_text(result: FinishedRun) -> str:
-    """What `run` prints at its end."""
+    """What `run` prints at the end."""
     outcome = result.outcome
     lines: list[str] = []
     if failed := failures_text(outcome.failures, outcome.paused):

@@ -1,4 +1,4 @@
-"""`show`: the provenance of a job's artifact: inputs, attempt, host, code, versions, cost, place."""
+"""`show`: provenance of a job's artifact: inputs, attempt, host, code, versions, cost, folder."""
 
 import time
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def show_json(study: Study, job: Job) -> dict[str, Any]:
 
 
 def show_text(study: Study, job: Job) -> str:
-    """The same for people."""
+    """What `show` prints."""
     found = show_json(study, job)
     lines = [f"{job.label}  {job.id}", f"  {found['state']}: {found['reason']}"]
     commit = found["commit"]

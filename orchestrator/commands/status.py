@@ -1,4 +1,4 @@
-"""`status`: the state of every job. Reads plan, ledger and attempt folders only."""
+"""`status`: the state of every job, from plan, ledger and attempt folders."""
 
 import contextlib
 import sys
@@ -68,7 +68,7 @@ COMMAND = Command(
 
 @contextlib.contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """End with 130 and no message on Ctrl-C: for commands that only read."""
+    """On Ctrl-C, exit with 130 and no message: for commands that only read."""
     try:
         yield
     except KeyboardInterrupt:
@@ -104,7 +104,7 @@ def status_json(study: Study) -> dict[str, Any]:
 
 
 def status_text(study: Study) -> str:
-    """The same for people: counts, every job that needs attention or is running, excluded hosts, failures."""
+    """What `status` prints: counts, jobs that run or need attention, excluded hosts, failures."""
     standings, attempts = study.standings(), study.attempts()
     lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standings))]
     for job in study.plan.jobs.values():

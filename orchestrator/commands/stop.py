@@ -1,4 +1,4 @@
-"""`stop`: end the run in progress as Ctrl-C does, from anywhere that sees the study's folder."""
+"""`stop`: end the run in progress as Ctrl-C does, from any machine with access to the study's folder."""
 
 import sys
 from typing import Annotated
@@ -31,14 +31,14 @@ def stop(
     holder = living_holder(home)
     ended = holder is None
     if holder is None:
-        print("no run is in progress; there is nothing to stop", file=out)
+        print("no run is in progress", file=out)
     else:
         request_stop(home, holder, now=now)
         how = "at once" if now else "at the next checkpoint"
         print(f"asked pid {holder.pid} on {holder.host} to stop {how}", file=out, flush=True)
         if not no_wait:
             ended = wait_for_end(home, holder, lambda text: print(text, file=out, flush=True))
-            how = "the run has ended" if ended else f"no sign of life for {STALE_AFTER_S:g} s, its machine may be gone"
+            how = "the run has ended" if ended else f"no response for {STALE_AFTER_S:g} s, its machine may be down"
             print(f"{how}; `echo-matrix run` continues it", file=out)
     if as_json:
         asked = None if holder is None else {"pid": holder.pid, "host": holder.host}

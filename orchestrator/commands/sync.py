@@ -1,4 +1,4 @@
-"""`sync`: send to MLflow what it has missed."""
+"""`sync`: send completed jobs to MLflow."""
 
 import sys
 
@@ -9,14 +9,16 @@ from orchestrator.ui.terminal import print_json
 
 
 def sync(*, options: PlanOptions, as_json: JsonOption = False) -> None:
-    """Send every completed job to MLflow.
+    """Send all completed jobs to MLflow.
 
-    Can be repeated at any time except during a run, which sends its results itself.
+    It can be repeated, but not during a run, which sends its results itself.
     """
     from orchestrator.tracking.mlflow.sync import sync as sync_all
 
     study = options.open()
-    with acquire(study.home, say=lambda text: print(text, file=sys.stderr)):  # sync marks as dead what a run still runs
+    with acquire(
+        study.home, say=lambda text: print(text, file=sys.stderr)
+    ):  # without a lease, it would mark running jobs as killed
         shown = sync_all(study.plan, study.standings(), study.store, study.home, study.cluster.tracking.uri)
     if as_json:
         print_json({"version": 1, "shown": shown})

@@ -113,7 +113,7 @@ def test_a_disk_that_is_full_at_a_point_stops_the_run_with_a_sentence_and_the_ne
         assert code == 0, output
     else:
         assert code == 1
-        assert "no space left on device; free some space, then `run` again: what is done is done" in output
+        assert "no space left on device; free some space, then `run` again: it continues, and completed" in output
         assert len(output.splitlines()) == 1, "one sentence"
     before = committed(home)
     run_again(home)

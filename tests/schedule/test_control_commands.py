@@ -76,7 +76,7 @@ def test_to_retry_a_blocked_job_is_to_retry_what_it_waits_for() -> None:
         (
             "retry",
             ["trian/*"],
-            "'trian/\\*' matches no job in the plan of profile laptop; a glob must match a whole",
+            "no job matches 'trian/\\*' in the plan of profile laptop; a glob must match a whole",
         ),
         ("cancel", [], "cancel needs jobs: labels, ids, globs such as 'STAGE/ROW\\*', or --rows"),
         ("retry", [], "or --failed for all that failed"),
