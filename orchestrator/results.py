@@ -97,7 +97,7 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             sections=sections,
         ),
         notes=notes,
-        spec=_spec_of(workload),
+        spec=report_spec(workload),
     )
 
 
@@ -122,7 +122,7 @@ def input_digest(input: ReportInput) -> str:
     return _with_code(digest, input.spec)
 
 
-def _spec_of(workload: Workload) -> ReportSpec:
+def report_spec(workload: Workload) -> ReportSpec:
     """The workload's report specification, or the generic one."""
     spec: ReportSpec = import_module(workload.report).REPORT if workload.report else ReportSpec()
     return spec
@@ -213,7 +213,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
-    return _with_code(digest, _spec_of(plan.workload))
+    return _with_code(digest, report_spec(plan.workload))
 
 
 def _with_code(digest: Any, spec: ReportSpec) -> str:

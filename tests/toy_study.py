@@ -19,7 +19,7 @@ from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
-from workloads.contract.defaults import DEFAULT
+from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.study.workload import WORKLOAD
 
 ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
@@ -60,7 +60,7 @@ def make_job(
 def make_plan(jobs: Sequence[Job]) -> Plan:
     return Plan(
         study="toy",
-        workload_name=DEFAULT,
+        workload_name=DEFAULT_WORKLOAD,
         workload=WORKLOAD,
         profile="laptop",
         overrides=(),

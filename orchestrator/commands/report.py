@@ -1,6 +1,5 @@
 """`report`: write the report of all completed jobs."""
 
-import importlib
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions
 from orchestrator.errors import PlanError
-from orchestrator.results import report_if_needed
+from orchestrator.results import report_if_needed, report_spec
 from orchestrator.ui.terminal import print_json
 
 
@@ -28,10 +27,12 @@ def report(
         raise PlanError(f"--source is {source!r}; allowed: study, published")
     study = options.open()
     if source == "published":
-        module = study.plan.workload.published
-        if not module:
+        spec = report_spec(study.plan.workload)
+        if spec.published is None:
             raise PlanError("--source published: the workload of this study has no published results; allowed: study")
-        print_json(importlib.import_module(module).report_from_published())
+        from reports.report_json import published_json
+
+        print_json(published_json(spec, spec.published()))
         return
     report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
     if as_json:

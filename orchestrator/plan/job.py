@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.spec.cell import Cell, Deviation, Resources
-from workloads.contract.defaults import DEFAULT
-from workloads.contract.request import Stage
+from workloads.contract.request import DEFAULT_WORKLOAD, Stage
 from workloads.contract.workload import StageSpec, Workload
 
 State = Literal["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"]
@@ -39,7 +38,7 @@ class Job:
     smoke: bool = False
     revisions: Mapping[str, int] = field(default_factory=dict)
     """Of what it reads itself; those of its inputs are in their fingerprints."""
-    workload: str = DEFAULT
+    workload: str = DEFAULT_WORKLOAD
     """`package.module` of its workload."""
     weight: float = 1.0
     """Estimated duration relative to other jobs of its stage, before any of them has run."""

@@ -30,7 +30,7 @@ def check_controls(workload: Workload, cells: Sequence[Cell], deviations: Sequen
     listed = {(deviation.key, row) for deviation in deviations for row in deviation.rows}
     deviating = {row for _, row in listed}
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
-        for parameter in workload.family[cell.family].declared:
+        for parameter in workload.family[cell.family].needs_deviation:
             key = f"{workload.rows_key}.{parameter}"
             if cell.evaluated.get(parameter) and (key, cell.row) not in listed:
                 raise ControlsError(

@@ -34,8 +34,8 @@ from orchestrator.spec.schema import Axis, Matrix, ResolvedMatrix, resources_of
 from orchestrator.spec.typed import Reader, build
 from orchestrator.spec.variants import changed, first_problem, variants
 from orchestrator.spec.workload import KEY, workload_of
-from workloads.contract.defaults import DEFAULT
 from workloads.contract.fields import plain
+from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.contract.rows import Row, RowError, resolved, row_from
 from workloads.contract.workload import Workload
 
@@ -64,7 +64,7 @@ def load_matrix(path: Path) -> Matrix:
     nodes: dict[str, yaml.Node] = {}
     written = list(entries(root, source, ""))
     named = next(((node, place) for name, node, place in written if name == KEY), None)
-    module = DEFAULT if named is None else read_text(named[0], named[1], KEY)
+    module = DEFAULT_WORKLOAD if named is None else read_text(named[0], named[1], KEY)
     workload = workload_of(module, path, Place(source, None) if named is None else named[1])
     top, rows_key = _top_keys(workload), workload.rows_key
     for name, node, place in written:

@@ -237,9 +237,9 @@ def deviations(
     return tuple(found)
 
 
-def declared_keys(workload: Workload) -> tuple[str, ...]:
+def deviation_keys(workload: Workload) -> tuple[str, ...]:
     """Parameters of rows that need a deviation with the reason when they are true, as keys of deviations."""
-    names = (name for kind in workload.families for name in kind.declared)
+    names = (name for kind in workload.families for name in kind.needs_deviation)
     return tuple(dict.fromkeys(f"{workload.rows_key}.{name}" for name in names))
 
 
@@ -254,10 +254,12 @@ def _deviation(
     reason = read_text(nodes["reason"], place_of(nodes["reason"], reader.source), f"{key}.reason")
     if not reason.strip():
         refuse(place, f"{key}.reason", "is empty; write why the rows may differ; every report prints it")
-    of_rows = declared_keys(workload)
+    of_rows = deviation_keys(workload)
     if path in of_rows:
         parameter = path.removeprefix(f"{workload.rows_key}.")
-        idle = [row for row in rows if parameter not in known[row].declared or not getattr(known[row], parameter)]
+        idle = [
+            row for row in rows if parameter not in known[row].needs_deviation or not getattr(known[row], parameter)
+        ]
         if idle:
             refuse(place, f"{key}.rows", f"lists {idle[0]!r}, which does not set {parameter}: true")
         if "value" in nodes:

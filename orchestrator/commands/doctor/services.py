@@ -49,8 +49,8 @@ def workload(subject: Subject) -> Iterator[CheckResult]:
 def paths(subject: Subject) -> Iterator[CheckResult]:
     """Whether each of `paths` in the cluster file exists and is readable."""
     study = subject.study
-    unlike = study.plan.workload.unlike_paths
-    named = {name: place for name, place in study.cluster.paths.items() if name not in unlike}
+    unchecked = study.plan.workload.unchecked_paths
+    named = {name: place for name, place in study.cluster.paths.items() if name not in unchecked}
     for name, place in named.items():
         if not Path(place).exists():
             yield bad(f"paths.{name}: {place} does not exist", f"correct paths.{name} in cluster/*.yaml")
