@@ -65,6 +65,7 @@ def test_a_row_that_carries_a_state_but_does_not_read_where_is_refused_in_words(
         Nowhere().recurrent(BackboneSizes(**{**sizes, "site": "pre_qkv"}))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_as_a_command_it_runs_beside_matrix_yaml_and_names_what_is_wrong() -> None:
     def call(workload: str, row: str) -> "subprocess.CompletedProcess[str]":
         line = [sys.executable, "-m", "workloads.model.check", workload, row]
