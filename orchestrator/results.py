@@ -18,7 +18,7 @@ from orchestrator.errors import StoreError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
-from orchestrator.store.manifest import AGAIN
+from orchestrator.store.manifest import REFRESH_HINT
 from orchestrator.store.protocol import Commit, Store
 from reports.input import ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
 from reports.spec import ReportSpec
@@ -264,7 +264,7 @@ class _Reader:
             try:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-                raise StoreError(f"{listing}: is no list of cases: {error!r}; {AGAIN}") from error
+                raise StoreError(f"{listing}: is no list of cases: {error!r}; {REFRESH_HINT}") from error
         found = sorted((folder / images).glob("*.png"))[:IMAGES]
         return [(names.get(path.stem, path.stem), str(path)) for path in found]
 
@@ -293,7 +293,7 @@ def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Ite
             if line.strip():
                 known = line_of(line)
                 if known is None:
-                    raise StoreError(f"{path}:{number}: is no line of {path.name}: {line[:80]!r}; {AGAIN}")
+                    raise StoreError(f"{path}:{number}: is no line of {path.name}: {line[:80]!r}; {REFRESH_HINT}")
                 yield known
 
 

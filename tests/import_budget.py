@@ -20,7 +20,8 @@ CHILDREN = (
     "orchestrator.backends.ray.connect",
     "orchestrator.backends.ray.hosts",
     "orchestrator.backends.slurm.pilot.agent",
-    "orchestrator.tracking.mlflow_store",
+    "orchestrator.tracking.mlflow.database",
+    "orchestrator.tracking.mlflow.projector",
 )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.host.pump import HEAD, TAIL
+from orchestrator.host.log_collector import HEAD, TAIL
 from orchestrator.schedule.lease import process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 

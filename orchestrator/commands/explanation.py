@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import OrchestratorError, StoreError
-from orchestrator.host.checkpoints import Checkpoint, newest_checkpoint
+from orchestrator.host.checkpoints import CheckpointRef, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
 from orchestrator.schedule.failures import failure_of
 from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_hosts, host_endings
@@ -33,7 +33,7 @@ class Explanation:
     retries: RetryLimits
     share: int | None
     """Samples per step on one rank; None where the stage has no micro-batch."""
-    checkpoint: Checkpoint | None
+    checkpoint: CheckpointRef | None
     """Where the next attempt would resume."""
     artifact: str
     """Its folder; empty while the job is not done, or if the folder is gone."""

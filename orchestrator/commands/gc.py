@@ -8,7 +8,7 @@ from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
 from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, JsonOption, MatrixOption, YesOption
-from orchestrator.host.memory import GIB
+from orchestrator.host.machine import GIB
 from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
 

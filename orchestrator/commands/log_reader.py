@@ -1,6 +1,6 @@
 """Reading logs that grow, are shortened while they are read, and come from several nodes.
 
-`host/pump` shortens a log while it is written: the middle is replaced by a line that counts the
+`host/log_collector` shortens a log while it is written: the middle is replaced by a line that counts the
 omitted bytes, and the file by another of the same name. So a position is counted in bytes ever
 written, not in bytes of the file.
 """

@@ -14,7 +14,7 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import admit, backend_class
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
-from orchestrator.host.server import server_command
+from orchestrator.host.warm_server import server_command
 from orchestrator.plan.job import Plan
 from orchestrator.results import report_if_needed
 from orchestrator.schedule.clock import SystemClock

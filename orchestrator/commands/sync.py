@@ -27,7 +27,7 @@ def sync(
 
     Can be repeated at any time except during a run, which sends its results itself.
     """
-    from orchestrator.tracking.sync import sync as sync_all
+    from orchestrator.tracking.mlflow.sync import sync as sync_all
 
     study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
     with acquire(study.home, say=lambda text: print(text, file=sys.stderr)):  # sync marks as dead what a run still runs

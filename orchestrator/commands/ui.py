@@ -16,7 +16,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
 ) -> None:
     """Serve MLflow's pages for this study until Ctrl-C."""
-    from orchestrator.tracking.ui import open_ui
+    from orchestrator.tracking.mlflow.ui import open_ui
 
     open_ui(open_study(matrix, cluster=cluster).home, host, port)
 

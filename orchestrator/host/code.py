@@ -1,4 +1,4 @@
-"""The code a study runs: a copy under `code/{digest}/`, so that editing the checkout changes nothing that runs.
+"""Code snapshot: the copy under `code/{digest}/` that a study runs; edits to the checkout change no running job.
 
 Source: design, "Processes".
 """
@@ -17,15 +17,15 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 Package: TypeAlias = tuple[str, Path]
-"""Name of a top-level package, and the folder or file that it is."""
+"""Name of a top-level package, and its folder or file."""
 
 
 def code_files(root: Path, extra: Package | None = None) -> dict[Path, Path]:
-    """The files that are copied: place in the copy -> file, sorted.
+    """The files of a snapshot: path in the snapshot -> file, sorted.
 
     Args:
-        root: where our packages lie, and the lock where there is one.
-        extra: name and place of the package, or single file, of a workload that lies elsewhere.
+        root: the folder of our packages, and of the lock file where there is one.
+        extra: the package, or single module, of a workload outside `root`.
     """
     found: dict[Path, Path] = {}
     packages = [(name, root / name) for name in PACKAGES]
@@ -42,7 +42,7 @@ def code_files(root: Path, extra: Package | None = None) -> dict[Path, Path]:
 
 
 def _skipped(path: Path) -> bool:
-    """Whether a file is not of the code: hidden ones may be an editor's, or hold somebody's credentials."""
+    """Whether a file is not code: hidden files may be an editor's, or hold credentials."""
     return any(part == SKIPPED or part.startswith(".") for part in path.parts)
 
 
@@ -59,8 +59,8 @@ def digest_of(files: Mapping[Path, Path]) -> str:
 def copy_code(home: Path, root: Path = CHECKOUT, extra: Package | None = None) -> tuple[str, Path]:
     """Copy the code to `home/code/{digest}/` unless it is there, and return digest and folder.
 
-    `root` is where `orchestrator/` lies: the checkout, or the folder it was installed to; `extra` as in
-    `code_files`. The copy appears whole or not at all, whichever of several drivers makes it.
+    `root` is the folder of `orchestrator/`: the checkout, or where it is installed; `extra` as in `code_files`.
+    The copy appears atomically, also when several drivers make it at once.
     """
     files = code_files(root, extra)
     digest = digest_of(files)

@@ -1,4 +1,4 @@
-"""What a host needs to know to be one, as JSON: made by the driver, read where the host starts."""
+"""Host description: what a host needs to know, as JSON. The driver makes it; the host builds its `Node` from it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def describe(
         home: `outputs/{study}`; the code is copied to `code/{digest}/` in it.
         store_kind: as in cluster/*.yaml.
         store_root: of the store.
-        code_digest: of a copy under `home` that was made already; empty: made now.
+        code_digest: of a code snapshot already under `home`; empty: one is made now.
         git: commit of the checkout, for COMMITs.
         server: the warm server's command line.
     """
@@ -41,8 +41,8 @@ def store_of(description: Mapping[str, Any]) -> Store:
     return make_store(description["store_kind"], Path(description["store_root"]))
 
 
-def node_of(description: Mapping[str, Any], *, visible: Sequence[str], leaves_word: bool = False) -> Node:
-    """The node that a description makes here; `visible` and `leaves_word` as for `Node`."""
+def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_endings: bool = False) -> Node:
+    """The node that a description makes here; `visible` and `records_endings` as for `Node`."""
     return Node(
         store=store_of(description),
         code=Path(description["code"]),
@@ -50,5 +50,5 @@ def node_of(description: Mapping[str, Any], *, visible: Sequence[str], leaves_wo
         address=node_address(),
         visible=visible,
         command=description["command"],
-        leaves_word=leaves_word,
+        records_endings=records_endings,
     )

@@ -1,7 +1,7 @@
-"""From exit codes and signals of the ranks to the ending of an attempt: a pure table, and `ended.json`.
+"""Endings of attempts: from the ranks' exit codes and signals to an ending (a pure function), and `ended.json`.
 
-`ended.json` in the attempt's folder is what the host knew at the end; it outlives the host, so that a
-driver which comes later learns how an attempt of an earlier one ended.
+`ended.json` in the attempt's folder records what the host knew at the end. It outlives the host, so a later
+driver can read how an attempt of an earlier one ended.
 Source: design, "Truth and recovery", rule 4.
 """
 
@@ -21,11 +21,11 @@ Ending = Literal[
     "ok", "bad_input", "error", "out_of_memory", "timed_out", "preempted", "interrupted", "vanished", "cancelled"
 ]
 
-Reason = Literal["stop", "kill", "memory", "time"]
-"""Why the host itself ended an attempt: it was asked to, gently or not, or a limit was hit."""
+StopReason = Literal["stop", "kill", "memory", "time"]
+"""Why the host itself ended an attempt: a request to stop or to kill it, or a limit."""
 
-# Codes by which a rank says why; all other failures of several ranks may be consequences of the first.
-CLEAR = (EXIT_OUT_OF_MEMORY, EXIT_BAD_INPUT)
+# Exit codes that explain themselves; any other failure may be a consequence of another rank's.
+EXPLICIT_CODES = (EXIT_OUT_OF_MEMORY, EXIT_BAD_INPUT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,11 @@ class RankEnd:
     signal: int | None
 
     @property
-    def well(self) -> bool:
+    def ok(self) -> bool:
         """Whether it ended with 0."""
         return self.code == EXIT_OK
 
-    def words(self) -> str:
+    def description(self) -> str:
         """For people: `exit 1`, `SIGKILL`."""
         if self.signal is None:
             return f"exit {self.code}"
@@ -50,52 +50,52 @@ class RankEnd:
             return f"signal {self.signal}"
 
 
-def telling_rank(ends: Mapping[int, RankEnd], first: int | None) -> int | None:
-    """The rank whose end explains the attempt's: one that says why, else the first that failed; None: all well."""
+def deciding_rank(ends: Mapping[int, RankEnd], first: int | None) -> int | None:
+    """The rank whose end decides the attempt's: one with an explicit code, else the first to fail; None: all are ok."""
     for rank, end in sorted(ends.items()):
-        if end.code in CLEAR:
+        if end.code in EXPLICIT_CODES:
             return rank
     if first is not None:
         return first
-    failed = [rank for rank, end in sorted(ends.items()) if not end.well]
+    failed = [rank for rank, end in sorted(ends.items()) if not end.ok]
     return failed[0] if failed else None
 
 
-def ending_of(end: RankEnd, *, reason: Reason | None, oom_rose: bool) -> tuple[Ending, str]:
-    """Ending and detail of an attempt that did not end well, from its telling rank.
+def ending_of(end: RankEnd, *, stop_reason: StopReason | None, oom_rose: bool) -> tuple[Ending, str]:
+    """Ending and detail of an attempt that did not end well, from its deciding rank.
 
     Args:
-        end: how the telling rank ended.
-        reason: why the host has ended the attempt itself, if it has.
-        oom_rose: the kernel's or the cgroup's counter of kills for memory rose while it ran.
+        end: how the deciding rank ended.
+        stop_reason: why the host has ended the attempt itself, if it has.
+        oom_rose: an out-of-memory counter of the kernel or the cgroup rose while it ran.
     """
-    if reason == "memory":
+    if stop_reason == "memory":
         return "out_of_memory", "the host killed it at its memory limit"
     if end.code == EXIT_OUT_OF_MEMORY:
-        return "out_of_memory", end.words()
+        return "out_of_memory", end.description()
     if end.code == EXIT_BAD_INPUT:
-        return "bad_input", end.words()
+        return "bad_input", end.description()
     by_signal = end.signal in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1)
-    if reason is not None and (by_signal or end.code == EXIT_STOPPED):
-        if reason == "time":
-            return "timed_out", f"its limit of time was reached; {end.words()}"
-        return "interrupted", f"asked to {'end' if reason == 'kill' else 'stop'}; {end.words()}"
+    if stop_reason is not None and (by_signal or end.code == EXIT_STOPPED):
+        if stop_reason == "time":
+            return "timed_out", f"it reached its time limit; {end.description()}"
+        return "interrupted", f"asked to {'end' if stop_reason == 'kill' else 'stop'}; {end.description()}"
     if end.code == EXIT_STOPPED:
         return "interrupted", "stopped at a checkpoint because a signal asked"
     if end.signal == signal.SIGKILL:
         if oom_rose:
-            return "out_of_memory", "SIGKILL, and the kernel's count of kills for memory rose"
-        return "vanished", "SIGKILL from elsewhere, without evidence of missing memory"
+            return "out_of_memory", "SIGKILL, and the kernel's out-of-memory counter rose"
+        return "vanished", "SIGKILL from outside, with no sign that memory ran out"
     if end.signal == signal.SIGTERM:
-        return "interrupted", "SIGTERM from elsewhere"
-    return "error", end.words()
+        return "interrupted", "SIGTERM from outside"
+    return "error", end.description()
 
 
 ENDED = "ended.json"
 
 
 def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> None:
-    """Write `ended.json` from the fields of a `Report`; a disk that takes nothing is no reason not to end."""
+    """Write `ended.json` from the fields of a `Report`; a full disk does not keep the attempt from ending."""
     temporary = work / f".{name}.tmp"
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -109,7 +109,7 @@ def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> Non
 
 
 def read_ended(work: Path, attempt: str, name: str = ENDED) -> dict[str, Any] | None:
-    """`ending`, `detail`, `started` and `ended` of `attempt`; None where its host has written nothing that counts."""
+    """`ending`, `detail`, `started` and `ended` of `attempt`; None where its host has written nothing valid."""
     try:
         raw = read_object(work / name)
     except (OSError, ValueError):

@@ -1,14 +1,13 @@
-"""A job of a batch scheduler that is one attempt: finds its submission, holds a `Node`, and leaves word of its end.
+"""Batch job: runs one attempt inside a job of a batch scheduler (`python -m orchestrator.host BATCH`).
 
-Nothing comes by pickle. `jobs.json` of the batch lists the attempts' folders, the index is the array's;
-`submission.json` of the attempt's folder is what a host actor would get as a message. The last word,
-`ended.json` beside it, has the fields of a `Report`; where it is missing, the scheduler's own is all there is.
+`jobs.json` of the batch lists the attempts' folders by array index; `submission.json` in the attempt's folder
+is what a host actor would get as a message; nothing is pickled. At the end `ended.json` beside it has the
+fields of a `Report`; where it is missing, only the scheduler's own state is known.
 
-A scheduler that puts a job back into its queue keeps the job's number and starts the same command:
-what runs then is another attempt, `{attempt}.r{restart count}`, which goes on from the newest
-checkpoint of the job.
+A scheduler that requeues a job keeps its number and starts the same command again: that is another attempt,
+`{attempt}.r{restart count}`, which resumes from the job's newest checkpoint.
 
-A job of several nodes is this command on each of them: a part of one attempt (see `parts`).
+A job of several nodes runs this command on each of them: see `multi_node`.
 """
 
 import os
@@ -23,26 +22,26 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
 from orchestrator.host.endings import ENDED, read_ended, write_ended
-from orchestrator.host.limit import LAST_WORDS_S, JobTime, is_limit, job_end, job_time, minutes_left
+from orchestrator.host.job_time import ENDING_S, JobTime, is_limit, job_end, job_time, minutes_left
+from orchestrator.host.multi_node import node_file
 from orchestrator.host.node import Node
-from orchestrator.host.parts import part_name
 from workloads.contract.json_files import read_object
 
 JOBS = "jobs.json"
 SUBMISSION = "submission.json"
 STOP = "stop"
-"""Lies in the attempt's folder when its driver asks it to save and end: a signal that comes while Python still starts
-is lost."""
-LOOK_S = 0.2
+"""The driver writes it into the attempt's folder to ask it to save and end: a signal sent while Python still starts
+would be lost."""
+POLL_S = 0.2
 
 
 def restart_of(attempt: str, restarts: int) -> str:
-    """The id of the attempt that a job is after it was put back into the queue `restarts` times."""
+    """The attempt id of a job that was requeued `restarts` times."""
     return f"{attempt}.r{restarts}" if restarts else attempt
 
 
 def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
-    """Run this job's attempt to its end; returns the exit code: 0 only if it ended well.
+    """Run this job's attempt to its end; returns the exit code, 0 only if it ended well.
 
     Raises:
         OSError, ValueError, KeyError: `jobs.json` or `submission.json` cannot be read; the scheduler shows it.
@@ -55,50 +54,50 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     if restarts:
         submission = restarted(submission, restarts)
         work = Path(submission["request"]["work"])
-    part = {"index": int(environment.get("SLURM_PROCID") or 0), "of": int(environment.get("SLURM_NTASKS") or 1)}
-    leads = part["index"] == 0
+    rank, nodes = int(environment.get("SLURM_PROCID") or 0), int(environment.get("SLURM_NTASKS") or 1)
+    leads = rank == 0
     if leads and _is_done(description, submission["request"]["fingerprint"]):
         write_ended(work, {"attempt": submission["attempt"], "phase": "ended", "ending": "ok", "ended": time.time()})
         return 0
     visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    devices = range(int(submission["resources"]["devices"]) // part["of"])
+    devices = range(int(submission["resources"]["devices"]) // nodes)
     submission["placement"] = {**submission["placement"], "devices": list(devices)}
     end = job_end(environment)
     submission["resources"] = {
         **submission["resources"],
         "minutes": minutes_left(submission, end),
-        "memory_gib": submission["resources"]["memory_gib"] / part["of"],
+        "memory_gib": submission["resources"]["memory_gib"] / nodes,
     }
-    submission["part"] = part
+    submission["node"] = {"node": rank, "nodes": nodes}
     server = [*description["command"], submission["request"]["stage"]]  # imports what this one stage needs
     node = node_of({**description, "command": server}, visible=visible or [str(device) for device in devices])
     try:
-        report = _until_it_ends(node, submission, end, lambda: job_time(environment))
+        report = _run_to_end(node, submission, end, lambda: job_time(environment))
     finally:
         node.close()
-    write_ended(work, report, part_name(ENDED, part["index"]))
+    write_ended(work, report, node_file(ENDED, rank))
     if not leads and report["ending"] != "ok":
-        _let_the_first_end(work, submission)
+        _await_leading_node(work, submission)
     return 0 if report["ending"] == "ok" else 1
 
 
 def _is_done(description: Mapping[str, Any], fingerprint: str) -> bool:
-    """Whether the job has a COMMIT; a store that fails now is for the node, which is patient, to try again."""
+    """Whether the job has a COMMIT; a store that fails now is left to the node, which retries."""
     try:
         return fingerprint in store_of(description).commits()
     except (StoreError, OSError):
         return False
 
 
-def _let_the_first_end(work: Path, submission: Mapping[str, Any]) -> None:
-    """Wait until the node that leads has had its last word: srun kills it when this one ends with an error."""
-    deadline = time.monotonic() + float(submission["request"]["execution"]["grace_s"]) + LAST_WORDS_S
+def _await_leading_node(work: Path, submission: Mapping[str, Any]) -> None:
+    """Wait until the leading node has written its ending: srun kills it when this one exits with an error."""
+    deadline = time.monotonic() + float(submission["request"]["execution"]["grace_s"]) + ENDING_S
     while read_ended(work, submission["attempt"]) is None and time.monotonic() < deadline:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
 def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
-    """The submission of a job that was put back into the queue: another attempt, from the newest checkpoint."""
+    """The submission of a requeued job: another attempt, from the newest checkpoint."""
     request = submission["request"]
     attempt = restart_of(submission["attempt"], restarts)
     home = Path(request["work"]).parents[2]
@@ -114,49 +113,54 @@ def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
     return {**submission, "attempt": attempt, "request": changed}
 
 
-def _lies(wish: Path) -> bool:
-    """Whether the driver's wish is there; a file system that fails now is looked at again."""
+def _exists(path: Path) -> bool:
+    """Whether a file is there; where the file system fails now, the next look decides."""
     try:
-        return wish.exists()
+        return path.exists()
     except OSError:
         return False
 
 
-def _until_it_ends(
+def _run_to_end(
     node: Node, submission: Mapping[str, Any], end: float, time_now: Callable[[], JobTime]
 ) -> dict[str, Any]:
-    """Let the attempt run; a signal asks it to save and end, whoever sent it, and the end says why it came.
+    """Run the attempt; a signal, whoever sends it, asks it to save and end, and the report says why it was sent.
 
-    `end` is when the job's time is over, seconds since 1970, as it was at the start; `time_now` asks the scheduler.
+    Args:
+        node: of this job.
+        submission: the attempt's.
+        end: when the job's time is over, seconds since 1970, as known at the start.
+        time_now: asks the scheduler again.
     """
-    asked = threading.Event()
+    signalled = threading.Event()
     name = str(submission["attempt"])
-    said, said_at = "", 0.0
+    signal_name, signalled_at = "", 0.0
 
-    def ask(number: int, _frame: Any) -> None:
-        nonlocal said, said_at
-        if not said:
-            said, said_at = signal.Signals(number).name, time.time()
-        asked.set()
+    def request_stop(number: int, _frame: Any) -> None:
+        nonlocal signal_name, signalled_at
+        if not signal_name:
+            signal_name, signalled_at = signal.Signals(number).name, time.time()
+        signalled.set()
 
     for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     signal.signal(signal.SIGCONT, signal.SIG_IGN)  # SLURM sends it along with SIGTERM
     node.start(submission)
     stopped = False
-    wish = Path(submission["request"]["work"]) / STOP
+    stop_file = Path(submission["request"]["work"]) / STOP
     while (report := node.poll()[name])["phase"] != "ended":
-        if not stopped and (asked.is_set() or _lies(wish)):
+        if not stopped and (signalled.is_set() or _exists(stop_file)):
             node.stop([name])
             stopped = True
-        time.sleep(LOOK_S)
-    if not said:
+        time.sleep(POLL_S)
+    if not signal_name:
         return report
-    if report["ending"] == "interrupted" and not _lies(wish):
+    detail = report["detail"]
+    if report["ending"] == "interrupted" and not _exists(stop_file):
         now = time_now()
         if now.preempted:  # SLURM calls a job that ends by itself, in time, FAILED
-            return {**report, "ending": "preempted", "detail": f"{said} for another job: {report['detail']}"}
-        if is_limit(submission, min(end, now.end), said_at):
-            # Were it free, a job whose steps are longer than its limit would be tried again and again.
-            return {**report, "ending": "timed_out", "detail": f"{said} ahead of the job's limit: {report['detail']}"}
-    return {**report, "detail": f"{said}: {report['detail']}"}
+            return {**report, "ending": "preempted", "detail": f"{signal_name} for another job: {detail}"}
+        if is_limit(submission, min(end, now.end), signalled_at):
+            # If it did not count as a retry, a job whose steps are longer than its limit would be retried for ever.
+            return {**report, "ending": "timed_out", "detail": f"{signal_name} ahead of the job's limit: {detail}"}
+    return {**report, "detail": f"{signal_name}: {detail}"}

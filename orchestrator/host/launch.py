@@ -1,104 +1,188 @@
-"""The beginning of one attempt on this node: its inputs and its request.json, then its ranks, of the warm server."""
+"""Launch of an attempt on this node: its inputs, its request.json, and one process for each rank.
+
+Every rank gets an environment of its own and the address at which the ranks meet (the rendezvous).
+"""
 
 import os
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from typing import Any
 
-from orchestrator.host.attempt import Attempt
+from orchestrator.host.attempt import HostAttempt
+from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
-from orchestrator.host.parts import await_rendezvous, write_rendezvous
-from orchestrator.host.publish import fetch_inputs
-from orchestrator.host.pump import LogPump
-from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
-from orchestrator.host.server import WarmServer
+from orchestrator.host.multi_node import NodeRanks, await_rendezvous, write_rendezvous
+from orchestrator.host.warm_server import WarmServer
 from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
 
+# Set by whatever started the host; a rank's environment says nothing about its scheduler.
+DROPPED_PREFIXES = ("RAY_", "OMP_", "OPENBLAS_", "MKL_", "SLURM_", "PMI_")
+DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONPATH", "PYTHONSTARTUP")
 
-def prepare(attempt: Attempt, store: Store, given_up: Callable[[], bool]) -> bool:
-    """Fetch the inputs and write this node's request.json; False: the node that leads has ended already.
+
+def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
+    """Fetch the inputs and write this node's request.json; False: the leading node has ended already.
 
     Args:
-        attempt: gets `inputs`, `request` and, on a node that does not lead, where the ranks meet.
+        attempt: gets `inputs`, `request` and, on a node that does not lead, `rendezvous`.
         store: where the inputs are, and where the results will go.
-        given_up: nobody waits for it any more.
+        abandoned: nobody waits for it any more.
 
     Raises:
-        StoreError, OSError: an input is not there, or the disk takes nothing.
+        StoreError, OSError: an input is missing, or the disk cannot be written.
     """
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"])
-    raw, part = attempt.submission["request"], attempt.part
+    raw, ranks = attempt.submission["request"], attempt.ranks
     request = {
         **raw,
         "inputs": folders,
         "out": str(store.prepare(raw["stage"], raw["fingerprint"], attempt.name)),
-        "rendezvous": rendezvous_of(part.first, part, None, None),
+        "rendezvous": rendezvous_of(ranks.first, ranks, None, None),
     }
-    if not part.leads:
-        met = await_rendezvous(attempt.work, attempt.name, given_up)
-        if met is None:
+    if not ranks.leads:
+        rendezvous = await_rendezvous(attempt.work, attempt.name, abandoned)
+        if rendezvous is None:
             return False
-        request["resume"] = met["resume"]
-        attempt.meeting = met["address"], met["port"]
-    path = attempt.work / part.name("request.json")
+        request["resume"] = rendezvous["resume"]
+        attempt.rendezvous = rendezvous["address"], rendezvous["port"]
+    path = attempt.work / ranks.file("request.json")
     request_from(request, str(path)).write(path)
     attempt.request = request
     return True
 
 
+def fetch_inputs(store: Store, inputs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Fetch committed inputs: stage -> folder, and stage -> {"fingerprint", "manifest"} for the COMMIT.
+
+    Raises:
+        ArtifactMissing: an input has no COMMIT, or its files are missing.
+    """
+    folders: dict[str, str] = {}
+    read: dict[str, dict[str, str]] = {}
+    for stage, fingerprint in inputs.items():
+        read[stage] = {"fingerprint": fingerprint, "manifest": store.read(fingerprint).manifest}
+        folders[stage] = str(store.fetch(fingerprint))
+    return folders, read
+
+
 def start_ranks(
-    attempt: Attempt,
+    attempt: HostAttempt,
     server: WarmServer,
-    pump: LogPump,
+    logs: LogCollector,
     *,
     devices: Sequence[str],
     address: str,
-    code_folder: Path,
+    code_folder: str,
 ) -> None:
-    """Ask `server` for every rank of this node's part of `attempt`; their output goes to its open log through `pump`.
+    """Ask `server` to fork every rank of `attempt` on this node; their output goes to its open log.
 
-    Several ranks meet at a socket that is bound here, by the part that leads, and handed to rank 0: nobody picks a
-    free port and closes it. Other nodes are told where it is.
+    Several ranks meet at a socket that the leading node binds here and hands to rank 0, so no free port is
+    picked, closed and lost to somebody else. The other nodes read its address from rendezvous.json.
 
     Args:
         attempt: with its request.json written.
-        server: a warm one.
-        pump: of the host.
-        devices: the part's, as CUDA_VISIBLE_DEVICES names them.
-        address: of this node, as other nodes reach it.
-        code_folder: where the code lies.
+        server: ready.
+        logs: of the host.
+        devices: of the placement, as CUDA_VISIBLE_DEVICES names them.
+        address: of this node, for the other nodes.
+        code_folder: the code snapshot.
 
     Raises:
         OSError: the server has ended.
     """
     assert attempt.log is not None
-    part = attempt.part
+    ranks = attempt.ranks
     with ExitStack() as stack:
-        meeting, store = attempt.meeting, None
-        if part.leads and part.world > 1:
-            where = address if part.of > 1 else LOOPBACK  # on one node no network has to hold
-            store = stack.enter_context(bind_store(where))
-            port = int(store.getsockname()[1])
-            meeting = where, port
-            if part.of > 1:
+        rendezvous, listening = attempt.rendezvous, None
+        if ranks.leads and ranks.world_size > 1:
+            where = address if ranks.nodes > 1 else LOOPBACK  # on one node it works without a network
+            listening = stack.enter_context(bind_rendezvous(where))
+            port = int(listening.getsockname()[1])
+            rendezvous = where, port
+            if ranks.nodes > 1:
                 write_rendezvous(attempt.work, where, port, attempt.request["resume"])
-        for rank in range(part.first, part.first + part.ranks):
-            writing, logged = pump.open(attempt.log, rank)
+        for rank in range(ranks.first, ranks.first + ranks.count):
+            writing, drained = logs.open(attempt.log, rank)
             stack.callback(os.close, writing)
-            attempt.logged.append(logged)
+            attempt.log_drained.append(drained)
             descriptors = {"log": writing}
-            if store is not None and rank == 0:
-                descriptors["listen"] = store.fileno()
-            environment = rank_environment(
-                os.environ, attempt.execution, rank=rank, part=part, visible=devices, code_folder=str(code_folder)
-            )
+            if listening is not None and rank == 0:
+                descriptors["listen"] = listening.fileno()
             message = {
                 "attempt": attempt.name,
                 "rank": rank,
-                "request": str(attempt.work / part.name("request.json")),
-                "env": environment,
-                "rendezvous": rendezvous_of(rank, part, *meeting),
+                "request": str(attempt.work / ranks.file("request.json")),
+                "env": rank_environment(
+                    os.environ, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
+                ),
+                "rendezvous": rendezvous_of(rank, ranks, *rendezvous),
             }
             server.start(message, descriptors)
+
+
+def rank_environment(
+    base: Mapping[str, str],
+    execution: Mapping[str, Any],
+    *,
+    rank: int,
+    ranks: NodeRanks,
+    visible: Sequence[str],
+    code_folder: str,
+) -> dict[str, str]:
+    """The whole environment of one rank.
+
+    Args:
+        base: the host's own, from which the scheduler's variables and thread settings are dropped.
+        execution: of the request: threads, ranks, determinism.
+        rank: its number among all.
+        ranks: of this node.
+        visible: the job's devices as CUDA_VISIBLE_DEVICES names them; all ranks see all, LOCAL_RANK chooses.
+        code_folder: where children of the rank find our code.
+    """
+    kept = {
+        name: value for name, value in base.items() if not name.startswith(DROPPED_PREFIXES) and name not in DROPPED
+    }
+    given = {
+        "PYTHONPATH": code_folder,
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(execution["threads"]),
+        "OPENBLAS_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": ",".join(visible),
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank - ranks.first),
+        "WORLD_SIZE": str(ranks.world_size),
+        "LOCAL_WORLD_SIZE": str(ranks.count),
+    }
+    if execution["deterministic"]:
+        given["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    return {**kept, **given}
+
+
+def bind_rendezvous(address: str) -> socket.socket:
+    """A listening socket on a port that the kernel picks; it stays open and is handed over, so the port stays ours."""
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    bound.bind((address, 0))
+    bound.listen()
+    return bound
+
+
+def rendezvous_of(rank: int, ranks: NodeRanks, address: str | None, port: int | None) -> dict[str, Any]:
+    """The rendezvous of one rank as in a request, without the descriptor, which only the rank itself can name.
+
+    Args:
+        rank: its number among all.
+        ranks: of this node.
+        address, port: of the socket at which the ranks meet; None at world size 1, or while it is not known.
+    """
+    return {
+        "world_size": ranks.world_size,
+        "rank": rank,
+        "local_rank": rank - ranks.first,
+        "address": address,
+        "port": port,
+        "listen_fd": None,
+    }

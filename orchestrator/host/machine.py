@@ -1,4 +1,9 @@
-"""What this machine has: processors, memory, devices, a kind and an address. Nothing is loaded to find out."""
+"""Machine resources: its processors, memory, devices and address, and the memory that its processes use.
+
+A job's memory is its PSS, the proportional set size: pages shared with the warm server count once over all
+who share them. An address-space limit (RLIMIT_AS) would break CUDA and memory maps. No library is imported
+to read any of it.
+"""
 
 import contextlib
 import importlib.metadata
@@ -6,13 +11,14 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.host.memory import GIB, UNLIMITED, cgroup_folders
-
+GIB = 2**30
+UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2^63 where there is no limit
 LOOPBACK = "127.0.0.1"
-SOMEWHERE = "198.51.100.1"
-"""An address of no machine (RFC 5737), which the default route leads to."""
+UNUSED_ADDRESS = "198.51.100.1"
+"""An address that no machine has (RFC 5737); the default route leads to it."""
 
 
 def machine_gib(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> float:
@@ -48,9 +54,9 @@ def host_kind() -> str:
 
 
 def node_address() -> str:
-    """An address of this node that other nodes reach: what its name resolves to, or that of its way out; or loopback.
+    """An address at which other nodes reach this one: of its host name, else of its default route, else loopback.
 
-    Debian resolves a machine's own name to 127.0.1.1, which means another machine to every other node.
+    Debian resolves a machine's own name to 127.0.1.1, which no other node can use.
     """
     found = LOOPBACK
     with contextlib.suppress(OSError):
@@ -58,13 +64,13 @@ def node_address() -> str:
     if not found.startswith("127."):
         return found
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((SOMEWHERE, 1))  # no packet is sent: the kernel only picks the interface
+        probe.connect((UNUSED_ADDRESS, 1))  # no packet is sent: the kernel only picks the interface
         return str(probe.getsockname()[0])
     return found
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what a job's numbers depend on, from the installed packages' descriptions; absent: not installed."""
+    """Versions of the libraries that results depend on, from package metadata; absent: not installed."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in ("ray", "torch", "deepspeed"):
         try:
@@ -72,3 +78,64 @@ def library_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def group_members(groups: Iterable[int], proc: Path = Path("/proc")) -> list[int]:
+    """Process ids in any of `groups` (a rank leads its own group; its children stay in it)."""
+    wanted = set(groups)
+    found = []
+    for entry in proc.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # ended, or another user's and hidden
+            continue
+        if int(fields[2]) in wanted:
+            found.append(int(entry.name))
+    return found
+
+
+def pss_bytes(pids: Iterable[int], proc: Path = Path("/proc")) -> int:
+    """Proportional set size of processes, in bytes; those that have ended count as 0."""
+    total = 0
+    for pid in pids:
+        try:
+            rollup = (proc / str(pid) / "smaps_rollup").read_text(encoding="ascii")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        for line in rollup.splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def cgroup_folders(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> list[Path]:
+    """The folders that may limit this process's memory: of cgroup v2 and v1, its own and the mounted root."""
+    folders = [cgroups, cgroups / "memory"]
+    try:
+        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return folders
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folders.append(cgroups / path.lstrip("/"))
+        elif "memory" in controllers.split(","):
+            folders.append(cgroups / "memory" / path.lstrip("/"))
+    return folders
+
+
+def oom_kills(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Out-of-memory kills so far, as far as this process can see: those of our cgroup and of the kernel."""
+    files = [proc / "vmstat"]
+    for folder in cgroup_folders(proc, cgroups):
+        files += [folder / "memory.events", folder / "memory.oom_control"]
+    total = 0
+    for file in files:
+        try:
+            lines = file.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return total

@@ -1,7 +1,7 @@
-"""Processes by name for ever: a pid means something only together with its start time and boot.
+"""Process identity: a pid identifies a process only together with its start time and the boot.
 
-The attempt folder's `process.json` names the ranks of an attempt, so that whoever comes next, this
-driver or another, can end what is left and know that it has ended.
+`process.json` in the attempt's folder lists the ranks of an attempt, so that a later driver can end what is
+left of it and be sure that it has ended.
 """
 
 import os
@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.host.writing import write_object
-from workloads.contract.json_files import read_object
+from workloads.contract.json_files import read_object, write_object
 
 FILE = "process.json"
-GONE_WITHIN_S = 5.0  # a killed process that has not gone after this long is held by the kernel
+EXIT_WITHIN_S = 5.0  # a killed process that is still there after this long hangs in the kernel
 
 
 def boot_id() -> str:
-    """The kernel's name of this boot: start times of two boots are never compared."""
+    """The kernel's id of this boot: start times of two boots cannot be compared."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
@@ -35,7 +34,7 @@ def start_time(pid: int) -> int | None:
 
 
 def is_alive(pid: int, started: int) -> bool:
-    """Whether the very process that started then still lives; one that may not be looked at is none of ours."""
+    """Whether the process with this pid and start time still runs; one that we may not inspect is not ours."""
     try:
         return start_time(pid) == started
     except PermissionError:
@@ -43,7 +42,7 @@ def is_alive(pid: int, started: int) -> bool:
 
 
 def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]], name: str = FILE) -> None:
-    """Write `process.json`, whole or not at all; `ranks` is rank -> (pid, start time)."""
+    """Write `process.json` atomically; `ranks` is rank -> (pid, start time)."""
     content = {
         "host": socket.gethostname(),
         "boot_id": boot_id(),
@@ -53,7 +52,7 @@ def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]], 
 
 
 def read_processes(attempt_folder: Path) -> list[tuple[int, int]]:
-    """`(pid, start time)` of an attempt's ranks that may live on this machine; empty where it never started here."""
+    """`(pid, start time)` of an attempt's ranks that may run on this machine; empty where it never started here."""
     raw = _read(attempt_folder)
     if raw is None or raw["boot_id"] != boot_id() or raw["host"] != socket.gethostname():
         return []
@@ -71,7 +70,7 @@ def place_of(attempt_folder: Path) -> Literal["here", "elsewhere", "nowhere"]:
 
 
 def _read(attempt_folder: Path) -> dict[str, Any] | None:
-    """`process.json`; None where there is none, or none that our code has written."""
+    """`process.json`; None where there is none, or it is not valid."""
     try:
         raw = read_object(attempt_folder / FILE)
         ranks = [(int(entry["pid"]), int(entry["start_time"])) for entry in raw["ranks"]]
@@ -90,7 +89,7 @@ def end_leftovers(attempt_folder: Path) -> bool:
                 os.killpg(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-    deadline = time.monotonic() + GONE_WITHIN_S
+    deadline = time.monotonic() + EXIT_WITHIN_S
     while any(is_alive(pid, started) for pid, started in ranks):
         if time.monotonic() > deadline:
             return False

@@ -1,4 +1,4 @@
-"""From a finished attempt to a COMMIT in the store."""
+"""Publication: what a finished attempt wrote becomes a committed artifact in the store."""
 
 import shutil
 from collections.abc import Mapping
@@ -12,26 +12,12 @@ from workloads.contract.result import Result
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What made an artifact, beside its request."""
+    """What made an artifact, in addition to its request."""
 
     code: str
     """Digest of the code that ran."""
     git: str
     host_kind: str
-
-
-def fetch_inputs(store: Store, inputs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Bring committed inputs here: stage -> folder, and stage -> {"fingerprint", "manifest"} for the COMMIT.
-
-    Raises:
-        ArtifactMissing: an input has no COMMIT, or its files are not there.
-    """
-    folders: dict[str, str] = {}
-    read: dict[str, dict[str, str]] = {}
-    for stage, fingerprint in inputs.items():
-        read[stage] = {"fingerprint": fingerprint, "manifest": store.read(fingerprint).manifest}
-        folders[stage] = str(store.fetch(fingerprint))
-    return folders, read
 
 
 def publish(
@@ -45,22 +31,22 @@ def publish(
     started: float,
     ended: float,
 ) -> bool:
-    """Publish what an attempt wrote, and COMMIT it; True: this attempt is the one that counts.
+    """Publish what an attempt wrote and commit it; True: the COMMIT is this attempt's.
 
-    The metrics go along; the checkpoints stay in the attempts' folders, for the driver to delete.
+    Its metrics are published too; checkpoints stay in the attempts' folders until the driver deletes them.
 
     Args:
-        store: where to.
+        store: of the study.
         request: as written to request.json.
         label: the job's name for people.
-        inputs: as `fetch_inputs` gave them.
+        inputs: as `fetch_inputs` returned them.
         result: the attempt's, with ending ok.
         provenance: what ran it.
         started: wall clock of its first rank's start, s.
         ended: and of its last rank's end, s.
 
     Raises:
-        StoreError, OSError: it could not be written; the attempt has not been published.
+        StoreError, OSError: it could not be written; nothing has been published.
     """
     work, out = Path(request["work"]), Path(request["out"])
     metrics = work / "metrics.jsonl"

@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.backends.protocol import Backend, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
-from orchestrator.host.checkpoints import Checkpoint, attempt_folder, newest_checkpoint
+from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import ExecutionSettings, RunContext
@@ -161,7 +161,7 @@ def build_request(
     home: Path,
     settings: ExecutionSettings,
     accumulate: int,
-    resume: Checkpoint | None,
+    resume: CheckpointRef | None,
 ) -> dict[str, Any]:
     """The request of one attempt as JSON; `inputs` and `out` are empty, the host fills them in.
 
@@ -228,7 +228,7 @@ def build_submission(
     home: Path,
     settings: ExecutionSettings,
     accumulate: int,
-    resume: Checkpoint | None,
+    resume: CheckpointRef | None,
 ) -> Submission:
     """What a backend gets for one attempt: its request, and its inputs by fingerprint.
 

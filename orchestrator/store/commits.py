@@ -1,4 +1,4 @@
-"""A COMMIT's bytes to a `Commit`, whoever wrote them: checked field by field, since its names become paths."""
+"""Commit records: parse and check one field by field, whoever wrote it, since its names become paths."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from workloads.contract.json_files import check_types, object_of
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-"""A stage or an attempt: one component of a path, never `..`."""
-LARGEST = 16 << 20  # bytes of a COMMIT; those of the study have 3 KiB
-ASIDE = "put the file aside and `run` makes it again"
+"""A stage or an attempt: one path component, never `..`."""
+LARGEST = 16 << 20  # bytes of a commit record; those of the study have 3 KiB
+RERUN_HINT = "move the file away, and `run` makes it again"
 
 _TYPES = {
     **dict.fromkeys(("fingerprint", "attempt", "stage", "job", "label", "manifest", "code", "git", "host_kind"), str),
@@ -24,10 +24,10 @@ _NUMBER = (int, float, type(None))
 
 
 def commit_from(content: bytes, fingerprint: str, where: str) -> Commit:
-    """The COMMIT of `fingerprint` from its JSON; `where` names it in errors.
+    """The commit record of `fingerprint` from its JSON; `where` names it in errors.
 
     Raises:
-        StoreError: broken, of another version, of another fingerprint, or with names that are no names.
+        StoreError: broken, of another version or fingerprint, or with invalid names.
     """
     try:
         raw = object_of(content, where)
@@ -35,20 +35,22 @@ def commit_from(content: bytes, fingerprint: str, where: str) -> Commit:
             raise StoreError(f"{where}: version is {str(raw.get('version'))[:60]!r}, this code reads {VERSION}")
         check_types(raw, _TYPES, where)
         commit = Commit(**raw)
-        _check_parts(commit, where)
+        _check_fields(commit, where)
     except TypeError as error:
-        raise StoreError(f"{where}: not a COMMIT: {error}; {ASIDE}") from error
+        raise StoreError(f"{where}: not a commit record: {error}; {RERUN_HINT}") from error
     except ValueError as error:
-        raise StoreError(f"{where}: not a COMMIT: {str(error).removeprefix(f'{where}: ')}; {ASIDE}") from error
+        raise StoreError(
+            f"{where}: not a commit record: {str(error).removeprefix(f'{where}: ')}; {RERUN_HINT}"
+        ) from error
     if commit.fingerprint != fingerprint:
-        raise StoreError(f"{where} names the fingerprint {commit.fingerprint[:80]!r}; {ASIDE}")
+        raise StoreError(f"{where} names the fingerprint {commit.fingerprint[:80]!r}; {RERUN_HINT}")
     return commit
 
 
-def _check_parts(commit: Commit, where: str) -> None:
+def _check_fields(commit: Commit, where: str) -> None:
     for what, name in (("stage", commit.stage), ("attempt", commit.attempt)):
         if not PLAIN_NAME.fullmatch(name):
-            raise ValueError(f"{what} is {name[:80]!r}, which is no plain name: nothing outside the store is read")
+            raise ValueError(f"{what} is {name[:80]!r}, which is not a plain name; nothing outside the store is read")
     if not FINGERPRINT.fullmatch(commit.manifest):
         raise ValueError(f"manifest is {commit.manifest[:80]!r}; allowed: the 64 hex digits of a sha256")
     for stage, read in commit.inputs.items():

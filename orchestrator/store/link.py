@@ -1,8 +1,8 @@
-"""Create a file once, whole or not at all, on any file system with hard links (local, NFS >= 3, Lustre).
+"""Atomic creation: create a file once, complete, on any file system with hard links (local, NFS >= 3, Lustre).
 
-`O_EXCL` + write would leave an empty file behind a crash, and `rename` overwrites; a hard link does
-neither. The answer of `link` itself is not believed: an NFS reply can be lost after success, so
-callers read back what lies under the name (design, "COMMIT on a file system").
+`O_EXCL` + write would leave an empty file after a crash, and `rename` overwrites; a hard link does
+neither. The return value of `link` is not trusted, since an NFS reply can be lost after success: callers
+read back what the file contains (design, "COMMIT on a file system").
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from workloads.runtime.fault_points import point
 
 PROOF = re.compile(r"\.proof-(.+)-(\d+)-[0-9a-f]{16}")
 PROVEN_WITHIN_S = 600.0
-"""No proof takes longer."""
+"""No proof takes longer than this."""
 
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in `folder` to disk."""
+    """Sync the names in `folder` to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -34,7 +34,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> bool:
-    """Bring everything of `folder`'s file system to disk in one call (`syncfs(2)`); False where there is none.
+    """Sync the whole file system of `folder` in one call (`syncfs(2)`); False where the call does not exist.
 
     One call for 20,000 small files takes a quarter of a second where as many fsyncs take nine.
     """
@@ -49,7 +49,7 @@ def sync_tree(folder: Path) -> bool:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write `content` to `path` and bring the bytes to disk."""
+    """Write `content` to `path` and sync it to disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -57,10 +57,10 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 def create_once(target: Path, content: bytes, token: str, points: tuple[str, str] | None = None) -> bytes:
-    """Create `target` with `content` if there is no such file; returns what lies there now.
+    """Create `target` with `content` if it does not exist; returns what it contains now.
 
-    `token` names the writer and must differ between writers. The caller compares the bytes that
-    come back with its own to know whether it won. `points` are fault points before and after the link.
+    `token` names the writer and must differ between writers. The caller compares the returned bytes
+    with its own to know whether it won. `points` are fault points before and after the link.
 
     Raises:
         StoreError: the file system has no hard links.
@@ -74,14 +74,14 @@ def create_once(target: Path, content: bytes, token: str, points: tuple[str, str
         if points:
             point(points[1])
     except FileExistsError:
-        pass  # someone was first, or our own success was answered twice: reading back tells
+        pass  # another writer was first, or our own success was repeated: reading back decides
     except OSError as error:
         if error.errno in NO_LINKS:
             raise StoreError(
                 f"{target.parent}: this file system refuses hard links ({error.strerror}), which COMMIT needs; "
-                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME), or use store kind 's3'"
+                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)"
             ) from error
-        if not target.exists():  # any other answer may be a lost reply after success
+        if not target.exists():  # any other error may be a lost reply after success
             raise
     finally:
         sync_folder(target.parent)
@@ -94,7 +94,7 @@ def prove_links(folder: Path) -> None:
     """Show that `create_once` works in `folder`: the first wins, the second reads the first's bytes.
 
     Raises:
-        StoreError: it does not, with the remedy.
+        StoreError: it does not; says what to do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
@@ -104,8 +104,8 @@ def prove_links(folder: Path) -> None:
         second = create_once(target, b"second", f"proof-{name}-2")
         if first != b"first" or second != b"first" or target.name not in {entry.name for entry in os.scandir(folder)}:
             raise StoreError(
-                f"{folder}: a file made by a hard link was not seen as made (read {first!r}, then {second!r}); "
-                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME), or use store kind 's3'"
+                f"{folder}: a file created by a hard link reads differently (read {first!r}, then {second!r}); "
+                "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)"
             )
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -113,7 +113,7 @@ def prove_links(folder: Path) -> None:
 
 
 def is_used_proof(path: Path) -> bool:
-    """Whether a file of `prove_links` may belong to a process that proves now; of other machines, by its age."""
+    """Whether a file of `prove_links` may belong to a running proof; for other machines, judged by its age."""
     name = PROOF.match(path.name)
     if name is None:
         return False

@@ -1,7 +1,7 @@
-"""manifest.json: what an artifact consists of, by path, size and sha256.
+"""Manifest of an artifact, `manifest.json`: path, size and sha256 of each file.
 
 `{"version": 1, "files": [{"path", "size", "sha256"}]}`, sorted by path, so that equal folders have
-equal manifests. The COMMIT holds the sha256 of the manifest, and so of everything.
+equal manifests. The commit record holds the sha256 of the manifest, and thereby of everything.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ _PART = r"(?!\.{1,2}(/|$))[^/\\\x00-\x1f]+"
 PLAIN_PATH = re.compile(rf"{_PART}(/{_PART})*")
 MANY = 256  # files; from here on the file system is synced once instead of file by file
 
-AGAIN = "`run --refresh JOB` makes the artifact again"
+REFRESH_HINT = "`run --refresh JOB` makes the artifact again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ManifestEntry:
     """One file of an artifact."""
 
     path: str
@@ -53,13 +53,13 @@ def sha256_of(path: Path) -> str:
 
 
 def write_manifest(folder: Path) -> str:
-    """Write `manifest.json` of `folder`, bring everything to disk, make the files read-only.
+    """Write `manifest.json` of `folder`, sync everything to disk, make the files read-only.
 
-    Returns the sha256 of the manifest. Files and folders are on disk before this returns, so a
-    COMMIT that follows never names what a power cut can take away.
+    Returns the sha256 of the manifest. Files and folders are on disk before it returns, so that a
+    later commit record never names what a power cut can destroy.
 
     Raises:
-        StoreError: the folder holds a link or something else that is no plain file.
+        StoreError: the folder holds a link or something else that is not a plain file.
     """
     folders: list[str] = []
     files: list[str] = []
@@ -74,10 +74,10 @@ def write_manifest(folder: Path) -> str:
     lines = []
     for path in sorted(files):
         if path[start:] != NAME:
-            odd = odd_path(path[start:])
-            if odd:
-                raise StoreError(f"{folder}: file {path[start:]!r} {odd}; an artifact's files have plain names")
-            size, sha256 = _settled(path, sync=not many)
+            problem = path_problem(path[start:])
+            if problem:
+                raise StoreError(f"{folder}: file {path[start:]!r} {problem}; an artifact's files have plain names")
+            size, sha256 = _finalise(path, sync=not many)
             lines.append({"path": path[start:].replace(os.sep, "/"), "size": size, "sha256": sha256})
     if many and not sync_tree(folder):
         for path in files:
@@ -92,8 +92,8 @@ def write_manifest(folder: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _settled(path: str, *, sync: bool) -> tuple[int, str]:
-    """Make one file read-only and, with `sync`, bring it to disk; its size in bytes and sha256."""
+def _finalise(path: str, *, sync: bool) -> tuple[int, str]:
+    """Make one file read-only and, with `sync`, sync it to disk; returns its size in bytes and sha256."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
@@ -108,8 +108,8 @@ def _settled(path: str, *, sync: bool) -> tuple[int, str]:
         return about.st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def odd_path(path: str) -> str:
-    """Why `path` cannot be that of an artifact's file; empty where it can."""
+def path_problem(path: str) -> str:
+    """What is wrong with `path` as the path of an artifact's file; empty: nothing."""
     if PLAIN_PATH.fullmatch(path):
         return "is the manifest itself" if path == NAME else ""
     if "\\" in path or any(ord(letter) < ord(" ") for letter in path):
@@ -117,53 +117,53 @@ def odd_path(path: str) -> str:
     return "lies outside the artifact"
 
 
-def read_manifest(folder: Path, digest: str) -> tuple[Entry, ...]:
+def read_manifest(folder: Path, digest: str) -> tuple[ManifestEntry, ...]:
     """The files of a committed folder, from its manifest, which must have the sha256 `digest`.
 
     Raises:
-        ArtifactMissing: there is no manifest, or it is another one than was committed.
-        StoreError: it is no manifest, names a path outside the folder or one twice, or is of another version.
+        ArtifactMissing: there is no manifest, or not the one that was committed.
+        StoreError: it is invalid, of another version, or names a path twice or outside the folder.
     """
     path = folder / NAME
     try:
         content = read_plain(path, LARGEST, links=False)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactMissing(f"{path} is gone; {AGAIN}") from error
+        raise ArtifactMissing(f"{path} is gone; {REFRESH_HINT}") from error
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read as a plain file: {error}; {AGAIN}") from error
+        raise StoreError(f"{path}: cannot be read as a plain file: {error}; {REFRESH_HINT}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
-        raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {digest[:12]}; {AGAIN}")
+        raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {digest[:12]}; {REFRESH_HINT}")
     try:
         raw = object_of(content, path)
     except ValueError as error:
-        raise StoreError(f"{error}; {AGAIN}") from error
+        raise StoreError(f"{error}; {REFRESH_HINT}") from error
     if raw.get("version") != VERSION:
         raise StoreError(f"{path}: version is {str(raw.get('version'))[:60]!r}, this code reads {VERSION}")
     if not isinstance(raw.get("files"), list):
-        raise StoreError(f"{path}: has no list of files; {AGAIN}")
-    entries: dict[str, Entry] = {}
+        raise StoreError(f"{path}: has no list of files; {REFRESH_HINT}")
+    entries: dict[str, ManifestEntry] = {}
     for line in raw["files"]:
         entry = _entry(line, path)
-        odd = "stands twice" if entry.path in entries else odd_path(entry.path)
-        if odd:
-            raise StoreError(f"{path}: file {entry.path[:200]!r} {odd}; nothing of it is read; {AGAIN}")
+        problem = "stands twice" if entry.path in entries else path_problem(entry.path)
+        if problem:
+            raise StoreError(f"{path}: file {entry.path[:200]!r} {problem}; nothing of it is read; {REFRESH_HINT}")
         entries[entry.path] = entry
     return tuple(entries.values())
 
 
-def _entry(line: Any, where: Path) -> Entry:
+def _entry(line: Any, where: Path) -> ManifestEntry:
     if type(line) is dict and len(line) == 3:
         path, size, sha256 = line.get("path"), line.get("size"), line.get("sha256")
         if type(path) is str and type(size) is int and size >= 0 and type(sha256) is str and SHA256.fullmatch(sha256):
-            return Entry(path=path, size=size, sha256=sha256)
+            return ManifestEntry(path=path, size=size, sha256=sha256)
     raise StoreError(
-        f"{where}: {str(line)[:200]} is no file; allowed: path, size in bytes and sha256, and nothing else; {AGAIN}"
+        f"{where}: {str(line)[:200]} is no file; allowed: path, size in bytes and sha256, no more; {REFRESH_HINT}"
     )
 
 
 def verify_sizes(folder: Path, digest: str) -> None:
-    """Check that the files of the committed manifest are there with their sizes (no hashing: reads stay cheap).
+    """Check that the files of the committed manifest exist with their sizes (no hashing: reads stay cheap).
 
     Raises:
         ArtifactMissing: a file is missing or of another size.
@@ -173,25 +173,24 @@ def verify_sizes(folder: Path, digest: str) -> None:
 
 
 def verify_bytes(folder: Path, digest: str) -> None:
-    """`verify_sizes`, and every byte: reads the whole artifact, at about 1 GB/s of one processor.
+    """Check sizes and every byte: reads the whole artifact, at about 1 GB/s of one processor.
 
-    For whoever cannot live with one changed bit: after a disk has failed, before an artifact is carried elsewhere
-    (`echo-matrix path JOB --verify`).
+    For use after a disk has failed, or before an artifact is copied elsewhere (`echo-matrix path JOB --verify`).
 
     Raises:
         ArtifactMissing: a file is missing, or of another size or content.
         StoreError: see `verify_sizes`.
     """
 
-    def compare(path: str, entry: Entry) -> None:
+    def compare(path: str, entry: ManifestEntry) -> None:
         found = sha256_of(Path(path))
         if found != entry.sha256:
-            raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {AGAIN}")
+            raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {REFRESH_HINT}")
 
     _verify(folder, digest, compare)
 
 
-def _verify(folder: Path, digest: str, compare: Callable[[str, Entry], None]) -> None:
+def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None]) -> None:
     entries = read_manifest(folder, digest)
     plain: set[str] = set()
     _refuse_links(str(folder), str(folder), plain)
@@ -199,23 +198,23 @@ def _verify(folder: Path, digest: str, compare: Callable[[str, Entry], None]) ->
         path = f"{folder}/{entry.path}"
         _refuse_links(path.rpartition("/")[0], str(folder), plain)
         try:
-            about = os.lstat(path)  # strings only: a pool has 20,000 files, and each job that reads it asks
+            about = os.lstat(path)  # strings only: a pool has 20,000 files, and every job that reads it checks them
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise ArtifactMissing(f"{path} is gone; {AGAIN}") from error
+            raise ArtifactMissing(f"{path} is gone; {REFRESH_HINT}") from error
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: cannot be looked at: {error}; {AGAIN}") from error
+            raise StoreError(f"{path}: cannot be looked at: {error}; {REFRESH_HINT}") from error
         if not stat.S_ISREG(about.st_mode):
-            raise StoreError(f"{path} is a link or no plain file; an artifact holds plain files only; {AGAIN}")
+            raise StoreError(f"{path} is a link or no plain file; an artifact holds plain files only; {REFRESH_HINT}")
         if about.st_size != entry.size:
-            raise ArtifactMissing(f"{path} has {about.st_size} bytes, committed were {entry.size}; {AGAIN}")
+            raise ArtifactMissing(f"{path} has {about.st_size} bytes, committed were {entry.size}; {REFRESH_HINT}")
         compare(path, entry)
 
 
 def _refuse_links(folder: str, root: str, plain: set[str]) -> None:
-    """Refuse a symbolic link among the folders from `folder` up to `root`; `plain` remembers those that are none."""
+    """Refuse a symbolic link among the folders from `folder` up to `root`; `plain` caches those that are not links."""
     while folder not in plain:
         if os.path.islink(folder):  # noqa: PTH114
-            raise StoreError(f"{folder} is a symbolic link; an artifact holds plain files only; {AGAIN}")
+            raise StoreError(f"{folder} is a symbolic link; an artifact holds plain files only; {REFRESH_HINT}")
         plain.add(folder)
         if folder == root:
             return

@@ -1,13 +1,12 @@
-"""Where artifacts live, and the COMMIT that says a job is done.
+"""Store protocol: where artifacts are kept, and the commit record (COMMIT) that marks a job as completed.
 
-Obligations (`tests/contracts/store.py`):
+Obligations (`orchestrator/testing/stores.py` tests them):
 
-* `commit` creates the COMMIT of a fingerprint if it is absent, whole or not at all, and answers
-  from what it reads back: exactly one attempt wins, however many try, and an attempt that asks
-  again after it has won is told so again.
+* `commit` creates the commit record of a fingerprint if there is none, atomically, and answers from what it
+  reads back: exactly one attempt wins, however many try, and the winner gets True however often it calls.
 * `commits` lists all fingerprints in one pass; it never probes names.
-* `sweep` takes away what writers that died left half made, and nothing of a living one.
-* `fetch` gives a folder whose files are those of the manifest; what is missing or of another size
+* `sweep` removes what dead writers left unfinished, and nothing of a living one.
+* `fetch` returns a folder with exactly the files of the manifest; a missing file, or one of another size,
   raises ArtifactMissing.
 """
 
@@ -21,7 +20,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """The record that a job is done."""
+    """The commit record of a job: it is completed."""
 
     fingerprint: str
     attempt: str
@@ -53,13 +52,13 @@ class Store(Protocol):
         """An empty local folder for the attempt to write into."""
 
     def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
-        """Write the manifest of `folder`, publish it, and try to COMMIT. True: this attempt won."""
+        """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
 
     def commits(self) -> frozenset[str]:
-        """Fingerprints of all jobs that are done."""
+        """Fingerprints of all completed jobs."""
 
     def read(self, fingerprint: str) -> Commit:
-        """The COMMIT of a done job.
+        """The commit record of a completed job.
 
         Raises:
             ArtifactMissing: there is none.
@@ -70,12 +69,12 @@ class Store(Protocol):
         """The committed folder, read-only, on this machine."""
 
     def withdraw(self, fingerprint: str) -> None:
-        """Put the COMMIT aside as `withdrawn/{fingerprint}.{n}.json`."""
+        """Move the commit record to `withdrawn/{fingerprint}.{n}.json`."""
 
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
-        """Remove temporary files that no living writer owns.
+        """Remove temporary files of dead writers.
 
         Args:
             living: attempts that may be publishing now.
-            dead: (stage, fingerprint, attempt) of attempts that are known to have ended before their time.
+            dead: (stage, fingerprint, attempt) of attempts that are known to have died.
         """

@@ -1,4 +1,4 @@
-"""Stores by name, imported when chosen."""
+"""Store registry: stores by name, imported when chosen."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ KINDS = ("files",)
 
 
 def make_store(kind: str, root: Path, *, check: bool = False) -> Store:
-    """The store of `kind` (`store.kind` in cluster/*.yaml) at `root`; `check` proves first that it can be used.
+    """The store of `kind` (`store.kind` in cluster/*.yaml) at `root`; `check`: prove first that it can be used.
 
     Raises:
         StoreError: no such kind, or the check failed; says what is allowed or what to do.

@@ -12,10 +12,10 @@ from orchestrator.plan.job import Standing
 
 
 class Tracker(Protocol):
-    """A place where runs are shown."""
+    """Shows runs."""
 
     def start(self, standings: Mapping[str, Standing] | None = None) -> None:
-        """Get ready; `standings`: where the jobs stand, by id. Nothing is started before the first job has changed."""
+        """Prepare; `standings`: the jobs' states by id. Nothing is started before the first job changes."""
 
     def job_changed(
         self,
@@ -26,14 +26,14 @@ class Tracker(Protocol):
         artifact: Path | None,
         git: str = "",
     ) -> None:
-        """A job of the plan stands elsewhere than before.
+        """A job of the plan has changed its state.
 
         Args:
             job: its id.
-            standing: where it stands now.
-            attempt: the attempt that runs, or ended; None: there has been none.
-            work: that attempt's folder, where metrics.jsonl grows; None: it is not on this machine.
-            artifact: the committed folder, where the job is done.
+            standing: its new state.
+            attempt: the one that runs or has ended; None: there was none.
+            work: that attempt's folder, where metrics.jsonl grows; None: not on this machine.
+            artifact: the committed folder, if the job is completed.
             git: commit of the code that made it.
         """
 
@@ -44,7 +44,7 @@ class Tracker(Protocol):
         """Called with every turn of the loop; cheap."""
 
     def leave(self) -> None:
-        """End without a further word: another driver shows the study now. Idempotent."""
+        """End without sending anything: another driver tracks the study now. Idempotent."""
 
     def close(self, timeout_s: float) -> bool:
-        """Send the rest and let go; True: everything was sent. Idempotent."""
+        """Send the rest and end; True: everything was sent. Idempotent."""

@@ -1,44 +1,12 @@
-"""Trackers by name, imported when chosen."""
+"""Tracker registry: trackers by name, imported when chosen."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
-from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.job import Plan
 from orchestrator.tracking.protocol import Tracker
 
 KINDS = ("mlflow", "none")
-
-
-class NoTracker:
-    """Shows nothing."""
-
-    def start(self, standings: Mapping[str, Standing] | None = None) -> None:
-        """Nothing to do."""
-
-    def job_changed(
-        self,
-        job: str,
-        standing: Standing,
-        attempt: str | None,
-        work: Path | None,
-        artifact: Path | None,
-        git: str = "",
-    ) -> None:
-        """Nothing to do."""
-
-    def report(self, folder: Path) -> None:
-        """Nothing to do."""
-
-    def tick(self) -> None:
-        """Nothing to do."""
-
-    def leave(self) -> None:
-        """Nothing to do."""
-
-    def close(self, timeout_s: float) -> bool:
-        """Nothing was left unsent."""
-        return True
 
 
 def make_tracker(kind: str, home: Path, plan: Plan, uri: str | None) -> Tracker:
@@ -48,9 +16,11 @@ def make_tracker(kind: str, home: Path, plan: Plan, uri: str | None) -> Tracker:
         TrackingError: no such kind; says which there are.
     """
     if kind == "mlflow":
-        from orchestrator.tracking.child import MlflowTracker
+        from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
         return MlflowTracker(home, plan, uri)
     if kind == "none":
+        from orchestrator.tracking.none import NoTracker
+
         return NoTracker()
     raise TrackingError(f"tracking.kind is {kind!r}; allowed are {', '.join(map(repr, KINDS))}")

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.backends.slurm.core.states import JobState, chunks, parse_sacct, parse_squeue
 from orchestrator.backends.slurm.core.submit import is_silence
-from orchestrator.host.limit import EARLY_S, JobTime, is_limit, job_end, minutes_left, read_time
+from orchestrator.host.job_time import EARLY_S, JobTime, is_limit, job_end, minutes_left, read_time
 
 NOW = datetime(2026, 11, 27, 12, 0).timestamp()
 SUBMISSION = {"resources": {"minutes": 30.0}, "request": {"execution": {"grace_s": 60.0}}}

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from workloads.contract.request import Request
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 
 def step() -> float:
@@ -19,7 +19,7 @@ def step() -> float:
     return float(loss)
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Take the step and write the loss."""
     (Path(request.out) / "loss.txt").write_text(repr(step()), encoding="utf-8")
-    return Outcome(steps=1)
+    return StageOutcome(steps=1)

@@ -10,7 +10,7 @@ from toy_study import Toy, make_job, make_plan
 from orchestrator.commands.run_study import TrackerObserver
 from orchestrator.plan.job import Standing
 from orchestrator.schedule.events import Event
-from orchestrator.tracking.registry import NoTracker
+from orchestrator.tracking.none import NoTracker
 
 PLAN = make_plan([make_job("train", "train/a")])
 

@@ -49,7 +49,7 @@ KINDS: Mapping[str, Callable[[Process, Mapping[int, Process]], bool]] = {
     "host actor": lambda one, ours: one.command.startswith("ray::Host"),
     "warm server": lambda one, ours: _is_server(one) and not _is_rank(one, ours),
     "job process": _is_rank,
-    "tracking child": lambda one, ours: one.command.endswith("-m orchestrator.tracking"),
+    "tracking child": lambda one, ours: one.command.endswith("-m orchestrator.tracking.mlflow"),
 }
 """Kind -> whether a process, among all of ours, is one."""
 EVERYTHING = "everything at once"

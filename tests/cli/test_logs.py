@@ -10,7 +10,7 @@ from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.commands.log_reader import AttemptLog, LogTail, find_gap
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.host.pump import Log
+from orchestrator.host.log_collector import LogFile
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.lease import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
@@ -35,7 +35,7 @@ def log_of(rehearsal: Rehearsal, attempt: Attempt) -> Path:
 @pytest.mark.parametrize("every", [1, 3, 17, 1000])
 def test_a_follower_sees_each_line_once_however_often_the_log_is_shortened(tmp_path: Path, every: int) -> None:
     """Who reads often enough misses nothing; who does not is told how much was left out, and nothing comes twice."""
-    log = Log(tmp_path / "log.txt", (), head=2000, tail=4000)
+    log = LogFile(tmp_path / "log.txt", (), head=2000, tail=4000)
     tail, seen = LogTail(tmp_path / "log.txt"), ""
     for number in range(3000):
         log.write(0, f"line {number}", 0.0)
@@ -55,7 +55,7 @@ def test_a_follower_sees_each_line_once_however_often_the_log_is_shortened(tmp_p
 
 
 def test_the_logs_of_several_nodes_are_read_in_order_of_time_each_line_once(tmp_path: Path) -> None:
-    nodes = [Log(tmp_path / name, ()) for name in ("log.txt", "log-n1.txt")]
+    nodes = [LogFile(tmp_path / name, ()) for name in ("log.txt", "log-n1.txt")]
     logs, seen = AttemptLog(tmp_path), ""
     for number in range(40):
         nodes[number % 2].write(number % 2, f"line {number}", number / 10)

@@ -8,7 +8,7 @@ import pytest
 
 from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.data import encode, generate, order
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 DATA: dict[str, Any] = {
     "source": "worlds",
@@ -29,10 +29,10 @@ EVIDENCE: dict[str, Any] = {"rule": "spread", "min_overlap": 0.3, "drop": 0.25}
 TRAINING: dict[str, Any] = {"steps": 50, "global_batch": 4}
 MODULES = {"data": generate, "latents": encode, "index": order}
 
-Stage = Callable[..., tuple[Path, Outcome]]
+Stage = Callable[..., tuple[Path, StageOutcome]]
 
 
-def run_stage(folder: Path, stage: str, config: dict[str, Any], **asked: Any) -> tuple[Path, Outcome]:
+def run_stage(folder: Path, stage: str, config: dict[str, Any], **asked: Any) -> tuple[Path, StageOutcome]:
     """Run a stage in `folder`; `asked`: inputs, paths, seed, threads."""
     out, work = folder / "out", folder / "work"
     out.mkdir(parents=True)
@@ -73,7 +73,7 @@ def stage(tmp_path: Path) -> Stage:
     """`stage(name, config, inputs=..., paths=..., seed=...)` runs a stage in a folder of its own."""
     count = 0
 
-    def run(name: str, config: dict[str, Any], **asked: Any) -> tuple[Path, Outcome]:
+    def run(name: str, config: dict[str, Any], **asked: Any) -> tuple[Path, StageOutcome]:
         nonlocal count
         count += 1
         return run_stage(tmp_path / f"{name}-{count}", name, config, **asked)

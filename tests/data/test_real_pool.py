@@ -29,7 +29,7 @@ from workloads.data.text import make_text_encoder
 from workloads.evaluation import evaluate
 from workloads.evaluation.branches import return_branch
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
 from workloads.training import train
 from workloads.training.batches import Batches
@@ -81,7 +81,7 @@ class Stopping(Progress):
 
 def stage(
     folder: Path, name: Any, config: Any, inputs: Any, paths: Any, *, stop_at: int | None = None, **changed: Any
-) -> tuple[Path, Outcome]:
+) -> tuple[Path, StageOutcome]:
     for part in ("out", "work"):
         (folder / part).mkdir(parents=True)
     execution = Execution(

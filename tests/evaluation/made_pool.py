@@ -14,7 +14,7 @@ from workloads.data import encode, generate
 from workloads.data.latents import Latents
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, build_model
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
 
 MATRIX = yaml.safe_load((Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8"))
@@ -78,11 +78,11 @@ def request(folder: Path, stage: Any, config: Mapping[str, Any], inputs: Mapping
     return replace(plain, **changed)
 
 
-def run(stage: Any, asked: Request, stop_after: int | None = None) -> Outcome:
+def run(stage: Any, asked: Request, stop_after: int | None = None) -> StageOutcome:
     """Run a stage's module; ask it to stop after that many chunks' messages."""
     progress = Stopping(Path(asked.work), stop_after)
     try:
-        outcome: Outcome = stage.run(asked, progress)
+        outcome: StageOutcome = stage.run(asked, progress)
     finally:
         progress.close()
     return outcome

@@ -9,7 +9,7 @@ from workloads.data.poses import Poses
 from workloads.data.worlds import make_world
 from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.cases import Setting, first_by_hash
-from workloads.evaluation.networks.measures import Distance, Measures
+from workloads.evaluation.networks.measures import FrameDistance, Measures
 from workloads.evaluation.seen import seen_from
 from workloads.runtime.errors import BadInput
 
@@ -21,7 +21,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     return Pool.open(made_pool.make_inputs(tmp_path_factory.mktemp("inputs"))["data"])
 
 
-def values(lines: list[replay.CaseValue]) -> Mapping[str, float]:
+def values(lines: list[replay.CaseMetric]) -> Mapping[str, float]:
     return {line.metric: line.value for line in lines}
 
 
@@ -161,7 +161,7 @@ def test_retention_is_later_over_first_and_first_over_later_for_a_distance(pool:
     truth = replay.truth(setting, pool)
     assert truth is not None
     level = np.repeat([0.2, 0.4, 0.8], F - 1)
-    known = Measures(perceptual=Distance("lpips", lambda made, real: level))
+    known = Measures(perceptual=FrameDistance("lpips", lambda made, real: level))
     rng = np.random.Generator(np.random.Philox(2))
     found = values(replay.measure(setting, rng.integers(0, 256, truth.shape, dtype=np.uint8), truth, pool, F, known))
     assert found["lpips_retention"] == pytest.approx((0.2 / 0.4 + 0.2 / 0.8) / 2)
@@ -179,5 +179,5 @@ def test_a_loop_has_two_chunks_of_pairs_and_each_counts_once(pool: Pool) -> None
 
     length = 4 * (F - 1) + 1
     frames = np.broadcast_to(np.arange(length, dtype=np.uint8)[:, None, None, None], (length, 8, 16, 3)).copy()
-    loop.measure(setting, frames, None, pool, F, Measures(perceptual=Distance("lpips", between)))
+    loop.measure(setting, frames, None, pool, F, Measures(perceptual=FrameDistance("lpips", between)))
     assert pairs == [(g, 4 * (F - 1) - g) for g in range(2 * (F - 1))]

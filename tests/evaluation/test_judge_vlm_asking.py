@@ -13,7 +13,7 @@ from vlm_server import KEY, Behaviour, Server, fails, in_turn, says, scores, ser
 
 from workloads.evaluation.judge_mask import Scores
 from workloads.evaluation.vlm import rubric
-from workloads.evaluation.vlm.asking import JITTER, LONGEST_PAUSE_S, TRIES, Asked, ask, pause_s
+from workloads.evaluation.vlm.asking import JITTER, LONGEST_PAUSE_S, TRIES, JudgeReply, ask, pause_s
 from workloads.evaluation.vlm.client import Client
 from workloads.evaluation.vlm.endpoint import endpoint_from
 from workloads.runtime.errors import BadInput
@@ -36,13 +36,13 @@ class Asking:
         self.pauses: list[float] = []
         self.stop = False
 
-    def __call__(self) -> Asked:
+    def __call__(self) -> JudgeReply:
         return ask(
             self.client, TURNS, pause=self.pauses.append, stopping=lambda: self.stop, jitter=random.Random("question")
         )
 
 
-def asked(*behaviours: Behaviour, timeout_s: str = "30") -> tuple[Asked, Server, list[float]]:
+def asked(*behaviours: Behaviour, timeout_s: str = "30") -> tuple[JudgeReply, Server, list[float]]:
     with serving(in_turn(*behaviours)) as running:
         asking = Asking(running.url, timeout_s)
         return asking(), running, asking.pauses

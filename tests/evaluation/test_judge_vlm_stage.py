@@ -25,7 +25,7 @@ from workloads.data.pool import Pool
 from workloads.evaluation import judge_vlm, judging
 from workloads.runtime import run as by_hand
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 GOOD = says(scores(5, 4, 3, 2))
 TOTAL = 20 * (0.45 * 5 + 0.25 * 4 + 0.20 * 3 + 0.10 * 2)
@@ -52,7 +52,7 @@ class Noted(Progress):
 
 def judged(
     asked: Request, url: str, at_once: int = 1, when_started: Callable[[Noted], None] = lambda _: None
-) -> tuple[Outcome, Noted]:
+) -> tuple[StageOutcome, Noted]:
     """Run the stage; nothing ever waits between tries."""
     progress = Noted(Path(asked.work))
     when_started(progress)

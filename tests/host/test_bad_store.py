@@ -31,7 +31,7 @@ def make_node(store: FaultyStore, **settings: Any) -> Node:
         code=ROOT,
         provenance=Provenance(code="c" * 64, git="", host_kind="test"),
         command=SERVER,
-        leaves_word=True,
+        records_endings=True,
         **settings,
     )
 
@@ -126,7 +126,7 @@ def test_a_limit_of_time_is_for_ranks_and_not_for_the_store_that_takes_their_res
             attempt.limit_at = time.monotonic()
         wait_until(lambda: attempt.doing == "publishing", "the store is asked")
         for later in (1e6, 2e6):
-            node._hold_to_limits(attempt, 0, time.monotonic() + later)
+            node._watcher.enforce(attempt, 0, time.monotonic() + later)
         slow.calm()
         assert ended(node, submission)["ending"] == "ok"
     finally:
@@ -197,7 +197,7 @@ def test_a_folder_that_vanishes_under_a_running_attempt_costs_it_alone(node: Nod
 def test_an_end_without_a_result_on_a_full_disk_is_free(
     node: Node, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.host.finishing.LEAST_FREE", 1 << 62)  # no disk has so much room
+    monkeypatch.setattr("orchestrator.host.outcome.LEAST_FREE", 1 << 62)  # no disk has so much room
     report = ended(node, toy_submission(home, "exit"))
     assert report["ending"] == "interrupted" and "is full, so there is no result" in report["detail"]
 

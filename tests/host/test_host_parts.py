@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from orchestrator.host.code import code_files, copy_code, digest_of
-from orchestrator.host.endings import RankEnd, ending_of, telling_rank
-from orchestrator.host.machine import machine_devices, machine_gib
-from orchestrator.host.memory import group_members, oom_kills, pss_bytes
-from orchestrator.host.parts import part_of
+from orchestrator.host.endings import RankEnd, deciding_rank, ending_of
+from orchestrator.host.launch import bind_rendezvous, rank_environment, rendezvous_of
+from orchestrator.host.log_collector import LogCollector, LogFile
+from orchestrator.host.machine import group_members, machine_devices, machine_gib, oom_kills, pss_bytes
+from orchestrator.host.multi_node import ranks_of_node
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
-from orchestrator.host.pump import Log, LogPump
-from orchestrator.host.ranks import bind_store, rank_environment, rendezvous_of
 from workloads.runtime.masking import secrets_of
-from workloads.runtime.server import send
+from workloads.runtime.server import send_signal
 
 KILL = RankEnd(code=None, signal=signal.SIGKILL)
 
@@ -47,18 +46,18 @@ KILL = RankEnd(code=None, signal=signal.SIGKILL)
     ],
 )
 def test_every_code_and_signal_has_its_ending(end: RankEnd, reason: str | None, oom: bool, ending: str) -> None:
-    assert ending_of(end, reason=reason, oom_rose=oom)[0] == ending  # type: ignore[arg-type]
+    assert ending_of(end, stop_reason=reason, oom_rose=oom)[0] == ending  # type: ignore[arg-type]
 
 
 def test_the_rank_that_knows_why_speaks_for_all() -> None:
     ends = {0: KILL, 1: RankEnd(code=1, signal=None), 2: RankEnd(code=4, signal=None)}
-    assert telling_rank(ends, first=1) == 2
-    assert telling_rank({0: KILL, 1: RankEnd(code=1, signal=None)}, first=1) == 1
-    assert telling_rank({0: RankEnd(code=0, signal=None)}, first=None) is None
+    assert deciding_rank(ends, first=1) == 2
+    assert deciding_rank({0: KILL, 1: RankEnd(code=1, signal=None)}, first=1) == 1
+    assert deciding_rank({0: RankEnd(code=0, signal=None)}, first=None) is None
 
 
 def test_a_log_keeps_its_first_and_its_last_bytes_and_says_what_is_left_out(tmp_path: Path) -> None:
-    log = Log(tmp_path / "log.txt", (), head=1000, tail=2000)
+    log = LogFile(tmp_path / "log.txt", (), head=1000, tail=2000)
     for number in range(2000):
         log.write(0, f"line {number:05d}", 0.0)
     log.close()
@@ -78,8 +77,8 @@ def test_values_of_secret_variables_are_masked_and_ordinary_words_are_not() -> N
 
 
 def test_the_pump_marks_lines_with_clock_and_rank_and_breaks_progress_bars(tmp_path: Path) -> None:
-    pump = LogPump()
-    log = Log(tmp_path / "log.txt", ())
+    pump = LogCollector()
+    log = LogFile(tmp_path / "log.txt", ())
     writing, ended = pump.open(log, 3)
     os.write(writing, b"10 %\r20 %\r\nbroken \xff byte\nno end")
     os.close(writing)
@@ -105,7 +104,7 @@ HIDDEN = """
 import os, sys, tempfile
 from pathlib import Path
 from orchestrator.backends.ray.session import session_folder, sweep
-from orchestrator.host.memory import group_members
+from orchestrator.host.machine import group_members
 from orchestrator.schedule.lease import acquire, this_process
 from orchestrator.schedule.clock import SimulatedClock
 from dataclasses import replace
@@ -178,7 +177,7 @@ def checkout(root: Path) -> Path:
 def test_the_copy_of_the_code_does_not_follow_the_checkout(tmp_path: Path) -> None:
     root, home = checkout(tmp_path / "root"), tmp_path / "home"
     digest, folder = copy_code(home, root)
-    assert folder == home / "code" / digest and digest_of(folder) == digest
+    assert folder == home / "code" / digest and digest_of(code_files(folder)) == digest
     assert [path.as_posix() for path in code_files(folder)] == [
         "constraints.txt",
         "orchestrator/a.py",
@@ -211,10 +210,10 @@ def test_a_leftover_is_ended_and_a_process_that_got_its_number_is_not(tmp_path: 
 
 
 def test_a_bound_socket_is_named_in_every_ranks_rendezvous() -> None:
-    with bind_store("127.0.0.1") as store:
+    with bind_rendezvous("127.0.0.1") as store:
         port = store.getsockname()[1]
         assert port > 0
-        second_node = part_of(4, 1, 2)
+        second_node = ranks_of_node(4, 1, 2)
         assert rendezvous_of(3, second_node, "127.0.0.1", port) == {
             "world_size": 4,
             "rank": 3,
@@ -223,7 +222,7 @@ def test_a_bound_socket_is_named_in_every_ranks_rendezvous() -> None:
             "port": port,
             "listen_fd": None,
         }
-    assert rendezvous_of(0, part_of(1), None, None)["port"] is None
+    assert rendezvous_of(0, ranks_of_node(1), None, None)["port"] is None
 
 
 def test_a_schedulers_variables_reach_no_rank() -> None:
@@ -232,7 +231,7 @@ def test_a_schedulers_variables_reach_no_rank() -> None:
         base,
         {"threads": 2, "deterministic": True},
         rank=3,
-        part=part_of(4, 1, 2),
+        ranks=ranks_of_node(4, 1, 2),
         visible=["1", "2"],
         code_folder="/code",
     )
@@ -245,5 +244,5 @@ def test_a_rank_that_leads_no_group_yet_is_killed_all_the_same() -> None:
     # Between fork and setsid a kill of its group finds no group, and was lost.
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert os.getpgid(child.pid) != child.pid
-    send(child.pid, signal.SIGKILL, group=True)
+    send_signal(child.pid, signal.SIGKILL, group=True)
     assert child.wait(30) == -signal.SIGKILL

@@ -97,7 +97,7 @@ def test_two_attempts_of_one_job_end_well_and_one_counts(node: Node, home: Path)
         ("die", {"signal": signal.SIGKILL}, "vanished", "SIGKILL"),
         ("exit", {}, "error", "exit 0 without a result"),
         ("hog", {"memory_gib": 0.2}, "out_of_memory", "resources.data.memory_gib"),
-        ("until asked", {"minutes": 0.01}, "timed_out", "limit of time"),
+        ("until asked", {"minutes": 0.01}, "timed_out", "time limit"),
     ],
 )
 def test_every_end_has_its_ending(
@@ -126,7 +126,7 @@ def test_a_deaf_attempt_is_killed_after_its_grace(node: Node, home: Path) -> Non
 
 
 def test_limits_are_held_after_a_while_without_descriptors(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.host.node.WATCH_S", 0.02)
+    monkeypatch.setattr("orchestrator.host.limits.WATCH_S", 0.02)
     node = a_node(home)
     submission = toy_submission(home, "deaf", grace_s=0.1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -184,10 +184,10 @@ def test_a_rank_has_the_environment_of_its_request_alone(node: Node, home: Path)
 def test_a_rank_is_no_less_likely_to_be_killed_for_memory_than_its_server(home: Path) -> None:
     node = a_node(home)
     try:
-        wait_until(lambda: node.warm, "the server is warm")
-        assert node._server is not None
+        wait_until(lambda: node.server_ready, "the server is warm")
+        assert node._servers.server is not None
         # As in a container whose score is above a rank's: there it may not be lowered, and no rank could begin.
-        Path(f"/proc/{node._server.pid}/oom_score_adj").write_text("900")
+        Path(f"/proc/{node._servers.server.pid}/oom_score_adj").write_text("900")
         submission = toy_submission(home, "environment")
         assert ended(node, submission)["ending"] == "ok"
     finally:
@@ -206,7 +206,7 @@ def test_a_secret_reaches_no_log_and_a_half_line_does(node: Node, home: Path) ->
 def test_an_attempt_whose_input_is_not_committed_says_so(node: Node, home: Path) -> None:
     submission = toy_submission(home, "write")
     submission["inputs"] = {"data": "0" * 64}
-    assert "COMMIT" in ended(node, submission)["detail"]
+    assert "no commit record" in ended(node, submission)["detail"]
 
 
 def test_what_was_told_can_be_forgotten(node: Node, home: Path) -> None:
@@ -219,8 +219,8 @@ def test_what_was_told_can_be_forgotten(node: Node, home: Path) -> None:
 def test_a_server_that_dies_takes_its_ranks_along_and_the_next_one_serves(node: Node, home: Path) -> None:
     submission = toy_submission(home, "deaf")
     work = here(node, submission)
-    assert node._server is not None
-    os.kill(node._server.pid, signal.SIGKILL)
+    assert node._servers.server is not None
+    os.kill(node._servers.server.pid, signal.SIGKILL)
     report = ended(node, submission)
     assert report["ending"] == "vanished" and "warm server died" in report["detail"]
     assert not any(is_alive(*process) for process in read_processes(work))
@@ -249,7 +249,7 @@ def test_a_server_that_hangs_while_it_imports_counts_as_one_that_failed(tmp_path
     try:
         report = ended(node, toy_submission(tmp_path, "write"))
         assert report["ending"] == "error"
-        assert "not imported everything within 0.5 s" in report["detail"] and node.cold == report["detail"]
+        assert "not imported everything within 0.5 s" in report["detail"] and node.server_failure == report["detail"]
     finally:
         node.close()
 
@@ -273,9 +273,9 @@ def test_a_server_that_cannot_even_be_started_again_holds_up_nobody_for_ever(tmp
     try:
         assert ended(node, toy_submission(tmp_path, "write"))["ending"] == "ok"
         code.unlink()  # now no process can be started, as where there is no process or descriptor left
-        assert node._server is not None
-        os.kill(node._server.pid, signal.SIGKILL)
-        wait_until(lambda: not node.warm, "the server is gone")
+        assert node._servers.server is not None
+        os.kill(node._servers.server.pid, signal.SIGKILL)
+        wait_until(lambda: not node.server_ready, "the server is gone")
         for _ in range(2):
             report = ended(node, toy_submission(tmp_path, "write"))
             assert report["ending"] == "error" and "the warm server cannot be started" in report["detail"]
@@ -309,10 +309,10 @@ def test_an_attempt_for_which_no_thread_is_left_ends_free(home: Path) -> None:
         for name in (running["attempt"], late["attempt"]):
             assert told[name]["ending"] == "interrupted" and "no thread" in told[name]["detail"], told[name]
         assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
-        assert node._server is not None
+        assert node._servers.server is not None
         with no_thread_can_begin():
-            os.kill(node._server.pid, signal.SIGKILL)
-            wait_until(lambda: node.cold, "no other server can be started")
+            os.kill(node._servers.server.pid, signal.SIGKILL)
+            wait_until(lambda: node.server_failure, "no other server can be started")
         assert ended(node, toy_submission(home, "write"))["ending"] == "ok"
     finally:
         node.close()

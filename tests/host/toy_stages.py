@@ -9,10 +9,10 @@ from pathlib import Path
 import workloads.runtime.progress as progress_module
 from workloads.contract.request import Request
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Do what the request says."""
     what = request.config["data"]["do"]
     rank = request.rendezvous.rank
@@ -54,7 +54,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         (Path(request.work) / f"here-{rank}").touch()
         while not progress.stopping:
             time.sleep(0.01)
-        return Outcome(steps=3, stopped=True)
+        return StageOutcome(steps=3, stopped=True)
     elif what == "write when asked":
         (Path(request.work) / f"here-{rank}").touch()
         while not progress.stopping:
@@ -69,13 +69,13 @@ def run(request: Request, progress: Progress) -> Outcome:
             raise RuntimeError("rank 1 has had enough")
         while not progress.stopping:
             time.sleep(0.01)
-        return Outcome(steps=0, stopped=True)
+        return StageOutcome(steps=0, stopped=True)
     elif what == "no memory on rank 1":
         if rank == 1:
             raise MemoryError("no more")
         while not progress.stopping:
             time.sleep(0.01)
-        return Outcome(steps=0, stopped=True)
+        return StageOutcome(steps=0, stopped=True)
     elif what == "hog":
         hoard = [bytes(range(256)) * 4096 * 300]
         while True:
@@ -92,7 +92,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     elif what == "exit":
         sys.stdout.flush()
         os._exit(0)
-    return Outcome(steps=1)
+    return StageOutcome(steps=1)
 
 
 def meet(request: Request) -> None:

@@ -202,21 +202,21 @@ def test_links_pipes_and_folders_in_place_of_files_are_refused(
     store: FilesStore, change: Callable[[FilesStore], None]
 ) -> None:
     change(store)
-    with pytest.raises(StoreError, match=r"(plain f|symbolic link).*; (`run --refresh|put the file aside)"):
+    with pytest.raises(StoreError, match=r"(plain f|symbolic link).*; (`run --refresh|move the file away)"):
         store.fetch(FINGERPRINT)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"attempt": "../../../outside"}, r"attempt is '\.\./.*', which is no plain name"),
-        ({"attempt": "/etc"}, "which is no plain name"),
-        ({"attempt": ".."}, "which is no plain name"),
-        ({"attempt": ""}, "which is no plain name"),
-        ({"attempt": "a\0"}, "which is no plain name"),
-        ({"attempt": "a" * 300}, "which is no plain name"),
-        ({"stage": "data/../../x"}, r"stage is 'data/\.\..*', which is no plain name"),
-        ({"stage": "d\u00e4ta"}, "which is no plain name"),
+        ({"attempt": "../../../outside"}, r"attempt is '\.\./.*', which is not a plain name"),
+        ({"attempt": "/etc"}, "which is not a plain name"),
+        ({"attempt": ".."}, "which is not a plain name"),
+        ({"attempt": ""}, "which is not a plain name"),
+        ({"attempt": "a\0"}, "which is not a plain name"),
+        ({"attempt": "a" * 300}, "which is not a plain name"),
+        ({"stage": "data/../../x"}, r"stage is 'data/\.\..*', which is not a plain name"),
+        ({"stage": "d\u00e4ta"}, "which is not a plain name"),
         ({"attempt": 5}, "attempt is '5', int; allowed: str"),
         ({"attempt": None}, "attempt is 'None', NoneType; allowed: str"),
         ({"manifest": ["ab" * 32]}, "manifest is .* allowed: str"),
@@ -230,7 +230,7 @@ def test_links_pipes_and_folders_in_place_of_files_are_refused(
         ({"result": {"cost": {"device_s": "much"}}}, "device_s is 'much', str; allowed: int or float or null"),
         ({"result": {"records": []}}, "records is .* allowed: dict"),
         ({"version": [1]}, r"version is '\[1\]', this code reads 1"),
-        ({"color": "red"}, "not a COMMIT: .*color"),
+        ({"color": "red"}, "not a commit record: .*color"),
         ({"fingerprint": "cd" * 32}, "names the fingerprint 'cdcd"),
     ],
 )
@@ -284,7 +284,7 @@ def test_names_in_the_listing_that_are_no_fingerprints_are_no_commits(store: Fil
 
 @pytest.mark.parametrize(("stage", "attempt"), [("../x", ATTEMPT), ("data", "../../x"), ("", ATTEMPT), ("data", ".x")])
 def test_no_folder_outside_the_store_is_prepared(store: FilesStore, stage: str, attempt: str) -> None:
-    with pytest.raises(StoreError, match="is no plain name"):
+    with pytest.raises(StoreError, match="is not a plain name"):
         store.prepare(stage, FINGERPRINT, attempt)
 
 

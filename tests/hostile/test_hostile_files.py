@@ -19,7 +19,7 @@ from orchestrator.schedule.events import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import from_folders
 from orchestrator.store.files import FilesStore
-from orchestrator.tracking.projection import branch_points, series_points
+from orchestrator.tracking.mlflow.projection import branch_points, series_points
 from workloads.contract.json_files import read_object
 from workloads.contract.metrics import beat_of, case_of, metric_of, read_beat
 from workloads.contract.request import read_request, request_from

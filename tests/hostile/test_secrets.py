@@ -77,7 +77,7 @@ def node(planted: None, tmp_path: Path) -> Iterator[Node]:
         code=ROOT,
         provenance=Provenance(code="c" * 64, git="", host_kind="test"),
         command=SERVER,
-        leaves_word=True,
+        records_endings=True,
     )
     yield made
     made.close()

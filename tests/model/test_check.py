@@ -66,16 +66,26 @@ def test_a_row_that_carries_a_state_but_does_not_read_where_is_refused_in_words(
 
 
 @pytest.mark.slow
-def test_as_a_command_it_runs_beside_matrix_yaml_and_names_what_is_wrong() -> None:
-    def call(workload: str, row: str) -> "subprocess.CompletedProcess[str]":
-        line = [sys.executable, "-m", "workloads.model.check", workload, row]
-        return subprocess.run(line, cwd=own_matrix().parent, capture_output=True, text=True)
-
-    done = call("mystudy.workload", '{"family": "fading", "decay": 0.8}')
+def test_as_a_command_it_runs_beside_matrix_yaml() -> None:
+    line = [sys.executable, "-m", "workloads.model.check", "mystudy.workload", '{"family": "fading", "decay": 0.8}']
+    done = subprocess.run(line, cwd=own_matrix().parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "agrees   frames of context tokens: declared 2, real 2" in done.stdout
-    done = call("mystudy.workload", '{"family": "fading", "decay": 2}')
-    assert (done.returncode, done.stdout) == (2, "") and "decay is 2; allowed: above 0 and below 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("workload", "row", "said"),
+    [
+        ("mystudy.workload", '{"family": "fading", "decay": 2}', "decay is 2; allowed: above 0 and below 1"),
+        ("mystudy.workload", '{"family": "fadding"}', "family is 'fadding'; allowed: context, compress, spatial, ssm"),
+        ("mystudy.workload", '{"family": "bound", "shows": "truth"}', "family bound generates nothing"),
+        ("mystudy.workload", "[]", "is no row"),
+        ("yourstudy.workload", "{}", "there is no module 'yourstudy'"),
+    ],
+)
+def test_it_names_what_is_wrong(workload: str, row: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([workload, row]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_guide_shows_that_command() -> None:

@@ -28,6 +28,7 @@ def test_the_rows_that_were_there_keep_their_fingerprints(profile: str) -> None:
     assert added == set(ROWS)
 
 
+@pytest.mark.slow
 def test_they_are_planned_with_sizes_of_their_own_and_refused_with_their_own_words(tmp_path: Path) -> None:
     """In a process that has never seen them."""
     matrix = write_own_study(tmp_path)
@@ -49,6 +50,7 @@ def test_they_are_planned_with_sizes_of_their_own_and_refused_with_their_own_wor
     assert "memory.fading" in done.stderr and "decay is 1.8; allowed: above 0 and below 1" in done.stderr
 
 
+@pytest.mark.slow
 def test_in_the_package_it_is_two_files_and_a_row(tmp_path: Path) -> None:
     for package in ("orchestrator", "workloads", "reports"):
         shutil.copytree(CHECKOUT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -18,7 +18,7 @@ from made_plan import made_plan
 from PIL import Image
 from test_mlflow_tracker import show_all
 
-from orchestrator.tracking.ui import end_ui, start_ui, wait_for_ui
+from orchestrator.tracking.mlflow.ui import end_ui, start_ui, wait_for_ui
 from reports.build import build
 
 CHROMIUM = shutil.which("chromium")

@@ -58,7 +58,7 @@ def test_an_empty_commit_is_told_as_broken(tmp_path: Path) -> None:
     store = FilesStore(tmp_path)
     make_done(store)
     (tmp_path / "commits" / f"{FINGERPRINT}.json").write_text("")
-    with pytest.raises(StoreError, match="not a COMMIT"):
+    with pytest.raises(StoreError, match="not a commit record"):
         store.read(FINGERPRINT)
 
 
@@ -100,7 +100,7 @@ def test_a_folder_that_was_not_prepared_for_the_attempt_is_refused(tmp_path: Pat
     store = FilesStore(tmp_path)
     make_done(store)
     commit = store.read(FINGERPRINT)
-    with pytest.raises(StoreError, match="commit the folder that `prepare` gave"):
+    with pytest.raises(StoreError, match="commit the folder that `prepare` returned"):
         store.commit(commit, tmp_path)
 
 

@@ -5,4 +5,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.tracking.child.FOLLOW_S", 0.2)
+    monkeypatch.setattr("orchestrator.tracking.mlflow.tracker.FOLLOW_S", 0.2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from made_plan import made_plan, standing
 
-from orchestrator.tracking import child
+from orchestrator.tracking.mlflow import tracker as child
 
 
 def main() -> None:

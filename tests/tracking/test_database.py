@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from orchestrator.tracking import mlflow_store
-from orchestrator.tracking.mlflow_store import local_uri, prepare_database
+from orchestrator.tracking.mlflow import database
+from orchestrator.tracking.mlflow.database import local_uri, prepare_database
 
 
 def tables(path: Path) -> set[str]:
@@ -23,7 +23,7 @@ def die_when_made(home: Path) -> None:
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    mlflow_store.os.link = die  # type: ignore[assignment]
+    database.os.link = die  # type: ignore[assignment]
     prepare_database(home)
 
 

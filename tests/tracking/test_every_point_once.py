@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from test_mlflow_tracker import TIMEOUT_S, metric_count, poll
 
 from orchestrator.plan.job import Plan
-from orchestrator.tracking.child import MlflowTracker
-from orchestrator.tracking.mlflow_store import local_uri
+from orchestrator.tracking.mlflow.database import local_uri
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from workloads.runtime.progress import Progress
 
 ROW = "context-k1/s0"

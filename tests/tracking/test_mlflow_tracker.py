@@ -11,8 +11,8 @@ from pathlib import Path
 from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
 
 from orchestrator.plan.job import Plan
-from orchestrator.tracking.__main__ import _read
-from orchestrator.tracking.child import MlflowTracker
+from orchestrator.tracking.mlflow.__main__ import _read
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
 TIMEOUT_S = 120.0
 

@@ -2,8 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_plan import made_plan, standing
 
-from orchestrator.tracking.child import MlflowTracker, child_environment
-from orchestrator.tracking.projection import (
+from orchestrator.tracking.mlflow.projection import (
     BATCH,
     Point,
     batches,
@@ -15,6 +14,7 @@ from orchestrator.tracking.projection import (
     status,
     study_message,
 )
+from orchestrator.tracking.mlflow.tracker import MlflowTracker, child_environment
 
 STATES = st.sampled_from(["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"])
 

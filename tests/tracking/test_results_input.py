@@ -138,7 +138,7 @@ def test_the_digest_holds_no_address_of_this_process_and_no_folder_of_this_check
 def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
     import subprocess
 
-    code = "import orchestrator.results, orchestrator.tracking.registry, orchestrator.tracking.child, sys;"
+    code = "import orchestrator.results, orchestrator.tracking.registry, orchestrator.tracking.mlflow.tracker, sys;"
     code += "print([m for m in ('scipy','matplotlib','numpy','mlflow','torch','ray','boto3') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.errors import TrackingError
-from orchestrator.tracking.ui import start_ui
+from orchestrator.tracking.mlflow.ui import start_ui
 
 
 def test_without_runs_it_says_what_to_do_first(tmp_path):

@@ -178,7 +178,7 @@ def test_a_checkpoint_without_metrics_of_its_own_has_those_of_its_attempt(tmp_pa
     checkpoint = without_metrics(tmp_path)
     assert Checkpoint.open(checkpoint).metrics.read_bytes().startswith(METRICS)
     (tmp_path / "metrics.jsonl").write_bytes(METRICS[:-1])
-    with pytest.raises(Damaged, match=r"metrics\.jsonl: is shorter than the 77 bytes that .*step-3 remembers"):
+    with pytest.raises(Damaged, match=r"metrics\.jsonl: is shorter than the 77 bytes that .*step-3 records"):
         Checkpoint.open(checkpoint)
 
 

@@ -12,7 +12,7 @@ from workloads.data.latents import Latents
 from workloads.model.flow import noised, sigma_from_uniform, velocity
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.study.memory.families import row_from
-from workloads.training.batches import Batch, Batches
+from workloads.training.batches import Batches, TrainingBatch
 from workloads.training.settings import BatchShape
 
 F, B = int(DATA["chunk_frames"]), int(TRAINING["global_batch"])
@@ -31,7 +31,7 @@ def batches(pool: dict[str, str], row: str) -> Batches:
     )
 
 
-def model_of(row: str, batch: Batch) -> WorldModel:
+def model_of(row: str, batch: TrainingBatch) -> WorldModel:
     """Away from the start, so that nothing is hidden by a zero."""
     _, _, c, h, w = batch.target.shape
     shape = LatentShape(
@@ -49,7 +49,7 @@ def model_of(row: str, batch: Batch) -> WorldModel:
     return model
 
 
-def loss_of(model: WorldModel, batch: Batch) -> torch.Tensor:
+def loss_of(model: WorldModel, batch: TrainingBatch) -> torch.Tensor:
     noisy = noised(batch.target, batch.noise, batch.sigma)
     said = model(noisy, batch.sigma, batch.actions, batch.text, batch.slots, batch.history)
     return torch.nn.functional.mse_loss(said, velocity(batch.target, batch.noise))

@@ -12,7 +12,7 @@ from torch import Tensor
 from workloads.contract.request import Execution, Rendezvous, Request, Stage
 from workloads.contract.rows import resolved
 from workloads.data import encode, generate, order
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
 from workloads.training import train
 
@@ -125,7 +125,7 @@ class StopAfter(Progress):
         super().at(step, of, phase)
 
 
-def train_once(request: Request, stop_at: int | None = None) -> Outcome:
+def train_once(request: Request, stop_at: int | None = None) -> StageOutcome:
     """Train to the end, or to a stop that is asked for during step `stop_at`, from 0."""
     progress = StopAfter(Path(request.work), stop_at)
     try:

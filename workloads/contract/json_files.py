@@ -7,6 +7,7 @@ hangs on such a file or ends with anything but OSError and ValueError. Standard 
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,14 @@ def check_types(raw: dict[str, Any], types: dict[str, Any], where: Path | str) -
         if name in raw and not (isinstance(value, options) and (bool in options or not isinstance(value, bool))):
             words = " or ".join("null" if option is type(None) else option.__name__ for option in options)
             raise ValueError(f"{where}: {name} is {str(value)[:60]!r}, {type(value).__name__}; allowed: {words}")
+
+
+def write_object(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object that others may be reading: atomic, but not synced, so a power cut may lose it.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.replace(path)

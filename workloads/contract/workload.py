@@ -44,7 +44,7 @@ class StageSpec:
 
     name: str
     module: str
-    """Module with `run(request, progress) -> Outcome`, imported in the job."""
+    """Module with `run(request, progress) -> StageOutcome`, imported in the job."""
     inputs: tuple[str, ...] = ()
     """Stages whose artifacts it reads; of a stage with branches, that of the same branch."""
     sections: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ TIME_FACTORS: Mapping[str, int] = {"space-to-depth": 1, "wan": 4}
 """Pixel frames that share a latent, after the first, by `controls.codec.kind`."""
 
 
-class Codec(Protocol):
+class FrameCodec(Protocol):
     """Frames to latents and back."""
 
     @property
@@ -117,7 +117,9 @@ def latents_of(frames: int, kind: str) -> int:
     return (frames - 1) // factor + 1
 
 
-def make_codec(codec_section: Mapping[str, Any], paths: Mapping[str, str] | None = None, device: str = "cpu") -> Codec:
+def make_codec(
+    codec_section: Mapping[str, Any], paths: Mapping[str, str] | None = None, device: str = "cpu"
+) -> FrameCodec:
     """The codec of `controls.codec`.
 
     Args:

@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from workloads.contract.request import Request
 from workloads.data.captions import collect, write_text
-from workloads.data.codec import Codec, latents_of, make_codec
+from workloads.data.codec import FrameCodec, latents_of, make_codec
 from workloads.data.latent_files import STORED, LatentFiles, restore
 from workloads.data.latents import has_clips, write_meta
 from workloads.data.pool import SPLITS, Pool
 from workloads.data.text import make_text_encoder
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.runtime.step_folders import first_intact
 
 BLOCK_FRAMES = 1024
@@ -33,7 +33,7 @@ class Stopped(Exception):
     """Asked to stop inside a scene; what of it was encoded is dropped."""
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Encode the pool in `inputs.data` into `out`; all its files are opened, so this is where a bad one is found.
 
     Raises:
@@ -70,7 +70,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     if restored is None:
         encoder = make_text_encoder(section, execution.paths, device)
         if not write_text(out, captions, encoder, section, progress):
-            return Outcome(steps=0, stopped=True)
+            return StageOutcome(steps=0, stopped=True)
         del encoder  # a language model's weights are not needed beside the codec's
     files = LatentFiles(out, spans, codec.time_factor, latent)
     files.take_digests(digests)
@@ -82,7 +82,7 @@ def run(request: Request, progress: Progress) -> Outcome:
             files.write(scene, _evidence(codec, pool, scene, progress), clips)
         except Stopped:
             files.write_checkpoint(checkpoints, number, request.fingerprint)
-            return Outcome(steps=number, stopped=True)
+            return StageOutcome(steps=number, stopped=True)
         if time.monotonic() - saved > execution.checkpoint_every_s:
             files.write_checkpoint(checkpoints, number + 1, request.fingerprint)
             saved = time.monotonic()
@@ -104,10 +104,10 @@ def run(request: Request, progress: Progress) -> Outcome:
         spans=spans,
     )
     progress.at(len(scenes), len(scenes), "encoded")
-    return Outcome(steps=len(scenes), records={"latents": files.digest(), "frames": len(poses)})
+    return StageOutcome(steps=len(scenes), records={"latents": files.digest(), "frames": len(poses)})
 
 
-def _evidence(codec: Codec, pool: Pool, scene: str, progress: Progress) -> Iterator[npt.NDArray[np.float32]]:
+def _evidence(codec: FrameCodec, pool: Pool, scene: str, progress: Progress) -> Iterator[npt.NDArray[np.float32]]:
     """The latents of a scene's frames, block by block."""
     count = pool.length(scene)
     for first in range(0, count, BLOCK_FRAMES):
@@ -117,7 +117,13 @@ def _evidence(codec: Codec, pool: Pool, scene: str, progress: Progress) -> Itera
 
 
 def _clips(
-    codec: Codec, pool: Pool, scene: str, chunk_frames: int, length: int, latent: tuple[int, ...], progress: Progress
+    codec: FrameCodec,
+    pool: Pool,
+    scene: str,
+    chunk_frames: int,
+    length: int,
+    latent: tuple[int, ...],
+    progress: Progress,
 ) -> npt.NDArray[np.float16] | None:
     """(segments, t, c, h, w): the clip from each segment's start; None where a slice of the evidence serves."""
     if not has_clips(codec.time_factor):
@@ -141,7 +147,7 @@ def _say_size(
     pool: Pool,
     scenes: list[str],
     trained: frozenset[str],
-    codec: Codec,
+    codec: FrameCodec,
     latent: tuple[int, ...],
     chunk_frames: int,
     length: int,

@@ -19,14 +19,14 @@ from workloads.data.poses import METRES_PER_CENTIMETRE, Poses
 from workloads.data.trajectories import trajectory
 from workloads.data.worlds import World, make_world
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 REAL = "context-as-memory"
 HELD_OUT_SHARE = 0.2
 LABEL_OVERLAP = 0.3  # frames that a label lists; labels are for other readers, evidence is recomputed from poses
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Write the pool of `config.data` into `out`.
 
     Raises:
@@ -51,7 +51,7 @@ def scene_names(data: Mapping[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> Outcome:
+def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> StageOutcome:
     """Render all scenes and write them in the Context-as-Memory layout; ends early, unfinished, when asked to stop."""
     names = scene_names(data)
     total, done = sum(map(len, names.values())), 0
@@ -61,7 +61,7 @@ def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> Outco
     for split in SPLITS:
         for index, scene in enumerate(names[split]):
             if progress.stopping:
-                return Outcome(steps=done, stopped=True)
+                return StageOutcome(steps=done, stopped=True)
             progress.at(done, total, f"rendering {split}")
             world, poses = make_world(data, split, index), trajectory(data, split, index)
             frames = world.frames(poses)
@@ -73,10 +73,12 @@ def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> Outco
     (out / "captions.txt").write_text("".join(captions), encoding="utf-8")
     write_description(out, name=WORLDS, root=None, splits=names, lengths=lengths, data=data)
     progress.at(total, total, "rendered")
-    return Outcome(steps=total, records={"pool": digest.hexdigest(), "scenes": total, "frames": sum(lengths.values())})
+    return StageOutcome(
+        steps=total, records={"pool": digest.hexdigest(), "scenes": total, "frames": sum(lengths.values())}
+    )
 
 
-def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], progress: Progress) -> Outcome:
+def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], progress: Progress) -> StageOutcome:
     """Check a real pool where it lies, hold out a fifth of its scenes by hash of the name, and write `pool.json`.
 
     Its open domain is another folder, `paths.open`; without it the split "open" is empty.
@@ -99,7 +101,7 @@ def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], prog
     lengths: dict[str, int] = {}
     for done, scene in enumerate(scenes):
         if progress.stopping:
-            return Outcome(steps=done, stopped=True)
+            return StageOutcome(steps=done, stopped=True)
         progress.at(done, len(scenes), "checking")
         lengths[scene] = len(list((root / "frames" / scene).glob("*.png")))
         check_scene(root, scene, lengths[scene], captions)
@@ -113,7 +115,7 @@ def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], prog
         lengths[scene] = 1
     splits = {"train": of_domain, "held_out": held_out, "open": list(found)}
     write_description(out, name=REAL, root=root.resolve(), splits=splits, lengths=lengths, data=data, open_scenes=found)
-    return Outcome(steps=len(lengths), records={"scenes": len(lengths), "frames": sum(lengths.values())})
+    return StageOutcome(steps=len(lengths), records={"scenes": len(lengths), "frames": sum(lengths.values())})
 
 
 def is_held_out(scene: str) -> bool:

@@ -22,7 +22,7 @@ from workloads.data.index import write_index
 from workloads.data.pool import Pool
 from workloads.data.poses import Poses
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 REPORT_EVERY = 1000  # steps between two signs of life while drawing
 BLOCK_STARTS = 512
@@ -40,7 +40,7 @@ class Segments:
     candidates: tuple[Candidates, ...]
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Write the index of the pool in `inputs.data` for one seed into `out`.
 
     Raises:
@@ -64,7 +64,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         for done in range(len(scenes)):
             if progress.stopping:
                 together.shutdown(wait=False, cancel_futures=True)
-                return Outcome(steps=done, stopped=True)
+                return StageOutcome(steps=done, stopped=True)
             progress.at(done, len(scenes), "listing evidence")
             found.append(next(coming))
     every, returning = _listed(found, float(data["returning_overlap"]))
@@ -80,7 +80,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     order, drops = np.zeros((steps, batch, 2), dtype=np.int32), np.zeros((steps, batch), dtype=np.bool_)
     for step in range(steps):
         if progress.stopping:
-            return Outcome(steps=step, stopped=True)
+            return StageOutcome(steps=step, stopped=True)
         if step % REPORT_EVERY == 0:
             progress.at(step, steps, "drawing")
         for i in range(batch):
@@ -106,7 +106,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         digests=digests,
     )
     progress.at(steps, steps, "listed")
-    return Outcome(steps=steps, records={**digests, "segments": len(every), "returning": len(returning)})
+    return StageOutcome(steps=steps, records={**digests, "segments": len(every), "returning": len(returning)})
 
 
 def segments_of(

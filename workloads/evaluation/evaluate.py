@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.contract.request import Request
-from workloads.data.codec import Codec, make_codec
+from workloads.data.codec import FrameCodec, make_codec
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
@@ -41,11 +41,11 @@ from workloads.evaluation.networks.measures import Measures, measures
 from workloads.evaluation.psnr_ssim import WINDOW
 from workloads.evaluation.rollout import Case, roll_out
 from workloads.evaluation.strips import shown, write_strip
-from workloads.evaluation.values import CaseValue, means, write_values
+from workloads.evaluation.values import CaseMetric, means, write_values
 from workloads.evaluation.videos import write_video
 from workloads.model.weights import load_model
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
 
 BRANCHES: Mapping[str, Branch] = {"replay": replay, "loop": loop, "return": return_branch}
@@ -53,7 +53,7 @@ SAMPLES = 4  # cases whose video is published as MP4
 LOOK_S = 0.2  # how often rank 0 looks for the other ranks' videos
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Evaluate one branch of one trained model.
 
     Raises:
@@ -94,18 +94,18 @@ def run(request: Request, progress: Progress) -> Outcome:
     generate: Known | Generator | None = Known(known_frames, branch, pool) if known_frames else None
     for batch in mine:
         if progress.stopping:
-            return Outcome(steps=_count(videos, settings), stopped=True)
+            return StageOutcome(steps=_count(videos, settings), stopped=True)
         generate = generate or Generator.of(request, pool)
         for setting, frames in zip(batch, generate(batch, progress, videos, settings), strict=True):
             save_frames(videos, setting, frames)
         if rank == 0:
             keep()
     if networks is None:
-        return Outcome(steps=_count(videos, settings))
+        return StageOutcome(steps=_count(videos, settings))
     while _count(videos, settings) < len(settings):  # the other ranks'; one that fails has us asked to stop
         keep()
         if progress.stopping:
-            return Outcome(steps=_count(videos, settings), stopped=True)
+            return StageOutcome(steps=_count(videos, settings), stopped=True)
         progress.at(_count(videos, settings), len(settings), f"{request.branch}, waiting for other ranks")
         time.sleep(LOOK_S)
     keep()
@@ -117,7 +117,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     records: dict[str, Any] = {"cases": hashlib.sha256("\n".join(s.id for s in settings).encode("utf-8")).hexdigest()}
     if networks.weights:
         records["measuring_weights"] = dict(networks.weights)
-    return Outcome(
+    return StageOutcome(
         steps=len(settings),
         records=records,
         cost={"generate_s": generated_s, "measure_s": time.monotonic() - began - generated_s},
@@ -165,7 +165,7 @@ class Generator:
         return Generator(request, pool, latents, model, description, device)
 
     @cached_property
-    def codec(self) -> Codec:
+    def codec(self) -> FrameCodec:
         """The codec that the model was trained with; loaded once."""
         return make_codec(self.description["codec"], self.request.execution.paths, self.device)
 
@@ -235,7 +235,7 @@ def device_of(request: Request) -> str:
 
 def publish(
     branch: Branch, settings: Sequence[Setting], pool: Pool, out: Path, chunk_frames: int, networks: Measures
-) -> list[CaseValue]:
+) -> list[CaseMetric]:
     """Measure the videos in `out/frames` and write everything else beside them; returns all values."""
     for folder in ("strips", "samples"):
         (out / folder).mkdir(exist_ok=True)

@@ -1,10 +1,10 @@
 """The scores of one case as lines of `cases.jsonl`, the same five names whichever judge gave them."""
 
 from workloads.evaluation.judge_mask import Scores
-from workloads.evaluation.values import CaseValue
+from workloads.evaluation.values import CaseMetric
 
 
-def score_lines(case: str, unit: str, scores: Scores) -> list[CaseValue]:
+def score_lines(case: str, unit: str, scores: Scores) -> list[CaseMetric]:
     """Total and parts of one case; what could not be judged has no line.
 
     Args:
@@ -17,4 +17,4 @@ def score_lines(case: str, unit: str, scores: Scores) -> list[CaseValue]:
         "judge_view": scores.view,
         "judge_scene": scores.scene,
     }
-    return [CaseValue(case, name, unit, "high", value) for name, value in named.items() if value is not None]
+    return [CaseMetric(case, name, unit, "high", value) for name, value in named.items() if value is not None]

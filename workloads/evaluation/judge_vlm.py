@@ -24,14 +24,14 @@ from workloads.evaluation.cases import Setting, read_settings
 from workloads.evaluation.finished import load_frames
 from workloads.evaluation.judge_lines import score_lines
 from workloads.evaluation.judge_mask import tail
-from workloads.evaluation.values import CaseValue, means, write_values
+from workloads.evaluation.values import CaseMetric, means, write_values
 from workloads.evaluation.vlm import rubric
-from workloads.evaluation.vlm.asking import Asked, Spent, ask
-from workloads.evaluation.vlm.cache import Answers, Entry, key_of
+from workloads.evaluation.vlm.asking import JudgeReply, Spent, ask
+from workloads.evaluation.vlm.cache import Answers, StoredAnswer, key_of
 from workloads.evaluation.vlm.client import Client
 from workloads.evaluation.vlm.endpoint import URL, endpoint_from
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.runtime.step_folders import first_intact
 
 OUTAGE = 8
@@ -48,7 +48,7 @@ Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Question:
+class JudgeQuestion:
     """One case for one model."""
 
     setting: Setting
@@ -76,7 +76,7 @@ def run(
     *,
     environment: Mapping[str, str] = os.environ,
     sleep: Callable[[float], None] = time.sleep,
-) -> Outcome:
+) -> StageOutcome:
     """Judge every case of an evaluation by every model.
 
     Args:
@@ -88,7 +88,7 @@ def run(
         Unreachable: the endpoint answers no more.
     """
     if request.rendezvous.rank > 0:
-        return Outcome(steps=0)
+        return StageOutcome(steps=0)
     began = time.monotonic()
     paths = request.execution.paths
     endpoint = endpoint_from(environment, paths)
@@ -105,13 +105,13 @@ def run(
     )
     tally = Tally(outage=min(OUTAGE, unanswered))
 
-    def settle(question: Question) -> Asked | None:
+    def settle(question: JudgeQuestion) -> JudgeReply | None:
         """Answer one question; None where it is answered already, or where the job ends first."""
         if answers.own(question.key) is not None or progress.stopping or tally.gone:
             return None
         entry = answers.found(question.key)
         if entry is not None:
-            answers.keep(Entry(entry.key, entry.scores, Spent()))  # another job has paid for it
+            answers.keep(StoredAnswer(entry.key, entry.scores, Spent()))  # another job has paid for it
             return None
         asked = ask(
             clients[question.model],
@@ -121,11 +121,11 @@ def run(
             jitter=random.Random(question.key),
         )
         if asked.scores is not None:
-            answers.keep(Entry(question.key, asked.scores, asked.spent))
+            answers.keep(StoredAnswer(question.key, asked.scores, asked.spent))
         return asked
 
     keys = {(question.case, question.model): question.key for question in questions}
-    failed: dict[tuple[str, str], Asked] = {}
+    failed: dict[tuple[str, str], JudgeReply] = {}
     with ThreadPoolExecutor(endpoint.at_once, thread_name_prefix="judge") as pool:
         waiting = {pool.submit(settle, question): question for question in questions}
         try:
@@ -142,7 +142,7 @@ def run(
             pool.shutdown(wait=True, cancel_futures=True)
     failed = {name: asked for name, asked in failed.items() if answers.own(keys[name]) is None}
     if progress.stopping and any(answers.own(key) is None and name not in failed for name, key in keys.items()):
-        return Outcome(steps=len(answers), stopped=True)
+        return StageOutcome(steps=len(answers), stopped=True)
     if tally.gone:
         raise Unreachable(
             f"the judge's server was not reached by {tally.outage} questions in a row, the last because {tally.last}; "
@@ -153,7 +153,7 @@ def run(
     counts = costs(questions, answers, failed, tally)
     for name, value in {**shown(values, models), **counts}.items():
         progress.metric(0, name, value)
-    return Outcome(
+    return StageOutcome(
         steps=len(questions) - len(failed),
         records={
             "judge_rubric": rubric.VERSION,
@@ -185,7 +185,7 @@ def shared_folder(paths: Mapping[str, str]) -> Path | None:
     return folder
 
 
-def asked_of(request: Request, models: Sequence[str]) -> Iterator[Question]:
+def asked_of(request: Request, models: Sequence[str]) -> Iterator[JudgeQuestion]:
     """The questions, by case and then by model; a case whose tail never looks at the source has none."""
     section = request.config["judge"]
     pool = Pool.open(request.inputs["data"])
@@ -197,7 +197,7 @@ def asked_of(request: Request, models: Sequence[str]) -> Iterator[Question]:
         videos, shown = evaluated / "frames", (0, *(int(i) for i in last))
         images, named = pictures(videos, setting, shown), pool.object_of(setting.scene)
         for model in models:
-            yield Question(setting, model, named, videos, shown, key_of(images, named, model))
+            yield JudgeQuestion(setting, model, named, videos, shown, key_of(images, named, model))
 
 
 def pictures(videos: Path, setting: Setting, shown: Sequence[int]) -> Frames:
@@ -218,7 +218,7 @@ class Tally:
     spent: Spent = field(default_factory=Spent)
     """On questions without an answer; what answers took is kept with them."""
 
-    def note(self, asked: Asked | None) -> None:
+    def note(self, asked: JudgeReply | None) -> None:
         """Take one question's end into account; None: nothing was asked."""
         if asked is None or asked.stopped:
             return
@@ -238,9 +238,9 @@ def pause(seconds: float, stopping: Callable[[], bool], sleep: Callable[[float],
         seconds -= LOOK_S
 
 
-def published(questions: Sequence[Question], answers: Answers) -> list[CaseValue]:
+def published(questions: Sequence[JudgeQuestion], answers: Answers) -> list[CaseMetric]:
     """The lines of all answered questions, in the questions' order."""
-    values: list[CaseValue] = []
+    values: list[CaseMetric] = []
     for question in questions:
         entry = answers.own(question.key)
         if entry is not None:
@@ -249,7 +249,7 @@ def published(questions: Sequence[Question], answers: Answers) -> list[CaseValue
 
 
 def costs(
-    questions: Sequence[Question], answers: Answers, failed: Mapping[tuple[str, str], Asked], tally: Tally
+    questions: Sequence[JudgeQuestion], answers: Answers, failed: Mapping[tuple[str, str], JudgeReply], tally: Tally
 ) -> dict[str, float]:
     """What this job took over all its attempts' answers, and how many scores are missing."""
     entries = [entry for key in {q.key for q in questions} if (entry := answers.own(key)) is not None]
@@ -266,7 +266,7 @@ def costs(
     }
 
 
-def shown(values: Sequence[CaseValue], models: Sequence[str]) -> dict[str, float]:
+def shown(values: Sequence[CaseMetric], models: Sequence[str]) -> dict[str, float]:
     """Means while a study runs: `judge` as with any judge, and `judge:MODEL` where several give scores."""
     found: dict[str, float] = {}
     for model in models:

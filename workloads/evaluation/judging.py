@@ -12,15 +12,15 @@ from workloads.evaluation.cases import read_settings
 from workloads.evaluation.finished import load_frames
 from workloads.evaluation.judge_lines import score_lines
 from workloads.evaluation.judge_mask import judge, tail, views_around
-from workloads.evaluation.values import CaseValue, means, write_values
+from workloads.evaluation.values import CaseMetric, means, write_values
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.stages import JUDGED
 
 MASK, VLM = "mask", "vlm"
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Judge every case of an evaluation. A score that cannot be given is missing, never zero.
 
     Raises:
@@ -36,7 +36,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     return by_mask(request, progress)
 
 
-def by_mask(request: Request, progress: Progress) -> Outcome:
+def by_mask(request: Request, progress: Progress) -> StageOutcome:
     """Judge by the renderer's truth.
 
     Raises:
@@ -46,10 +46,10 @@ def by_mask(request: Request, progress: Progress) -> Outcome:
     pool = Pool.open(request.inputs["data"])
     evaluated = Path(request.inputs["evaluate"])
     settings = read_settings(evaluated / "cases.json")
-    values: list[CaseValue] = []
+    values: list[CaseMetric] = []
     for number, setting in enumerate(settings):
         if progress.stopping:
-            return Outcome(steps=number, stopped=True)
+            return StageOutcome(steps=number, stopped=True)
         progress.at(number, len(settings), f"judging {request.branch}")
         world = pool.world(setting.scene)
         if world is None:
@@ -65,4 +65,4 @@ def by_mask(request: Request, progress: Progress) -> Outcome:
     write_values(Path(request.out) / "cases.jsonl", values)
     for name, value in means(values).items():
         progress.metric(0, name, value)
-    return Outcome(steps=len(settings))
+    return StageOutcome(steps=len(settings))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from workloads.data import draws
-from workloads.data.codec import Codec
+from workloads.data.codec import FrameCodec
 from workloads.data.evidence import candidates, choose
 from workloads.data.geometry import action_vectors
 from workloads.data.poses import Poses
@@ -42,7 +42,7 @@ class Case:
 
 def roll_out(
     model: WorldModel,
-    codec: Codec,
+    codec: FrameCodec,
     cases: Sequence[Case],
     *,
     frames: int,
@@ -177,7 +177,7 @@ def _evidence(
     return Slots(_tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device))
 
 
-def _encoded(codec: Codec, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _encoded(codec: FrameCodec, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Frames (b, t, h, w, 3) as latents (b, t, c, h', w'), each by itself: evidence has no neighbours in time."""
     latents = codec.encode_each(frames.reshape(-1, *frames.shape[2:]))
     return latents.reshape(*frames.shape[:2], *latents.shape[1:])

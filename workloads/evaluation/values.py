@@ -12,7 +12,7 @@ POOLED = "all"
 
 
 @dataclass(frozen=True)
-class CaseValue:
+class CaseMetric:
     """A line of `cases.jsonl`."""
 
     case: str
@@ -23,14 +23,14 @@ class CaseValue:
     value: float
 
 
-def write_values(path: Path, values: Iterable[CaseValue]) -> None:
+def write_values(path: Path, values: Iterable[CaseMetric]) -> None:
     """Write `cases.jsonl`, sorted, floats by `repr`; a value that is not finite is missing, so it has no line."""
     kept = sorted((v for v in values if math.isfinite(v.value)), key=lambda v: (v.case, v.metric))
     text = "".join(json.dumps({**asdict(v), "value": float(v.value)}, ensure_ascii=False) + "\n" for v in kept)
     path.write_text(text, encoding="utf-8")
 
 
-def means(values: Iterable[CaseValue]) -> dict[str, float]:
+def means(values: Iterable[CaseMetric]) -> dict[str, float]:
     """Mean over cases of each metric, per-chunk ones left out: what is shown while a study runs."""
     found: dict[str, list[float]] = {}
     for v in values:

@@ -22,7 +22,7 @@ Modulation = tuple[Tensor, ...]
 """Six tensors (b, 1, 1, d): shift, scale, gate of self-attention, shift, scale, gate of the feed-forward."""
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Self-attention with actions, text attention, feed-forward; recurrences and read-outs go in between."""
 
     def __init__(self, width: int, heads: int, feed_forward: int, site: str) -> None:

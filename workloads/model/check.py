@@ -193,7 +193,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         load_workload(given.workload)
-        found = compare(row_from(json.loads(given.row)))
+        parameters = json.loads(given.row)
+        if not isinstance(parameters, dict):
+            raise ValueError(f'{given.row} is no row; give an object, such as {{"family": "context", "frames": 5}}')
+        row = row_from(parameters)
+        if row.known_frames:
+            raise ValueError(f"family {row.family} generates nothing, so there is no model to compare with")
+        found = compare(row)
     except (WorkloadError, RowError, TypeError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -30,7 +30,7 @@ _NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredTensor:
     """Where a tensor lies, and what its header says."""
 
     path: Path
@@ -46,7 +46,7 @@ class Shards:
         """Args: `root` names the set in messages; `files` are open, by path."""
         self.root = root
         self._files = dict(files)
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, StoredTensor] = {}
         for path, file in self._files.items():
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 if name in self.entries:
@@ -55,7 +55,7 @@ class Shards:
                         "once; remove the files that do not belong to these weights"
                     )
                 header = file.get_slice(name)
-                self.entries[name] = Entry(Path(path), tuple(header.get_shape()), str(header.get_dtype()))
+                self.entries[name] = StoredTensor(Path(path), tuple(header.get_shape()), str(header.get_dtype()))
 
     @classmethod
     def open(cls, path: Path, stem: str) -> "Shards":

@@ -59,7 +59,7 @@ _BLOCK_ALONE: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class ParameterSource:
     """Where one parameter of ours comes from."""
 
     keys: tuple[str, ...]
@@ -70,13 +70,15 @@ class Source:
     """From the file's order to ours."""
 
 
-def wan_sources(model: WorldModel, layout: Layout) -> dict[str, Source]:
+def wan_sources(model: WorldModel, layout: Layout) -> dict[str, ParameterSource]:
     """For each parameter that Wan has: the tensors of `layout` that it is made of."""
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     return {ours: _source(ours, pattern, shapes[ours]) for ours, pattern in _names(model, layout)}
 
 
-def gathered(sources: Mapping[str, Source], read: Callable[[str], Tensor]) -> Iterator[tuple[str, list[Tensor]]]:
+def gathered(
+    sources: Mapping[str, ParameterSource], read: Callable[[str], Tensor]
+) -> Iterator[tuple[str, list[Tensor]]]:
     """Our name and the parts to stack along its first dimension, of one parameter after the other."""
     for ours, source in sources.items():
         yield ours, [source.turned(read(key)) for key in source.keys]
@@ -132,17 +134,17 @@ def _both(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
         yield f"{ours}.{part}", f"{theirs}.{part}"
 
 
-def _source(ours: str, pattern: str, shape: tuple[int, ...]) -> Source:
+def _source(ours: str, pattern: str, shape: tuple[int, ...]) -> ParameterSource:
     before, brace, rest = pattern.partition("{")
     letters, _, after = rest.partition("}")
     keys = tuple(f"{before}{letter}{after}" for letter in letters.split(",")) if brace else (pattern,)
     if ours == "patch_embedding.weight":
-        return Source(keys, (shape[0], shape[1] // PATCH**2, 1, PATCH, PATCH))
+        return ParameterSource(keys, (shape[0], shape[1] // PATCH**2, 1, PATCH, PATCH))
     if ours.startswith("head.out."):
-        return Source(keys, shape, _patch_order)
+        return ParameterSource(keys, shape, _patch_order)
     if ours.endswith("norm_qk"):
-        return Source(keys, shape[1:])
-    return Source(keys, (shape[0] // len(keys), *shape[1:]))
+        return ParameterSource(keys, shape[1:])
+    return ParameterSource(keys, (shape[0] // len(keys), *shape[1:]))
 
 
 def _patch_order(tensor: Tensor) -> Tensor:
@@ -150,17 +152,17 @@ def _patch_order(tensor: Tensor) -> Tensor:
     return tensor.view(PATCH * PATCH, -1, *tensor.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
-def _fitting(model: WorldModel, shards: Shards) -> tuple[Layout, dict[str, Source]]:
+def _fitting(model: WorldModel, shards: Shards) -> tuple[Layout, dict[str, ParameterSource]]:
     """The layout that has more of the file's names, so that a message about the rest is about the right one."""
     found = shards.entries.keys()
-    both: list[tuple[Layout, dict[str, Source]]] = [
+    both: list[tuple[Layout, dict[str, ParameterSource]]] = [
         ("diffusers", wan_sources(model, "diffusers")),
         ("original", wan_sources(model, "original")),
     ]
     return max(both, key=lambda pair: sum(key in found for source in pair[1].values() for key in source.keys))
 
 
-def _check_fit(shards: Shards, layout: Layout, sources: Mapping[str, Source], model: WorldModel) -> None:
+def _check_fit(shards: Shards, layout: Layout, sources: Mapping[str, ParameterSource], model: WorldModel) -> None:
     wanted = {key: source.shape for source in sources.values() for key in source.keys}
     misfits = []
     for key in sorted(wanted.keys() | shards.entries.keys()):

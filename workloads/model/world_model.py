@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from workloads.memory.interface import Mechanism, Rule, Sizes, Slots, State, float32
 from workloads.memory.mechanisms import make_mechanism
 from workloads.model.action import ACTION_WIDTH, SITES
-from workloads.model.blocks import Block, Head
+from workloads.model.blocks import Head, TransformerBlock
 from workloads.model.initial import initialise
 from workloads.model.rotary import rotary_table
 from workloads.runtime.errors import BadInput
@@ -71,7 +71,7 @@ class WorldModel(nn.Module):
         self.time_embedding = nn.Sequential(nn.Linear(self.frequency_width, width), nn.SiLU(), nn.Linear(width, width))
         self.time_projection = nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(
-            [Block(width, heads, self.feed_forward, self.site) for _ in range(int(backbone["blocks"]))]
+            [TransformerBlock(width, heads, self.feed_forward, self.site) for _ in range(int(backbone["blocks"]))]
         )
         self.head = Head(width, values)
         sizes = Sizes(
@@ -248,7 +248,7 @@ class WorldModel(nn.Module):
             return checkpoint(part, *given, use_reentrant=False, preserve_rng_state=False)
         return part(*given)
 
-    def _blocks(self) -> list[Block]:
+    def _blocks(self) -> list[TransformerBlock]:
         return list(self.blocks)  # type: ignore[arg-type]
 
     def _embedded(self, latents: Tensor) -> Tensor:

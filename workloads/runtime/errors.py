@@ -1,5 +1,5 @@
-"""The errors a workload raises on purpose; everything else is a fault of ours."""
+"""Errors that a workload raises on purpose; any other exception is a bug."""
 
 
 class BadInput(Exception):
-    """Input that no retry can mend: the message names file, field, what is allowed and what to do."""
+    """Invalid input, which no retry can fix: the message names the file, the field, what is allowed and what to do."""

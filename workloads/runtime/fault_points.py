@@ -1,10 +1,10 @@
-"""Named places in the code where a test lets a process die or the disk fail: the chaos suite's kill points.
+"""Fault points: named places in the code where a test kills the process or makes the disk fail.
 
 Nothing happens unless the environment variable `ECHO_MATRIX_FAULTS` names a folder. A test arms a
-point by putting a file of its name there; the first process that comes by takes the file away
-(`{name}.fired` is left) and does what it says: `kill` ends the process by SIGKILL, a name of an
-errno (`ENOSPC`, `EIO`) is raised as OSError. Every name is in `POINTS`, so that the suite can show
-that each was reached.
+point by writing a file of that name there. The first process to reach the point renames the file to
+`{name}.fired` and does what it contains: `kill` ends the process by SIGKILL, the name of an errno
+(`ENOSPC`, `EIO`) is raised as OSError. All names are in `POINTS`, so that the suite can show that
+each was reached.
 """
 
 import errno
@@ -46,11 +46,11 @@ POINTS: Mapping[str, str] = {
     "checkpoint.removing": "rank 0: an old checkpoint has lost its manifest and not yet its files",
     "result.written": "rank 0: result.json is written, the process has not ended",
 }
-"""Point -> where it lies."""
+"""Point -> where it is."""
 
 
 def point(name: str) -> None:
-    """Die or fail here if a test has armed this point.
+    """Die or fail here if a test has armed point `name`.
 
     Raises:
         OSError: the armed errno.

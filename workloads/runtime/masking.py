@@ -1,8 +1,8 @@
-"""What a secret is, and how it is kept out of every file: the one place that both sides ask.
+"""Secret masking, for orchestrator and workloads: what counts as a secret, and how it is kept out of every file.
 
-Secrets come from the environment alone, so their values are known: those of variables named like one, and passwords
-in the addresses that other variables hold. Beside those, whatever is written like a password of an address or like
-a token of a well-known service is masked too. Standard library only.
+Secrets come from the environment only, so their values are known: those of variables with names like `API_KEY`, and
+passwords in addresses. Text that looks like a password in an address, or like a token of a well-known service, is
+masked too. Standard library only.
 """
 
 import json
@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values to mask, in every form in which they are usually written; longest first, so that each goes whole."""
+    """The values to mask, in all usual notations; longest first, so that each is masked as a whole."""
     found: set[str] = set()
     for name, value in environment.items():
         if SECRET_NAME.search(name):
@@ -42,7 +42,7 @@ def _doubled(value: str) -> str:
 
 
 def mask(text: str, secrets: Sequence[str]) -> str:
-    """`text` without these values, without passwords of addresses, and without what looks like a token."""
+    """`text` with these values, passwords in addresses and anything like a token masked."""
     for secret in secrets:
         if secret in text:
             text = text.replace(secret, MASK)
@@ -52,7 +52,7 @@ def mask(text: str, secrets: Sequence[str]) -> str:
 
 
 def credential_in(text: str, environment: Mapping[str, str]) -> tuple[int, str] | None:
-    """Where and why `text` may not be a configuration; None where it may. The secret itself is not repeated."""
+    """Position and description of a credential in `text`, without the credential; None: it contains none."""
     found = _IN_ADDRESS.search(text) if "://" in text else None
     if found:
         return found.start(), "holds an address with a user and a password"

@@ -1,4 +1,4 @@
-"""What a running job tells: metrics, a heartbeat, and whether it has been asked to stop.
+"""Progress of a running job: metrics, heartbeat, and whether it has been asked to stop.
 
 Rank 0 writes; the other ranks hold a `Progress` that writes nothing, so that stages need no
 branches on rank.
@@ -16,12 +16,12 @@ from typing import Any
 
 from workloads.contract.result import HEARTBEAT_S
 
-TENTHS = 10  # lines of the log for one phase
+TENTHS = 10  # log lines a phase
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a stage returns when it ended well, or stopped at a checkpoint because it was asked."""
+class StageOutcome:
+    """What a stage returns when it has completed, or has stopped at a checkpoint on request."""
 
     steps: int
     records: Mapping[str, Any] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Outcome:
 class Progress:
     """Metrics and heartbeat of one attempt, in its work folder.
 
-    Signal handlers only call `request_stop`; stages look at `stopping` between steps.
+    Signal handlers only call `request_stop`; stages check `stopping` between steps.
     """
 
     def __init__(self, work: Path, *, writes: bool = True) -> None:
@@ -41,29 +41,29 @@ class Progress:
         self._stopping = False
         self._ended = threading.Event()
         self._beat: dict[str, Any] = {"counter": 0, "step": 0, "of": 0, "phase": "starting"}
-        self._said = ("", -1)
+        self._logged = ("", -1)
         self._last: dict[str, float] = {}
         self._metrics = (work / "metrics.jsonl").open("a", encoding="utf-8") if writes else None
-        self._file = threading.Lock()  # the heartbeat's thread flushes what the stage writes, and closes and opens
+        self._file = threading.Lock()  # the heartbeat thread flushes while the stage writes, closes and opens
         self._thread = threading.Thread(target=self._beat_until_end, name="heartbeat", daemon=True)
         if writes:
             self._thread.start()
 
     @property
     def stopping(self) -> bool:
-        """Whether this attempt has been asked to save and end."""
+        """Whether this attempt has been asked to save and stop."""
         return self._stopping
 
     def request_stop(self) -> None:
-        """Ask for an end at the next step boundary. Safe in a signal handler."""
+        """Ask the stage to stop at the next step boundary. Safe in a signal handler."""
         self._stopping = True
 
     def at(self, step: int, of: int, phase: str) -> None:
-        """Say where the job is: `step` of `of` in `phase` (a word for people); logs each phase and tenth."""
+        """Set the position: `step` of `of` in `phase` (a word for people); logs each phase and each tenth of it."""
         self._beat = {**self._beat, "step": step, "of": of, "phase": phase}
         now = (phase, step * TENTHS // of if of else 0)
-        if self._writes and now != self._said:
-            self._said = now
+        if self._writes and now != self._logged:
+            self._logged = now
             loss = f", loss {self._last['loss']:.4f}" if "loss" in self._last else ""
             print(f"{phase} {step}/{of}{loss}", flush=True)
 
@@ -76,7 +76,7 @@ class Progress:
                 self._metrics.write(json.dumps(line) + "\n")
 
     def flush(self) -> int:
-        """Bring metrics to disk; returns the file's length in bytes, for a checkpoint to remember."""
+        """Sync metrics to disk; returns the file's length in bytes, which a checkpoint stores."""
         if self._metrics is None:
             return 0
         with self._file:
@@ -85,10 +85,10 @@ class Progress:
             return self._metrics.tell()
 
     def carry_over(self, metrics: Path, length: int) -> None:
-        """Start with the first `length` bytes of an earlier attempt's metrics, so no step is doubled or missing.
+        """Start with the first `length` bytes of an earlier attempt's metrics, so that no step is doubled or missing.
 
-        Whoever follows the file sees either none of them or all: later lines of that attempt are about to be
-        computed again. `wall` stays what it was: the time at which a step was first kept.
+        Readers see either none of them or all. Later lines of that attempt will be computed again. `wall` is kept:
+        the time at which a step was first computed.
         """
         if self._metrics is None:
             return
@@ -105,7 +105,7 @@ class Progress:
             self._metrics = own.open("a", encoding="utf-8")
 
     def close(self) -> None:
-        """Write the last heartbeat and let go of the files."""
+        """Write the last heartbeat and close the files."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -117,7 +117,7 @@ class Progress:
         while True:
             self._beat = {**self._beat, "counter": self._beat["counter"] + 1}
             temporary = self._work / ".heartbeat.json.tmp"
-            # A disk that is full now may have room at the next beat; the stage's own writing says what is wrong.
+            # A full disk may have room at the next heartbeat; the stage reports its own failed writes.
             with contextlib.suppress(OSError):
                 temporary.write_text(json.dumps(self._beat), encoding="utf-8")
                 temporary.replace(self._work / "heartbeat.json")

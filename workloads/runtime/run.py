@@ -1,8 +1,8 @@
-"""Any job by hand: `python -m workloads.run request.json`, without an orchestrator.
+"""Job runner: runs one rank of one job from its request; by hand, `python -m workloads.run request.json`.
 
-The warm server's ranks go through `run_request` too, so that a job ends the same way whoever
-started it: a `result.json` in its work folder, and one of five exit codes. Nothing heavy is
-imported before the request has set the number of threads.
+Ranks of the warm server call `run_request` too, so a job ends the same way however it was started: with
+a `result.json` in its work folder and one of five exit codes. Nothing heavy is imported before the
+request has set the number of threads.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from workloads.contract.workload import StageSpec, Workload
 from workloads.runtime.errors import BadInput
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 EXAMPLE = """\
 example:
@@ -39,26 +39,26 @@ exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because 
 """
 
 MIB = 2**20
-NO_MEMORY = (
+OUT_OF_MEMORY_TEXTS = (
     "DefaultCPUAllocator: can't allocate memory",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "Cuda failure 2 'out of memory'",
 )
-"""Words of a RuntimeError that say that memory ran out."""
+"""Texts of a RuntimeError that mean that memory ran out."""
 
 
 def result_name(rank: int) -> str:
-    """Name of a rank's result in the work folder: only rank 0's is the job's, the others' say why they failed."""
+    """Name of a rank's result in the work folder: rank 0's is the job's; another rank writes one only if it fails."""
     return "result.json" if rank == 0 else f"result-r{rank}.json"
 
 
 def run_request(request: Request) -> int:
     """Run one rank of one attempt and say how it ended.
 
-    Writes `result.json` into `work` (rank 0; another rank writes its own only when it fails), and
-    the traceback of what went wrong to stderr. Raises nothing but what ends a process on purpose.
+    Writes `result.json` into `work` (a rank other than 0 only when it fails), and the traceback of a
+    failure to stderr. Raises only what ends a process on purpose (SystemExit, KeyboardInterrupt).
 
     Args:
         request: with this rank's rendezvous filled in.
@@ -73,10 +73,10 @@ def run_request(request: Request) -> int:
         request = replace(request, out=str(work / "out"))
     Path(request.out).mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    outcome = Outcome(steps=0)
+    outcome = StageOutcome(steps=0)
     error: BaseException | None = None
     progress = Progress(work, writes=rank == 0)
-    ask_on_signals(progress)
+    stop_on_signals(progress)
     print(
         f"{request.job}, attempt {request.attempt}" + (f", from {request.resume}" if request.resume else ""), flush=True
     )
@@ -96,8 +96,8 @@ def run_request(request: Request) -> int:
             ending=ending,
             error=None if error is None else failure_of(error),
             steps=outcome.steps,
-            records={**surroundings(request), **outcome.records},
-            cost={**spent(request, time.monotonic() - began), **outcome.cost},
+            records={**execution_records(request), **outcome.records},
+            cost={**cost_of(request, time.monotonic() - began), **outcome.cost},
         ).write(work / result_name(rank))
         if rank == 0:
             point("result.written")
@@ -120,10 +120,10 @@ def stage_of(request: Request) -> StageSpec:
 
 
 def check_inputs(request: Request, stage: StageSpec) -> None:
-    """See that every input the stage reads is a folder that exists.
+    """Check that every input of the stage is an existing folder.
 
     Raises:
-        BadInput: one is missing; an attempt cannot mend that.
+        BadInput: one is missing, which no retry can fix.
     """
     for name in stage.inputs:
         folder = request.inputs.get(name)
@@ -139,8 +139,8 @@ def check_inputs(request: Request, stage: StageSpec) -> None:
             )
 
 
-def ask_on_signals(progress: Progress) -> None:
-    """Let SIGTERM and SIGUSR1 (SLURM's warning) ask the stage to save and end. Main thread only, as Python demands."""
+def stop_on_signals(progress: Progress) -> None:
+    """Let SIGTERM and SIGUSR1 (SLURM's warning) ask the stage to save and stop. Python allows it in the main thread."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, lambda _number, _frame: progress.request_stop())
@@ -149,7 +149,7 @@ def ask_on_signals(progress: Progress) -> None:
 def prepare(execution: Execution, local_rank: int) -> None:
     """Set threads, determinism and device of this process from the request alone.
 
-    The bits of a result depend on the number of threads, so it never comes from what is free.
+    The bits of a result depend on the number of threads, so it never depends on what is free.
 
     Raises:
         BadInput: a device that this machine does not have.
@@ -161,10 +161,10 @@ def prepare(execution: Execution, local_rank: int) -> None:
     if torch.get_num_interop_threads() != 1:
         torch.set_num_interop_threads(1)
     if execution.deterministic:
-        # cuBLAS reads this when its first handle is made, which is later than here.
+        # cuBLAS reads this when its first handle is created, which is later.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        # Filling memory that nobody reads before writing costs time and changes no bit.
+        # Filling uninitialised memory costs time and changes no bit of a result.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
         torch.backends.cudnn.benchmark = False
     if execution.device == "cuda":
@@ -177,7 +177,7 @@ def prepare(execution: Execution, local_rank: int) -> None:
 
 
 def choose_accelerator(device: str) -> None:
-    """Tell DeepSpeed the job's device; where it is imported already, as in a warm server, it chooses again."""
+    """Set DeepSpeed's device; if it is imported already, as in a warm server, it has to choose again."""
     os.environ["DS_ACCELERATOR"] = device
     module = sys.modules.get("deepspeed.accelerator.real_accelerator")
     if module is not None:
@@ -196,14 +196,14 @@ def ending_of(error: BaseException | None, *, stopped: bool) -> Ending:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python's and NumPy's, the device's, or torch's allocator on the processor.
 
-    The device's libraries (cuBLAS, cuDNN, NCCL) raise their own errors where torch's allocator would raise
-    `OutOfMemoryError`: the memory they ask for lies outside of it.
+    The device's libraries (cuBLAS, cuDNN, NCCL) raise errors of their own instead of `OutOfMemoryError`, because
+    they allocate memory outside torch's allocator.
     """
     names = {kind.__name__ for kind in type(error).__mro__}
     return (
         isinstance(error, MemoryError)
         or "OutOfMemoryError" in names
-        or (isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY))
+        or (isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY_TEXTS))
     )
 
 
@@ -213,8 +213,8 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(type=type(error).__name__, message=mask(str(error), secrets_of(os.environ)), frames=frames)
 
 
-def surroundings(request: Request) -> dict[str, Any]:
-    """The records of how a job was executed, which the controls guard compares between cells."""
+def execution_records(request: Request) -> dict[str, Any]:
+    """How a job was executed: records that the controls check compares between cells."""
     execution = request.execution
     return {
         "versions": versions(),
@@ -226,7 +226,7 @@ def surroundings(request: Request) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what was imported of torch, NumPy and DeepSpeed."""
+    """Versions of Python, and of torch, NumPy and DeepSpeed where they are imported."""
     found = {"python": platform.python_version()}
     for name in ("torch", "numpy", "deepspeed"):
         module = sys.modules.get(name)
@@ -255,7 +255,7 @@ def processor() -> str:
     return platform.machine()
 
 
-def spent(request: Request, elapsed_s: float) -> dict[str, float]:
+def cost_of(request: Request, elapsed_s: float) -> dict[str, float]:
     """What this attempt cost: `device_s` over all ranks, and `peak_mib` of this rank."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if request.execution.device == "cuda":
@@ -300,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return EXIT_BAD_INPUT
-    # As the warm server's ranks have it: NumPy's own threads would change bits from host to host.
+    # As for ranks of the warm server: NumPy's own threads would make results differ between hosts.
     os.environ.update(OMP_NUM_THREADS=str(request.execution.threads), OPENBLAS_NUM_THREADS="1")
     return run_request(request)
 

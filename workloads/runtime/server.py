@@ -1,4 +1,4 @@
-"""The warm server: imports once, then forks a rank for every line it reads.
+"""Warm server (fork server): imports once, then forks a rank for every request it reads.
 
 `python -m workloads.runtime.server WORKLOAD [STAGE...]` is a plain process of one thread; it imports what jobs of these
 stages of the workload need, of all stages by default. Lines of JSON come in on its standard input and go out on its
@@ -7,18 +7,18 @@ standard output:
 | in | |
 |---|---|
 | `{"op": "start", "attempt", "rank", "request": path, "env", "rendezvous", "log": path, "fds": [...]}` | fork a rank |
-| `{"op": "signal", "attempt", "signal": number, "group": bool}` | to the ranks of an attempt, or to all they started |
+| `{"op": "signal", "attempt", "signal": number, "group": bool}` | to its ranks, or all their processes |
 
 | out | |
 |---|---|
 | `{"op": "ready", "pid", "start_time", "import_s", "versions"}` | everything is imported |
 | `{"op": "started", "attempt", "rank", "pid", "start_time"}` | |
-| `{"op": "refused", "attempt", "rank", "message", "free"}` | the line could not be followed; free: for no fault of it |
+| `{"op": "refused", "attempt", "rank", "message", "free"}` | not started; free: the host is to blame |
 | `{"op": "ended", "attempt", "rank", "code", "signal"}` | one of code and signal is null |
 
 Standard input may be a socket: then `fds` names, in order, the descriptors that came with the line
-(`log`: where the rank writes; `listen`: the bound socket of rank 0's store). A closed standard
-input ends all ranks and the server; a server that dies takes its ranks along (PR_SET_PDEATHSIG).
+(`log`: where the rank writes; `listen`: the rendezvous socket for rank 0). A closed standard
+input ends all ranks and the server; ranks die with their server (PR_SET_PDEATHSIG).
 
 Only the standard library is imported at the top: the number of threads must be set before the rest.
 """
@@ -51,8 +51,8 @@ from workloads.runtime.run import run_request, versions
 
 OOM_SCORE = 800  # a rank is killed before its server, its host and the driver
 PR_SET_PDEATHSIG = 1
-LONGEST = 1 << 16  # bytes of one read
-MOST_DESCRIPTORS = 8  # that one line may bring
+READ_BYTES = 1 << 16
+MAX_DESCRIPTORS = 8  # of one line
 
 
 @dataclass
@@ -67,8 +67,8 @@ class Ranks:
         return [pid for pid, (name, _) in self.of.items() if name == attempt]
 
 
-class Lines:
-    """Lines from standard input with the descriptors that came with them."""
+class RequestReader:
+    """Reads lines from standard input, with the descriptors sent along."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -79,12 +79,12 @@ class Lines:
         self._socket = socket.socket(fileno=descriptor) if is_socket else None
 
     def read(self) -> list[tuple[dict[str, Any], dict[str, int]]]:
-        """The whole lines that have come: each object, and its descriptors by name."""
+        """The complete lines received: each object, and its descriptors by name."""
         if self._socket is not None:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, LONGEST, MOST_DESCRIPTORS)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, READ_BYTES, MAX_DESCRIPTORS)
             self._received.extend(descriptors)
         else:
-            data = os.read(self.descriptor, LONGEST)
+            data = os.read(self.descriptor, READ_BYTES)
         if not data:
             self.closed = True
         *whole, self._bytes = (self._bytes + data).split(b"\n")
@@ -95,8 +95,8 @@ class Lines:
 class Server:
     """Forks, signals and reaps ranks."""
 
-    def __init__(self, lines: Lines, replies: int) -> None:
-        self._lines = lines
+    def __init__(self, requests: RequestReader, replies: int) -> None:
+        self._requests = requests
         self._replies = replies
         self._ranks = Ranks()
         self._pid = os.getpid()
@@ -104,7 +104,7 @@ class Server:
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
 
-    def say(self, **message: Any) -> None:
+    def reply(self, **message: Any) -> None:
         """Send one line to the host."""
         data = json.dumps(message).encode() + b"\n"
         while data:
@@ -115,30 +115,30 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # the wake-up descriptor needs a handler
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         with selectors.DefaultSelector() as selector:
-            selector.register(self._lines.descriptor, selectors.EVENT_READ)
+            selector.register(self._requests.descriptor, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
-            while not self._lines.closed:
+            while not self._requests.closed:
                 ready = {key.fd for key, _ in selector.select()}
                 if self._woken in ready:
-                    os.read(self._woken, LONGEST)
+                    os.read(self._woken, READ_BYTES)
                     self._reap()
-                if self._lines.descriptor in ready:
-                    for message, descriptors in self._lines.read():
-                        self._follow(message, descriptors)
+                if self._requests.descriptor in ready:
+                    for message, descriptors in self._requests.read():
+                        self._handle(message, descriptors)
         for pid in self._ranks.of:
-            send(pid, signal.SIGKILL, group=True)
+            send_signal(pid, signal.SIGKILL, group=True)
 
-    def _follow(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
+    def _handle(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
         try:
             if message["op"] == "start":
                 self._start(message, descriptors)
             elif message["op"] == "signal":
                 for pid in self._ranks.pids(message["attempt"]):
-                    send(pid, message["signal"], group=message.get("group", False))
+                    send_signal(pid, message["signal"], group=message.get("group", False))
             else:
                 raise ValueError(f"op is {message['op']!r}; allowed: start, signal")
         except (KeyError, ValueError, OSError) as error:
-            self.say(
+            self.reply(
                 op="refused",
                 attempt=message.get("attempt"),
                 rank=message.get("rank"),
@@ -153,9 +153,9 @@ class Server:
         attempt, rank = str(message["attempt"]), int(message["rank"])
         pid = os.fork()
         if pid == 0:
-            self._be_rank(message, descriptors)
+            self._become_rank(message, descriptors)
         self._ranks.of[pid] = (attempt, rank)
-        self.say(op="started", attempt=attempt, rank=rank, pid=pid, start_time=start_time(pid))
+        self.reply(op="started", attempt=attempt, rank=rank, pid=pid, start_time=start_time(pid))
 
     def _reap(self) -> None:
         while self._ranks.of:
@@ -163,11 +163,11 @@ class Server:
             if ended is None:
                 return
             pid = ended.si_pid
-            # What the rank has started and left behind ends with it; before the wait, the id is still its own.
-            send(pid, signal.SIGKILL, group=True)
+            # Kill what the rank has started and left behind; before the wait, its id cannot have been reused.
+            send_signal(pid, signal.SIGKILL, group=True)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             attempt, rank = self._ranks.of.pop(pid)
-            self.say(
+            self.reply(
                 op="ended",
                 attempt=attempt,
                 rank=rank,
@@ -175,7 +175,7 @@ class Server:
                 signal=-code if code < 0 else None,
             )
 
-    def _be_rank(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> NoReturn:
+    def _become_rank(self, message: Mapping[str, Any], descriptors: Mapping[str, int]) -> NoReturn:
         code = EXIT_ERROR
         try:
             os.setsid()
@@ -194,7 +194,7 @@ class Server:
                 sys.stdout.flush()
                 sys.stderr.flush()
             finally:
-                os._exit(code)  # handlers at exit belong to the server, and so does its loop
+                os._exit(code)  # exit handlers and the loop belong to the server
 
 
 def run_rank(message: Mapping[str, Any], listen: int | None) -> int:
@@ -202,7 +202,7 @@ def run_rank(message: Mapping[str, Any], listen: int | None) -> int:
     os.environ.clear()
     os.environ.update(message["env"])
     score = Path("/proc/self/oom_score_adj")
-    if int(score.read_text(encoding="ascii")) < OOM_SCORE:  # in a container it may be above, and not to be lowered
+    if int(score.read_text(encoding="ascii")) < OOM_SCORE:  # may be higher in a container, and not to be lowered
         score.write_text(str(OOM_SCORE), encoding="ascii")
     gc.enable()
     try:
@@ -218,7 +218,7 @@ def run_rank(message: Mapping[str, Any], listen: int | None) -> int:
 
 
 def use_streams(message: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
-    """Read from nothing and write to the rank's log: the descriptor that came with the line, or the named file."""
+    """Read from /dev/null and write to the rank's log: the descriptor sent along, or the named file."""
     nothing = os.open(os.devnull, os.O_RDWR)
     log = descriptors.get("log")
     if log is None:
@@ -239,11 +239,11 @@ def die_with_parent(parent: int) -> None:
         os._exit(EXIT_ERROR)
 
 
-def send(pid: int, number: int, *, group: bool) -> None:
-    """Signal a rank, or its whole process group; nothing happens where it is gone.
+def send_signal(pid: int, number: int, *, group: bool) -> None:
+    """Signal a rank, or its whole process group; does nothing if it has ended.
 
-    A rank that was forked this very moment leads no group yet: then it alone is signalled, for it has
-    started nothing.
+    A rank that was forked just now leads no group yet: then it alone is signalled, since it has started
+    nothing.
     """
     try:
         if group:
@@ -258,29 +258,29 @@ def send(pid: int, number: int, *, group: bool) -> None:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot: with the pid, its name for ever."""
+    """When a process started, in clock ticks since boot; with the pid, it identifies the process."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     return int(text.rpartition(")")[2].split()[19])
 
 
 def import_all(modules: Sequence[str]) -> None:
-    """Import `modules` and freeze what they made, so that forks share it.
+    """Import `modules` and freeze their objects, so that forks share them.
 
     Raises:
-        AssertionError: an import started a thread or touched a device; a fork would inherit a broken one.
+        AssertionError: an import started a thread or used a device, which a fork cannot inherit.
     """
     for name in modules:
         try:
             importlib.import_module(name)
         except Exception as error:
-            # The job that needs it fails with it, and the others go on.
+            # Only the jobs that need it fail.
             print(f"{name} is not preloaded: {type(error).__name__}: {error}", file=sys.stderr)
     if "deepspeed" in sys.modules:
-        # Its shared-memory extension is compiled on first use, and a kill in it leaves a lock for ever.
+        # Its shared-memory extension is compiled on first use, and a kill meanwhile leaves a lock behind for ever.
         sys.modules["deepspeed"].ops.__compatible_ops__["deepspeed_shm_comm"] = False
     assert threading.active_count() == 1, f"an import started threads: {threading.enumerate()}"
     torch = sys.modules.get("torch")
-    assert torch is None or not torch.cuda.is_initialized(), "an import made a CUDA context, which no fork can use"
+    assert torch is None or not torch.cuda.is_initialized(), "an import created a CUDA context, which no fork can use"
     gc.collect()
     gc.freeze()
 
@@ -302,10 +302,10 @@ def main(imports: Sequence[str]) -> int:
     gc.disable()
     began = time.monotonic()
     replies = os.dup(1)
-    os.dup2(2, 1)  # what a library prints must not be read as a reply
+    os.dup2(2, 1)  # a library's output must not be read as a reply
     import_all(imports)
-    server = Server(Lines(0), replies)
-    server.say(
+    server = Server(RequestReader(0), replies)
+    server.reply(
         op="ready",
         pid=os.getpid(),
         start_time=start_time(os.getpid()),

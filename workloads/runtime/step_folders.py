@@ -1,8 +1,8 @@
-"""Checkpoints as folders `step-{n}`: whole once their manifest is there, and only the newest are kept.
+"""Checkpoint folders `step-{n}`: complete once they have a manifest; only the newest are kept.
 
 `manifest.json` is written last and holds `{"step", "files": [{"path", "size", "sha256"}], ...}`. A checkpoint whose
-files are not what it lists is passed over for another one of the same job, aloud: damage costs the work since then,
-never the job. Checkpoints lie in `{job}/{attempt}/checkpoints/step-{n}`; an attempt never writes into another's.
+files differ from it is skipped, with a line in the log, for another one of the same job: damage costs the work since
+then, never the job. Checkpoints are in `{job}/{attempt}/checkpoints/step-{n}`; an attempt writes only its own.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from workloads.runtime.errors import BadInput
 from workloads.runtime.fault_points import point
 
 KEPT = 2
-"""Newest checkpoints of an attempt that stay; one could be the victim of a dying disk."""
+"""Newest checkpoints of an attempt that are kept; a failing disk may damage one."""
 
 ABOVE = 4
-"""Folders above `checkpoints` up to the study's: what lies in them outlives a power cut only if their names do."""
+"""Folders from `checkpoints` up to the study's; they must be synced for a checkpoint to survive a power cut."""
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-(\d+)")
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class Damaged(Exception):
-    """A checkpoint that is not what was written: torn, cut short, gone, or with changed bytes."""
+    """A damaged checkpoint: incomplete, truncated, missing, or with changed bytes."""
 
 
 def entry(path: Path, name: str | None = None) -> dict[str, Any]:
-    """A file as a manifest lists it, under `name` (its own by default)."""
+    """A file's entry in a manifest, under `name` (its own by default)."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"path": name or path.name, "size": path.stat().st_size, "sha256": digest}
@@ -45,11 +45,11 @@ def entry(path: Path, name: str | None = None) -> dict[str, Any]:
 def complete(
     temporary: Path, final: Path, manifest: Mapping[str, Any], *, durable: bool = False, prune: bool = True
 ) -> None:
-    """Write the manifest into `temporary`, last, call the folder `final`, and let go of all but the newest.
+    """Write the manifest into `temporary`, rename the folder to `final`, and delete all but the newest checkpoints.
 
     Args:
-        durable: bring all of it to disk before it gets its name, where losing it to a power cut would cost much.
-        prune: let go of older ones.
+        durable: sync everything to disk before the rename, for what is too expensive to lose in a power cut.
+        prune: delete older checkpoints.
     """
     point("checkpoint.files")
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -76,7 +76,7 @@ def complete_checkpoints(checkpoints: Path) -> list[Path]:
     return sorted(found, key=_step)
 
 
-def others(checkpoint: Path) -> list[Path]:
+def other_checkpoints(checkpoint: Path) -> list[Path]:
     """The other checkpoints of the same job's attempts that have a manifest, newest first."""
     job = checkpoint.parent.parent.parent
     found = [path for folder in job.glob("*/checkpoints") for path in complete_checkpoints(folder)]
@@ -84,14 +84,14 @@ def others(checkpoint: Path) -> list[Path]:
     return [path for path in found if path != checkpoint]
 
 
-def offered(resume: Path) -> list[Path]:
-    """The checkpoints to try, in this order: the one that was asked for, then `others`.
+def candidates(resume: Path) -> list[Path]:
+    """The checkpoints to try, in order: the requested one, then `other_checkpoints`.
 
     Raises:
-        BadInput: there is none at all; so nobody has mistyped a path and begins anew unawares.
+        BadInput: there is none at all, so that a mistyped path does not start a job from scratch.
     """
     named = _NAME.fullmatch(resume.name)
-    found = others(resume) if named else []
+    found = other_checkpoints(resume) if named else []
     if not named or not (resume.is_dir() or found):
         raise BadInput(
             f"{resume}: cannot be resumed from: no such checkpoint, nor another one of its job; allowed: a folder "
@@ -101,34 +101,34 @@ def offered(resume: Path) -> list[Path]:
 
 
 def first_intact(resume: Path, take: Callable[[Path], T]) -> T | None:
-    """`take` of the checkpoint `resume`, or of the newest other one of its job where that one is damaged; says so.
+    """Apply `take` to the checkpoint `resume`, or, if it is damaged, to the newest intact one of the job; logs it.
 
     Returns:
-        None where all are damaged: the job begins anew.
+        None where all are damaged: the job starts from scratch.
 
     Raises:
         BadInput: `resume` is refused, or there is no checkpoint at all.
     """
-    for number, checkpoint in enumerate(offered(resume)):
+    for number, checkpoint in enumerate(candidates(resume)):
         try:
             return take(checkpoint)
         except Damaged as error:
-            say_passed_over(error)
+            log_skipped(error)
         except BadInput as error:
             if number == 0:
                 raise
-            say_passed_over(error)
-    say_anew(resume)
+            log_skipped(error)
+    log_fresh_start(resume)
     return None
 
 
-def say_passed_over(error: Exception) -> None:
-    """Tell the log that a checkpoint is not used, and why."""
+def log_skipped(error: Exception) -> None:
+    """Log that a checkpoint is not used, and why."""
     print(f"checkpoint passed over: {error}", flush=True)
 
 
-def say_anew(resume: Path) -> None:
-    """Tell the log that there was nothing to go on from."""
+def log_fresh_start(resume: Path) -> None:
+    """Log that no checkpoint can be used."""
     print(f"{resume}: no checkpoint of this job is intact; it begins anew", flush=True)
 
 
@@ -136,7 +136,7 @@ def read_manifest(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Mapping[s
     """The manifest, and its files by name.
 
     Raises:
-        Damaged: it is not there, cannot be read, or names a file outside the checkpoint.
+        Damaged: it is missing, cannot be read, or names a file outside the checkpoint.
     """
     try:
         manifest = read_object(checkpoint / MANIFEST)
@@ -153,7 +153,7 @@ def read_manifest(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Mapping[s
 
 
 def check(checkpoint: Path, files: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
-    """See that the files `names` are what the manifest lists; a list without digests is held to sizes.
+    """Check that the files `names` are what the manifest lists; without digests, by their sizes.
 
     Raises:
         Damaged: one is missing, not listed, or has other bytes.
@@ -178,14 +178,14 @@ def _step(checkpoint: Path) -> int:
 
 
 def _remove(checkpoint: Path) -> None:
-    """The manifest goes first, so that a half-removed folder is not taken for a checkpoint."""
+    """Delete a checkpoint, its manifest first, so that a half-deleted folder is not taken for a checkpoint."""
     (checkpoint / MANIFEST).unlink(missing_ok=True)
     point("checkpoint.removing")
     shutil.rmtree(checkpoint)
 
 
 def sync(path: Path) -> None:
-    """Bring a file or the names in a folder to disk."""
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -36,7 +36,7 @@ KEPT_TEXT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class TrainingBatch:
     """Samples of one forward; `b` samples, `t` target latents, `k` slots of evidence."""
 
     target: Tensor
@@ -110,7 +110,7 @@ class Batches:
         self._text = lru_cache(maxsize=min(4096, KEPT_TEXT_BYTES // caption_bytes))(latents.text)
         self._segment = lru_cache(maxsize=KEPT_SEGMENTS)(self._make_segment)
 
-    def batch(self, step: int, samples: Sequence[int], device: str = "cpu") -> Batch:
+    def batch(self, step: int, samples: Sequence[int], device: str = "cpu") -> TrainingBatch:
         """The given samples of step `step`'s global batch, padded to the most slots that one of them has."""
         chosen = [self._index.sample(step, number) for number in samples]
         length, b = self._length, len(chosen)
@@ -132,7 +132,7 @@ class Batches:
             previous.append((sample.scene, self._segment(sample.scene, before, False)) if has_history else None)
         text = np.stack([self._text(sample.scene, sample.start) for sample in chosen])
         history = (self._slots(previous, device),) if any(previous) else ()
-        return Batch(
+        return TrainingBatch(
             target=_on(target, device),
             noise=_on(noise, device),
             sigma=sigma_from_uniform(torch.from_numpy(uniform), self._shift).to(device),

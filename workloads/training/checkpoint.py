@@ -1,4 +1,4 @@
-"""Complete checkpoints: all that a training needs to go on as if it had never stopped. No pickles.
+"""Training checkpoints: everything needed to resume as if the training had never stopped. No pickles.
 
 `checkpoints/step-{n}/` of an attempt holds, for `n` steps taken or rejected:
 
@@ -8,12 +8,12 @@
 | `optimizer-rank{r}.safetensors` | AdamW's moments and step: whole in rank 0's, or rank r's ZeRO shard |
 | `state.json` | `TrainingState` |
 | `metrics.jsonl` | the metrics up to this step: a later attempt starts with them, so no step is doubled or missing |
-| `step-{m}.mp4` | sample videos made so far, so that what is published does not depend on interruptions |
-| `manifest.json` | `{"step", "files": [{"path", "size", "sha256"}]}`, last: a folder without it is no checkpoint |
+| `step-{m}.mp4` | sample videos so far, so that what is published does not depend on interruptions |
+| `manifest.json` | `{"step", "files": [{"path", "size", "sha256"}]}`, last: without it a folder is no checkpoint |
 
 There are no random states to save: every draw is a function of its name (study.md section 1), and the
-sampler's position is the step. Written beside and renamed, with the data on disk before the name.
-Which checkpoint an attempt goes on from is chosen in `resume.py`.
+sampler's position is the step. A checkpoint is written under a temporary name, synced and renamed.
+`resume.py` chooses the checkpoint from which an attempt resumes.
 
 Source: study.md section 6; design, rule 5 of "Truth and recovery".
 """
@@ -42,10 +42,10 @@ STATE, MODEL, METRICS = "state.json", "model.safetensors", "metrics.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What a checkpoint remembers beside tensors."""
+    """What a checkpoint holds besides tensors."""
 
     step: int
-    """Steps done, rejected ones included; the next step's number and the sampler's position."""
+    """Steps done, rejected ones included; also the number of the next step and the sampler's position."""
     loss: LossMean
     metrics_bytes: int
     """Length of metrics.jsonl up to this step."""
@@ -55,18 +55,18 @@ class TrainingState:
     world_size: int
     zero_stage: int
     seconds: float
-    """Spent in steps by all attempts so far."""
+    """Time spent in steps by all attempts so far."""
     asked: Mapping[str, Any] | None = None
-    """What was trained: the sections, `row`, `seed`, and `shape` of the latents, so that a refusal can name the field
-    that differs; None in checkpoints that knew only the digest."""
+    """What was trained: the sections, `row`, `seed`, and `shape` of the latents, so that an error can name the field
+    that differs; None in older checkpoints, which have only the digest."""
     parameters: Sequence[Sequence[str]] | None = None
-    """Names in each group of the optimiser, in the order in which ZeRO's shards hold them end to end; None where they
-    are laid out in another way (stage 3, gaps between them), or by code that did not note it."""
+    """Names in each group of the optimiser, in the order of ZeRO's shards; None where the shards have another layout
+    (stage 3, gaps), or in older checkpoints."""
     version: int = VERSION
 
     @staticmethod
     def beginning(request: Request, zero_stage: int, shape: Mapping[str, int]) -> "TrainingState":
-        """Before the first step of `request` on latents of `shape`."""
+        """The state before the first step of `request`, on latents of `shape`."""
         return TrainingState(
             step=0,
             loss=LossMean(),
@@ -97,10 +97,10 @@ def write_checkpoint(
     samples: Path,
     wait_for_all: Callable[[], None],
 ) -> Path:
-    """Write `checkpoints/step-{n}` whole or not at all, then let go of all but the newest.
+    """Write `checkpoints/step-{n}` atomically, then delete all but the newest.
 
-    Every rank calls it. Rank 0 writes `weights`, the beginning of the file `metrics` and what lies in the folder
-    `samples`, each rank its own `moments` if it has any.
+    Every rank calls it. Rank 0 writes `weights`, the beginning of the file `metrics` and the videos in the folder
+    `samples`; each rank writes its own `moments`, if it has any.
 
     Returns:
         The folder of the checkpoint.
@@ -113,7 +113,7 @@ def write_checkpoint(
     wait_for_all()
     if moments:
         save_file(dict(moments), temporary / moments_name(rank))
-        sync(temporary / moments_name(rank))  # here: rank 0, on another machine, can bring only its own writing to disk
+        sync(temporary / moments_name(rank))  # by each rank: rank 0 may be on another machine
     wait_for_all()
     if rank == 0:
         save_file(dict(weights), temporary / MODEL)
@@ -127,7 +127,7 @@ def write_checkpoint(
 
 
 def finish(temporary: Path, final: Path, step: int, *, prune: bool = True) -> None:
-    """Make the checkpoint `final` of the files in `temporary`, durably; `prune`: let go of all but the newest."""
+    """Complete the checkpoint `final` from the files in `temporary`, durably; `prune`: delete all but the newest."""
     files = [entry(path) for path in sorted(temporary.iterdir())]
     complete(temporary, final, {"step": step, "files": files}, durable=True, prune=prune)
 
@@ -139,7 +139,7 @@ def moments_name(rank: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A complete checkpoint, whose files this rank has compared with the manifest."""
+    """A complete checkpoint, whose files this rank has checked against the manifest."""
 
     folder: Path
     state: TrainingState
@@ -148,11 +148,11 @@ class Checkpoint:
 
     @staticmethod
     def open(folder: Path, rank: int = 0) -> "Checkpoint":
-        """Check what `rank` answers for: rank 0 all that is shared, each its own part of the optimiser's state.
+        """Check what `rank` is responsible for: rank 0 all shared files, each rank its part of the optimiser's state.
 
         Raises:
-            Damaged: the manifest or one of those files is missing or has other bytes.
-            BadInput: written by another version of this code.
+            Damaged: the manifest or one of those files is missing or has changed.
+            BadInput: it was written by another version of this code.
         """
         _, files = read_manifest(folder)
         check(folder, files, [STATE])
@@ -161,7 +161,7 @@ class Checkpoint:
             shared = [name for name in files if name != STATE and not name.startswith("optimizer-rank")]
             check(folder, files, [*dict.fromkeys([MODEL, *shared])])
             if METRICS not in files:
-                _look_beside(folder, state.metrics_bytes)
+                _check_beside(folder, state.metrics_bytes)
         part = moments_name(rank)
         if part in files:
             check(folder, files, [part])
@@ -198,7 +198,7 @@ class Checkpoint:
 
     @property
     def videos(self) -> list[str]:
-        """Names of the sample videos made so far."""
+        """Names of the sample videos so far."""
         return sorted(name for name in self.files if name.endswith(".mp4"))
 
     def restore_samples(self, samples: Path) -> None:
@@ -209,7 +209,7 @@ class Checkpoint:
 
 
 def check_resumable(checkpoint: Path, state: TrainingState, expected: TrainingState) -> None:
-    """Refuse a checkpoint of another computation, or cut into other shards.
+    """Refuse a checkpoint of another computation, or with other shards.
 
     Raises:
         BadInput: fingerprint, configuration, shape, world size or ZeRO stage differ; the message names the fields.
@@ -240,7 +240,7 @@ def check_resumable(checkpoint: Path, state: TrainingState, expected: TrainingSt
 
 
 def copy_beginning(source: Path, target: Path, length: int) -> None:
-    """Copy the first `length` bytes of a file; an absent one is empty.
+    """Copy the first `length` bytes of a file; a missing file is empty.
 
     Raises:
         Damaged: it is shorter.
@@ -253,7 +253,7 @@ def copy_beginning(source: Path, target: Path, length: int) -> None:
                     writing.write(block)
                     left -= len(block)
     if left:
-        raise Damaged(f"{source}: is shorter than the {length} bytes that a checkpoint remembers of it")
+        raise Damaged(f"{source}: is shorter than the {length} bytes that a checkpoint records")
 
 
 def _state(checkpoint: Path) -> TrainingState:
@@ -273,11 +273,11 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _beside(checkpoint: Path) -> Path:
-    """Where checkpoints without metrics of their own have them: in the folder of their attempt."""
+    """The metrics of an older checkpoint, which are in the folder of its attempt."""
     return checkpoint.parent.parent / METRICS
 
 
-def _look_beside(checkpoint: Path, length: int) -> None:
+def _check_beside(checkpoint: Path, length: int) -> None:
     path = _beside(checkpoint)
     if (path.stat().st_size if path.is_file() else 0) < length:
-        raise Damaged(f"{path}: is shorter than the {length} bytes that {checkpoint} remembers of it")
+        raise Damaged(f"{path}: is shorter than the {length} bytes that {checkpoint} records")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from workloads.model.flow import noised, velocity
 from workloads.runtime.progress import Progress
-from workloads.training.batches import Batch, Batches
+from workloads.training.batches import Batches, TrainingBatch
 from workloads.training.engine import Engine
 from workloads.training.optimiser import rate_at
 from workloads.training.settings import BatchShape
@@ -53,11 +53,11 @@ class Hooks:
     """Write the sample video of a number of steps done."""
     readings: Callable[[], Mapping[str, float]]
     """The model's own readings of its last forward."""
-    tokens: Callable[[Batch], int]
+    tokens: Callable[[TrainingBatch], int]
     """Tokens that the blocks see in the forward of a batch."""
 
 
-def flow_loss(engine: Engine, batch: Batch) -> Tensor:
+def flow_loss(engine: Engine, batch: TrainingBatch) -> Tensor:
     """Mean squared error of the velocity on target latents, unweighted, float32."""
     noisy = noised(batch.target, batch.noise, batch.sigma)
     predicted = engine.forward(noisy, batch.sigma, batch.actions, batch.text, batch.slots, batch.history)

@@ -21,7 +21,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from workloads.runtime.errors import BadInput
-from workloads.runtime.step_folders import Damaged, others
+from workloads.runtime.step_folders import Damaged, other_checkpoints
 from workloads.training.checkpoint import METRICS, MODEL, STATE, Checkpoint, copy_beginning, finish, moments_name
 from workloads.training.universal import Universal
 
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         done = reshard(options.checkpoint, options.ranks, options.zero_stage, options.out)
     except Damaged as error:
-        instead = [str(path) for path in others(options.checkpoint)]
+        instead = [str(path) for path in other_checkpoints(options.checkpoint)]
         advice = f"give another one: {', '.join(instead)}" if instead else "no other checkpoint of its job is there"
         print(f"{error}; allowed: a complete checkpoint; {advice}", file=sys.stderr)
         return REFUSED

@@ -1,8 +1,7 @@
-"""Which checkpoint a training goes on from: the one it was given, or another where that one is damaged.
+"""Resuming: choose the checkpoint from which a training resumes, the given one or, if it is damaged, another.
 
-Every rank looks at its own files, and one that finds damage has all of them pass the checkpoint over, so that no two
-ranks go on from different steps. The order in which checkpoints are tried is rank 0's: two machines may list a shared
-folder differently.
+Every rank checks its own files. If one finds damage, all of them skip the checkpoint, so that no two ranks resume from
+different steps. Rank 0 determines the order of candidates, since two machines may list a shared folder differently.
 """
 
 from collections.abc import Sequence
@@ -12,45 +11,45 @@ import torch
 import torch.distributed as dist
 
 from workloads.runtime.errors import BadInput
-from workloads.runtime.step_folders import Damaged, offered, say_anew, say_passed_over
+from workloads.runtime.step_folders import Damaged, candidates, log_fresh_start, log_skipped
 from workloads.training.checkpoint import Checkpoint, TrainingState, check_resumable
 
 
 def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpoint | None:
-    """The checkpoint `resume`, or the newest other one of its job that is intact; says which are passed over.
+    """The checkpoint `resume`, or the newest other intact one of its job; logs those that it skips.
 
-    All ranks call it, and get the same one.
+    All ranks call it and get the same one.
 
     Returns:
-        None where none is intact: the training begins anew.
+        None where none is intact: the training starts from scratch.
 
     Raises:
-        BadInput: it is of another job, or cut into other shards, or there is none at all.
+        BadInput: it is of another job or has other shards, or there is none at all.
     """
     listed = _as_first_rank("\0".join(map(str, _offered(resume))), device)
     for number, folder in enumerate(Path(path) for path in listed.split("\0")):
         found: Checkpoint | None = None
         try:
             found = Checkpoint.open(folder, dist.get_rank())
-            found.parts()  # a rank whose part is missing would go on without its moments
+            found.parts()  # a rank whose part is missing would resume without its moments
             if number and found.state.fingerprint != expected.fingerprint:
                 raise Damaged(f"{folder}: is of another job")
         except Damaged as error:
             found = None
-            say_passed_over(error)
+            log_skipped(error)
         if _all(found is not None, device):
             assert found is not None
             check_resumable(folder, found.state, expected)
             return found
         if found is not None:
-            say_passed_over(Damaged(f"{folder}: another rank found damage"))
+            log_skipped(Damaged(f"{folder}: another rank found damage"))
     if dist.get_rank() == 0:
-        say_anew(resume)
+        log_fresh_start(resume)
     return None
 
 
 def check_layout(checkpoint: Checkpoint, groups: Sequence[Sequence[str]] | None) -> None:
-    """See that shards hold the optimiser's state in the order in which this engine lays it out.
+    """Check that shards hold the optimiser's state in this engine's order.
 
     DeepSpeed's settings may change between attempts, and some reorder parameters; equal sizes would hide that.
 
@@ -72,7 +71,7 @@ def check_layout(checkpoint: Checkpoint, groups: Sequence[Sequence[str]] | None)
 
 def _offered(resume: Path) -> list[Path]:
     """Rank 0's list; nobody needs the others'."""
-    return offered(resume) if dist.get_rank() == 0 else []
+    return candidates(resume) if dist.get_rank() == 0 else []
 
 
 def _all(answer: bool, device: str) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workloads.data.codec import Codec, make_codec
+from workloads.data.codec import FrameCodec, make_codec
 from workloads.data.latents import Latents
 from workloads.evaluation.rollout import Case, roll_out
 from workloads.evaluation.videos import write_video
@@ -27,7 +27,7 @@ CHUNKS = 2
 SAMPLER: Mapping[str, Any] = {"steps": 8, "guidance": 1.0, "negative": ""}
 
 
-def sample_cases(latents: Latents, codec: Codec, chunk_frames: int) -> list[Case]:
+def sample_cases(latents: Latents, codec: FrameCodec, chunk_frames: int) -> list[Case]:
     """Two chunks from the first frames of the first held-out scenes, by id, that are long enough."""
     length = CHUNKS * (chunk_frames - 1) + 1
     cases = []
@@ -73,7 +73,7 @@ class Borrowed:
             return velocity
 
 
-class Samples:
+class SampleVideos:
     """Makes the sample videos of one training."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Samples:
         Raises:
             BadInput: a codec whose weights are not usable; where no sample is asked for, they are not needed.
         """
-        self._codec: Codec | None = None
+        self._codec: FrameCodec | None = None
         self._cases: Sequence[Case] = ()
         if int(config["training"]["sample_every"]) > 0:
             self._codec = make_codec(latents.codec_section, paths, device)

@@ -28,7 +28,7 @@ from workloads.model.wan import load_wan
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.runtime.errors import BadInput
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
 from workloads.training.batches import make_batches
 from workloads.training.checkpoint import TrainingState, write_checkpoint
@@ -36,14 +36,14 @@ from workloads.training.engine import Engine, join_ranks
 from workloads.training.loop import Hooks, Position, train_steps
 from workloads.training.optimiser import make_optimiser, optimiser_groups
 from workloads.training.resume import check_layout, newest_intact
-from workloads.training.samples import Samples
+from workloads.training.samples import SampleVideos
 from workloads.training.settings import batch_shape, zero_stage
 
 SMOKE_STEPS = 2
 """Of a smoke attempt; rates and draws are those of the full training."""
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     """Train, from `request.resume` if there is one, until done or asked to stop.
 
     Raises:
@@ -95,7 +95,7 @@ def run(request: Request, progress: Progress) -> Outcome:
         if engine.rank == 0:
             resumed.restore_samples(samples)
 
-    videos = Samples(latents, config, evidence_frames=frames, folder=samples, device=device, paths=execution.paths)
+    videos = SampleVideos(latents, config, evidence_frames=frames, folder=samples, device=device, paths=execution.paths)
 
     def save(at: Position) -> None:
         state = replace(
@@ -145,7 +145,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     if not stopped:
         progress.at(steps, steps, "publishing")
         _publish(request, engine, latents)
-    return Outcome(
+    return StageOutcome(
         steps=end.step,
         records={
             **records,

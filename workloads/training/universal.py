@@ -28,7 +28,7 @@ ALIGNMENT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ParameterSlice:
     """Where a parameter lies in its group."""
 
     group: int
@@ -63,14 +63,14 @@ class Universal:
         self.groups: tuple[tuple[str, ...], ...] = tuple(tuple(names) for names in state.parameters)
         self._model = open_tensors(checkpoint.folder / MODEL)
         known = set(self._model.keys())
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, ParameterSlice] = {}
         self._sizes = []
         for group, names in enumerate(self.groups):
             start = 0
             for name in names:
                 if name not in known:
                     raise Damaged(f"{checkpoint.folder}: {MODEL} holds no {name}")
-                place = Place(group=group, start=start, shape=tuple(self._model.get_slice(name).get_shape()))
+                place = ParameterSlice(group=group, start=start, shape=tuple(self._model.get_slice(name).get_shape()))
                 self.places[name] = place
                 start += place.size
             self._sizes.append(start)

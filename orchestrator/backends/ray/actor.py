@@ -44,7 +44,7 @@ class Host:
             SCORE.write_text(Path(f"/proc/{os.getppid()}/oom_score_adj").read_text(encoding="ascii"), encoding="ascii")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if devices else []
         self._digest = settings["digest"]
-        self._node = node_of(settings, visible=visible, leaves_word=True)
+        self._node = node_of(settings, visible=visible, records_endings=True)
         self._heard = self._wanted = time.monotonic()
         self._leaving = threading.Event()
         if settings["address"] != "local":
@@ -67,7 +67,7 @@ class Host:
 
     def server(self) -> tuple[bool, str]:
         """Whether the warm server has imported everything; why it was given up, if it was."""
-        return self._node.warm, self._node.cold
+        return self._node.server_ready, self._node.server_failure
 
     def start(self, submissions: Sequence[Mapping[str, Any]]) -> None:
         """Take attempts."""

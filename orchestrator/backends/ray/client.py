@@ -23,7 +23,7 @@ from orchestrator.errors import BackendError
 from orchestrator.host.description import describe
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
-from orchestrator.host.server import COMMAND
+from orchestrator.host.warm_server import COMMAND
 
 OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0

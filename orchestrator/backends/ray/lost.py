@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.host.attempt import heartbeat
 from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, place_of
+from workloads.contract.metrics import read_beat
 
 SILENCE_S = 5.0  # after a host's death until its ranks are gone, measured 4 s
 STILL_S = 30.0  # six heartbeats
@@ -56,7 +56,7 @@ class Lost:
     def _gone(self, attempt: str, work: Path, now: float) -> bool:
         if place_of(work) != "elsewhere":
             return end_leftovers(work)
-        beat = heartbeat(work)
+        beat = read_beat(work)
         counter = beat.get("counter") if isinstance(beat, Mapping) else None
         seen, moved = self._beats.setdefault(attempt, (counter, now))
         if seen != counter:

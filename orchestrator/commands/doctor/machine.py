@@ -10,8 +10,7 @@ from pathlib import Path
 
 from orchestrator.backends.ray.session import PARENT, session_folder
 from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
-from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
-from orchestrator.host.memory import GIB
+from orchestrator.host.machine import GIB, machine_cpus, machine_devices, machine_gib
 from orchestrator.plan.job import Job
 
 LIBRARIES = ("torch", "deepspeed", "mlflow")

@@ -10,7 +10,7 @@ from orchestrator.backends.ray.session import NAME as RAY_SESSION
 from orchestrator.backends.ray.session import PARENT
 from orchestrator.commands.doctor.finding import Finding, Subject, bad, ok, warning
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
-from orchestrator.host.memory import GIB
+from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.schedule.lease import NAME as DRIVER
 from orchestrator.schedule.lease import is_held, process_runs, read_holder

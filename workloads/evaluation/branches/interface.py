@@ -9,7 +9,7 @@ import numpy.typing as npt
 from workloads.data.pool import Pool
 from workloads.evaluation.cases import Setting
 from workloads.evaluation.networks.measures import Measures
-from workloads.evaluation.values import CaseValue
+from workloads.evaluation.values import CaseMetric
 
 Frames = npt.NDArray[np.uint8]
 Features = Mapping[str, npt.NDArray[np.floating[Any]]]
@@ -44,7 +44,7 @@ class Branch(Protocol):
         pool: Pool,
         chunk_frames: int,
         measures: Measures,
-    ) -> list[CaseValue]:
+    ) -> list[CaseMetric]:
         """Values of one generated video (T, h, w, 3)."""
         ...
 
@@ -52,6 +52,6 @@ class Branch(Protocol):
         """What the case gives to `pooled`."""
         ...
 
-    def pooled(self, features: Sequence[Features], measures: Measures) -> list[CaseValue]:
+    def pooled(self, features: Sequence[Features], measures: Measures) -> list[CaseMetric]:
         """Values over all cases together."""
         ...

@@ -15,7 +15,7 @@ from workloads.evaluation.cases import Setting, first_by_hash, turning
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr, ssim
 from workloads.evaluation.seen import seen_from
-from workloads.evaluation.values import CaseValue
+from workloads.evaluation.values import CaseMetric
 from workloads.runtime.errors import BadInput
 
 NETWORKS = ("perceptual",)
@@ -42,14 +42,14 @@ def truth(setting: Setting, pool: Pool) -> Frames | None:
 
 def measure(
     setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int, measures: Measures
-) -> list[CaseValue]:
+) -> list[CaseMetric]:
     """Mirrored pairs (g, N − g), g < N / 2; with `worlds` also the truth on what the source saw, and standing still."""
     half, perceptual = (len(frames) - 1) // 2, measures.perceptual
     out, back = frames[:half], frames[: -half - 1 : -1]
     values = [
-        CaseValue(setting.id, "psnr", "dB", "high", float(psnr(out, back).mean())),
-        CaseValue(setting.id, "ssim", "1", "high", float(ssim(out, back).mean())),
-        CaseValue(setting.id, perceptual.metric, "1", "low", float(perceptual.between(out, back).mean())),
+        CaseMetric(setting.id, "psnr", "dB", "high", float(psnr(out, back).mean())),
+        CaseMetric(setting.id, "ssim", "1", "high", float(ssim(out, back).mean())),
+        CaseMetric(setting.id, perceptual.metric, "1", "low", float(perceptual.between(out, back).mean())),
     ]
     world = pool.world(setting.scene)
     if world is None or truth is None:
@@ -58,9 +58,9 @@ def measure(
     judged = seen.any(axis=(1, 2))
     if judged.any():
         closeness = psnr(frames[1:][judged], truth[1:][judged], seen[judged])
-        values.append(CaseValue(setting.id, "psnr_truth", "dB", "high", float(closeness.mean())))
+        values.append(CaseMetric(setting.id, "psnr_truth", "dB", "high", float(closeness.mean())))
     still = stands_still(frames[0], frames[half], truth[half])
-    values.append(CaseValue(setting.id, "stands_still", "1", "low", float(still)))
+    values.append(CaseMetric(setting.id, "stands_still", "1", "low", float(still)))
     return values
 
 
@@ -75,6 +75,6 @@ def features(frames: Frames, truth: Frames | None, measures: Measures) -> Featur
     return {}
 
 
-def pooled(features: Sequence[Features], measures: Measures) -> list[CaseValue]:
+def pooled(features: Sequence[Features], measures: Measures) -> list[CaseMetric]:
     """None."""
     return []

@@ -14,7 +14,7 @@ from workloads.evaluation.cases import Setting, case_id, first_by_hash
 from workloads.evaluation.features import frechet
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr, ssim
-from workloads.evaluation.values import POOLED, CaseValue
+from workloads.evaluation.values import POOLED, CaseMetric
 
 NETWORKS = ("perceptual", "frechet", "frechet_video")
 START_CHUNKS = 3  # cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
@@ -38,7 +38,7 @@ def truth(setting: Setting, pool: Pool) -> Frames | None:
 
 def measure(
     setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int, measures: Measures
-) -> list[CaseValue]:
+) -> list[CaseMetric]:
     """PSNR, SSIM and distance to the pool's frames: over all, per chunk, and retention.
 
     Retention is the mean over later chunks of their value over the first chunk's, inverted for distances, so that
@@ -47,7 +47,7 @@ def measure(
     assert truth is not None
     made, real = frames[1:], truth[1:]
     moves = chunk_frames - 1
-    values: list[CaseValue] = []
+    values: list[CaseMetric] = []
     per_frame: list[tuple[str, str, Literal["high", "low"], np.ndarray[Any, np.dtype[np.float64]]]] = [
         ("psnr", "dB", "high", psnr(made, real)),
         ("ssim", "1", "high", ssim(made, real)),
@@ -55,11 +55,11 @@ def measure(
     ]
     for name, unit, better, each in per_frame:
         chunks = [float(part.mean()) for part in each.reshape(-1, moves)]
-        values.append(CaseValue(setting.id, name, unit, better, float(each.mean())))
-        values += [CaseValue(setting.id, f"{name}@chunk{c}", unit, better, v) for c, v in enumerate(chunks)]
+        values.append(CaseMetric(setting.id, name, unit, better, float(each.mean())))
+        values += [CaseMetric(setting.id, f"{name}@chunk{c}", unit, better, v) for c, v in enumerate(chunks)]
         shares = [_share(v, chunks[0], better) for v in chunks[1:]]
         if shares:
-            values.append(CaseValue(setting.id, f"{name}_retention", "1", "high", float(np.mean(shares))))
+            values.append(CaseMetric(setting.id, f"{name}_retention", "1", "high", float(np.mean(shares))))
     return values
 
 
@@ -75,13 +75,13 @@ def features(frames: Frames, truth: Frames | None, measures: Measures) -> Featur
     }
 
 
-def pooled(features: Sequence[Features], measures: Measures) -> list[CaseValue]:
+def pooled(features: Sequence[Features], measures: Measures) -> list[CaseMetric]:
     """Fréchet distances over all cases together; missing with too few frames or clips."""
     together = {name: np.concatenate([each[name] for each in features]) for name in features[0]}
     values = []
     for name, embedding in (("frames", measures.frames), ("clips", measures.clips)):
         distance = frechet(together[name], together[f"true_{name}"], embedding.least)
-        values.append(CaseValue(POOLED, embedding.metric, "1", "low", distance))
+        values.append(CaseMetric(POOLED, embedding.metric, "1", "low", distance))
     return values
 
 

@@ -12,7 +12,7 @@ from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, first_by_hash, open_scenes, turning
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr
-from workloads.evaluation.values import CaseValue
+from workloads.evaluation.values import CaseMetric
 from workloads.runtime.errors import BadInput
 
 NETWORKS: Sequence[str] = ()
@@ -36,12 +36,12 @@ def truth(setting: Setting, pool: Pool) -> Frames | None:
 
 def measure(
     setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int, measures: Measures
-) -> list[CaseValue]:
+) -> list[CaseMetric]:
     """The last frame against the first, and with `worlds` against the truth at its pose."""
     last = frames[-1:]
-    values = [CaseValue(setting.id, "psnr_first", "dB", "high", float(psnr(last, frames[:1])[0]))]
+    values = [CaseMetric(setting.id, "psnr_first", "dB", "high", float(psnr(last, frames[:1])[0]))]
     if truth is not None:
-        values.append(CaseValue(setting.id, "psnr_truth_last", "dB", "high", float(psnr(last, truth[-1:])[0])))
+        values.append(CaseMetric(setting.id, "psnr_truth_last", "dB", "high", float(psnr(last, truth[-1:])[0])))
     return values
 
 
@@ -50,6 +50,6 @@ def features(frames: Frames, truth: Frames | None, measures: Measures) -> Featur
     return {}
 
 
-def pooled(features: Sequence[Features], measures: Measures) -> list[CaseValue]:
+def pooled(features: Sequence[Features], measures: Measures) -> list[CaseMetric]:
     """None."""
     return []

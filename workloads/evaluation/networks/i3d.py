@@ -45,7 +45,7 @@ def pool(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
     return functional.max_pool3d(same(x, kernel, stride), kernel, stride)
 
 
-class Unit(nn.Module):
+class InflatedUnit(nn.Module):
     """Convolution, normalisation and rectifier."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
@@ -64,10 +64,10 @@ class Mixed(nn.Module):
 
     def __init__(self, inputs: int, b0: int, b1a: int, b1b: int, b2a: int, b2b: int, b3b: int) -> None:
         super().__init__()
-        self.b0 = Unit(inputs, b0, 1)
-        self.b1a, self.b1b = Unit(inputs, b1a, 1), Unit(b1a, b1b, 3)
-        self.b2a, self.b2b = Unit(inputs, b2a, 1), Unit(b2a, b2b, 3)
-        self.b3b = Unit(inputs, b3b, 1)
+        self.b0 = InflatedUnit(inputs, b0, 1)
+        self.b1a, self.b1b = InflatedUnit(inputs, b1a, 1), InflatedUnit(b1a, b1b, 3)
+        self.b2a, self.b2b = InflatedUnit(inputs, b2a, 1), InflatedUnit(b2a, b2b, 3)
+        self.b3b = InflatedUnit(inputs, b3b, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, t, h, w) to (n, b0 + b1b + b2b + b3b, t, h, w)."""
@@ -93,8 +93,8 @@ class I3d(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv3d_1a_7x7 = Unit(3, 64, 7, stride=2)
-        self.Conv3d_2b_1x1, self.Conv3d_2c_3x3 = Unit(64, 64, 1), Unit(64, 192, 3)
+        self.Conv3d_1a_7x7 = InflatedUnit(3, 64, 7, stride=2)
+        self.Conv3d_2b_1x1, self.Conv3d_2c_3x3 = InflatedUnit(64, 64, 1), InflatedUnit(64, 192, 3)
         self.Mixed_3b, self.Mixed_3c = Mixed(192, 64, 96, 128, 16, 32, 32), Mixed(256, 128, 128, 192, 32, 96, 64)
         self.Mixed_4b = Mixed(480, 192, 96, 208, 16, 48, 64)
         self.Mixed_4c = Mixed(512, 160, 112, 224, 24, 64, 64)

@@ -24,12 +24,11 @@ SIDE = 299
 FEATURES = 2048
 LEAST_FRAMES = 2048
 """As the originals advise: a covariance of 2,048 features has full rank from more samples only."""
-CLASSES = 1008
 
 Pair = tuple[int, int]
 
 
-class Unit(nn.Module):
+class ConvUnit(nn.Module):
     """Convolution without bias, normalisation, rectifier."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int | Pair, stride: int = 1, padding: int | Pair = 0) -> None:
@@ -62,11 +61,11 @@ class BlockA(InceptionBlock):
 
     def __init__(self, inputs: int, pooled: int) -> None:
         super().__init__()
-        self.branch1x1 = Unit(inputs, 64, 1)
-        self.branch5x5_1, self.branch5x5_2 = Unit(inputs, 48, 1), Unit(48, 64, 5, padding=2)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = Unit(inputs, 64, 1), Unit(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Unit(96, 96, 3, padding=1)
-        self.branch_pool = Unit(inputs, pooled, 1)
+        self.branch1x1 = ConvUnit(inputs, 64, 1)
+        self.branch5x5_1, self.branch5x5_2 = ConvUnit(inputs, 48, 1), ConvUnit(48, 64, 5, padding=2)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = ConvUnit(inputs, 64, 1), ConvUnit(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvUnit(96, 96, 3, padding=1)
+        self.branch_pool = ConvUnit(inputs, pooled, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, 224 + pooled, h, w)."""
@@ -86,9 +85,9 @@ class BlockB(InceptionBlock):
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.branch3x3 = Unit(inputs, 384, 3, stride=2)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = Unit(inputs, 64, 1), Unit(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Unit(96, 96, 3, stride=2)
+        self.branch3x3 = ConvUnit(inputs, 384, 3, stride=2)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = ConvUnit(inputs, 64, 1), ConvUnit(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvUnit(96, 96, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, 480 + inputs, h', w')."""
@@ -102,16 +101,16 @@ class BlockC(InceptionBlock):
     def __init__(self, inputs: int, middle: int) -> None:
         super().__init__()
         row, column = ((1, 7), (0, 3)), ((7, 1), (3, 0))
-        self.branch1x1 = Unit(inputs, 192, 1)
-        self.branch7x7_1 = Unit(inputs, middle, 1)
-        self.branch7x7_2 = Unit(middle, middle, row[0], padding=row[1])
-        self.branch7x7_3 = Unit(middle, 192, column[0], padding=column[1])
-        self.branch7x7dbl_1 = Unit(inputs, middle, 1)
-        self.branch7x7dbl_2 = Unit(middle, middle, column[0], padding=column[1])
-        self.branch7x7dbl_3 = Unit(middle, middle, row[0], padding=row[1])
-        self.branch7x7dbl_4 = Unit(middle, middle, column[0], padding=column[1])
-        self.branch7x7dbl_5 = Unit(middle, 192, row[0], padding=row[1])
-        self.branch_pool = Unit(inputs, 192, 1)
+        self.branch1x1 = ConvUnit(inputs, 192, 1)
+        self.branch7x7_1 = ConvUnit(inputs, middle, 1)
+        self.branch7x7_2 = ConvUnit(middle, middle, row[0], padding=row[1])
+        self.branch7x7_3 = ConvUnit(middle, 192, column[0], padding=column[1])
+        self.branch7x7dbl_1 = ConvUnit(inputs, middle, 1)
+        self.branch7x7dbl_2 = ConvUnit(middle, middle, column[0], padding=column[1])
+        self.branch7x7dbl_3 = ConvUnit(middle, middle, row[0], padding=row[1])
+        self.branch7x7dbl_4 = ConvUnit(middle, middle, column[0], padding=column[1])
+        self.branch7x7dbl_5 = ConvUnit(middle, 192, row[0], padding=row[1])
+        self.branch_pool = ConvUnit(inputs, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, 768, h, w)."""
@@ -131,11 +130,11 @@ class BlockD(InceptionBlock):
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.branch3x3_1, self.branch3x3_2 = Unit(inputs, 192, 1), Unit(192, 320, 3, stride=2)
-        self.branch7x7x3_1 = Unit(inputs, 192, 1)
-        self.branch7x7x3_2 = Unit(192, 192, (1, 7), padding=(0, 3))
-        self.branch7x7x3_3 = Unit(192, 192, (7, 1), padding=(3, 0))
-        self.branch7x7x3_4 = Unit(192, 192, 3, stride=2)
+        self.branch3x3_1, self.branch3x3_2 = ConvUnit(inputs, 192, 1), ConvUnit(192, 320, 3, stride=2)
+        self.branch7x7x3_1 = ConvUnit(inputs, 192, 1)
+        self.branch7x7x3_2 = ConvUnit(192, 192, (1, 7), padding=(0, 3))
+        self.branch7x7x3_3 = ConvUnit(192, 192, (7, 1), padding=(3, 0))
+        self.branch7x7x3_4 = ConvUnit(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, 512 + inputs, h', w')."""
@@ -150,14 +149,14 @@ class BlockE(InceptionBlock):
     def __init__(self, inputs: int, by_maximum: bool) -> None:
         super().__init__()
         self.by_maximum = by_maximum
-        self.branch1x1 = Unit(inputs, 320, 1)
-        self.branch3x3_1 = Unit(inputs, 384, 1)
-        self.branch3x3_2a = Unit(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3_2b = Unit(384, 384, (3, 1), padding=(1, 0))
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = Unit(inputs, 448, 1), Unit(448, 384, 3, padding=1)
-        self.branch3x3dbl_3a = Unit(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3dbl_3b = Unit(384, 384, (3, 1), padding=(1, 0))
-        self.branch_pool = Unit(inputs, 192, 1)
+        self.branch1x1 = ConvUnit(inputs, 320, 1)
+        self.branch3x3_1 = ConvUnit(inputs, 384, 1)
+        self.branch3x3_2a = ConvUnit(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3_2b = ConvUnit(384, 384, (3, 1), padding=(1, 0))
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = ConvUnit(inputs, 448, 1), ConvUnit(448, 384, 3, padding=1)
+        self.branch3x3dbl_3a = ConvUnit(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3dbl_3b = ConvUnit(384, 384, (3, 1), padding=(1, 0))
+        self.branch_pool = ConvUnit(inputs, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, 2048, h, w)."""
@@ -181,9 +180,9 @@ class Inception(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3, self.Conv2d_2a_3x3 = Unit(3, 32, 3, stride=2), Unit(32, 32, 3)
-        self.Conv2d_2b_3x3 = Unit(32, 64, 3, padding=1)
-        self.Conv2d_3b_1x1, self.Conv2d_4a_3x3 = Unit(64, 80, 1), Unit(80, 192, 3)
+        self.Conv2d_1a_3x3, self.Conv2d_2a_3x3 = ConvUnit(3, 32, 3, stride=2), ConvUnit(32, 32, 3)
+        self.Conv2d_2b_3x3 = ConvUnit(32, 64, 3, padding=1)
+        self.Conv2d_3b_1x1, self.Conv2d_4a_3x3 = ConvUnit(64, 80, 1), ConvUnit(80, 192, 3)
         self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = BlockA(192, 32), BlockA(256, 64), BlockA(288, 64)
         self.Mixed_6a = BlockB(288)
         self.Mixed_6b, self.Mixed_6c = BlockC(768, 128), BlockC(768, 160)

@@ -23,7 +23,7 @@ RANDOM = "random"
 
 
 @dataclass(frozen=True)
-class Distance:
+class FrameDistance:
     """A distance of pairs of frames."""
 
     metric: str
@@ -42,7 +42,7 @@ class Embedding:
     """Under so many lines of features in either set the distance is missing."""
 
 
-PERCEPTUAL = Distance("rf_distance", rf_distance)
+PERCEPTUAL = FrameDistance("rf_distance", rf_distance)
 FRAMES = Embedding("rf_frechet", frame_features, LEAST_FRAMES)
 CLIPS = Embedding("rf_frechet_video", clip_features, LEAST_FRAMES)
 
@@ -51,7 +51,7 @@ CLIPS = Embedding("rf_frechet_video", clip_features, LEAST_FRAMES)
 class Measures:
     """The networks of one branch; those that it does not name are the stand-ins, unused."""
 
-    perceptual: Distance = PERCEPTUAL
+    perceptual: FrameDistance = PERCEPTUAL
     frames: Embedding = FRAMES
     clips: Embedding = CLIPS
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def measures(
         if key == "perceptual":
             distance = lpips.LpipsDistance.load(kind, file, device)
             distance.check(*frame_shape)
-            chosen["perceptual"] = Distance("lpips", distance)
+            chosen["perceptual"] = FrameDistance("lpips", distance)
         elif key == "frechet":
             frames = inception.FrameFeatures.load(file, device)
             chosen["frames"] = Embedding("fid", frames, inception.LEAST_FRAMES)

@@ -48,7 +48,7 @@ class Spent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class JudgeReply:
     """The end of one question."""
 
     scores: Scores | None
@@ -69,7 +69,7 @@ def ask(
     pause: Callable[[float], None],
     stopping: Callable[[], bool],
     jitter: random.Random,
-) -> Asked:
+) -> JudgeReply:
     """Ask until there is a valid answer, three times at most.
 
     Args:
@@ -84,7 +84,7 @@ def ask(
     again = list(turns)
     for attempt in range(TRIES):
         if attempt and stopping():
-            return Asked(scores=None, why="asked to end", spent=spent, reached=reached, stopped=True)
+            return JudgeReply(scores=None, why="asked to end", spent=spent, reached=reached, stopped=True)
         spent += Spent(requests=1, retries=min(attempt, 1))
         try:
             reply = model.ask(again)
@@ -101,8 +101,8 @@ def ask(
             why = f"invalid answer: {error}"
             again = corrected(turns, reply.text, str(error))
             continue
-        return Asked(scores=scores, why="", spent=spent, reached=True)
-    return Asked(scores=None, why=why, spent=spent, reached=reached)
+        return JudgeReply(scores=scores, why="", spent=spent, reached=True)
+    return JudgeReply(scores=None, why=why, spent=spent, reached=reached)
 
 
 def pause_s(attempt: int, wished_s: float | None, jitter: random.Random) -> float:

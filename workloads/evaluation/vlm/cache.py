@@ -36,7 +36,7 @@ ANSWERS = "answers.jsonl"
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredAnswer:
     """A valid answer, and what it took."""
 
     key: str
@@ -63,7 +63,7 @@ def key_of(images: npt.NDArray[np.uint8], named: str | None, model: str) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def entry_from(line: str) -> Entry | None:
+def entry_from(line: str) -> StoredAnswer | None:
     """The entry of a line; None if it is not one."""
     try:
         raw = json.loads(line)
@@ -72,7 +72,7 @@ def entry_from(line: str) -> Entry | None:
         spent = Spent(**raw["spent"])
         if not all(isinstance(count, int) and count >= 0 for count in asdict(spent).values()):
             return None
-        return Entry(raw["key"], scores_of(json.dumps(raw["scores"])), spent)
+        return StoredAnswer(raw["key"], scores_of(json.dumps(raw["scores"])), spent)
     except (ValueError, KeyError, TypeError, Invalid, RecursionError):
         return None
 
@@ -84,17 +84,17 @@ class Answers:
         self._checkpoints = checkpoints
         self._fingerprint = fingerprint
         self._shared = shared
-        self._own: dict[str, Entry] = {}
+        self._own: dict[str, StoredAnswer] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._own)
 
-    def own(self, key: str) -> Entry | None:
+    def own(self, key: str) -> StoredAnswer | None:
         """An answer that this job has paid for."""
         return self._own.get(key)
 
-    def found(self, key: str) -> Entry | None:
+    def found(self, key: str) -> StoredAnswer | None:
         """An answer of the shared folder."""
         if self._shared is None:
             return None
@@ -104,7 +104,7 @@ class Answers:
             return None
         return entry if entry is not None and entry.key == key else None
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: StoredAnswer) -> None:
         """Remember an answer, in a new checkpoint and in the shared folder; the first one of a key stays."""
         with self._lock:
             if entry.key in self._own:

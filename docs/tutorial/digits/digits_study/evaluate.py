@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from digits_study.train import make_model
 from workloads.contract.request import Request
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     branch = request.config["branch"]
     digits = np.load(Path(request.inputs["split"]) / "digits.npz")
     count = 1 if request.smoke else branch["cases"]
@@ -34,4 +34,4 @@ def run(request: Request, progress: Progress) -> Outcome:
             }
             file.write(json.dumps(case) + "\n")
     progress.metric(0, "accuracy", right.mean().item())
-    return Outcome(steps=len(labels))
+    return StageOutcome(steps=len(labels))

@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from workloads.contract.request import Request
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     data = request.config["data"]
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(data["seed"]).permutation(len(images))
@@ -22,4 +22,4 @@ def run(request: Request, progress: Progress) -> Outcome:
         train_images=images[test:],
         train_labels=labels[test:],
     )
-    return Outcome(steps=1)
+    return StageOutcome(steps=1)

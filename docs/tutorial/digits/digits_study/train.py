@@ -10,7 +10,7 @@ from torch import nn
 
 from workloads.contract.request import Request
 from workloads.runtime import checkpoints
-from workloads.runtime.progress import Outcome, Progress
+from workloads.runtime.progress import Progress, StageOutcome
 
 
 def make_model(row):
@@ -22,7 +22,7 @@ def make_model(row):
     return nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), nn.Linear(64 * row["channels"], 10))
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(request: Request, progress: Progress) -> StageOutcome:
     training = request.config["training"]
     digits = np.load(Path(request.inputs["split"]) / "digits.npz")
     images = torch.from_numpy(digits["train_images"]).view(-1, 1, 8, 8)
@@ -54,9 +54,9 @@ def run(request: Request, progress: Progress) -> Outcome:
         with checkpoints.writing(request, epoch + 1, progress) as folder:
             save_file(model.state_dict(), folder / "model.safetensors")
         if progress.stopping:
-            return Outcome(steps=epoch + 1, stopped=True)
+            return StageOutcome(steps=epoch + 1, stopped=True)
     save_file(model.state_dict(), Path(request.out) / "model.safetensors")
-    return Outcome(
+    return StageOutcome(
         steps=epochs,
         records={"order": seen.hexdigest()},
         cost={"parameters": sum(p.numel() for p in model.parameters())},

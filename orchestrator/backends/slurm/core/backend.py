@@ -25,9 +25,8 @@ from orchestrator.backends.slurm.preflight.site import Site, read_site, room
 from orchestrator.errors import BackendError
 from orchestrator.host.description import describe
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
-from orchestrator.host.server import COMMAND
-from orchestrator.host.writing import write_object
-from workloads.contract.json_files import read_object
+from orchestrator.host.warm_server import COMMAND
+from workloads.contract.json_files import read_object, write_object
 
 EVERYTHING = 1 << 20
 """Cpus, and GiB, of the one host that SLURM is to the policy; what is free there is SLURM's to decide."""

@@ -15,9 +15,9 @@ from orchestrator.backends.protocol import Report
 from orchestrator.backends.slurm.core.queue import Queue
 from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.core.submit import last_lines
-from orchestrator.host.attempt import heartbeat
 from orchestrator.host.endings import read_ended
 from orchestrator.host.job import STOP, restart_of
+from workloads.contract.metrics import read_beat
 
 LAST_WORDS_S = 30.0
 """After SLURM has called a job ended: until its `ended.json` is seen through a shared file system. And after it has
@@ -91,7 +91,7 @@ class Reports:
         if state.phase == "waiting":
             return Report(attempt=attempt, phase="waiting", detail=state.waits())
         if state.phase == "running":
-            beat = heartbeat(tracked.work)
+            beat = read_beat(tracked.work)
             if state.state == "COMPLETING" and tracked.restarts and beat is None:  # the run before this one
                 return Report(attempt=attempt, phase="waiting", detail=state.waits())
             return Report(attempt=attempt, phase="running", heartbeat=beat)
@@ -121,7 +121,7 @@ class Reports:
                 attempt=attempt, phase="unknown", detail=f"{state.words()}; its own word is not to be seen yet"
             )
         # A restarted job of which our host has written nothing: the run before it was told of late, or the node is bad.
-        silent = tracked.restarts > 0 and state.ending == "error" and heartbeat(tracked.work) is None
+        silent = tracked.restarts > 0 and state.ending == "error" and read_beat(tracked.work) is None
         return Report(
             attempt=attempt,
             phase="ended",
@@ -148,7 +148,7 @@ class Reports:
         if tracked.ended_since is None:
             tracked.ended_since = now
         if state.state == "COMPLETING" and now - tracked.ended_since < LAST_WORDS_S:  # it may still save
-            return Report(attempt=attempt, phase="running", heartbeat=heartbeat(tracked.work))
+            return Report(attempt=attempt, phase="running", heartbeat=read_beat(tracked.work))
         with contextlib.suppress(OSError):  # on a node that SLURM has lost it may live: it is to save and end
             (tracked.work / STOP).touch()
         runs = self._queue.runs(tracked.ticket)

@@ -23,8 +23,7 @@ from orchestrator.backends.slurm.pilot.node_resources import Share
 from orchestrator.backends.slurm.pilot.pilot_state import Said, said_of
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
-from orchestrator.host.writing import write_object
-from workloads.contract.json_files import read_object
+from workloads.contract.json_files import read_object, write_object
 
 TICK_S = 0.1
 POLL_S = 0.3

@@ -7,8 +7,8 @@ from typing import Any
 
 from orchestrator.backends.slurm.core.batch import Batch, parameters_of
 from orchestrator.backends.slurm.pilot.mailbox import PACK, make_folder
-from orchestrator.host.writing import write_object
 from orchestrator.spec.slurm import Packed
+from workloads.contract.json_files import write_object
 
 MODULE = "orchestrator.backends.slurm.pilot"
 

@@ -21,10 +21,10 @@ from orchestrator.backends.slurm.pilot.mailbox import Orders, packs_of
 from orchestrator.backends.slurm.pilot.node_resources import pack_of
 from orchestrator.backends.slurm.pilot.pilot_state import ending_of_run
 from orchestrator.errors import BackendError
-from orchestrator.host.attempt import heartbeat
 from orchestrator.host.description import describe
-from orchestrator.host.server import COMMAND
+from orchestrator.host.warm_server import COMMAND
 from orchestrator.spec.slurm import KEPT_GIB, Packed
+from workloads.contract.metrics import read_beat
 
 PROMISE = "packed"
 """The host that stands for allocations while there is none: it is as large, and takes nothing."""
@@ -250,7 +250,7 @@ class PackedBackend:
                 attempt=attempt,
                 phase="unknown",
                 detail=f"{ended.detail}; its own word is not to be seen yet",
-                heartbeat=heartbeat(tracked.work),
+                heartbeat=read_beat(tracked.work),
             )
         return Report(attempt=attempt, phase="ended", ending=ended.ending, detail=ended.detail, ended=time.time())
 

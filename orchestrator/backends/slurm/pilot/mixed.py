@@ -11,7 +11,7 @@ from orchestrator.backends.slurm.core.commands import SlurmSilent
 from orchestrator.backends.slurm.core.queue import Queue
 from orchestrator.backends.slurm.pilot.backend import PackedBackend
 from orchestrator.backends.slurm.pilot.pilot import find_packs
-from orchestrator.host.server import COMMAND
+from orchestrator.host.warm_server import COMMAND
 from workloads.study.stages import STAGES
 
 

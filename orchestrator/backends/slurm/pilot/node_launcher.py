@@ -28,8 +28,7 @@ from orchestrator.backends.ray.session import members
 from orchestrator.backends.slurm.pilot.mailbox import JOIN, OVER, PACK, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.node_resources import Share, share_of
 from orchestrator.backends.slurm.pilot.pilot_state import said_of
-from orchestrator.host.writing import write_object
-from workloads.contract.json_files import read_object
+from workloads.contract.json_files import read_object, write_object
 
 PARENT = Path("/tmp")
 """A socket's path has 107 bytes at most, so Ray's folder has a short name."""

@@ -17,7 +17,7 @@ from orchestrator.backends.slurm.pilot.mailbox import (
     read_whole,
 )
 from orchestrator.backends.slurm.pilot.pilot_state import SILENT_S, Said, Standing, said_of, standing
-from orchestrator.host.writing import write_object
+from workloads.contract.json_files import write_object
 
 UNHEARD_S = 30.0
 """After SLURM has said that it knows no job of a name: until one that it was asked for without an answer is there."""

@@ -1,8 +1,8 @@
-"""The pump: what ranks write to stdout and stderr, into `log.txt`, bounded and without secrets.
+"""Log collector: writes the stdout and stderr of all ranks to `log.txt`, bounded in size and with secrets masked.
 
-Every line becomes `HH:MM:SS.mmm r0 | text`, UTF-8. The first `HEAD` and the last `TAIL` bytes are
-kept. Secrets are masked (`workloads.runtime.masking`). The pump serves all jobs of a host, so a job's
-log that cannot be written, on a disk that is full, loses lines and says how many; it stops nobody.
+Every line becomes `HH:MM:SS.mmm r0 | text`, UTF-8. The first `HEAD` and the last `TAIL` bytes are kept.
+Secrets are masked (`workloads.runtime.masking`). One collector serves all attempts of a host: when the disk
+is full, a log loses lines and says how many, and nothing else is held up.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from workloads.runtime.masking import MASK, mask
 HEAD = 1 << 20  # bytes kept from the beginning
 TAIL = 8 << 20  # and from the end
 LONGEST_LINE = 1 << 16  # bytes; what is longer is broken
-TRY_AGAIN_S = 1.0  # after a line that could not be written
+RETRY_S = 1.0  # after a line that could not be written
 
 
-class Log:
+class LogFile:
     """One attempt's `log.txt`: the first `head` and the last `tail` bytes of all lines written."""
 
     def __init__(self, path: Path, secrets: tuple[str, ...], *, head: int = HEAD, tail: int = TAIL) -> None:
@@ -33,11 +33,11 @@ class Log:
         self._tail = tail
         self._left_out = 0
         self._lost = 0
-        self._try_again = 0.0
+        self._retry_at = 0.0
         self._file: BinaryIO = path.open("wb", buffering=0)
 
-    def piece_of(self, begun: bytes) -> tuple[bytes, bytes]:
-        """A line that is too long, as a piece to write and a rest to wait with: no secret lies across the cut."""
+    def split_long_line(self, begun: bytes) -> tuple[bytes, bytes]:
+        """Split a line that is too long into a piece to write now and a rest to keep; no secret lies across the cut."""
         for secret in self._as_bytes:
             begun = begun.replace(secret, MASK.encode())
         held = 0
@@ -47,10 +47,10 @@ class Log:
         return begun[: len(begun) - held], begun[len(begun) - held :]
 
     def write(self, rank: int, text: str, wall: float) -> None:
-        """Append one line without its end; a line that has no room, or comes after the end, is lost and counted."""
+        """Append one line (without its line end); one that cannot be written, or comes after `close`, is counted."""
         clock = time.strftime("%H:%M:%S", time.localtime(wall))
         line = f"{clock}.{int(wall % 1 * 1000):03d} r{rank} | {mask(text, self._secrets)}\n".encode()
-        if self._file.closed or (self._lost and time.monotonic() < self._try_again):
+        if self._file.closed or (self._lost and time.monotonic() < self._retry_at):
             self._lost += 1
             return
         note = f"... {self._lost} lines lost: they could not be written\n".encode() if self._lost else b""
@@ -69,10 +69,10 @@ class Log:
                     self._file.truncate(place)
                     self._file.seek(place)
             self._lost += 1
-            self._try_again = time.monotonic() + TRY_AGAIN_S
+            self._retry_at = time.monotonic() + RETRY_S
 
     def close(self) -> None:
-        """Shorten to what is kept, and let go."""
+        """Cut out the middle if the log is too long, and close the file."""
         if self._file.closed:
             return
         with contextlib.suppress(OSError):
@@ -82,10 +82,10 @@ class Log:
             self._file.close()
 
     def _shorten(self) -> None:
-        """Leave out the middle; where the disk has no room for another file, in this one.
+        """Cut out the middle: by a second file, or, where the disk has no room for one, in place.
 
         Raises:
-            OSError: neither can be written; the file is as it was.
+            OSError: neither can be written; the file is unchanged.
         """
         content = self._path.read_bytes()
         note = b"... bytes left out: "
@@ -114,18 +114,19 @@ class Log:
 
 
 @dataclass
-class Source:
+class RankPipe:
     """One rank's pipe."""
 
-    log: Log
+    log: LogFile
     rank: int
-    ended: threading.Event
+    drained: threading.Event
+    """Set when everything is in the log."""
     pending: bytes = b""
 
 
 @dataclass
-class LogPump:
-    """Reads all ranks' pipes of a host in one thread."""
+class LogCollector:
+    """Reads the pipes of all ranks of a host in one thread."""
 
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -134,18 +135,18 @@ class LogPump:
         self._awake, self._wake = os.pipe()
         self._selector.register(self._awake, selectors.EVENT_READ)
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="log pump", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log collector", daemon=True)
         self._thread.start()
 
-    def open(self, log: Log, rank: int) -> tuple[int, threading.Event]:
-        """A descriptor for a rank to write to (the caller closes its copy); the event says that all is in the log."""
+    def open(self, log: LogFile, rank: int) -> tuple[int, threading.Event]:
+        """A descriptor for a rank to write to (the caller closes its copy), and an event: everything is in the log."""
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        ended = threading.Event()
+        drained = threading.Event()
         with self._lock:
-            self._selector.register(reading, selectors.EVENT_READ, Source(log, rank, ended))
+            self._selector.register(reading, selectors.EVENT_READ, RankPipe(log, rank, drained))
         os.write(self._wake, b"\0")
-        return writing, ended
+        return writing, drained
 
     def close(self) -> None:
         """Stop reading; what is still in the pipes is lost."""
@@ -168,31 +169,31 @@ class LogPump:
                     try:
                         self._take(key.fd, key.data)
                     except Exception:
-                        # One job's pipe or log is broken; the others are served by this very thread.
+                        # One pipe or log is broken; this thread must go on serving the others.
                         self._end(key.fd, key.data)
 
-    def _take(self, reading: int, source: Source) -> None:
+    def _take(self, reading: int, pipe: RankPipe) -> None:
         try:
             data = os.read(reading, LONGEST_LINE)
         except BlockingIOError:
             return
         wall = time.time()
         # A progress bar's carriage return ends a line as well: else it would be one line for hours.
-        *lines, rest = (source.pending + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        *lines, rest = (pipe.pending + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         if rest and not data:
             lines.append(rest)
             rest = b""
         elif len(rest) >= LONGEST_LINE:
-            piece, rest = source.log.piece_of(rest)
+            piece, rest = pipe.log.split_long_line(rest)
             lines.append(piece)
-        source.pending = rest
+        pipe.pending = rest
         for line in lines:
-            source.log.write(source.rank, line.decode("utf-8", errors="replace"), wall)
+            pipe.log.write(pipe.rank, line.decode("utf-8", errors="replace"), wall)
         if not data:
-            self._end(reading, source)
+            self._end(reading, pipe)
 
-    def _end(self, reading: int, source: Source) -> None:
+    def _end(self, reading: int, pipe: RankPipe) -> None:
         with self._lock, contextlib.suppress(KeyError, OSError):
             self._selector.unregister(reading)
             os.close(reading)
-        source.ended.set()
+        pipe.drained.set()

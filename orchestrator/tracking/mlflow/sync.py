@@ -1,4 +1,4 @@
-"""`echo-matrix sync`: everything that is committed, shown in MLflow; again as often as one likes."""
+"""`echo-matrix sync`: sends everything that is committed to MLflow; idempotent."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.store.protocol import Store
-from orchestrator.tracking.child import LOG, MlflowTracker
+from orchestrator.tracking.mlflow.tracker import LOG, MlflowTracker
 
 TIMEOUT_S = 3600.0
 
 
 def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path, uri: str | None = None) -> int:
-    """Project all done jobs of `plan`, and the states of the others; returns how many jobs were shown.
+    """Send all completed jobs of `plan`, and the states of the others; returns how many completed jobs were sent.
 
-    Nothing may be running: a run of a cell without a done or failed end is set KILLED.
+    Nothing may be running: the run of a cell that has neither completed nor failed is set KILLED.
 
     Args:
         plan: the whole matrix of the profile.
-        standings: job id -> where it stands.
-        store: where the artifacts lie.
+        standings: job id -> its state.
+        store: of the study.
         home: the study's folder under outputs/.
         uri: of the MLflow server; None: SQLite in `home`.
 
@@ -27,8 +27,8 @@ def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path
         TrackingError: MLflow could not be written; says where the log is.
         StoreError: an artifact cannot be read.
     """
-    said: list[str] = []
-    tracker = MlflowTracker(home, plan, uri, said.append, hurried=True)
+    problems: list[str] = []
+    tracker = MlflowTracker(home, plan, uri, problems.append, hurried=True)
     tracker.start(standings)
     done = store.commits()
     shown = 0

@@ -1,6 +1,6 @@
-"""What MLflow is shown of a study, worked out without MLflow: pure functions from plan and files to plain values.
+"""Projection of a study onto runs: pure functions from plan and files to plain values, without MLflow.
 
-A cell is a run, found by its fingerprint and named for people; its jobs of tracked stages are seen in tags and
+A cell is a run, identified by its fingerprint and named for people; its jobs of tracked stages appear as tags and
 metric prefixes (design, Tracking).
 """
 
@@ -19,9 +19,9 @@ Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 
 BATCH = 1000  # metrics of one request: MLflow's limit
 PARAMS = 100  # parameters of one request: MLflow's limit
-LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut, the whole is in the COMMIT
+LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut; the commit record has the whole
 NOT_IN_A_NAME = re.compile(r"[^\w./ :-]")  # MLflow refuses metrics with other characters in their names
-EVERY = 10  # of the metrics of a step beside the curve, each tenth is shown
+EVERY = 10  # except for the curve, metrics of every tenth step are sent
 
 CELL_TAG = "echo_matrix.cell"
 STUDY_TAG = "echo_matrix.parent"
@@ -55,7 +55,7 @@ def study_message(plan: Plan) -> dict[str, Any]:
 
 
 def cell_message(plan: Plan, cell: Cell, states: Mapping[str, str]) -> dict[str, Any]:
-    """The run of one cell: name, tags, parameters, and its jobs with where they stand so far."""
+    """The run of one cell: name, tags, parameters, and its jobs with their states."""
     jobs = {name: job for name, job in plan.jobs_of[cell.id].items() if plan.jobs[job].spec.tracked}
     tags = {
         "study": plan.study,
@@ -99,10 +99,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
-    """A cell's status from where its jobs stand (a job that nothing is known of is new).
+    """A cell's status from the states of its jobs; a job without one is new.
 
-    FAILED outranks what still runs only when nothing runs; a cell that has begun and that nothing
-    works on is KILLED, since somebody or something ended it.
+    RUNNING outranks FAILED. A cell that has begun and no longer runs is KILLED, since it was ended from outside.
     """
     found = [states.get(job, "new") for job in jobs]
     if found and all(state == "done" for state in found):
@@ -117,7 +116,7 @@ def status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
 
 
 def final_status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
-    """A cell's status when the driver lets go: nothing of it runs any more."""
+    """A cell's status when the driver ends and nothing of it runs any more."""
     found = status(states, jobs)
     return "KILLED" if found in ("RUNNING", "SCHEDULED") else found
 
@@ -140,21 +139,21 @@ def series_points(stage: str, curve: str, lines: Iterable[Mapping[str, Any]], se
 def branch_points(branch: str, lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
     """Lines of cases.jsonl as means over cases at step 0, under the branch's name.
 
-    A metric that several judges give is one for each of them: their points are never averaged together.
+    A metric that several judges report becomes one metric for each: judges are never averaged.
     """
     kept = list(lines)
     units: dict[str, set[str]] = {}
     for line in kept:
         units.setdefault(line["metric"], set()).add(line.get("unit", ""))
-    gathered: dict[str, list[float]] = {}
+    grouped: dict[str, list[float]] = {}
     for line in kept:
         metric = line["metric"].replace("@", "_")
         if len(units[line["metric"]]) > 1:
             metric += f":{NOT_IN_A_NAME.sub('_', line['unit'])}"
-        gathered.setdefault(f"{branch}/{metric}", []).append(float(line["value"]))
+        grouped.setdefault(f"{branch}/{metric}", []).append(float(line["value"]))
     return [
         Point(name=name, step=0, value=math.fsum(values) / len(values))
-        for name, values in sorted(gathered.items())
+        for name, values in sorted(grouped.items())
         if name not in sent
     ]
 

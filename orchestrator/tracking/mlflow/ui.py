@@ -1,4 +1,4 @@
-"""MLflow's pages over a study's runs: start the server, wait until it answers, say where it is."""
+"""MLflow UI of a study: start its server, wait until it answers, print its address."""
 
 import http.client
 import os
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
-from orchestrator.tracking.child import child_environment
+from orchestrator.tracking.mlflow.tracker import child_environment
 
 START_S = 120.0
 """A server on a busy machine has taken 13 s to start."""
 
-LOOK_S = 0.25
+POLL_S = 0.25
 END_S = 10.0
 
 
@@ -28,12 +28,12 @@ def open_ui(home: Path, host: str, port: int, say: Callable[[str], None] = print
         home: the study's folder under outputs/.
         host: address to listen on.
         port: and its port.
-        say: gets the address when the server answers.
+        say: is called with the address when the server answers.
 
     Raises:
         TrackingError: there are no runs yet, or the server ended (the port is taken); says what to do.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT unless told otherwise
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     server = start_ui(home, host, port)
     try:
@@ -54,11 +54,13 @@ def start_ui(home: Path, host: str, port: int) -> "subprocess.Popen[bytes]":
     """
     database = (home / "mlflow.db").resolve()
     if not database.is_file():
-        raise TrackingError(f"{database} is not there: nothing has been tracked yet; `echo-matrix run` or `sync` first")
+        raise TrackingError(
+            f"{database} does not exist: nothing has been tracked yet; run `echo-matrix run` or `sync` first"
+        )
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}"]
     command += ["--default-artifact-root", (home / "mlartifacts").resolve().as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts=--no-access-log"]  # a line for each request, and open pages ask for ever
+    command += ["--uvicorn-opts=--no-access-log"]  # one line a request, and open pages poll for ever
     with (home / "ui.log").open("wb") as log:
         return subprocess.Popen(
             command,
@@ -87,7 +89,7 @@ def wait_for_ui(
                 if answer.status == 200 and server.poll() is None:
                     return
         except (urllib.error.URLError, http.client.HTTPException, OSError):
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     tail = (home / "ui.log").read_text(encoding="utf-8", errors="replace")[-800:]
     raise TrackingError(
         f"MLflow does not answer on {host}:{port}; is the port taken? choose another with --port; its log ends: {tail}"

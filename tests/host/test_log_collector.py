@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.host.pump import HEAD, LONGEST_LINE, TAIL, Log, LogPump
+from orchestrator.host.log_collector import HEAD, LONGEST_LINE, TAIL, LogCollector, LogFile
 from workloads.runtime.masking import MASK, credential_in, mask, secrets_of
 
 SECRET = "s3cr3t-value-of-a-key"
 
 
 @pytest.fixture
-def pump() -> Iterator[LogPump]:
-    made = LogPump()
+def pump() -> Iterator[LogCollector]:
+    made = LogCollector()
     yield made
     made.close()
 
@@ -30,9 +30,9 @@ def put(writing: int, content: bytes) -> None:
             view = view[pipe.write(view) or 0 :]
 
 
-def test_a_gigabyte_without_a_line_break_leaves_a_bounded_log(tmp_path: Path, pump: LogPump) -> None:
+def test_a_gigabyte_without_a_line_break_leaves_a_bounded_log(tmp_path: Path, pump: LogCollector) -> None:
     # 128 MiB stand for it: the same path is taken every 64 KiB.
-    log = Log(tmp_path / "log.txt", (SECRET,))
+    log = LogFile(tmp_path / "log.txt", (SECRET,))
     writing, ended = pump.open(log, 0)
     block = b"x" * (1 << 20)
     with os.fdopen(writing, "wb", buffering=0) as pipe:
@@ -43,8 +43,8 @@ def test_a_gigabyte_without_a_line_break_leaves_a_bounded_log(tmp_path: Path, pu
     assert (tmp_path / "log.txt").stat().st_size <= HEAD + TAIL + 4 * LONGEST_LINE
 
 
-def test_bytes_that_are_no_text_are_logged_as_text(tmp_path: Path, pump: LogPump) -> None:
-    log = Log(tmp_path / "log.txt", ())
+def test_bytes_that_are_no_text_are_logged_as_text(tmp_path: Path, pump: LogCollector) -> None:
+    log = LogFile(tmp_path / "log.txt", ())
     writing, ended = pump.open(log, 0)
     put(writing, bytes(range(256)) * 1000)
     assert ended.wait(30)
@@ -53,8 +53,8 @@ def test_bytes_that_are_no_text_are_logged_as_text(tmp_path: Path, pump: LogPump
 
 
 @pytest.mark.parametrize("at", [*range(-len(SECRET) - 1, 2), -2 * len(SECRET)])
-def test_a_secret_across_the_break_of_a_long_line_is_masked(tmp_path: Path, pump: LogPump, at: int) -> None:
-    log = Log(tmp_path / "log.txt", (SECRET, SECRET[:8] + "-other"))
+def test_a_secret_across_the_break_of_a_long_line_is_masked(tmp_path: Path, pump: LogCollector, at: int) -> None:
+    log = LogFile(tmp_path / "log.txt", (SECRET, SECRET[:8] + "-other"))
     writing, ended = pump.open(log, 0)
     put(writing, b"x" * (LONGEST_LINE + at) + SECRET.encode() * 3 + b"y" * LONGEST_LINE)
     assert ended.wait(30)
@@ -79,8 +79,8 @@ def room_for(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_log_without_room_loses_lines_and_stops_nobody(tmp_path: Path, pump: LogPump) -> None:
-    full, other = Log(tmp_path / "full.txt", ()), Log(tmp_path / "other.txt", ())
+def test_a_log_without_room_loses_lines_and_stops_nobody(tmp_path: Path, pump: LogCollector) -> None:
+    full, other = LogFile(tmp_path / "full.txt", ()), LogFile(tmp_path / "other.txt", ())
     writing, ended = pump.open(full, 0)
     another, also = pump.open(other, 0)
     with room_for(20_000):
@@ -96,7 +96,7 @@ def test_a_log_without_room_loses_lines_and_stops_nobody(tmp_path: Path, pump: L
 
 
 def test_a_log_that_has_room_again_says_how_many_lines_are_lost(tmp_path: Path) -> None:
-    log = Log(tmp_path / "log.txt", ())
+    log = LogFile(tmp_path / "log.txt", ())
     log.write(0, "one", 0.0)
     with room_for(30):
         log.write(0, "two", 0.0)
@@ -112,9 +112,9 @@ def test_a_log_that_has_room_again_says_how_many_lines_are_lost(tmp_path: Path) 
     assert lines[2].endswith("four")
 
 
-def test_lines_after_the_end_of_a_log_are_let_go(tmp_path: Path, pump: LogPump) -> None:
+def test_lines_after_the_end_of_a_log_are_let_go(tmp_path: Path, pump: LogCollector) -> None:
     # A daemon that a job left behind still holds the pipe when its log has been closed.
-    log, other = Log(tmp_path / "log.txt", ()), Log(tmp_path / "other.txt", ())
+    log, other = LogFile(tmp_path / "log.txt", ()), LogFile(tmp_path / "other.txt", ())
     writing, ended = pump.open(log, 0)
     log.close()
     put(writing, b"too late\n")
@@ -127,7 +127,7 @@ def test_lines_after_the_end_of_a_log_are_let_go(tmp_path: Path, pump: LogPump) 
 
 
 def test_a_log_whose_shorter_copy_cannot_be_written_is_shortened_in_place(tmp_path: Path) -> None:
-    log = Log(tmp_path / "log.txt", (), head=1000, tail=2000)
+    log = LogFile(tmp_path / "log.txt", (), head=1000, tail=2000)
     (tmp_path / ".log.txt.tmp").mkdir()  # in the way of the copy, as a full disk is
     for number in range(5000):
         log.write(0, f"line {number}", 0.0)

@@ -1,4 +1,4 @@
-"""Several nodes of one attempt meet, end together, and the end that is told is the one that explains the others."""
+"""Several nodes of one attempt meet and end together, and the ending reported is the one that explains the others."""
 
 import json
 import signal
@@ -10,27 +10,27 @@ import pytest
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
 from orchestrator.host.endings import ENDED, write_ended
+from orchestrator.host.multi_node import node_file, ranks_of_node, root_failure
 from orchestrator.host.node import Node
-from orchestrator.host.parts import bad_word, part_name, part_of
 from orchestrator.host.publish import Provenance
 from orchestrator.store.registry import make_store
 
 
 @pytest.mark.parametrize(("world", "of"), [(1, 1), (2, 2), (8, 2), (8, 8), (12, 3)])
-def test_every_rank_is_in_exactly_one_part(world: int, of: int) -> None:
-    parts = [part_of(world, index, of) for index in range(of)]
-    ranks = [rank for part in parts for rank in range(part.first, part.first + part.ranks)]
+def test_every_rank_is_on_exactly_one_node(world: int, of: int) -> None:
+    parts = [ranks_of_node(world, index, of) for index in range(of)]
+    ranks = [rank for part in parts for rank in range(part.first, part.first + part.count)]
     assert ranks == list(range(world))
     assert [part.leads for part in parts] == [True] + [False] * (of - 1)
 
 
 def test_ranks_that_cannot_be_spread_are_refused() -> None:
     with pytest.raises(ValueError, match=r"3 ranks cannot be spread evenly over 2 nodes"):
-        part_of(3, 0, 2)
+        ranks_of_node(3, 0, 2)
 
 
-def test_no_two_parts_write_one_file() -> None:
-    names = [part_name(file, index) for file in ("log.txt", "request.json", ENDED) for index in range(3)]
+def test_no_two_nodes_write_one_file() -> None:
+    names = [node_file(file, index) for file in ("log.txt", "request.json", ENDED) for index in range(3)]
     assert len(set(names)) == len(names) and "log.txt" in names and "ended-n2.json" in names
 
 
@@ -49,11 +49,11 @@ def test_the_end_that_explains_the_others_is_told(
     words: Mapping[int, tuple[str, float]], before: float | None, told: tuple[str, str] | None
 ) -> None:
     said = {index: {"ending": ending, "detail": "said", "ended": at} for index, (ending, at) in words.items()}
-    assert bad_word(said, before) == told
+    assert root_failure(said, before) == told
 
 
 class TwoNodes:
-    """Two nodes of a cluster, each with its part of every attempt, and the words that their jobs leave."""
+    """Two nodes of a cluster, each with its ranks of every attempt, and the endings that their jobs write."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -74,12 +74,12 @@ class TwoNodes:
         return submission, [self.ended(submission, index) for index in (1, 0)][::-1]
 
     def start(self, submission: dict[str, Any]) -> None:
-        """Start both parts, the one that leads last."""
+        """Start both nodes, the leading one last."""
         for index in (1, 0):
-            self.nodes[index].start({**submission, "part": {"index": index, "of": 2}})
+            self.nodes[index].start({**submission, "node": {"node": index, "nodes": 2}})
 
     def ended(self, submission: dict[str, Any], index: int) -> dict[str, Any]:
-        """A part's report once it has ended; every part that has ended leaves its word."""
+        """A node's report once it has ended; every node that has ended writes its ending."""
         name, work = submission["attempt"], Path(submission["request"]["work"])
         left: set[int] = set()
 
@@ -88,10 +88,10 @@ class TwoNodes:
                 report = node.poll()[name]
                 if report["phase"] == "ended" and each not in left:
                     left.add(each)
-                    write_ended(work, report, part_name(ENDED, each))
+                    write_ended(work, report, node_file(ENDED, each))
             return index in left
 
-        wait_until(look, f"part {index} of {name} ends")
+        wait_until(look, f"node {index} of {name} ends")
         return self.nodes[index].poll()[name]
 
 
@@ -114,7 +114,7 @@ def test_ranks_on_two_nodes_meet_and_what_they_made_is_published_once(two: TwoNo
     assert json.loads((work / "process-n1.json").read_text())["ranks"][0]["rank"] == 1
 
 
-def test_a_rank_that_fails_on_another_node_ends_the_attempt_with_its_words(two: TwoNodes) -> None:
+def test_a_rank_that_fails_on_another_node_ends_the_attempt_with_its_error(two: TwoNodes) -> None:
     submission, (leader, other) = two.run("rank 1 fails")
     assert (leader["ending"], other["ending"]) == ("error", "error")
     assert "rank 1 has had enough" in leader["detail"] and leader["detail"].startswith("node 1: ")
@@ -126,7 +126,7 @@ def test_out_of_memory_on_another_node_is_out_of_memory(two: TwoNodes) -> None:
     assert leader["ending"] == "out_of_memory" and "no more" in leader["detail"]
 
 
-def test_both_parts_of_an_attempt_that_is_asked_save_and_are_interrupted(two: TwoNodes) -> None:
+def test_both_nodes_of_an_attempt_that_is_asked_save_and_are_interrupted(two: TwoNodes) -> None:
     submission = toy_submission(two.home, "until asked", ranks=2)
     two.start(submission)
     work = Path(submission["request"]["work"])
@@ -136,7 +136,7 @@ def test_both_parts_of_an_attempt_that_is_asked_save_and_are_interrupted(two: Tw
     assert [two.ended(submission, index)["ending"] for index in (1, 0)] == ["interrupted"] * 2
 
 
-def test_a_part_that_was_killed_takes_the_other_along(two: TwoNodes) -> None:
+def test_a_node_that_was_killed_ends_the_other(two: TwoNodes) -> None:
     submission = toy_submission(two.home, "deaf", ranks=2, grace_s=1.0)
     two.start(submission)
     work = Path(submission["request"]["work"])

@@ -1,7 +1,7 @@
-"""The driver's side of MLflow: a child process that writes, and a queue in front of it.
+"""MLflow tracker, the driver's side: a queue, and a child process that writes to MLflow.
 
-The driver never imports mlflow, never waits for it and never fails with it. What a dead child did
-not send, `sync` sends later from what is committed.
+The driver never imports mlflow, never waits for it and never fails because of it. What a dead child has
+not sent, `sync` sends later from the committed artifacts.
 """
 
 import json
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.tracking.projection import cell_message, study_message
+from orchestrator.tracking.mlflow.projection import cell_message, study_message
 
 LOG = "tracking.log"
-"""File beside the outputs with what the child said."""
+"""File in the study's folder with the output of the child."""
 
 SCRUBBED = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
-"""Variables that would put values into somebody else's run."""
+"""Variables that would redirect values to another run."""
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # loses what is queued when it is killed
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # it loses its queue when it is killed
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -36,41 +36,41 @@ FOLLOW_S = 3.0
 """Between the child's looks at growing metrics."""
 
 END_S = 5.0
-"""After being asked to end, before being killed."""
+"""From SIGTERM to SIGKILL."""
 
 
-def say_on_stderr(message: str) -> None:
-    """The usual way of saying that something is wrong."""
+def print_to_stderr(message: str) -> None:
+    """Report a problem on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that uses MLflow: nothing inherited that redirects it, nothing sent home."""
+    """The environment of a process that uses MLflow: without variables that redirect it, and without telemetry."""
     return {key: value for key, value in environment.items() if key not in SCRUBBED} | QUIET
 
 
 class MlflowTracker:
-    """Tells a child process what changed; the child is started by the first change."""
+    """Sends changes to a child process, which the first change starts."""
 
     def __init__(
         self,
         home: Path,
         plan: Plan,
         uri: str | None,
-        say: Callable[[str], None] = say_on_stderr,
+        report_problem: Callable[[str], None] = print_to_stderr,
         *,
         hurried: bool = False,
     ) -> None:
-        """Prepare; `hurried`: without the budget of requests (for `sync`, which keeps nobody waiting)."""
+        """Prepare; `hurried`: without a rate limit (for `sync`, which runs alone)."""
         self._home = home.resolve()
         self._plan = plan
         self._uri = uri
-        self._say = say
+        self._report_problem = report_problem
         self._hurried = hurried
         self._child: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
-        self._told: set[str] = set()
+        self._announced: set[str] = set()
         self._states: dict[str, str] = {}
         self._cells = {cell.id: cell for cell in plan.cells}
         self._failed = False
@@ -82,7 +82,7 @@ class MlflowTracker:
         return None if self._child is None else self._child.pid
 
     def start(self, standings: Mapping[str, Standing] | None = None) -> None:
-        """Remember where jobs stand; no child yet, for a run with nothing to do never starts one."""
+        """Remember the jobs' states; the child is started by the first change, so an idle run starts none."""
         self._states = {job: standing.state for job, standing in (standings or {}).items()}
 
     def job_changed(
@@ -98,11 +98,11 @@ class MlflowTracker:
         known = self._plan.jobs.get(job)
         if known is None or not known.spec.tracked or self._failed or self._closed:
             return
-        if not self._started():
+        if not self._ensure_started():
             return
         for cell in known.cells:
-            if cell not in self._told:
-                self._told.add(cell)
+            if cell not in self._announced:
+                self._announced.add(cell)
                 self._put({"op": "cell", "cell": cell_message(self._plan, self._cells[cell], self._states)})
         self._put(
             {
@@ -123,17 +123,17 @@ class MlflowTracker:
         )
 
     def report(self, folder: Path) -> None:
-        """Show the report; only with a child that runs anyway."""
+        """Show the report, if a child is running."""
         if self._child is not None and not self._failed and not self._closed:
             self._put({"op": "report", "folder": str(folder.resolve())})
 
     def tick(self) -> None:
-        """Notice once that the child has died."""
+        """Report once that the child has died."""
         if self._child is not None and not self._failed and not self._closed and self._child.poll() is not None:
             self._fail(f"ended with code {self._child.returncode}")
 
     def leave(self) -> None:
-        """Kill the child: it would end by calling the runs KILLED that another driver works on."""
+        """Kill the child, which would otherwise set the runs of another driver KILLED at its end."""
         self._failed = self._closed = True
         self._lines.put(None)
         if self._child is not None:
@@ -141,7 +141,7 @@ class MlflowTracker:
             self._child.wait()
 
     def close(self, timeout_s: float) -> bool:
-        """Let the child send the rest, at most `timeout_s`, and end it. True: everything was sent."""
+        """Let the child send the rest for at most `timeout_s`, then end it. True: everything was sent."""
         if self._closed or self._child is None:
             self._closed = True
             return not self._failed
@@ -163,14 +163,14 @@ class MlflowTracker:
             self._fail(f"ended with code {self._child.returncode}")
         return not self._failed
 
-    def _started(self) -> bool:
+    def _ensure_started(self) -> bool:
         if self._child is not None:
             return True
         try:
             self._home.mkdir(parents=True, exist_ok=True)
             with (self._home / LOG).open("w", encoding="utf-8") as log:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-m", "orchestrator.tracking"],
+                    [sys.executable, "-m", "orchestrator.tracking.mlflow"],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -194,7 +194,7 @@ class MlflowTracker:
         self._lines.put(json.dumps(message) + "\n")
 
     def _write(self) -> None:
-        """Feed the pipe from a thread of its own: a child that imports for seconds lets it run full."""
+        """Feed the pipe from a thread: while the child imports for seconds, the pipe may be full."""
         assert self._child is not None and self._child.stdin is not None
         try:
             while (line := self._lines.get()) is not None:
@@ -202,13 +202,13 @@ class MlflowTracker:
                 self._child.stdin.flush()
             self._child.stdin.close()
         except (BrokenPipeError, ValueError, OSError):
-            # `tick` and `close` see the end of the child and say so.
+            # `tick` and `close` notice the end of the child and report it.
             return
 
     def _fail(self, what: str) -> None:
         if not self._failed:
             self._failed = True
-            self._say(
+            self._report_problem(
                 f"tracking {what}: the run goes on, MLflow shows it later with `echo-matrix sync`; "
                 f"log: {self._home / LOG}"
             )

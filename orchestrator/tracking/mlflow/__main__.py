@@ -1,4 +1,4 @@
-"""The tracking child: `python -m orchestrator.tracking`, JSON lines on its standard input, ends at their end.
+"""Tracking child process: `python -m orchestrator.tracking.mlflow` reads JSON lines from standard input until its end.
 
 | op | fields |
 |---|---|
@@ -6,9 +6,9 @@
 | `cell` | `projection.cell_message` |
 | `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact`; its `curve`, `files`, `pointer` |
 | `report` | `folder` |
-| `hurry` | none: no more waiting between requests |
+| `hurry` | none; from now on requests are not rate-limited |
 
-Exit code 0: everything was sent and no run was left RUNNING. 1: it was not; standard error says why.
+Exit code 0: everything was sent and no run is left RUNNING. 1: otherwise; standard error says why.
 """
 
 import io
@@ -27,29 +27,29 @@ from typing import Any
 from workloads.runtime.masking import mask, secrets_of
 
 LONGEST_LOG = 8 << 20
-"""Characters that are kept of what is said: a server that refuses for a week fills no disk."""
+"""Characters of output that are kept, so that a server that refuses for a week does not fill the disk."""
 HURRY = json.dumps({"op": "hurry"}) + "\n"
 
 
 def main() -> int:
     """Project until the input ends."""
-    # Ctrl-C reaches the whole foreground group: the driver says by closing the pipe when to end.
+    # Ctrl-C reaches the whole foreground group, but this process ends when the driver closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdout = sys.stderr = Masked(sys.stderr)
+    sys.stdout = sys.stderr = MaskedStream(sys.stderr)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     hurry = threading.Event()
     threading.Thread(target=_read, args=(sys.stdin, lines, hurry), daemon=True).start()
     try:
         return _project(lines, hurry)
     except Exception:
-        # Whatever went wrong, the driver must hear of it in words; it goes on without us.
+        # The driver goes on without us; the log must say why.
         print(traceback.format_exc(), file=sys.stderr, flush=True)
         return 1
 
 
 def _read(source: Iterable[str], lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> None:
     for line in source:
-        if line == HURRY:  # heard at once: what it is about are the lines before it
+        if line == HURRY:  # takes effect at once: it is about the lines still in the queue
             hurry.set()
         else:
             lines.put(line)
@@ -61,27 +61,27 @@ def _project(lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> 
     if first is None:
         return 0
     message = json.loads(first)
-    from orchestrator.tracking.mlflow_store import Projector
+    from orchestrator.tracking.mlflow.projector import Projector
 
     projector = Projector(Path(message["home"]), message["uri"], message["study"], hurry)
     follow_s = float(message["follow_s"])
-    looked = time.monotonic()
+    followed = time.monotonic()
     while True:
         try:
-            line = lines.get(timeout=max(0.05, looked + follow_s - time.monotonic()))
+            line = lines.get(timeout=max(0.05, followed + follow_s - time.monotonic()))
         except queue.Empty:
             line = ""
         if line is None:
             projector.finish()
             return 0
         if line:
-            _take(projector, json.loads(line))
-        if time.monotonic() - looked >= follow_s:
+            _apply(projector, json.loads(line))
+        if time.monotonic() - followed >= follow_s:
             projector.follow()
-            looked = time.monotonic()
+            followed = time.monotonic()
 
 
-def _take(projector: Any, message: dict[str, Any]) -> None:
+def _apply(projector: Any, message: dict[str, Any]) -> None:
     if message["op"] == "cell":
         projector.cell(message["cell"])
     elif message["op"] == "job":
@@ -90,8 +90,8 @@ def _take(projector: Any, message: dict[str, Any]) -> None:
         projector.report(Path(message["folder"]))
 
 
-class Masked(io.TextIOBase):
-    """Writes on to a stream what is said, without secrets: MLflow and its libraries name addresses as they like."""
+class MaskedStream(io.TextIOBase):
+    """A stream that masks secrets: MLflow and its libraries print addresses with passwords."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -99,24 +99,24 @@ class Masked(io.TextIOBase):
         self._left = LONGEST_LOG
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def write(self, text: str) -> int:
-        """Write all of `text`."""
+        """Write `text` with secrets masked, up to `LONGEST_LOG` characters in all."""
         if self._left > 0:
             self._left -= len(text)
-            more = "" if self._left > 0 else "\n... what was said after this is not kept\n"
+            more = "" if self._left > 0 else "\n... later output is not kept\n"
             self._stream.write(mask(text, self._secrets) + more)
         return len(text)
 
     def flush(self) -> None:
-        """Bring it to the file."""
+        """Flush the stream."""
         self._stream.flush()
 
 
 if __name__ == "__main__":
     ended = main()
     sys.stderr.flush()
-    # A reader thread may still wait for input; there is nothing left to tidy up.
+    # A reader thread may still wait for input; nothing is left to clean up.
     os._exit(ended)

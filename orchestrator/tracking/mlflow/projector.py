@@ -1,14 +1,11 @@
-"""Writing to MLflow so that writing again changes nothing.
+"""MLflow projection: idempotent writes of runs, metrics and files.
 
-Runs are found by tag before they are made. What has been sent is read back from MLflow itself when a
-run is first touched, so there is no second book that could disagree with it after a kill. The time
-of a value is the run's start plus its step in seconds. Only this process writes.
+A run is looked up by tag before it is created. What has been sent already is read back from MLflow when a
+run is first used, so no second record can disagree with it after a kill. The time of a value is the run's
+start plus its step in seconds. Only this process writes.
 """
 
-import contextlib
 import json
-import os
-import sqlite3
 import tempfile
 import threading
 import time
@@ -19,9 +16,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from orchestrator.tracking.projection import (
+from orchestrator.tracking.mlflow.database import local_uri, prepare_database
+from orchestrator.tracking.mlflow.projection import (
     CELL_TAG,
     PARAMS,
     PARENT_TAG,
@@ -40,7 +37,7 @@ REQUESTS_PER_S = 20  # design, Budgets: in all
 
 @dataclass(kw_only=True)
 class Run:
-    """One MLflow run, and what it has already."""
+    """One MLflow run, and what it contains already."""
 
     id: str
     start_ms: int
@@ -52,8 +49,8 @@ class Run:
 
 
 @dataclass(kw_only=True)
-class Tail:
-    """A metrics.jsonl that grows."""
+class MetricsTail:
+    """A growing metrics.jsonl, read up to `offset`."""
 
     path: Path
     offset: int = 0
@@ -61,15 +58,15 @@ class Tail:
 
 @dataclass(kw_only=True)
 class CellView:
-    """One cell: what the driver said of it."""
+    """One cell, as the driver described it."""
 
-    about: Mapping[str, Any]
+    message: Mapping[str, Any]
     run: Run | None = None
 
 
 @dataclass(kw_only=True)
 class JobView:
-    """One job: what the driver said last."""
+    """One job, as the driver last described it."""
 
     state: str
     stage: str
@@ -82,7 +79,7 @@ class JobView:
     """File of the artifact that is only pointed to; empty: none."""
     cells: list[str]
     attempt: str | None = None
-    tail: Tail | None = None
+    tail: MetricsTail | None = None
     artifact: Path | None = None
     git: str = ""
     """Commit of the code that made the artifact."""
@@ -90,67 +87,29 @@ class JobView:
     """Cells its artifact has been shown with."""
 
 
-def local_uri(home: Path) -> str:
-    """The tracking database beside the outputs."""
-    return f"sqlite:///{home / 'mlflow.db'}"
-
-
-def prepare_database(home: Path) -> None:
-    """Make `mlflow.db` in WAL mode, whole or not at all: readers (the UI) then never hold up the writer.
-
-    MLflow makes its tables in many steps, and a database that a kill has left between two of them is refused by
-    it for ever. So they are made under another name; one that was left so by an earlier version is put aside, for
-    all that it held can be shown again.
-    """
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / "mlflow.db"
-    if path.exists():
-        if _is_whole(path):
-            return
-        path.rename(path.with_name(f"{path.name}.broken-{time.time_ns()}"))
-    temporary = home / f".mlflow.db.{os.getpid()}.tmp"
-    temporary.unlink(missing_ok=True)
-    SqlAlchemyStore(f"sqlite:///{temporary}", str(home / "mlartifacts")).engine.dispose()
-    with contextlib.closing(sqlite3.connect(temporary)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    with contextlib.suppress(FileExistsError):  # another child was first
-        os.link(temporary, path)
-    temporary.unlink()
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether MLflow has made all its tables; a file that cannot be asked now is left to MLflow to judge."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            return "alembic_version" in made and bool(connection.execute("SELECT 1 FROM alembic_version").fetchone())
-    except sqlite3.OperationalError:
-        return True
-
-
 class Projector:
-    """Keeps MLflow like what the driver has said."""
+    """Brings MLflow in line with what the driver has sent."""
 
     def __init__(self, home: Path, uri: str | None, study: Mapping[str, Any], hurry: threading.Event) -> None:
-        """`hurry` is set at the end, by whoever hears of it first: no more waiting between requests."""
+        """Open or create the study's parent run; once `hurry` is set, requests are not rate-limited."""
         if uri is None:
             prepare_database(home)
         self._client = MlflowClient(tracking_uri=uri or local_uri(home))
         self._next = 0.0
         self._hurry = hurry
         self._experiment = self._experiment_of(str(study["experiment"]), home if uri is None else None)
-        self._parent = self._find_or_make(STUDY_TAG, study["key"], study["name"], study["tags"])
+        self._parent = self._find_or_create(STUDY_TAG, study["key"], study["name"], study["tags"])
         self._cells: dict[str, CellView] = {}
         self._jobs: dict[str, JobView] = {}
-        self._reconcile_left_over()
+        self._end_orphaned_runs()
         self._set_status(self._parent, "RUNNING")
 
-    def cell(self, about: Mapping[str, Any]) -> None:
-        """Learn of a cell; its run is made when something of it happens."""
-        self._cells.setdefault(about["id"], CellView(about=about))
+    def cell(self, message: Mapping[str, Any]) -> None:
+        """Record a cell; its run is created when one of its jobs changes."""
+        self._cells.setdefault(message["id"], CellView(message=message))
 
     def job(self, message: Mapping[str, Any]) -> None:
-        """A job stands elsewhere; statuses of its cells follow."""
+        """Record a job's new state, and update the statuses of its cells."""
         view = self._jobs.setdefault(
             message["job"],
             JobView(
@@ -167,7 +126,7 @@ class Projector:
         if view.curve and message["work"] is not None:
             path = Path(message["work"]) / "metrics.jsonl"
             if view.tail is None or view.tail.path != path:
-                view.tail = Tail(path=path)
+                view.tail = MetricsTail(path=path)
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
         view.git = message["git"] or view.git
@@ -188,26 +147,26 @@ class Projector:
                 self._send(run, series_points(view.stage, view.curve, lines, run.sent))
 
     def report(self, folder: Path) -> None:
-        """Show the report with the parent run."""
+        """Log the report to the parent run."""
         for path in sorted(folder.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 self._call(self._client.log_artifact, self._parent.id, str(path), "report")
 
     def finish(self) -> None:
-        """Send the rest; leave no run RUNNING."""
+        """Send the rest, and leave no run RUNNING."""
         self._hurry.set()
         self.follow()
         ends = []
         for cell, view in self._cells.items():
             if view.run is not None:
-                ends.append(final_status(self._states(cell), list(view.about["jobs"])))
+                ends.append(final_status(self._states(cell), list(view.message["jobs"])))
                 self._set_status(view.run, ends[-1])
                 self._tag(view.run, "state", ends[-1].lower())
         whole = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
         self._set_status(self._parent, whole)
 
-    def _reconcile_left_over(self) -> None:
-        """Runs of this study that a killed driver left RUNNING: nothing works on them."""
+    def _end_orphaned_runs(self) -> None:
+        """Set KILLED the runs of this study that a killed driver left RUNNING."""
         for found in self._search("attributes.status = 'RUNNING'"):
             tags = found.data.tags
             if CELL_TAG in tags and tags.get(PARENT_TAG) == self._parent.id:
@@ -215,9 +174,9 @@ class Projector:
 
     def _show_status(self, cell: str) -> None:
         run = self._run(cell)
-        jobs, states = self._cells[cell].about["jobs"], self._states(cell)
+        jobs, states = self._cells[cell].message["jobs"], self._states(cell)
         found = status(states, list(jobs))
-        # A cell whose jobs all wait for their turn has begun all the same: it is under way.
+        # A cell whose jobs all wait has begun all the same.
         self._set_status(run, "RUNNING" if found == "SCHEDULED" else found)
         self._tag(run, "state", found.lower())
         for job, name in jobs.items():
@@ -225,9 +184,9 @@ class Projector:
                 self._tag(run, f"state.{name.replace('/', '.')}", states[job])
 
     def _states(self, cell: str) -> dict[str, str]:
-        """Where a cell's jobs stand: as heard of, else as the driver found them at its start."""
-        about = self._cells[cell].about
-        return {**about["states"], **{job: self._jobs[job].state for job in about["jobs"] if job in self._jobs}}
+        """The states of a cell's jobs: as last reported, else as the driver found them at its start."""
+        message = self._cells[cell].message
+        return {**message["states"], **{job: self._jobs[job].state for job in message["jobs"] if job in self._jobs}}
 
     def _show_artifact(self, job: str, view: JobView) -> None:
         folder = view.artifact
@@ -239,33 +198,33 @@ class Projector:
             run = self._run(cell)
             if view.curve:
                 self._tag(run, "commit", view.git)
-                lines = _appended(Tail(path=folder / "metrics.jsonl"))
+                lines = _appended(MetricsTail(path=folder / "metrics.jsonl"))
                 self._send(run, series_points(view.stage, view.curve, lines, run.sent))
             if view.pointer:
-                self._point_to(run, cell, job, view, folder)
+                self._log_pointer(run, cell, job, view, folder)
             if view.branch:
-                lines = _appended(Tail(path=folder / "cases.jsonl"), case_of)
+                lines = _appended(MetricsTail(path=folder / "cases.jsonl"), case_of)
                 self._send(run, branch_points(view.branch, lines, run.sent))
             for kind, pattern, most in view.files:
                 paths = sorted((folder / kind).glob(pattern))[:most]
-                self._files(run, paths, f"{view.branch or view.stage}/{kind}")
+                self._log_files(run, paths, f"{view.branch or view.stage}/{kind}")
             view.shown.add(cell)
 
-    def _point_to(self, run: Run, cell: str, job: str, view: JobView, folder: Path) -> None:
-        fingerprint = self._cells[cell].about["fingerprints"].get(job, "")
+    def _log_pointer(self, run: Run, cell: str, job: str, view: JobView, folder: Path) -> None:
+        fingerprint = self._cells[cell].message["fingerprints"].get(job, "")
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / "checkpoint.json"
             pointer = {"job": job, "fingerprint": fingerprint, "folder": str(folder), "weights": view.pointer}
             path.write_text(json.dumps(pointer, indent=1), encoding="utf-8")
-            self._files(run, [path], view.stage)
+            self._log_files(run, [path], view.stage)
 
-    def _files(self, run: Run, paths: Sequence[Path], where: str) -> None:
-        """Log the files that are not there yet."""
+    def _log_files(self, run: Run, paths: Sequence[Path], where: str) -> None:
+        """Log the files that the run does not have yet."""
         if not paths:
             return
-        there = {item.path.rsplit("/", 1)[-1] for item in self._call(self._client.list_artifacts, run.id, where)}
+        logged = {item.path.rsplit("/", 1)[-1] for item in self._call(self._client.list_artifacts, run.id, where)}
         for path in paths:
-            if path.name not in there:
+            if path.name not in logged:
                 self._call(self._client.log_artifact, run.id, str(path), where)
 
     def _send(self, run: Run, points: Sequence[Point]) -> None:
@@ -278,23 +237,23 @@ class Projector:
     def _run(self, cell: str) -> Run:
         view = self._cells[cell]
         if view.run is None:
-            about = view.about
-            tags = {**about["tags"], PARENT_TAG: self._parent.id}
-            view.run = self._find_or_make(CELL_TAG, about["key"], about["name"], tags)
-            fresh = sorted((k, v) for k, v in about["params"].items() if k not in view.run.params)
+            message = view.message
+            tags = {**message["tags"], PARENT_TAG: self._parent.id}
+            view.run = self._find_or_create(CELL_TAG, message["key"], message["name"], tags)
+            fresh = sorted((k, v) for k, v in message["params"].items() if k not in view.run.params)
             for i in range(0, len(fresh), PARAMS):
                 params = [Param(k, v) for k, v in fresh[i : i + PARAMS]]
                 self._call(self._client.log_batch, view.run.id, params=params)
         return view.run
 
-    def _find_or_make(self, tag: str, key: str, name: str, tags: Mapping[str, str]) -> Run:
+    def _find_or_create(self, tag: str, key: str, name: str, tags: Mapping[str, str]) -> Run:
         wanted = {**tags, tag: key, "mlflow.runName": name, "mlflow.source.name": "echo-matrix"}
         found = self._search(f"tags.`{tag}` = '{key}'")
         if not found:
             start_ms = int(time.time() * 1000)
             made = self._call(self._client.create_run, self._experiment, start_ms, tags=wanted, run_name=name)
             return Run(id=made.info.run_id, start_ms=start_ms, status="RUNNING", sent={}, params=set(), tags=wanted)
-        # The oldest: two drivers that raced have made two, and both must choose the same one.
+        # The oldest: two drivers at once may have created two, and both must choose the same one.
         run = min(found, key=lambda r: (r.info.start_time, r.info.run_id))
         sent = {metric: self._last_step(run.info.run_id, metric) for metric in run.data.metrics}
         known = Run(
@@ -347,12 +306,12 @@ class Projector:
         if known is not None:
             return str(known.experiment_id)
         location = None if home is None else (home / "mlartifacts").resolve().as_uri()
-        # Without the kind, MLflow 3 opens the experiment among traces and prompts, where it lists no trainings.
+        # Without the kind, MLflow 3 shows the experiment as traces and prompts, without its trainings.
         kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._call(self._client.create_experiment, name, artifact_location=location, tags=kind))
 
     def _call(self, request: Callable[..., Any], *values: Any, **options: Any) -> Any:
-        """One request, no sooner than the budget allows while a study runs."""
+        """Make one request, within the rate limit while a study runs."""
         wait = self._next - time.monotonic()
         if wait > 0:
             self._hurry.wait(wait)
@@ -360,10 +319,12 @@ class Projector:
         return request(*values, **options)
 
 
-def _appended(tail: Tail, line_of: Callable[[bytes], dict[str, Any] | None] = metric_of) -> Iterator[dict[str, Any]]:
-    """Whole lines after `offset`, which moves behind them; a line that is still being written waits.
+def _appended(
+    tail: MetricsTail, line_of: Callable[[bytes], dict[str, Any] | None] = metric_of
+) -> Iterator[dict[str, Any]]:
+    """Complete lines after `offset`, which moves behind them; a line still being written is left for later.
 
-    What is no line (`line_of` gives None) is passed over: showing the rest is better than showing nothing.
+    An invalid line (`line_of` returns None) is skipped: the rest is worth showing.
     """
     try:
         with tail.path.open("rb") as file:

@@ -1,0 +1,97 @@
+"""Limit watcher: once a second, the memory, time and grace limits of running attempts, and hanging calls."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from orchestrator.host.attempt import HostAttempt
+from orchestrator.host.attempt_runner import AttemptRunner, NodeContext
+from orchestrator.host.machine import GIB, group_members, pss_bytes
+from orchestrator.host.multi_node import endings_of_other_nodes, root_failure
+from orchestrator.host.warm_server import WarmServerSupervisor
+
+WATCH_S = 1.0
+
+
+class LimitWatcher:
+    """A thread that enforces the limits of all attempts of a node."""
+
+    def __init__(
+        self,
+        context: NodeContext,
+        runner: AttemptRunner,
+        servers: WarmServerSupervisor,
+        living: Callable[[], Sequence[HostAttempt]],
+        import_s: float,
+    ) -> None:
+        """Start it.
+
+        Args:
+            context: of the node; its event `closed` ends the thread.
+            runner: stops and kills attempts.
+            servers: of the node.
+            living: the attempts that have not ended.
+            import_s: how long a warm server may import.
+
+        Raises:
+            RuntimeError: no thread is left.
+        """
+        self._context = context
+        self._runner = runner
+        self._servers = servers
+        self._living = living
+        self._import_s = import_s
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join()
+
+    def enforce(self, attempt: HostAttempt, used: int, now: float) -> None:
+        """Stop or kill a running attempt at its limits.
+
+        Args:
+            attempt: with the node's lock held.
+            used: bytes of memory its processes use.
+            now: monotonic clock, s.
+        """
+        attempt.peak_bytes = max(attempt.peak_bytes, used)
+        if used > attempt.submission["resources"]["memory_gib"] * GIB:
+            attempt.stop_reason = attempt.stop_reason or "memory"
+            self._runner.force_kill(attempt)
+        elif attempt.limit_at is not None and now > attempt.limit_at and attempt.stop_reason is None:
+            attempt.stop_reason = "time"
+            self._runner.request_stop(attempt)
+        if attempt.kill_at is not None and now > attempt.kill_at:
+            self._runner.force_kill(attempt)
+
+    def _watch(self) -> None:
+        while not self._context.closed.wait(WATCH_S):
+            with self._context.lock:
+                self._servers.kill_after(self._import_s)
+            for attempt in self._living():
+                with contextlib.suppress(OSError):  # no descriptor or memory is left: there may be some next time
+                    self._check(attempt)
+
+    def _check(self, attempt: HostAttempt) -> None:
+        self._runner.end_if_hanging(attempt)
+        if attempt.processes_unwritten:
+            self._runner.write_processes(attempt)
+        if attempt.phase != "running":
+            return
+        if attempt.ranks.nodes > 1:
+            self._check_other_nodes(attempt)
+        used = pss_bytes(group_members(attempt.living)) if attempt.living else 0
+        with self._context.lock:
+            self.enforce(attempt, used, time.monotonic())
+
+    def _check_other_nodes(self, attempt: HostAttempt) -> None:
+        """Stop these ranks when another node has failed: they wait for its ranks."""
+        endings = endings_of_other_nodes(attempt.work, attempt.name, attempt.ranks)
+        failure = root_failure(endings, attempt.first_failed_at)
+        if failure is not None and attempt.ended_elsewhere is None:
+            with self._context.lock:
+                attempt.ended_elsewhere = failure
+                self._runner.request_stop(attempt)
