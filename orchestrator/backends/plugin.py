@@ -36,9 +36,9 @@ class BackendContext:
     grace_s: float = 20.0
     """Between being asked to stop and being killed."""
     idle_s: float = 60.0
-    """After so long without work, hosts and allocations are given back."""
+    """After so long without work, hosts and pilot jobs end."""
     orphan_s: float = 3600.0
-    """After so long without a driver, hosts and allocations end by themselves."""
+    """After so long without a driver, hosts and pilot jobs end by themselves."""
     code_digest: str = ""
     """Of a copy of the code under `home`; empty: it is copied now."""
     git: str = ""

@@ -1,4 +1,4 @@
-"""The tutorial's study, which lies outside the package, on SLURM: its own code runs there, and its results are Ray's."""
+"""The tutorial's study, which lies outside the package, on SLURM: its own code, and the results of Ray."""
 
 import json
 import os

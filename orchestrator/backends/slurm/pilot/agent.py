@@ -1,8 +1,8 @@
 """The agent of a pilot job: holds its private Ray, follows orders, and reports what it knows.
 
 It is started by the node launcher of the pilot job's first node, leads a kernel session of its own, and
-reads on its standard input why its allocation is about to end. It ends by itself: when its time is
-nearly over or the allocation is taken away, when it has had nothing to do for `idle_s` while nothing
+reads on its standard input why its pilot job is about to end. It ends by itself: when its time is
+nearly over or its nodes are taken away, when it has had nothing to do for `idle_s` while nothing
 waits for room, when no driver has been there for `orphan_s`, when no warm server starts in it, and when
 its driver says so. Attempts are then asked to save, and what they leave behind says how they ended.
 """
@@ -37,13 +37,13 @@ RETIRE_SHARE = 0.1
 
 
 class Agent:
-    """One start of one allocation."""
+    """The agent of one start of a pilot job."""
 
     def __init__(self, folder: Path, temporary: Path, node: NodeResources) -> None:
-        """Read what the allocation is for; Ray is started by `run`.
+        """Read the description of the pilot job; Ray is started by `run`.
 
         Args:
-            folder: the allocation's, shared.
+            folder: the pilot job's mailbox, on a shared file system.
             temporary: for Ray, on this node.
             node: what this node has.
         """
@@ -159,7 +159,7 @@ class Agent:
         self._cluster.stop([name for name, report in self._reports.items() if report["phase"] != "ended"])
 
     def _follow(self, now: float) -> bool:
-        """Follow the orders that have come; those of an earlier start of this allocation are not for us."""
+        """Follow the orders that have come; those for an earlier start of this pilot job are ignored."""
         assert self._cluster is not None
         try:
             orders = [order for order in self._orders.read() if order.get("restart") == self._node.restart]
@@ -202,7 +202,9 @@ class Agent:
             return
         state = agent_state(read_whole(self._folder / STATE))
         if state is not None and state.restart > self._node.restart:
-            print("SLURM has given this node up and started the allocation elsewhere", file=sys.stderr, flush=True)
+            print(
+                "SLURM considers this node lost and has restarted the pilot job elsewhere", file=sys.stderr, flush=True
+            )
             os._exit(1)
         here = read_whole(self._folder / HERE)
         counter, looks = here.get("counter"), here.get("looks")

@@ -1,4 +1,4 @@
-"""Attempts in pilot jobs: SLURM allocations, each with a small Ray of its own that takes many attempts.
+"""Attempts in pilot jobs: SLURM jobs that hold an allocation and run a private Ray, which takes many attempts.
 
 The driver speaks with the agents in the pilot jobs through files alone. It submits another pilot job
 while jobs wait for room, and cancels those that nobody needs. The end of a pilot job ends its own
@@ -36,11 +36,11 @@ class TrackedAttempt:
     work: Path
     pilot: str
     restart: int
-    """Of the allocation, when the attempt was ordered."""
+    """Restarts of the pilot job when the attempt was ordered."""
     end: int
     """Length of the list of orders up to its own; -1: no list has it."""
     over_since: float | None = None
-    """Monotonic clock, s, since when its allocation has ended and it has not said how it ended."""
+    """Monotonic clock, s, since when its pilot job has ended without a record of how the attempt did."""
     report: Report | None = None
     """Once it has ended."""
 
@@ -86,10 +86,10 @@ class PilotBackend:
         return self._pool.pending()
 
     def hosts(self) -> Sequence[HostShare]:
-        """The nodes of the allocations that serve; where there is none, one that is as large and takes nothing yet.
+        """The nodes of the pilot jobs that serve; where none does, one pending host of their size.
 
         Raises:
-            BackendError: SLURM has refused an allocation time and again, or none has come so far as to serve.
+            BackendError: SLURM has refused several pilot jobs in a row, or several have ended before they served.
             SlurmSilent: none serves, and SLURM does not answer.
         """
         now = time.monotonic()
@@ -119,7 +119,7 @@ class PilotBackend:
         ]
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
-        """Order attempts of the allocations they are placed in; asking twice for one changes nothing.
+        """Order attempts from the pilot jobs that they are placed in; idempotent.
 
         Raises:
             BackendError: a host that is not there (any more), a disk that takes no orders, or this is closed.
@@ -150,7 +150,7 @@ class PilotBackend:
         return {one.attempt: self._ticket(one.attempt) for one in submissions}
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
-        """Take up attempts of an earlier driver: what it has ordered is in the allocation's list of orders."""
+        """Take up attempts of an earlier driver: what it has ordered is in the pilot job's list of orders."""
         ordered: dict[str, dict[str, tuple[int, int]]] = {}
         for one in attempts:
             pilot_id = pilot_of(one.placement.host)
@@ -181,7 +181,7 @@ class PilotBackend:
         self._tell("kill", attempts)
 
     def close(self) -> None:
-        """Let go; what runs goes on, and allocations that have not begun are taken out of the queue."""
+        """Stop driving: what runs goes on, and pilot jobs that have not begun are cancelled."""
         if self._closed:
             return
         self._closed = True
@@ -197,13 +197,13 @@ class PilotBackend:
         pilot = self._pool.pilots.get(tracked.pilot)
         said = ended_of(attempt, tracked.work)
         if pilot is None or tracked.end < 0:
-            return said or Report(attempt=attempt, phase="missing", detail="no allocation that is known has it")
+            return said or Report(attempt=attempt, phase="missing", detail="no known pilot job has it")
         job = self._pool.queue.state(pilot.ticket)
         if said is not None:
             return preempted_if(said, job) if job is not None and pilot.restart == tracked.restart else said
         if pilot.restart > tracked.restart:
             ending = ending_of_run(self._pool.queue.runs(pilot.ticket), tracked.restart)
-            why = f"SLURM has put allocation {pilot.ticket} back into the queue"
+            why = f"SLURM has requeued pilot job {pilot.ticket}"
             return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
         phase = pilot.state.phase
         raw = None if pilot.agent is None else pilot.agent.reports.get(attempt)
@@ -211,7 +211,7 @@ class PilotBackend:
             return Report(**raw)
         if phase == "ended":
             ending = pilot.state.ending
-            why = f"allocation {pilot.ticket} ended: {pilot.state.detail}"
+            why = f"pilot job {pilot.ticket} ended: {pilot.state.detail}"
             return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
         if phase == "missing":
             return Report(attempt=attempt, phase="missing", detail=pilot.state.detail)
@@ -222,11 +222,11 @@ class PilotBackend:
         if pilot.agent is None or pilot.agent.taken < tracked.end:
             return Report(attempt=attempt, phase="waiting")
         return Report(
-            attempt=attempt, phase="missing", detail=f"the agent of allocation {pilot.ticket} does not know it"
+            attempt=attempt, phase="missing", detail=f"the agent of pilot job {pilot.ticket} does not know it"
         )
 
     def _lost(self, attempt: str, tracked: TrackedAttempt, ended: Report, now: float) -> Report:
-        """An attempt whose allocation has ended, and which has not recorded its end: after a while, it never will."""
+        """An attempt whose pilot job has ended, and which has not recorded its end: after a while, it never will."""
         if tracked.over_since is None:
             tracked.over_since = now
         if now - tracked.over_since < RECORD_S:
@@ -269,7 +269,7 @@ class PilotBackend:
 
 
 def orders_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Attempt -> restart of the allocation it was ordered for, and length of the list up to its order."""
+    """Attempt -> restart of the pilot job it was ordered for, and length of the list up to its order."""
     found: dict[str, tuple[int, int]] = {}
     with contextlib.suppress(OSError):
         for order, end in Orders(folder).with_ends():

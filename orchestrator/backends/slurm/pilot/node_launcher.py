@@ -55,7 +55,7 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 @dataclass(frozen=True, kw_only=True)
 class NodeResources:
-    """One node of one start of an allocation."""
+    """One node of one start of a pilot job."""
 
     job: str
     restart: int

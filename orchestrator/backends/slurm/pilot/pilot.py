@@ -46,9 +46,9 @@ class AgentState:
     """What an agent has written last."""
 
     restart: int = 0
-    """How often SLURM had restarted the allocation when it began."""
+    """How often SLURM had restarted the pilot job when it began."""
     job: str = ""
-    """SLURM's number of the allocation."""
+    """SLURM's number of the pilot job."""
     counter: int = -1
     phase: Literal["starting", "serving", "leaving", "over"] = "starting"
     why: str = ""
@@ -120,17 +120,17 @@ def pilot_state(
         return PilotState(phase="starting")
     if job is not None:
         return PilotState(
-            phase="unknown", detail=f"the agent of allocation {job.job} has been silent for {SILENT_S:g} s"
+            phase="unknown", detail=f"the agent of pilot job {job.job} has written nothing for {SILENT_S:g} s"
         )
     if no_history:
         return PilotState(phase="unknown", detail=no_history)
-    return PilotState(phase="missing", detail="SLURM does not know the allocation")
+    return PilotState(phase="missing", detail="SLURM does not know the pilot job")
 
 
 def ending_of(job: JobState) -> Ending:
-    """Of an attempt that was lost with its allocation: whatever ended that, the attempt is not to blame.
+    """The ending of an attempt that was lost with its pilot job; never one that counts as a retry.
 
-    The allocation's time limit is not the attempt's, and nobody knows whose memory was too much for it.
+    The pilot job's time limit is not the attempt's, and whose memory exceeded it is unknown.
     """
     if job.ending in ("preempted", "node_lost"):
         return job.ending
@@ -138,14 +138,14 @@ def ending_of(job: JobState) -> Ending:
 
 
 def ending_of_run(runs: Sequence[JobState], restart: int) -> Ending:
-    """Of an attempt of an earlier start of an allocation that SLURM has put back into the queue since."""
+    """The ending of an attempt of an earlier start of a pilot job that SLURM has requeued since."""
     own = runs[restart].ending if restart < len(runs) else "preempted"
     return own if own in ("preempted", "node_lost") else "preempted"
 
 
 @dataclass
 class PilotJob:
-    """An allocation that this driver answers for."""
+    """A pilot job that this driver answers for."""
 
     folder: Path
     name: str
@@ -257,7 +257,7 @@ class PilotJob:
 
 
 def find_pilots(home: Path, digest: str) -> dict[str, PilotJob]:
-    """The allocations of earlier drivers that may live, by name; `digest`: of the driver's code."""
+    """The pilot jobs of earlier drivers that may live, by name; `digest`: of the driver's code."""
     found: dict[str, PilotJob] = {}
     for path in sorted(pilots_folder(home).glob(f"*/{DESCRIPTION}")):
         folder = path.parent

@@ -73,7 +73,7 @@ class PilotPool:
         self._failed = 0
         self._why_failed = ""
         self._refused = ""
-        """Why SLURM took no allocation when it was last asked for one; empty: it did."""
+        """Why SLURM took no pilot job when one was last submitted; empty: it did."""
 
     def look(self, now: float, held: Collection[str], *, watching: bool = True) -> None:
         """Bring them up to date from their files and SLURM, and show their agents that a driver lives.
@@ -99,17 +99,17 @@ class PilotPool:
         self._drop_ended(held)
 
     def pending(self) -> str:
-        """Which allocations are on their way, for people; empty: none, or SLURM has not said why they wait."""
+        """Which pilot jobs wait or start, for people; empty: none, or SLURM has not said why they wait."""
         coming = [self._refused] if self._refused else []
         for pilot in self.pilots.values():
             if pilot.state.phase == "starting":
-                coming.append(f"an allocation starts (SLURM job {pilot.ticket})")
+                coming.append(f"a pilot job starts (SLURM job {pilot.ticket})")
             elif pilot.state.phase == "queued" and pilot.waits and not pilot.unwanted:
-                coming.append(f"an allocation waits in SLURM's queue: {pilot.waits}")
+                coming.append(f"a pilot job waits in SLURM's queue: {pilot.waits}")
         return "; ".join(coming)
 
     def order(self, pilot: PilotJob, op: str, **fields: Any) -> int:
-        """Give an order to the agent of an allocation; it counts for the start of it that is known now.
+        """Give an order to the agent of a pilot job; it holds for the start that is known now.
 
         Raises:
             BackendError: the disk does not take it.
@@ -120,7 +120,7 @@ class PilotPool:
             raise BackendError(f"{pilot.folder}: an order cannot be written: {error}") from error
 
     def cancel(self, pilots: Sequence[PilotJob]) -> None:
-        """Take allocations out of SLURM's queue."""
+        """Cancel pilot jobs."""
         tickets = [pilot.ticket for pilot in pilots if pilot.ticket]
         for pilot in pilots:
             pilot.unwanted = True
@@ -141,7 +141,7 @@ class PilotPool:
         living = [pilot for pilot in self.pilots.values() if pilot.living and not pilot.unwanted]
         if self._failed >= TRIES and not living:
             raise BackendError(
-                f"{self._failed} allocations in a row have ended before they took an attempt; the last one: "
+                f"{self._failed} pilot jobs in a row have ended before they took an attempt; the last one: "
                 f"{self._why_failed}; correct slurm.pilot or slurm.setup of the cluster file, then `run` again"
             )
         if now < self._rest_until or not self.scaling.needs_another(
@@ -162,7 +162,7 @@ class PilotPool:
             self._rest_until = now + REFUSED_S  # SLURM may have it: it is looked for by its name
         except SiteFull as error:
             shutil.rmtree(batch.folder, ignore_errors=True)
-            self._refused = f"SLURM takes no allocation now: {str(error).partition(f'{batch.name}: ')[2]}"
+            self._refused = f"SLURM takes no pilot job now: {str(error).partition(f'{batch.name}: ')[2]}"
             self._rest_until = time.monotonic() + REFUSED_S
             return
         except BackendError as error:
@@ -206,15 +206,13 @@ class PilotPool:
             self.cancel([pilot for pilot in living if pilot.state.phase == "queued" and not pilot.unwanted])
 
     def _drop_ended(self, held: Collection[str]) -> None:
-        """Drop allocations that have ended, once their attempts have; count those that came to nothing."""
+        """Drop pilot jobs that have ended, once their attempts have; count those that never served."""
         for pilot in [pilot for pilot in self.pilots.values() if not pilot.living and pilot.id not in held]:
             del self.pilots[pilot.id]
             with contextlib.suppress(OSError):  # the next driver asks SLURM once more
                 pilot.close()
             if pilot.ticket and not pilot.served and not pilot.unwanted:  # without one, SLURM was silent and has none
-                why = (
-                    f"allocation {pilot.ticket} ended before it served: {pilot.state.detail}{last_lines(pilot.folder)}"
-                )
+                why = f"pilot job {pilot.ticket} ended before it served: {pilot.state.detail}{last_lines(pilot.folder)}"
                 self._note_failure(f"{why}; its logs are in {pilot.folder}")
 
 
@@ -231,7 +229,7 @@ def sbatch_pilot(
     idle_s: float,
     orphan_s: float,
 ) -> SbatchJob:
-    """Describe one more allocation, on disk and for sbatch.
+    """Describe one more pilot job, on disk and for sbatch.
 
     Args:
         home: `outputs/{study}`.
@@ -243,7 +241,7 @@ def sbatch_pilot(
         orphan_s: without a driver until it stops its attempts and is let go.
     """
     folder = make_folder(home)
-    name = f"em:{home.name}:pack:{folder.name}"
+    name = f"em:{home.name}:pilot:{folder.name}"
     content = {
         "version": 1,
         "name": name,

@@ -5,7 +5,7 @@ found one. Asking again without having placed anything between says that there w
 """
 
 AGAIN_S = 5.0
-"""Between two requests while jobs wait beside allocations that serve."""
+"""Between two submissions while jobs wait beside pilot jobs that serve."""
 QUEUED_S = 30.0
 """And while one that was asked for has not come: it may be enough."""
 CALM_S = 5.0
@@ -40,7 +40,7 @@ class Scaling:
         self._open_look = False
 
     def asked(self, now: float) -> None:
-        """An allocation was asked for."""
+        """A pilot job was submitted."""
         self._asked = now
 
     def needs_another(self, now: float, *, living: int, coming: int, starting: int, most: int) -> bool:
@@ -48,7 +48,7 @@ class Scaling:
 
         Args:
             now: the time.
-            living: allocations that are there or were asked for.
+            living: pilot jobs that run or were submitted.
             coming: of them, those that wait in SLURM's queue.
             starting: of them, those whose Ray starts: a matter of seconds, which is waited for.
             most: allowed at once.

@@ -85,7 +85,7 @@ def misfits(
     for stage, sizes in needs.items():
         for resources in sizes:
             if pilot is not None and stage in into:
-                found += in_allocation(stage, resources, pilot, files)
+                found += in_pilot(stage, resources, pilot, files)
             else:
                 kind = kind_of_stage(stage, resources, slurm, files)
                 found += [*shares(stage, resources, kind), *grace(kind, files, grace_s), *misfits_in(site, kind)]
@@ -110,7 +110,7 @@ def shares(stage: str, resources: Resources, kind: JobKind) -> Iterator[Misfit]:
         )
 
 
-def in_allocation(stage: str, resources: Resources, pilot: PilotSettings, files: Files) -> Iterator[Misfit]:
+def in_pilot(stage: str, resources: Resources, pilot: PilotSettings, files: Files) -> Iterator[Misfit]:
     """In a pilot job, a job runs on one node of the allocation."""
     has = {"cpus": pilot.cpus, "memory_gib": pilot.memory_gib - RESERVED_GIB, "devices": pilot.devices}
     for field, most in has.items():
@@ -118,16 +118,16 @@ def in_allocation(stage: str, resources: Resources, pilot: PilotSettings, files:
         if wanted > most:
             kept = f" ({pilot.memory_gib:g} less {RESERVED_GIB:g} for Ray)" if field == "memory_gib" else ""
             yield Misfit(
-                says=f"{files.matrix}: resources.{stage}.{field} is {wanted:g}, but a node of an allocation has "
+                says=f"{files.matrix}: resources.{stage}.{field} is {wanted:g}, but a node of a pilot job has "
                 f"{most:g}{kept} for jobs ({files.cluster}: slurm.pilot.{field})",
                 remedy=f"raise slurm.pilot.{field}, or leave {stage!r} out of slurm.pilot.stages",
             )
     if resources.minutes > pilot.minutes:
         yield Misfit(
-            says=f"{files.matrix}: resources.{stage}.minutes is {resources.minutes:g}, but an allocation has "
+            says=f"{files.matrix}: resources.{stage}.minutes is {resources.minutes:g}, but a pilot job has "
             f"{pilot.minutes:g} ({files.cluster}: slurm.pilot.minutes)",
             remedy=f"raise slurm.pilot.minutes, or leave {stage!r} out of slurm.pilot.stages",
-            refuses=False,  # it goes on from its checkpoint in the next allocation, and may need less than it may take
+            refuses=False,  # it goes on from its checkpoint in the next pilot job, and may need less than it may take
         )
 
 

@@ -38,7 +38,7 @@ def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
 
 
 def request_of_pilot(pilot: PilotSettings) -> JobRequest:
-    """What an allocation asks for; `pool.sbatch_pilot` writes the same (a test compares)."""
+    """What a pilot job asks for; `pool.sbatch_pilot` writes the same (a test compares)."""
     return JobRequest(
         nodes=pilot.nodes,
         cpus=pilot.cpus,
@@ -77,7 +77,7 @@ class JobKind:
     """One kind of job: a stage's, or a pilot job."""
 
     what: str
-    """`stage train`, `an allocation`."""
+    """`stage train`, `a pilot job`."""
     request: JobRequest
     where: SlurmStage
     """Partition, account and QOS as they hold."""
@@ -141,7 +141,7 @@ def kind_of_stage(stage: str, resources: Resources, slurm: SlurmSettings, files:
 
 
 def kind_of_pilot(pilot: PilotSettings, files: Files) -> JobKind:
-    """What an allocation asks for."""
+    """What a pilot job asks for."""
 
     def written(field: str, value: str = "") -> Written:
         return Written(file=files.cluster, key=f"slurm.pilot.{field}", value=value)
@@ -149,7 +149,7 @@ def kind_of_pilot(pilot: PilotSettings, files: Files) -> JobKind:
     extra = extra_lines(pilot.sbatch)
     said = SlurmStage(partition=pilot.partition, account=pilot.account, qos=pilot.qos, constraint=pilot.constraint)
     return JobKind(
-        what="an allocation",
+        what="a pilot job",
         request=request_of_pilot(pilot),
         where=_as_it_holds(said, extra),
         extra=extra,
