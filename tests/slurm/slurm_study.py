@@ -171,7 +171,7 @@ class SlurmStudy(SmallStudy):
     # What is done to its jobs
 
     def job_of(self, label: str) -> str:
-        """The number of the SLURM job of a job of the study (`pilot`: of a pilot job) that waits or runs; empty: none."""
+        """The number of the SLURM job of a job of the study (`pilot`: of a pilot job) that waits or runs; or empty."""
         assert self.site is not None
         for line in self.site.call("squeue", "--noheader", "--format=%A %j").splitlines():
             number, name = line.split(maxsplit=1)

@@ -96,9 +96,9 @@ def test_a_pilot_job_that_a_full_slurmctld_does_not_take_is_no_failure_of_its_se
     tmp_path: Path, site: Site, refused_as_full: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
-    for module, name in ((pool, "REFUSED_S"), (pilot, "UNCONFIRMED_S")):
+    for module, name in ((pool, "RETRY_S"), (pilot, "UNCONFIRMED_S")):
         monkeypatch.setattr(module, name, 1.0)
-    monkeypatch.setattr(pool, "TRIES", 1)
+    monkeypatch.setattr(pool, "MAX_FAILURES", 1)
     monkeypatch.setattr(executor, "ANSWER_S", 3)
     site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")
     refused_as_full(1)

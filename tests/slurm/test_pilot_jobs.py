@@ -374,7 +374,7 @@ def test_a_pilot_job_in_which_no_warm_server_starts_is_given_no_attempt(
 ) -> None:
     """It comes to nothing, and says why: an attempt would be charged for it."""
     site.clear()
-    monkeypatch.setattr(pool, "TRIES", 1)
+    monkeypatch.setattr(pool, "MAX_FAILURES", 1)
     home = tmp_path_factory.mktemp("cold")
     server = (sys.executable, "-c", "raise ImportError('no torch here')")
     backend = driver(home, "", slurm_settings(), server=server)
@@ -391,7 +391,7 @@ def test_a_queue_that_takes_no_more_jobs_is_waited_for(
 ) -> None:
     """Those of the study's other stages may be what fills it."""
     site.clear()
-    monkeypatch.setattr(pool, "REFUSED_S", 0.5)
+    monkeypatch.setattr(pool, "RETRY_S", 0.5)
     study = Study(tmp_path_factory.mktemp("full"), slurm_settings())
     limit = ("sacctmgr", "-i", "modify", "account", "study", "set")
     held = site.call("sbatch", "--parsable", "--hold", "-o", "/dev/null", "--wrap", "true")

@@ -17,7 +17,7 @@ CLUSTER = """\
 backend: slurm
 slurm: {every: {partition: long}, poll_s: 1.0}
 store: {kind: files}
-tracking: {kind: none}
+tracking: {kind: none, uri: null}
 """
 
 

@@ -19,13 +19,13 @@ import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 
 from orchestrator.backends.ray.connect import connect
-from orchestrator.backends.ray.hosts import RayHost, find_hosts, give_back, host_name, start_host
+from orchestrator.backends.ray.hosts import RayHost, find_hosts, host_name, remove_group, start_host
 from orchestrator.backends.ray.lost import Lost, ended_report
 from orchestrator.errors import BackendError
 from orchestrator.host.machine import library_versions
 
 ANSWER_S = 5.0  # for hosts to answer a message
-STAY_S = 1.0  # and one that only dead hosts do not answer at once
+KEEP_ALIVE_S = 1.0  # and one that only dead hosts do not answer at once
 START_S = 120.0  # for a host to start
 HELLO_S = 10.0  # for a host that was found to say what it is
 CLOSE_S = 3.0
@@ -53,14 +53,14 @@ class RayCluster:
         self._lost = Lost()
         self._identity = {"digest": settings["digest"], "versions": library_versions()}
         self._draining: set[str] = set()
-        self._unfit: set[str] = set()
+        self._broken_nodes: set[str] = set()
         """Nodes on which no host can start."""
         self._drain_looked = time.monotonic()
         self.session = connect(settings, folder)
         if not self._embedded:
             self._hosts = find_hosts(settings["study"], {self._name(node): node for node in self._nodes()})
         self._refresh()
-        self._await_a_host()
+        self._wait_for_first_host()
 
     def hosts(self) -> list[dict[str, Any]]:
         """The shares of the hosts that take attempts, as JSON; a new node gets a host first."""
@@ -71,7 +71,7 @@ class RayCluster:
         """As `hosts`, once their servers have imported everything; and why none will, where all were given up."""
         taking = {share["name"] for share in self.hosts()}
         hosts = [host for host in self._hosts if host.name in taking]
-        answers = self._ask(hosts, lambda host: host.actor.server.remote(), STAY_S)
+        answers = self._ask(hosts, lambda host: host.actor.server.remote(), KEEP_ALIVE_S)
         for host in hosts:
             ready, host.failed = answers.get(host.token, (host.ready, host.failed))
             host.ready = host.ready or ready
@@ -121,10 +121,10 @@ class RayCluster:
             self._host_of.pop(attempt, None)
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
-        self._await_hellos()  # while nothing waits for room nobody asks for `hosts`
+        self._collect_hellos()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts if host.identity is not None]
         answers = self._ask(started, lambda host: host.actor.poll.remote(list(forget)))
-        self._look_for_draining()
+        self._stop_on_draining_nodes()
         known: dict[str, dict[str, Any]] = {}
         for host in started:
             answer = answers.get(host.token)
@@ -134,7 +134,7 @@ class RayCluster:
                     self._ask_outdated_to_leave(host)
         reports = {}
         for attempt, of in self._host_of.items():
-            reports[attempt] = known.get(attempt) or self._of_no_answer(attempt, of, answers)
+            reports[attempt] = known.get(attempt) or self._report_unanswered(attempt, of, answers)
             drained = isinstance(of, RayHost) and of.node in self._draining
             if drained and reports[attempt]["phase"] == "ended":
                 reports[attempt] = _preempted(reports[attempt])
@@ -157,7 +157,7 @@ class RayCluster:
             if closing:
                 ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
             for host in self._hosts:
-                give_back(host.group)
+                remove_group(host.group)
         ray.shutdown()
 
     def _name(self, node: Mapping[str, Any]) -> str:
@@ -197,10 +197,10 @@ class RayCluster:
 
     def _refresh(self) -> None:
         """Take up hosts that have started, and give every living node one."""
-        self._await_hellos()
+        self._collect_hellos()
         # A host that has ended by itself must be seen to have, before anything is placed on it.
         answers = self._ask(
-            [host for host in self._hosts if host.identity], lambda host: host.actor.stay.remote(), STAY_S
+            [host for host in self._hosts if host.identity], lambda host: host.actor.keep_alive.remote(), KEEP_ALIVE_S
         )
         for host in list(self._hosts):
             if not answers.get(host.token, True):
@@ -208,15 +208,15 @@ class RayCluster:
         nodes = self._nodes()
         held = {host.name for host in self._hosts}
         for node in nodes:
-            if self._name(node) not in held and node["NodeID"] not in self._draining | self._unfit:
+            if self._name(node) not in held and node["NodeID"] not in self._draining | self._broken_nodes:
                 self._hosts.append(start_host(node, self._settings))
 
-    def _await_hellos(self) -> None:
+    def _collect_hellos(self) -> None:
         for host in list(self._hosts):
             if host.identity is None:
-                self._take_hello(host)
+                self._collect_hello(host)
 
-    def _take_hello(self, host: RayHost, within_s: float = 0.0) -> None:
+    def _collect_hello(self, host: RayHost, within_s: float = 0.0) -> None:
         """Hear what a host says of itself, if it has started.
 
         Raises:
@@ -233,15 +233,15 @@ class RayCluster:
         except RayActorError as error:
             self._mark_dead(host, error)
             if "creation task" in str(error) or "__init__" in str(error):
-                self._unfit.add(host.node)
-                words = f"the host on {host.name} does not start: {_words(error)}"
+                self._broken_nodes.add(host.node)
+                words = f"the host on {host.name} does not start: {_last_line(error)}"
                 if not self._hosts:
                     raise BackendError(words) from error
                 print(words, file=sys.stderr, flush=True)  # the other nodes do
             return
         host.current = {key: host.identity[key] for key in self._identity} == self._identity
 
-    def _await_a_host(self) -> None:
+    def _wait_for_first_host(self) -> None:
         """Wait for the first host, and for each that was found and is to be judged by its code.
 
         Raises:
@@ -250,7 +250,7 @@ class RayCluster:
         deadline = time.monotonic() + START_S
         for host in list(self._hosts):
             if host.identity is None and not self._embedded:
-                self._take_hello(host, HELLO_S)
+                self._collect_hello(host, HELLO_S)
         while not any(host.identity for host in self._hosts) and self._hosts:
             if time.monotonic() > deadline:
                 waiting = ", ".join(f"{host.name} ({host.cpus} cpus)" for host in self._hosts)
@@ -259,9 +259,9 @@ class RayCluster:
                     f"no host has started within {START_S:g} s; asked for are {waiting}, and {free:g} cpus of the "
                     "cluster are free: others hold the rest; wait for them, or see `ray status`"
                 )
-            self._take_hello(self._hosts[0], 0.5)
+            self._collect_hello(self._hosts[0], 0.5)
             for host in list(self._hosts[1:]):
-                self._take_hello(host)
+                self._collect_hello(host)
 
     def _ask_outdated_to_leave(self, host: RayHost) -> None:
         """A host of other code or libraries that has nothing to do any more makes room for one of ours."""
@@ -282,9 +282,9 @@ class RayCluster:
         preempted = node is not None and not node["Alive"] and node.get("DeathReason") == PREEMPTED
         if preempted or error.preempted or host.node in self._draining:
             host.ending = "preempted"
-        give_back(host.group)
+        remove_group(host.group)
 
-    def _of_no_answer(self, attempt: str, host: RayHost | str, answers: Mapping[str, Any]) -> dict[str, Any]:
+    def _report_unanswered(self, attempt: str, host: RayHost | str, answers: Mapping[str, Any]) -> dict[str, Any]:
         """What to say of an attempt that no answer mentions."""
         work = self._work_of[attempt]
         if isinstance(host, str):
@@ -297,7 +297,7 @@ class RayCluster:
         known = ended_report(attempt, work)
         return known or {"attempt": attempt, "phase": "missing", "detail": f"the host on {host.name} does not know it"}
 
-    def _look_for_draining(self) -> None:
+    def _stop_on_draining_nodes(self) -> None:
         """Ask attempts on nodes that are about to be taken away to save and end."""
         if self._embedded or time.monotonic() - self._drain_looked < DRAIN_LOOK_S:
             return
@@ -317,7 +317,7 @@ def _preempted(report: dict[str, Any]) -> dict[str, Any]:
     return {**report, "ending": "preempted", "detail": f"its node is being taken away; {report['detail']}"}
 
 
-def _words(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     """The last line of an error that comes with a traceback of another process."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

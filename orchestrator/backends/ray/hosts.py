@@ -141,11 +141,11 @@ def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHo
     living = {f"{study}/{host.name}/{host.token}" for host in found}
     for group in ray.util.placement_group_table().values():
         if group["name"].startswith(f"{study}/") and group["name"] not in living and group["state"] != "REMOVED":
-            give_back(_group(group["name"]))
+            remove_group(_group(group["name"]))
     return found
 
 
-def give_back(group: Any) -> None:
+def remove_group(group: Any) -> None:
     """Remove a placement group; one of a dead node may be gone with it."""
     if group is not None:
         with contextlib.suppress(Exception):

@@ -113,7 +113,7 @@ class JobBackend:
             self._repeat_requests()
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
-            report = self._reports.look(attempt, tracked, now)
+            report = self._reports.report(attempt, tracked, now)
             if report.ending == "interrupted" and not tracked.ticket and attempt in self._unconfirmed:
                 submission, jobs = self._unconfirmed.pop(attempt)
                 jobs.unlink(missing_ok=True)  # nothing of the name is to be looked for

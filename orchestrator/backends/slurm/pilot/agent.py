@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
-from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, HERE, JOIN, ORDERS, STATE, Orders, read_whole
+from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, DRIVER_BEAT, JOIN, ORDERS, STATE, Orders, read_whole
 from orchestrator.backends.slurm.pilot.node_launcher import NodeResources
 from orchestrator.backends.slurm.pilot.pilot import AgentState, agent_state
 from orchestrator.errors import BackendError
@@ -29,7 +29,7 @@ TICK_S = 0.1
 POLL_S = 0.3
 HOSTS_S = 1.0
 BEAT_S = 2.0
-HERE_S = 2.0
+DRIVER_BEAT_S = 2.0
 LAST_S = 5.0
 """Before SLURM ends what has not ended: for the last state to be written."""
 RETIRE_SHARE = 0.1
@@ -111,8 +111,8 @@ class Agent:
         if not all(is_alive(*process) for process in self._heads):
             self._write("over", "Ray's head or raylet has died")
             os._exit(1)
-        self._look_for_driver(now)
-        ordered = self._follow(now)
+        self._check_driver(now)
+        ordered = self._follow_orders(now)
         if self._due("hosts", HOSTS_S, now):
             self._hosts, self._failed = self._cluster.ready_hosts()
             self._serves = self._serves or bool(self._hosts)
@@ -158,7 +158,7 @@ class Agent:
         self._leave_by = now + self._grace_s + LAST_S
         self._cluster.stop([name for name, report in self._reports.items() if report["phase"] != "ended"])
 
-    def _follow(self, now: float) -> bool:
+    def _follow_orders(self, now: float) -> bool:
         """Follow the orders that have come; those for an earlier start of this pilot job are ignored."""
         assert self._cluster is not None
         try:
@@ -197,8 +197,8 @@ class Agent:
             report.update(phase="ended", ending="interrupted", detail=detail, ended=time.time())
         self._reports[attempt] = report
 
-    def _look_for_driver(self, now: float) -> None:
-        if not self._due("here", HERE_S, now):
+    def _check_driver(self, now: float) -> None:
+        if not self._due("here", DRIVER_BEAT_S, now):
             return
         state = agent_state(read_whole(self._folder / STATE))
         if state is not None and state.restart > self._node.restart:
@@ -206,7 +206,7 @@ class Agent:
                 "SLURM considers this node lost and has restarted the pilot job elsewhere", file=sys.stderr, flush=True
             )
             os._exit(1)
-        here = read_whole(self._folder / HERE)
+        here = read_whole(self._folder / DRIVER_BEAT)
         counter, looks = here.get("counter"), here.get("looks")
         if counter != self._here[0]:
             self._driver_at = now

@@ -71,7 +71,7 @@ class PilotBackend:
             idle_s=context.idle_s,
             orphan_s=context.orphan_s,
         )
-        self._told: list[str] = []
+        self._ended_reported: list[str] = []
         """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
         self._waits = True
         """Whether what waits for room is of a stage that runs in pilot jobs."""
@@ -95,7 +95,7 @@ class PilotBackend:
         now = time.monotonic()
         if self._waits:
             self._pool.scaling.looked(now)
-        self._look(now)
+        self._update(now)
         if not self._closed:
             self._pool.grow(now)
         stages = self._settings.stages
@@ -162,23 +162,23 @@ class PilotBackend:
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; SLURM is asked at most every `poll_s`."""
         now = time.monotonic()
-        self._look(now)
+        self._update(now)
         self._forget()
         answers: dict[str, Report] = {}
         for attempt, tracked in self._tracked.items():
             answers[attempt] = tracked.report or self._report(attempt, tracked, now)
             if answers[attempt].phase == "ended" and tracked.report is None:
                 tracked.report = answers[attempt]
-                self._told.append(attempt)
+                self._ended_reported.append(attempt)
         return answers
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end."""
-        self._tell("stop", attempts)
+        self._order("stop", attempts)
 
     def kill(self, attempts: Sequence[str]) -> None:
         """End attempts at once."""
-        self._tell("kill", attempts)
+        self._order("kill", attempts)
 
     def close(self) -> None:
         """Stop driving: what runs goes on, and pilot jobs that have not begun are cancelled."""
@@ -187,24 +187,26 @@ class PilotBackend:
         self._closed = True
         self._pool.cancel_queued()
 
-    def _look(self, now: float) -> None:
+    def _update(self, now: float) -> None:
         held = {tracked.pilot for tracked in self._tracked.values() if tracked.report is None}
-        self._pool.look(now, held, watching=not self._closed)
+        self._pool.update(now, held, watching=not self._closed)
 
     # What the driver says of an attempt
 
     def _report(self, attempt: str, tracked: TrackedAttempt, now: float) -> Report:
         pilot = self._pool.pilots.get(tracked.pilot)
-        said = ended_of(attempt, tracked.work)
+        recorded = ended_of(attempt, tracked.work)
         if pilot is None or tracked.end < 0:
-            return said or Report(attempt=attempt, phase="missing", detail="no known pilot job has it")
+            return recorded or Report(attempt=attempt, phase="missing", detail="no known pilot job has it")
         job = self._pool.queue.state(pilot.ticket)
-        if said is not None:
-            return preempted_if(said, job) if job is not None and pilot.restart == tracked.restart else said
+        if recorded is not None:
+            return preempted_if(recorded, job) if job is not None and pilot.restart == tracked.restart else recorded
         if pilot.restart > tracked.restart:
             ending = ending_of_run(self._pool.queue.runs(pilot.ticket), tracked.restart)
             why = f"SLURM has requeued pilot job {pilot.ticket}"
-            return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
+            return self._ended_with_pilot(
+                attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now
+            )
         phase = pilot.state.phase
         raw = None if pilot.agent is None else pilot.agent.reports.get(attempt)
         if raw is not None and raw["phase"] == "ended":  # one that did not begin has no other record
@@ -212,7 +214,9 @@ class PilotBackend:
         if phase == "ended":
             ending = pilot.state.ending
             why = f"pilot job {pilot.ticket} ended: {pilot.state.detail}"
-            return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
+            return self._ended_with_pilot(
+                attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now
+            )
         if phase == "missing":
             return Report(attempt=attempt, phase="missing", detail=pilot.state.detail)
         if phase in ("unknown", "queued"):
@@ -225,7 +229,7 @@ class PilotBackend:
             attempt=attempt, phase="missing", detail=f"the agent of pilot job {pilot.ticket} does not know it"
         )
 
-    def _lost(self, attempt: str, tracked: TrackedAttempt, ended: Report, now: float) -> Report:
+    def _ended_with_pilot(self, attempt: str, tracked: TrackedAttempt, ended: Report, now: float) -> Report:
         """An attempt whose pilot job has ended, and which has not recorded its end: after a while, it never will."""
         if tracked.over_since is None:
             tracked.over_since = now
@@ -240,7 +244,7 @@ class PilotBackend:
 
     # Orders
 
-    def _tell(self, op: str, attempts: Sequence[str]) -> None:
+    def _order(self, op: str, attempts: Sequence[str]) -> None:
         by_pilot: dict[str, list[str]] = {}
         for attempt in attempts:
             tracked = self._tracked.get(attempt)
@@ -252,9 +256,9 @@ class PilotBackend:
                     self._pool.order(self._pool.pilots[pilot_id], op, attempts=names)
 
     def _forget(self) -> None:
-        told, self._told = self._told, []
+        reported, self._ended_reported = self._ended_reported, []
         by_pilot: dict[str, list[str]] = {}
-        for attempt in told:
+        for attempt in reported:
             tracked = self._tracked[attempt]
             pilot = self._pool.pilots.get(tracked.pilot)
             if pilot is not None and pilot.living and pilot.restart == tracked.restart:

@@ -32,7 +32,7 @@ from typing import Any
 from workloads.contract.json_files import object_of, read_object
 
 DESCRIPTION, JOB, JOIN, CLOSED = "pack.json", "job.json", "join.json", "closed"
-ORDERS, HERE, STATE, OVER = "orders.jsonl", "here.json", "state.json", "over.json"
+ORDERS, DRIVER_BEAT, STATE, OVER = "orders.jsonl", "here.json", "state.json", "over.json"
 
 
 def pilots_folder(home: Path) -> Path:
@@ -53,7 +53,7 @@ def make_folder(home: Path) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
-        for name in (ORDERS, HERE, STATE, OVER, JOIN):
+        for name in (ORDERS, DRIVER_BEAT, STATE, OVER, JOIN):
             (folder / name).touch()
         return folder
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, holding, locked
+from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, create_token, token_environment
 from orchestrator.backends.ray.session import members
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.pilot import agent_state
@@ -41,9 +41,9 @@ RAY = "r"
 LOOK_S = 0.2
 JOIN_S = 300.0
 """For the head to start, on a node that waits to join."""
-GONE_S = 10.0
+KILL_S = 10.0
 SETTLE_S = 60.0
-"""A folder this young may belong to a node launcher that has not locked it yet."""
+"""A folder this young may belong to a node launcher that has not create_token it yet."""
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 RAYLETS = 3
 """That a node may lose."""
@@ -116,7 +116,7 @@ def launch_node(folder: Path) -> int:
 def ray_environment(folder: Path, restart: int) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, **SETTINGS, **holding(token_of(folder, restart))}
+    return {**kept, **SETTINGS, **token_environment(token_of(folder, restart))}
 
 
 @contextlib.contextmanager
@@ -149,7 +149,7 @@ def _receive(received: list[str], number: int, _frame: FrameType | None) -> None
 
 def _run_agent(folder: Path, temporary: Path, node: NodeResources, received: list[str]) -> int:
     token = token_of(folder, node.restart)
-    locked(token)
+    create_token(token)
     command = [sys.executable, "-u", "-m", "orchestrator.backends.slurm.pilot", str(folder), "--agent", str(temporary)]
     child = _start(command, folder, node, subprocess.PIPE)
     assert child.stdin is not None
@@ -217,11 +217,11 @@ def _start(command: Sequence[str], folder: Path, node: NodeResources, stdin: int
         stdin=stdin,
         env=ray_environment(folder, node.restart),
         start_new_session=True,
-        preexec_fn=shield,
+        preexec_fn=ignore_slurm_signals,
     )
 
 
-def shield() -> None:
+def ignore_slurm_signals() -> None:
     """Before a program is started: it, and all that it starts, does not receive SLURM's signals."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -233,7 +233,7 @@ def end_session(leader: int, child: "subprocess.Popen[bytes] | None" = None) -> 
     if child is not None and child.poll() is None:
         child.kill()
         child.wait()
-    deadline = time.monotonic() + GONE_S
+    deadline = time.monotonic() + KILL_S
     while (left := members(leader)) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):

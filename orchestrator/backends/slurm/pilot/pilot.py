@@ -22,7 +22,7 @@ from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.pilot.mailbox import (
     CLOSED,
     DESCRIPTION,
-    HERE,
+    DRIVER_BEAT,
     JOB,
     OVER,
     STATE,
@@ -249,7 +249,7 @@ class PilotJob:
     def show_driver(self, counter: str, looks: str) -> None:
         """Tell the agent that a driver lives; one beat that the disk does not take is no reason to end."""
         with contextlib.suppress(OSError):
-            write_object(self.folder / HERE, {"counter": counter, "looks": looks})
+            write_object(self.folder / DRIVER_BEAT, {"counter": counter, "looks": looks})
 
     def close(self) -> None:
         """Nothing of it is left to be asked for."""

@@ -28,10 +28,10 @@ from orchestrator.errors import BackendError
 from workloads.contract.json_files import write_object
 
 READ_S = 0.2
-HERE_S = 2.0
-TRIES = 3
+DRIVER_BEAT_S = 2.0
+MAX_FAILURES = 3
 """Pilot jobs in a row that may be refused, or end before they serve."""
-REFUSED_S = 10.0
+RETRY_S = 10.0
 """Rest after one of them, and after one that a limit on jobs in the queue has refused: others may leave it."""
 
 
@@ -68,14 +68,14 @@ class PilotPool:
         queue.add(self._query)
         self.scaling = Scaling()
         self._nonce = secrets.token_hex(4)
-        self._read = self._told = self._rest_until = float("-inf")
+        self._read = self._beat_at = self._retry_after = float("-inf")
         self._began = time.monotonic()
         self._failed = 0
         self._why_failed = ""
         self._refused = ""
         """Why SLURM took no pilot job when one was last submitted; empty: it did."""
 
-    def look(self, now: float, held: Collection[str], *, watching: bool = True) -> None:
+    def update(self, now: float, held: Collection[str], *, watching: bool = True) -> None:
         """Bring them up to date from their files and SLURM, and show their agents that a driver lives.
 
         Args:
@@ -95,7 +95,7 @@ class PilotPool:
             if pilot.takes:
                 self._failed = 0
         if watching:
-            self._sign_of_life(now)
+            self._show_driver(now)
         self._drop_ended(held)
 
     def pending(self) -> str:
@@ -139,12 +139,12 @@ class PilotPool:
             BackendError: SLURM has refused time and again, or none has come so far as to serve.
         """
         living = [pilot for pilot in self.pilots.values() if pilot.living and not pilot.unwanted]
-        if self._failed >= TRIES and not living:
+        if self._failed >= MAX_FAILURES and not living:
             raise BackendError(
                 f"{self._failed} pilot jobs in a row have ended before they took an attempt; the last one: "
                 f"{self._why_failed}; correct slurm.pilot or slurm.setup of the cluster file, then `run` again"
             )
-        if now < self._rest_until or not self.scaling.needs_another(
+        if now < self._retry_after or not self.scaling.needs_another(
             now,
             living=len(living),
             coming=sum(pilot.state.phase in ("queued", "unknown") for pilot in living),
@@ -159,11 +159,11 @@ class PilotPool:
         try:
             ticket = submit_batch(batch, sys.executable)
         except SubmitUnanswered:
-            self._rest_until = now + REFUSED_S  # SLURM may have it: it is looked for by its name
+            self._retry_after = now + RETRY_S  # SLURM may have it: it is looked for by its name
         except SiteFull as error:
             shutil.rmtree(batch.folder, ignore_errors=True)
             self._refused = f"SLURM takes no pilot job now: {str(error).partition(f'{batch.name}: ')[2]}"
-            self._rest_until = time.monotonic() + REFUSED_S
+            self._retry_after = time.monotonic() + RETRY_S
             return
         except BackendError as error:
             pilot.close()
@@ -188,13 +188,13 @@ class PilotPool:
     def _note_failure(self, why: str) -> None:
         self._failed += 1
         self._why_failed = why
-        self._rest_until = time.monotonic() + REFUSED_S
+        self._retry_after = time.monotonic() + RETRY_S
 
-    def _sign_of_life(self, now: float) -> None:
+    def _show_driver(self, now: float) -> None:
         """Show the agents that somebody is here, and let go what is of no use."""
         living = [pilot for pilot in self.pilots.values() if pilot.living]
-        if now - self._told >= HERE_S:
-            self._told = now
+        if now - self._beat_at >= DRIVER_BEAT_S:
+            self._beat_at = now
             for pilot in living:
                 pilot.show_driver(f"{self._nonce}-{now:.0f}", f"{self._nonce}-{self.scaling.looks}")
         for pilot in living:
