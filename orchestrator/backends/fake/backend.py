@@ -7,26 +7,18 @@ deterministic bytes through the real store. Time comes from the caller's clock.
 
 import hashlib
 import json
-import math
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.backends.plugin import BackendContext, LocalShare
 from orchestrator.backends.protocol import Adoption, Ending, HostShare, PlacingBackend, Report, Submission
 from orchestrator.errors import BackendError
-from orchestrator.host.machine import machine_cpus, machine_gib
 from orchestrator.store.protocol import Commit, Store
-from orchestrator.store.registry import make_store
 from workloads.contract.result import Failure, Result
 
 Script = Ending | Literal["unknown", "missing", "unpublished"]
 """How an attempt goes: an ending; for ever `unknown`; never heard of (`missing`); `ok` without a COMMIT."""
-
-SECONDS_VARIABLE = "ECHO_MATRIX_FAKE_S"
 
 STEPS = 10
 """Steps of every fake job: progress and checkpoints are counted in them."""
@@ -292,34 +284,5 @@ class FakeBackend:
         }
 
 
-def rehearsal(context: BackendContext, share: LocalShare) -> FakeBackend:
-    """The fake of a cluster file: one host of this machine's size or `share`'s; all attempts end well.
-
-    Attempts take `ECHO_MATRIX_FAKE_S` seconds each (default 1).
-
-    Raises:
-        BackendError: `ECHO_MATRIX_FAKE_S` is no number of seconds.
-    """
-    host = HostShare(
-        name="fake-0",
-        cpus=machine_cpus() if share.cpus is None else share.cpus,
-        devices=share.devices or 0,
-        memory_gib=machine_gib() if share.memory_gib is None else share.memory_gib,
-    )
-    wanted = os.environ.get(SECONDS_VARIABLE, "1")
-    try:
-        seconds = float(wanted)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise BackendError(f"${SECONDS_VARIABLE} is {wanted!r}; allowed: seconds an attempt, 0 and more, such as 0.5")
-    return FakeBackend(
-        store=make_store(context.store_kind, context.store_root), now=time.time, hosts=(host,), seconds=seconds
-    )
-
-
 if TYPE_CHECKING:
-
-    def conforms(fake: FakeBackend) -> PlacingBackend:
-        """The type checker proves that the fake is a backend."""
-        return fake
+    _: PlacingBackend = FakeBackend(store=None, now=None)  # type: ignore[arg-type]
