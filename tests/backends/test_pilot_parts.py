@@ -25,7 +25,7 @@ from orchestrator.backends.slurm.pilot.node_launcher import (
     sweep,
 )
 from orchestrator.backends.slurm.pilot.pilot import AgentState, PilotState, agent_state, ending_of_run, pilot_state
-from orchestrator.backends.slurm.pilot.scaling import AGAIN_S, CALM_S, QUEUED_S, Scaling
+from orchestrator.backends.slurm.pilot.scaling import NO_DEMAND_S, RESUBMIT_QUEUED_S, RESUBMIT_S, Scaling
 
 DESCRIPTION = {"devices": 0, "memory_gib": 16.0}
 SLURM = {
@@ -103,7 +103,7 @@ class Waiting:
         """Whether another pilot job was wanted at the end."""
         given = {"living": 1, "coming": 0, "starting": 0, "most": 4, **pilots}
         for _ in range(int(seconds)):
-            self.scaling.looked(self.now)
+            self.scaling.hosts_requested(self.now)
             if finds:
                 self.scaling.placed()
             self.now += 1.0
@@ -120,7 +120,7 @@ def test_jobs_that_find_room_ask_for_nothing() -> None:
 
 def test_short_jobs_that_find_a_place_each_second_do_not_hide_those_that_wait() -> None:
     waiting = Waiting()
-    for number in range(int(AGAIN_S) + 2):
+    for number in range(int(RESUBMIT_S) + 2):
         waiting.looks(1, finds=bool(number % 2))
         waiting.looks(1)
     assert waiting.looks(1)
@@ -128,9 +128,9 @@ def test_short_jobs_that_find_a_place_each_second_do_not_hide_those_that_wait() 
 
 def test_more_are_asked_for_one_by_one_up_to_the_limit() -> None:
     waiting = Waiting()
-    assert waiting.looks(AGAIN_S + 2)
+    assert waiting.looks(RESUBMIT_S + 2)
     waiting.scaling.asked(waiting.now)
-    assert not waiting.looks(AGAIN_S - 1) and waiting.looks(1)
+    assert not waiting.looks(RESUBMIT_S - 1) and waiting.looks(1)
     assert not waiting.looks(60, living=4)
 
 
@@ -138,13 +138,13 @@ def test_one_that_is_on_its_way_is_waited_for() -> None:
     waiting = Waiting()
     assert not waiting.looks(60, starting=1)
     waiting.scaling.asked(waiting.now)
-    assert not waiting.looks(QUEUED_S - 1, coming=1) and waiting.looks(1, coming=1)
+    assert not waiting.looks(RESUBMIT_QUEUED_S - 1, coming=1) and waiting.looks(1, coming=1)
 
 
 def test_when_nothing_waits_any_more_nothing_is_asked_for() -> None:
     waiting = Waiting()
-    assert waiting.looks(AGAIN_S + 2)
-    waiting.now += CALM_S + 1
+    assert waiting.looks(RESUBMIT_S + 2)
+    waiting.now += NO_DEMAND_S + 1
     assert not waiting.scaling.needs_another(waiting.now, living=0, coming=0, starting=0, most=4)
 
 

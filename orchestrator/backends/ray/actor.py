@@ -5,7 +5,7 @@ It is a `Node` that Ray has started; every method returns at once.
 On a standing cluster it lives without a driver: attempts go on, and it remembers how they ended
 until a driver has recorded it. It ends by itself when it has had nothing to do for `idle_s` while no
 driver waits for room, and when no driver has asked for `orphan_s`: then it asks its attempts to
-save, publishes what ends well, and gives its node back.
+save, publishes what ends well, and releases its node.
 """
 
 import contextlib
@@ -58,12 +58,12 @@ class Host:
             watching.start()
 
     def hello(self) -> dict[str, Any]:
-        """What it is: a driver places attempts only on hosts of its own code and libraries."""
+        """Its identity: a driver places attempts only on hosts with its own code and libraries."""
         self._contacted = time.monotonic()
         return {"pid": os.getpid(), "digest": self._digest, "versions": library_versions()}
 
     def keep_alive(self) -> bool:
-        """Something waits for room: do not leave because there is nothing to do. Whether there is something to do."""
+        """Jobs wait for room, so an idle host stays. Returns whether any attempt has not ended."""
         self._contacted = self._wanted = time.monotonic()
         return self._node.busy
 
@@ -100,7 +100,7 @@ class Host:
         self._node.close()
 
     def leave(self) -> None:
-        """End a host that runs nothing: another takes its place."""
+        """End a host that runs nothing: a new one takes its place."""
         self._leaving.set()
 
     def _watch_need(self, orphan_s: float, idle_s: float) -> None:
@@ -128,7 +128,7 @@ class Host:
 
 
 def check_shared_folder(settings: Mapping[str, Any]) -> None:
-    """See that this node reads what the driver has just written to the study's folder.
+    """Check that this node reads what the driver has just written to the study's folder.
 
     Raises:
         RuntimeError: it does not; says what to do.

@@ -1,7 +1,7 @@
-"""Ray as we use it: a host actor per node, messages to them, and notice of those that die.
+"""The Ray cluster: a host actor per node, messages to them, and detection of those that died.
 
-Only the child process imports this file, and with it ray. What counts as evidence of an attempt's
-end when its host is silent is written in `lost`.
+Only the child process imports this file, and with it ray. `lost` decides when an attempt whose host does
+not respond has ended.
 """
 
 import os
@@ -25,7 +25,7 @@ from orchestrator.errors import BackendError
 from orchestrator.host.machine import library_versions
 
 ANSWER_S = 5.0  # for hosts to answer a message
-KEEP_ALIVE_S = 1.0  # and one that only dead hosts do not answer at once
+KEEP_ALIVE_S = 1.0  # and a message that every living host answers at once
 START_S = 120.0  # for a host to start
 HELLO_S = 10.0  # for a host that was found to say what it is
 CLOSE_S = 3.0
@@ -80,7 +80,7 @@ class RayCluster:
 
     @property
     def starts(self) -> bool:
-        """Whether a host, or its server, is still on its way, as far as `ready_hosts` has found out."""
+        """Whether a host, or its server, is still starting, as `ready_hosts` found them."""
         return any(not host.ready and not host.failed for host in self._hosts)
 
     def submit(self, submissions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -217,7 +217,7 @@ class RayCluster:
                 self._collect_hello(host)
 
     def _collect_hello(self, host: RayHost, within_s: float = 0.0) -> None:
-        """Hear what a host says of itself, if it has started.
+        """Take the identity of a host, if it has started.
 
         Raises:
             BackendError: it cannot start.
@@ -264,7 +264,7 @@ class RayCluster:
                 self._collect_hello(host)
 
     def _ask_outdated_to_leave(self, host: RayHost) -> None:
-        """A host of other code or libraries that has nothing to do any more makes room for one of ours."""
+        """End an idle host of other code or libraries, so that one of ours can start on its node."""
         if not host.current and not host.asked_to_end:
             host.asked_to_end = True
             host.actor.leave.remote()
@@ -285,7 +285,7 @@ class RayCluster:
         remove_group(host.group)
 
     def _report_unanswered(self, attempt: str, host: RayHost | str, answers: Mapping[str, Any]) -> dict[str, Any]:
-        """What to say of an attempt that no answer mentions."""
+        """The report of an attempt that no answer mentions."""
         work = self._work_of[attempt]
         if isinstance(host, str):
             why = f"no host {host} lives any more"

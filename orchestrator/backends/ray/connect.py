@@ -45,7 +45,7 @@ def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """See that something listens, for Ray itself tries for minutes.
+    """Check that something listens: Ray itself would retry for minutes.
 
     Raises:
         BackendError: nothing does.

@@ -1,7 +1,7 @@
 """Reports: what is known of an attempt, from its own records and from SLURM.
 
 What an attempt says itself (`ended.json`) comes first: SLURM's state says only what the attempt could
-not know, that it was preempted, or that its node was lost. What neither says is unknown.
+not know, that it was preempted, or that its node was lost. What neither of them tells is unknown.
 """
 
 import contextlib
@@ -167,13 +167,19 @@ class Reports:
             ending=ending,
             detail=detail,
             ended=time.time(),
-            successor=restart_of(attempt.partition(".r")[0], state.restarts),
+            successor=restart_of(first_attempt(attempt)[0], state.restarts),
         )
 
 
 def ticket_of(job: str, index: int | None) -> str:
     """The ticket of an element of an array, or of a plain job (None); empty where the job is not known."""
     return job if index is None or not job else f"{job}_{index}"
+
+
+def first_attempt(attempt: str) -> tuple[str, int]:
+    """The attempt that was submitted, and how often SLURM had restarted its job when this one began."""
+    first, _, restarts = attempt.partition(".r")
+    return first, int(restarts or 0)
 
 
 def ended_of(attempt: str, work: Path) -> Report | None:

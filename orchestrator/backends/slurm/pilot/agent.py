@@ -4,7 +4,7 @@ It is started by the node launcher of the pilot job's first node, leads a kernel
 reads on its standard input why its pilot job is about to end. It ends by itself: when its time is
 nearly over or its nodes are taken away, when it has had nothing to do for `idle_s` while nothing
 waits for room, when no driver has been there for `orphan_s`, when no warm server starts in it, and when
-its driver says so. Attempts are then asked to save, and what they leave behind says how they ended.
+its driver orders it to. Attempts are then asked to save, and their own records say how they ended.
 """
 
 import os
@@ -106,7 +106,7 @@ class Agent:
         os._exit(0)
 
     def _tick(self, now: float) -> bool:
-        """One round; True: all is said and done."""
+        """One round; True: the agent can end."""
         assert self._cluster is not None
         if not all(is_alive(*process) for process in self._heads):
             self._write("over", "Ray's head or raylet has died")
@@ -135,7 +135,7 @@ class Agent:
         return any(report["phase"] != "ended" for report in self._reports.values())
 
     def _decide(self, now: float) -> None:
-        """Whether there is a reason to leave."""
+        """Leave if there is a reason to."""
         if self._notices:
             self._leave(now, f"SLURM sent {self._notices[0]}: its time is nearly over, or it is taken away")
         elif self._failed:
@@ -152,7 +152,7 @@ class Agent:
         return self._ends - now < max(last, self._grace_s + LAST_S)
 
     def _leave(self, now: float, why: str) -> None:
-        """Take nothing more, and ask what runs to save and end."""
+        """Take no more attempts, and ask those that run to save and end."""
         assert self._cluster is not None
         self._why = why
         self._leave_by = now + self._grace_s + LAST_S

@@ -94,7 +94,7 @@ class PilotBackend:
         """
         now = time.monotonic()
         if self._waits:
-            self._pool.scaling.looked(now)
+            self._pool.scaling.hosts_requested(now)
         self._update(now)
         if not self._closed:
             self._pool.grow(now)

@@ -5,9 +5,8 @@ joins. SLURM sends its signals to every process of a step at once, and Ray would
 any attempt could save: so what is started here does not receive USR2 and TERM; the launcher receives
 them and tells the agent. (Ranks receive TERM: it asks them to save, as the agent will.)
 
-All of Ray lies in a folder that no other user can enter and that no other pilot job shares; its
-token is made here and lies in the pilot's mailbox for as long as Ray lives. The ports are the
-kernel's choice.
+All of Ray's files are in a folder that no other user can enter and no other pilot job shares; its token
+is made here and lies in the pilot job's mailbox while Ray lives. The kernel chooses the ports.
 """
 
 import contextlib
@@ -45,10 +44,8 @@ KILL_S = 10.0
 SETTLE_S = 60.0
 """A folder this young may belong to a node launcher that has not create_token it yet."""
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-RAYLETS = 3
-"""That a node may lose."""
-
-
+MAX_RAYLETS = 3
+"""That may die on a node, one after the other, until it gives up."""
 MIB_IN_GIB = 1024
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -183,14 +180,14 @@ def _run_raylet(folder: Path, temporary: Path, node: NodeResources) -> int:
         if _is_over(folder, node):
             return 0
         time.sleep(LOOK_S)
-    for _ in range(RAYLETS):
+    for _ in range(MAX_RAYLETS):
         child = _start(join_command(str(join["address"]), temporary, node), folder, node, subprocess.DEVNULL)
         while child.poll() is None and not _is_over(folder, node):
             time.sleep(LOOK_S)
         end_session(child.pid, child)
         if _is_over(folder, node):
             return 0
-    print(f"{RAYLETS} raylets have died on this node, one after the other", file=sys.stderr)
+    print(f"{MAX_RAYLETS} raylets have died on this node, one after the other", file=sys.stderr)
     return 1
 
 

@@ -1,6 +1,6 @@
-"""A pilot job as its driver sees it, and its state, from what its agent and SLURM say.
+"""A pilot job as its driver sees it. Its state follows from what its agent and SLURM say.
 
-The state follows from the first of these that says something:
+The first of these that says something decides:
 
 1. `over.json`: the node launcher has seen Ray end on the allocation's first node.
 2. SLURM says that the job has ended: then nothing of it runs.
@@ -252,7 +252,7 @@ class PilotJob:
             write_object(self.folder / DRIVER_BEAT, {"counter": counter, "looks": looks})
 
     def close(self) -> None:
-        """Nothing of it is left to be asked for."""
+        """Record that it has ended, and that none of its attempts is open."""
         (self.folder / CLOSED).touch()
 
 

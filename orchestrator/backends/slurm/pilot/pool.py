@@ -49,7 +49,7 @@ class PilotPool:
         idle_s: float,
         orphan_s: float,
     ) -> None:
-        """Find those that earlier drivers have left.
+        """Find those of earlier drivers.
 
         Args:
             home, description, grace_s, idle_s, orphan_s: as for `sbatch_pilot`.
@@ -129,7 +129,7 @@ class PilotPool:
                 ask("scancel", "--quiet", *tickets)
 
     def cancel_queued(self) -> None:
-        """The driver leaves: what runs goes on, and what has not begun is not needed."""
+        """Cancel pilot jobs that have not begun, since the driver ends; those that run go on."""
         self.cancel([pilot for pilot in self.pilots.values() if pilot.state.phase == "queued" and not pilot.unwanted])
 
     def grow(self, now: float) -> None:
@@ -191,18 +191,18 @@ class PilotPool:
         self._retry_after = time.monotonic() + RETRY_S
 
     def _show_driver(self, now: float) -> None:
-        """Show the agents that somebody is here, and let go what is of no use."""
+        """Show the agents that a driver lives, and end pilot jobs that are of no use."""
         living = [pilot for pilot in self.pilots.values() if pilot.living]
         if now - self._beat_at >= DRIVER_BEAT_S:
             self._beat_at = now
             for pilot in living:
-                pilot.show_driver(f"{self._nonce}-{now:.0f}", f"{self._nonce}-{self.scaling.looks}")
+                pilot.show_driver(f"{self._nonce}-{now:.0f}", f"{self._nonce}-{self.scaling.requests}")
         for pilot in living:
             if not pilot.current and not pilot.unwanted and pilot.state.phase == "serving":
                 pilot.unwanted = True
                 with contextlib.suppress(BackendError):
                     self.order(pilot, "leave", why="the study's code has changed since it began")
-        if now - max(self.scaling.looked_at, self._began) > self._times["idle_s"]:
+        if now - max(self.scaling.requested_at, self._began) > self._times["idle_s"]:
             self.cancel([pilot for pilot in living if pilot.state.phase == "queued" and not pilot.unwanted])
 
     def _drop_ended(self, held: Collection[str]) -> None:
