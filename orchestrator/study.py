@@ -5,7 +5,6 @@ Opening only reads: nothing is written and nothing heavy is imported, so that `p
 """
 
 import os
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,19 +145,3 @@ def reopen_study(
     if (last.profile, last.overrides, smoke) == (DEFAULT_PROFILE, (), False):
         return study
     return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster, smoke=smoke)
-
-
-def checkout() -> str:
-    """The commit of the code that runs, `-dirty` where files were changed; empty outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
