@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_jobs import as_submission, toy_context, toy_submission
+from toy_jobs import DO, as_submission, toy_context, toy_submission
 
 from orchestrator.backends.protocol import Backend, PlacingBackend, Submission
 from orchestrator.backends.registry import load_plugin
 from orchestrator.spec.cluster import BUILT_IN
 from orchestrator.store.registry import make_store
 from orchestrator.testing.backends import BackendContract, BackendUnderTest, WantedEnding
-
-DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,13 @@ def until(backend: RayBackend, submission: Submission, phase: str) -> Report:
     return backend.poll()[submission.attempt]
 
 
+def running(backend: RayBackend, home: Path, do: str) -> Submission:
+    """Submit a toy job and wait until it runs."""
+    submission = submitted(backend, home, do)
+    until(backend, submission, "running")
+    return submission
+
+
 def hosts_of(cluster: Standing) -> list[Any]:
     return cluster.head.processes("ray::Host")
 
@@ -117,8 +124,7 @@ class TestLastingRayBackend(LastingBackendContract):
 
 def test_a_child_that_dies_costs_no_attempt(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     assert backend._pipe is not None
     os.kill(backend._pipe.pid, signal.SIGKILL)
     until(backend, submission, "unknown")
@@ -164,8 +170,7 @@ def test_what_a_child_passed_on_before_it_could_answer_runs_once(drivers: Driver
 
 def test_a_stop_that_no_child_could_hear_is_carried_out_by_the_next(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     child = backend._pipe
     assert child is not None
     os.kill(child.pid, signal.SIGKILL)
@@ -176,8 +181,7 @@ def test_a_stop_that_no_child_could_hear_is_carried_out_by_the_next(drivers: Dri
 
 def test_a_host_that_is_stopped_for_a_while_is_unknown_and_then_back(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     (host,) = hosts_of(drivers.cluster)
     os.kill(host.pid, signal.SIGSTOP)
     try:
@@ -191,8 +195,7 @@ def test_a_host_that_is_stopped_for_a_while_is_unknown_and_then_back(drivers: Dr
 
 def test_a_host_that_is_killed_ends_its_attempts_free_and_another_takes_its_place(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "deaf")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "deaf")
     (host,) = hosts_of(drivers.cluster)
     os.kill(host.pid, signal.SIGKILL)
     report = until(backend, submission, "ended")
@@ -209,8 +212,7 @@ def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_
     backend = drivers.newest
     refused = submitted(backend, drivers.home, "refuse")
     until(backend, refused, "ended")
-    lost = submitted(backend, drivers.home, "deaf")
-    until(backend, lost, "running")
+    lost = running(backend, drivers.home, "deaf")
     ticket = backend._adoptions[lost.attempt]["ticket"]
     backend.close()
     for host in hosts_of(drivers.cluster):
@@ -225,8 +227,7 @@ def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_
 
 def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     ticket = backend._adoptions[submission.attempt]["ticket"]
     (old,) = hosts_of(drivers.cluster)
     backend.close()

@@ -19,7 +19,7 @@ sys.path[:0] = [str(TESTS / "host"), str(TESTS)]
 
 from slurm_site import Site  # noqa: E402
 from stranger import knock  # noqa: E402
-from toy_jobs import as_submission, toy_context, toy_submission, wait_until  # noqa: E402
+from toy_jobs import DO, as_submission, toy_context, toy_submission, wait_until  # noqa: E402
 
 from orchestrator.backends.protocol import Adoption, Autoscaling, Backend, HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.backend import slurm_backend  # noqa: E402
@@ -46,7 +46,6 @@ from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.study.workload import WORKLOAD  # noqa: E402
 
-DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
 SMALL = PilotSettings(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
 FIXED = {6379, 8265, 8076, 10001, 52365, *range(10002, 20000)}
 """Ports that Ray takes where nobody tells it otherwise (ray start --help)."""
