@@ -84,8 +84,8 @@ class SlurmSettings:
     def of(self, stage: str) -> SlurmStage:
         """What holds for the jobs of one stage: its own where it says something, else `every`'s; options add up."""
         own = self.stages.get(stage, SlurmStage())
-        said = {one.name: value for one in fields(own) if (value := getattr(own, one.name)) not in (None, ())}
-        return replace(self.every, **{**said, "sbatch": (*self.every.sbatch, *own.sbatch)})
+        given = {one.name: value for one in fields(own) if (value := getattr(own, one.name)) not in (None, ())}
+        return replace(self.every, **{**given, "sbatch": (*self.every.sbatch, *own.sbatch)})
 
 
 def slurm_settings(cluster: Cluster) -> SlurmSettings:

@@ -194,16 +194,16 @@ class PilotJob:
 
     def read_agent(self, now: float) -> None:
         """Take in what the agent has written since."""
-        said = agent_state(read_whole(self.folder / STATE))
-        if said is None or said.restart < self.restart:
+        state = agent_state(read_whole(self.folder / STATE))
+        if state is None or state.restart < self.restart:
             return
-        if said.restart > self.restart:
-            self.restart = said.restart
-        self.agent = said
-        self.ticket = self.ticket or said.job
-        self.served = self.served or bool(said.hosts)
-        if (said.restart, said.counter) != self._moved:
-            self._moved, self._moved_at = (said.restart, said.counter), now
+        if state.restart > self.restart:
+            self.restart = state.restart
+        self.agent = state
+        self.ticket = self.ticket or state.job
+        self.served = self.served or bool(state.hosts)
+        if (state.restart, state.counter) != self._moved:
+            self._moved, self._moved_at = (state.restart, state.counter), now
 
     def update_state(self, queue: SlurmQueue, now: float) -> None:
         """Work out its state."""

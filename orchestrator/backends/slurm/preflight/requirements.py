@@ -109,8 +109,8 @@ class Files:
 
 def kind_of_stage(stage: str, resources: Resources, slurm: SlurmSettings, files: Files) -> JobKind:
     """What the jobs of a stage ask for that are jobs of SLURM."""
-    said, own = slurm.of(stage), slurm.stages.get(stage, SlurmStage())
-    extra = extra_lines(said.sbatch)
+    merged, own = slurm.of(stage), slurm.stages.get(stage, SlurmStage())
+    extra = extra_lines(merged.sbatch)
 
     def written(field: str, value: str = "") -> SettingPlace:
         key = "sbatch" if field in extra else field
@@ -121,17 +121,17 @@ def kind_of_stage(stage: str, resources: Resources, slurm: SlurmSettings, files:
         value = f"{getattr(resources, field):g}"
         return SettingPlace(file=files.matrix, key=f"resources.{stage}.{field}", value=value)
 
-    request = request_of(resources, said)
+    request = request_of(resources, merged)
     return JobKind(
         what=f"stage {stage}",
         request=request,
-        where=_effective(said, extra),
+        where=_effective(merged, extra),
         extra=extra,
         places={
             **{field: written(field) for field in (*WHERE, "nodes")},
             **{field: needed(field) for field in ("cpus", "memory_gib")},
-            "minutes": needed("minutes") if said.minutes is None else written("minutes", f"{said.minutes:g}"),
-            "devices": needed("devices") if said.gpus is None else written("gpus", repr(said.gpus)),
+            "minutes": needed("minutes") if merged.minutes is None else written("minutes", f"{merged.minutes:g}"),
+            "devices": needed("devices") if merged.gpus is None else written("gpus", repr(merged.gpus)),
         },
         can_spread=resources.world_size > request.nodes,
         slack=LIMIT_SLACK_MINUTES,
@@ -147,11 +147,11 @@ def kind_of_pilot(pilot: PilotSettings, files: Files) -> JobKind:
         return SettingPlace(file=files.cluster, key=f"slurm.pilot.{field}", value=value)
 
     extra = extra_lines(pilot.sbatch)
-    said = SlurmStage(partition=pilot.partition, account=pilot.account, qos=pilot.qos, constraint=pilot.constraint)
+    merged = SlurmStage(partition=pilot.partition, account=pilot.account, qos=pilot.qos, constraint=pilot.constraint)
     return JobKind(
         what="a pilot job",
         request=request_of_pilot(pilot),
-        where=_effective(said, extra),
+        where=_effective(merged, extra),
         extra=extra,
         places={
             **{field: written("sbatch" if field in extra else field) for field in (*WHERE, "nodes")},
@@ -166,12 +166,12 @@ def kind_of_pilot(pilot: PilotSettings, files: Files) -> JobKind:
     )
 
 
-def _effective(said: SlurmStage, extra: Mapping[str, Any]) -> SlurmStage:
+def _effective(merged: SlurmStage, extra: Mapping[str, Any]) -> SlurmStage:
     """With what is written in `sbatch`: it comes last in the script, and holds."""
     given = {field: str(extra[field]) for field in WHERE if field in extra}
     return replace(
-        said,
-        partition=given.get("partition", said.partition),
-        account=given.get("account", said.account),
-        qos=given.get("qos", said.qos),
+        merged,
+        partition=given.get("partition", merged.partition),
+        account=given.get("account", merged.account),
+        qos=given.get("qos", merged.qos),
     )
