@@ -5,7 +5,6 @@ are fast.
 """
 
 import os
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,19 +144,3 @@ def reopen_study(
     if (last.profile, last.overrides, smoke) == (study.plan.profile, (), False):
         return study
     return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster, smoke=smoke)
-
-
-def checkout() -> str:
-    """Git commit of the running code, with `-dirty` if files were changed; empty outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import SimulatedClock
@@ -133,7 +133,7 @@ class Toy:
         self.events: list[Event] = []
         self.backend: FakeBackend | None = None
         self.backend_type = FakeBackend
-        self.farm: Farm | None = None
+        self.cluster: FakeCluster | None = None
         """Set: the backend outlives drivers."""
 
     def ledger(self) -> Ledger:
@@ -154,7 +154,7 @@ class Toy:
 
         def make() -> FakeBackend:
             self.backend = self.backend_type(
-                store=self.store, now=self.clock.monotonic, hosts=hosts, script=script, farm=self.farm
+                store=self.store, now=self.clock.monotonic, hosts=hosts, script=script, cluster=self.cluster
             )
             return self.backend
 

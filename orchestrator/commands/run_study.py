@@ -17,6 +17,7 @@ from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_er
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.plan.job import Plan
+from orchestrator.provenance import commits_of
 from orchestrator.results import report_if_needed
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
@@ -29,7 +30,7 @@ from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
-from orchestrator.study import Study, checkout
+from orchestrator.study import Study
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.tracking.registry import make_tracker
 
@@ -132,7 +133,8 @@ def _backend_of(
             home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
         )
         plugin.preflight(planned, say)
-        digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
+        package = package_of(study.plan.workload_name)
+        digest, _ = copy_code(study.home, extra=package)
         context = BackendContext(
             home=study.home,
             store_kind=cluster.store.kind,
@@ -142,7 +144,7 @@ def _backend_of(
             idle_s=cluster.idle_s,
             orphan_s=cluster.orphan_s,
             code_digest=digest,
-            git=checkout(),
+            git=commits_of(package),
             server=server_command(study.plan.workload_name),
         )
         return plugin.build(context, cluster)

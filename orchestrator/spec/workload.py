@@ -18,6 +18,9 @@ HEAVY = ("torch", "deepspeed", "tensorflow", "jax")
 
 KEY = "workload"
 
+OURS = "workloads"
+"""Package of ours whose stages a study of somebody else's may use too."""
+
 
 def workload_of(name: str, matrix: Path, place: Place) -> Workload:
     """The workload `name` of a matrix; the folder of the matrix is on the import path too.
@@ -30,7 +33,8 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
         sys.path.append(folder)  # last, so that a folder beside the matrix hides no installed package
     try:
         with _nothing_heavy():
-            return load_workload(name)
+            workload = load_workload(name)
+            problem = _misplaced(name, workload)
     except WorkloadError as error:
         refuse(place, KEY, f"cannot be used: {error}")
     except _HeavyImport as error:
@@ -42,6 +46,28 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
         )
     except Exception as error:  # user code may raise anything
         refuse(place, KEY, f"is {name}, which cannot be imported: {type(error).__name__}: {error}")
+    if problem:
+        refuse(place, KEY, problem)
+    return workload
+
+
+def _misplaced(name: str, workload: Workload) -> str:
+    """Why a stage's module could not be imported in a job, which runs a copy of the workload's package; or empty."""
+    package, place = package_of(name)
+    for stage in workload.stages:
+        top = stage.module.partition(".")[0]
+        try:
+            spec = importlib.util.find_spec(stage.module)
+        except ModuleNotFoundError:
+            spec = None
+        if spec is None or spec.origin is None:
+            return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which is not there"
+        if top not in (package, OURS) and package_of(top)[1].parent == place.parent:
+            return (
+                f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which lies beside it and not in "
+                f"its package {package!r}; jobs run a copy of that package: move the module into it"
+            )
+    return ""
 
 
 def package_of(name: str) -> tuple[str, Path]:

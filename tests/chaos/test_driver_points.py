@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, fingerprint, small_plan
 
-from orchestrator.backends.fake.backend import Act, Farm
+from orchestrator.backends.fake.backend import Act, FakeCluster
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
@@ -125,7 +125,7 @@ def test_where_attempts_outlive_a_driver_that_stops_at_a_point_they_are_adopted_
     tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy, faults = Toy(tmp_path / "toy"), tmp_path / "faults"
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     faults.mkdir()
     monkeypatch.setenv(VARIABLE, str(faults))
 
@@ -141,7 +141,7 @@ def test_where_attempts_outlive_a_driver_that_stops_at_a_point_they_are_adopted_
     before = committed(toy.home)
     assert toy.run(small_plan()).counts == {"done": 9}
     check_finished(toy.home, before)
-    labels = [running.submission.label for running in toy.farm.attempts.values()]
+    labels = [running.submission.label for running in toy.cluster.attempts.values()]
     assert len(labels) == len(set(labels)) == 9, "each job was started once, whoever drove"
 
 

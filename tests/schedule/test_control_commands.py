@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import BackendError, LeaseError, PlanError
 from orchestrator.plan.diff import standings
@@ -218,7 +218,7 @@ def test_a_cancel_is_said_again_until_the_backend_listens(toy: Toy) -> None:
 
 @pytest.mark.parametrize("outlives", [True, False])
 def test_what_a_dead_driver_left_running_stays_cancelled_and_is_stopped(toy: Toy, outlives: bool) -> None:
-    toy.farm = Farm() if outlives else None
+    toy.cluster = FakeCluster() if outlives else None
     fell = False
 
     def look(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""A real SLURM for the tests of this folder, started once; `make test-slurm` installs what it needs."""
+"""A real SLURM for the tests of this folder, started once; `make test-root` installs what it needs."""
 
 import subprocess
 import sys

@@ -242,29 +242,29 @@ def submit_batch(batch: SbatchJob, python: str) -> str:
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
             return executor.send(batch)
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
-        said = refusal(str(error))
-        if not isinstance(error, OSError) and is_silence(said):
-            silent = SubmitUnanswered(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}")
-            silent.refused_as_full = CROWDED in said
+        answer = refusal(str(error))
+        if not isinstance(error, OSError) and is_silence(answer):
+            silent = SubmitUnanswered(f"sbatch got no answer for {batch.name}: {answer or f'none within {ANSWER_S} s'}")
+            silent.refused_as_full = CROWDED in answer
             raise silent from error
-        kind = SiteFull if is_full(said) else BackendError
-        raise kind(f"sbatch refused {batch.name}: {said}") from error
+        kind = SiteFull if is_full(answer) else BackendError
+        raise kind(f"sbatch refused {batch.name}: {answer}") from error
 
 
-def is_silence(said: str) -> bool:
+def is_silence(answer: str) -> bool:
     """Whether these words of sbatch mean that slurmctld did not answer; if it said nothing, `timeout` ended it."""
-    return not said or any(words in said.lower() for words in SILENT)
+    return not answer or any(words in answer.lower() for words in SILENT)
 
 
-def is_full(said: str) -> bool:
+def is_full(answer: str) -> bool:
     """Whether sbatch refuses because of what is in the queue: `AssocGrpSubmitJobsLimit` and the like."""
-    return "SubmitJob" in said and "Limit" in said
+    return "SubmitJob" in answer and "Limit" in answer
 
 
 def refusal(text: str) -> str:
     """What sbatch said, without submitit's frame around it."""
-    said = [line.partition("sbatch:")[2].strip() for line in text.splitlines() if "sbatch:" in line]
-    return " ".join(said) or text.strip()
+    lines = [line.partition("sbatch:")[2].strip() for line in text.splitlines() if "sbatch:" in line]
+    return " ".join(lines) or text.strip()
 
 
 def last_lines(folder: Path, logs: str = "*_log.out") -> str:
