@@ -78,33 +78,27 @@ class ReferenceSpec:
     floor: str
     ceiling_name: str = "ceiling"
     floor_name: str = "floor"
-    ceiling_heading: str = "ceiling"
-    floor_heading: str = "floor"
     suspect_heading: str = "floor is as good as the best row"
     caption: str = ""
     table_note: str = ""
     """What the caption of the tables says of them."""
     off_scale: Mapping[str, float] = field(default_factory=dict)
-    """Unit -> value from which on no line is drawn in a figure, as it would squash it."""
+    """Unit -> value from which on figures have no line, as it would compress the rest."""
+
+    def heading(self, kind: Literal["ceiling", "floor"]) -> str:
+        """Heading of the column of the ceiling or floor."""
+        name = self.ceiling_name if kind == "ceiling" else self.floor_name
+        return kind if name == kind else f"{kind}: {name}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriceSpec:
-    """A value of a stage's cost that can be the price of a row."""
+class CostValue:
+    """A recorded cost of a stage: a column of the cost table, or the price of a row."""
 
     stage: str
     key: str
     name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostColumn:
-    """A column of the cost table."""
-
-    stage: str
-    key: str
-    name: str
-    shape: str
+    shape: str = "si"
     """Format (`{:.0f}`), or `si`: three digits and a letter for the power of a thousand."""
 
 
@@ -203,9 +197,9 @@ class ReportSpec:
     instruments: InstrumentSpec | None = None
     gain: GainSpec | None = None
     references: ReferenceSpec | None = None
-    prices: Sequence[PriceSpec] | None = None
+    prices: Sequence[CostValue] | None = None
     """By preference: the first that every row has; None: device seconds of all stages together."""
-    cost_columns: Sequence[CostColumn] | None = None
+    cost_columns: Sequence[CostValue] | None = None
     """Before the device seconds of every other stage; None: everything that was recorded."""
     images: ImageSpec | None = None
     published: Callable[[], PublishedTables] | None = None
