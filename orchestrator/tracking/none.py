@@ -10,7 +10,7 @@ class NoTracker:
     """A tracker that tracks nothing."""
 
     def start(self, standings: Mapping[str, Standing] | None = None) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def job_changed(
         self,
@@ -21,16 +21,16 @@ class NoTracker:
         artifact: Path | None,
         git: str = "",
     ) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def report(self, folder: Path) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def tick(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def leave(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def close(self, timeout_s: float) -> bool:
         """There is nothing to send."""

@@ -1,8 +1,8 @@
-"""The protocol of trackers, which show runs while and after they happen.
+"""Tracker protocol: shows runs while and after they happen.
 
 Obligations (`orchestrator/testing/trackers.py` tests them): no method blocks or raises; what cannot be
-sent is said once and left to `sync`, which can rebuild everything from what is committed. `close` ends
-with no run left RUNNING whose job is not.
+sent is reported once and left to `sync`, which can rebuild everything from what is committed. After `close`
+no run is RUNNING whose job is not.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Tracker(Protocol):
         """Called with every turn of the loop; cheap."""
 
     def leave(self) -> None:
-        """End without sending anything: another driver tracks the study now. Idempotent."""
+        """End without sending anything: another controller tracks the study now. Idempotent."""
 
     def close(self, timeout_s: float) -> bool:
         """Send the rest and end; True: everything was sent. Idempotent."""

@@ -18,9 +18,9 @@ def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path
 
     Args:
         plan: the whole matrix of the profile.
-        standings: job id -> its state.
+        standings: by job id.
         store: of the study.
-        home: the study's folder under outputs/.
+        home: `outputs/{study}`.
         uri: of the MLflow server; None: SQLite in `home`.
 
     Raises:
