@@ -375,7 +375,7 @@ def test_a_job_that_no_node_of_a_pilot_job_can_take_is_told() -> None:
     ]
 
 
-def test_stages_that_are_not_packed_are_jobs_of_slurm() -> None:
+def test_stages_without_pilot_jobs_are_jobs_of_slurm() -> None:
     slurm = SlurmSettings(pilot=PILOT, every=SlurmStage(partition="lnog"))
     (found,) = misfits(SITE, slurm, {"train": (SMALL,), "judge": (SMALL,)}, files=FILES, grace_s=60)
     assert "slurm.every.partition is 'lnog'" in found.says

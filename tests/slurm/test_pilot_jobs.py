@@ -129,7 +129,7 @@ def study(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stud
         site.call("scancel", *jobs)
 
 
-class TestPackedBackend(LastingBackendContract):
+class TestPilotBackend(LastingBackendContract):
     """All in one pilot job: each test has a driver of its own."""
 
     @pytest.fixture
@@ -308,7 +308,7 @@ def test_a_pilot_job_whose_time_is_nearly_over_lets_its_attempts_save(site: Site
     wait_until(lambda: not other.jobs(site), "the pilot job's end", 20.0)
 
 
-def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packed(
+def test_a_job_that_waits_is_taken_up_by_a_driver_whose_stages_all_use_pilot_jobs(
     site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The cluster file has changed in between: the job would begin beside another attempt."""
