@@ -46,6 +46,7 @@ from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.study.workload import WORKLOAD  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("short_wait_for_records")
 SMALL = PilotSettings(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
 FIXED = {6379, 8265, 8076, 10001, 52365, *range(10002, 20000)}
 """Ports that Ray takes where nobody tells it otherwise (ray start --help)."""
