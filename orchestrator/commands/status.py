@@ -1,4 +1,4 @@
-"""`status`: the state of every job. Reads plan, ledger and attempt folders only."""
+"""`status`: the state of every job, from plan, ledger and attempt folders."""
 
 import contextlib
 import sys
@@ -10,14 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-    Overrides,
-)
+from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
 from orchestrator.commands.watch import last_selection
 from orchestrator.commands.watch import watch as watch_run
 from orchestrator.plan.job import SHORT, Job, Standing
@@ -28,7 +21,7 @@ from orchestrator.schedule.host_exclusion import ExcludedHost, describe, exclude
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.schedule.retry_policy import paused_of
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.watch import make_watch_view
 from workloads.contract.metrics import read_beat
@@ -37,9 +30,8 @@ from workloads.contract.request import Stage
 
 def status(
     overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    *,
+    options: LastRunOptions,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run in progress until it ends.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +39,7 @@ def status(
 
     Lists every job that is neither done nor waiting for its turn, then what failed and why. Changes nothing.
     """
-    study = reopen_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    study = options.open(overrides)
     if watch:
         with exit_on_interrupt():
             raise typer.Exit(watch_run(study, last_selection(study), make_watch_view(sys.stdout, as_json=as_json)))
@@ -76,7 +68,7 @@ COMMAND = Command(
 
 @contextlib.contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """End with 130 and no message on Ctrl-C: for commands that only read."""
+    """On Ctrl-C, exit with 130 and no message: for commands that only read."""
     try:
         yield
     except KeyboardInterrupt:
@@ -112,7 +104,7 @@ def status_json(study: Study) -> dict[str, Any]:
 
 
 def status_text(study: Study) -> str:
-    """The same for people: counts, every job that needs attention or is running, excluded hosts, failures."""
+    """What `status` prints: counts, jobs that run or need attention, excluded hosts, failures."""
     standings, attempts = study.standings(), study.attempts()
     lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standings))]
     for job in study.plan.jobs.values():

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workloads.contract.defaults import DEFAULT
+from workloads.contract.request import DEFAULT_WORKLOAD
 
-COMMAND = (sys.executable, "-m", "workloads.runtime.server", DEFAULT)
+COMMAND = (sys.executable, "-m", "workloads.runtime.server", DEFAULT_WORKLOAD)
 """Of the default workload; `server_command` gives that of another."""
 STDERR_LINES = 60  # the last ones are kept: the traceback of a failed import
 LONGEST_LINE = 1 << 16  # bytes; what is longer is broken

@@ -31,12 +31,12 @@ def make_commit(attempt: str, fingerprint: str = FINGERPRINT) -> Commit:
     return Commit(
         fingerprint=fingerprint,
         attempt=attempt,
-        stage="train",
+        stage="second",
         branch=None,
-        job=f"train/{fingerprint[:12]}",
-        label="train/context-k5/s0",
+        job=f"second/{fingerprint[:12]}",
+        label="second/context-k5/s0",
         manifest="",
-        inputs={"index": {"fingerprint": "cd" * 32, "manifest": "ef" * 32}},
+        inputs={"first": {"fingerprint": "cd" * 32, "manifest": "ef" * 32}},
         code="0" * 64,
         git="",
         versions={"torch": "2"},
@@ -49,7 +49,7 @@ def make_commit(attempt: str, fingerprint: str = FINGERPRINT) -> Commit:
 
 def write_and_commit(store: Store, attempt: str, fingerprint: str = FINGERPRINT) -> bool:
     """Publish two files as an attempt; whether it won."""
-    folder = store.prepare("train", fingerprint, attempt)
+    folder = store.prepare("second", fingerprint, attempt)
     (folder / "samples").mkdir()
     (folder / "weights.bin").write_bytes(attempt.encode())
     (folder / "samples" / "step-1.txt").write_text("one", encoding="utf-8")
@@ -61,11 +61,11 @@ class StoreContract:
 
     def test_prepare_gives_an_empty_folder(self, store: Store) -> None:
         """Prepare gives an empty folder."""
-        assert list(store.prepare("train", FINGERPRINT, "a001-x").iterdir()) == []
+        assert list(store.prepare("second", FINGERPRINT, "a001-x").iterdir()) == []
 
     def test_nothing_is_done_before_a_commit(self, store: Store) -> None:
         """Nothing is done before a commit."""
-        store.prepare("train", FINGERPRINT, "a001-x")
+        store.prepare("second", FINGERPRINT, "a001-x")
         assert store.commits() == frozenset()
         with pytest.raises(ArtifactMissing):
             store.read(FINGERPRINT)
@@ -89,7 +89,7 @@ class StoreContract:
         """The second attempt loses and the first is told again that it won."""
         assert write_and_commit(store, "a001-x")
         assert not write_and_commit(store, "a002-y")
-        assert store.commit(make_commit("a001-x"), store.prepare("train", FINGERPRINT, "a001-x"))
+        assert store.commit(make_commit("a001-x"), store.prepare("second", FINGERPRINT, "a001-x"))
         assert store.read(FINGERPRINT).attempt == "a001-x"
 
     def test_of_sixteen_that_try_at_once_exactly_one_wins(self, store: Store) -> None:
@@ -133,15 +133,15 @@ class StoreContract:
     def test_sweeping_takes_nothing_of_what_is_there(self, store: Store) -> None:
         """Sweeping takes nothing of what is there."""
         assert write_and_commit(store, "a001-x")
-        store.prepare("train", "cd" * 32, "a001-y")
-        store.sweep({"a001-y"}, [("train", FINGERPRINT, "a000-w")])
+        store.prepare("second", "cd" * 32, "a001-y")
+        store.sweep({"a001-y"}, [("second", FINGERPRINT, "a000-w")])
         assert store.read(FINGERPRINT).attempt == "a001-x"
         assert (store.fetch(FINGERPRINT) / "weights.bin").read_bytes() == b"a001-x"
         assert write_and_commit(store, "a002-z", "ef" * 32)
 
     def test_a_link_in_an_artifact_is_refused(self, store: Store, tmp_path: Path) -> None:
         """A link in an artifact is refused."""
-        folder = store.prepare("train", FINGERPRINT, "a001-x")
+        folder = store.prepare("second", FINGERPRINT, "a001-x")
         (folder / "elsewhere").symlink_to(tmp_path)
         with pytest.raises(StoreError, match="symbolic link"):
             store.commit(make_commit("a001-x"), folder)

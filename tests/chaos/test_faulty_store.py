@@ -51,7 +51,7 @@ def drive(toy: Toy, faulty: FaultyStore, **more: Any) -> RunResult:
             home=toy.home,
             store=faulty,
             ledger=ledger,
-            backend_factory=lambda: toy.backend_type(store=toy.store, now=toy.clock.time, farm=toy.farm),
+            backend_factory=lambda: toy.backend_type(store=toy.store, now=toy.clock.time, cluster=toy.cluster),
             cluster=toy.settings,
             clock=toy.clock,
             **more,

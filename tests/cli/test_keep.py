@@ -86,7 +86,7 @@ def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: 
     assert folder in {one.path for one in found(study, rehearsal)}
 
 
-def test_what_slurm_was_asked_with_goes_but_for_allocations_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
+def test_what_slurm_was_asked_with_goes_but_for_pilot_jobs_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
     slurm = study.home / "slurm"
     for name in ("1a2b3c/jobs.json", "packs/pover/pack.json", "packs/pover/closed", "packs/plives/pack.json"):
         (slurm / name).parent.mkdir(parents=True, exist_ok=True)

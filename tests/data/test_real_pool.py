@@ -27,7 +27,7 @@ from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
 from workloads.evaluation import evaluate
-from workloads.evaluation.branches import return_branch
+from workloads.evaluation.branches import return_
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
@@ -161,7 +161,7 @@ def test_the_open_domain_is_a_folder_of_pictures_with_objects_and_prompts(pool_f
     assert pool.object_of("p-01-v0") == "stone bear 1"
     assert pool.object_of(scene_names(SCENES)[0]) is None
     assert pool.frames("p-01-v0", [0]).shape == (1, 16, 32, 3)
-    settings = return_branch.settings(pool, {"cases": 0, "turns_deg": [-45.0, 45.0]}, F)
+    settings = return_.settings(pool, {"cases": 0, "turns_deg": [-45.0, 45.0]}, F)
     assert settings[0].id == "context-as-memory/p-00-v0/0"
 
 
@@ -170,7 +170,7 @@ def test_without_an_open_domain_the_branch_return_says_what_it_needs(paths: dict
     pool = Pool.open(out)
     assert pool.scenes("open") == ()
     with pytest.raises(BadInput, match=r"the branch return .*paths: \{open: FOLDER\}.*--branches replay,loop"):
-        return_branch.settings(pool, {"cases": 0, "turns_deg": [-45.0, 45.0]}, F)
+        return_.settings(pool, {"cases": 0, "turns_deg": [-45.0, 45.0]}, F)
 
 
 BAD_OPEN: dict[str, tuple[Callable[[Path], Any], str]] = {

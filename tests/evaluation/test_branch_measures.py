@@ -7,7 +7,7 @@ import pytest
 from workloads.data.pool import Pool
 from workloads.data.poses import Poses
 from workloads.data.worlds import make_world
-from workloads.evaluation.branches import loop, replay, return_branch
+from workloads.evaluation.branches import loop, replay, return_
 from workloads.evaluation.cases import Setting, first_by_hash
 from workloads.evaluation.networks.measures import FrameDistance, Measures
 from workloads.evaluation.seen import seen_from
@@ -26,7 +26,7 @@ def values(lines: list[replay.CaseMetric]) -> Mapping[str, float]:
 
 
 def test_the_truth_itself_measures_perfect_in_every_branch(pool: Pool) -> None:
-    for branch, name in ((replay, "replay"), (loop, "loop"), (return_branch, "return")):
+    for branch, name in ((replay, "replay"), (loop, "loop"), (return_, "return")):
         setting = branch.settings(pool, made_pool.BRANCHES[name], F)[0]
         truth = branch.truth(setting, pool)
         assert truth is not None

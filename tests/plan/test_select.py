@@ -77,11 +77,9 @@ def test_a_job_is_found_by_id_prefix_fingerprint_and_any_cells_label(plan: Plan)
 
 
 def test_an_unknown_or_ambiguous_job_is_refused_with_candidates(plan: Plan) -> None:
-    with pytest.raises(
-        PlanError, match=r"job 'train/spatail/s0' is not in the plan .*; did you mean 'train/spatial/s0'"
-    ):
+    with pytest.raises(PlanError, match=r"no job 'train/spatail/s0' in the plan .*; did you mean 'train/spatial/s0'"):
         find_job(plan, "train/spatail/s0")
-    with pytest.raises(PlanError, match=r"job 'train/' is ambiguous, 26 match: .* and 20 more; type more of the id"):
+    with pytest.raises(PlanError, match=r"job 'train/' is ambiguous, 26 match: .* and 20 more; give more digits"):
         find_job(plan, "train/")
 
 

@@ -89,7 +89,7 @@ class SlurmStudy(SmallStudy):
     pilot: str = "null"
     """`slurm.pilot`, as YAML."""
     idle_s: float = 60.0
-    """How long an allocation is kept that nobody needs."""
+    """How long a pilot job is kept that nobody needs."""
     quick: bool = False
     """Its drivers beat every second and are given up after some seconds: `quick_driver.py`."""
 
@@ -171,7 +171,7 @@ class SlurmStudy(SmallStudy):
     # What is done to its jobs
 
     def job_of(self, label: str) -> str:
-        """The number of the SLURM job that runs or waits for a job of the study (or for `pack`s); empty: none."""
+        """The number of the SLURM job of a job of the study (`pilot`: of a pilot job) that waits or runs; or empty."""
         assert self.site is not None
         for line in self.site.call("squeue", "--noheader", "--format=%A %j").splitlines():
             number, name = line.split(maxsplit=1)

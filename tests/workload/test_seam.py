@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.provenance import commits_of
 from workloads.contract.fields import key_of
 from workloads.study.workload import WORKLOAD
 
@@ -96,6 +97,7 @@ def digits(root: Path, tmp_path: Path) -> Path:
     (tmp_path / "digits_study").mkdir()
     for path in (source / "digits_study").glob("*.py"):
         (tmp_path / "digits_study" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "beside.py").write_text("def run(request, progress): ...\n", encoding="utf-8")
     (tmp_path / "matrix.yaml").write_bytes((source / "matrix.yaml").read_bytes())
     return tmp_path
 
@@ -125,12 +127,18 @@ def test_a_module_that_it_imports_is_looked_at_too(digits: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('inputs=("split",)', 'inputs=("spilt",)', "stage 'train' reads 'spilt', which is no stage before it"),
-        ('branches=("clean", "shifted")', 'branches=("clean", "moved")', "branch 'moved', which `branches` has not"),
-        ('sections=("data",)', 'sections=("date",)', "reads 'date', which is no section of `controls`; sections: data"),
-        ('name="train"', 'name="split"', "stage 'split' stands twice"),
-        ('name="train"', 'name="../up"', "allowed in a name: letters"),
-        ('family = "mlp"', 'family = "conv"', "two families have one name"),
+        ('inputs=("split",)', 'inputs=("spilt",)', "stage 'train' reads 'spilt', which is not a stage before it"),
+        ('branches=("clean", "shifted")', 'branches=("clean", "moved")', "branch 'moved', which is not in `branches`"),
+        (
+            'sections=("data",)',
+            'sections=("date",)',
+            "reads 'date', which is not a section of `controls`; allowed: d",
+        ),
+        ('name="train"', 'name="split"', "stage 'split' appears twice"),
+        ('name="train"', 'name="../up"', "not a valid name; allowed: letters"),
+        ('family = "mlp"', 'family = "conv"', "two families have the same name"),
+        ("digits_study.split", "digits_study.spilt", "names module 'digits_study.spilt', which is not there"),
+        ('module="digits_study.split"', 'module="beside"', "'beside', which lies beside it and not in its package"),
         ("WORKLOAD = ", "STUDY = ", "has no WORKLOAD = Workload(...)"),
         ("WORKLOAD = ", "1 / 0\nWORKLOAD = ", "cannot be imported: ZeroDivisionError"),
     ],
@@ -143,7 +151,7 @@ def test_a_table_that_cannot_be_is_refused(digits: Path, old: str, new: str, sai
 def test_a_workload_that_there_is_not_is_refused(digits: Path) -> None:
     done = changed(digits, "digits_study.workload", "digits_study.nothing", "matrix.yaml")
     assert done.returncode == 2
-    assert "matrix.yaml:3: workload cannot be used: workload 'digits_study.nothing': there is no module" in done.stderr
+    assert "matrix.yaml:3: workload cannot be used: workload 'digits_study.nothing': no module" in done.stderr
 
 
 def test_fingerprints_hold_the_name_of_a_workload(digits: Path) -> None:
@@ -153,3 +161,13 @@ def test_fingerprints_hold_the_name_of_a_workload(digits: Path) -> None:
     assert not set(before.stdout.split('"fingerprint": "')[2:]) & set(
         echo_matrix("plan", "--json", cwd=digits).stdout.split('"fingerprint": "')[2:]
     )
+
+
+def test_provenance_names_the_commit_of_a_workload_from_another_repository(digits: Path) -> None:
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(digits))
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "a study")):
+        subprocess.run([*git, *command], check=True)
+    theirs = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    found = commits_of(("digits_study", digits / "digits_study"))
+    assert found.endswith(f"digits_study:{theirs}")
+    assert commits_of(("workloads", digits)) == found.removesuffix(f"digits_study:{theirs}").strip()

@@ -17,6 +17,8 @@ Source: study.md section 7; design, Jobs and Contract.
 """
 
 import hashlib
+import importlib
+import keyword
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +35,6 @@ from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
 from workloads.evaluation.bounds import Known, showable
-from workloads.evaluation.branches import loop, replay, return_branch
 from workloads.evaluation.branches.interface import Branch
 from workloads.evaluation.cases import Setting, write_settings
 from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, write_checkpoint
@@ -47,8 +48,8 @@ from workloads.model.weights import load_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
+from workloads.study.stages import BRANCHES
 
-BRANCHES: Mapping[str, Branch] = {"replay": replay, "loop": loop, "return": return_branch}
 SAMPLES = 4  # cases whose video is published as MP4
 LOOK_S = 0.2  # how often rank 0 looks for the other ranks' videos
 
@@ -125,14 +126,17 @@ def run(request: Request, progress: Progress) -> StageOutcome:
 
 
 def branch_of(request: Request) -> Branch:
-    """The branch of a request.
+    """The module of a request's branch: `branches/{branch}.py`, with `_` behind a name that Python keeps for itself.
 
     Raises:
         BadInput: it has none, or an unknown one.
     """
     if request.branch is None or request.branch not in BRANCHES:
         raise BadInput(f"request.json: branch is {request.branch!r}; allowed: {', '.join(BRANCHES)}")
-    return BRANCHES[request.branch]
+    name = f"{request.branch}_" if keyword.iskeyword(request.branch) else request.branch
+    module: Any = importlib.import_module(f"workloads.evaluation.branches.{name}")
+    found: Branch = module
+    return found
 
 
 @dataclass(frozen=True)

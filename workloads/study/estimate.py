@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.contract.planned import Estimate, Planned, PlannedCell, PlannedJob, Surroundings
+from workloads.contract.planned import Estimate, Planned, PlannedCell, PlannedCluster, PlannedJob
 from workloads.study.footprint import (
     GIB,
     Disk,
@@ -54,7 +54,7 @@ class RowSize:
         return None if self.limit_gib is None else self.memory.total <= self.limit_gib * GIB
 
 
-def estimate(plan: Planned, cluster: Surroundings, selected: Collection[str] | None = None) -> Estimate:
+def estimate(plan: Planned, cluster: PlannedCluster, selected: Collection[str] | None = None) -> Estimate:
     """Sizes of every training, disk of the plan, and why it cannot fit."""
     sizes = row_sizes(plan, cluster, selected)
     disk = plan_disk(plan, sizes)
@@ -66,7 +66,7 @@ def estimate(plan: Planned, cluster: Surroundings, selected: Collection[str] | N
     )
 
 
-def row_sizes(plan: Planned, cluster: Surroundings, selected: Collection[str] | None = None) -> list[RowSize]:
+def row_sizes(plan: Planned, cluster: PlannedCluster, selected: Collection[str] | None = None) -> list[RowSize]:
     """Sizes of every distinct training of the plan, once for all seeds, in file order.
 
     Args:
@@ -85,7 +85,7 @@ def row_sizes(plan: Planned, cluster: Surroundings, selected: Collection[str] | 
     return list(found.values())
 
 
-def _row_size(label: str, cell: PlannedCell, job: PlannedJob, cluster: Surroundings) -> RowSize:
+def _row_size(label: str, cell: PlannedCell, job: PlannedJob, cluster: PlannedCluster) -> RowSize:
     training, devices, ranks = cell.controls["training"], job.resources.devices, job.resources.world_size
     model, batch = model_sizes(cell.controls, row_from(cell.trained)), int(training["global_batch"])
     return RowSize(

@@ -7,11 +7,8 @@ is another name of anything here.
 
 import csv
 from pathlib import Path
-from typing import Any
 
-from reports.report_json import published_json
 from reports.spec import PublishedTables
-from workloads.study.report import REPORT
 
 TABLES = {"4": "families", "5": "spatial", "6": "compression", "7": "state-space", "8": "context"}
 """The paper's table numbers under the names of matrix.yaml."""
@@ -50,8 +47,3 @@ def published_tables(path: Path = FILE) -> PublishedTables:
         caption="eight cases a row, one seed, no per-case values, so no intervals and no verdict beyond the point "
         "estimate. Its judge and its LPIPS are other instruments than the embedded ones; compare orders, not values.",
     )
-
-
-def report_from_published() -> dict[str, Any]:
-    """report.json's object for the published tables; intervals are null."""
-    return published_json(REPORT, published_tables())

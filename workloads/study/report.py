@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from reports.spec import (
     BranchSpec,
-    CostColumn,
+    CostValue,
     DifferenceTile,
     GainSpec,
     ImageSpec,
     InstrumentSpec,
-    PriceSpec,
     PublishedTables,
     ReferenceSpec,
     ReportSpec,
@@ -135,8 +134,6 @@ REPORT = ReportSpec(
         floor="bound-anchor",
         ceiling_name="truth",
         floor_name="stands still",
-        ceiling_heading="ceiling: truth",
-        floor_heading="floor: stands still",
         suspect_heading="rewards standing still",
         caption="<code>bound-truth</code> is the true frames and <code>bound-anchor</code> a camera that stands still, "
         "both scored by the same code. They are no memories, and take part in no rank, range, agreement, finding or "
@@ -148,18 +145,18 @@ REPORT = ReportSpec(
         off_scale={"dB": CAPPED_DB},
     ),
     prices=(
-        PriceSpec(stage="train", key="flops", name="FLOPs per training step"),
-        PriceSpec(stage="train", key="tokens", name="tokens per forward"),
-        PriceSpec(stage="train", key="device_s", name="training device seconds"),
+        CostValue(stage="train", key="flops", name="FLOPs per training step"),
+        CostValue(stage="train", key="tokens", name="tokens per forward"),
+        CostValue(stage="train", key="device_s", name="training device seconds"),
     ),
     cost_columns=(
-        CostColumn(stage="train", key="parameters_added", name="parameters added", shape="{:,.0f}"),
-        CostColumn(stage="train", key="tokens", name="tokens per forward", shape="si"),
-        CostColumn(stage="train", key="tokens_written", name="tokens per write", shape="si"),
-        CostColumn(stage="train", key="flops", name="FLOPs per step", shape="si"),
-        CostColumn(stage="train", key="s_per_step", name="s per step", shape="{:.3f}"),
-        CostColumn(stage="train", key="device_s", name="train, s", shape="{:.0f}"),
-        CostColumn(stage="train", key="peak_mib", name="train peak, MiB", shape="{:.0f}"),
+        CostValue(stage="train", key="parameters_added", name="parameters added", shape="{:,.0f}"),
+        CostValue(stage="train", key="tokens", name="tokens per forward"),
+        CostValue(stage="train", key="tokens_written", name="tokens per write"),
+        CostValue(stage="train", key="flops", name="FLOPs per step"),
+        CostValue(stage="train", key="s_per_step", name="s per step", shape="{:.3f}"),
+        CostValue(stage="train", key="device_s", name="train, s", shape="{:.0f}"),
+        CostValue(stage="train", key="peak_mib", name="train peak, MiB", shape="{:.0f}"),
     ),
     images=ImageSpec(
         nav="Strips",

@@ -4,7 +4,7 @@ There are no defaults: matrix.yaml states every number. Memory rows are in `memo
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from workloads.contract.fields import Count, Natural, NonNegative, Positive, Range, Share
 
@@ -134,6 +134,9 @@ class Controls:
 class Replay:
     """The branch that follows a known trajectory."""
 
+    judged: ClassVar[bool] = False
+    """Known frames are there to be compared with."""
+
     cases: Natural
     """0: all there are."""
     chunks: Count
@@ -148,6 +151,8 @@ class Replay:
 @dataclass(frozen=True, kw_only=True)
 class Turns:
     """A branch that turns away and comes back: `return`, and what `loop` shares with it."""
+
+    judged: ClassVar[bool] = True
 
     cases: Natural
     """0: all there are."""

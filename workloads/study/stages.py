@@ -1,22 +1,24 @@
-"""The stages of Echo-Memory: one entry each, and the revisions of what is neither a stage, a family nor a branch."""
+"""The stages of Echo-Memory: one entry each, and the revisions of what is neither a stage nor a family."""
 
 from collections.abc import Mapping
+from typing import get_type_hints
 
+from workloads.contract.fields import key_of
 from workloads.contract.workload import RecordCheck, StageSpec
+from workloads.study.sections import Branches
 
-BRANCHES = ("replay", "loop", "return")
+_SECTIONS = get_type_hints(Branches)
 
-JUDGED = ("loop", "return")
-"""Branches with a judge; replay is measured against known frames."""
+BRANCHES = tuple(map(key_of, _SECTIONS))
+
+JUDGED = tuple(key_of(name) for name, section in _SECTIONS.items() if section.judged)
+"""Branches with a judge; the others are measured against known frames."""
 
 REVISIONS: Mapping[str, int] = {
     "source/worlds": 1,
     "source/context-as-memory": 1,
     "codec/space-to-depth": 1,
     "codec/wan": 1,
-    "branch/replay": 1,
-    "branch/loop": 1,
-    "branch/return": 1,
     "judge/mask": 1,
     "judge/vlm": 1,
 }
