@@ -23,7 +23,7 @@ FIXED = (
 WHY = (
     "is fixed by the study, since it changes the result; allowed: keys that only change how it is computed "
     "(zero_optimization, activation_checkpointing, comms_logger, …); remove it from deepspeed in cluster/*.yaml, and "
-    "use controls.training instead"
+    "set it under controls.training instead"
 )
 """Problem of a key in `FIXED`."""
 
