@@ -76,7 +76,7 @@ def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: st
             r"\.reduce_bucket_size is 'auto'; allowed: a number above 0",
         ),
         ("{zero_optimization: {stage3_max_live_parameters: []}}", r"\.stage3_max_live_parameters is \[\]; allowed"),
-        ("{optimizer: {type: Lion}}", r":\d+: deepspeed\.optimizer is fixed by the study .* under controls\.training"),
+        ("{optimizer: {type: Lion}}", r":\d+: deepspeed\.optimizer is fixed by the study, .* under controls\.training"),
         ("{activation_checkpointing: 3}", r": deepspeed\.activation_checkpointing is 3; allowed: a mapping"),
         (
             "{activation_checkpointing: false}",
