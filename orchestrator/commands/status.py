@@ -14,7 +14,7 @@ from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
 from orchestrator.commands.watch import last_selection
 from orchestrator.commands.watch import watch as watch_run
 from orchestrator.plan.job import SHORT, Job, Standing
-from orchestrator.plan.show import counts
+from orchestrator.plan.show import counts, job_json
 from orchestrator.schedule.attempt_monitor import waiting_reason
 from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
@@ -85,13 +85,7 @@ def status_json(study: Study) -> dict[str, Any]:
         "profile": study.plan.profile,
         "jobs": [
             {
-                "id": job.id,
-                "stage": job.stage,
-                "label": job.label,
-                "fingerprint": job.fingerprint,
-                "state": standings[job.id].state,
-                "needs": list(job.needs),
-                "reason": standings[job.id].reason,
+                **job_json(job, standings[job.id]),
                 "attempts": [attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
             }
             for job in study.plan.jobs.values()

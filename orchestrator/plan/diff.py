@@ -45,7 +45,6 @@ def standings(
     previous: Mapping[str, Mapping[str, Any]],
     *,
     paused: Mapping[Stage, str] | None = None,
-    remarks: Mapping[str, str] | None = None,
 ) -> dict[str, Standing]:
     """The state of each job of `plan`, by job id.
 
@@ -55,18 +54,13 @@ def standings(
         history: by job fingerprint.
         previous: by label, the `document` of the job with that label in the last plan.
         paused: stage -> the reason.
-        remarks: by job fingerprint, added to the reason of a completed job ("made by other code 3f2a...").
     """
     found: dict[str, Standing] = {}
     roots: dict[str, str] = {}
-    paused, remarks = paused or {}, remarks or {}
     for job in plan.jobs.values():
-        if job.fingerprint in commits:
-            remark = remarks.get(job.fingerprint)
-            found[job.id] = DONE if remark is None else Standing(state="done", reason=f"done; {remark}")
-            continue
-        standing = _standing(plan, job, history.get(job.fingerprint, NOTHING), previous, paused, found, roots)
-        found[job.id] = standing
+        past = history.get(job.fingerprint, NOTHING)
+        done = job.fingerprint in commits
+        found[job.id] = DONE if done else _standing(plan, job, past, previous, paused or {}, found, roots)
     return found
 
 

@@ -58,15 +58,6 @@ def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def with_needers(plan: Plan, ids: Iterable[str]) -> tuple[str, ...]:
-    """`ids` and all their dependents, furthest downstream first: the order in which commit records are withdrawn."""
-    found = set(ids)
-    for job in plan.jobs.values():
-        if found.intersection(job.inputs.values()):
-            found.add(job.id)
-    return tuple(job_id for job_id in reversed(list(plan.jobs)) if job_id in found)
-
-
 def find_job(plan: Plan, name: str) -> Job:
     """The job with this id, label (of an alias too), or unique prefix of an id or fingerprint.
 
@@ -186,9 +177,3 @@ def _no_match(what: str, pattern: str, names: Sequence[str]) -> str:
     plural = "branches" if what == "branch" else f"{what}s"
     also = "; also globs and family:NAME" if what == "row" else "; also globs"
     return f"no {what} {pattern!r} in this matrix{nearest(pattern, names)} ({plural}: {', '.join(names)}{also})"
-
-
-def cells_of(plan: Plan, ids: Iterable[str]) -> tuple[Cell, ...]:
-    """The cells that use any of these jobs, in file order."""
-    served = {cell for job_id in ids for cell in plan.jobs[job_id].cells}
-    return tuple(cell for cell in plan.cells if cell.id in served)

@@ -37,19 +37,21 @@ def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
             }
             for cell in plan.cells
         ],
-        "jobs": [
-            {
-                "id": job.id,
-                "stage": job.stage,
-                "label": job.label,
-                "fingerprint": job.fingerprint,
-                "state": standings[job.id].state,
-                "needs": list(job.needs),
-                "reason": standings[job.id].reason,
-            }
-            for job in plan.jobs.values()
-        ],
+        "jobs": [job_json(job, standings[job.id]) for job in plan.jobs.values()],
         "counts": counts(standings),
+    }
+
+
+def job_json(job: Job, standing: Standing) -> dict[str, Any]:
+    """A job and its state as JSON."""
+    return {
+        "id": job.id,
+        "stage": job.stage,
+        "label": job.label,
+        "fingerprint": job.fingerprint,
+        "state": standing.state,
+        "needs": list(job.needs),
+        "reason": standing.reason,
     }
 
 
@@ -81,8 +83,8 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     for job in plan.jobs.values():
         by_state[standings[job.id].state].append(job)
     for state in STATES:
-        if state in by_state and (state != "done" or _remarked(by_state[state], standings)):
-            lines += ["", f"{state} ({len(by_state[state])})", *_table(by_state[state], standings, state)]
+        if state in by_state and state != "done":
+            lines += ["", f"{state} ({len(by_state[state])})", *_table(by_state[state], standings)]
     aliases = [f"  {cell.id} = {cell.alias_of}" for cell in plan.cells if cell.alias_of is not None]
     if aliases:
         lines += ["", "aliases: the same computation, run once", *_cut(aliases, "aliases")]
@@ -98,17 +100,11 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _remarked(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> bool:
-    return any(standings[job.id].reason != "done" for job in jobs)
-
-
-def _table(jobs: Sequence[Job], standings: Mapping[str, Standing], state: State) -> list[str]:
+def _table(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:
     """Lines of label, id and reason; of each stage and reason, at most `SHOWN` jobs are listed."""
     alike: dict[tuple[str, str], list[Job]] = defaultdict(list)
     for job in jobs:
-        reason = standings[job.id].reason
-        if state != "done" or reason != "done":
-            alike[job.stage, reason.partition(": ")[0]].append(job)
+        alike[job.stage, standings[job.id].reason.partition(": ")[0]].append(job)
     shown = [job for group in alike.values() for job in group[:SHOWN]]
     width = max(len(job.label) for job in shown)
     ids = max(len(job.id) for job in shown)

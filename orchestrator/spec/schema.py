@@ -41,10 +41,9 @@ class Profile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """A valid matrix.yaml, as written."""
+class StudyDeclaration:
+    """What `Matrix` and `ResolvedMatrix` have in common."""
 
-    path: Path
     study: str
     seeds: tuple[int, ...]
     workload_name: str
@@ -56,30 +55,28 @@ class Matrix:
     """Name -> row, in file order."""
     axes: Mapping[str, Axis]
     branches: Any
+    """Instance of the workload's `branches`."""
     tables: Mapping[str, tuple[str, ...]]
     deviations: tuple[Deviation, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix(StudyDeclaration):
+    """A valid matrix.yaml, as written."""
+
+    path: Path
     profiles: Mapping[str, Profile]
     places: Mapping[str, int] = field(repr=False, compare=False)
     """Dotted key -> line of matrix.yaml, for errors found after reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolvedMatrix:
+class ResolvedMatrix(StudyDeclaration):
     """One profile of a matrix with the overrides of the command line merged in."""
 
-    study: str
     profile: str
     overrides: tuple[str, ...]
     """Each `key=value`, as given, without surrounding spaces."""
-    seeds: tuple[int, ...]
-    workload_name: str
-    workload: Workload
-    controls: Any
-    rows: Mapping[str, Row]
-    axes: Mapping[str, Axis]
-    branches: Any
-    tables: Mapping[str, tuple[str, ...]]
-    deviations: tuple[Deviation, ...]
     resources: Any
     places: Mapping[str, str] = field(repr=False, compare=False)
     """Dotted key -> `matrix.yaml:12` or `command line`, for errors found in expansion."""

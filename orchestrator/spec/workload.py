@@ -19,7 +19,7 @@ HEAVY = ("torch", "deepspeed", "tensorflow", "jax")
 KEY = "workload"
 
 OURS = "workloads"
-"""Package of ours whose stages a study of somebody else's may use too."""
+"""Package of this project, whose stages any workload may use."""
 
 
 def workload_of(name: str, matrix: Path, place: Place) -> Workload:
@@ -52,7 +52,7 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
 
 
 def _misplaced(name: str, workload: Workload) -> str:
-    """Why a stage's module could not be imported in a job, which runs a copy of the workload's package; or empty."""
+    """Why a job, which has a copy of the workload's package, could not import the module of its stage; or empty."""
     package, place = package_of(name)
     for stage in workload.stages:
         top = stage.module.partition(".")[0]
@@ -61,11 +61,11 @@ def _misplaced(name: str, workload: Workload) -> str:
         except ModuleNotFoundError:
             spec = None
         if spec is None or spec.origin is None:
-            return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which is not there"
+            return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which does not exist"
         if top not in (package, OURS) and package_of(top)[1].parent == place.parent:
             return (
-                f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which lies beside it and not in "
-                f"its package {package!r}; jobs run a copy of that package: move the module into it"
+                f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which lies beside package "
+                f"{package!r} and not in it; jobs run a copy of the package: move the module into it"
             )
     return ""
 

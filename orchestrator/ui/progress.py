@@ -3,7 +3,6 @@
 Plain lines do not go through rich, which would wrap them, so that paths can be copied and matched.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
@@ -12,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, SilentView, View
+from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, View
 
 MOST_LINES = 30
 ORDER: tuple[State, ...] = (
@@ -117,14 +116,9 @@ class LiveView:
         self._lines.close()
 
 
-def make_view(stream: TextIO | None = None, *, silent: bool = False) -> View:
-    """The view for a stream, by default standard output: live in a terminal, plain lines otherwise."""
-    if silent:
-        return SilentView()
-    stream = stream or sys.stdout
-    if stream.isatty():
-        return LiveView(Console(file=stream))
-    return PlainView(stream)
+def make_view(stream: TextIO) -> View:
+    """The view for a stream: live in a terminal, plain lines otherwise."""
+    return LiveView(Console(file=stream)) if stream.isatty() else PlainView(stream)
 
 
 def sentence(event: Event) -> str:

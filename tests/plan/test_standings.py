@@ -112,12 +112,6 @@ def test_a_paused_stage_blocks_its_jobs_and_theirs(plan: Plan) -> None:
     assert found["index/s0"][0] == "new"
 
 
-def test_a_remark_stands_beside_done(plan: Plan) -> None:
-    remarks = {at(plan, "data"): "made by other code 3f2a"}
-    found = by_label(plan, standings(plan, all_done(plan), {}, {}, remarks=remarks))
-    assert found["data"] == ("done", "done; made by other code 3f2a")
-
-
 def test_a_document_is_flat_json(plan: Plan) -> None:
     for job in plan.jobs.values():
         kept = document(job)

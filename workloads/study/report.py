@@ -1,7 +1,6 @@
-"""Report of the study: its branches and scores, names, figures, findings and words for `reports`.
+"""Report specification of the study.
 
-Findings and published tables are imported when the report is made: they bring the statistics, which reading the
-results does without.
+Findings and published tables are imported only when the report is written, since they import the statistics.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +33,14 @@ BUNDLE = (
 )
 
 OPEN_VARIANT = r"(?<=\d)[-_.]v?\d+"
-"""End of an open-domain scene's name (`open-03-2`: prompt 3, variant 2): which object stands where in the layout."""
+"""End of an open-domain scene's name: `open-03-2` is variant 2, a layout of the objects, of prompt 3."""
 
 CAPPED_DB = 99.0
-"""PSNR at or above this is that of equal frames (capped at 100 dB)."""
+"""PSNR at or above this is that of equal frames, which is capped at 100 dB."""
 
 
 def _judges(sections: Mapping[str, Any]) -> Sequence[str]:
-    """Units of the judges in the order of `controls.judge.models`."""
+    """Units of the judges, in the order of `controls.judge.models`."""
     section = sections.get("judge", {})
     models = section.get("models", ()) if isinstance(section, Mapping) else ()
     return [f"points:vlm:{model}" for model in models]

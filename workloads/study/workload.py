@@ -1,4 +1,4 @@
-"""Echo-Memory as the orchestrator sees it. Imports nothing that computes."""
+"""Workload of Echo-Memory. Imports no library that computes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -68,8 +68,8 @@ WORKLOAD = EchoMemory(
 
 
 def with_families(*families: type[MemoryRow]) -> EchoMemory:
-    """Add memory mechanisms of your own to this study; docs/guide.md, "Add a memory mechanism".
+    """The study with further memory mechanisms; see docs/guide.md, "Add a memory mechanism".
 
-    Fingerprints of the rows that it ships stay as they are.
+    Fingerprints of its own rows do not change.
     """
     return replace(WORKLOAD, families=(*FAMILIES, *families))
