@@ -274,7 +274,7 @@ def test_the_file_system_of_a_path_is_that_of_the_deepest_mount(tmp_path: Path) 
     [
         (f"https://user:{SECRET}@host:8443/path?token={SECRET}#{SECRET}", "https://host:8443/path"),
         ("http://host", "http://host"),
-        ("http://[::1", "a URL that cannot be read"),
+        ("http://[::1", "an invalid URL"),
     ],
 )
 def test_an_address_is_shown_without_what_may_be_secret(url: str, words: str) -> None:
