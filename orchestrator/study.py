@@ -16,8 +16,8 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.schedule.failures import paused_of
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand

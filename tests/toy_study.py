@@ -14,9 +14,9 @@ from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.retry_policy import Budgets
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
+from orchestrator.spec.cluster import RetrySettings
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
 from workloads.contract.request import DEFAULT_WORKLOAD
@@ -109,7 +109,9 @@ def small_plan(rows: Sequence[str] = ("a", "b", "c")) -> Plan:
 class Settings:
     """What cluster/*.yaml says, for the toy study."""
 
-    retries: Budgets = field(default_factory=lambda: Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10))
+    retries: RetrySettings = field(
+        default_factory=lambda: RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
+    )
     pause_after: int = 3
     grace_s: float = 20.0
     unknown_s: float = 1800.0

@@ -6,8 +6,8 @@ from pathlib import Path
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import NAME as LEASE
-from orchestrator.schedule.lease import LeaseHolder, LeaseWatcher, living_holder, process_runs
+from orchestrator.schedule.lease_holder import NAME as LEASE
+from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher, living_holder, process_runs
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 POLL_S = 0.5

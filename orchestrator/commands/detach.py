@@ -20,7 +20,7 @@ from typing import Any
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.log_collector import HEAD, TAIL
-from orchestrator.schedule.lease import process_runs, read_holder
+from orchestrator.schedule.lease_holder import process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 OUT = "driver.out"

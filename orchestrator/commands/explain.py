@@ -18,7 +18,8 @@ from orchestrator.schedule.host_exclusion import describe
 from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.schedule.ledger.schema import attempt_json
-from orchestrator.schedule.retry_policy import Charges, RetryLimits, first_line
+from orchestrator.schedule.retry_policy import Charges, first_line
+from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from orchestrator.ui.progress import clock_words
 from orchestrator.ui.terminal import print_json
@@ -141,7 +142,7 @@ def explain_text(known: Explanation) -> str:
     return "\n".join(lines)
 
 
-def charges_words(charges: Charges, retries: RetryLimits) -> str:
+def charges_words(charges: Charges, retries: RetrySettings) -> str:
     """`error 1 of 1, out of memory 0 of 1, vanished 0 of 3, interruptions in a row 2 of 10`."""
     used = [
         ("error", charges.error, retries.error),

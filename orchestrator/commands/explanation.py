@@ -13,7 +13,8 @@ from orchestrator.schedule.failures import failure_of
 from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_hosts, host_endings
 from orchestrator.schedule.launcher import share
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-from orchestrator.schedule.retry_policy import Charges, RetryLimits, fitted
+from orchestrator.schedule.retry_policy import Charges, fitted
+from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from workloads.contract.result import Failure
 
@@ -30,7 +31,7 @@ class Explanation:
     """Labels."""
     attempts: Sequence[Attempt]
     charges: Charges
-    retries: RetryLimits
+    retries: RetrySettings
     share: int | None
     """Samples per step on one rank; None if the stage has no micro-batch."""
     checkpoint: CheckpointRef | None
@@ -117,7 +118,7 @@ def what_next(known: Explanation) -> str:
             return f"it continues; {_if_it_fails(known.charges, known.retries)}"
 
 
-def _if_it_fails(charges: Charges, retries: RetryLimits) -> str:
+def _if_it_fails(charges: Charges, retries: RetrySettings) -> str:
     """What happens if the running attempt does not succeed."""
     last = []
     if charges.error >= retries.error:

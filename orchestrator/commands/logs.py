@@ -15,7 +15,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import LeaseWatcher
+from orchestrator.schedule.lease_holder import LeaseWatcher
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.host.checkpoints import drop_checkpoints
+from orchestrator.host.checkpoints import JobCheckpoints
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.select import find_jobs
 from orchestrator.schedule.lease import acquire
@@ -68,7 +68,7 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
         for one in withdrawals:
             lease.check()
             # Checkpoints first, since the next attempt would resume from them.
-            drop_checkpoints(home, one.fingerprint)
+            JobCheckpoints(home, one.fingerprint).drop()
             ledger.reset_job(one.fingerprint)
             if one.fingerprint in store.commits():  # else it was withdrawn from another machine
                 store.withdraw(one.fingerprint)

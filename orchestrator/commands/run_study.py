@@ -31,7 +31,7 @@ from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from orchestrator.study import Study
-from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
 
 TRACKING_END_S = 120.0
@@ -206,4 +206,4 @@ class TrackerObserver:
     def _send(self, event: Event, artifact: Path | None = None, git: str = "") -> None:
         assert event.standing is not None
         attempt, work = event.attempt or None, event.paths.get("attempt")
-        self._tracker.job_changed(event.job, event.standing, attempt, work, artifact, git)
+        self._tracker.job_changed(JobChange(event.job, event.standing, attempt, work, artifact, git))

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +16,11 @@ from orchestrator.commands.watch import watch as watch_run
 from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts, job_json
 from orchestrator.schedule.attempt_monitor import waiting_reason
-from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text, paused_of
+from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.watch import make_watch_view
@@ -78,7 +78,7 @@ def exit_on_interrupt() -> Iterator[None]:
 def status_json(study: Study) -> dict[str, Any]:
     """What `status --json` prints: jobs with their attempts, counts, failures, paused stages, excluded hosts."""
     standings, attempts = study.standings(), study.attempts()
-    failures, paused = failed_jobs(study, standings, attempts)
+    failures, paused = failed_jobs(study, standings)
     return {
         "version": 2,
         "study": study.plan.study,
@@ -110,23 +110,17 @@ def status_text(study: Study) -> str:
         )
     at = time.time()
     lines += [f"  {describe(one, at)}" for one in avoided_hosts(study, attempts, at)]
-    failed = failures_text(*failed_jobs(study, standings, attempts))
+    failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 
 
-def failed_jobs(
-    study: Study, standings: Mapping[str, Standing], attempts: Mapping[str, Sequence[Attempt]]
-) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
+def failed_jobs(study: Study, standings: Mapping[str, Standing]) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
     """Failed jobs with the errors of their newest attempts, and the stages they pause."""
+    jobs = study.plan.jobs.values()
+    failed = [(job, standings[job.id].reason) for job in jobs if standings[job.id].state == "failed"]
     with Ledger.read(study.home / NAME) as ledger:
-        records = ledger.job_records()
-    found: list[tuple[Job, str, Path | None]] = []
-    for job in study.plan.jobs.values():
-        if standings[job.id].state == "failed":
-            mine = attempts.get(job.fingerprint)
-            found.append((job, standings[job.id].reason, study.folder_of(mine[-1]) if mine else None))
-    known = {job.fingerprint for job in study.plan.jobs.values()}
-    return failed_of(found, records), paused_of(records.values(), known, study.cluster.pause_after)
+        found, records = failed_of(study.home, failed, ledger), ledger.job_records()
+    return found, paused_of(records.values(), {job.fingerprint for job in jobs}, study.cluster.pause_after)
 
 
 def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:

@@ -8,7 +8,7 @@ import typer
 from orchestrator.commands.active_run import request_stop, wait_for_end
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, StudyOptions
-from orchestrator.schedule.lease import STALE_AFTER_S, living_holder
+from orchestrator.schedule.lease_holder import STALE_AFTER_S, living_holder
 from orchestrator.study import open_study
 from orchestrator.ui.terminal import print_json
 

@@ -13,7 +13,7 @@ from orchestrator.plan.job import Standing
 from orchestrator.plan.select import select
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import LeaseHolder, LeaseWatcher
+from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.study import Study
 from orchestrator.ui.watch import RunningAttempt, RunProcess, Snapshot, WatchView

@@ -164,10 +164,8 @@ class WarmServerSupervisor:
         """Prepare; `start` starts the first server.
 
         Args:
-            on_reply: as for `WarmServer`.
+            on_reply, command, folder: as for `WarmServer`.
             on_give_up: called with the reason when no further server is started.
-            command: as for `WarmServer`.
-            folder: as for `WarmServer`.
         """
         self._on_reply = on_reply
         self._on_give_up = on_give_up

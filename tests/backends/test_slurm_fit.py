@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator.backends.protocol import Placement, Submission
-from orchestrator.backends.slurm.core.submit import sbatch_jobs
+from orchestrator.backends.slurm.core.job_request import parse_gpus, request_of, request_of_pilot
+from orchestrator.backends.slurm.core.submit import sbatch_job
 from orchestrator.backends.slurm.pilot.pool import sbatch_pilot
 from orchestrator.backends.slurm.preflight.check import misfits
 from orchestrator.backends.slurm.preflight.limits import (
@@ -17,7 +18,7 @@ from orchestrator.backends.slurm.preflight.limits import (
     parse_associations,
     parse_qos,
 )
-from orchestrator.backends.slurm.preflight.requirements import Files, parse_gpus, request_of, request_of_pilot
+from orchestrator.backends.slurm.preflight.requirements import Files
 from orchestrator.backends.slurm.preflight.site import Site, enforced
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.spec.cell import Resources
@@ -311,7 +312,7 @@ def test_what_is_checked_is_what_is_submitted(stage: SlurmStage, resources: Reso
         resources=resources,
         placement=Placement(host="slurm", cpus=1, devices=()),
     )
-    batch = sbatch_jobs(
+    batch = sbatch_job(
         [submission], study="s", home=Path("/home"), stage=stage, setup=(), code=Path("/code"), grace_s=60
     )
     given, ask = batch.parameters, request_of(resources, stage)
@@ -375,7 +376,7 @@ def test_a_job_that_no_node_of_a_pilot_job_can_take_is_told() -> None:
     ]
 
 
-def test_stages_that_are_not_packed_are_jobs_of_slurm() -> None:
+def test_stages_without_pilot_jobs_are_jobs_of_slurm() -> None:
     slurm = SlurmSettings(pilot=PILOT, every=SlurmStage(partition="lnog"))
     (found,) = misfits(SITE, slurm, {"train": (SMALL,), "judge": (SMALL,)}, files=FILES, grace_s=60)
     assert "slurm.every.partition is 'lnog'" in found.says

@@ -10,7 +10,8 @@ from power import Disk, cuts
 from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import acquire, this_process
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 from orchestrator.store.link import write_synced

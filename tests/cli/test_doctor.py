@@ -21,10 +21,11 @@ from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.commands.doctor.checks import all_checks, examine, findings_json, findings_text, worst
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.commands.doctor.services import shown
-from orchestrator.host.file_system import file_system
+from orchestrator.host.machine import file_system
 from orchestrator.host.processes import start_time, write_processes
-from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import acquire, this_process
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import NAME as DRIVER
+from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import BUILT_IN, Cluster, TrackingSettings
 from orchestrator.study import Study, open_study

@@ -10,7 +10,8 @@ from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
-from orchestrator.schedule.lease import acquire, is_held, read_holder
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.study import Study, open_study
 
 ROW = ("--rows", "context-k1")
@@ -146,7 +147,7 @@ def test_sync_shows_nothing_beside_a_driver_whose_runs_it_would_call_dead(study:
     with acquire(study.home):
         asked = rehearsal.call("sync")
     assert (asked.returncode, asked.stdout) == (1, "")
-    assert "drives this study" in asked.stderr
+    assert "is running this study" in asked.stderr
     assert not (study.home / "mlflow.db").exists()
 
 

@@ -9,7 +9,7 @@ from toy_study import Settings, make_job, make_plan
 from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.launcher import build_submission
+from orchestrator.schedule.launcher import build_request, build_submission
 from orchestrator.store.files import FilesStore
 from orchestrator.testing.backends import BackendContract, BackendUnderTest, LastingBackendContract, WantedEnding
 
@@ -32,16 +32,9 @@ class TestFakeBackend(BackendContract):
         def submission(wanted: WantedEnding) -> Submission:
             number = next(numbers)
             job = make_job("data", f"data/{wanted}-{number}")
-            return build_submission(
-                job,
-                make_plan([job]),
-                Placement(host="fake-0", cpus=1, devices=()),
-                attempt=f"a001-{number:08x}",
-                home=tmp_path,
-                settings=Settings(),
-                accumulate=1,
-                resume=None,
-            )
+            attempt = f"a001-{number:08x}"
+            request = build_request(job, attempt=attempt, home=tmp_path, settings=Settings(), accumulate=1, resume=None)
+            return build_submission(job, make_plan([job]), Placement(host="fake-0", cpus=1, devices=()), request)
 
         def make() -> FakeBackend:
             return FakeBackend(store=store, now=clock.time, script=script, cluster=self.cluster())

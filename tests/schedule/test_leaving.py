@@ -53,7 +53,7 @@ def test_where_attempts_outlive_their_driver_it_leaves_and_they_go_on(toy: Toy, 
         signal.signal(signal.SIGHUP, before)
     assert (outcome.interrupted, outcome.exit_code) == (True, 130)
     assert toy.endings("train/a") == [None]
-    assert "1 attempts go on without it, and `run` adopts them" in "\n".join(said.sentences)
+    assert "attempts that continue: 1; `run` adopts them" in "\n".join(said.sentences)
     outcome = toy.run(small_plan("a"), LONG)
     assert outcome.exit_code == 0
     assert "train/a" not in toy.submitted()
@@ -120,7 +120,7 @@ def test_one_that_never_answers_ends_the_run_with_its_words_after_unknown_s(toy:
     toy.backend_type = SilentForEver
     outcome = toy.run(small_plan("a"))
     assert outcome.exit_code == 1
-    assert outcome.note.startswith("for 1800 s nobody answers and nothing else can go on")
+    assert outcome.note.startswith("for 1800 s nobody answers and no other job could be started")
 
 
 def test_why_an_attempt_waits_can_be_read_from_other_terminals(toy: Toy) -> None:

@@ -22,7 +22,7 @@ from slurm_site import Site
 from small_study import CHECKOUT, ECHO_MATRIX, SMALL, SmallStudy
 from victims import Family, Process
 
-from orchestrator.host.checkpoints import attempt_folder, newest_step
+from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder, step_of
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.store.files import FilesStore
 
@@ -204,7 +204,7 @@ class SlurmStudy(SmallStudy):
                 return False
             assert mine[attempt].ending in (None, "preempted"), f"{mine[attempt]} ended before it was caught"
             name = mine[attempt].id
-            if beyond >= 0 and newest_step(self.folder, mine[attempt].fingerprint, name) <= beyond:
+            if beyond >= 0 and step_of(JobCheckpoints(self.folder, mine[attempt].fingerprint, name).newest()) <= beyond:
                 return False
             path = attempt_folder(self.folder, mine[attempt].fingerprint, name) / "process.json"
             with contextlib.suppress(OSError):
@@ -223,7 +223,7 @@ class SlurmStudy(SmallStudy):
     def step(self) -> int:
         """Newest checkpoint of the training, of any attempt."""
         mine = self.attempts(TRAIN)
-        return max(newest_step(self.folder, one.fingerprint, one.id) for one in mine)
+        return max(step_of(JobCheckpoints(self.folder, one.fingerprint, one.id).newest()) for one in mine)
 
 
 def _pending(pid: int) -> int:

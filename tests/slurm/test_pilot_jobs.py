@@ -46,6 +46,7 @@ from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.study.workload import WORKLOAD  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("short_wait_for_records")
 SMALL = PilotSettings(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
 FIXED = {6379, 8265, 8076, 10001, 52365, *range(10002, 20000)}
 """Ports that Ray takes where nobody tells it otherwise (ray start --help)."""
@@ -129,7 +130,7 @@ def study(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stud
         site.call("scancel", *jobs)
 
 
-class TestPackedBackend(LastingBackendContract):
+class TestPilotBackend(LastingBackendContract):
     """All in one pilot job: each test has a driver of its own."""
 
     @pytest.fixture
@@ -308,7 +309,7 @@ def test_a_pilot_job_whose_time_is_nearly_over_lets_its_attempts_save(site: Site
     wait_until(lambda: not other.jobs(site), "the pilot job's end", 20.0)
 
 
-def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packed(
+def test_a_job_that_waits_is_taken_up_by_a_driver_whose_stages_all_use_pilot_jobs(
     site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The cluster file has changed in between: the job would begin beside another attempt."""

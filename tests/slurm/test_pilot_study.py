@@ -7,6 +7,7 @@ import pytest
 from proof import Proof
 from slurm_site import Site
 from slurm_study import TRAIN, SlurmStudy, wait_until
+from victims import Family
 
 from orchestrator.backends.slurm.core.backend import QUEUE
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -37,7 +38,8 @@ def test_pilot_jobs_and_drivers_die_and_the_study_has_the_same_bytes(
     assert study.endings(TRAIN) == ["interrupted", "ok"]
     assert study.attempts(TRAIN)[1].id == training.attempt and study.attempts(TRAIN)[1].begun > 0
     with Ledger.read(study.folder / NAME) as ledger:
-        jobs_of_slurm = {attempt.stage for attempt in ledger.attempts() if attempt.backend == QUEUE}
+        jobs_of_slurm = {attempt.stage for attempt in ledger.attempts() if attempt.host == QUEUE}
     assert jobs_of_slurm == {"judge"}
     wait_until(lambda: not study.job_of("pilot"), "the end of a pilot job that nobody needs")
+    wait_until(lambda: not Family(study.home).living(), "the end of its processes", within_s=10.0)
     assert study.wrongs(reference) == []

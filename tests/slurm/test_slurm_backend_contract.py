@@ -21,6 +21,8 @@ from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.contract.json_files import read_object  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("short_wait_for_records")
+
 
 def make_backend(home: Path) -> JobBackend:
     return JobBackend(toy_context(home), SlurmSettings(poll_s=0.5))

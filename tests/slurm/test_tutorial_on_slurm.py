@@ -9,6 +9,7 @@ from pathlib import Path
 from slurm_site import Site
 from small_study import ECHO_MATRIX
 
+from orchestrator.backends.slurm.core.backend import QUEUE
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 CHOSEN = ("--rows", "linear,mlp", "controls.training.epochs=5", "axes.rate.values=[0.1]", "seeds=[0]")
@@ -55,7 +56,7 @@ def test_the_tutorials_study_has_the_same_results_on_slurm_as_on_ray(root: Path,
     with Ledger.read(home / NAME) as ledger:
         attempts = ledger.attempts()
     assert [attempt.ending for attempt in attempts] == ["ok"] * JOBS
-    assert {attempt.backend for attempt in attempts} == {"slurm"}
+    assert {attempt.host for attempt in attempts} == {QUEUE}
     table = (home / "report" / "results.csv").read_bytes()
     assert table == (tmp_path / "ray" / "digits" / "report" / "results.csv").read_bytes()
     assert table.count(b"\n") > len(("linear", "mlp")) * len(("clean", "shifted"))

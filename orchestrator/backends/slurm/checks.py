@@ -9,7 +9,7 @@ from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
 from orchestrator.backends.slurm.preflight.check import LOG_IN_REMEDY, NEEDED, find_misfits, missing_message
 from orchestrator.backends.slurm.preflight.site import Site, read_site
-from orchestrator.host.file_system import NETWORK, file_system
+from orchestrator.host.machine import NETWORK, file_system
 
 HISTORY = ("sacct", "sacctmgr")
 

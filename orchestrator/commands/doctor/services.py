@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.host.file_system import NETWORK, file_system
+from orchestrator.host.machine import NETWORK, file_system
 from workloads.contract.planned import ServiceEndpoint
 
 ANSWER_S = 5.0

@@ -11,8 +11,8 @@ from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, 
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive, read_processes
-from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import is_held, process_runs, read_holder
+from orchestrator.schedule.lease_holder import NAME as DRIVER
+from orchestrator.schedule.lease_holder import is_held, process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store

@@ -19,7 +19,7 @@ from orchestrator.backends.slurm.core.commands import SlurmMissing, SlurmSilent,
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
 from orchestrator.backends.slurm.core.reports import Reports, TrackedJob, first_attempt, ticket_of
 from orchestrator.backends.slurm.core.states import chunks
-from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, sbatch_jobs, shape_of, submit_batch
+from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, sbatch_job, shape_of, submit_batch
 from orchestrator.backends.slurm.preflight.site import Site, read_site, room
 from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
@@ -241,7 +241,7 @@ class JobBackend:
 
     def _submit(self, group: Sequence[Submission]) -> None:
         first = group[0]
-        batch = sbatch_jobs(
+        batch = sbatch_job(
             group,
             study=self._home.name,
             home=self._home,

@@ -22,11 +22,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, create_token, token_environment
-from orchestrator.backends.ray.session import members
+from orchestrator.backends.ray.session import kill_members
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
@@ -40,7 +39,6 @@ RAY = "r"
 LOOK_S = 0.2
 JOIN_S = 300.0
 """For the head to start, on a node that waits to join."""
-KILL_S = 10.0
 SETTLE_S = 60.0
 """A folder this young may belong to a node launcher that has not create_token it yet."""
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -100,7 +98,7 @@ def launch_node(folder: Path) -> int:
     """Run Ray's part on one node of the pilot job until that ends; returns the exit code of the task."""
     received: list[str] = []
     for number in SIGNALS:
-        signal.signal(number, lambda number, _frame: _receive(received, number, _frame))
+        signal.signal(number, lambda number, _frame: received.append(signal.Signals(number).name))
     signal.signal(signal.SIGCONT, signal.SIG_IGN)  # SLURM sends it along with TERM
     node = node_resources(folder.name, read_object(folder / DESCRIPTION))
     sweep()
@@ -140,10 +138,6 @@ def sweep(parent: Path = PARENT) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _receive(received: list[str], number: int, _frame: FrameType | None) -> None:
-    received.append(signal.Signals(number).name)
-
-
 def _run_agent(folder: Path, temporary: Path, node: NodeResources, received: list[str]) -> int:
     token = token_of(folder, node.restart)
     create_token(token)
@@ -158,7 +152,7 @@ def _run_agent(folder: Path, temporary: Path, node: NodeResources, received: lis
                 child.stdin.flush()
             told += 1
         time.sleep(LOOK_S)
-    end_session(child.pid)
+    kill_members(child.pid)
     token.unlink(missing_ok=True)
     agent = agent_state(read_whole(folder / STATE))
     if agent is not None and agent.restart > node.restart:
@@ -184,7 +178,9 @@ def _run_raylet(folder: Path, temporary: Path, node: NodeResources) -> int:
         child = _start(join_command(str(join["address"]), temporary, node), folder, node, subprocess.DEVNULL)
         while child.poll() is None and not _is_over(folder, node):
             time.sleep(LOOK_S)
-        end_session(child.pid, child)
+        child.kill()
+        child.wait()
+        kill_members(child.pid)
         if _is_over(folder, node):
             return 0
     print(f"{MAX_RAYLETS} raylets have died on this node, one after the other", file=sys.stderr)
@@ -223,16 +219,3 @@ def ignore_slurm_signals() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-
-
-def end_session(leader: int, child: "subprocess.Popen[bytes] | None" = None) -> None:
-    """Kill what is left of the kernel session that `leader` led, and wait until it has gone."""
-    if child is not None and child.poll() is None:
-        child.kill()
-        child.wait()
-    deadline = time.monotonic() + KILL_S
-    while (left := members(leader)) and time.monotonic() < deadline:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)

@@ -1,7 +1,6 @@
 """The pilot jobs of one study: submitted while jobs wait for room, followed, and cancelled when nobody needs them."""
 
 import contextlib
-import math
 import secrets
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask
+from orchestrator.backends.slurm.core.job_request import request_of_pilot
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
 from orchestrator.backends.slurm.core.submit import (
     SbatchJob,
@@ -255,16 +255,7 @@ def sbatch_pilot(
         "orphan_s": orphan_s,
     }
     write_object(folder / DESCRIPTION, content)
-    parameters = parameters_of(
-        pilot,
-        name=name,
-        nodes=pilot.nodes,
-        cpus=pilot.cpus,
-        memory_gib=pilot.memory_gib,
-        minutes=math.ceil(pilot.minutes),
-        devices=pilot.devices,
-        setup=setup,
-        code=Path(description["code"]),
-        grace_s=grace_s,
-    )
+    code = Path(description["code"])
+    request = request_of_pilot(pilot)
+    parameters = parameters_of(pilot, request, name=name, setup=setup, code=code, grace_s=grace_s)
     return SbatchJob(name=name, folder=folder, works=[folder], parameters=parameters, module=MODULE)

@@ -1,62 +1,18 @@
 """What the jobs of a plan ask SLURM for, and where each of it is written. Pure."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.backends.slurm.core.submit import LIMIT_SLACK_MINUTES, extra_lines
+from orchestrator.backends.slurm.core.job_request import (
+    LIMIT_SLACK_MINUTES,
+    JobRequest,
+    extra_lines,
+    request_of,
+    request_of_pilot,
+)
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.spec.cell import Resources
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """What one job asks SLURM for."""
-
-    nodes: int
-    cpus: int
-    """On each node, like memory and gpus."""
-    memory_mib: int
-    gpus: Mapping[str, int]
-    """Type -> number; empty type: any."""
-    minutes: int
-
-
-def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
-    """What a job of a stage asks for; `core.submit.sbatch_jobs` writes the same (a test compares)."""
-    nodes = stage.nodes or 1
-    minutes = resources.minutes if stage.minutes is None else stage.minutes
-    devices = math.ceil(resources.devices / nodes)
-    return JobRequest(
-        nodes=nodes,
-        cpus=max(1, resources.cpus // nodes),
-        memory_mib=math.ceil(resources.memory_gib * 1024 / nodes),
-        gpus=parse_gpus(stage.gpus) if stage.gpus else {"": devices} if devices else {},
-        minutes=math.ceil(minutes) + LIMIT_SLACK_MINUTES,
-    )
-
-
-def request_of_pilot(pilot: PilotSettings) -> JobRequest:
-    """What a pilot job asks for; `pool.sbatch_pilot` writes the same (a test compares)."""
-    return JobRequest(
-        nodes=pilot.nodes,
-        cpus=pilot.cpus,
-        memory_mib=math.ceil(pilot.memory_gib * 1024),
-        gpus=parse_gpus(pilot.gpus) if pilot.gpus else {"": pilot.devices} if pilot.devices else {},
-        minutes=math.ceil(pilot.minutes),
-    )
-
-
-def parse_gpus(text: str) -> dict[str, int]:
-    """`a100:4` and `4` of `--gpus-per-node`: type -> number."""
-    found: dict[str, int] = {}
-    for word in text.split(","):
-        kind, _, number = word.strip().rpartition(":")
-        if not number.isdigit():
-            kind, number = number, "1"
-        found[kind] = found.get(kind, 0) + int(number)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
