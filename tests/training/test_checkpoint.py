@@ -149,7 +149,7 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     else:
         path.mkdir()
-    with pytest.raises(Damaged, match=r"step-3: metrics\.jsonl is no plain file"):
+    with pytest.raises(Damaged, match=r"step-3: metrics\.jsonl is not a regular file"):
         Checkpoint.open(checkpoint)
 
 

@@ -28,12 +28,12 @@ def open_tensors(path: Path, *, asked: str = "", remedy: str = "") -> Any:
         remedy: what to do about a pickle.
 
     Raises:
-        BadInput: no such file, no plain file, a pickle, or a file that is cut off or damaged.
+        BadInput: no such file, not a regular file, a pickle, or a file that is cut off or damaged.
     """
     where = f"{path}: {asked}" if asked else f"{path}"
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise BadInput(f"{where}: is no plain file; allowed: a safetensors file")
+            raise BadInput(f"{where}: is not a regular file; allowed: a safetensors file")
         with path.open("rb") as file:
             first = file.read(4)
     except (OSError, ValueError) as error:

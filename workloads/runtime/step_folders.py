@@ -168,7 +168,7 @@ def check(checkpoint: Path, files: Mapping[str, Mapping[str, Any]], names: Seque
             raise Damaged(f"{checkpoint}: {name} is not listed in {MANIFEST}")
         path = checkpoint / name
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise Damaged(f"{checkpoint}: {name} is no plain file")
+            raise Damaged(f"{checkpoint}: {name} is not a regular file")
         try:
             found = entry(path, name)
         except OSError as error:
