@@ -10,6 +10,7 @@ from types import ModuleType
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.lines import Place, refuse
+from orchestrator.spec.typed import hints_of, unreadable
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.workload import Workload
 
@@ -34,7 +35,7 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
     try:
         with _nothing_heavy():
             workload = load_workload(name)
-            problem = _misplaced(name, workload)
+            problem = _misplaced(name, workload) or _unread(name, workload)
     except WorkloadError as error:
         refuse(place, KEY, f"cannot be used: {error}")
     except _HeavyImport as error:
@@ -44,7 +45,7 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
             f"is {name}, which imports {error.module} at {error.where}; the orchestrator reads this module and "
             "computes nothing: import it in the stages' own modules",
         )
-    except Exception as error:  # whatever a module of the user raises
+    except (Exception, SystemExit) as error:  # whatever a module of the user raises
         refuse(place, KEY, f"is {name}, which cannot be imported: {type(error).__name__}: {error}")
     if problem:
         refuse(place, KEY, problem)
@@ -68,6 +69,14 @@ def _misplaced(name: str, workload: Workload) -> str:
                 f"its package {package!r}; jobs run a copy of that package: move the module into it"
             )
     return ""
+
+
+def _unread(name: str, workload: Workload) -> str:
+    """Which key of a section or of a row has a type that no YAML is read as; or empty."""
+    trees = (workload.controls, workload.branches)
+    sections = [section for tree in trees for section in hints_of(tree).values()]
+    problem = next(filter(None, map(unreadable, (*sections, *workload.families))), "")
+    return problem and f"is {name}, whose {problem}"
 
 
 def package_of(name: str) -> tuple[str, Path]:
