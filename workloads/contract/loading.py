@@ -120,8 +120,8 @@ def _stage_problems(
             names = (name for name in keys if "." not in name)
             yield f"{where} reads {path!r}, which is no section of `controls`; sections: {_listed(names)}"
         elif path not in keys:
-            allowed = (name.partition(".")[2] for name in keys if name.startswith(f"{section}."))
-            yield f"{where} reads {path!r}, but section {section!r} has no {key!r}; allowed: {_listed(allowed)}"
+            own = (name.partition(".")[2] for name in keys if name.startswith(f"{section}."))
+            yield f"{where} reads {path!r}, but section {section!r} has no {key!r}; allowed: {_listed(own)}"
     for path in single:
         if path in keys and "." not in path:
             yield f"{where} names {path!r}, a whole section; allowed: section.key"
