@@ -179,7 +179,7 @@ def _of_backends(study: Study) -> Iterator[Garbage]:
 
 def _code(study: Study, needed: set[str]) -> Iterator[Garbage]:
     """Code snapshots from which no remaining result was made."""
-    made = {digest_of(code_files(CHECKOUT, package_of(study.plan.workload_name)))}
+    made = {digest_of(code_files(CHECKOUT, package_of(study.plan.workload_name), study.home))}
     for fingerprint in study.store.commits() & needed:
         try:
             made.add(study.store.read(fingerprint).code)

@@ -37,7 +37,7 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
             workload = load_workload(name)
             problem = _misplaced(name, workload) or _unread(name, workload)
     except WorkloadError as error:
-        refuse(place, KEY, f"cannot be used: {error}")
+        refuse(place, KEY, f"cannot be used: {error}{_shadowed(name, folder)}")
     except _HeavyImport as error:
         refuse(
             place,
@@ -50,6 +50,17 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
     if problem:
         refuse(place, KEY, problem)
     return workload
+
+
+def _shadowed(name: str, folder: str) -> str:
+    """That a package beside the matrix has the name of one that Python finds first; or empty."""
+    top = name.partition(".")[0]
+    beside = next((path for path in (Path(folder, top), Path(folder, f"{top}.py")) if path.exists()), None)
+    spec = importlib.util.find_spec(top) if beside is not None and top.isidentifier() else None
+    origin = None if spec is None else spec.origin
+    if origin is None or Path(origin).is_relative_to(folder):
+        return ""
+    return f"; {beside} is hidden by the module {top!r} at {origin}: give it another name"
 
 
 def _misplaced(name: str, workload: Workload) -> str:
@@ -88,7 +99,12 @@ def package_of(name: str) -> tuple[str, Path]:
     top = name.partition(".")[0]
     spec = importlib.util.find_spec(top)
     if spec is not None and spec.submodule_search_locations:
-        return top, Path(next(iter(spec.submodule_search_locations)))
+        folders = [Path(folder) for folder in spec.submodule_search_locations]
+        if len(folders) > 1:  # a package without __init__.py may lie in several folders: the one of the module
+            module = importlib.util.find_spec(name)
+            origin = Path((module.origin if module is not None else None) or "")
+            folders = [folder for folder in folders if origin.is_relative_to(folder)] or folders
+        return top, folders[0]
     if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
         return top, Path(spec.origin)
     raise MatrixError(f"workload {name!r}: package {top!r} lies in no folder that could be copied to where jobs run")

@@ -1,6 +1,7 @@
 """What a stage may return and write: what no reader takes fails its job, with the reason."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from reports.formats import shaped
-from workloads.contract.metrics import beat_of, metric_of
+from workloads.contract.metrics import metric_of, read_beat
 from workloads.runtime.outcome_checks import check_cases, checked
 from workloads.runtime.progress import Progress, StageOutcome
 
@@ -57,7 +58,8 @@ def test_a_line_of_cases_that_no_report_takes_is_an_error(tmp_path: Path, change
     checked(StageOutcome(steps=1, stopped=True), "study.fit", tmp_path)
 
 
-def test_progress_takes_the_numbers_of_numpy(tmp_path: Path) -> None:
+def test_progress_takes_the_numbers_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workloads.runtime.progress.HEARTBEAT_S", 0.01)
     progress = Progress(tmp_path)
     one: Any = np.int64(1)
     half: Any = np.float32(0.5)
@@ -65,8 +67,10 @@ def test_progress_takes_the_numbers_of_numpy(tmp_path: Path) -> None:
     progress.metric(one, "loss", half)
     with pytest.raises(ValueError, match="a metric is called 'a b <c>'; allowed: letters"):
         progress.metric(1, "a b <c>", 0.5)
+    deadline = time.monotonic() + 10.0
+    while (beat := read_beat(tmp_path)) is None or (beat["step"], beat["of"]) != (1, 2):
+        assert time.monotonic() < deadline, beat
+        time.sleep(0.01)
     progress.close()
-    beat = beat_of(json.loads((tmp_path / "heartbeat.json").read_text(encoding="utf-8")))
-    assert beat is not None and (beat["step"], beat["of"]) == (1, 2)
     (line,) = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert metric_of(line) == {"step": 1, "name": "loss", "value": 0.5}

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import MatrixError
 from orchestrator.provenance import commits_of
+from orchestrator.spec.lines import Place
+from orchestrator.spec.workload import package_of, workload_of
 from workloads.contract.fields import key_of
 from workloads.study.workload import WORKLOAD
 
@@ -167,3 +170,18 @@ def test_provenance_names_the_commit_of_a_workload_from_another_repository(digit
     found = commits_of(("digits_study", digits / "digits_study"))
     assert found.endswith(f"digits_study:{theirs}")
     assert commits_of(("workloads", digits)) == found.removesuffix(f"digits_study:{theirs}").strip()
+
+
+@pytest.mark.parametrize("name", ["json", "yaml"])
+def test_a_package_with_the_name_of_an_installed_one_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(MatrixError, match=rf"{tmp_path / name} is hidden by the module '{name}' at .*another name"):
+        workload_of(f"{name}.workload", tmp_path / "matrix.yaml", Place("matrix.yaml", 3))
+
+
+def test_a_package_without_init_lies_where_the_module_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder / "spread_study").mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    (tmp_path / "first" / "spread_study" / "workload.py").touch()
+    assert package_of("spread_study.workload") == ("spread_study", tmp_path / "first" / "spread_study")
