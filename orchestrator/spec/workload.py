@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -19,6 +19,9 @@ HEAVY = ("torch", "deepspeed", "tensorflow", "jax")
 
 KEY = "workload"
 
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders whose packages every job can import."""
+
 OURS = "workloads"
 """Package of ours whose stages a study of somebody else's may use too."""
 
@@ -32,10 +35,11 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
     folder = str(matrix.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)  # last: a folder of the study's hides no installed package
+    before = set(sys.modules)
     try:
         with _nothing_heavy():
             workload = load_workload(name)
-            problem = _misplaced(name, workload) or _unread(name, workload)
+            problem = _misplaced(name, workload) or _beside(name, Path(folder), before) or _unread(name, workload)
     except WorkloadError as error:
         refuse(place, KEY, f"cannot be used: {error}{_shadowed(name, folder)}")
     except _HeavyImport as error:
@@ -74,10 +78,27 @@ def _misplaced(name: str, workload: Workload) -> str:
             spec = None
         if spec is None or spec.origin is None:
             return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which is not there"
-        if top not in (package, OURS) and package_of(top)[1].parent == place.parent:
+        if top in (package, OURS) or place.parent.name in INSTALLED:
+            continue
+        if package_of(top)[1].parent == place.parent:
             return (
                 f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which lies beside it and not in "
                 f"its package {package!r}; jobs run a copy of that package: move the module into it"
+            )
+    return ""
+
+
+def _beside(name: str, folder: Path, before: Collection[str]) -> str:
+    """Which import of the workload's lies beside its package, not in the copy that jobs run; or empty."""
+    package, place = package_of(name)
+    if place.parent != folder:
+        return ""
+    for top in {module.partition(".")[0] for module in sys.modules.keys() - before} - {package, OURS}:
+        found = importlib.util.find_spec(top)
+        if found is not None and found.origin in (str(folder / f"{top}.py"), str(folder / top / "__init__.py")):
+            return (
+                f"is {name}, which imports {top!r} at {found.origin}, beside its package {package!r}; jobs run a copy "
+                "of that package: move the module into it"
             )
     return ""
 

@@ -115,7 +115,9 @@ def stage_of(request: Request) -> StageSpec:
     try:
         workload: Workload = load_workload(request.workload)
     except WorkloadError as error:
-        raise BadInput(f"request.json: {error}") from error
+        raise BadInput(
+            f"request.json: {error}; by hand, run it in the folder of matrix.yaml, or with that folder on PYTHONPATH"
+        ) from error
     if request.stage not in workload.by_name:
         raise BadInput(f"request.json: stage is {request.stage!r}; allowed: {', '.join(workload.by_name)}")
     return workload.by_name[request.stage]
