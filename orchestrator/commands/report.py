@@ -41,7 +41,10 @@ def report(
         module = study.plan.workload.published
         if not module:
             raise PlanError("--source published: the workload of this study has no published results")
-        print_json(importlib.import_module(module).report_from_published())
+        made = getattr(importlib.import_module(module), "report_from_published", None)
+        if made is None:
+            raise PlanError(f"--source published: {module}, which `published` names, has no report_from_published()")
+        print_json(made())
         return
     report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
     if as_json:

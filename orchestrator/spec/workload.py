@@ -68,15 +68,14 @@ def _shadowed(name: str, folder: str) -> str:
 
 
 def _misplaced(name: str, workload: Workload) -> str:
-    """Why a stage's module could not be imported in a job, which runs a copy of the workload's package; or empty."""
+    """Which module is not there, or not in the workload's package, of which jobs run a copy; or empty."""
     package, place = package_of(name)
+    for key, module in (("report", workload.report), ("published", workload.published)):
+        if module and not _is_there(module):
+            return f"is {name}, whose `{key}` names module {module!r}, which is not there"
     for stage in workload.stages:
         top = stage.module.partition(".")[0]
-        try:
-            spec = importlib.util.find_spec(stage.module)
-        except ModuleNotFoundError:
-            spec = None
-        if spec is None or spec.origin is None:
+        if not _is_there(stage.module):
             return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which is not there"
         if top in (package, OURS) or place.parent.name in INSTALLED:
             continue
@@ -86,6 +85,14 @@ def _misplaced(name: str, workload: Workload) -> str:
                 f"its package {package!r}; jobs run a copy of that package: move the module into it"
             )
     return ""
+
+
+def _is_there(module: str) -> bool:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ModuleNotFoundError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None
 
 
 def _beside(name: str, folder: Path, before: Collection[str]) -> str:

@@ -27,6 +27,11 @@ def test_a_stage_that_returns_nothing_is_an_error(tmp_path: Path) -> None:
         checked(None, "study.fit", tmp_path)
 
 
+def test_a_cost_whose_name_the_tracker_refuses_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"study.fit.run: StageOutcome.cost has 'odd!'; allowed: letters"):
+        checked(StageOutcome(steps=1, cost={"odd!": 1.0}), "study.fit", tmp_path)
+
+
 def test_a_cost_that_is_not_finite_is_not_known(tmp_path: Path) -> None:
     cost: dict[str, Any] = {"a": float("nan"), "b": float("inf"), "c": np.float32(2.0), "d": None}
     assert checked(StageOutcome(steps=1, cost=cost), "study.fit", tmp_path).cost == {

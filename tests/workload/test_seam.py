@@ -156,6 +156,11 @@ def test_a_module_that_it_imports_is_looked_at_too(digits: Path) -> None:
         ('family = "mlp"', 'family = "conv"', "two families have one name"),
         ("digits_study.split", "digits_study.spilt", "names module 'digits_study.spilt', which is not there"),
         ('module="digits_study.split"', 'module="beside"', "'beside', which lies beside it and not in its package"),
+        (
+            'name="digits"',
+            'name="digits", report="digits_study.page"',
+            "`report` names module 'digits_study.page', which",
+        ),
         ("WORKLOAD = ", "STUDY = ", "has no WORKLOAD = Workload(...)"),
         ("WORKLOAD = ", "1 / 0\nWORKLOAD = ", "cannot be imported: ZeroDivisionError"),
     ],

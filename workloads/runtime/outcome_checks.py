@@ -19,7 +19,7 @@ def checked(outcome: object, module: str, out: Path | None) -> StageOutcome:
 
     Raises:
         TypeError: no outcome, or records that are no JSON.
-        ValueError: cases.jsonl holds a line that no report can take.
+        ValueError: a cost whose name the tracker refuses, or cases.jsonl holds a line that no report can take.
     """
     if not isinstance(outcome, StageOutcome):
         raise TypeError(f"{module}.run returned {outcome!r}; allowed: a StageOutcome")
@@ -29,6 +29,9 @@ def checked(outcome: object, module: str, out: Path | None) -> StageOutcome:
         raise TypeError(f"{module}.run: StageOutcome.records is {outcome.records!r}: {error}; allowed: JSON") from error
     if out is not None and not outcome.stopped and (out / "cases.jsonl").is_file():
         check_cases(out / "cases.jsonl")
+    for name in outcome.cost:
+        if not METRIC_NAME.fullmatch(name):
+            raise ValueError(f"{module}.run: StageOutcome.cost has {name!r}; allowed: letters, digits, '_-./ :'")
     return replace(outcome, cost={name: _known(value) for name, value in outcome.cost.items()})
 
 
