@@ -43,6 +43,7 @@ class StageSpec:
     """
 
     name: str
+    """Letters, digits and '_', first a letter; no keyword of Python."""
     module: str
     """Module with `run(request, progress) -> StageOutcome`, imported in the job."""
     inputs: tuple[str, ...] = ()
@@ -91,7 +92,7 @@ class Workload:
     """One study's code, as the orchestrator sees it."""
 
     name: str
-    """Goes into fingerprints, unless `unnamed`; letters, digits, '-'."""
+    """Goes into fingerprints, unless `unnamed`; letters, digits, '_' and '-'."""
     stages: tuple[StageSpec, ...]
     """In an order in which inputs come first; those that read no row, nor a job that does, first of all."""
     controls: type
