@@ -63,7 +63,7 @@ def digest_of(files: Mapping[Path, Path]) -> str:
                 f"{source}: cannot be copied to where jobs run: {error.strerror}; every file of a study's package is: "
                 "make it readable, or move it out"
             ) from error
-        total.update(f"{path.as_posix()}\0{len(content)}\0".encode())
+        total.update(os.fsencode(path) + f"\0{len(content)}\0".encode())  # a name may be no UTF-8
         total.update(content)
     return total.hexdigest()
 

@@ -195,11 +195,13 @@ def test_the_copy_of_a_package_holds_none_of_the_outputs_inside_it(tmp_path: Pat
     (package / "inner").mkdir(parents=True)
     (package / "inner" / "a.py").write_text("a")
     os.mkfifo(package / "pipe")
+    odd = os.fsdecode(b"\xff.txt")  # no UTF-8
+    (package / "inner" / odd).write_text("b")
     (package / "loop").symlink_to(package)
     (package / "dangling").symlink_to(package / "nothing")
     digest, folder = copy_code(tmp_path / home, root, ("package", package))
     (tmp_path / home / "ledger.sqlite").write_text("grows")
-    assert [path.name for path in (folder / "package").rglob("*")] == ["inner", "a.py"]
+    assert sorted(path.name for path in (folder / "package").rglob("*")) == ["a.py", "inner", odd]
     assert copy_code(tmp_path / home, root, ("package", package)) == (digest, folder)
 
 

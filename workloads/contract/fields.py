@@ -1,8 +1,8 @@
 """How a section's dataclass says what its keys may hold: annotated types with ranges, and sections as plain values.
 
 A section of matrix.yaml is a frozen dataclass whose fields are annotated with `int`, `float`, `bool`, `str`, a
-`Literal` of texts or of whole numbers, one of them with a `Range`: `steps: Annotated[int, Range(1)]`, a tuple of these, or
-one of these `| None`. The orchestrator reads YAML by these annotations, so a key is declared once; any other type is
+`Literal` of texts or of whole numbers, one of them with a `Range`: `steps: Annotated[int, Range(1)]`, a tuple of these,
+or one of these `| None`. The orchestrator reads YAML by these annotations, so a key is declared once; any other type is
 refused. Standard library only.
 """
 
