@@ -1,6 +1,6 @@
-"""The command line `echo-matrix`: finds the commands, prints help, turns errors into messages and exit codes.
+"""Command line interface `echo-matrix`: finds the commands, prints help, turns errors into messages and exit codes.
 
-Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130 interrupted, can be continued.
+Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130 interrupted.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from orchestrator.commands.command import Group, find_commands
+from orchestrator.commands.command import Group, find_commands, flattened
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.ui.terminal import READER_GONE, discard_output
 from workloads.runtime.masking import mask, secrets_of
@@ -32,12 +32,12 @@ Exit codes:
 `echo-matrix COMMAND --help` shows the options and examples of a command."""
 
 SUGGESTION = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\)$")
-"""How typer suggests another spelling."""
+"""typer's suggestion of another spelling."""
 PYTHON_TYPE = re.compile(r" <[^>]*>$")
 
 
 class _Verbatim:
-    """Prints the epilog as it is laid out."""
+    """Prints the epilog without wrapping it."""
 
     epilog: str | None
 
@@ -50,7 +50,7 @@ class CommandHelp(_Verbatim, TyperCommand):
     """Help of one command."""
 
     def format_options(self, context: Any, formatter: Any) -> None:
-        """Write arguments and options; typer would add the Python type to each argument."""
+        """Write arguments and options, without the Python type that typer adds to arguments."""
         for kind in ("argument", "option"):
             records = [
                 parameter.get_help_record(context)
@@ -91,14 +91,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in COMMANDS:
-    app.command(cls=CommandHelp, epilog=command.epilog)(command.function)
+    app.command(cls=CommandHelp, epilog=command.epilog)(flattened(command.function))
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on standard error and its exit code."""
+    """Run the command line; an expected error becomes one line on standard error and an exit code."""
     try:
         code = _exit_code()
-    except Exception:  # a bug: the whole traceback, masked, since the output of a detached run is a file
+    except Exception:  # a bug: print the traceback, masked, since a detached run writes it to a file
         with contextlib.suppress(OSError):
             print(mask(traceback.format_exc(), secrets_of(os.environ)), file=sys.stderr)
         code = 1
@@ -108,7 +108,7 @@ def main() -> None:
 def _exit_code() -> int:
     try:
         code = int(app(prog_name="echo-matrix", standalone_mode=False) or 0)
-        sys.stdout.flush()  # a closed pipe shows here, not when the interpreter ends
+        sys.stdout.flush()  # so that a closed pipe is noticed here, not when the interpreter exits
         return code
     except OrchestratorError as error:
         _print_error(str(error))
@@ -132,7 +132,7 @@ def _exit_code() -> int:
 
 
 def _usage_error(error: TyperException) -> int:
-    """Print why a command line is not valid, as one line; without any command: the help."""
+    """Print why a command line is not valid, in one line; without a command, the help."""
     message = str(getattr(error, "format_message", lambda: error)())
     if message.startswith("Usage:"):
         print(message)

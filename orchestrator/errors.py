@@ -1,7 +1,7 @@
-"""Every exception the orchestrator raises on purpose, one sentence each.
+"""Exceptions of the orchestrator.
 
-Messages say what, where, what is allowed and what to do next: lower case, no full stop, values
-quoted with `!r`. The command line prints the message alone and ends with `exit_code`.
+A message says what is wrong, where, what is allowed and what to do next: lower case, no full stop, values quoted with
+`!r`. The command line prints only the message and exits with `exit_code`.
 """
 
 import contextlib
@@ -11,35 +11,35 @@ from collections.abc import Iterator
 
 
 class OrchestratorError(Exception):
-    """Base of all errors that a user can act on."""
+    """Base of all expected errors."""
 
     exit_code = 1
 
 
 class MatrixError(OrchestratorError):
-    """matrix.yaml, cluster/*.yaml or an override says something that cannot be."""
+    """matrix.yaml, a cluster file or an override is not valid."""
 
     exit_code = 2
 
 
 class PlanError(OrchestratorError):
-    """A selection or a job name that matches nothing, or a plan that cannot be made."""
+    """A selection or job name matches nothing, or a plan cannot be carried out."""
 
     exit_code = 2
 
 
 class ControlsError(OrchestratorError):
-    """Cells that are compared differ in more than their memory, and no deviation says why."""
+    """Compared cells differ in more than their row, and no deviation gives the reason."""
 
     exit_code = 2
 
 
 class StoreError(OrchestratorError):
-    """The store cannot be used, or holds something that it must not hold."""
+    """The store cannot be used, or its content is damaged."""
 
 
 class ArtifactMissing(StoreError):
-    """A COMMIT names files that are not there."""
+    """A commit record names files that are missing."""
 
 
 class LedgerError(OrchestratorError):
@@ -47,39 +47,39 @@ class LedgerError(OrchestratorError):
 
 
 class LeaseError(OrchestratorError):
-    """Another driver runs this study."""
+    """Another process runs this study."""
 
 
 class BackendError(OrchestratorError):
-    """The backend cannot start, or refuses what it was asked."""
+    """The backend cannot start, or refuses a request."""
 
 
 class BackendSilent(BackendError):
-    """The backend does not answer now: nothing is known, nothing is concluded, and it is asked again."""
+    """The backend does not respond; nothing is concluded from that, and the request is repeated."""
 
 
 class SiteError(BackendError):
-    """The site that a backend submits to cannot take what a plan asks for, or cannot be reached from this machine."""
+    """The site that a backend submits to cannot run the jobs of a plan, or cannot be reached from this machine."""
 
     exit_code = 2
 
 
 class TrackingError(OrchestratorError):
-    """The tracker cannot be reached; the run goes on without it."""
+    """The tracker cannot be reached; the run continues without it."""
 
 
 class DiskError(OrchestratorError):
-    """A disk is full, read-only or failing, or lets this user do nothing; what is done is done."""
+    """A disk is full, read-only, failing, or not accessible to this user; completed results are kept."""
 
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""There is no room."""
+"""The disk, quota or file size limit is reached."""
 
-_FREE = "free some space, then `run` again: what is done is done, and it goes on from there"
+_FREE = "free some space, then `run` again: it continues, and completed results are kept"
 _ALLOW = "make it writable for this user, or put outputs/ elsewhere ($ECHO_MATRIX_HOME), then `run` again"
-_ANSWER = "see that this disk is there and answers, then `run` again: what is done is done, and it goes on from there"
-_WAY = "put what is in the way aside, then `run` again"
-_LIMIT = "raise the limit (`ulimit -n`, `ulimit -u`) or end what else runs, then `run` again"
+_ANSWER = "check that this disk is mounted and responds, then `run` again: it continues, and completed results are kept"
+_WAY = "move what is at this path out of the way, then `run` again"
+_LIMIT = "raise the limit (`ulimit -n`, `ulimit -u`) or end other processes, then `run` again"
 
 REMEDIES = {
     **dict.fromkeys(FULL, _FREE),
@@ -90,12 +90,12 @@ REMEDIES = {
     **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP), _WAY),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN), _LIMIT),
 }
-"""errno -> what to do; what is not here is a bug, or says enough."""
+"""errno -> what to do; any other error is a bug."""
 
 
 @contextlib.contextmanager
 def disk_errors(where: os.PathLike[str]) -> Iterator[None]:
-    """Whatever a disk refuses within is raised as DiskError; `where` is named if the system names no file."""
+    """Raise disk errors of the block as DiskError; `where` is named if the system names no file."""
     try:
         yield
     except OSError as error:
@@ -106,7 +106,7 @@ def disk_errors(where: os.PathLike[str]) -> Iterator[None]:
 
 
 def disk_error(error: OSError, where: os.PathLike[str] | None = None) -> DiskError | None:
-    """The error of an operating system as the user reads it; None where it is not the disk's or the machine's."""
+    """An operating system error as a DiskError; None: it has no entry in `REMEDIES`."""
     remedy = REMEDIES.get(error.errno or 0)
     if remedy is None:
         return None

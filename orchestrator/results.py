@@ -1,8 +1,7 @@
-"""From COMMITs to the report's input, and the report rebuilt when that input changed.
+"""Collecting results: reads committed artifacts as the report's input, and rebuilds the report if it has changed.
 
-Only what is committed is read, and the whole matrix of the profile is covered: a part that is not
-there is counted as missing, with the state of the job that should have made it. The report itself
-(scipy, matplotlib) is imported only when it has to be written.
+The whole matrix of the profile is covered: a result that does not exist is listed as missing, with the state of its
+job. The report itself (scipy, matplotlib) is imported only when it is written.
 """
 
 import dataclasses
@@ -27,25 +26,25 @@ from workloads.contract.metrics import case_of, metric_of
 from workloads.contract.workload import StageSpec, Workload
 
 DIGEST = ".input-digest"
-"""File of the report folder that remembers what it was made of."""
+"""File in the report folder with the digest of the report's input."""
 
 CURVE_POINTS = 500
-"""Points a loss curve is thinned to, by means over equal stretches: a page cannot show more."""
+"""Most points of a loss curve; a longer one is averaged over equal parts."""
 
 IMAGES = 4
-"""Images offered to the report for each row and branch, the first by name."""
+"""Images of each row and branch in the report's input, the first by name."""
 
 
 def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) -> ReportInput:
-    """Everything the report is made of.
+    """The report's input.
 
     Args:
         plan: the whole matrix of the profile.
-        standings: job id -> where it stands; says why a part is missing.
-        store: where the artifacts lie.
+        standings: by job id; the reason of a missing result.
+        store: has the artifacts.
 
     Raises:
-        StoreError: a COMMIT or its files are broken.
+        StoreError: a commit record or its files are damaged.
     """
     reader = _Reader(plan, store)
     values: list[ResultLine] = []
@@ -98,12 +97,12 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             sections=sections,
         ),
         notes=notes,
-        spec=_spec_of(workload),
+        spec=report_spec(workload),
     )
 
 
 def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The controls of all cells together: a key that some row does not read is in others."""
+    """The controls of all cells together, since a cell has only the row controls that its row reads."""
     sections: dict[str, dict[str, Any]] = {}
     for cell in cells:
         for name, section in {**cell.controls, **{f"branch {b}": s for b, s in cell.branches.items()}}.items():
@@ -113,18 +112,18 @@ def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def _is_own(cell: Cell, spec: StageSpec) -> bool:
-    """Whether a job of this stage belongs to the cell: a reference row trains nothing, whatever it is told of one."""
+    """Whether a job of this stage counts as the cell's: a reference row trains nothing of its own."""
     return spec.tracked and not (cell.reference and spec.row == "trained")
 
 
 def input_digest(input: ReportInput) -> str:
-    """sha256 of the input and of the code that would print it: equal digests give equal reports."""
+    """sha256 of the input and of the report's code: equal digests give equal reports."""
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=_named).encode("utf-8"))
     return _with_code(digest, input.spec)
 
 
-def _spec_of(workload: Workload) -> ReportSpec:
-    """What the workload tells the report; the generic report where it tells nothing."""
+def report_spec(workload: Workload) -> ReportSpec:
+    """The workload's report specification, or the generic one."""
     if not workload.report:
         return ReportSpec()
     spec = getattr(import_module(workload.report), "REPORT", None)
@@ -136,16 +135,16 @@ def _spec_of(workload: Workload) -> ReportSpec:
 
 
 def _named(value: Any) -> str:
-    """A function or file by its name: addresses differ from process to process, folders from checkout to checkout."""
+    """A function or file by its name, since addresses and folders vary."""
     if isinstance(value, Path):
         return value.name
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
 
 
 def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
-    """Write the report into `folder` unless it was made of the same input; True: it was written.
+    """Write the report into `folder` unless it was made from the same input; returns whether it was written.
 
-    The report of another profile that lies there is kept beside it as `report-{profile}`.
+    A report of another profile in `folder` is kept beside it as `report-{profile}`.
     """
     return _rebuild(folder, input, input_digest(input), quick="")
 
@@ -157,10 +156,10 @@ def report_if_needed(
     store: Store,
     home: Path,
 ) -> bool:
-    """`rebuild_if_changed`, without reading 10,000 COMMITs when not one was made or withdrawn since; True: written.
+    """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
-    The quick look compares the plan, the standings and the time of the last change of the folder of
-    COMMITs (only a store in a folder has one; any other is read).
+    It first compares the plan, the standings and the modification time of the folder of commit records, if the store
+    has one.
     """
     quick = _quick(plan, standings, home)
     if quick and _remembered(folder).get("quick") == quick and _is_whole(folder):
@@ -181,7 +180,7 @@ def _rebuild(folder: Path, given: ReportInput, digest: str, quick: str) -> bool:
         shutil.rmtree(kept, ignore_errors=True)
         folder.rename(kept)
     elif remembered:
-        _write_note(folder, {"profile": given.profile})  # the files are about to be no longer those of the old digest
+        _write_note(folder, {"profile": given.profile})  # the digest no longer matches from here on
     from reports.build import build
 
     build(folder, given)
@@ -220,11 +219,11 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
-    return _with_code(digest, _spec_of(plan.workload))
+    return _with_code(digest, report_spec(plan.workload))
 
 
 def _with_code(digest: Any, spec: ReportSpec) -> str:
-    """Take the code of the report and of its specification into a digest, so that an upgrade prints anew."""
+    """Add the code of the report and of its specification to a digest, so that an upgrade rebuilds the report."""
     import reports
 
     for root in (*map(Path, reports.__path__), *spec.code):
@@ -235,7 +234,7 @@ def _with_code(digest: Any, spec: ReportSpec) -> str:
 
 
 class _Reader:
-    """COMMITs and artifacts of a plan, each read once however many cells it serves."""
+    """Reads commit records and artifacts of a plan, each once."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan = plan
@@ -246,7 +245,7 @@ class _Reader:
         self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
 
     def commit(self, job: str) -> Commit | None:
-        """The COMMIT of a job; None: it is not done."""
+        """The commit record of a job; None: it is not done."""
         fingerprint = self._plan.jobs[job].fingerprint
         if fingerprint not in self._done:
             return None
@@ -270,7 +269,7 @@ class _Reader:
             try:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-                raise StoreError(f"{listing}: is no list of cases: {error!r}; {REFRESH_HINT}") from error
+                raise StoreError(f"{listing}: is not a list of cases: {error!r}; {REFRESH_HINT}") from error
         found = sorted((folder / images).glob("*.png"))[:IMAGES]
         return [(names.get(path.stem, path.stem), str(path)) for path in found]
 
@@ -299,7 +298,7 @@ def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Ite
             if line.strip():
                 known = line_of(line)
                 if known is None:
-                    raise StoreError(f"{path}:{number}: is no line of {path.name}: {line[:80]!r}; {REFRESH_HINT}")
+                    raise StoreError(f"{path}:{number}: is not a line of {path.name}: {line[:80]!r}; {REFRESH_HINT}")
                 yield known
 
 
@@ -312,7 +311,7 @@ def _thinned(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
 def _missing(
     cell: Cell, axes: str, plan: Plan, standings: Mapping[str, Standing], reader: _Reader
 ) -> Iterable[Missing]:
-    """The parts of a cell that are not there: a stage without branches, or each branch that a stage has not done."""
+    """The missing results of a cell: the first stage without branches that is not done, else branches not done."""
     first = next((spec.name for spec in plan.workload.stages if spec.tracked and spec.branches), "")
     for job in plan.jobs_of[cell.id].values():
         spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
@@ -327,7 +326,7 @@ def _missing(
 
 
 def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
-    """Rows in file order; another name of a computation only where all its cells are."""
+    """Rows in file order, with the row of which each is an alias."""
     row_of = {cell.id: cell.row for cell in cells}
     found: dict[str, RowInfo] = {}
     for cell in cells:

@@ -1,7 +1,7 @@
-"""An opened study: one profile of matrix.yaml, planned, with the folders that hold its state.
+"""Study: one profile of matrix.yaml, planned, with the folders of its state.
 
-Opening only reads: nothing is written and nothing heavy is imported, so that `plan`, `status` and a
-`run` with nothing to do answer at once.
+Opening a study writes nothing and imports no large library, so that `plan`, `status` and a `run` with nothing to do
+are fast.
 """
 
 import os
@@ -16,8 +16,8 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.schedule.failures import paused_of
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
@@ -26,13 +26,12 @@ from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
 
-DEFAULT_PROFILE = "laptop"
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What every command starts from."""
+    """A planned study and its state."""
 
     matrix: Path
     plan: Plan
@@ -40,7 +39,7 @@ class Study:
     home: Path
     """`outputs/{study}`: store, ledger, attempts, report, MLflow."""
     cluster_file: Path = Path("cluster") / "local.yaml"
-    """The file that describes `cluster`, or would describe it where the settings are built in."""
+    """File of `cluster`; it does not exist if the settings are the built-in ones."""
 
     @cached_property
     def store(self) -> Store:
@@ -53,9 +52,9 @@ class Study:
         return self.home / "report"
 
     def standings(self, without: frozenset[str] = frozenset()) -> Mapping[str, Standing]:
-        """The state of every job now: from commit records first, then from the ledger.
+        """The current state of every job, from commit records and the ledger.
 
-        `without` are fingerprints whose commit records and history are ignored.
+        Commit records and history of the fingerprints in `without` are ignored.
         """
         with Ledger.read(self.home / NAME) as ledger:
             return standings_of(
@@ -71,10 +70,10 @@ class Study:
             )
 
     def check_feasible(self, estimate: Estimate | None, selected: Collection[str] | None = None) -> None:
-        """Refuse what the workload knows to be impossible, before anything is started.
+        """Refuse a plan that cannot succeed according to its workload.
 
         Raises:
-            PlanError: a row does not fit, or the plan needs what there will not be.
+            PlanError: with the reason.
         """
         why = (estimate.refusal if estimate else "") or self.plan.workload.refuse_plan(self.plan, selected)
         if why:
@@ -96,24 +95,24 @@ class Study:
 def open_study(
     matrix: Path,
     *,
-    profile: str = DEFAULT_PROFILE,
+    profile: str | None = None,
     overrides: Sequence[str] = (),
     cluster: Path | None = None,
     smoke: bool = False,
 ) -> Study:
-    """Read matrix.yaml and the cluster file, expand, check the controls and plan.
+    """Read matrix.yaml and the cluster file, expand, check the controls and plan; by default the first profile.
 
     Raises:
         MatrixError: the matrix, the cluster file or an override is not valid.
         ControlsError: compared cells differ in a control.
     """
     loaded = load_matrix(matrix)
-    resolved = resolve_profile(loaded, profile, overrides)
+    resolved = resolve_profile(loaded, profile or next(iter(loaded.profiles)), overrides)
     cells = expand(resolved)
     check_controls(resolved.workload, cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
     where = load_cluster(cluster, matrix, resolved.workload, backends())
-    # The fake backend publishes meaningless bytes under real fingerprints: they must never share a store.
+    # The fake backend publishes meaningless results under real fingerprints, so it has a store of its own.
     name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}-rehearsal"
     return Study(
         matrix=matrix,
@@ -127,14 +126,14 @@ def open_study(
 def reopen_study(
     matrix: Path, *, profile: str | None = None, overrides: Sequence[str] = (), cluster: Path | None = None
 ) -> Study:
-    """The study as the last `run` planned it, overrides included; that of `profile` or `overrides` if they are given.
+    """The study with the profile and overrides of the last `run`, unless `profile` or `overrides` are given.
 
-    Commands that inspect a study use it, so that `logs JOB` means the job that was just run.
+    Used by commands that inspect a study, so that `logs JOB` finds the job of the last run.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    study = open_study(matrix, profile=profile or DEFAULT_PROFILE, overrides=overrides, cluster=cluster)
+    study = open_study(matrix, profile=profile, overrides=overrides, cluster=cluster)
     if profile is not None or overrides:
         return study
     with Ledger.read(study.home / NAME) as ledger:
@@ -142,6 +141,6 @@ def reopen_study(
     if last is None:
         return study
     smoke = last.selection.get("smoke") is True
-    if (last.profile, last.overrides, smoke) == (DEFAULT_PROFILE, (), False):
+    if (last.profile, last.overrides, smoke) == (study.plan.profile, (), False):
         return study
     return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster, smoke=smoke)

@@ -1,8 +1,4 @@
-"""Analysis: from case values to everything a report says, without layout.
-
-Published tables take the same way from their means on, so that their numbers and the study's come out
-of one code (study.md section 8).
-"""
+"""Analysis: computes everything that a report shows from case values, or from published means."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,14 +25,14 @@ ALL_ROWS = "all rows"
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysedRow:
-    """A row as the report prints it; with axes, one for each of their values."""
+    """A row of the report; with axes, one for each combination of values."""
 
     label: str
     family: str
     computed_by: str
-    """Label of the row whose computation it is; itself unless it is another name of one."""
+    """Label of the row with the same computation: its own, unless it is an alias."""
     reference: bool = False
-    """A ceiling or floor: scored, and counted nowhere (`references.py`)."""
+    """A ceiling or floor (`references.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +49,7 @@ class Analysis:
     draws: Draws | None
     tables: Mapping[str, Table]
     main: str
-    """Name of the table that figures and findings are about; empty: it is not there."""
+    """Name of the table that figures and findings are about; empty: there is none."""
     gains: Mapping[str, Gain]
     findings: Sequence[Mapping[str, Any]]
     costs: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -74,20 +70,20 @@ class Analysis:
         return {row.label: row.computed_by for row in self.rows}
 
     def interval(self, metric: str, row: str) -> Interval | None:
-        """Interval of a row's mean over scenes and seeds; None for pooled metrics and under two scenes."""
+        """Interval of a row's mean over scenes and seeds; None for pooled metrics and fewer than two scenes."""
         panel = self.panels.get(metric)
         if panel is None or panel.pooled:
             return None
         return interval_or_none(complete([panel.layout(self.computed_by[row])]).layouts[0])
 
     def counted(self, metric: str, row: str) -> tuple[int, int]:
-        """(values there, values that should be there)."""
+        """(values present, values expected)."""
         panel = self.panels[metric]
         return int(panel.count[panel.rows.index(self.computed_by[row])].sum()), panel.expected
 
 
 def analyse(given: ReportInput) -> Analysis:
-    """Everything the report of one study says.
+    """The analysis of a study.
 
     Raises:
         ValueError: two values of one case and metric, or a table that names no row of the matrix.
@@ -129,7 +125,7 @@ def analyse(given: ReportInput) -> Analysis:
 
 
 def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
-    """The same from means alone: no interval, no probability, no verdict beyond the point estimate."""
+    """The analysis of published means: no intervals or probabilities, and point estimates as verdicts."""
     rows = tuple(AnalysedRow(label=name, family=family, computed_by=name) for name, family in published.rows)
     return _analysis(spec, rows, {}, published.means, None, published.tables, {}, published.units)
 
@@ -233,9 +229,9 @@ def plain(value: Any) -> Any:
 
 
 def _compact(spec: ReportSpec, rows: Sequence[AnalysedRow]) -> dict[str, list[str]]:
-    """The compact rows that were computed, by the values of their axes (as labels end in them).
+    """The distinct compact rows, by their axis values (the end of their labels).
 
-    Rows of the full families, other names of them, and reference rows are none.
+    Rows of the full families, their aliases and reference rows are not compact.
     """
     found: dict[str, list[str]] = {}
     families = () if spec.gain is None else spec.gain.full_families
@@ -247,7 +243,7 @@ def _compact(spec: ReportSpec, rows: Sequence[AnalysedRow]) -> dict[str, list[st
 
 
 def _axes(given: ReportInput) -> list[str]:
-    """All values of the axes, as `key=value;...`, in order; one empty one without axes."""
+    """All combinations of axis values, as `key=value;...`, in order; without axes, one empty text."""
     seen = {v.axes for v in given.values} | {m.axes for m in given.missing} | {c.axes for c in given.costs}
     return sorted(seen) or [""]
 
@@ -271,7 +267,7 @@ def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
 def _price(
     spec: ReportSpec, rows: Sequence[str], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> tuple[dict[str, float], str]:
-    """One number a row, and its name: what every row of the table (that has costs at all) has."""
+    """The price of each row and its name: the first price that every row with costs has."""
     priced = [row for row in rows if row in costs]
     if spec.prices is None:
         spent = {row: sum(values.get("device_s", 0.0) for values in costs[row].values()) for row in priced}

@@ -1,7 +1,7 @@
-"""Findings: statements asked of the values, each with an effect, an interval, a p value and a verdict.
+"""Findings: hypotheses of the study, each tested for an effect, an interval, a p value and a verdict.
 
-The study hands in the statements and how each is answered. Holm's adjustment runs over all findings
-that have a p (study.md section 8). Without case values there is no p: the verdict is then "point estimate".
+Holm's adjustment is over all findings with a p value. Without case values there is none, and the verdict is "point
+estimate".
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +19,10 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What the findings are asked of."""
+    """The data that findings are tested on."""
 
     table: Table
-    """The main table; of all rows where there is none."""
+    """The main table; without one, a table of all rows."""
     computed_by: Mapping[str, str]
     means: Mapping[str, Mapping[str, float]]
     panels: Mapping[str, Panel]
@@ -39,19 +39,19 @@ class Material:
 
     @property
     def has_cases(self) -> bool:
-        """Whether there are values to draw from, not means alone."""
+        """Whether there are case values, not only means."""
         return self.table.draws is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one finding came to, before the adjustment."""
+    """Result of a finding, before the adjustment."""
 
     effect: float | None
     low: float | None = None
     high: float | None = None
     p_supported: float | None = None
-    """p with which the claim can be supported; None: the effect does not point that way, or no cases."""
+    """p value for the claim; None: the effect has the other sign, or there are no cases."""
     p_contradicted: float | None = None
     unit: str = ""
     detail: str = ""

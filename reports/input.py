@@ -1,4 +1,4 @@
-"""The report's input: plain values, put together by the orchestrator from what is committed."""
+"""Report input: plain values, collected by the orchestrator from committed results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,13 +8,19 @@ from reports.spec import ReportSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResultLine:
-    """One line of results.csv."""
+class OfCell:
+    """Something that belongs to a cell."""
 
     row: str
     seed: int
     axes: str
     """`key=value;...`, empty without axes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultLine(OfCell):
+    """One line of results.csv."""
+
     branch: str
     case: str
     metric: str
@@ -30,31 +36,24 @@ class RowInfo:
     name: str
     family: str
     alias_of: str | None
-    description: str = ""
     reference: bool = False
-    """A ceiling or floor: scored like a row, and takes no rank."""
+    """A ceiling or floor: scored like the others, but not ranked."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Missing:
-    """A part of a cell without results, and why."""
+class Missing(OfCell):
+    """A missing result of a cell, and why it is missing."""
 
-    row: str
-    seed: int
-    axes: str
     branch: str
-    """Name of the stage where a stage without branches is missing."""
+    """The branch, or the stage if it has no branches."""
     state: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What one job of a cell cost. Units: s, MiB, FLOP."""
+class Cost(OfCell):
+    """Cost of one job of a cell."""
 
-    row: str
-    seed: int
-    axes: str
     stage: str
     branch: str | None
     values: Mapping[str, float]
@@ -62,12 +61,9 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strip:
+class Strip(OfCell):
     """An image of one case."""
 
-    row: str
-    seed: int
-    axes: str
     branch: str
     case: str
     path: str
@@ -75,31 +71,28 @@ class Strip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class Curve(OfCell):
     """The training loss of one cell."""
 
-    row: str
-    seed: int
-    axes: str
     steps: Sequence[int]
     values: Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlsCertificate:
-    """The certificate: what was held still, and whether it was."""
+    """Controls: their values, the intended deviations, and whether the records of the cells agree."""
 
     fingerprint: str
     deviations: Sequence[Mapping[str, Any]]
     verdicts: Sequence[Mapping[str, Any]]
     """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...]}`"""
     sections: Mapping[str, Any]
-    """The resolved controls, for the reader."""
+    """The resolved controls."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInput:
-    """All that a report is made of."""
+    """Everything a report is made from."""
 
     study: str
     profile: str
@@ -115,6 +108,6 @@ class ReportInput:
     curves: Sequence[Curve]
     controls: ControlsCertificate
     notes: Sequence[str] = field(default_factory=tuple)
-    """What this scale can and cannot tell, and other plain words for the first page."""
+    """Notes for the first page, such as what this scale can and cannot show."""
     spec: ReportSpec = field(default_factory=ReportSpec)
-    """What the study tells the report beyond its values."""
+    """The report specification of the study."""

@@ -1,8 +1,7 @@
-"""Several instruments that score the same cases: kept apart, and how far they agree.
+"""Inter-rater agreement: separates and compares instruments (judges, annotators) that score the same cases.
 
-A value's unit names its instrument (`InstrumentSpec.prefixes`, then its name). One instrument of a study leads and
-keeps the plain names; every other one's metrics carry its name (`METRIC:NAME`), so that no column, mean, rank or
-finding is made of two instruments.
+The unit of a value names its instrument (one of `InstrumentSpec.prefixes`, then its name). One instrument is the
+leading one; metrics of the others get its name (`METRIC:NAME`), so that no mean, rank or finding mixes instruments.
 """
 
 import itertools
@@ -25,29 +24,30 @@ class InstrumentAgreement:
     branch: str
     a: str
     b: str
-    cases: int
+    n: int
+    """Cases that both scored."""
     pearson: float
-    """NaN under three cases, or where one instrument gave all cases the same."""
+    """NaN with fewer than three cases, or if an instrument scored all cases the same."""
     spearman: float
     a_mean: float
     b_mean: float
-    """Of their totals over the same cases."""
+    """Means over the same cases."""
     only_a: int
     only_b: int
-    """Cases that one of them alone scored."""
+    """Cases that only one of them scored."""
 
 
 def instrument_of(spec: InstrumentSpec, unit: str) -> str:
-    """The instrument that a unit names."""
+    """Name of the instrument in a unit."""
     for prefix in spec.prefixes:
         unit = unit.removeprefix(prefix)
     return unit
 
 
 def leading(given: ReportInput) -> str | None:
-    """Unit of the instrument that leads; None: there are none, or none gave a value.
+    """Unit of the leading instrument; None if there are no values of any.
 
-    It is the first one that the study prefers and that gave values; else the one with most values.
+    It is the study's first preference among those with values; else the one with most values.
     """
     spec = given.spec.instruments
     if spec is None:
@@ -58,7 +58,7 @@ def leading(given: ReportInput) -> str | None:
 
 
 def separated(given: ReportInput) -> Sequence[ResultLine]:
-    """The values, with the metrics of every instrument but the leading one under names of their own."""
+    """The values, with metrics of every instrument but the leading one renamed to `METRIC:NAME`."""
     spec, first = given.spec.instruments, leading(given)
     if spec is None or first is None:
         return given.values
@@ -73,14 +73,14 @@ def separated(given: ReportInput) -> Sequence[ResultLine]:
 
 
 def is_scored(spec: InstrumentSpec, value: ResultLine) -> bool:
-    """Whether an instrument gave this value."""
+    """Whether the value is of an instrument."""
     return value.unit.startswith(spec.prefixes[0]) and value.metric.partition("_")[0] == spec.metric
 
 
 def agreement(given: ReportInput) -> list[InstrumentAgreement]:
-    """Every pair of instruments on every branch, over distinct rows, all seeds and all cases that both scored.
+    """Every pair of instruments on every branch, over all rows, seeds and cases that both scored.
 
-    Other names of a computation are left out, as they would count it twice, and so are reference rows.
+    Aliases are left out, since they would count twice, and so are reference rows.
     """
     spec = given.spec.instruments
     if spec is None:
@@ -105,25 +105,6 @@ def agreement(given: ReportInput) -> list[InstrumentAgreement]:
     ]
 
 
-def as_json(given: ReportInput) -> list[dict[str, str | int | float]]:
-    """The part of report.json; empty with one instrument."""
-    return [
-        {
-            "branch": pair.branch,
-            "a": pair.a,
-            "b": pair.b,
-            "n": pair.cases,
-            "pearson": pair.pearson,
-            "spearman": pair.spearman,
-            "a_mean": pair.a_mean,
-            "b_mean": pair.b_mean,
-            "only_a": pair.only_a,
-            "only_b": pair.only_b,
-        }
-        for pair in agreement(given)
-    ]
-
-
 def _agreement(
     branch: str,
     names: tuple[str, str],
@@ -136,9 +117,9 @@ def _agreement(
         branch=branch,
         a=names[0],
         b=names[1],
-        cases=len(both),
+        n=len(both),
         pearson=float(pearson(x, y)),
-        # Mean ranks by sorting: `agreement.spearman` compares all pairs, which is for rows, not for cases.
+        # Ranks by sorting: `agreement.spearman` compares all pairs, which is too slow for thousands of cases.
         spearman=float(pearson(rankdata(x), rankdata(y))),
         a_mean=float(x.mean()) if len(both) else float("nan"),
         b_mean=float(y.mean()) if len(both) else float("nan"),

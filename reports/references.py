@@ -1,7 +1,7 @@
-"""Reference rows: ceiling and floor, scored like every row and shown apart from them (study.md section 7).
+"""Reference rows: ceiling and floor, scored like the other rows and shown separately.
 
-They take no rank, stretch no min-max range, enter no agreement, finding, gain or price. The floor tells on which
-measures a row that does nothing does well.
+They enter no rank, normalisation, agreement, finding, gain or price. The floor shows on which metrics a row that does
+nothing scores well.
 """
 
 import math
@@ -16,7 +16,7 @@ from reports.formats import decimals_of, number
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One measure with its ceiling and floor, and the best row beside them; texts, empty where missing."""
+    """One metric with ceiling, floor and best row, as texts; empty if missing."""
 
     branch: str
     name: str
@@ -26,13 +26,13 @@ class Measure:
     floor: str
     best: str
     row: str
-    """Which row is best."""
+    """The best row."""
     rewards_floor: bool
     """Whether the floor does at least as well as the best row."""
 
 
 def measures(analysis: Analysis) -> list[Measure]:
-    """The main measures of all branches that have a ceiling or a floor."""
+    """The main metrics of all branches that have a ceiling or floor."""
     spec = analysis.spec
     found: list[Measure] = []
     if spec.references is None:
@@ -67,7 +67,7 @@ def measures(analysis: Analysis) -> list[Measure]:
 
 
 def levels(analysis: Analysis, metric: str) -> list[tuple[str, float]]:
-    """(name, mean) of ceiling and floor on `branch/metric`, for lines in figures; none where it is off the scale."""
+    """(name, mean) of ceiling and floor on `branch/metric`, for lines in figures; without those off the scale."""
     spec = analysis.spec.references
     if spec is None:
         return []
@@ -81,7 +81,7 @@ def levels(analysis: Analysis, metric: str) -> list[tuple[str, float]]:
 
 
 def _mean(analysis: Analysis, means: Mapping[str, float], name: str) -> float | None:
-    """Mean of a reference row over the axes' values: it trains nothing, so they differ by nothing it reads."""
+    """Mean of a reference row over axis values, none of which it reads."""
     labels: Sequence[str] = [r.label for r in analysis.rows if r.reference and r.label.split("/")[0] == name]
     known = [means[label] for label in labels if label in means]
     return float(np.mean(known)) if known else None

@@ -1,5 +1,6 @@
 """report.json: the numbers of the report for other programs."""
 
+from dataclasses import asdict
 from typing import Any
 
 from reports import instruments
@@ -26,19 +27,9 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
             "deviations": [dict(deviation) for deviation in given.controls.deviations],
             "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
         },
-        **{name: instruments.as_json(given) for name in instrument_names},
+        **{name: [asdict(pair) for pair in instruments.agreement(given)] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
-        "missing": [
-            {
-                "row": part.row,
-                "seed": part.seed,
-                "axes": part.axes,
-                "branch": part.branch,
-                "state": part.state,
-                "reason": part.reason,
-            }
-            for part in given.missing
-        ],
+        "missing": [asdict(part) for part in given.missing],
         "notes": list(given.notes),
     }
     found: dict[str, Any] = plain(whole)

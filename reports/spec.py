@@ -1,8 +1,7 @@
-"""Report specification: what a study tells its report about branches, scores, names, figures, findings and words.
+"""Report specification: what a study declares about branches, scores, names, figures, findings and texts.
 
-Every field has a default, and what is left open follows from the values (`reports.scoring`): `ReportSpec()` gives any
-study its tables, intervals, ranks, agreement of branches, curves and costs. Words and captions are HTML.
-Standard library only: whoever reads results imports this, and only who writes the report imports the statistics.
+Every field has a default that follows from the values (`statistics.scores.scoring`): `ReportSpec()` is enough for
+tables, intervals, ranks, agreement of branches, curves and costs. Texts and captions are HTML. Standard library only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,48 +17,48 @@ Better = Literal["high", "low"]
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePart:
-    """A metric that a branch's score is made of."""
+    """A metric in the score of a branch."""
 
     metric: str
     better: Better = "high"
     stand_in: str = ""
-    """Metric that takes its place where `metric` was not measured."""
+    """Metric that is used instead if `metric` was not measured."""
     stand_in_suffix: str = ""
-    """End of the bundle's name where the stand-in is used: it is another number."""
+    """Suffix of the bundle's name if the stand-in is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BranchSpec:
-    """A branch and the one score that ranks its rows."""
+    """A branch and the score that ranks its rows."""
 
     name: str
     score: Sequence[ScorePart] = ()
     """One part: that metric. Several: their bundle, the mean of the parts after min-max normalisation over the rows of
     a table. Empty: the branch's first metric, in the order of `ReportSpec.metrics`, then by name."""
     variant: str = ""
-    """Regular expression of the end of a scene's name that only tells variants apart; variants count as one scene."""
+    """Regular expression of the end of a scene's name that distinguishes variants, which count as one scene."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstrumentSpec:
-    """Metrics that several instruments (judges, annotators) give to the same cases; a value's unit names its own."""
+    """Metrics that several instruments (judges, annotators) score on the same cases; units name the instrument."""
 
     name: str
     """Plural, for headings and for the key of report.json."""
     metric: str
     """Their total; `{metric}_...` are its parts."""
     prefixes: Sequence[str]
-    """What units begin with, and is left out of an instrument's name; the first one marks the units as theirs."""
+    """Prefixes of units that are not part of an instrument's name; units of instruments have the first one."""
     branches: Sequence[str] = ()
     """Branches on which they are compared, in order; empty: all."""
     preferred: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: ()
-    """Sections of the controls -> units in order of preference; the first that occurs leads, else the commonest."""
+    """Controls -> units in order of preference; the first with values leads, else the most common one."""
     caption: str = "Totals of the same cases by two of them; {leading} leads."
 
 
 @dataclass(frozen=True, kw_only=True)
 class GainSpec:
-    """Retained gain: which share of what the longest row gains over the shortest a compact row keeps."""
+    """Retained gain: the share of the gain of the longest over the shortest row that a compact row keeps."""
 
     metric: str
     """`branch/metric`."""
@@ -72,52 +71,46 @@ class GainSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceSpec:
-    """Which reference rows are the ceiling and the floor of every measure, and how they are called."""
+    """The reference rows that are the ceiling and floor of every metric, and their names."""
 
     ceiling: str
     floor: str
     ceiling_name: str = "ceiling"
     floor_name: str = "floor"
-    ceiling_heading: str = "ceiling"
-    floor_heading: str = "floor"
     suspect_heading: str = "floor is as good as the best row"
     caption: str = ""
     table_note: str = ""
-    """What the caption of the tables says of them."""
+    """Text on them in the caption of the tables."""
     off_scale: Mapping[str, float] = field(default_factory=dict)
-    """Unit -> value from which on no line is drawn in a figure, as it would squash it."""
+    """Unit -> value from which on figures have no line, as it would compress the rest."""
+
+    def heading(self, kind: Literal["ceiling", "floor"]) -> str:
+        """Heading of the column of the ceiling or floor."""
+        name = self.ceiling_name if kind == "ceiling" else self.floor_name
+        return kind if name == kind else f"{kind}: {name}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriceSpec:
-    """A value of a stage's cost that can be the price of a row."""
+class CostValue:
+    """A recorded cost of a stage: a column of the cost table, or the price of a row."""
 
     stage: str
     key: str
     name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostColumn:
-    """A column of the cost table."""
-
-    stage: str
-    key: str
-    name: str
-    shape: str
+    shape: str = "si"
     """Format (`{:.0f}`), or `si`: three digits and a letter for the power of a thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DifferenceTile:
-    """A number of the first screen: a row less another, with its interval."""
+    """A number at the top of the page: the difference of two rows, with its interval."""
 
     metric: str
     name: str
     unit: str
     decimals: int
     rows: Sequence[str]
-    """The first one that has values is taken."""
+    """The first one with values is used."""
     over: str
 
 
@@ -137,18 +130,18 @@ class ScalingFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """Section of the strips."""
+    """Section of the images."""
 
     nav: str = "Images"
     heading: str = "Images"
     caption: str = ""
     order: Sequence[str] = ()
-    """Branches in the order of the section; empty: that of the branches."""
+    """Branches in the order of the section; empty: as in `ReportSpec.branches`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedTables:
-    """Means that somebody published; they pass through the same code as the study's own values."""
+    """Published means, analysed by the same code as the study's values."""
 
     source: str
     rows: Sequence[tuple[str, str]]
@@ -163,7 +156,7 @@ class PublishedTables:
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """Headings and explanations of the page."""
+    """Headings and texts of the page."""
 
     lead: str = ""
     notes: str = "Notes"
@@ -172,7 +165,7 @@ class Words:
     """Caption of the figure; empty: a general one."""
     curves: str = ""
     units: str = "cases"
-    """What intervals run over besides seeds: the groups that `statistics.panel.scene_of` makes of the cases."""
+    """Name of the sampling units besides seeds: the scenes of `statistics.panel.scene_of`."""
     published_nav: str = "Published"
     published: str = "Published numbers through the same code"
     differences: str = "Differences from the published study"
@@ -180,37 +173,37 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSpec:
-    """All that a report knows of its study."""
+    """Everything that a study declares about its report."""
 
     branches: Sequence[BranchSpec] = ()
     """In the order of the page; empty: those that have values, by name."""
     contrast: tuple[str, str] | None = None
-    """The two branches set against each other in ranks and figures; None: the first two."""
+    """The two branches that ranks and figures contrast; None: the first two."""
     main_table: str | None = None
     """Table that figures and findings are about; None: the first."""
     metrics: Mapping[str, str] = field(default_factory=dict)
-    """Metrics of the first tables, in order -> how they are called; empty: every metric, by name."""
+    """Metrics of the main tables, in order -> display name; empty: every metric, by name."""
     decimals: Mapping[str, int] = field(default_factory=dict)
-    """Beginning of a metric's name -> decimals; 3 for the rest."""
+    """Prefix of a metric's name -> decimals; by default 3."""
     family_labels: Mapping[str, str] = field(default_factory=dict)
-    """Family -> what the legend calls it, where that is not its name."""
+    """Family -> its name in the legend, if different."""
     questions: Callable[[], Sequence[tuple[str, str, "Callable[[Material], Answer]"]]] = tuple
-    """The findings as (id, statement, how it is answered); called when the report is made."""
+    """Returns the findings as (id, statement, test); called when the report is written."""
     finding_decimals: Mapping[str, int] = field(default_factory=dict)
-    """Unit of an effect -> decimals; 2 for the rest."""
+    """Unit of an effect -> decimals; by default 2."""
     tiles: Sequence[DifferenceTile] = ()
     scaling: Sequence[ScalingFigure] = ()
     instruments: InstrumentSpec | None = None
     gain: GainSpec | None = None
     references: ReferenceSpec | None = None
-    prices: Sequence[PriceSpec] | None = None
-    """By preference: the first that every row has; None: device seconds of all stages together."""
-    cost_columns: Sequence[CostColumn] | None = None
-    """Before the device seconds of every other stage; None: everything that was recorded."""
+    prices: Sequence[CostValue] | None = None
+    """In order of preference; the first one that every row has is used. None: device seconds of all stages."""
+    cost_columns: Sequence[CostValue] | None = None
+    """Columns before the device seconds of the other stages; None: everything that was recorded."""
     images: ImageSpec | None = None
     published: Callable[[], PublishedTables] | None = None
     differences: Sequence[tuple[str, str]] = ()
     """(letter, text, not HTML)."""
     words: Words = field(default_factory=Words)
     code: Sequence[Path] = ()
-    """Folders of the code that this specification brings; a report is made anew when a file in them changes."""
+    """Folders of the code of this specification; the report is rebuilt if a file in them changes."""

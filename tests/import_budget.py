@@ -19,6 +19,7 @@ CHILDREN = (
     "orchestrator.backends.ray.cluster",
     "orchestrator.backends.ray.connect",
     "orchestrator.backends.ray.hosts",
+    "orchestrator.backends.ray.membership",
     "orchestrator.backends.slurm.pilot.agent",
     "orchestrator.tracking.mlflow.database",
     "orchestrator.tracking.mlflow.projector",

@@ -37,6 +37,7 @@ FILES = {
     "backends/test_standing_ray.py": SERVICE,
     "backends/test_ray_backend.py": SERVICE,
     "backends/test_ray_backend_contract.py": SERVICE,
+    "backends/test_guide_backend.py": SERVICE,
     "backends/test_ray_pipe.py": SERVICE,
     # Seconds of imports, or of convolutions.
     "data/test_latents_after_damage.py": SERVICE,

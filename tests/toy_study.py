@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import SimulatedClock
@@ -14,12 +14,12 @@ from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.schedule.retry_policy import Budgets
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
+from orchestrator.spec.cluster import RetrySettings
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
-from workloads.contract.defaults import DEFAULT
+from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.study.workload import WORKLOAD
 
 ONE_CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
@@ -60,7 +60,7 @@ def make_job(
 def make_plan(jobs: Sequence[Job]) -> Plan:
     return Plan(
         study="toy",
-        workload_name=DEFAULT,
+        workload_name=DEFAULT_WORKLOAD,
         workload=WORKLOAD,
         profile="laptop",
         overrides=(),
@@ -109,7 +109,9 @@ def small_plan(rows: Sequence[str] = ("a", "b", "c")) -> Plan:
 class Settings:
     """What cluster/*.yaml says, for the toy study."""
 
-    retries: Budgets = field(default_factory=lambda: Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10))
+    retries: RetrySettings = field(
+        default_factory=lambda: RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
+    )
     pause_after: int = 3
     grace_s: float = 20.0
     unknown_s: float = 1800.0
@@ -133,7 +135,7 @@ class Toy:
         self.events: list[Event] = []
         self.backend: FakeBackend | None = None
         self.backend_type = FakeBackend
-        self.farm: Farm | None = None
+        self.cluster: FakeCluster | None = None
         """Set: the backend outlives drivers."""
 
     def ledger(self) -> Ledger:
@@ -154,7 +156,7 @@ class Toy:
 
         def make() -> FakeBackend:
             self.backend = self.backend_type(
-                store=self.store, now=self.clock.monotonic, hosts=hosts, script=script, farm=self.farm
+                store=self.store, now=self.clock.monotonic, hosts=hosts, script=script, cluster=self.cluster
             )
             return self.backend
 

@@ -36,9 +36,9 @@ class BackendContext:
     grace_s: float = 20.0
     """Between being asked to stop and being killed."""
     idle_s: float = 60.0
-    """After so long without work, hosts and allocations are given back."""
+    """After so long without work, hosts and pilot jobs end."""
     orphan_s: float = 3600.0
-    """After so long without a driver, hosts and allocations end by themselves."""
+    """After so long without a driver, hosts and pilot jobs end by themselves."""
     code_digest: str = ""
     """Of a copy of the code under `home`; empty: it is copied now."""
     git: str = ""
@@ -96,7 +96,7 @@ def _as_read(settings: Any, _source: SectionSource) -> Any:
     return settings
 
 
-def _admit(_run: PlannedRun, _say: Callable[[str], None]) -> None:
+def _accept(_run: PlannedRun, _say: Callable[[str], None]) -> None:
     return None
 
 
@@ -114,7 +114,7 @@ class BackendPlugin:
     """Whether attempts go on without a driver, and the next one adopts them."""
     complete: Callable[[Any, SectionSource], Any] = _as_read
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
-    preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _admit
+    preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 
     The second argument is told what does not stop the run."""

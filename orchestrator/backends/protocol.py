@@ -48,7 +48,7 @@ class HostShare:
     stages: tuple[str, ...] | None = None
     """Whose jobs it takes; None: of all stages."""
     pending: bool = False
-    """It was asked for and is not there yet: it takes nothing now, and jobs that fit on it wait."""
+    """Requested, and not there yet: it takes nothing now, and jobs that fit on it wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class Adoption:
 
     attempt: str
     ticket: str
-    """Empty where the earlier driver died before it was booked: the backend may know the attempt or not."""
+    """Empty where the earlier driver died before it recorded one: the backend may know the attempt or not."""
     job: str
     label: str
     work: str

@@ -1,4 +1,4 @@
-"""A run in progress: refuse to start beside it, ask it to stop, wait for its end."""
+"""The run in progress: refuse a second run, ask it to stop, wait for its end."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import NAME as LEASE
-from orchestrator.schedule.lease import LeaseHolder, LeaseWatcher, living_holder, process_runs
+from orchestrator.schedule.lease_holder import NAME as LEASE
+from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher, living_holder, process_runs
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 POLL_S = 0.5
 
 
 def refuse_second_run(home: Path) -> None:
-    """Fail early with what a second run would fail with later.
+    """Refuse to continue while a run is in progress on this machine.
 
     Raises:
-        LeaseError: a process that can be seen from here runs the study.
+        LeaseError: with the process that runs the study.
     """
     holder = living_holder(home)
     if holder is not None and process_runs(holder):
@@ -28,20 +28,20 @@ def refuse_second_run(home: Path) -> None:
 
 
 def request_stop(home: Path, holder: LeaseHolder, *, now: bool) -> None:
-    """Ask this very process to stop; a later one ignores the request.
+    """Ask this process to stop; another one ignores the request.
 
     Args:
         home: `outputs/{study}`.
-        holder: who is asked.
+        holder: the process.
         now: end attempts at once, not at their next checkpoint.
     """
     channel.send(home, "interrupt", [holder.nonce], now=now)
 
 
 def wait_for_end(home: Path, holder: LeaseHolder, say: Callable[[str], None], clock: Clock | None = None) -> bool:
-    """Wait until this process has ended, and print how many attempts still run when that changes.
+    """Wait until this process has ended; `say` receives the number of running attempts when it changes.
 
-    False: it cannot be seen from here and has shown no sign of life for `STALE_AFTER_S`; its machine may be gone.
+    Returns False if it runs on another machine and has not renewed its lease for `STALE_AFTER_S`.
     """
     clock = clock or SystemClock()
     watcher, before = LeaseWatcher(home, clock), -1

@@ -1,4 +1,4 @@
-"""Control commands sent to the run in progress, or recorded in the ledger where there is none."""
+"""Sending a control command to the run in progress; without one it is recorded in the ledger."""
 
 from orchestrator.plan.job import Job
 from orchestrator.schedule.control.commands import JobVerb, request

@@ -1,8 +1,8 @@
 """Background runs (`run --detach`): a process without a terminal, in a kernel session of its own.
 
-Its output goes to the study's `driver.out`, of which the first and the last part are kept, so that a
-run of weeks does not fill the disk. The command that starts it waits until it holds the lease and
-has started an attempt, or has ended: errors are printed there, with the exit code of the run.
+Its output goes to the study's `driver.out`, of which only the first and the last part are kept. The command that
+starts it waits until it holds the lease and has started an attempt, or has ended; errors are printed by that command,
+which then has the exit code of the run.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.log_collector import HEAD, TAIL
-from orchestrator.schedule.lease import process_runs, read_holder
+from orchestrator.schedule.lease_holder import process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 OUT = "driver.out"
@@ -30,7 +30,7 @@ RECENT = 1 << 16
 """Bytes at the end of the log that are searched for the first attempt."""
 POLL_S = 0.1
 WORKS_S = 90.0
-"""How long to wait for the first attempt: Ray starts in some 10 s, on a busy machine in 60."""
+"""How long to wait for the first attempt. Ray starts in about 10 s, on a busy machine in 60."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +49,23 @@ class BackgroundRun:
 
 
 def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], None]) -> BackgroundRun:
-    """Start `echo-matrix run` with these arguments in a session of its own, and wait until it works or has ended.
+    """Start `echo-matrix run` in the background, and wait until it has started an attempt or has ended.
 
     Args:
         arguments: of `run`.
-        home: `outputs/{study}`; made if absent.
-        say: is called with what it waits for.
+        home: `outputs/{study}`; created if missing.
+        say: receives what it waits for.
 
     Raises:
         OrchestratorError: it cannot be started.
     """
     home.mkdir(parents=True, exist_ok=True)
-    # Not `driver.out` itself: that belongs to the holder of the lease, and this process may not get it.
+    # Not `driver.out` itself: it belongs to the holder of the lease, which the new process may not become.
     out = home / f".{OUT}.{os.getpid()}"
     command = [sys.executable, "-m", "orchestrator.cli", "run", FLAG, str(home / OUT), *arguments]
     begun = time.time()
     try:
-        with out.open("ab") as file:  # append mode: after it was shortened, the next line still goes to its end
+        with out.open("ab") as file:  # append mode, since the file is shortened while it is written
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
             )
@@ -73,7 +73,7 @@ def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], No
         raise OrchestratorError(f"{' '.join(command)} cannot be started: {error}") from error
     try:
         return _wait(child, home, out, begun, say)
-    except KeyboardInterrupt:  # the run is in another session and is not interrupted
+    except KeyboardInterrupt:  # the run, in another session, is not interrupted
         say(f"the run continues (pid {child.pid}); `echo-matrix stop` stops it")
         raise
 
@@ -93,14 +93,14 @@ def _wait(
     try:
         output = out.read_text(encoding="utf-8", errors="replace")
         if child.returncode is not None:
-            out.unlink()  # it ended early, and its output is printed
+            out.unlink()  # it ended early; its output is printed
     except FileNotFoundError:  # it has been renamed
         output = (home / OUT).read_text(encoding="utf-8", errors="replace")
     return BackgroundRun(pid=child.pid, works=works, exit_code=child.returncode, out=home / OUT, output=output)
 
 
 def _has_started(home: Path, since: float) -> bool:
-    """Whether the run that began then has submitted an attempt, or adopted one that is still running."""
+    """Whether the run that began then has submitted an attempt, or adopted a running one."""
     with contextlib.suppress(OrchestratorError), Ledger.read(home / NAME) as ledger:
         if any(attempt.intended >= since for attempt in ledger.open_attempts() if attempt.ticket):
             return True
@@ -111,15 +111,15 @@ def _has_started(home: Path, since: float) -> bool:
     return False
 
 
-# In the background process
+# The rest runs in the background process.
 
 
 def enter_background(out: Path) -> "Callable[[], None]":
-    """Ignore SIGHUP and bound the output; returns what to call once this process holds the lease.
+    """Ignore SIGHUP and limit the size of the output; returns a function to call once this process holds the lease.
 
-    That call renames the output to `out`: until then, `out` may belong to another run.
+    That function renames the output to `out`, which may belong to another run until then.
     """
-    # Ignored, not handled: the controller leaves an ignored SIGHUP alone, as under `nohup`.
+    # Ignored as under `nohup`: the controller installs no handler over an ignored SIGHUP.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stream = BoundedFile(Path("/proc/self/fd/1").readlink(), sys.stdout.fileno())
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(stream), encoding="utf-8", write_through=True)
@@ -145,11 +145,11 @@ class BoundedFile(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """Of the file itself, so that what a library writes there directly is kept as well."""
+        """The file's descriptor; libraries may write to it directly."""
         return self._descriptor
 
     def write(self, content: Any) -> int:
-        """Append some or all of `content`; returns how many bytes."""
+        """Append `content`, or a part of it; returns the number of bytes."""
         number = os.write(self._descriptor, content)
         if os.fstat(self._descriptor).st_size > self._head + 2 * self._tail:
             self._shorten()

@@ -1,4 +1,4 @@
-"""`explain`: one job's state, attempts, retries and next step; or its request, to run it by hand."""
+"""`explain`: a job's state, attempts, retries and next step; or its request, to run it by hand."""
 
 import time
 from dataclasses import asdict
@@ -9,14 +9,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.explanation import Explanation, explanation_of, holds_up, what_next
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JobArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-)
+from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.attempt_monitor import waiting_reason
@@ -25,21 +18,21 @@ from orchestrator.schedule.host_exclusion import describe
 from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.schedule.ledger.schema import attempt_json
-from orchestrator.schedule.retry_policy import Charges, RetryLimits, first_line
-from orchestrator.study import Study, reopen_study
+from orchestrator.schedule.retry_policy import Charges, first_line
+from orchestrator.spec.cluster import RetrySettings
+from orchestrator.study import Study
 from orchestrator.ui.progress import clock_words
 from orchestrator.ui.terminal import print_json
 from workloads.contract.metrics import read_beat
 
 SHOWN = 6
-"""Labels of dependent jobs that are printed; the others are counted."""
+"""Dependents that are printed; the others are counted."""
 
 
 def explain(
     job: JobArgument,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    *,
+    options: LastRunOptions,
     request: Annotated[
         bool,
         typer.Option("--request", help="Print the job's request with its inputs, for `python -m workloads.run`."),
@@ -53,7 +46,7 @@ def explain(
 
     Lists its attempts, the retries used, its newest checkpoint and its newest error.
     """
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     if request:
         print_json(request_by_hand(study, found, work))
@@ -75,7 +68,7 @@ COMMAND = Command(
 
 
 def request_by_hand(study: Study, job: Job, work: Path) -> dict[str, Any]:
-    """The request of a job, its inputs fetched, for `python -m workloads.run`; the job writes into `work`.
+    """The request of a job for `python -m workloads.run`, with its inputs fetched; the job writes into `work`.
 
     Raises:
         ArtifactMissing: an input is not done.
@@ -121,7 +114,7 @@ def explain_json(known: Explanation) -> dict[str, Any]:
 
 
 def explain_text(known: Explanation) -> str:
-    """The same for people."""
+    """What `explain` prints."""
     job = known.job
     lines = [f"{job.label} ({job.id})", f"  {known.standing.state}: {known.standing.reason}"]
     for label, standing in known.needs.items():
@@ -149,7 +142,7 @@ def explain_text(known: Explanation) -> str:
     return "\n".join(lines)
 
 
-def charges_words(charges: Charges, retries: RetryLimits) -> str:
+def charges_words(charges: Charges, retries: RetrySettings) -> str:
     """`error 1 of 1, out of memory 0 of 1, vanished 0 of 3, interruptions in a row 2 of 10`."""
     used = [
         ("error", charges.error, retries.error),

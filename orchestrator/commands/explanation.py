@@ -1,4 +1,4 @@
-"""Everything known about a job, and what happens to it next. Reads plan, ledger and attempt folders only."""
+"""What is known about a job and what happens to it next, from plan, ledger and attempt folders."""
 
 import contextlib
 import time
@@ -13,7 +13,8 @@ from orchestrator.schedule.failures import failure_of
 from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_hosts, host_endings
 from orchestrator.schedule.launcher import share
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-from orchestrator.schedule.retry_policy import Charges, RetryLimits, fitted
+from orchestrator.schedule.retry_policy import Charges, fitted
+from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from workloads.contract.result import Failure
 
@@ -30,11 +31,11 @@ class Explanation:
     """Labels."""
     attempts: Sequence[Attempt]
     charges: Charges
-    retries: RetryLimits
+    retries: RetrySettings
     share: int | None
-    """Samples per step on one rank; None where the stage has no micro-batch."""
+    """Samples per step on one rank; None if the stage has no micro-batch."""
     checkpoint: CheckpointRef | None
-    """Where the next attempt would resume."""
+    """The checkpoint from which the next attempt resumes."""
     artifact: str
     """Its folder; empty while the job is not done, or if the folder is gone."""
     avoided: Sequence[ExcludedHost]
@@ -62,7 +63,7 @@ def explanation_of(study: Study, job: Job) -> Explanation:
     artifact, per_rank = "", None
     with contextlib.suppress(StoreError):
         artifact = str(study.store.fetch(job.fingerprint)) if standings[job.id].state == "done" else ""
-    with contextlib.suppress(OrchestratorError):  # `plan` reports that it cannot be divided
+    with contextlib.suppress(OrchestratorError):  # `plan` reports a batch that cannot be divided
         per_rank = share(job)
     return Explanation(
         job=job,
@@ -95,20 +96,20 @@ def newest_failure(
 
 
 def what_next(known: Explanation) -> str:
-    """What the next run does with the job, or what the user has to do first."""
+    """What the next run does with the job, or what has to happen first."""
     label, begin = known.job.label, "from the start"
     if known.checkpoint is not None:
         begin = f"from step {known.checkpoint.step}"
     match known.standing.state:
         case "done":
-            return "nothing, it is done"
+            return "nothing: it is done"
         case "failed" | "cancelled":
-            return f"nothing, until `echo-matrix retry {label}`; then {begin}"
+            return f"nothing until `echo-matrix retry {label}`; then it starts {begin}"
         case "blocked":
             stuck = [need for need, standing in known.needs.items() if holds_up(standing)]
             if stuck:
-                return f"nothing, until {stuck[0]} can run; see `echo-matrix explain {stuck[0]}`"
-            return "nothing, until the reason above no longer holds"
+                return f"nothing until {stuck[0]} can run; see `echo-matrix explain {stuck[0]}`"
+            return "nothing while the reason above applies"
         case "new" | "retry":
             waits = [need for need, standing in known.needs.items() if standing.state != "done"]
             after = f" once {', '.join(waits)} is done" if waits else ""
@@ -117,8 +118,8 @@ def what_next(known: Explanation) -> str:
             return f"it continues; {_if_it_fails(known.charges, known.retries)}"
 
 
-def _if_it_fails(charges: Charges, retries: RetryLimits) -> str:
-    """Which endings would exhaust the retries."""
+def _if_it_fails(charges: Charges, retries: RetrySettings) -> str:
+    """What happens if the running attempt does not succeed."""
     last = []
     if charges.error >= retries.error:
         last.append("error")
@@ -132,5 +133,5 @@ def _if_it_fails(charges: Charges, retries: RetryLimits) -> str:
 
 
 def holds_up(standing: Standing) -> bool:
-    """Whether the jobs that need a job in this state cannot run."""
+    """Whether the dependents of a job in this state cannot run."""
     return standing.state in ("failed", "cancelled", "blocked")

@@ -1,9 +1,9 @@
-"""Garbage collection: results that no profile needs, leftovers of attempts, and what was put aside.
+"""Garbage collection: results that no profile needs, leftovers of attempts, withdrawn and damaged files.
 
-Needed is whatever a profile of matrix.yaml, or the last run with its overrides, includes. Of a
-completed job the winning artifact is kept, and request, result, log and metrics of every attempt.
-A commit record is removed before its artifact and after all that was made from it, so that a crash in
-the middle leaves a store in which everything that is committed is whole.
+Needed are the jobs of every profile of matrix.yaml and of the last run with its overrides. Of a completed job, the
+committed artifact is kept, and request, result, log and metrics of every attempt. A commit record is removed before
+its artifact and after everything made from it, so that after a crash every commit record still has its artifact and
+inputs.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ from orchestrator.spec.workload import package_of
 from orchestrator.study import Study, open_study
 
 HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
-"""Files that are written under a temporary name first."""
+"""Temporary names of files that are being written."""
 HALF_MADE_S = 86400.0
-"""Writing such a file takes seconds."""
+"""Age from which such a file is a leftover; writing one takes seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +38,24 @@ class Garbage:
 
     path: Path
     what: str
-    """In words: kind, and of which job."""
+    """Kind of file, and of which job."""
     size: int
     """Bytes."""
     fingerprint: str = ""
-    """Of a commit record that is withdrawn first; else empty."""
+    """Of the commit record that is withdrawn first, if any."""
     shared: bool = False
-    """Any open attempt may need it: it is removed only where there are none."""
+    """It may be needed by any open attempt, and is removed only if there are none."""
 
 
 def find_garbage(study: Study, *, cluster: Path | None = None) -> list[Garbage]:
-    """Everything that can be removed, in the order of removal; nothing is changed.
+    """List everything that can be removed, in the order of removal.
 
     Args:
         study: as the last run planned it.
         cluster: the cluster file of the command line, for the plans of the other profiles.
 
     Raises:
-        MatrixError: a profile of the matrix cannot be planned, so its needs are not known.
+        MatrixError: a profile of the matrix cannot be planned.
         StoreError: the store cannot be read.
     """
     needed = {job.fingerprint for job in study.plan.jobs.values()}
@@ -75,7 +75,7 @@ def remove_garbage(study: Study, found: list[Garbage], say: Callable[[str], None
     """Remove what was found, in its order.
 
     Raises:
-        LeaseError: a run is in progress, or one has ended since, and what it needs may be among `found`.
+        LeaseError: a run is in progress, or there was one since `found` was listed.
         StoreError: a commit record cannot be withdrawn.
     """
     with acquire(study.home) as lease:
@@ -106,29 +106,29 @@ def _refuse_if_run_since(study: Study, found: list[Garbage]) -> None:
 
 
 def _commits(study: Study, needed: set[str]) -> Iterator[Garbage]:
-    """Completed results that nothing needs, furthest downstream first."""
+    """Completed results that no plan needs, furthest downstream first."""
     extra = study.store.commits() - needed
     for one in to_withdraw(study.plan, study.store, sorted(extra)):
-        if one.fingerprint in needed:  # needed, but made from something that is not: no plan produces this
+        if one.fingerprint in needed:  # needed, but made from a result that is not: no plan produces this
             raise StoreError(
                 f"{one.label} is needed, but was made from results that no profile needs; see `echo-matrix show`"
             )
         try:
             commit = study.store.read(one.fingerprint)
         except StoreError:
-            continue  # its artifact is not known: left to `run --refresh`
+            continue  # a damaged record: left to `run --refresh`
         folder = _artifact_folder(study, commit.stage, one.fingerprint, commit.attempt)
         what = f"result not needed by any profile: {commit.label}"
         yield Garbage(path=folder, what=what, size=size_of(folder), fingerprint=one.fingerprint)
 
 
 def _artifacts(study: Study, open_: set[tuple[str, str]]) -> Iterator[Garbage]:
-    """Artifact folders that no commit record names and no open attempt may still write."""
+    """Artifact folders without a commit record and without an open attempt that may write them."""
     named, broken = _named(study)
     for folder in sorted((study.home / "store" / "artifacts").glob("*/*/*")):
         stage, digits, attempt = folder.parts[-3:]
         if (stage, digits, attempt) not in named and digits not in broken and (digits, attempt) not in open_:
-            yield Garbage(path=folder, what="artifact that was never committed", size=size_of(folder))
+            yield Garbage(path=folder, what="artifact without a commit record", size=size_of(folder))
 
 
 def _named(study: Study) -> tuple[set[tuple[str, ...]], set[str]]:
@@ -159,7 +159,7 @@ def _put_aside(study: Study) -> Iterator[Garbage]:
 
 
 def _attempts(study: Study, needed: set[str], open_: set[tuple[str, str]]) -> Iterator[Garbage]:
-    """Attempt folders of jobs that nothing needs, and checkpoints of completed jobs."""
+    """Attempt folders of jobs that no plan needs, and checkpoints of completed jobs."""
     digits = {fingerprint[:FOLDER_DIGITS] for fingerprint in needed}
     busy = {job for job, _ in open_}
     for folder in sorted((study.home / "attempts").glob("*")):
@@ -171,15 +171,15 @@ def _attempts(study: Study, needed: set[str], open_: set[tuple[str, str]]) -> It
 
 
 def _of_backends(study: Study) -> Iterator[Garbage]:
-    """What backends have left in the study's folder."""
+    """Leftovers of backends in the study's folder."""
     for plugin in backends().values():
         for one in plugin.garbage(study.home):
             yield Garbage(path=one.path, what=one.what, size=size_of(one.path), shared=True)
 
 
 def _code(study: Study, needed: set[str]) -> Iterator[Garbage]:
-    """Code snapshots from which no remaining result was made."""
-    made = {digest_of(code_files(CHECKOUT, package_of(study.plan.workload_name), study.home))}
+    """Code snapshots that no remaining result was made with."""
+    made = {digest_of(code_files(CHECKOUT, package_of(study.plan.workload_name)))}
     for fingerprint in study.store.commits() & needed:
         try:
             made.add(study.store.read(fingerprint).code)
@@ -187,11 +187,16 @@ def _code(study: Study, needed: set[str]) -> Iterator[Garbage]:
             return  # its code is not known
     for folder in sorted((study.home / "code").glob("*")):
         if folder.name not in made:
-            yield Garbage(path=folder, what="code snapshot of no remaining result", size=size_of(folder), shared=True)
+            yield Garbage(
+                path=folder,
+                what="code snapshot of no remaining result",
+                size=size_of(folder),
+                shared=True,
+            )
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; links are not followed."""
+    """Bytes of a file, or of all files in a folder; links are not followed."""
     if not path.is_dir() or path.is_symlink():
         return path.lstat().st_size if path.is_symlink() or path.exists() else 0
     total = 0

@@ -1,4 +1,4 @@
-"""`gc`: remove what nothing needs."""
+"""`gc`: remove results that no profile needs, and leftovers."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
-from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, JsonOption, MatrixOption, YesOption
+from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
 from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
@@ -17,26 +17,26 @@ SHOWN = 40
 
 
 def gc(
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    cluster: ClusterOption = None,
+    *,
+    options: StudyOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove results that no profile needs, and leftovers of attempts.
 
-    What a profile of the matrix or the last run needs is kept. Lists what it found and asks before it removes;
-    outside a terminal it removes only with --yes.
+    What a profile of the matrix or the last run needs is kept. Lists what it finds and asks before it removes
+    anything; outside a terminal it removes only with --yes.
     """
-    study = reopen_study(matrix, cluster=cluster)
-    found = find_garbage(study, cluster=cluster)
+    study = reopen_study(options.matrix, cluster=options.cluster)
+    found = find_garbage(study, cluster=options.cluster)
     total = sum(one.size for one in found)
     if not as_json:
         print(_text(found, total))
     removed = False
     if found and not dry_run and (yes or (not as_json and is_interactive())):
         refuse_second_run(study.home)
-        if not confirm("remove them for good?", yes):
+        if not confirm("remove them permanently?", yes):
             raise typer.Abort
         remove_garbage(study, found, lambda _text: None)
         removed = True

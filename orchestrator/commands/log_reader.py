@@ -1,8 +1,7 @@
-"""Reading logs that grow, are shortened while they are read, and come from several nodes.
+"""Log tailing: reads logs that grow, that are shortened meanwhile, and that come from several nodes.
 
-`host/log_collector` shortens a log while it is written: the middle is replaced by a line that counts the
-omitted bytes, and the file by another of the same name. So a position is counted in bytes ever
-written, not in bytes of the file.
+`host/log_collector` shortens a log by replacing the file with one whose middle is a line with the number of omitted
+bytes. So positions are counted in bytes ever written, not in bytes of the file.
 """
 
 import codecs
@@ -27,11 +26,11 @@ class Gap:
     left_out: int
 
     def written(self, place: int) -> int:
-        """A position in the file as bytes ever written."""
+        """Bytes ever written up to a position in the file."""
         return place if place <= self.begin else place - (self.end - self.begin) + self.left_out
 
     def place(self, written: int) -> int:
-        """Bytes ever written as a position in the file; that of the gap where they were omitted."""
+        """Position in the file after so many bytes ever written; that of the gap if they were omitted."""
         if written <= self.begin:
             return written
         rest = written - self.left_out - self.begin
@@ -42,7 +41,7 @@ NO_GAP = Gap(0, 0, 0)
 
 
 class LogTail:
-    """Reads one file that grows, and that may be replaced by a shortened one."""
+    """Reads one growing file, which may be replaced by a shortened one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -52,7 +51,7 @@ class LogTail:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def read(self) -> str:
-        """What was written since the last call; for what was omitted, the line that counts it."""
+        """What was written since the last call; omitted parts are replaced by their line."""
         try:
             file = self._path.open("rb")
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""`logs`: the log of one attempt of a job, or of one attempt after another while the job is retried."""
+"""`logs`: the log of one attempt of a job; with `--follow`, also of the attempts that follow it."""
 
 import sys
 from collections import deque
@@ -9,15 +9,15 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.log_reader import NAME, AttemptLog
-from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, JobArgument, LastProfileOption, MatrixOption
+from orchestrator.commands.options import JobArgument, LastRunOptions
 from orchestrator.commands.status import exit_on_interrupt
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import LeaseWatcher
+from orchestrator.schedule.lease_holder import LeaseWatcher
 from orchestrator.schedule.ledger.database import Attempt
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
 POLL_S = 0.5
@@ -25,9 +25,8 @@ POLL_S = 0.5
 
 def logs(
     job: JobArgument,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    *,
+    options: LastRunOptions,
     follow: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Continue as the log grows, through retries, until the job has ended."),
@@ -41,7 +40,7 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a job's newest attempt."""
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     with exit_on_interrupt():
         if follow and attempt is None and not as_json:
@@ -80,7 +79,7 @@ def last_attempt(study: Study, job: Job) -> Attempt:
 
 
 def find_attempt(study: Study, job: Job, name: str) -> Attempt:
-    """The attempt with this id or unique prefix of one.
+    """The attempt with this id, or unique prefix of an id.
 
     Raises:
         PlanError: none, or several.
@@ -122,15 +121,15 @@ def follow_job(
     say: Callable[[str], None] = lambda _text: None,
     clock: Clock | None = None,
 ) -> None:
-    """Print the log of the newest attempt, then of those that follow it, until nothing more can come.
+    """Print the log of the newest attempt, then of the attempts that follow it.
 
-    Nothing more can come when the job is done, failed or cancelled, or when no run is in progress.
+    Ends when the job is done, failed, cancelled or blocked, or when no run is in progress.
 
     Args:
-        study: opened.
+        study: as planned.
         job: may still wait for its first attempt.
         out: receives the logs, with a header before each attempt but the first.
-        tail: start with so many lines of the first.
+        tail: number of lines to start with.
         say: receives what it waits for.
         clock: the machine's by default.
 
@@ -166,7 +165,7 @@ def _after(study: Study, attempt: Attempt) -> Sequence[Attempt]:
 
 
 def _ended(study: Study, attempt: Attempt, watcher: LeaseWatcher) -> bool:
-    """Whether nothing more can be written: its end is recorded, or no run is left that could record it."""
+    """Whether the log is complete: the attempt has ended, or no run is in progress that could record its end."""
     mine = [one for one in study.attempts().get(attempt.fingerprint, ()) if one.id == attempt.id]
     return not mine or mine[0].ending is not None or watcher.holder() is None
 

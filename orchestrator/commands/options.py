@@ -1,16 +1,26 @@
-"""Options and arguments that several commands share: one name and one help text each."""
+"""Options and arguments that several commands share: one name and one help text each.
 
+Options that belong together are a dataclass, which a command takes as one parameter (`command.flattened`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from orchestrator.study import Study, open_study, reopen_study
 
 DEFAULT_MATRIX = Path("matrix.yaml")
 
 MatrixOption = Annotated[
     Path, typer.Option("--matrix", metavar="FILE", help="The matrix file of the study.", show_default=True)
 ]
-ProfileOption = Annotated[str, typer.Option("--profile", metavar="NAME", help="Profile (scale) of the matrix.")]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="Profile (scale) of the matrix. Default: its first profile."),
+]
 LastProfileOption = Annotated[
     str | None,
     typer.Option(
@@ -65,3 +75,50 @@ JobsArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="JOB...", help="Labels, ids, unique prefixes of ids, or globs such as 'STAGE/*'."),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Where a study is declared and where it runs."""
+
+    matrix: MatrixOption = DEFAULT_MATRIX
+    cluster: ClusterOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(StudyOptions):
+    """One profile of the matrix, with overrides."""
+
+    profile: ProfileOption = None
+    overrides: Overrides = None
+
+    def open(self, *, smoke: bool = False) -> Study:
+        """Plan the study as the command line says; see `open_study`."""
+        return open_study(
+            self.matrix, profile=self.profile, overrides=self.overrides or (), cluster=self.cluster, smoke=smoke
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastRunOptions(StudyOptions):
+    """The profile and overrides of the last run, unless others are given."""
+
+    profile: LastProfileOption = None
+
+    def open(self, overrides: Sequence[str] | None = None) -> Study:
+        """Plan the study as the last run did; see `reopen_study`."""
+        return reopen_study(self.matrix, profile=self.profile, overrides=overrides or (), cluster=self.cluster)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which jobs of the plan."""
+
+    rows: RowsOption = None
+    seeds: SeedsOption = None
+    branches: BranchesOption = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The options that were given, by name."""
+        return {name: text for name, text in vars(self).items() if text is not None}

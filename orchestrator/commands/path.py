@@ -5,32 +5,23 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JobArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-)
+from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.select import find_job
 from orchestrator.store.manifest import verify_bytes
-from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import print_json
 
 
 def path(
     job: JobArgument,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    *,
+    options: LastRunOptions,
     verify: Annotated[
         bool, typer.Option("--verify", help="First compare every byte with the checksums of the commit record.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the folder of a job's result."""
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     folder = study.store.fetch(found.fingerprint)
     if verify:

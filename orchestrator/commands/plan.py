@@ -1,27 +1,15 @@
 """`plan`: what would run, why, and what each row costs."""
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JsonOption,
-    MatrixOption,
-    Overrides,
-    ProfileOption,
-    RefreshOption,
-    SmokeOption,
-)
+from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, SmokeOption
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
 from orchestrator.plan.show import plan_json, plan_text
-from orchestrator.study import DEFAULT_PROFILE, open_study
 from orchestrator.ui.terminal import print_json
 
 
 def plan(
-    overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
-    cluster: ClusterOption = None,
+    *,
+    options: PlanOptions,
     smoke: SmokeOption = False,
     refresh: RefreshOption = None,
     as_json: JsonOption = False,
@@ -30,7 +18,7 @@ def plan(
 
     Changes nothing. Ends with 2 if a row does not fit into its memory or cannot be evaluated.
     """
-    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
+    study = options.open(smoke=smoke)
     withdrawals = find_withdrawals(study, refresh)
     standings = standings_without(study, withdrawals) if refresh else study.standings()
     estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
@@ -51,7 +39,7 @@ COMMAND = Command(
     group=Group.RUN,
     position=0,
     examples=[
-        ("echo-matrix plan", f"the whole matrix, profile {DEFAULT_PROFILE}"),
+        ("echo-matrix plan", "the whole matrix, first profile"),
         ("echo-matrix plan --profile NAME 'seeds=[0,1,2]'", "another profile, with more seeds"),
         ("echo-matrix plan --refresh STAGE/ROW/s0", "what `run --refresh` would recompute"),
     ],

@@ -1,9 +1,8 @@
-"""Recomputing finished jobs (`--refresh JOB`): withdraws the commit records of a job and of all that was made from it.
+"""Recomputing completed jobs (`--refresh JOB`): withdraws the commit records of a job and of everything made from it.
 
-The records furthest downstream go first, so that no record ever stands whose input is gone: if this
-process dies in the middle, everything that is still committed is whole, and the same command
-continues. What was made from what is read from the records themselves: jobs of other profiles and
-of earlier plans count too.
+Records are withdrawn furthest downstream first, so that none is ever left without its inputs, even after a crash; the
+same command then continues. Dependencies are read from the commit records, so that jobs of other profiles and earlier
+plans are included.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.host.checkpoints import drop_checkpoints
+from orchestrator.host.checkpoints import JobCheckpoints
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.select import find_jobs
 from orchestrator.schedule.lease import acquire
@@ -33,7 +32,7 @@ class Withdrawal:
 
 
 def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[Withdrawal, ...]:
-    """The commit records of these and of all that was made from them, furthest first; nothing is changed.
+    """List the commit records of these jobs and of everything made from them, furthest downstream first.
 
     Raises:
         StoreError: the store cannot be listed.
@@ -44,7 +43,7 @@ def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[
         try:
             read[fingerprint] = store.read(fingerprint)
         except StoreError:
-            continue  # of a broken record only the name is known: the plan says what needs it
+            continue  # a damaged record: the plan knows its dependents
     made_from: dict[str, set[str]] = {}
     for fingerprint, commit in read.items():
         for source in commit.inputs.values():
@@ -59,7 +58,7 @@ def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[
 
 
 def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> None:
-    """Withdraw these commit records in this order, and drop the checkpoints of their jobs.
+    """Withdraw these commit records in this order, and delete the checkpoints of their jobs.
 
     Raises:
         LeaseError: a run is in progress.
@@ -68,15 +67,15 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
     with acquire(home) as lease, Ledger.open(home / NAME, lease.check, rebuild=rebuilder(home, store)) as ledger:
         for one in withdrawals:
             lease.check()
-            # Checkpoints first: once the record is gone, the next attempt would resume from them.
-            drop_checkpoints(home, one.fingerprint)
+            # Checkpoints first, since the next attempt would resume from them.
+            JobCheckpoints(home, one.fingerprint).drop()
             ledger.reset_job(one.fingerprint)
-            if one.fingerprint in store.commits():  # else another machine has withdrawn it
+            if one.fingerprint in store.commits():  # else it was withdrawn from another machine
                 store.withdraw(one.fingerprint)
 
 
 def find_withdrawals(study: Study, names: Sequence[str] | None) -> tuple[Withdrawal, ...]:
-    """What `--refresh` of these jobs withdraws; nothing is changed."""
+    """List what `--refresh` of these jobs withdraws."""
     if not names:
         return ()
     return to_withdraw(study.plan, study.store, [job.fingerprint for job in find_jobs(study.plan, names)])
@@ -85,7 +84,7 @@ def find_withdrawals(study: Study, names: Sequence[str] | None) -> tuple[Withdra
 def withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:
     """The results to withdraw, as shown before the user confirms."""
     if not withdrawals:
-        return "nothing to withdraw: neither these jobs nor anything made from them is done"
+        return "nothing to withdraw: neither these jobs nor any made from their results are done"
     lines = [f"results to withdraw, furthest downstream first ({len(withdrawals)})"]
     lines += [f"  {one.label}" for one in withdrawals[:SHOWN]]
     if len(withdrawals) > SHOWN:
@@ -104,7 +103,7 @@ def standings_without(study: Study, withdrawals: Sequence[Withdrawal]) -> Mappin
 
 
 def _downstream_first(begin: Iterable[str], made_from: dict[str, set[str]]) -> list[str]:
-    """Everything reachable, each after all that was made from it."""
+    """Everything reachable, each after everything made from it."""
     done: dict[str, None] = {}
     open_: list[tuple[str, bool]] = [(name, False) for name in begin]
     while open_:

@@ -1,30 +1,19 @@
-"""`report`: write the report of everything that is done."""
+"""`report`: write the report of all completed jobs."""
 
-import importlib
 from typing import Annotated
 
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JsonOption,
-    MatrixOption,
-    Overrides,
-    ProfileOption,
-)
+from orchestrator.commands.options import JsonOption, PlanOptions
 from orchestrator.errors import PlanError
-from orchestrator.results import report_if_needed
-from orchestrator.study import DEFAULT_PROFILE, open_study
+from orchestrator.results import report_if_needed, report_spec
 from orchestrator.ui.terminal import print_json
 
 
 def report(
-    overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
-    cluster: ClusterOption = None,
+    *,
+    options: PlanOptions,
     source: Annotated[
         str,
         typer.Option(
@@ -33,18 +22,17 @@ def report(
     ] = "study",
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report of everything that is done."""
+    """Write the report of all completed jobs."""
     if source not in ("study", "published"):
         raise PlanError(f"--source is {source!r}; allowed: study, published")
-    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    study = options.open()
     if source == "published":
-        module = study.plan.workload.published
-        if not module:
-            raise PlanError("--source published: the workload of this study has no published results")
-        made = getattr(importlib.import_module(module), "report_from_published", None)
-        if made is None:
-            raise PlanError(f"--source published: {module}, which `published` names, has no report_from_published()")
-        print_json(made())
+        spec = report_spec(study.plan.workload)
+        if spec.published is None:
+            raise PlanError("--source published: the workload of this study has no published results; allowed: study")
+        from reports.report_json import published_json
+
+        print_json(published_json(spec, spec.published()))
         return
     report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
     if as_json:

@@ -1,8 +1,7 @@
 """`reshard`: convert a job's newest checkpoint to another number of ranks or another ZeRO stage.
 
-The result becomes the checkpoint of a new attempt that never ran, so that the next attempt resumes
-from it as from any other. The original stays in place. The conversion runs in a process of its own,
-because it needs torch.
+The result is recorded as the checkpoint of a new attempt, so that the next attempt resumes from it. The original is
+kept. The conversion runs in a process of its own, because it needs torch.
 """
 
 import json
@@ -18,14 +17,7 @@ import typer
 
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JobArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-)
+from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.errors import OrchestratorError, PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.code import CHECKOUT
@@ -35,12 +27,13 @@ from orchestrator.schedule.launcher import new_attempt_id
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
 
 def reshard(
     job: JobArgument,
+    *,
     ranks: Annotated[
         int | None, typer.Option("--ranks", min=1, metavar="N", help="Number of ranks. Default: as planned.")
     ] = None,
@@ -48,9 +41,7 @@ def reshard(
         int | None,
         typer.Option("--zero-stage", min=0, max=2, metavar="N", help="ZeRO stage. Default: that of the cluster file."),
     ] = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    options: LastRunOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Convert a job's newest checkpoint to other ranks or ZeRO stage.
@@ -58,7 +49,7 @@ def reshard(
     The next run resumes from it. Its results then equal those of an undisturbed run up to rounding, not bit by bit;
     the conversion is recorded with the job.
     """
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     planned = planned_shards(study, found)
     refuse_second_run(study.home)
@@ -96,7 +87,7 @@ class Resharded:
 
 
 def planned_shards(study: Study, job: Job) -> tuple[int, int]:
-    """Ranks of the plan, and ZeRO stage of the cluster file."""
+    """Ranks in the plan, and ZeRO stage in the cluster file."""
     zero = study.cluster.deepspeed.get("zero_optimization", {})
     return job.resources.world_size, int(zero.get("stage", 0)) if hasattr(zero, "get") else 0
 
@@ -105,10 +96,10 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
     """Convert the newest complete checkpoint of a job, record it as that of a new attempt, and reset the job's retries.
 
     Args:
-        study: opened.
+        study: as planned.
         job: not done.
         ranks: of the attempts that will resume.
-        stage: of ZeRO.
+        stage: the ZeRO stage of these attempts.
 
     Raises:
         PlanError: the job's stage has no shards, the job is done, has no checkpoint, or the converter refuses.
@@ -116,9 +107,9 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         OrchestratorError: the converter failed.
     """
     if not job.spec.reshard:
-        raise PlanError(f"{job.label} is of stage {job.stage}; its checkpoints hold no shards")
+        raise PlanError(f"{job.label}: checkpoints of stage {job.stage} have no shards to convert")
     if job.fingerprint in study.store.commits():
-        raise PlanError(f"{job.label} is done; there is nothing to resume")
+        raise PlanError(f"{job.label} is done; nothing is left to resume")
     rebuild = rebuilder(study.home, study.store)
     with acquire(study.home) as lease, Ledger.open(study.home / NAME, lease.check, rebuild=rebuild) as ledger:
         source = newest_checkpoint(study.home, job.fingerprint)
@@ -132,11 +123,11 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         try:
             printed = _convert(job, source.path, ranks, stage, target)
         except OrchestratorError:
-            shutil.rmtree(target.parent, ignore_errors=True)  # of an attempt that is not recorded
+            shutil.rmtree(target.parent, ignore_errors=True)  # of an attempt that was not recorded
             raise
         now = time.time()
         with ledger.transaction():
-            # A job that was refused because of its shards has failed: this is the remedy.
+            # The job may have failed because of its shards.
             ledger.reset_job(job.fingerprint)
             ledger.record_intent(
                 Attempt(

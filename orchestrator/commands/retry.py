@@ -6,32 +6,18 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.control import send_command
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    BranchesOption,
-    ClusterOption,
-    JobsArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-    RowsOption,
-    SeedsOption,
-)
+from orchestrator.commands.options import JobsArgument, JsonOption, LastRunOptions, Selection
 from orchestrator.schedule.control.commands import select_jobs
-from orchestrator.study import reopen_study
 
 
 def retry(
     jobs: JobsArgument = None,
+    *,
     failed: Annotated[
         bool, typer.Option("--failed", help="Every failed job; with JOB arguments, those of them that failed.")
     ] = False,
-    rows: RowsOption = None,
-    seeds: SeedsOption = None,
-    branches: BranchesOption = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    selection: Selection,
+    options: LastRunOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Let failed or cancelled jobs run again.
@@ -41,10 +27,8 @@ def retry(
     fewer of its jobs have failed in the same way. --rows, --seeds and --branches choose only jobs that no other cell
     uses.
     """
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
-    chosen = select_jobs(
-        "retry", study.plan, study.standings(), jobs or (), failed=failed, rows=rows, seeds=seeds, branches=branches
-    )
+    study = options.open()
+    chosen = select_jobs("retry", study.plan, study.standings(), jobs or (), failed=failed, **selection.given)
     send_command("retry", study, chosen, as_json=as_json)
 
 

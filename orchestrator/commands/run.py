@@ -13,15 +13,10 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.options import (
     DEFAULT_MATRIX,
-    BranchesOption,
-    ClusterOption,
     JsonOption,
-    MatrixOption,
-    Overrides,
-    ProfileOption,
+    PlanOptions,
     RefreshOption,
-    RowsOption,
-    SeedsOption,
+    Selection,
     SmokeOption,
     YesOption,
 )
@@ -30,19 +25,15 @@ from orchestrator.commands.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
 from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.spec.cluster import is_name
-from orchestrator.study import DEFAULT_PROFILE, Study, open_study
+from orchestrator.study import Study
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
 
 
 def run(
-    overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: ProfileOption = DEFAULT_PROFILE,
-    cluster: ClusterOption = None,
-    rows: RowsOption = None,
-    seeds: SeedsOption = None,
-    branches: BranchesOption = None,
+    *,
+    options: PlanOptions,
+    selection: Selection,
     smoke: SmokeOption = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Run in the background; returns once the first attempt has started.")
@@ -58,23 +49,24 @@ def run(
     and a second Ctrl-C at once; the same command continues.
     """
     on_lease = None if detached_to is None else enter_background(detached_to)
-    study = open_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster, smoke=smoke)
-    selected = select(study.plan, rows, seeds, branches)
+    study = options.open(smoke=smoke)
+    selected = select(study.plan, **selection.given)
     study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
     if not detach:
         selected |= _withdraw(study, withdrawals)
-    selection = {key: value for key, value in (("rows", rows), ("seeds", seeds), ("branches", branches)) if value}
     if detach and (withdrawals or any(study.standings()[job_id].state != "done" for job_id in selected)):
         refuse_second_run(study.home)
-        options = {"--matrix": str(matrix.resolve()), "--profile": profile, "--rows": rows, "--seeds": seeds}
-        options |= {"--branches": branches, "--cluster": _absolute(cluster)}
-        given = [f"{name}={value}" for name, value in options.items() if value is not None]
-        given += [f"--refresh={name}" for name in refresh or ()]  # what is withdrawn is recomputed, whatever the rows
+        names = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
+        names |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
+        given = [f"--{name}={value}" for name, value in names.items()]
+        given += [
+            f"--refresh={name}" for name in refresh or ()
+        ]  # withdrawn results are recomputed even if they are not selected
         flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
-        raise typer.Exit(_detach([*given, *flags, "--", *(overrides or ())], study, cluster, as_json))
+        raise typer.Exit(_detach([*given, *flags, "--", *study.plan.overrides], study, options.cluster, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
-    result = run_study(study, selected, view, selection | ({"smoke": True} if smoke else {}), on_lease)
+    result = run_study(study, selected, view, selection.given | ({"smoke": True} if smoke else {}), on_lease)
     if as_json:
         print_json(run_json(study, result))
     else:
@@ -87,7 +79,7 @@ COMMAND = Command(
     group=Group.RUN,
     position=1,
     examples=[
-        ("echo-matrix run", f"the whole matrix, profile {DEFAULT_PROFILE}"),
+        ("echo-matrix run", "the whole matrix, first profile"),
         ("echo-matrix run --rows ROW,family:NAME --seeds 0", "a part of it"),
         ("echo-matrix run --profile NAME --smoke", "two steps of every cell, as a test"),
         ("echo-matrix run 'seeds=[0,1,2]'", "with another value in the matrix"),
@@ -104,13 +96,13 @@ COMMAND = Command(
 )
 
 
-def _absolute(cluster: Path | None) -> str | None:
+def _absolute(cluster: Path) -> Path:
     """`--cluster` for a process in another folder; a name stays a name, it is looked up next to the matrix."""
-    return None if cluster is None else str(cluster if is_name(cluster, backends()) else cluster.resolve())
+    return cluster if is_name(cluster, backends()) else cluster.resolve()
 
 
 def _confirmed_withdrawals(study: Study, names: list[str], yes: bool) -> tuple[Withdrawal, ...]:
-    """What to withdraw, once the user has seen and confirmed it.
+    """List what to withdraw and ask for confirmation.
 
     Raises:
         typer.Abort: the user declines.
@@ -118,13 +110,13 @@ def _confirmed_withdrawals(study: Study, names: list[str], yes: bool) -> tuple[W
     refuse_second_run(study.home)
     withdrawals = find_withdrawals(study, names)
     print(withdrawals_text(withdrawals), file=sys.stderr)
-    if withdrawals and not confirm("withdraw them, and recompute those that are in this plan?", yes):
+    if withdrawals and not confirm("withdraw these results and recompute those in this plan?", yes):
         raise typer.Abort
     return withdrawals
 
 
 def _withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]:
-    """Withdraw results; returns the ids of the jobs that recompute them, and of the jobs these need."""
+    """Withdraw results; returns the ids of the jobs that recompute them, with their dependencies."""
     if withdrawals:
         withdraw(study.home, study.store, withdrawals)
     gone = {one.fingerprint for one in withdrawals}
@@ -168,7 +160,7 @@ def run_json(study: Study, result: FinishedRun) -> dict[str, object]:
 
 
 def run_text(result: FinishedRun) -> str:
-    """What `run` prints at its end."""
+    """What `run` prints at the end."""
     outcome = result.outcome
     lines: list[str] = []
     if failed := failures_text(outcome.failures, outcome.paused):

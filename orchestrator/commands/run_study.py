@@ -1,6 +1,6 @@
-"""One run: take the lease, run the controller, send results to the tracker, write the report.
+"""One run: takes the lease, runs the controller, sends results to the tracker, writes the report.
 
-With nothing to do it starts no backend, no tracker and no statistics.
+With nothing to do, it starts neither backend nor tracker and computes no statistics.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from orchestrator.study import Study
-from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
 
 TRACKING_END_S = 120.0
-"""How long a finished run waits for the tracker; `sync` sends what is left."""
+"""How long a finished run waits for the tracker; `sync` sends the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class FinishedRun:
 
     outcome: RunResult
     report: Path | None
-    """The report's page, where there is one."""
+    """The report's page, if there is one."""
     written: bool
     """Whether the report was written by this run."""
 
@@ -56,10 +56,10 @@ def run_study(
     selection: Mapping[str, Any],
     on_lease: Callable[[], object] | None = None,
 ) -> FinishedRun:
-    """Run what is missing of `selected` and its needs, then write the report of the whole matrix.
+    """Run what is missing of `selected` and its dependencies, then write the report of the whole matrix.
 
     Args:
-        study: opened; its plan is recorded as the last one.
+        study: its plan is recorded as the last one.
         selected: ids of jobs.
         view: shows progress.
         selection: how the jobs were chosen, for the ledger.
@@ -67,8 +67,8 @@ def run_study(
 
     Raises:
         LeaseError: another run is in progress.
-        SiteError: the site cannot run these jobs; nothing was recorded for them.
-        BackendError, StoreError, LedgerError: cannot be used.
+        SiteError: the site cannot run these jobs; nothing was started.
+        BackendError, StoreError, LedgerError: the backend, store or ledger cannot be used.
     """
     with disk_errors(study.home), contextlib.ExitStack() as held:
         lease = held.enter_context(acquire(study.home, say=view.say))
@@ -84,7 +84,7 @@ def run_study(
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         tracker.start(resilient.call(study.standings))
         observer = TrackerObserver(tracker, study.store, study.plan)
-        ledger.record_plan(study.plan, selection)  # before anything starts: other terminals name jobs of this plan
+        ledger.record_plan(study.plan, selection)  # first, since other commands look jobs up in the last plan
         try:
             outcome = run(
                 study.plan,
@@ -111,12 +111,12 @@ def run_study(
 
 
 def _no_log(_what: str, **_fields: object) -> None:
-    """Stands in for driver.log before it is open."""
+    """Replaces driver.log before it is open."""
 
 
 def _report(study: Study) -> bool:
     if not backend_plugin(study.cluster.backend).publishes_results:
-        return False  # its results mean nothing
+        return False  # its results have no meaning
     return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
 
 
@@ -124,7 +124,7 @@ def _backend_of(
     study: Study, selected: Collection[str], ledger: Ledger, resilient: ResilientStore, say: Callable[[str], None]
 ) -> Callable[[], Backend]:
     def make() -> Backend:
-        # Open attempts have passed the check when they were submitted; their jobs are not checked again.
+        # Open attempts passed preflight when they were submitted.
         settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
         ids = closure(study.plan, selected, settled)
         jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
@@ -155,7 +155,7 @@ def _backend_of(
 class TrackerObserver:
     """Passes the controller's events on to the tracker.
 
-    It never waits for the store: a completed job is passed on once the store has answered where its artifact is.
+    It never waits for the store: a completed job is passed on once the store has returned its artifact.
     """
 
     def __init__(self, tracker: Tracker, store: Store, plan: Plan) -> None:
@@ -165,7 +165,7 @@ class TrackerObserver:
         self._pending: dict[str, tuple[Event, TimedCall[tuple[Path, str]]]] = {}
 
     def __call__(self, event: Event) -> None:
-        """Pass on what changed; `tick` lets the tracker read files that grow."""
+        """Pass on a change; at a `tick` the tracker reads growing files."""
         if event.kind == "tick":
             self._send_completed()
             self._tracker.tick()
@@ -176,7 +176,7 @@ class TrackerObserver:
                 self._send(event)
 
     def finish(self) -> None:
-        """Pass on the rest; where the store still does not answer, without the artifact, which `sync` sends."""
+        """Pass on the rest; if the store does not respond, without the artifact, which `sync` sends later."""
         until = time.monotonic() + CALL_TIMEOUT_S
         while self._pending and time.monotonic() < until:
             self._send_completed()
@@ -206,4 +206,4 @@ class TrackerObserver:
     def _send(self, event: Event, artifact: Path | None = None, git: str = "") -> None:
         assert event.standing is not None
         attempt, work = event.attempt or None, event.paths.get("attempt")
-        self._tracker.job_changed(event.job, event.standing, attempt, work, artifact, git)
+        self._tracker.job_changed(JobChange(event.job, event.standing, attempt, work, artifact, git))

@@ -1,39 +1,26 @@
-"""`show`: the provenance of a job's artifact: inputs, attempt, host, code, versions, cost, place."""
+"""`show`: provenance of a job's artifact: inputs, attempt, host, code, versions, cost, folder."""
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JobArgument,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-)
+from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.store.protocol import Commit
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
 
-def show(
-    job: JobArgument,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def show(job: JobArgument, *, options: LastRunOptions, as_json: JsonOption = False) -> None:
     """Show how a job's result was made.
 
     Lists its inputs, code, versions, host, cost and folder, and every attempt.
     """
-    study = reopen_study(matrix, profile=profile, cluster=cluster)
+    study = options.open()
     found = find_job(study.plan, job)
     if as_json:
         print_json(show_json(study, found))
@@ -75,7 +62,7 @@ def show_json(study: Study, job: Job) -> dict[str, Any]:
 
 
 def show_text(study: Study, job: Job) -> str:
-    """The same for people."""
+    """What `show` prints."""
     found = show_json(study, job)
     lines = [f"{job.label}  {job.id}", f"  {found['state']}: {found['reason']}"]
     commit = found["commit"]

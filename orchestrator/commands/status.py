@@ -1,34 +1,27 @@
-"""`status`: the state of every job. Reads plan, ledger and attempt folders only."""
+"""`status`: the state of every job, from plan, ledger and attempt folders."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-    Overrides,
-)
+from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
 from orchestrator.commands.watch import last_selection
 from orchestrator.commands.watch import watch as watch_run
 from orchestrator.plan.job import SHORT, Job, Standing
-from orchestrator.plan.show import counts
+from orchestrator.plan.show import counts, job_json
 from orchestrator.schedule.attempt_monitor import waiting_reason
-from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text, paused_of
+from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.schema import attempt_json
-from orchestrator.study import Study, reopen_study
+from orchestrator.schedule.retry_policy import paused_of
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.watch import make_watch_view
 from workloads.contract.metrics import read_beat
@@ -37,9 +30,8 @@ from workloads.contract.request import Stage
 
 def status(
     overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
+    *,
+    options: LastRunOptions,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run in progress until it ends.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +39,7 @@ def status(
 
     Lists every job that is neither done nor waiting for its turn, then what failed and why. Changes nothing.
     """
-    study = reopen_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    study = options.open(overrides)
     if watch:
         with exit_on_interrupt():
             raise typer.Exit(watch_run(study, last_selection(study), make_watch_view(sys.stdout, as_json=as_json)))
@@ -76,7 +68,7 @@ COMMAND = Command(
 
 @contextlib.contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """End with 130 and no message on Ctrl-C: for commands that only read."""
+    """On Ctrl-C, exit with 130 and no message: for commands that only read."""
     try:
         yield
     except KeyboardInterrupt:
@@ -86,20 +78,14 @@ def exit_on_interrupt() -> Iterator[None]:
 def status_json(study: Study) -> dict[str, Any]:
     """What `status --json` prints: jobs with their attempts, counts, failures, paused stages, excluded hosts."""
     standings, attempts = study.standings(), study.attempts()
-    failures, paused = failed_jobs(study, standings, attempts)
+    failures, paused = failed_jobs(study, standings)
     return {
         "version": 2,
         "study": study.plan.study,
         "profile": study.plan.profile,
         "jobs": [
             {
-                "id": job.id,
-                "stage": job.stage,
-                "label": job.label,
-                "fingerprint": job.fingerprint,
-                "state": standings[job.id].state,
-                "needs": list(job.needs),
-                "reason": standings[job.id].reason,
+                **job_json(job, standings[job.id]),
                 "attempts": [attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
             }
             for job in study.plan.jobs.values()
@@ -112,7 +98,7 @@ def status_json(study: Study) -> dict[str, Any]:
 
 
 def status_text(study: Study) -> str:
-    """The same for people: counts, every job that needs attention or is running, excluded hosts, failures."""
+    """What `status` prints: counts, jobs that run or need attention, excluded hosts, failures."""
     standings, attempts = study.standings(), study.attempts()
     lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standings))]
     for job in study.plan.jobs.values():
@@ -124,23 +110,17 @@ def status_text(study: Study) -> str:
         )
     at = time.time()
     lines += [f"  {describe(one, at)}" for one in avoided_hosts(study, attempts, at)]
-    failed = failures_text(*failed_jobs(study, standings, attempts))
+    failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 
 
-def failed_jobs(
-    study: Study, standings: Mapping[str, Standing], attempts: Mapping[str, Sequence[Attempt]]
-) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
+def failed_jobs(study: Study, standings: Mapping[str, Standing]) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
     """Failed jobs with the errors of their newest attempts, and the stages they pause."""
+    jobs = study.plan.jobs.values()
+    failed = [(job, standings[job.id].reason) for job in jobs if standings[job.id].state == "failed"]
     with Ledger.read(study.home / NAME) as ledger:
-        records = ledger.job_records()
-    found: list[tuple[Job, str, Path | None]] = []
-    for job in study.plan.jobs.values():
-        if standings[job.id].state == "failed":
-            mine = attempts.get(job.fingerprint)
-            found.append((job, standings[job.id].reason, study.folder_of(mine[-1]) if mine else None))
-    known = {job.fingerprint for job in study.plan.jobs.values()}
-    return failed_of(found, records), paused_of(records.values(), known, study.cluster.pause_after)
+        found, records = failed_of(study.home, failed, ledger), ledger.job_records()
+    return found, paused_of(records.values(), {job.fingerprint for job in jobs}, study.cluster.pause_after)
 
 
 def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:

@@ -1,4 +1,4 @@
-"""`stop`: end the run in progress as Ctrl-C does, from anywhere that sees the study's folder."""
+"""`stop`: end the run in progress as Ctrl-C does, from any machine with access to the study's folder."""
 
 import sys
 from typing import Annotated
@@ -7,15 +7,15 @@ import typer
 
 from orchestrator.commands.active_run import request_stop, wait_for_end
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, JsonOption, MatrixOption
-from orchestrator.schedule.lease import STALE_AFTER_S, living_holder
+from orchestrator.commands.options import JsonOption, StudyOptions
+from orchestrator.schedule.lease_holder import STALE_AFTER_S, living_holder
 from orchestrator.study import open_study
 from orchestrator.ui.terminal import print_json
 
 
 def stop(
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    cluster: ClusterOption = None,
+    *,
+    options: StudyOptions,
     now: Annotated[
         bool, typer.Option("--now", help="End attempts at once instead of at their next checkpoint.")
     ] = False,
@@ -26,19 +26,19 @@ def stop(
 
     Does what Ctrl-C does where it runs: attempts save a checkpoint and end, and the next run continues from there.
     """
-    home = open_study(matrix, cluster=cluster).home
+    home = open_study(options.matrix, cluster=options.cluster).home
     out = sys.stderr if as_json else sys.stdout
     holder = living_holder(home)
     ended = holder is None
     if holder is None:
-        print("no run is in progress; there is nothing to stop", file=out)
+        print("no run is in progress", file=out)
     else:
         request_stop(home, holder, now=now)
         how = "at once" if now else "at the next checkpoint"
         print(f"asked pid {holder.pid} on {holder.host} to stop {how}", file=out, flush=True)
         if not no_wait:
             ended = wait_for_end(home, holder, lambda text: print(text, file=out, flush=True))
-            how = "the run has ended" if ended else f"no sign of life for {STALE_AFTER_S:g} s, its machine may be gone"
+            how = "the run has ended" if ended else f"no response for {STALE_AFTER_S:g} s, its machine may be down"
             print(f"{how}; `echo-matrix run` continues it", file=out)
     if as_json:
         asked = None if holder is None else {"pid": holder.pid, "host": holder.host}

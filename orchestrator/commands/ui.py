@@ -5,20 +5,20 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import DEFAULT_MATRIX, ClusterOption, MatrixOption
+from orchestrator.commands.options import StudyOptions
 from orchestrator.study import open_study
 
 
 def ui(
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    cluster: ClusterOption = None,
+    *,
+    options: StudyOptions,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
 ) -> None:
     """Serve MLflow's pages for this study until Ctrl-C."""
     from orchestrator.tracking.mlflow.ui import open_ui
 
-    open_ui(open_study(matrix, cluster=cluster).home, host, port)
+    open_ui(open_study(options.matrix, cluster=options.cluster).home, host, port)
 
 
 COMMAND = Command(

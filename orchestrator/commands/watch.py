@@ -1,7 +1,6 @@
-"""Watching a run from another terminal (`status --watch`). Reads plan, ledger and attempt folders only.
+"""Watching a run from another terminal (`status --watch`), from plan, ledger and attempt folders.
 
-It ends when the run has ended, with the run's exit code: 0 all that it selected is done, 1 something
-is not.
+It ends with the run, with exit code 0 if every selected job is done, else 1.
 """
 
 import os
@@ -14,7 +13,7 @@ from orchestrator.plan.job import Standing
 from orchestrator.plan.select import select
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.lease import LeaseHolder, LeaseWatcher
+from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.study import Study
 from orchestrator.ui.watch import RunningAttempt, RunProcess, Snapshot, WatchView
@@ -24,10 +23,10 @@ EVERY_S = 2.0
 
 
 def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock | None = None) -> int:
-    """Show the study until no run is in progress; returns the exit code of the run.
+    """Show the study until no run is in progress; returns the exit code.
 
     Args:
-        study: opened.
+        study: as planned.
         selected: ids of the jobs that the run selected.
         view: shows snapshots.
         clock: the machine's by default.
@@ -36,7 +35,7 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
     watcher = LeaseWatcher(study.home, clock)
     try:
         while True:
-            # Before the snapshot: what a run records at its very end is in the snapshot that follows.
+            # Before the snapshot, so that the last snapshot has what the run recorded at its end.
             process = _process(watcher.holder())
             snapshot = take_snapshot(study, selected, process)
             view.show(snapshot)
@@ -48,7 +47,7 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
 
 
 def last_selection(study: Study) -> frozenset[str]:
-    """Ids of the jobs that the last run selected; the whole plan where that is not known."""
+    """Ids of the jobs that the last run selected; the whole plan if that is not known."""
     with Ledger.read(study.home / NAME) as ledger:
         last = ledger.last_plan()
     if last is None or (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides):

@@ -12,5 +12,5 @@ if __name__ == "__main__":
     code = run_job(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # A hanging store call would keep a thread, and so this process, for ever; everything that matters is on disk.
+    # A hanging store call would keep a thread, and so this process, alive; all results are on disk.
     os._exit(code)

@@ -74,7 +74,7 @@ class AttemptRunner:
         self._run_in_thread(self._prepare, attempt)
 
     def server_ready(self, attempt: HostAttempt) -> None:
-        """Fork the ranks of a waiting attempt; in a thread, because the caller must go on reading replies."""
+        """Fork the ranks of a waiting attempt; in a thread, because the caller must keep reading replies."""
         self._run_in_thread(self._fork, attempt)
 
     def server_exited(self, attempt: HostAttempt) -> None:
@@ -113,16 +113,16 @@ class AttemptRunner:
         if attempt.phase == "running":
             self._servers.signal(attempt.name, signal.SIGTERM, group=False)
         elif attempt.phase == "waiting":
-            self.end(attempt, "interrupted", "asked to end before it began")
+            self.end(attempt, "interrupted", "stopped before it started")
 
     def force_kill(self, attempt: HostAttempt) -> None:
         """SIGKILL to all processes of an attempt; one that is being published or has not started ends at once."""
         if attempt.phase == "running" and attempt.doing == "publishing":
-            self.end(attempt, "interrupted", f"asked to end while {attempt.problem or 'it was published'}")
+            self.end(attempt, "interrupted", f"stopped while {attempt.problem or 'it was published'}")
         elif attempt.phase == "running":
             self._servers.signal(attempt.name, signal.SIGKILL, group=True)
         elif attempt.phase == "waiting":
-            self.end(attempt, "interrupted", "asked to end before it began")
+            self.end(attempt, "interrupted", "stopped before it started")
 
     def end(self, attempt: HostAttempt, ending: str, detail: str, ended: float | None = None) -> None:
         """Record the ending of an attempt, once."""
@@ -144,7 +144,7 @@ class AttemptRunner:
             self.end(attempt, "interrupted", f"{attempt.problem}: no answer within {HANG_S:g} s")
 
     def write_processes(self, attempt: HostAttempt) -> None:
-        """Write process.json; if the disk refuses it, the watcher tries again, and the ranks run all the same."""
+        """Write process.json; if that fails, the watcher tries again, and the ranks run nevertheless."""
         try:
             write_processes(attempt.work, attempt.processes, attempt.ranks.file(PROCESSES))
             attempt.processes_unwritten = False
@@ -190,7 +190,7 @@ class AttemptRunner:
         return answer
 
     def _abandoned(self, attempt: HostAttempt) -> bool:
-        """Whether nobody waits for an attempt any more."""
+        """Whether the outcome of an attempt is no longer needed."""
         return self._context.closed.is_set() or attempt.phase == "ended"
 
     def _prepare(self, attempt: HostAttempt) -> None:
@@ -285,5 +285,5 @@ class AttemptRunner:
 
 def _close_log(attempt: HostAttempt) -> None:
     if attempt.log is not None:
-        with contextlib.suppress(OSError):  # a full disk: the log is short, and the attempt has ended all the same
+        with contextlib.suppress(OSError):  # a full disk: the log is short, but the attempt has ended
             attempt.log.close()

@@ -4,8 +4,8 @@ Attempt folders are `{home}/attempts/{fp16}/{attempt}/`. Checkpoints are `checkp
 `manifest.json` written last, so that a torn one is never complete. A new attempt resumes from the highest
 complete step of *any* attempt of its job.
 
-A search lists the job's folder once, and otherwise only folders that still hold checkpoints. After each attempt of a
-training the older checkpoints are deleted, with the emptied folders, so the listings do not grow with the attempts.
+A listing reads the job's folder, and otherwise only folders that still hold checkpoints. After each attempt of a
+training the older checkpoints are deleted, with the emptied folders, so listings do not grow with the attempts.
 """
 
 import contextlib
@@ -42,24 +42,69 @@ def attempt_folder(home: Path, fingerprint: str, attempt: str) -> Path:
     return job_folder(home, fingerprint) / attempt
 
 
-def newest_checkpoint(home: Path, fingerprint: str) -> CheckpointRef | None:
-    """The complete checkpoint with the highest step of any attempt of the job; None if there is none.
+class JobCheckpoints:
+    """The checkpoints of a job, complete or not, as listed when this object was made.
 
-    Complete: its manifest can be read and every file it names has its size.
+    Args:
+        home: `outputs/{study}`.
+        fingerprint: of the job.
+        attempt: whose checkpoints; None: of all attempts of the job.
     """
-    found = [ref for folder in _checkpoint_folders(home, fingerprint) for ref in _refs(folder, _names(folder))]
-    return next((ref for ref in _newest_first(found) if is_complete(ref.path)), None)
+
+    def __init__(self, home: Path, fingerprint: str, attempt: str | None = None) -> None:
+        job = job_folder(home, fingerprint)
+        folders = [job / name / _CHECKPOINTS for name in (_names(job) if attempt is None else [attempt])]
+        self._names = {folder: _names(folder) for folder in folders if _is_folder(folder)}
+
+    def newest(self, attempt: str | None = None) -> CheckpointRef | None:
+        """The complete checkpoint with the highest step, of `attempt` or of any; None if there is none."""
+        refs = (ref for ref in self._newest_first() if attempt in (None, ref.attempt))
+        return next((ref for ref in refs if is_complete(ref.path)), None)
+
+    def drop(self) -> None:
+        """Delete all of them: the job is done."""
+        for folder in self._names:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def drop_older(self, keep: int) -> None:
+        """Delete all but the `keep` newest complete ones, incomplete ones included.
+
+        For stages whose newest checkpoint holds everything, and while no attempt of the job runs. Without it, a job
+        that is preempted two hundred times would fill the disk.
+        """
+        kept: set[Path] = set()
+        for ref in self._newest_first():
+            if len(kept) < keep and is_complete(ref.path):
+                kept.add(ref.path)
+        for folder, names in self._names.items():
+            for name in names:
+                if name.startswith(("step-", ".step-")) and folder / name not in kept:
+                    _remove(folder / name)
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
+
+    def _newest_first(self) -> list[CheckpointRef]:
+        refs = [
+            CheckpointRef(path=folder / name, step=int(match[1]), attempt=folder.parent.name)
+            for folder, names in self._names.items()
+            for name in names
+            if (match := _STEP.fullmatch(name))
+        ]
+        return sorted(refs, key=lambda ref: (ref.step, ref.attempt), reverse=True)
 
 
-def newest_step(home: Path, fingerprint: str, attempt: str) -> int:
-    """The highest complete step that this very attempt has saved; -1 if it has saved none."""
-    folder = attempt_folder(home, fingerprint, attempt) / _CHECKPOINTS
-    newest_first = _newest_first(_refs(folder, _names(folder)))
-    return next((ref.step for ref in newest_first if is_complete(ref.path)), -1)
+def newest_checkpoint(home: Path, fingerprint: str) -> CheckpointRef | None:
+    """The complete checkpoint with the highest step of any attempt of the job; None if there is none."""
+    return JobCheckpoints(home, fingerprint).newest()
+
+
+def step_of(checkpoint: CheckpointRef | None) -> int:
+    """Its step; -1 where there is none: an attempt begins, or has ended, without a checkpoint."""
+    return -1 if checkpoint is None else checkpoint.step
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether the checkpoint's manifest is there and every file that it names has its size."""
+    """Whether the checkpoint's manifest can be read and every file that it names has its size."""
     try:
         manifest = read_object(checkpoint / "manifest.json")
         return all((checkpoint / line["path"]).stat().st_size == line["size"] for line in manifest["files"])
@@ -67,44 +112,11 @@ def is_complete(checkpoint: Path) -> bool:
         return False
 
 
-def drop_checkpoints(home: Path, fingerprint: str) -> None:
-    """Delete the checkpoints of all attempts of a job that is done."""
-    for folder in _checkpoint_folders(home, fingerprint):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def drop_older_checkpoints(home: Path, fingerprint: str, keep: int) -> None:
-    """Delete all but the `keep` newest complete checkpoints of a job's ended attempts, incomplete ones included.
-
-    For stages whose newest checkpoint holds everything, and while no attempt of the job runs. Without it, a job
-    that is preempted two hundred times would fill the disk.
-    """
-    folders = _checkpoint_folders(home, fingerprint)
-    names = {folder: _names(folder) for folder in folders}
-    kept: set[Path] = set()
-    for ref in _newest_first([ref for folder in folders for ref in _refs(folder, names[folder])]):
-        if len(kept) < keep and is_complete(ref.path):
-            kept.add(ref.path)
-    for folder in folders:
-        for name in names[folder]:
-            if name.startswith(("step-", ".step-")) and folder / name not in kept:
-                _remove(folder / name)
-        with contextlib.suppress(OSError):  # not empty
-            folder.rmdir()
-
-
 def _remove(checkpoint: Path) -> None:
     """Delete a checkpoint, its manifest first: after a crash in between, the rest is not taken for complete."""
     with contextlib.suppress(OSError):
         (checkpoint / "manifest.json").unlink()
     shutil.rmtree(checkpoint, ignore_errors=True)
-
-
-def _checkpoint_folders(home: Path, fingerprint: str) -> list[Path]:
-    """The folder `checkpoints` of every attempt of the job that has one."""
-    job = job_folder(home, fingerprint)
-    folders = [job / attempt / _CHECKPOINTS for attempt in _names(job)]
-    return [folder for folder in folders if _is_folder(folder)]
 
 
 def _is_folder(path: Path) -> bool:
@@ -121,16 +133,3 @@ def _names(folder: Path) -> list[str]:
             return [entry.name for entry in entries]
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
-
-
-def _refs(folder: Path, names: list[str]) -> list[CheckpointRef]:
-    """The checkpoints, complete or not, among the `names` of a folder `checkpoints`."""
-    return [
-        CheckpointRef(path=folder / name, step=int(match[1]), attempt=folder.parent.name)
-        for name in names
-        if (match := _STEP.fullmatch(name))
-    ]
-
-
-def _newest_first(refs: list[CheckpointRef]) -> list[CheckpointRef]:
-    return sorted(refs, key=lambda ref: (ref.step, ref.attempt), reverse=True)

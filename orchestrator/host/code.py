@@ -72,7 +72,7 @@ def copy_code(home: Path, root: Path = CHECKOUT, extra: Package | None = None) -
     """Copy the code to `home/code/{digest}/` unless it is there, and return digest and folder.
 
     `root` is the folder of `orchestrator/`: the checkout, or where it is installed; `extra` as in `code_files`.
-    The copy appears atomically, also when several drivers make it at once.
+    The copy appears atomically, also when several controllers make it at once.
     """
     files = code_files(root, extra, home)
     digest = digest_of(files)

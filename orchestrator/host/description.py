@@ -1,4 +1,4 @@
-"""Host description: what a host needs to know, as JSON. The driver makes it; the host builds its `Node` from it."""
+"""Host description: the JSON that the controller writes and from which a host builds its `Node`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +19,9 @@ def describe(
 
     Args:
         home: `outputs/{study}`; the code is copied to `code/{digest}/` in it.
-        store_kind: as in cluster/*.yaml.
-        store_root: of the store.
+        store_kind, store_root: as in cluster/*.yaml.
         code_digest: of a code snapshot already under `home`; empty: one is made now.
-        git: commit of the checkout, for COMMITs.
+        git: commit of the checkout, for commit records.
         server: the warm server's command line.
     """
     digest = code_digest or copy_code(home)[0]

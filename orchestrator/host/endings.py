@@ -1,19 +1,19 @@
 """Endings of attempts: from the ranks' exit codes and signals to an ending (a pure function), and `ended.json`.
 
 `ended.json` in the attempt's folder records what the host knew at the end. It outlives the host, so a later
-driver can read how an attempt of an earlier one ended.
+controller can read how the attempt ended.
 Source: design, "Truth and recovery", rule 4.
 """
 
 import contextlib
 import json
-import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from orchestrator.store.link import write_synced
 from workloads.contract.json_files import read_object
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 
@@ -24,7 +24,7 @@ Ending = Literal[
 StopReason = Literal["stop", "kill", "memory", "time"]
 """Why the host itself ended an attempt: a request to stop or to kill it, or a limit."""
 
-# Exit codes that explain themselves; any other failure may be a consequence of another rank's.
+# Exit codes that name the cause; any other failure may be a consequence of another rank's.
 EXPLICIT_CODES = (EXIT_OUT_OF_MEMORY, EXIT_BAD_INPUT)
 
 
@@ -79,9 +79,9 @@ def ending_of(end: RankEnd, *, stop_reason: StopReason | None, oom_rose: bool) -
     if stop_reason is not None and (by_signal or end.code == EXIT_STOPPED):
         if stop_reason == "time":
             return "timed_out", f"it reached its time limit; {end.description()}"
-        return "interrupted", f"asked to {'end' if stop_reason == 'kill' else 'stop'}; {end.description()}"
+        return "interrupted", f"{stop_reason} requested; {end.description()}"
     if end.code == EXIT_STOPPED:
-        return "interrupted", "stopped at a checkpoint because a signal asked"
+        return "interrupted", "stopped at a checkpoint after a signal"
     if end.signal == signal.SIGKILL:
         if oom_rose:
             return "out_of_memory", "SIGKILL, and the kernel's out-of-memory counter rose"
@@ -95,13 +95,10 @@ ENDED = "ended.json"
 
 
 def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> None:
-    """Write `ended.json` from the fields of a `Report`; a full disk does not keep the attempt from ending."""
+    """Write `ended.json` from the fields of a `Report`; where the disk is full, the attempt ends without it."""
     temporary = work / f".{name}.tmp"
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(report, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(temporary, json.dumps(report).encode())
         temporary.replace(work / name)
     except OSError:
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
 """Batch job: runs one attempt inside a job of a batch scheduler (`python -m orchestrator.host BATCH`).
 
 `jobs.json` of the batch lists the attempts' folders by array index; `submission.json` in the attempt's folder
-is what a host actor would get as a message; nothing is pickled. At the end `ended.json` beside it has the
-fields of a `Report`; where it is missing, only the scheduler's own state is known.
+is what a host actor gets as a message. At the end `ended.json` beside it has the fields of a `Report`; where it is
+missing, only the scheduler's own state is known.
 
 A scheduler that requeues a job keeps its number and starts the same command again: that is another attempt,
 `{attempt}.r{restart count}`, which resumes from the job's newest checkpoint.
@@ -30,8 +30,8 @@ from workloads.contract.json_files import read_object
 JOBS = "jobs.json"
 SUBMISSION = "submission.json"
 STOP = "stop"
-"""The driver writes it into the attempt's folder to ask it to save and end: a signal sent while Python still starts
-would be lost."""
+"""File that the controller writes into the attempt's folder to ask it to save and end: a signal that is sent while
+Python starts would be lost."""
 POLL_S = 0.2
 
 
@@ -82,7 +82,7 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
 
 
 def _is_done(description: Mapping[str, Any], fingerprint: str) -> bool:
-    """Whether the job has a COMMIT; a store that fails now is left to the node, which retries."""
+    """Whether the job has a commit record; where the store fails now, the node retries."""
     try:
         return fingerprint in store_of(description).commits()
     except (StoreError, OSError):
@@ -90,7 +90,7 @@ def _is_done(description: Mapping[str, Any], fingerprint: str) -> bool:
 
 
 def _await_leading_node(work: Path, submission: Mapping[str, Any]) -> None:
-    """Wait until the leading node has written its ending: srun kills it when this one exits with an error."""
+    """Wait for the leading node to write its ending, since srun kills that node when this one exits with an error."""
     deadline = time.monotonic() + float(submission["request"]["execution"]["grace_s"]) + ENDING_S
     while read_ended(work, submission["attempt"]) is None and time.monotonic() < deadline:
         time.sleep(POLL_S)
@@ -114,7 +114,7 @@ def restarted(submission: Mapping[str, Any], restarts: int) -> dict[str, Any]:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a file is there; where the file system fails now, the next look decides."""
+    """Whether a file exists; False where the file system fails now: the caller looks again."""
     try:
         return path.exists()
     except OSError:
@@ -124,12 +124,12 @@ def _exists(path: Path) -> bool:
 def _run_to_end(
     node: Node, submission: Mapping[str, Any], end: float, time_now: Callable[[], JobTime]
 ) -> dict[str, Any]:
-    """Run the attempt; a signal, whoever sends it, asks it to save and end, and the report says why it was sent.
+    """Run the attempt; any signal asks it to save and end, and the report says why it was sent.
 
     Args:
         node: of this job.
         submission: the attempt's.
-        end: when the job's time is over, seconds since 1970, as known at the start.
+        end: when the job's time ends, seconds since 1970, as known at the start.
         time_now: asks the scheduler again.
     """
     signalled = threading.Event()
@@ -161,6 +161,6 @@ def _run_to_end(
         if now.preempted:  # SLURM calls a job that ends by itself, in time, FAILED
             return {**report, "ending": "preempted", "detail": f"{signal_name} for another job: {detail}"}
         if is_limit(submission, min(end, now.end), signalled_at):
-            # If it did not count as a retry, a job whose steps are longer than its limit would be retried for ever.
+            # If it did not count as a retry, a job whose steps are longer than its limit would be retried without end.
             return {**report, "ending": "timed_out", "detail": f"{signal_name} ahead of the job's limit: {detail}"}
     return {**report, "detail": f"{signal_name}: {detail}"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ENDING_S = 20.0
-"""Before the scheduler's limit: to bring the last checkpoint to disk and to write the ending."""
+"""Before the scheduler's limit: for the last checkpoint and the ending to be written."""
 EARLY_S = 90.0
 """A signal at most this long before the end less the grace period is the limit's: SLURM is asked to send it 30 s ahead,
 and may send it up to 60 s earlier (sbatch(1), `--signal`)."""
@@ -44,7 +44,7 @@ def job_time(environment: Mapping[str, str]) -> JobTime:
             command, env=dict(environment), capture_output=True, text=True, timeout=SQUEUE_TIMEOUT_S, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return JobTime()  # an unknown limit ends the job all the same, and SLURM reports why
+        return JobTime()  # SLURM ends the job at its limit and reports why
     return read_time(output)
 
 

@@ -25,10 +25,7 @@ DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONPATH", "PYTHONSTARTUP")
 def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
     """Fetch the inputs and write this node's request.json; False: the leading node has ended already.
 
-    Args:
-        attempt: gets `inputs`, `request` and, on a node that does not lead, `rendezvous`.
-        store: where the inputs are, and where the results will go.
-        abandoned: nobody waits for it any more.
+    Sets `inputs`, `request` and, on a node that does not lead, `rendezvous` of the attempt.
 
     Raises:
         StoreError, OSError: an input is missing, or the disk cannot be written.
@@ -55,10 +52,10 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
 
 
 def fetch_inputs(store: Store, inputs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Fetch committed inputs: stage -> folder, and stage -> {"fingerprint", "manifest"} for the COMMIT.
+    """Fetch committed inputs: stage -> folder, and stage -> {"fingerprint", "manifest"} for the commit record.
 
     Raises:
-        ArtifactMissing: an input has no COMMIT, or its files are missing.
+        ArtifactMissing: an input has no commit record, or its files are missing.
     """
     folders: dict[str, str] = {}
     read: dict[str, dict[str, str]] = {}
@@ -79,8 +76,8 @@ def start_ranks(
 ) -> None:
     """Ask `server` to fork every rank of `attempt` on this node; their output goes to its open log.
 
-    Several ranks meet at a socket that the leading node binds here and hands to rank 0, so no free port is
-    picked, closed and lost to somebody else. The other nodes read its address from rendezvous.json.
+    Several ranks meet at a socket that the leading node binds here and hands to rank 0, so that no other process can
+    take its port. The other nodes read its address from rendezvous.json.
 
     Args:
         attempt: with its request.json written.
@@ -136,11 +133,11 @@ def rank_environment(
 
     Args:
         base: the host's own, from which the scheduler's variables and thread settings are dropped.
-        execution: of the request: threads, ranks, determinism.
+        execution: of the request.
         rank: its number among all.
         ranks: of this node.
         visible: the job's devices as CUDA_VISIBLE_DEVICES names them; all ranks see all, LOCAL_RANK chooses.
-        code_folder: where children of the rank find our code.
+        code_folder: where children of the rank find the code.
     """
     kept = {
         name: value for name, value in base.items() if not name.startswith(DROPPED_PREFIXES) and name not in DROPPED

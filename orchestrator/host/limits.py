@@ -25,14 +25,12 @@ class LimitWatcher:
         living: Callable[[], Sequence[HostAttempt]],
         import_s: float,
     ) -> None:
-        """Start it.
+        """Start it; the event `closed` of the context ends it.
 
         Args:
-            context: of the node; its event `closed` ends the thread.
-            runner: stops and kills attempts.
-            servers: of the node.
-            living: the attempts that have not ended.
-            import_s: how long a warm server may import.
+            context, runner, servers: of the node.
+            living: returns the attempts that have not ended.
+            import_s: how long a warm server may import, seconds.
 
         Raises:
             RuntimeError: no thread is left.

@@ -169,7 +169,7 @@ class LogCollector:
                     try:
                         self._take(key.fd, key.data)
                     except Exception:
-                        # One pipe or log is broken; this thread must go on serving the others.
+                        # One pipe or log is broken; this thread must keep serving the others.
                         self._end(key.fd, key.data)
 
     def _take(self, reading: int, pipe: RankPipe) -> None:

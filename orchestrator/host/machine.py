@@ -1,4 +1,4 @@
-"""Machine resources: its processors, memory, devices and address, and the memory that its processes use.
+"""Machine resources: its processors, memory, devices, address and file systems, and its processes' memory.
 
 A job's memory is its PSS, the proportional set size: pages shared with the warm server count once over all
 who share them. An address-space limit (RLIMIT_AS) would break CUDA and memory maps. No library is imported
@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import socket
 import sys
 from collections.abc import Iterable
@@ -19,6 +20,8 @@ UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2^63 where there is no lim
 LOOPBACK = "127.0.0.1"
 UNUSED_ADDRESS = "198.51.100.1"
 """An address that no machine has (RFC 5737); the default route leads to it."""
+NETWORK = ("nfs", "nfs4", "cifs", "smb3", "lustre", "fuse.sshfs", "9p", "gpfs", "beegfs")
+"""File systems that several machines can share; SQLite's WAL does not work on them."""
 
 
 def machine_gib(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> float:
@@ -48,8 +51,23 @@ def machine_devices(dev: Path = Path("/dev")) -> int:
     return sum(1 for entry in dev.glob("nvidia*") if entry.name.removeprefix("nvidia").isdigit())
 
 
+def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The kind of file system that a path lies on, or will; empty where it is not known."""
+    wanted, best, kind = str(path.resolve()), "", ""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, place, found, *_ = line.split(" ")
+        place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), place)
+        if (wanted == place or wanted.startswith(place.rstrip("/") + "/")) and len(place) >= len(best):
+            best, kind = place, found
+    return kind
+
+
 def host_kind() -> str:
-    """What a COMMIT says of the machine where the result does not name its device."""
+    """What a commit record says about the machine where the result does not name its device."""
     return f"{platform.machine()} {platform.system()}"
 
 

@@ -1,7 +1,7 @@
 """Node: one node's share of the work. Starts attempts in a warm server, enforces limits, publishes results.
 
 It imports no scheduler: a host actor, a SLURM job and a test use a `Node` alike. All methods return at
-once; what takes time happens in threads (`attempt_runner`, `limits`), and `poll` tells the state.
+once; what takes time happens in threads (`attempt_runner`, `limits`), and `poll` returns the state.
 """
 
 import os
@@ -22,7 +22,7 @@ from orchestrator.host.warm_server import COMMAND, WarmServerSupervisor
 from orchestrator.store.protocol import Store
 from workloads.runtime.masking import secrets_of
 
-IMPORT_S = 600.0  # for a warm server to import everything: on a file system that is gone it would wait for ever
+IMPORT_S = 600.0  # for a warm server to import everything; a lost file system would block it without end
 CLOSE_S = 10.0  # for threads in a store call, when the node closes
 
 
@@ -30,13 +30,13 @@ class Node:
     """One node's share of processors, devices and memory.
 
     Args (keyword only):
-        store: where inputs come from and results go.
+        store: of the study.
         code: the code snapshot.
-        provenance: what COMMITs record about code and host.
+        provenance: what commit records say about code and host.
         address: of this node, for ranks that meet over the network.
         visible: the share's devices as CUDA_VISIBLE_DEVICES names them; a placement indexes them.
         command: the warm server's command line.
-        records_endings: write `ended.json` when an attempt ends, for a driver that comes after this node.
+        records_endings: write `ended.json` when an attempt ends, for controllers that start after this node has ended.
         publish_s: how long publication is retried.
         fetch_s: how long fetching inputs and writing the request are retried.
         import_s: how long a warm server may import before it is killed and counted as failed.
@@ -91,7 +91,7 @@ class Node:
             return {name: attempt.report() for name, attempt in self._attempts.items()}
 
     def forget(self, names: Sequence[str]) -> None:
-        """Drop ended attempts that the driver has recorded, so that a poll stays short."""
+        """Drop ended attempts that the controller has recorded, so that a poll stays short."""
         with self._lock:
             for name in names:
                 if name in self._attempts and self._attempts[name].phase == "ended":

@@ -25,10 +25,6 @@ def outcome_of(attempt: HostAttempt, abandoned: Callable[[], bool]) -> Result | 
     """The result of an attempt that ended well on all its nodes, else its ending; may wait for other nodes.
 
     A node that does not lead has no result: it ends with `ok`.
-
-    Args:
-        attempt: all its ranks on this node have ended.
-        abandoned: nobody waits for it any more.
     """
     ranks = attempt.ranks
     own = _own_failure(attempt)
@@ -75,7 +71,7 @@ def _error_of(work: Path, rank: int) -> str:
     except (OSError, ValueError):
         return ""
     if rank != 0:
-        with contextlib.suppress(OSError):  # a full disk: the error is in the detail all the same
+        with contextlib.suppress(OSError):  # a full disk: the error is in the detail too
             result.write(work / "result.json")
     return "" if result.error is None else f"{result.error.type}: {result.error.message}"
 

@@ -1,7 +1,7 @@
 """Process identity: a pid identifies a process only together with its start time and the boot.
 
-`process.json` in the attempt's folder lists the ranks of an attempt, so that a later driver can end what is
-left of it and be sure that it has ended.
+`process.json` in the attempt's folder lists the ranks of an attempt, so that a later controller can end those that are
+left, and knows when they have ended.
 """
 
 import os
@@ -34,7 +34,7 @@ def start_time(pid: int) -> int | None:
 
 
 def is_alive(pid: int, started: int) -> bool:
-    """Whether the process with this pid and start time still runs; one that we may not inspect is not ours."""
+    """Whether the process with this pid and start time runs; one that may not be inspected is another user's."""
     try:
         return start_time(pid) == started
     except PermissionError:

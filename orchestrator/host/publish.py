@@ -31,19 +31,18 @@ def publish(
     started: float,
     ended: float,
 ) -> bool:
-    """Publish what an attempt wrote and commit it; True: the COMMIT is this attempt's.
+    """Publish what an attempt wrote and commit it; True: the commit record is this attempt's.
 
-    Its metrics are published too; checkpoints stay in the attempts' folders until the driver deletes them.
+    Its metrics are published too; checkpoints stay in the attempts' folders until the controller deletes them.
 
     Args:
         store: of the study.
         request: as written to request.json.
         label: the job's name for people.
         inputs: as `fetch_inputs` returned them.
-        result: the attempt's, with ending ok.
-        provenance: what ran it.
-        started: wall clock of its first rank's start, s.
-        ended: and of its last rank's end, s.
+        result: with ending ok.
+        provenance: of the node.
+        started, ended: wall clock of the first rank's start and of the last rank's end, seconds.
 
     Raises:
         StoreError, OSError: it could not be written; nothing has been published.

@@ -8,9 +8,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from orchestrator.errors import ArtifactMissing, StoreError
 
-PUBLISH_RETRY_S = 180.0  # the result is there: worth more than a restart
+PUBLISH_RETRY_S = 180.0  # the result exists: retrying costs less than a restart
 FETCH_RETRY_S = 60.0
-VISIBLE_S = 5.0  # until a COMMIT made by another machine is visible on a network file system
+VISIBLE_S = 5.0  # until a commit record made by another machine is visible on a network file system
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -25,12 +25,7 @@ def is_storage_failure(error: BaseException) -> bool:
 def retry_call(call: Callable[[], T], *, for_s: float, abandoned: Callable[[], bool]) -> T:
     """Call until it succeeds, for at most `for_s` seconds, with exponential back-off; raises the last error.
 
-    A missing artifact is retried only for `VISIBLE_S`, in case its COMMIT is not visible yet.
-
-    Args:
-        call: may be repeated whatever it did.
-        for_s: how long, in seconds.
-        abandoned: whether nobody wants the result any more.
+    A missing artifact is retried only for `VISIBLE_S`. `abandoned`: whether the result is no longer needed.
     """
     briefly, long = stop_after_delay(VISIBLE_S), stop_after_delay(for_s)
 

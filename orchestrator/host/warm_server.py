@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workloads.contract.defaults import DEFAULT
+from workloads.contract.request import DEFAULT_WORKLOAD
 
-COMMAND = (sys.executable, "-m", "workloads.runtime.server", DEFAULT)
+COMMAND = (sys.executable, "-m", "workloads.runtime.server", DEFAULT_WORKLOAD)
 """Of the default workload; `server_command` gives that of another."""
 STDERR_LINES = 60  # the last ones are kept: the traceback of a failed import
 LONGEST_LINE = 1 << 16  # bytes; what is longer is broken
@@ -164,10 +164,8 @@ class WarmServerSupervisor:
         """Prepare; `start` starts the first server.
 
         Args:
-            on_reply: as for `WarmServer`.
+            on_reply, command, folder: as for `WarmServer`.
             on_give_up: called with the reason when no further server is started.
-            command: as for `WarmServer`.
-            folder: as for `WarmServer`.
         """
         self._on_reply = on_reply
         self._on_give_up = on_give_up

@@ -1,7 +1,6 @@
-"""Cells to jobs: each computation once, whoever asks for it, needs before needers.
+"""Planning: turns cells into a graph of jobs, each computation once, dependencies before dependents.
 
-A job that several cells share is made for the first of them in file order, which names it, and
-lists all of them.
+A job that several cells share is created for the first of them in file order, which names it, and lists all of them.
 """
 
 import gc
@@ -29,7 +28,7 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
     """The plan of all cells.
 
     Raises:
-        PlanError: two jobs whose shown fingerprints are equal and whose full ones are not.
+        PlanError: two jobs whose short fingerprints are equal and whose full ones are not.
     """
     builder = _Builder(matrix, smoke)
     with _without_collector():
@@ -52,10 +51,10 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """No garbage collection for a while.
+    """Turn garbage collection off.
 
-    Everything that is made here is kept, so that the collector, called by the number of objects, goes
-    through all of them again and again and frees nothing: it was 44 % of the time for 60,000 jobs.
+    Everything created here is kept, so the collector would scan it again and again and free nothing: it took 44 % of
+    the time for 60,000 jobs.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -67,7 +66,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _new_job(**fields: Any) -> Job:
-    """A Job, an eighth of the time: a frozen dataclass sets its fields one by one through `object.__setattr__`."""
+    """A Job in an eighth of the time: a frozen dataclass sets each field through `object.__setattr__`."""
     job = object.__new__(Job)
     job.__dict__.update(fields)
     return job
@@ -101,7 +100,7 @@ class _Kind:
 
 
 class _Builder:
-    """Jobs as they are asked for by cells."""
+    """Creates jobs as cells need them."""
 
     def __init__(self, matrix: ResolvedMatrix, smoke: bool) -> None:
         self._workload, self._workload_name = matrix.workload, matrix.workload_name
@@ -115,7 +114,7 @@ class _Builder:
         self._ids: dict[str, dict[str, str]] = {}
         """Cell id -> its jobs."""
         self._shared: dict[tuple[int, int], dict[str, str]] = {}
-        """Controls of a cell, seed -> the jobs that read no row."""
+        """Controls of a cell, seed -> the jobs of stages that do not depend on the row."""
         self._labels: set[str] = set()
         self._resources: Mapping[str, Resources] = {
             stage: getattr(matrix.resources, stage) for stage in matrix.workload.by_name
@@ -125,7 +124,7 @@ class _Builder:
         }
 
     def jobs_of(self, cell: Cell) -> dict[str, str]:
-        """Name -> id of the jobs of one cell; makes those that no cell before has asked for."""
+        """Name -> id of the jobs of one cell; creates those that no earlier cell needs."""
         if cell.alias_of is not None and cell.alias_of in self._ids:
             ids = dict(self._ids[cell.alias_of])
             remaining: list[_Kind] = []
@@ -143,7 +142,7 @@ class _Builder:
         return ids
 
     def _job(self, cell: Cell, kind: _Kind, ids: Mapping[str, str]) -> str:
-        """Id of one job of a cell, whose needs are in `ids` already."""
+        """Id of one job of a cell; its dependencies are in `ids`."""
         jobs = self._jobs
         seed = cell.seed if kind.spec.seed else None
         smoke = self._smoke and kind.spec.smoke
@@ -175,20 +174,20 @@ class _Builder:
             self._others.setdefault(job_id, []).append(cell.id)
         else:
             raise PlanError(
-                f"{job_id}: two jobs share these {SHORT} digits, {fingerprint} of {cell.id} and "
+                f"{job_id}: two fingerprints share these {SHORT} digits, {fingerprint} of {cell.id} and "
                 f"{known.fingerprint} of {known.cells[0]}; change any key of one of them"
             )
         return job_id
 
     def finished(self) -> dict[str, Job]:
-        """All jobs by id, needs first."""
+        """All jobs by id, dependencies first."""
         for job_id, cells in self._others.items():
             job = self._jobs[job_id]
             self._jobs[job_id] = replace(job, cells=(*job.cells, *cells))
         return self._jobs
 
     def _kinds_of(self, cell: Cell) -> list[_Kind]:
-        # Equal sections and rows are the same objects in all cells (`expand`), so few of these are made.
+        # Equal sections and rows are the same objects in all cells (`expand`), so there are few kinds.
         key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.evaluated))
         kinds = self._kinds.get(key)
         if kinds is None:
@@ -209,17 +208,17 @@ class _Builder:
     def _label(self, cell: Cell, kind: _Kind, smoke: bool) -> str:
         label = f"{kind.name}/{cell.id}"
         if kind.spec.name in self._workload.shared:
-            # Such a job is not one row's: only the axis values it reads name it.
+            # The job is shared by rows: its label has only the axis values that it reads.
             parts = [f"{axis}={value}" for axis, value in cell.axes if axis in self._named_by[kind.spec.name]]
             shared = "/".join([kind.name, *parts, *([f"s{cell.seed}"] if kind.spec.seed else [])])
-            # Two with one name differ by a deviation, and only a cell tells them apart.
+            # Two such jobs with one label differ by a deviation; the second is named after its cell.
             label = label if shared in self._labels else shared
         self._labels.add(label)
         return label + SMOKE_LABEL if smoke else label
 
 
 def _inputs(workload: Workload, stage: StageSpec, branch: str | None) -> Iterator[tuple[str, str]]:
-    """Stage and name of the jobs a job reads."""
+    """Stage and name of each job whose artifact a job reads."""
     for need in stage.inputs:
         yield need, f"{need}/{branch}" if workload.by_name[need].branches else need
 

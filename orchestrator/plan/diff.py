@@ -1,7 +1,7 @@
-"""The plan against what is there: where each job stands, and why it would run.
+"""Job states: compares the plan with commit records and the ledger, and says why each job would run.
 
-A COMMIT outranks whatever the ledger remembers, in both directions. Reasons name the keys that
-changed against the last plan of the same label, so that nobody compares two fingerprints by eye.
+A commit record outranks the ledger, in both directions. The reason of a job that would run names the keys that changed
+since the last plan with the same label.
 """
 
 import json
@@ -21,16 +21,16 @@ REVISION = "revisions."
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """What the ledger remembers of a job, by its fingerprint."""
+    """What the ledger has recorded of a job, by its fingerprint."""
 
     attempts: int
     state: State | None
-    """None: nothing was decided, the COMMIT and the number of attempts say where the job stands.
+    """None: the ledger decides nothing; the state follows from the commit record and the number of attempts.
 
-    `done` without a COMMIT means that the artifact is gone.
+    `done` without a commit record means that the artifact is gone.
     """
     reason: str = ""
-    """For people: what ended the last attempt, who cancelled, which placement it waits for."""
+    """For display: what ended the last attempt, who cancelled it, which placement it waits for."""
 
 
 NOTHING = History(attempts=0, state=None)
@@ -45,28 +45,22 @@ def standings(
     previous: Mapping[str, Mapping[str, Any]],
     *,
     paused: Mapping[Stage, str] | None = None,
-    remarks: Mapping[str, str] | None = None,
 ) -> dict[str, Standing]:
-    """Where each job of `plan` stands, by job id.
+    """The state of each job of `plan`, by job id.
 
     Args:
-        plan: needs come before needers in it.
-        commits: fingerprints of the jobs that are done.
+        plan: has dependencies before dependents.
+        commits: fingerprints of completed jobs.
         history: by job fingerprint.
-        previous: by label, the `document` of the last plan's job of that label.
-        paused: stage -> why it is paused.
-        remarks: by job fingerprint, what is to be said of a finished job ("made by other code 3f2a...").
+        previous: by label, the `document` of the job with that label in the last plan.
+        paused: stage -> the reason.
     """
     found: dict[str, Standing] = {}
     roots: dict[str, str] = {}
-    paused, remarks = paused or {}, remarks or {}
     for job in plan.jobs.values():
-        if job.fingerprint in commits:
-            remark = remarks.get(job.fingerprint)
-            found[job.id] = DONE if remark is None else Standing(state="done", reason=f"done; {remark}")
-            continue
-        standing = _standing(plan, job, history.get(job.fingerprint, NOTHING), previous, paused, found, roots)
-        found[job.id] = standing
+        past = history.get(job.fingerprint, NOTHING)
+        done = job.fingerprint in commits
+        found[job.id] = DONE if done else _standing(plan, job, past, previous, paused or {}, found, roots)
     return found
 
 
@@ -79,13 +73,13 @@ def _standing(
     found: Mapping[str, Standing],
     roots: dict[str, str],
 ) -> Standing:
-    """Where a job without a COMMIT stands; notes in `roots` what blocks it, for those that need it."""
+    """The state of a job without a commit record; records in `roots` what blocks it, for its dependents."""
     if past.state in ("waiting", "running", "unknown"):
         return Standing(state=past.state, reason=past.reason or past.state)
     if past.state == "failed":
         return Standing(state="failed", reason=past.reason or f"failed after {_attempts(past.attempts)}")
     if past.state == "cancelled":
-        return Standing(state="cancelled", reason=past.reason or "cancelled; `echo-matrix retry` makes it run again")
+        return Standing(state="cancelled", reason=past.reason or "cancelled; `echo-matrix retry` lets it run again")
     blocked = _blocked(plan, job, paused, found, roots)
     if blocked is not None:
         return Standing(state="blocked", reason=blocked)
@@ -93,7 +87,7 @@ def _standing(
         return Standing(state="new", reason="its artifact is gone")
     if past.attempts:
         why = f": {past.reason}" if past.reason else ""
-        return Standing(state="retry", reason=f"again after {_attempts(past.attempts)}{why}")
+        return Standing(state="retry", reason=f"retry after {_attempts(past.attempts)}{why}")
     return Standing(state="new", reason=_why_new(plan, job, previous.get(job.label)))
 
 
@@ -145,7 +139,7 @@ def _text(values: Mapping[str, Any], key: str) -> str:
 
 
 def document(job: Job) -> dict[str, Any]:
-    """What a job is made of, flat and as JSON values, for the ledger to remember under its label.
+    """What a job's fingerprint covers, flat and as JSON values; the ledger keeps it by label.
 
     Keys: `training.steps`, `branch.cases`, `row.frames`, `seed`, `revisions.stage/train`, and
     `inputs.train`, whose value is the id of the input.

@@ -1,13 +1,13 @@
-"""What makes two jobs one: the digest of all that a job reads, and of nothing else.
+"""Fingerprint of a job: a digest of everything that the job reads, and of nothing else.
 
     sha256(canonical([format version, stage, revisions, {section: digest of section}, row digest,
                       seed or null, branch or null, sorted input fingerprints]))
 
-In: controls, the row, axis values (they are controls), seed, branch, revisions, inputs. Out: names
-of rows, paths, hosts, device counts, backend, DeepSpeed stage, commit. Source: design, Identity.
+Included: controls, the row, axis values (they are controls), seed, branch, revisions, inputs. Not included: names of
+rows, paths, hosts, device counts, backend, DeepSpeed settings, git commit.
 
-A plan has tens of thousands of jobs and a few dozen distinct sections and rows, so their digests
-are made once, and the rest is put together as text; a test compares it with the long way.
+A plan has tens of thousands of jobs but a few dozen distinct sections and rows, so their digests are computed once
+and the canonical text is put together by hand. `fingerprint` is the plain implementation; a test compares the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,21 +18,21 @@ from orchestrator.spec.canonical import canonical, digest
 from workloads.contract.workload import FORMAT, StageSpec
 
 SMOKE = "smoke"
-"""Last entry of a smoke job's list: two steps and one case never count as done."""
+"""Last entry of a smoke job's list, so that its result never counts as done."""
 
 _BETWEEN = '","'
 _SMOKE_END = f',"{SMOKE}"]'
 
 Hash = Any
-"""A running sha256 (`hashlib` gives its type no public name)."""
+"""A sha256 object (`hashlib` has no public name for its type)."""
 
 
 def config_of(
     stage: StageSpec, controls: Mapping[str, Mapping[str, Any]], branch_section: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The sections a stage reads, as a request holds them; `section.key` gives `{section: {key: ...}}`.
+    """The sections that a stage reads, as in a request; `section.key` becomes `{section: {key: ...}}`.
 
-    A key that this cell's controls do not hold (a control that sizes other rows) is absent.
+    A key that the cell's controls do not have (a row control that its row does not read) is absent.
     """
     config: dict[str, Any] = {}
     for name in stage.sections:
@@ -47,7 +47,7 @@ def config_of(
 
 
 class Fingerprints:
-    """Fingerprints of one plan; remembers the digests of sections and rows by object."""
+    """Fingerprints of one plan; caches the digests of sections and rows by object."""
 
     def __init__(self) -> None:
         self._digests: dict[int, tuple[Any, str]] = {}
@@ -55,14 +55,14 @@ class Fingerprints:
     def start(
         self, stage: str, revisions: Mapping[str, int], config: Mapping[str, Any], row: Mapping[str, Any] | None
     ) -> Hash:
-        """The canonical text up to the row's digest: the part that many jobs share."""
+        """The hash of the canonical text up to the row's digest, which many jobs share."""
         sections = {name: self._digest(section) for name, section in config.items()}
         head = canonical([FORMAT, stage, revisions, sections])
         of_row = "null" if row is None else f'"{self._digest(row)}"'
         return sha256(f"{head[:-1]},{of_row},".encode())
 
     def finish(self, start: Hash, seed: int | None, branch: str | None, inputs: Sequence[str], smoke: bool) -> str:
-        """The fingerprint of a job from its `start` and what is its own; `inputs` are fingerprints."""
+        """The fingerprint of a job from its `start` and its own parts; `inputs` are fingerprints."""
         listed = f'["{_BETWEEN.join(sorted(inputs))}"]' if inputs else "[]"
         named = "null" if branch is None else f'"{branch}"'
         whole = start.copy()
@@ -70,7 +70,7 @@ class Fingerprints:
         return str(whole.hexdigest())
 
     def _digest(self, value: Mapping[str, Any]) -> str:
-        # The object is kept beside its digest, so that its id is not given to another one.
+        # Keeps the object, so that its id is not reused.
         known = self._digests.get(id(value))
         if known is None:
             known = self._digests[id(value)] = (value, digest(value))
@@ -88,7 +88,7 @@ def fingerprint(
     *,
     smoke: bool = False,
 ) -> str:
-    """The fingerprint of one job, the long way: what `Fingerprints` must agree with.
+    """The fingerprint of one job, computed plainly: the reference for `Fingerprints`.
 
     Raises:
         TypeError: a value in a section that has no canonical form.

@@ -1,49 +1,47 @@
-"""Jobs and the plan: the graph of everything the matrix asks for, done or not."""
+"""Job and plan: the graph of all jobs of the matrix, done or not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.spec.cell import Cell, Deviation, Resources
-from workloads.contract.defaults import DEFAULT
-from workloads.contract.request import Stage
+from workloads.contract.request import DEFAULT_WORKLOAD, Stage
 from workloads.contract.workload import StageSpec, Workload
 
 State = Literal["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"]
 
 SHORT = 12
-"""Hex digits of a fingerprint that are shown to people."""
+"""Hex digits of a fingerprint in ids and messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One stage of one or more cells, found by its fingerprint alone."""
+    """One stage of one or more cells, identified by its fingerprint."""
 
     id: str
     """`{stage}[/{branch}]/{fp12}`"""
     label: str
-    """`{stage}[/{branch}]/{cell}`, or without the parts of a cell that it does not read: the first cell's name."""
+    """`{stage}[/{branch}]/{cell}` with its first cell, without the parts of a cell that it does not read."""
     spec: StageSpec = field(repr=False)
-    """Its stage."""
     branch: str | None
     fingerprint: str
     """64 hex."""
     config: Mapping[str, Any]
-    """The sections the stage reads, as in a request; the branch's own under `branch`."""
+    """The sections that the stage reads, as in a request; the branch's section is `branch`."""
     row: Mapping[str, Any] | None
     seed: int | None
     inputs: Mapping[str, str]
-    """Stage -> id of the job whose artifact is read."""
+    """Stage -> id of the job whose artifact it reads."""
     resources: Resources
     cells: tuple[str, ...]
-    """Ids of the cells it serves."""
+    """Ids of the cells that use it."""
     smoke: bool = False
     revisions: Mapping[str, int] = field(default_factory=dict)
-    """Of what it reads itself; what comes through an input is in the input's."""
-    workload: str = DEFAULT
-    """`package.module` of the workload whose stage it is."""
+    """Of what it reads itself; those of its inputs are in their fingerprints."""
+    workload: str = DEFAULT_WORKLOAD
+    """`package.module` of its workload."""
     weight: float = 1.0
-    """How much longer it may take than others of its stage, before any of them has run."""
+    """Estimated duration relative to other jobs of its stage, before any of them has run."""
 
     @property
     def stage(self) -> Stage:
@@ -52,13 +50,13 @@ class Job:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Ids of the jobs that must be done before."""
+        """Ids of the jobs that it depends on."""
         return tuple(sorted(set(self.inputs.values())))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The whole matrix of one profile as cells and jobs, needs before needers."""
+    """The matrix of one profile as cells and jobs."""
 
     study: str
     workload_name: str
@@ -71,14 +69,14 @@ class Plan:
     tables: Mapping[str, tuple[str, ...]]
     cells: tuple[Cell, ...]
     jobs: Mapping[str, Job]
-    """Id -> job, in an order in which needs come first."""
+    """Id -> job, dependencies first."""
     jobs_of: Mapping[str, Mapping[str, str]]
     """Cell id -> {stage or `stage/branch`: job id}."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where one job stands, and why."""
+    """State of one job, and why."""
 
     state: State
     reason: str

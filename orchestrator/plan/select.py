@@ -1,4 +1,4 @@
-"""Selecting jobs of a plan: by row, seed and branch, by label, id or glob."""
+"""Job selection: by row, seed and branch, or by label, id or glob."""
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,28 +13,28 @@ Patterns = str | Iterable[str] | None
 
 FAMILY = "family:"
 COMPARED = 5000
-"""Names that are compared to find the nearest spelling."""
+"""Names searched for the nearest spelling; difflib needs half a second for these."""
 
 SHOWN = 6
-"""Candidates named in an error."""
+"""Candidates listed in an error."""
 
 
 def select(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> frozenset[str]:
-    """Ids of the jobs of the chosen rows, seeds and branches, and of all that they need.
+    """Ids of the jobs of these rows, seeds and branches, and of their dependencies.
 
     A pattern is a name, a glob, or for rows a family (`family:NAME`).
 
     Raises:
-        PlanError: a pattern that matches nothing, with the nearest name.
+        PlanError: a pattern matches nothing; with the nearest name.
     """
     return with_needs(plan, _own(plan, _cells(plan, rows, seeds), branches))
 
 
 def select_own(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> frozenset[str]:
-    """Ids of the jobs that serve the chosen rows, seeds and branches and no other cell: what may be cancelled alone.
+    """Ids of the jobs that only cells of these rows and seeds use, of these branches: safe to cancel.
 
     Raises:
-        PlanError: a pattern that matches nothing, with the nearest name.
+        PlanError: a pattern matches nothing; with the nearest name.
     """
     cells = _cells(plan, rows, seeds)
     computation = {cell.id: cell.alias_of or cell.id for cell in plan.cells}
@@ -47,7 +47,7 @@ def select_own(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branch
 
 
 def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
-    """`ids` and all jobs that they need, directly or not."""
+    """`ids` and all their dependencies, direct or not."""
     found: set[str] = set()
     waiting = list(ids)
     while waiting:
@@ -58,20 +58,11 @@ def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def with_needers(plan: Plan, ids: Iterable[str]) -> tuple[str, ...]:
-    """`ids` and all jobs downstream of them, furthest first: the order in which commit records are withdrawn."""
-    found = set(ids)
-    for job in plan.jobs.values():
-        if found.intersection(job.inputs.values()):
-            found.add(job.id)
-    return tuple(job_id for job_id in reversed(list(plan.jobs)) if job_id in found)
-
-
 def find_job(plan: Plan, name: str) -> Job:
-    """The job of an id, a unique prefix of one or of a fingerprint, or a label (also an alias' own).
+    """The job with this id, label (of an alias too), or unique prefix of an id or fingerprint.
 
     Raises:
-        PlanError: no job, or several.
+        PlanError: no job matches, or several.
     """
     if name in plan.jobs:
         return plan.jobs[name]
@@ -88,21 +79,21 @@ def find_job(plan: Plan, name: str) -> Job:
     if found:
         shown = ", ".join(f"{job.id} ({job.label})" for job in found[:SHOWN])
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise PlanError(f"job {name!r} is ambiguous, {len(found)} match: {shown}{more}; type more of the id")
-    # difflib looks at 5,000 names in half a second; in a big plan those of the same stage come first.
+        raise PlanError(f"job {name!r} is ambiguous, {len(found)} match: {shown}{more}; give more digits of the id")
+    # Jobs of the same stage first: the search for the nearest name is limited.
     stage = name.partition("/")[0]
     names = sorted([*labelled, *plan.jobs], key=lambda known: known.partition("/")[0] != stage)[:COMPARED]
     raise PlanError(
-        f"job {name!r} is not in the plan of profile {plan.profile}{nearest(name, names)}; name it by label "
-        "(STAGE/ROW/s0), id, or unique prefix of an id; `echo-matrix plan` lists them"
+        f"no job {name!r} in the plan of profile {plan.profile}{nearest(name, names)}; allowed: a label "
+        "(STAGE/ROW/s0), an id, or a unique prefix of an id; `echo-matrix plan` lists them"
     )
 
 
 def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
-    """The jobs of several names, in the plan's order; a name is one of `find_job` or a glob over labels and ids.
+    """The jobs of several names, in the order of the plan; a name is as for `find_job`, or a glob over labels and ids.
 
     Raises:
-        PlanError: a name or a glob that matches nothing, or a prefix that may be several.
+        PlanError: a name or glob matches nothing, or a prefix matches several.
     """
     found: set[str] = set()
     for name in names:
@@ -114,15 +105,15 @@ def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
         matches = {labels[label] for label in fnmatch.filter(labels, name)}
         if not matches:
             raise PlanError(
-                f"{name!r} matches no job in the plan of profile {plan.profile}; a glob must match a whole label or "
-                "id, e.g. 'STAGE/*'; `echo-matrix plan` lists them"
+                f"no job matches {name!r} in the plan of profile {plan.profile}; a glob must match a whole label or "
+                "id, such as 'STAGE/*'; `echo-matrix plan` lists them"
             )
         found |= matches
     return tuple(job for job in plan.jobs.values() if job.id in found)
 
 
 def is_glob(name: str) -> bool:
-    """Whether a name is a pattern."""
+    """Whether a name is a glob."""
     return any(mark in name for mark in "*?[")
 
 
@@ -156,7 +147,7 @@ def _split(patterns: Patterns) -> list[str] | None:
 def _matched(
     what: str, patterns: Sequence[str] | None, names: Sequence[str], families: Mapping[str, set[str]] | None = None
 ) -> frozenset[str]:
-    """The names that any pattern matches; `families`: of rows, by name."""
+    """The names that any pattern matches; `families`: family -> its rows."""
     if patterns is None:
         return frozenset(names)
     found: set[str] = set()
@@ -186,9 +177,3 @@ def _no_match(what: str, pattern: str, names: Sequence[str]) -> str:
     plural = "branches" if what == "branch" else f"{what}s"
     also = "; also globs and family:NAME" if what == "row" else "; also globs"
     return f"no {what} {pattern!r} in this matrix{nearest(pattern, names)} ({plural}: {', '.join(names)}{also})"
-
-
-def cells_of(plan: Plan, ids: Iterable[str]) -> tuple[Cell, ...]:
-    """The cells that any of these jobs serve, in file order."""
-    served = {cell for job_id in ids for cell in plan.jobs[job_id].cells}
-    return tuple(cell for cell in plan.cells if cell.id in served)

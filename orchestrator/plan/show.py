@@ -1,4 +1,4 @@
-"""A plan for people and for programs. Plain text, never wrapped: a folded label cannot be copied."""
+"""The plan as text and as JSON. Text is never wrapped, so that labels can be copied."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ STATES: tuple[State, ...] = get_args(State)
 WOULD_RUN: tuple[State, ...] = ("new", "retry")
 
 SHOWN = 12
-"""Jobs of one state and reason that are listed by name."""
+"""Jobs of one state and reason that are listed; the others are counted."""
 
 
 def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
@@ -37,24 +37,26 @@ def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
             }
             for cell in plan.cells
         ],
-        "jobs": [
-            {
-                "id": job.id,
-                "stage": job.stage,
-                "label": job.label,
-                "fingerprint": job.fingerprint,
-                "state": standings[job.id].state,
-                "needs": list(job.needs),
-                "reason": standings[job.id].reason,
-            }
-            for job in plan.jobs.values()
-        ],
+        "jobs": [job_json(job, standings[job.id]) for job in plan.jobs.values()],
         "counts": counts(standings),
     }
 
 
+def job_json(job: Job, standing: Standing) -> dict[str, Any]:
+    """A job and its state as JSON."""
+    return {
+        "id": job.id,
+        "stage": job.stage,
+        "label": job.label,
+        "fingerprint": job.fingerprint,
+        "state": standing.state,
+        "needs": list(job.needs),
+        "reason": standing.reason,
+    }
+
+
 def deviation_json(deviation: Deviation) -> dict[str, Any]:
-    """A deviation as JSON; `value` is there only if its key is a control."""
+    """A deviation as JSON; with `value` only if its key is a control."""
     shown: dict[str, Any] = {"key": deviation.key, "rows": list(deviation.rows), "reason": deviation.reason}
     if deviation.key.startswith("controls."):
         value = deviation.value
@@ -63,19 +65,13 @@ def deviation_json(deviation: Deviation) -> dict[str, Any]:
 
 
 def counts(standings: Mapping[str, Standing]) -> dict[str, int]:
-    """State -> number of jobs, for the states that occur, in their usual order."""
+    """State -> number of jobs, for the states that occur, in the order of `State`."""
     found = Counter(standing.state for standing in standings.values())
     return {state: found[state] for state in STATES if found[state]}
 
 
-def plan_text(plan: Plan, standings: Mapping[str, Standing], estimate: str | None = None) -> str:
-    """The plan as tables: what would run and why, what stands, aliases, deviations.
-
-    Args:
-        plan: as built.
-        standings: of all its jobs.
-        estimate: a sentence on cost and time, printed as it is.
-    """
+def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
+    """The plan as text: jobs by state with their reasons, aliases, deviations, and counts."""
     distinct = sum(cell.alias_of is None for cell in plan.cells)
     lines = [
         f"study {plan.study}, profile {plan.profile}: {_number(len(plan.cells), 'cell')}, {distinct} distinct, "
@@ -87,11 +83,11 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing], estimate: str | Non
     for job in plan.jobs.values():
         by_state[standings[job.id].state].append(job)
     for state in STATES:
-        if state in by_state and (state != "done" or _remarked(by_state[state], standings)):
-            lines += ["", f"{state} ({len(by_state[state])})", *_table(by_state[state], standings, state)]
+        if state in by_state and state != "done":
+            lines += ["", f"{state} ({len(by_state[state])})", *_table(by_state[state], standings)]
     aliases = [f"  {cell.id} = {cell.alias_of}" for cell in plan.cells if cell.alias_of is not None]
     if aliases:
-        lines += ["", "the same computation, run once", *_cut(aliases, "aliases")]
+        lines += ["", "aliases: the same computation, run once", *_cut(aliases, "aliases")]
     if plan.deviations:
         lines += ["", "deviations"]
         lines += [f"  {d.key} of {', '.join(d.rows)}{_value(d)}: {d.reason}" for d in plan.deviations]
@@ -100,23 +96,15 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing], estimate: str | Non
     if not any(state in found for state in STATES if state != "done"):
         lines.append("nothing to do")
     elif not any(state in found for state in WOULD_RUN):
-        lines.append("nothing new to start")
-    if estimate:
-        lines.append(estimate)
+        lines.append("no new jobs to start")
     return "\n".join(lines) + "\n"
 
 
-def _remarked(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> bool:
-    return any(standings[job.id].reason != "done" for job in jobs)
-
-
-def _table(jobs: Sequence[Job], standings: Mapping[str, Standing], state: State) -> list[str]:
-    """Lines of label, id and reason; jobs of one stage alike in reason are counted beyond `SHOWN`."""
+def _table(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:
+    """Lines of label, id and reason; of each stage and reason, at most `SHOWN` jobs are listed."""
     alike: dict[tuple[str, str], list[Job]] = defaultdict(list)
     for job in jobs:
-        reason = standings[job.id].reason
-        if state != "done" or reason != "done":
-            alike[job.stage, reason.partition(": ")[0]].append(job)
+        alike[job.stage, standings[job.id].reason.partition(": ")[0]].append(job)
     shown = [job for group in alike.values() for job in group[:SHOWN]]
     width = max(len(job.label) for job in shown)
     ids = max(len(job.id) for job in shown)

@@ -1,9 +1,9 @@
 """Attempt monitor: turns backend reports, heartbeats and commits into the state of each live attempt.
 
 `assess` is pure but for the heartbeat file, which is read when the backend does not know an attempt.
-An attempt is `vanished` on evidence only: silence makes it `unknown` (design, "Truth and recovery" rule 3).
-A heartbeat that stands still while the backend reports the attempt as running is a contradiction, not
-evidence of an end: the attempt is `unknown` until the heartbeat moves or the backend reports an ending.
+An attempt is `vanished` on evidence only; without a report it is `unknown` (design, "Truth and recovery" rule 3).
+A heartbeat that stands still while the backend reports the attempt as running is no evidence of an end: the
+attempt is `unknown` until the heartbeat moves or the backend reports an ending.
 All times are of the monotonic clock, so a wall clock that jumps changes nothing.
 
 `AttemptMonitor` adds the store: a commit outranks every report.
@@ -17,11 +17,11 @@ from typing import Any, Literal
 from orchestrator.backends.protocol import Ending, Report
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Job
-from orchestrator.schedule.resilient_store import SHORT_PATIENCE_S, ResilientStore
+from orchestrator.schedule.resilient_store import SHORT_RETRY_S, ResilientStore
 from workloads.contract.metrics import beat_of, read_beat
 
 EVIDENCE_S = 120.0
-"""How long an attempt must be missing, or `ok` without its commit, before that is believed."""
+"""How long an attempt must be missing, or `ok` without its commit, before it counts as ended."""
 WAITING_FILE = "waits.txt"
 """In the folder of an attempt that waits: the reason, for commands in another terminal."""
 LONGEST_PHASE = 40
@@ -47,9 +47,9 @@ class WatchedAttempt:
     waiting_reason: str = ""
     """Why the backend has not started it, as the backend reports."""
     has_ticket: bool = True
-    """False: whoever was to submit it (an earlier controller or a backend's child) died before there was a ticket."""
+    """False: the process that was to submit it (an earlier controller or a backend's child) died before it had one."""
     cancel: Literal["", "gently", "now"] = ""
-    """`echo-matrix cancel` has asked for its end: at a checkpoint, or at once."""
+    """`echo-matrix cancel` has requested its end: at a checkpoint, or at once."""
     cancel_sent: bool = False
     """The backend has been told."""
     missing_since: float | None = None
@@ -88,12 +88,7 @@ class Observation:
 
 
 class AttemptMonitor:
-    """Weighs reports against commits.
-
-    Args:
-        store: called for commits where only it knows how an attempt ended.
-        stop_requested: whether somebody has asked the run to stop.
-    """
+    """Compares reports with commits; the store is called where only it knows how an attempt ended."""
 
     def __init__(self, store: ResilientStore, stop_requested: Callable[[], bool]) -> None:
         self._store = store
@@ -131,14 +126,14 @@ class AttemptMonitor:
         if not committed or finding.phase != "ended" or finding.ending == "ok":
             return finding
         try:
-            winner = self._store.winner(watched.job.fingerprint, self._stop_requested, SHORT_PATIENCE_S)
+            winner = self._store.winner(watched.job.fingerprint, self._stop_requested, SHORT_RETRY_S)
         except StoreError as error:
             return AttemptFinding(phase="unknown", detail=str(error))
         return replace(finding, ending="ok", detail="") if winner == watched.attempt else finding
 
 
 def waiting_reason(folder: Path) -> str:
-    """Why the attempt in `folder` has not started, as the controller last heard; empty where it heard nothing."""
+    """Why the attempt in `folder` has not started, as last reported; empty where nothing was reported."""
     try:
         return (folder / WAITING_FILE).read_text(encoding="utf-8").strip()
     except OSError:
@@ -148,7 +143,7 @@ def waiting_reason(folder: Path) -> str:
 def assess(
     watched: WatchedAttempt, report: Report | None, now: float, *, committed: bool, stopping: bool
 ) -> AttemptFinding:
-    """What a report means, given how long the backend has said the same.
+    """What a report means, given how long the backend has reported the same.
 
     Args:
         watched: the attempt; what it remembers is updated.

@@ -1,17 +1,14 @@
 """Controller: the loop of one run. Each tick observes the attempts, reconciles, places ready jobs and launches them.
 
-An attempt's row is on disk before the backend hears of it. A controller may die at any line: commits, attempt folders
-and the ledger hold all it did, and starting again is the same code as starting.
+An attempt's row is on disk before the attempt is submitted. A controller may die at any line: commits, attempt folders
+and the ledger hold all it did, so that a restart runs the same code as a start.
 """
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, OrchestratorError, StoreError
-from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import AttemptFinding, AttemptMonitor
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control.commands import CommandHandler
@@ -31,13 +28,7 @@ LONGEST_PAUSE_S = 0.5
 
 
 class Controller:
-    """Runs the jobs of `states`: `start`, then `run` if `has_work`.
-
-    Args:
-        context: of the run.
-        states: of the jobs of the run.
-        committed: fingerprints of done jobs.
-    """
+    """Runs the jobs of `states`: `start`, then `run` if `has_work`; `committed`: fingerprints of done jobs."""
 
     def __init__(self, context: RunContext, states: JobStates, committed: set[str]) -> None:
         self._context = context
@@ -58,27 +49,22 @@ class Controller:
         self.note = ""
         """Why it ended with work left."""
         self.used_backend = False
-        """Whether a backend was asked for anything."""
+        """Whether a backend was made."""
 
     @property
     def submitted(self) -> int:
-        """Attempts this controller has started."""
+        """Attempts that this controller has started."""
         return self._launcher.submitted
 
     def has_work(self) -> bool:
-        """Whether any job could be started now, or an attempt is to be ended; if not, running changes nothing."""
+        """Whether any job could be started now, or an attempt is to be ended."""
         return self._states.any_ready() or self._recovery.any_to_end()
 
     def failures(self) -> tuple[FailedJob, ...]:
         """Failed jobs, in the plan's order, each with the message of its newest attempt."""
-        ledger = self._context.ledger
-        found: list[tuple[Job, str, Path | None]] = []
-        for job in map(self._states.job, self._states.open_jobs()):
-            if self._states.state(job.id) == "failed":
-                attempts = ledger.attempts(job.fingerprint)
-                newest = attempt_folder(self._context.home, job.fingerprint, attempts[-1].id) if attempts else None
-                found.append((job, self._states.standing(job.id).reason, newest))
-        return failed_of(found, ledger.job_records())
+        failed = [job_id for job_id in self._states.open_jobs() if self._states.state(job_id) == "failed"]
+        reasons = [(self._states.job(job_id), self._states.standing(job_id).reason) for job_id in failed]
+        return failed_of(self._context.home, reasons, self._context.ledger)
 
     def paused(self) -> Mapping[Stage, str]:
         """Stages that are paused, with the reason."""
@@ -112,12 +98,14 @@ class Controller:
             backend.close()
 
     def _stop_at_checkpoints(self, backend: Backend) -> None:
-        """The run cannot go on: let the attempts save a checkpoint before they end with the controller."""
+        """Let the attempts save a checkpoint before they end with the controller, which cannot continue."""
         live = set(self._reconciler.attempts)
         if not live:
             return
         grace_s = self._context.settings.grace_s
-        self._events.say(f"the run cannot go on; stopping {len(live)} attempts at a checkpoint (up to {grace_s:g} s)")
+        self._events.say(
+            f"the run cannot continue; stopping {len(live)} attempts at a checkpoint (up to {grace_s:g} s)"
+        )
         until = self._clock.monotonic() + grace_s + STOP_SLACK_S
         requests = self.shutdown.times
         with contextlib.suppress(BackendError, OSError):  # the caller reports why the run stops
@@ -214,7 +202,7 @@ class Controller:
         if not attempts and not self._states.any_ready():
             return False
         moving = any(not watched.unknown for watched in attempts.values())
-        # A job that is ready beside unknown attempts only has found no place: they hold it.
+        # A job that is ready beside nothing but unknown attempts has found no place, because they hold it.
         placeable = self._states.any_ready() and self._reconciler.placer.has_hosts and not self._store.unresponsive
         if moving or (not attempts and placeable):
             self._only_unknown_since = None
@@ -230,8 +218,8 @@ class Controller:
         elif attempts:
             what = f"{len(attempts)} attempts are unknown"
         self.note = (
-            f"for {unknown_s:g} s {what} and nothing else can go on; see `echo-matrix doctor`, "
-            "then `run` again: it takes over what is left"
+            f"for {unknown_s:g} s {what} and no other job could be started; see `echo-matrix doctor`, "
+            "then `run` again: it takes over the attempts that are left"
         )
         self._events.say(self.note)
         return False
@@ -239,7 +227,7 @@ class Controller:
     def _waits_for_stop(self, now: float) -> bool:
         """Whether an attempt has not ended since the request to stop; those that ignored the kill are given up."""
         if self.shutdown.given_up(now):
-            if self._store.unresponsive:  # the next run finds out how they ended
+            if self._store.unresponsive:  # the next run will find out how they ended
                 return False
             for watched in list(self._reconciler.attempts.values()):
                 lost = AttemptFinding(phase="ended", ending="interrupted", detail="did not respond to the kill")

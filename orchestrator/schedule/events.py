@@ -53,7 +53,7 @@ class Event:
 
 
 Observer = Callable[[Event], None]
-"""Called by the controller; must be quick. What it raises is logged, and the run goes on."""
+"""Called by the controller; must be quick. What it raises is logged, and the run continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +115,13 @@ class SilentView:
 
 
 LARGEST_LOG = 32 << 20
-"""Bytes of `driver.log`, some 150,000 lines, before it goes on in a new file."""
+"""Bytes of `driver.log`, some 150,000 lines, before a new file is started."""
 
 
 class DriverLog:
     """`driver.log`: what the controller did, a JSON object a line, without secrets.
 
-    A full disk stops no study because of its log, and the log of a long study stays small.
+    A log that cannot be written stops no study, and the log of a long study stays small.
     """
 
     def __init__(self, path: Path, now: Callable[[], float], *, largest: int = LARGEST_LOG) -> None:
@@ -135,36 +135,26 @@ class DriverLog:
     def write(self, what: str, **fields: Any) -> None:
         """Append one line; flushed, so that it can be followed."""
         line = json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str)
-        with contextlib.suppress(OSError):  # a line that finds no room is lost; the next may find some
+        with contextlib.suppress(OSError):  # a line for which there is no room is lost
             self._file.write(mask(line, self._secrets) + "\n")
             self._file.flush()
             if self._file.tell() > self._largest:
                 self._turn()
 
     def _turn(self) -> None:
-        """Go on in a new file; the one before is kept as `driver.log.1`, those before that are not."""
+        """Start a new file; the last one is kept as `driver.log.1`, older ones are deleted."""
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         self._file.close()
         self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with contextlib.suppress(OSError):
             self._file.close()
 
 
 class RunEvents:
-    """Sends what happens in a run to all its receivers.
-
-    Args:
-        states: of the jobs; only read.
-        home: `outputs/{study}`.
-        clock: the controller's.
-        view: shows progress.
-        observer: is told every event; None: nobody.
-        log: driver.log.
-        notifier: the user's notification command.
-    """
+    """Sends what happens in a run to all its receivers; `states` is only read."""
 
     def __init__(
         self,
@@ -192,11 +182,11 @@ class RunEvents:
         self._ticked = float("-inf")
 
     def log(self, what: str, **fields: object) -> None:
-        """A line of driver.log."""
+        """Write a line of driver.log."""
         self._log.write(what, **fields)
 
     def say(self, text: str) -> None:
-        """A sentence for the user; nothing where there is nothing to say."""
+        """Show a sentence to the user; an empty one is not shown."""
         if text:
             self._view.say(text)
 
@@ -204,7 +194,7 @@ class RunEvents:
         """Report what the backend has requested and does not have yet, when that changes."""
         if text != self._requested:
             self._requested = text
-            self.log("asking", words=text)
+            self.log("backend requests", text=text)
             self.say(text)
 
     def notify(self, occasion: Occasion, **fields: object) -> None:
@@ -230,7 +220,7 @@ class RunEvents:
         self._observe(event)
 
     def tick_due(self, now: float) -> bool:
-        """Whether a second has passed since the last tick."""
+        """Whether `TICK_S` have passed since the last tick."""
         return now - self._ticked >= TICK_S
 
     def tick(
@@ -248,7 +238,7 @@ class RunEvents:
         self._view.tick(progress)
         paths = {watched.job.id: watched.folder for watched in live}
         self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
-        if not store_failing:  # of that the user has been told
+        if not store_failing:  # the user has been told already
             self._note_unknown(live, now)
         self._notifier.tick()
 
@@ -280,7 +270,7 @@ class RunEvents:
         try:
             self._observer(event)
         except Exception as error:
-            # Tracking is no reason to stop a study, whatever it raises: `sync` makes it good.
+            # Whatever tracking raises, the study continues: `sync` sends later what is missing.
             self._log.write("observer failed", event=event.kind, error=repr(error))
 
 
@@ -299,12 +289,7 @@ def progress_of(watched: WatchedAttempt, now: float) -> AttemptProgress:
 def remaining_s(states: JobStates, live: list[WatchedAttempt], means: Mapping[str, float], now: float) -> float | None:
     """Work left over attempts at a time, in seconds; None before anything was measured.
 
-    Args:
-        states: of the jobs.
-        live: attempts that run now.
-        means: stage -> mean duration in seconds, of the stages that were measured; the others are
-            guessed in proportion.
-        now: monotonic clock.
+    `means`: stage -> mean duration in seconds, of the stages that were measured; the others are guessed in proportion.
     """
     if not means or not live:
         return None

@@ -2,14 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
-from orchestrator.schedule.ledger.schema import JobRecord
-from orchestrator.schedule.retry_policy import first_line, paused_stages
+from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.retry_policy import first_line
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
 from workloads.runtime.masking import mask, secrets_of
@@ -28,41 +29,34 @@ class FailedJob:
     reason: str
     """What ended it and which budget is used up; one line."""
     trace: tuple[str, ...] = ()
-    """Exception with its message, then the innermost frames; empty where the newest attempt said nothing."""
+    """Exception with its message, then the innermost frames; empty where the newest attempt left none."""
     signature: str = ""
     """What makes its traceback equal to another's (`retry_policy.signature`); empty without one."""
     stage: str = ""
 
 
 def failure_of(attempt: Path) -> Failure | None:
-    """What an attempt said of its end, from its folder, without secrets; None where it said nothing."""
+    """The error in an attempt's result, without secrets; None where there is none."""
     with contextlib.suppress(OSError, ValueError):
         failure = read_result(attempt / "result.json").error
         return failure and replace(failure, message=mask(failure.message, secrets_of(os.environ)))
     return None
 
 
-def failed_of(jobs: Iterable[tuple[Job, str, Path | None]], records: Mapping[str, JobRecord]) -> tuple[FailedJob, ...]:
-    """Failed jobs, as they are shown.
-
-    Args:
-        jobs: each with its reason and the folder of its newest attempt; None where it has none.
-        records: fingerprint -> what the ledger says of the job.
-    """
-    return tuple(
-        FailedJob(
-            label=job.label,
-            reason=reason,
-            trace=trace_of(None if newest is None else failure_of(newest)),
-            signature=records[job.fingerprint].signature if job.fingerprint in records else "",
-            stage=job.stage,
-        )
-        for job, reason, newest in jobs
-    )
+def failed_of(home: Path, jobs: Iterable[tuple[Job, str]], ledger: Ledger) -> tuple[FailedJob, ...]:
+    """Failed jobs, as they are shown; `jobs`: each with its reason."""
+    records, found = ledger.job_records(), []
+    for job, reason in jobs:
+        attempts = ledger.attempts(job.fingerprint)
+        newest = attempt_folder(home, job.fingerprint, attempts[-1].id) if attempts else None
+        trace = trace_of(None if newest is None else failure_of(newest))
+        signature = records[job.fingerprint].signature if job.fingerprint in records else ""
+        found.append(FailedJob(label=job.label, reason=reason, trace=trace, signature=signature, stage=job.stage))
+    return tuple(found)
 
 
 def trace_of(failure: Failure | None) -> tuple[str, ...]:
-    """The lines that are shown of what an attempt said of its end."""
+    """The lines of an error that are shown."""
     if failure is None:
         return ()
     return (f"{failure.type}: {failure.message}", *reversed(list(failure.frames)[-FRAMES:]))
@@ -110,15 +104,6 @@ def failures_json(failures: Sequence[FailedJob]) -> list[dict[str, Any]]:
         }
         for one in failures
     ]
-
-
-def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
-    """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
-
-    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
-    """
-    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
-    return paused_stages([(one.stage, one.signature) for one in failed], pause_after)
 
 
 def _listed(group: Sequence[FailedJob]) -> str:

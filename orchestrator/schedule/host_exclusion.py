@@ -5,7 +5,7 @@ the host's fault and nothing points elsewhere:
 
 * It was `error`, `bad_input` (a mount that is missing on this host), `out_of_memory`, `timed_out`,
   `vanished` or `node_lost`, and the attempt got no further. `preempted`, `interrupted` and
-  `cancelled` are decisions of somebody else.
+  `cancelled` are decisions of users or schedulers.
 * Its traceback was seen on no other host: what fails alike in two places is a bug.
 * Its job has ended badly on no other host: a row that runs out of memory or kills its node
   everywhere excludes no host.
@@ -19,7 +19,7 @@ Before that, a job that ended badly on a host is tried on another one first, whe
 
 Nothing of this is stored: it is computed from the ledger's attempts, so that a controller that starts
 again, `status` and `explain` find the same. The ledger knows the wall clock only. An ending that
-seems to lie in the future counts as of now, and the controller goes on from there by its monotonic clock,
+seems to lie in the future counts as of now, and from there the controller uses its monotonic clock,
 so that a clock that jumped excludes no host for longer than `avoid_s`.
 """
 
@@ -179,14 +179,14 @@ class HostExclusion:
         before, self._reported = self._reported, self.hosts(now)
         for host, one in self._reported.items():
             if host not in before:
-                events.log("avoiding", host=host, jobs=one.labels, why=one.why, seconds=round(one.until - now))
+                events.log("host excluded", host=host, jobs=one.labels, why=one.why, seconds=round(one.until - now))
             if host not in self._announced and has_choice:
                 self._announced.add(host)
                 events.say(describe(one, now))
         for host in before:
             if host not in self._reported:
                 self._announced.discard(host)
-                events.log("used again", host=host)
+                events.log("host included again", host=host)
 
 
 def counts_for_host(ending: str | None, *, moved: bool) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.diff import History
 from orchestrator.plan.job import Job, Plan, Standing, State
 from workloads.contract.request import Stage
 
@@ -33,6 +34,16 @@ LEGAL: Mapping[Kind, frozenset[State]] = {
 }
 """Transition -> states in which it may happen. A done job ignores all: a commit outranks whatever comes later."""
 
+STATE_AFTER: Mapping[Kind, State] = {
+    "submitted": "waiting",
+    "started": "running",
+    "unknown": "unknown",
+    "done": "done",
+    "again": "retry",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:
@@ -45,16 +56,6 @@ class Transition:
 
 class IllegalTransition(OrchestratorError):
     """A transition that the table does not allow: a bug of the controller."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedState:
-    """What the ledger says of a job that has no commit."""
-
-    state: State | None = None
-    """`failed` or `cancelled`, or None."""
-    reason: str = ""
-    attempts: int = 0
 
 
 def closure(plan: Plan, selected: Iterable[str], committed: Collection[str]) -> list[str]:
@@ -76,7 +77,7 @@ def closure(plan: Plan, selected: Iterable[str], committed: Collection[str]) -> 
 
 
 class JobStates:
-    """The state of the jobs that are to be brought to done.
+    """The states of the jobs of a run.
 
     Args:
         plan: the whole matrix.
@@ -86,7 +87,7 @@ class JobStates:
     """
 
     def __init__(
-        self, plan: Plan, requested: Iterable[str], committed: Collection[str], recorded: Mapping[str, RecordedState]
+        self, plan: Plan, requested: Iterable[str], committed: Collection[str], recorded: Mapping[str, History]
     ) -> None:
         self._jobs: dict[str, Job] = {job_id: plan.jobs[job_id] for job_id in requested}
         self._own: dict[str, State] = {}
@@ -103,7 +104,7 @@ class JobStates:
             if job.fingerprint in committed:
                 self._own[job.id] = "done"
                 continue
-            known = recorded.get(job.fingerprint, RecordedState())
+            known = recorded.get(job.fingerprint, History(attempts=0, state=None))
             if known.state in STUCK:
                 self._own[job.id] = known.state
             else:
@@ -134,27 +135,19 @@ class JobStates:
         history = self._history.setdefault(job, [])
         history.append(f"{before} -{change.kind}->")
         del history[:-HISTORY]
-        match change.kind:
-            case "submitted":
-                return self._set(job, "waiting", change.reason)
-            case "started":
-                return self._set(job, "running", change.reason)
-            case "unknown":
-                return self._set(job, "unknown", change.reason)
-            case "failed":
-                return self._set(job, "failed", change.reason)
-            case "cancelled":
-                return self._set(job, "cancelled", change.reason)
-            case "again":
-                self._set(job, "retry", change.reason)
-                if self._unmet[job]:
-                    return ()
-                self._ready.add(job)
-                return (job,)
-            case "done":
-                self._set(job, "done", "")
-                del self._history[job]
-                return self._release(job)
+        after = STATE_AFTER[change.kind]
+        self._tally[before] -= 1
+        self._tally[after] += 1
+        self._own[job], self._reasons[job] = after, change.reason
+        if after in LIVE:
+            self._live.add(job)
+        elif after == "done":
+            del self._history[job]
+            return self._release(job)
+        elif after == "retry" and not self._unmet[job]:
+            self._ready.add(job)
+            return (job,)
+        return ()
 
     def pause(self, stages: Mapping[Stage, str]) -> None:
         """Set the paused stages, each with its reason; replaces the earlier ones."""
@@ -174,35 +167,25 @@ class JobStates:
 
     def standing(self, job: str) -> Standing:
         """Where one job stands, and why."""
-        own = self._own[job]
-        if own in ("new", "retry"):
-            blocker = self._blockers([job]).get(job)
-            if blocker is not None:
-                return Standing(state="blocked", reason=blocker)
-        return Standing(state=own, reason=self._reasons.get(job, ""))
+        return self._standing(job, self._blockers([job]))
 
     def standings(self) -> dict[str, Standing]:
         """Where all jobs stand, in the plan's order."""
         blocked = self._blockers(self._jobs)
-        return {
-            job: Standing(state="blocked", reason=blocked[job])
-            if job in blocked
-            else Standing(state=own, reason=self._reasons.get(job, ""))
-            for job, own in self._own.items()
-        }
+        return {job: self._standing(job, blocked) for job in self._jobs}
 
     def is_ready(self, job: str) -> bool:
-        """Whether all needs of a job are done and it only waits for a place."""
+        """Whether all needs of a job are done and only a place is missing."""
         return job in self._ready and self._jobs[job].stage not in self._paused and job not in self._unplaceable
 
     def any_ready(self) -> bool:
-        """Whether there is a job that only waits for a place."""
+        """Whether any job is ready."""
         if not self._paused and not self._unplaceable:
             return bool(self._ready)
         return any(self.is_ready(job) for job in self._ready)
 
     def ready(self) -> list[Job]:
-        """The jobs that only wait for a place."""
+        """The jobs that are ready."""
         return [self._jobs[job] for job in self._ready if self.is_ready(job)]
 
     def live(self) -> frozenset[str]:
@@ -225,6 +208,11 @@ class JobStates:
     def __contains__(self, job: object) -> bool:
         return job in self._jobs
 
+    def _standing(self, job: str, blocked: Mapping[str, str]) -> Standing:
+        if job in blocked:
+            return Standing(state="blocked", reason=blocked[job])
+        return Standing(state=self._own[job], reason=self._reasons.get(job, ""))
+
     def _explained(self, change: Transition) -> str:
         state = self._own[change.job]
         history = " ".join([*self._history.get(change.job, ()), state])
@@ -232,15 +220,6 @@ class JobStates:
             f"{self._jobs[change.job].label}: no transition {change.kind!r} from state {state!r}; the job's history in "
             f"this run: {history}. This is a bug of echo-matrix: report it with driver.log; `run` continues the study"
         )
-
-    def _set(self, job: str, state: State, reason: str) -> tuple[str, ...]:
-        self._tally[self._own[job]] -= 1
-        self._tally[state] += 1
-        self._own[job] = state
-        self._reasons[job] = reason
-        if state in LIVE:
-            self._live.add(job)
-        return ()
 
     def _release(self, job: str) -> tuple[str, ...]:
         freed: list[str] = []

@@ -1,9 +1,9 @@
 """Launcher: prepares an attempt (id, folder, intent, request) and submits it to the backend.
 
-The intent is on disk, in `intent.json` of the attempt's folder and in the ledger, before the backend hears of the
-attempt. The folder's copy is for the day on which there is no ledger: an attempt may outlive its controller and the
-ledger, and whoever finds its folder must know its place on the host, or would give the place to another. A folder
-without an intent comes from older code.
+The intent is on disk, in `intent.json` of the attempt's folder and in the ledger, before the attempt is submitted.
+The copy in the folder is for a ledger that has to be rebuilt: an attempt may outlive its controller and the ledger, and
+the next controller must know its place on the host, or it would give that place to another. A folder without an intent
+was made by older code.
 """
 
 import json
@@ -15,13 +15,14 @@ from typing import Any
 
 from orchestrator.backends.protocol import Backend, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
-from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint
+from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint, step_of
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
-from orchestrator.schedule.context import ExecutionSettings, RunContext
+from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.retry_policy import fitted
-from workloads.contract.json_files import read_object
+from orchestrator.spec.cluster import Cluster
+from workloads.contract.json_files import check_types, read_object
 from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.runtime.fault_points import point
 
@@ -29,7 +30,7 @@ PAUSE_AFTER_REFUSAL_S = 5.0
 """Pause after the backend refused to start anything."""
 INTENT = "intent.json"
 _TEXTS = ("id", "fingerprint", "job", "label", "stage", "host")
-_FIELDS = (*_TEXTS, "intended", "begun", "cpus", "devices")
+_TYPES = {**dict.fromkeys(_TEXTS, str), "intended": (int, float), "begun": int, "cpus": int, "devices": list}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +78,15 @@ class Launcher:
         number = self._attempted.get(job.fingerprint, 0) + 1
         attempt = new_attempt_id(number)
         resume = newest_checkpoint(home, job.fingerprint) if number > 1 else None
-        submission = build_submission(
+        request = build_request(
             job,
-            self._context.plan,
-            placement,
             attempt=attempt,
             home=home,
             settings=self._context.settings,
             accumulate=self._context.ledger.charges(job.fingerprint).accumulate,
             resume=resume,
         )
-        begun = -1 if resume is None else resume.step
+        begun = step_of(resume)
         folder = attempt_folder(home, job.fingerprint, attempt)
         folder.mkdir(parents=True)
         self._attempted[job.fingerprint] = number
@@ -105,6 +104,7 @@ class Launcher:
         )
         write_intent(folder, intent)
         watched = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=clock.monotonic())
+        submission = build_submission(job, self._context.plan, placement, request)
         return Launch(submission=submission, intent=intent, watched=watched)
 
     def submit(self, backend: Backend, launches: Sequence[Launch]) -> Iterator[SubmitResult]:
@@ -159,7 +159,7 @@ def build_request(
     *,
     attempt: str,
     home: Path,
-    settings: ExecutionSettings,
+    settings: Cluster,
     accumulate: int,
     resume: CheckpointRef | None,
 ) -> dict[str, Any]:
@@ -169,9 +169,9 @@ def build_request(
         job: what to run.
         attempt: its id.
         home: `outputs/{study}`.
-        settings: the execution part of cluster/*.yaml.
-        accumulate: micro-batches of a step, raised after out_of_memory, at least; 1 for stages without any.
-        resume: where to go on from.
+        settings: from cluster/*.yaml.
+        accumulate: at least so many micro-batches a step, raised after out_of_memory; 1 for stages without any.
+        resume: the checkpoint to resume from.
 
     Raises:
         PlanError: the global batch cannot be shared over the ranks, or the devices cannot.
@@ -219,27 +219,13 @@ def build_request(
     return plain
 
 
-def build_submission(
-    job: Job,
-    plan: Plan,
-    placement: Placement,
-    *,
-    attempt: str,
-    home: Path,
-    settings: ExecutionSettings,
-    accumulate: int,
-    resume: CheckpointRef | None,
-) -> Submission:
-    """What a backend gets for one attempt: its request, and its inputs by fingerprint.
-
-    Raises:
-        PlanError: the global batch cannot be shared over the ranks.
-    """
+def build_submission(job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any]) -> Submission:
+    """What a backend gets for one attempt: its request, and its inputs by fingerprint."""
     return Submission(
-        attempt=attempt,
+        attempt=request["attempt"],
         job=job.id,
         label=job.label,
-        request=build_request(job, attempt=attempt, home=home, settings=settings, accumulate=accumulate, resume=resume),
+        request=request,
         inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
         resources=job.resources,
         placement=placement,
@@ -253,24 +239,21 @@ def _plain(value: Any) -> Any:
 
 
 def write_intent(folder: Path, attempt: Attempt) -> None:
-    """Write what is decided of an attempt into its folder."""
-    decided = {name: value for name, value in asdict(attempt).items() if name in _FIELDS}
+    """Write the intent of an attempt into its folder."""
+    decided = {name: value for name, value in asdict(attempt).items() if name in _TYPES}
     (folder / INTENT).write_text(json.dumps(decided), encoding="utf-8")
 
 
 def read_intent(folder: Path) -> Attempt | None:
-    """What was decided of the attempt in `folder`; None where nobody can say."""
+    """The intent of the attempt in `folder`; None where there is none that is valid."""
     try:
         raw = read_object(folder / INTENT)
         if "backend" in raw:  # older code called the host so
             raw = {"host": raw["backend"], **raw}
-        texts = {name: raw[name] for name in _TEXTS}
-        devices, numbers = raw["devices"], (raw["begun"], raw["cpus"])
-        intended = float(raw["intended"])
-    except (OSError, ValueError, KeyError, TypeError):
+        check_types(raw, _TYPES, INTENT)
+        decided = {name: raw[name] for name in _TYPES}
+    except (OSError, ValueError, KeyError):
         return None
-    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(devices, list):
+    if not all(isinstance(device, int) for device in decided["devices"]):
         return None
-    if not all(isinstance(number, int) for number in (*numbers, *devices)):
-        return None
-    return Attempt(**texts, intended=intended, begun=numbers[0], cpus=numbers[1], devices=tuple(devices))
+    return Attempt(**{**decided, "devices": tuple(decided["devices"])})

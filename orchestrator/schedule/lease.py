@@ -1,4 +1,4 @@
-"""Lease: one controller a study, by the file `driver.json`, made by hard link and renewed by a counter.
+"""Lease: one controller per study, by the file `driver.json`, created by hard link and renewed by a counter.
 
 The file names the holder: host, boot id, pid namespace, pid, start time, a nonce, and a counter that
 moves every `HEARTBEAT_S`. The lease of a dead pid of the same boot is taken over at once; where the reader cannot
@@ -10,163 +10,57 @@ and comes back after a takeover therefore writes into the file that was put asid
 successor's; and it finds the other's nonce before its next tick, ledger transaction or submission (fencing).
 
 A heartbeat that fails (a full or failing disk) is tried again; a controller that could not write one for half of
-`STALE_AFTER_S` stops, so that it is gone before another may take over. A file that cannot be read is
-written whole by a living controller's next heartbeat; one that stays so for `STALE_AFTER_S` is put aside.
+`STALE_AFTER_S` stops, so that it has ended before another may take over. A file that cannot be read is
+written whole by a living controller's next heartbeat; one that stays unreadable for `STALE_AFTER_S` is put aside.
 """
 
 import contextlib
 import json
 import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from orchestrator.errors import LeaseError
-from orchestrator.host.processes import boot_id, start_time
 from orchestrator.schedule.clock import Clock, SystemClock
+from orchestrator.schedule.lease_holder import (
+    NAME,
+    STALE_AFTER_S,
+    LeaseHolder,
+    parse_holder,
+    process_runs,
+    read_holder,
+    this_process,
+)
 from orchestrator.store.link import create_once, sync_folder
 from workloads.runtime.fault_points import point
 
 HEARTBEAT_S = 5.0
-STALE_AFTER_S = 60.0
-NAME = "driver.json"
-READ_ATTEMPTS = 5
 ACQUIRE_ATTEMPTS = 5  # of several that start at once
-GIVEN_BACK_S = 0.1
-LENGTH = 1024  # bytes of the file, padded: a beat is one write of the same length
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeaseHolder:
-    """The process that holds the lease of a study, as in `driver.json`."""
-
-    host: str
-    boot_id: str
-    pid_namespace: str
-    pid: int
-    start_time: int
-    """Of the process, in clock ticks since boot (`/proc/PID/stat`)."""
-    nonce: str
-    counter: int = 0
-    since: float = 0.0
-    """When it took the lease, by its own clock, seconds since 1970; for people. 0: it did not say."""
-
-    @property
-    def since_text(self) -> str:
-        """` since ...`, or nothing where it did not say."""
-        return time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since)) if self.since else ""
-
-
-def this_process() -> LeaseHolder:
-    """The calling process as a lease holder, with a fresh nonce."""
-    return LeaseHolder(
-        host=socket.gethostname(),
-        boot_id=boot_id(),
-        pid_namespace=str(Path("/proc/self/ns/pid").readlink()),
-        pid=os.getpid(),
-        start_time=start_time(os.getpid()) or 0,
-        nonce=secrets.token_hex(16),
-        since=round(time.time(), 3),
-    )
-
-
-def read_holder(home: Path) -> LeaseHolder | None:
-    """Who holds the lease of the study at `home`; None: nobody, or a file that nobody can read.
-
-    Read a few times before that is said: a beat may be under way.
-    """
-    for _ in range(READ_ATTEMPTS):
-        try:
-            return _holder_in((home / NAME).read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            continue
-    return None
-
-
-def _holder_in(content: bytes) -> LeaseHolder:
-    """Raises ValueError unless it is a lease holder."""
-    try:
-        holder = LeaseHolder(**json.loads(content))
-    except (TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    words = (holder.host, holder.boot_id, holder.pid_namespace, holder.nonce)
-    numbers = (holder.pid, holder.start_time, holder.counter)
-    if not all(isinstance(word, str) for word in words) or not all(isinstance(number, int) for number in numbers):
-        raise ValueError("a field has another type")
-    if not isinstance(holder.since, int | float) or not 0 <= holder.since < 1e11:
-        raise ValueError("it began at no time")
-    return holder
-
-
-def process_runs(holder: LeaseHolder) -> bool | None:
-    """Whether the holder's process runs; None where this process cannot know.
-
-    It cannot on another boot or in another pid namespace, and where /proc hides the process that has its id by now.
-    """
-    here = this_process()
-    if (holder.boot_id, holder.pid_namespace) != (here.boot_id, here.pid_namespace):
-        return None
-    try:
-        return start_time(holder.pid) == holder.start_time
-    except PermissionError:
-        return None
-
-
-def living_holder(home: Path) -> LeaseHolder | None:
-    """Who holds the lease of the study at `home`; None: nobody, or a process that is known to be dead."""
-    holder = read_holder(home)
-    return None if holder is None or process_runs(holder) is False else holder
-
-
-def is_held(home: Path) -> bool:
-    """Whether a process that is not known to be dead holds the lease of the study at `home`."""
-    return living_holder(home) is not None
-
-
-class LeaseWatcher:
-    """Watches who holds a lease: nobody, where a holder that it cannot see has not moved for `STALE_AFTER_S`."""
-
-    def __init__(self, home: Path, clock: Clock) -> None:
-        self._home = home
-        self._clock = clock
-        self._seen: tuple[str, int] | None = None
-        self._moved = 0.0
-
-    def holder(self) -> LeaseHolder | None:
-        """Who holds it now; the machine of a dead holder may be gone, and the file stay for ever."""
-        holder = read_holder(self._home)
-        lives = None if holder is None else process_runs(holder)
-        if holder is None or lives is False:
-            return None
-        now, seen = self._clock.monotonic(), (holder.nonce, holder.counter)
-        if lives or seen != self._seen:
-            self._seen, self._moved = seen, now
-        return holder if now - self._moved < STALE_AFTER_S else None
+GIVEN_BACK_S = 0.1  # for a rival that has put this controller's file aside to put it back
+LENGTH = 1024  # bytes of the file, padded: a heartbeat is one write of the same length
 
 
 class Lease:
-    """The right to run the study at `home`; a context manager that renews it in a thread and releases it at the end."""
+    """The right to run the study at `home`.
+
+    A context manager: renews it every `HEARTBEAT_S` in a thread of its own, whatever the loop is busy with, and
+    releases it at the end.
+    """
 
     def __init__(self, home: Path, holder: LeaseHolder, descriptor: int, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._failing: tuple[float, str] | None = None
         self._home = home
-        self._holder = holder
+        self.holder = holder
+        """This process."""
         self._descriptor = descriptor
         self._counter = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_end, name="lease", daemon=True)
-
-    @property
-    def holder(self) -> LeaseHolder:
-        """Who holds it: this process."""
-        return self._holder
 
     def check(self) -> None:
         """Make sure that this process still holds the lease.
@@ -178,23 +72,23 @@ class Lease:
         failing = self._failing
         if failing is not None and self._clock.monotonic() - failing[0] > STALE_AFTER_S / 2:
             raise LeaseError(
-                f"{self._home / NAME}: this driver (pid {self._holder.pid}) could not renew its lease for "
-                f"{STALE_AFTER_S / 2:g} s ({failing[1]}) and stops before another takes over; see that the disk works "
-                "and has room, then `run` again: what is done is done"
+                f"{self._home / NAME}: this controller (pid {self.holder.pid}) could not renew its lease for "
+                f"{STALE_AFTER_S / 2:g} s ({failing[1]}) and stops before another takes over; check that the disk "
+                "works and has room, then `run` again: completed jobs stay completed"
             )
         try:
             holder = read_holder(self._home)
-            if holder is None:  # a rival that came too late may have it in its hand, and gives it back
+            if holder is None:  # a rival that came too late may have put it aside, and puts it back
                 self._clock.sleep(GIVEN_BACK_S)
                 holder = read_holder(self._home)
-        except OSError as error:  # while the beats arrive nobody can have taken over
+        except OSError as error:  # while heartbeats succeed no other can have taken over
             self._note_failure(error)
             return
-        if holder is None or holder.nonce != self._holder.nonce:
+        if holder is None or holder.nonce != self.holder.nonce:
             who = "nobody" if holder is None else f"pid {holder.pid} on {holder.host}"
             raise LeaseError(
-                f"{self._home / NAME}: this driver (pid {self._holder.pid}) no longer holds the lease, {who} does; "
-                "it stops here; nothing is lost, `echo-matrix status` shows who goes on"
+                f"{self._home / NAME}: this controller (pid {self.holder.pid}) no longer holds the lease, {who} does; "
+                "it stops here; nothing is lost, and `echo-matrix status` shows who continues"
             )
 
     def beat(self) -> None:
@@ -202,31 +96,27 @@ class Lease:
         self._counter += 1
         try:
             point("lease.beat")
-            os.pwrite(self._descriptor, _padded(self._holder, self._counter), 0)
+            os.pwrite(self._descriptor, _padded(self.holder, self._counter), 0)
         except OSError as error:
             self._note_failure(error)
         else:
             self._failing = None
-
-    def start(self) -> None:
-        """Renew every `HEARTBEAT_S` in a thread of its own, whatever the loop is busy with."""
-        self._thread.start()
 
     def release(self) -> None:
         """Release it; idempotent. Another's lease is left alone."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        with contextlib.suppress(OSError):  # a file that stays names a process that is gone
+        with contextlib.suppress(OSError):  # a file that stays names a process that has ended
             holder = read_holder(self._home)
-            if holder is not None and holder.nonce == self._holder.nonce:
+            if holder is not None and holder.nonce == self.holder.nonce:
                 (self._home / NAME).unlink()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def __enter__(self) -> "Lease":
-        self.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -252,7 +142,7 @@ def acquire(
     Args:
         home: `outputs/{study}`; made if absent.
         clock: for the wait on a holder that cannot be seen.
-        holder: who asks; this process by default.
+        holder: who acquires it; this process by default.
         say: called with what it waits for.
 
     Raises:
@@ -264,10 +154,10 @@ def acquire(
         home.mkdir(parents=True, exist_ok=True)
     except (FileNotFoundError, FileExistsError) as error:
         raise LeaseError(
-            f"{home} cannot be made: {error.strerror}; set $ECHO_MATRIX_HOME to a folder that can be, then `run` again"
+            f"{home} cannot be made: {error.strerror}; set $ECHO_MATRIX_HOME to a folder that can, then `run` again"
         ) from error
     for place in (home.parent, home.parent.parent):
-        with contextlib.suppress(OSError):  # may be read by nobody; what is made is to be there after a power cut
+        with contextlib.suppress(OSError):  # folders that were made survive a power cut where they can be synced
             sync_folder(place)
     path = home / NAME
     own = holder or this_process()
@@ -281,98 +171,91 @@ def acquire(
             point("lease.taken")
             _sweep(home)
             return Lease(home, own, descriptor, clock)
-        holder = read_holder(home)
-        if holder is not None and holder.nonce == own.nonce:
-            continue  # put aside by a rival, and given back
-        if holder is not None:
-            _refuse_if_alive(home, holder, clock, say)
-            _put_aside(path, own, holder.nonce)
-        elif path.exists() and _stays_unreadable(path, clock, say):
-            _put_aside(path, own, None)
+        found = read_holder(home)
+        if (found is not None and found.nonce == own.nonce) or (found is None and not path.exists()):
+            continue  # a rival has put this process's file back, or another's is gone
+        alive = None if found is None else process_runs(found)
+        change = _watch(path, found, clock, say) if alive is None else None
+        if found is not None and (alive or change == "moved"):
+            since = time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(found.since)) if found.since else ""
+            raise LeaseError(
+                f"{path}: pid {found.pid} on {found.host} is running this study{since}; "
+                "wait for it, or stop it with `echo-matrix stop`; `echo-matrix status` works meanwhile"
+            )
+        if found is not None or change is None:
+            _put_aside(path, own, None if found is None else found.nonce)
     raise LeaseError(f"{path}: several processes start at once; run the command again")
 
 
 def _take(path: Path, own: LeaseHolder) -> int | None:
     """A descriptor of the file that names this process, if it is at `path`; None: another's is, or was just now.
 
-    Of several that take over a dead holder's study one may put this very file aside for a moment, and another's may
-    then be here: a heartbeat must never be written into it.
+    Of several that take over a dead holder's study, one may put this very file aside for a moment, and another's may
+    then be at `path`: a heartbeat must never be written into that one.
     """
     try:
         create_once(path, _padded(own, 0), f"driver-{own.nonce}")
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
-    if _nonce_in(os.pread(descriptor, LENGTH, 0)) == own.nonce:
+    if own.nonce.encode() in os.pread(descriptor, LENGTH, 0):
         return descriptor
     os.close(descriptor)
     return None
 
 
-def _refuse_if_alive(home: Path, holder: LeaseHolder, clock: Clock, say: Callable[[str], None]) -> None:
-    """Raises LeaseError unless the holder is known to be dead, or has stood still for `STALE_AFTER_S`."""
-    error = LeaseError(
-        f"{home / NAME}: pid {holder.pid} on {holder.host} drives this study{holder.since_text}; "
-        "wait for it, or stop it with Ctrl-C there; `echo-matrix status` works meanwhile"
-    )
-    alive = process_runs(holder)
-    if alive:
-        raise error
-    if alive is not None:
-        return
-    say(
-        f"pid {holder.pid} on {holder.host} ran this study last and cannot be seen from here; "
-        f"waiting {STALE_AFTER_S:g} s to see whether it still does"
-    )
-    seen, began = holder.counter, clock.monotonic()
-    while clock.monotonic() - began < STALE_AFTER_S:
-        clock.sleep(1.0)
-        now = read_holder(home)
-        if now is None:
-            if not (home / NAME).exists():
-                return
-        elif now.nonce != holder.nonce or now.counter != seen:
-            raise error
+def _watch(
+    path: Path, before: LeaseHolder | None, clock: Clock, say: Callable[[str], None]
+) -> Literal["moved", "gone"] | None:
+    """Watch a file for `STALE_AFTER_S`; None: it stays as it is, so no living holder writes its heartbeats into it.
 
-
-def _stays_unreadable(path: Path, clock: Clock, say: Callable[[str], None]) -> bool:
-    """Whether a file that cannot be read stays so: a living holder's next heartbeat would write it."""
-    say(f"{path} cannot be read; waiting {STALE_AFTER_S:g} s to see whether a running process writes it")
+    Args:
+        path: of the file.
+        before: the holder that it names, who cannot be seen from here; None: it cannot be read.
+        clock: of the wait.
+        say: called with what is waited for.
+    """
+    if before is None:
+        say(f"{path} cannot be read; waiting {STALE_AFTER_S:g} s to see whether a running process writes it")
+    else:
+        say(
+            f"pid {before.pid} on {before.host} ran this study last and cannot be seen from here; "
+            f"waiting {STALE_AFTER_S:g} s to see whether it still does"
+        )
     began = clock.monotonic()
     while clock.monotonic() - began < STALE_AFTER_S:
         clock.sleep(1.0)
-        if read_holder(path.parent) is not None or not path.exists():
-            return False
-    return True
+        now = read_holder(path.parent)
+        if now is None and not path.exists():
+            return "gone"
+        if now is not None and now != before:
+            return "moved"
+    return None
 
 
 def _sweep(home: Path) -> None:
-    """Remove what processes that died while they started have left."""
+    """Remove the temporary files of processes that died while they started."""
     for left in (*home.glob(".driver-*.tmp"), *home.glob(".driver-*.aside")):
         with contextlib.suppress(OSError, ValueError):
-            if process_runs(_holder_in(left.read_bytes())) is not False:
+            if process_runs(parse_holder(left.read_bytes())) is not False:
                 continue
         with contextlib.suppress(OSError):
             left.unlink()
 
 
-def _nonce_in(content: bytes) -> str | None:
-    try:
-        return _holder_in(content).nonce
-    except ValueError:
-        return None
-
-
 def _put_aside(path: Path, own: LeaseHolder, expected: str | None) -> None:
-    """Rename a dead holder's file, or one that names nobody (None): of two that try, one succeeds."""
+    """Rename the file of a dead holder, or one that cannot be read (None): of two that try, one succeeds."""
     aside = path.with_name(f".driver-{own.nonce}.aside")
+    named: str | None = None
     try:
         path.rename(aside)
-        content = aside.read_bytes()
-    except FileNotFoundError:  # another was quicker; what it finds aside of the dead it removes
+        named = parse_holder(aside.read_bytes()).nonce
+    except FileNotFoundError:  # another was quicker
         return
-    if _nonce_in(content) != expected:
-        # Another was quicker, and this was its new file: give it back, and lose.
+    except ValueError:
+        pass  # it cannot be read
+    if named != expected:
+        # Another was quicker, and this was its new file: put it back.
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
         aside.unlink()

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from workloads.runtime.masking import mask, secrets_of
 
 SAID = 300
-"""Last characters of what a failed command said that are noted."""
+"""Last characters of a failed command's error output that are logged."""
 SHORTEST = 6
-"""Words of the command with so many characters are masked in its error output: one may be a secret."""
+"""Words of the command with at least so many characters are masked in its error output: one may be a secret."""
 
 
 def main(order: dict[str, Any]) -> int:
@@ -59,14 +59,14 @@ def main(order: dict[str, Any]) -> int:
 
 
 def keep_last(pipe: BinaryIO, said: list[bytes]) -> None:
-    """Read all that comes, and keep the end of it."""
+    """Read the pipe to its end, and keep the last bytes."""
     with contextlib.suppress(OSError, ValueError):
         while block := pipe.read1(1 << 16):  # type: ignore[attr-defined]
             said[:] = [(b"".join(said) + block)[-4 * SAID :]]
 
 
 def give(pipe: BinaryIO, about: bytes) -> None:
-    """Write the object; a command need not read it."""
+    """Write the object; the command may ignore it."""
     with contextlib.suppress(OSError, ValueError), pipe:
         pipe.write(about)
 
@@ -83,5 +83,5 @@ def note(order: dict[str, Any], problem: str) -> None:
 
 
 def run() -> None:
-    """Do as standard input says."""
+    """Carry out the order on standard input."""
     sys.exit(main(json.load(sys.stdin)))

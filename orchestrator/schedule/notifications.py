@@ -35,9 +35,9 @@ LIMIT_S = 60.0
 AT_ONCE = 4
 """Commands that run at the same time."""
 WAITING = 100
-"""Events that wait for their turn; of more, the oldest are dropped, and driver.log says so."""
+"""Events in the queue; of more, the oldest are dropped, and driver.log says so."""
 END_S = 5.0
-"""How long a run that ends waits for the turn of what is left to send; it never waits for a command."""
+"""How long a run that ends waits until all events are sent; it never waits for a command."""
 LONGEST_TEXT = 2000
 """Characters of a text that is sent."""
 RUNNER = (
@@ -78,23 +78,23 @@ class Notifier:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def notify(self, event: Occasion, **fields: Any) -> None:
-        """Say that something happened, as soon as it is its turn (`tick`); costs nothing now."""
+        """Queue an event, which `tick` sends."""
         if not self._words:
             return
         if len(self._waiting) == WAITING:
             dropped, _ = self._waiting.popleft()
-            self._note("on_event dropped", event=dropped, why=f"{WAITING} events wait for their turn")
+            self._note("on_event dropped", event=dropped, why=f"{WAITING} events are queued already")
         about = {**self._header, "event": event, "at": round(self._clock.time(), 3), **fields}
         self._waiting.append((event, json.dumps(self._clean(about), ensure_ascii=False)))
 
     def tick(self) -> None:
-        """Start what has its turn."""
+        """Start commands, up to `AT_ONCE` at a time."""
         self._running = [process for process in self._running if process.poll() is None]
         while self._waiting and len(self._running) < AT_ONCE:
             self._start(*self._waiting.popleft())
 
     def close(self) -> None:
-        """Start what is left, the newest for certain; commands that run go on without us."""
+        """Start what is left, and in any case the newest; running commands are not waited for."""
         until = self._clock.monotonic() + END_S
         self.tick()
         while self._waiting and self._clock.monotonic() < until:

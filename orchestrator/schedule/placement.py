@@ -1,15 +1,16 @@
 """Placement: list scheduling by critical path, best fit. Pure: which ready job goes on which host.
 
-The longest remaining chain goes first, on the fullest host that has room. A job's priority is the estimated time of the
-longest chain of jobs that it begins (critical path; Graham 1969, "Bounds on multiprocessing timing
-anomalies", bounds the makespan of any such list), so trainings come before evaluations that
-nothing waits for. Jobs of one shape share a queue, so that a tick costs what it places and not
-what waits.
+The longest remaining chain goes first, on the fullest host that has room. A job's priority is the estimated time of
+the longest chain of jobs that it begins (critical path; Graham 1969, "Bounds on multiprocessing timing anomalies",
+bounds the makespan of any such list), so trainings come before evaluations that nothing waits for. Jobs of one shape
+share a queue, so that a tick costs what it places and not what waits.
 """
 
+import functools
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestrator.backends.protocol import Backend, HostShare, JobQueue, Placement, PlacingBackend, QueueingBackend
 from orchestrator.plan.job import Job
@@ -24,27 +25,65 @@ Target = HostShare | JobQueue
 QUEUE_CPUS, QUEUE_DEVICES = 1 << 20, 64
 """Of the room that stands for a queue: more than any host has, so that hosts are filled first."""
 
-Shape = tuple[int, int, float, str]
-"""Cpus, devices, GiB, and the stage: what decides on which hosts a job fits."""
+
+class JobShape(NamedTuple):
+    """What decides on which hosts a job fits: jobs of one shape fit alike."""
+
+    cpus: int
+    devices: int
+    memory_gib: float
+    stage: str
+
+
+def shape_of(resources: Resources, stage: str) -> JobShape:
+    """The shape of a job of this stage."""
+    return JobShape(resources.cpus, resources.devices, resources.memory_gib, stage)
 
 
 @dataclass
 class Room:
-    """What is free on one host."""
+    """What is free on one host or queue."""
 
     name: str
     cpus: int
-    devices: list[int]
+    devices: Sequence[int]
     memory_gib: float
     slots: int | None = None
     """Attempts that it takes beside those it has, whatever they need; None: cpus, devices and memory are counted."""
     stages: tuple[str, ...] | None = None
     """Whose jobs it takes; None: of all stages."""
 
+    def takes(self, stage: str) -> bool:
+        """Whether it takes jobs of this stage."""
+        return self.stages is None or stage in self.stages
+
+    def fits(self, shape: JobShape) -> bool:
+        """Whether a job of this shape fits, apart from the number of slots."""
+        enough = self.cpus >= shape.cpus and len(self.devices) >= shape.devices and self.memory_gib >= shape.memory_gib
+        return enough and self.takes(shape.stage)
+
+    def reserve(self, cpus: int, devices: Sequence[int], memory_gib: float) -> None:
+        """Take a slot, or these cpus, devices and GiB."""
+        if self.slots is not None:
+            self.slots -= 1
+            return
+        self.cpus -= cpus
+        self.memory_gib -= memory_gib
+        self.devices = [device for device in self.devices if device not in devices]
+
+
+def room_of(target: Target) -> Room:
+    """The room of an empty host or queue; a queue has slots, and a host that is still to come has none."""
+    if isinstance(target, JobQueue):
+        devices, gib = range(QUEUE_DEVICES), float(QUEUE_CPUS)
+        return Room(target.name, QUEUE_CPUS, devices, gib, target.slots, target.stages)
+    slots = 0 if target.pending else None
+    return Room(target.name, target.cpus, range(target.devices), target.memory_gib, slots, target.stages)
+
 
 @dataclass
 class Reservations:
-    """What live attempts hold."""
+    """What live attempts have reserved."""
 
     held: dict[str, tuple[Placement, float]] = field(default_factory=dict)
     """Attempt -> its placement and memory in GiB."""
@@ -61,13 +100,8 @@ class Reservations:
         """What is free on each host."""
         rooms = {host.name: room_of(host) for host in hosts}
         for placement, memory_gib in self.held.values():
-            room = rooms.get(placement.host)
-            if room is not None and room.slots is not None:
-                room.slots -= 1
-            elif room is not None:
-                room.cpus -= placement.cpus
-                room.memory_gib -= memory_gib
-                room.devices = [device for device in room.devices if device not in placement.devices]
+            if placement.host in rooms:
+                rooms[placement.host].reserve(placement.cpus, placement.devices, memory_gib)
         return list(rooms.values())
 
 
@@ -75,26 +109,12 @@ def targets(backend: Backend) -> tuple[Target, ...]:
     """The queues and the hosts of a backend.
 
     Raises:
-        BackendSilent: nobody can tell now. BackendError: there will be none.
+        BackendSilent: they are not known now. BackendError: there will be none.
     """
     assert isinstance(backend, QueueingBackend | PlacingBackend), f"{backend.name!r} has neither hosts nor queues"
     queues = backend.queues() if isinstance(backend, QueueingBackend) else ()
     hosts = backend.hosts() if isinstance(backend, PlacingBackend) else ()
     return (*queues, *hosts)
-
-
-def capacity(target: Target) -> tuple[int, int, float]:
-    """Cpus, devices and GiB of a host when it is empty; of a queue, more than any host has."""
-    if isinstance(target, JobQueue):
-        return QUEUE_CPUS, QUEUE_DEVICES, float(QUEUE_CPUS)
-    return target.cpus, target.devices, target.memory_gib
-
-
-def room_of(target: Target) -> Room:
-    """The room of an empty host or queue; a queue has slots, and a host that is still to come has none."""
-    cpus, devices, memory_gib = capacity(target)
-    slots = target.slots if isinstance(target, JobQueue) else 0 if target.pending else None
-    return Room(target.name, cpus, list(range(devices)), memory_gib, slots, target.stages)
 
 
 def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, float]:
@@ -113,48 +133,31 @@ def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, f
     return longest
 
 
-def shape(resources: Resources, stage: str) -> Shape:
-    """Jobs of one shape fit alike."""
-    return resources.cpus, resources.devices, resources.memory_gib, stage
-
-
-def takes(host: Target | Room, stage: str) -> bool:
-    """Whether a host takes jobs of this stage."""
-    return host.stages is None or stage in host.stages
-
-
-def holds(host: Target, kind: Shape) -> bool:
-    """Whether a job of this shape fits on the host when it is empty."""
-    cpus, devices, memory_gib, stage = kind
-    has_cpus, has_devices, has_gib = capacity(host)
-    return has_cpus >= cpus and has_devices >= devices and has_gib >= memory_gib and takes(host, stage)
-
-
-def usable(kind: Shape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
+def usable(shape: JobShape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
     """Names of the hosts for jobs of this shape: never none because all are excluded.
 
     Args:
-        kind: the shape.
+        shape: the shape.
         hosts: all there are.
         excluded: excluded hosts, with the time of their last bad ending: where only such are large
             enough, the one whose last bad ending is oldest is used.
     """
-    able = [host.name for host in hosts if holds(host, kind)]
+    able = [host.name for host in hosts if room_of(host).fits(shape)]
     good = frozenset(able).difference(excluded)
     return good or frozenset(sorted(able, key=lambda name: excluded[name])[:1])
 
 
 def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
     """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
-    if not hosts or any(holds(host, shape(resources, stage)) for host in hosts):
+    if not hosts or any(room_of(host).fits(shape_of(resources, stage)) for host in hosts):
         return None
-    able = [capacity(host) for host in hosts if takes(host, stage)]
+    able = [room for room in map(room_of, hosts) if room.takes(stage)]
     if not able:
-        return f"no host takes jobs of stage {stage}; see what the backend of this --cluster says of stages"
-    cpus, devices, memory_gib = max(able, key=lambda one: (one[1], one[0], one[2]))
+        return f"no host takes jobs of stage {stage}; see which stages the backend of this --cluster takes"
+    largest = max(able, key=_size)
     return (
         f"needs {resources.cpus} cpus, {resources.devices} devices and {resources.memory_gib:g} GiB on one host; the "
-        f"largest has {cpus} cpus, {devices} devices and {memory_gib:.1f} GiB; "
+        f"largest has {largest.cpus} cpus, {len(largest.devices)} devices and {largest.memory_gib:.1f} GiB; "
         "choose a smaller --profile, lower resources.STAGE or another --cluster"
     )
 
@@ -165,12 +168,12 @@ class ReadyQueue:
     def __init__(self, ranks: Mapping[str, float]) -> None:
         self._ranks = ranks
         self._order = {job: number for number, job in enumerate(ranks)}
-        self._heaps: dict[Shape, list[tuple[float, int, str]]] = {}
+        self._heaps: dict[JobShape, list[tuple[float, int, str]]] = {}
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Put jobs in."""
         for job in jobs:
-            heap = self._heaps.setdefault(shape(job.resources, job.stage), [])
+            heap = self._heaps.setdefault(shape_of(job.resources, job.stage), [])
             heapq.heappush(heap, (-self._ranks.get(job.id, 0.0), self._order.get(job.id, len(self._order)), job.id))
 
     def place(
@@ -179,13 +182,13 @@ class ReadyQueue:
         is_ready: Callable[[str], bool],
         limit: int,
         *,
-        allowed: Callable[[Shape], Collection[str]] | None = None,
+        allowed: Callable[[JobShape], Collection[str]] | None = None,
         tried: Callable[[str], Collection[str]] | None = None,
     ) -> list[tuple[str, Placement]]:
         """Take out up to `limit` jobs that fit now, with their places; `rooms` is used up.
 
         Jobs that are no longer ready leave the queue. A job that ranks first and fits nowhere now
-        keeps its share of the roomiest host, so that small jobs cannot starve it.
+        reserves its share of the largest host, so that small jobs cannot starve it.
 
         Args:
             rooms: what is free.
@@ -196,77 +199,62 @@ class ReadyQueue:
         """
         placed: list[tuple[str, Placement]] = []
         taken: set[str] = set()
-        skipped: set[Shape] = set()
+        skipped: set[JobShape] = set()
         while len(placed) < limit:
-            best: tuple[float, int, str] | None = None
-            chosen: Shape | None = None
-            for kind, heap in self._heaps.items():
+            for heap in self._heaps.values():
                 while heap and (heap[0][2] in taken or not is_ready(heap[0][2])):
                     heapq.heappop(heap)
-                if heap and kind not in skipped and (best is None or heap[0] < best):
-                    best, chosen = heap[0], kind
-            if best is None or chosen is None:
-                return placed
-            names = None if allowed is None else allowed(chosen)
-            open_rooms = [room for room in rooms if takes(room, chosen[3]) and (names is None or room.name in names)]
+            heads = [(heap[0], shape) for shape, heap in self._heaps.items() if heap and shape not in skipped]
+            if not heads:
+                break
+            (_, _, job), shape = min(heads)
+            names = None if allowed is None else allowed(shape)
+            able = [room for room in rooms if room.takes(shape.stage) and (names is None or room.name in names)]
             placement = None
-            if tried is not None and (off := tried(best[2])):
-                placement = fit(chosen, [room for room in open_rooms if room.name not in off])
-            placement = placement or fit(chosen, open_rooms)
+            if tried is not None and (off := tried(job)):
+                placement = fit(shape, [room for room in able if room.name not in off])
+            placement = placement or fit(shape, able)
             if placement is None:
-                if not skipped and open_rooms:
-                    keep_for(chosen, max(open_rooms, key=lambda room: (len(room.devices), room.cpus, room.memory_gib)))
-                skipped.add(chosen)
+                if not skipped and able:
+                    reserve_for(shape, max(able, key=_size))
+                skipped.add(shape)
                 continue
-            heapq.heappop(self._heaps[chosen])
-            placed.append((best[2], placement))
-            taken.add(best[2])
+            heapq.heappop(self._heaps[shape])
+            placed.append((job, placement))
+            taken.add(job)
         return placed
 
 
-def keep_for(kind: Shape, room: Room) -> None:
+def _size(room: Room) -> tuple[int, int, float]:
+    return len(room.devices), room.cpus, room.memory_gib
+
+
+def reserve_for(shape: JobShape, room: Room) -> None:
     """Take what is free of one job's share out of `room`, so that it adds up until the job fits."""
-    if room.slots is not None:
-        return
-    cpus, devices, memory_gib, _ = kind
-    room.cpus -= min(room.cpus, cpus)
-    room.devices = room.devices[devices:]
-    room.memory_gib -= min(room.memory_gib, memory_gib)
+    if room.slots is None:
+        cpus, memory_gib = min(room.cpus, shape.cpus), min(room.memory_gib, shape.memory_gib)
+        room.reserve(cpus, room.devices[: shape.devices], memory_gib)
 
 
-def fit(kind: Shape, rooms: Sequence[Room]) -> Placement | None:
+def fit(shape: JobShape, rooms: Sequence[Room]) -> Placement | None:
     """A place for one job of this shape on the fullest host with room, taken from `rooms`; None if there is none.
 
     The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices
     go where there are fewest of them left.
     """
-    cpus, devices, memory_gib, _ = kind
-    best: Room | None = None
-    for room in rooms:
-        if room.slots is not None and room.slots <= 0:
-            continue
-        if room.cpus < cpus or len(room.devices) < devices or room.memory_gib < memory_gib:
-            continue
-        if best is None or (len(room.devices), room.cpus) < (len(best.devices), best.cpus):
-            best = room
-    if best is None:
+    able = [room for room in rooms if (room.slots is None or room.slots > 0) and room.fits(shape)]
+    if not able:
         return None
-    taken = tuple(best.devices[:devices])
-    if best.slots is not None:
-        best.slots -= 1
-        return Placement(host=best.name, cpus=cpus, devices=taken)
-    best.devices = best.devices[devices:]
-    best.cpus -= cpus
-    best.memory_gib -= memory_gib
-    return Placement(host=best.name, cpus=cpus, devices=taken)
+    best = min(able, key=lambda room: (len(room.devices), room.cpus))
+    placement = Placement(host=best.name, cpus=shape.cpus, devices=tuple(best.devices[: shape.devices]))
+    best.reserve(placement.cpus, placement.devices, shape.memory_gib)
+    return placement
 
 
 class Placer:
     """The queue of ready jobs and the reservations of live attempts, as the reconciler keeps them.
 
-    Args:
-        states: of the jobs; only read.
-        mean_seconds: stage -> mean duration so far.
+    `states` is only read; `mean_seconds` returns stage -> mean duration so far.
     """
 
     def __init__(self, states: JobStates, mean_seconds: Callable[[], Mapping[str, float]]) -> None:
@@ -278,7 +266,7 @@ class Placer:
 
     @property
     def has_hosts(self) -> bool:
-        """Whether there is a host, or nobody has asked yet."""
+        """Whether there is a host, or the hosts are not known yet."""
         return self._hosts is None or bool(self._hosts)
 
     @property
@@ -301,13 +289,8 @@ class Placer:
         if tuple(hosts) == self._hosts:
             return None
         self._hosts = tuple(hosts)
-        found: dict[str, str] = {}
-        for job_id in self._states.open_jobs():
-            job = self._states.job(job_id)
-            why = why_unplaceable(job.resources, job.stage, hosts)
-            if why is not None:
-                found[job_id] = why
-        return found
+        jobs = map(self._states.job, self._states.open_jobs())
+        return {job.id: why for job in jobs if (why := why_unplaceable(job.resources, job.stage, hosts)) is not None}
 
     def place(
         self,
@@ -323,12 +306,10 @@ class Placer:
             excluded: excluded hosts, with the time of their last bad ending.
             tried: fingerprint -> hosts on which the job ended badly; None: no job did.
         """
-        chosen: dict[Shape, frozenset[str]] = {}
 
-        def allowed(kind: Shape) -> frozenset[str]:
-            if kind not in chosen:
-                chosen[kind] = usable(kind, hosts, excluded)
-            return chosen[kind]
+        @functools.cache
+        def allowed(shape: JobShape) -> frozenset[str]:
+            return usable(shape, hosts, excluded)
 
         def tried_by_id(job_id: str) -> Collection[str]:
             return () if tried is None else tried(self._states.job(job_id).fingerprint)

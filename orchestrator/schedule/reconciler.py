@@ -9,27 +9,21 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.backends.protocol import Ending, Placement
 from orchestrator.errors import OrchestratorError
-from orchestrator.host.checkpoints import (
-    attempt_folder,
-    drop_checkpoints,
-    drop_older_checkpoints,
-    newest_checkpoint,
-    newest_step,
-)
+from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder, step_of
 from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import WAITING_FILE, AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
-from orchestrator.schedule.failures import failure_of, paused_of, trace_of
+from orchestrator.schedule.failures import failure_of, trace_of
 from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, counts_for_host
-from orchestrator.schedule.job_states import STUCK, JobStates, Transition
+from orchestrator.schedule.job_states import STUCK, JobStates, Kind, Transition
 from orchestrator.schedule.launcher import Launch, SubmitResult, share
 from orchestrator.schedule.ledger.schema import Attempt, JobRecord
 from orchestrator.schedule.placement import Placer, Target
-from orchestrator.schedule.retry_policy import CANCELLED, Verdict, progressed, signature, verdict
+from orchestrator.schedule.retry_policy import CANCELLED, Verdict, paused_of, progressed, signature, verdict
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
@@ -39,13 +33,7 @@ KEPT_CHECKPOINTS = 2
 
 
 class Reconciler:
-    """Keeps job states, ledger, reservations and excluded hosts in step with what happens to the attempts.
-
-    Args:
-        context: of the run.
-        states: of the jobs of the run.
-        committed: fingerprints of done jobs; grows.
-    """
+    """Keeps job states, ledger, reservations and excluded hosts in step with what happens to the attempts."""
 
     def __init__(self, context: RunContext, states: JobStates, committed: set[str]) -> None:
         self._context = context
@@ -60,13 +48,13 @@ class Reconciler:
         self.placer = Placer(states, self._ledger.mean_seconds)
         """Queue and reservations."""
         self.committed = committed
-        """Fingerprints of done jobs."""
+        """Fingerprints of done jobs; grows."""
         self.paused: Mapping[Stage, str] = {}
         """Stages that are paused, with the reason."""
         self.attempts: dict[str, WatchedAttempt] = {}
         """The live attempts, by id."""
         self.orphaned: list[str] = []
-        """Attempts that the backend has started by itself, of jobs that are not to go on: to be killed."""
+        """Attempts that the backend has started by itself, of jobs that are not to be retried: to be killed."""
 
     # Placing and launching
 
@@ -107,7 +95,7 @@ class Reconciler:
         """Take over an attempt that an earlier controller left."""
         self._open(watched, placement, "left by an earlier controller")
         if watched.running:
-            self._states.apply(Transition(job=watched.job.id, kind="started"))
+            self._move(watched.job, "started")
 
     def close_unwatched(self, attempt: Attempt, ending: Ending, detail: str = "") -> None:
         """Record the end of an attempt that this run does not watch."""
@@ -122,17 +110,17 @@ class Reconciler:
             self.end(watched, finding, stopping=stopping)
         elif finding.phase == "unknown" and not watched.unknown:
             watched.unknown = True
-            self._states.apply(Transition(job=job.id, kind="unknown", reason=finding.detail))
+            self._move(job, "unknown", finding.detail)
             self._events.log("unknown", attempt=watched.attempt, label=job.label, detail=finding.detail)
         elif finding.phase == "running" and (not watched.running or watched.unknown):
             watched.unknown = False
-            self._states.apply(Transition(job=job.id, kind="started"))
+            self._move(job, "started")
             self._start(watched)
         elif finding.phase == "waiting" and (watched.unknown or watched.waiting_reason != finding.detail):
             watched.unknown, watched.waiting_reason = False, finding.detail
-            self._states.apply(Transition(job=job.id, kind="submitted", reason=finding.detail))
+            self._move(job, "submitted", finding.detail)
             with contextlib.suppress(OSError):  # for other terminals; the ledger would have a row for each change
-                watched.folder.mkdir(parents=True, exist_ok=True)  # its job makes it when it begins, after a requeue
+                watched.folder.mkdir(parents=True, exist_ok=True)  # after a requeue only the job itself makes it
                 (watched.folder / WAITING_FILE).write_text(finding.detail + "\n", encoding="utf-8")
 
     def end(self, watched: WatchedAttempt, finding: AttemptFinding, *, stopping: bool, began: bool = True) -> None:
@@ -141,27 +129,28 @@ class Reconciler:
         done = job.fingerprint in self.committed
         ending = self._ending_of(watched, finding, done=done, stopping=stopping)
         failure = failure_of(watched.folder) if ending in ("error", "bad_input") else None
-        detail = (
-            mask(finding.detail, secrets_of(os.environ)) if failure is None else f"{failure.type}: {failure.message}"
-        )
-        trace = "" if failure is None else signature(failure.type, failure.message, failure.frames)
-        step = newest_step(self._context.home, job.fingerprint, watched.attempt)
+        detail, trace = mask(finding.detail, secrets_of(os.environ)), ""
+        if failure is not None:
+            detail = f"{failure.type}: {failure.message}"
+            trace = signature(failure.type, failure.message, failure.frames)
+        checkpoints = JobCheckpoints(self._context.home, job.fingerprint)
+        step = step_of(checkpoints.newest(watched.attempt))
         del self.attempts[watched.attempt]
         self.placer.release(watched.attempt)
         if began:
             self._start(watched)
         point("ending.seen")
-        if done:  # first: a controller that dies before it has recorded this comes by here again
-            drop_checkpoints(self._context.home, job.fingerprint)
+        if done:  # first: the next controller repeats it if this one dies before the ending is recorded
+            checkpoints.drop()
         elif job.spec.whole_checkpoints and not finding.successor:
-            drop_older_checkpoints(self._context.home, job.fingerprint, KEPT_CHECKPOINTS)
-        orphaned, moved = finding.successor, True
+            checkpoints.drop_older(KEPT_CHECKPOINTS)
+        successor, moved = "", True
         with self._ledger.transaction():
             self.flush()
             self._ledger.record_end(watched.attempt, ending, self._end_time(watched), detail, step, trace)
             if done:
                 self._ledger.reset_job(job.fingerprint)
-                self.placer.enqueue(map(self._states.job, self._states.apply(Transition(job=job.id, kind="done"))))
+                self.placer.enqueue(map(self._states.job, self._move(job, "done")))
             else:
                 records = {one.id: one for one in self._ledger.attempts(job.fingerprint)}
                 record = records.pop(watched.attempt)
@@ -175,10 +164,14 @@ class Reconciler:
                     detail=detail,
                 )
                 self._ledger.record_charges(job.fingerprint, after.charges)
-                if self._follow(job, after, trace, record, "" if stopping else finding.successor):
-                    orphaned = ""
-        if orphaned:
-            self.orphaned.append(orphaned)
+                self._follow(job, after, trace)
+                if after.next == "again" and finding.successor and not stopping:
+                    successor = finding.successor
+                    self._open_successor(job, record, successor, step_of(checkpoints.newest()), after.reason)
+                elif after.next == "again":
+                    self.placer.enqueue([job])
+        if finding.successor and not successor:
+            self.orphaned.append(finding.successor)
         if began and counts_for_host(ending, moved=moved):
             self.exclusion.add(
                 HostEnding(
@@ -217,7 +210,7 @@ class Reconciler:
         for watched in live:
             watched.cancel, watched.cancel_sent = "now" if now else "gently", False
         if not live and job.id in self._states:
-            self._states.apply(Transition(job=job.id, kind="cancelled", reason=CANCELLED))
+            self._move(job, "cancelled", CANCELLED)
 
     def cancel_unplanned(self, fingerprint: str, stage: Stage) -> None:
         """Record the cancellation of a job that this run does not have; a run that has it finds it in the ledger."""
@@ -231,9 +224,9 @@ class Reconciler:
             return
         for watched in self.attempts.values():
             if watched.job.id == job.id:
-                watched.cancel = ""  # it may be on its way to its end: then it was interrupted, and goes on
+                watched.cancel = ""  # if it ends nevertheless, it was interrupted, and the job is retried
         if job.id in self._states and self._states.state(job.id) in STUCK:
-            self._states.apply(Transition(job=job.id, kind="again", reason="requested by `echo-matrix retry`"))
+            self._move(job, "again", "requested by `echo-matrix retry`")
 
     def after_retries(self) -> None:
         """Bring pauses and queue up to date."""
@@ -259,7 +252,7 @@ class Reconciler:
     # The ledger
 
     def flush(self) -> None:
-        """Write what could wait."""
+        """Write what was deferred."""
         if self._deferred:
             writes, self._deferred = self._deferred, []
             with self._ledger.transaction():
@@ -270,7 +263,7 @@ class Reconciler:
         self.attempts[watched.attempt] = watched
         watched.host = placement.host
         self.placer.reserve(watched.attempt, watched.job, placement)
-        self._states.apply(Transition(job=watched.job.id, kind="submitted", reason=reason))
+        self._move(watched.job, "submitted", reason)
 
     def _ending_of(self, watched: WatchedAttempt, finding: AttemptFinding, *, done: bool, stopping: bool) -> Ending:
         ending = finding.ending or "vanished"
@@ -281,8 +274,8 @@ class Reconciler:
         # What ends while the run is being stopped says nothing about the job.
         return "interrupted" if stopping and ending != "bad_input" else ending
 
-    def _follow(self, job: Job, after: Verdict, trace: str, record: Attempt, successor: str) -> bool:
-        """Bring the job of an ended attempt to the state that follows; whether the successor, if any, goes on."""
+    def _follow(self, job: Job, after: Verdict, trace: str) -> None:
+        """Bring the job of an ended attempt to the state that follows."""
         match after.next:
             case "done":
                 raise AssertionError("without a commit no job is done")
@@ -291,35 +284,27 @@ class Reconciler:
             case "cancelled":
                 self._record_job(job, "cancelled", after.reason, trace)
             case "again":
-                self._states.apply(Transition(job=job.id, kind="again", reason=after.reason))
-                if successor:
-                    self._open_successor(job, record, successor, after.reason)
-                    return True
-                self.placer.enqueue([job])
-        return False
+                self._move(job, "again", after.reason)
 
-    def _open_successor(self, job: Job, record: Attempt, attempt: str, reason: str) -> None:
+    def _open_successor(self, job: Job, record: Attempt, attempt: str, begun: int, reason: str) -> None:
         """Open the attempt as which the backend has restarted the job of `record`, in the same place."""
-        newest = newest_checkpoint(self._context.home, job.fingerprint)
-        begun = -1 if newest is None else newest.step
-        self._ledger.record_intent(
-            replace(
-                record,
-                id=attempt,
-                intended=self._clock.time(),
-                started=None,
-                ended=None,
-                ending=None,
-                detail="",
-                begun=begun,
-                step=-1,
-                signature="",
-            )
-        )
+        fresh: dict[str, Any] = {
+            "started": None,
+            "ended": None,
+            "ending": None,
+            "detail": "",
+            "step": -1,
+            "signature": "",
+        }
+        self._ledger.record_intent(replace(record, id=attempt, intended=self._clock.time(), begun=begun, **fresh))
         folder = attempt_folder(self._context.home, job.fingerprint, attempt)
         now = self._clock.monotonic()
         after = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=now)
         self._open(after, record.placement, reason)
+
+    def _move(self, job: Job, kind: Kind, reason: str = "") -> tuple[str, ...]:
+        """Change the state of a job; returns the jobs that became ready by it."""
+        return self._states.apply(Transition(job=job.id, kind=kind, reason=reason))
 
     def _record_job(self, job: Job, state: Literal["failed", "cancelled"], reason: str, trace: str) -> None:
         record = JobRecord(
@@ -331,7 +316,7 @@ class Reconciler:
             at=self._clock.time(),
         )
         self._ledger.record_job(record)
-        self._states.apply(Transition(job=job.id, kind=state, reason=reason))
+        self._move(job, state, reason)
 
     def _start(self, watched: WatchedAttempt) -> None:
         if not watched.running:

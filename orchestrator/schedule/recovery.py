@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from orchestrator.backends.protocol import Adoption, Backend
-from orchestrator.host.checkpoints import attempt_folder, drop_checkpoints
+from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder
 from orchestrator.host.processes import end_leftovers
 from orchestrator.schedule.attempt_monitor import AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -29,14 +29,14 @@ class Recovery:
         store = self._context.store
         winners = [attempt for attempt in done if store.winner(attempt.fingerprint, stop_requested) == attempt.id]
         for attempt in done:
-            drop_checkpoints(self._context.home, attempt.fingerprint)
+            JobCheckpoints(self._context.home, attempt.fingerprint).drop()
         for attempt in winners:
             self._reconciler.close_unwatched(attempt, "ok")
             self._open.remove(attempt)
         self._sweep(winners)
 
     def any_to_end(self) -> bool:
-        """Whether the job of one was cancelled, or completed by another, since: it may run on until it is ended."""
+        """Whether the job of one has been cancelled, or completed by another attempt: it runs until it is ended."""
         return any(
             attempt.fingerprint in self._reconciler.committed or self._cancelled(attempt) for attempt in self._open
         )
@@ -57,7 +57,7 @@ class Recovery:
             backend.adopt([self._adoption(attempt) for attempt in self._open])
         for attempt in self._open:
             adopted = self._watch(attempt) is not None
-            if not adopted:  # nobody needs it any more, and it holds a place
+            if not adopted:  # this run does not need it, and it holds a place
                 backend.stop([attempt.id])
                 committed = attempt.fingerprint in self._reconciler.committed
                 why = COMPLETED_ELSEWHERE if committed else "this run does not need it"
@@ -71,7 +71,7 @@ class Recovery:
             why = COMPLETED_ELSEWHERE if committed else "its controller has died"
             watched = self._watch(attempt)
             gone = end_leftovers(attempt_folder(self._context.home, attempt.fingerprint, attempt.id))
-            self._context.events.log("leftover", attempt=attempt.id, label=attempt.label, gone=gone)
+            self._context.events.log("ended leftover", attempt=attempt.id, label=attempt.label, gone=gone)
             if watched is not None:
                 finding = AttemptFinding(phase="ended", ending="interrupted", detail=why)
                 self._reconciler.end(watched, finding, stopping=False)
@@ -81,7 +81,7 @@ class Recovery:
         self._sweep(ended)
 
     def _sweep(self, dead: Sequence[Attempt]) -> None:
-        """Remove what writers that died have left in the store; those that are still open may live."""
+        """Remove what dead writers have left in the store; those that are still open may be alive."""
         folders = [(attempt.stage, attempt.fingerprint, attempt.id) for attempt in dead]
         self._context.store.sweep({attempt.id for attempt in self._open}, folders)
 

@@ -1,8 +1,8 @@
 """Resilient store: store calls with retry and time-out, so that a call that hangs never blocks the controller.
 
-Network disks and object stores fail for minutes at a time. Meanwhile calls are repeated, endings wait to be
-recorded, and nothing new is started. Each call runs in a thread of its own; one that hangs is abandoned.
-Only a store that does not respond for `unknown_s` ends a run, with a message.
+Network disks and object stores fail for minutes at a time. Meanwhile calls are repeated, endings are not recorded yet,
+and nothing new is started. Each call runs in a thread of its own; one that hangs is abandoned. Only a store that does
+not respond for `unknown_s` ends a run, with a message.
 """
 
 import errno
@@ -15,12 +15,12 @@ from orchestrator.schedule.clock import Clock
 from orchestrator.store.protocol import Store
 
 CALL_TIMEOUT_S = 10.0
-"""A call that has not returned by then counts as failed; in real seconds, whatever the controller's clock."""
+"""A call that takes longer counts as failed; in real seconds, whatever the controller's clock."""
 LONGEST_PAUSE_S = 5.0
 SAY_AFTER_S = 10.0
 """A failure that lasts is reported to the user; shorter ones go to driver.log only."""
-SHORT_PATIENCE_S = 5.0
-"""How long an error that does not go away by itself is retried at the start: permissions, a store that refuses."""
+SHORT_RETRY_S = 5.0
+"""How long an error that is not transient is retried: permissions, a store that refuses."""
 
 TRANSIENT_ERRNOS = frozenset(
     {
@@ -41,7 +41,7 @@ TRANSIENT_ERRNOS = frozenset(
         errno.ENOMEM,
     }
 )
-"""Errors of a network disk or a crowded machine that go away by themselves."""
+"""Errors of a network disk or an overloaded machine that pass by themselves."""
 
 T = TypeVar("T")
 
@@ -53,37 +53,31 @@ class StoreTimeout(Exception):
 class TimedCall(Generic[T]):
     """One call in a thread of its own."""
 
-    def __init__(self, ask: Callable[[], T]) -> None:
-        self._ask = ask
-        self._answered = threading.Event()
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._returned = threading.Event()
         self._value: list[T] = []
         self._error: BaseException | None = None
         threading.Thread(target=self._run, name="store", daemon=True).start()
 
     def result(self, within_s: float) -> T:
         """What it returned; or raises what it raised, or StoreTimeout when it takes longer."""
-        if not self._answered.wait(within_s):
-            raise StoreTimeout(f"no answer within {within_s:g} s")
+        if not self._returned.wait(within_s):
+            raise StoreTimeout(f"no response within {within_s:g} s")
         if self._error is not None:
             raise self._error
         return self._value[0]
 
     def _run(self) -> None:
         try:
-            self._value.append(self._ask())
-        except BaseException as error:  # handed over to whoever asks for the answer
+            self._value.append(self._call())
+        except BaseException as error:  # raised by `result`
             self._error = error
-        self._answered.set()
+        self._returned.set()
 
 
 class ResilientStore:
-    """Calls `store` for the controller.
-
-    Args (keyword only):
-        log: a line of driver.log: what, and fields.
-        say: a sentence for the user.
-        give_up_after_s: how long the store may fail before a run does not start.
-    """
+    """Calls `store` for the controller; `give_up_after_s`: how long it may fail before a run does not start."""
 
     def __init__(
         self,
@@ -98,7 +92,7 @@ class ResilientStore:
         self._clock = clock
         self._log = log
         self._say = say
-        self._patience_s = give_up_after_s
+        self._give_up_after_s = give_up_after_s
         self._pending: TimedCall[frozenset[str]] | None = None
         self._failing_since: float | None = None
         self._next_call = 0.0
@@ -117,17 +111,17 @@ class ResilientStore:
         now = self._clock.monotonic()
         if self.unresponsive and now < self._next_call:
             return None
-        waited, self._pending = self._pending, None
-        question = waited or TimedCall(self._store.commits)
+        hanging, self._pending = self._pending, None
+        running = hanging or TimedCall(self._store.commits)
         try:
-            found = question.result(0.0 if waited else CALL_TIMEOUT_S)
+            found = running.result(0.0 if hanging else CALL_TIMEOUT_S)
         except (OSError, StoreError, StoreTimeout) as error:
             if isinstance(error, StoreTimeout):
-                self._pending = question
+                self._pending = running
             self._note_failure(now, error)
             return None
         if self.unresponsive:
-            self._log("store answers")
+            self._log("store responds")
             if self._announced:
                 self._say("the store responds again")
         self._failing_since, self._announced, self._pause_s, self.error = None, False, 0.0, ""
@@ -135,22 +129,22 @@ class ResilientStore:
 
     def call(
         self,
-        ask: Callable[[], T],
+        call: Callable[[], T],
         interrupted: Callable[[], bool] = lambda: False,
         give_up_after_s: float | None = None,
     ) -> T:
-        """The result of `ask`, which is repeated for up to `give_up_after_s`.
+        """The result of `call`, which is repeated for up to `give_up_after_s`.
 
         Raises:
-            ArtifactMissing: the store says so.
+            ArtifactMissing: there is no such artifact.
             StoreError: it does not respond for so long, or not at once and the run is to stop.
         """
-        give_up_after_s = self._patience_s if give_up_after_s is None else give_up_after_s
+        give_up_after_s = self._give_up_after_s if give_up_after_s is None else give_up_after_s
         began, pause_s = self._clock.monotonic(), 0.1
         said = False
         while True:
             try:
-                return TimedCall(ask).result(CALL_TIMEOUT_S)
+                return TimedCall(call).result(CALL_TIMEOUT_S)
             except ArtifactMissing:
                 raise
             except (OSError, StoreError, StoreTimeout) as error:
@@ -158,17 +152,17 @@ class ResilientStore:
                 passing = isinstance(error, StoreTimeout) or (
                     isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS
                 )
-                if waited >= (give_up_after_s if passing else min(give_up_after_s, SHORT_PATIENCE_S)) or interrupted():
+                if waited >= (give_up_after_s if passing else min(give_up_after_s, SHORT_RETRY_S)) or interrupted():
                     if isinstance(error, StoreError):
                         raise
                     raise StoreError(
-                        f"the store does not respond, for {waited:.0f} s now: {error}; see that its disk is there, "
-                        "has room and lets this user write, then `run` again: what is done is done"
+                        f"the store does not respond ({waited:.0f} s so far): {error}; check that its disk is mounted, "
+                        "has room and lets this user write, then `run` again: completed jobs stay completed"
                     ) from error
-                self._log("store silent", error=str(error))
+                self._log("store unresponsive", error=str(error))
                 if waited >= SAY_AFTER_S and not said:
                     said = True
-                    self._say(f"the store does not respond ({error}); asking again for up to {give_up_after_s:g} s")
+                    self._say(f"the store does not respond ({error}); retrying for up to {give_up_after_s:g} s")
             self._clock.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
@@ -183,7 +177,7 @@ class ResilientStore:
         except StoreError as error:
             if isinstance(error.__cause__, OSError | StoreTimeout):
                 raise
-            self._log("COMMIT unreadable", error=str(error))  # whoever needs the artifact is told what to do
+            self._log("commit record unreadable", error=str(error))  # a job that needs the artifact says what to do
             return ""
 
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
@@ -191,19 +185,19 @@ class ResilientStore:
         try:
             TimedCall(lambda: self._store.sweep(living, dead)).result(CALL_TIMEOUT_S)
         except (OSError, StoreError, StoreTimeout) as error:
-            self._log("store not swept", error=str(error))
+            self._log("store sweep failed", error=str(error))
 
     def _note_failure(self, now: float, error: Exception) -> None:
         self.error = str(error)
         if self._failing_since is None:
             self._failing_since = now
-            self._log("store silent", error=self.error)
+            self._log("store unresponsive", error=self.error)
         elif now - self._failing_since >= SAY_AFTER_S and not self._announced:
             self._announced = True
-            self._log("store silent", error=self.error, seconds=round(now - self._failing_since))
+            self._log("store unresponsive", error=self.error, seconds=round(now - self._failing_since))
             self._say(
-                f"the store does not respond ({self.error}); what has ended waits to be recorded, and nothing is "
-                "started until it does; nothing is lost"
+                f"the store does not respond ({self.error}); until it does, endings are not recorded and nothing is "
+                "started; nothing is lost"
             )
         self._pause_s = min(LONGEST_PAUSE_S, max(0.1, self._pause_s * 2))
         self._next_call = now + self._pause_s

@@ -5,17 +5,19 @@ further sets everything back to zero first, so that a long training is not faile
 
 Further means: it left a complete checkpoint of a higher step than any earlier attempt of its job
 left, not merely than the one it began with. A job whose checkpoint of step 20 is damaged every time
-begins at 10 for ever and gets to 20 for ever; that is no progress. Stages without checkpoints (data,
-index) never progress before they are done: one that the cluster takes away `free_in_a_row` times
-fails, because it has never been seen to end.
+would otherwise go from 10 to 20 for ever. Stages without checkpoints never progress before they are done:
+one that the cluster ends `free_in_a_row` times fails.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, assert_never
+from typing import Literal, assert_never
 
 from orchestrator.backends.protocol import Ending
+from orchestrator.schedule.ledger.schema import JobRecord
+from orchestrator.spec.cluster import RetrySettings
 from workloads.contract.request import Stage
 
 REMEDIES = (
@@ -27,40 +29,9 @@ MORE_TIME = (
     "file sets them), or save more often (checkpoint_every_s), then `echo-matrix retry`"
 )
 
-CANCELLED = "cancelled; `echo-matrix retry` takes it up again"
+CANCELLED = "cancelled; `echo-matrix retry` starts it again"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
-
-
-class RetryLimits(Protocol):
-    """`retries` of cluster/*.yaml: how many charged endings without progress a job survives."""
-
-    @property
-    def error(self) -> int:
-        """Errors, and time limits without progress."""
-
-    @property
-    def out_of_memory(self) -> int:
-        """Endings out of memory."""
-
-    @property
-    def vanished(self) -> int:
-        """Attempts that vanished."""
-
-    @property
-    def free_in_a_row(self) -> int:
-        """Free endings in a row without progress that make a failure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budgets:
-    """The same as plain values."""
-
-    error: int
-    out_of_memory: int
-    vanished: int
-    free_in_a_row: int
-    """Free endings in a row without progress that make a failure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +93,7 @@ def first_line(text: str) -> str:
 def verdict(
     ending: Ending,
     charges: Charges,
-    budgets: RetryLimits,
+    budgets: RetrySettings,
     *,
     progressed: bool,
     share: int | None,
@@ -163,10 +134,8 @@ def verdict(
         case "out_of_memory":
             return _out_of_memory(charges, budgets, share, message, progressed=progressed)
         case "preempted" | "node_lost" | "interrupted":
-            if progressed:
-                return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
-            charges = replace(charges, free=charges.free + 1)
-            if charges.free >= budgets.free_in_a_row:
+            charges = charges if progressed else replace(charges, free=charges.free + 1)
+            if charges.free >= budgets.free_in_a_row and not progressed:
                 reason = f"ended {charges.free} times in a row without progress, last as {ending}{message}"
                 return Verdict(next="failed", charges=charges, reason=reason)
             return Verdict(next="again", charges=charges, reason=f"{ending} (does not count as a retry){message}")
@@ -175,13 +144,12 @@ def verdict(
 
 
 def _within(charges: Charges, used: int, allowed: int, what: str, message: str) -> Verdict:
-    if used > allowed:
-        return Verdict(next="failed", charges=charges, reason=f"{what}; {allowed} of {allowed} retries used{message}")
-    return Verdict(next="again", charges=charges, reason=f"{what}; {used} of {allowed} retries used{message}")
+    reason = f"{what}; {min(used, allowed)} of {allowed} retries used{message}"
+    return Verdict(next="failed" if used > allowed else "again", charges=charges, reason=reason)
 
 
 def _out_of_memory(
-    charges: Charges, budgets: RetryLimits, share: int | None, message: str, *, progressed: bool
+    charges: Charges, budgets: RetrySettings, share: int | None, message: str, *, progressed: bool
 ) -> Verdict:
     charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
     if share is None:
@@ -189,23 +157,18 @@ def _out_of_memory(
         return replace(after, reason=f"{after.reason}; raise resources.memory_gib") if after.next == "failed" else after
     charges = replace(charges, accumulate=fitted(share, charges.accumulate))
     smaller = smaller_share(share, charges.accumulate)
-    if smaller is None and progressed:  # slow, but it moves: a leak, or a neighbour that took the memory
-        return Verdict(
-            next="again", charges=charges, reason=f"out of memory at micro-batch 1, but got further{message}"
-        )
+    micro_batch, allowed = share // charges.accumulate, budgets.out_of_memory
+    if smaller is None and progressed:  # a leak, or another process that took the memory
+        reason = f"out of memory at micro-batch 1, but got further{message}"
+        return Verdict(next="again", charges=charges, reason=reason)
     if smaller is None:
-        reason = f"out of memory at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
+        reason = f"out of memory at micro-batch {micro_batch}{message}; {REMEDIES}"
         return Verdict(next="failed", charges=charges, reason=reason)
-    if charges.out_of_memory > budgets.out_of_memory:
-        reason = (
-            f"out of memory; {budgets.out_of_memory} of {budgets.out_of_memory} retries used, "
-            f"last at micro-batch {share // charges.accumulate}{message}; {REMEDIES}"
-        )
-        return Verdict(next="failed", charges=charges, reason=reason)
-    charges = replace(charges, accumulate=smaller)
-    return Verdict(
-        next="again", charges=charges, reason=f"out of memory; micro-batch is now {share // smaller}{message}"
-    )
+    if charges.out_of_memory > allowed:
+        used = f"{allowed} of {allowed} retries used, last at micro-batch {micro_batch}"
+        return Verdict(next="failed", charges=charges, reason=f"out of memory; {used}{message}; {REMEDIES}")
+    reason = f"out of memory; micro-batch is now {share // smaller}{message}"
+    return Verdict(next="again", charges=replace(charges, accumulate=smaller), reason=reason)
 
 
 _MASKS = (
@@ -224,11 +187,7 @@ def signature(kind: str, message: str, frames: Sequence[str]) -> str:
     hosts of each run use a copy of the code elsewhere. `frames` are `file:line function`,
     innermost last.
     """
-    ours = ""
-    for frame in frames:
-        found = _OURS.search(frame)
-        if found:
-            ours = found.group(1)
+    ours = next((found[1] for frame in reversed(frames) if (found := _OURS.search(frame))), "")
     for pattern, mask in _MASKS:
         message = pattern.sub(mask, message)
     return f"{kind} | {ours} | {message}"
@@ -241,12 +200,18 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
         failed: (stage, signature) of every job that has failed; an empty signature counts for nothing.
         pause_after: jobs of a stage that fail alike pause it.
     """
-    counts: dict[tuple[Stage, str], int] = {}
-    for stage, same in failed:
-        if same:
-            counts[stage, same] = counts.get((stage, same), 0) + 1
+    counts = Counter((stage, same) for stage, same in failed if same)
     return {
         stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); fix the cause, then `echo-matrix retry`"
         for (stage, same), number in counts.items()
         if number >= pause_after
     }
+
+
+def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
+    """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
+
+    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
+    """
+    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
+    return paused_stages([(one.stage, one.signature) for one in failed], pause_after)

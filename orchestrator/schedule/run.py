@@ -11,15 +11,16 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.context import ClusterSettings, RunContext
+from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.controller import Controller
 from orchestrator.schedule.events import DriverLog, Observer, RunEvents, SilentView, View
 from orchestrator.schedule.failures import FailedJob
-from orchestrator.schedule.job_states import JobStates, RecordedState, closure
+from orchestrator.schedule.job_states import JobStates, closure
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.notifications import Notifier
 from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shutdown import signals_handled
+from orchestrator.spec.cluster import Cluster
 from orchestrator.store.protocol import Store
 from workloads.contract.request import Stage
 
@@ -38,7 +39,7 @@ class RunResult:
     submitted: int
     """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
     note: str = ""
-    """Why the run ended with work left, where nobody interrupted it."""
+    """Why the run ended with work left, where it was not interrupted."""
 
     @property
     def exit_code(self) -> int:
@@ -61,7 +62,7 @@ def run(
     store: Store,
     ledger: Ledger,
     backend_factory: Callable[[], Backend],
-    cluster: ClusterSettings,
+    cluster: Cluster,
     clock: Clock | None = None,
     view: View | None = None,
     observer: Observer | None = None,
@@ -69,8 +70,8 @@ def run(
     """Bring the selected jobs, and what they need, to done.
 
     Ctrl-C asks the attempts to stop at a checkpoint, a second one kills them; either way they are
-    recorded as interrupted and the next run goes on from there. SIGTERM does the same where attempts end
-    with the controller; where they outlive it they go on, and the next run adopts them.
+    recorded as interrupted and the next run resumes them. SIGTERM does the same where attempts end
+    with the controller; where they outlive it they continue, and the next run adopts them.
 
     Args:
         plan: the whole matrix.
@@ -82,7 +83,7 @@ def run(
         cluster: budgets and execution settings, as read from cluster/*.yaml.
         clock: the machine's by default.
         view: shows progress; nothing by default.
-        observer: is told every event; must be quick.
+        observer: called with every event; must be quick.
 
     Raises:
         LeaseError: another controller took over.
@@ -102,7 +103,7 @@ def run(
     )
     resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
     committed = resilient.call(store.commits)
-    states = JobStates(plan, closure(plan, selected, committed), committed, _recorded(ledger, committed))
+    states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     context = RunContext(
         plan=plan,
         home=home,
@@ -146,17 +147,3 @@ def run(
         submitted=controller.submitted,
         note=controller.note,
     )
-
-
-def _recorded(ledger: Ledger, committed: Collection[str]) -> dict[str, RecordedState]:
-    """Fingerprint -> what the ledger says of each job that has no commit."""
-    records = ledger.job_records()
-    return {
-        fingerprint: RecordedState(
-            state=records[fingerprint].state if fingerprint in records else None,
-            reason=past.reason,
-            attempts=past.attempts,
-        )
-        for fingerprint, past in ledger.history().items()
-        if fingerprint not in committed
-    }

@@ -1,7 +1,7 @@
 """Shutdown: Ctrl-C asks attempts to stop at a checkpoint, a second one kills them, then they are given up.
 
-SIGTERM and the end of a terminal are about the controller's process, not about the study: where attempts
-outlive the controller they go on, and it leaves. Where they do not, each counts as one Ctrl-C.
+SIGTERM and SIGHUP end the controller's process, not the study: attempts that outlive the controller continue.
+Where attempts do not outlive it, each of these signals counts as one Ctrl-C.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ class Shutdown:
         self.stopping = False
         """Attempts have been asked to stop: nothing new is started."""
         self.leaving = False
-        """The controller ends and the attempts go on."""
+        """The controller ends and the attempts continue."""
 
     @property
     def requested(self) -> bool:
-        """Whether anybody has requested the end."""
+        """Whether the end was requested."""
         return self.times > 0
 
     @property
@@ -48,7 +48,7 @@ class Shutdown:
         self._leaves += 1
 
     def next_act(self, now: float, *, outlives: bool) -> Literal["stop", "kill", "leave"] | None:
-        """What to do to the live attempts now; `outlives`: they can go on without a controller."""
+        """What to do to the live attempts now; `outlives`: they can continue without a controller."""
         if not self.requested or self.leaving:
             return None
         if outlives and self._leaves:
@@ -65,7 +65,7 @@ class Shutdown:
         return None
 
     def given_up(self, now: float) -> bool:
-        """Whether killed attempts have had their time to answer."""
+        """Whether killed attempts have had `STOP_SLACK_S` to end."""
         return self._killed and now >= self._deadline
 
 
@@ -73,8 +73,8 @@ class Shutdown:
 def signals_handled(shutdown: Shutdown) -> Iterator[None]:
     """Ctrl-C stops the run, SIGTERM and the terminal's end the controller; handlers exist in the main thread only.
 
-    SIGHUP asks for the end once: it never is the second Ctrl-C, because it comes along with one where
-    a pipe's reader ends too. An ignored one stays ignored: the user typed `nohup`, or the controller is detached.
+    SIGHUP requests the end once: it is never the second Ctrl-C, because it may arrive together with one. Where it is
+    ignored it stays ignored: the user typed `nohup`, or the controller is detached.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,11 +1,8 @@
-"""One way to write a value down, and its digest: what every fingerprint is made of.
+"""Canonical JSON and its digest, which every fingerprint is made of.
 
-Canonical form: JSON, UTF-8, keys sorted, no spaces, NFC strings, floats by `repr` (the shortest
-text that reads back the same). Numbers have been converted by their schema's type before, so that
-`5` in a float field is `5.0` here. What cannot be written down the same way twice is refused; a
-permissive fallback (`str(value)`) would make one fingerprint of two values, or two of one.
-
-It lies under `spec`, not `plan`, because cells have fingerprints too and `spec` imports no `plan`.
+UTF-8, sorted keys, no spaces, NFC strings, floats by `repr` (the shortest text that reads back the same). Numbers
+already have the type of their schema, so that `5` in a float field is `5.0` here. A value without a unique spelling is
+refused: with a fallback such as `str(value)`, two values could share a fingerprint, or one value have two.
 """
 
 import json
@@ -23,7 +20,7 @@ def canonical(value: Any) -> str:
 
     Raises:
         TypeError: something that is not a mapping with text keys, list, tuple, text, int, float, bool or None.
-        ValueError: NaN, an infinity, -0.0, or two keys that are one in NFC.
+        ValueError: NaN, an infinity, -0.0, or two keys that are equal in NFC.
     """
     return _write(_plain(value))
 
@@ -39,12 +36,12 @@ def digest(value: Any) -> str:
 
 
 def digest_of_text(text: str) -> str:
-    """sha256 of a text that is canonical already, 64 hex digits."""
+    """sha256 of a text that is already canonical, 64 hex digits."""
     return sha256(text.encode("utf-8")).hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    # `type(...) is`, not isinstance: a subclass (an enum, a numpy float) may write itself differently.
+    # `type(...) is`, not isinstance: a subclass (an enum, a numpy float) may be encoded differently.
     kind = type(value)
     if value is None or kind is bool or kind is int:
         return value
@@ -68,6 +65,6 @@ def _plain_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
             raise TypeError(f"key {key!r} has no canonical form; allowed: text")
         name = unicodedata.normalize("NFC", key)
         if name in plain:
-            raise ValueError(f"key {key!r} stands twice, once its letters are composed (NFC)")
+            raise ValueError(f"key {key!r} appears twice after NFC normalisation")
         plain[name] = _plain(item)
     return plain

@@ -1,20 +1,22 @@
-"""A cell: one row, one value of every axis, one seed, with all it resolves to."""
+"""Cell: one row, one value of each axis and one seed, fully resolved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from workloads.contract.fields import Count, Natural, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """What a job of a stage needs. Never part of a fingerprint."""
 
-    cpus: int
-    devices: int
-    memory_gib: float
-    minutes: float
-    ranks: int | None = None
-    """Processes that share the job; None: one a device, and one without devices."""
+    cpus: Count
+    devices: Natural
+    memory_gib: Positive
+    minutes: Positive
+    ranks: Count | None = None
+    """Processes that share the job; None: one per device, and one without devices."""
 
     @property
     def world_size(self) -> int:
@@ -24,7 +26,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """A wanted difference between rows: `value` is set where `key` is a control."""
+    """An intended difference between rows, with its reason; `value` is set if `key` is a control."""
 
     key: str
     rows: tuple[str, ...]
@@ -41,14 +43,14 @@ class Cell:
     """
 
     id: str
-    """For people: `ROW/s0`, with axes `ROW/AXIS=VALUE/s0`."""
+    """`ROW/s0`; with axes `ROW/AXIS=VALUE/s0`."""
     row: str
     axes: tuple[tuple[str, str], ...]
     seed: int
     family: str
-    """As written in matrix.yaml, also where the row resolves to another family."""
+    """As written in matrix.yaml, even if the row resolves to another family."""
     reference: bool
-    """A ceiling or floor: trains nothing of its own, takes no rank."""
+    """A ceiling or floor: it trains nothing and is not ranked."""
     trained: Mapping[str, Any]
     evaluated: Mapping[str, Any]
     controls: Mapping[str, Mapping[str, Any]]
@@ -56,4 +58,4 @@ class Cell:
     alias_of: str | None
     """Id of the first cell, in file order, with the same computation."""
     fingerprint: str
-    """What is computed, and which of its aliases this is: finds the cell's MLflow run after a renaming."""
+    """Digest of the computation and the alias number; the tracker finds a renamed cell by it."""

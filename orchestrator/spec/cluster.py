@@ -1,6 +1,6 @@
-"""cluster/*.yaml: where and how a study runs on these machines. Nothing here enters a fingerprint.
+"""Cluster configuration (cluster/*.yaml): where and how a study runs. No part of it enters a fingerprint.
 
-Each backend adds a section of its own, of its name; which there are is for the caller to say.
+Each backend has a section of its own name; the caller passes the backends.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,27 +19,27 @@ from workloads.contract.workload import Workload
 Settings = TypeVar("Settings")
 
 FOLDER = "cluster"
-"""Where descriptions are looked for, beside the matrix."""
+"""Folder of cluster files, beside the matrix."""
 LOCAL = "local"
-"""The description where none is named."""
+"""Name of the default cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SectionSource:
-    """Where a backend's section was read, for refusing what types cannot rule out."""
+    """Where a backend's section was read, for checks and messages of the backend."""
 
     file: Path
     places: Mapping[str, int]
     """Dotted key -> its line."""
     stages: tuple[str, ...]
-    """Stages that there are."""
+    """Stages of the workload."""
 
     def has(self, key: str) -> bool:
-        """Whether a key is written."""
+        """Whether the file has this key."""
         return key in self.places
 
     def refuse(self, key: str, problem: str) -> NoReturn:
-        """Raise the MatrixError of a key; its line, or that of the section around it, is named."""
+        """Raise a MatrixError for a key, with its line or that of the enclosing section."""
         around = key
         while around not in self.places and "." in around:
             around = around.rpartition(".")[0]
@@ -47,27 +47,27 @@ class SectionSource:
 
 
 class BackendSection(Protocol):
-    """What is needed of a backend to read its section (`orchestrator.backends.plugin`)."""
+    """What reading a backend's section needs of it (`orchestrator.backends.plugin`)."""
 
     @property
     def settings(self) -> type:
-        """A frozen dataclass of the section; all fields have defaults."""
+        """Frozen dataclass of the section; all fields have defaults."""
 
     @property
     def complete(self) -> Callable[[Any, SectionSource], Any]:
-        """Refuses what types cannot rule out, and returns the settings that hold."""
+        """Validates settings beyond their types, and returns the ones to use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Where artifacts live."""
+    """The artifact store."""
 
     kind: Literal["files"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
-    """The tracker; None as uri: SQLite beside the outputs."""
+    """The tracker; without a uri: SQLite in the outputs folder."""
 
     kind: Literal["mlflow", "none"]
     uri: str | None
@@ -75,7 +75,7 @@ class TrackingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrySettings:
-    """How many failed attempts a job may have, by ending."""
+    """How many failed attempts a job may have before it fails, by ending."""
 
     error: Natural
     out_of_memory: Natural
@@ -85,14 +85,14 @@ class RetrySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """All that may change without changing the meaning of a result."""
+    """Settings that may change without changing the meaning of a result."""
 
     backend: str
     store: StoreSettings
     tracking: TrackingSettings
     retries: RetrySettings
     pause_after: Count
-    """Cells that fail alike pause their stage."""
+    """So many jobs of a stage that fail with the same error pause the stage."""
     grace_s: NonNegative
     idle_s: NonNegative
     unknown_s: Positive
@@ -102,18 +102,18 @@ class Cluster:
     keep: Literal["weights", "full"]
     paths: Mapping[str, str]
     device_gib: Positive | None = None
-    """Memory of one accelerator; a row whose training is predicted to need more is refused. None: not known."""
+    """Memory of one accelerator; a plan predicted to need more is refused. None: not known."""
     avoid_s: NonNegative = 3600.0
-    """How long a host with two endings without progress is avoided, while there are others."""
+    """How long a host is excluded after two attempts without progress, while others are available."""
     orphan_s: Positive = 3600.0
-    """After this long without a driver, hosts on a standing cluster end by themselves."""
+    """After this long without a controller, hosts on a running cluster end by themselves."""
     on_event: str | None = None
-    """A command that is told, as JSON on its standard input, what finished, failed, was paused or is unknown."""
+    """A command that receives each notification as JSON on its standard input."""
     sections: Mapping[str, Any] = field(default_factory=dict)
-    """Backend -> its settings, where the file has a section of it."""
+    """Backend -> its settings, if the file has a section of that name."""
 
     def section(self, name: str, settings: Callable[[], Settings]) -> Settings:
-        """The settings of a backend; the defaults of `settings` where the file has no section of it."""
+        """The settings of a backend; `settings()` if the file has no such section."""
         found: Settings = self.sections[name] if name in self.sections else settings()
         return found
 
@@ -133,16 +133,16 @@ BUILT_IN = Cluster(
     keep="weights",
     paths={},
 )
-"""cluster/local.yaml, for a matrix that has none beside it."""
+"""The settings of `local` without a cluster/local.yaml beside the matrix."""
 
 
 def is_name(chosen: Path, backends: Collection[str]) -> bool:
-    """Whether what was chosen is a name, to be looked for beside the matrix, and not a file."""
+    """Whether the choice is a name, to be looked up beside the matrix, and not a file."""
     return len(chosen.parts) == 1 and not chosen.suffix and (str(chosen) in (LOCAL, *backends) or not chosen.is_file())
 
 
 def cluster_file(chosen: Path | None, beside: Path, backends: Collection[str]) -> Path:
-    """Where the chosen cluster is described, or would be: a name's file lies beside the matrix `beside`."""
+    """The cluster file of a choice, whether it exists or not; the file of a name is beside the matrix `beside`."""
     chosen = chosen or Path(LOCAL)
     if not is_name(chosen, backends):
         return chosen
@@ -152,18 +152,18 @@ def cluster_file(chosen: Path | None, beside: Path, backends: Collection[str]) -
 def load_cluster(
     chosen: Path | None, beside: Path, workload: Workload, backends: Mapping[str, BackendSection]
 ) -> Cluster:
-    """The cluster that was chosen: a file, or a name.
+    """Load the chosen cluster: a file, or a name.
 
     Args:
         chosen: a file; or `local`, a backend, or any NAME with a cluster/NAME.yaml beside the matrix. None: `local`.
-            Where there is no such file of a backend: the built-in values with that backend.
+            Without such a file, the name of a backend means the built-in settings with that backend.
         beside: the matrix, or its folder.
-        workload: of the matrix: its stages, and what it fixes of DeepSpeed.
+        workload: of the matrix; for its stages and its DeepSpeed restrictions.
         backends: by name (`orchestrator.backends.registry.backends`).
 
     Raises:
         MatrixError: no such file or name, an unknown or missing key, a wrong type, or a value out of range.
-        BackendError: a backend whose section is there cannot be loaded.
+        BackendError: the backend of a section cannot be loaded.
     """
     path = cluster_file(chosen, beside, backends)
     name = str(chosen or LOCAL)
@@ -174,7 +174,7 @@ def load_cluster(
             return replace(BUILT_IN, backend=name)
         names = sorted({LOCAL, *backends, *(one.stem for one in path.parent.glob("*.yaml"))})
         raise MatrixError(
-            f"--cluster is {name!r}, which is neither a file nor a name{nearest(name, names)}; "
+            f"--cluster is {name!r}, which is neither a file nor a known name{nearest(name, names)}; "
             f"allowed: {', '.join(names)}, or a file such as {path.parent / 'slurm.yaml'}"
         )
     return _read(path, workload, backends)
@@ -199,7 +199,7 @@ def _read(path: Path, workload: Workload, backends: Mapping[str, BackendSection]
 
 
 def _description(sections: Mapping[str, BackendSection], backends: Collection[str]) -> type:
-    """The whole file as one dataclass, so that a message names all keys that are allowed."""
+    """The whole file as one dataclass, so that messages list every allowed key."""
     found: list[Any] = []
     hints = get_type_hints(Cluster, include_extras=True)
     hints["backend"] = Literal[tuple(backends)]
@@ -216,5 +216,5 @@ def _refuse_s3(node: yaml.MappingNode, path: Path) -> None:
     for key, section in node.value:
         for name, value in section.value if key.value == "store" and isinstance(section, yaml.MappingNode) else ():
             if name.value == "kind" and value.value == "s3":
-                problem = "is 's3'; a store on S3 is planned and not there yet; allowed: files"
+                problem = "is 's3'; stores on S3 are not supported yet; allowed: files"
                 refuse(place_of(value, str(path)), "store.kind", problem)

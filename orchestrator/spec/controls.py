@@ -1,8 +1,7 @@
-"""The two guards of control: before the run on what cells resolve to, after it on what they recorded.
+"""Control checks: before a run that compared cells differ only in their row, after it that their records agree.
 
-Both are pure. The first refuses; the second only tells, for no finished cell is thrown away.
-
-Source: study.md section 1.
+Both are pure functions. The check before a run refuses the plan; the one after it only reports, since finished cells
+are kept.
 """
 
 from collections import Counter, defaultdict
@@ -15,32 +14,32 @@ from orchestrator.spec.cell import Cell, Deviation
 from workloads.contract.workload import Workload
 
 EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
-"""Records of how a job ran: unequal ones may change the last bits."""
+"""Records of how a job ran; where they differ, results may differ in the last bits."""
 
 DIGEST_DIGITS = 64
 """Hex digits of a sha256."""
 
 
 def check_controls(workload: Workload, cells: Sequence[Cell], deviations: Sequence[Deviation]) -> None:
-    """The guard before the run: cells of equal axes and seed differ in their row alone.
+    """Refuse a plan in which cells with the same axis values and seed differ in more than their row.
 
     Raises:
-        ControlsError: two cells differ in a control or a branch, or a row has a parameter that must be explained, and
-            no deviation says why.
+        ControlsError: two cells differ in a control or a branch, or a row sets a parameter that needs a reason, and
+            no deviation gives it.
     """
     listed = {(deviation.key, row) for deviation in deviations for row in deviation.rows}
     deviating = {row for _, row in listed}
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
-        for parameter in workload.family[cell.family].declared:
+        for parameter in workload.family[cell.family].needs_deviation:
             key = f"{workload.rows_key}.{parameter}"
             if cell.evaluated.get(parameter) and (key, cell.row) not in listed:
                 raise ControlsError(
-                    f"cell {cell.id}: row {cell.row} has {parameter}: true and no deviation says why; add "
+                    f"cell {cell.id}: row {cell.row} sets {parameter}: true, and no deviation gives the reason; add "
                     f'{{key: {key}, rows: [{cell.row}], reason: "..."}} under deviations'
                 )
-    # Cells with the same objects cannot differ, so each constellation of them is compared once.
+    # Cells that share their sections cannot differ, so each combination of sections is compared once.
     flat: dict[int, dict[str, Any]] = {}
-    sizing = frozenset(f"controls.{key}" for key in workload.row_controls)
+    row_controls = frozenset(f"controls.{key}" for key in workload.row_controls)
     compared: set[frozenset[tuple[int, int, str]]] = set()
     for group in _groups(cells).values():
         tokens: dict[tuple[int, int, str], Cell] = {}
@@ -49,11 +48,11 @@ def check_controls(workload: Workload, cells: Sequence[Cell], deviations: Sequen
             tokens.setdefault((id(cell.controls), id(cell.branches), own), cell)
         if frozenset(tokens) not in compared:
             compared.add(frozenset(tokens))
-            _check_group(list(tokens.values()), listed, flat, sizing)
+            _check_group(list(tokens.values()), listed, flat, row_controls)
 
 
 def _check_group(
-    group: Sequence[Cell], listed: set[tuple[str, str]], flat: dict[int, dict[str, Any]], sizing: frozenset[str]
+    group: Sequence[Cell], listed: set[tuple[str, str]], flat: dict[int, dict[str, Any]], row_controls: frozenset[str]
 ) -> None:
     expected: dict[str, tuple[Any, Cell]] = {}
     for cell in group:
@@ -63,15 +62,16 @@ def _check_group(
             reference = expected.setdefault(key, (value, cell))
             if reference[0] != value:
                 _refuse(key, reference[1], reference[0], cell, value)
-        _check_absent(cell, group[0], flat, listed, sizing)
+        _check_absent(cell, group[0], flat, listed, row_controls)
 
 
 def _refuse(key: str, a: Cell, value_a: Any, b: Cell, value_b: Any) -> NoReturn:
     remedy = f'add {{key: {key}, rows: [{b.row}], reason: "...", value: ...}} under deviations, or make it an axis'
     if not key.startswith("controls."):
-        remedy = "a branch is the same for all rows; make it an axis"
+        remedy = "branches are the same for all rows: make it an axis"
     raise ControlsError(
-        f"cells {a.id} and {b.id} differ in {key} ({value_a!r} and {value_b!r}) and no deviation says why; {remedy}"
+        f"cells {a.id} and {b.id} differ in {key} ({value_a!r} and {value_b!r}), and no deviation gives the reason; "
+        f"{remedy}"
     )
 
 
@@ -80,11 +80,11 @@ def _check_absent(
     first: Cell,
     flat: dict[int, dict[str, Any]],
     listed: set[tuple[str, str]],
-    sizing: frozenset[str],
+    row_controls: frozenset[str],
 ) -> None:
-    """A key that one cell has and another lacks is a difference too, unless it sizes a row."""
+    """A key that only one of two cells has is a difference too, unless it is a row control."""
     own, other = dict(_leaves(cell, flat)), dict(_leaves(first, flat))
-    for key in sorted((own.keys() ^ other.keys()) - sizing):
+    for key in sorted((own.keys() ^ other.keys()) - row_controls):
         if (key, cell.row) not in listed and (key, first.row) not in listed:
             _refuse(key, first, other.get(key, "absent"), cell, own.get(key, "absent"))
 
@@ -107,14 +107,14 @@ def _groups(cells: Sequence[Cell]) -> Mapping[tuple[Any, int], list[Cell]]:
 def verdicts(
     workload: Workload, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The guard after the run, over `records` of the jobs of the checked stage by cell id.
+    """The checks after a run, over the `records` of the checked stage's jobs, by cell id.
 
-    Cells are compared within equal axes and seed, for the order of samples depends on the seed, and
-    there only where what a record depends on is equal, for a deviation may have changed it.
+    Compared are cells with the same axis values and seed that agree on what the record depends on: a deviation may have
+    changed it.
 
-    Returns `{"check", "verdict", "detail", "cells"}` for each check: `violated` (an unequal record of
-    `StageSpec.checks`) and `mixed` (unequal execution) name the cells that
-    are not like most; `open` names cells without a record; else `held`. What is only counted is told.
+    Returns `{"check", "verdict", "detail", "cells"}` for each check. Verdicts: `violated`, an unequal record of
+    `StageSpec.checks`; `mixed`, unequal execution, both with the cells that differ from the majority; `open`, with the
+    cells that have no record yet; else `held`. Records of `StageSpec.counted` are listed, not compared.
     """
     stage = workload.checked
     found = [
@@ -127,23 +127,23 @@ def verdicts(
     return found
 
 
-def _comparable(cells: Sequence[Cell], depends: Sequence[str], sizing: Sequence[str]) -> Iterator[list[Cell]]:
+def _comparable(cells: Sequence[Cell], depends: Sequence[str], row_controls: Sequence[str]) -> Iterator[list[Cell]]:
     texts: dict[int, str] = {}
     groups: dict[Any, list[Cell]] = defaultdict(list)
     for cell in cells:
         if id(cell.controls) not in texts:
-            texts[id(cell.controls)] = canonical(_held_still(cell, depends, sizing))
+            texts[id(cell.controls)] = canonical(_values_of(cell, depends, row_controls))
         groups[cell.axes, cell.seed, texts[id(cell.controls)]].append(cell)
     yield from groups.values()
 
 
-def _held_still(cell: Cell, sections: Sequence[str], sizing: Sequence[str]) -> dict[str, Any]:
-    """What `sections` hold in a cell, without the controls that size a row."""
+def _values_of(cell: Cell, sections: Sequence[str], row_controls: Sequence[str]) -> dict[str, Any]:
+    """The values of `sections` in a cell, without row controls."""
     values: dict[str, Any] = {}
     for section in sections:
         name, _, key = section.partition(".")
         for own, value in cell.controls[name].items():
-            if key in ("", own) and f"{name}.{own}" not in sizing:
+            if key in ("", own) and f"{name}.{own}" not in row_controls:
                 values[f"{name}.{own}"] = value
     return values
 
@@ -167,9 +167,9 @@ def _compared(
         if len(values) > 1:
             counts = Counter({text: len(ids) for text, ids in values.items()})
             (most, top), (_, second) = counts.most_common(2)
-            # Without a majority nobody can say which cells are the odd ones.
+            # Without a majority, every cell of the group is listed.
             odd += [cell for text, ids in values.items() if top == second or text != most for cell in ids]
-            details.append(_spelled(group[0], values))
+            details.append(_differences(group[0], values))
     if odd:
         return {"check": check, "verdict": unequal, "detail": "; ".join(details), "cells": odd}
     if missing or not total:
@@ -178,7 +178,7 @@ def _compared(
     return {"check": check, "verdict": "held", "detail": f"equal in {total} cells", "cells": []}
 
 
-def _spelled(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
+def _differences(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
     where = ", ".join((*(f"{name}={value}" for name, value in cell.axes), f"seed {cell.seed}"))
     parts = [
         f"{_short(text)} in {ids[0]}{f' and {len(ids) - 1} more' if len(ids) > 1 else ''}"
@@ -188,7 +188,7 @@ def _spelled(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
 
 
 def _short(text: str) -> str:
-    """A canonical value for people: digests by their first twelve digits."""
+    """A canonical value for display: digests are cut to twelve digits."""
     text = text.strip('"')
     return text[:12] if len(text) == DIGEST_DIGITS else text
 

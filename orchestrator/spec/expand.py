@@ -1,9 +1,9 @@
-"""The resolved matrix as cells: row x axis values x seed, in file order.
+"""Matrix expansion: one cell for each row x axis values x seed, in file order.
 
-A cell holds only what its computation reads: controls that size rows are left out where its row does not read
-them, and a row that is another name of a computation holds that one. So two cells are one computation
-exactly if they are equal here, and the later one is an alias of the first. Sections that are equal
-are the same object in all cells, which is what makes ten thousand of them cheap.
+A cell holds only what its computation reads: row controls that its row does not read are left out, and a row that
+resolves to another computation holds that one. So two cells are the same computation exactly if they are equal, and
+the later one becomes an alias of the first. Equal sections are one object in all cells, which keeps ten thousand
+cells cheap.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
     """All cells of one profile.
 
     Raises:
-        MatrixError: controls that cannot be together at some combination of axis values.
+        MatrixError: controls that are inconsistent at some combination of axis values.
     """
     views = _Views(matrix)
     rows = [(name, row, _reads(row), _Forms(row)) for name, row in matrix.rows.items()]
@@ -67,12 +67,12 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
 
 
 def axis_text(value: Any) -> str:
-    """An axis value as labels and `results.csv` write it: text as it is, all else as JSON."""
+    """An axis value as in labels and `results.csv`: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else canonical(value)
 
 
 class _Forms:
-    """A row's two resolved forms, and the text that stands for both in a cell's fingerprint."""
+    """A row resolved for training and for evaluation, and the digests of both for the cell's fingerprint."""
 
     def __init__(self, row: Row) -> None:
         self.trained = resolved(row.trained())
@@ -81,7 +81,7 @@ class _Forms:
 
 
 def _reads(row: Row) -> tuple[str, ...]:
-    """Row controls of the computation, not of the name."""
+    """Row controls that the computation reads."""
     return row.trained().reads
 
 
@@ -90,7 +90,7 @@ def _axes_label(matrix: ResolvedMatrix, values: tuple[Any, ...]) -> tuple[tuple[
 
 
 class _Views:
-    """Controls and branches as each kind of cell sees them, made once each."""
+    """Controls and branches as cells see them; each distinct view is made once."""
 
     def __init__(self, matrix: ResolvedMatrix) -> None:
         self._matrix = matrix
@@ -101,7 +101,7 @@ class _Views:
         self._kept: dict[str, tuple[Any, str]] = {}
 
     def of(self, changes: Mapping[str, Any], reads: tuple[str, ...]) -> tuple[Sections, Sections, str]:
-        """Controls, branches, and the start of the text that a cell's fingerprint covers."""
+        """Controls, branches, and the start of the text that is hashed into a cell's fingerprint."""
         known = self._views.get((id(changes), reads))
         if known is not None:
             return known
@@ -136,7 +136,7 @@ class _Views:
         return self._kept[text]
 
     def _without(self, name: str, section: Mapping[str, Any], reads: tuple[str, ...]) -> Mapping[str, Any]:
-        """A section without the row controls that are not read."""
+        """A section without row controls that are not read."""
         unread = {key for key in self._matrix.workload.row_controls if key not in reads}
         if not any(key.startswith(f"{name}.") for key in unread):
             return section

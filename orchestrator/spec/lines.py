@@ -1,7 +1,7 @@
-"""YAML with its lines and its raw text: OmegaConf keeps neither.
+"""YAML with line numbers and raw text, neither of which OmegaConf keeps.
 
-Scalars are read by the type that a key declares, from the text as written. YAML 1.1 would read
-`010` as 8, `1:30` as 90 and `on` as true; such texts are refused with the spelling to use.
+Scalars are read as the type that their key declares, from the text as written. YAML 1.1 would read
+`010` as 8, `1:30` as 90 and `on` as true; such texts are refused, with the spelling to use.
 """
 
 import difflib
@@ -25,7 +25,7 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 COMMAND_LINE = "command line"
 
-# re.ASCII: Python would take the digits of every script for a number.
+# re.ASCII: without it \d matches the digits of every script.
 _SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+(\.\d*)?", re.ASCII)
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
 _OTHER_BASE = re.compile(r"[-+]?0[xXbBoO][0-9a-fA-F_]+")
@@ -33,11 +33,11 @@ _INT = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)
 _FLOAT = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _LARGEST_INT = 2**63 - 1  # what SQLite, torch and MLflow hold
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_LONGEST_PROBLEM = 1200  # characters of a message; what was written may be megabytes
+_LONGEST_PROBLEM = 1200  # characters of a message; the quoted value may be megabytes
 LONGEST_KEY = 200
-_COMPARED = 5000  # names looked through for the nearest spelling: difflib takes half a second for these
+_COMPARED = 5000  # names searched for the nearest spelling; difflib needs half a second for these
 _LISTED = 40
-_WITHOUT = "write it without: credentials come from the environment alone"
+_WITHOUT = "remove it: credentials are read from the environment only"
 _WORDS = {"yes": "true", "on": "true", "y": "true", "true": "true", "no": "false", "off": "false", "n": "false"}
 _WORDS["false"] = "false"
 
@@ -61,12 +61,12 @@ def refuse(place: Place | str, key: str, problem: str) -> NoReturn:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without what turns a terminal's colours or the direction of writing."""
+    """`text` on one line, with control and direction characters escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def cut(text: str, longest: int) -> str:
-    """`text` without its middle where it is longer than `longest` characters: its end says what is allowed."""
+    """`text` of at most about `longest` characters: the middle is left out, since the end says what is allowed."""
     if len(text) <= longest:
         return text
     half = longest // 2
@@ -74,7 +74,7 @@ def cut(text: str, longest: int) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing where nothing is near."""
+    """`; did you mean 'x'?` with the closest name; empty if none is close."""
     if len(name) > LONGEST_KEY:
         return ""
     found = difflib.get_close_matches(name, list(itertools.islice(allowed, _COMPARED)), n=1, cutoff=0.6)
@@ -82,7 +82,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 def listed(allowed: Iterable[str]) -> str:
-    """`; allowed: a, b` with the nearest spelling left to the caller."""
+    """`; allowed: a, b`, cut after some names."""
     names = list(allowed)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return f"; allowed: {', '.join(names[:_LISTED])}{more}"
@@ -92,12 +92,12 @@ def compose_file(path: Path) -> yaml.MappingNode:
     """The YAML mapping in a file, as nodes that know their lines.
 
     Raises:
-        MatrixError: no such file, no plain file, too large, not UTF-8, not YAML, or not a mapping.
+        MatrixError: no such file, not a regular file, too large, not UTF-8, not YAML, or not a mapping.
     """
     text = _read(path)
     node = compose(text, str(path))
     if not isinstance(node, yaml.MappingNode):
-        raise MatrixError(f"{path}: is no mapping; allowed: key: value, one a line")
+        raise MatrixError(f"{path}: is not a mapping; allowed: key: value, one per line")
     return node
 
 
@@ -105,15 +105,15 @@ def _read(path: Path) -> str:
     try:
         about = path.stat()
         if stat.S_ISDIR(about.st_mode):
-            raise MatrixError(f"{path}: is a folder; name the file in it")
-        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, and a device has no end
-            raise MatrixError(f"{path}: is no plain file; name one")
+            raise MatrixError(f"{path}: is a folder; name a file")
+        if not stat.S_ISREG(about.st_mode):  # reading a pipe may block, and a device may never end
+            raise MatrixError(f"{path}: is not a regular file; name one that is")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MatrixError(f"{path}: there is no such file; name another one, or write it first") from error
+        raise MatrixError(f"{path}: no such file; create it, or name another") from error
     except (OSError, ValueError) as error:
-        raise MatrixError(f"{path}: cannot be read: {error}; name a file that can") from error
+        raise MatrixError(f"{path}: cannot be read: {error}; make it readable, or name another") from error
     if len(content) > LARGEST_FILE:
         raise MatrixError(f"{path}: has more than {LARGEST_FILE >> 20} MiB; allowed: {LARGEST_FILE >> 20} MiB")
     try:
@@ -127,15 +127,15 @@ def compose(text: str, source: str) -> yaml.Node | None:
     """The node of a YAML text; None where it is empty.
 
     Raises:
-        MatrixError: not YAML, nested too deep, too much, with a tag, or with a credential.
+        MatrixError: not YAML, beyond a limit, with a tag, or with a credential.
     """
     credential = credential_in(text, os.environ)
     if credential is not None:
         at, reason = credential
-        # What is written here is in requests, COMMITs, the ledger and MLflow.
+        # Values end up in requests, commit records, the ledger and MLflow.
         refuse(_at(source, text.count("\n", 0, at) + 1), "", f"{reason}; {_WITHOUT}")
     try:
-        text.encode("utf-8")  # an argument of the command line may hold bytes that are no text
+        text.encode("utf-8")  # a command line argument may contain bytes that are not text
         check_bounds(text, Loader)
         node: yaml.Node | None = yaml.compose(text, Loader=Loader)
     except UnicodeEncodeError as error:
@@ -166,7 +166,7 @@ def entries(node: yaml.Node, source: str, key: str) -> Iterator[tuple[str, yaml.
     """Name, value and place of each entry of a mapping.
 
     Raises:
-        MatrixError: not a mapping, a key that is no text, or a key that stands twice.
+        MatrixError: not a mapping, a key that is not text, or a duplicate key.
     """
     if not isinstance(node, yaml.MappingNode):
         refuse(place_of(node, source), key, f"is {kind_of(node)}; allowed: a mapping, key: value")
@@ -174,17 +174,17 @@ def entries(node: yaml.Node, source: str, key: str) -> Iterator[tuple[str, yaml.
     for name_node, value in node.value:
         place = place_of(name_node, source)
         if not isinstance(name_node, yaml.ScalarNode):
-            refuse(place, key, "has a key that is no text")
+            refuse(place, key, "has a key that is not text; write the key in quotes")
         name = name_node.value
         if is_plain(name_node) and name == "<<":
-            refuse(place, key, "has a merge key, <<, which is not read; write the keys themselves")
+            refuse(place, key, "has a merge key (<<), which is not supported; write the keys themselves")
         if len(name) > LONGEST_KEY or _CONTROL.search(name):
-            refuse(place, key, f"has the key {name!r}; allowed: at most {LONGEST_KEY} characters that can be printed")
+            refuse(place, key, f"has the key {name!r}; allowed: at most {LONGEST_KEY} printable characters")
         dotted = f"{key}.{name}" if key else name
         if is_plain(name_node) and name_node.tag != "tag:yaml.org,2002:str":
             refuse(place, dotted, f'would be read as {kind_of(name_node)}; write the key in quotes: "{name}"')
         if name in seen:
-            refuse(place, dotted, f"stands twice, first in {_line(seen[name])}; leave one of them")
+            refuse(place, dotted, f"appears twice, first on {_line(seen[name])}; remove one")
         seen[name] = place
         yield name, value, place
 
@@ -199,7 +199,7 @@ def is_plain(node: yaml.ScalarNode) -> bool:
 
 
 def kind_of(node: yaml.Node) -> str:
-    """What a node is, in words and as written."""
+    """What a node is, for a message: its type and its text."""
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     if isinstance(node, yaml.SequenceNode):
@@ -239,7 +239,7 @@ def read_float(node: yaml.Node, place: Place, key: str) -> float:
         refuse(place, key, f"is {kind_of(node)}; allowed: a number, such as 0.5 or 2.0e-3")
     value = float(text)
     if not math.isfinite(value):
-        refuse(place, key, f"is {text}, which is beyond what a float holds; allowed: a finite number")
+        refuse(place, key, f"is {text}, which is too large for a float; allowed: a finite number")
     if value == 0 and math.copysign(1.0, value) < 0:
         refuse(place, key, f"is {text}; write 0.0, without a sign")
     return value
@@ -257,7 +257,7 @@ def _number_text(node: yaml.Node, place: Place, key: str, wanted: str) -> str:
         digits = f"0{digits}" if digits[0] in ".eE" else digits
         refuse(place, key, f"is {text}, which YAML reads as an octal number; write {digits}")
     if _OTHER_BASE.fullmatch(text) or ("_" in text and text.replace("_", "").isdigit()):
-        refuse(place, key, f"is {text}; write the number in base 10, with digits alone")
+        refuse(place, key, f"is {text}; write the number in base 10, with digits only")
     return text
 
 
@@ -272,7 +272,7 @@ def read_bool(node: yaml.Node, place: Place, key: str) -> bool:
 
 
 def read_text(node: yaml.Node, place: Place, key: str) -> str:
-    """A text. Without quotes it must look like nothing else; `${...}` is never filled in."""
+    """A text. Without quotes it must not look like another type; `${...}` is not interpolated."""
     if not isinstance(node, yaml.ScalarNode):
         refuse(place, key, f"is {kind_of(node)}; allowed: a text")
     text = str(node.value)
@@ -282,13 +282,13 @@ def read_text(node: yaml.Node, place: Place, key: str) -> str:
         if node.tag != "tag:yaml.org,2002:str" or text.lower() in _WORDS:
             refuse(place, key, f'is {text}, which YAML does not read as text; write "{text}"')
     if "${" in text:
-        refuse(place, key, f"is {text!r}; ${{...}} is never filled in, write the value itself")
+        refuse(place, key, f"is {text!r}; ${{...}} is not interpolated; write the value itself")
     if text == "???":
-        refuse(place, key, "is '???', which OmegaConf takes for a value that is missing; write the value itself")
+        refuse(place, key, "is '???', which OmegaConf reads as a missing value; write the value itself")
     credential = None if is_plain(node) else credential_in(text, os.environ)
-    if credential is not None:  # spelled with escapes: `compose` has looked at the text as it is written
+    if credential is not None:  # written with escapes; `compose` has checked the raw text
         refuse(place, key, f"{credential[1]}; {_WITHOUT}")
     odd = _CONTROL.search(text)
     if odd:
-        refuse(place, key, f"holds the character {odd[0]!r}, which cannot be printed; leave it out")
+        refuse(place, key, f"contains {odd[0]!r}, which is not printable; remove it")
     return text

@@ -1,9 +1,8 @@
-"""matrix.yaml and the command line's overrides, read strictly.
+"""Configuration loading: validates matrix.yaml and merges one profile with the overrides.
 
-`load_matrix` validates the base and *every* profile whenever the file is read, so that nobody finds
-a misspelt key of the study's scale a week later. `resolve_profile` merges one profile, once a plan.
-Precedence: base < profile < axis value < command line; a deviation's value holds for its rows alone
-and stands before all of them.
+`load_matrix` always validates the base and *every* profile, so that a mistake in a profile that is not used yet is
+found at once. Precedence: base < profile < axis value < command line; for its own rows, a deviation's value comes
+before all of them.
 """
 
 import itertools
@@ -35,15 +34,15 @@ from orchestrator.spec.schema import Axis, Matrix, ResolvedMatrix, resources_of
 from orchestrator.spec.typed import Reader, build
 from orchestrator.spec.variants import changed, first_problem, variants
 from orchestrator.spec.workload import KEY, workload_of
-from workloads.contract.defaults import DEFAULT
 from workloads.contract.fields import plain
+from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.contract.rows import Row, RowError, resolved, row_from
 from workloads.contract.workload import Workload
 
 MOST_PROFILES = 100
 
 CHECKED_COMBINATIONS = 64
-"""Combinations of axis values checked in the profiles that are not planned; `expand` checks its own, all."""
+"""Combinations of axis values that are checked in each profile; `expand` checks all of the profile it expands."""
 
 
 def _top_keys(workload: Workload) -> tuple[str, ...]:
@@ -56,7 +55,7 @@ def load_matrix(path: Path) -> Matrix:
     """Read matrix.yaml.
 
     Raises:
-        MatrixError: anything in it that cannot be, with file, line, key and what is allowed.
+        MatrixError: anything that is not valid, with file, line, key and what is allowed.
     """
     source = str(path)
     places: dict[str, int] = {}
@@ -65,7 +64,7 @@ def load_matrix(path: Path) -> Matrix:
     nodes: dict[str, yaml.Node] = {}
     written = list(entries(root, source, ""))
     named = next(((node, place) for name, node, place in written if name == KEY), None)
-    module = DEFAULT if named is None else read_text(named[0], named[1], KEY)
+    module = DEFAULT_WORKLOAD if named is None else read_text(named[0], named[1], KEY)
     workload = workload_of(module, path, Place(source, None) if named is None else named[1])
     top, rows_key = _top_keys(workload), workload.rows_key
     for name, node, place in written:
@@ -76,7 +75,7 @@ def load_matrix(path: Path) -> Matrix:
     absent = [name for name in top if name not in nodes and name != KEY]
     if absent:
         empty = {"axes": "{}", "tables": "{}", "deviations": "[]"}
-        hint = f"; write {absent[0]}: {empty[absent[0]]} for none" if absent[0] in empty else ""
+        hint = f"; without any, write {absent[0]}: {empty[absent[0]]}" if absent[0] in empty else ""
         raise MatrixError(f"{source}: {', '.join(absent)} is missing{hint}{listed(top)}")
 
     study = read_text(nodes["study"], place_of(nodes["study"], source), "study")
@@ -85,7 +84,7 @@ def load_matrix(path: Path) -> Matrix:
     if not rows:
         family = workload.families[0].family
         where = place_of(nodes[rows_key], source)
-        refuse(where, rows_key, f"has no rows; write one, name: {{family: {family}, ...}}")
+        refuse(where, rows_key, f"has no rows; write one, NAME: {{family: {family}, ...}}")
     controls = build(workload.controls, reader.section(nodes["controls"], workload.controls, "controls"))
     branches = build(workload.branches, reader.section(nodes["branches"], workload.branches, "branches"))
     axes = parts.named(reader, nodes["axes"], "axes", lambda r, n, k: parts.axis(r, n, k, workload))
@@ -105,9 +104,9 @@ def load_matrix(path: Path) -> Matrix:
         profiles=parts.named(reader, nodes["profiles"], "profiles", lambda r, n, k: parts.profile(r, n, k, workload)),
         places=places,
     )
-    if len(matrix.profiles) > MOST_PROFILES:
+    if not 1 <= len(matrix.profiles) <= MOST_PROFILES:
         place = place_of(nodes["profiles"], source)
-        refuse(place, "profiles", f"has {len(matrix.profiles)} profiles; allowed: {MOST_PROFILES}")
+        refuse(place, "profiles", f"has {len(matrix.profiles)} profiles; allowed: 1 to {MOST_PROFILES}")
     _check_whole(matrix, plain(controls), plain(branches))
     for name, profile in matrix.profiles.items():
         _check_whole(
@@ -120,8 +119,8 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
     """One profile of `matrix` with `overrides` such as `controls.training.steps=7`.
 
     Raises:
-        MatrixError: an unknown profile or key, a value of the wrong type or range, an override of a
-            key that is an axis, or controls that cannot be together.
+        MatrixError: an unknown profile or key, a wrong type, a value out of range, an override of the key of an axis,
+            or controls that are inconsistent.
     """
     if profile not in matrix.profiles:
         raise MatrixError(
@@ -175,12 +174,12 @@ def _changed_rows(matrix: Matrix, given: Overrides) -> dict[str, Row]:
         try:
             rows[name] = row_from(matrix.workload.family, {**resolved(rows[name]), **parameters})
         except RowError as error:
-            refuse(COMMAND_LINE, f"{matrix.workload.rows_key}.{name}", f"cannot be: {error}")
+            refuse(COMMAND_LINE, f"{matrix.workload.rows_key}.{name}", f"is not valid: {error}")
     return rows
 
 
 def _places(matrix: Matrix, profile: str | None, given: Overrides | None) -> dict[str, str]:
-    """Where the value of each key was decided, by precedence."""
+    """Where the value of each key is set, by precedence."""
     prefix = f"profiles.{profile}."
     lines = {key: line for key, line in matrix.places.items() if not key.startswith("profiles.")}
     lines.update({key.removeprefix(prefix): line for key, line in matrix.places.items() if key.startswith(prefix)})
@@ -193,7 +192,7 @@ def _places(matrix: Matrix, profile: str | None, given: Overrides | None) -> dic
 
 
 def _over(base: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """`base` with the changed sections; what OmegaConf makes of a profile, at a thirtieth of its time."""
+    """`base` with a profile's changes: as OmegaConf merges them, in a thirtieth of the time."""
     return {name: {**section, **changes.get(name, {})} for name, section in base.items()}
 
 
@@ -205,7 +204,7 @@ def _check_whole(
     profile: str | None = None,
     given: Overrides | None = None,
 ) -> None:
-    """Refuse controls that cannot be together, in the first combinations of axes and deviations."""
+    """Refuse inconsistent controls, in the first combinations of axes and deviations."""
     seen: list[Mapping[str, Any]] = []
     axes = matrix.axes if given is None else _chosen(matrix, given)
     combinations = variants(axes, matrix.deviations, matrix.rows)
@@ -222,5 +221,5 @@ def _check_whole(
 
 
 def _chosen(matrix: Matrix, given: Overrides) -> dict[str, Axis]:
-    """The axes with the values that the command line chose."""
+    """The axes, with values from the command line where given."""
     return {name: replace(axis, values=given.axes.get(name, axis.values)) for name, axis in matrix.axes.items()}

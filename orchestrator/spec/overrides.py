@@ -1,8 +1,7 @@
-"""Overrides of the command line: `controls.training.steps=7`, read as strictly as the file.
+"""Command line overrides, such as `controls.SECTION.KEY=7`, validated like the file.
 
-Allowed are full paths: `seeds`, `controls.*`, `branches.*`, `resources.*`, `ROWS.ROW.PARAMETER` (ROWS is the key
-under which the workload has its rows) and `axes.NAME.values`. A key that is an axis is refused: its value would be
-hidden by the axis.
+Allowed are full paths: `seeds`, `controls.*`, `branches.*`, `resources.*`, `ROWS.ROW.PARAMETER` (ROWS is the
+workload's `rows_key`) and `axes.NAME.values`. The key of an axis is refused, since the axis sets its value.
 """
 
 import dataclasses
@@ -23,14 +22,14 @@ _HERE = Place(COMMAND_LINE, None)
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """What the command line changes, each value of its key's type."""
+    """The changes that the command line makes; each value has its key's type."""
 
     texts: tuple[str, ...]
-    """As given, without spaces around."""
+    """As given, without surrounding spaces."""
     tree: Mapping[str, Any]
-    """`controls`, `branches` and `resources`, nested, only what is changed."""
+    """`controls`, `branches` and `resources` as nested dictionaries of what is changed."""
     seeds: tuple[int, ...] | None
-    """Not in `tree`: to merge a long list takes half a minute."""
+    """Not in `tree`, because OmegaConf needs half a minute to merge a long list."""
     rows: Mapping[str, Mapping[str, Any]]
     """Row -> parameter -> value."""
     axes: Mapping[str, tuple[Any, ...]]
@@ -39,11 +38,10 @@ class Overrides:
 
 
 def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
-    """Read `KEY=VALUE` texts against `matrix`; a value is YAML of its key's type.
+    """Read `KEY=VALUE` texts; each value is YAML of its key's type.
 
     Raises:
-        MatrixError: no `=`, an unknown key, one given twice, one that is an axis, or a value of
-            the wrong type or range.
+        MatrixError: no `=`, an unknown or repeated key, the key of an axis, a wrong type, or a value out of range.
     """
     reader = Reader(COMMAND_LINE, {})
     sections, rows_key = _sections(matrix), matrix.workload.rows_key
@@ -55,9 +53,9 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
-            refuse(_HERE, "", f"{text!r} is no override; write KEY=VALUE")
+            refuse(_HERE, "", f"{text!r} is not an override; write KEY=VALUE")
         if key in given:
-            refuse(_HERE, key, f"is given twice, as {given[key]} and {value}; leave one of them")
+            refuse(_HERE, key, f"is given twice, as {given[key]} and {value}; remove one")
         given[key] = value
         node = compose(value, f"{COMMAND_LINE}: {printable(cut(key, LONGEST_KEY))}")
         if node is None:
@@ -94,7 +92,7 @@ def _control(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> Any:
     for name, axis in matrix.axes.items():
         if key == axis.key:
             values = ", ".join(str(value) for value in axis.values)
-            refuse(_HERE, key, f"is the axis {name}; write axes.{name}.values=[...] (in the matrix: [{values}])")
+            refuse(_HERE, key, f"is the key of axis {name}; write axes.{name}.values=[...] (in the matrix: [{values}])")
     top, _, rest = key.partition(".")
     hint = hint_at(_sections(matrix)[top], rest)
     if hint is None:
@@ -106,11 +104,11 @@ def _parameter(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> tup
     name, _, parameter = key.partition(".")[2].rpartition(".")
     if name not in matrix.rows:
         name = name or parameter
-        refuse(_HERE, key, f"names no row{nearest(name, matrix.rows)}{listed(matrix.rows)}")
+        refuse(_HERE, key, f"is of an unknown row{nearest(name, matrix.rows)}{listed(matrix.rows)}")
     family = matrix.rows[name].family
     hints = hints_of(matrix.workload.family[family])
     if parameter not in hints:
-        refuse(_HERE, key, f"is no parameter of {family}{nearest(parameter, hints)}{listed(hints)}")
+        refuse(_HERE, key, f"is not a parameter of {family}{nearest(parameter, hints)}{listed(hints)}")
     return name, parameter, reader.value(node, hints[parameter], key, _HERE)
 
 
@@ -118,7 +116,7 @@ def _axis(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> tuple[st
     name = key.removeprefix("axes.").removesuffix(".values")
     if name not in matrix.axes or not key.endswith(".values"):
         allowed = [f"axes.{axis}.values" for axis in matrix.axes]
-        what = listed(allowed) if allowed else "; matrix.yaml has no axes"
+        what = listed(allowed) if allowed else "; the matrix has no axes"
         refuse(_HERE, key, f"is unknown{nearest(key, allowed)}{what}")
     top, _, rest = matrix.axes[name].key.partition(".")
     return name, axis_values(reader, node, hint_at(_sections(matrix)[top], rest), key, _HERE)
@@ -132,7 +130,7 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _unknown(key: str, matrix: Matrix) -> NoReturn:
-    """Refuse a key, with the full path it may mean: the nearest, or the only one that ends like it."""
+    """Refuse a key and suggest the full path that was meant: one that ends in it, else the closest."""
     paths = [path for top, section in _sections(matrix).items() for path in leaves_of(section, top)]
     paths += ["seeds", *(f"axes.{axis}.values" for axis in matrix.axes)]
     for row, kind in matrix.rows.items():
@@ -143,4 +141,4 @@ def _unknown(key: str, matrix: Matrix) -> NoReturn:
     below = [path for path in paths if path.startswith(f"{key}.")]
     if below:
         refuse(_HERE, key, f"is a section; write one key, such as {below[0]}=...")
-    refuse(_HERE, key, f"is unknown{hint}; allowed: full paths that begin with {', '.join(tops)}")
+    refuse(_HERE, key, f"is unknown{hint}; allowed: full paths that start with {', '.join(tops)}")

@@ -1,4 +1,4 @@
-"""The parts of matrix.yaml that have names: rows, axes, tables, deviations, profiles."""
+"""Rows, axes, tables, deviations and profiles of matrix.yaml: reads and validates each."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +21,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def named(reader: Reader, node: yaml.Node, key: str, read: Callable[[Reader, yaml.Node, str], T]) -> dict[str, T]:
-    """A mapping of names to what `read` makes of each value.
+    """A mapping of names, each value read by `read`.
 
     Raises:
-        MatrixError: a name that no path or label can hold, or what `read` refuses.
+        MatrixError: a name that cannot be part of a path or label, or a value that `read` refuses.
     """
     found: dict[str, T] = {}
     for name, child, place in entries(node, reader.source, key):
@@ -35,18 +35,38 @@ def named(reader: Reader, node: yaml.Node, key: str, read: Callable[[Reader, yam
 
 
 def check_name(name: str, place: Place, key: str) -> None:
-    """Refuse a name that no path or label can hold."""
+    """Refuse a name that cannot be part of a path or label."""
     if not NAME.fullmatch(name):
-        refuse(place, key, f"is named {name!r}; allowed: letters, digits, '.', '_' and '-', not at the start")
+        refuse(place, key, f"is named {name!r}; allowed: letters, digits, '.', '_', '-'; the first a letter or digit")
     if len(name) > LONGEST_NAME:
         refuse(place, key, f"has a name of {len(name)} characters; allowed: {LONGEST_NAME}")
+
+
+def fields_of(
+    reader: Reader, node: yaml.Node, key: str, allowed: Sequence[str], required: Sequence[str], example: str
+) -> dict[str, yaml.Node]:
+    """The values of a mapping by name.
+
+    Raises:
+        MatrixError: an unknown key, or a required one that is missing; the message then says to write `example`.
+    """
+    found: dict[str, yaml.Node] = {}
+    for name, child, place in entries(node, reader.source, key):
+        if name not in allowed:
+            refuse(place, f"{key}.{name}", f"is unknown{nearest(name, allowed)}{listed(allowed)}")
+        reader.note(f"{key}.{name}", place)
+        found[name] = child
+    for name in required:
+        if name not in found:
+            refuse(place_of(node, reader.source), f"{key}.{name}", f"is missing; write {example}")
+    return found
 
 
 def row(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Row:
     """A row of the matrix.
 
     Raises:
-        MatrixError: an unknown family or parameter, or a combination that cannot be.
+        MatrixError: an unknown family or parameter, or a combination of parameters that the family refuses.
     """
     place = place_of(node, reader.source)
     families = workload.family
@@ -64,35 +84,27 @@ def row(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Row:
         if name == "family":
             continue
         if name not in hints:
-            refuse(where, f"{key}.{name}", f"is no parameter of {family}{nearest(name, hints)}{listed(hints)}")
+            refuse(where, f"{key}.{name}", f"is not a parameter of {family}{nearest(name, hints)}{listed(hints)}")
         values[name] = reader.value(child, hints[name], f"{key}.{name}", where)
     absent = [name for name in required(kind) if name not in values]
     if absent:
-        refuse(place, key, f"lacks a parameter{listed(absent)}")
+        refuse(place, key, f"is missing a parameter of {family}; not given: {', '.join(absent)}")
     try:
         return row_from(families, values)
     except RowError as error:
-        refuse(nodes[error.key][1] if error.key in nodes else place, key, f"cannot be: {error}")
+        refuse(nodes[error.key][1] if error.key in nodes else place, key, f"is not valid: {error}")
     except Exception as error:  # whatever a check of the family's raises
-        refuse(place, key, f"cannot be: {type(error).__name__}: {error}")
+        refuse(place, key, f"is not valid: {type(error).__name__}: {error}")
 
 
 def axis(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Axis:
     """An axis: the key of a control and its values.
 
     Raises:
-        MatrixError: a key that is no control, or a value of another type.
+        MatrixError: a key that is not a control, or a value of another type.
     """
-    place = place_of(node, reader.source)
-    nodes = {}
-    for name, child, where in entries(node, reader.source, key):
-        if name not in ("key", "values"):
-            refuse(where, f"{key}.{name}", f"is unknown{nearest(name, ('key', 'values'))}{listed(('key', 'values'))}")
-        reader.note(f"{key}.{name}", where)
-        nodes[name] = child
-    for name in ("key", "values"):
-        if name not in nodes:
-            refuse(place, f"{key}.{name}", "is missing; write {key: controls.SECTION.KEY, values: [a, b]}")
+    names = ("key", "values")
+    nodes = fields_of(reader, node, key, names, names, "{key: controls.SECTION.KEY, values: [a, b]}")
     where = place_of(nodes["key"], reader.source)
     path = read_text(nodes["key"], where, f"{key}.key")
     hint = _control_hint(path, where, f"{key}.key", workload)
@@ -101,14 +113,14 @@ def axis(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Axis:
 
 
 def _control_hint(path: str, place: Place, key: str, workload: Workload) -> Any:
-    """The type of a control or a branch's key; anything else is refused."""
+    """The type of a key of the controls or branches; any other key is refused."""
     top, _, rest = path.partition(".")
     sections: dict[str, type] = {"controls": workload.controls, "branches": workload.branches}
     hint = hint_at(sections[top], rest) if top in sections and rest else None
     if hint is None:
         leaves = leaves_of(workload.controls, "controls") + leaves_of(workload.branches, "branches")
-        of_row = "; a row's parameters are not varied by axes, write another row" if top == workload.rows_key else ""
-        refuse(place, key, f"is {path!r}, which is no control{of_row}{nearest(path, leaves)}; allowed: full paths")
+        of_row = "; to vary a parameter of a row, write another row" if top == workload.rows_key else ""
+        refuse(place, key, f"is {path!r}, which is not a control{of_row}{nearest(path, leaves)}; allowed: full paths")
     return hint
 
 
@@ -116,11 +128,11 @@ def axis_values(reader: Reader, node: yaml.Node, hint: Any, key: str, place: Pla
     """The values of an axis, each of its key's type.
 
     Raises:
-        MatrixError: no list, an empty one, a wrong type, a value twice, or one that no label can hold.
+        MatrixError: not a list, an empty list, a wrong type, a repeated value, or one that cannot be part of a label.
     """
     if not isinstance(node, yaml.SequenceNode) or not node.value:
         problem = "is empty" if isinstance(node, yaml.SequenceNode) else f"is {kind_of(node)}"
-        refuse(place, key, f"{problem}; allowed: a list of at least one value")
+        refuse(place, key, f"{problem}; allowed: a list with at least one value")
     values = [
         tuple(value) if isinstance(value, list) else value
         for value in (reader.value(child, hint, f"{key}[{i}]", place) for i, child in enumerate(node.value))
@@ -128,39 +140,39 @@ def axis_values(reader: Reader, node: yaml.Node, hint: Any, key: str, place: Pla
     seen: set[Any] = set()
     for value in values:
         if value in seen:
-            refuse(place, key, f"holds {value!r} twice; leave one of them")
+            refuse(place, key, f"contains {value!r} twice; remove one")
         seen.add(value)
         if isinstance(value, str) and re.search(r"[/;=\n]", value):
-            refuse(place, key, f"holds {value!r}; a value that names cells has no '/', ';', '=' or line break")
+            refuse(place, key, f"contains {value!r}; values become part of labels: no '/', ';', '=' or line break")
     return tuple(values)
 
 
 def check_axes(axes: Mapping[str, Axis], reader: Reader) -> None:
-    """Refuse two axes of one key."""
+    """Refuse two axes with the same key."""
     names: dict[str, str] = {}
     for name, axis in axes.items():
         if axis.key in names:
             place = Place(reader.source, reader.places[f"axes.{name}.key"])
-            refuse(place, f"axes.{name}.key", f"is {axis.key}, as in axes.{names[axis.key]}; leave one of them")
+            refuse(place, f"axes.{name}.key", f"is {axis.key}, the key of axis {names[axis.key]} too; remove one")
         names[axis.key] = name
 
 
 def rows_of(reader: Reader, node: yaml.Node, key: str, rows: Mapping[str, Row]) -> tuple[str, ...]:
-    """A list of rows that exist.
+    """A list of existing rows.
 
     Raises:
-        MatrixError: an unknown or doubled row, or none.
+        MatrixError: an unknown or repeated row, or an empty list.
     """
     place = place_of(node, reader.source)
     names = reader.value(node, tuple[str, ...], key, place)
     if not names:
-        refuse(place, key, f"names no row{listed(rows)}")
+        refuse(place, key, f"lists no row{listed(rows)}")
     seen: set[str] = set()
     for name in names:
         if name not in rows:
-            refuse(place, key, f"names {name!r}, which is no row{nearest(name, rows)}{listed(rows)}")
+            refuse(place, key, f"lists {name!r}, which is not a row{nearest(name, rows)}{listed(rows)}")
         if name in seen:
-            refuse(place, key, f"names {name!r} twice; leave one of them")
+            refuse(place, key, f"lists {name!r} twice; remove one")
         seen.add(name)
     return tuple(names)
 
@@ -169,7 +181,7 @@ def ranked(reader: Reader, node: yaml.Node, key: str, rows: Mapping[str, Row]) -
     """The rows of a table, which are ranked together.
 
     Raises:
-        MatrixError: as `rows_of`, or a row that shows known frames: ceiling and floor take no rank.
+        MatrixError: as `rows_of`, or a reference row, which is not ranked.
     """
     names = rows_of(reader, node, key, rows)
     for name in names:
@@ -177,8 +189,7 @@ def ranked(reader: Reader, node: yaml.Node, key: str, rows: Mapping[str, Row]) -
             refuse(
                 place_of(node, reader.source),
                 key,
-                f"names {name!r}, of family {rows[name].family}, which takes no rank; leave it out: the report shows "
-                "it beside every table",
+                f"lists {name!r}, a reference row, which is not ranked; remove it, every table shows it anyway",
             )
     return names
 
@@ -190,25 +201,26 @@ def seeds(reader: Reader, node: yaml.Node, key: str) -> tuple[int, ...]:
 
 
 def checked_seeds(seeds: Sequence[int], place: Place, key: str) -> tuple[int, ...]:
-    """`seeds` if there is at least one and none stands twice.
+    """`seeds` as a tuple.
 
     Raises:
-        MatrixError: otherwise.
+        MatrixError: none, or one twice.
     """
     if not seeds:
         refuse(place, key, "is empty; allowed: at least one seed, such as [0]")
     if len(set(seeds)) < len(seeds):
-        refuse(place, key, f"is {list(seeds)}, with a seed twice; leave one of them")
+        refuse(place, key, f"is {list(seeds)}, which contains a seed twice; remove one")
     return tuple(seeds)
 
 
 def deviations(
     reader: Reader, node: yaml.Node, rows: Mapping[str, Row], axes: Mapping[str, Axis], workload: Workload
 ) -> tuple[Deviation, ...]:
-    """The wanted differences between rows.
+    """The intended differences between rows.
 
     Raises:
-        MatrixError: a key that explains nothing, a missing value or reason, or a key twice for a row.
+        MatrixError: a key that is neither a control nor a declared parameter, a missing value or reason, or the same
+            key twice for a row.
     """
     if not isinstance(node, yaml.SequenceNode):
         place = place_of(node, reader.source)
@@ -222,45 +234,39 @@ def deviations(
                 refuse(
                     place_of(child, reader.source),
                     f"deviations[{i}]",
-                    f"names {deviation.key} for {', '.join(sorted(twice))} again; leave one of them",
+                    f"is the second one with {deviation.key} for {', '.join(sorted(twice))}; remove one",
                 )
         found.append(deviation)
     return tuple(found)
 
 
-def declared_keys(workload: Workload) -> tuple[str, ...]:
-    """The parameters of rows that need a reason where they are true, as keys of a deviation."""
-    names = (name for kind in workload.families for name in kind.declared)
+def deviation_keys(workload: Workload) -> tuple[str, ...]:
+    """Parameters of rows that need a deviation with the reason when they are true, as keys of deviations."""
+    names = (name for kind in workload.families for name in kind.needs_deviation)
     return tuple(dict.fromkeys(f"{workload.rows_key}.{name}" for name in names))
 
 
 def _deviation(
     reader: Reader, node: yaml.Node, key: str, known: Mapping[str, Row], axes: Mapping[str, Axis], workload: Workload
 ) -> Deviation:
-    allowed = ("key", "rows", "reason", "value")
-    place = place_of(node, reader.source)
-    nodes = {}
-    for name, child, where in entries(node, reader.source, key):
-        if name not in allowed:
-            refuse(where, f"{key}.{name}", f"is unknown{nearest(name, allowed)}{listed(allowed)}")
-        nodes[name] = child
-    for name in allowed[:3]:
-        if name not in nodes:
-            refuse(place, f"{key}.{name}", "is missing; write {key: ..., rows: [...], reason: ...}")
+    names, place = ("key", "rows", "reason", "value"), place_of(node, reader.source)
+    nodes = fields_of(reader, node, key, names, names[:3], "{key: ..., rows: [...], reason: ...}")
     where = place_of(nodes["key"], reader.source)
     path = read_text(nodes["key"], where, f"{key}.key")
     rows = rows_of(reader, nodes["rows"], f"{key}.rows", known)
     reason = read_text(nodes["reason"], place_of(nodes["reason"], reader.source), f"{key}.reason")
     if not reason.strip():
-        refuse(place, f"{key}.reason", "is empty; say why the rows may differ, every report prints it")
-    of_rows = declared_keys(workload)
+        refuse(place, f"{key}.reason", "is empty; write why the rows may differ; every report prints it")
+    of_rows = deviation_keys(workload)
     if path in of_rows:
         parameter = path.removeprefix(f"{workload.rows_key}.")
-        idle = [row for row in rows if parameter not in known[row].declared or not getattr(known[row], parameter)]
+        idle = [
+            row for row in rows if parameter not in known[row].needs_deviation or not getattr(known[row], parameter)
+        ]
         if idle:
-            refuse(place, f"{key}.rows", f"names {idle[0]!r}, which has no {parameter}: true to explain")
+            refuse(place, f"{key}.rows", f"lists {idle[0]!r}, which does not set {parameter}: true")
         if "value" in nodes:
-            refuse(place, f"{key}.value", f"has no meaning for {path}; the row itself says {parameter}: true")
+            refuse(place, f"{key}.value", f"is not allowed with key {path}; the row itself sets {parameter}: true")
         return Deviation(key=path, rows=rows, reason=reason)
     if not path.startswith("controls."):
         near = nearest(path, [*of_rows, *leaves_of(workload.controls, "controls")])
@@ -269,25 +275,17 @@ def _deviation(
     hint = _control_hint(path, where, f"{key}.key", workload)
     for name, axis in axes.items():
         if axis.key == path:
-            refuse(where, f"{key}.key", f"is {path}, which is the axis {name}; a control is one or the other")
+            refuse(where, f"{key}.key", f"is {path}, which is the key of axis {name}; remove the deviation or the axis")
     if "value" not in nodes:
-        refuse(place, f"{key}.value", f"is missing; write the value of {path} for these rows")
+        refuse(place, f"{key}.value", f"is missing; write the value of {path} in these rows")
     value = reader.value(nodes["value"], hint, f"{key}.value", place_of(nodes["value"], reader.source))
     return Deviation(key=path, rows=rows, reason=reason, value=value)
 
 
 def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Profile:
-    """A profile: what it changes, and what its stages need."""
-    allowed = ("seeds", "controls", "branches", "resources")
-    resources, nodes = resources_of(workload), {}
-    for name, child, where in entries(node, reader.source, key):
-        if name not in allowed:
-            refuse(where, f"{key}.{name}", f"is unknown{nearest(name, allowed)}{listed(allowed)}")
-        reader.note(f"{key}.{name}", where)
-        nodes[name] = child
-    if "resources" not in nodes:
-        stages = ", ".join(hints_of(resources))
-        refuse(place_of(node, reader.source), f"{key}.resources", f"is missing; a section with {stages}")
+    """A profile: its changes to the base, and the resources of its stages."""
+    resources, names = resources_of(workload), ("seeds", "controls", "branches", "resources")
+    nodes = fields_of(reader, node, key, names, names[3:], f"a section with {', '.join(hints_of(resources))}")
 
     def changes(name: str, cls: type) -> dict[str, Any]:
         return reader.section(nodes[name], cls, f"{key}.{name}", partial=True) if name in nodes else {}

@@ -1,6 +1,6 @@
-"""What matrix.yaml may say beside the sections of its workload, and what it is once it has been read.
+"""Schema of matrix.yaml, except for the sections that its workload declares; and the matrix once it is read.
 
-`typed.py` reads YAML by the annotations of dataclasses, so a key is declared once and nowhere else.
+YAML is read by the annotations of these dataclasses (`typed.py`), so that each key is declared once.
 """
 
 from collections.abc import Mapping
@@ -9,41 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.cell import Deviation, Resources
-from workloads.contract.fields import Count, Natural, Positive
 from workloads.contract.rows import Row
 from workloads.contract.workload import Workload
 
 
-@dataclass(frozen=True, kw_only=True)
-class Needs(Resources):
-    """Resources with their ranges."""
-
-    cpus: Count
-    devices: Natural
-    memory_gib: Positive
-    minutes: Positive
-    ranks: Count | None = None
-
-
 def resources_of(workload: Workload) -> Any:
-    """The dataclass of a profile's `resources`: what a job of each stage needs; never part of a fingerprint."""
-    fields = [(stage.name, Needs) for stage in workload.stages]
+    """The dataclass of a profile's `resources`: what a job of each stage needs."""
+    fields = [(stage.name, Resources) for stage in workload.stages]
     return make_dataclass("StageResources", fields, frozen=True, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """An ablated control."""
+    """A control that is varied: an ablation."""
 
     key: str
     """Full path: `controls.action.site`."""
     values: tuple[Any, ...]
-    """Already of the key's type."""
+    """Of the key's type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A scale: what it changes of the base, and what its stages need."""
+    """A scale of the study: its changes to the base, and the resources of its stages."""
 
     seeds: tuple[int, ...] | None
     controls: Mapping[str, Mapping[str, Any]]
@@ -53,10 +41,9 @@ class Profile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """matrix.yaml as written and found to be valid."""
+class StudyDeclaration:
+    """What `Matrix` and `ResolvedMatrix` have in common."""
 
-    path: Path
     study: str
     seeds: tuple[int, ...]
     workload_name: str
@@ -68,30 +55,28 @@ class Matrix:
     """Name -> row, in file order."""
     axes: Mapping[str, Axis]
     branches: Any
+    """Instance of the workload's `branches`."""
     tables: Mapping[str, tuple[str, ...]]
     deviations: tuple[Deviation, ...]
-    profiles: Mapping[str, Profile]
-    places: Mapping[str, int] = field(repr=False, compare=False)
-    """Dotted key -> line of matrix.yaml, for errors that are found after reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolvedMatrix:
-    """One profile of a matrix, with the overrides of the command line: nothing is left to merge."""
+class Matrix(StudyDeclaration):
+    """A valid matrix.yaml, as written."""
 
-    study: str
+    path: Path
+    profiles: Mapping[str, Profile]
+    places: Mapping[str, int] = field(repr=False, compare=False)
+    """Dotted key -> line of matrix.yaml, for errors found after reading."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedMatrix(StudyDeclaration):
+    """One profile of a matrix with the overrides of the command line merged in."""
+
     profile: str
     overrides: tuple[str, ...]
-    """As given, each `key=value` without spaces around it."""
-    seeds: tuple[int, ...]
-    workload_name: str
-    workload: Workload
-    controls: Any
-    rows: Mapping[str, Row]
-    axes: Mapping[str, Axis]
-    branches: Any
-    tables: Mapping[str, tuple[str, ...]]
-    deviations: tuple[Deviation, ...]
+    """Each `key=value`, as given, without surrounding spaces."""
     resources: Any
     places: Mapping[str, str] = field(repr=False, compare=False)
-    """Dotted key -> `matrix.yaml:12` or `command line`, for errors that are found in expansion."""
+    """Dotted key -> `matrix.yaml:12` or `command line`, for errors found in expansion."""

@@ -1,7 +1,7 @@
-"""YAML nodes to plain values by the annotations of a dataclass, and plain values to the dataclass.
+"""Schema validation: reads YAML nodes by the annotations of a dataclass, and builds the dataclass.
 
-Reading keeps to plain dictionaries, so that a base, a profile and overrides can be merged before
-anything is built; every value has its declared type and range by then.
+Reading gives plain dictionaries of checked values, so that base, profile and overrides can be merged before the
+dataclass is built.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import types
 import unicodedata
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -55,17 +55,17 @@ def required(cls: Any) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """Reads one source; notes in `places` the line of every key it meets."""
+    """Reads one source and records the line of every key in `places`."""
 
     source: str
     """File, or `command line`."""
     places: dict[str, int]
 
     def section(self, node: yaml.Node, cls: type, key: str, *, partial: bool = False) -> dict[str, Any]:
-        """The section `cls` as a dictionary; `partial` lets keys be absent at every depth.
+        """The section `cls` as a dictionary; with `partial`, keys may be absent at every depth.
 
         Raises:
-            MatrixError: an unknown, missing or doubled key, a wrong type, or a value out of range.
+            MatrixError: an unknown, missing or duplicate key, a wrong type, or a value out of range.
         """
         hints = hints_of(cls)
         values: dict[str, Any] = {}
@@ -78,7 +78,7 @@ class Reader:
         absent = [name for name in required(cls) if name not in values]
         if absent and not partial:
             first = f"{key}.{absent[0]}" if key else absent[0]
-            others = f", and so are {', '.join(absent[1:])}" if absent[1:] else ""
+            others = f" (also {', '.join(absent[1:])})" if absent[1:] else ""
             refuse(place_of(node, self.source), first, f"is missing{others}; {_meaning(hints[absent[0]])}")
         return values
 
@@ -90,18 +90,17 @@ class Reader:
         """
         if self.source != COMMAND_LINE and node.start_mark.line + 1 > (place.line or 0):
             place = place_of(node, self.source)
-        hint, ranges = _unwrap(hint)
-        if get_origin(hint) in (Union, types.UnionType):
-            inner = [option for option in get_args(hint) if option is not type(None)]
-            return None if is_null(node) else self.value(node, inner[0], key, place, partial=partial)
-        value = self._typed(node, hint, key, place, partial)
+        kind, ranges, optional = _unwrap(hint)
+        if optional and is_null(node):
+            return None
+        value = self._typed(node, kind, key, place, partial)
         for allowed in ranges:
             if not allowed.holds(value):
                 refuse(place, key, f"is {value}; allowed: {allowed}")
         return value
 
     def _typed(self, node: yaml.Node, hint: Any, key: str, place: Place, partial: bool) -> Any:
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if _is_section(hint):
             return self.section(node, hint, key, partial=partial)
         if hint is bool:
             return read_bool(node, place, key)
@@ -110,7 +109,7 @@ class Reader:
         if hint is float:
             return read_float(node, place, key)
         if hint is str:
-            # Fingerprints cover the composed form, so the job gets no other.
+            # Fingerprints are of the NFC form, so jobs get that form too.
             return unicodedata.normalize("NFC", read_text(node, place, key))
         if get_origin(hint) is Literal:
             return self._choice(node, get_args(hint), key, place)
@@ -122,7 +121,7 @@ class Reader:
                 if not isinstance(node, yaml.MappingNode):
                     refuse(place, key, f"is {kind_of(node)}; allowed: a mapping, key: value")
                 return self.free(node, key, place)
-            if inner is str:  # paths: the letters of a file's name are not composed
+            if inner is str:  # paths: file names are not normalised
                 return {
                     name: read_text(child, where, f"{key}.{name}")
                     for name, child, where in entries(node, self.source, key)
@@ -154,7 +153,7 @@ class Reader:
         return [self.value(child, kinds[i], f"{key}[{i}]", place) for i, child in enumerate(node.value)]
 
     def free(self, node: yaml.Node, key: str, place: Place, depth: int = 0) -> Any:
-        """A value without a schema (DeepSpeed's own settings): types by YAML, the same texts refused."""
+        """A value without a schema (settings of DeepSpeed): typed by YAML, with the same checks."""
         if depth > 16:
             refuse(place, key, "is nested more than 16 deep; does an alias contain itself?")
         if isinstance(node, yaml.MappingNode):
@@ -174,32 +173,35 @@ class Reader:
         return read_float(node, place, key) if kind == "float" else read_text(node, place, key)
 
     def note(self, key: str, place: Place) -> None:
-        """Remember the line of a key."""
+        """Record the line of a key."""
         if place.line is not None:
             self.places[key] = place.line
 
 
-def _unwrap(hint: Any) -> tuple[Any, list[Range]]:
+def _unwrap(hint: Any) -> tuple[Any, list[Range], bool]:
+    """The type of an annotation, its ranges, and whether null is allowed."""
     if get_origin(hint) is Annotated:
         inner, *notes = get_args(hint)
-        return inner, [note for note in notes if isinstance(note, Range)]
-    return hint, []
+        return inner, [note for note in notes if isinstance(note, Range)], False
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = next(option for option in get_args(hint) if option is not type(None))
+        return *_unwrap(inner)[:2], True
+    return hint, [], False
+
+
+def _is_section(hint: Any) -> TypeGuard[type]:
+    return dataclasses.is_dataclass(hint) and isinstance(hint, type)
 
 
 def _meaning(hint: Any) -> str:
-    """What a missing key should hold, in words."""
-    hint, ranges = _unwrap(hint)
-    if get_origin(hint) in (Union, types.UnionType):
-        inner = [option for option in get_args(hint) if option is not type(None)]
-        return f"{_meaning(inner[0])}, or null"
-    if get_origin(hint) is Literal:
-        return f"allowed: {', '.join(map(str, get_args(hint)))}"
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true, false"}
-    if hint in words:
-        return f"allowed: {words[hint]}{', ' + str(ranges[0]) if ranges else ''}"
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return f"a section with {', '.join(hints_of(hint))}"
-    return "allowed: a list" if get_origin(hint) is tuple else "allowed: a mapping"
+    """What a missing key should be, in words."""
+    kind, ranges, optional = _unwrap(hint)
+    if _is_section(kind):
+        return f"write a section with {', '.join(hints_of(kind))}"
+    words: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true, false"}
+    other = {Literal: ", ".join(map(str, get_args(kind))), tuple: "a list"}.get(get_origin(kind), "a mapping")
+    allowed = [words.get(kind, other), *map(str, ranges[:1]), *(["or null"] if optional else [])]
+    return f"allowed: {', '.join(allowed)}"
 
 
 def unreadable(cls: Any) -> str:
@@ -212,11 +214,12 @@ def unreadable(cls: Any) -> str:
 
 def _scalar(hint: Any, *, many: bool) -> bool:
     """Whether a section's or a row's value may have this type; `many`: or be a tuple of these."""
-    hint, _ = _unwrap(hint)
     options = get_args(hint)
     if get_origin(hint) in (Union, types.UnionType):
         inner = [option for option in options if option is not type(None)]
         return len(inner) == 1 and _scalar(inner[0], many=many)
+    hint, *_ = _unwrap(hint)
+    options = get_args(hint)
     if get_origin(hint) is Literal:
         return {type(option) for option in options} in ({str}, {int})
     if get_origin(hint) is tuple and many:
@@ -228,53 +231,36 @@ READABLE = "int, float, bool, str, Literal of texts or of whole numbers, a tuple
 
 
 def hint_at(cls: type, path: str) -> Any:
-    """The annotation of a dotted path below `cls`; None where there is no such leaf."""
+    """The annotation of a dotted path below `cls`; None if there is no such leaf."""
     hint: Any = cls
     for name in path.split("."):
-        if not (dataclasses.is_dataclass(hint) and isinstance(hint, type)):
-            return None
-        hint = hints_of(hint).get(name)
-        if hint is None:
-            return None
-    return None if dataclasses.is_dataclass(hint) else hint
+        hint = hints_of(hint).get(name) if _is_section(hint) else None
+    return None if _is_section(hint) else hint
 
 
 def leaves_of(cls: type, prefix: str) -> list[str]:
-    """Dotted paths of all leaves below `cls`, each behind `prefix`."""
+    """Dotted paths of all leaves below `cls`, each after `prefix`."""
     found: list[str] = []
     for name, hint in hints_of(cls).items():
         path = f"{prefix}.{name}"
-        found += leaves_of(hint, path) if dataclasses.is_dataclass(hint) and isinstance(hint, type) else [path]
+        found += leaves_of(hint, path) if _is_section(hint) else [path]
     return found
 
 
 def build(cls: Any, values: Mapping[str, Any]) -> Any:
-    """The dataclass `cls` of checked plain values; lists become tuples."""
+    """An instance of the dataclass `cls` from checked plain values; lists become tuples."""
     built: dict[str, Any] = {}
     hints = hints_of(cls)
     for field in dataclasses.fields(cls):
         key = key_of(field.name)
         if key not in values:
             continue
-        value = values[key]
-        if value is not None and dataclasses.is_dataclass(_inner(hints[key])):
-            value = build(_inner(hints[key]), value)
-        elif isinstance(value, dict) and dataclasses.is_dataclass(of := _values(hints[key])):
+        value, kind = values[key], _unwrap(hints[key])[0]
+        if value is not None and _is_section(kind):
+            value = build(kind, value)
+        elif isinstance(value, dict) and get_origin(kind) is Mapping and _is_section(of := get_args(kind)[1]):
             value = {name: build(of, inner) for name, inner in value.items()}
         elif isinstance(value, list):
             value = tuple(value)
         built[field.name] = value
     return cls(**built)
-
-
-def _values(hint: Any) -> Any:
-    """Type of a mapping's values; None for what is no mapping."""
-    inner = _inner(hint)
-    return get_args(inner)[1] if get_origin(inner) is Mapping else None
-
-
-def _inner(hint: Any) -> Any:
-    hint, _ = _unwrap(hint)
-    if get_origin(hint) in (Union, types.UnionType):
-        return next(option for option in get_args(hint) if option is not type(None))
-    return hint

@@ -1,4 +1,4 @@
-"""Controls and branches as each combination of axis values and each deviation changes them."""
+"""Variants of the controls: the changes that each combination of axis values and each deviation makes."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from workloads.contract.workload import Workload
 
 
 def changed(controls: Mapping[str, Any], branches: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Plain controls and branches with `changes` (full path -> value); untouched sections stay the same objects."""
+    """Plain controls and branches with `changes` (full path -> value); unchanged sections stay the same objects."""
     trees: dict[str, dict[str, Any]] = {"controls": dict(controls), "branches": dict(branches)}
     for path, value in changes.items():
         top, section, key = path.split(".")
@@ -22,16 +22,16 @@ def changed(controls: Mapping[str, Any], branches: Mapping[str, Any], changes: M
 def first_problem(
     workload: Workload, controls: Mapping[str, Any], branches: Mapping[str, Any]
 ) -> tuple[str, str] | None:
-    """Key and problem of plain controls and branches, or None."""
+    """Key and problem of the first inconsistency in plain controls and branches; None: there is none."""
     return next(workload.problems(build(workload.controls, controls), build(workload.branches, branches)), None)
 
 
 def variants(
     axes: Mapping[str, Axis], deviations: Sequence[Deviation], rows: Iterable[str]
 ) -> Iterator[tuple[tuple[Any, ...], dict[str, dict[str, Any]]]]:
-    """For every combination of axis values: the values, and row -> its changes of the controls.
+    """For each combination of axis values: the values, and row -> its changes to the controls.
 
-    A deviation is the more special statement, so its value stands before an axis' and a profile's.
+    A deviation takes precedence over an axis, as it is the more specific of the two.
     """
     own: dict[str, dict[str, Any]] = {row: {} for row in rows}
     for deviation in deviations:

@@ -1,4 +1,4 @@
-"""The study's code: the workload that matrix.yaml names, imported without anything that computes."""
+"""Workload import: loads the module that matrix.yaml names, and refuses one that imports a deep learning library."""
 
 import importlib.util
 import sys
@@ -15,7 +15,7 @@ from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.workload import Workload
 
 HEAVY = ("torch", "deepspeed", "tensorflow", "jax")
-"""What no workload's module may import: every command reads it, and some take seconds to import."""
+"""Packages that a workload's module must not import: every command imports it, and these take seconds."""
 
 KEY = "workload"
 
@@ -23,18 +23,18 @@ INSTALLED = ("site-packages", "dist-packages")
 """Folders whose packages every job can import."""
 
 OURS = "workloads"
-"""Package of ours whose stages a study of somebody else's may use too."""
+"""Package of this project, whose stages any workload may use."""
 
 
 def workload_of(name: str, matrix: Path, place: Place) -> Workload:
-    """The workload `name` of a matrix; its package is looked for beside the matrix too.
+    """The workload `name` of a matrix; the folder of the matrix is on the import path too.
 
     Raises:
-        MatrixError: there is none, it is broken, or importing it imports one of `HEAVY`, with the line that does.
+        MatrixError: it is not found, is not valid, or imports one of `HEAVY`; then with the line that does.
     """
     folder = str(matrix.resolve().parent)
     if folder not in sys.path:
-        sys.path.append(folder)  # last: a folder of the study's hides no installed package
+        sys.path.append(folder)  # last, so that a folder beside the matrix hides no installed package
     before = set(sys.modules)
     try:
         with _nothing_heavy():
@@ -46,10 +46,10 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
         refuse(
             place,
             KEY,
-            f"is {name}, which imports {error.module} at {error.where}; the orchestrator reads this module and "
-            "computes nothing: import it in the stages' own modules",
+            f"is {name}, which imports {error.module} at {error.where}; every command imports this module: import "
+            f"{error.module} in the modules of the stages",
         )
-    except (Exception, SystemExit) as error:  # whatever a module of the user raises
+    except (Exception, SystemExit) as error:  # user code may raise anything
         refuse(place, KEY, f"is {name}, which cannot be imported: {type(error).__name__}: {error}")
     if problem:
         refuse(place, KEY, problem)
@@ -70,19 +70,18 @@ def _shadowed(name: str, folder: str) -> str:
 def _misplaced(name: str, workload: Workload) -> str:
     """Which module is not there, or not in the workload's package, of which jobs run a copy; or empty."""
     package, place = package_of(name)
-    for key, module in (("report", workload.report), ("published", workload.published)):
-        if module and not _is_there(module):
-            return f"is {name}, whose `{key}` names module {module!r}, which is not there"
+    if workload.report and not _is_there(workload.report):
+        return f"is {name}, whose `report` names module {workload.report!r}, which does not exist"
     for stage in workload.stages:
         top = stage.module.partition(".")[0]
         if not _is_there(stage.module):
-            return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which is not there"
+            return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which does not exist"
         if top in (package, OURS) or place.parent.name in INSTALLED:
             continue
         if package_of(top)[1].parent == place.parent:
             return (
-                f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which lies beside it and not in "
-                f"its package {package!r}; jobs run a copy of that package: move the module into it"
+                f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which lies beside package "
+                f"{package!r} and not in it; jobs run a copy of the package: move the module into it"
             )
     return ""
 
@@ -119,10 +118,10 @@ def _unread(name: str, workload: Workload) -> str:
 
 
 def package_of(name: str) -> tuple[str, Path]:
-    """Name and place of the top-level package, or single file, that a workload's module belongs to.
+    """Name and path of the top-level package, or single file, that a workload's module belongs to.
 
     Raises:
-        MatrixError: it has no place on disk that could be copied.
+        MatrixError: it is not a folder or file that can be copied.
     """
     top = name.partition(".")[0]
     spec = importlib.util.find_spec(top)
@@ -135,11 +134,11 @@ def package_of(name: str) -> tuple[str, Path]:
         return top, folders[0]
     if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
         return top, Path(spec.origin)
-    raise MatrixError(f"workload {name!r}: package {top!r} lies in no folder that could be copied to where jobs run")
+    raise MatrixError(f"workload {name!r}: package {top!r} is no folder or .py file that can be copied to the hosts")
 
 
 class _HeavyImport(Exception):
-    """An import that a workload's module must not make."""
+    """A workload's module imports one of `HEAVY`."""
 
     def __init__(self, module: str, where: str) -> None:
         super().__init__(module)
@@ -147,7 +146,7 @@ class _HeavyImport(Exception):
 
 
 class _Guard:
-    """Finder that finds nothing and refuses what is heavy."""
+    """Import finder that refuses `HEAVY` and finds nothing."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name.partition(".")[0] in HEAVY:
@@ -166,7 +165,7 @@ def _nothing_heavy() -> Iterator[None]:
 
 
 def _importing_line() -> str:
-    """`file:line` of the statement that imports: the innermost frame that is neither ours nor importlib's."""
+    """`file:line` of the import statement: the innermost frame outside this file and importlib."""
     frame = sys._getframe(1)
     while frame.f_back is not None and (
         frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_filename == __file__

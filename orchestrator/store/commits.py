@@ -1,4 +1,4 @@
-"""Commit records: parse and check one field by field, whoever wrote it, since its names become paths."""
+"""Commit records: parse one and check every field, since its names become paths."""
 
 import re
 from collections.abc import Mapping

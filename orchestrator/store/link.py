@@ -78,7 +78,7 @@ def create_once(target: Path, content: bytes, token: str, points: tuple[str, str
     except OSError as error:
         if error.errno in NO_LINKS:
             raise StoreError(
-                f"{target.parent}: this file system refuses hard links ({error.strerror}), which COMMIT needs; "
+                f"{target.parent}: this file system refuses hard links ({error.strerror}), which commit records need; "
                 "put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)"
             ) from error
         if not target.exists():  # any other error may be a lost reply after success

@@ -22,7 +22,6 @@ from workloads.runtime.fault_points import point
 NAME = "manifest.json"
 TEMPORARY = f".{NAME}.tmp"
 VERSION = 1
-BLOCK = 1 << 20  # bytes read at once
 LARGEST = 256 << 20  # bytes of a manifest; a pool of 20,000 files has 3 MiB
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = r"(?!\.{1,2}(/|$))[^/\\\x00-\x1f]+"
@@ -45,11 +44,8 @@ class ManifestEntry:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, 64 hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path) -> str:
@@ -202,7 +198,7 @@ def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], N
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ArtifactMissing(f"{path} is gone; {REFRESH_HINT}") from error
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: cannot be looked at: {error}; {REFRESH_HINT}") from error
+            raise StoreError(f"{path}: cannot be inspected: {error}; {REFRESH_HINT}") from error
         if not stat.S_ISREG(about.st_mode):
             raise StoreError(f"{path} is a link or no plain file; an artifact holds plain files only; {REFRESH_HINT}")
         if about.st_size != entry.size:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.protocol import JobChange, Tracker
 
 CALL_S = 1.0
 """In which a hundred calls must return: the controller makes them between two looks at its jobs."""
@@ -48,7 +48,7 @@ class TrackerUnderTest:
         """Tell of the first job that it is in this state."""
         job = next(iter(self.plan.jobs))
         standing = Standing(state=state, reason="")  # type: ignore[arg-type]
-        self.tracker.job_changed(job, standing, "a001-x", self.folder, None)
+        self.tracker.job_changed(JobChange(job, standing, "a001-x", self.folder))
 
 
 class TrackerContract:

@@ -1,9 +1,8 @@
-"""Progress of a run: live lines in a terminal, plain lines in a pipe. `run` and `status --watch` share them.
+"""Progress view: live lines in a terminal, plain lines in a pipe; shared by `run` and `status --watch`.
 
-Plain lines and errors never go through rich: a folded path can be neither copied nor matched.
+Plain lines do not go through rich, which would wrap them, so that paths can be copied and matched.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
@@ -12,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, SilentView, View
+from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, View
 
 MOST_LINES = 30
 ORDER: tuple[State, ...] = (
@@ -41,7 +40,7 @@ class PlainView:
             self._print(f"{clock_words(elapsed_s)} [{share_words(counts)}] {words}")
 
     def tick(self, progress: RunProgress) -> None:
-        """Nothing: lines come with events."""
+        """Nothing: lines are printed at events."""
 
     def say(self, text: str) -> None:
         """Print a sentence."""
@@ -96,7 +95,7 @@ class LiveView:
         self._lines = LiveLines(console, transient=True)
 
     def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """Print an attempt that did not end well."""
+        """Print an attempt that did not succeed."""
         if event.kind == "ended" and event.ending != "ok":
             self.say(f"{clock_words(elapsed_s)} {sentence(event)}")
 
@@ -117,25 +116,20 @@ class LiveView:
         self._lines.close()
 
 
-def make_view(stream: TextIO | None = None, *, silent: bool = False) -> View:
-    """The view for a stream, by default standard output: live in a terminal, plain lines otherwise."""
-    if silent:
-        return SilentView()
-    stream = stream or sys.stdout
-    if stream.isatty():
-        return LiveView(Console(file=stream))
-    return PlainView(stream)
+def make_view(stream: TextIO) -> View:
+    """The view for a stream: live in a terminal, plain lines otherwise."""
+    return LiveView(Console(file=stream)) if stream.isatty() else PlainView(stream)
 
 
 def sentence(event: Event) -> str:
-    """An event in words; empty for those that are not shown."""
+    """An event as a sentence; empty for events that are not shown."""
     match event.kind:
         case "started":
             return f"started {event.label} ({event.attempt})"
         case "ended":
             standing = event.standing
             after = "" if standing is None or standing.state == "done" else f" -> {standing.state}: {standing.reason}"
-            if event.alike and standing is not None:  # one traceback is shown once
+            if event.alike and standing is not None:  # equal tracebacks are shown once
                 after = f" -> {standing.state}, with the same traceback as {event.alike}"
             return f"ended {event.label} ({event.attempt}): {event.ending}{after}"
         case "submitted" | "done" | "tick":
@@ -159,7 +153,7 @@ def headline(progress: RunProgress) -> str:
 
 
 def attempt_line(one: AttemptProgress, width: int) -> str:
-    """A live attempt in one line."""
+    """One line for a running attempt."""
     steps = f"{one.step}/{one.of}" if one.of else "-"
     eta = "" if one.eta_s is None else f", about {clock_words(one.eta_s)} to go"
     return f"  {one.label:<{width}}  {steps:>11}  {one.phase:<12}  {clock_words(one.elapsed_s)}{eta}"

@@ -1,8 +1,8 @@
-"""Standard output and error: output that survives a closed terminal, JSON, and questions to the user.
+"""Terminal output: tolerates a closed terminal, prints JSON, asks for confirmation.
 
-Closing a terminal sends SIGHUP, and later writes to it fail with EIO; a pipe whose reader has ended
-fails with EPIPE. Neither is an error of the study: the run is asked to stop as by one Ctrl-C, and
-nothing more is printed. Under `nohup` and with `--detach` the run continues.
+Closing a terminal sends SIGHUP, and later writes to it fail with EIO; writes to a pipe without a reader fail with
+EPIPE. Neither is an error of the study: the run stops as after one Ctrl-C, and prints nothing more. Under `nohup` and
+with `--detach` the run continues.
 """
 
 import errno
@@ -24,14 +24,14 @@ READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 
 
 class SteadyView:
-    """A view that survives the loss of its output; `lost` is called once, when that happens."""
+    """A view that tolerates a closed output; `lost` is called once when it is closed."""
 
     def __init__(self, view: View, lost: Callable[[], None] | None = None) -> None:
         self._view: View | None = view
         self._lost = lost or send_hangup
 
     def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
-        """A job was started or ended."""
+        """A job was started or has ended."""
         self._show(lambda view: view.event(event, counts, elapsed_s))
 
     def tick(self, progress: RunProgress) -> None:
@@ -53,7 +53,7 @@ class SteadyView:
             act(self._view)
         except OSError as error:
             if error.errno in FULL:
-                return  # this text is lost; the study is on another disk, or reports its own full disk
+                return  # the text is lost; a full disk of the study is reported elsewhere
             if error.errno not in READER_GONE:
                 raise
             self._view = None
@@ -62,13 +62,13 @@ class SteadyView:
 
 
 def send_hangup() -> None:
-    """Send this process SIGHUP where the controller handles it: attempts are asked to stop at a checkpoint."""
+    """Send SIGHUP to this process if the controller handles it: attempts then stop at a checkpoint."""
     if callable(signal.getsignal(signal.SIGHUP)):
         os.kill(os.getpid(), signal.SIGHUP)
 
 
 def steady_print(text: str) -> None:
-    """Print, unless the reader has gone."""
+    """Print, unless the output is closed."""
     try:
         print(text)
         sys.stdout.flush()
@@ -79,7 +79,7 @@ def steady_print(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Redirect standard output and error to /dev/null where their reader has gone."""
+    """Redirect standard output and error to /dev/null if they are closed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -96,10 +96,10 @@ def print_json(value: Any) -> None:
 
 
 def confirm(question: str, yes: bool) -> bool:
-    """Ask the user in a terminal; elsewhere, and with `--yes`, the command itself is the consent."""
+    """Ask the user in a terminal; without one, or with `--yes`, the answer is yes."""
     return yes or not is_interactive() or typer.confirm(question, err=True)
 
 
 def is_interactive() -> bool:
-    """Whether a user can answer a question."""
+    """Whether there is a user to ask."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -28,7 +28,7 @@ class RunningAttempt:
     """Until this attempt ends, at the pace so far; None: not known."""
 
     def progress(self) -> AttemptProgress:
-        """What a live line shows of it."""
+        """The attempt as a live line shows it."""
         return AttemptProgress(
             label=self.label,
             step=self.step,
@@ -46,7 +46,7 @@ class RunProcess:
     pid: int
     host: str
     since: float | None
-    """Seconds since 1970; None: it runs on another machine."""
+    """Seconds since 1970; None: not known, it runs on another machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class JsonWatch:
 
 
 class PlainWatch:
-    """A line when the counts or the running process change, and one for each job that starts or fails."""
+    """A line when the counts or the process of the run change, and when a job starts or fails."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -161,7 +161,7 @@ def watch_headline(snapshot: Snapshot) -> str:
 
 
 def process_words(process: RunProcess | None) -> str:
-    """Which process runs the study, and since when."""
+    """The process that runs the study, and since when."""
     if process is None:
         return "no run in progress"
     since = ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
 from reports.figures.style import SOFT, FamilyLook, drawn, label_points, point
@@ -53,6 +53,7 @@ def loss_curves(curves: Sequence[Curve], families: Mapping[str, FamilyLook], loo
         axes.set_xlabel("training step")
         axes.set_ylabel("loss")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.legend(frameon=False, ncols=4, loc="upper right", labelcolor=SOFT)
         axes.grid(visible=False, axis="x")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from reports.analysis import Analysis
 from reports.formats import SI, shaped
-from reports.spec import CostColumn
+from reports.spec import CostValue
 
 SECONDS = "device_s"
 
@@ -21,17 +21,17 @@ def cost_table(analysis: Analysis) -> tuple[Sequence[str], list[tuple[str, list[
     return [column.name for column in columns], lines
 
 
-def _columns(analysis: Analysis) -> list[CostColumn]:
+def _columns(analysis: Analysis) -> list[CostValue]:
     """The study's columns, then device seconds of every other stage; without any of its own, all that was recorded."""
     recorded = sorted(
         {(stage, key) for by in analysis.costs.values() for stage, values in by.items() for key in values}
     )
     wanted = analysis.spec.cost_columns
     if wanted is None:
-        return [CostColumn(stage=stage, key=key, name=f"{stage}: {key}", shape=SI) for stage, key in recorded]
+        return [CostValue(stage=stage, key=key, name=f"{stage}: {key}", shape=SI) for stage, key in recorded]
     named = {column.stage for column in wanted}
     return [column for column in wanted if (column.stage, column.key) in recorded] + [
-        CostColumn(stage=stage, key=SECONDS, name=f"{stage}, s", shape="{:.0f}")
+        CostValue(stage=stage, key=SECONDS, name=f"{stage}, s", shape="{:.0f}")
         for stage, key in recorded
         if key == SECONDS and stage not in named
     ]

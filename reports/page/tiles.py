@@ -1,4 +1,4 @@
-"""Numbers of the page's first screen."""
+"""Tiles: the numbers at the top of the page."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from reports.statistics.table import Table, inversions
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A number of the first screen."""
+    """A number at the top of the page."""
 
     value: str
     name: str
@@ -24,7 +24,7 @@ class Tile:
 
 
 def tiles(given: ReportInput, analysis: Analysis) -> list[Tile]:
-    """How the two branches agree, the differences that the study wants to see first, and how much is there."""
+    """Agreement of the two branches, the differences that the study declares, and how complete the values are."""
     table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
     found = [] if table is None or contrast is None else [*_agreement(table, contrast), *_winners(table, contrast)]
     return [*found, *_differences(analysis), _coverage(given, analysis)]
@@ -62,7 +62,7 @@ def _winners(table: Table, contrast: tuple[str, str]) -> list[Tile]:
 
 
 def _differences(analysis: Analysis) -> list[Tile]:
-    """The differences between rows that the study wants to see first."""
+    """The differences between rows that the study declares."""
     suffix = analysis.main.partition("/")[2].replace("/", ";")
     found = []
     for tile in analysis.spec.tiles:
@@ -95,8 +95,8 @@ def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
     missing = len(given.missing)
     return Tile(
         value=f"{1000 * there // total / 10:g} %" if total else "0 %",
-        # How many values a metric without any would have had is not known.
-        name="of the values are there" + (", of metrics that have any" if missing else ""),
-        detail=(f"not there: {total - there}; " if there < total else "")
-        + (f"missing: {missing} of the cells' parts" if missing else "no cell is missing a part"),
+        # A metric without any value is not counted.
+        name="of the values are present" + (", of metrics that have any" if missing else ""),
+        detail=(f"absent: {total - there}; " if there < total else "")
+        + (f"{missing} results of cells are missing" if missing else "every cell is complete"),
     )

@@ -1,7 +1,6 @@
-"""How far two rankings of the same rows agree; every function takes batches of (..., rows).
+"""Correlation of two scores of the same rows, over batches (..., rows).
 
-NaN is a missing score: the row is left out of that batch. Fewer than three rows, or scores that
-are all equal, agree with nothing: NaN.
+A row with a missing score (NaN) is left out of its batch. The result is NaN for fewer than three rows or equal scores.
 """
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 from reports.statistics.panel import Floats
 
 FEWEST = 3
-"""Rows under which a correlation says nothing (two rows always agree or disagree perfectly)."""
+"""Rows that a correlation needs: two always correlate perfectly."""
 
 
 def pearson(a: Floats, b: Floats) -> Floats:

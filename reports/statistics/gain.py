@@ -1,7 +1,7 @@
-"""Retained gain: which share of what the longest row gains over the shortest a compact row keeps.
+"""Retained gain: the share of the gain of the longest over the shortest row that a compact row keeps.
 
-(row − shortest) / (longest − shortest) in one metric, given only where the denominator's interval
-excludes 0; percentile interval from the resamples (study.md section 8).
+(row − shortest) / (longest − shortest) in one metric, with a percentile interval from the resamples; only if the
+interval of the denominator excludes 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from reports.statistics.resampling import Draws, limits
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """The retained gain of one row; without a value, or without an interval, `reason` says why."""
+    """The retained gain of one row; `reason` says why there is no value or no interval."""
 
     value: float | None
     low: float | None = None

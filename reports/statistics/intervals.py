@@ -1,12 +1,12 @@
-r"""Intervals over scenes and seeds, and the price of asking many questions.
+r"""Confidence intervals over scenes and seeds, and Holm's adjustment for multiple comparisons.
 
-Every scene meets every seed, and we want to speak about scenes and seeds that were not tried, so
-both count as random. With $M$ the mean squares of a two-way layout of $I$ scenes and $S$ seeds,
+Every scene is combined with every seed, and both are random effects: conclusions are about other scenes and seeds.
+With $M$ the mean squares of a two-way layout of $I$ scenes and $S$ seeds,
 
 $$ \widehat{\mathrm{Var}}(\bar d) = \frac{M_{scene} + M_{seed} - M_{rest}}{I S} $$
 
-and the limits are Student's t with Satterthwaite's degrees of freedom (study.md section 8). How
-often the interval misses is measured in `test_interval_misses_as_often_as_it_says`.
+and the limits are Student's t with Satterthwaite's degrees of freedom. Their
+coverage is measured in `test_interval_misses_as_often_as_it_says`.
 """
 
 import math
@@ -23,7 +23,7 @@ LEVEL = 0.95
 """Coverage of every interval in the report."""
 
 TINY = 1e-12
-"""Relative size under which a spread is rounding, not data."""
+"""Relative size below which a spread is rounding error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Interval:
     scenes: int
     seeds: int
     kind: Literal["scenes and seeds", "scenes only"]
-    """`scenes only`: one seed, so nothing is said about training again."""
+    """`scenes only`: one seed, so that training again is not covered."""
 
 
 def paired_interval(difference: Floats, level: float = LEVEL) -> Interval:
@@ -94,7 +94,7 @@ def _two_way(values: Floats) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Complete:
-    """The part of some layouts that all of them have, and what was left out."""
+    """Layouts cut to the scenes and seeds that all of them have, and how many were dropped."""
 
     layouts: tuple[Floats, ...]
     """Each (scenes kept, seeds kept)."""
@@ -115,7 +115,7 @@ def complete(layouts: Sequence[Floats]) -> Complete:
 
 
 def interval_or_none(values: Floats) -> Interval | None:
-    """`paired_interval`, or None where two scenes and a seed are not there."""
+    """`paired_interval`, or None with fewer than two scenes or without a seed."""
     if values.shape[0] < 2 or values.shape[1] < 1:
         return None
     return paired_interval(values)

@@ -1,7 +1,7 @@
-"""Case values as arrays: one panel a metric, rows × scenes × seeds.
+"""Panel: the case values of a metric as an array of rows × scenes × seeds.
 
-Scenes are the unit of everything that is said with an interval (study.md section 8): the cases of
-one scene, and where a branch has variants of scenes all its variants, are averaged before anything is compared.
+Scenes are the sampling unit of every interval: the cases of a scene, and of its variants if a branch has variants, are
+averaged first.
 """
 
 import re
@@ -16,7 +16,7 @@ from reports.input import ResultLine
 Floats = npt.NDArray[np.float64]
 
 POOLED = "all"
-"""Case of a metric that is computed over all cases at once: it has no scenes."""
+"""Case of a metric that is computed over all cases at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Panel:
         return self.scenes == (POOLED,)
 
     def means(self) -> Floats:
-        """Mean of every row over what it has, (rows,); NaN where it has nothing."""
+        """Mean of every row over its values, (rows,); NaN without values."""
         return divided(self.total.sum(axis=(1, 2)), self.count.sum(axis=(1, 2)))
 
     def layout(self, row: str) -> Floats:
@@ -58,9 +58,9 @@ def divided(total: Floats, count: Floats) -> Floats:
 
 
 def scene_of(case: str, variant: str = "") -> str:
-    """The unit a case belongs to: its id up to the last slash, without what matches `variant` at its end.
+    """The scene of a case: its id up to the last slash, without a match of `variant` at the end.
 
-    An id without a slash is a scene of its own.
+    An id without a slash is its own scene.
     """
     parts = case.split("/")
     scene = "/".join(parts[:-1]) if len(parts) > 1 else case
@@ -81,7 +81,7 @@ def panels(
         values: of the study.
         rows: labels of the distinct rows.
         seeds: in order.
-        variants: branch -> end of a scene's name that tells variants apart (`BranchSpec.variant`).
+        variants: branch -> `BranchSpec.variant`.
 
     Metrics of one branch share their scenes, in one order, so that resamples can be drawn jointly.
 

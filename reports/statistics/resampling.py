@@ -1,7 +1,7 @@
-"""Resamples of the study: what the tables could have been with other scenes and seeds.
+"""Bootstrap over scenes and seeds.
 
-Seeds are drawn jointly for all branches (a row trained with one seed is one network in each of
-them), scenes separately for each branch and jointly for all rows and metrics in it (study.md section 8).
+Seeds are drawn jointly for all branches, since a row trained with one seed is the same network in all of them; scenes
+separately for each branch, and jointly for its rows and metrics.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def resample(panels: Mapping[str, Panel], resamples: int = RESAMPLES) -> Draws |
 
 
 def limits(values: Floats, level: float) -> tuple[float, float] | None:
-    """Percentile interval of the finite values; None when under half of them are."""
+    """Percentile interval of the finite values; None if fewer than half are finite."""
     finite = values[np.isfinite(values)]
     if finite.size * 2 < values.size or finite.size == 0:
         return None

@@ -1,8 +1,7 @@
-"""Branch scores: one number a row and branch, from its metrics (study.md section 8).
+"""Branch scores: one number per row and branch.
 
-A branch is scored by one metric, or by a *bundle*: the mean of several metrics after min-max
-normalisation over the rows of one table. Where a stand-in takes the place of a metric the bundle
-has another name, because it is another number.
+A branch is scored by one metric or by a *bundle*: the mean of several metrics after min-max normalisation over the rows
+of one table. A bundle with a stand-in for a metric has another name, because it is another number.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +16,7 @@ from reports.statistics.panel import Floats
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """The branches with their scores, and which two are set against each other."""
+    """The branches with their scores, and the two that are contrasted."""
 
     branches: Sequence[BranchSpec]
     contrast: tuple[str, str] | None
@@ -29,7 +28,7 @@ class Scoring:
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """The branches whose ranks are told: the two of the contrast, else all."""
+        """The branches whose ranks are reported: the two of the contrast, else all."""
         return self.contrast or self.names
 
     @property
@@ -44,7 +43,7 @@ class Scoring:
         return next((branch for branch in map(self.of, self.ranked) if len(branch.score) > 1), None)
 
     def of(self, name: str) -> BranchSpec:
-        """The branch of that name; without a score where nothing is known of it."""
+        """The branch of that name; without a score if it is not known."""
         return next((branch for branch in self.branches if branch.name == name), BranchSpec(name=name))
 
 

@@ -1,7 +1,7 @@
-"""One table of rows that are ranked together: scores, agreement of the branches, rank shifts, inversions.
+"""Table of rows that are ranked together: scores, agreement of branches, rank shifts, inversions.
 
-Everything is computed over the table's rows alone and over distinct computations; a row that is
-another name of one in the table gets its numbers and adds no rank (study.md section 8).
+Everything is computed over the distinct computations of the table; an alias gets the numbers of its row and is not
+ranked separately.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from reports.statistics.scores import Scoring, branch_score, bundle_name, score_
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table after analysis, over distinct rows; `names` adds the other names."""
+    """An analysed table, over distinct rows; `names` has the aliases."""
 
     rows: tuple[str, ...]
     """Distinct computations, in the table's order."""

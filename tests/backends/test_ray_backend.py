@@ -63,9 +63,8 @@ def test_what_poll_calls_ok_is_committed_and_ran_from_the_copy_of_the_code(backe
     assert ended(backend, submission).ending == "ok"
     store = make_store("files", home / "store")
     commit = store.read(submission.request["fingerprint"])
-    assert (store.fetch(commit.fingerprint) / "code.txt").read_text() == str(
-        home / "code" / commit.code / "workloads/runtime"
-    )
+    code = home / "code" / commit.code
+    assert (store.fetch(commit.fingerprint) / "code.txt").read_text() == str(code / "workloads")
 
 
 def test_a_rank_is_killed_for_memory_before_its_server_and_its_host(backend: RayBackend, home: Path) -> None:

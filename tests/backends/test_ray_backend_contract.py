@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toy_jobs import as_submission, toy_context, toy_submission
+from toy_jobs import DO, as_submission, toy_context, toy_submission
 
 from orchestrator.backends.protocol import Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.store.registry import make_store
 from orchestrator.testing.backends import BackendContract, BackendUnderTest, WantedEnding
-
-DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
 
 
 @pytest.fixture(scope="module")

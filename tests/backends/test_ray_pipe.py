@@ -48,8 +48,8 @@ def test_a_child_that_was_killed_in_the_middle_of_an_answer_is_gone(tmp_path: Pa
 def test_a_child_that_reads_nothing_is_given_up_though_a_request_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.backends.ray.pipe.TAKES_S", 0.5)
+    monkeypatch.setattr("orchestrator.backends.ray.pipe.SEND_S", 0.5)
     pipe = Pipe(("sleep", "600"), folder=tmp_path)
     with pytest.raises(ChildGone):
-        pipe.ask("submit", WITHIN_S, submissions=["x" * (1 << 20)])
+        pipe.request("submit", WITHIN_S, submissions=["x" * (1 << 20)])
     pipe.close()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator.backends.protocol import Placement, Submission
-from orchestrator.backends.slurm.core.submit import sbatch_jobs
+from orchestrator.backends.slurm.core.job_request import parse_gpus, request_of, request_of_pilot
+from orchestrator.backends.slurm.core.submit import sbatch_job
 from orchestrator.backends.slurm.pilot.pool import sbatch_pilot
 from orchestrator.backends.slurm.preflight.check import misfits
 from orchestrator.backends.slurm.preflight.limits import (
@@ -17,7 +18,7 @@ from orchestrator.backends.slurm.preflight.limits import (
     parse_associations,
     parse_qos,
 )
-from orchestrator.backends.slurm.preflight.requirements import Files, parse_gpus, request_of, request_of_pilot
+from orchestrator.backends.slurm.preflight.requirements import Files
 from orchestrator.backends.slurm.preflight.site import Site, enforced
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.spec.cell import Resources
@@ -311,7 +312,7 @@ def test_what_is_checked_is_what_is_submitted(stage: SlurmStage, resources: Reso
         resources=resources,
         placement=Placement(host="slurm", cpus=1, devices=()),
     )
-    batch = sbatch_jobs(
+    batch = sbatch_job(
         [submission], study="s", home=Path("/home"), stage=stage, setup=(), code=Path("/code"), grace_s=60
     )
     given, ask = batch.parameters, request_of(resources, stage)
@@ -321,16 +322,16 @@ def test_what_is_checked_is_what_is_submitted(stage: SlurmStage, resources: Reso
     assert ask.gpus == ({} if gpus is None else parse_gpus(str(gpus)))
 
 
-PACKED = PilotSettings(cpus=16, memory_gib=64.0, minutes=240, devices=4, partition="gpu", stages=("train",))
+PILOT = PilotSettings(cpus=16, memory_gib=64.0, minutes=240, devices=4, partition="gpu", stages=("train",))
 
 
 def kind_of_pilot(needs: Resources = SMALL, grace_s: float = 60, **changes: Any) -> list[str]:
-    pilot = dataclasses.replace(PACKED, **changes)
+    pilot = dataclasses.replace(PILOT, **changes)
     found = misfits(SITE, SlurmSettings(pilot=pilot), {"train": (needs,)}, files=FILES, grace_s=grace_s)
     return [str(one) for one in found]
 
 
-def test_an_allocation_that_fits_with_its_jobs_is_let_through() -> None:
+def test_a_pilot_job_that_fits_with_its_jobs_is_let_through() -> None:
     assert kind_of_pilot() == []
     assert kind_of_pilot(dataclasses.replace(FOUR, memory_gib=62.0)) == []
     assert kind_of_pilot(dataclasses.replace(FOUR, memory_gib=62.0), stages=None, nodes=2, gpus="a100:4") == []
@@ -354,37 +355,37 @@ def test_an_allocation_that_fits_with_its_jobs_is_let_through() -> None:
         ({"nodes": 3}, "cluster/slurm.yaml: slurm.pilot.nodes is 3, but partition 'gpu' allows 2 a job; set it to at"),
         (
             {"minutes": 1},
-            "cluster/slurm.yaml: grace_s is 60, so a job is asked to stop 90 s before its limit, but an allocation has "
+            "cluster/slurm.yaml: grace_s is 60, so a job is asked to stop 90 s before its limit, but a pilot job has "
             "60 s: it would be asked at once; set grace_s to less, and give it more slurm.pilot.minutes",
         ),
     ],
 )
-def test_an_allocation_that_does_not_fit_is_told_by_its_own_keys(changes: dict[str, Any], words: str) -> None:
+def test_a_pilot_job_that_does_not_fit_is_told_by_its_own_keys(changes: dict[str, Any], words: str) -> None:
     assert kind_of_pilot(**changes)[0].startswith(words)
 
 
-def test_a_job_that_no_node_of_an_allocation_can_take_is_told() -> None:
+def test_a_job_that_no_node_of_a_pilot_job_can_take_is_told() -> None:
     assert kind_of_pilot(Resources(cpus=17, devices=5, memory_gib=63.0, minutes=30)) == [
-        "matrix.yaml: resources.train.cpus is 17, but a node of an allocation has 16 for jobs (cluster/slurm.yaml: "
+        "matrix.yaml: resources.train.cpus is 17, but a node of a pilot job has 16 for jobs (cluster/slurm.yaml: "
         "slurm.pilot.cpus); raise slurm.pilot.cpus, or leave 'train' out of slurm.pilot.stages",
-        "matrix.yaml: resources.train.memory_gib is 63, but a node of an allocation has 62 (64 less 2 for Ray) for "
+        "matrix.yaml: resources.train.memory_gib is 63, but a node of a pilot job has 62 (64 less 2 for Ray) for "
         "jobs (cluster/slurm.yaml: slurm.pilot.memory_gib); raise slurm.pilot.memory_gib, or leave 'train' out of "
         "slurm.pilot.stages",
-        "matrix.yaml: resources.train.devices is 5, but a node of an allocation has 4 for jobs (cluster/slurm.yaml: "
+        "matrix.yaml: resources.train.devices is 5, but a node of a pilot job has 4 for jobs (cluster/slurm.yaml: "
         "slurm.pilot.devices); raise slurm.pilot.devices, or leave 'train' out of slurm.pilot.stages",
     ]
 
 
-def test_stages_that_are_not_packed_are_jobs_of_slurm() -> None:
-    slurm = SlurmSettings(pilot=PACKED, every=SlurmStage(partition="lnog"))
+def test_stages_without_pilot_jobs_are_jobs_of_slurm() -> None:
+    slurm = SlurmSettings(pilot=PILOT, every=SlurmStage(partition="lnog"))
     (found,) = misfits(SITE, slurm, {"train": (SMALL,), "judge": (SMALL,)}, files=FILES, grace_s=60)
     assert "slurm.every.partition is 'lnog'" in found.says
     assert misfits(SITE, slurm, {"train": (SMALL,)}, files=FILES, grace_s=60) == ()
 
 
 @pytest.mark.parametrize("changes", [{}, {"nodes": 2, "gpus": "a100:2", "minutes": 7.5, "memory_gib": 3.3}])
-def test_what_is_checked_of_an_allocation_is_what_is_asked_for(tmp_path: Path, changes: dict[str, Any]) -> None:
-    pilot = dataclasses.replace(PACKED, **changes)
+def test_what_is_checked_of_a_pilot_job_is_what_is_asked_for(tmp_path: Path, changes: dict[str, Any]) -> None:
+    pilot = dataclasses.replace(PILOT, **changes)
     batch = sbatch_pilot(tmp_path, pilot, setup=(), description={"code": "/code"}, grace_s=60, idle_s=60, orphan_s=60)
     given, ask = batch.parameters, request_of_pilot(pilot)
     assert (ask.nodes, ask.cpus, f"{ask.memory_mib}MB") == (given["nodes"], given["cpus_per_task"], given["mem"])

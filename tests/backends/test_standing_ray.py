@@ -16,7 +16,7 @@ from standing import SETTINGS, Standing, end
 from toy_jobs import SERVER, as_submission, toy_context, toy_submission, wait_until
 
 from orchestrator.backends.protocol import Adoption, Report, Submission
-from orchestrator.backends.ray.actor import check_shared
+from orchestrator.backends.ray.actor import check_shared_folder
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
@@ -93,6 +93,13 @@ def until(backend: RayBackend, submission: Submission, phase: str) -> Report:
     return backend.poll()[submission.attempt]
 
 
+def running(backend: RayBackend, home: Path, do: str) -> Submission:
+    """Submit a toy job and wait until it runs."""
+    submission = submitted(backend, home, do)
+    until(backend, submission, "running")
+    return submission
+
+
 def hosts_of(cluster: Standing) -> list[Any]:
     return cluster.head.processes("ray::Host")
 
@@ -117,8 +124,7 @@ class TestLastingRayBackend(LastingBackendContract):
 
 def test_a_child_that_dies_costs_no_attempt(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     assert backend._pipe is not None
     os.kill(backend._pipe.pid, signal.SIGKILL)
     until(backend, submission, "unknown")
@@ -164,8 +170,7 @@ def test_what_a_child_passed_on_before_it_could_answer_runs_once(drivers: Driver
 
 def test_a_stop_that_no_child_could_hear_is_carried_out_by_the_next(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     child = backend._pipe
     assert child is not None
     os.kill(child.pid, signal.SIGKILL)
@@ -176,8 +181,7 @@ def test_a_stop_that_no_child_could_hear_is_carried_out_by_the_next(drivers: Dri
 
 def test_a_host_that_is_stopped_for_a_while_is_unknown_and_then_back(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     (host,) = hosts_of(drivers.cluster)
     os.kill(host.pid, signal.SIGSTOP)
     try:
@@ -191,8 +195,7 @@ def test_a_host_that_is_stopped_for_a_while_is_unknown_and_then_back(drivers: Dr
 
 def test_a_host_that_is_killed_ends_its_attempts_free_and_another_takes_its_place(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "deaf")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "deaf")
     (host,) = hosts_of(drivers.cluster)
     os.kill(host.pid, signal.SIGKILL)
     report = until(backend, submission, "ended")
@@ -209,8 +212,7 @@ def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_
     backend = drivers.newest
     refused = submitted(backend, drivers.home, "refuse")
     until(backend, refused, "ended")
-    lost = submitted(backend, drivers.home, "deaf")
-    until(backend, lost, "running")
+    lost = running(backend, drivers.home, "deaf")
     ticket = backend._adoptions[lost.attempt]["ticket"]
     backend.close()
     for host in hosts_of(drivers.cluster):
@@ -225,8 +227,7 @@ def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_
 
 def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers: Drivers) -> None:
     backend = drivers.newest
-    submission = submitted(backend, drivers.home, "until asked")
-    until(backend, submission, "running")
+    submission = running(backend, drivers.home, "until asked")
     ticket = backend._adoptions[submission.attempt]["ticket"]
     (old,) = hosts_of(drivers.cluster)
     backend.close()
@@ -308,9 +309,9 @@ def test_a_host_that_cannot_start_says_why(drivers: Drivers) -> None:
 
 def test_a_node_that_does_not_see_the_folder_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "seen").write_text("nonce")
-    check_shared({"token": {"path": str(tmp_path / "seen"), "content": "nonce"}})
+    check_shared_folder({"token": {"path": str(tmp_path / "seen"), "content": "nonce"}})
     with pytest.raises(RuntimeError, match="file system that all of them share"):
-        check_shared({"token": {"path": str(tmp_path / "unseen"), "content": "nonce"}})
+        check_shared_folder({"token": {"path": str(tmp_path / "unseen"), "content": "nonce"}})
 
 
 def test_an_address_where_no_ray_answers_is_refused_with_the_remedy(drivers: Drivers) -> None:

@@ -2,8 +2,8 @@
 
 import sys
 
-from workloads.contract.defaults import DEFAULT
+from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.runtime.server import main, preload
 
 if __name__ == "__main__":
-    sys.exit(main([name for name in preload(DEFAULT) if "stage" not in name]))
+    sys.exit(main([name for name in preload(DEFAULT_WORKLOAD) if "stage" not in name]))

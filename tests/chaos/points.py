@@ -16,7 +16,7 @@ from small_study import SmallStudy
 from victims import Family
 
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import read_holder
+from orchestrator.schedule.lease_holder import read_holder
 from workloads.runtime.fault_points import POINTS
 
 ELSEWHERE = {"ledger.migrating": "needs a ledger of an older version: tests/schedule/test_ledger.py"}

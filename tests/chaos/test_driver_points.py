@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, fingerprint, small_plan
 
-from orchestrator.backends.fake.backend import Act, Farm
+from orchestrator.backends.fake.backend import Act, FakeCluster
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.lease import acquire
@@ -113,7 +113,7 @@ def test_a_disk_that_is_full_at_a_point_stops_the_run_with_a_sentence_and_the_ne
         assert code == 0, output
     else:
         assert code == 1
-        assert "no space left on device; free some space, then `run` again: what is done is done" in output
+        assert "no space left on device; free some space, then `run` again: it continues, and completed" in output
         assert len(output.splitlines()) == 1, "one sentence"
     before = committed(home)
     run_again(home)
@@ -125,7 +125,7 @@ def test_where_attempts_outlive_a_driver_that_stops_at_a_point_they_are_adopted_
     tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy, faults = Toy(tmp_path / "toy"), tmp_path / "faults"
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     faults.mkdir()
     monkeypatch.setenv(VARIABLE, str(faults))
 
@@ -141,7 +141,7 @@ def test_where_attempts_outlive_a_driver_that_stops_at_a_point_they_are_adopted_
     before = committed(toy.home)
     assert toy.run(small_plan()).counts == {"done": 9}
     check_finished(toy.home, before)
-    labels = [running.submission.label for running in toy.farm.attempts.values()]
+    labels = [running.submission.label for running in toy.cluster.attempts.values()]
     assert len(labels) == len(set(labels)) == 9, "each job was started once, whoever drove"
 
 

@@ -340,7 +340,7 @@ def test_ranks_of_which_one_is_asked_to_stop_agree_on_a_step_and_go_on_from_it(
     request = training(f"asked {asked}", ranks=2, zero=2, every_s=1e9)
     ended = host.run(request, pool, ask)
     [(ending, detail)] = endings
-    assert ending == "interrupted" and detail.endswith("stopped at a checkpoint because a signal asked")
+    assert ending == "interrupted" and detail.endswith("stopped at a checkpoint after a signal")
     assert_the_same(ended, whole(ranks=2, zero=2))
 
 

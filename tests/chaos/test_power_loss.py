@@ -10,7 +10,8 @@ from power import Disk, cuts
 from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import acquire, this_process
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 from orchestrator.store.link import write_synced
@@ -36,11 +37,12 @@ def disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 def write_and_commit(store: FilesStore, attempt: str, fingerprint: str) -> bool:
     """As a workload does: nothing is synced before `commit`."""
-    folder = store.prepare("train", fingerprint, attempt)
+    commit = make_commit(attempt, fingerprint)
+    folder = store.prepare(commit.stage, fingerprint, attempt)
     (folder / "samples").mkdir()
     (folder / "weights.bin").write_bytes(attempt.encode() * 50)
     (folder / "samples" / "step-1.txt").write_text("one", encoding="utf-8")
-    return store.commit(make_commit(attempt, fingerprint), folder)
+    return store.commit(commit, folder)
 
 
 def test_no_commit_names_what_is_missing_or_torn_and_an_acknowledged_one_stays(

@@ -8,9 +8,9 @@ from faulty_store import FaultyStore
 from toy_study import Toy, make_job, make_plan
 
 from orchestrator.commands.run_study import TrackerObserver
-from orchestrator.plan.job import Standing
 from orchestrator.schedule.events import Event
 from orchestrator.tracking.none import NoTracker
+from orchestrator.tracking.protocol import JobChange
 
 PLAN = make_plan([make_job("train", "train/a")])
 
@@ -21,10 +21,8 @@ class Told(NoTracker):
     def __init__(self) -> None:
         self.said: list[tuple[str, Path | None]] = []
 
-    def job_changed(
-        self, job: str, standing: Standing, attempt: str | None, work: Path | None, artifact: Path | None, git: str = ""
-    ) -> None:
-        self.said.append((standing.state, artifact))
+    def job_changed(self, change: JobChange) -> None:
+        self.said.append((change.standing.state, change.artifact))
 
 
 def done(told: Told) -> list[Path | None]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.schedule.lease import LENGTH, read_holder
+from orchestrator.schedule.lease import LENGTH
+from orchestrator.schedule.lease_holder import read_holder
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.store.files import FilesStore
 
@@ -52,7 +53,7 @@ def test_the_second_is_refused_at_once_and_told_who_drives_and_a_killed_one_is_t
         time.sleep(0.01)
     code, said = end(start(home, 0.01))
     assert code == 1
-    assert f"pid {first.pid} on " in said and "drives this study since 20" in said
+    assert f"pid {first.pid} on " in said and "is running this study since 20" in said
     first.kill()
     first.communicate()
     assert end(start(home, 0.01))[0] == 0, "it did not wait: it would have for ever"
@@ -93,7 +94,7 @@ def test_a_driver_that_slept_through_a_takeover_finds_itself_replaced_and_does_n
     successor = start(home, 0.02, still_s=2.0)
     code, said = end(successor)
     assert code == 0
-    assert "cannot be looked at from here; waiting 2 s" in said
+    assert "cannot be seen from here; waiting 2 s" in said
     store = FilesStore(home / "store")
     done = {one: store.read(one).attempt for one in store.commits()}
     ledger = (home / "ledger.sqlite").read_bytes()
@@ -101,7 +102,7 @@ def test_a_driver_that_slept_through_a_takeover_finds_itself_replaced_and_does_n
     sleeper.send_signal(signal.SIGCONT)
     code, said = end(sleeper)
     assert code == 1
-    assert f"this driver (pid {sleeper.pid}) no longer holds the lease, nobody does" in said
+    assert f"this controller (pid {sleeper.pid}) no longer holds the lease, nobody does" in said
     assert {one: store.read(one).attempt for one in store.commits()} == done
     assert (home / "ledger.sqlite").read_bytes() == ledger
     assert sorted(path.name for path in (home / "attempts").glob("*/*")) == folders
@@ -122,7 +123,7 @@ def test_of_four_that_start_at_once_on_a_dead_drivers_study_one_drives_and_the_o
     assert [code for code, _ in ends].count(0) >= 1
     for code, said in ends:
         assert code in (0, 1)
-        assert code == 0 or "driver" in said or "drives this study" in said
+        assert code == 0 or "driver" in said or "is running this study" in said
     with Ledger.read(home / "ledger.sqlite") as reader:
         attempts = reader.attempts()
     ok = [attempt.fingerprint for attempt in attempts if attempt.ending == "ok"]

@@ -34,7 +34,7 @@ def test_jobs_are_cancelled_and_retried_together_where_nobody_drives(rehearsal: 
     assert rehearsal.call("run", *ROW).returncode == 0
     told = json.loads(rehearsal.call("explain", "train/context-k1/s0", "--json").stdout)
     assert (told["state"], [one["ending"] for one in told["attempts"]]) == ("done", ["ok"])
-    assert "next: nothing, it is done" in rehearsal.call("explain", "train/context-k1/s0").stdout
+    assert "next: nothing: it is done" in rehearsal.call("explain", "train/context-k1/s0").stdout
 
 
 def test_a_running_job_is_cancelled_through_its_driver(rehearsal: Rehearsal) -> None:
@@ -60,7 +60,7 @@ def test_a_running_job_is_cancelled_through_its_driver(rehearsal: Rehearsal) -> 
         ),
         (("retry", "--failed"), "echo-matrix: there is nothing to retry: no job has failed"),
         (("retry", "data"), "echo-matrix: data is new; there is nothing to retry"),
-        (("cancel", "trian/*"), "echo-matrix: 'trian/*' matches no job in the plan of profile laptop"),
+        (("cancel", "trian/*"), "echo-matrix: no job matches 'trian/*' in the plan of profile laptop"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(

@@ -11,7 +11,7 @@ from pathlib import Path
 from rehearsal import CHECKOUT, CLUSTER, ECHO_MATRIX, FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.commands.detach import BoundedFile
-from orchestrator.schedule.lease import is_held, read_holder
+from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 ROW = ("--rows", "context-k1")
@@ -152,7 +152,7 @@ def test_stop_ends_the_driver_and_waits_for_it(rehearsal: Rehearsal) -> None:
 
 def test_stop_without_a_driver_says_so(rehearsal: Rehearsal) -> None:
     done = rehearsal.call("stop")
-    assert (done.returncode, done.stdout) == (0, "no run is in progress; there is nothing to stop\n")
+    assert (done.returncode, done.stdout) == (0, "no run is in progress\n")
 
 
 def test_a_stop_that_was_meant_for_an_earlier_driver_does_not_stop_the_next(rehearsal: Rehearsal) -> None:

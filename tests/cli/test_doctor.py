@@ -21,10 +21,11 @@ from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.commands.doctor.checks import all_checks, examine, findings_json, findings_text, worst
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.commands.doctor.services import shown
-from orchestrator.host.file_system import file_system
+from orchestrator.host.machine import file_system
 from orchestrator.host.processes import start_time, write_processes
-from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import acquire, this_process
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import NAME as DRIVER
+from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import BUILT_IN, Cluster, TrackingSettings
 from orchestrator.study import Study, open_study
@@ -75,7 +76,7 @@ def test_a_stage_that_no_host_can_take_is_named_with_both_numbers(study: Study) 
         "resources", study, cluster_with(sections={"ray": RaySettings(address="local", cpus=2, memory_gib=0.5)})
     )
     assert first.level == "bad"
-    assert "asks for memory_gib 2 of 0.5: no host can ever take it" in first.says
+    assert "requests memory_gib 2 of 0.5: no host can run it" in first.says
 
 
 def test_a_ledger_that_is_broken_is_bad_and_is_left_as_it_is(study: Study) -> None:
@@ -112,14 +113,14 @@ def attempt_of(study: Study, name: str) -> Attempt:
 
 
 def test_who_drives_is_told_alive_dead_elsewhere_or_unreadable(study: Study) -> None:
-    assert look("lease", study)[0].says == "nobody drives the study"
+    assert look("lease", study)[0].says == "no run in progress"
     with acquire(study.home):
         (alive,) = look("lease", study)
-        assert (alive.level, alive.says) == ("ok", f"pid {os.getpid()} on {socket.gethostname()} drives it")
+        assert (alive.level, alive.says) == ("ok", f"run by pid {os.getpid()} on {socket.gethostname()}")
     own = this_process()
     for holder, level, words in (
         (dataclasses.replace(own, start_time=own.start_time + 1), "ok", "has died"),
-        (dataclasses.replace(own, boot_id="another"), "warning", "cannot be looked at from here"),
+        (dataclasses.replace(own, boot_id="another"), "warning", "cannot be checked from this machine"),
     ):
         (study.home / DRIVER).write_text(json.dumps(dataclasses.asdict(holder)), encoding="utf-8")
         (found,) = look("lease", study)
@@ -137,7 +138,7 @@ def test_ranks_that_run_on_without_a_driver_are_named(study: Study) -> None:
     folder.mkdir(parents=True)
     write_processes(folder, {0: (os.getpid(), start_time(os.getpid()) or 0)})
     found = look("leftovers", study)
-    assert any(f"ranks {os.getpid()} run on without a driver" in finding.says for finding in found)
+    assert any(f"processes {os.getpid()} still run, without a controller" in finding.says for finding in found)
     with acquire(study.home):
         assert not any("without a driver" in finding.says for finding in look("leftovers", study))
 
@@ -274,7 +275,7 @@ def test_the_file_system_of_a_path_is_that_of_the_deepest_mount(tmp_path: Path) 
     [
         (f"https://user:{SECRET}@host:8443/path?token={SECRET}#{SECRET}", "https://host:8443/path"),
         ("http://host", "http://host"),
-        ("http://[::1", "a URL that cannot be read"),
+        ("http://[::1", "an invalid URL"),
     ],
 )
 def test_an_address_is_shown_without_what_may_be_secret(url: str, words: str) -> None:
@@ -316,7 +317,7 @@ def test_doctor_ends_with_0_or_1_and_prints_one_object(rehearsal: Rehearsal) -> 
     cluster.write_text(cluster.read_text(encoding="utf-8").replace("paths: {}", "paths: {pool: /no/such}"), "utf-8")
     ill = rehearsal.call("doctor")
     assert ill.returncode == 1
-    assert "paths.pool: /no/such is not there" in ill.stdout
+    assert "paths.pool: /no/such does not exist" in ill.stdout
 
 
 def test_doctor_imports_neither_ray_nor_mlflow_nor_torch(root: Path) -> None:

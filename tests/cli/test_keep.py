@@ -10,7 +10,8 @@ from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
-from orchestrator.schedule.lease import acquire, is_held, read_holder
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.study import Study, open_study
 
 ROW = ("--rows", "context-k1")
@@ -85,7 +86,7 @@ def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: 
     assert folder in {one.path for one in found(study, rehearsal)}
 
 
-def test_what_slurm_was_asked_with_goes_but_for_allocations_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
+def test_what_slurm_was_asked_with_goes_but_for_pilot_jobs_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
     slurm = study.home / "slurm"
     for name in ("1a2b3c/jobs.json", "packs/pover/pack.json", "packs/pover/closed", "packs/plives/pack.json"):
         (slurm / name).parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +147,7 @@ def test_sync_shows_nothing_beside_a_driver_whose_runs_it_would_call_dead(study:
     with acquire(study.home):
         asked = rehearsal.call("sync")
     assert (asked.returncode, asked.stdout) == (1, "")
-    assert "drives this study" in asked.stderr
+    assert "is running this study" in asked.stderr
     assert not (study.home / "mlflow.db").exists()
 
 

@@ -12,7 +12,7 @@ from orchestrator.commands.log_reader import AttemptLog, LogTail, find_gap
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.log_collector import LogFile
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import is_held, read_holder
+from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 ROW = ("--rows", "context-k1")

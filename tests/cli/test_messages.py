@@ -60,8 +60,8 @@ def test_a_backend_that_is_not_there_ends_with_2_on_every_verb(
     assert echo_matrix(verb, "--matrix", str(root / "matrix.yaml"), option, "slurn") == (
         2,
         "",
-        "echo-matrix: --cluster is 'slurn', which is neither a file nor a name; did you mean 'slurm'?; allowed: fake, "
-        f"local, ray, slurm, or a file such as {root / 'cluster' / 'slurm.yaml'}\n",
+        "echo-matrix: --cluster is 'slurn', which is neither a file nor a known name; did you mean 'slurm'?; allowed: "
+        f"fake, local, ray, slurm, or a file such as {root / 'cluster' / 'slurm.yaml'}\n",
     )
 
 
@@ -108,7 +108,7 @@ def test_without_a_verb_the_help_is_shown_and_nothing_is_done(echo_matrix: Calla
     ("arguments", "said"),
     [
         (("run", "--rows", "context-k9"), "no row 'context-k9' in this matrix; did you mean 'context-k5'"),
-        (("run", "--refresh", "train/context-k9/s0"), "job 'train/context-k9/s0' is not in the plan"),
+        (("run", "--refresh", "train/context-k9/s0"), "no job 'train/context-k9/s0' in the plan"),
         (("run", "--detach", "controls.training.stepps=3"), "did you mean 'controls.training.steps'"),
         (("run", "--detach", "--profile", "lap"), "profile 'lap' is unknown; did you mean 'laptop'"),
         (("logs", "train/context-k5/s0"), "train/context-k5/s0 has not been attempted yet; see `echo-matrix explain"),
@@ -117,7 +117,7 @@ def test_without_a_verb_the_help_is_shown_and_nothing_is_done(echo_matrix: Calla
             ("logs", "train/context-k5/s0", "--attempt", "a7"),
             "no attempt 'a7' of train/context-k5/s0 (attempts: none yet)",
         ),
-        (("explain", "nothing"), "job 'nothing' is not in the plan"),
+        (("explain", "nothing"), "no job 'nothing' in the plan"),
         (("retry",), "retry needs jobs"),
     ],
 )

@@ -10,7 +10,7 @@ from rehearsal import Rehearsal, wait_for
 from orchestrator.commands.refresh import Withdrawal, to_withdraw, withdraw
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import newest_checkpoint
-from orchestrator.schedule.lease import is_held
+from orchestrator.schedule.lease_holder import is_held
 from orchestrator.store.files import FilesStore
 from orchestrator.study import Study, open_study
 

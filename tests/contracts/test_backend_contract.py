@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from toy_study import Settings, make_job, make_plan
 
-from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.launcher import build_submission
+from orchestrator.schedule.launcher import build_request, build_submission
 from orchestrator.store.files import FilesStore
 from orchestrator.testing.backends import BackendContract, BackendUnderTest, LastingBackendContract, WantedEnding
 
@@ -32,25 +32,18 @@ class TestFakeBackend(BackendContract):
         def submission(wanted: WantedEnding) -> Submission:
             number = next(numbers)
             job = make_job("data", f"data/{wanted}-{number}")
-            return build_submission(
-                job,
-                make_plan([job]),
-                Placement(host="fake-0", cpus=1, devices=()),
-                attempt=f"a001-{number:08x}",
-                home=tmp_path,
-                settings=Settings(),
-                accumulate=1,
-                resume=None,
-            )
+            attempt = f"a001-{number:08x}"
+            request = build_request(job, attempt=attempt, home=tmp_path, settings=Settings(), accumulate=1, resume=None)
+            return build_submission(job, make_plan([job]), Placement(host="fake-0", cpus=1, devices=()), request)
 
         def make() -> FakeBackend:
-            return FakeBackend(store=store, now=clock.time, script=script, farm=self.farm())
+            return FakeBackend(store=store, now=clock.time, script=script, cluster=self.cluster())
 
         return BackendUnderTest(
             backend=make(), store=store, submission=submission, rest=lambda: clock.sleep(0.1), successor=make
         )
 
-    def farm(self) -> Farm | None:
+    def cluster(self) -> FakeCluster | None:
         """None: it dies with its driver."""
         return None
 
@@ -58,7 +51,7 @@ class TestFakeBackend(BackendContract):
 class TestLastingFakeBackend(TestFakeBackend, LastingBackendContract):
     @pytest.fixture(autouse=True)
     def _farm(self) -> None:
-        self.shared = Farm()
+        self.shared = FakeCluster()
 
-    def farm(self) -> Farm | None:
+    def cluster(self) -> FakeCluster | None:
         return self.shared

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from orchestrator.host.checkpoints import (
+    JobCheckpoints,
     attempt_folder,
-    drop_checkpoints,
-    drop_older_checkpoints,
     job_folder,
     newest_checkpoint,
-    newest_step,
+    step_of,
 )
 
 FINGERPRINT = "f" * 64
@@ -59,8 +58,8 @@ def test_listings_grow_with_the_attempts_and_not_with_their_square(tmp_path: Pat
         newest = newest_checkpoint(tmp_path, FINGERPRINT)
         assert (-1 if newest is None else newest.step) == number - 1
         save(tmp_path, attempt, number)
-        assert newest_step(tmp_path, FINGERPRINT, attempt) == number
-        drop_older_checkpoints(tmp_path, FINGERPRINT, 2)
+        assert step_of(JobCheckpoints(tmp_path, FINGERPRINT, attempt).newest()) == number
+        JobCheckpoints(tmp_path, FINGERPRINT).drop_older(2)
         counts.append(counter.count)
     listings.below = ""
     assert max(counts) <= 10 and counts[-1] == counts[10], counts
@@ -78,10 +77,10 @@ def test_only_the_newest_complete_checkpoints_stay(tmp_path: Path) -> None:
     unfinished.mkdir()
     foreign = attempt_folder(tmp_path, FINGERPRINT, "a001") / "checkpoints" / "notes.txt"
     foreign.touch()
-    drop_older_checkpoints(tmp_path, FINGERPRINT, 2)
+    JobCheckpoints(tmp_path, FINGERPRINT).drop_older(2)
     assert sorted(job_folder(tmp_path, FINGERPRINT).glob("*/checkpoints/*")) == sorted([*kept, foreign])
     newest = newest_checkpoint(tmp_path, FINGERPRINT)
     assert newest is not None and newest.path == kept[0]
-    drop_checkpoints(tmp_path, FINGERPRINT)
+    JobCheckpoints(tmp_path, FINGERPRINT).drop()
     assert list(job_folder(tmp_path, FINGERPRINT).glob("*/checkpoints")) == []
-    drop_checkpoints(tmp_path / "nowhere", FINGERPRINT)
+    JobCheckpoints(tmp_path / "nowhere", FINGERPRINT).drop()

@@ -106,7 +106,8 @@ import os, sys, tempfile
 from pathlib import Path
 from orchestrator.backends.ray.session import session_folder, sweep
 from orchestrator.host.machine import group_members
-from orchestrator.schedule.lease import acquire, this_process
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.clock import SimulatedClock
 from dataclasses import replace
 other = this_process()

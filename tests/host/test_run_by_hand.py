@@ -17,8 +17,7 @@ from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.store.registry import make_store
-from workloads.contract.defaults import DEFAULT
-from workloads.contract.request import Request, request_from
+from workloads.contract.request import DEFAULT_WORKLOAD, Request, request_from
 from workloads.contract.result import read_result
 from workloads.contract.workload import StageSpec
 from workloads.runtime.errors import BadInput
@@ -73,7 +72,7 @@ def test_a_broken_request_is_bad_input_and_says_what_to_do(tmp_path: Path, conte
 
 
 def test_a_request_without_its_inputs_is_bad_input_with_a_result(tmp_path: Path) -> None:
-    asked = request(tmp_path, "write", stage="latents", workload=DEFAULT)
+    asked = request(tmp_path, "write", stage="latents", workload=DEFAULT_WORKLOAD)
     path = tmp_path / "request.json"
     asked.write(path)
     done = by_hand([str(path)])

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workloads.contract.defaults import DEFAULT
+from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.runtime.server import preload
 from workloads.study.stages import STAGES
 
@@ -13,7 +13,7 @@ NAMES = [stage.name for stage in STAGES]
 
 
 def test_without_a_choice_everything_is_imported_that_any_stage_needs() -> None:
-    assert set(preload(DEFAULT)) == {name for stage in NAMES for name in preload(DEFAULT, [stage])}
+    assert set(preload(DEFAULT_WORKLOAD)) == {name for stage in NAMES for name in preload(DEFAULT_WORKLOAD, [stage])}
 
 
 def test_deepspeed_is_imported_for_training_alone() -> None:
@@ -25,7 +25,9 @@ def test_deepspeed_is_imported_for_training_alone() -> None:
         "    print(json.dumps([name for name in ('deepspeed', 'torch') if name in sys.modules]))"
     )
     stages = json.dumps([[name for name in NAMES if name != "train"], ["train"]])
-    done = subprocess.run([sys.executable, "-c", look, DEFAULT, stages], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", look, DEFAULT_WORKLOAD, stages], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0 and "is not preloaded" not in done.stderr, done.stderr
     loaded = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]  # DeepSpeed prints too
     assert loaded == [["torch"], ["deepspeed", "torch"]]

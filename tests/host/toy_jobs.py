@@ -16,6 +16,8 @@ from orchestrator.spec.cell import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = (sys.executable, str(Path(__file__).with_name("toy_server.py")))
+DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
+"""How an attempt is to end -> what its toy stage does."""
 
 
 def toy_context(home: Path, **more: Any) -> BackendContext:

@@ -104,7 +104,7 @@ def test_a_manifest_that_names_no_file_of_its_folder_is_refused(store: FilesStor
         (manifest_of(entry(size=-1)), "is no file; allowed: path, size in bytes and sha256"),
         (manifest_of(entry(sha256="../x")), "is no file; allowed: path, size in bytes and sha256"),
         (b"[" * 200_000, "nested too deep"),
-        (b"[]", "is list, no JSON object"),
+        (b"[]", "is list; allowed: a JSON object"),
         (b"{", "not JSON"),
         (b"\xff", "not JSON"),
         (b"", "not JSON"),

@@ -59,7 +59,7 @@ def test_pipes_folders_and_terabytes_are_value_errors_at_once(tmp_path: Path, re
     (tmp_path / "folder").mkdir()
     (tmp_path / "huge").touch()
     os.truncate(tmp_path / "huge", 1 << 40)
-    for name, words in (("pipe", "no plain file"), ("folder", "no plain file"), ("huge", "has more than")):
+    for name, words in (("pipe", "not a regular file"), ("folder", "not a regular file"), ("huge", "has more than")):
         with pytest.raises(ValueError, match=words):
             read(tmp_path / name)
 
@@ -187,7 +187,7 @@ def test_a_line_of_cases_loses_what_is_not_known() -> None:
 def test_a_broken_line_of_an_artifact_is_told_with_its_number(tmp_path: Path) -> None:
     path = tmp_path / "cases.jsonl"
     path.write_text(json.dumps(CASE) + "\n\n" + json.dumps(CASE)[:20] + "\n", encoding="utf-8")
-    with pytest.raises(StoreError, match=r"cases\.jsonl:3: is no line of cases\.jsonl: .*; `run --refresh JOB`"):
+    with pytest.raises(StoreError, match=r"cases\.jsonl:3: is not a line of cases\.jsonl: .*; `run --refresh JOB`"):
         list(_lines(path, case_of))
 
 

@@ -103,7 +103,7 @@ def test_pipes_and_folders_are_no_weights(tmp_path: Path) -> None:
         open_tensors(tmp_path / "model.safetensors")
     with pytest.raises(BadInput, match="is no plain file"):
         open_tensors(tmp_path)
-    with pytest.raises(BadInput, match="is no plain file"):
+    with pytest.raises(BadInput, match="is not a regular file"):
         read_config(tmp_path)
 
 

@@ -150,7 +150,7 @@ def test_a_study_with_secrets_in_its_environment_writes_none_of_them(planted: No
     for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "ECHO_MATRIX_JUDGE_KEY", "MLFLOW_TRACKING_URI"):
         refused = run(f"controls.sampler.negative={PLANTED[name]}")
         assert refused.returncode == 2
-        assert "credentials come from the environment alone" in refused.stderr
+        assert "credentials are read from the environment only" in refused.stderr
         assert not [trace for trace in TRACES if trace in refused.stdout + refused.stderr]
     assert not home.exists()
     ended = run()

@@ -80,7 +80,7 @@ def test_as_a_command_it_runs_beside_matrix_yaml() -> None:
         ("mystudy.workload", '{"family": "fadding"}', "family is 'fadding'; allowed: context, compress, spatial, ssm"),
         ("mystudy.workload", '{"family": "bound", "shows": "truth"}', "family bound generates nothing"),
         ("mystudy.workload", "[]", "is no row"),
-        ("yourstudy.workload", "{}", "there is no module 'yourstudy'"),
+        ("yourstudy.workload", "{}", "no module 'yourstudy'"),
     ],
 )
 def test_it_names_what_is_wrong(workload: str, row: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

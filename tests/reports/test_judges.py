@@ -94,7 +94,7 @@ def pair(
 
 def test_agreement_has_its_known_values() -> None:
     (found,) = pair([(0, 0), (1, 1), (2, 4), (3, 9), (None, 5), (7, None), (8, None)])
-    assert (found.branch, found.a, found.b, found.cases) == ("return", "qwen/a-30b", "b", 4)
+    assert (found.branch, found.a, found.b, found.n) == ("return", "qwen/a-30b", "b", 4)
     assert (found.only_a, found.only_b) == (2, 1)
     assert found.spearman == pytest.approx(1)
     assert found.pearson == pytest.approx(np.corrcoef([0, 1, 2, 3], [0, 1, 4, 9])[0, 1])
@@ -116,10 +116,10 @@ def test_too_few_or_equal_scores_agree_with_nothing(scores: Sequence[tuple[float
 def test_other_names_of_a_computation_and_bounds_are_not_counted_twice(two: ReportInput) -> None:
     distinct = [info for info in two.rows if info.alias_of is None]
     counted = instruments.agreement(two)
-    assert {found.branch: found.cases for found in counted} == {"return": 8 * len(distinct), "loop": 8 * len(distinct)}
+    assert {found.branch: found.n for found in counted} == {"return": 8 * len(distinct), "loop": 8 * len(distinct)}
     assert all(found.pearson == pytest.approx(1) for found in counted)
     bound = [replace(info, family="bound", reference=True) if info.name == "context-k1" else info for info in two.rows]
-    assert instruments.agreement(replace(two, rows=bound))[0].cases == 8 * (len(distinct) - 1)
+    assert instruments.agreement(replace(two, rows=bound))[0].n == 8 * (len(distinct) - 1)
 
 
 def test_the_report_shows_the_agreement_and_keeps_units_in_results_csv(two: ReportInput, tmp_path) -> None:

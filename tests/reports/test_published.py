@@ -4,12 +4,14 @@ import json
 
 import pytest
 
-from workloads.study.published import published_tables, report_from_published
+from reports.report_json import published_json
+from workloads.study.published import published_tables
+from workloads.study.report import REPORT
 
 
 @pytest.fixture(scope="module")
 def report():
-    return report_from_published()
+    return published_json(REPORT, published_tables())
 
 
 def test_it_is_json_without_intervals(report):

@@ -68,6 +68,7 @@ def test_the_page_fetches_nothing(written):
     assert "<script" not in page
     assert "url(http" not in page
     assert "#0a0b0" not in page  # no placeholder colour is left
+    assert "mathdefault" not in page  # matplotlib's mathematics would be shown as its source
     for name, _, _ in ROWS:
         assert name in page
 
@@ -84,9 +85,9 @@ def test_a_part_without_any_value_is_not_told_as_a_hundred_per_cent_of_the_value
     few = dataclasses.replace(given, values=given.values[1:], missing=gone)
     for case, value in ((given, "100 %"), (none, "100 %"), (few, r"99\.\d %")):
         shown = page(case, analyse(case))
-        assert ("not there: 1;" in shown) is (case is few)
+        assert ("absent: 1;" in shown) is (case is few)
         assert re.search(rf">\s*{value}\s*<", shown)
-        assert ("of the values are there, of metrics that have any" in shown) is bool(case.missing)
+        assert ("of the values are present, of metrics that have any" in shown) is bool(case.missing)
 
 
 def test_the_same_values_give_the_same_bytes(written, tmp_path):

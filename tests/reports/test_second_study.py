@@ -21,7 +21,7 @@ from reports.page.page import page
 from reports.report_json import report_json
 from reports.spec import (
     BranchSpec,
-    CostColumn,
+    CostValue,
     GainSpec,
     PublishedTables,
     ReferenceSpec,
@@ -164,7 +164,7 @@ def test_a_study_gives_its_own_scores_references_figures_gain_and_published_tabl
         scaling=(ScalingFigure(title="Width", rows="w([0-9]+)", tick="{}", metrics=(("clean/accuracy", "clean"),)),),
         gain=GainSpec(metric="clean/accuracy", shortest="linear", longest="mlp-large", full_families=("mlp", "linear")),
         references=ReferenceSpec(ceiling="oracle", floor="none", caption="The <b>oracle</b> knows."),
-        cost_columns=(CostColumn(stage="fit", key="parameters", name="weights", shape="si"),),
+        cost_columns=(CostValue(stage="fit", key="parameters", name="weights"),),
         published=lambda: PublishedTables(
             source="A paper",
             rows=[("conv", "conv"), ("linear", "linear"), ("forest", "tree")],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, commit_of, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import Submission
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.control.commands import request
@@ -42,7 +42,7 @@ def die(toy: Toy, label: str, script: Mapping[str, Sequence[Act]] = LONG) -> Non
 
 
 def test_where_the_backend_outlives_drivers_an_attempt_is_adopted_and_not_started_twice(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     die(toy, "train/a")
     outcome = toy.run(small_plan(), LONG)
     assert outcome.exit_code == 0
@@ -58,17 +58,17 @@ def test_where_the_backend_dies_with_its_driver_the_attempt_is_interrupted_and_f
 
 
 def test_an_adopted_attempt_holds_its_place_on_the_host(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     die(toy, "train/a")
     before = toy.clock.time()
     toy.run(small_plan(), LONG)
     assert toy.backend is not None
-    at_once = [one for one in toy.backend.submitted if toy.farm.attempts[one.attempt].started <= before]
+    at_once = [one for one in toy.backend.submitted if toy.cluster.attempts[one.attempt].started <= before]
     assert len(at_once) <= 1, "two cpus, and the adopted attempt holds one"
 
 
 def test_an_adopted_attempt_that_this_run_does_not_ask_for_is_stopped_and_goes_on_another_time(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     die(toy, "train/a")
     plan = small_plan()
     (chosen,) = [job.id for job in plan.jobs.values() if job.label == "evaluate/return/b"]
@@ -79,13 +79,13 @@ def test_an_adopted_attempt_that_this_run_does_not_ask_for_is_stopped_and_goes_o
 
 
 def test_an_attempt_whose_job_was_cancelled_without_a_driver_is_stopped_though_nothing_else_is_to_do(toy: Toy) -> None:
-    toy.farm, plan = Farm(), make_plan([make_job("train", "train/a")])
+    toy.cluster, plan = FakeCluster(), make_plan([make_job("train", "train/a")])
     death = Death("train/a")
     with pytest.raises(LeaseError):
         toy.run(plan, LONG, observe=death.observe, fence=death)
     assert request("cancel", list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
     assert toy.run(plan).counts == {"cancelled": 1}
-    assert [running.ending for running in toy.farm.attempts.values()] == ["interrupted"]
+    assert [running.ending for running in toy.cluster.attempts.values()] == ["interrupted"]
     assert toy.endings("train/a") == ["interrupted"]
     toy.run(plan)
     assert toy.backend is None
@@ -93,7 +93,7 @@ def test_an_attempt_whose_job_was_cancelled_without_a_driver_is_stopped_though_n
 
 @pytest.mark.parametrize("lasting", [True, False])
 def test_an_attempt_whose_job_another_has_done_is_stopped_though_nothing_else_is_to_do(toy: Toy, lasting: bool) -> None:
-    toy.farm, plan = Farm() if lasting else None, make_plan([make_job("train", "train/a")])
+    toy.cluster, plan = FakeCluster() if lasting else None, make_plan([make_job("train", "train/a")])
     death = Death("train/a")
     with pytest.raises(LeaseError):
         toy.run(plan, LONG, observe=death.observe, fence=death)
@@ -102,18 +102,18 @@ def test_an_attempt_whose_job_another_has_done_is_stopped_though_nothing_else_is
     (folder / "weights.bin").write_bytes(b"z")
     assert toy.store.commit(commit_of(job, "a000-zombie"), folder)
     assert toy.run(plan).counts == {"done": 1}
-    if toy.farm is not None:
-        assert [running.ending for running in toy.farm.attempts.values()] == ["interrupted"]
+    if toy.cluster is not None:
+        assert [running.ending for running in toy.cluster.attempts.values()] == ["interrupted"]
     assert toy.endings("train/a") == ["interrupted"]
     toy.run(plan)
     assert toy.backend is None
 
 
 def test_an_intent_that_the_backend_never_heard_of_is_free_and_done_again(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     die(toy, "train/a")
-    for attempt in [one for one, running in toy.farm.attempts.items() if running.submission.label == "train/a"]:
-        del toy.farm.attempts[attempt], toy.farm.open[attempt]
+    for attempt in [one for one, running in toy.cluster.attempts.items() if running.submission.label == "train/a"]:
+        del toy.cluster.attempts[attempt], toy.cluster.open[attempt]
     with toy.ledger() as ledger, ledger.transaction():
         for open_attempt in ledger.open_attempts():
             ledger.record_tickets({open_attempt.id: ""})
@@ -128,7 +128,7 @@ class DeafOnce(FakeBackend):
         tickets = dict(super().submit(submissions))
         lost = self.submitted[0].attempt
         if lost in tickets:
-            del self._farm.attempts[lost], self._farm.open[lost]
+            del self._cluster.attempts[lost], self._cluster.open[lost]
             tickets[lost] = ""
         return tickets
 

@@ -8,7 +8,7 @@ import pytest
 from toy_study import Settings, fingerprint, make_job
 
 from orchestrator.errors import PlanError
-from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint, newest_step
+from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder, newest_checkpoint, step_of
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.control.commands import request
 from orchestrator.schedule.launcher import build_request, new_attempt_id
@@ -88,7 +88,7 @@ def test_the_newest_complete_checkpoint_of_any_attempt_is_resumed(tmp_path: Path
     found = newest_checkpoint(tmp_path, JOB.fingerprint)
     assert found is not None
     assert (found.path, found.step, found.attempt) == (best, 100, "a002-y")
-    assert newest_step(tmp_path, JOB.fingerprint, "a003-z") == 20
+    assert step_of(JobCheckpoints(tmp_path, JOB.fingerprint, "a003-z").newest()) == 20
 
 
 def test_a_job_that_was_never_attempted_has_nothing_to_resume(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import HostShare
 from orchestrator.errors import BackendError, LeaseError, PlanError
 from orchestrator.plan.diff import standings
@@ -76,7 +76,7 @@ def test_to_retry_a_blocked_job_is_to_retry_what_it_waits_for() -> None:
         (
             "retry",
             ["trian/*"],
-            "'trian/\\*' matches no job in the plan of profile laptop; a glob must match a whole",
+            "no job matches 'trian/\\*' in the plan of profile laptop; a glob must match a whole",
         ),
         ("cancel", [], "cancel needs jobs: labels, ids, globs such as 'STAGE/ROW\\*', or --rows"),
         ("retry", [], "or --failed for all that failed"),
@@ -218,7 +218,7 @@ def test_a_cancel_is_said_again_until_the_backend_listens(toy: Toy) -> None:
 
 @pytest.mark.parametrize("outlives", [True, False])
 def test_what_a_dead_driver_left_running_stays_cancelled_and_is_stopped(toy: Toy, outlives: bool) -> None:
-    toy.farm = Farm() if outlives else None
+    toy.cluster = FakeCluster() if outlives else None
     fell = False
 
     def look(event: Event) -> None:

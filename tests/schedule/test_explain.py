@@ -66,7 +66,7 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
         "  retries used: error 1 of 1, out of memory 0 of 1, vanished 0 of 3, interruptions in a row 0 of 10",
         f"  checkpoint: step 7 in {folder}/checkpoints/step-7",
         f"  log: {folder.parent}/{second.id}/log.txt",
-        "  next: nothing, until `echo-matrix retry train/a`; then from step 7",
+        "  next: nothing until `echo-matrix retry train/a`; then it starts from step 7",
         f"  error of {second.id}:",
         "    ValueError: no such frame 17",
         "    workloads/training/train.py:12 run",
@@ -80,9 +80,9 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        ("data", "next: nothing, it is done"),
+        ("data", "next: nothing: it is done"),
         ("train/b", "next: `echo-matrix run` starts it from the start"),
-        ("evaluate/return/a", "next: nothing, until train/a can run; see `echo-matrix explain train/a`"),
+        ("evaluate/return/a", "next: nothing until train/a can run; see `echo-matrix explain train/a`"),
         ("evaluate/return/b", "next: `echo-matrix run` starts it from the start once train/b is done"),
     ],
 )

@@ -15,7 +15,7 @@ from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, Submission
 from orchestrator.schedule.host_exclusion import HOST_FAULTS, HostEnding, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import Attempt
-from orchestrator.schedule.placement import usable
+from orchestrator.schedule.placement import JobShape, usable
 from orchestrator.ui.progress import PlainView
 
 HOUR = 3600.0
@@ -132,10 +132,10 @@ def share(name: str, devices: int = 0) -> HostShare:
 
 def test_never_all_hosts_are_avoided_but_the_one_that_was_bad_longest_ago_is_used() -> None:
     three = [share("a"), share("b"), share("c")]
-    assert usable((1, 0, 1.0, "train"), three, {"a": 5.0}) == {"b", "c"}
-    assert usable((1, 0, 1.0, "train"), three, {"a": 5.0, "b": 2.0, "c": 9.0}) == {"b"}
-    assert usable((1, 1, 1.0, "train"), [share("cpu"), share("gpu", 1)], {"gpu": 5.0}) == {"gpu"}
-    assert usable((9, 0, 1.0, "train"), three, {}) == frozenset()
+    assert usable(JobShape(1, 0, 1.0, "train"), three, {"a": 5.0}) == {"b", "c"}
+    assert usable(JobShape(1, 0, 1.0, "train"), three, {"a": 5.0, "b": 2.0, "c": 9.0}) == {"b"}
+    assert usable(JobShape(1, 1, 1.0, "train"), [share("cpu"), share("gpu", 1)], {"gpu": 5.0}) == {"gpu"}
+    assert usable(JobShape(9, 0, 1.0, "train"), three, {}) == frozenset()
 
 
 class BadHost(FakeBackend):
@@ -187,7 +187,7 @@ def test_it_is_said_once_and_logged_once(toy: Toy) -> None:
         toy.run(jobs(12), hosts=BOTH, view=PlainView(out))
     assert stream.read_text().count("host bad is avoided for 60 min while there are others: 2 jobs ended badly") == 1
     lines = [json.loads(line) for line in (toy.home / "driver.log").read_text().splitlines()]
-    (line,) = [line for line in lines if line["what"] == "avoiding"]
+    (line,) = [line for line in lines if line["what"] == "host excluded"]
     assert (line["host"], line["why"]) == ("bad", "vanished: as scripted: vanished")
 
 

@@ -8,13 +8,13 @@ from typing import get_args
 import pytest
 from toy_study import fingerprint, make_job, make_plan, small_plan
 
+from orchestrator.plan.diff import History
 from orchestrator.schedule import job_states
 from orchestrator.schedule.job_states import (
     LEGAL,
     IllegalTransition,
     JobStates,
     Kind,
-    RecordedState,
     Transition,
     closure,
 )
@@ -55,9 +55,7 @@ def test_a_failed_job_blocks_all_downstream_with_the_reason_and_nobody_else() ->
 
 
 def test_a_retry_unblocks() -> None:
-    board = board_of(
-        committed=["data", "latents", "index"], booked={"train/a": RecordedState(state="failed", attempts=2)}
-    )
+    board = board_of(committed=["data", "latents", "index"], booked={"train/a": History(state="failed", attempts=2)})
     assert "train/a" not in labels(board)
     board.apply(Transition(job=find("train/a"), kind="again"))
     assert "train/a" in labels(board)

@@ -16,7 +16,8 @@ from orchestrator.commands.logs import follow_job
 from orchestrator.commands.watch import watch
 from orchestrator.errors import LeaseError, PlanError
 from orchestrator.schedule.clock import SimulatedClock
-from orchestrator.schedule.lease import Lease, acquire, is_held, read_holder, this_process
+from orchestrator.schedule.lease import Lease, acquire
+from orchestrator.schedule.lease_holder import is_held, read_holder, this_process
 from orchestrator.study import open_study
 
 
@@ -27,7 +28,7 @@ def dead_process() -> int:
 
 
 def test_the_second_is_refused_and_told_who_drives(tmp_path: Path) -> None:
-    with acquire(tmp_path), pytest.raises(LeaseError, match=r"pid \d+ on .* drives this study"):
+    with acquire(tmp_path), pytest.raises(LeaseError, match=r"pid \d+ on .* is running this study"):
         acquire(tmp_path)
 
 
@@ -81,7 +82,7 @@ def test_a_driver_of_another_machine_whose_counter_moves_is_left_alone(tmp_path:
     clock = Beating()
     elsewhere = dataclasses.replace(this_process(), host="elsewhere", boot_id="another")
     clock.lease = acquire(tmp_path, clock, elsewhere)
-    with pytest.raises(LeaseError, match="drives this study"):
+    with pytest.raises(LeaseError, match="is running this study"):
         acquire(tmp_path, clock)
 
 
@@ -221,7 +222,7 @@ def test_a_file_that_a_living_driver_mends_is_left_alone(tmp_path: Path) -> None
     clock = Beating()
     clock.lease = acquire(tmp_path, clock)
     os.truncate(tmp_path / "driver.json", 10)
-    with pytest.raises(LeaseError, match="drives this study"):
+    with pytest.raises(LeaseError, match="is running this study"):
         acquire(tmp_path, clock)
     clock.lease.check()
 

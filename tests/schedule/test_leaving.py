@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toy_study import TWO_CPUS, Toy, small_plan
 
-from orchestrator.backends.fake.backend import Act, FakeBackend, Farm
+from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import HostShare, Report
 from orchestrator.errors import BackendSilent
 from orchestrator.schedule.attempt_monitor import waiting_reason
@@ -45,7 +45,7 @@ class Once:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_where_attempts_outlive_their_driver_it_leaves_and_they_go_on(toy: Toy, number: signal.Signals) -> None:
-    toy.farm, said = Farm(), Said()
+    toy.cluster, said = FakeCluster(), Said()
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     try:
         outcome = toy.run(small_plan("a"), LONG, observe=Once(number), view=said)
@@ -53,7 +53,7 @@ def test_where_attempts_outlive_their_driver_it_leaves_and_they_go_on(toy: Toy, 
         signal.signal(signal.SIGHUP, before)
     assert (outcome.interrupted, outcome.exit_code) == (True, 130)
     assert toy.endings("train/a") == [None]
-    assert "1 attempts go on without it, and `run` adopts them" in "\n".join(said.sentences)
+    assert "attempts that continue: 1; `run` adopts them" in "\n".join(said.sentences)
     outcome = toy.run(small_plan("a"), LONG)
     assert outcome.exit_code == 0
     assert "train/a" not in toy.submitted()
@@ -67,7 +67,7 @@ def test_where_they_do_not_it_stops_them(toy: Toy) -> None:
 
 
 def test_ctrl_c_stops_attempts_that_would_outlive_the_driver_too(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     outcome = toy.run(small_plan("a"), LONG, observe=Once(signal.SIGINT))
     assert outcome.exit_code == 130
     assert toy.endings("train/a") == ["interrupted"]
@@ -120,7 +120,7 @@ def test_one_that_never_answers_ends_the_run_with_its_words_after_unknown_s(toy:
     toy.backend_type = SilentForEver
     outcome = toy.run(small_plan("a"))
     assert outcome.exit_code == 1
-    assert outcome.note.startswith("for 1800 s nobody answers and nothing else can go on")
+    assert outcome.note.startswith("for 1800 s nobody answers and no other job could be started")
 
 
 def test_why_an_attempt_waits_can_be_read_from_other_terminals(toy: Toy) -> None:

@@ -272,7 +272,7 @@ def test_what_an_observer_raises_stops_nobody(toy: Toy) -> None:
 
 
 def test_a_second_driver_is_refused_while_the_first_lives(toy: Toy) -> None:
-    with acquire(toy.home), pytest.raises(LeaseError, match="drives this study"):
+    with acquire(toy.home), pytest.raises(LeaseError, match="is running this study"):
         acquire(toy.home)
 
 

@@ -7,7 +7,7 @@ import pytest
 from test_adoption import LONG, die
 from toy_study import Toy, fingerprint, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake.backend import Act, Farm
+from orchestrator.backends.fake.backend import Act, FakeCluster
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.control.commands import request
 from orchestrator.schedule.launcher import INTENT, read_intent, write_intent
@@ -25,7 +25,7 @@ def lose_ledger(toy: Toy) -> None:
 
 
 def test_attempts_that_outlive_driver_and_ledger_are_adopted_at_their_place(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     die(toy, "train/a")
     with toy.ledger() as ledger:
         before = {one.id: one.placement for one in ledger.open_attempts()}
@@ -35,15 +35,15 @@ def test_attempts_that_outlive_driver_and_ledger_are_adopted_at_their_place(toy:
     began = toy.clock.time()
     assert toy.run(small_plan(), LONG).counts == {"done": 9}
     assert toy.endings("train/a") == ["ok"]
-    labels = [running.submission.label for running in toy.farm.attempts.values()]
+    labels = [running.submission.label for running in toy.cluster.attempts.values()]
     assert len(labels) == len(set(labels)) == 9, "nothing was started twice"
     assert toy.backend is not None
-    at_once = [one for one in toy.backend.submitted if toy.farm.attempts[one.attempt].started <= began]
+    at_once = [one for one in toy.backend.submitted if toy.cluster.attempts[one.attempt].started <= began]
     assert len(at_once) <= 1, "two cpus, and the adopted attempt holds one"
 
 
 def test_a_result_that_says_ok_may_still_come_to_its_commit(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     die(toy, "train/a")
     with toy.ledger() as ledger:
         (train,) = [one for one in ledger.open_attempts() if one.label == "train/a"]
@@ -102,12 +102,12 @@ def test_attempts_that_were_killed_without_a_word_are_not_charged_again(toy: Toy
 
 
 def test_an_attempt_that_another_followed_starts_no_second_one_beside_it(toy: Toy) -> None:
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     die(toy, "train/a", {"train/a": [Act(seconds=600.0)]})
     leave(toy, "train/a", "a000-x")
     lose_ledger(toy)
     assert toy.run(small_plan()).counts == {"done": 9}
-    labels = [running.submission.label for running in toy.farm.attempts.values()]
+    labels = [running.submission.label for running in toy.cluster.attempts.values()]
     assert labels.count("train/a") == 1
 
 

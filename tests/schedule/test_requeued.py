@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from toy_study import Toy, small_plan
 
-from orchestrator.backends.fake.backend import Act, Farm
+from orchestrator.backends.fake.backend import Act, FakeCluster
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
 
@@ -13,7 +13,7 @@ from orchestrator.schedule.events import Event
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:
     toy = Toy(tmp_path / "toy")
-    toy.farm = Farm()
+    toy.cluster = FakeCluster()
     return toy
 
 
@@ -34,8 +34,8 @@ def test_the_successor_of_a_job_that_is_not_to_go_on_is_ended(toy: Toy) -> None:
     toy.settings.retries.__dict__["free_in_a_row"] = 1
     outcome = toy.run(small_plan(), {"train/a": [Act(script="preempted", requeued=True), Act(seconds=1e6)]})
     assert outcome.counts["failed"] == 1
-    assert toy.farm is not None
-    assert all(running.ending is not None for running in toy.farm.attempts.values())
+    assert toy.cluster is not None
+    assert all(running.ending is not None for running in toy.cluster.attempts.values())
 
 
 def test_a_stop_ends_the_successor_too(toy: Toy) -> None:
@@ -46,8 +46,8 @@ def test_a_stop_ends_the_successor_too(toy: Toy) -> None:
     script = {"train/a": [Act(script="preempted", requeued=True, seconds=0.0), Act(seconds=1e6)]}
     outcome = toy.run(small_plan(), script, observe=interrupt)
     assert outcome.interrupted
-    assert toy.farm is not None
-    assert all(running.ending is not None for running in toy.farm.attempts.values())
+    assert toy.cluster is not None
+    assert all(running.ending is not None for running in toy.cluster.attempts.values())
 
 
 def test_a_checkpoint_that_the_successor_is_writing_is_left_alone(toy: Toy) -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from orchestrator.backends.protocol import Ending
 from orchestrator.schedule.retry_policy import (
-    Budgets,
     Charges,
     paused_stages,
     progressed,
@@ -16,8 +15,9 @@ from orchestrator.schedule.retry_policy import (
     smaller_share,
     verdict,
 )
+from orchestrator.spec.cluster import RetrySettings
 
-BUDGETS = Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
+BUDGETS = RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_failures_that_differ_or_lie_in_two_stages_pause_nothing() -> None:
 
 
 def test_a_limit_into_which_nothing_fits_is_named_with_its_remedy_and_one_that_is_tried_again_is_not() -> None:
-    budgets = Budgets(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
+    budgets = RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
     first = verdict("timed_out", Charges(), budgets, progressed=False, share=None)
     assert first.next == "again" and "raise resources" not in first.reason
     last = verdict("timed_out", first.charges, budgets, progressed=False, share=None, detail="SIGKILL")

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from orchestrator.plan.job import Standing
-from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, SilentView
+from orchestrator.schedule.events import AttemptProgress, Event, RunProgress
 from orchestrator.ui.progress import (
     MOST_LINES,
     LiveView,
@@ -58,9 +58,8 @@ def test_live_lines_fit_the_terminal_and_the_rest_is_a_count() -> None:
         assert "more running" in text
 
 
-def test_a_pipe_gets_plain_lines_and_json_none() -> None:
+def test_a_pipe_gets_plain_lines() -> None:
     assert isinstance(make_view(io.StringIO()), PlainView)
-    assert isinstance(make_view(io.StringIO(), silent=True), SilentView)
 
 
 def test_words_for_counts_and_times() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.schedule.lease import is_held, read_holder
+from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")

@@ -1,4 +1,4 @@
-"""A real SLURM for the tests of this folder, started once; `make test-slurm` installs what it needs."""
+"""A real SLURM for the tests of this folder, started once; `make test-root` installs what it needs."""
 
 import subprocess
 import sys
@@ -14,6 +14,9 @@ sys.path[:0] = [str(CHAOS), str(CHAOS.parent)]
 from proof import Proof, taken, wrongs  # noqa: E402
 from slurm_study import JOBS, SlurmStudy  # noqa: E402
 from victims import Family  # noqa: E402
+
+from orchestrator.backends.slurm.core import reports  # noqa: E402
+from orchestrator.backends.slurm.pilot import backend as pilots  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,13 @@ def wait_until() -> Callable[[Callable[[], bool], str], None]:
             time.sleep(0.2)
 
     return wait
+
+
+@pytest.fixture
+def short_wait_for_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that has left no record of its end is given up after 5 s: no network file system hides one here."""
+    for module in (reports, pilots):
+        monkeypatch.setattr(module, "RECORD_S", 5.0)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from slurm_site import Site
 from small_study import CHECKOUT, ECHO_MATRIX, SMALL, SmallStudy
 from victims import Family, Process
 
-from orchestrator.host.checkpoints import attempt_folder, newest_step
+from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder, step_of
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.store.files import FilesStore
 
@@ -89,7 +89,7 @@ class SlurmStudy(SmallStudy):
     pilot: str = "null"
     """`slurm.pilot`, as YAML."""
     idle_s: float = 60.0
-    """How long an allocation is kept that nobody needs."""
+    """How long a pilot job is kept that nobody needs."""
     quick: bool = False
     """Its drivers beat every second and are given up after some seconds: `quick_driver.py`."""
 
@@ -171,7 +171,7 @@ class SlurmStudy(SmallStudy):
     # What is done to its jobs
 
     def job_of(self, label: str) -> str:
-        """The number of the SLURM job that runs or waits for a job of the study (or for `pack`s); empty: none."""
+        """The number of the SLURM job of a job of the study (`pilot`: of a pilot job) that waits or runs; or empty."""
         assert self.site is not None
         for line in self.site.call("squeue", "--noheader", "--format=%A %j").splitlines():
             number, name = line.split(maxsplit=1)
@@ -204,7 +204,7 @@ class SlurmStudy(SmallStudy):
                 return False
             assert mine[attempt].ending in (None, "preempted"), f"{mine[attempt]} ended before it was caught"
             name = mine[attempt].id
-            if beyond >= 0 and newest_step(self.folder, mine[attempt].fingerprint, name) <= beyond:
+            if beyond >= 0 and step_of(JobCheckpoints(self.folder, mine[attempt].fingerprint, name).newest()) <= beyond:
                 return False
             path = attempt_folder(self.folder, mine[attempt].fingerprint, name) / "process.json"
             with contextlib.suppress(OSError):
@@ -223,7 +223,7 @@ class SlurmStudy(SmallStudy):
     def step(self) -> int:
         """Newest checkpoint of the training, of any attempt."""
         mine = self.attempts(TRAIN)
-        return max(newest_step(self.folder, one.fingerprint, one.id) for one in mine)
+        return max(step_of(JobCheckpoints(self.folder, one.fingerprint, one.id).newest()) for one in mine)
 
 
 def _pending(pid: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from slurm_site import Site
 from slurm_study import wait_until
-from test_packed import Study, slurm_settings
+from test_pilot_jobs import Study, slurm_settings
 from test_slurm_backend_contract import make_backend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
@@ -92,13 +92,13 @@ def test_a_slurmctld_that_takes_no_more_jobs_is_waited_for(
 
 
 @pytest.mark.long
-def test_an_allocation_that_a_full_slurmctld_does_not_take_is_no_failure_of_its_settings(
+def test_a_pilot_job_that_a_full_slurmctld_does_not_take_is_no_failure_of_its_settings(
     tmp_path: Path, site: Site, refused_as_full: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
-    for module, name in ((pool, "REFUSED_S"), (pilot, "UNCONFIRMED_S")):
+    for module, name in ((pool, "RETRY_S"), (pilot, "UNCONFIRMED_S")):
         monkeypatch.setattr(module, name, 1.0)
-    monkeypatch.setattr(pool, "TRIES", 1)
+    monkeypatch.setattr(pool, "MAX_FAILURES", 1)
     monkeypatch.setattr(executor, "ANSWER_S", 3)
     site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")
     refused_as_full(1)
@@ -110,5 +110,5 @@ def test_an_allocation_that_a_full_slurmctld_does_not_take_is_no_failure_of_its_
 
     wait_until(asked_in_vain, "two that came to nothing")
     refused_as_full(2000)
-    wait_until(lambda: study.backend.hosts() and study.jobs(site), "an allocation")
+    wait_until(lambda: study.backend.hosts() and study.jobs(site), "a pilot job")
     study.backend.close()

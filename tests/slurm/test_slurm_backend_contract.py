@@ -11,7 +11,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "host")]
 
 from slurm_site import Site  # noqa: E402
-from toy_jobs import as_submission, toy_context, toy_submission  # noqa: E402
+from toy_jobs import DO, as_submission, toy_context, toy_submission  # noqa: E402
 
 from orchestrator.backends.protocol import Adoption, Submission  # noqa: E402
 from orchestrator.backends.slurm.core.backend import QUEUE, JobBackend  # noqa: E402
@@ -21,7 +21,7 @@ from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.contract.json_files import read_object  # noqa: E402
 
-DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
+pytestmark = pytest.mark.usefixtures("short_wait_for_records")
 
 
 def make_backend(home: Path) -> JobBackend:

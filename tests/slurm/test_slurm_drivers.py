@@ -13,7 +13,7 @@ from slurm_study import TRAIN, SlurmStudy, wait_until
 from test_two_drivers import stop_between_transactions
 from victims import Family
 
-from orchestrator.schedule.lease import read_holder
+from orchestrator.schedule.lease_holder import read_holder
 
 ELSEWHERE = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname other; exec "$0" "$@"')
 """Another login node, as far as one machine can be one: its name, and processes that cannot be looked at from here."""
@@ -82,7 +82,7 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
         # Told to end, as a driver that is a SLURM job itself is at its limit: the attempt goes on.
         fourth.send_signal(signal.SIGTERM)
         assert fourth.wait(timeout=60) == 130
-        assert "1 attempts go on without it, and `run` adopts them" in text(study, "4.txt")
+        assert "attempts that continue: 1; `run` adopts them" in text(study, "4.txt")
         assert study.endings(TRAIN) == [None] and study.job_of(TRAIN)
 
         began = time.monotonic()

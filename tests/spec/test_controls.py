@@ -48,7 +48,7 @@ def test_the_study_is_controlled(resolved: ResolvedMatrix, cells: tuple[Cell, ..
 def test_a_masked_row_needs_its_deviation(cells: tuple[Cell, ...]) -> None:
     with pytest.raises(
         ControlsError,
-        match=r"row spatial-masked has masked: true and no deviation says why; .*\{key: memory\.masked, rows",
+        match=r"row spatial-masked sets masked: true, and no deviation gives the reason; .*\{key: memory\.masked, rows",
     ):
         check_controls(WORKLOAD, cells, ())
 
@@ -58,8 +58,8 @@ def test_a_different_control_is_refused_with_both_cells_and_values(
 ) -> None:
     changed = (*cells[:2], with_control(cells[2], "training", rate=1e-4), *cells[3:])
     message = (
-        r"cells context-k1/s0 and context-k5/s0 differ in controls\.training\.rate \(0\.008 and 0\.0001\) and no "
-        r"deviation says why; add \{key: controls\.training\.rate, rows: \[context-k5\]"
+        r"cells context-k1/s0 and context-k5/s0 differ in controls\.training\.rate \(0\.008 and 0\.0001\), and no "
+        r"deviation gives the reason; add \{key: controls\.training\.rate, rows: \[context-k5\]"
     )
     with pytest.raises(ControlsError, match=message):
         check_controls(WORKLOAD, changed, resolved.deviations)

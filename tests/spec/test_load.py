@@ -47,11 +47,11 @@ REFUSALS = [
     ("steps: 400", "steps:", r"controls\.training\.steps is without a value; allowed: a whole number"),
     ("steps: 400", "steps: null", r"controls\.training\.steps is null; allowed: a whole number"),
     ("steps: 400", "steps: [400]", r"controls\.training\.steps is a list; allowed: a whole number"),
-    ("steps: 400", "steps: 400\n    steps: 300", r"controls\.training\.steps stands twice, first in line 43"),
+    ("steps: 400", "steps: 400\n    steps: 300", r"controls\.training\.steps appears twice, first on line 43"),
     ("floor: 0.05", "floor: -0.0", r"controls\.training\.floor is -0\.0; write 0\.0, without a sign"),
     ("floor: 0.05", "floor: .nan", r"controls\.training\.floor is \.nan; allowed: a finite number"),
     ("floor: 0.05", "floor: .inf", r"controls\.training\.floor is \.inf; allowed: a finite number"),
-    ("floor: 0.05", "floor: 1e999", r"controls\.training\.floor is 1e999, which is beyond what a float holds"),
+    ("floor: 0.05", "floor: 1e999", r"controls\.training\.floor is 1e999, which is too large for a float"),
     ("floor: 0.05", "floor: 1.5", r"controls\.training\.floor is 1\.5; allowed: 0 to 1"),
     ("floor: 0.05", "floor: 1:30.5", r"controls\.training\.floor is 1:30\.5, which YAML reads in base 60"),
     (
@@ -74,7 +74,11 @@ REFUSALS = [
         "negative: 1.5",
         r'controls\.sampler\.negative is 1\.5, which YAML does not read as text; write "1\.5"',
     ),
-    ('negative: ""', "negative: ${oc.env:HOME}", r"controls\.sampler\.negative is .*; \$\{\.\.\.\} is never filled in"),
+    (
+        'negative: ""',
+        "negative: ${oc.env:HOME}",
+        r"controls\.sampler\.negative is .*; \$\{\.\.\.\} is not interpol",
+    ),
     ("    floor: 0.05\n", "", r"controls\.training\.floor is missing; allowed: a number, 0 to 1"),
     (
         "  action:\n    site: pre_qkv ",
@@ -82,7 +86,7 @@ REFUSALS = [
         r"controls\.action\.on would be read as 'on', a truth v",
     ),
     ("seeds: [0]", "seeds: []", r"seeds is empty; allowed: at least one seed"),
-    ("seeds: [0]", "seeds: [0, 0]", r"seeds is \[0, 0\], with a seed twice"),
+    ("seeds: [0]", "seeds: [0, 0]", r"seeds is \[0, 0\], which contains a seed twice"),
     ("seeds: [0]", "sedes: [0]", r"sedes is unknown; did you mean 'seeds'\?"),
     ("study: echo-memory", "study: echo/memory", r"study is named 'echo/memory'; allowed: letters, digits"),
     (
@@ -135,9 +139,13 @@ REFUSALS = [
     (
         "{family: context, frames: 5}",
         "{family: context, frame: 5}",
-        r"memory\.context-k5\.frame is no parameter of context; did",
+        r"memory\.context-k5\.frame is not a parameter of context; did",
     ),
-    ("{family: context, frames: 5}", "{family: context}", r"memory\.context-k5 lacks a parameter; allowed: frames"),
+    (
+        "{family: context, frames: 5}",
+        "{family: context}",
+        r"memory\.context-k5 is missing a parameter of context; not given",
+    ),
     (
         "{family: context, frames: 5}",
         "{frames: 5}",
@@ -146,17 +154,17 @@ REFUSALS = [
     (
         "{family: context, frames: 5}",
         "{family: context, frames: 0}",
-        r"memory\.context-k5 cannot be: frames is 0; the anchor",
+        r"memory\.context-k5 is not valid: frames is 0; the anchor",
     ),
     (
         "ratio: 2, hybrid: true",
         "ratio: 2",
-        r"memory\.compress-hybrid-r2 cannot be: weighting \(decay\) with pooling \(ratio\)",
+        r"memory\.compress-hybrid-r2 is not valid: weighting \(decay\) with pooling \(ratio\)",
     ),
     ("hybrid: true", "hybrid: True", r"memory\.compress-hybrid-r2\.hybrid is True; write true"),
     ("hybrid: true", "hybrid: yes", r"memory\.compress-hybrid-r2\.hybrid is yes; write true"),
     ("tau: [1.0, 128.0]", "tau: [1.0]", r"memory\.ssm-blockwise\.tau has 1 values; allowed: 2"),
-    ("  context-k5: {", "  context-k1: {", r"memory\.context-k1 stands twice, first in line 66"),
+    ("  context-k5: {", "  context-k1: {", r"memory\.context-k1 appears twice, first on line 66"),
     (
         "axes: {} ",
         "axes: {site: {key: controls.action.sight, values: [a]}} ",
@@ -172,7 +180,7 @@ REFUSALS = [
         "axes: {n: {key: memory.spatial.read, values: [a]}} ",
         r"axes\.n\.key is 'memory\.spatial\.read', .* write anoth",
     ),
-    ("axes: {} ", "axes: {k: {key: controls.evidence.frames, values: [5, 5]}} ", r"axes\.k\.values holds 5 twice"),
+    ("axes: {} ", "axes: {k: {key: controls.evidence.frames, values: [5, 5]}} ", r"axes\.k\.values contains 5 twice"),
     (
         "axes: {} ",
         "axes: {h: {key: controls.backbone.heads, values: [2, 3]}} ",
@@ -186,12 +194,12 @@ REFUSALS = [
     (
         "context: [context-k1",
         "context: [context-k2",
-        r"tables\.context names 'context-k2', which is no row; did you mean 'context-k",
+        r"tables\.context lists 'context-k2', which is not a row; did you mean 'context-k",
     ),
     (
         "rows: [spatial-masked]",
         "rows: [spatial]",
-        r"deviations\[0\]\.rows names 'spatial', which has no masked: true to explain",
+        r"deviations\[0\]\.rows lists 'spatial', which does not set masked: true",
     ),
     (
         "key: memory.masked",
@@ -237,12 +245,12 @@ def test_a_table_takes_no_ceiling_and_no_floor(root: Path, tmp_path: Path) -> No
     text = (root / "matrix.yaml").read_text(encoding="utf-8")
     path = tmp_path / "matrix.yaml"
     path.write_text(text.replace("  context: [context-k1,", "  context: [bound-truth, context-k1,"), encoding="utf-8")
-    with pytest.raises(MatrixError, match=r"tables\.context names 'bound-truth', of family bound, which takes no rank"):
+    with pytest.raises(MatrixError, match=r"tables\.context lists 'bound-truth', a reference row, which is not ranked"):
         load_matrix(path)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=r"nowhere\.yaml: there is no such file"):
+    with pytest.raises(MatrixError, match=r"nowhere\.yaml: no such file"):
         load_matrix(tmp_path / "nowhere.yaml")
 
 
@@ -256,7 +264,7 @@ OVERRIDES = [
         "controls.training=7",
         r"command line: controls\.training is a section; write one key, such as controls\.training\.steps",
     ),
-    ("controls.training.steps", r"command line: 'controls\.training\.steps' is no override; write KEY=VALUE"),
+    ("controls.training.steps", r"command line: 'controls\.training\.steps' is not an override; write KEY=VALUE"),
     ("controls.training.steps=", r"command line: controls\.training\.steps is without a value"),
     ("controls.training.steps=5.0", r"command line: controls\.training\.steps is 5\.0; allowed: a whole number"),
     ("controls.training.steps=010", r"command line: controls\.training\.steps is 010, which YAML reads as an octal"),
@@ -269,12 +277,15 @@ OVERRIDES = [
     ),
     ("controls.backbone.heads=3", r"command line: controls\.backbone\.heads is 3, but backbone\.width is 64"),
     ("memory.spatial.masked=yes", r"command line: memory\.spatial\.masked is yes; write true"),
-    ("memory.spatail.masked=true", r"command line: memory\.spatail\.masked names no row; did you mean 'spatial'"),
-    ("memory.spatial.write=none", r"command line: memory\.spatial cannot be: read: text reads nothing"),
-    ("axes.site.values=[pre_norm]", r"command line: axes\.site\.values is unknown; matrix\.yaml has no axes"),
+    (
+        "memory.spatail.masked=true",
+        r"command line: memory\.spatail\.masked is of an unknown row; did you mean 'spat",
+    ),
+    ("memory.spatial.write=none", r"command line: memory\.spatial is not valid: read: text reads nothing"),
+    ("axes.site.values=[pre_norm]", r"command line: axes\.site\.values is unknown; the matrix has no axes"),
     ("seeds=[]", r"command line: seeds is empty"),
     ("resources.train.cpus=0", r"command line: resources\.train\.cpus is 0; allowed: 1 and more"),
-    ("profile=paper", r"command line: profile is unknown; .*allowed: full paths that begin with seeds, controls"),
+    ("profile=paper", r"command line: profile is unknown; .*allowed: full paths that start with seeds, controls"),
 ]
 
 
@@ -296,7 +307,7 @@ def test_an_override_of_an_axis_names_the_axis_to_override(tmp_path: Path) -> No
     path = changed(tmp_path, "axes: {} ", "axes: {site: {key: controls.action.site, values: [pre_qkv, pre_norm]}} ")
     matrix = load_matrix(path)
     with pytest.raises(
-        MatrixError, match=r"controls\.action\.site is the axis site; write axes\.site\.values=\[\.\.\.\]"
+        MatrixError, match=r"controls\.action\.site is the key of axis site; write axes\.site\.values=\[\.\.\.\]"
     ):
         resolve_profile(matrix, "laptop", ["controls.action.site=pre_norm"])
     chosen = resolve_profile(matrix, "laptop", ["axes.site.values=[post_attention]"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from made_plan import made_plan, standing
 
 from orchestrator.tracking.mlflow import tracker as child
+from orchestrator.tracking.protocol import JobChange
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     tracker = child.MlflowTracker(home, plan, None)
     tracker.start()
     train = next(job.id for job in plan.jobs.values() if job.stage == "train")
-    tracker.job_changed(train, standing("running"), "a1", work, None)
+    tracker.job_changed(JobChange(train, standing("running"), "a1", work))
     print(f"told {tracker.pid}", flush=True)
     while True:
         time.sleep(1)

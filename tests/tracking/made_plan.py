@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.plan.job import Job, Plan, Standing
 from orchestrator.spec.cell import Cell, Deviation, Resources
-from workloads.contract.defaults import DEFAULT
+from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.study.workload import WORKLOAD
 
 RESOURCES = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=1.0)
@@ -54,7 +54,7 @@ def made_plan(rows: tuple[str, ...] = ("context-k1", "context-k5"), alias: str |
                 config={}, row=None, seed=0, inputs={}, resources=RESOURCES, cells=served,
             )  # fmt: skip
     return Plan(
-        study="toy", workload_name=DEFAULT, workload=WORKLOAD,
+        study="toy", workload_name=DEFAULT_WORKLOAD, workload=WORKLOAD,
         profile="laptop", overrides=(), controls_fingerprint="c" * 64,
         deviations=(Deviation(key="memory.masked", rows=("x",), reason="because"),),
         tables={"families": rows}, cells=tuple(cells), jobs=jobs, jobs_of=jobs_of,

@@ -18,6 +18,7 @@ from test_mlflow_tracker import TIMEOUT_S, metric_count, poll
 from orchestrator.plan.job import Plan
 from orchestrator.tracking.mlflow.database import local_uri
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
+from orchestrator.tracking.protocol import JobChange
 from workloads.runtime.progress import Progress
 
 ROW = "context-k1/s0"
@@ -72,17 +73,17 @@ def test_an_attempt_that_goes_on_from_an_earlier_step_than_was_sent_doubles_none
     train, first = training_of(plan), tmp_path / "a1"
     write_metrics(first, 1, 12)
     with tracking(home, plan) as tracker:
-        tracker.job_changed(train, standing("running"), "a1", first, None)
+        tracker.job_changed(JobChange(train, standing("running"), "a1", first))
         poll(lambda: metric_count(home) == 12, "twelve steps of the first attempt")
         second = resumed(tmp_path / "a2", first, step=8)
-        tracker.job_changed(train, standing("running"), "a2", second, None)
+        tracker.job_changed(JobChange(train, standing("running"), "a2", second))
         write_metrics(second, 9, 11)
         third = resumed(tmp_path / "a3", second, step=10)
-        tracker.job_changed(train, standing("running"), "a3", third, None)
+        tracker.job_changed(JobChange(train, standing("running"), "a3", third))
         write_metrics(third, 11, 20)
         poll(lambda: metric_count(home) == 20, "twenty steps")
         write_metrics(third, 21, STEPS)
-        tracker.job_changed(train, standing("done"), "a3", third, third)
+        tracker.job_changed(JobChange(train, standing("done"), "a3", third, third))
     assert_every_step_once(home)
 
 
@@ -99,9 +100,9 @@ def test_a_driver_that_is_killed_and_the_next_one_send_every_step_once_between_t
     # Its child may be sending the last steps at this very moment: what both send is one point.
     with tracking(home, plan) as tracker:
         second = resumed(tmp_path / "a2", first, step=9)
-        tracker.job_changed(training_of(plan), standing("running"), "a2", second, None)
+        tracker.job_changed(JobChange(training_of(plan), standing("running"), "a2", second))
         write_metrics(second, 10, STEPS)
-        tracker.job_changed(training_of(plan), standing("done"), "a2", second, second)
+        tracker.job_changed(JobChange(training_of(plan), standing("done"), "a2", second, second))
     assert_every_step_once(home)
 
 
@@ -110,12 +111,12 @@ def test_two_children_that_send_the_same_at_once_make_one_point_of_it(tmp_path: 
     train = training_of(plan)
     write_metrics(work, 1, 5)
     with tracking(home, plan) as older:
-        older.job_changed(train, standing("running"), "a1", work, None)
+        older.job_changed(JobChange(train, standing("running"), "a1", work))
         poll(lambda: metric_count(home) == 5, "five steps")
         with tracking(home, plan) as newer:
-            newer.job_changed(train, standing("running"), "a1", work, None)
+            newer.job_changed(JobChange(train, standing("running"), "a1", work))
             # Both know of five steps now or later; neither hears of what the other sends.
             write_metrics(work, 6, STEPS)
             for tracker in (older, newer):
-                tracker.job_changed(train, standing("done"), "a1", work, work)
+                tracker.job_changed(JobChange(train, standing("done"), "a1", work, work))
     assert_every_step_once(home)

@@ -13,6 +13,7 @@ from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
 from orchestrator.plan.job import Plan
 from orchestrator.tracking.mlflow.__main__ import _read
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
+from orchestrator.tracking.protocol import JobChange
 
 TIMEOUT_S = 120.0
 
@@ -25,7 +26,7 @@ def show_all(home: Path, plan: Plan, folder: Path) -> None:
         artifact = folder / job.id.replace("/", "_")
         if not artifact.exists():
             write_artifact(artifact, job.stage)
-        tracker.job_changed(job.id, standing("done"), "a1", None, artifact)
+        tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
     assert said == []
 
@@ -92,14 +93,14 @@ def test_a_killed_child_costs_the_run_nothing_and_what_follows_sends_the_rest_on
     tracker.start()
     train = next(job.id for job in plan.jobs.values() if job.stage == "train")
     write_metrics(work, 1, 10)
-    tracker.job_changed(train, standing("running"), "a1", work, None)
+    tracker.job_changed(JobChange(train, standing("running"), "a1", work))
     poll(lambda: metric_count(home) == 10, "ten steps of the running job")
     assert ("RUNNING",) in table(home, "select status from runs where name = 'context-k1/s0'")
     os.kill(tracker.pid, signal.SIGKILL)
     poll(lambda: tracker.tick() or said, "the message that tracking has ended")
     write_metrics(work, 11, 20)
     for _ in range(50):
-        tracker.job_changed(train, standing("running"), "a1", work, None)
+        tracker.job_changed(JobChange(train, standing("running"), "a1", work))
         tracker.tick()
     assert not tracker.close(TIMEOUT_S)
     assert len(said) == 1 and "echo-matrix sync" in said[0]
@@ -116,8 +117,8 @@ def test_a_driver_that_goes_away_leaves_no_run_running(tmp_path):
     tracker.start()
     trains = [job.id for job in plan.jobs.values() if job.stage == "train"]
     write_metrics(work, 1, 3)
-    tracker.job_changed(trains[0], standing("running"), "a1", work, None)
-    tracker.job_changed(trains[1], standing("failed"), "a2", None, None)
+    tracker.job_changed(JobChange(trains[0], standing("running"), "a1", work))
+    tracker.job_changed(JobChange(trains[1], standing("failed"), "a2"))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
     found = dict(table(home, "select name, status from runs"))
     assert found == {"context-k1/s0": "KILLED", "context-k5/s0": "FAILED", "laptop": "FAILED"}
@@ -130,10 +131,10 @@ def test_a_driver_that_was_taken_over_leaves_its_successors_runs_alone(tmp_path)
     stopped, successor = (MlflowTracker(home, plan, None, [].append) for _ in range(2))
     write_metrics(work, 1, 3)
     stopped.start()
-    stopped.job_changed(train, standing("running"), "a1", work, None)
+    stopped.job_changed(JobChange(train, standing("running"), "a1", work))
     poll(lambda: metric_count(home) == 3, "three steps of the running job")
     successor.start()
-    successor.job_changed(train, standing("running"), "a1", work, None)
+    successor.job_changed(JobChange(train, standing("running"), "a1", work))
     write_metrics(work, 4, 6)
     successor.tick()
     poll(lambda: metric_count(home) == 6, "three more steps")

@@ -89,5 +89,5 @@ def test_what_cannot_be_converted_is_refused_and_nothing_is_left_of_the_try(stud
         convert_checkpoint(study, job, ranks=2, stage=1)
     assert [folder.name for folder in step.parents[2].iterdir()] == ["a001-old"]
     data = next(job for job in study.plan.jobs.values() if job.stage == "data")
-    with pytest.raises(PlanError, match="its checkpoints hold no shards"):
+    with pytest.raises(PlanError, match="have no shards to convert"):
         convert_checkpoint(study, data, ranks=2, stage=1)

@@ -148,18 +148,22 @@ def test_a_module_that_it_imports_is_looked_at_too(digits: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('inputs=("split",)', 'inputs=("spilt",)', "stage 'train' reads 'spilt', which is no stage before it"),
-        ('branches=("clean", "shifted")', 'branches=("clean", "moved")', "branch 'moved', which `branches` has not"),
-        ('sections=("data",)', 'sections=("date",)', "reads 'date', which is no section of `controls`; sections: data"),
-        ('name="train"', 'name="split"', "stage 'split' stands twice"),
-        ('name="train"', 'name="../up"', "allowed in a name: letters"),
-        ('family = "mlp"', 'family = "conv"', "two families have one name"),
-        ("digits_study.split", "digits_study.spilt", "names module 'digits_study.spilt', which is not there"),
-        ('module="digits_study.split"', 'module="beside"', "'beside', which lies beside it and not in its package"),
+        ('inputs=("split",)', 'inputs=("spilt",)', "stage 'train' reads 'spilt', which is not a stage before it"),
+        ('branches=("clean", "shifted")', 'branches=("clean", "moved")', "branch 'moved', which is not in `branches`"),
+        (
+            'sections=("data",)',
+            'sections=("date",)',
+            "reads 'date', which is not a section of `controls`; allowed: d",
+        ),
+        ('name="train"', 'name="split"', "stage 'split' appears twice"),
+        ('name="train"', 'name="../up"', "not a valid name; allowed: letters"),
+        ('family = "mlp"', 'family = "conv"', "two families have the same name"),
+        ("digits_study.split", "digits_study.spilt", "names module 'digits_study.spilt', which does not exist"),
+        ('module="digits_study.split"', 'module="beside"', "'beside', which lies beside package"),
         (
             'name="digits"',
             'name="digits", report="digits_study.page"',
-            "`report` names module 'digits_study.page', which",
+            "`report` names module 'digits_study.page', which does not exist",
         ),
         ("WORKLOAD = ", "STUDY = ", "has no WORKLOAD = Workload(...)"),
         ("WORKLOAD = ", "1 / 0\nWORKLOAD = ", "cannot be imported: ZeroDivisionError"),
@@ -173,7 +177,7 @@ def test_a_table_that_cannot_be_is_refused(digits: Path, old: str, new: str, sai
 def test_a_workload_that_there_is_not_is_refused(digits: Path) -> None:
     done = changed(digits, "digits_study.workload", "digits_study.nothing", "matrix.yaml")
     assert done.returncode == 2
-    assert "matrix.yaml:3: workload cannot be used: workload 'digits_study.nothing': there is no module" in done.stderr
+    assert "matrix.yaml:3: workload cannot be used: workload 'digits_study.nothing': no module" in done.stderr
 
 
 def test_fingerprints_hold_the_name_of_a_workload(digits: Path) -> None:

@@ -65,9 +65,9 @@ def with_stage(**changes: Any) -> dict[str, Any]:
         (with_stage(global_batch="fitting.x"), "section 'fitting' has no 'x'"),
         (with_stage(global_batch="fitting"), "'fitting', a whole section; allowed: section.key"),
         (with_stage(revisions={"rate": "fitting.x"}), "section 'fitting' has no 'x'"),
-        (with_stage(name="fine-tune"), "stage 'fine-tune': allowed in a name: letters"),
+        (with_stage(name="fine-tune"), "stage 'fine-tune' is not a valid name; allowed: letters"),
         (with_stage(name="import"), "no keyword of Python"),
-        (with_stage(name="fit_"), "stage 'fit_': allowed in a name: letters"),
+        (with_stage(name="fit_"), "stage 'fit_' is not a valid name; allowed: letters"),
         (with_stage(row="train"), "has `row` 'train'; allowed: none, trained, evaluated"),
         (
             {"stages": (replace(FIT, branches=("far",)), replace(FIT, name="sum", inputs=("fit",)))},
@@ -183,8 +183,8 @@ def test_a_study_of_a_single_file_without_branches_is_planned(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
-        ("small_value", "[3, 4]", "[8, 9]", "rows.a cannot be: ValueError: too wide"),
-        ("small_lacks", ", widths: [3, 4]", "", "rows.a lacks a parameter; allowed: widths"),
+        ("small_value", "[3, 4]", "[8, 9]", "rows.a is not valid: ValueError: too wide"),
+        ("small_lacks", ", widths: [3, 4]", "", "rows.a is missing a parameter of layers; not given: widths"),
         ("small_literal", "depth: 2", "depth: 3", "controls.fitting.depth is 3; allowed: 1, 2"),
         ("small_missing", "depth: 2, ", "", "controls.fitting.depth is missing; allowed: 1, 2"),
     ],

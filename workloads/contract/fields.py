@@ -1,4 +1,4 @@
-"""How a section's dataclass says what its keys may hold: annotated types with ranges, and sections as plain values.
+"""Field types of sections: annotated types with ranges, and sections as plain values.
 
 A section of matrix.yaml is a frozen dataclass whose fields are annotated with `int`, `float`, `bool`, `str`, a
 `Literal` of texts or of whole numbers, one of them with a `Range`: `steps: Annotated[int, Range(1)]`, a tuple of these,
@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 @dataclass(frozen=True)
 class Range:
-    """Allowed numbers: `low` to `high`, ends included unless `above`."""
+    """Allowed numbers: `low` to `high`, both included unless `above`."""
 
     low: float
     high: float | None = None
     above: bool = False
-    """`low` itself is not allowed."""
+    """`low` itself is excluded."""
 
     def holds(self, value: float) -> bool:
         """Whether `value` is allowed."""
@@ -38,12 +38,12 @@ NonNegative = Annotated[float, Range(0)]
 
 
 def key_of(name: str) -> str:
-    """The key of a dataclass field: `return_` is `return`, which is no name in Python."""
+    """The key of a dataclass field: `return_` stands for `return`, a keyword of Python."""
     return name.removesuffix("_")
 
 
 def plain(section: Any) -> Any:
-    """A section as dictionaries, lists and scalars: what requests hold and fingerprints cover."""
+    """A section as dictionaries, lists and scalars, as in requests and fingerprints."""
     if isinstance(section, tuple):
         return [plain(item) for item in section]
     if hasattr(section, "__dataclass_fields__"):

@@ -1,7 +1,7 @@
-"""JSON files that somebody else wrote: read whole, within bounds, as an object, or refused with a ValueError.
+"""JSON files: bounded reading of objects that another process wrote, type checks, and atomic writing.
 
-What lies in a folder may be torn, huge, a pipe or nested until the parser's stack ends. No reader of this project
-hangs on such a file or ends with anything but OSError and ValueError. Standard library only.
+A file may be incomplete, huge, a pipe, or nested too deep for the parser. Reading it never blocks and raises nothing
+but OSError and ValueError. Standard library only.
 """
 
 import json
@@ -11,21 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LARGEST = 16 << 20  # bytes of a file of one object; the largest that is written has less than 1 MiB
+LARGEST = 16 << 20  # bytes; files of this project have less than 1 MiB
 
 
 def read_plain(path: Path, largest: int = LARGEST, *, links: bool = True) -> bytes:
-    """The bytes of a plain file; `links`: a symbolic link to one will do.
+    """The bytes of a regular file, or with `links` of a symbolic link to one.
 
     Raises:
-        OSError: there is none, or it cannot be read.
+        OSError: it does not exist or cannot be read.
         ValueError: a folder, pipe, device, or more than `largest` bytes.
     """
-    # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
+    # Without O_NONBLOCK, opening a pipe without a writer blocks.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError(f"{path}: is no plain file")
+        raise ValueError(f"{path}: is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
@@ -37,16 +37,16 @@ def object_of(content: bytes | str, where: Path | str) -> dict[str, Any]:
     """The JSON object in `content`; `where` names it in errors.
 
     Raises:
-        ValueError: not UTF-8, not JSON, nested too deep, or no object.
+        ValueError: not UTF-8, not JSON, nested too deep, or not an object.
     """
     try:
         value = json.loads(content)
     except RecursionError as error:
-        raise ValueError(f"{where}: not JSON that can be read: nested too deep") from error
+        raise ValueError(f"{where}: JSON is nested too deep") from error
     except ValueError as error:  # UnicodeDecodeError, JSONDecodeError, an integer of thousands of digits
         raise ValueError(f"{where}: not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: is {type(value).__name__}, no JSON object")
+        raise ValueError(f"{where}: is {type(value).__name__}; allowed: a JSON object")
     return value
 
 
@@ -54,17 +54,17 @@ def read_object(path: Path, largest: int = LARGEST) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        OSError: there is none, or it cannot be read.
-        ValueError: no plain file, too large, or no JSON object.
+        OSError: it does not exist or cannot be read.
+        ValueError: not a regular file, too large, or not a JSON object.
     """
     return object_of(read_plain(path, largest), path)
 
 
 def check_types(raw: dict[str, Any], types: dict[str, Any], where: Path | str) -> None:
-    """Refuse fields of other types; `types` maps a name to a type or a tuple of them. bool is no int here.
+    """Refuse fields of other types; `types` maps a name to a type or a tuple of types. A bool is not an int here.
 
     Raises:
-        ValueError: with the field, what it is and what is allowed.
+        ValueError: with the field, its value and what is allowed.
     """
     for name, allowed in types.items():
         options = allowed if isinstance(allowed, tuple) else (allowed,)
@@ -75,11 +75,11 @@ def check_types(raw: dict[str, Any], types: dict[str, Any], where: Path | str) -
 
 
 def write_object(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object that others may be reading: atomic, but not synced, so a power cut may lose it.
+    """Write a JSON object atomically; it is not synced, so that a power failure may lose it.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Finding a workload by the name that matrix.yaml or a request gives it. Standard library only."""
+"""Workload loading: imports a workload by its module name and validates it. Standard library only."""
 
 import importlib
 import re
@@ -11,7 +11,7 @@ from workloads.contract.fields import key_of
 from workloads.contract.workload import StageSpec, Workload
 
 ATTRIBUTE = "WORKLOAD"
-"""What the named module holds."""
+"""Attribute of the module."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """Of a workload: it is part of fingerprints."""
@@ -27,14 +27,14 @@ TAKEN = ("study", "workload", "seeds", "controls", "axes", "branches", "tables",
 
 
 class WorkloadError(Exception):
-    """A workload that cannot be used: what, where, what is allowed, what next."""
+    """A workload that is not valid."""
 
 
 def load_workload(name: str) -> Workload:
-    """The workload that `package.module` holds.
+    """The workload in `package.module`.
 
     Raises:
-        WorkloadError: no such module, it cannot be imported, or it holds no workload.
+        WorkloadError: no such module, it has no workload, or the workload is not valid.
     """
     try:
         module = importlib.import_module(name)
@@ -42,8 +42,7 @@ def load_workload(name: str) -> Workload:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise WorkloadError(
-            f"workload {name!r}: there is no module {error.name!r}; allowed: package.module beside matrix.yaml, "
-            "or of an installed package"
+            f"workload {name!r}: no module {error.name!r}; allowed: package.module beside the matrix, or installed"
         ) from error
     found = getattr(module, ATTRIBUTE, None)
     if not isinstance(found, Workload):
@@ -82,11 +81,11 @@ def table_problems(workload: Workload) -> Iterator[str]:
         earlier.append(stage.name)
     for kind in workload.families:
         if not isinstance(getattr(kind, "family", None), str):
-            yield f"{kind.__name__} has no `family`, its name in matrix.yaml"
+            yield f"{kind.__name__} has no `family`: set its name in matrix.yaml"
     if len(workload.family) < len(workload.families):
-        yield f"two families have one name; names: {_listed(kind.family for kind in workload.families)}"
+        yield f"two families have the same name; names: {_listed(kind.family for kind in workload.families)}"
     if len([stage for stage in workload.stages if stage.checks or stage.counted]) > 1:
-        yield "several stages have `checks` or `counted`; allowed: one"
+        yield "more than one stage has `checks` or `counted`; allowed: one"
 
 
 def _stage_problems(
@@ -95,30 +94,30 @@ def _stage_problems(
     """What cannot be in the entry of a stage, which comes after `earlier`."""
     where = f"stage {stage.name!r}"
     if stage.name in earlier:
-        yield f"{where} stands twice in `stages`"
+        yield f"{where} appears twice in `stages`"
     if not KEY.fullmatch(stage.name) or iskeyword(stage.name):
-        yield f"{where}: allowed in a name: letters, digits and '_', first a letter; no keyword of Python"
+        yield f"{where} is not a valid name; allowed: letters, digits and '_', first a letter; no keyword of Python"
     if stage.row not in ROWS:
         yield f"{where} has `row` {stage.row!r}; allowed: {_listed(ROWS)}"
     for need in stage.inputs:
         if need not in earlier:
-            yield f"{where} reads {need!r}, which is no stage before it; before it are: {_listed(earlier)}"
+            yield f"{where} reads {need!r}, which is not a stage before it; allowed: {_listed(earlier)}"
             continue
         branches = workload.by_name[need].branches
         if branches and not stage.branches:
             yield f"{where} reads {need!r}, which has branches, and has none; allowed: {_listed(branches)}"
         if branches and not set(stage.branches) <= set(branches):
-            yield f"{where} has branches that its input {need!r} has not; allowed: {_listed(branches)}"
+            yield f"{where} has branches that its input {need!r} does not have; allowed: {_listed(branches)}"
     for branch in stage.branches:
         if branch not in workload.branch_names:
             allowed = _listed(workload.branch_names)
-            yield f"{where} has branch {branch!r}, which `branches` has not; allowed: {allowed}"
+            yield f"{where} has branch {branch!r}, which is not in `branches`; allowed: {allowed}"
     single = (*stage.revisions.values(), *([stage.global_batch] if stage.global_batch else []))
     for path in (*stage.sections, *single, *(path for check in stage.checks for path in check.depends)):
         section, _, key = path.partition(".")
         if section not in keys:
             names = (name for name in keys if "." not in name)
-            yield f"{where} reads {path!r}, which is no section of `controls`; sections: {_listed(names)}"
+            yield f"{where} reads {path!r}, which is not a section of `controls`; allowed: {_listed(names)}"
         elif path not in keys:
             own = (name.partition(".")[2] for name in keys if name.startswith(f"{section}."))
             yield f"{where} reads {path!r}, but section {section!r} has no {key!r}; allowed: {_listed(own)}"

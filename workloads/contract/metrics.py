@@ -1,7 +1,7 @@
-"""What grows beside a running attempt, as its readers take it: a heartbeat, and lines of metrics and cases.
+"""Parsing of heartbeats and of lines of metrics.jsonl and cases.jsonl.
 
-A reader may come in the middle of a write, or to a file that something else wrote; so each of these gives None for
-what it cannot take, and never raises. Standard library only.
+These files may be read while they are written, or be damaged: each function returns None for invalid content and never
+raises. Standard library only.
 """
 
 import math
@@ -20,7 +20,7 @@ METRIC_NAME = re.compile(r"[\w./: -]{1,200}", re.ASCII)
 
 
 def beat_of(raw: Any) -> dict[str, Any] | None:
-    """A heartbeat with whole numbers as `counter`, `step` and `of` and a text as `phase`; None: it is none."""
+    """A heartbeat: `counter`, `step` and `of` as whole numbers, `phase` as text; None: not valid."""
     if not isinstance(raw, Mapping):
         return None
     counter = raw.get("counter")
@@ -33,7 +33,7 @@ def beat_of(raw: Any) -> dict[str, Any] | None:
 
 
 def read_beat(work: Path) -> dict[str, Any] | None:
-    """`heartbeat.json` of an attempt's folder; None where there is none to read."""
+    """`heartbeat.json` in an attempt's folder; None: it does not exist or is not valid."""
     try:
         return beat_of(read_object(work / "heartbeat.json", LARGEST_BEAT))
     except (OSError, ValueError):
@@ -41,7 +41,7 @@ def read_beat(work: Path) -> dict[str, Any] | None:
 
 
 def metric_of(line: bytes | str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl: `step`, `name`, `value`; None: it is none."""
+    """A line of metrics.jsonl: `step`, `name`, `value`; None: not valid."""
     raw = _object(line)
     step: Any = raw.get("step")
     name: Any = raw.get("name")
@@ -52,7 +52,7 @@ def metric_of(line: bytes | str) -> dict[str, Any] | None:
 
 
 def case_of(line: bytes | str) -> dict[str, Any] | None:
-    """A line of cases.jsonl: `case`, `metric`, `unit`, `better`, `value`; None: it is none."""
+    """A line of cases.jsonl: `case`, `metric`, `unit`, `better`, `value`; None: not valid."""
     raw = _object(line)
     texts = {key: raw.get(key) for key in ("case", "metric", "unit", "better")}
     if not all(isinstance(text, str) for text in texts.values()) or texts["better"] not in ("high", "low"):

@@ -1,4 +1,6 @@
-"""A plan as a workload sees it, and what a workload answers about it. Standard library only."""
+"""Plan interface for workloads: the parts of a plan that a workload may use, and what it returns. Standard library
+only.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 
 class JobResources(Protocol):
-    """What a job asks of a host."""
+    """Resources of a job."""
 
     @property
     def devices(self) -> int:
@@ -30,7 +32,7 @@ class PlannedJob(Protocol):
 
     @property
     def label(self) -> str:
-        """Its name for people."""
+        """Readable name."""
 
     @property
     def stage(self) -> str:
@@ -42,11 +44,11 @@ class PlannedJob(Protocol):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The sections it reads; the branch's own under `branch`."""
+        """The sections it reads; that of its branch is `branch`."""
 
     @property
     def row(self) -> Mapping[str, Any] | None:
-        """The row, resolved, in the form it reads."""
+        """The resolved row, in the form that it reads."""
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -54,15 +56,15 @@ class PlannedJob(Protocol):
 
     @property
     def resources(self) -> JobResources:
-        """What it needs."""
+        """Resources that it needs."""
 
 
 class PlannedCell(Protocol):
-    """A cell as a workload sees it: a row, a value of every axis, a seed, and what they resolve to."""
+    """A cell as a workload sees it."""
 
     @property
     def id(self) -> str:
-        """`context-k5/site=pre_norm/s0`."""
+        """`ROW/AXIS=VALUE/s0`."""
 
     @property
     def seed(self) -> int:
@@ -70,7 +72,7 @@ class PlannedCell(Protocol):
 
     @property
     def reference(self) -> bool:
-        """Whether its row is a ceiling or floor."""
+        """Whether its row is a reference row."""
 
     @property
     def alias_of(self) -> str | None:
@@ -82,7 +84,7 @@ class PlannedCell(Protocol):
 
     @property
     def controls(self) -> Mapping[str, Mapping[str, Any]]:
-        """Resolved sections; controls that size a row are there where the row reads them."""
+        """Resolved sections; row controls only where the row reads them."""
 
     @property
     def branches(self) -> Mapping[str, Mapping[str, Any]]:
@@ -98,15 +100,15 @@ class Planned(Protocol):
 
     @property
     def jobs(self) -> Mapping[str, PlannedJob]:
-        """By id, needs first."""
+        """By id, dependencies first."""
 
     @property
     def jobs_of(self) -> Mapping[str, Mapping[str, str]]:
         """Cell id -> {stage or `stage/branch`: job id}."""
 
 
-class Surroundings(Protocol):
-    """What a workload may ask of the cluster that a plan will run on."""
+class PlannedCluster(Protocol):
+    """The cluster that a plan will run on, as a workload sees it."""
 
     @property
     def deepspeed(self) -> Mapping[str, Any]:
@@ -119,21 +121,21 @@ class Surroundings(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a plan costs and whether it fits, predicted before anything runs."""
+    """Predicted cost of a plan, and whether it fits."""
 
     text: str
-    """For people, as it is printed."""
+    """Printed by `plan`."""
     json: Mapping[str, Any]
-    """Keys that `plan --json` adds."""
+    """Further keys of `plan --json`."""
     disk_bytes: int
-    """What all of the plan takes on disk."""
+    """Disk space of the whole plan; `doctor` compares it with the free space."""
     refusal: str = ""
-    """Why the plan cannot run: what, where, what is allowed, what next; empty: it can."""
+    """Why the plan cannot run: what, where, what is allowed, what next; empty: it can run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What one check of `doctor` found."""
+    """A result that `doctor` prints."""
 
     level: Literal["ok", "warning", "bad"]
     says: str
@@ -142,11 +144,11 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceEndpoint:
-    """A server that `doctor` is to ask whether it answers."""
+    """A server that `doctor` sends a request to."""
 
     what: str
-    """For people: `the judge's endpoint`."""
+    """In messages: `the judge's endpoint`."""
     url: str
     headers: Mapping[str, str]
-    """Sent, and never shown."""
+    """Sent, never printed."""
     remedy: str

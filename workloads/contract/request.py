@@ -1,53 +1,53 @@
-"""What one attempt of a job is asked to do: `request.json`.
+"""Request of an attempt (`request.json`): everything that the job reads, and nothing about who requested it.
 
-A request names everything the job reads and nothing about who asked. It is written by the
-orchestrator and read by `python -m workloads.run request.json`, on this machine or another.
-Standard library only: the orchestrator imports this file and must not import torch through it.
+Written by the orchestrator, read by `python -m workloads.run request.json`, on this machine or another. Standard
+library only.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from workloads.contract.defaults import DEFAULT
-from workloads.contract.json_files import check_types, read_object
+from workloads.contract.json_files import check_types, read_object, write_object
 
 VERSION = 1
 
+DEFAULT_WORKLOAD = "workloads.study.workload"
+"""Module of the workload of a matrix.yaml that names none."""
+
 Stage: TypeAlias = str
-"""Name of a stage: one of the workload's (`StageSpec.name`)."""
+"""Name of a stage of the workload (`StageSpec.name`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a job runs: all that may change without changing the meaning of its result."""
+    """How a job runs: settings that may change without changing the meaning of its result."""
 
     device: Literal["cpu", "cuda"]
     ranks: int
     """Processes that share the job; the *global* batch does not depend on it."""
     threads: int
-    """Threads a rank (`torch.set_num_threads`, `OMP_NUM_THREADS`)."""
+    """Threads per rank (`torch.set_num_threads`, `OMP_NUM_THREADS`)."""
     micro_batch: int | None
-    """Samples of one forward on one rank; None: the global batch over the ranks."""
+    """Samples per forward pass on one rank; None: the global batch divided by the ranks."""
     accumulate: int
-    """Micro-batches of one step on one rank; `ranks * micro_batch * accumulate` is the global batch."""
+    """Micro-batches per step on one rank; `ranks * micro_batch * accumulate` is the global batch."""
     deepspeed: Mapping[str, Any]
-    """DeepSpeed settings beside those the study fixes, as in `cluster/deepspeed/*.json`."""
+    """DeepSpeed settings of the cluster file."""
     checkpoint_every_s: float
     keep: Literal["weights", "full"]
-    """What is published of a training: float32 weights, or the optimiser's state too."""
+    """What a training publishes: float32 weights, or the optimiser's state too."""
     grace_s: float
-    """Time between being asked to stop and being killed, in seconds."""
+    """Seconds between the request to stop and being killed."""
     deterministic: bool
     paths: Mapping[str, str] = field(default_factory=dict)
-    """Where things lie on this machine that the study names only: `pool`, `lpips`, `inception`, ..."""
+    """Name -> place on this machine of files and services that the study uses, from the cluster file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendezvous:
-    """How the ranks of one job find each other. World size 1 needs none of it."""
+    """How the ranks of one job find each other; not used at world size 1."""
 
     world_size: int
     rank: int
@@ -56,16 +56,16 @@ class Rendezvous:
     """Address of rank 0's store; None at world size 1."""
     port: int | None
     listen_fd: int | None
-    """Rank 0 only: the socket its host has bound already, as an inherited descriptor."""
+    """Rank 0 only: a socket that its host has bound, as an inherited file descriptor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One attempt of one job.
 
-    `config` holds the sections the stage reads (`StageSpec.sections`), resolved: no defaults are left
-    to the reader. For a stage with branches, the section of its branch is under `branch`.
-    `row` is the row in its resolved form, `{"family": ..., parameters}`.
+    `config` has the resolved sections that the stage reads (`StageSpec.sections`), without defaults left to the reader;
+    for a stage with branches, the section of its branch is `branch`. `row` is the resolved row:
+    `{"family": ..., parameters}`.
     """
 
     job: str
@@ -77,26 +77,24 @@ class Request:
     row: Mapping[str, Any] | None
     seed: int | None
     inputs: Mapping[str, str]
-    """Folder of each committed input, read-only: `{"latents": "/.../artifacts/latents/..."}`."""
+    """Stage -> folder of its committed artifact, read-only."""
     out: str
-    """Folder for what is published. Exists and is empty, but for what an earlier part of this attempt wrote."""
+    """Folder of the artifact. It exists, and is empty except for what an earlier part of this attempt wrote."""
     work: str
     """Folder of the attempt: result.json, metrics.jsonl, heartbeat.json, checkpoints/."""
     resume: str | None
-    """The newest complete checkpoint of any attempt of this job; never written into."""
+    """The newest complete checkpoint of any attempt of this job, read-only."""
     execution: Execution
     rendezvous: Rendezvous
     smoke: bool = False
-    """Two steps and one case at true size; its own fingerprint, so it never counts as done."""
-    workload: str = DEFAULT
-    """Module of the workload whose stage it is."""
+    """A test run: two steps and one case at full size."""
+    workload: str = DEFAULT_WORKLOAD
+    """Module of the workload."""
     version: int = VERSION
 
     def write(self, path: Path) -> None:
-        """Write this request as JSON, whole or not at all."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
-        temporary.replace(path)
+        """Write this request as JSON, atomically."""
+        write_object(path, asdict(self))
 
 
 def read_request(path: Path) -> Request:

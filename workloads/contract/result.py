@@ -1,22 +1,21 @@
-"""What one attempt of a job leaves behind: `result.json` and the files that grow beside it.
+"""Result of an attempt (`result.json`), and the files written while it runs.
 
 | file | where | content |
 |---|---|---|
 | `result.json` | work | `Result` |
 | `metrics.jsonl` | work | a line `{"step", "name", "value", "wall"}`; names without stage prefix (`loss`) |
 | `heartbeat.json` | work | `{"counter", "step", "of", "phase"}`, every `HEARTBEAT_S` |
-| `cases.jsonl` | out | evaluate and judge: a line `{"case", "metric", "unit", "better", "value"}` |
+| `cases.jsonl` | out | stages with branches: a line `{"case", "metric", "unit", "better", "value"}` |
 
 Standard library only.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from workloads.contract.json_files import check_types, read_object
+from workloads.contract.json_files import check_types, read_object, write_object
 
 VERSION = 1
 HEARTBEAT_S = 5.0
@@ -40,7 +39,7 @@ EXIT_CODES: Mapping[Ending, int] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why an attempt did not end well."""
+    """Error of an attempt."""
 
     type: str
     message: str
@@ -52,10 +51,9 @@ class Failure:
 class Result:
     """How an attempt ended, what it did, and what it cost.
 
-    `records` is what the controls guard compares between cells after the run: `sample_order`,
-    `evidence`, `initial_shared` (sha256), `steps`, `skipped`, `versions` {name: version},
-    `device_kind`, `threads`, `world_size`, `micro_batch`. Only what the stage has.
-    `cost`: `device_s`, `peak_mib`, `tokens`, `flops`, `parameters_added`, `s_per_step`, ....
+    `records` are compared between cells after a run: those of `StageSpec.checks` and `counted`, and how the job ran,
+    `versions` {name: version}, `device_kind`, `threads`, `world_size`, `micro_batch`. `cost`: `device_s`, `peak_mib`
+    and whatever the stage measures.
     """
 
     ending: Ending
@@ -66,10 +64,8 @@ class Result:
     version: int = VERSION
 
     def write(self, path: Path) -> None:
-        """Write this result as JSON, whole or not at all."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
-        temporary.replace(path)
+        """Write this result as JSON, atomically."""
+        write_object(path, asdict(self))
 
 
 _RESULT = {"ending": str, "error": (dict, type(None)), "steps": int, "records": dict, "cost": dict}

@@ -1,7 +1,7 @@
-"""What a row of the matrix is: a frozen dataclass of a *family*, with its parameters, ranges and exclusions.
+"""Row of the matrix: a frozen dataclass of its *family*, with the parameters as fields.
 
-A row in matrix.yaml is `{family: NAME, parameters}`. A study subclasses `Row` once a family; the class says what the
-row reads and how it differs between training and evaluation. Standard library only.
+A row in matrix.yaml is `{family: NAME, parameters}`. A study subclasses `Row` for each family; the class says what its
+rows read and how they differ between training and evaluation. Standard library only.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from workloads.contract.fields import key_of, plain
 
 
 class RowError(ValueError):
-    """A row that cannot be: `key` is the parameter to change."""
+    """A row that is not valid; `key` is the parameter to change."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -21,28 +21,28 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Base of all families. A parameter that is None is a part that the row does not have."""
+    """Base of all families."""
 
     family: ClassVar[str]
     """Its name in matrix.yaml."""
     revision: ClassVar[int] = 1
-    """Raised when the meaning of the family's computation changes: what read such a row is done again."""
+    """Increase it when the computation of the family changes its meaning: jobs that read such a row run again."""
     reference: ClassVar[bool] = False
-    """A ceiling or floor: scored like the rows, but it trains nothing of its own and takes no rank."""
-    declared: ClassVar[tuple[str, ...]] = ()
-    """Parameters that, where they are true, need a line under `deviations` with the reason."""
+    """A ceiling or floor: evaluated like the others, but it trains nothing of its own and is not ranked."""
+    needs_deviation: ClassVar[tuple[str, ...]] = ()
+    """Parameters that need a deviation with the reason when they are true."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Which of the workload's `row_controls` this row's computation reads."""
+        """The `row_controls` of the workload that this row's computation reads."""
         return ()
 
     def evaluated(self) -> "Row":
-        """What evaluation computes. Another name of a computation returns the row that it is."""
+        """The row that evaluation computes; an alias returns the row that it stands for."""
         return self
 
     def trained(self) -> "Row":
-        """What training computes."""
+        """The row that training computes."""
         return self.evaluated()
 
 
@@ -50,17 +50,17 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 def resolved(row: Row) -> dict[str, Any]:
-    """`row` as the plain object that is hashed and sent in a request: its family and all parameters."""
+    """`row` as a plain object, as in requests and fingerprints: its family and all parameters."""
     values = {key_of(field.name): plain(getattr(row, field.name)) for field in fields(row)}
     return {"family": row.family, **values}
 
 
 def row_from(families: Mapping[str, type[AnyRow]], raw: Mapping[str, Any]) -> AnyRow:
-    """The row of a resolved object, e.g. `request.row`, of one of `families` by name.
+    """The row of a plain object such as `request.row`; `families` are by name.
 
     Raises:
-        RowError: an unknown family or a combination that cannot be.
-        TypeError: an unknown or missing parameter (the loader checks these before, with their lines).
+        RowError: an unknown family, or parameters that the family refuses.
+        TypeError: an unknown or missing parameter.
     """
     parameters = dict(raw)
     family = parameters.pop("family", None)

@@ -1,12 +1,11 @@
-"""The seam: all that the orchestrator knows of a study comes through one `Workload`.
+"""Workload interface: everything that the orchestrator knows about a study.
 
-A study is a package that lies anywhere Python finds it, or beside matrix.yaml. `workload: package.module` in
-matrix.yaml names its module, which holds an instance of `Workload` as `WORKLOAD`. Importing that module must import
-neither torch nor anything else that computes: it is read by every command. The stages' own modules are imported by
-jobs alone.
+`workload: package.module` in matrix.yaml names a module that is installed or beside matrix.yaml, with an instance of
+`Workload` as `WORKLOAD`. Every command imports this module, so it must not import torch or the like; the modules of the
+stages are imported only by jobs.
 
-Minimal: a name, a table of stages, dataclasses for the sections under `controls` and `branches`, and the families of
-rows. Every method has a neutral default; a study overrides what it has something to say about. Standard library only.
+Required are a name, the stages, dataclasses of the sections under `controls` and `branches`, and the families of rows.
+Every method has a default. Standard library only.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,110 +14,108 @@ from functools import cached_property
 from typing import Any, Literal
 
 from workloads.contract.fields import key_of
-from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, ServiceEndpoint, Surroundings
+from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, PlannedCluster, ServiceEndpoint
 from workloads.contract.rows import Row
 
 FORMAT = 1
-"""Version of the fingerprint's own layout."""
+"""Version of the layout of fingerprints."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordCheck:
-    """A value in a job's `result.records` that is compared between cells after the run.
+    """A value in a job's `result.records` that must be equal in all compared cells that agree on `depends`.
 
-    Unequal values among cells that agree on `depends` cross the comparison out (`violated`).
+    The report shows unequal values as `violated`.
     """
 
     record: str
     depends: tuple[str, ...] = ()
-    """Sections under `controls`, or `section.key`, that the value may depend on beside the seed."""
+    """Sections under `controls`, or `section.key`, that the value depends on besides the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """A stage: everything that the orchestrator needs to know of one kind of job.
+    """A stage: one kind of job.
 
-    A job's fingerprint covers exactly `sections`, the row, the seed, the branch and the fingerprints of `inputs`; a
-    request's `config` holds exactly these sections.
+    Fingerprint and request of a job have exactly what is declared here: sections, row, seed, branch and inputs.
     """
 
     name: str
-    """Letters, digits and '_', first a letter; no keyword of Python."""
+    """Part of labels, ids and paths: letters, digits and '_', first a letter; no keyword of Python."""
     module: str
-    """Module with `run(request, progress) -> StageOutcome`, imported in the job."""
+    """Module with `run(request, progress) -> StageOutcome`, imported by the job."""
     inputs: tuple[str, ...] = ()
-    """Stages whose artifacts it reads; of a stage with branches, that of the same branch."""
+    """Stages whose artifacts it reads; from a stage with branches, that of the same branch."""
     sections: tuple[str, ...] = ()
-    """Sections under `controls` that it reads; `section.key` where only a part is read."""
+    """Sections under `controls` that it reads; `section.key` for a single key."""
     row: Literal["none", "trained", "evaluated"] = "none"
-    """Which form of the cell's row it reads."""
+    """Whether it reads the row, and in which form: `Row.trained()` or `Row.evaluated()`."""
     seed: bool = False
+    """Whether it reads the seed; otherwise all seeds share its job."""
     branches: tuple[str, ...] = ()
-    """One job for each; (): one job without a branch."""
+    """One job for each of these; (): one job without a branch."""
     revision: int = 1
-    """Raised when the meaning of the stage changes: its jobs and what reads them are done again."""
+    """Increase it when the stage changes its meaning: its jobs and their dependents run again."""
     revisions: Mapping[str, str] = field(default_factory=dict)
-    """Kind -> `section.key` whose value names a line `kind/value` of `Workload.revisions` that it reads too."""
+    """Kind -> `section.key`; the revision `kind/VALUE` of `Workload.revisions` enters the fingerprint too."""
     seconds_guess: float = 60.0
-    """Guessed duration, s, until a first job has ended; only the ratios between stages matter."""
+    """Guessed duration, s, for placement until a first job has ended; only ratios between stages matter."""
     smoke: bool = False
-    """`run --smoke` cuts it short (`request.smoke`); otherwise its jobs are shared with the real run."""
+    """`run --smoke` shortens it (`request.smoke`); otherwise a smoke run uses the real jobs."""
     tracked: bool = False
-    """Belongs to a cell: shown in its run of the tracker, counted in its cost, missing where it is not done."""
+    """Its jobs are results of a cell: in the cell's run of the tracker, in its cost, and missing if not done."""
     curve: str = ""
-    """Metric of metrics.jsonl that the report draws and the tracker keeps at every step; empty: none is followed."""
+    """Metric of metrics.jsonl that the report draws and the tracker logs at every step; empty: none."""
     checks: tuple[RecordCheck, ...] = ()
-    """Records that the certificate compares between cells; one stage of a workload has them."""
+    """Records that the report compares between cells; at most one stage may have `checks` or `counted`."""
     counted: tuple[str, ...] = ()
-    """Records that count what the job left out; the certificate tells them and compares nothing."""
+    """Records that count what the job left out; the report lists them."""
     files: tuple[tuple[str, str, int | None], ...] = ()
-    """Folder of the artifact, glob and how many at most, shown in the tracker."""
+    """(folder of the artifact, glob, how many at most) of files that the tracker logs."""
     images: str = ""
-    """Folder of the artifact with PNG files, one a case, that the report shows; `cases.json` may name them."""
+    """Folder of the artifact with PNG files, one per case, for the report; `cases.json` may name the cases."""
     pointer: str = ""
-    """File of the artifact that the tracker only points to: too large to copy."""
+    """File of the artifact to which the tracker logs only a link, because it is large."""
     global_batch: str = ""
-    """`section.key` with the samples of a step, which ranks and micro-batches share; empty: it has no steps."""
+    """`section.key` of the samples per step, which ranks and micro-batches divide; empty: it has no batches."""
     whole_checkpoints: bool = False
-    """A checkpoint holds all that is needed, so that older ones may go; otherwise each holds a part."""
+    """Each checkpoint is complete, so that older ones are deleted; otherwise each holds a part of the work."""
     reshard: str = ""
-    """Program (`python -m`) that converts a checkpoint to another number of ranks; empty: there is none."""
+    """Program (`python -m`) of the command `reshard`; empty: its checkpoints cannot be converted."""
     preload: tuple[str, ...] = ()
-    """Modules that a warm server imports before `module`."""
+    """Modules that a warm server imports before its first job of this stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One study's code, as the orchestrator sees it."""
+    """The code of a study."""
 
     name: str
-    """Goes into fingerprints, unless `unnamed`; letters, digits, '_' and '-'."""
+    """Part of fingerprints if `name_in_fingerprints`; letters, digits, '_' and '-'."""
     stages: tuple[StageSpec, ...]
-    """In an order in which inputs come first; those that read no row, nor a job that does, first of all."""
+    """Inputs before the stages that read them; first of all, those that depend on no row."""
     controls: type
-    """Frozen dataclass: a field for each section under `controls`, each a frozen dataclass (see `fields.py`)."""
+    """Frozen dataclass with a field for each section under `controls`, each a frozen dataclass (see `fields.py`)."""
     branches: type
-    """The same under `branches`, a section for each branch; a name that Python keeps for itself ends in `_`."""
+    """The same for `branches`, with a section for each branch; a keyword of Python gets a `_` at its end."""
     families: tuple[type[Row], ...]
-    """The kinds of rows."""
+    """Classes of rows."""
     rows_key: str = "rows"
-    """Key of matrix.yaml under which the rows are written."""
+    """Key of the rows in matrix.yaml."""
     row_controls: tuple[str, ...] = ()
-    """`section.key` of controls that size a row: a cell holds one only if its row `reads` it."""
+    """`section.key` of controls that only some rows read (`Row.reads`); the cells of other rows do not have them."""
     revisions: Mapping[str, int] = field(default_factory=dict)
-    """`kind/name` -> revision, for `StageSpec.revisions` and for branches (`branch/NAME`, 1 where absent)."""
+    """`kind/VALUE` -> revision, for `StageSpec.revisions` and for branches (`branch/NAME`, by default 1)."""
     preload: tuple[str, ...] = ()
-    """Modules that a warm server imports for whatever stage."""
+    """Modules that a warm server imports for every stage."""
     report: str = ""
-    """`package.module` that holds the `ReportSpec` as `REPORT`; empty: the generic report. Imported when it is made."""
-    published: str = ""
-    """`package.module` with `report_from_published() -> dict`, for `report --source published`; empty: none."""
-    unlike_paths: tuple[str, ...] = ()
-    """Names under `paths` of a cluster file that are no files which must be there."""
-    unnamed: bool = False
-    """The name stays out of fingerprints: for studies that are older than names of workloads."""
+    """`package.module` with the `ReportSpec` as `REPORT`; empty: the generic report."""
+    unchecked_paths: tuple[str, ...] = ()
+    """Names under `paths` of a cluster file for which `doctor` does not look for a file."""
+    name_in_fingerprints: bool = True
+    """False only for a study whose fingerprints are older than names of workloads."""
 
-    # What follows is derived from the tables.
+    # Derived from the fields above.
 
     @cached_property
     def by_name(self) -> Mapping[str, StageSpec]:
@@ -137,7 +134,7 @@ class Workload:
 
     @cached_property
     def steps(self) -> tuple[tuple[StageSpec, str | None, str], ...]:
-        """Stage, branch and name (`stage` or `stage/branch`) of each job of a cell, needs first."""
+        """Stage, branch and name (`stage` or `stage/branch`) of each job of a cell, dependencies first."""
         return tuple(
             (stage, branch, stage.name if branch is None else f"{stage.name}/{branch}")
             for stage in self.stages
@@ -146,7 +143,7 @@ class Workload:
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
-        """Stages that read no row, nor a job that does."""
+        """Stages that depend on no row."""
         found: list[str] = []
         for stage in self.stages:
             if stage.row == "none" and all(need in found for need in stage.inputs):
@@ -155,16 +152,16 @@ class Workload:
 
     @cached_property
     def checked(self) -> StageSpec | None:
-        """The stage whose records the certificate compares."""
+        """The stage with `checks` or `counted`."""
         return next((stage for stage in self.stages if stage.checks or stage.counted), None)
 
     def revisions_of(
         self, stage: StageSpec, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None
     ) -> dict[str, int]:
-        """The revisions that a job reads, by name; what comes through an input is in the input's.
+        """The revisions in a job's fingerprint, by name, without those of its inputs.
 
         Raises:
-            KeyError: the workload has no line for a value that names one.
+            KeyError: `revisions` has no entry for a value.
         """
         found = {f"stage/{stage.name}": stage.revision}
         for kind, path in stage.revisions.items():
@@ -175,42 +172,42 @@ class Workload:
             found[f"{self.rows_key}/{row['family']}"] = self.family[row["family"]].revision
         if branch is not None:
             found[f"branch/{branch}"] = self.revisions.get(f"branch/{branch}", 1)
-        if not self.unnamed:
+        if self.name_in_fingerprints:
             found[f"workload/{self.name}"] = FORMAT
         return dict(sorted(found.items()))
 
-    # What a study may have something to say about.
+    # To be overridden.
 
     def problems(self, controls: Any, branches: Any) -> Iterator[tuple[str, str]]:
-        """Key and problem of what cannot be together, most basic first; instances of `controls` and `branches`."""
+        """Key and problem of each inconsistency in instances of `controls` and `branches`, the most basic first."""
         yield from ()
 
     def refuse_plan(self, plan: Planned, selected: Collection[str] | None) -> str:
-        """Why the selected jobs (None: all) cannot be done, though each key alone is in range; empty: they can."""
+        """Why the selected jobs (None: all) cannot succeed; empty: no reason is known."""
         return ""
 
-    def estimate(self, plan: Planned, selected: Collection[str] | None, surroundings: Surroundings) -> Estimate | None:
-        """What the selected jobs (None: all) cost; None: nothing is known of it."""
+    def estimate(self, plan: Planned, selected: Collection[str] | None, cluster: PlannedCluster) -> Estimate | None:
+        """Predicted cost of the selected jobs (None: all); None: not known."""
         return None
 
     def weight(self, stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
-        """How much longer a job with this row and config is than others of its stage, before any has run."""
+        """Estimated duration relative to other jobs of the stage, for placement before any has run."""
         return 1.0
 
     def deepspeed_problem(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
-        """Key and problem of what a cluster may not say under `deepspeed`; None: all is well."""
+        """Key and problem of `deepspeed` settings of a cluster file that the study refuses; None: there is none."""
         return None
 
     def notes(self, cells: Sequence[PlannedCell], sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """What a reader of the report must know before the numbers; `sections` as in the certificate."""
+        """Notes of the report, before the numbers; `sections`: the resolved controls."""
         return []
 
     def remarks(self, label: str, last: Mapping[str, float]) -> list[str]:
-        """What is to be said of a cell from the last value of each metric of the stage with a `curve`."""
+        """Notes of the report on a cell, from the last value of each metric of the stage with a `curve`."""
         return []
 
     def diagnoses(
         self, cells: Sequence[PlannedCell], paths: Mapping[str, str], environment: Mapping[str, str]
     ) -> Iterable[tuple[str, Diagnosis | ServiceEndpoint]]:
-        """What `doctor` is to tell of the study's services: name of the check, and what it found or is to ask."""
+        """Checks of `doctor` for services and files of the study: name, and a result or a server to contact."""
         return ()

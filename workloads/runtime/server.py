@@ -43,9 +43,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from workloads.contract.defaults import DEFAULT
 from workloads.contract.loading import load_workload
-from workloads.contract.request import Rendezvous, read_request
+from workloads.contract.request import DEFAULT_WORKLOAD, Rendezvous, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
 from workloads.runtime.run import run_request, versions
 
@@ -322,4 +321,4 @@ def main(imports: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(preload(sys.argv[1] if sys.argv[1:] else DEFAULT, sys.argv[2:])))
+    sys.exit(main(preload(sys.argv[1] if sys.argv[1:] else DEFAULT_WORKLOAD, sys.argv[2:])))

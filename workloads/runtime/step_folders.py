@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,20 +84,24 @@ def other_checkpoints(checkpoint: Path) -> list[Path]:
     return [path for path in found if path != checkpoint]
 
 
-def candidates(resume: Path) -> list[Path]:
-    """The checkpoints to try, in order: the requested one, then `other_checkpoints`.
+def candidates(resume: Path) -> Iterator[Path]:
+    """The checkpoints to try, in order: the requested one, then `other_checkpoints`, listed only when they are needed.
 
     Raises:
         BadInput: there is none at all, so that a mistyped path does not start a job from scratch.
     """
-    named = _NAME.fullmatch(resume.name)
+    named = _NAME.fullmatch(resume.name) is not None
+    if named and resume.is_dir():
+        yield resume
+        yield from other_checkpoints(resume)
+        return
     found = other_checkpoints(resume) if named else []
-    if not named or not (resume.is_dir() or found):
+    if not found:
         raise BadInput(
             f"{resume}: cannot be resumed from: no such checkpoint, nor another one of its job; allowed: a folder "
             "checkpoints/step-N of an attempt; set resume to null to begin anew"
         )
-    return [resume, *found]
+    yield from (resume, *found)
 
 
 def first_intact(resume: Path, take: Callable[[Path], T]) -> T | None:

@@ -1,6 +1,6 @@
-"""Whether rendered pools hold the cases that evaluations ask for: told before trainings are paid for.
+"""Case counts: refuses a plan whose rendered pool will have fewer cases than its evaluations need.
 
-How many scenes a real pool holds out is not known before its data stage has run, so that only its evaluation can tell.
+The held-out scenes of a real pool are known only after its data stage, so that its evaluation checks them.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,7 +14,7 @@ START_CHUNKS = 3  # between the starts of a scene's cases: workloads/evaluation/
 
 
 def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str:
-    """Why a branch of the plan cannot have the cases it asks for: key, value and how many there will be; or empty.
+    """Why a branch of the plan will not have the cases that it needs: key, value and how many there will be; or empty.
 
     Args:
         plan: as built.

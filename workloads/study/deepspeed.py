@@ -1,4 +1,4 @@
-"""What a cluster may not say of DeepSpeed: what would change the result, or what study.md section 6 fixes."""
+"""DeepSpeed settings that a cluster file must not set, because they change the result (study.md section 6)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,17 +21,17 @@ FIXED = (
     "seed",
 )
 WHY = (
-    "is fixed by the study and would change the result; allowed: keys that say how it is computed "
+    "is fixed by the study, since it changes the result; allowed: keys that only change how it is computed "
     "(zero_optimization, activation_checkpointing, comms_logger, …); remove it from deepspeed in cluster/*.yaml, and "
-    "set what it means under controls.training"
+    "set it under controls.training instead"
 )
-"""What is said of one of them."""
+"""Problem of a key in `FIXED`."""
 
 
 def deepspeed_problem(given: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Key and problem of what the study fixes, or what the prediction of memory could not count with; None: neither.
+    """Key and problem of a setting that the study fixes, or that the memory estimate cannot read; None: there is none.
 
-    All else is DeepSpeed's own to judge.
+    DeepSpeed itself checks the rest.
     """
     for key in given:
         if key in FIXED:
@@ -42,7 +42,7 @@ def deepspeed_problem(given: Mapping[str, Any]) -> tuple[str, str] | None:
         sections |= {f"zero_optimization.{key}": zero.get(key, {}) for key in ("offload_optimizer", "offload_param")}
     for key, section in sections.items():
         if not isinstance(section, Mapping):
-            return key, f"is {section!r}; allowed: a mapping, or leave it out"
+            return key, f"is {section!r}; allowed: a mapping; or remove it"
     stage = zero.get("stage", 0)
     if type(stage) is not int or stage not in range(4):
         return "zero_optimization.stage", f"is {stage!r}; allowed: 0, 1, 2, 3"

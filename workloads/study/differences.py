@@ -1,4 +1,4 @@
-"""Where this study differs from the paper (study.md section 7, end); every report prints the list."""
+"""Differences of this study from the paper (end of section 7 of study.md); every report lists them."""
 
 DIFFERENCES: tuple[tuple[str, str], ...] = (
     ("a", "The paper's 180° loop is read as 90° out and 90° back."),

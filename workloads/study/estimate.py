@@ -1,14 +1,14 @@
-"""Cost estimate of a plan, row by row, and whether it fits: tokens, parameters, FLOPs, memory of a device, disk.
+"""Cost estimate of a plan: tokens, parameters, FLOPs and device memory of each row, disk, and whether it fits.
 
-Arithmetic alone (`workloads.study.sizes`, `footprint`); docs/sizes.md says how far it is from what was measured.
-Memory is that of training, with every evidence slot filled.
+Computed from sizes (`workloads.study.sizes`, `footprint`); docs/sizes.md compares it with measurements. Memory is that
+of training, with every evidence slot in use.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.contract.planned import Estimate, Planned, PlannedCell, PlannedJob, Surroundings
+from workloads.contract.planned import Estimate, Planned, PlannedCell, PlannedCluster, PlannedJob
 from workloads.study.footprint import (
     GIB,
     Disk,
@@ -36,7 +36,7 @@ class RowSize:
     """One row, at one combination of axis values, as it is trained."""
 
     label: str
-    """Of the cell without its seed: `context-k5`, `context-k5/site=pre_norm`."""
+    """Id of the cell without its seed: `context-k5`, `context-k5/site=pre_norm`."""
     model: ModelSizes
     global_batch: int
     devices: int
@@ -46,16 +46,16 @@ class RowSize:
     deepspeed: Mapping[str, Any]
     memory: Footprint
     limit_gib: float | None
-    """Memory of a device, or what a training may use of the host; None: not known."""
+    """Memory of a device, or the part of the host's memory for one rank; None: not known."""
 
     @property
     def fits(self) -> bool | None:
-        """Whether the prediction is within the limit; None where no limit is known."""
+        """Whether the estimate is within the limit; None: no limit is known."""
         return None if self.limit_gib is None else self.memory.total <= self.limit_gib * GIB
 
 
-def estimate(plan: Planned, cluster: Surroundings, selected: Collection[str] | None = None) -> Estimate:
-    """Sizes of every training, disk of the plan, and why it cannot fit."""
+def estimate(plan: Planned, cluster: PlannedCluster, selected: Collection[str] | None = None) -> Estimate:
+    """The estimate of the selected jobs (None: all)."""
     sizes = row_sizes(plan, cluster, selected)
     disk = plan_disk(plan, sizes)
     return Estimate(
@@ -66,7 +66,7 @@ def estimate(plan: Planned, cluster: Surroundings, selected: Collection[str] | N
     )
 
 
-def row_sizes(plan: Planned, cluster: Surroundings, selected: Collection[str] | None = None) -> list[RowSize]:
+def row_sizes(plan: Planned, cluster: PlannedCluster, selected: Collection[str] | None = None) -> list[RowSize]:
     """Sizes of every distinct training of the plan, once for all seeds, in file order.
 
     Args:
@@ -85,7 +85,7 @@ def row_sizes(plan: Planned, cluster: Surroundings, selected: Collection[str] | 
     return list(found.values())
 
 
-def _row_size(label: str, cell: PlannedCell, job: PlannedJob, cluster: Surroundings) -> RowSize:
+def _row_size(label: str, cell: PlannedCell, job: PlannedJob, cluster: PlannedCluster) -> RowSize:
     training, devices, ranks = cell.controls["training"], job.resources.devices, job.resources.world_size
     model, batch = model_sizes(cell.controls, row_from(cell.trained)), int(training["global_batch"])
     return RowSize(
@@ -107,7 +107,7 @@ def _row_size(label: str, cell: PlannedCell, job: PlannedJob, cluster: Surroundi
 
 
 def too_large(sizes: Sequence[RowSize]) -> str:
-    """Why a row cannot fit: both numbers and what would help; empty: all fit, or no limit is known."""
+    """Why a row does not fit, and what would help; empty: all rows fit, or no limit is known."""
     unfit = [size for size in sizes if size.fits is False]
     if not unfit:
         return ""
@@ -122,12 +122,12 @@ def too_large(sizes: Sequence[RowSize]) -> str:
         f"{_unit(worst, ranks)}: states {worst.memory.states / GIB:.1f}, activations "
         f"{worst.memory.activations / GIB:.1f}, working {worst.memory.working / GIB:.1f}, allowance "
         f"{worst.memory.allowance / GIB:.1f}; {limit} is {worst.limit_gib:g}{others}; "
-        f"what would help: {'; '.join(helps)}"
+        f"possible remedies: {'; '.join(helps)}"
     )
 
 
 def plan_disk(plan: Planned, sizes: Sequence[RowSize]) -> Disk:
-    """Predicted disk of the whole plan: every distinct training, pool and latents once each."""
+    """Estimated disk space of the plan; each distinct training, pool and set of latents counts once."""
     by_label = {size.label: size.model for size in sizes}
     trainings: dict[str, ModelSizes] = {}
     shared: dict[str, tuple[int, int, str]] = {}
@@ -184,7 +184,7 @@ def sizes_json(sizes: Sequence[RowSize], disk: Disk) -> dict[str, Any]:
 
 
 def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
-    """The same as a table; memory is of one device, in GiB."""
+    """A table of the sizes, with memory per device in GiB, and the disk space."""
     if not sizes:
         return ""
     limit = sizes[0].limit_gib

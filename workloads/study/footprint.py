@@ -1,4 +1,4 @@
-"""Memory and disk footprint of a training, predicted from sizes. Pure arithmetic, no torch.
+"""Memory and disk footprint of a training, estimated from sizes, without torch.
 
 *Activations* are counted tensor by tensor: what autograd keeps between a block's forward and its backward, read
 off `workloads/model/blocks.py`, and what a memory mechanism adds is declared by its row (`workloads/study/memory`).

@@ -1,4 +1,4 @@
-"""What the report says in words before it shows numbers: what its scale can tell, and what stood in for what."""
+"""Notes of the report: what its scale can show, and which metrics are stand-ins."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ STAND_INS = {
     "frechet": ("rf_frechet", "FID"),
     "frechet_video": ("rf_frechet_video", "FVD"),
 }
-"""Key of a branch -> the name of its value on random features, and what that stands in for."""
+"""Key of a branch -> the name of its metric on random features, and the metric that it stands in for."""
 
 
 def _measuring_notes(sections: Mapping[str, Any]) -> list[str]:
-    """Which values are stand-ins and which networks the others were measured with: the branches' keys say so."""
+    """Which metrics are stand-ins, and the networks of the others, according to the keys of the branches."""
     chosen = {
         key: sorted(
             {str(section[key]) for name, section in sections.items() if name[:7] == "branch " and key in section}
@@ -41,7 +41,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def notes_of(cells: Sequence[PlannedCell], sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What this scale can and cannot tell, in plain words."""
+    """Notes on what this scale can and cannot show."""
     data, training = sections.get("data", {}), sections.get("training", {})
     seeds = sorted({cell.seed for cell in cells})
     notes = []
@@ -80,14 +80,14 @@ def notes_of(cells: Sequence[PlannedCell], sections: Mapping[str, Mapping[str, A
 
 
 BYPASSED = 1e-3
-"""|ρy|/|x| under which a recurrence adds nothing (study.md section 5)."""
+"""|ρy|/|x| below which a recurrence adds nothing (study.md section 5)."""
 
 RECURRENCE_SHARE = "recurrence_share"
-"""Metric of training that holds |ρy|/|x|."""
+"""Metric of training with |ρy|/|x|."""
 
 
 def remarks_of(label: str, last: Mapping[str, float]) -> list[str]:
-    """What is to be said of a cell from the last metrics of its training."""
+    """Notes on a cell, from the last metrics of its training."""
     share = last.get(RECURRENCE_SHARE)
     if share is None or share >= BYPASSED:
         return []

@@ -1,20 +1,16 @@
-"""The paper's own tables, for the same code as ours.
+"""Published tables of the paper, analysed by the same code as the study's results.
 
-No per-case values were published: there are no intervals, no probabilities, and every finding is a
-point estimate. The paper's `spatial-withheld` and `spatial-text` were runs of their own, so nothing
-is another name of anything here.
+The paper has no values per case, so that there are no intervals or probabilities, and every finding is a point
+estimate. Its `spatial-withheld` and `spatial-text` were separate runs, so that no row is an alias.
 """
 
 import csv
 from pathlib import Path
-from typing import Any
 
-from reports.report_json import published_json
 from reports.spec import PublishedTables
-from workloads.study.report import REPORT
 
 TABLES = {"4": "families", "5": "spatial", "6": "compression", "7": "state-space", "8": "context"}
-"""The paper's table numbers under the names of matrix.yaml."""
+"""Table numbers of the paper -> names in matrix.yaml."""
 
 FILE = Path(__file__).parent / "published" / "echo_memory_tables.csv"
 
@@ -22,10 +18,10 @@ SOURCE = "arXiv:2606.09803, Tables 4 to 8"
 
 
 def published_tables(path: Path = FILE) -> PublishedTables:
-    """The published means as the report takes them.
+    """The published means.
 
     Raises:
-        ValueError: a column or value of the file is not what its README says.
+        ValueError: the file is not as its README says.
     """
     means: dict[str, dict[str, float]] = {}
     named: dict[str, list[str]] = {name: [] for name in TABLES.values()}
@@ -50,8 +46,3 @@ def published_tables(path: Path = FILE) -> PublishedTables:
         caption="eight cases a row, one seed, no per-case values, so no intervals and no verdict beyond the point "
         "estimate. Its judge and its LPIPS are other instruments than the embedded ones; compare orders, not values.",
     )
-
-
-def report_from_published() -> dict[str, Any]:
-    """report.json's object for the published tables; intervals are null."""
-    return published_json(REPORT, published_tables())

@@ -1,7 +1,6 @@
-"""Report of the study: its branches and scores, names, figures, findings and words for `reports`.
+"""Report specification of the study.
 
-Findings and published tables are imported when the report is made: they bring the statistics, which reading the
-results does without.
+Findings and published tables are imported only when the report is written, since they import the statistics.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from reports.spec import (
     BranchSpec,
-    CostColumn,
+    CostValue,
     DifferenceTile,
     GainSpec,
     ImageSpec,
     InstrumentSpec,
-    PriceSpec,
     PublishedTables,
     ReferenceSpec,
     ReportSpec,
@@ -35,14 +33,14 @@ BUNDLE = (
 )
 
 OPEN_VARIANT = r"(?<=\d)[-_.]v?\d+"
-"""End of an open-domain scene's name (`open-03-2`: prompt 3, variant 2): which object stands where in the layout."""
+"""End of an open-domain scene's name: `open-03-2` is variant 2, a layout of the objects, of prompt 3."""
 
 CAPPED_DB = 99.0
-"""PSNR at or above this is that of equal frames (capped at 100 dB)."""
+"""PSNR at or above this is that of equal frames, which is capped at 100 dB."""
 
 
 def _judges(sections: Mapping[str, Any]) -> Sequence[str]:
-    """Units of the judges in the order of `controls.judge.models`."""
+    """Units of the judges, in the order of `controls.judge.models`."""
     section = sections.get("judge", {})
     models = section.get("models", ()) if isinstance(section, Mapping) else ()
     return [f"points:vlm:{model}" for model in models]
@@ -135,8 +133,6 @@ REPORT = ReportSpec(
         floor="bound-anchor",
         ceiling_name="truth",
         floor_name="stands still",
-        ceiling_heading="ceiling: truth",
-        floor_heading="floor: stands still",
         suspect_heading="rewards standing still",
         caption="<code>bound-truth</code> is the true frames and <code>bound-anchor</code> a camera that stands still, "
         "both scored by the same code. They are no memories, and take part in no rank, range, agreement, finding or "
@@ -148,18 +144,18 @@ REPORT = ReportSpec(
         off_scale={"dB": CAPPED_DB},
     ),
     prices=(
-        PriceSpec(stage="train", key="flops", name="FLOPs per training step"),
-        PriceSpec(stage="train", key="tokens", name="tokens per forward"),
-        PriceSpec(stage="train", key="device_s", name="training device seconds"),
+        CostValue(stage="train", key="flops", name="FLOPs per training step"),
+        CostValue(stage="train", key="tokens", name="tokens per forward"),
+        CostValue(stage="train", key="device_s", name="training device seconds"),
     ),
     cost_columns=(
-        CostColumn(stage="train", key="parameters_added", name="parameters added", shape="{:,.0f}"),
-        CostColumn(stage="train", key="tokens", name="tokens per forward", shape="si"),
-        CostColumn(stage="train", key="tokens_written", name="tokens per write", shape="si"),
-        CostColumn(stage="train", key="flops", name="FLOPs per step", shape="si"),
-        CostColumn(stage="train", key="s_per_step", name="s per step", shape="{:.3f}"),
-        CostColumn(stage="train", key="device_s", name="train, s", shape="{:.0f}"),
-        CostColumn(stage="train", key="peak_mib", name="train peak, MiB", shape="{:.0f}"),
+        CostValue(stage="train", key="parameters_added", name="parameters added", shape="{:,.0f}"),
+        CostValue(stage="train", key="tokens", name="tokens per forward"),
+        CostValue(stage="train", key="tokens_written", name="tokens per write"),
+        CostValue(stage="train", key="flops", name="FLOPs per step"),
+        CostValue(stage="train", key="s_per_step", name="s per step", shape="{:.3f}"),
+        CostValue(stage="train", key="device_s", name="train, s", shape="{:.0f}"),
+        CostValue(stage="train", key="peak_mib", name="train peak, MiB", shape="{:.0f}"),
     ),
     images=ImageSpec(
         nav="Strips",

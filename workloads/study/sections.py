@@ -1,6 +1,6 @@
-"""What the study's matrix.yaml may say under `controls` and `branches`: one frozen dataclass a section.
+"""Sections of the study's matrix.yaml under `controls` and `branches`: one frozen dataclass each.
 
-There are no defaults: matrix.yaml states every number. Memory rows are in `memory/`.
+There are no defaults: matrix.yaml has every value. Memory rows are in `memory/`.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from workloads.contract.fields import Count, Natural, NonNegative, Positive, Range, Share
 
 Perceptual = Literal["random", "alex", "vgg"]
-"""Network of the perceptual distance. random: the stand-in; alex, vgg: LPIPS, its weights `paths.lpips`."""
+"""Network of the perceptual distance. random: the stand-in; alex, vgg: LPIPS, with weights in `paths.lpips`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Backbone:
     """The video diffusion transformer. Source: study.md section 4."""
 
     start: Literal["scratch", "wan"]
-    """wan: the weights of Wan 2.1; where they lie is `paths.wan` in cluster/*.yaml."""
+    """wan: the weights of Wan 2.1, in `paths.wan` of the cluster file."""
     width: Count
     blocks: Count
     heads: Count
@@ -111,14 +111,14 @@ class Judge:
 
     name: Literal["mask", "vlm"]
     models: tuple[str, ...]
-    """vlm: names of the models that score every case; mask: none."""
+    """vlm: names of the models that score every case; mask: empty."""
     tail_frames: Count
     min_overlap: Share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """All that is held still."""
+    """The controls."""
 
     data: Data
     codec: Codec
@@ -138,7 +138,7 @@ class Replay:
     """Known frames are there to be compared with."""
 
     cases: Natural
-    """0: all there are."""
+    """0: all."""
     chunks: Count
     batch: Count
     perceptual: Perceptual
@@ -150,12 +150,12 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """A branch that turns away and comes back: `return`, and what `loop` shares with it."""
+    """A branch that turns away and back: `return`, and the common part of `loop`."""
 
     judged: ClassVar[bool] = True
 
     cases: Natural
-    """0: all there are."""
+    """0: all."""
     turns_deg: tuple[Annotated[float, Range(-180, 180)], ...]
     """Yaw of each chunk, in degrees, positive to the right."""
     batch: Count
@@ -163,7 +163,7 @@ class Turns:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop(Turns):
-    """The branch that comes back to a known place."""
+    """The branch that returns to a known place."""
 
     perceptual: Perceptual
 

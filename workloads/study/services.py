@@ -1,4 +1,4 @@
-"""What `doctor` tells of the study's own services: the judge's endpoint."""
+"""Checks of `doctor` for the study: the judge's endpoint."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,13 +10,13 @@ JUDGE_URL, JUDGE_KEY = "ECHO_MATRIX_JUDGE_URL", "ECHO_MATRIX_JUDGE_KEY"
 def judge(
     cells: Sequence[PlannedCell], paths: Mapping[str, str], environment: Mapping[str, str]
 ) -> Iterator[Diagnosis | ServiceEndpoint]:
-    """Whether the judge's endpoint answers, where a model judges; its key is never shown."""
+    """Whether the judge's endpoint responds, if a model judges; its key is never printed."""
     if not any(cell.controls.get("judge", {}).get("name") == "vlm" for cell in cells):
-        yield Diagnosis(level="ok", says="no endpoint is needed")
+        yield Diagnosis(level="ok", says="not used: no model judges")
         return
     url = environment.get(JUDGE_URL) or paths.get("judge_url", "")
     if not url:
-        remedy = f"set it, and {JUDGE_KEY} if the server wants a key"
+        remedy = f"set it, and {JUDGE_KEY} if the server needs a key"
         yield Diagnosis(level="bad", says=f"{JUDGE_URL} is not set, and a model judges", remedy=remedy)
         return
     key = environment.get(JUDGE_KEY, "").strip()
@@ -26,4 +26,4 @@ def judge(
         headers={"Authorization": f"Bearer {key}"} if key else {},
         remedy=f"see {JUDGE_URL} and {JUDGE_KEY} (docs/judge.md)",
     )
-    yield Diagnosis(level="ok", says=f"{JUDGE_KEY} is {'set' if key else 'not set: fine for a server that wants none'}")
+    yield Diagnosis(level="ok", says=f"{JUDGE_KEY} is {'set' if key else 'not set; fine if the server needs none'}")

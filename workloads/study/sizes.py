@@ -1,4 +1,4 @@
-"""Size of a row's model: tokens, parameters and matrix FLOPs. Pure arithmetic, no torch.
+"""Model sizes: tokens, parameters and matrix FLOPs of a row, without torch.
 
 A multiply-add is two operations; norms, rotations and other elementwise work are not counted. A
 training step is three forwards' worth. That this equals the real model, parameter for parameter and FLOP

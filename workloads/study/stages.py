@@ -23,9 +23,8 @@ REVISIONS: Mapping[str, int] = {
     "judge/vlm": 1,
 }
 
-# `index` reads the codec's kind for its time factor: segments start at its multiples. It leaves out
-# `evidence.frames`: it lists every candidate, and each row takes its own K from the list, so that one index
-# serves all rows and Context rows do not depend on the default K.
+# `index` reads the codec's kind because segments start at multiples of its time factor. It does not read
+# `evidence.frames`: it lists every candidate and each row takes its own K of them, so that one index is for all rows.
 INDEXED = (
     "data",
     "codec.kind",
@@ -80,7 +79,7 @@ STAGES = (
         global_batch="training.global_batch",
         whole_checkpoints=True,
         reshard="workloads.training.reshard",
-        # torch._dynamo and torch._inductor are imported by the first optimiser that is made: 1.6 s a job without them.
+        # The first optimiser imports torch._dynamo and torch._inductor: 1.6 s per job if they are not preloaded.
         preload=("torch._dynamo", "torch._inductor", "workloads.training.without_mlflow", "deepspeed"),
     ),
     StageSpec(

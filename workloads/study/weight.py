@@ -1,4 +1,4 @@
-"""Relative duration of trainings before any has run: by the frames that a step passes through the model."""
+"""Relative duration of trainings, estimated by the frames that a step passes through the model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from workloads.study.memory.families import row_from
 
 WRITES = 3
-"""Frames' worth of an evidence frame in rows with a state: both segments' are written, forward and backward, at about
-half the price of a forward each."""
+"""Cost of an evidence frame in rows with a state, in frames: both segments are written, forward and backward, at about
+half the cost of a forward pass each."""
 
 
 def weight(stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
-    """Guessed duration over that of the anchor-only row; 1 for every stage but training.
+    """Estimated duration relative to the anchor-only row; 1 for every stage but training.
 
-    Wrong guesses cost a little idle time at the end of a grid and nothing else.
+    A wrong estimate only costs some idle time at the end of a run.
     """
     if stage != "train" or row is None:
         return 1.0

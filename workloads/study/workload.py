@@ -1,10 +1,10 @@
-"""Echo-Memory as the orchestrator sees it. Imports nothing that computes."""
+"""Workload of Echo-Memory. Imports no library that computes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, ServiceEndpoint, Surroundings
+from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, PlannedCluster, ServiceEndpoint
 from workloads.contract.workload import Workload
 from workloads.study import cases, checks, deepspeed, estimate, notes, services, weight
 from workloads.study.memory.base import MemoryRow
@@ -24,9 +24,9 @@ class EchoMemory(Workload):
         """See `cases`."""
         return cases.missing_cases(plan, selected)
 
-    def estimate(self, plan: Planned, selected: Collection[str] | None, surroundings: Surroundings) -> Estimate | None:
+    def estimate(self, plan: Planned, selected: Collection[str] | None, cluster: PlannedCluster) -> Estimate | None:
         """See `estimate`."""
-        return estimate.estimate(plan, surroundings, selected)
+        return estimate.estimate(plan, cluster, selected)
 
     def weight(self, stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
         """See `weight`."""
@@ -62,15 +62,14 @@ WORKLOAD = EchoMemory(
     revisions=REVISIONS,
     preload=("numpy", "PIL.Image", "safetensors.torch", "torch"),
     report="workloads.study.report",
-    published="workloads.study.published",
-    unlike_paths=("judge_url", "judge_cache"),
-    unnamed=True,
+    unchecked_paths=("judge_url", "judge_cache"),
+    name_in_fingerprints=False,
 )
 
 
 def with_families(*families: type[MemoryRow]) -> EchoMemory:
-    """Add memory mechanisms of your own to this study; docs/guide.md, "Add a memory mechanism".
+    """The study with further memory mechanisms; see docs/guide.md, "Add a memory mechanism".
 
-    Fingerprints of the rows that it ships stay as they are.
+    Fingerprints of its own rows do not change.
     """
     return replace(WORKLOAD, families=(*FAMILIES, *families))

@@ -4,6 +4,7 @@ Every rank checks its own files. If one finds damage, all of them skip the check
 different steps. Rank 0 determines the order of candidates, since two machines may list a shared folder differently.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import torch.distributed as dist
 from workloads.runtime.errors import BadInput
 from workloads.runtime.step_folders import Damaged, candidates, log_fresh_start, log_skipped
 from workloads.training.checkpoint import Checkpoint, TrainingState, check_resumable
+
+END = "\0"
+"""In place of a folder: rank 0 has no other checkpoint to offer."""
 
 
 def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpoint | None:
@@ -26,8 +30,12 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
     Raises:
         BadInput: it is of another job or has other shards, or there is none at all.
     """
-    listed = _as_first_rank("\0".join(map(str, _offered(resume))), device)
-    for number, folder in enumerate(Path(path) for path in listed.split("\0")):
+    offered = candidates(resume) if dist.get_rank() == 0 else iter(())
+    for number in itertools.count():
+        chosen = _as_first_rank(str(next(offered, END)), device)
+        if chosen == END:
+            break
+        folder = Path(chosen)
         found: Checkpoint | None = None
         try:
             found = Checkpoint.open(folder, dist.get_rank())
@@ -67,11 +75,6 @@ def check_layout(checkpoint: Checkpoint, groups: Sequence[Sequence[str]] | None)
         "deepspeed.zero_optimization that it was written with (round_robin_gradients reorders them); restore it in "
         "cluster/*.yaml"
     )
-
-
-def _offered(resume: Path) -> list[Path]:
-    """Rank 0's list; nobody needs the others'."""
-    return candidates(resume) if dist.get_rank() == 0 else []
 
 
 def _all(answer: bool, device: str) -> bool:

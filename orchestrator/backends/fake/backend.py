@@ -7,26 +7,18 @@ deterministic bytes through the real store. Time comes from the caller's clock.
 
 import hashlib
 import json
-import math
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.backends.plugin import BackendContext, LocalShare
 from orchestrator.backends.protocol import Adoption, Ending, HostShare, PlacingBackend, Report, Submission
 from orchestrator.errors import BackendError
-from orchestrator.host.machine import machine_cpus, machine_gib
 from orchestrator.store.protocol import Commit, Store
-from orchestrator.store.registry import make_store
 from workloads.contract.result import Failure, Result
 
 Script = Ending | Literal["unknown", "missing", "unpublished"]
 """How an attempt goes: an ending; for ever `unknown`; never heard of (`missing`); `ok` without a COMMIT."""
-
-SECONDS_VARIABLE = "ECHO_MATRIX_FAKE_S"
 
 STEPS = 10
 """Steps of every fake job: progress and checkpoints are counted in them."""
@@ -63,7 +55,7 @@ class FakeAttempt:
 
 
 @dataclass
-class Farm:
+class FakeCluster:
     """What goes on without a driver: two fake backends that share one are two drivers' views of the same cluster."""
 
     acts: dict[str, int] = field(default_factory=dict)
@@ -76,7 +68,7 @@ class Farm:
 class FakeBackend:
     """Attempts by script, on hosts that are only numbers.
 
-    With a `farm` it outlives drivers: attempts go on after `close`, and the next one adopts them.
+    With a `cluster` it outlives drivers: attempts go on after `close`, and the next one adopts them.
     `script` maps a job's label to what its attempts do, in order; the last entry is repeated, and
     labels that are not named end well.
     """
@@ -91,10 +83,10 @@ class FakeBackend:
         hosts: Sequence[HostShare] = (HostShare(name="fake-0", cpus=2, devices=0, memory_gib=64.0),),
         seconds: float = 1.0,
         script: Mapping[str, Sequence[Act]] | None = None,
-        farm: Farm | None = None,
+        cluster: FakeCluster | None = None,
     ) -> None:
-        self.outlives_driver = farm is not None
-        self._farm = farm or Farm()
+        self.outlives_driver = cluster is not None
+        self._cluster = cluster or FakeCluster()
         self._store = store
         self._now = now
         self._hosts = tuple(hosts)
@@ -125,14 +117,14 @@ class FakeBackend:
                     f"attempt {submission.attempt!r} is placed on host {submission.placement.host!r}; "
                     f"there are {', '.join(map(repr, sorted(names)))}"
                 )
-            if submission.attempt in self._farm.attempts:
+            if submission.attempt in self._cluster.attempts:
                 raise BackendError(f"attempt {submission.attempt!r} was submitted before; every try has its own id")
         now = self._now()
         for submission in submissions:
             act = self._next_act(submission.label)
             length = self._seconds if act.seconds is None else act.seconds
             running = FakeAttempt(submission=submission, act=act, started=now, until=now + length)
-            self._farm.attempts[submission.attempt] = self._farm.open[submission.attempt] = running
+            self._cluster.attempts[submission.attempt] = self._cluster.open[submission.attempt] = running
             self._mine.add(submission.attempt)
             self.submitted.append(submission)
         return {submission.attempt: f"fake:{submission.attempt}" for submission in submissions}
@@ -140,7 +132,7 @@ class FakeBackend:
     def adopt(self, attempts: Sequence[Adoption]) -> None:
         """Answer for attempts of an earlier instance too."""
         for one in attempts:
-            running = self._farm.attempts.get(one.attempt)
+            running = self._cluster.attempts.get(one.attempt)
             if running is None:
                 self._answers[one.attempt] = Report(attempt=one.attempt, phase="missing")
             else:
@@ -150,20 +142,20 @@ class FakeBackend:
     def poll(self) -> Mapping[str, Report]:
         """What became of all attempts by now."""
         now = self._now()
-        for attempt, running in list(self._farm.open.items()):
+        for attempt, running in list(self._cluster.open.items()):
             if running.ending is None and now >= running.until:
                 self._finish(running, now)
             if attempt in self._mine:
                 self._answers[attempt] = self._report(running, now)
             if running.ending is not None:
-                del self._farm.open[attempt]
+                del self._cluster.open[attempt]
         return dict(self._answers)
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Attempts save a checkpoint at the step they have reached, and end as interrupted."""
         now = self._now()
         for attempt in attempts:
-            running = self._farm.open.get(attempt)
+            running = self._cluster.open.get(attempt)
             if running is not None and running.ending is None:
                 self._checkpoint(running, self._step(running, now))
                 self._end(running, "interrupted", now, "stopped at a checkpoint because asked")
@@ -171,7 +163,7 @@ class FakeBackend:
     def kill(self, attempts: Sequence[str]) -> None:
         """Attempts end at once."""
         for attempt in attempts:
-            running = self._farm.open.get(attempt)
+            running = self._cluster.open.get(attempt)
             if running is not None and running.ending is None:
                 self._end(running, "interrupted", self._now(), "killed by the driver")
 
@@ -179,14 +171,14 @@ class FakeBackend:
         """End what runs, unless it outlives drivers; idempotent."""
         self._closed = True
         if not self.outlives_driver:
-            self.kill(list(self._farm.open))
+            self.kill(list(self._cluster.open))
 
     def _next_act(self, label: str) -> Act:
         acts = self._script.get(label)
         if not acts:
             return Act()
-        number = self._farm.acts.get(label, 0)
-        self._farm.acts[label] = number + 1
+        number = self._cluster.acts.get(label, 0)
+        self._cluster.acts[label] = number + 1
         return acts[min(number, len(acts) - 1)]
 
     def _report(self, running: FakeAttempt, now: float) -> Report:
@@ -238,7 +230,7 @@ class FakeBackend:
         length = self._seconds if act.seconds is None else act.seconds
         submission = replace(before, attempt=attempt, request=request)
         again = FakeAttempt(submission=submission, act=act, started=now, until=now + length)
-        self._farm.attempts[attempt] = self._farm.open[attempt] = again
+        self._cluster.attempts[attempt] = self._cluster.open[attempt] = again
         self._mine.add(attempt)
         running.successor = attempt
 
@@ -292,34 +284,5 @@ class FakeBackend:
         }
 
 
-def rehearsal(context: BackendContext, share: LocalShare) -> FakeBackend:
-    """The fake of a cluster file: one host of this machine's size or `share`'s; all attempts end well.
-
-    Attempts take `ECHO_MATRIX_FAKE_S` seconds each (default 1).
-
-    Raises:
-        BackendError: `ECHO_MATRIX_FAKE_S` is no number of seconds.
-    """
-    host = HostShare(
-        name="fake-0",
-        cpus=machine_cpus() if share.cpus is None else share.cpus,
-        devices=share.devices or 0,
-        memory_gib=machine_gib() if share.memory_gib is None else share.memory_gib,
-    )
-    wanted = os.environ.get(SECONDS_VARIABLE, "1")
-    try:
-        seconds = float(wanted)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise BackendError(f"${SECONDS_VARIABLE} is {wanted!r}; allowed: seconds an attempt, 0 and more, such as 0.5")
-    return FakeBackend(
-        store=make_store(context.store_kind, context.store_root), now=time.time, hosts=(host,), seconds=seconds
-    )
-
-
 if TYPE_CHECKING:
-
-    def conforms(fake: FakeBackend) -> PlacingBackend:
-        """The type checker proves that the fake is a backend."""
-        return fake
+    _: PlacingBackend = FakeBackend(store=None, now=None)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ What decides who may speak to a Ray is read when ray is imported, so it is set b
 import os
 import sys
 
-from orchestrator.backends.ray.environment import joining, locked
+from orchestrator.backends.ray.environment import create_token, join_environment
 from orchestrator.backends.ray.session import TOKEN, make_session, session_folder
 from orchestrator.host.processes import start_time
 
@@ -21,9 +21,9 @@ def main() -> int:
         assert started is not None
         folder = session_folder(os.getpid(), started)
         make_session(folder)
-        os.environ.update(locked(folder / TOKEN))
+        os.environ.update(create_token(folder / TOKEN))
     else:
-        os.environ.update(joining())
+        os.environ.update(join_environment())
     from orchestrator.backends.ray.child import Child
 
     return Child(replies, folder).run()

@@ -5,7 +5,7 @@ It is a `Node` that Ray has started; every method returns at once.
 On a standing cluster it lives without a driver: attempts go on, and it remembers how they ended
 until a driver has recorded it. It ends by itself when it has had nothing to do for `idle_s` while no
 driver waits for room, and when no driver has asked for `orphan_s`: then it asks its attempts to
-save, publishes what ends well, and gives its node back.
+save, publishes what ends well, and releases its node.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from orchestrator.host.machine import library_versions
 
 LOOK_S = 0.5
 PUBLISH_S = 120.0  # beyond the grace of its attempts, for what ended well to be published
-GIVEN_BACK_S = 10.0  # for Ray to end the actor whose group was removed
-SCORE = Path("/proc/self/oom_score_adj")
+RELEASED_S = 10.0  # for Ray to end the actor whose group was removed
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 """Who is killed first where the kernel runs out of memory."""
 
 
@@ -39,9 +39,11 @@ class Host:
         Raises:
             RuntimeError: this node does not see the study's folder.
         """
-        check_shared(settings)
+        check_shared_folder(settings)
         with contextlib.suppress(OSError):  # at Ray's 1000 it and its server would be killed for memory before any rank
-            SCORE.write_text(Path(f"/proc/{os.getppid()}/oom_score_adj").read_text(encoding="ascii"), encoding="ascii")
+            OOM_SCORE.write_text(
+                Path(f"/proc/{os.getppid()}/oom_score_adj").read_text(encoding="ascii"), encoding="ascii"
+            )
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if devices else []
         self._digest = settings["digest"]
         self._node = node_of(settings, visible=visible, records_endings=True)
@@ -56,12 +58,12 @@ class Host:
             watching.start()
 
     def hello(self) -> dict[str, Any]:
-        """What it is: a driver places attempts only on hosts of its own code and libraries."""
+        """Its identity: a driver places attempts only on hosts with its own code and libraries."""
         self._contacted = time.monotonic()
         return {"pid": os.getpid(), "digest": self._digest, "versions": library_versions()}
 
-    def stay(self) -> bool:
-        """Something waits for room: do not leave because there is nothing to do. Whether there is something to do."""
+    def keep_alive(self) -> bool:
+        """Jobs wait for room, so an idle host stays. Returns whether any attempt has not ended."""
         self._contacted = self._wanted = time.monotonic()
         return self._node.busy
 
@@ -98,7 +100,7 @@ class Host:
         self._node.close()
 
     def leave(self) -> None:
-        """End a host that runs nothing: another takes its place."""
+        """End a host that runs nothing: a new one takes its place."""
         self._leaving.set()
 
     def _watch_need(self, orphan_s: float, idle_s: float) -> None:
@@ -114,7 +116,7 @@ class Host:
             if now - max(busy_at, self._wanted) > idle_s:
                 break
         self._node.close()
-        give_node_back()
+        release_node()
 
     def _end_attempts(self) -> None:
         self._digest = ""  # a driver that finds this host now places nothing on it: it would be cut off
@@ -125,8 +127,8 @@ class Host:
             time.sleep(LOOK_S)
 
 
-def check_shared(settings: Mapping[str, Any]) -> None:
-    """See that this node reads what the driver has just written to the study's folder.
+def check_shared_folder(settings: Mapping[str, Any]) -> None:
+    """Check that this node reads what the driver has just written to the study's folder.
 
     Raises:
         RuntimeError: it does not; says what to do.
@@ -145,12 +147,12 @@ def check_shared(settings: Mapping[str, Any]) -> None:
         )
 
 
-def give_node_back() -> None:
+def release_node() -> None:
     """Remove this actor's placement group; Ray ends the actor with it."""
     from ray.util import get_current_placement_group
     from ray.util.placement_group import remove_placement_group
 
     with contextlib.suppress(Exception):  # Ray may be gone: then so is the group
         remove_placement_group(get_current_placement_group())
-    time.sleep(GIVEN_BACK_S)
+    time.sleep(RELEASED_S)
     os._exit(0)

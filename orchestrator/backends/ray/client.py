@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Adoption, HostShare, PlacingBackend, Report, Submission
-from orchestrator.backends.ray.lost import SILENCE_S, ended_report
+from orchestrator.backends.ray.lost import CONFIRM_DEATH_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import RaySettings
@@ -65,11 +65,11 @@ class RayBackend:
         self._work: dict[str, Path] = {}
         self._adoptions: dict[str, dict[str, Any]] = {}
         """What another child needs to take an attempt up: `Adoption` as JSON."""
-        self._told: list[str] = []
+        self._ended_reported: list[str] = []
         """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
         self._forget: list[str] = []
         """Attempts whose end the driver has recorded: the hosts need not repeat it."""
-        self._asked: dict[str, str] = {}
+        self._end_requested: dict[str, str] = {}
         """Attempt -> `stop` or `kill`, where its end was asked for: a child that has died may not have passed it on."""
         self._lost: dict[str, float] = {}
         """Attempts of a session that has died -> monotonic clock, s."""
@@ -84,7 +84,7 @@ class RayBackend:
             if self._reopening():
                 return ()
             try:
-                shares = self._ask("hosts")
+                shares = self._request("hosts")
             except NoAnswer:
                 if not self._was_opened:
                     raise
@@ -108,11 +108,11 @@ class RayBackend:
         """
         with self._lock:
             try:
-                tickets: Mapping[str, str] = self._ask("submit", submissions=[asdict(one) for one in submissions])
+                tickets: Mapping[str, str] = self._request("submit", submissions=[asdict(one) for one in submissions])
             except NoAnswer:
                 self._count_unanswered()
                 if self._pipe is not None:  # should it still follow, it follows this too
-                    self._pipe.tell("kill", attempts=[one.attempt for one in submissions])
+                    self._pipe.notify("kill", attempts=[one.attempt for one in submissions])
                 raise
             except ChildGone:
                 if not self.outlives_driver:
@@ -120,7 +120,7 @@ class RayBackend:
                 tickets = {one.attempt: "" for one in submissions}
             for one in submissions:
                 ticket = tickets[one.attempt]
-                self._know(Adoption.of(one, ticket))
+                self._track(Adoption.of(one, ticket))
             return tickets
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
@@ -133,8 +133,8 @@ class RayBackend:
             raise BackendError(f"{len(attempts)} attempts are to be adopted, but an embedded Ray dies with its driver")
         with self._lock:
             for one in attempts:
-                self._know(one)
-            self._ask("adopt", attempts=[asdict(one) for one in attempts])
+                self._track(one)
+            self._request("adopt", attempts=[asdict(one) for one in attempts])
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; returns at once while a child that has died is replaced."""
@@ -145,11 +145,11 @@ class RayBackend:
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save a checkpoint and end."""
-        self._tell("stop", attempts)
+        self._request_end("stop", attempts)
 
     def kill(self, attempts: Sequence[str]) -> None:
         """End attempts at once."""
-        self._tell("kill", attempts)
+        self._request_end("kill", attempts)
 
     def close(self) -> None:
         """End Ray and everything it runs; idempotent."""
@@ -168,7 +168,7 @@ class RayBackend:
     def _token_file(self) -> Path:
         return self._home / f".seen-{self._nonce}"
 
-    def _know(self, adoption: Adoption) -> None:
+    def _track(self, adoption: Adoption) -> None:
         self._reports[adoption.attempt] = Report(attempt=adoption.attempt, phase="waiting")
         self._work[adoption.attempt] = Path(adoption.work)
         self._adoptions[adoption.attempt] = asdict(adoption)
@@ -193,10 +193,10 @@ class RayBackend:
             return
         if not self._pipe.opened:
             return
-        self._forget += self._told
-        self._told = []
+        self._forget += self._ended_reported
+        self._ended_reported = []
         try:
-            answers = self._pipe.ask("poll", ANSWER_S, forget=self._forget)
+            answers = self._pipe.request("poll", ANSWER_S, forget=self._forget)
             self._unanswered = 0
         except ChildGone:
             self._replace()
@@ -210,13 +210,13 @@ class RayBackend:
             if attempt in self._reports and attempt not in self._lost and self._reports[attempt].phase != "ended":
                 self._reports[attempt] = Report(**answer)
                 if answer["phase"] == "ended":
-                    self._told.append(attempt)
+                    self._ended_reported.append(attempt)
                     del self._adoptions[attempt]
 
     def _replace(self) -> None:
         """Start another child after one has died; what an embedded Ray ran is lost with it."""
         assert self._pipe is not None
-        was_opened, said = self._pipe.opened, self._pipe.said()
+        was_opened, stderr = self._pipe.opened, self._pipe.stderr_tail()
         self._pipe.close()
         self._failed_starts = 0 if was_opened else self._failed_starts + 1
         self._mark_unknown("the Ray child died")
@@ -228,7 +228,7 @@ class RayBackend:
         if self._failed_starts < STARTS:
             self._start()
         else:
-            self._mark_unknown(f"Ray does not start any more: {said}")
+            self._mark_unknown(f"Ray does not start any more: {stderr}")
 
     def _count_unanswered(self) -> None:
         """One more question without an answer; a child that answers none is given up."""
@@ -247,7 +247,7 @@ class RayBackend:
             if known is not None:
                 del self._lost[attempt]
                 self._reports[attempt] = Report(**known)
-            elif time.monotonic() - since > SILENCE_S and end_leftovers(self._work[attempt]):
+            elif time.monotonic() - since > CONFIRM_DEATH_S and end_leftovers(self._work[attempt]):
                 del self._lost[attempt]
                 self._reports[attempt] = replace(
                     self._reports[attempt],
@@ -265,11 +265,11 @@ class RayBackend:
         self._pipe = Pipe((sys.executable, "-m", "orchestrator.backends.ray", settings["address"]), folder=self._code)
         self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
         for op in ("stop", "kill"):
-            again = [attempt for attempt in self._unfinished() if self._asked.get(attempt) == op]
+            again = [attempt for attempt in self._unfinished() if self._end_requested.get(attempt) == op]
             if again:
-                self._pipe.tell(op, attempts=again)
+                self._pipe.notify(op, attempts=again)
 
-    def _ask(self, op: str, **fields: Any) -> Any:
+    def _request(self, op: str, **fields: Any) -> Any:
         """Ask the child, which is started if there is none, and wait for its answer.
 
         Raises:
@@ -288,20 +288,20 @@ class RayBackend:
                 break
             except ChildGone as error:  # something of it was killed while it started: that may go better
                 if self._pipe.refused or self._failed_starts + 1 >= STARTS:
-                    raise BackendError(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
+                    raise BackendError(f"{error}; what it said: {self._pipe.stderr_tail() or 'nothing'}") from error
                 self._replace()
         try:
             self._was_opened = True
-            return self._pipe.ask(op, ANSWER_S, **fields)
+            return self._pipe.request(op, ANSWER_S, **fields)
         except ChildGone as error:
-            raise ChildGone(f"{error}; what it said: {self._pipe.said() or 'nothing'}") from error
+            raise ChildGone(f"{error}; what it said: {self._pipe.stderr_tail() or 'nothing'}") from error
 
-    def _tell(self, op: str, attempts: Sequence[str]) -> None:
+    def _request_end(self, op: str, attempts: Sequence[str]) -> None:
         with self._lock:
             wanted = [attempt for attempt in attempts if attempt in set(self._unfinished()) - set(self._lost)]
-            self._asked.update(dict.fromkeys(wanted, op))
+            self._end_requested.update(dict.fromkeys(wanted, op))
             if wanted and self._pipe is not None and self._pipe.alive:
-                self._pipe.tell(op, attempts=wanted)
+                self._pipe.notify(op, attempts=wanted)
 
 
 if TYPE_CHECKING:

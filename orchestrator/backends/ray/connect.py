@@ -12,7 +12,7 @@ from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE
 from orchestrator.backends.ray.hosts import NAMESPACE
 from orchestrator.errors import BackendError
 
-KNOCK_S = 5.0
+CONNECT_S = 5.0
 
 
 def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
@@ -35,7 +35,7 @@ def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
             **quiet,
         )
         return folder.parent.name  # Ray's own folder lies in one that is named by its owner
-    _knock(settings["address"])
+    _check_reachable(settings["address"])
     try:
         ray.init(address=settings["address"], **quiet)
     except (RayError, OSError, RuntimeError, ValueError) as error:
@@ -44,8 +44,8 @@ def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
     return str(ray.get_runtime_context().gcs_address).replace("/", "_")
 
 
-def _knock(address: str) -> None:
-    """See that something listens, for Ray itself tries for minutes.
+def _check_reachable(address: str) -> None:
+    """Check that something listens: Ray itself would retry for minutes.
 
     Raises:
         BackendError: nothing does.
@@ -54,7 +54,7 @@ def _knock(address: str) -> None:
     if not port.isdigit():
         return  # `auto`: Ray looks for one on this machine
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
     except OSError as error:
         raise BackendError(_refused(address, str(error))) from error
 

@@ -20,7 +20,7 @@ USERS_TOKEN = Path.home() / ".ray" / "auth_token"
 """Where Ray keeps the token of clusters that ask for one."""
 
 
-def locked(token: Path) -> Mapping[str, str]:
+def create_token(token: Path) -> Mapping[str, str]:
     """Make a token, which only this user can read; the variables by which Ray lets in nobody without it.
 
     Whoever can speak to a Ray runs code as its user, and its ports are open to all users of a machine.
@@ -28,15 +28,15 @@ def locked(token: Path) -> Mapping[str, str]:
     token.unlink(missing_ok=True)
     with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
-    return holding(token)
+    return token_environment(token)
 
 
-def holding(token: Path) -> Mapping[str, str]:
+def token_environment(token: Path) -> Mapping[str, str]:
     """The variables of a process that holds a token."""
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
 
 
-def joining(environment: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+def join_environment(environment: Mapping[str, str] = os.environ) -> Mapping[str, str]:
     """The variables of a process that joins a standing cluster, beside its own.
 
     Ray sends the user's token by itself only to a cluster that it has found itself, not to one at an address.

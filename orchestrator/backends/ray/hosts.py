@@ -1,4 +1,4 @@
-"""One host actor: starting it, finding one that an earlier driver started, and giving its node back.
+"""Host actors: starting one, finding those that an earlier driver started, and releasing their nodes.
 
 On a standing cluster hosts are detached, that is they live without a driver. Their names, and those
 of their placement groups, are `{study}/{host}/{token}`: `study` is a digest of the study's folder,
@@ -28,7 +28,7 @@ GIB = 2**30
 
 @dataclass
 class RayHost:
-    """A host actor and what we know of it."""
+    """A host actor, as its driver sees it."""
 
     name: str
     node: str
@@ -40,7 +40,7 @@ class RayHost:
     group: Any
     actor: Any
     hello: Any
-    """What it says of itself, when it has started."""
+    """Ray's reference to its identity, which is there once it has started."""
     began: float = field(default_factory=time.monotonic)
     identity: Mapping[str, Any] | None = None
     """Its answer to `hello`; None: it has not started, or does not answer."""
@@ -108,7 +108,7 @@ def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
 
 
 def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHost]:
-    """The hosts of a study that earlier drivers left on a standing cluster; groups without a host are given back.
+    """The hosts of a study that earlier drivers left on a standing cluster; groups without a host are removed.
 
     Args:
         study: digest of the study's folder.
@@ -141,11 +141,11 @@ def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHo
     living = {f"{study}/{host.name}/{host.token}" for host in found}
     for group in ray.util.placement_group_table().values():
         if group["name"].startswith(f"{study}/") and group["name"] not in living and group["state"] != "REMOVED":
-            give_back(_group(group["name"]))
+            remove_group(_group(group["name"]))
     return found
 
 
-def give_back(group: Any) -> None:
+def remove_group(group: Any) -> None:
     """Remove a placement group; one of a dead node may be gone with it."""
     if group is not None:
         with contextlib.suppress(Exception):

@@ -8,8 +8,8 @@ In this order:
    that looks for attempts of an earlier one), and
    * `process.json` names this machine and this boot: its ranks are killed and seen to be gone;
    * it names this machine and another boot: nothing of it can live;
-   * it names another machine, whose processes nobody here can see: Ray's statement, `SILENCE_S`, and a
-     heartbeat that has stood still for `STILL_S` (it moves every 5 s while a rank lives);
+   * it names another machine, whose processes nobody here can see: Ray's statement, `CONFIRM_DEATH_S`, and a
+     heartbeat that has stood still for `STALLED_S` (it moves every 5 s while a rank lives);
    * there is none: no rank was ever forked.
    Then the attempt has ended: `preempted` where Ray says that the node was taken away, else
    `node_lost`; neither counts as a retry.
@@ -26,8 +26,8 @@ from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, place_of
 from workloads.contract.metrics import read_beat
 
-SILENCE_S = 5.0  # after a host's death until its ranks are gone, measured 4 s
-STILL_S = 30.0  # six heartbeats
+CONFIRM_DEATH_S = 5.0  # after a host's death until its ranks are gone, measured 4 s
+STALLED_S = 30.0  # six heartbeats
 
 
 class Lost:
@@ -49,7 +49,7 @@ class Lost:
             return known
         now = time.monotonic()
         since = self._since.setdefault(attempt, now)
-        if now - since > SILENCE_S and self._gone(attempt, work, now):
+        if now - since > CONFIRM_DEATH_S and self._gone(attempt, work, now):
             return {"attempt": attempt, "phase": "ended", "ending": ending, "detail": why, "ended": time.time()}
         return {"attempt": attempt, "phase": "unknown", "detail": why}
 
@@ -62,7 +62,7 @@ class Lost:
         if seen != counter:
             self._beats[attempt] = (counter, now)
             return False
-        return now - moved > STILL_S
+        return now - moved > STALLED_S
 
 
 def ended_report(attempt: str, work: Path) -> dict[str, Any] | None:

@@ -12,8 +12,8 @@ from typing import Any
 from orchestrator.errors import BackendError
 
 TAIL_LINES = 40  # of what the child says beside its answers
-PATIENCE_S = 8.0  # for an orderly end
-TAKES_S = 60.0  # for a child to take a request that its pipe has no room for, until it is killed
+CLOSE_S = 8.0  # for an orderly end
+SEND_S = 60.0  # for a child to take a request that its pipe has no room for, until it is killed
 REFUSED = 3
 """Exit code of a child that cannot do what it was started for, and says why on stderr."""
 
@@ -43,7 +43,7 @@ class Pipe:
             env={**os.environ, "PYTHONPATH": str(folder)},
             start_new_session=True,
         )
-        self._said: deque[str] = deque(maxlen=TAIL_LINES)
+        self._stderr: deque[str] = deque(maxlen=TAIL_LINES)
         self._news = threading.Condition()
         self._sending = threading.Lock()
         self._answers: dict[int, Any] = {}
@@ -53,7 +53,7 @@ class Pipe:
         self._open_id: int | None = None
         self.opened = False
         """Whether the first request was answered well."""
-        for target in (self._read_answers, self._read_said):
+        for target in (self._read_answers, self._read_stderr):
             threading.Thread(target=target, name="ray child", daemon=True).start()
 
     @property
@@ -71,9 +71,9 @@ class Pipe:
         """Process id of the child."""
         return self._process.pid
 
-    def said(self) -> str:
+    def stderr_tail(self) -> str:
         """The last lines it wrote to stderr."""
-        return "\n".join(self._said)
+        return "\n".join(self._stderr)
 
     def open(self, **fields: Any) -> None:
         """Send the first request, whose answer `wait_open` waits for."""
@@ -92,7 +92,7 @@ class Pipe:
             if not self.opened:
                 raise NoAnswer(f"Ray: open: no answer within {within_s:.0f} s")
 
-    def ask(self, op: str, within_s: float, **fields: Any) -> Any:
+    def request(self, op: str, within_s: float, **fields: Any) -> Any:
         """Send a request and wait for its answer.
 
         Raises:
@@ -103,7 +103,7 @@ class Pipe:
             self._news.wait_for(lambda: number in self._answers or self._gone, within_s)
             return self._take(number, op, within_s)
 
-    def tell(self, op: str, **fields: Any) -> None:
+    def notify(self, op: str, **fields: Any) -> None:
         """Send a request and wait for nothing; a child that has ended is noticed elsewhere."""
         try:
             self._send(op, fields, waited=False)
@@ -123,7 +123,7 @@ class Pipe:
                 except BrokenPipeError:
                     self._gone = True
         try:
-            self._process.wait(PATIENCE_S)
+            self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -135,8 +135,8 @@ class Pipe:
             if waited:
                 self._waited.add(number)
             # Many submissions do not fit into the pipe, and a child that is stopped reads none.
-            patience = threading.Timer(TAKES_S, self.kill)
-            patience.start()
+            deadline = threading.Timer(SEND_S, self.kill)
+            deadline.start()
             try:
                 assert self._process.stdin is not None
                 self._process.stdin.write(json.dumps({"id": number, "op": op, **fields}).encode() + b"\n")
@@ -144,7 +144,7 @@ class Pipe:
             except (BrokenPipeError, ValueError) as error:
                 raise ChildGone("the Ray child process has ended") from error
             finally:
-                patience.cancel()
+                deadline.cancel()
         return number
 
     def _take(self, number: int, op: str, within_s: float) -> Any:
@@ -175,8 +175,8 @@ class Pipe:
             self._gone = True
             self._news.notify_all()
 
-    def _read_said(self) -> None:
+    def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as stream:
             for line in stream:
-                self._said.append(line.decode("utf-8", errors="replace").rstrip("\n"))
+                self._stderr.append(line.decode("utf-8", errors="replace").rstrip("\n"))

@@ -1,10 +1,8 @@
 """The plug-in of Ray: attempts on an embedded Ray, or on a cluster that is there already."""
 
-from collections.abc import Iterator
-
-from orchestrator.backends.check_result import CheckResult
-from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare, PlannedRun
+from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare
 from orchestrator.backends.protocol import Backend
+from orchestrator.backends.ray.checks import connection, leftovers, temporary
 from orchestrator.backends.ray.settings import NAME, RaySettings, ray_settings
 from orchestrator.spec.cluster import Cluster
 
@@ -22,30 +20,12 @@ def _local_share(cluster: Cluster) -> LocalShare | None:
     return LocalShare(section=NAME, cpus=ray.cpus, devices=ray.devices, memory_gib=ray.memory_gib)
 
 
-def _connection(run: PlannedRun) -> Iterator[CheckResult]:
-    from orchestrator.backends.ray.checks import connection
-
-    return connection(run)
-
-
-def _temporary(run: PlannedRun) -> Iterator[CheckResult]:
-    from orchestrator.backends.ray.checks import temporary
-
-    return temporary(run)
-
-
-def _leftovers() -> Iterator[CheckResult]:
-    from orchestrator.backends.ray.checks import leftovers
-
-    return leftovers()
-
-
 PLUGIN = BackendPlugin(
     name=NAME,
     settings=RaySettings,
     build=_build,
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
-    checks={"temporary": _temporary, "ray": _connection},
-    leftovers=_leftovers,
+    checks={"temporary": temporary, "ray": connection},
+    leftovers=leftovers,
     local_share=_local_share,
 )

@@ -19,7 +19,7 @@ PARENT = Path("/tmp")
 TOKEN, RAY = "token", "r"
 """In a session's folder: who may speak to its Ray, and all that Ray writes."""
 NAME = re.compile(r"em-ray-(\d+)-(\d+)")
-GONE_WITHIN_S = 5.0
+GONE_WITHIN_S = 10.0
 
 
 def session_folder(pid: int, started: int, parent: Path = PARENT) -> Path:
@@ -67,17 +67,22 @@ def heads(owner: int) -> list[tuple[int, int]]:
     return found
 
 
+def kill_members(leader: int) -> None:
+    """Kill what is left of the kernel session that `leader` led, and wait until it has gone."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while (left := members(leader)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
 def end_session(folder: Path) -> None:
     """Kill what is left of a session whose owner has died, and remove its folder; a living owner's is left alone."""
     named = NAME.fullmatch(folder.name)
     if named is None or is_alive(int(named[1]), int(named[2])):
         return
-    deadline = time.monotonic() + GONE_WITHIN_S
-    while (left := members(int(named[1]))) and time.monotonic() < deadline:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+    kill_members(int(named[1]))
     shutil.rmtree(folder, ignore_errors=True)
 
 

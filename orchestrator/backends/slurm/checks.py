@@ -7,9 +7,9 @@ from pathlib import Path
 from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
-from orchestrator.backends.slurm.preflight.check import LOG_IN, NEEDED, find_misfits, missing_words
+from orchestrator.backends.slurm.preflight.check import LOG_IN_REMEDY, NEEDED, find_misfits, missing_message
 from orchestrator.backends.slurm.preflight.site import Site, read_site
-from orchestrator.host.file_system import NETWORK, file_system
+from orchestrator.host.machine import NETWORK, file_system
 
 HISTORY = ("sacct", "sacctmgr")
 
@@ -20,7 +20,7 @@ def check(run: PlannedRun) -> Iterator[CheckResult]:
         yield ok(f"{run.cluster_file} is not there: jobs go where the site sends them, with built-in values")
     yield _shared(run.home)
     if missing := missing_programs(NEEDED):
-        yield bad(missing_words(missing), LOG_IN)
+        yield bad(missing_message(missing), LOG_IN_REMEDY)
         return
     try:
         site = read_site()
@@ -57,7 +57,7 @@ def accounting(site: Site, missing: Sequence[str]) -> Iterator[CheckResult]:
     """Does the accounting answer; `missing`: of its programs."""
     exact = "endings are less exact: a job that squeue has forgotten and that did not record its end counts as vanished"
     if missing:
-        yield warning(f"{missing_words(missing)}: {exact}", LOG_IN)
+        yield warning(f"{missing_message(missing)}: {exact}", LOG_IN_REMEDY)
     elif not site.has_accounting:
         yield warning(
             f"SLURM keeps no accounting (AccountingStorageType is none): {exact}", "ask the site for slurmdbd"

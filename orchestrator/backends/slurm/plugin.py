@@ -1,12 +1,13 @@
 """The plug-in of SLURM: attempts as SLURM jobs, or in pilot jobs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.backends.check_result import CheckResult
-from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin, PlannedRun
+from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin
 from orchestrator.backends.protocol import Backend
+from orchestrator.backends.slurm.checks import check
 from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
+from orchestrator.backends.slurm.preflight.check import preflight
 from orchestrator.backends.slurm.settings import NAME, SlurmSettings, complete, slurm_settings
 from orchestrator.host.job import JOBS
 from orchestrator.spec.cluster import Cluster
@@ -16,18 +17,6 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
     from orchestrator.backends.slurm.backend import slurm_backend
 
     return slurm_backend(context, slurm_settings(cluster))
-
-
-def _preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
-    from orchestrator.backends.slurm.preflight.check import preflight
-
-    preflight(run, say)
-
-
-def _check(run: PlannedRun) -> Iterator[CheckResult]:
-    from orchestrator.backends.slurm.checks import check
-
-    return check(run)
 
 
 def _garbage(home: Path) -> Iterator[BackendGarbage]:
@@ -44,7 +33,7 @@ PLUGIN = BackendPlugin(
     build=_build,
     outlives_driver=lambda _cluster: True,
     complete=complete,
-    preflight=_preflight,
-    checks={"slurm": _check},
+    preflight=preflight,
+    checks={"slurm": check},
     garbage=_garbage,
 )

@@ -36,16 +36,16 @@ class SlurmStage:
 
 @dataclass(frozen=True, kw_only=True)
 class PilotSettings:
-    """Pilot jobs: allocations of nodes, into each of which many jobs go, one after the other and side by side."""
+    """Pilot jobs: each holds an allocation of nodes and runs many attempts, one after the other and side by side."""
 
     cpus: Count
-    """Of each node of an allocation."""
+    """Of each node of the allocation."""
     memory_gib: Annotated[float, Range(RESERVED_GIB, above=True)]
     """Of each node; its jobs get `RESERVED_GIB` less."""
     minutes: Positive
-    """Time limit of an allocation."""
+    """Time limit of a pilot job."""
     nodes: Count = 1
-    """Of one allocation; a job runs on one of them."""
+    """Of one allocation; an attempt runs on one of them."""
     devices: Natural = 0
     """Of each node."""
     gpus: str | None = None
@@ -84,8 +84,8 @@ class SlurmSettings:
     def of(self, stage: str) -> SlurmStage:
         """What holds for the jobs of one stage: its own where it says something, else `every`'s; options add up."""
         own = self.stages.get(stage, SlurmStage())
-        said = {one.name: value for one in fields(own) if (value := getattr(own, one.name)) not in (None, ())}
-        return replace(self.every, **{**said, "sbatch": (*self.every.sbatch, *own.sbatch)})
+        given = {one.name: value for one in fields(own) if (value := getattr(own, one.name)) not in (None, ())}
+        return replace(self.every, **{**given, "sbatch": (*self.every.sbatch, *own.sbatch)})
 
 
 def slurm_settings(cluster: Cluster) -> SlurmSettings:

@@ -1,4 +1,4 @@
-"""All checks of `doctor`, in the order of its report, and the report as text and JSON."""
+"""The checks of `doctor`, in order, and their results as text and JSON."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from orchestrator.study import Study
 
 
 def all_checks() -> Mapping[str, Check]:
-    """The checks of this program, and those of all backends; the chosen backend's look, the others say `not used`."""
+    """Name -> check: the general ones and those of each backend, which are skipped unless it is the chosen one."""
     found: dict[str, Check] = {
         "python": machine.interpreter,
         "resources": machine.resources,
@@ -51,7 +51,7 @@ def _of_backend(plugin: BackendPlugin, check: Callable[[PlannedRun], Iterable[Ch
 
 
 def _open_jobs(study: Study) -> Iterator[Job]:
-    """The jobs that are not done; the store is asked when the first one is."""
+    """The jobs that are not done; reads the store at the first one."""
     done = study.store.commits()
     yield from (job for job in study.plan.jobs.values() if job.fingerprint not in done)
 
@@ -60,14 +60,14 @@ Findings = list[tuple[str, CheckResult]]
 
 
 def examine(subject: Subject, checks: Mapping[str, Check] | None = None) -> Findings:
-    """The findings of all checks, with the name of each; a check that fails becomes a finding and stops no other."""
+    """Run all checks; (name, result) of each. An OSError of a check becomes its result, and the others still run."""
     found: Findings = []
     for name, check in (all_checks() if checks is None else checks).items():
         try:
             found += [(name, finding) for finding in check(subject)]
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            found.append((name, bad(f"{where}{error.strerror or error}", "give this user the right to read it")))
+            found.append((name, bad(f"{where}{error.strerror or error}", "make it readable for this user")))
     return found
 
 
@@ -78,7 +78,7 @@ def worst(found: Findings) -> Level:
 
 
 def findings_text(found: Findings) -> str:
-    """A table of check, level and finding; each remedy is on a line of its own and never wrapped, to be copied."""
+    """A table of check, level and result; each remedy has its own line, never wrapped, so that it can be copied."""
     width = max((len(name) for name, _ in found), default=0)
     lines: list[str] = []
     for name, finding in found:

@@ -7,31 +7,17 @@ import typer
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.doctor.checks import examine, findings_json, findings_text, worst
 from orchestrator.commands.doctor.finding import Subject
-from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
-    ClusterOption,
-    JsonOption,
-    LastProfileOption,
-    MatrixOption,
-    Overrides,
-)
-from orchestrator.study import reopen_study
+from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
 from orchestrator.ui.terminal import print_json
 
 
-def doctor(
-    overrides: Overrides = None,
-    matrix: MatrixOption = DEFAULT_MATRIX,
-    profile: LastProfileOption = None,
-    cluster: ClusterOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def doctor(overrides: Overrides = None, *, options: LastRunOptions, as_json: JsonOption = False) -> None:
     """Check that everything a run needs works.
 
-    Examines machine, cluster file, store, ledger, backend and services, and prints a remedy for each problem. Changes
-    nothing and submits nothing.
+    Examines machine, cluster file, store, ledger, backend and services, and prints a remedy for each problem. It
+    changes and submits nothing.
     """
-    study = reopen_study(matrix, profile=profile, overrides=overrides or (), cluster=cluster)
+    study = options.open(overrides)
     found = examine(Subject(study=study, environment=os.environ))
     if as_json:
         print_json(findings_json(found))
@@ -46,8 +32,8 @@ COMMAND = Command(
     position=0,
     examples=[
         ("echo-matrix doctor", "for the last run"),
-        ("echo-matrix doctor --backend slurm", "also whether every stage fits the site's limits"),
+        ("echo-matrix doctor --backend slurm", "also whether each stage is within the limits of the site"),
         ("echo-matrix doctor --profile NAME --cluster FILE", "for another profile and cluster"),
     ],
-    exit_codes={0: "a run can work; there may be warnings", 1: "something is wrong"},
+    exit_codes={0: "no problem, or only warnings", 1: "a run cannot work"},
 )

@@ -1,4 +1,4 @@
-"""What a check of `doctor` looks at."""
+"""Types of the checks of `doctor`."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ __all__ = ["Check", "CheckResult", "Level", "Subject", "bad", "ok", "warning"]
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is looked at."""
+    """What checks examine."""
 
     study: Study
     environment: Mapping[str, str]
-    """Of this process: where services answer, and whether they have a key."""
+    """Environment variables of this process: addresses and keys of services."""
 
 
 Check = Callable[[Subject], Iterable[CheckResult]]
-"""Looks, changes nothing that stays, and imports nothing heavy."""
+"""Examines a study; it leaves no changes and imports no large library."""

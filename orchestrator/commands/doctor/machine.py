@@ -1,4 +1,4 @@
-"""Is this machine good enough: interpreter, libraries, processors, memory, devices, limits."""
+"""Checks of this machine: interpreter, libraries, processors, memory, devices, limits."""
 
 import importlib.metadata
 import os
@@ -13,11 +13,11 @@ from orchestrator.plan.job import Job
 
 LIBRARIES = ("torch", "deepspeed", "mlflow")
 FILES = 4096
-"""Open files below which Ray warns and, with many workers, fails."""
+"""Limit of open files below which Ray warns and, with many workers, fails."""
 
 
 def interpreter(_subject: Subject) -> Iterator[CheckResult]:
-    """A supported Python with the libraries that jobs import; looked up, not imported."""
+    """A supported Python, with the libraries that jobs import (looked up, not imported)."""
     version = sys.version.split()[0]
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield bad(f"python {version} is not supported", "use Python 3.11 to 3.13: make PYTHON=python3.12")
@@ -29,13 +29,13 @@ def interpreter(_subject: Subject) -> Iterator[CheckResult]:
 
 
 def resources(subject: Subject) -> Iterator[CheckResult]:
-    """What stages ask for against what this machine, or the part of it that the cluster file names, has."""
+    """Whether this machine, or the part of it in the cluster file, has what each stage requests."""
     cluster = subject.study.cluster
     here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {machine_devices()} devices"
     plugin = backend_plugin(cluster.backend)
     share = plugin.local_share(cluster)
     if share is None:
-        yield ok(f"this machine has {here}; the jobs run elsewhere")
+        yield ok(f"this machine has {here}; jobs run on other machines")
         return
     cpus = machine_cpus() if share.cpus is None else share.cpus
     memory = machine_gib() if share.memory_gib is None else share.memory_gib
@@ -43,7 +43,7 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
     if devices > machine_devices() and plugin.publishes_results:
         yield bad(
             f"{share.section}.devices is {devices}, this machine has {machine_devices()}",
-            f"set {share.section}.devices to null or to what is there",
+            f"set {share.section}.devices to null or to {machine_devices()}",
         )
     asks = _largest(subject)
     for stage, job in asks.items():
@@ -59,14 +59,14 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
         ]
         if short:
             yield bad(
-                f"stage {stage} asks for {', '.join(short)}: no host can ever take it",
-                f"a smaller profile, resources.{stage} in matrix.yaml, or --cluster FILE for larger machines",
+                f"stage {stage} requests {', '.join(short)}: no host can run it",
+                f"use a smaller profile, change resources.{stage} in the matrix, or --cluster FILE for larger machines",
             )
-    yield ok(f"{here}; {len(asks)} stages looked at")
+    yield ok(f"{here}; {len(asks)} stages checked")
 
 
 def niceness(_subject: Subject) -> Iterator[CheckResult]:
-    """Jobs inherit the niceness: at 15 a host gets almost no processor beside any busy process."""
+    """Jobs inherit the niceness; at 15 they get almost no processor time beside a busy process."""
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     if nice > 0:
         yield warning(f"this shell runs at niceness {nice}, and so will all jobs", "start from a shell at niceness 0")
@@ -75,16 +75,16 @@ def niceness(_subject: Subject) -> Iterator[CheckResult]:
 
 
 def limits(_subject: Subject) -> Iterator[CheckResult]:
-    """Open files a process may have."""
+    """Limit of open files per process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < FILES:
-        yield warning(f"{soft} open files allowed (at most {hard})", f"ulimit -n {min(hard, 65536)}")
+        yield warning(f"at most {soft} open files (hard limit {hard})", f"ulimit -n {min(hard, 65536)}")
     else:
-        yield ok(f"{soft} open files allowed")
+        yield ok(f"at most {soft} open files")
 
 
 def _largest(subject: Subject) -> dict[str, Job]:
-    """Stage -> its job that asks for most."""
+    """Stage -> its job with the largest resources."""
     found: dict[str, Job] = {}
     for job in subject.study.plan.jobs.values():
         before = found.get(job.stage)

@@ -1,4 +1,4 @@
-"""Do the services answer that the study uses: Ray, the tracker, the judge; and are the named paths there."""
+"""Checks of services and paths: the tracker, services of the workload, paths of the cluster file."""
 
 import http.client
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.host.file_system import NETWORK, file_system
+from orchestrator.host.machine import NETWORK, file_system
 from workloads.contract.planned import ServiceEndpoint
 
 ANSWER_S = 5.0
 
 
 def tracker(subject: Subject) -> Iterator[CheckResult]:
-    """MLflow's database is on a disk where it works, or its server answers."""
+    """Whether MLflow's database is on a suitable file system, or its server responds."""
     study = subject.study
     settings = study.cluster.tracking
     if settings.kind == "none":
@@ -27,17 +27,17 @@ def tracker(subject: Subject) -> Iterator[CheckResult]:
         kind = file_system(path)
         if kind in NETWORK:
             yield warning(
-                f"{path} is on {kind}: the database's WAL does not work there",
-                "tracking.uri: an MLflow server, or a local disk by ECHO_MATRIX_HOME",
+                f"{path} is on {kind}, where SQLite's write-ahead log does not work",
+                "set tracking.uri to an MLflow server, or ECHO_MATRIX_HOME to a local disk",
             )
         else:
             yield ok(f"{path} on {kind or 'a file system of unknown kind'}")
     else:
-        yield _answer(settings.uri.rstrip("/") + "/health", "MLflow", {}, "start it, or tracking.uri: null for SQLite")
+        yield _answer(settings.uri.rstrip("/") + "/health", "MLflow", {}, "start it, or set tracking.uri: null")
 
 
 def workload(subject: Subject) -> Iterator[CheckResult]:
-    """What the study's own services and files say, as its workload looks at them."""
+    """Services and files of the study, as examined by its workload."""
     study = subject.study
     for name, found in study.plan.workload.diagnoses(study.plan.cells, study.cluster.paths, subject.environment):
         if isinstance(found, ServiceEndpoint):
@@ -47,19 +47,19 @@ def workload(subject: Subject) -> Iterator[CheckResult]:
 
 
 def paths(subject: Subject) -> Iterator[CheckResult]:
-    """What `paths` of the cluster file names is there."""
+    """Whether each of `paths` in the cluster file exists and is readable."""
     study = subject.study
-    unlike = study.plan.workload.unlike_paths
-    named = {name: place for name, place in study.cluster.paths.items() if name not in unlike}
+    unchecked = study.plan.workload.unchecked_paths
+    named = {name: place for name, place in study.cluster.paths.items() if name not in unchecked}
     for name, place in named.items():
         if not Path(place).exists():
-            yield bad(f"paths.{name}: {place} is not there", f"correct paths.{name} in cluster/*.yaml")
+            yield bad(f"paths.{name}: {place} does not exist", f"correct paths.{name} in cluster/*.yaml")
         elif not os.access(place, os.R_OK):
-            yield bad(f"paths.{name}: {place} cannot be read", "give this user the right to read it")
+            yield bad(f"paths.{name}: {place} cannot be read", "make it readable for this user")
         else:
             yield ok(f"paths.{name}: {place}")
     if not named:
-        yield ok("no paths are named")
+        yield ok("none set")
 
 
 def shown(url: str) -> str:
@@ -68,30 +68,30 @@ def shown(url: str) -> str:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "a URL that cannot be read"
+        return "an invalid URL"
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def _answer(url: str, what: str, headers: dict[str, str], remedy: str) -> CheckResult:
-    """Whether a server answers a GET; also a refusal is an answer, but for one that names the credentials."""
+    """Whether a server responds to a GET; any status is a response, except that of refused credentials."""
     if urlsplit(url).scheme not in ("http", "https"):
-        return warning(f"{what}: {shown(url)} is no http address and is not looked at", "see that it can be reached")
+        return warning(f"{what}: {shown(url)} is not an http address; not checked", "make sure it can be reached")
     try:
         request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
-            return ok(f"{what} answers at {shown(url)} ({answer.status})")
+            return ok(f"{what} responds at {shown(url)} ({answer.status})")
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             return bad(f"{what} at {shown(url)} refuses the credentials ({error.code})", remedy)
-        return ok(f"{what} answers at {shown(url)} ({error.code})")
+        return ok(f"{what} responds at {shown(url)} ({error.code})")
     except urllib.error.URLError as error:
-        return bad(f"{what} does not answer at {shown(url)}: {_words(error.reason)}", remedy)
+        return bad(f"{what} does not respond at {shown(url)}: {_words(error.reason)}", remedy)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return bad(f"{what} does not answer at {shown(url)}: {_words(error)}", remedy)
+        return bad(f"{what} does not respond at {shown(url)}: {_words(error)}", remedy)
 
 
 def _words(reason: object) -> str:
-    """Why, without what was sent."""
+    """The reason, without anything that was sent."""
     if isinstance(reason, ssl.SSLError):
         return f"TLS: {reason.reason or 'failed'}"
     if isinstance(reason, OSError) and reason.strerror:

@@ -1,4 +1,4 @@
-"""Is what the study keeps usable: store, disk, ledger, lease, and what dead drivers left."""
+"""Checks of the study's state: store, disk, ledger, lease, and leftovers of runs that were killed."""
 
 import shutil
 import sqlite3
@@ -11,8 +11,8 @@ from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, 
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive, read_processes
-from orchestrator.schedule.lease import NAME as DRIVER
-from orchestrator.schedule.lease import is_held, process_runs, read_holder
+from orchestrator.schedule.lease_holder import NAME as DRIVER
+from orchestrator.schedule.lease_holder import is_held, process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store
@@ -21,12 +21,12 @@ LOCKS = Path.home() / ".cache" / "torch_extensions"
 
 
 def store(subject: Subject) -> Iterator[CheckResult]:
-    """Whether COMMITs can be made: a hard link is made in a folder beside the store, and removed."""
+    """Whether commit records can be written: creates and removes a hard link beside the store."""
     study = subject.study
     if study.cluster.store.kind != "files":
         try:
             make_store(study.cluster.store.kind, study.home / "store", check=True)
-            yield ok(f"store {study.cluster.store.kind} answers")
+            yield ok(f"store {study.cluster.store.kind} responds")
         except OrchestratorError as error:
             yield bad(str(error), "see store in cluster/*.yaml")
         return
@@ -34,44 +34,44 @@ def store(subject: Subject) -> Iterator[CheckResult]:
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as folder:
             prove_links(Path(folder))
-        yield ok(f"{study.home / 'store'}: hard links are made and seen; {len(study.store.commits())} COMMITs")
+        yield ok(f"{study.home / 'store'}: hard links work; {len(study.store.commits())} completed jobs")
     except (StoreError, OSError) as error:
         yield bad(
-            f"{place}: {error}", "make it writable, or put outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)"
+            f"{place}: {error}", "make it writable, or set ECHO_MATRIX_HOME to a folder on a local disk, NFS or Lustre"
         )
 
 
 def disk(subject: Subject) -> Iterator[CheckResult]:
-    """Free space against what the plan is predicted to need, all of it counted as still to come."""
+    """Free space compared with the estimate for the whole plan."""
     study = subject.study
     place = _existing(study.home)
     free = shutil.disk_usage(place).free / GIB
     estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
     if estimate is None:
-        yield ok(f"{place} has {free:.1f} GiB left; what the plan needs is not known")
+        yield ok(f"{place} has {free:.1f} GiB free; what the plan needs is not known")
         return
     need = estimate.disk_bytes / GIB
     if free < need and len(study.store.commits()) == 0:
-        yield bad(f"{place} has {free:.1f} GiB left, the plan needs {need:.1f}", "free space, or set ECHO_MATRIX_HOME")
+        yield bad(f"{place} has {free:.1f} GiB free, the plan needs {need:.1f}", "free space, or set ECHO_MATRIX_HOME")
     elif free < need:
         yield warning(
-            f"{place} has {free:.1f} GiB left; the whole plan needs {need:.1f}, of which some is there already",
-            "`echo-matrix gc` shows what can go; or set ECHO_MATRIX_HOME",
+            f"{place} has {free:.1f} GiB free; the whole plan needs {need:.1f}, part of which exists",
+            "`echo-matrix gc` shows what can be removed; or set ECHO_MATRIX_HOME",
         )
     else:
-        yield ok(f"{place} has {free:.1f} GiB left, the whole plan needs {need:.1f}")
+        yield ok(f"{place} has {free:.1f} GiB free, the whole plan needs {need:.1f}")
 
 
 def ledger(subject: Subject) -> Iterator[CheckResult]:
-    """Whether the ledger is whole, and of a version that this code reads."""
+    """Whether the ledger is intact, and of a version that this code reads."""
     path = subject.study.home / NAME
     aside = sorted(path.parent.glob(f"{NAME}*.broken-*"))
     if aside:
-        yield warning(f"{len(aside)} broken ledgers lie aside, the newest {aside[-1].name}", "`echo-matrix gc`")
+        yield warning(f"{len(aside)} broken ledgers were kept, the newest {aside[-1].name}", "`echo-matrix gc`")
     if not path.exists():
-        yield ok(f"{path} is not there: the first `run` makes it")
+        yield ok(f"{path} does not exist: the first `run` creates it")
         return
-    rebuilt = "the next `run` puts it aside and rebuilds it from COMMITs"
+    rebuilt = "the next `run` moves it aside and rebuilds it from commit records"
     try:
         with Ledger.read(path) as opened:
             open_, attempts = len(opened.open_attempts()), sum(opened.attempt_counts().values())
@@ -81,7 +81,7 @@ def ledger(subject: Subject) -> Iterator[CheckResult]:
         finally:
             connection.close()
     except (LedgerError, sqlite3.Error, OSError) as error:
-        yield bad(str(error), "the message says what to do; what is committed is not touched by it")
+        yield bad(str(error), "see the message; completed results are not affected")
         return
     if answer != "ok":
         yield bad(f"{path}: {answer}", rebuilt)
@@ -90,26 +90,26 @@ def ledger(subject: Subject) -> Iterator[CheckResult]:
 
 
 def lease(subject: Subject) -> Iterator[CheckResult]:
-    """Who drives the study, and whether that process lives."""
+    """Which process runs the study, and whether it is alive."""
     path = subject.study.home / DRIVER
     holder = read_holder(subject.study.home)
     if holder is None and path.exists():
-        yield bad(f"{path} cannot be read", "if no `run` is under way on any machine, remove the file")
+        yield bad(f"{path} cannot be read", "if no `run` is in progress on any machine, remove the file")
     elif holder is None:
-        yield ok("nobody drives the study")
+        yield ok("no run in progress")
     elif (alive := process_runs(holder)) is None:
         yield warning(
-            f"pid {holder.pid} on {holder.host} drives it, or did: it cannot be looked at from here",
-            "the next `run` waits a minute and takes over if it stands still",
+            f"run by pid {holder.pid} on {holder.host}, which cannot be checked from this machine",
+            "the next `run` waits a minute, and takes over if the lease is not renewed",
         )
     elif alive:
-        yield ok(f"pid {holder.pid} on {holder.host} drives it")
+        yield ok(f"run by pid {holder.pid} on {holder.host}")
     else:
-        yield ok(f"pid {holder.pid} drove it and has died: the next `run` takes over at once")
+        yield ok(f"pid {holder.pid}, which ran the study, has died: the next `run` takes over at once")
 
 
 def leftovers(subject: Subject) -> Iterator[CheckResult]:
-    """Processes and folders of drivers that have died."""
+    """Processes and files of runs that were killed."""
     study = subject.study
     found = False
     lasting = backend_plugin(study.cluster.backend).outlives_driver(study.cluster)
@@ -118,13 +118,13 @@ def leftovers(subject: Subject) -> Iterator[CheckResult]:
             with Ledger.read(study.home / NAME) as opened:
                 open_ = opened.open_attempts()
         except OrchestratorError:
-            open_ = []  # the ledger's own check says it
+            open_ = []  # reported by the check of the ledger
         for attempt in open_:
             ranks = [pid for pid, started in read_processes(study.folder_of(attempt)) if is_alive(pid, started)]
             if ranks:
                 found = True
                 yield warning(
-                    f"{attempt.label}: ranks {', '.join(map(str, ranks))} run on without a driver",
+                    f"{attempt.label}: processes {', '.join(map(str, ranks))} still run, without a controller",
                     f"the next `run` {'adopts' if lasting else 'ends'} them",
                 )
     for plugin in backends().values():
@@ -135,15 +135,15 @@ def leftovers(subject: Subject) -> Iterator[CheckResult]:
     if locks:
         found = True
         yield warning(
-            f"{locks[0]}: while a lock of a compilation that died lies there, each that comes later waits for ever",
-            f"if nothing compiles now: rm {locks[0]}",
+            f"{locks[0]}: if this lock is of a compilation that was killed, later ones wait forever",
+            f"if no compilation is in progress: rm {locks[0]}",
         )
     if not found:
-        yield ok("nothing of dead drivers is left")
+        yield ok("none")
 
 
 def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """The path, or its nearest parent that exists."""
     while not path.is_dir():
         path = path.parent
     return path

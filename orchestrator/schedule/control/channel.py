@@ -1,7 +1,8 @@
 """Control channel: commands from other processes, one small file each in `inbox/` of the study.
 
 Only the controller writes the ledger. A command is written under a hidden name and renamed, so the controller never
-reads half of one. It carries the command out at its next tick and removes the file afterwards: twice changes nothing.
+reads half of one. The controller carries it out at its next tick and removes the file afterwards; commands are
+idempotent.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from orchestrator.schedule.resilient_store import TRANSIENT_ERRNOS
-from orchestrator.store.link import sync_folder
+from orchestrator.store.link import sync_folder, write_synced
 from workloads.contract.json_files import read_object
 
 LARGEST = 64 << 20  # bytes of a command; one that names 600,000 jobs has 40 MiB
@@ -24,14 +25,14 @@ Verb = Literal["cancel", "retry", "interrupt"]
 
 @dataclass(frozen=True, kw_only=True)
 class ControlCommand:
-    """What another process asks of the controller."""
+    """A command of another process to the controller."""
 
     path: Path
     verb: Verb
     jobs: tuple[str, ...]
-    """Fingerprints; for `interrupt`, the nonce of the lease holder that is meant, or nothing: whoever holds it."""
+    """Fingerprints; for `interrupt`, the nonce of the lease holder that is meant; empty: any holder."""
     now: bool = False
-    """Without asking for a checkpoint first: what a second Ctrl-C does."""
+    """Attempts are killed without a checkpoint, as by a second Ctrl-C."""
     stages: Mapping[str, str] = field(default_factory=dict)
     """Of the jobs, by fingerprint, for a controller whose plan does not have them."""
 
@@ -44,26 +45,24 @@ def send(
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{_next_number(folder):020d}-{secrets.token_hex(4)}.json"
     temporary = folder / f".{name}.tmp"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump({"verb": verb, "jobs": list(jobs), "now": now, "stages": dict(stages or {})}, file)
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut may leave the name without the content
+    content = {"verb": verb, "jobs": list(jobs), "now": now, "stages": dict(stages or {})}
+    write_synced(temporary, json.dumps(content).encode())
     sent = temporary.rename(folder / name)
-    for place in (folder, home):  # "sent" is a promise: the command is there after a power cut too
+    for place in (folder, home):  # a command that was sent survives a power cut
         sync_folder(place)
     return sent
 
 
 def _next_number(folder: Path) -> int:
-    """One more than the last that waits: `cancel` and then `retry` stay in this order whatever the clock does."""
+    """One more than the last pending one, so that the order of commands does not depend on a clock."""
     numbers = (entry.name.partition("-")[0] for entry in os.scandir(folder) if entry.name.endswith(".json"))
     return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
 
 
 def pending(home: Path) -> list[ControlCommand]:
-    """All commands that wait, oldest first. What is no command is renamed to `*.broken`.
+    """All pending commands, oldest first; a file that holds no command is renamed to `*.broken`.
 
-    One that the disk cannot read now waits for the next call, and those after it with it: their order counts.
+    A command that cannot be read now, and those after it, are left for the next call, because their order counts.
     """
     folder = home / "inbox"
     try:

@@ -1,8 +1,8 @@
 """Control commands: `cancel`, `retry` and `interrupt`, on the side that sends them and in the controller.
 
-A cancelled attempt saves a checkpoint and ends, like one that is interrupted, so that a later `retry` goes
-on from there; with `now` it is killed. `retry` clears a job's failure or cancellation, its charges and its smaller
-micro-batch. A job that only waits for a failed one is not touched: it goes on by itself.
+A cancelled attempt saves a checkpoint and ends, like one that is interrupted, so that a later `retry` resumes from
+it; with `now` it is killed. `retry` clears a job's failure or cancellation, its charges and its smaller
+micro-batch. A job that only waits for a failed one is not changed: it starts by itself once the other is done.
 Where no controller runs, the command is recorded in the ledger at once.
 """
 
@@ -19,7 +19,8 @@ from orchestrator.plan.select import Patterns, find_jobs, is_glob, select_own
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.lease import acquire, is_held, read_holder
+from orchestrator.schedule.lease import acquire
+from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.shutdown import Shutdown
@@ -93,7 +94,7 @@ def select_jobs(
 
 
 def _stuck(plan: Plan, standings: Mapping[str, Standing], job: Job) -> Iterable[str]:
-    """What a blocked job waits for and could wait for ever: needs that failed or were cancelled, however far off."""
+    """The needs, direct and indirect, of a blocked job that failed or were cancelled."""
     waiting, seen = list(job.needs), set[str]()
     while waiting:
         need = waiting.pop()
@@ -125,7 +126,7 @@ def request(
         Ledger.open(home / NAME, lease.check) as ledger,
         ledger.transaction(),
     ):
-        if channel.pending(home):  # sent to a controller that is gone: the next one does those first, then this one
+        if channel.pending(home):  # sent to a controller that has ended: the next one does those first, then this one
             channel.send(home, verb, list(stages), now=now, stages=stages)
         for fingerprint, stage in stages.items():
             if verb == "cancel":
@@ -136,7 +137,7 @@ def request(
 
 
 class CommandHandler:
-    """Carries out, in the controller, what was sent; and what Ctrl-C asks for."""
+    """Carries out, in the controller, the commands that were sent, and Ctrl-C."""
 
     def __init__(self, context: RunContext, reconciler: Reconciler, shutdown: Shutdown) -> None:
         self._context = context
@@ -171,7 +172,7 @@ class CommandHandler:
                 self._send_cancels(backend)
 
     def _record_one(self, command: channel.ControlCommand) -> None:
-        self._context.events.log("note", verb=command.verb, jobs=command.jobs)
+        self._context.events.log("command", verb=command.verb, jobs=command.jobs)
         if command.verb == "interrupt":
             for _ in range(2 if command.now else 1) if self._is_meant(command) else ():
                 self._shutdown.request()
@@ -191,7 +192,7 @@ class CommandHandler:
             self._reconciler.after_retries()
 
     def _is_meant(self, command: channel.ControlCommand) -> bool:
-        """Whether an `interrupt` names this controller, or whoever holds the lease."""
+        """Whether an `interrupt` is meant for this controller."""
         holder = read_holder(self._context.home) if command.jobs else None
         return not command.jobs or (holder is not None and holder.nonce in command.jobs)
 
@@ -214,12 +215,12 @@ class CommandHandler:
         events = self._context.events
         events.log(act, attempts=len(live))
         if act == "leave":
-            events.say(f"the controller was told to end; {len(live)} attempts go on without it, and `run` adopts them")
+            events.say(f"the controller ends as requested; attempts that continue: {len(live)}; `run` adopts them")
         elif act == "kill":
             backend.kill(live)
         elif live:
             events.say(
                 f"stopping {len(live)} attempts at a checkpoint (up to {self._context.settings.grace_s:g} s); "
-                "Ctrl-C again ends them at once; either way `run` goes on from there"
+                "Ctrl-C again ends them at once; either way `run` continues from there"
             )
             backend.stop(live)

@@ -1,7 +1,7 @@
-"""Connections to the ledger's file: open, migrate, put aside when broken; and SQLite's errors as messages.
+"""Ledger connections: open the SQLite file, migrate it, rename it when broken; SQLite's errors as messages.
 
-Only what SQLite itself calls broken is put aside. A ledger that is locked, full, read-only or on a
-disk that fails is as good as it was: the run stops, says so, and the next one goes on with it.
+Only a file that SQLite itself calls broken is renamed. A ledger that is locked, full, read-only or on a failing disk
+is not damaged: the run stops with a message, and the next one continues with it.
 """
 
 import contextlib
@@ -20,50 +20,50 @@ BUSY_S = 30.0
 """How long a lock of another connection is waited for."""
 
 HIGHEST = 1000
-"""A version above it is no version but a broken byte."""
+"""A higher version is a damaged byte."""
 
 BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 FILLED = 0x4543484F
 """`application_id` of a ledger that was filled from store and folders: ECHO."""
 
-LIVES = "what is done is done, and `run` goes on from there"
+LIVES = "completed jobs stay completed, and `run` continues from there"
 
 _REMEDIES = {
     "SQLITE_FULL": f"free some space, then `run` again: {LIVES}",
     "SQLITE_READONLY": f"make it writable for this user, then `run` again: {LIVES}",
-    "SQLITE_READONLY_DBMOVED": "it was moved or removed under this run; the next `run` rebuilds it from commit records",
+    "SQLITE_READONLY_DBMOVED": "it was moved or removed meanwhile; the next `run` rebuilds it from commit records",
     "SQLITE_PERM": f"make it writable for this user, then `run` again: {LIVES}",
     "SQLITE_BUSY": "another program holds its lock, or this file system gives no locks; end that program, or put "
     "outputs/ on a local disk, NFS or Lustre ($ECHO_MATRIX_HOME)",
     "SQLITE_IOERR_LOCK": "this file system gives no locks; put outputs/ on a local disk, NFS or Lustre "
     "($ECHO_MATRIX_HOME)",
-    "SQLITE_IOERR": f"see that the disk answers and is not full, then `run` again: {LIVES}",
-    "SQLITE_CANTOPEN": "see that its folder is there, that this user may write in it and that it has room, "
+    "SQLITE_IOERR": f"check that the disk works and is not full, then `run` again: {LIVES}",
+    "SQLITE_CANTOPEN": "check that its folder exists, that this user may write in it and that it has room, "
     f"then `run` again: {LIVES}",
     **{code: "the next `run` puts the file aside and rebuilds it from commit records" for code in BROKEN},
 }
 
 
 def in_words(path: Path, error: sqlite3.Error, what: str) -> LedgerError:
-    """The error as the user reads it; `what` is `read` or `written`."""
+    """An error of SQLite as a message for the user; `what` is `read` or `written`."""
     name = BROKEN[0] if is_broken(path, error) else getattr(error, "sqlite_errorname", None) or ""
     remedy = next((_REMEDIES[code] for code in sorted(_REMEDIES, reverse=True) if name.startswith(code)), "")
     return LedgerError(f"{path} cannot be {what}: {error}; {remedy or _REMEDIES['SQLITE_IOERR']}")
 
 
 def is_broken(path: Path, error: sqlite3.Error) -> bool:
-    """Whether what lies at `path` is no ledger and never will be one again."""
+    """Whether the file at `path` is damaged for good, or no ledger."""
     return path.is_dir() or str(getattr(error, "sqlite_errorname", "")).startswith(BROKEN)
 
 
 def open_for_writing(
     path: Path, fence: Callable[[], None], prove: Callable[[sqlite3.Connection], None]
 ) -> tuple[sqlite3.Connection, bool]:
-    """Connect to the ledger at `path`, of the newest version; True: it is new and has no tables yet.
+    """Connect to the ledger at `path` and migrate it; True: it is new and has no tables yet.
 
     Args:
         path: of the file.
-        fence: called before anything is put aside.
+        fence: called before a broken file is renamed.
         prove: reads what a run will need; raises sqlite3.DatabaseError or ValueError where it cannot be read.
 
     Raises:
@@ -97,38 +97,37 @@ def open_for_writing(
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Make what a new ledger has; within a transaction of the caller, so that half a new ledger is none."""
+    """Make the tables of a new ledger; within a transaction of the caller, so that they are made together."""
     for statement in _statements(SCHEMA):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def is_filled(connection: sqlite3.Connection) -> bool:
-    """Whether it holds what lay in store and folders when it was made."""
+    """Whether it was filled from store and folders when it was made."""
     return bool(connection.execute("PRAGMA application_id").fetchone()[0] == FILLED)
 
 
 def mark_filled(connection: sqlite3.Connection) -> None:
-    """Note that; within the transaction that fills it."""
+    """Record that it was filled; within the transaction that fills it."""
     connection.execute(f"PRAGMA application_id = {FILLED}")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Connect read-only; where there is no file, to an empty ledger that is nowhere on disk.
+    """Connect read-only; where there is no file, to an empty ledger in memory.
 
-    A controller that died in the middle of a write leaves a journal that only a writer may play back:
-    a copy is read then.
+    A controller that died during a write leaves a journal that only a writer may play back: a copy is read then.
 
     Raises:
         LedgerError: the file is broken (the next `run` rebuilds it), or newer code wrote it.
     """
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
-        return _nowhere()
+        return _in_memory()
     connection = None
     try:
         connection = _read(path)
         found = _version(connection)
-        if found:  # else its first writer is just making it, or died of it
+        if found:  # else its first writer is making it, or has died
             connection.execute("SELECT COUNT(*) FROM attempts")
     except (sqlite3.Error, ValueError) as error:
         if connection is not None:
@@ -137,7 +136,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         found = _version(connection)
     if found == 0:
         connection.close()
-        return _nowhere()
+        return _in_memory()
     if found > VERSION or found not in (VERSION, *MIGRATIONS):
         connection.close()
         raise LedgerError(f"{path}: version is {found}, this code reads {VERSION} and older; use the newer code")
@@ -145,7 +144,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def _migrated_copy(connection: sqlite3.Connection, older: int) -> sqlite3.Connection:
-    """A ledger of an older version as this one has it, in memory; the file stays what it is until the next `run`."""
+    """A migrated copy in memory of a ledger of an older version; the next `run` migrates the file."""
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     with contextlib.closing(connection):
         connection.backup(copy)
@@ -157,7 +156,7 @@ def _migrated_copy(connection: sqlite3.Connection, older: int) -> sqlite3.Connec
 
 
 def put_aside(path: Path) -> None:
-    """Rename a broken ledger and its journal, for whoever wants to look at them."""
+    """Rename a broken ledger and its journal; they are kept for inspection."""
     for name in (path, path.with_name(f"{path.name}-journal")):
         if name.exists():
             name.rename(name.with_name(f"{name.name}.broken-{time.time_ns()}"))
@@ -176,16 +175,13 @@ def _connect(path: Path, prove: Callable[[sqlite3.Connection], None]) -> sqlite3
             raise _broken(f"version is {found}")
         if found == VERSION:
             prove(connection)
-    except ValueError as error:  # bytes that are no text, text that is no JSON
+    except (ValueError, sqlite3.DatabaseError) as error:
         connection.close()
-        raise _broken(str(error)) from error
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if getattr(error, "sqlite_errorname", None) in (None, "SQLITE_ERROR"):  # no text, or no such table
+        damaged = isinstance(error, ValueError)  # bytes that are no text, text that is no JSON
+        if isinstance(error, sqlite3.OperationalError):  # no text, or no such table
+            damaged = getattr(error, "sqlite_errorname", None) in (None, "SQLITE_ERROR")
+        if damaged:
             raise _broken(str(error)) from error
-        raise
-    except sqlite3.DatabaseError:
-        connection.close()
         raise
     return connection
 
@@ -227,7 +223,7 @@ def _read_copy(path: Path, why: sqlite3.Error) -> sqlite3.Connection:
     """The ledger as a writer would find it, in memory.
 
     Raises:
-        LedgerError: it is not the journal that stands in the way.
+        LedgerError: something other than the journal is wrong.
     """
     journal = path.with_name(f"{path.name}-journal")
     if is_broken(path, why) or not journal.is_file():
@@ -245,7 +241,7 @@ def _read_copy(path: Path, why: sqlite3.Error) -> sqlite3.Connection:
     return memory
 
 
-def _nowhere() -> sqlite3.Connection:
+def _in_memory() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     make_tables(connection)
     return connection

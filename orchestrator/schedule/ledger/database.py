@@ -19,7 +19,7 @@ from typing import Any, Self
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.job import Plan, State
-from orchestrator.schedule.lease import is_held
+from orchestrator.schedule.lease_holder import is_held
 from orchestrator.schedule.ledger.connection import (
     in_words,
     is_filled,
@@ -55,8 +55,8 @@ class Ledger:
         Args:
             path: `outputs/{study}/ledger.sqlite`.
             fence: called before each transaction (`Lease.check`): raises LeaseError when another controller took over.
-            rebuild: fills a ledger that never was filled (`rebuild.rebuilder`): a new one, or one that a command made
-                that only had something to record.
+            rebuild: fills a ledger that was never filled (`rebuild.rebuilder`): a new one, or one that a command made
+                only to record something.
 
         Raises:
             LedgerError: it is of another version, or cannot be made.
@@ -64,11 +64,13 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LedgerError(f"{path.parent} cannot be made: {error.strerror}; see that its disk is there") from error
+            raise LedgerError(
+                f"{path.parent} cannot be made: {error.strerror}; check that its disk is there"
+            ) from error
         fence = fence or no_fence
         connection, new = open_for_writing(path, fence, _prove)
         ledger = cls(connection, fence, path)
-        try:
+        with ledger._translated("written"):
             if new or (rebuild is not None and not is_filled(connection)):
                 with ledger.transaction():
                     make_tables(connection)
@@ -76,8 +78,6 @@ class Ledger:
                         rebuild(ledger)
                         mark_filled(connection)
                     point("ledger.rebuilt")
-        except sqlite3.Error as error:
-            raise in_words(path, error, "written") from error
         return ledger
 
     @classmethod
@@ -96,7 +96,7 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; idempotent."""
+        """Close the file; idempotent."""
         self._connection.close()
 
     @contextlib.contextmanager
@@ -111,14 +111,14 @@ class Ledger:
             yield
             return
         self._fence()
-        try:
+        with self._translated("written"):
             self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise in_words(self._path, error, "written") from error
         self._within = True
         try:
             yield
-            self._commit()
+            with self._translated("written"):
+                point("ledger.commit")
+                self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # a full disk may have taken it back already
                 with contextlib.suppress(sqlite3.Error):
@@ -126,13 +126,6 @@ class Ledger:
             raise
         finally:
             self._within = False
-
-    def _commit(self) -> None:
-        try:
-            point("ledger.commit")
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise in_words(self._path, error, "written") from error
 
     def check(self) -> None:
         """Make sure that this controller may still act: what its fence says.
@@ -146,19 +139,17 @@ class Ledger:
 
     def record_intent(self, attempt: Attempt) -> None:
         """Record an attempt before it is submitted."""
-        values = [getattr(attempt, name) for name in _ATTEMPT[:-1]] + [json.dumps(attempt.devices)]
-        marks = ", ".join("?" * len(values))
-        self._write(f"INSERT OR REPLACE INTO attempts ({', '.join(_ATTEMPT)}) VALUES ({marks})", values)
+        self._insert("attempts", {**vars(attempt), "devices": json.dumps(attempt.devices)})
 
     def record_tickets(self, tickets: Mapping[str, str]) -> None:
         """Record the backend's tickets: attempt -> ticket."""
         with self.transaction():
             for attempt, ticket in tickets.items():
-                self._write("UPDATE attempts SET ticket = ? WHERE id = ?", (ticket, attempt))
+                self._write("UPDATE attempts SET ticket = ? WHERE id = ?", ticket, attempt)
 
     def record_start(self, attempt: str, at: float) -> None:
         """Record that an attempt runs."""
-        self._write("UPDATE attempts SET started = ? WHERE id = ? AND started IS NULL", (at, attempt))
+        self._write("UPDATE attempts SET started = ? WHERE id = ? AND started IS NULL", at, attempt)
 
     def record_end(
         self, attempt: str, ending: str, at: float, detail: str = "", step: int = -1, signature: str = ""
@@ -167,17 +158,18 @@ class Ledger:
         self._write(
             "UPDATE attempts SET ended = ?, ending = ?, detail = ?, step = ?, signature = ? "
             "WHERE id = ? AND ending IS NULL",
-            (at, ending, mask(detail, secrets_of(os.environ)), step, signature, attempt),
+            *(at, ending, mask(detail, secrets_of(os.environ)), step, signature, attempt),
         )
 
     def attempts(self, fingerprint: str | None = None) -> list[Attempt]:
         """Attempts of a job, or all, in the order in which they were recorded: clocks may jump."""
-        where, values = ("", ()) if fingerprint is None else ("WHERE fingerprint = ?", (fingerprint,))
-        return self._attempts(where, values)
+        if fingerprint is None:
+            return self._attempts("")
+        return self._attempts("WHERE fingerprint = ?", fingerprint)
 
     def open_attempts(self) -> list[Attempt]:
         """Attempts without an ending."""
-        return self._attempts("WHERE ending IS NULL", ())
+        return self._attempts("WHERE ending IS NULL")
 
     def attempt_counts(self) -> dict[str, int]:
         """Fingerprint -> number of attempts."""
@@ -196,34 +188,16 @@ class Ledger:
 
     def charges(self, fingerprint: str) -> Charges:
         """What a job is charged."""
-        columns = "error, out_of_memory, vanished, free, accumulate"
-        rows = self._rows(f"SELECT {columns} FROM charges WHERE fingerprint = ?", (fingerprint,))
-        if not rows:
-            return Charges()
-        error, memory, vanished, free, accumulate = rows[0]
-        return Charges(error=error, out_of_memory=memory, vanished=vanished, free=free, accumulate=accumulate)
+        rows = self._rows(f"SELECT {', '.join(_CHARGES)} FROM charges WHERE fingerprint = ?", fingerprint)
+        return Charges(**dict(zip(_CHARGES, rows[0], strict=True))) if rows else Charges()
 
     def record_charges(self, fingerprint: str, charges: Charges) -> None:
         """Record what a job is charged."""
-        self._write(
-            "INSERT OR REPLACE INTO charges (fingerprint, error, out_of_memory, vanished, free, accumulate) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                fingerprint,
-                charges.error,
-                charges.out_of_memory,
-                charges.vanished,
-                charges.free,
-                charges.accumulate,
-            ),
-        )
+        self._insert("charges", {"fingerprint": fingerprint, **vars(charges)})
 
     def record_job(self, record: JobRecord) -> None:
         """Record that a job failed or was cancelled."""
-        self._write(
-            "INSERT OR REPLACE INTO jobs (fingerprint, state, reason, stage, signature, at) VALUES (?, ?, ?, ?, ?, ?)",
-            (record.fingerprint, record.state, record.reason, record.stage, record.signature, record.at),
-        )
+        self._insert("jobs", vars(record))
 
     def record_cancel(self, fingerprint: str, stage: Stage, at: float) -> None:
         """Record that a job is cancelled; a commit that comes later still wins."""
@@ -233,28 +207,23 @@ class Ledger:
 
     def job_records(self) -> dict[str, JobRecord]:
         """Fingerprint -> failure or cancellation of the job."""
-        rows = self._rows("SELECT fingerprint, state, reason, stage, signature, at FROM jobs")
-        return {
-            row[0]: JobRecord(
-                fingerprint=row[0], state=row[1], reason=row[2], stage=row[3], signature=row[4], at=row[5]
-            )
-            for row in rows
-        }
+        rows = self._rows(f"SELECT {', '.join(_JOB)} FROM jobs")
+        records = [JobRecord(**dict(zip(_JOB, row, strict=True))) for row in rows]
+        return {record.fingerprint: record for record in records}
 
     def reset_job(self, fingerprint: str) -> None:
         """Delete a job's failure or cancellation, its charges and its smaller micro-batch (`retry`, or a commit)."""
         with self.transaction():
-            self._write("DELETE FROM jobs WHERE fingerprint = ?", (fingerprint,))
-            self._write("DELETE FROM charges WHERE fingerprint = ?", (fingerprint,))
+            self._write("DELETE FROM jobs WHERE fingerprint = ?", fingerprint)
+            self._write("DELETE FROM charges WHERE fingerprint = ?", fingerprint)
 
     def history(self) -> dict[str, History]:
         """Fingerprint -> what is remembered of the job.
 
-        Open attempts are waiting or running only while a controller lives that watches them; what a
-        dead controller left open is to be retried.
+        Open attempts are waiting or running only while a controller watches them; those that a dead controller left
+        are to be retried.
         """
         held = is_held(self._path.parent)
-        records = self.job_records()
         found: dict[str, History] = {}
         counts: dict[str, int] = {}
         query = "SELECT fingerprint, host, started, ending, detail FROM attempts ORDER BY rowid"
@@ -270,7 +239,7 @@ class Ledger:
             else:
                 reason = f"{ending}: {detail}" if detail else str(ending)
             found[fingerprint] = History(attempts=counts[fingerprint], state=state, reason=reason)
-        for fingerprint, record in records.items():
+        for fingerprint, record in self.job_records().items():
             found[fingerprint] = History(attempts=counts.get(fingerprint, 0), state=record.state, reason=record.reason)
         return found
 
@@ -282,17 +251,13 @@ class Ledger:
         `selection` is what the command line chose (`{"rows": "context-*"}`), as JSON.
         """
         with self.transaction():
-            self._write(
-                "INSERT OR REPLACE INTO last_plan (only, profile, overrides, selection) VALUES (1, ?, ?, ?)",
-                (plan.profile, json.dumps(plan.overrides), json.dumps(selection or {})),
-            )
+            overrides, chosen = json.dumps(plan.overrides), json.dumps(selection or {})
+            self._insert("last_plan", {"only": 1, "profile": plan.profile, "overrides": overrides, "selection": chosen})
             known = dict(self._rows("SELECT label, fingerprint FROM plans"))
             for job in plan.jobs.values():
                 if known.get(job.label) != job.fingerprint:
-                    self._write(
-                        "INSERT OR REPLACE INTO plans (label, fingerprint, document) VALUES (?, ?, ?)",
-                        (job.label, job.fingerprint, json.dumps(document(job), sort_keys=True)),
-                    )
+                    text = json.dumps(document(job), sort_keys=True)
+                    self._insert("plans", {"label": job.label, "fingerprint": job.fingerprint, "document": text})
 
     def last_plan(self) -> LastPlan | None:
         """The options of the last plan; None before the first."""
@@ -310,37 +275,49 @@ class Ledger:
                 found[label] = json.loads(text)
         return found
 
-    def _attempts(self, where: str, values: Sequence[Any]) -> list[Attempt]:
-        rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", values)
+    def _attempts(self, where: str, *values: str) -> list[Attempt]:
+        rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", *values)
         return [_attempt_of(row) for row in rows]
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    def _rows(self, query: str, *values: str) -> list[Any]:
         try:
-            return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise in_words(self._path, error, "read") from error
+            with self._translated("read"):
+                return self._connection.execute(query, values).fetchall()
         except UnicodeDecodeError as error:
             raise LedgerError(f"{self._path} cannot be read: {error}; the next `run` puts it aside") from error
 
-    def _write(self, query: str, values: Sequence[Any]) -> None:
-        with self.transaction():
-            try:
-                self._connection.execute(query, values)
-            except sqlite3.Error as error:
-                raise in_words(self._path, error, "written") from error
+    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add a row, or replace the one with its primary key."""
+        marks = ", ".join("?" * len(row))
+        self._write(f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
+
+    def _write(self, query: str, *values: Any) -> None:
+        with self.transaction(), self._translated("written"):
+            self._connection.execute(query, values)
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """Raise SQLite's errors as LedgerError: the file cannot be `read` or `written`."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise in_words(self._path, error, what) from error
 
 
 NAME = "ledger.sqlite"
 
+# Columns are named like the fields; the last of an attempt is `devices`, as JSON.
 _ATTEMPT = tuple(Attempt.__dataclass_fields__)
+_CHARGES = tuple(Charges.__dataclass_fields__)
+_JOB = tuple(JobRecord.__dataclass_fields__)
 
 
 def no_fence() -> None:
-    """For a ledger that nobody else can write: read-only ones, and tests."""
+    """For ledgers that no other process writes: read-only ones, and tests."""
 
 
 def _prove(connection: sqlite3.Connection) -> None:
-    """Read every row that a run will read; quick_check knows pages, and not what is written on them.
+    """Read every row that a run will read: quick_check looks at pages, not at the values in them.
 
     Raises:
         sqlite3.Error, ValueError: it cannot be read.

@@ -1,9 +1,9 @@
 """Rebuild: a new ledger from the commit records of the store and the attempt folders.
 
-What only the ledger knew is lost: charges (jobs start with none) and cancellations. Nothing that is done is done again,
-because a job is done by its commit record, never by a row of the ledger. Attempts that may still run are open in it, at
-the place on their host that their intent names, so that the next controller adopts them and starts none twice. Attempts
-that were followed by another are recorded as interrupted, and are not charged again.
+What only the ledger held is lost: charges (jobs start with none) and cancellations. No completed job runs again,
+because its commit record decides, never a row of the ledger. Attempts that may still run are open in the new ledger, at
+the place on their host that their intent names, so that the next controller adopts them. Attempts that were followed by
+another are recorded as interrupted, and are not charged again.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.host.checkpoints import FOLDER_DIGITS, newest_step
+from orchestrator.host.checkpoints import FOLDER_DIGITS, JobCheckpoints, step_of
 from orchestrator.schedule.launcher import read_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt
@@ -41,7 +41,7 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
         try:
             commit = store.read(fingerprint)
         except StoreError:
-            continue  # whoever needs this artifact gets the error
+            continue  # a job that needs this artifact reports the error
         winners[commit.attempt] = _from_commit(commit)
     found = [*winners.values()]
     for folder in (home / "attempts").glob("*/*"):
@@ -85,7 +85,7 @@ def _from_commit(commit: Commit) -> Attempt:
 
 
 def _from_folder(home: Path, folder: Path) -> Attempt | None:
-    """An attempt as its folder tells of it; None where that holds neither an intent nor a request."""
+    """An attempt as its folder describes it; None where that holds neither an intent nor a request."""
     attempt = read_intent(folder) or _from_request(folder / "request.json")
     if attempt is None or (attempt.fingerprint[:FOLDER_DIGITS], attempt.id) != (folder.parent.name, folder.name):
         return None  # another attempt's: what it names lies elsewhere
@@ -97,11 +97,11 @@ def _from_folder(home: Path, folder: Path) -> Attempt | None:
             ending = ENDINGS.get(result.ending, result.ending)
             ended = (folder / "result.json").stat().st_mtime
     except (OSError, ValueError):
-        pass  # it has not ended, or nobody will know: the next controller finds out
+        pass  # it has not ended, or cannot be known: the next controller finds out
     started: float | None = None
     with contextlib.suppress(OSError):
         started = (folder / "request.json").stat().st_mtime
-    step = newest_step(home, attempt.fingerprint, attempt.id)
+    step = step_of(JobCheckpoints(home, attempt.fingerprint, attempt.id).newest())
     return replace(attempt, started=started, ended=ended, ending=ending, detail="rebuilt from its folder", step=step)
 
 

@@ -56,7 +56,7 @@ class Attempt:
     host: str
     """Where it was placed; empty where a rebuilt ledger does not know."""
     intended: float
-    """When it was decided, by the controller's clock, seconds since 1970; for people: clocks go back."""
+    """When it was decided, by the controller's clock, seconds since 1970; for people only, because clocks jump."""
     ticket: str = ""
     """The backend's name for it; empty until its answer is recorded."""
     started: float | None = None
@@ -67,9 +67,9 @@ class Attempt:
     begun: int = -1
     """Step of the checkpoint it resumed from; -1: from the start."""
     step: int = -1
-    """Newest complete checkpoint it left; -1: none."""
+    """Step of the newest complete checkpoint that it left; -1: none."""
     signature: str = ""
-    """What makes its traceback equal to another's; empty without one."""
+    """Equal for equal tracebacks (`retry_policy.signature`); empty without one."""
     cpus: int = 0
     """Of its place on the host; 0 where a rebuilt ledger does not know."""
     devices: tuple[int, ...] = ()
@@ -104,14 +104,5 @@ class LastPlan:
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
     """An attempt as `status --json`, `explain --json` and `show --json` print it."""
-    return {
-        "id": attempt.id,
-        "host": attempt.host,
-        "ticket": attempt.ticket,
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "ending": attempt.ending,
-        "detail": attempt.detail,
-        "begun": attempt.begun,
-        "step": attempt.step,
-    }
+    shown = ("id", "host", "ticket", "started", "ended", "ending", "detail", "begun", "step")
+    return {name: getattr(attempt, name) for name in shown}

@@ -33,7 +33,7 @@ HURRY = json.dumps({"op": "hurry"}) + "\n"
 
 def main() -> int:
     """Project until the input ends."""
-    # Ctrl-C reaches the whole foreground group, but this process ends when the driver closes the pipe.
+    # Ctrl-C reaches the whole foreground group, but this process ends when the parent closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout = sys.stderr = MaskedStream(sys.stderr)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -42,7 +42,7 @@ def main() -> int:
     try:
         return _project(lines, hurry)
     except Exception:
-        # The driver goes on without us; the log must say why.
+        # The run continues without tracking; the log must say why.
         print(traceback.format_exc(), file=sys.stderr, flush=True)
         return 1
 

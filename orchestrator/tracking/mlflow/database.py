@@ -17,7 +17,7 @@ def local_uri(home: Path) -> str:
 def prepare_database(home: Path) -> None:
     """Create `mlflow.db` atomically, in WAL mode so that readers (the UI) never block the writer.
 
-    MLflow creates its tables in many steps, and refuses for ever a database that a kill has left between two of
+    MLflow creates its tables in many steps, and never opens a database that a kill has left between two of
     them. So it is created under another name. One left half-made by an earlier version is renamed; everything it
     held can be sent again.
     """

@@ -116,7 +116,7 @@ def status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
 
 
 def final_status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
-    """A cell's status when the driver ends and nothing of it runs any more."""
+    """A cell's status when the run ends and none of its jobs is running."""
     found = status(states, jobs)
     return "KILLED" if found in ("RUNNING", "SCHEDULED") else found
 

@@ -59,7 +59,7 @@ class MetricsTail:
 
 @dataclass(kw_only=True)
 class CellView:
-    """One cell, as the driver described it."""
+    """One cell, as its message described it."""
 
     message: Mapping[str, Any]
     run: Run | None = None
@@ -67,7 +67,7 @@ class CellView:
 
 @dataclass(kw_only=True)
 class JobView:
-    """One job, as the driver last described it."""
+    """One job, as its last message described it."""
 
     state: str
     stage: str
@@ -89,7 +89,7 @@ class JobView:
 
 
 class Projector:
-    """Brings MLflow in line with what the driver has sent."""
+    """Brings MLflow in line with the messages."""
 
     def __init__(self, home: Path, uri: str | None, study: Mapping[str, Any], hurry: threading.Event) -> None:
         """Open or create the study's parent run; once `hurry` is set, requests are not rate-limited."""
@@ -167,7 +167,7 @@ class Projector:
         self._set_status(self._parent, whole)
 
     def _end_orphaned_runs(self) -> None:
-        """Set KILLED the runs of this study that a killed driver left RUNNING."""
+        """Set KILLED the runs of this study that a killed controller left RUNNING."""
         for found in self._search("attributes.status = 'RUNNING'"):
             tags = found.data.tags
             if CELL_TAG in tags and tags.get(PARENT_TAG) == self._parent.id:
@@ -177,7 +177,7 @@ class Projector:
         run = self._run(cell)
         jobs, states = self._cells[cell].message["jobs"], self._states(cell)
         found = status(states, list(jobs))
-        # A cell whose jobs all wait has begun all the same.
+        # A cell whose jobs all wait has begun nevertheless.
         self._set_status(run, "RUNNING" if found == "SCHEDULED" else found)
         self._tag(run, "state", found.lower())
         for job, name in jobs.items():
@@ -185,7 +185,7 @@ class Projector:
                 self._tag(run, f"state.{name.replace('/', '.')}", states[job])
 
     def _states(self, cell: str) -> dict[str, str]:
-        """The states of a cell's jobs: as last reported, else as the driver found them at its start."""
+        """The states of a cell's jobs: as last reported, else as they were when the run started."""
         message = self._cells[cell].message
         return {**message["states"], **{job: self._jobs[job].state for job in message["jobs"] if job in self._jobs}}
 
@@ -254,7 +254,7 @@ class Projector:
             start_ms = int(time.time() * 1000)
             made = self._call(self._client.create_run, self._experiment, start_ms, tags=wanted, run_name=name)
             return Run(id=made.info.run_id, start_ms=start_ms, status="RUNNING", sent={}, params=set(), tags=wanted)
-        # The oldest: two drivers at once may have created two, and both must choose the same one.
+        # The oldest: two controllers at once may have created two, and both must choose the same one.
         run = min(found, key=lambda r: (r.info.start_time, r.info.run_id))
         sent = {metric: self._last_step(run.info.run_id, metric) for metric in run.data.metrics}
         known = Run(
@@ -325,7 +325,7 @@ def _appended(
 ) -> Iterator[dict[str, Any]]:
     """Complete lines after `offset`, which moves behind them; a line still being written is left for later.
 
-    An invalid line (`line_of` returns None) is skipped: the rest is worth showing.
+    An invalid line (`line_of` returns None) is skipped.
     """
     try:
         with tail.path.open("rb") as file:

@@ -7,6 +7,7 @@ from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.store.protocol import Store
 from orchestrator.tracking.mlflow.tracker import LOG, MlflowTracker
+from orchestrator.tracking.protocol import JobChange
 
 TIMEOUT_S = 3600.0
 
@@ -18,9 +19,9 @@ def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path
 
     Args:
         plan: the whole matrix of the profile.
-        standings: job id -> its state.
+        standings: by job id.
         store: of the study.
-        home: the study's folder under outputs/.
+        home: `outputs/{study}`.
         uri: of the MLflow server; None: SQLite in `home`.
 
     Raises:
@@ -40,10 +41,10 @@ def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path
             commit = store.read(job.fingerprint)
             finished = Standing(state="done", reason=standing.reason)
             folder = store.fetch(job.fingerprint)
-            tracker.job_changed(job.id, finished, commit.attempt, None, folder, commit.git)
+            tracker.job_changed(JobChange(job.id, finished, commit.attempt, None, folder, commit.git))
             shown += 1
         elif standing.state in ("failed", "cancelled"):
-            tracker.job_changed(job.id, standing, None, None, None)
+            tracker.job_changed(JobChange(job.id, standing))
     report = home / "report"
     if (report / "index.html").is_file():
         tracker.report(report)

@@ -1,6 +1,6 @@
-"""MLflow tracker, the driver's side: a queue, and a child process that writes to MLflow.
+"""MLflow tracker, the controller's side: a queue, and a child process that writes to MLflow.
 
-The driver never imports mlflow, never waits for it and never fails because of it. What a dead child has
+The controller never imports mlflow, never waits for it and never fails because of it. What a dead child has
 not sent, `sync` sends later from the committed artifacts.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
+from orchestrator.tracking.protocol import JobChange
 
 LOG = "tracking.log"
 """File in the study's folder with the output of the child."""
@@ -39,11 +40,6 @@ END_S = 5.0
 """From SIGTERM to SIGKILL."""
 
 
-def print_to_stderr(message: str) -> None:
-    """Report a problem on standard error."""
-    print(message, file=sys.stderr, flush=True)
-
-
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that uses MLflow: without variables that redirect it, and without telemetry."""
     return {key: value for key, value in environment.items() if key not in SCRUBBED} | QUIET
@@ -57,7 +53,7 @@ class MlflowTracker:
         home: Path,
         plan: Plan,
         uri: str | None,
-        report_problem: Callable[[str], None] = print_to_stderr,
+        report_problem: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True),
         *,
         hurried: bool = False,
     ) -> None:
@@ -81,24 +77,18 @@ class MlflowTracker:
         """Process id of the child; None before the first change."""
         return None if self._child is None else self._child.pid
 
+    @property
+    def _sends(self) -> bool:
+        return not (self._failed or self._closed)
+
     def start(self, standings: Mapping[str, Standing] | None = None) -> None:
         """Remember the jobs' states; the child is started by the first change, so an idle run starts none."""
         self._states = {job: standing.state for job, standing in (standings or {}).items()}
 
-    def job_changed(
-        self,
-        job: str,
-        standing: Standing,
-        attempt: str | None,
-        work: Path | None,
-        artifact: Path | None,
-        git: str = "",
-    ) -> None:
+    def job_changed(self, change: JobChange) -> None:
         """See `Tracker.job_changed`."""
-        known = self._plan.jobs.get(job)
-        if known is None or not known.spec.tracked or self._failed or self._closed:
-            return
-        if not self._ensure_started():
+        known = self._plan.jobs.get(change.job)
+        if known is None or not known.spec.tracked or not self._sends or not self._ensure_started():
             return
         for cell in known.cells:
             if cell not in self._announced:
@@ -107,33 +97,33 @@ class MlflowTracker:
         self._put(
             {
                 "op": "job",
-                "job": job,
+                "job": change.job,
                 "stage": known.stage,
                 "branch": known.branch,
                 "curve": known.spec.curve,
                 "files": [list(shown) for shown in known.spec.files],
                 "pointer": known.spec.pointer,
                 "cells": list(known.cells),
-                "state": standing.state,
-                "attempt": attempt,
-                "work": None if work is None else str(work),
-                "artifact": None if artifact is None else str(artifact),
-                "git": git,
+                "state": change.standing.state,
+                "attempt": change.attempt,
+                "work": None if change.work is None else str(change.work),
+                "artifact": None if change.artifact is None else str(change.artifact),
+                "git": change.git,
             }
         )
 
     def report(self, folder: Path) -> None:
         """Show the report, if a child is running."""
-        if self._child is not None and not self._failed and not self._closed:
+        if self._child is not None and self._sends:
             self._put({"op": "report", "folder": str(folder.resolve())})
 
     def tick(self) -> None:
         """Report once that the child has died."""
-        if self._child is not None and not self._failed and not self._closed and self._child.poll() is not None:
+        if self._child is not None and self._sends and self._child.poll() is not None:
             self._fail(f"ended with code {self._child.returncode}")
 
     def leave(self) -> None:
-        """Kill the child, which would otherwise set the runs of another driver KILLED at its end."""
+        """Kill the child, which would otherwise set the runs of another controller KILLED at its end."""
         self._failed = self._closed = True
         self._lines.put(None)
         if self._child is not None:
@@ -209,6 +199,6 @@ class MlflowTracker:
         if not self._failed:
             self._failed = True
             self._report_problem(
-                f"tracking {what}: the run goes on, MLflow shows it later with `echo-matrix sync`; "
+                f"tracking {what}: the run continues; send what is missing later with `echo-matrix sync`; "
                 f"log: {self._home / LOG}"
             )

@@ -60,7 +60,7 @@ def start_ui(home: Path, host: str, port: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}"]
     command += ["--default-artifact-root", (home / "mlartifacts").resolve().as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts=--no-access-log"]  # one line a request, and open pages poll for ever
+    command += ["--uvicorn-opts=--no-access-log"]  # one line per request, and open pages keep polling
     with (home / "ui.log").open("wb") as log:
         return subprocess.Popen(
             command,

@@ -14,7 +14,7 @@ class Spatial(MemoryRow):
 
     family: ClassVar[str] = "spatial"
     order: ClassVar[int] = 3
-    declared: ClassVar[tuple[str, ...]] = ("masked",)
+    needs_deviation: ClassVar[tuple[str, ...]] = ("masked",)
     computation: ClassVar[str] = "workloads.memory.spatial:SpatialStore"
 
     write: Literal["grid", "none"]

@@ -6,26 +6,24 @@ Nothing follows from a command that fails: what it would have reported stays `un
 """
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Adoption, JobQueue, Report, Submission
+from orchestrator.backends.slurm.core.batches import read_batches, write_batch
 from orchestrator.backends.slurm.core.commands import SlurmMissing, SlurmSilent, ask
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
-from orchestrator.backends.slurm.core.reports import Reports, TrackedJob, ticket_of
+from orchestrator.backends.slurm.core.reports import Reports, TrackedJob, first_attempt, ticket_of
 from orchestrator.backends.slurm.core.states import chunks
-from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, sbatch_jobs, shape_of, submit_batch
+from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, sbatch_job, shape_of, submit_batch
 from orchestrator.backends.slurm.preflight.site import Site, read_site, room
 from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
-from workloads.contract.json_files import read_object, write_object
 
 FULL_S = 30.0
 """Between two tries to submit what a limit on jobs in the queue has refused: others may have left."""
@@ -94,11 +92,11 @@ class JobBackend:
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
         """Take up attempts of an earlier driver; `poll` looks for those without a ticket by the name of their job."""
-        batches = self._batches()
+        batches = read_batches(self._home)
         for one in attempts:
             work = Path(one.work)
-            name, index = batches.get(work_of_first(work), ("", None))
-            restarts = int(one.attempt.rpartition(".r")[2]) if ".r" in one.attempt else 0
+            first, restarts = first_attempt(one.attempt)
+            name, index = batches.get(work.with_name(first), ("", None))
             self._tracked[one.attempt] = TrackedJob(
                 work=work, ticket=one.ticket, name=name, index=index, restarts=restarts
             )
@@ -113,7 +111,7 @@ class JobBackend:
             self._repeat_requests()
         answers = {attempt: tracked.report for attempt, tracked in self._tracked.items() if tracked.report is not None}
         for attempt, tracked in open_now.items():
-            report = self._reports.look(attempt, tracked, now)
+            report = self._reports.report(attempt, tracked, now)
             if report.ending == "interrupted" and not tracked.ticket and attempt in self._unconfirmed:
                 submission, jobs = self._unconfirmed.pop(attempt)
                 jobs.unlink(missing_ok=True)  # nothing of the name is to be looked for
@@ -127,7 +125,7 @@ class JobBackend:
                         ticket=tracked.ticket,
                         name=tracked.name,
                         index=tracked.index,
-                        restarts=int(report.successor.rpartition(".r")[2]),
+                        restarts=first_attempt(report.successor)[1],
                     )
             answers[attempt] = report
         return answers
@@ -243,7 +241,7 @@ class JobBackend:
 
     def _submit(self, group: Sequence[Submission]) -> None:
         first = group[0]
-        batch = sbatch_jobs(
+        batch = sbatch_job(
             group,
             study=self._home.name,
             home=self._home,
@@ -252,13 +250,7 @@ class JobBackend:
             code=Path(self._description["code"]),
             grace_s=self._grace_s,
         )
-        for submission in group:
-            work = Path(str(submission.request["work"]))
-            work.mkdir(parents=True, exist_ok=True)
-            (work / SUBMISSION).write_text(json.dumps(asdict(submission)), encoding="utf-8")
-        batch.folder.mkdir(parents=True, exist_ok=True)
-        content = {**self._description, "name": batch.name, "works": [str(work) for work in batch.works]}
-        write_object(batch.folder / JOBS, content)  # the next driver reads it
+        write_batch(batch, group, self._description)
         unanswered = job = ""
         try:
             job = submit_batch(batch, sys.executable)
@@ -269,37 +261,14 @@ class JobBackend:
         except BackendError:
             (batch.folder / JOBS).unlink()  # nothing of the name is to be looked for
             raise
-        for position, submission in enumerate(group):
+        for position, (submission, work) in enumerate(zip(group, batch.works, strict=True)):
             index = position if len(group) > 1 else None
-            tracked = TrackedJob(
-                work=batch.works[position],
-                ticket=ticket_of(job, index),
-                name=batch.name,
-                index=index,
-                unanswered=unanswered,
+            ticket = ticket_of(job, index)
+            self._tracked[submission.attempt] = TrackedJob(
+                work=work, ticket=ticket, name=batch.name, index=index, unanswered=unanswered
             )
-            self._tracked[submission.attempt] = tracked
-            if tracked.ticket:
-                self._queue.submitted(tracked.ticket, batch.name)
-
-    def _batches(self) -> dict[Path, tuple[str, int | None]]:
-        """Folder of an attempt -> name of its job, and index in its array.
-
-        Raises:
-            BackendError: a list of ours cannot be read, so nobody can tell what it has submitted.
-        """
-        found: dict[Path, tuple[str, int | None]] = {}
-        for path in (self._home / "slurm").glob(f"*/{JOBS}"):
-            try:
-                content = read_object(path)
-                works, name = [str(work) for work in content["works"]], str(content["name"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise BackendError(
-                    f"{path} cannot be read ({error}); put its folder aside once its job has ended"
-                ) from error
-            for index, work in enumerate(works):
-                found[Path(work)] = (name, index if len(works) > 1 else None)
-        return found
+            if ticket:
+                self._queue.submitted(ticket, batch.name)
 
     def _oldest(self) -> float:
         """When the oldest attempt that is tracked was made, seconds since 1970."""
@@ -319,8 +288,3 @@ class JobBackend:
         # It fails, too, over a job that has ended meanwhile: whether SLURM answers is for squeue to say.
         with contextlib.suppress(SlurmSilent):  # `poll` asks again
             ask("scancel", "--quiet", *options, *tickets)
-
-
-def work_of_first(work: Path) -> Path:
-    """The folder of the attempt that was submitted, for one that SLURM has restarted since."""
-    return work.with_name(work.name.partition(".r")[0])

@@ -78,7 +78,7 @@ class SlurmQueue:
         if time.monotonic() - self.asked < self._poll_s:
             return
         wanted = [reader() for reader in self._readers]
-        restarts = {ticket: booked for one in wanted for ticket, booked in one.restarts.items()}
+        restarts = {ticket: recorded for one in wanted for ticket, recorded in one.restarts.items()}
         names = {name for one in wanted for name in one.names}
         self._ask(restarts, names, min((one.since for one in wanted), default=time.time()))
         self.asked = time.monotonic()
@@ -92,18 +92,22 @@ class SlurmQueue:
         self._named.update(_newest(self._states.values(), names))
         wanted = [
             ticket
-            for ticket, booked in restarts.items()
-            if (self._states[ticket].restarts > booked if ticket in self._states else not _over(self.runs(ticket)))
+            for ticket, recorded in restarts.items()
+            if (
+                self._states[ticket].restarts > recorded
+                if ticket in self._states
+                else not _has_ended(self.runs(ticket))
+            )
         ]
         nameless = [name for name in names if name not in self._named]
         try:
             if wanted:
                 numbers = sorted({ticket.partition("_")[0] for ticket in wanted})
-                told = _sacct(since, f"--jobs={','.join(numbers)}")
-                self._runs.update({job: runs for job, runs in told.items() if job in restarts})
+                found_runs = _sacct(since, f"--jobs={','.join(numbers)}")
+                self._runs.update({job: runs for job, runs in found_runs.items() if job in restarts})
             if nameless:
-                told = _sacct(since, f"--name={','.join(nameless)}")
-                self._named.update(_newest([runs[-1] for runs in told.values()], nameless))
+                found_runs = _sacct(since, f"--name={','.join(nameless)}")
+                self._named.update(_newest([runs[-1] for runs in found_runs.values()], nameless))
             self.no_history = ""
         except NoAccounting:
             self.no_history = ""
@@ -111,7 +115,7 @@ class SlurmQueue:
             self.no_history = str(error)
 
 
-def _over(runs: list[JobState]) -> bool:
+def _has_ended(runs: list[JobState]) -> bool:
     return bool(runs) and runs[-1].phase == "ended"
 
 

@@ -1,7 +1,7 @@
 """Reports: what is known of an attempt, from its own records and from SLURM.
 
 What an attempt says itself (`ended.json`) comes first: SLURM's state says only what the attempt could
-not know, that it was preempted, or that its node was lost. What neither says is unknown.
+not know, that it was preempted, or that its node was lost. What neither of them tells is unknown.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from workloads.contract.metrics import read_beat
 
 RECORD_S = 30.0
 """After SLURM has called a job ended: until its `ended.json` is seen through a shared file system. And after it has
-said that it knows no job of a name: until a job that it was asked for without an answer would be in its queue."""
+recorded that it knows no job of a name: until a job that it was asked for without an answer would be in its queue."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class TrackedJob:
     restarts: int = 0
     """How often SLURM had restarted the job when this attempt began."""
     ended_since: float | None = None
-    """Monotonic clock, s, since when SLURM calls it ended and it has not said so itself."""
+    """Monotonic clock, s, since when SLURM calls it ended and it has not recorded so itself."""
     end_asked: Literal["", "stop", "kill"] = ""
     """How its end was asked for."""
     end_asked_at: float = 0.0
@@ -58,7 +58,7 @@ class Reports:
 
     Args:
         home: `outputs/{study}`.
-        queue: what SLURM said when it was last asked.
+        queue: what SLURM recorded when it was last asked.
         poll_s: between two questions to it.
         cancel: takes tickets, and has SLURM end their jobs.
     """
@@ -69,25 +69,25 @@ class Reports:
         self._poll_s = poll_s
         self._cancel = cancel
 
-    def look(self, attempt: str, tracked: TrackedJob, now: float) -> Report:
+    def report(self, attempt: str, tracked: TrackedJob, now: float) -> Report:
         """What is known of one attempt; `now`: monotonic clock, s."""
-        said = ended_of(attempt, tracked.work)
+        recorded = ended_of(attempt, tracked.work)
         if tracked.held:
             return Report(attempt=attempt, phase="waiting", detail=tracked.held)
         tracked.ticket = tracked.ticket or ticket_of(self._queue.job_of(tracked.name), tracked.index)
         state = self._queue.state(tracked.ticket)
-        if said is not None and said.ending == "ok":
+        if recorded is not None and recorded.ending == "ok":
             if state is not None and state.restarts > tracked.restarts:  # SLURM took it for lost and began it again
                 self._cancel([tracked.ticket])
-            return said
+            return recorded
         if self._queue.silent:
             return Report(attempt=attempt, phase="unknown", detail=self._queue.silent)
         if not tracked.ticket:
-            return said or self._of_unlisted(attempt, tracked, now)
+            return recorded or self._unlisted(attempt, tracked, now)
         if state is None:
-            return self._of_forgotten(attempt, tracked, said)
+            return self._forgotten(attempt, tracked, recorded)
         if state.restarts > tracked.restarts:
-            return self._of_requeued(attempt, tracked, state, said, now)
+            return self._requeued(attempt, tracked, state, recorded, now)
         if state.phase == "waiting":
             return Report(attempt=attempt, phase="waiting", detail=state.waiting_reason())
         if state.phase == "running":
@@ -95,9 +95,9 @@ class Reports:
             if state.state == "COMPLETING" and tracked.restarts and beat is None:  # the run before this one
                 return Report(attempt=attempt, phase="waiting", detail=state.waiting_reason())
             return Report(attempt=attempt, phase="running", heartbeat=beat)
-        return self._of_ended(attempt, tracked, state, said, now)
+        return self._ended(attempt, tracked, state, recorded, now)
 
-    def _of_unlisted(self, attempt: str, tracked: TrackedJob, now: float) -> Report:
+    def _unlisted(self, attempt: str, tracked: TrackedJob, now: float) -> Report:
         """SLURM answers, and lists no job of the name."""
         if self._queue.no_history:
             return Report(attempt=attempt, phase="unknown", detail=self._queue.no_history)
@@ -110,10 +110,10 @@ class Reports:
         detail = f"{tracked.unanswered}; SLURM has no job of its name, so it was not begun"
         return Report(attempt=attempt, phase="ended", ending="interrupted", detail=detail, ended=time.time())
 
-    def _of_ended(self, attempt: str, tracked: TrackedJob, state: JobState, said: Report | None, now: float) -> Report:
+    def _ended(self, attempt: str, tracked: TrackedJob, state: JobState, recorded: Report | None, now: float) -> Report:
         """SLURM says that the job has ended: what the attempt has recorded counts, else SLURM's state after a while."""
-        if said is not None:
-            return preempted_if(said, state)
+        if recorded is not None:
+            return preempted_if(recorded, state)
         if tracked.ended_since is None:
             tracked.ended_since = now
         if state.began and now - tracked.ended_since < RECORD_S:
@@ -132,11 +132,11 @@ class Reports:
             ended=time.time(),
         )
 
-    def _of_forgotten(self, attempt: str, tracked: TrackedJob, said: Report | None) -> Report:
+    def _forgotten(self, attempt: str, tracked: TrackedJob, recorded: Report | None) -> Report:
         """SLURM's queue has forgotten the job: it ended a while ago, or never was."""
         runs = self._queue.runs(tracked.ticket)
-        if said is not None:
-            return preempted_if(said, runs[-1]) if runs else said
+        if recorded is not None:
+            return preempted_if(recorded, runs[-1]) if runs else recorded
         if self._queue.no_history:
             return Report(attempt=attempt, phase="unknown", detail=self._queue.no_history)
         if not runs or runs[-1].phase != "ended":
@@ -145,8 +145,8 @@ class Reports:
             attempt=attempt, phase="ended", ending=runs[-1].ending, detail=runs[-1].summary(), ended=time.time()
         )
 
-    def _of_requeued(
-        self, attempt: str, tracked: TrackedJob, state: JobState, said: Report | None, now: float
+    def _requeued(
+        self, attempt: str, tracked: TrackedJob, state: JobState, recorded: Report | None, now: float
     ) -> Report:
         """The job is in the queue again: this attempt is over, and another one goes on."""
         if tracked.ended_since is None:
@@ -159,15 +159,15 @@ class Reports:
         own = runs[tracked.restarts] if tracked.restarts < len(runs) else None
         ending = own.ending if own is not None and own.ending in ("preempted", "node_lost") else "preempted"
         detail = f"SLURM has put job {tracked.ticket} back into the queue (restart {state.restarts})"
-        if said is not None:
-            detail = f"{detail}; {said.detail}"
+        if recorded is not None:
+            detail = f"{detail}; {recorded.detail}"
         return Report(
             attempt=attempt,
             phase="ended",
             ending=ending,
             detail=detail,
             ended=time.time(),
-            successor=restart_of(attempt.partition(".r")[0], state.restarts),
+            successor=restart_of(first_attempt(attempt)[0], state.restarts),
         )
 
 
@@ -176,14 +176,20 @@ def ticket_of(job: str, index: int | None) -> str:
     return job if index is None or not job else f"{job}_{index}"
 
 
+def first_attempt(attempt: str) -> tuple[str, int]:
+    """The attempt that was submitted, and how often SLURM had restarted its job when this one began."""
+    first, _, restarts = attempt.partition(".r")
+    return first, int(restarts or 0)
+
+
 def ended_of(attempt: str, work: Path) -> Report | None:
     """What an attempt has recorded of its end; None: nothing yet."""
     ended = read_ended(work, attempt)
     return None if ended is None else Report(attempt=attempt, phase="ended", **ended)
 
 
-def preempted_if(said: Report, state: JobState) -> Report:
+def preempted_if(recorded: Report, state: JobState) -> Report:
     """An attempt that was asked to end does not know why: SLURM says if another job or a lost node was the cause."""
-    if said.ending in ("interrupted", "timed_out") and state.ending in ("preempted", "node_lost"):
-        return replace(said, ending=state.ending, detail=f"{said.detail}; {state.summary()}")
-    return said
+    if recorded.ending in ("interrupted", "timed_out") and state.ending in ("preempted", "node_lost"):
+        return replace(recorded, ending=state.ending, detail=f"{recorded.detail}; {state.summary()}")
+    return recorded

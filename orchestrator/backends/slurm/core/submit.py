@@ -25,13 +25,10 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from orchestrator.backends.protocol import Submission
 from orchestrator.backends.slurm.core.commands import SlurmSilent, client_environment
+from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S, JobRequest, extra_lines, request_of
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.errors import BackendError
 
-SIGNAL_SLACK_S = 30
-"""Between the end of the grace period and the limit: for the job to record its end."""
-LIMIT_SLACK_MINUTES = 2
-"""Beyond the minutes a job may take: our host ends it first and says why."""
 LONGEST_LABEL = 120
 """Letters of a label in a job's name."""
 
@@ -66,7 +63,7 @@ def shape_of(submission: Submission, slurm: SlurmSettings) -> str:
     return json.dumps([stage, asdict(slurm.of(stage)), asdict(submission.resources)], sort_keys=True, default=str)
 
 
-def sbatch_jobs(
+def sbatch_job(
     submissions: Sequence[Submission],
     *,
     study: str,
@@ -95,21 +92,8 @@ def sbatch_jobs(
         if len(submissions) == 1
         else f"em:{study}:{first.request['stage']}:{len(submissions)}-jobs:{digest}"
     )
-    resources = first.resources
-    nodes = stage.nodes or 1
-    minutes = resources.minutes if stage.minutes is None else stage.minutes
-    parameters = parameters_of(
-        stage,
-        name=name,
-        nodes=nodes,
-        cpus=max(1, resources.cpus // nodes),
-        memory_gib=resources.memory_gib / nodes,
-        minutes=math.ceil(minutes) + LIMIT_SLACK_MINUTES,
-        devices=math.ceil(resources.devices / nodes),
-        setup=setup,
-        code=code,
-        grace_s=grace_s,
-    )
+    request = request_of(first.resources, stage)
+    parameters = parameters_of(stage, request, name=name, setup=setup, code=code, grace_s=grace_s)
     parameters["array_parallelism"] = stage.at_once or len(submissions)
     return SbatchJob(
         name=name,
@@ -121,13 +105,9 @@ def sbatch_jobs(
 
 def parameters_of(
     where: SlurmStage | PilotSettings,
+    request: JobRequest,
     *,
     name: str,
-    nodes: int,
-    cpus: int,
-    memory_gib: float,
-    minutes: int,
-    devices: int,
     setup: Sequence[str],
     code: Path,
     grace_s: float,
@@ -136,9 +116,8 @@ def parameters_of(
 
     Args:
         where: partition, account and the like.
+        request: its size.
         name: of the job.
-        nodes, minutes: of the job.
-        cpus, memory_gib, devices: of each node.
         setup: shell lines before the job.
         code: folder of the code that runs.
         grace_s: between being asked to stop and being killed.
@@ -146,32 +125,23 @@ def parameters_of(
     folder = shlex.quote(str(code))
     return {
         "job_name": name,
-        "nodes": nodes,
+        "nodes": request.nodes,
         "ntasks_per_node": 1,
-        "cpus_per_task": cpus,
-        "mem": f"{math.ceil(memory_gib * 1024)}MB",
-        "time": minutes,
+        "cpus_per_task": request.cpus,
+        "mem": f"{request.memory_mib}MB",
+        "time": request.minutes,
         "partition": where.partition,
         "account": where.account,
         "qos": where.qos,
         "constraint": where.constraint,
-        "gpus_per_node": where.gpus or (devices or None),
+        "gpus_per_node": where.gpus or request.gpus.get(""),
         "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
         "stderr_to_stdout": True,
         "setup": [*setup, f"export PYTHONPATH={folder}", f"cd {folder}"],
         # srun does not take these from sbatch since SLURM 22.05, and would give one cpu.
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={request.cpus}"],
         "additional_parameters": {"requeue": True, **extra_lines(where.sbatch)},
     }
-
-
-def extra_lines(lines: Sequence[str]) -> dict[str, Any]:
-    """`--exclude=n3` and `--exclusive` as submitit takes them."""
-    found: dict[str, Any] = {}
-    for line in lines:
-        key, equals, value = line.strip().removeprefix("#SBATCH").strip().removeprefix("--").partition("=")
-        found[key] = value if equals else True
-    return found
 
 
 LINES = 3
@@ -242,29 +212,29 @@ def submit_batch(batch: SbatchJob, python: str) -> str:
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
             return executor.send(batch)
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
-        said = refusal(str(error))
-        if not isinstance(error, OSError) and is_silence(said):
-            silent = SubmitUnanswered(f"sbatch got no answer for {batch.name}: {said or f'none within {ANSWER_S} s'}")
-            silent.refused_as_full = CROWDED in said
+        answer = refusal(str(error))
+        if not isinstance(error, OSError) and is_silence(answer):
+            silent = SubmitUnanswered(f"sbatch got no answer for {batch.name}: {answer or f'none within {ANSWER_S} s'}")
+            silent.refused_as_full = CROWDED in answer
             raise silent from error
-        kind = SiteFull if is_full(said) else BackendError
-        raise kind(f"sbatch refused {batch.name}: {said}") from error
+        kind = SiteFull if is_full(answer) else BackendError
+        raise kind(f"sbatch refused {batch.name}: {answer}") from error
 
 
-def is_silence(said: str) -> bool:
+def is_silence(answer: str) -> bool:
     """Whether these words of sbatch mean that slurmctld did not answer; if it said nothing, `timeout` ended it."""
-    return not said or any(words in said.lower() for words in SILENT)
+    return not answer or any(words in answer.lower() for words in SILENT)
 
 
-def is_full(said: str) -> bool:
+def is_full(answer: str) -> bool:
     """Whether sbatch refuses because of what is in the queue: `AssocGrpSubmitJobsLimit` and the like."""
-    return "SubmitJob" in said and "Limit" in said
+    return "SubmitJob" in answer and "Limit" in answer
 
 
 def refusal(text: str) -> str:
     """What sbatch said, without submitit's frame around it."""
-    said = [line.partition("sbatch:")[2].strip() for line in text.splitlines() if "sbatch:" in line]
-    return " ".join(said) or text.strip()
+    lines = [line.partition("sbatch:")[2].strip() for line in text.splitlines() if "sbatch:" in line]
+    return " ".join(lines) or text.strip()
 
 
 def last_lines(folder: Path, logs: str = "*_log.out") -> str:

@@ -1,4 +1,4 @@
-"""`python -m orchestrator.backends.slurm.pilot FOLDER`: what srun starts on each node of an allocation."""
+"""`python -m orchestrator.backends.slurm.pilot FOLDER`: what srun starts on each node of a pilot job."""
 
 import sys
 from pathlib import Path

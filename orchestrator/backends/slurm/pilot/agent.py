@@ -1,10 +1,10 @@
 """The agent of a pilot job: holds its private Ray, follows orders, and reports what it knows.
 
 It is started by the node launcher of the pilot job's first node, leads a kernel session of its own, and
-reads on its standard input why its allocation is about to end. It ends by itself: when its time is
-nearly over or the allocation is taken away, when it has had nothing to do for `idle_s` while nothing
+reads on its standard input why its pilot job is about to end. It ends by itself: when its time is
+nearly over or its nodes are taken away, when it has had nothing to do for `idle_s` while nothing
 waits for room, when no driver has been there for `orphan_s`, when no warm server starts in it, and when
-its driver says so. Attempts are then asked to save, and what they leave behind says how they ended.
+its driver orders it to. Attempts are then asked to save, and their own records say how they ended.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
-from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, HERE, JOIN, ORDERS, STATE, Orders, read_whole
+from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, DRIVER_BEAT, JOIN, ORDERS, STATE, Orders, read_whole
 from orchestrator.backends.slurm.pilot.node_launcher import NodeResources
 from orchestrator.backends.slurm.pilot.pilot import AgentState, agent_state
 from orchestrator.errors import BackendError
@@ -29,7 +29,7 @@ TICK_S = 0.1
 POLL_S = 0.3
 HOSTS_S = 1.0
 BEAT_S = 2.0
-HERE_S = 2.0
+DRIVER_BEAT_S = 2.0
 LAST_S = 5.0
 """Before SLURM ends what has not ended: for the last state to be written."""
 RETIRE_SHARE = 0.1
@@ -37,13 +37,13 @@ RETIRE_SHARE = 0.1
 
 
 class Agent:
-    """One start of one allocation."""
+    """The agent of one start of a pilot job."""
 
     def __init__(self, folder: Path, temporary: Path, node: NodeResources) -> None:
-        """Read what the allocation is for; Ray is started by `run`.
+        """Read the description of the pilot job; Ray is started by `run`.
 
         Args:
-            folder: the allocation's, shared.
+            folder: the pilot job's mailbox, on a shared file system.
             temporary: for Ray, on this node.
             node: what this node has.
         """
@@ -106,13 +106,13 @@ class Agent:
         os._exit(0)
 
     def _tick(self, now: float) -> bool:
-        """One round; True: all is said and done."""
+        """One round; True: the agent can end."""
         assert self._cluster is not None
         if not all(is_alive(*process) for process in self._heads):
             self._write("over", "Ray's head or raylet has died")
             os._exit(1)
-        self._look_for_driver(now)
-        ordered = self._follow(now)
+        self._check_driver(now)
+        ordered = self._follow_orders(now)
         if self._due("hosts", HOSTS_S, now):
             self._hosts, self._failed = self._cluster.ready_hosts()
             self._serves = self._serves or bool(self._hosts)
@@ -135,7 +135,7 @@ class Agent:
         return any(report["phase"] != "ended" for report in self._reports.values())
 
     def _decide(self, now: float) -> None:
-        """Whether there is a reason to leave."""
+        """Leave if there is a reason to."""
         if self._notices:
             self._leave(now, f"SLURM sent {self._notices[0]}: its time is nearly over, or it is taken away")
         elif self._failed:
@@ -152,14 +152,14 @@ class Agent:
         return self._ends - now < max(last, self._grace_s + LAST_S)
 
     def _leave(self, now: float, why: str) -> None:
-        """Take nothing more, and ask what runs to save and end."""
+        """Take no more attempts, and ask those that run to save and end."""
         assert self._cluster is not None
         self._why = why
         self._leave_by = now + self._grace_s + LAST_S
         self._cluster.stop([name for name, report in self._reports.items() if report["phase"] != "ended"])
 
-    def _follow(self, now: float) -> bool:
-        """Follow the orders that have come; those of an earlier start of this allocation are not for us."""
+    def _follow_orders(self, now: float) -> bool:
+        """Follow the orders that have come; those for an earlier start of this pilot job are ignored."""
         assert self._cluster is not None
         try:
             orders = [order for order in self._orders.read() if order.get("restart") == self._node.restart]
@@ -197,14 +197,16 @@ class Agent:
             report.update(phase="ended", ending="interrupted", detail=detail, ended=time.time())
         self._reports[attempt] = report
 
-    def _look_for_driver(self, now: float) -> None:
-        if not self._due("here", HERE_S, now):
+    def _check_driver(self, now: float) -> None:
+        if not self._due("here", DRIVER_BEAT_S, now):
             return
         state = agent_state(read_whole(self._folder / STATE))
         if state is not None and state.restart > self._node.restart:
-            print("SLURM has given this node up and started the allocation elsewhere", file=sys.stderr, flush=True)
+            print(
+                "SLURM considers this node lost and has restarted the pilot job elsewhere", file=sys.stderr, flush=True
+            )
             os._exit(1)
-        here = read_whole(self._folder / HERE)
+        here = read_whole(self._folder / DRIVER_BEAT)
         counter, looks = here.get("counter"), here.get("looks")
         if counter != self._here[0]:
             self._driver_at = now

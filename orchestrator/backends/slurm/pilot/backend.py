@@ -1,4 +1,4 @@
-"""Attempts in pilot jobs: SLURM allocations, each with a small Ray of its own that takes many attempts.
+"""Attempts in pilot jobs: SLURM jobs that hold an allocation and run a private Ray, which takes many attempts.
 
 The driver speaks with the agents in the pilot jobs through files alone. It submits another pilot job
 while jobs wait for room, and cancels those that nobody needs. The end of a pilot job ends its own
@@ -36,11 +36,11 @@ class TrackedAttempt:
     work: Path
     pilot: str
     restart: int
-    """Of the allocation, when the attempt was ordered."""
+    """Restarts of the pilot job when the attempt was ordered."""
     end: int
     """Length of the list of orders up to its own; -1: no list has it."""
     over_since: float | None = None
-    """Monotonic clock, s, since when its allocation has ended and it has not said how it ended."""
+    """Monotonic clock, s, since when its pilot job has ended without a record of how the attempt did."""
     report: Report | None = None
     """Once it has ended."""
 
@@ -71,7 +71,7 @@ class PilotBackend:
             idle_s=context.idle_s,
             orphan_s=context.orphan_s,
         )
-        self._told: list[str] = []
+        self._ended_reported: list[str] = []
         """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
         self._waits = True
         """Whether what waits for room is of a stage that runs in pilot jobs."""
@@ -86,16 +86,16 @@ class PilotBackend:
         return self._pool.pending()
 
     def hosts(self) -> Sequence[HostShare]:
-        """The nodes of the allocations that serve; where there is none, one that is as large and takes nothing yet.
+        """The nodes of the pilot jobs that serve; where none does, one pending host of their size.
 
         Raises:
-            BackendError: SLURM has refused an allocation time and again, or none has come so far as to serve.
+            BackendError: SLURM has refused several pilot jobs in a row, or several have ended before they served.
             SlurmSilent: none serves, and SLURM does not answer.
         """
         now = time.monotonic()
         if self._waits:
-            self._pool.scaling.looked(now)
-        self._look(now)
+            self._pool.scaling.hosts_requested(now)
+        self._update(now)
         if not self._closed:
             self._pool.grow(now)
         stages = self._settings.stages
@@ -119,7 +119,7 @@ class PilotBackend:
         ]
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
-        """Order attempts of the allocations they are placed in; asking twice for one changes nothing.
+        """Order attempts from the pilot jobs that they are placed in; idempotent.
 
         Raises:
             BackendError: a host that is not there (any more), a disk that takes no orders, or this is closed.
@@ -150,7 +150,7 @@ class PilotBackend:
         return {one.attempt: self._ticket(one.attempt) for one in submissions}
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
-        """Take up attempts of an earlier driver: what it has ordered is in the allocation's list of orders."""
+        """Take up attempts of an earlier driver: what it has ordered is in the pilot job's list of orders."""
         ordered: dict[str, dict[str, tuple[int, int]]] = {}
         for one in attempts:
             pilot_id = pilot_of(one.placement.host)
@@ -162,57 +162,61 @@ class PilotBackend:
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; SLURM is asked at most every `poll_s`."""
         now = time.monotonic()
-        self._look(now)
+        self._update(now)
         self._forget()
         answers: dict[str, Report] = {}
         for attempt, tracked in self._tracked.items():
             answers[attempt] = tracked.report or self._report(attempt, tracked, now)
             if answers[attempt].phase == "ended" and tracked.report is None:
                 tracked.report = answers[attempt]
-                self._told.append(attempt)
+                self._ended_reported.append(attempt)
         return answers
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end."""
-        self._tell("stop", attempts)
+        self._order("stop", attempts)
 
     def kill(self, attempts: Sequence[str]) -> None:
         """End attempts at once."""
-        self._tell("kill", attempts)
+        self._order("kill", attempts)
 
     def close(self) -> None:
-        """Let go; what runs goes on, and allocations that have not begun are taken out of the queue."""
+        """Stop driving: what runs goes on, and pilot jobs that have not begun are cancelled."""
         if self._closed:
             return
         self._closed = True
         self._pool.cancel_queued()
 
-    def _look(self, now: float) -> None:
+    def _update(self, now: float) -> None:
         held = {tracked.pilot for tracked in self._tracked.values() if tracked.report is None}
-        self._pool.look(now, held, watching=not self._closed)
+        self._pool.update(now, held, watching=not self._closed)
 
     # What the driver says of an attempt
 
     def _report(self, attempt: str, tracked: TrackedAttempt, now: float) -> Report:
         pilot = self._pool.pilots.get(tracked.pilot)
-        said = ended_of(attempt, tracked.work)
+        recorded = ended_of(attempt, tracked.work)
         if pilot is None or tracked.end < 0:
-            return said or Report(attempt=attempt, phase="missing", detail="no allocation that is known has it")
+            return recorded or Report(attempt=attempt, phase="missing", detail="no known pilot job has it")
         job = self._pool.queue.state(pilot.ticket)
-        if said is not None:
-            return preempted_if(said, job) if job is not None and pilot.restart == tracked.restart else said
+        if recorded is not None:
+            return preempted_if(recorded, job) if job is not None and pilot.restart == tracked.restart else recorded
         if pilot.restart > tracked.restart:
             ending = ending_of_run(self._pool.queue.runs(pilot.ticket), tracked.restart)
-            why = f"SLURM has put allocation {pilot.ticket} back into the queue"
-            return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
+            why = f"SLURM has requeued pilot job {pilot.ticket}"
+            return self._ended_with_pilot(
+                attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now
+            )
         phase = pilot.state.phase
         raw = None if pilot.agent is None else pilot.agent.reports.get(attempt)
         if raw is not None and raw["phase"] == "ended":  # one that did not begin has no other record
             return Report(**raw)
         if phase == "ended":
             ending = pilot.state.ending
-            why = f"allocation {pilot.ticket} ended: {pilot.state.detail}"
-            return self._lost(attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now)
+            why = f"pilot job {pilot.ticket} ended: {pilot.state.detail}"
+            return self._ended_with_pilot(
+                attempt, tracked, Report(attempt=attempt, phase="ended", ending=ending, detail=why), now
+            )
         if phase == "missing":
             return Report(attempt=attempt, phase="missing", detail=pilot.state.detail)
         if phase in ("unknown", "queued"):
@@ -222,11 +226,11 @@ class PilotBackend:
         if pilot.agent is None or pilot.agent.taken < tracked.end:
             return Report(attempt=attempt, phase="waiting")
         return Report(
-            attempt=attempt, phase="missing", detail=f"the agent of allocation {pilot.ticket} does not know it"
+            attempt=attempt, phase="missing", detail=f"the agent of pilot job {pilot.ticket} does not know it"
         )
 
-    def _lost(self, attempt: str, tracked: TrackedAttempt, ended: Report, now: float) -> Report:
-        """An attempt whose allocation has ended, and which has not recorded its end: after a while, it never will."""
+    def _ended_with_pilot(self, attempt: str, tracked: TrackedAttempt, ended: Report, now: float) -> Report:
+        """An attempt whose pilot job has ended, and which has not recorded its end: after a while, it never will."""
         if tracked.over_since is None:
             tracked.over_since = now
         if now - tracked.over_since < RECORD_S:
@@ -240,7 +244,7 @@ class PilotBackend:
 
     # Orders
 
-    def _tell(self, op: str, attempts: Sequence[str]) -> None:
+    def _order(self, op: str, attempts: Sequence[str]) -> None:
         by_pilot: dict[str, list[str]] = {}
         for attempt in attempts:
             tracked = self._tracked.get(attempt)
@@ -252,9 +256,9 @@ class PilotBackend:
                     self._pool.order(self._pool.pilots[pilot_id], op, attempts=names)
 
     def _forget(self) -> None:
-        told, self._told = self._told, []
+        reported, self._ended_reported = self._ended_reported, []
         by_pilot: dict[str, list[str]] = {}
-        for attempt in told:
+        for attempt in reported:
             tracked = self._tracked[attempt]
             pilot = self._pool.pilots.get(tracked.pilot)
             if pilot is not None and pilot.living and pilot.restart == tracked.restart:
@@ -269,7 +273,7 @@ class PilotBackend:
 
 
 def orders_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Attempt -> restart of the allocation it was ordered for, and length of the list up to its order."""
+    """Attempt -> restart of the pilot job it was ordered for, and length of the list up to its order."""
     found: dict[str, tuple[int, int]] = {}
     with contextlib.suppress(OSError):
         for order, end in Orders(folder).with_ends():

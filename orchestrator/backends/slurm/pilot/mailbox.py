@@ -13,10 +13,10 @@ which shows changes when a file is opened (NFS) is enough:
 | `over.json` | node launcher | that Ray has ended, and why |
 | `token-{restart}` | node launcher, mode 0600 | Ray's token |
 | `join.json` | agent | where the other nodes of the allocation join its Ray |
-| `closed` | driver | nothing of this allocation is left to be asked for |
+| `closed` | driver | nothing of this pilot job is left to be asked for |
 
-An allocation that SLURM puts back into its queue is another start of the same folder. A lost node may still run the one
-before: what is written says of which start it is, and the older one makes way.
+A pilot job that SLURM requeues is another start with the same folder. A lost node may still run the one before:
+each file says which start wrote it, and the older one ends.
 
 The files that are waited for are made, empty, before sbatch: what was not there is remembered as absent for a while.
 """
@@ -32,11 +32,11 @@ from typing import Any
 from workloads.contract.json_files import object_of, read_object
 
 DESCRIPTION, JOB, JOIN, CLOSED = "pack.json", "job.json", "join.json", "closed"
-ORDERS, HERE, STATE, OVER = "orders.jsonl", "here.json", "state.json", "over.json"
+ORDERS, DRIVER_BEAT, STATE, OVER = "orders.jsonl", "here.json", "state.json", "over.json"
 
 
 def pilots_folder(home: Path) -> Path:
-    """Where the allocations of a study lie."""
+    """The folder of a study's mailboxes."""
     return home / "slurm" / "packs"
 
 
@@ -46,20 +46,20 @@ def pilot_of(host: str) -> str:
 
 
 def make_folder(home: Path) -> Path:
-    """A folder for one more allocation; its name is the pilot's."""
+    """Make the mailbox of one more pilot job; its name is the pilot job's."""
     while True:
         folder = pilots_folder(home) / f"p{secrets.token_hex(3)}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
-        for name in (ORDERS, HERE, STATE, OVER, JOIN):
+        for name in (ORDERS, DRIVER_BEAT, STATE, OVER, JOIN):
             (folder / name).touch()
         return folder
 
 
 def token_of(folder: Path, restart: int) -> Path:
-    """The file of the token of one start of an allocation."""
+    """The file with the token of one start of a pilot job."""
     return folder / f"token-{restart}"
 
 

@@ -5,9 +5,8 @@ joins. SLURM sends its signals to every process of a step at once, and Ray would
 any attempt could save: so what is started here does not receive USR2 and TERM; the launcher receives
 them and tells the agent. (Ranks receive TERM: it asks them to save, as the agent will.)
 
-All of Ray lies in a folder that no other user can enter and that no other pilot job shares; its
-token is made here and lies in the pilot's mailbox for as long as Ray lives. The ports are the
-kernel's choice.
+All of Ray's files are in a folder that no other user can enter and no other pilot job shares; its token
+is made here and lies in the pilot job's mailbox while Ray lives. The kernel chooses the ports.
 """
 
 import contextlib
@@ -23,11 +22,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, holding, locked
-from orchestrator.backends.ray.session import members
+from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, create_token, token_environment
+from orchestrator.backends.ray.session import kill_members
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
@@ -41,21 +39,18 @@ RAY = "r"
 LOOK_S = 0.2
 JOIN_S = 300.0
 """For the head to start, on a node that waits to join."""
-GONE_S = 10.0
 SETTLE_S = 60.0
-"""A folder this young may belong to a node launcher that has not locked it yet."""
+"""A folder this young may belong to a node launcher that has not create_token it yet."""
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-RAYLETS = 3
-"""That a node may lose."""
-
-
+MAX_RAYLETS = 3
+"""That may die on a node, one after the other, until it gives up."""
 MIB_IN_GIB = 1024
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeResources:
-    """One node of one start of an allocation."""
+    """One node of one start of a pilot job."""
 
     job: str
     restart: int
@@ -103,7 +98,7 @@ def launch_node(folder: Path) -> int:
     """Run Ray's part on one node of the pilot job until that ends; returns the exit code of the task."""
     received: list[str] = []
     for number in SIGNALS:
-        signal.signal(number, lambda number, _frame: _receive(received, number, _frame))
+        signal.signal(number, lambda number, _frame: received.append(signal.Signals(number).name))
     signal.signal(signal.SIGCONT, signal.SIG_IGN)  # SLURM sends it along with TERM
     node = node_resources(folder.name, read_object(folder / DESCRIPTION))
     sweep()
@@ -116,7 +111,7 @@ def launch_node(folder: Path) -> int:
 def ray_environment(folder: Path, restart: int) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, **SETTINGS, **holding(token_of(folder, restart))}
+    return {**kept, **SETTINGS, **token_environment(token_of(folder, restart))}
 
 
 @contextlib.contextmanager
@@ -143,13 +138,9 @@ def sweep(parent: Path = PARENT) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _receive(received: list[str], number: int, _frame: FrameType | None) -> None:
-    received.append(signal.Signals(number).name)
-
-
 def _run_agent(folder: Path, temporary: Path, node: NodeResources, received: list[str]) -> int:
     token = token_of(folder, node.restart)
-    locked(token)
+    create_token(token)
     command = [sys.executable, "-u", "-m", "orchestrator.backends.slurm.pilot", str(folder), "--agent", str(temporary)]
     child = _start(command, folder, node, subprocess.PIPE)
     assert child.stdin is not None
@@ -161,7 +152,7 @@ def _run_agent(folder: Path, temporary: Path, node: NodeResources, received: lis
                 child.stdin.flush()
             told += 1
         time.sleep(LOOK_S)
-    end_session(child.pid)
+    kill_members(child.pid)
     token.unlink(missing_ok=True)
     agent = agent_state(read_whole(folder / STATE))
     if agent is not None and agent.restart > node.restart:
@@ -183,14 +174,16 @@ def _run_raylet(folder: Path, temporary: Path, node: NodeResources) -> int:
         if _is_over(folder, node):
             return 0
         time.sleep(LOOK_S)
-    for _ in range(RAYLETS):
+    for _ in range(MAX_RAYLETS):
         child = _start(join_command(str(join["address"]), temporary, node), folder, node, subprocess.DEVNULL)
         while child.poll() is None and not _is_over(folder, node):
             time.sleep(LOOK_S)
-        end_session(child.pid, child)
+        child.kill()
+        child.wait()
+        kill_members(child.pid)
         if _is_over(folder, node):
             return 0
-    print(f"{RAYLETS} raylets have died on this node, one after the other", file=sys.stderr)
+    print(f"{MAX_RAYLETS} raylets have died on this node, one after the other", file=sys.stderr)
     return 1
 
 
@@ -217,25 +210,12 @@ def _start(command: Sequence[str], folder: Path, node: NodeResources, stdin: int
         stdin=stdin,
         env=ray_environment(folder, node.restart),
         start_new_session=True,
-        preexec_fn=shield,
+        preexec_fn=ignore_slurm_signals,
     )
 
 
-def shield() -> None:
+def ignore_slurm_signals() -> None:
     """Before a program is started: it, and all that it starts, does not receive SLURM's signals."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-
-
-def end_session(leader: int, child: "subprocess.Popen[bytes] | None" = None) -> None:
-    """Kill what is left of the kernel session that `leader` led, and wait until it has gone."""
-    if child is not None and child.poll() is None:
-        child.kill()
-        child.wait()
-    deadline = time.monotonic() + GONE_S
-    while (left := members(leader)) and time.monotonic() < deadline:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)

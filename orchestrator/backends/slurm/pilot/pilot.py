@@ -1,6 +1,6 @@
-"""A pilot job as its driver sees it, and its state, from what its agent and SLURM say.
+"""A pilot job as its driver sees it. Its state follows from what its agent and SLURM say.
 
-The state follows from the first of these that says something:
+The first of these that says something decides:
 
 1. `over.json`: the node launcher has seen Ray end on the allocation's first node.
 2. SLURM says that the job has ended: then nothing of it runs.
@@ -22,7 +22,7 @@ from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.pilot.mailbox import (
     CLOSED,
     DESCRIPTION,
-    HERE,
+    DRIVER_BEAT,
     JOB,
     OVER,
     STATE,
@@ -46,9 +46,9 @@ class AgentState:
     """What an agent has written last."""
 
     restart: int = 0
-    """How often SLURM had restarted the allocation when it began."""
+    """How often SLURM had restarted the pilot job when it began."""
     job: str = ""
-    """SLURM's number of the allocation."""
+    """SLURM's number of the pilot job."""
     counter: int = -1
     phase: Literal["starting", "serving", "leaving", "over"] = "starting"
     why: str = ""
@@ -120,17 +120,17 @@ def pilot_state(
         return PilotState(phase="starting")
     if job is not None:
         return PilotState(
-            phase="unknown", detail=f"the agent of allocation {job.job} has been silent for {SILENT_S:g} s"
+            phase="unknown", detail=f"the agent of pilot job {job.job} has written nothing for {SILENT_S:g} s"
         )
     if no_history:
         return PilotState(phase="unknown", detail=no_history)
-    return PilotState(phase="missing", detail="SLURM does not know the allocation")
+    return PilotState(phase="missing", detail="SLURM does not know the pilot job")
 
 
 def ending_of(job: JobState) -> Ending:
-    """Of an attempt that was lost with its allocation: whatever ended that, the attempt is not to blame.
+    """The ending of an attempt that was lost with its pilot job; never one that counts as a retry.
 
-    The allocation's time limit is not the attempt's, and nobody knows whose memory was too much for it.
+    The pilot job's time limit is not the attempt's, and whose memory exceeded it is unknown.
     """
     if job.ending in ("preempted", "node_lost"):
         return job.ending
@@ -138,14 +138,14 @@ def ending_of(job: JobState) -> Ending:
 
 
 def ending_of_run(runs: Sequence[JobState], restart: int) -> Ending:
-    """Of an attempt of an earlier start of an allocation that SLURM has put back into the queue since."""
+    """The ending of an attempt of an earlier start of a pilot job that SLURM has requeued since."""
     own = runs[restart].ending if restart < len(runs) else "preempted"
     return own if own in ("preempted", "node_lost") else "preempted"
 
 
 @dataclass
 class PilotJob:
-    """An allocation that this driver answers for."""
+    """A pilot job that this driver answers for."""
 
     folder: Path
     name: str
@@ -194,16 +194,16 @@ class PilotJob:
 
     def read_agent(self, now: float) -> None:
         """Take in what the agent has written since."""
-        said = agent_state(read_whole(self.folder / STATE))
-        if said is None or said.restart < self.restart:
+        state = agent_state(read_whole(self.folder / STATE))
+        if state is None or state.restart < self.restart:
             return
-        if said.restart > self.restart:
-            self.restart = said.restart
-        self.agent = said
-        self.ticket = self.ticket or said.job
-        self.served = self.served or bool(said.hosts)
-        if (said.restart, said.counter) != self._moved:
-            self._moved, self._moved_at = (said.restart, said.counter), now
+        if state.restart > self.restart:
+            self.restart = state.restart
+        self.agent = state
+        self.ticket = self.ticket or state.job
+        self.served = self.served or bool(state.hosts)
+        if (state.restart, state.counter) != self._moved:
+            self._moved, self._moved_at = (state.restart, state.counter), now
 
     def update_state(self, queue: SlurmQueue, now: float) -> None:
         """Work out its state."""
@@ -249,15 +249,15 @@ class PilotJob:
     def show_driver(self, counter: str, looks: str) -> None:
         """Tell the agent that a driver lives; one beat that the disk does not take is no reason to end."""
         with contextlib.suppress(OSError):
-            write_object(self.folder / HERE, {"counter": counter, "looks": looks})
+            write_object(self.folder / DRIVER_BEAT, {"counter": counter, "looks": looks})
 
     def close(self) -> None:
-        """Nothing of it is left to be asked for."""
+        """Record that it has ended, and that none of its attempts is open."""
         (self.folder / CLOSED).touch()
 
 
 def find_pilots(home: Path, digest: str) -> dict[str, PilotJob]:
-    """The allocations of earlier drivers that may live, by name; `digest`: of the driver's code."""
+    """The pilot jobs of earlier drivers that may live, by name; `digest`: of the driver's code."""
     found: dict[str, PilotJob] = {}
     for path in sorted(pilots_folder(home).glob(f"*/{DESCRIPTION}")):
         folder = path.parent

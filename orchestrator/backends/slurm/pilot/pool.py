@@ -1,7 +1,6 @@
 """The pilot jobs of one study: submitted while jobs wait for room, followed, and cancelled when nobody needs them."""
 
 import contextlib
-import math
 import secrets
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask
+from orchestrator.backends.slurm.core.job_request import request_of_pilot
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
 from orchestrator.backends.slurm.core.submit import (
     SbatchJob,
@@ -28,10 +28,10 @@ from orchestrator.errors import BackendError
 from workloads.contract.json_files import write_object
 
 READ_S = 0.2
-HERE_S = 2.0
-TRIES = 3
+DRIVER_BEAT_S = 2.0
+MAX_FAILURES = 3
 """Pilot jobs in a row that may be refused, or end before they serve."""
-REFUSED_S = 10.0
+RETRY_S = 10.0
 """Rest after one of them, and after one that a limit on jobs in the queue has refused: others may leave it."""
 
 
@@ -49,7 +49,7 @@ class PilotPool:
         idle_s: float,
         orphan_s: float,
     ) -> None:
-        """Find those that earlier drivers have left.
+        """Find those of earlier drivers.
 
         Args:
             home, description, grace_s, idle_s, orphan_s: as for `sbatch_pilot`.
@@ -68,14 +68,14 @@ class PilotPool:
         queue.add(self._query)
         self.scaling = Scaling()
         self._nonce = secrets.token_hex(4)
-        self._read = self._told = self._rest_until = float("-inf")
+        self._read = self._beat_at = self._retry_after = float("-inf")
         self._began = time.monotonic()
         self._failed = 0
         self._why_failed = ""
         self._refused = ""
-        """Why SLURM took no allocation when it was last asked for one; empty: it did."""
+        """Why SLURM took no pilot job when one was last submitted; empty: it did."""
 
-    def look(self, now: float, held: Collection[str], *, watching: bool = True) -> None:
+    def update(self, now: float, held: Collection[str], *, watching: bool = True) -> None:
         """Bring them up to date from their files and SLURM, and show their agents that a driver lives.
 
         Args:
@@ -95,21 +95,21 @@ class PilotPool:
             if pilot.takes:
                 self._failed = 0
         if watching:
-            self._sign_of_life(now)
+            self._show_driver(now)
         self._drop_ended(held)
 
     def pending(self) -> str:
-        """Which allocations are on their way, for people; empty: none, or SLURM has not said why they wait."""
+        """Which pilot jobs wait or start, for people; empty: none, or SLURM has not said why they wait."""
         coming = [self._refused] if self._refused else []
         for pilot in self.pilots.values():
             if pilot.state.phase == "starting":
-                coming.append(f"an allocation starts (SLURM job {pilot.ticket})")
+                coming.append(f"a pilot job starts (SLURM job {pilot.ticket})")
             elif pilot.state.phase == "queued" and pilot.waits and not pilot.unwanted:
-                coming.append(f"an allocation waits in SLURM's queue: {pilot.waits}")
+                coming.append(f"a pilot job waits in SLURM's queue: {pilot.waits}")
         return "; ".join(coming)
 
     def order(self, pilot: PilotJob, op: str, **fields: Any) -> int:
-        """Give an order to the agent of an allocation; it counts for the start of it that is known now.
+        """Give an order to the agent of a pilot job; it holds for the start that is known now.
 
         Raises:
             BackendError: the disk does not take it.
@@ -120,7 +120,7 @@ class PilotPool:
             raise BackendError(f"{pilot.folder}: an order cannot be written: {error}") from error
 
     def cancel(self, pilots: Sequence[PilotJob]) -> None:
-        """Take allocations out of SLURM's queue."""
+        """Cancel pilot jobs."""
         tickets = [pilot.ticket for pilot in pilots if pilot.ticket]
         for pilot in pilots:
             pilot.unwanted = True
@@ -129,7 +129,7 @@ class PilotPool:
                 ask("scancel", "--quiet", *tickets)
 
     def cancel_queued(self) -> None:
-        """The driver leaves: what runs goes on, and what has not begun is not needed."""
+        """Cancel pilot jobs that have not begun, since the driver ends; those that run go on."""
         self.cancel([pilot for pilot in self.pilots.values() if pilot.state.phase == "queued" and not pilot.unwanted])
 
     def grow(self, now: float) -> None:
@@ -139,12 +139,12 @@ class PilotPool:
             BackendError: SLURM has refused time and again, or none has come so far as to serve.
         """
         living = [pilot for pilot in self.pilots.values() if pilot.living and not pilot.unwanted]
-        if self._failed >= TRIES and not living:
+        if self._failed >= MAX_FAILURES and not living:
             raise BackendError(
-                f"{self._failed} allocations in a row have ended before they took an attempt; the last one: "
+                f"{self._failed} pilot jobs in a row have ended before they took an attempt; the last one: "
                 f"{self._why_failed}; correct slurm.pilot or slurm.setup of the cluster file, then `run` again"
             )
-        if now < self._rest_until or not self.scaling.needs_another(
+        if now < self._retry_after or not self.scaling.needs_another(
             now,
             living=len(living),
             coming=sum(pilot.state.phase in ("queued", "unknown") for pilot in living),
@@ -159,11 +159,11 @@ class PilotPool:
         try:
             ticket = submit_batch(batch, sys.executable)
         except SubmitUnanswered:
-            self._rest_until = now + REFUSED_S  # SLURM may have it: it is looked for by its name
+            self._retry_after = now + RETRY_S  # SLURM may have it: it is looked for by its name
         except SiteFull as error:
             shutil.rmtree(batch.folder, ignore_errors=True)
-            self._refused = f"SLURM takes no allocation now: {str(error).partition(f'{batch.name}: ')[2]}"
-            self._rest_until = time.monotonic() + REFUSED_S
+            self._refused = f"SLURM takes no pilot job now: {str(error).partition(f'{batch.name}: ')[2]}"
+            self._retry_after = time.monotonic() + RETRY_S
             return
         except BackendError as error:
             pilot.close()
@@ -188,33 +188,31 @@ class PilotPool:
     def _note_failure(self, why: str) -> None:
         self._failed += 1
         self._why_failed = why
-        self._rest_until = time.monotonic() + REFUSED_S
+        self._retry_after = time.monotonic() + RETRY_S
 
-    def _sign_of_life(self, now: float) -> None:
-        """Show the agents that somebody is here, and let go what is of no use."""
+    def _show_driver(self, now: float) -> None:
+        """Show the agents that a driver lives, and end pilot jobs that are of no use."""
         living = [pilot for pilot in self.pilots.values() if pilot.living]
-        if now - self._told >= HERE_S:
-            self._told = now
+        if now - self._beat_at >= DRIVER_BEAT_S:
+            self._beat_at = now
             for pilot in living:
-                pilot.show_driver(f"{self._nonce}-{now:.0f}", f"{self._nonce}-{self.scaling.looks}")
+                pilot.show_driver(f"{self._nonce}-{now:.0f}", f"{self._nonce}-{self.scaling.requests}")
         for pilot in living:
             if not pilot.current and not pilot.unwanted and pilot.state.phase == "serving":
                 pilot.unwanted = True
                 with contextlib.suppress(BackendError):
                     self.order(pilot, "leave", why="the study's code has changed since it began")
-        if now - max(self.scaling.looked_at, self._began) > self._times["idle_s"]:
+        if now - max(self.scaling.requested_at, self._began) > self._times["idle_s"]:
             self.cancel([pilot for pilot in living if pilot.state.phase == "queued" and not pilot.unwanted])
 
     def _drop_ended(self, held: Collection[str]) -> None:
-        """Drop allocations that have ended, once their attempts have; count those that came to nothing."""
+        """Drop pilot jobs that have ended, once their attempts have; count those that never served."""
         for pilot in [pilot for pilot in self.pilots.values() if not pilot.living and pilot.id not in held]:
             del self.pilots[pilot.id]
             with contextlib.suppress(OSError):  # the next driver asks SLURM once more
                 pilot.close()
             if pilot.ticket and not pilot.served and not pilot.unwanted:  # without one, SLURM was silent and has none
-                why = (
-                    f"allocation {pilot.ticket} ended before it served: {pilot.state.detail}{last_lines(pilot.folder)}"
-                )
+                why = f"pilot job {pilot.ticket} ended before it served: {pilot.state.detail}{last_lines(pilot.folder)}"
                 self._note_failure(f"{why}; its logs are in {pilot.folder}")
 
 
@@ -231,7 +229,7 @@ def sbatch_pilot(
     idle_s: float,
     orphan_s: float,
 ) -> SbatchJob:
-    """Describe one more allocation, on disk and for sbatch.
+    """Describe one more pilot job, on disk and for sbatch.
 
     Args:
         home: `outputs/{study}`.
@@ -243,7 +241,7 @@ def sbatch_pilot(
         orphan_s: without a driver until it stops its attempts and is let go.
     """
     folder = make_folder(home)
-    name = f"em:{home.name}:pack:{folder.name}"
+    name = f"em:{home.name}:pilot:{folder.name}"
     content = {
         "version": 1,
         "name": name,
@@ -257,16 +255,7 @@ def sbatch_pilot(
         "orphan_s": orphan_s,
     }
     write_object(folder / DESCRIPTION, content)
-    parameters = parameters_of(
-        pilot,
-        name=name,
-        nodes=pilot.nodes,
-        cpus=pilot.cpus,
-        memory_gib=pilot.memory_gib,
-        minutes=math.ceil(pilot.minutes),
-        devices=pilot.devices,
-        setup=setup,
-        code=Path(description["code"]),
-        grace_s=grace_s,
-    )
+    code = Path(description["code"])
+    request = request_of_pilot(pilot)
+    parameters = parameters_of(pilot, request, name=name, setup=setup, code=code, grace_s=grace_s)
     return SbatchJob(name=name, folder=folder, works=[folder], parameters=parameters, module=MODULE)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.slurm.core.commands import SlurmSilent, missing_programs
-from orchestrator.backends.slurm.core.submit import SIGNAL_SLACK_S
+from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S
 from orchestrator.backends.slurm.preflight.fit import Misfit, misfits_in, nodes
 from orchestrator.backends.slurm.preflight.requirements import Files, JobKind, kind_of_pilot, kind_of_stage
 from orchestrator.backends.slurm.preflight.site import Site, read_site
@@ -16,10 +16,10 @@ from orchestrator.spec.cell import Resources
 
 NEEDED = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 """Without these nothing can be submitted or watched; without sacct, endings are less exact."""
-LOG_IN = "log in to a machine of the cluster, or load its module (such as `module load slurm`)"
+LOG_IN_REMEDY = "log in to a machine of the cluster, or load its module (such as `module load slurm`)"
 
 
-def missing_words(missing: Iterable[str]) -> str:
+def missing_message(missing: Iterable[str]) -> str:
     """For people."""
     return f"not on PATH: {', '.join(missing)}"
 
@@ -47,7 +47,7 @@ def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
         SiteError: programs are missing, or something does not fit; says all of it, each with its remedy.
     """
     if missing := missing_programs(NEEDED):
-        raise SiteError(f"{missing_words(missing)}; {LOG_IN}")
+        raise SiteError(f"{missing_message(missing)}; {LOG_IN_REMEDY}")
     try:
         site = read_site()
     except SlurmSilent as error:
@@ -81,18 +81,22 @@ def misfits(
     into = set() if pilot is None else set(needs if pilot.stages is None else pilot.stages)
     if pilot is not None and into & needs.keys():
         kind = kind_of_pilot(pilot, files)
-        found += [*grace(kind, files, grace_s), *misfits_in(site, kind)]
+        found += [*grace_misfits(kind, files, grace_s), *misfits_in(site, kind)]
     for stage, sizes in needs.items():
         for resources in sizes:
             if pilot is not None and stage in into:
-                found += in_allocation(stage, resources, pilot, files)
+                found += pilot_misfits(stage, resources, pilot, files)
             else:
                 kind = kind_of_stage(stage, resources, slurm, files)
-                found += [*shares(stage, resources, kind), *grace(kind, files, grace_s), *misfits_in(site, kind)]
+                found += [
+                    *spread_misfits(stage, resources, kind),
+                    *grace_misfits(kind, files, grace_s),
+                    *misfits_in(site, kind),
+                ]
     return tuple(dict.fromkeys(found))
 
 
-def shares(stage: str, resources: Resources, kind: JobKind) -> Iterator[Misfit]:
+def spread_misfits(stage: str, resources: Resources, kind: JobKind) -> Iterator[Misfit]:
     """What cluster file and matrix say against each other, of jobs of SLURM."""
     ranks, number = resources.world_size, kind.request.nodes
     gpus = sum(kind.request.gpus.values())
@@ -110,7 +114,7 @@ def shares(stage: str, resources: Resources, kind: JobKind) -> Iterator[Misfit]:
         )
 
 
-def in_allocation(stage: str, resources: Resources, pilot: PilotSettings, files: Files) -> Iterator[Misfit]:
+def pilot_misfits(stage: str, resources: Resources, pilot: PilotSettings, files: Files) -> Iterator[Misfit]:
     """In a pilot job, a job runs on one node of the allocation."""
     has = {"cpus": pilot.cpus, "memory_gib": pilot.memory_gib - RESERVED_GIB, "devices": pilot.devices}
     for field, most in has.items():
@@ -118,20 +122,20 @@ def in_allocation(stage: str, resources: Resources, pilot: PilotSettings, files:
         if wanted > most:
             kept = f" ({pilot.memory_gib:g} less {RESERVED_GIB:g} for Ray)" if field == "memory_gib" else ""
             yield Misfit(
-                says=f"{files.matrix}: resources.{stage}.{field} is {wanted:g}, but a node of an allocation has "
+                says=f"{files.matrix}: resources.{stage}.{field} is {wanted:g}, but a node of a pilot job has "
                 f"{most:g}{kept} for jobs ({files.cluster}: slurm.pilot.{field})",
                 remedy=f"raise slurm.pilot.{field}, or leave {stage!r} out of slurm.pilot.stages",
             )
     if resources.minutes > pilot.minutes:
         yield Misfit(
-            says=f"{files.matrix}: resources.{stage}.minutes is {resources.minutes:g}, but an allocation has "
+            says=f"{files.matrix}: resources.{stage}.minutes is {resources.minutes:g}, but a pilot job has "
             f"{pilot.minutes:g} ({files.cluster}: slurm.pilot.minutes)",
             remedy=f"raise slurm.pilot.minutes, or leave {stage!r} out of slurm.pilot.stages",
-            refuses=False,  # it goes on from its checkpoint in the next allocation, and may need less than it may take
+            refuses=False,  # it goes on from its checkpoint in the next pilot job, and may need less than it may take
         )
 
 
-def grace(kind: JobKind, files: Files, grace_s: float) -> Iterator[Misfit]:
+def grace_misfits(kind: JobKind, files: Files, grace_s: float) -> Iterator[Misfit]:
     """The signal to save must not come as soon as the job starts."""
     early_s, whole_s = math.ceil(grace_s) + SIGNAL_SLACK_S, kind.request.minutes * 60
     if early_s < whole_s or {"time", "t"} & kind.extra.keys():

@@ -8,8 +8,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.backends.slurm.core.job_request import JobRequest
 from orchestrator.backends.slurm.preflight.limits import Partition, Shape
-from orchestrator.backends.slurm.preflight.requirements import JobKind, JobRequest
+from orchestrator.backends.slurm.preflight.requirements import JobKind
 from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.spec.lines import nearest
 

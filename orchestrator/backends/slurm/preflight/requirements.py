@@ -1,66 +1,22 @@
 """What the jobs of a plan ask SLURM for, and where each of it is written. Pure."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.backends.slurm.core.submit import LIMIT_SLACK_MINUTES, extra_lines
+from orchestrator.backends.slurm.core.job_request import (
+    LIMIT_SLACK_MINUTES,
+    JobRequest,
+    extra_lines,
+    request_of,
+    request_of_pilot,
+)
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.spec.cell import Resources
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """What one job asks SLURM for."""
-
-    nodes: int
-    cpus: int
-    """On each node, like memory and gpus."""
-    memory_mib: int
-    gpus: Mapping[str, int]
-    """Type -> number; empty type: any."""
-    minutes: int
-
-
-def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
-    """What a job of a stage asks for; `core.submit.sbatch_jobs` writes the same (a test compares)."""
-    nodes = stage.nodes or 1
-    minutes = resources.minutes if stage.minutes is None else stage.minutes
-    devices = math.ceil(resources.devices / nodes)
-    return JobRequest(
-        nodes=nodes,
-        cpus=max(1, resources.cpus // nodes),
-        memory_mib=math.ceil(resources.memory_gib * 1024 / nodes),
-        gpus=parse_gpus(stage.gpus) if stage.gpus else {"": devices} if devices else {},
-        minutes=math.ceil(minutes) + LIMIT_SLACK_MINUTES,
-    )
-
-
-def request_of_pilot(pilot: PilotSettings) -> JobRequest:
-    """What an allocation asks for; `pool.sbatch_pilot` writes the same (a test compares)."""
-    return JobRequest(
-        nodes=pilot.nodes,
-        cpus=pilot.cpus,
-        memory_mib=math.ceil(pilot.memory_gib * 1024),
-        gpus=parse_gpus(pilot.gpus) if pilot.gpus else {"": pilot.devices} if pilot.devices else {},
-        minutes=math.ceil(pilot.minutes),
-    )
-
-
-def parse_gpus(text: str) -> dict[str, int]:
-    """`a100:4` and `4` of `--gpus-per-node`: type -> number."""
-    found: dict[str, int] = {}
-    for word in text.split(","):
-        kind, _, number = word.strip().rpartition(":")
-        if not number.isdigit():
-            kind, number = number, "1"
-        found[kind] = found.get(kind, 0) + int(number)
-    return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
+class SettingPlace:
     """Where something that is asked for is written, or is best written."""
 
     file: str
@@ -77,13 +33,13 @@ class JobKind:
     """One kind of job: a stage's, or a pilot job."""
 
     what: str
-    """`stage train`, `an allocation`."""
+    """`stage train`, `a pilot job`."""
     request: JobRequest
     where: SlurmStage
     """Partition, account and QOS as they hold."""
     extra: Mapping[str, Any]
     """Options of sbatch, which hold above all."""
-    places: Mapping[str, Written]
+    places: Mapping[str, SettingPlace]
     """partition, account, qos, nodes, minutes, cpus, memory_gib, devices -> where it is written."""
     can_spread: bool
     """It could be on more nodes."""
@@ -92,7 +48,7 @@ class JobKind:
     shorter: str
     """The remedy for a time limit that is too long; `{}` is the number."""
 
-    def __getitem__(self, what: str) -> Written:
+    def __getitem__(self, what: str) -> SettingPlace:
         return self.places[what]
 
 
@@ -109,29 +65,29 @@ class Files:
 
 def kind_of_stage(stage: str, resources: Resources, slurm: SlurmSettings, files: Files) -> JobKind:
     """What the jobs of a stage ask for that are jobs of SLURM."""
-    said, own = slurm.of(stage), slurm.stages.get(stage, SlurmStage())
-    extra = extra_lines(said.sbatch)
+    merged, own = slurm.of(stage), slurm.stages.get(stage, SlurmStage())
+    extra = extra_lines(merged.sbatch)
 
-    def written(field: str, value: str = "") -> Written:
+    def written(field: str, value: str = "") -> SettingPlace:
         key = "sbatch" if field in extra else field
         section = f"stages.{stage}" if getattr(own, key) not in (None, ()) else "every"
-        return Written(file=files.cluster, key=f"slurm.{section}.{key}", value=value)
+        return SettingPlace(file=files.cluster, key=f"slurm.{section}.{key}", value=value)
 
-    def needed(field: str) -> Written:
+    def needed(field: str) -> SettingPlace:
         value = f"{getattr(resources, field):g}"
-        return Written(file=files.matrix, key=f"resources.{stage}.{field}", value=value)
+        return SettingPlace(file=files.matrix, key=f"resources.{stage}.{field}", value=value)
 
-    request = request_of(resources, said)
+    request = request_of(resources, merged)
     return JobKind(
         what=f"stage {stage}",
         request=request,
-        where=_as_it_holds(said, extra),
+        where=_effective(merged, extra),
         extra=extra,
         places={
             **{field: written(field) for field in (*WHERE, "nodes")},
             **{field: needed(field) for field in ("cpus", "memory_gib")},
-            "minutes": needed("minutes") if said.minutes is None else written("minutes", f"{said.minutes:g}"),
-            "devices": needed("devices") if said.gpus is None else written("gpus", repr(said.gpus)),
+            "minutes": needed("minutes") if merged.minutes is None else written("minutes", f"{merged.minutes:g}"),
+            "devices": needed("devices") if merged.gpus is None else written("gpus", repr(merged.gpus)),
         },
         can_spread=resources.world_size > request.nodes,
         slack=LIMIT_SLACK_MINUTES,
@@ -141,17 +97,17 @@ def kind_of_stage(stage: str, resources: Resources, slurm: SlurmSettings, files:
 
 
 def kind_of_pilot(pilot: PilotSettings, files: Files) -> JobKind:
-    """What an allocation asks for."""
+    """What a pilot job asks for."""
 
-    def written(field: str, value: str = "") -> Written:
-        return Written(file=files.cluster, key=f"slurm.pilot.{field}", value=value)
+    def written(field: str, value: str = "") -> SettingPlace:
+        return SettingPlace(file=files.cluster, key=f"slurm.pilot.{field}", value=value)
 
     extra = extra_lines(pilot.sbatch)
-    said = SlurmStage(partition=pilot.partition, account=pilot.account, qos=pilot.qos, constraint=pilot.constraint)
+    merged = SlurmStage(partition=pilot.partition, account=pilot.account, qos=pilot.qos, constraint=pilot.constraint)
     return JobKind(
-        what="an allocation",
+        what="a pilot job",
         request=request_of_pilot(pilot),
-        where=_as_it_holds(said, extra),
+        where=_effective(merged, extra),
         extra=extra,
         places={
             **{field: written("sbatch" if field in extra else field) for field in (*WHERE, "nodes")},
@@ -166,12 +122,12 @@ def kind_of_pilot(pilot: PilotSettings, files: Files) -> JobKind:
     )
 
 
-def _as_it_holds(said: SlurmStage, extra: Mapping[str, Any]) -> SlurmStage:
+def _effective(merged: SlurmStage, extra: Mapping[str, Any]) -> SlurmStage:
     """With what is written in `sbatch`: it comes last in the script, and holds."""
     given = {field: str(extra[field]) for field in WHERE if field in extra}
     return replace(
-        said,
-        partition=given.get("partition", said.partition),
-        account=given.get("account", said.account),
-        qos=given.get("qos", said.qos),
+        merged,
+        partition=given.get("partition", merged.partition),
+        account=given.get("account", merged.account),
+        qos=given.get("qos", merged.qos),
     )

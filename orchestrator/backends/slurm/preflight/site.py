@@ -24,7 +24,7 @@ from orchestrator.backends.slurm.preflight.limits import (
 )
 from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage
 
-FEW = 1000
+DEFAULT_ARRAY_SIZE = 1000
 """Elements of an array where the site does not say: SLURM's own default, less one."""
 IMPLIED = {"limits": {"associations"}, "qos": {"associations"}, "wckeys": {"associations"}, "safe": {"limits"}}
 """What is enforced along with it: slurm.conf(5), AccountingStorageEnforce."""
@@ -133,7 +133,7 @@ def read_site() -> Site:
             silent = " ".join(str(error).split())
     site = Site(
         # The largest index is one less.
-        array_size=max(1, int(configuration.get("MaxArraySize", str(FEW + 1))) - 1),
+        array_size=max(1, int(configuration.get("MaxArraySize", str(DEFAULT_ARRAY_SIZE + 1))) - 1),
         submit=math.inf,
         partitions={name: replace(one, shapes=shapes.get(name, ())) for name, one in partitions.items()},
         user=user,

@@ -1,4 +1,4 @@
-"""Pilot jobs on a real SLURM: many attempts in one allocation, whose Ray is nobody else's."""
+"""Pilot jobs on a real SLURM: many attempts in one SLURM job, whose Ray is nobody else's."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ sys.path[:0] = [str(TESTS / "host"), str(TESTS)]
 
 from slurm_site import Site  # noqa: E402
 from stranger import knock  # noqa: E402
-from toy_jobs import as_submission, toy_context, toy_submission, wait_until  # noqa: E402
+from toy_jobs import DO, as_submission, toy_context, toy_submission, wait_until  # noqa: E402
 
 from orchestrator.backends.protocol import Adoption, Autoscaling, Backend, HostShare, Report, Submission  # noqa: E402
 from orchestrator.backends.slurm.backend import slurm_backend  # noqa: E402
@@ -46,7 +46,7 @@ from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.study.workload import WORKLOAD  # noqa: E402
 
-DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
+pytestmark = pytest.mark.usefixtures("short_wait_for_records")
 SMALL = PilotSettings(cpus=2, memory_gib=3.5, minutes=30.0, allocations=1, sbatch=("--nodelist=n1",))
 FIXED = {6379, 8265, 8076, 10001, 52365, *range(10002, 20000)}
 """Ports that Ray takes where nobody tells it otherwise (ray start --help)."""
@@ -97,7 +97,7 @@ class Study:
         return found
 
     def agent(self) -> psutil.Process:
-        """The agent of its newest allocation."""
+        """The agent of its newest pilot job."""
         found = [
             process
             for process in psutil.process_iter(["cmdline"])
@@ -106,7 +106,7 @@ class Study:
         return max(found, key=lambda process: process.create_time())
 
     def jobs(self, site: Site) -> list[str]:
-        """The numbers of its allocations that SLURM has."""
+        """The numbers of its pilot jobs that SLURM has."""
         lines = site.call("squeue", "-h", "--me", "-t", "PD,R,CG", "-o", "%i %j").splitlines()
         return [line.split()[0] for line in lines if f"em:{self.home.name}:" in line]
 
@@ -130,8 +130,8 @@ def study(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stud
         site.call("scancel", *jobs)
 
 
-class TestPackedBackend(LastingBackendContract):
-    """All in one allocation: each test has a driver of its own."""
+class TestPilotBackend(LastingBackendContract):
+    """All in one pilot job: each test has a driver of its own."""
 
     @pytest.fixture
     def case(self, study: Study) -> Iterator[BackendUnderTest]:
@@ -203,7 +203,7 @@ def test_two_studies_on_one_node_do_not_meet(study: Study, other: Study) -> None
     assert "nauthenticated" in knock(address, None)
 
 
-def test_a_disk_that_fails_for_a_moment_costs_no_allocation(study: Study) -> None:
+def test_a_disk_that_fails_for_a_moment_ends_no_pilot_job(study: Study) -> None:
     (host,) = study.hosts()
     folder = pilots_folder(study.home) / pilot_of(host.name)
     (folder / ORDERS).rename(folder / "away")
@@ -215,7 +215,7 @@ def test_a_disk_that_fails_for_a_moment_costs_no_allocation(study: Study) -> Non
     assert study.until(done.attempt, "ended").ending == "ok"
 
 
-def test_a_driver_that_died_before_it_booked_its_allocation_is_succeeded(
+def test_a_driver_that_died_before_it_recorded_its_pilot_job_is_succeeded(
     site: Site, study: Study, other: Study, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """By what the agent says where there is one, else by the name of the job: nothing is asked for twice."""
@@ -250,7 +250,7 @@ def test_an_agent_that_is_killed_loses_its_attempts_for_nothing(site: Site, othe
     assert not folder.exists() and not any(map(alive, processes))
 
 
-def test_an_allocation_that_is_cancelled_from_outside_costs_its_attempts_nothing(
+def test_a_pilot_job_that_is_cancelled_from_outside_costs_its_attempts_nothing(
     site: Site, study: Study, other: Study
 ) -> None:
     (host,) = other.hosts()
@@ -269,7 +269,7 @@ def test_an_allocation_that_is_cancelled_from_outside_costs_its_attempts_nothing
     done = other.submission("write", again.name)
     other.backend.submit([done])
     assert other.until(done.attempt, "ended").ending == "ok"
-    assert study.backend.poll()[neighbour.attempt].phase == "running", "the other allocation was not touched"
+    assert study.backend.poll()[neighbour.attempt].phase == "running", "the other pilot job was not touched"
     study.backend.kill([neighbour.attempt])
     study.until(neighbour.attempt, "ended")
 
@@ -279,7 +279,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 @pytest.mark.long
-def test_an_allocation_that_is_requeued_comes_back_as_another_ray(site: Site, other: Study) -> None:
+def test_a_pilot_job_that_is_requeued_comes_back_as_another_ray(site: Site, other: Study) -> None:
     (host,) = other.hosts()
     long = other.submission("until asked", host.name)
     other.backend.submit([long])
@@ -298,7 +298,7 @@ def test_an_allocation_that_is_requeued_comes_back_as_another_ray(site: Site, ot
     assert other.backend.poll()[long.attempt] == report
 
 
-def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Site, other: Study) -> None:
+def test_a_pilot_job_whose_time_is_nearly_over_lets_its_attempts_save(site: Site, other: Study) -> None:
     (host,) = other.hosts()
     long = other.submission("until asked", host.name)
     other.backend.submit([long])
@@ -306,10 +306,10 @@ def test_an_allocation_whose_time_is_nearly_over_lets_its_attempts_save(site: Si
     site.call("scancel", "--signal=USR2", *other.jobs(site))
     report = other.until(long.attempt, "ended")
     assert report.ending == "interrupted" and "exit 3" in report.detail, report
-    wait_until(lambda: not other.jobs(site), "the allocation's end", 20.0)
+    wait_until(lambda: not other.jobs(site), "the pilot job's end", 20.0)
 
 
-def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packed(
+def test_a_job_that_waits_is_taken_up_by_a_driver_whose_stages_all_use_pilot_jobs(
     site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The cluster file has changed in between: the job would begin beside another attempt."""
@@ -333,7 +333,7 @@ def test_a_job_that_waits_is_taken_up_by_a_driver_for_which_all_stages_are_packe
 
 
 @pytest.mark.long
-def test_an_attempt_in_an_allocation_is_taken_up_by_a_driver_for_which_nothing_is_packed(other: Study) -> None:
+def test_an_attempt_in_a_pilot_job_is_adopted_by_a_driver_without_pilot_settings(other: Study) -> None:
     """The cluster file has changed in between: no cancel would reach it, and one not yet begun would be done twice."""
     host = other.hosts()[0].name
     long = other.submission("until asked", host)
@@ -350,7 +350,7 @@ def test_an_attempt_in_an_allocation_is_taken_up_by_a_driver_for_which_nothing_i
     other.next()
 
 
-def test_slurm_is_asked_once_for_jobs_and_allocations_together(
+def test_slurm_is_asked_once_for_jobs_and_pilot_jobs_together(
     site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.clear()
@@ -363,18 +363,18 @@ def test_slurm_is_asked_once_for_jobs_and_allocations_together(
         assert [one.name for one in targets(study.backend)] == [QUEUE, PENDING_HOST]
         study.backend.poll()
         time.sleep(READ_S)
-    assert len(study.jobs(site)) == 1, "an allocation was asked for"
+    assert len(study.jobs(site)) == 1, "a pilot job was submitted"
     assert (home / "asked").read_text() == "asked\n"
     study.backend.close()
     site.clear()
 
 
-def test_an_allocation_in_which_no_warm_server_starts_is_given_no_attempt(
+def test_a_pilot_job_in_which_no_warm_server_starts_is_given_no_attempt(
     site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes to nothing, and says why: an attempt would be charged for it."""
     site.clear()
-    monkeypatch.setattr(pool, "TRIES", 1)
+    monkeypatch.setattr(pool, "MAX_FAILURES", 1)
     home = tmp_path_factory.mktemp("cold")
     server = (sys.executable, "-c", "raise ImportError('no torch here')")
     backend = driver(home, "", slurm_settings(), server=server)
@@ -391,7 +391,7 @@ def test_a_queue_that_takes_no_more_jobs_is_waited_for(
 ) -> None:
     """Those of the study's other stages may be what fills it."""
     site.clear()
-    monkeypatch.setattr(pool, "REFUSED_S", 0.5)
+    monkeypatch.setattr(pool, "RETRY_S", 0.5)
     study = Study(tmp_path_factory.mktemp("full"), slurm_settings())
     limit = ("sacctmgr", "-i", "modify", "account", "study", "set")
     held = site.call("sbatch", "--parsable", "--hold", "-o", "/dev/null", "--wrap", "true")
@@ -401,10 +401,10 @@ def test_a_queue_that_takes_no_more_jobs_is_waited_for(
             assert [host.name for host in study.backend.hosts()] == [PENDING_HOST]
             time.sleep(0.5)
         assert isinstance(study.backend, Autoscaling)
-        assert study.backend.pending_hosts().startswith("SLURM takes no allocation now: error: AssocGrpSubmitJobsLimit")
+        assert study.backend.pending_hosts().startswith("SLURM takes no pilot job now: error: AssocGrpSubmitJobsLimit")
         assert list(pilots_folder(study.home).iterdir()) == []
         site.call("scancel", held)
-        wait_until(lambda: study.backend.hosts() and study.jobs(site), "an allocation")
+        wait_until(lambda: study.backend.hosts() and study.jobs(site), "a pilot job")
         assert "AssocGrpSubmitJobsLimit" not in study.backend.pending_hosts()
     finally:
         site.call(*limit, "GrpSubmitJobs=-1")
@@ -431,7 +431,7 @@ def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
     study.backend.submit(submissions)
     assert [study.until(one.attempt, "ended").ending for one in submissions] == ["ok", "ok"]
     assert study.until(job.attempt, "ended").ending == "ok"
-    wait_until(lambda: not study.jobs(site), "the end of an allocation that nobody needs", 30.0)
+    wait_until(lambda: not study.jobs(site), "the end of a pilot job that nobody needs", 30.0)
     wait_until(lambda: not folder.exists() and not any(map(alive, processes)), "nothing of its Ray on the nodes", 30.0)
     assert not [line for line in Path("/proc/net/unix").read_text().splitlines() if str(folder) in line]
     study.backend.poll()

@@ -25,7 +25,7 @@ from orchestrator.backends.slurm.pilot.node_launcher import (
     sweep,
 )
 from orchestrator.backends.slurm.pilot.pilot import AgentState, PilotState, agent_state, ending_of_run, pilot_state
-from orchestrator.backends.slurm.pilot.scaling import AGAIN_S, CALM_S, QUEUED_S, Scaling
+from orchestrator.backends.slurm.pilot.scaling import NO_DEMAND_S, RESUBMIT_QUEUED_S, RESUBMIT_S, Scaling
 
 DESCRIPTION = {"devices": 0, "memory_gib": 16.0}
 SLURM = {
@@ -61,7 +61,7 @@ def test_an_order_that_a_driver_died_over_is_no_order(tmp_path: Path, torn: byte
     assert not any("op" in order for order in before), "half an order was followed"
 
 
-def test_a_successor_finds_which_start_of_the_allocation_an_attempt_was_ordered_for(tmp_path: Path) -> None:
+def test_a_successor_finds_which_start_of_the_pilot_job_an_attempt_was_ordered_for(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     ends = [
         append_order(folder, {"restart": restart, "op": "submit", "submissions": [{"attempt": name}]})
@@ -100,17 +100,17 @@ class Waiting:
         self.scaling, self.now = Scaling(), 100.0
 
     def looks(self, seconds: float, *, finds: bool = False, **pilots: int) -> bool:
-        """Whether another allocation was wanted at the end."""
+        """Whether another pilot job was wanted at the end."""
         given = {"living": 1, "coming": 0, "starting": 0, "most": 4, **pilots}
         for _ in range(int(seconds)):
-            self.scaling.looked(self.now)
+            self.scaling.hosts_requested(self.now)
             if finds:
                 self.scaling.placed()
             self.now += 1.0
         return self.scaling.needs_another(self.now, **given)
 
 
-def test_the_first_allocation_is_asked_for_at_once() -> None:
+def test_the_first_pilot_job_is_submitted_at_once() -> None:
     assert Waiting().looks(1, living=0)
 
 
@@ -120,7 +120,7 @@ def test_jobs_that_find_room_ask_for_nothing() -> None:
 
 def test_short_jobs_that_find_a_place_each_second_do_not_hide_those_that_wait() -> None:
     waiting = Waiting()
-    for number in range(int(AGAIN_S) + 2):
+    for number in range(int(RESUBMIT_S) + 2):
         waiting.looks(1, finds=bool(number % 2))
         waiting.looks(1)
     assert waiting.looks(1)
@@ -128,9 +128,9 @@ def test_short_jobs_that_find_a_place_each_second_do_not_hide_those_that_wait() 
 
 def test_more_are_asked_for_one_by_one_up_to_the_limit() -> None:
     waiting = Waiting()
-    assert waiting.looks(AGAIN_S + 2)
+    assert waiting.looks(RESUBMIT_S + 2)
     waiting.scaling.asked(waiting.now)
-    assert not waiting.looks(AGAIN_S - 1) and waiting.looks(1)
+    assert not waiting.looks(RESUBMIT_S - 1) and waiting.looks(1)
     assert not waiting.looks(60, living=4)
 
 
@@ -138,13 +138,13 @@ def test_one_that_is_on_its_way_is_waited_for() -> None:
     waiting = Waiting()
     assert not waiting.looks(60, starting=1)
     waiting.scaling.asked(waiting.now)
-    assert not waiting.looks(QUEUED_S - 1, coming=1) and waiting.looks(1, coming=1)
+    assert not waiting.looks(RESUBMIT_QUEUED_S - 1, coming=1) and waiting.looks(1, coming=1)
 
 
 def test_when_nothing_waits_any_more_nothing_is_asked_for() -> None:
     waiting = Waiting()
-    assert waiting.looks(AGAIN_S + 2)
-    waiting.now += CALM_S + 1
+    assert waiting.looks(RESUBMIT_S + 2)
+    waiting.now += NO_DEMAND_S + 1
     assert not waiting.scaling.needs_another(waiting.now, living=0, coming=0, starting=0, most=4)
 
 
@@ -181,7 +181,7 @@ NOBODY: dict[str, Any] = {
         (SERVING, {"over": "its agent ended with -9", "job": job("PREEMPTED")}, "ended", "preempted"),
     ],
 )
-def test_where_an_allocation_stands(
+def test_the_state_of_a_pilot_job(
     said: AgentState | None, known: dict[str, Any], phase: str, ending: str | None
 ) -> None:
     found = pilot_state(said, **{**NOBODY, **known})
@@ -189,7 +189,7 @@ def test_where_an_allocation_stands(
     assert ending is None or found.ending == ending
 
 
-def test_no_attempt_is_charged_for_the_end_of_its_allocation() -> None:
+def test_no_attempt_is_charged_for_the_end_of_its_pilot_job() -> None:
     charged = {"error", "out_of_memory", "timed_out", "vanished", "bad_input"}
     for state in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT", "CANCELLED", "BOOT_FAIL", "DEADLINE", "REVOKED"):
         found: PilotState = pilot_state(SERVING, **{**NOBODY, "job": job(state)})
@@ -265,7 +265,7 @@ def test_ray_sees_none_of_its_variables_that_the_user_has_set(tmp_path: Path, mo
     assert found["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token-2")
 
 
-def test_what_an_allocation_said_last_is_shown_where_its_agent_could_say_nothing(tmp_path: Path) -> None:
+def test_what_a_pilot_job_said_last_is_shown_where_its_agent_could_say_nothing(tmp_path: Path) -> None:
     assert last_lines(tmp_path) == ""
     (tmp_path / "32_0_log.out").write_text("module load cuda\nModule cuda not found\n\n")
     assert last_lines(tmp_path) == ": module load cuda | Module cuda not found"
