@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import PlanError, StoreError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
@@ -124,7 +124,13 @@ def input_digest(input: ReportInput) -> str:
 
 def report_spec(workload: Workload) -> ReportSpec:
     """The workload's report specification, or the generic one."""
-    spec: ReportSpec = import_module(workload.report).REPORT if workload.report else ReportSpec()
+    if not workload.report:
+        return ReportSpec()
+    spec = getattr(import_module(workload.report), "REPORT", None)
+    if not isinstance(spec, ReportSpec):
+        raise PlanError(
+            f"workload {workload.name}: `report` names {workload.report!r}, which has no REPORT = ReportSpec()"
+        )
     return spec
 
 

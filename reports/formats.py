@@ -25,6 +25,8 @@ def number(value: float | None, decimals: int) -> str:
 
 def shaped(value: float, shape: str) -> str:
     """`value` by a format, or as three digits and a letter: 8.00 G."""
+    if not math.isfinite(value):
+        return ""
     if shape != SI:
         return shape.format(value)
     power = min(6, max(0, int(np.log10(value) // 3))) if value > 0 else 0

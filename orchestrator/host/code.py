@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from orchestrator.errors import PlanError
+
 PACKAGES = ("orchestrator", "workloads")
 LOCK = "constraints.txt"
 SKIPPED = "__pycache__"
@@ -20,38 +22,48 @@ Package: TypeAlias = tuple[str, Path]
 """Name of a top-level package, and its folder or file."""
 
 
-def code_files(root: Path, extra: Package | None = None) -> dict[Path, Path]:
+def code_files(root: Path, extra: Package | None = None, home: Path | None = None) -> dict[Path, Path]:
     """The files of a snapshot: path in the snapshot -> file, sorted.
 
     Args:
         root: the folder of our packages, and of the lock file where there is one.
         extra: the package, or single module, of a workload outside `root`.
+        home: the study's folder; where it lies inside the package, as all outputs do, it is no code.
     """
     found: dict[Path, Path] = {}
     packages = [(name, root / name) for name in PACKAGES]
     for name, place in packages if extra is None or extra[0] in PACKAGES else [*packages, extra]:
         if place.is_file():
             found[Path(place.name)] = place
-        for path in place.rglob("*"):
-            inside = Path(name) / path.relative_to(place)
-            if path.is_file() and path.suffix != ".pyc" and not _skipped(inside):
-                found[inside] = path
+        place = place.resolve()
+        outputs = None if home is None else home.parent if place in home.parent.parents else home
+        for folder, folders, names in os.walk(place):
+            folders[:] = [inner for inner in folders if not _skipped(inner) and Path(folder, inner) != outputs]
+            for path in (Path(folder, file) for file in names if not _skipped(file)):
+                if path.is_file() and path.suffix != ".pyc":
+                    found[Path(name) / path.relative_to(place)] = path
     if (root / LOCK).is_file():
         found[Path(LOCK)] = root / LOCK
     return dict(sorted(found.items()))
 
 
-def _skipped(path: Path) -> bool:
-    """Whether a file is not code: hidden files may be an editor's, or hold credentials."""
-    return any(part == SKIPPED or part.startswith(".") for part in path.parts)
+def _skipped(name: str) -> bool:
+    """Whether a file or folder is not code: hidden files may be an editor's, or hold credentials."""
+    return name == SKIPPED or name.startswith(".")
 
 
 def digest_of(files: Mapping[Path, Path]) -> str:
     """sha256 over names and contents of the code, as hex."""
     total = hashlib.sha256()
     for path, source in files.items():
-        content = source.read_bytes()
-        total.update(f"{path.as_posix()}\0{len(content)}\0".encode())
+        try:
+            content = source.read_bytes()
+        except (PermissionError, FileNotFoundError) as error:
+            raise PlanError(
+                f"{source}: cannot be copied to where jobs run: {error.strerror}; every file of a study's package is: "
+                "make it readable, or move it out"
+            ) from error
+        total.update(os.fsencode(path) + f"\0{len(content)}\0".encode())  # a name may be no UTF-8
         total.update(content)
     return total.hexdigest()
 
@@ -62,7 +74,7 @@ def copy_code(home: Path, root: Path = CHECKOUT, extra: Package | None = None) -
     `root` is the folder of `orchestrator/`: the checkout, or where it is installed; `extra` as in `code_files`.
     The copy appears atomically, also when several controllers make it at once.
     """
-    files = code_files(root, extra)
+    files = code_files(root, extra, home)
     digest = digest_of(files)
     folder = home / "code" / digest
     if folder.is_dir():
@@ -73,6 +85,9 @@ def copy_code(home: Path, root: Path = CHECKOUT, extra: Package | None = None) -
         target = temporary / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+    # A file may have been edited since its digest was made.
+    digest = digest_of({path: temporary / path for path in files})
+    folder = home / "code" / digest
     try:
         temporary.rename(folder)
     except OSError:

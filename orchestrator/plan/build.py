@@ -87,7 +87,13 @@ class _Kind:
     ) -> None:
         self.spec, self.branch, self.name = step
         self.config, self.row = config, row
-        self.revisions = workload.revisions_of(self.spec, config, row, self.branch)
+        try:
+            self.revisions = workload.revisions_of(self.spec, config, row, self.branch)
+        except KeyError as error:
+            raise PlanError(
+                f"workload {workload.name}: `revisions` has no line {error}, which stage {self.spec.name!r} reads; "
+                f"add {error}: 1"
+            ) from error
         self.start = fingerprints.start(self.spec.name, self.revisions, config, row)
         self.weight = workload.weight(self.spec.name, row, config)
         self.needs = tuple(_inputs(workload, self.spec, self.branch))

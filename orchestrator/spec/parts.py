@@ -10,7 +10,7 @@ from orchestrator.spec.cell import Deviation
 from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.schema import Axis, Profile, resources_of
-from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of
+from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of, required
 from workloads.contract.fields import Natural
 from workloads.contract.rows import Row, RowError, row_from
 from workloads.contract.workload import Workload
@@ -77,7 +77,8 @@ def row(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Row:
     family = read_text(family_node, where, f"{key}.family")
     if family not in families:
         refuse(where, f"{key}.family", f"is {family!r}{nearest(family, families)}{listed(families)}")
-    hints = hints_of(families[family])
+    kind: Any = families[family]
+    hints = hints_of(kind)
     values: dict[str, Any] = {"family": family}
     for name, (child, where) in nodes.items():
         if name == "family":
@@ -85,13 +86,15 @@ def row(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Row:
         if name not in hints:
             refuse(where, f"{key}.{name}", f"is not a parameter of {family}{nearest(name, hints)}{listed(hints)}")
         values[name] = reader.value(child, hints[name], f"{key}.{name}", where)
+    absent = [name for name in required(kind) if name not in values]
+    if absent:
+        refuse(place, key, f"is missing a parameter of {family}; not given: {', '.join(absent)}")
     try:
         return row_from(families, values)
     except RowError as error:
         refuse(nodes[error.key][1] if error.key in nodes else place, key, f"is not valid: {error}")
-    except TypeError:
-        absent = [name for name in hints if name not in values]
-        refuse(place, key, f"is missing a parameter of {family}; not given: {', '.join(absent)}")
+    except Exception as error:  # whatever a check of the family's raises
+        refuse(place, key, f"is not valid: {type(error).__name__}: {error}")
 
 
 def axis(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Axis:

@@ -43,7 +43,8 @@ def _hints(cls: Any) -> Mapping[str, Any]:
 
 
 @cache
-def _required(cls: Any) -> tuple[str, ...]:
+def required(cls: Any) -> tuple[str, ...]:
+    """The keys of a dataclass without a default."""
     missing = dataclasses.MISSING
     return tuple(
         key_of(field.name)
@@ -74,7 +75,7 @@ class Reader:
                 refuse(place, dotted, f"is unknown{nearest(name, hints)}{listed(hints)}")
             self.note(dotted, place)
             values[name] = self.value(child, hints[name], dotted, place, partial=partial)
-        absent = [name for name in _required(cls) if name not in values]
+        absent = [name for name in required(cls) if name not in values]
         if absent and not partial:
             first = f"{key}.{absent[0]}" if key else absent[0]
             others = f" (also {', '.join(absent[1:])})" if absent[1:] else ""
@@ -131,9 +132,14 @@ class Reader:
             }
         raise TypeError(f"{key}: no YAML is read as {hint}")
 
-    def _choice(self, node: yaml.Node, allowed: tuple[str, ...], key: str, place: Place) -> str:
+    def _choice(self, node: yaml.Node, allowed: tuple[Any, ...], key: str, place: Place) -> Any:
         if not isinstance(node, yaml.ScalarNode):
-            refuse(place, key, f"is {kind_of(node)}{listed(allowed)}")
+            refuse(place, key, f"is {kind_of(node)}{listed(map(str, allowed))}")
+        if isinstance(allowed[0], int):
+            number = read_int(node, place, key)
+            if number not in allowed:
+                refuse(place, key, f"is {number}{listed(map(str, allowed))}")
+            return number
         if node.value not in allowed:
             refuse(place, key, f"is {node.value!r}{nearest(node.value, allowed)}{listed(allowed)}")
         return read_text(node, place, key)
@@ -141,10 +147,10 @@ class Reader:
     def _list(self, node: yaml.Node, items: tuple[Any, ...], key: str, place: Place) -> list[Any]:
         if not isinstance(node, yaml.SequenceNode):
             refuse(place, key, f"is {kind_of(node)}; allowed: a list, [a, b]")
-        inner = items[0]
         if items[-1] is not Ellipsis and len(node.value) != len(items):
             refuse(place, key, f"has {len(node.value)} values; allowed: {len(items)}")
-        return [self.value(child, inner, f"{key}[{i}]", place) for i, child in enumerate(node.value)]
+        kinds = items[:1] * len(node.value) if items[-1] is Ellipsis else items
+        return [self.value(child, kinds[i], f"{key}[{i}]", place) for i, child in enumerate(node.value)]
 
     def free(self, node: yaml.Node, key: str, place: Place, depth: int = 0) -> Any:
         """A value without a schema (settings of DeepSpeed): typed by YAML, with the same checks."""
@@ -196,6 +202,32 @@ def _meaning(hint: Any) -> str:
     other = {Literal: ", ".join(map(str, get_args(kind))), tuple: "a list"}.get(get_origin(kind), "a mapping")
     allowed = [words.get(kind, other), *map(str, ranges[:1]), *(["or null"] if optional else [])]
     return f"allowed: {', '.join(allowed)}"
+
+
+def unreadable(cls: Any) -> str:
+    """The first key of a dataclass whose type no YAML is read as, and what is allowed; empty: there is none."""
+    for name, hint in hints_of(cls).items():
+        if not _scalar(hint, many=True):
+            return f"{cls.__name__}.{name} has type {hint}; allowed: {READABLE}"
+    return ""
+
+
+def _scalar(hint: Any, *, many: bool) -> bool:
+    """Whether a section's or a row's value may have this type; `many`: or be a tuple of these."""
+    options = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [option for option in options if option is not type(None)]
+        return len(inner) == 1 and _scalar(inner[0], many=many)
+    hint, *_ = _unwrap(hint)
+    options = get_args(hint)
+    if get_origin(hint) is Literal:
+        return {type(option) for option in options} in ({str}, {int})
+    if get_origin(hint) is tuple and many:
+        return all(_scalar(option, many=False) for option in options if option is not Ellipsis)
+    return hint in (bool, int, float, str)
+
+
+READABLE = "int, float, bool, str, Literal of texts or of whole numbers, a tuple of these, one of these | None"
 
 
 def hint_at(cls: type, path: str) -> Any:

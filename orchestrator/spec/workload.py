@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -10,6 +10,7 @@ from types import ModuleType
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.lines import Place, refuse
+from orchestrator.spec.typed import hints_of, unreadable
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.workload import Workload
 
@@ -17,6 +18,9 @@ HEAVY = ("torch", "deepspeed", "tensorflow", "jax")
 """Packages that a workload's module must not import: every command imports it, and these take seconds."""
 
 KEY = "workload"
+
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders whose packages every job can import."""
 
 OURS = "workloads"
 """Package of this project, whose stages any workload may use."""
@@ -31,12 +35,13 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
     folder = str(matrix.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)  # last, so that a folder beside the matrix hides no installed package
+    before = set(sys.modules)
     try:
         with _nothing_heavy():
             workload = load_workload(name)
-            problem = _misplaced(name, workload)
+            problem = _misplaced(name, workload) or _beside(name, Path(folder), before) or _unread(name, workload)
     except WorkloadError as error:
-        refuse(place, KEY, f"cannot be used: {error}")
+        refuse(place, KEY, f"cannot be used: {error}{_shadowed(name, folder)}")
     except _HeavyImport as error:
         refuse(
             place,
@@ -44,30 +49,72 @@ def workload_of(name: str, matrix: Path, place: Place) -> Workload:
             f"is {name}, which imports {error.module} at {error.where}; every command imports this module: import "
             f"{error.module} in the modules of the stages",
         )
-    except Exception as error:  # user code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         refuse(place, KEY, f"is {name}, which cannot be imported: {type(error).__name__}: {error}")
     if problem:
         refuse(place, KEY, problem)
     return workload
 
 
+def _shadowed(name: str, folder: str) -> str:
+    """That a package beside the matrix has the name of one that Python finds first; or empty."""
+    top = name.partition(".")[0]
+    beside = next((path for path in (Path(folder, top), Path(folder, f"{top}.py")) if path.exists()), None)
+    spec = importlib.util.find_spec(top) if beside is not None and top.isidentifier() else None
+    origin = None if spec is None else spec.origin
+    if origin is None or Path(origin).is_relative_to(folder):
+        return ""
+    return f"; {beside} is hidden by the module {top!r} at {origin}: give it another name"
+
+
 def _misplaced(name: str, workload: Workload) -> str:
-    """Why a job, which has a copy of the workload's package, could not import the module of its stage; or empty."""
+    """Which module is not there, or not in the workload's package, of which jobs run a copy; or empty."""
     package, place = package_of(name)
+    if workload.report and not _is_there(workload.report):
+        return f"is {name}, whose `report` names module {workload.report!r}, which does not exist"
     for stage in workload.stages:
         top = stage.module.partition(".")[0]
-        try:
-            spec = importlib.util.find_spec(stage.module)
-        except ModuleNotFoundError:
-            spec = None
-        if spec is None or spec.origin is None:
+        if not _is_there(stage.module):
             return f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which does not exist"
-        if top not in (package, OURS) and package_of(top)[1].parent == place.parent:
+        if top in (package, OURS) or place.parent.name in INSTALLED:
+            continue
+        if package_of(top)[1].parent == place.parent:
             return (
                 f"is {name}, whose stage {stage.name!r} names module {stage.module!r}, which lies beside package "
                 f"{package!r} and not in it; jobs run a copy of the package: move the module into it"
             )
     return ""
+
+
+def _is_there(module: str) -> bool:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ModuleNotFoundError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None
+
+
+def _beside(name: str, folder: Path, before: Collection[str]) -> str:
+    """Which import of the workload's lies beside its package, not in the copy that jobs run; or empty."""
+    package, place = package_of(name)
+    if place.parent != folder:
+        return ""
+    for top in {module.partition(".")[0] for module in sys.modules.keys() - before} - {package, OURS}:
+        found = importlib.util.find_spec(top)
+        if found is not None and found.origin in (str(folder / f"{top}.py"), str(folder / top / "__init__.py")):
+            return (
+                f"is {name}, which imports {top!r} at {found.origin}, beside its package {package!r}; jobs run a copy "
+                "of that package: move the module into it"
+            )
+    return ""
+
+
+def _unread(name: str, workload: Workload) -> str:
+    """Which key of a section or of a row has a type that no YAML is read as; or empty."""
+    trees = (workload.controls, workload.branches)
+    sections = [section for tree in trees for section in hints_of(tree).values()]
+    problem = next(filter(None, map(unreadable, (*sections, *workload.families))), "")
+    return problem and f"is {name}, whose {problem}"
 
 
 def package_of(name: str) -> tuple[str, Path]:
@@ -79,7 +126,12 @@ def package_of(name: str) -> tuple[str, Path]:
     top = name.partition(".")[0]
     spec = importlib.util.find_spec(top)
     if spec is not None and spec.submodule_search_locations:
-        return top, Path(next(iter(spec.submodule_search_locations)))
+        folders = [Path(folder) for folder in spec.submodule_search_locations]
+        if len(folders) > 1:  # a package without __init__.py may lie in several folders: the one of the module
+            module = importlib.util.find_spec(name)
+            origin = Path((module.origin if module is not None else None) or "")
+            folders = [folder for folder in folders if origin.is_relative_to(folder)] or folders
+        return top, folders[0]
     if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
         return top, Path(spec.origin)
     raise MatrixError(f"workload {name!r}: package {top!r} is no folder or .py file that can be copied to the hosts")

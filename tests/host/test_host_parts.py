@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import PlanError
 from orchestrator.host.code import code_files, copy_code, digest_of
 from orchestrator.host.endings import RankEnd, deciding_rank, ending_of
 from orchestrator.host.launch import bind_rendezvous, rank_environment, rendezvous_of
@@ -187,6 +188,27 @@ def test_the_copy_of_the_code_does_not_follow_the_checkout(tmp_path: Path) -> No
     (root / "orchestrator" / "a.py").write_text("changed")
     assert (folder / "orchestrator" / "a.py").read_text() == "orchestrator/a.py"
     assert copy_code(home, root)[0] != digest
+
+
+@pytest.mark.parametrize("home", ["package/outputs/study", "package/study"])
+def test_the_copy_of_a_package_holds_none_of_the_outputs_inside_it(tmp_path: Path, home: str) -> None:
+    root, package = checkout(tmp_path / "root"), tmp_path / "package"
+    (package / "inner").mkdir(parents=True)
+    (package / "inner" / "a.py").write_text("a")
+    os.mkfifo(package / "pipe")
+    odd = os.fsdecode(b"\xff.txt")  # no UTF-8
+    (package / "inner" / odd).write_text("b")
+    (package / "loop").symlink_to(package)
+    (package / "dangling").symlink_to(package / "nothing")
+    digest, folder = copy_code(tmp_path / home, root, ("package", package))
+    (tmp_path / home / "ledger.sqlite").write_text("grows")
+    assert sorted(path.name for path in (folder / "package").rglob("*")) == ["a.py", "inner", odd]
+    assert copy_code(tmp_path / home, root, ("package", package)) == (digest, folder)
+
+
+def test_a_file_of_a_package_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"gone.py: cannot be copied to where jobs run: No such file"):
+        digest_of({Path("gone.py"): tmp_path / "gone.py"})
 
 
 def test_two_drivers_copy_the_code_at_once_and_both_have_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.runtime.server import preload
@@ -30,3 +31,20 @@ def test_deepspeed_is_imported_for_training_alone() -> None:
     assert done.returncode == 0 and "is not preloaded" not in done.stderr, done.stderr
     loaded = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]  # DeepSpeed prints too
     assert loaded == [["torch"], ["deepspeed", "torch"]]
+
+
+def test_a_module_that_starts_threads_is_named_in_the_last_line(tmp_path: Path) -> None:
+    (tmp_path / "restless.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), name='ticker', daemon=True).start()\n",
+        encoding="utf-8",
+    )
+    start = "import sys; sys.path.append(sys.argv[1]); from workloads.runtime import server; server.main(['restless'])"
+    done = subprocess.run(
+        [sys.executable, "-c", start, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    said = "importing restless started threads, which no fork inherits: ['ticker']; start them in run()"
+    assert done.stdout == "" and done.stderr.splitlines() == [said]

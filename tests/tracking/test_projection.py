@@ -5,6 +5,7 @@ from made_plan import made_plan, standing
 from orchestrator.tracking.mlflow.projection import (
     BATCH,
     Point,
+    artifact_path,
     batches,
     branch_points,
     cell_message,
@@ -112,3 +113,7 @@ def test_somebody_elses_run_is_not_written_into():
     assert "MLFLOW_RUN_ID" not in found
     assert found["PATH"] == "/bin"
     assert found["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_files_of_the_artifact_itself_lie_under_the_name_of_the_stage() -> None:
+    assert artifact_path("fit", "") == "fit" and artifact_path("far", "strips") == "far/strips"

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import MatrixError
 from orchestrator.provenance import commits_of
+from orchestrator.spec.lines import Place
+from orchestrator.spec.workload import package_of, workload_of
 from workloads.contract.fields import key_of
 from workloads.study.workload import WORKLOAD
 
@@ -84,6 +87,24 @@ def test_no_file_of_the_orchestrator_imports_the_study(root: Path) -> None:
     assert not found, "\n".join(found)
 
 
+STUDY_TEXT = """
+from dataclasses import dataclass
+from workloads.contract.rows import Row
+from workloads.contract.workload import StageSpec, Workload
+
+@dataclass(frozen=True, kw_only=True)
+class Sections: ...
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Row):
+    family = "kind"
+
+WORKLOAD = Workload(
+    name="small", stages=(StageSpec(name="fit", module="NAME"),), controls=Sections, branches=Sections, families=(Kind,)
+)
+"""
+
+
 def echo_matrix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "orchestrator.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
@@ -139,6 +160,11 @@ def test_a_module_that_it_imports_is_looked_at_too(digits: Path) -> None:
         ('family = "mlp"', 'family = "conv"', "two families have the same name"),
         ("digits_study.split", "digits_study.spilt", "names module 'digits_study.spilt', which does not exist"),
         ('module="digits_study.split"', 'module="beside"', "'beside', which lies beside package"),
+        (
+            'name="digits"',
+            'name="digits", report="digits_study.page"',
+            "`report` names module 'digits_study.page', which does not exist",
+        ),
         ("WORKLOAD = ", "STUDY = ", "has no WORKLOAD = Workload(...)"),
         ("WORKLOAD = ", "1 / 0\nWORKLOAD = ", "cannot be imported: ZeroDivisionError"),
     ],
@@ -171,3 +197,37 @@ def test_provenance_names_the_commit_of_a_workload_from_another_repository(digit
     found = commits_of(("digits_study", digits / "digits_study"))
     assert found.endswith(f"digits_study:{theirs}")
     assert commits_of(("workloads", digits)) == found.removesuffix(f"digits_study:{theirs}").strip()
+
+
+@pytest.mark.parametrize("name", ["json", "yaml"])
+def test_a_package_with_the_name_of_an_installed_one_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(MatrixError, match=rf"{tmp_path / name} is hidden by the module '{name}' at .*another name"):
+        workload_of(f"{name}.workload", tmp_path / "matrix.yaml", Place("matrix.yaml", 3))
+
+
+def test_a_package_without_init_lies_where_the_module_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder / "spread_study").mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    (tmp_path / "first" / "spread_study" / "workload.py").touch()
+    assert package_of("spread_study.workload") == ("spread_study", tmp_path / "first" / "spread_study")
+
+
+def test_a_module_beside_the_package_is_not_imported_in_jobs(tmp_path: Path) -> None:
+    (tmp_path / "lone_helper.py").touch()
+    text = "import lone_helper\n" + STUDY_TEXT
+    (tmp_path / "lone_study.py").write_text(text.replace("NAME", "lone_study"), encoding="utf-8")
+    with pytest.raises(MatrixError, match=r"imports 'lone_helper' at .*lone_helper.py, beside its package"):
+        workload_of("lone_study", tmp_path / "matrix.yaml", Place("matrix.yaml", 3))
+
+
+def test_an_installed_workload_may_have_stages_in_another_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    (place / "far_stage.py").touch()
+    (place / "far_study.py").write_text(STUDY_TEXT.replace("NAME", "far_stage"), encoding="utf-8")
+    monkeypatch.syspath_prepend(place)
+    assert workload_of("far_study", tmp_path / "matrix.yaml", Place("matrix.yaml", 3)).name == "small"

@@ -1,8 +1,9 @@
 """Field types of sections: annotated types with ranges, and sections as plain values.
 
-A section of matrix.yaml is a frozen dataclass whose fields are `int`, `float`, `bool`, `str`, a `Literal`, a tuple of
-these, or one of them with a `Range`: `steps: Annotated[int, Range(1)]`. YAML is validated by these annotations.
-Standard library only.
+A section of matrix.yaml is a frozen dataclass whose fields are annotated with `int`, `float`, `bool`, `str`, a
+`Literal` of texts or of whole numbers, one of them with a `Range`: `steps: Annotated[int, Range(1)]`, a tuple of these,
+or one of these `| None`. The orchestrator reads YAML by these annotations, so a key is declared once; any other type is
+refused. Standard library only.
 """
 
 from dataclasses import dataclass, fields

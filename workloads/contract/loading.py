@@ -2,17 +2,28 @@
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import is_dataclass
+from keyword import iskeyword
+from typing import get_type_hints
 
 from workloads.contract.fields import key_of
-from workloads.contract.workload import Workload
+from workloads.contract.workload import StageSpec, Workload
 
 ATTRIBUTE = "WORKLOAD"
 """Attribute of the module."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-"""Names of stages are part of paths and labels."""
+"""Of a workload: it is part of fingerprints."""
+
+KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?<!_)")
+"""Of a stage, which is a key of `resources` and part of paths and labels, and of `rows_key`."""
+
+ROWS = ("none", "trained", "evaluated")
+"""Which form of the row a stage may read."""
+
+TAKEN = ("study", "workload", "seeds", "controls", "axes", "branches", "tables", "deviations", "profiles")
+"""Keys of matrix.yaml that cannot hold the rows too."""
 
 
 class WorkloadError(Exception):
@@ -44,29 +55,29 @@ def load_workload(name: str) -> Workload:
 
 
 def table_problems(workload: Workload) -> Iterator[str]:
-    """Problems of a workload: where, and what is allowed."""
-    sections = [key_of(field.name) for field in fields(workload.controls)]
+    """What cannot be in the tables of a workload, most basic first: where, what is allowed."""
+    for what, sections in (("controls", workload.controls), ("branches", workload.branches)):
+        if not is_dataclass(sections):
+            yield f"`{what}` is {sections!r}; allowed: a dataclass with a field for each section"
+            return
+        for name, section in get_type_hints(sections).items():
+            if not is_dataclass(section):
+                yield f"`{what}` has {key_of(name)!r} of type {section!r}; allowed: a dataclass with the section's keys"
+                return
+    if not NAME.fullmatch(workload.name):
+        yield f"`name` is {workload.name!r}; allowed: letters, digits, '_' and '-'"
+    if not KEY.fullmatch(workload.rows_key) or workload.rows_key in TAKEN:
+        yield f"`rows_key` is {workload.rows_key!r}; allowed: letters, digits and '_', but no other key of matrix.yaml"
+    for what, entries in (("stages", workload.stages), ("families", workload.families)):
+        if not entries:
+            yield f"`{what}` is empty; allowed: one and more"
+    keys = _keys(workload.controls)
+    for path in workload.row_controls:
+        if "." not in path or path not in keys:
+            yield f"`row_controls` names {path!r}, which is no section.key of `controls`"
     earlier: list[str] = []
     for stage in workload.stages:
-        where = f"stage {stage.name!r}"
-        if stage.name in earlier:
-            yield f"{where} appears twice in `stages`"
-        if not NAME.fullmatch(stage.name):
-            yield f"{where} is not a valid name; allowed: letters, digits, '_' and '-'"
-        for need in stage.inputs:
-            if need not in earlier:
-                yield f"{where} reads {need!r}, which is not a stage before it; allowed: {_listed(earlier)}"
-            elif not set(stage.branches) <= set(workload.by_name[need].branches or stage.branches):
-                allowed = _listed(workload.by_name[need].branches)
-                yield f"{where} has branches that its input {need!r} does not have; allowed: {allowed}"
-        for branch in stage.branches:
-            if branch not in workload.branch_names:
-                allowed = _listed(workload.branch_names)
-                yield f"{where} has branch {branch!r}, which is not in `branches`; allowed: {allowed}"
-        read = (*stage.sections, *stage.revisions.values(), *([stage.global_batch] if stage.global_batch else []))
-        for path in (*read, *(path for check in stage.checks for path in check.depends)):
-            if path.partition(".")[0] not in sections:
-                yield f"{where} reads {path!r}, which is not a section of `controls`; allowed: {_listed(sections)}"
+        yield from _stage_problems(workload, stage, earlier, keys)
         earlier.append(stage.name)
     for kind in workload.families:
         if not isinstance(getattr(kind, "family", None), str):
@@ -75,6 +86,52 @@ def table_problems(workload: Workload) -> Iterator[str]:
         yield f"two families have the same name; names: {_listed(kind.family for kind in workload.families)}"
     if len([stage for stage in workload.stages if stage.checks or stage.counted]) > 1:
         yield "more than one stage has `checks` or `counted`; allowed: one"
+
+
+def _stage_problems(
+    workload: Workload, stage: StageSpec, earlier: Sequence[str], keys: Collection[str]
+) -> Iterator[str]:
+    """What cannot be in the entry of a stage, which comes after `earlier`."""
+    where = f"stage {stage.name!r}"
+    if stage.name in earlier:
+        yield f"{where} appears twice in `stages`"
+    if not KEY.fullmatch(stage.name) or iskeyword(stage.name):
+        yield f"{where} is not a valid name; allowed: letters, digits and '_', first a letter; no keyword of Python"
+    if stage.row not in ROWS:
+        yield f"{where} has `row` {stage.row!r}; allowed: {_listed(ROWS)}"
+    for need in stage.inputs:
+        if need not in earlier:
+            yield f"{where} reads {need!r}, which is not a stage before it; allowed: {_listed(earlier)}"
+            continue
+        branches = workload.by_name[need].branches
+        if branches and not stage.branches:
+            yield f"{where} reads {need!r}, which has branches, and has none; allowed: {_listed(branches)}"
+        if branches and not set(stage.branches) <= set(branches):
+            yield f"{where} has branches that its input {need!r} does not have; allowed: {_listed(branches)}"
+    for branch in stage.branches:
+        if branch not in workload.branch_names:
+            allowed = _listed(workload.branch_names)
+            yield f"{where} has branch {branch!r}, which is not in `branches`; allowed: {allowed}"
+    single = (*stage.revisions.values(), *([stage.global_batch] if stage.global_batch else []))
+    for path in (*stage.sections, *single, *(path for check in stage.checks for path in check.depends)):
+        section, _, key = path.partition(".")
+        if section not in keys:
+            names = (name for name in keys if "." not in name)
+            yield f"{where} reads {path!r}, which is not a section of `controls`; allowed: {_listed(names)}"
+        elif path not in keys:
+            own = (name.partition(".")[2] for name in keys if name.startswith(f"{section}."))
+            yield f"{where} reads {path!r}, but section {section!r} has no {key!r}; allowed: {_listed(own)}"
+    for path in single:
+        if path in keys and "." not in path:
+            yield f"{where} names {path!r}, a whole section; allowed: section.key"
+
+
+def _keys(controls: type) -> list[str]:
+    """The sections of `controls`, and every `section.key`."""
+    found: list[str] = []
+    for name, section in get_type_hints(controls).items():
+        found += [key_of(name), *(f"{key_of(name)}.{key_of(key)}" for key in get_type_hints(section))]
+    return found
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ raises. Standard library only.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from workloads.contract.json_files import object_of, read_object
 
 LARGEST_BEAT = 1 << 20  # bytes; a heartbeat has less than 200
 LARGEST_STEP = 2**53
+
+METRIC_NAME = re.compile(r"[\w./: -]{1,200}", re.ASCII)
+"""Of a metric: what the tracker takes."""
 
 
 def beat_of(raw: Any) -> dict[str, Any] | None:

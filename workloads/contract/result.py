@@ -60,7 +60,7 @@ class Result:
     error: Failure | None
     steps: int
     records: Mapping[str, Any] = field(default_factory=dict)
-    cost: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float | None] = field(default_factory=dict)
     version: int = VERSION
 
     def write(self, path: Path) -> None:

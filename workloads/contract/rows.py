@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
+from workloads.contract.fields import key_of, plain
+
 
 class RowError(ValueError):
     """A row that is not valid; `key` is the parameter to change."""
@@ -49,7 +51,7 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 
 def resolved(row: Row) -> dict[str, Any]:
     """`row` as a plain object, as in requests and fingerprints: its family and all parameters."""
-    values = {field.name: _plain(getattr(row, field.name)) for field in fields(row)}
+    values = {key_of(field.name): plain(getattr(row, field.name)) for field in fields(row)}
     return {"family": row.family, **values}
 
 
@@ -64,9 +66,6 @@ def row_from(families: Mapping[str, type[AnyRow]], raw: Mapping[str, Any]) -> An
     family = parameters.pop("family", None)
     if family not in families:
         raise RowError("family", f"family is {family!r}; allowed: {', '.join(families)}")
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    name_of = {key_of(field.name): field.name for field in fields(families[family])}
+    values = {name_of.get(key, key): tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
     return families[family](**values)
-
-
-def _plain(value: Any) -> Any:
-    return [float(v) for v in value] if isinstance(value, tuple) else value

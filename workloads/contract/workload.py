@@ -41,7 +41,7 @@ class StageSpec:
     """
 
     name: str
-    """Part of labels, ids and paths."""
+    """Part of labels, ids and paths: letters, digits and '_', first a letter; no keyword of Python."""
     module: str
     """Module with `run(request, progress) -> StageOutcome`, imported by the job."""
     inputs: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class Workload:
     """The code of a study."""
 
     name: str
-    """Part of fingerprints if `name_in_fingerprints`; letters, digits, '-'."""
+    """Part of fingerprints if `name_in_fingerprints`; letters, digits, '_' and '-'."""
     stages: tuple[StageSpec, ...]
     """Inputs before the stages that read them; first of all, those that depend on no row."""
     controls: type

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workloads.contract.metrics import METRIC_NAME
 from workloads.contract.result import HEARTBEAT_S
 
 TENTHS = 10  # log lines a phase
@@ -25,7 +26,7 @@ class StageOutcome:
 
     steps: int
     records: Mapping[str, Any] = field(default_factory=dict)
-    cost: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float | None] = field(default_factory=dict)
     stopped: bool = False
 
 
@@ -60,6 +61,7 @@ class Progress:
 
     def at(self, step: int, of: int, phase: str) -> None:
         """Set the position: `step` of `of` in `phase` (a word for people); logs each phase and each tenth of it."""
+        step, of, phase = int(step), int(of), str(phase)  # NumPy's numbers are no JSON, and would end the heartbeat
         self._beat = {**self._beat, "step": step, "of": of, "phase": phase}
         now = (phase, step * TENTHS // of if of else 0)
         if self._writes and now != self._logged:
@@ -68,7 +70,14 @@ class Progress:
             print(f"{phase} {step}/{of}{loss}", flush=True)
 
     def metric(self, step: int, name: str, value: float) -> None:
-        """Append one value; `name` without the stage (`loss`)."""
+        """Append one value; `name` without the stage (`loss`).
+
+        Raises:
+            ValueError: a name that the tracker does not take.
+        """
+        if not METRIC_NAME.fullmatch(name):
+            raise ValueError(f"a metric is called {name!r}; allowed: letters, digits, '_-./ :'")
+        step, value = int(step), value if type(value) is int else float(value)  # NumPy's numbers are no JSON
         self._last[name] = value
         if self._metrics is not None:
             line = {"step": step, "name": name, "value": value, "wall": time.time()}

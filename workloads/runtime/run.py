@@ -27,6 +27,7 @@ from workloads.contract.workload import StageSpec, Workload
 from workloads.runtime.errors import BadInput
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
+from workloads.runtime.outcome_checks import checked
 from workloads.runtime.progress import Progress, StageOutcome
 
 EXAMPLE = """\
@@ -84,7 +85,8 @@ def run_request(request: Request) -> int:
         spec = stage_of(request)
         check_inputs(request, spec)
         prepare(request.execution, request.rendezvous.local_rank)
-        outcome = importlib.import_module(spec.module).run(request, progress)
+        returned = importlib.import_module(spec.module).run(request, progress)
+        outcome = checked(returned, spec.module, Path(request.out) if rank == 0 else None)
     except Exception as raised:
         error = raised
         traceback.print_exception(raised)
@@ -113,7 +115,9 @@ def stage_of(request: Request) -> StageSpec:
     try:
         workload: Workload = load_workload(request.workload)
     except WorkloadError as error:
-        raise BadInput(f"request.json: {error}") from error
+        raise BadInput(
+            f"request.json: {error}; by hand, run it in the folder of matrix.yaml, or with that folder on PYTHONPATH"
+        ) from error
     if request.stage not in workload.by_name:
         raise BadInput(f"request.json: stage is {request.stage!r}; allowed: {', '.join(workload.by_name)}")
     return workload.by_name[request.stage]

@@ -274,10 +274,11 @@ def import_all(modules: Sequence[str]) -> None:
         except Exception as error:
             # Only the jobs that need it fail.
             print(f"{name} is not preloaded: {type(error).__name__}: {error}", file=sys.stderr)
+        threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        assert not threads, f"importing {name} started threads, which no fork inherits: {threads}; start them in run()"
     if "deepspeed" in sys.modules:
         # Its shared-memory extension is compiled on first use, and a kill meanwhile leaves a lock behind for ever.
         sys.modules["deepspeed"].ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    assert threading.active_count() == 1, f"an import started threads: {threading.enumerate()}"
     torch = sys.modules.get("torch")
     assert torch is None or not torch.cuda.is_initialized(), "an import created a CUDA context, which no fork can use"
     gc.collect()
@@ -302,7 +303,11 @@ def main(imports: Sequence[str]) -> int:
     began = time.monotonic()
     replies = os.dup(1)
     os.dup2(2, 1)  # a library's output must not be read as a reply
-    import_all(imports)
+    try:
+        import_all(imports)
+    except AssertionError as error:  # its last line is what people see of a server that ended
+        print(error, file=sys.stderr)
+        return EXIT_ERROR
     server = Server(RequestReader(0), replies)
     server.reply(
         op="ready",

@@ -161,3 +161,8 @@ def branch_points(branch: str, lines: Iterable[Mapping[str, Any]], sent: Mapping
 def batches(points: Sequence[Point]) -> list[Sequence[Point]]:
     """Points in pieces of a request's size."""
     return [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
+
+
+def artifact_path(name: str, folder: str) -> str:
+    """Where MLflow keeps files of an artifact's folder, "" for the artifact itself."""
+    return f"{name}/{folder}".rstrip("/")

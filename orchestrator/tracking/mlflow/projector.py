@@ -24,6 +24,7 @@ from orchestrator.tracking.mlflow.projection import (
     PARENT_TAG,
     STUDY_TAG,
     Point,
+    artifact_path,
     batches,
     branch_points,
     final_status,
@@ -207,7 +208,7 @@ class Projector:
                 self._send(run, branch_points(view.branch, lines, run.sent))
             for kind, pattern, most in view.files:
                 paths = sorted((folder / kind).glob(pattern))[:most]
-                self._log_files(run, paths, f"{view.branch or view.stage}/{kind}")
+                self._log_files(run, paths, artifact_path(view.branch or view.stage, kind))
             view.shown.add(cell)
 
     def _log_pointer(self, run: Run, cell: str, job: str, view: JobView, folder: Path) -> None:
