@@ -3,6 +3,7 @@
 Makes the run context and job states, runs the controller, and reports how the run ended.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ class RunResult:
     """Failed jobs, in the plan's order."""
     paused: Mapping[Stage, str] = field(default_factory=dict)
     """Stages that are paused, with the reason."""
+    blocked: Mapping[str, int] = field(default_factory=dict)
+    """Why jobs are blocked: reason -> number of jobs, the most frequent first."""
     interrupted: bool
     submitted: int
     """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
@@ -143,7 +146,14 @@ def run(
         counts=states.counts(),
         failures=controller.failures(),
         paused=controller.paused(),
+        blocked=_blocked(states),
         interrupted=shutdown.requested,
         submitted=controller.submitted,
         note=controller.note,
     )
+
+
+def _blocked(states: JobStates) -> dict[str, int]:
+    """Reasons of the blocked jobs, the most frequent first."""
+    reasons = Counter(one.reason for one in states.standings().values() if one.state == "blocked")
+    return dict(reasons.most_common())
