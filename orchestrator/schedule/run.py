@@ -37,7 +37,7 @@ class RunResult:
     paused: Mapping[Stage, str] = field(default_factory=dict)
     """Stages that are paused, with the reason."""
     blocked: Mapping[str, int] = field(default_factory=dict)
-    """Why jobs are blocked: reason -> number of jobs, the most frequent first."""
+    """Why jobs are blocked that need no other blocked job: reason -> number, the most frequent first."""
     interrupted: bool
     submitted: int
     """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
@@ -154,6 +154,8 @@ def run(
 
 
 def _blocked(states: JobStates) -> dict[str, int]:
-    """Reasons of the blocked jobs, the most frequent first."""
-    reasons = Counter(one.reason for one in states.standings().values() if one.state == "blocked")
+    """Reasons of the blocked jobs, the most frequent first; jobs that wait for a blocked one are left out."""
+    found = states.standings()
+    blocked = {job: one.reason for job, one in found.items() if one.state == "blocked"}
+    reasons = Counter(why for job, why in blocked.items() if blocked.keys().isdisjoint(states.job(job).needs))
     return dict(reasons.most_common())
