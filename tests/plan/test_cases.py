@@ -9,8 +9,7 @@ from orchestrator.errors import MatrixError
 from orchestrator.plan.select import select
 from orchestrator.study import open_study
 from workloads.data.trajectories import trajectory
-from workloads.evaluation.branches.replay import START_CHUNKS
-from workloads.study.cases import missing_cases
+from workloads.study.cases import START_CHUNKS, missing_cases
 
 
 def planned(root: Path, *overrides: str, profile: str = "laptop"):  # type: ignore[no-untyped-def]

@@ -9,8 +9,8 @@ from typing import Any
 from workloads.contract.planned import Planned
 
 WORLDS = "worlds"
-SCENE_CHUNKS = 4  # of a rendered scene's own way: workloads/data/trajectories.py
-START_CHUNKS = 3  # between the starts of a scene's cases: workloads/evaluation/branches/replay.py
+SCENE_CHUNKS = 4  # of a rendered scene's own way (workloads.data.trajectories)
+START_CHUNKS = 3  # replay: cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
 
 
 def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str:
