@@ -105,7 +105,7 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         if known.checkpoint is None
         else {"step": known.checkpoint.step, "path": str(known.checkpoint.path)},
         "artifact": known.artifact or None,
-        "avoided": [asdict(one) for one in known.avoided],
+        "avoided": [asdict(one) for one in known.excluded],
         "failure": None
         if known.failure is None or known.failed is None
         else {"attempt": known.failed.id, **asdict(known.failure)},
@@ -134,7 +134,7 @@ def explain_text(known: Explanation) -> str:
         lines.append(f"  artifact: {known.artifact}")
     if known.attempts:
         lines.append(f"  log: {known.folders[known.attempts[-1].id] / 'log.txt'}")
-    lines += [f"  {describe(one, known.now)}" for one in known.avoided]
+    lines += [f"  {describe(one, known.now)}" for one in known.excluded]
     lines.append(f"  next: {what_next(known)}")
     if known.failed is not None:
         lines.append(f"  error of {known.failed.id}:")

@@ -3,20 +3,29 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.backends.protocol import Ending
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import CheckpointRef, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
 from orchestrator.schedule.failures import failure_of
-from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_hosts, host_endings
+from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_by_attempts
 from orchestrator.schedule.launcher import share
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-from orchestrator.schedule.retry_policy import Charges, fitted
+from orchestrator.schedule.retry_policy import Charges, fitted, verdict
 from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from workloads.contract.result import Failure
+
+CHARGED: Mapping[Ending, str] = {
+    "error": "error",
+    "out_of_memory": "attempt out of memory",
+    "vanished": "vanished attempt",
+    "interrupted": "interruption",
+}
+"""One ending of each budget, and its name in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +47,7 @@ class Explanation:
     """The checkpoint from which the next attempt resumes."""
     artifact: str
     """Its folder; empty while the job is not done, or if the folder is gone."""
-    avoided: Sequence[ExcludedHost]
+    excluded: Sequence[ExcludedHost]
     failed: Attempt | None
     """The newest attempt that recorded an error."""
     failure: Failure | None
@@ -76,7 +85,7 @@ def explanation_of(study: Study, job: Job) -> Explanation:
         share=per_rank,
         checkpoint=newest_checkpoint(study.home, job.fingerprint),
         artifact=artifact,
-        avoided=list(excluded_hosts(host_endings(every, now, now), now, study.cluster.avoid_s).values()),
+        excluded=excluded_by_attempts(every, now, study.cluster.avoid_s),
         failed=failed,
         failure=failure,
         now=now,
@@ -115,18 +124,17 @@ def what_next(known: Explanation) -> str:
             after = f" once {', '.join(waits)} is done" if waits else ""
             return f"`echo-matrix run` starts it {begin}{after}"
         case "waiting" | "running" | "unknown":
-            return f"it continues; {_if_it_fails(known.charges, known.retries)}"
+            return f"it continues; {_if_it_fails(known)}"
 
 
-def _if_it_fails(charges: Charges, retries: RetrySettings) -> str:
+def _if_it_fails(known: Explanation) -> str:
     """What happens if the running attempt does not succeed."""
-    last = []
-    if charges.error >= retries.error:
-        last.append("error")
-    if charges.vanished >= retries.vanished:
-        last.append("vanished attempt")
-    if charges.free + 1 >= retries.free_in_a_row:
-        last.append("interruption")
+    charges = replace(known.charges, accumulate=known.accumulate)
+    last = [
+        words
+        for ending, words in CHARGED.items()
+        if verdict(ending, charges, known.retries, progressed=False, share=known.share).next == "failed"
+    ]
     if not last:
         return "however this attempt ends, it is retried from its newest checkpoint"
     return f"without further progress, one more {' or '.join(last)} makes it fail"

@@ -5,13 +5,14 @@ kept. The conversion runs in a process of its own, because it needs torch.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -82,8 +83,6 @@ class Resharded:
     attempt: str
     step: int
     checkpoint: Path
-    converter: dict[str, Any]
-    """What the converter printed."""
 
 
 def planned_shards(study: Study, job: Job) -> tuple[int, int]:
@@ -121,7 +120,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         attempt = new_attempt_id(len(ledger.attempts(job.fingerprint)) + 1)
         target = attempt_folder(study.home, job.fingerprint, attempt) / "checkpoints"
         try:
-            printed = _convert(job, source.path, ranks, stage, target)
+            convert(job, source.path, ranks, stage, target, beside=study.matrix.resolve().parent)
         except OrchestratorError:
             shutil.rmtree(target.parent, ignore_errors=True)  # of an attempt that was not recorded
             raise
@@ -145,13 +144,21 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
                     step=source.step,
                 )
             )
-    return Resharded(attempt=attempt, step=source.step, checkpoint=target / f"step-{source.step}", converter=printed)
+    return Resharded(attempt=attempt, step=source.step, checkpoint=target / f"step-{source.step}")
 
 
-def _convert(job: Job, source: Path, ranks: int, stage: int, target: Path) -> dict[str, Any]:
+def convert(job: Job, source: Path, ranks: int, stage: int, target: Path, *, beside: Path) -> None:
+    """Run the converter of the job's stage (`StageSpec.reshard`), which may lie in the folder `beside` matrix.yaml.
+
+    Raises:
+        PlanError: it refuses.
+        OrchestratorError: it failed.
+    """
     command = [sys.executable, "-m", job.spec.reshard, str(source)]
     command += ["--ranks", str(ranks), "--zero-stage", str(stage), "--out", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(beside))))
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, env=environment)
     words = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if done.returncode == 2:
         raise PlanError(f"{job.label}: {words}")
@@ -163,4 +170,3 @@ def _convert(job: Job, source: Path, ranks: int, stage: int, target: Path) -> di
         raise OrchestratorError(
             f"{job.label}: {' '.join(command)} ended with {done.returncode}: {words}; nothing was changed"
         )
-    return answer

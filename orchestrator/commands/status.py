@@ -17,7 +17,7 @@ from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.show import counts, job_json
 from orchestrator.schedule.attempt_monitor import waiting_reason
 from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
-from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_hosts, host_endings
+from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_by_attempts
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.schedule.retry_policy import paused_of
@@ -93,7 +93,7 @@ def status_json(study: Study) -> dict[str, Any]:
         "counts": counts(standings),
         "failures": failures_json(failures),
         "paused": paused,
-        "avoided": [asdict(one) for one in avoided_hosts(study, attempts, time.time())],
+        "avoided": [asdict(one) for one in hosts_excluded(study, attempts, time.time())],
     }
 
 
@@ -109,7 +109,7 @@ def status_text(study: Study) -> str:
             f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
         )
     at = time.time()
-    lines += [f"  {describe(one, at)}" for one in avoided_hosts(study, attempts, at)]
+    lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
     failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 
@@ -123,10 +123,10 @@ def failed_jobs(study: Study, standings: Mapping[str, Standing]) -> tuple[Sequen
     return found, paused_of(records.values(), {job.fingerprint for job in jobs}, study.cluster.pause_after)
 
 
-def avoided_hosts(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:
+def hosts_excluded(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:
     """Hosts that a run would exclude now; `at`: seconds since 1970."""
     every = [one for mine in attempts.values() for one in mine]
-    return list(excluded_hosts(host_endings(every, at, at), at, study.cluster.avoid_s).values())
+    return excluded_by_attempts(every, at, study.cluster.avoid_s)
 
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:

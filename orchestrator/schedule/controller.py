@@ -141,7 +141,7 @@ class Controller:
             if ended or launches:
                 reconciler.flush()
         if ended:
-            point("ending.booked")
+            point("ending.recorded")
         if reconciler.orphaned:
             backend.kill(reconciler.orphaned)
             reconciler.orphaned = []
@@ -149,7 +149,7 @@ class Controller:
             reconciler.record_submission(result)
         if self._events.tick_due(now):
             reconciler.flush()
-            point("ticket.booked")
+            point("ticket.recorded")
             reconciler.exclusion.report(self._events, self._clock.monotonic(), has_choice=reconciler.placer.has_choice)
             means = self._context.ledger.mean_seconds()
             failing = self._store.unresponsive

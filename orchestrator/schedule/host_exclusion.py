@@ -103,6 +103,11 @@ def excluded_hosts(endings: Sequence[HostEnding], now: float, avoid_s: float) ->
     }
 
 
+def excluded_by_attempts(attempts: Iterable[Attempt], at: float, avoid_s: float) -> list[ExcludedHost]:
+    """Hosts that a run would exclude at `at`, seconds since 1970, by the ledger's attempts as they were recorded."""
+    return list(excluded_hosts(host_endings(attempts, at, at), at, avoid_s).values())
+
+
 def host_endings(attempts: Iterable[Attempt], wall: float, now: float) -> list[HostEnding]:
     """What the ledger's attempts say, oldest first, on the clock of `now`.
 
@@ -195,11 +200,11 @@ def counts_for_host(ending: str | None, *, moved: bool) -> bool:
 
 
 def describe(one: ExcludedHost, now: float) -> str:
-    """For people: `host gpu-3 is avoided for 59 min …`."""
+    """For people: `host gpu-3 is excluded for 59 min …`."""
     jobs = f"{len(one.labels)} jobs" if len(one.labels) > 1 else "a job"
     return (
-        f"host {one.host} is avoided for {max(0.0, one.until - now) / 60:.0f} min while there are others: {jobs} ended "
-        f"badly there ({', '.join(one.labels)}), last {one.why}"
+        f"host {one.host} is excluded for {max(0.0, one.until - now) / 60:.0f} min while there are others: {jobs} "
+        f"ended badly there ({', '.join(one.labels)}), last {one.why}"
     )
 
 

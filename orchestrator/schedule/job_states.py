@@ -97,7 +97,6 @@ class JobStates:
         self._ready: set[str] = set()
         self._paused: dict[Stage, str] = {}
         self._unplaceable: dict[str, str] = {}
-        self._live: set[str] = set()
         self._tally: Counter[State] = Counter()
         self._history: dict[str, list[str]] = {}
         for job in self._jobs.values():
@@ -129,7 +128,6 @@ class JobStates:
         if before != "done" and before not in LEGAL[change.kind]:
             raise IllegalTransition(self._explained(change))
         self._ready.discard(job)
-        self._live.discard(job)
         if before == "done":
             return ()
         history = self._history.setdefault(job, [])
@@ -139,12 +137,10 @@ class JobStates:
         self._tally[before] -= 1
         self._tally[after] += 1
         self._own[job], self._reasons[job] = after, change.reason
-        if after in LIVE:
-            self._live.add(job)
-        elif after == "done":
+        if after == "done":
             del self._history[job]
             return self._release(job)
-        elif after == "retry" and not self._unmet[job]:
+        if after == "retry" and not self._unmet[job]:
             self._ready.add(job)
             return (job,)
         return ()
@@ -187,10 +183,6 @@ class JobStates:
     def ready(self) -> list[Job]:
         """The jobs that are ready."""
         return [self._jobs[job] for job in self._ready if self.is_ready(job)]
-
-    def live(self) -> frozenset[str]:
-        """Jobs that have an attempt: waiting, running or unknown."""
-        return frozenset(self._live)
 
     def counts(self) -> dict[State, int]:
         """How many jobs are in each state."""

@@ -111,7 +111,7 @@ class Launcher:
         """Submit what is recorded, all at once, or one by one where the backend refuses."""
         if not launches:
             return
-        point("intent.booked")
+        point("intent.recorded")
         self._context.ledger.check()  # a controller that was suspended since then may have a successor
         try:
             tickets = dict(backend.submit([launch.submission for launch in launches]))

@@ -132,7 +132,8 @@ class Reconciler:
         detail, trace = mask(finding.detail, secrets_of(os.environ)), ""
         if failure is not None:
             detail = f"{failure.type}: {failure.message}"
-            trace = signature(failure.type, failure.message, failure.frames)
+            package = job.workload.partition(".")[0]
+            trace = signature(failure.type, failure.message, failure.frames, package)
         checkpoints = JobCheckpoints(self._context.home, job.fingerprint)
         step = step_of(checkpoints.newest(watched.attempt))
         del self.attempts[watched.attempt]
@@ -161,6 +162,7 @@ class Reconciler:
                     self._context.settings.retries,
                     progressed=moved,
                     share=_share(job),
+                    memory_remedies=job.spec.memory_remedies,
                     detail=detail,
                 )
                 self._ledger.record_charges(job.fingerprint, after.charges)

@@ -20,10 +20,7 @@ from orchestrator.schedule.ledger.schema import JobRecord
 from orchestrator.spec.cluster import RetrySettings
 from workloads.contract.request import Stage
 
-REMEDIES = (
-    "use a higher ZeRO stage or offload (deepspeed in cluster/*.yaml), activation checkpointing, "
-    "more devices or more resources.memory_gib, then `echo-matrix retry`"
-)
+MORE_MEMORY = "more devices or more resources.memory_gib, then `echo-matrix retry`"
 MORE_TIME = (
     "no checkpoint fits into the limit: raise resources.STAGE.minutes (and slurm.stages.STAGE.minutes where a cluster "
     "file sets them), or save more often (checkpoint_every_s), then `echo-matrix retry`"
@@ -97,6 +94,7 @@ def verdict(
     *,
     progressed: bool,
     share: int | None,
+    memory_remedies: Sequence[str] = (),
     detail: str = "",
 ) -> Verdict:
     """What follows an ending.
@@ -107,6 +105,7 @@ def verdict(
         budgets: what is allowed.
         progressed: the attempt got further than any of its job before (`progressed`).
         share: samples of a step on one rank; None where the stage has no micro-batch.
+        memory_remedies: what else reduces the memory that the stage needs (`StageSpec.memory_remedies`).
         detail: the backend's message; its first line goes into the reason.
     """
     if progressed:
@@ -132,7 +131,8 @@ def verdict(
             charges = replace(charges, vanished=charges.vanished + 1, free=0)
             return _within(charges, charges.vanished, budgets.vanished, "vanished", message)
         case "out_of_memory":
-            return _out_of_memory(charges, budgets, share, message, progressed=progressed)
+            remedies = ", ".join((*memory_remedies, MORE_MEMORY))
+            return _out_of_memory(charges, budgets, share, message, f"use {remedies}", progressed=progressed)
         case "preempted" | "node_lost" | "interrupted":
             charges = charges if progressed else replace(charges, free=charges.free + 1)
             if charges.free >= budgets.free_in_a_row and not progressed:
@@ -149,7 +149,7 @@ def _within(charges: Charges, used: int, allowed: int, what: str, message: str) 
 
 
 def _out_of_memory(
-    charges: Charges, budgets: RetrySettings, share: int | None, message: str, *, progressed: bool
+    charges: Charges, budgets: RetrySettings, share: int | None, message: str, remedies: str, *, progressed: bool
 ) -> Verdict:
     charges = replace(charges, out_of_memory=charges.out_of_memory + 1, free=0)
     if share is None:
@@ -162,11 +162,11 @@ def _out_of_memory(
         reason = f"out of memory at micro-batch 1, but got further{message}"
         return Verdict(next="again", charges=charges, reason=reason)
     if smaller is None:
-        reason = f"out of memory at micro-batch {micro_batch}{message}; {REMEDIES}"
+        reason = f"out of memory at micro-batch {micro_batch}{message}; {remedies}"
         return Verdict(next="failed", charges=charges, reason=reason)
     if charges.out_of_memory > allowed:
         used = f"{allowed} of {allowed} retries used, last at micro-batch {micro_batch}"
-        return Verdict(next="failed", charges=charges, reason=f"out of memory; {used}{message}; {REMEDIES}")
+        return Verdict(next="failed", charges=charges, reason=f"out of memory; {used}{message}; {remedies}")
     reason = f"out of memory; micro-batch is now {share // smaller}{message}"
     return Verdict(next="again", charges=replace(charges, accumulate=smaller), reason=reason)
 
@@ -177,20 +177,25 @@ _MASKS = (
     (re.compile(r"\b(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}\b"), "<hex>"),
     (re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"), "<n>"),
 )
-_OURS = re.compile(r"(?:^|/)((?:workloads|orchestrator)/.*)$")
 
 
-def signature(kind: str, message: str, frames: Sequence[str]) -> str:
-    """What makes two tracebacks the same: exception type, innermost frame of our code, masked message.
+def signature(kind: str, message: str, frames: Sequence[str], package: str) -> str:
+    """What makes two tracebacks the same: exception type, innermost frame of the study's or our code, masked message.
 
-    Digits, paths and hex of the message are masked; the frame starts at `workloads/`, because the
-    hosts of each run use a copy of the code elsewhere. `frames` are `file:line function`,
-    innermost last.
+    Digits, paths and hex of the message are masked; the frame starts at the name of the package, because the
+    hosts of each run use a copy of the code elsewhere.
+
+    Args:
+        kind: type of the exception.
+        message: of the exception.
+        frames: `file:line function`, innermost last.
+        package: top-level package, or single module, of the workload.
     """
-    ours = next((found[1] for frame in reversed(frames) if (found := _OURS.search(frame))), "")
+    ours = re.compile(rf"(?:.*/)?((?:workloads/|orchestrator/|{re.escape(package)}(?:/|\.py:)).*)")
+    frame = next((found[1] for frame in reversed(frames) if (found := ours.fullmatch(frame))), "")
     for pattern, mask in _MASKS:
         message = pattern.sub(mask, message)
-    return f"{kind} | {ours} | {message}"
+    return f"{kind} | {frame} | {message}"
 
 
 def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict[Stage, str]:

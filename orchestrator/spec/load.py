@@ -35,6 +35,7 @@ from orchestrator.spec.typed import Reader, build
 from orchestrator.spec.variants import changed, first_problem, variants
 from orchestrator.spec.workload import KEY, workload_of
 from workloads.contract.fields import plain
+from workloads.contract.loading import MATRIX_KEYS
 from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.contract.rows import Row, RowError, resolved, row_from
 from workloads.contract.workload import Workload
@@ -47,8 +48,8 @@ CHECKED_COMBINATIONS = 64
 
 def _top_keys(workload: Workload) -> tuple[str, ...]:
     """The keys of matrix.yaml, in its usual order; `workload` may be left out."""
-    rows = workload.rows_key
-    return ("study", KEY, "seeds", "controls", rows, "axes", "branches", "tables", "deviations", "profiles")
+    after = MATRIX_KEYS.index("controls") + 1
+    return (*MATRIX_KEYS[:after], workload.rows_key, *MATRIX_KEYS[after:])
 
 
 def load_matrix(path: Path) -> Matrix:

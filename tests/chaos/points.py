@@ -21,7 +21,7 @@ from workloads.runtime.fault_points import POINTS
 
 ELSEWHERE = {"ledger.migrating": "needs a ledger of an older version: tests/schedule/test_ledger.py"}
 """Points that no study of today comes by."""
-NOTE = "note.booked"
+NOTE = "command.recorded"
 NOTE_EVERY_S = 0.5
 DRIVER_WITHIN_S = 600.0
 

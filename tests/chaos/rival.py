@@ -33,7 +33,7 @@ def main(home: Path, seconds: float, still_s: float) -> int:
             return
         if len(store.commits()) >= int(ARMS[2]):
             armed.write_text(ARMS[1])
-            if ARMS[0] == "note.booked":
+            if ARMS[0] == "command.recorded":
                 channel.send(home, "retry", [fingerprint("train/a")])
 
     try:

@@ -27,7 +27,7 @@ RIVAL = Path(__file__).parent / "rival.py"
 DEADLINE_S = 120.0
 STORE = ("manifest.temporary", "manifest.written", "commit.temporary", "commit.linked")
 DRIVER = tuple(name for name, where in POINTS.items() if where.startswith("driver:"))
-ONCE = ("lease.taken", "ledger.rebuilt", "ledger.migrating", "ticket.booked")
+ONCE = ("lease.taken", "ledger.rebuilt", "ledger.migrating", "ticket.recorded")
 """Passed at the start of a run only, or once a second."""
 LATER = 3
 """Commits after which the others are armed."""
@@ -132,7 +132,7 @@ def test_where_attempts_outlive_a_driver_that_stops_at_a_point_they_are_adopted_
     def arm(event: object) -> None:
         if len(toy.store.commits()) >= LATER and not list(faults.iterdir()):
             (faults / point).write_text("EIO")
-            if point == "note.booked":
+            if point == "command.recorded":
                 channel.send(toy.home, "retry", [fingerprint("train/a")])
 
     with pytest.raises(OSError, match="Input/output error"):

@@ -1,6 +1,7 @@
 """More cases than a rendered pool holds are refused before anything is trained, in the branches that are asked for."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,7 @@ from orchestrator.errors import MatrixError
 from orchestrator.plan.select import select
 from orchestrator.study import open_study
 from workloads.data.trajectories import trajectory
-from workloads.evaluation.branches.replay import START_CHUNKS
-from workloads.study.cases import missing_cases
+from workloads.study.cases import START_CHUNKS, missing_cases
 
 
 def planned(root: Path, *overrides: str, profile: str = "laptop"):  # type: ignore[no-untyped-def]
@@ -55,6 +55,13 @@ def test_as_many_replays_are_allowed_as_scenes_have_starts(root: Path, chunks: i
 
 def test_a_real_pool_is_not_known_before_it_is_looked_at(root: Path) -> None:
     assert missing_cases(planned(root, "branches.loop.cases=9999", profile="paper")) == ""
+
+
+def test_a_branch_that_this_check_does_not_know_is_left_to_its_evaluation(root: Path) -> None:
+    plan = planned(root)
+    job = next(job for job in plan.jobs.values() if job.branch == "loop" and job.stage == "evaluate")
+    other = replace(job, branch="other", config={"branch": {"things": 9999}})
+    assert missing_cases(replace(plan, jobs={**plan.jobs, job.id: other})) == ""
 
 
 def test_frames_smaller_than_a_window_of_ssim_are_refused(root: Path) -> None:

@@ -116,6 +116,9 @@ def test_which_ending_would_be_the_last_is_told_of_a_job_that_runs(toy: Toy) -> 
     )
     worn = replace(running, charges=Charges(error=1, free=9))
     assert "without further progress, one more error or interruption makes it fail" in explain_text(worn)
+    memory = "without further progress, one more attempt out of memory makes it fail"
+    assert memory in explain_text(replace(running, charges=Charges(out_of_memory=1, accumulate=2)))
+    assert memory in explain_text(replace(running, charges=Charges(accumulate=8))), "its micro-batch is 1"
 
 
 def test_programs_get_the_same_story(toy: Toy) -> None:
@@ -162,7 +165,7 @@ def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> Non
 def test_avoided_hosts_are_in_status_and_explain(toy: Toy) -> None:
     plan = make_plan([make_job("train", f"train/{n}") for n in range(2)])
     run(toy, plan, {f"train/{n}": [Act(script="vanished")] for n in range(2)})
-    sentence = "host fake-0 is avoided for 60 min while there are others: 2 jobs ended badly there"
+    sentence = "host fake-0 is excluded for 60 min while there are others: 2 jobs ended badly there"
     assert sentence in status_text(study_of(toy, plan))
     assert sentence in explained(toy, plan, "train/0")
     (told,) = status_json(study_of(toy, plan))["avoided"]

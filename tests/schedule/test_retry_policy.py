@@ -146,10 +146,16 @@ def test_a_job_without_micro_batch_that_runs_out_of_memory_is_told_to_get_more()
 def test_out_of_memory_at_micro_batch_one_goes_on_only_where_it_moves() -> None:
     worn = Charges(accumulate=8)
     moved = verdict("out_of_memory", worn, BUDGETS, progressed=True, share=8)
-    stood = verdict("out_of_memory", worn, BUDGETS, progressed=False, share=8)
+    remedies = ("a higher ZeRO stage", "offload")
+    stood = verdict("out_of_memory", worn, BUDGETS, progressed=False, share=8, memory_remedies=remedies)
     assert (moved.next, moved.charges.accumulate) == ("again", 8)
     assert stood.next == "failed"
-    assert stood.reason.startswith("out of memory at micro-batch 1; use a higher ZeRO stage or offload")
+    assert stood.reason == (
+        "out of memory at micro-batch 1; use a higher ZeRO stage, offload, "
+        "more devices or more resources.memory_gib, then `echo-matrix retry`"
+    )
+    other = verdict("out_of_memory", worn, BUDGETS, progressed=False, share=8)
+    assert other.reason.startswith("out of memory at micro-batch 1; use more devices or more"), "the stage names none"
 
 
 def test_progress_is_further_than_any_attempt_got_and_not_than_this_one_began() -> None:
@@ -167,8 +173,8 @@ def test_a_long_message_is_cut_in_a_reason() -> None:
 def test_tracebacks_that_differ_in_digits_paths_and_hex_are_the_same() -> None:
     frames = ["/a/code/3f/workloads/model/block.py:31 forward", "/usr/lib/torch/nn.py:9 call"]
     moved = ["/b/workloads/model/block.py:31 forward"]
-    one = signature("RuntimeError", "shape 17 of /tmp/a1/x.npy at 0x7ffe01", frames)
-    two = signature("RuntimeError", "shape 4 of /home/b/y.npy at 0x1", moved)
+    one = signature("RuntimeError", "shape 17 of /tmp/a1/x.npy at 0x7ffe01", frames, "workloads")
+    two = signature("RuntimeError", "shape 4 of /home/b/y.npy at 0x1", moved, "workloads")
     assert one == two
 
 
@@ -181,7 +187,18 @@ def test_tracebacks_that_differ_in_digits_paths_and_hex_are_the_same() -> None:
     ],
 )
 def test_tracebacks_that_differ_in_type_words_or_frame_are_not_the_same(kind: str, message: str, frame: str) -> None:
-    assert signature(kind, message, [frame]) != signature("RuntimeError", "shape 1", ["workloads/a.py:1 f"])
+    other = signature("RuntimeError", "shape 1", ["workloads/a.py:1 f"], "workloads")
+    assert signature(kind, message, [frame], "workloads") != other
+
+
+@pytest.mark.parametrize("file", ["digits/train.py", "digits.py"])
+def test_frames_of_a_study_outside_the_package_are_told_apart(file: str) -> None:
+    def failed_at(line: int, code: str) -> str:
+        called = ["/digits/x/code/3f/workloads/runtime/run.py:92 run_request", f"{code}/{file}:{line} run"]
+        return signature("ValueError", "shape 1", [*called, "/lib/torch/nn.py:9 call"], "digits")
+
+    assert failed_at(3, "/digits/x/code/3f") == failed_at(3, "/b") == f"ValueError | {file}:3 run | shape <n>"
+    assert failed_at(3, "/b") != failed_at(4, "/b")
 
 
 def test_failures_that_differ_or_lie_in_two_stages_pause_nothing() -> None:

@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from toy_study import make_job
 
-from orchestrator.errors import MatrixError
+from orchestrator.commands.reshard import convert
+from orchestrator.errors import MatrixError, PlanError
 from orchestrator.provenance import commits_of
 from orchestrator.spec.lines import Place
 from orchestrator.spec.workload import package_of, workload_of
@@ -231,3 +233,12 @@ def test_an_installed_workload_may_have_stages_in_another_installed_package(
     (place / "far_study.py").write_text(STUDY_TEXT.replace("NAME", "far_stage"), encoding="utf-8")
     monkeypatch.syspath_prepend(place)
     assert workload_of("far_study", tmp_path / "matrix.yaml", Place("matrix.yaml", 3)).name == "small"
+
+
+def test_a_converter_of_checkpoints_may_lie_beside_the_matrix(tmp_path: Path) -> None:
+    text = "import sys\nprint(sys.argv[1:], file=sys.stderr)\nsys.exit(2)\n"
+    (tmp_path / "beside_converter.py").write_text(text, encoding="utf-8")
+    job = make_job("train", "train/a")
+    job = replace(job, spec=replace(job.spec, reshard="beside_converter"))
+    with pytest.raises(PlanError, match=r"'--ranks', '2', '--zero-stage', '1'"):
+        convert(job, tmp_path / "step-1", 2, 1, tmp_path / "out", beside=tmp_path)

@@ -22,8 +22,8 @@ KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?<!_)")
 ROWS = ("none", "trained", "evaluated")
 """Which form of the row a stage may read."""
 
-TAKEN = ("study", "workload", "seeds", "controls", "axes", "branches", "tables", "deviations", "profiles")
-"""Keys of matrix.yaml that cannot hold the rows too."""
+MATRIX_KEYS = ("study", "workload", "seeds", "controls", "axes", "branches", "tables", "deviations", "profiles")
+"""Keys of matrix.yaml, in its usual order, without that of the rows (`Workload.rows_key`)."""
 
 
 class WorkloadError(Exception):
@@ -66,7 +66,7 @@ def table_problems(workload: Workload) -> Iterator[str]:
                 return
     if not NAME.fullmatch(workload.name):
         yield f"`name` is {workload.name!r}; allowed: letters, digits, '_' and '-'"
-    if not KEY.fullmatch(workload.rows_key) or workload.rows_key in TAKEN:
+    if not KEY.fullmatch(workload.rows_key) or workload.rows_key in MATRIX_KEYS:
         yield f"`rows_key` is {workload.rows_key!r}; allowed: letters, digits and '_', but no other key of matrix.yaml"
     for what, entries in (("stages", workload.stages), ("families", workload.families)):
         if not entries:

@@ -78,6 +78,8 @@ class StageSpec:
     """File of the artifact to which the tracker logs only a link, because it is large."""
     global_batch: str = ""
     """`section.key` of the samples per step, which ranks and micro-batches divide; empty: it has no batches."""
+    memory_remedies: tuple[str, ...] = ()
+    """What reduces the memory it needs, besides more devices and memory: named to people when a job ran out of it."""
     whole_checkpoints: bool = False
     """Each checkpoint is complete, so that older ones are deleted; otherwise each holds a part of the work."""
     reshard: str = ""

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.runtime.errors import BadInput
+from workloads.study.sizes import RGB
 
-RGB = 3
 TIME_FACTORS: Mapping[str, int] = {"space-to-depth": 1, "wan": 4}
 """Pixel frames that share a latent, after the first, by `controls.codec.kind`."""
 

@@ -5,7 +5,6 @@ functions speak of the retrieved frames only, all before `start`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ from workloads.data.geometry import overlap
 from workloads.data.poses import Poses
 from workloads.runtime.errors import BadInput
 
-Rule = Literal["spread", "top"]
 RULES = ("spread", "top")
 
 

@@ -10,7 +10,6 @@ HALF_VIEW_DEG = FIELD_OF_VIEW_DEG / 2
 REACH_M = 8.0
 BEARINGS = 32
 DEPTHS_M = (0.5, 1.0, 2.0, 4.0, 8.0)
-ACTION_WIDTH = 12
 SLACK = 1e-9  # a point on the very edge is seen, whatever the rounding of its coordinates
 BLOCK_ELEMENTS = 4_000_000  # bounds the memory of one block of pairs
 

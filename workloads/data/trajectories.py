@@ -10,7 +10,6 @@ from workloads.data import draws
 from workloads.data.poses import Poses
 
 TURN_DEG = (30.0, 60.0)
-CHUNKS = 4
 
 
 def start_yaw_deg(data: Mapping[str, Any], split: str, index: int) -> float:

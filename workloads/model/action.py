@@ -21,9 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workloads.memory.interface import Rule, constant, float32, normal
-
-ACTION_WIDTH = 12
-"""9 rotation entries, row-major, then 3 of translation in metres."""
+from workloads.study.sizes import ACTION_WIDTH
 
 SITES = ("post_attention", "pre_norm", "pre_qkv", "pre_qkv_gated")
 

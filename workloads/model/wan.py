@@ -20,8 +20,9 @@ from torch import Tensor
 
 from workloads.model.attention import EPSILON
 from workloads.model.shards import FLOATS, Shards
-from workloads.model.world_model import PATCH, WorldModel
+from workloads.model.world_model import WorldModel
 from workloads.runtime.errors import BadInput
+from workloads.study.memory.base import PATCH
 
 STEM = "diffusion_pytorch_model"
 """Of the files of both layouts."""

@@ -20,16 +20,15 @@ from torch.utils.checkpoint import checkpoint
 
 from workloads.memory.interface import Mechanism, Rule, Sizes, Slots, State, float32
 from workloads.memory.mechanisms import make_mechanism
-from workloads.model.action import ACTION_WIDTH, SITES
+from workloads.model.action import SITES
 from workloads.model.blocks import Head, TransformerBlock
 from workloads.model.initial import initialise
 from workloads.model.rotary import rotary_table
 from workloads.runtime.errors import BadInput
-from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.base import PATCH, MemoryRow
 from workloads.study.memory.families import row_from
+from workloads.study.sizes import ACTION_WIDTH
 
-PATCH = 2
-"""Side of a patch in latent pixels; a patch is one latent long in time."""
 TIMESTEPS = 1000.0
 """Timestep of pure noise."""
 

@@ -16,14 +16,14 @@ from pathlib import Path
 VARIABLE = "ECHO_MATRIX_FAULTS"
 
 POINTS: Mapping[str, str] = {
-    # The driver, between intent and ticket, and between COMMIT and booking.
+    # The driver, between intent and ticket, and between COMMIT and ledger.
     "intent.open": "driver: attempt folder made, the intent not yet on disk",
-    "intent.booked": "driver: the intent is on disk, the backend has not heard of it",
-    "submit.answered": "driver: the backend has answered, the ticket is not booked",
-    "ticket.booked": "driver: the ticket is on disk",
-    "ending.seen": "driver: an ending is known and not booked",
-    "ending.booked": "driver: the ending is booked, nothing new is submitted",
-    "note.booked": "driver: a note from the inbox is booked and not removed",
+    "intent.recorded": "driver: the intent is on disk, the backend has not heard of it",
+    "submit.answered": "driver: the backend has answered, the ticket is not recorded",
+    "ticket.recorded": "driver: the ticket is on disk",
+    "ending.seen": "driver: an ending is known and not recorded",
+    "ending.recorded": "driver: the ending is recorded, nothing new is submitted",
+    "command.recorded": "driver: a control command is recorded and its file not removed",
     "lease.taken": "driver: the lease is taken, the ledger not yet open",
     "lease.beat": "driver: its counter in driver.json is about to move",
     "ledger.rebuilt": "driver: a new ledger is filled and not yet on disk",

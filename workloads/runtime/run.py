@@ -32,7 +32,7 @@ from workloads.runtime.progress import Progress, StageOutcome
 
 EXAMPLE = """\
 example:
-  echo-matrix explain train/context-k5/s0 --request > request.json
+  echo-matrix explain STAGE/ROW/s0 --request > request.json
   python -m workloads.run request.json --out result
 
 exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because asked · 4 out of memory

@@ -9,8 +9,8 @@ from typing import Any
 from workloads.contract.planned import Planned
 
 WORLDS = "worlds"
-SCENE_CHUNKS = 4  # of a rendered scene's own way: workloads/data/trajectories.py
-START_CHUNKS = 3  # between the starts of a scene's cases: workloads/evaluation/branches/replay.py
+SCENE_CHUNKS = 4  # of a rendered scene's own way (workloads.data.trajectories)
+START_CHUNKS = 3  # replay: cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
 
 
 def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str:
@@ -26,7 +26,10 @@ def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str
         data, section = plan.jobs[job.inputs["data"]].config["data"], job.config["branch"]
         if data["source"] != WORLDS:
             continue
-        held, wanted = _cases(job.branch, section, data), section["cases"]
+        held = _cases(job.branch, section, data)
+        if held is None:
+            continue
+        wanted = section["cases"]
         if not held:
             return (
                 f"{job.label}: branches.{job.branch}.chunks is {section['chunks']}, but a rendered scene has "
@@ -41,11 +44,14 @@ def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str
     return ""
 
 
-def _cases(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -> int:
+def _cases(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -> int | None:
+    """Cases of a branch in a rendered pool; None for a branch whose cases are counted by its evaluation only."""
     if branch == "return":
         return int(data["open_prompts"] * data["open_variants"])
     if branch == "loop":
         return int(data["held_out_scenes"])
+    if branch != "replay":
+        return None
     moves = data["chunk_frames"] - 1
     starts = range(0, SCENE_CHUNKS * moves + 1 - section["chunks"] * moves, START_CHUNKS * moves)
     return int(data["held_out_scenes"]) * len(starts)

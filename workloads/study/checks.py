@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
+from workloads.study.memory.base import PATCH
 from workloads.study.sections import Branches, Controls
+from workloads.study.sizes import RGB, WAN_CHANNELS, WAN_TIME_FACTOR
 
-WAN_CHANNELS = 16  # latent channels of the Wan 2.1 VAE
 WAN_FACTOR = 8  # pixels of its latents' side
-WAN_TIME_FACTOR = 4  # frames of a latent, after the first
 UMT5_WIDTH = 4096  # of a UMT5-XXL embedding
-PATCH = 2  # latents of a token's side: 3-D patches (1, 2, 2), study.md section 4
-RGB = 3
 SSIM_WINDOW = 7  # pixels a side: workloads/evaluation/psnr_ssim.py
 LPIPS_SIDE = {
     "alex": 31,

@@ -15,12 +15,12 @@ from typing import Any
 from workloads.study.memory.base import PATCH, BackboneSizes, BlockPass, MemoryRow, linear
 
 ACTION_WIDTH = 12
-"""9 rotation entries and 3 of translation."""
+"""9 rotation entries, row-major, then 3 of translation in metres."""
 STEP_FORWARDS = 3
 """A backward costs two forwards."""
 RGB = 3
 WAN_CHANNELS, WAN_TIME_FACTOR = 16, 4
-"""Of the Wan 2.1 VAE."""
+"""Of the Wan 2.1 VAE: channels of a latent, and frames of one after the first."""
 
 
 @dataclass(frozen=True, kw_only=True)

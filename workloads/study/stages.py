@@ -77,6 +77,10 @@ STAGES = (
         files=(("samples", "*.mp4", None),),
         pointer="weights.safetensors",
         global_batch="training.global_batch",
+        memory_remedies=(
+            "a higher ZeRO stage or offload (deepspeed in cluster/*.yaml)",
+            "activation checkpointing",
+        ),
         whole_checkpoints=True,
         reshard="workloads.training.reshard",
         # The first optimiser imports torch._dynamo and torch._inductor: 1.6 s per job if they are not preloaded.

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from workloads.data import draws
 from workloads.data.evidence import choose
-from workloads.data.geometry import ACTION_WIDTH, action_vectors
+from workloads.data.geometry import action_vectors
 from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.memory.interface import Slots
 from workloads.model.flow import sigma_from_uniform
 from workloads.runtime.errors import BadInput
+from workloads.study.sizes import ACTION_WIDTH
 
 NO_FRAMES: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 KEPT_SEGMENTS = 65_536

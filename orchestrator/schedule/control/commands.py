@@ -158,7 +158,7 @@ class CommandHandler:
         commands = channel.pending(self._context.home)
         if commands:
             self._record(commands, backend)
-            point("note.booked")
+            point("command.recorded")
             channel.remove(commands)
         self._send_interrupt(backend)
         self._send_cancels(backend)

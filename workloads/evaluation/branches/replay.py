@@ -15,9 +15,9 @@ from workloads.evaluation.features import frechet
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr, ssim
 from workloads.evaluation.values import POOLED, CaseMetric
+from workloads.study.cases import START_CHUNKS
 
 NETWORKS = ("perceptual", "frechet", "frechet_video")
-START_CHUNKS = 3  # cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
 
 
 def settings(pool: Pool, section: Mapping[str, Any], chunk_frames: int) -> list[Setting]:

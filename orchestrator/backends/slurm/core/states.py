@@ -24,7 +24,6 @@ SACCT_FORMAT = "JobID,State,ExitCode,JobName"
 WAITING = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 )
-RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
 ENDINGS: Mapping[str, Ending] = {
     "PREEMPTED": "preempted",
     "NODE_FAIL": "node_lost",
