@@ -401,7 +401,7 @@ def test_an_evaluation_killed_again_and_again_publishes_the_same_and_computes_no
     def disturb(attempt: Attempt) -> None:
         if attempt.number < 3:
             attempt.wait_for_steps(draw.choice((0, 1)))
-            time.sleep(draw.uniform(0, 0.1))
+            time.sleep(draw.uniform(0, 0.01))
             attempt.signal(signal.SIGKILL, 0)
         wait_until(lambda: attempt.ended, "it ends", WITHIN_S)
         # Each case of the checkpoint it began with is the very file, linked: not one that was made again.
