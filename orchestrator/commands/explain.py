@@ -116,7 +116,8 @@ def explain_json(known: Explanation) -> dict[str, Any]:
 def explain_text(known: Explanation) -> str:
     """What `explain` prints."""
     job = known.job
-    lines = [f"{job.label} ({job.id})", f"  {known.standing.state}: {known.standing.reason}"]
+    state, reason = known.standing.state, known.standing.reason
+    lines = [f"{job.label} ({job.id})", f"  {state}" if reason == state else f"  {state}: {reason}"]
     for label, standing in known.needs.items():
         lines.append(f"  needs {label}: {standing.state}" + (f" ({standing.reason})" if holds_up(standing) else ""))
     if known.needed_by:

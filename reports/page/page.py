@@ -162,7 +162,7 @@ def _inversions(analysis: Analysis) -> list[InversionTable]:
     return [
         InversionTable(
             name=name,
-            headings=[f"{heading} apart" for heading in headings],
+            headings=[f"difference in {heading}" for heading in headings],
             lines=[
                 (
                     pair[f"better_on_{first}"],

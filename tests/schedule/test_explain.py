@@ -81,9 +81,9 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
     ("label", "words"),
     [
         ("data", "next: nothing: it is done"),
-        ("train/b", "next: `echo-matrix run` starts it from the start"),
+        ("train/b", "next: `echo-matrix run` starts it from the beginning"),
         ("evaluate/return/a", "next: nothing until train/a can run; see `echo-matrix explain train/a`"),
-        ("evaluate/return/b", "next: `echo-matrix run` starts it from the start once train/b is done"),
+        ("evaluate/return/b", "next: `echo-matrix run` starts it from the beginning once train/b is done"),
     ],
 )
 def test_what_comes_next_is_said_for_every_state(toy: Toy, label: str, words: str) -> None:
@@ -138,8 +138,8 @@ def test_status_shows_one_traceback_for_all_that_failed_alike_and_the_paused_sta
     run(toy, plan, {f"train/{row}": [Act(script="error", error=FAILURE)] for row in "abcd"})
     text = status_text(study_of(toy, plan))
     assert text.count("workloads/training/train.py:12 run") == 1
-    assert "failed alike, 3 jobs: train/" in text
-    assert "stage train is paused: 3 of its jobs failed alike (ValueError)" in text
+    assert "3 jobs failed in the same way: train/" in text
+    assert "stage train is paused: 3 of its jobs failed in the same way (ValueError)" in text
     told = status_json(study_of(toy, plan))
     assert [bool(one["trace"]) for one in told["failures"]] == [True, False, False]
     assert list(told["paused"]) == ["train"]
@@ -162,7 +162,7 @@ def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> Non
 def test_avoided_hosts_are_in_status_and_explain(toy: Toy) -> None:
     plan = make_plan([make_job("train", f"train/{n}") for n in range(2)])
     run(toy, plan, {f"train/{n}": [Act(script="vanished")] for n in range(2)})
-    sentence = "host fake-0 is avoided for 60 min while there are others: 2 jobs ended badly there"
+    sentence = "host fake-0 gets no jobs for 60 min while there are others: attempts of 2 jobs failed there"
     assert sentence in status_text(study_of(toy, plan))
     assert sentence in explained(toy, plan, "train/0")
     (told,) = status_json(study_of(toy, plan))["avoided"]
