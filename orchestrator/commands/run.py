@@ -29,6 +29,9 @@ from orchestrator.study import Study
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
 
+MOST_REASONS = 3
+"""Reasons of blocked jobs that are printed."""
+
 
 def run(
     *,
@@ -155,6 +158,7 @@ def run_json(study: Study, result: FinishedRun) -> dict[str, object]:
         "interrupted": outcome.interrupted,
         "failures": failures_json(outcome.failures),
         "paused": dict(outcome.paused),
+        "blocked": dict(outcome.blocked),
         "report": str(result.report) if result.report else None,
     }
 
@@ -165,6 +169,7 @@ def run_text(result: FinishedRun) -> str:
     lines: list[str] = []
     if failed := failures_text(outcome.failures, outcome.paused):
         lines += ["", failed]
+    lines += [f"{number} blocked: {reason}" for reason, number in list(outcome.blocked.items())[:MOST_REASONS]]
     if outcome.note:
         lines.append(outcome.note)
     if not outcome.submitted and outcome.exit_code == 0:

@@ -3,6 +3,7 @@
 Makes the run context and job states, runs the controller, and reports how the run ended.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ class RunResult:
     """Failed jobs, in the plan's order."""
     paused: Mapping[Stage, str] = field(default_factory=dict)
     """Stages that are paused, with the reason."""
+    blocked: Mapping[str, int] = field(default_factory=dict)
+    """Why jobs are blocked that need no other blocked job: reason -> number, the most frequent first."""
     interrupted: bool
     submitted: int
     """Attempts that this run has started; 0: there was nothing to do, and no backend was made."""
@@ -143,7 +146,16 @@ def run(
         counts=states.counts(),
         failures=controller.failures(),
         paused=controller.paused(),
+        blocked=_blocked(states),
         interrupted=shutdown.requested,
         submitted=controller.submitted,
         note=controller.note,
     )
+
+
+def _blocked(states: JobStates) -> dict[str, int]:
+    """Reasons of the blocked jobs, the most frequent first; jobs that wait for a blocked one are left out."""
+    found = states.standings()
+    blocked = {job: one.reason for job, one in found.items() if one.state == "blocked"}
+    reasons = Counter(why for job, why in blocked.items() if blocked.keys().isdisjoint(states.job(job).needs))
+    return dict(reasons.most_common())

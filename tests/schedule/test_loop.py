@@ -260,6 +260,8 @@ def test_a_job_that_fits_on_no_host_is_blocked_with_the_reason_and_others_run(to
     plan = make_plan([make_job("data", "data"), make_job("index", "index", resources=big)])
     outcome = toy.run(plan)
     assert outcome.counts == {"done": 1, "blocked": 1}
+    ((reason, number),) = outcome.blocked.items()
+    assert number == 1 and reason.startswith("needs 64 cpus, 8 devices and 1 GiB on one host; ")
 
 
 def test_what_an_observer_raises_stops_nobody(toy: Toy) -> None:
