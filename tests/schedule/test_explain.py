@@ -13,7 +13,7 @@ from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.commands.explain import explain_json, explain_text
 from orchestrator.commands.explanation import explanation_of
-from orchestrator.commands.status import status_json, status_text
+from orchestrator.commands.status import BLOCKED_SHOWN, status_json, status_text
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.retry_policy import Charges
@@ -144,6 +144,15 @@ def test_status_shows_one_traceback_for_all_that_failed_alike_and_the_paused_sta
     assert [bool(one["trace"]) for one in told["failures"]] == [True, False, False]
     assert list(told["paused"]) == ["train"]
     assert {job["state"] for job in told["jobs"] if job["stage"] == "train"} == {"failed", "blocked"}
+
+
+def test_status_counts_what_many_jobs_are_blocked_by(toy: Toy) -> None:
+    plan = make_plan([make_job("train", f"train/{n:02d}") for n in range(20)])
+    run(toy, plan, {f"train/{n:02d}": [Act(script="error", error=FAILURE)] for n in range(20)})
+    blocked = [line for line in status_text(study_of(toy, plan)).splitlines() if "blocked" in line][1:]
+    told = [job for job in status_json(study_of(toy, plan))["jobs"] if job["state"] == "blocked"]
+    assert len(blocked) == BLOCKED_SHOWN + 1
+    assert blocked[-1].startswith(f"  ... and {len(told) - BLOCKED_SHOWN} more blocked: stage train is paused: ")
 
 
 def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> None:
