@@ -47,7 +47,7 @@ def check_cases(path: Path) -> None:
     Raises:
         ValueError: a line that is none, a metric's name that the tracker refuses, or a case measured twice.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -55,9 +55,9 @@ def check_cases(path: Path) -> None:
             case = case_of(line)
             if case is None:
                 raise ValueError(f"{path}:{number}: {_problem(line)}")
-            if not METRIC_NAME.fullmatch(case["metric"]):
-                raise ValueError(f"{path}:{number}: metric is {case['metric']!r}; allowed: letters, digits, '_-./ :'")
-            key = (case["case"], case["metric"])
+            if not METRIC_NAME.fullmatch(case["metric"].replace("@", "_")):
+                raise ValueError(f"{path}:{number}: metric is {case['metric']!r}; allowed: letters, digits, '_-./ :@'")
+            key = (case["case"], case["metric"], case["unit"])  # several judges score one case, each in its own unit
             if key in seen:
                 raise ValueError(f"{path}:{number}: case {key[0]!r} has a second value of {key[1]!r}; allowed: one")
             seen.add(key)
