@@ -1,6 +1,7 @@
 """Numbers as the page prints them."""
 
 import math
+import re
 
 import numpy as np
 
@@ -31,3 +32,8 @@ def shaped(value: float, shape: str) -> str:
         return shape.format(value)
     power = min(6, max(0, int(np.log10(value) // 3))) if value > 0 else 0
     return f"{value / 1000.0**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}".strip()
+
+
+def commits(text: str) -> str:
+    """Commits with twelve digits each; names and `-dirty` are kept."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{1,52}\b", r"\1", text)

@@ -12,6 +12,7 @@ from orchestrator.commands.explanation import Explanation, explanation_of, holds
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
+from orchestrator.plan.show import state_words
 from orchestrator.schedule.attempt_monitor import waiting_reason
 from orchestrator.schedule.failures import trace_of
 from orchestrator.schedule.host_exclusion import describe
@@ -116,7 +117,7 @@ def explain_json(known: Explanation) -> dict[str, Any]:
 def explain_text(known: Explanation) -> str:
     """What `explain` prints."""
     job = known.job
-    lines = [f"{job.label} ({job.id})", f"  {known.standing.state}: {known.standing.reason}"]
+    lines = [f"{job.label} ({job.id})", f"  {state_words(known.standing.state, known.standing.reason)}"]
     for label, standing in known.needs.items():
         lines.append(f"  needs {label}: {standing.state}" + (f" ({standing.reason})" if holds_up(standing) else ""))
     if known.needed_by:

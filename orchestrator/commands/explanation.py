@@ -106,7 +106,7 @@ def newest_failure(
 
 def what_next(known: Explanation) -> str:
     """What the next run does with the job, or what has to happen first."""
-    label, begin = known.job.label, "from the start"
+    label, begin = known.job.label, "from the beginning"
     if known.checkpoint is not None:
         begin = f"from step {known.checkpoint.step}"
     match known.standing.state:

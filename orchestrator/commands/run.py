@@ -169,7 +169,9 @@ def run_text(result: FinishedRun) -> str:
     lines: list[str] = []
     if failed := failures_text(outcome.failures, outcome.paused):
         lines += ["", failed]
-    lines += [f"{number} blocked: {reason}" for reason, number in list(outcome.blocked.items())[:MOST_REASONS]]
+    told = {f"stage {stage} is paused: {why}" for stage, why in outcome.paused.items()}
+    reasons = [(reason, number) for reason, number in outcome.blocked.items() if reason not in told]
+    lines += [f"{number} blocked: {reason}" for reason, number in reasons[:MOST_REASONS]]
     if outcome.note:
         lines.append(outcome.note)
     if not outcome.submitted and outcome.exit_code == 0:

@@ -9,6 +9,7 @@ from orchestrator.commands.options import JobArgument, JsonOption, LastRunOption
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.plan.select import find_job
+from orchestrator.plan.show import state_words
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
@@ -64,7 +65,7 @@ def show_json(study: Study, job: Job) -> dict[str, Any]:
 def show_text(study: Study, job: Job) -> str:
     """What `show` prints."""
     found = show_json(study, job)
-    lines = [f"{job.label}  {job.id}", f"  {found['state']}: {found['reason']}"]
+    lines = [f"{job.label}  {job.id}", f"  {state_words(found['state'], found['reason'])}"]
     commit = found["commit"]
     if commit is None:
         lines.append(f"  not done; see `echo-matrix explain {job.label}`")

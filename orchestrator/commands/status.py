@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -26,6 +27,9 @@ from orchestrator.ui.terminal import print_json
 from orchestrator.ui.watch import make_watch_view
 from workloads.contract.metrics import read_beat
 from workloads.contract.request import Stage
+
+BLOCKED_SHOWN = 12
+"""Jobs that are listed of those blocked for the same reason; the others are counted."""
 
 
 def status(
@@ -101,13 +105,23 @@ def status_text(study: Study) -> str:
     """What `status` prints: counts, jobs that run or need attention, excluded hosts, failures."""
     standings, attempts = study.standings(), study.attempts()
     lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standings))]
+    blocked: Counter[str] = Counter()
     for job in study.plan.jobs.values():
         now = standings[job.id]
         if now.state in ("done", "new", "failed"):
             continue
+        if now.state == "blocked":
+            blocked[now.reason] += 1
+            if blocked[now.reason] > BLOCKED_SHOWN:
+                continue
         lines.append(
             f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
         )
+    lines += [
+        f"  ... and {number - BLOCKED_SHOWN} more blocked: {reason}"
+        for reason, number in blocked.items()
+        if number > BLOCKED_SHOWN
+    ]
     at = time.time()
     lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
     failed = failures_text(*failed_jobs(study, standings))

@@ -70,6 +70,11 @@ def counts(standings: Mapping[str, Standing]) -> dict[str, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
+def state_words(state: str, reason: str) -> str:
+    """`failed: why`; the state alone where the reason repeats it."""
+    return state if reason == state else f"{state}: {reason}"
+
+
 def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     """The plan as text: jobs by state with their reasons, aliases, deviations, and counts."""
     distinct = sum(cell.alias_of is None for cell in plan.cells)

@@ -18,7 +18,7 @@ from workloads.runtime.masking import mask, secrets_of
 FRAMES = 3
 """Frames of a traceback that are shown, innermost first."""
 SHOWN = 6
-"""Labels of jobs that failed alike which are named; the others are counted."""
+"""Labels of jobs that failed in the same way which are named; the others are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def failures_text(failures: Sequence[FailedJob], paused: Mapping[Stage, str] | N
         if len(group) == 1:
             lines = [f"failed: {first.label}: {first_line(first.reason)}"]
         else:
-            lines = [f"failed alike, {len(group)} jobs: {_listed(group)}", f"  {first_line(first.reason)}"]
+            lines = [f"{len(group)} jobs failed in the same way: {_listed(group)}", f"  {first_line(first.reason)}"]
         lines += [f"  {line}" for text in first.trace for line in text.splitlines()]
         again = f"retry {' '.join(one.label for one in group)}" if len(group) <= SHOWN else "retry --failed"
         lines.append(f"  log: echo-matrix logs {first.label}; again: echo-matrix {again}")

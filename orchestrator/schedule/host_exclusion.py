@@ -201,10 +201,10 @@ def counts_for_host(ending: str | None, *, moved: bool) -> bool:
 
 def describe(one: ExcludedHost, now: float) -> str:
     """For people: `host gpu-3 is excluded for 59 min …`."""
-    jobs = f"{len(one.labels)} jobs" if len(one.labels) > 1 else "a job"
+    jobs = f"attempts of {len(one.labels)} jobs" if len(one.labels) > 1 else "attempts of a job"
     return (
         f"host {one.host} is excluded for {max(0.0, one.until - now) / 60:.0f} min while there are others: {jobs} "
-        f"ended badly there ({', '.join(one.labels)}), last {one.why}"
+        f"failed there ({', '.join(one.labels)}), last {one.why}"
     )
 
 

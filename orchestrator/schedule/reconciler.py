@@ -236,7 +236,7 @@ class Reconciler:
         self.placer.rebuild_queue()
 
     def update_pauses(self, *, at_start: bool = False) -> None:
-        """Pause the stages in which enough jobs have failed alike, and no other; what is new is announced once.
+        """Pause the stages in which enough jobs have failed in the same way, and no other; announce a new pause once.
 
         `at_start`: an earlier run has sent the notifications.
         """

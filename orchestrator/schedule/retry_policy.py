@@ -144,8 +144,10 @@ def verdict(
 
 
 def _within(charges: Charges, used: int, allowed: int, what: str, message: str) -> Verdict:
-    reason = f"{what}; {min(used, allowed)} of {allowed} retries used{message}"
-    return Verdict(next="failed" if used > allowed else "again", charges=charges, reason=reason)
+    if used > allowed:
+        reason = f"{what}; {allowed} of {allowed} retries used{message}"
+        return Verdict(next="failed", charges=charges, reason=reason)
+    return Verdict(next="again", charges=charges, reason=f"{what}; retry {used} of {allowed}{message}")
 
 
 def _out_of_memory(
@@ -203,18 +205,19 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
 
     Args:
         failed: (stage, signature) of every job that has failed; an empty signature counts for nothing.
-        pause_after: jobs of a stage that fail alike pause it.
+        pause_after: jobs of a stage that fail in the same way pause it.
     """
     counts = Counter((stage, same) for stage, same in failed if same)
     return {
-        stage: f"{number} of its jobs failed alike ({same.split(' | ')[0]}); fix the cause, then `echo-matrix retry`"
+        stage: f"{number} of its jobs failed in the same way ({same.split(' | ')[0]}); fix the cause, then "
+        "`echo-matrix retry --failed`"
         for (stage, same), number in counts.items()
         if number >= pause_after
     }
 
 
 def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
-    """Stages in which `pause_after` of `jobs` (fingerprints) have failed alike, with the reason.
+    """Stages in which `pause_after` of `jobs` (fingerprints) have failed in the same way, with the reason.
 
     Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
     """

@@ -122,7 +122,9 @@ def verdicts(
         for check in (stage.checks if stage else ())
     ]
     groups = list(_groups(cells).values())
-    found += [_compared(check, "mixed", groups, records) for check in EXECUTION]
+    # A stage without batches never records a micro-batch.
+    execution = [one for one in EXECUTION if one != "micro_batch" or stage is None or stage.global_batch]
+    found += [_compared(check, "mixed", groups, records) for check in execution]
     found += [_counted(name, cells, records) for name in (stage.counted if stage else ())]
     return found
 

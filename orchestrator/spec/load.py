@@ -76,8 +76,9 @@ def load_matrix(path: Path) -> Matrix:
     absent = [name for name in top if name not in nodes and name != KEY]
     if absent:
         empty = {"axes": "{}", "tables": "{}", "deviations": "[]"}
-        hint = f"; without any, write {absent[0]}: {empty[absent[0]]}" if absent[0] in empty else ""
-        raise MatrixError(f"{source}: {', '.join(absent)} is missing{hint}{listed(top)}")
+        hints = ", ".join(f"{name}: {empty[name]}" for name in absent if name in empty)
+        verb, hint = "is" if len(absent) == 1 else "are", f"; for none, write {hints}" if hints else ""
+        raise MatrixError(f"{source}: {', '.join(absent)} {verb} missing{hint}{listed(top)}")
 
     study = read_text(nodes["study"], place_of(nodes["study"], source), "study")
     parts.check_name(study, place_of(nodes["study"], source), "study")

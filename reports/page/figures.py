@@ -15,14 +15,15 @@ from reports.statistics.table import Table
 
 
 def _score_name(analysis: Analysis, branch: str) -> str:
-    """A branch's score as an axis names it."""
+    """A branch's score as an axis names it; a metric of which less is better is drawn negated."""
     found = analysis.scoring.of(branch)
     if len(found.score) != 1:
         return f"{branch}: {bundle_name(found, analysis.means.keys())}"
-    metric = f"{branch}/{found.score[0].metric}"
+    part = found.score[0]
+    metric, sign = f"{branch}/{part.metric}", "\N{MINUS SIGN}" if part.better == "low" else ""
     panel = analysis.panels.get(metric)
     unit = panel.unit if panel is not None else analysis.units.get(metric, "")
-    return f"{branch}: {found.score[0].metric}" + (f" ({unit})" if unit else "")
+    return f"{branch}: {sign}{part.metric}" + (f" ({unit})" if unit else "")
 
 
 def page_figures(given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook]) -> Mapping[str, Markup]:

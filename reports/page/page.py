@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports import instruments, references
 from reports.analysis import Analysis, analyse_published
 from reports.figures.style import FamilyLook, looks_of
-from reports.formats import decimals_of, number
+from reports.formats import commits, decimals_of, number
 from reports.input import ReportInput
 from reports.page import figures, tables
 from reports.page.costs import cost_table
@@ -68,6 +68,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
+    environment.filters["commits"] = commits
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     spec, scoring = analysis.spec, analysis.scoring
     declared = None if spec.published is None else spec.published()
@@ -162,7 +163,7 @@ def _inversions(analysis: Analysis) -> list[InversionTable]:
     return [
         InversionTable(
             name=name,
-            headings=[f"{heading} apart" for heading in headings],
+            headings=[f"difference in {heading}" for heading in headings],
             lines=[
                 (
                     pair[f"better_on_{first}"],

@@ -12,6 +12,7 @@ from made_input import QUALITY, ROWS, TABLES, made_input
 
 from reports.analysis import analyse
 from reports.build import build
+from reports.formats import commits
 from reports.input import Missing
 from reports.page.page import page
 from reports.report_json import report_json
@@ -237,3 +238,11 @@ def test_two_values_of_one_case_are_refused():
     given = made_input(cases=2)
     with pytest.raises(ValueError, match="two values of"):
         analyse(dataclasses.replace(given, values=[*given.values, given.values[0]]))
+
+
+def test_the_page_shows_every_commit_and_that_files_were_changed():
+    ours, theirs = "b52e1e309a7c179cd50225617793d010947059ac", "0393efe2c1a4179cd50225617793d010947059ac"
+    assert commits(f"{ours} digits_study:{theirs}-dirty, {ours}") == (
+        "b52e1e309a7c digits_study:0393efe2c1a4-dirty, b52e1e309a7c"
+    )
+    assert commits("0393efe2c1a4") == "0393efe2c1a4"

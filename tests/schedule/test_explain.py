@@ -13,7 +13,7 @@ from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
 from orchestrator.commands.explain import explain_json, explain_text
 from orchestrator.commands.explanation import explanation_of
-from orchestrator.commands.status import status_json, status_text
+from orchestrator.commands.status import BLOCKED_SHOWN, status_json, status_text
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.retry_policy import Charges
@@ -81,9 +81,9 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
     ("label", "words"),
     [
         ("data", "next: nothing: it is done"),
-        ("train/b", "next: `echo-matrix run` starts it from the start"),
+        ("train/b", "next: `echo-matrix run` starts it from the beginning"),
         ("evaluate/return/a", "next: nothing until train/a can run; see `echo-matrix explain train/a`"),
-        ("evaluate/return/b", "next: `echo-matrix run` starts it from the start once train/b is done"),
+        ("evaluate/return/b", "next: `echo-matrix run` starts it from the beginning once train/b is done"),
     ],
 )
 def test_what_comes_next_is_said_for_every_state(toy: Toy, label: str, words: str) -> None:
@@ -141,12 +141,21 @@ def test_status_shows_one_traceback_for_all_that_failed_alike_and_the_paused_sta
     run(toy, plan, {f"train/{row}": [Act(script="error", error=FAILURE)] for row in "abcd"})
     text = status_text(study_of(toy, plan))
     assert text.count("workloads/training/train.py:12 run") == 1
-    assert "failed alike, 3 jobs: train/" in text
-    assert "stage train is paused: 3 of its jobs failed alike (ValueError)" in text
+    assert "3 jobs failed in the same way: train/" in text
+    assert "stage train is paused: 3 of its jobs failed in the same way (ValueError)" in text
     told = status_json(study_of(toy, plan))
     assert [bool(one["trace"]) for one in told["failures"]] == [True, False, False]
     assert list(told["paused"]) == ["train"]
     assert {job["state"] for job in told["jobs"] if job["stage"] == "train"} == {"failed", "blocked"}
+
+
+def test_status_counts_what_many_jobs_are_blocked_by(toy: Toy) -> None:
+    plan = make_plan([make_job("train", f"train/{n:02d}") for n in range(20)])
+    run(toy, plan, {f"train/{n:02d}": [Act(script="error", error=FAILURE)] for n in range(20)})
+    blocked = [line for line in status_text(study_of(toy, plan)).splitlines() if "blocked" in line][1:]
+    told = [job for job in status_json(study_of(toy, plan))["jobs"] if job["state"] == "blocked"]
+    assert len(blocked) == BLOCKED_SHOWN + 1
+    assert blocked[-1].startswith(f"  ... and {len(told) - BLOCKED_SHOWN} more blocked: stage train is paused: ")
 
 
 def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> None:
@@ -165,7 +174,7 @@ def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> Non
 def test_avoided_hosts_are_in_status_and_explain(toy: Toy) -> None:
     plan = make_plan([make_job("train", f"train/{n}") for n in range(2)])
     run(toy, plan, {f"train/{n}": [Act(script="vanished")] for n in range(2)})
-    sentence = "host fake-0 is excluded for 60 min while there are others: 2 jobs ended badly there"
+    sentence = "host fake-0 is excluded for 60 min while there are others: attempts of 2 jobs failed there"
     assert sentence in status_text(study_of(toy, plan))
     assert sentence in explained(toy, plan, "train/0")
     (told,) = status_json(study_of(toy, plan))["avoided"]

@@ -32,7 +32,7 @@ def make(label: str, signature: str = "s", reason: str = "ended with an error") 
 def test_jobs_that_failed_alike_are_one_paragraph_with_one_traceback() -> None:
     text = failures_text([make("train/a"), make("train/b"), make("train/c", "other")])
     assert text == (
-        "failed alike, 2 jobs: train/a, train/b\n"
+        "2 jobs failed in the same way: train/a, train/b\n"
         "  ended with an error\n"
         "  KeyError: train/a\n"
         "  a.py:1 f\n"
@@ -46,16 +46,18 @@ def test_jobs_that_failed_alike_are_one_paragraph_with_one_traceback() -> None:
 
 
 def test_a_hundred_that_failed_alike_stay_a_few_lines_and_are_retried_together() -> None:
-    text = failures_text([make(f"train/{n}") for n in range(100)], {"train": "100 of its jobs failed alike (KeyError)"})
+    text = failures_text(
+        [make(f"train/{n}") for n in range(100)], {"train": "100 of its jobs failed in the same way (KeyError)"}
+    )
     assert len(text.splitlines()) < 10
     assert "train/5 and 94 more" in text
     assert "again: echo-matrix retry --failed" in text
-    assert text.endswith("stage train is paused: 100 of its jobs failed alike (KeyError)")
+    assert text.endswith("stage train is paused: 100 of its jobs failed in the same way (KeyError)")
 
 
 def test_without_a_traceback_the_words_tell_which_failed_alike() -> None:
     jobs = [FailedJob(label=name, reason="vanished") for name in "ab"] + [FailedJob(label="c", reason="other")]
-    assert failures_text(jobs).count("failed alike, 2 jobs: a, b") == 1
+    assert failures_text(jobs).count("2 jobs failed in the same way: a, b") == 1
 
 
 def test_programs_get_every_job_and_each_traceback_once() -> None:

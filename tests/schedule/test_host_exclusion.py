@@ -121,7 +121,8 @@ def test_an_ending_that_lies_in_the_future_counts_as_of_now() -> None:
 def test_it_is_said_in_one_sentence() -> None:
     one = excluded_hosts([make("gpu-3", "train/a"), make("gpu-3", "train/b")], 60.0, HOUR)["gpu-3"]
     assert describe(one, 60.0) == (
-        "host gpu-3 is excluded for 59 min while there are others: 2 jobs ended badly there (train/a, train/b), "
+        "host gpu-3 is excluded for 59 min while there are others: attempts of 2 jobs failed "
+        "there (train/a, train/b), "
         "last vanished: why"
     )
 
@@ -185,7 +186,10 @@ def test_it_is_said_once_and_logged_once(toy: Toy) -> None:
     stream = toy.home.with_suffix(".out")
     with stream.open("w") as out:
         toy.run(jobs(12), hosts=BOTH, view=PlainView(out))
-    assert stream.read_text().count("host bad is excluded for 60 min while there are others: 2 jobs ended badly") == 1
+    assert (
+        stream.read_text().count("host bad is excluded for 60 min while there are others: attempts of 2 jobs failed")
+        == 1
+    )
     lines = [json.loads(line) for line in (toy.home / "driver.log").read_text().splitlines()]
     (line,) = [line for line in lines if line["what"] == "host excluded"]
     assert (line["host"], line["why"]) == ("bad", "vanished: as scripted: vanished")

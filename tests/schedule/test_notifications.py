@@ -105,7 +105,7 @@ def test_each_failure_is_told_once_and_a_pause_once_a_stage(toy: Toy, listener: 
     assert {about["label"] for about in told if about["event"] == "failed"} == {"train/a", "train/b", "train/c"}
     (paused,) = [about for about in told if about["event"] == "paused"]
     assert (paused["stage"], paused["counts"]["failed"]) == ("train", 3)
-    assert paused["reason"].startswith("3 of its jobs failed alike (KeyError)")
+    assert paused["reason"].startswith("3 of its jobs failed in the same way (KeyError)")
     (finished,) = [about for about in told if about["event"] == "finished"]
     assert finished["exit_code"] == 1
 

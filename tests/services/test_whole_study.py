@@ -176,7 +176,7 @@ def plain(home: Path, verb: str, *arguments: str) -> str:
 
 def test_a_job_is_named_without_repeating_the_overrides_of_its_run(home: Path) -> None:
     assert "publishing 6/6" in plain(home, "logs", "train/context-k5/s0")
-    assert "done: done" in plain(home, "explain", "train/context-k5/s0")
+    assert "\n  done\n" in plain(home, "explain", "train/context-k5/s0")
 
 
 def test_a_pool_with_a_missing_frame_stops_the_job_that_reads_it(home: Path, tmp_path: Path) -> None:

@@ -241,3 +241,11 @@ def test_after_the_run_the_cells_of_one_site_are_one_comparison(with_sites: Reso
     assert (found["verdict"], found["cells"]) == ("violated", [odd])
     assert found["detail"].startswith("site=pre_norm, seed 1: ")
     assert by_check(cells, records)["sample_order"]["verdict"] == "held"
+
+
+def test_a_stage_without_batches_has_no_check_of_micro_batches(cells: tuple[Cell, ...]) -> None:
+    stages = tuple(replace(stage, global_batch="") for stage in WORKLOAD.stages)
+    found = {one["check"] for one in verdicts(replace(WORKLOAD, stages=stages), cells, {})}
+    assert "micro_batch" in by_check(cells, {})
+    assert "micro_batch" not in found
+    assert "threads" in found

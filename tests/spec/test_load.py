@@ -249,6 +249,14 @@ def test_a_table_takes_no_ceiling_and_no_floor(root: Path, tmp_path: Path) -> No
         load_matrix(path)
 
 
+def test_missing_keys_are_named_together_with_what_to_write_for_none(root: Path, tmp_path: Path) -> None:
+    lines = (root / "matrix.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    path = tmp_path / "matrix.yaml"
+    path.write_text("".join(line for line in lines if not line.startswith(("axes:", "study:"))), encoding="utf-8")
+    with pytest.raises(MatrixError, match=r"study, axes are missing; for none, write axes: \{\}; allowed: study, "):
+        load_matrix(path)
+
+
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(MatrixError, match=r"nowhere\.yaml: no such file"):
         load_matrix(tmp_path / "nowhere.yaml")

@@ -46,10 +46,10 @@ def test_a_cost_that_is_not_finite_is_not_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"value": float("nan")}, "allowed: .*finite number}, no line for a missing value"),
-        ({"value": "high"}, "allowed: "),
-        ({"better": "up"}, "allowed: "),
-        ({"case": 3}, "allowed: "),
+        ({"value": float("nan")}, "value is 'nan'; allowed: a finite number, and no line for a missing value"),
+        ({"value": "high"}, "value is 'high'; allowed: a finite number"),
+        ({"better": "up"}, "better is 'up'; allowed: 'high', 'low'"),
+        ({"case": 3}, "case is '3', int; allowed: text"),
         ({"metric": "<b>"}, "metric is '<b>'; allowed: letters"),
         ({}, "case 'c0' has a second value of 'accuracy'; allowed: one"),
     ],
@@ -79,3 +79,18 @@ def test_progress_takes_the_numbers_of_numpy(tmp_path: Path, monkeypatch: pytest
     progress.close()
     (line,) = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert metric_of(line) == {"step": 1, "name": "loss", "value": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "the line: not JSON: "),
+        ("[]", "the line: is list; allowed: a JSON object"),
+        (json.dumps({key: value for key, value in CASE.items() if key != "unit"}), "unit is missing; required: case, "),
+    ],
+)
+def test_a_line_that_is_no_case_names_what_is_wrong(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"cases.jsonl:1: {said}"):
+        check_cases(path)

@@ -8,10 +8,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from workloads.contract.json_files import object_of
 from workloads.contract.metrics import METRIC_NAME, case_of
 from workloads.runtime.progress import StageOutcome
 
-CASE = '{"case": text, "metric": text, "unit": text, "better": "high" or "low", "value": finite number}'
+TEXTS = ("case", "metric", "unit", "better")
+"""Fields of a line of cases.jsonl that are texts."""
 
 
 def checked(outcome: object, module: str, out: Path | None) -> StageOutcome:
@@ -52,10 +54,27 @@ def check_cases(path: Path) -> None:
                 continue
             case = case_of(line)
             if case is None:
-                raise ValueError(f"{path}:{number}: is {line[:160]!r}; allowed: {CASE}, no line for a missing value")
+                raise ValueError(f"{path}:{number}: {_problem(line)}")
             if not METRIC_NAME.fullmatch(case["metric"].replace("@", "_")):
                 raise ValueError(f"{path}:{number}: metric is {case['metric']!r}; allowed: letters, digits, '_-./ :@'")
             key = (case["case"], case["metric"], case["unit"])  # several judges score one case, each in its own unit
             if key in seen:
                 raise ValueError(f"{path}:{number}: case {key[0]!r} has a second value of {key[1]!r}; allowed: one")
             seen.add(key)
+
+
+def _problem(line: bytes) -> str:
+    """What is wrong with a line that `case_of` refuses."""
+    try:
+        raw = object_of(line, "the line")
+    except ValueError as error:
+        return str(error)
+    for key in (*TEXTS, "value"):
+        if key not in raw:
+            return f"{key} is missing; required: {', '.join(TEXTS)}, value"
+    for key in TEXTS:
+        if not isinstance(raw[key], str):
+            return f"{key} is {str(raw[key])[:60]!r}, {type(raw[key]).__name__}; allowed: text"
+    if raw["better"] not in ("high", "low"):
+        return f"better is {raw['better'][:60]!r}; allowed: 'high', 'low'"
+    return f"value is {str(raw['value'])[:60]!r}; allowed: a finite number, and no line for a missing value"
