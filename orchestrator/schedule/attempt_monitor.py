@@ -162,7 +162,7 @@ def assess(
         return AttemptFinding(phase="waiting", detail=report.detail)
     if report.phase == "running":
         if watched.counter is not None and now - watched.counter_since >= EVIDENCE_S:
-            detail = "the backend reports it as running, but its heartbeat stands still"
+            detail = "the backend reports it as running, but its heartbeat has stopped"
             return AttemptFinding(phase="unknown", detail=detail)
         return AttemptFinding(phase="running")
     ending: Ending = report.ending or "vanished"
@@ -193,7 +193,7 @@ def _missing(watched: WatchedAttempt, now: float, *, committed: bool, stopping: 
     if watched.missing_polls >= 2 and now - still_since >= EVIDENCE_S:
         if not watched.has_ticket and watched.counter is None:
             return AttemptFinding(phase="ended", ending="interrupted", detail="the process that was to submit it died")
-        detail = "the backend does not know it, and its heartbeat stands still"
+        detail = "the backend does not know it, and its heartbeat has stopped"
         return AttemptFinding(phase="ended", ending="vanished", detail=detail)
     return AttemptFinding(phase="unknown", detail="the backend does not know it")
 

@@ -25,12 +25,14 @@ so that a clock that jumped excludes no host for longer than `avoid_s`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
+from orchestrator.backends.protocol import Ending
 from orchestrator.schedule.events import RunEvents
 from orchestrator.schedule.ledger.schema import Attempt
-from orchestrator.schedule.retry_policy import first_line, progressed
+from orchestrator.schedule.retry_policy import can_be_host_fault, first_line, progressed
 
-HOST_FAULTS = frozenset({"error", "bad_input", "out_of_memory", "timed_out", "vanished", "node_lost"})
+HOST_FAULTS = frozenset(ending for ending in get_args(Ending) if can_be_host_fault(ending))
 """Endings that can be a host's fault."""
 LOST_WITH_HOST = frozenset({"vanished", "node_lost"})
 """Endings that one incident gives to all attempts of a host."""

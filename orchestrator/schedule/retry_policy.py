@@ -81,6 +81,17 @@ def progressed(step: int, begun: int, earlier: Iterable[int]) -> bool:
     return step > max(begun, max(earlier, default=-1))
 
 
+def can_be_host_fault(ending: Ending) -> bool:
+    """Whether an ending may lie in the host on which the attempt ran: several of them exclude it for a while."""
+    match ending:
+        case "error" | "bad_input" | "out_of_memory" | "timed_out" | "vanished" | "node_lost":
+            return True
+        case "ok" | "preempted" | "interrupted" | "cancelled":
+            return False
+        case _:
+            assert_never(ending)
+
+
 def first_line(text: str) -> str:
     """The first line of a message, cut where it is too long for a table; the whole of it is in the log."""
     line = text.strip().partition("\n")[0].rstrip()

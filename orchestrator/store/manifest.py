@@ -97,7 +97,7 @@ def _finalise(path: str, *, sync: bool) -> tuple[int, str]:
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise StoreError(f"{path} is no plain file; an artifact holds plain files only")
+            raise StoreError(f"{path} is not a regular file; an artifact holds regular files only")
         os.fchmod(descriptor, 0o444)
         if sync:
             os.fsync(descriptor)

@@ -12,6 +12,7 @@ from workloads.data.pool import Pool
 from workloads.evaluation import evaluate, judging
 from workloads.evaluation.cases import read_settings
 from workloads.runtime.errors import BadInput
+from workloads.runtime.outcome_checks import check_cases
 
 F = 9
 
@@ -51,6 +52,7 @@ def test_a_branch_publishes_its_metrics_videos_and_pictures(
     outcome = made_pool.run(evaluate, made_pool.evaluation(tmp_path, inputs, branch))
     out, cases = tmp_path / "out", made_pool.BRANCHES[branch]["cases"]
     assert outcome.steps == cases
+    check_cases(out / "cases.jsonl")  # as a job's end does
     settings = read_settings(out / "cases.json")
     metrics = by_metric(out)
     # An untrained model's SSIM can be negative, and then retention is missing; 96 frames are too few for pooling.

@@ -33,7 +33,7 @@ def test_a_heartbeat_that_stands_while_the_backend_says_running_is_unknown_until
     assert told(watch, running({"counter": 1}), EVIDENCE_S - 1).phase == "running"
     finding = told(watch, running({"counter": 1}), EVIDENCE_S)
     assert finding.phase == "unknown"
-    assert finding.detail == "the backend reports it as running, but its heartbeat stands still"
+    assert finding.detail == "the backend reports it as running, but its heartbeat has stopped"
     assert told(watch, running({"counter": 2}), EVIDENCE_S + 1).phase == "running"
 
 
@@ -119,7 +119,7 @@ def test_a_hang_is_seen_and_forgotten_when_it_beats_again(toy: Toy) -> None:
     assert outcome.exit_code == 0
     assert toy.endings("train/a") == ["ok"]
     log = (toy.home / "driver.log").read_text()
-    assert log.count("its heartbeat stands still") == 1
+    assert log.count("its heartbeat has stopped") == 1
 
 
 STORY = {

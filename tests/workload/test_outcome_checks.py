@@ -43,6 +43,13 @@ def test_a_cost_that_is_not_finite_is_not_known(tmp_path: Path) -> None:
     assert shaped(float("nan"), "si") == shaped(float("inf"), "{:.1f}") == ""
 
 
+def test_two_judges_score_a_case_and_a_metric_may_name_its_chunk(tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    lines = [{**CASE, "metric": "psnr@chunk0"}, {**CASE, "unit": "points:a"}, {**CASE, "unit": "points:b"}]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    check_cases(path)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

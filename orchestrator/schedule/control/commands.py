@@ -89,7 +89,7 @@ def select_jobs(
     if not able:
         found = Counter(standings[job.id].state for job in jobs)
         there = ", ".join(f"{number} {state}" for state, number in found.items()) or "no job has failed"
-        raise PlanError(f"there is nothing to {verb}: {there}; `echo-matrix status` shows where every job stands")
+        raise PlanError(f"there is nothing to {verb}: {there}; `echo-matrix status` shows the state of every job")
     return able
 
 
