@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import submitit
+from bench_workload import WORKLOAD
 from one_step import step
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from timing import say, seconds
@@ -65,7 +66,8 @@ def test_expand_and_plan_ten_thousand_cells() -> None:
 
 
 def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = [replace(make_job("data", f"data/{n}"), config={"data": {"source": "worlds", "n": n}}) for n in range(JOBS)]
+    ours = {"spec": WORKLOAD.by_name["data"], "workload": "bench_workload"}
+    jobs = [replace(make_job("data", f"data/{n}"), config={"data": {"n": n}}, **ours) for n in range(JOBS)]
     plan = make_plan(jobs)
     store = FilesStore(tmp_path / "store")
     server = (sys.executable, str(HERE / "bench_server.py"))
@@ -87,7 +89,7 @@ def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: py
         )
     assert outcome.exit_code == 0
     commits = [store.read(fingerprint) for fingerprint in store.commits()]
-    ours = (max(c.ended for c in commits) - min(c.started for c in commits)) / JOBS
+    each = (max(c.ended for c in commits) - min(c.started for c in commits)) / JOBS
 
     monkeypatch.setenv("PYTHONPATH", str(HERE))  # submitit imports the step by name
     executor = submitit.LocalExecutor(tmp_path / "submitit")
@@ -95,4 +97,4 @@ def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: py
     began = time.perf_counter()
     results = [job.result() for job in [executor.submit(step) for _ in range(PEER_JOBS)]]
     assert len(results) == PEER_JOBS
-    say("a job, first start to last COMMIT", ours, (time.perf_counter() - began) / PEER_JOBS, "submitit local")
+    say("a job, first start to last COMMIT", each, (time.perf_counter() - began) / PEER_JOBS, "submitit local")

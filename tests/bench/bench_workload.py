@@ -1,0 +1,35 @@
+"""The workload of the benchmarks: one stage, of which nothing but one optimiser step is left."""
+
+from dataclasses import dataclass
+
+from workloads.contract.rows import Row
+from workloads.contract.workload import StageSpec, Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    data: Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branches:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Row):
+    family = "step"
+
+
+WORKLOAD = Workload(
+    name="bench",
+    stages=(StageSpec(name="data", module="one_step", sections=("data",)),),
+    controls=Controls,
+    branches=Branches,
+    families=(Step,),
+)
