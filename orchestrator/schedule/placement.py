@@ -22,8 +22,6 @@ MOST_PER_TICK = 256
 
 Target = HostShare | JobQueue
 """What a job can be placed on."""
-QUEUE_CPUS, QUEUE_DEVICES = 1 << 20, 64
-"""Of the room that stands for a queue: more than any host has, so that hosts are filled first."""
 
 
 class JobShape(NamedTuple):
@@ -52,6 +50,8 @@ class Room:
     """Attempts that it takes beside those it has, whatever they need; None: cpus, devices and memory are counted."""
     stages: tuple[str, ...] | None = None
     """Whose jobs it takes; None: of all stages."""
+    queue: bool = False
+    """A scheduler of its own finds the places: slots alone count."""
 
     def takes(self, stage: str) -> bool:
         """Whether it takes jobs of this stage."""
@@ -60,7 +60,7 @@ class Room:
     def fits(self, shape: JobShape) -> bool:
         """Whether a job of this shape fits, apart from the number of slots."""
         enough = self.cpus >= shape.cpus and len(self.devices) >= shape.devices and self.memory_gib >= shape.memory_gib
-        return enough and self.takes(shape.stage)
+        return (enough or self.queue) and self.takes(shape.stage)
 
     def reserve(self, cpus: int, devices: Sequence[int], memory_gib: float) -> None:
         """Take a slot, or these cpus, devices and GiB."""
@@ -75,8 +75,7 @@ class Room:
 def room_of(target: Target) -> Room:
     """The room of an empty host or queue; a queue has slots, and a host that is still to come has none."""
     if isinstance(target, JobQueue):
-        devices, gib = range(QUEUE_DEVICES), float(QUEUE_CPUS)
-        return Room(target.name, QUEUE_CPUS, devices, gib, target.slots, target.stages)
+        return Room(target.name, 0, (), 0.0, target.slots, target.stages, queue=True)
     slots = 0 if target.pending else None
     return Room(target.name, target.cpus, range(target.devices), target.memory_gib, slots, target.stages)
 
@@ -225,8 +224,8 @@ class ReadyQueue:
         return placed
 
 
-def _size(room: Room) -> tuple[int, int, float]:
-    return len(room.devices), room.cpus, room.memory_gib
+def _size(room: Room) -> tuple[bool, int, int, float]:
+    return room.queue, len(room.devices), room.cpus, room.memory_gib
 
 
 def reserve_for(shape: JobShape, room: Room) -> None:
@@ -240,13 +239,14 @@ def fit(shape: JobShape, rooms: Sequence[Room]) -> Placement | None:
     """A place for one job of this shape on the fullest host with room, taken from `rooms`; None if there is none.
 
     The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices
-    go where there are fewest of them left.
+    go where there are fewest of them left. A queue comes after all hosts; its devices are counted from 0.
     """
     able = [room for room in rooms if (room.slots is None or room.slots > 0) and room.fits(shape)]
     if not able:
         return None
-    best = min(able, key=lambda room: (len(room.devices), room.cpus))
-    placement = Placement(host=best.name, cpus=shape.cpus, devices=tuple(best.devices[: shape.devices]))
+    best = min(able, key=lambda room: (room.queue, len(room.devices), room.cpus))
+    free = range(shape.devices) if best.queue else best.devices
+    placement = Placement(host=best.name, cpus=shape.cpus, devices=tuple(free[: shape.devices]))
     best.reserve(placement.cpus, placement.devices, shape.memory_gib)
     return placement
 
