@@ -11,7 +11,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "host")]
 
 from slurm_site import Site  # noqa: E402
-from toy_jobs import DO, as_submission, toy_context, toy_submission  # noqa: E402
+from toy_jobs import DO, as_submission, toy_context, toy_submission, wait_until  # noqa: E402
 
 from orchestrator.backends.protocol import Adoption, Submission  # noqa: E402
 from orchestrator.backends.slurm.core.backend import QUEUE, JobBackend  # noqa: E402
@@ -79,7 +79,9 @@ class TestSlurmBackend(LastingBackendContract):
         case.until(one.attempt, "ended")
         (jobs,) = Path(str(one.request["work"])).parents[2].glob("slurm/*/jobs.json")
         name = read_object(jobs)["name"]
-        assert site.call("sacct", "-nXP", "--format=JobName", f"--name={name}") == name
+        # Accounting hears of a job some seconds after slurmctld.
+        asked = ("sacct", "-nXP", "--format=JobName", f"--name={name}")
+        assert wait_until(lambda: site.call(*asked), "accounting knows the job by its name") == name
 
     @pytest.mark.parametrize("now", [False, True], ids=["gently", "now"])
     def test_an_end_that_was_asked_for_while_slurm_was_away_is_asked_for_again(
