@@ -46,6 +46,11 @@ class Process:
         """Whether it still lives; a zombie does not."""
         return is_alive(self.pid, self.started)
 
+    def signal(self, number: int) -> None:
+        """Send a signal. It may have ended since it was listed, by the death of another: that is fine."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
 
 @dataclass(frozen=True)
 class Marked:

@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -68,10 +69,7 @@ def end(mark: Marked) -> None:
     def left() -> list[str]:
         found = mark.processes()
         for process in found:
-            try:
-                os.kill(process.pid, 9)
-            except ProcessLookupError:
-                continue
+            process.signal(signal.SIGKILL)
         return [process.command for process in found]
 
     expect_nothing(left, 20.0)

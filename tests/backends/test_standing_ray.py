@@ -69,7 +69,7 @@ class Drivers:
         for backend in self.made:
             backend.close()
         for process in self.cluster.head.processes("ray::Host"):
-            os.kill(process.pid, signal.SIGKILL)
+            process.signal(signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_
     ticket = backend._adoptions[lost.attempt]["ticket"]
     backend.close()
     for host in hosts_of(drivers.cluster):
-        os.kill(host.pid, signal.SIGKILL)
+        host.signal(signal.SIGKILL)
     successor = drivers.next()
     successor.hosts()
     successor.adopt([Adoption.of(refused), Adoption.of(lost, ticket)])
@@ -245,12 +245,12 @@ def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers:
     assert commit.code == "f" * 64
     successor.close()
     for host in hosts_of(drivers.cluster):
-        os.kill(host.pid, signal.SIGKILL)
+        host.signal(signal.SIGKILL)
 
 
 def test_a_host_that_idles_or_has_no_driver_saves_ends_and_gives_its_node_back(drivers: Drivers) -> None:
     for host in hosts_of(drivers.cluster):
-        os.kill(host.pid, signal.SIGKILL)
+        host.signal(signal.SIGKILL)
     drivers.newest.close()
     backend = drivers.next(idle_s=1.0, orphan_s=2.0)
     first = submitted(backend, drivers.home, "write")
@@ -299,7 +299,7 @@ def test_a_host_that_ends_for_want_of_a_driver_takes_no_attempts_of_the_next(tmp
 
 def test_a_host_that_cannot_start_says_why(drivers: Drivers) -> None:
     for host in hosts_of(drivers.cluster):
-        os.kill(host.pid, signal.SIGKILL)
+        host.signal(signal.SIGKILL)
     backend = drivers.next()
     backend._settings["store_kind"] = "shelf"
     with pytest.raises(BackendError, match=r"does not start: .*'shelf'"):

@@ -145,7 +145,7 @@ def test_everything_dies_at_once_and_an_end_that_was_not_told_before_is_told_aft
     refused = submitted(backend, home, "refuse")
     wait_until((Path(refused.request["work"]) / "ended.json").exists, "the host knows the end")
     for process in mark.processes():
-        os.kill(process.pid, signal.SIGKILL)
+        process.signal(signal.SIGKILL)
     assert until(backend, lost, "ended").ending == "node_lost"
     assert until(backend, refused, "ended").ending == "bad_input"
     goes_on(backend, home)

@@ -1,5 +1,6 @@
 """`on_event`: a command that is told, and that can neither stop nor hold up anybody."""
 
+import contextlib
 import json
 import os
 import signal
@@ -216,7 +217,8 @@ def test_a_command_that_hangs_holds_up_nobody_and_only_a_few_run_at_once(
         until(lambda: len(processes_with(mark)) == notifications.AT_ONCE + 1)
     finally:
         for pid in processes_with(mark):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
