@@ -133,23 +133,27 @@ def _backend_of(
             home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
         )
         plugin.preflight(planned, say)
-        package = package_of(study.plan.workload_name)
-        digest, _ = copy_code(study.home, extra=package)
-        context = BackendContext(
-            home=study.home,
-            store_kind=cluster.store.kind,
-            store_root=study.home / "store",
-            stages=tuple(study.plan.workload.by_name),
-            grace_s=cluster.grace_s,
-            idle_s=cluster.idle_s,
-            orphan_s=cluster.orphan_s,
-            code_digest=digest,
-            git=commits_of(package),
-            server=server_command(study.plan.workload_name),
-        )
-        return plugin.build(context, cluster)
+        digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
+        return plugin.build(context_of(study, digest), cluster)
 
     return make
+
+
+def context_of(study: Study, code_digest: str) -> BackendContext:
+    """What the backend of a study is given; `code_digest`: of the code that its jobs run."""
+    cluster = study.cluster
+    return BackendContext(
+        home=study.home,
+        store_kind=cluster.store.kind,
+        store_root=study.home / "store",
+        stages=tuple(study.plan.workload.by_name),
+        grace_s=cluster.grace_s,
+        idle_s=cluster.idle_s,
+        orphan_s=cluster.orphan_s,
+        code_digest=code_digest,
+        git=commits_of(package_of(study.plan.workload_name)),
+        server=server_command(study.plan.workload_name),
+    )
 
 
 class TrackerObserver:
