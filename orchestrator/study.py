@@ -13,8 +13,10 @@ from pathlib import Path
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.errors import MatrixError, PlanError
 from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.host.machine import machine_cpus, machine_devices
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
+from orchestrator.plan.forecast import Capacity, Duration, Forecast, Forecaster
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.retry_policy import paused_of
@@ -80,6 +82,27 @@ class Study:
         why = (estimate.refusal if estimate else "") or self.plan.workload.refuse_plan(self.plan, selected)
         if why:
             raise PlanError(why)
+
+    def durations(self) -> list[Duration]:
+        """How long the jobs took that ended well, of all plans of this study."""
+        with Ledger.read(self.home / NAME) as ledger:
+            return ledger.durations()
+
+    def forecast(self, ids: Collection[str]) -> Forecast:
+        """How long the jobs `ids` will take, which are not done, and what they cost."""
+        forecaster = Forecaster(self.plan, self.durations(), self.cluster.backend)
+        return forecaster.forecast(ids, self.capacity)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What jobs may use at a time; unknown where another scheduler decides."""
+        share = backend_plugin(self.cluster.backend).local_share(self.cluster)
+        if share is None:
+            return Capacity()
+        return Capacity(
+            cpus=machine_cpus() if share.cpus is None else share.cpus,
+            devices=machine_devices() if share.devices is None else share.devices,
+        )
 
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
         """All recorded attempts by job fingerprint, oldest first."""

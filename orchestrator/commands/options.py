@@ -3,13 +3,15 @@
 Options that belong together are a dataclass, which a command takes as one parameter (`command.flattened`).
 """
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.schedule.ledger.schema import LastPlan
 from orchestrator.study import Study, open_study, reopen_study
 
 DEFAULT_MATRIX = Path("matrix.yaml")
@@ -138,7 +140,16 @@ class Selection:
     seeds: SeedsOption = None
     branches: BranchesOption = None
 
+    @classmethod
+    def recorded(cls, last: LastPlan) -> "Selection":
+        """The selection of the last run, from the ledger."""
+        return cls(**{field.name: last.selection.get(field.name) for field in fields(cls)})
+
     @property
     def given(self) -> dict[str, str]:
         """The options that were given, by name."""
         return {name: text for name, text in vars(self).items() if text is not None}
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())
