@@ -37,11 +37,6 @@ class Script:
     text: str
     """The script."""
 
-    @property
-    def json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptPlan:
@@ -50,3 +45,8 @@ class ScriptPlan:
     scripts: tuple[Script, ...]
     notes: tuple[str, ...] = ()
     """What the user is to know about them: limits that were not checked, what does not fit."""
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)

@@ -17,6 +17,7 @@ from orchestrator.study import Study
 
 LISTED = 12
 """Jobs of a script that are listed; the others are counted."""
+NEEDS_SHOWN = 3
 PLACEHOLDERS = "ids of attempts, and the folders named after them, are made when a script is sent: those here stand in"
 
 
@@ -41,23 +42,37 @@ def scripts_of(study: Study, standings: Mapping[str, Standing]) -> ScriptPlan:
     check_has_scripts(study)
     plugin = backend_plugin(study.cluster.backend)
     assert plugin.scripts is not None
-    jobs = [study.plan.jobs[job_id] for job_id, now in standings.items() if now.state in WOULD_RUN]
+    planned = planned_submissions(study, standings)
     run = PlannedRun(
-        home=study.home, cluster=study.cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
+        home=study.home,
+        cluster=study.cluster,
+        cluster_file=study.cluster_file,
+        matrix=study.matrix,
+        jobs=[study.plan.jobs[one.submission.job] for one in planned],
     )
     package = package_of(study.plan.workload_name)
     context = context_of(study, digest_of(code_files(CHECKOUT, package, study.home)))
-    return plugin.scripts(run, context, [_planned(study, job_id, standings) for job_id in (job.id for job in jobs)])
+    return plugin.scripts(run, context, planned)
 
 
-def _planned(study: Study, job_id: str, standings: Mapping[str, Standing]) -> PlannedSubmission:
-    job = study.plan.jobs[job_id]
-    placement = Placement(host=study.cluster.backend, cpus=job.resources.cpus, devices=())
-    # An id like that of an attempt, but the same at each call.
-    attempt = f"a000-{job.fingerprint[:8]}"
-    request = build_request(job, attempt=attempt, home=study.home, settings=study.cluster, accumulate=1, resume=None)
-    needs = [study.plan.jobs[need].label for need in job.needs if standings[need].state != "done"]
-    return PlannedSubmission(submission=build_submission(job, study.plan, placement, request), needs=tuple(needs))
+def planned_submissions(study: Study, standings: Mapping[str, Standing]) -> list[PlannedSubmission]:
+    """An attempt of each job that would run, dependencies first.
+
+    Raises:
+        PlanError: a job cannot be made into a request.
+    """
+    found: list[PlannedSubmission] = []
+    for job_id in (job_id for job_id, now in standings.items() if now.state in WOULD_RUN):
+        job = study.plan.jobs[job_id]
+        attempt = f"a000-{job.fingerprint[:8]}"  # like the id of an attempt, but the same at each call
+        request = build_request(
+            job, attempt=attempt, home=study.home, settings=study.cluster, accumulate=1, resume=None
+        )
+        placement = Placement(host=study.cluster.backend, cpus=job.resources.cpus, devices=())
+        needs = tuple(study.plan.jobs[need].label for need in job.needs if standings[need].state != "done")
+        submission = build_submission(job, study.plan, placement, request)
+        found.append(PlannedSubmission(submission=submission, needs=needs))
+    return found
 
 
 def scripts_text(found: ScriptPlan) -> str:
@@ -88,19 +103,18 @@ def _lines(found: ScriptPlan) -> Iterator[str]:
 
 def _summary(script: Script) -> str:
     asks = script.request
-    gpus = ", ".join(f"{number} {kind} gpus".replace("  ", " ") for kind, number in asks["gpus"].items())
-    each = f"{asks['cpus']} cpus, {asks['memory_mib']} MiB" + (f", {gpus}" if gpus else "")
-    size = f"{_count(asks['nodes'], 'node')} with {each}, {asks['minutes']} minutes"
+    gpus = "".join(f", {number} {f'{kind} ' if kind else ''}gpus" for kind, number in asks["gpus"].items())
+    each = f"{_count(asks['cpus'], 'cpu')}, {asks['memory_mib']} MiB{gpus}"
+    size = f"{_count(asks['nodes'], 'node')} with {each}; {asks['minutes']} minutes"
     if script.kind == "pilot":
-        what = f"pilot job, sent while jobs wait for room, at most {script.at_once} at once; for"
-    elif script.kind == "array":
-        what = f"{script.stage}, array of {len(script.jobs)}, at most {script.at_once} at once"
-    else:
-        what = script.stage
-    shown = ", ".join(script.needs[:3]) + (f" and {len(script.needs) - 3} more" if len(script.needs) > 3 else "")
-    return (
-        f"{what}{f'; needs {shown}' if script.needs else ''}: {size}" if script.kind != "pilot" else f"{what}: {size}"
-    )
+        return f"pilot job, sent while jobs wait for room, at most {script.at_once} at once: {size}"
+    what = script.stage
+    if script.kind == "array":
+        what += f", array of {len(script.jobs)}, at most {script.at_once} at once"
+    if script.needs:
+        more = f" and {len(script.needs) - NEEDS_SHOWN} more" if len(script.needs) > NEEDS_SHOWN else ""
+        what += f", needs {', '.join(script.needs[:NEEDS_SHOWN])}{more}"
+    return f"{what}: {size}"
 
 
 def _count(number: int, noun: str) -> str:
