@@ -6,12 +6,13 @@ with `--detach` the run continues.
 """
 
 import errno
+import io
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -21,6 +22,9 @@ from orchestrator.schedule.events import Event, RunProgress, View
 
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""
+
+DUMB = ("dumb", "unknown")
+"""Values of TERM for which rich draws nothing until the end."""
 
 
 class SteadyView:
@@ -87,6 +91,21 @@ def discard_output() -> None:
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def print_anything() -> None:
+    """Let standard output and error take every text: what their encoding lacks is written as `\\xe9` or `\\u2713`.
+
+    A path may hold any character, and a finished run must not end with a traceback over one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether lines can be redrawn in place: a terminal that moves its cursor. TERM=dumb, as in Emacs, does not."""
+    return stream.isatty() and os.environ.get("TERM") not in DUMB and os.environ.get("TTY_COMPATIBLE") != "0"
 
 
 def print_json(value: Any) -> None:
