@@ -58,6 +58,7 @@ class WarmServer:
         self._socket = ours
         environment = {
             **child_environment(folder),
+            "PYTHONIOENCODING": "utf-8:backslashreplace",  # of the ranks' logs, whatever this shell's terminal takes
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare, PlannedRun, excess_devices
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
-from orchestrator.backends.ray.settings import NAME, RaySettings, ray_settings
+from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, ray_settings
 from orchestrator.errors import SiteError
 from orchestrator.spec.cluster import Cluster
 
@@ -45,4 +45,5 @@ PLUGIN = BackendPlugin(
     checks={"temporary": temporary, "ray": connection},
     leftovers=leftovers,
     local_share=_local_share,
+    templates={name: (__package__, f"{name}.yaml") for name in (LOCAL, NAME)},
 )

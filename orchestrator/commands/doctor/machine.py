@@ -37,7 +37,7 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
     """Whether this machine, or the part of it in the cluster file, has what each stage requests."""
     cluster = subject.study.cluster
     there = len(machine_devices(subject.environment))
-    here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {there} devices"
+    here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {there} device{'' if there == 1 else 's'}"
     if VISIBLE in subject.environment:
         here += f" ({VISIBLE} is {subject.environment[VISIBLE]!r})"
     plugin = backend_plugin(cluster.backend)

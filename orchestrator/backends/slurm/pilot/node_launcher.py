@@ -115,13 +115,13 @@ def ray_environment(folder: Path, restart: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def private_folder(job: str) -> Iterator[Path]:
+def private_folder(job: str, parent: Path | None = None) -> Iterator[Path]:
     """A folder on this node that only this user can enter, while its node launcher lives.
 
     Raises:
-        BackendError: none can be made here; says why.
+        BackendError: `parent` is not given, and no folder can be used; says why.
     """
-    made = Path(tempfile.mkdtemp(prefix=f"em-pack-{job}-", dir=socket_parent()))
+    made = Path(tempfile.mkdtemp(prefix=f"em-pack-{job}-", dir=parent or socket_parent()))
     with (made / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (made / RAY).mkdir()
