@@ -89,7 +89,7 @@ class LocalShare:
 
 def excess_devices(share: LocalShare, environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
     """That a share names more devices than this process may use, and the remedy; None: it does not."""
-    there = len(machine_devices(environment))
+    there = machine_devices(environment)
     if share.devices is None or share.devices <= there:
         return None
     text = environment.get(VISIBLE)

@@ -13,6 +13,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 
 GIB = 2**30
@@ -57,12 +58,14 @@ def machine_cpus(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgrou
     return min(limits)
 
 
-def machine_devices(environment: Mapping[str, str] = os.environ, dev: Path = Path("/dev")) -> tuple[str, ...]:
-    """The NVIDIA devices that this process may use, as CUDA_VISIBLE_DEVICES names them; by their device files."""
+def machine_devices(environment: Mapping[str, str] = os.environ, dev: Path = Path("/dev")) -> int:
+    """How many NVIDIA devices this process may use: those with a device file that CUDA_VISIBLE_DEVICES names."""
     files = [entry for entry in dev.glob("nvidia*") if entry.name.removeprefix("nvidia").isdigit()]
-    every = tuple(map(str, range(len(files))))
     text = environment.get(VISIBLE)
-    return every if text is None else tuple(name for name in visible_devices(text) if name in every or "-" in name)
+    if text is None:
+        return len(files)
+    there = takewhile(lambda name: "-" in name or int(name) < len(files), visible_devices(text))
+    return len(list(there))
 
 
 def visible_devices(text: str) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def _problem(folder: Path) -> str:
         with tempfile.TemporaryDirectory(prefix=".em-", dir=folder) as made:  # disk_usage knows no quota
             (Path(made) / "file").write_bytes(bytes(1 << 16))
     except OSError as error:
-        return f"cannot be written ({error.strerror})"
+        return f"cannot be used ({error.strerror})"
     return ""
 
 

@@ -41,7 +41,7 @@ class RayBackend:
         """Remember the settings; the child is started by the first call that needs it."""
         host = context.host_description()
         self._code = Path(host["code"])
-        devices = len(machine_devices()) if ray.devices is None else ray.devices
+        devices = machine_devices() if ray.devices is None else ray.devices
         self._settings = {
             "address": ray.address,
             "cpus": machine_cpus() if ray.cpus is None else ray.cpus,

@@ -36,7 +36,7 @@ def interpreter(subject: Subject) -> Iterator[CheckResult]:
 def resources(subject: Subject) -> Iterator[CheckResult]:
     """Whether this machine, or the part of it in the cluster file, has what each stage requests."""
     cluster = subject.study.cluster
-    there = len(machine_devices(subject.environment))
+    there = machine_devices(subject.environment)
     here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {there} device{'' if there == 1 else 's'}"
     if VISIBLE in subject.environment:
         here += f" ({VISIBLE} is {subject.environment[VISIBLE]!r})"

@@ -55,7 +55,7 @@ def client_environment(environment: Mapping[str, str] = os.environ) -> dict[str,
         or (name.startswith("SBATCH_") and name not in DECIDED and JOB not in environment)
     }
     clusters = kept.get("SBATCH_CLUSTERS")
-    return {"SLURM_CLUSTERS": clusters, **kept} if clusters else kept  # the others must ask where sbatch submits
+    return {**kept, "SLURM_CLUSTERS": clusters} if clusters else kept  # the others must ask where sbatch submits
 
 
 def dropped_words(environment: Mapping[str, str] = os.environ) -> str:
