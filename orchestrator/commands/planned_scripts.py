@@ -51,7 +51,7 @@ def scripts_of(study: Study, standings: Mapping[str, Standing]) -> ScriptPlan:
         jobs=[study.plan.jobs[one.submission.job] for one in planned],
     )
     package = package_of(study.plan.workload_name)
-    context = context_of(study, digest_of(code_files(CHECKOUT, package, study.home)))
+    context = context_of(study, digest_of(code_files(CHECKOUT, package, study.home)), run.jobs)
     return plugin.scripts(run, context, planned)
 
 

@@ -5,7 +5,7 @@ With nothing to do, it starts neither backend nor tracker and computes no statis
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from orchestrator.backends.registry import backend_plugin
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
-from orchestrator.plan.job import Plan
+from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of
 from orchestrator.results import report_if_needed
 from orchestrator.schedule.clock import SystemClock
@@ -134,13 +134,22 @@ def _backend_of(
         )
         plugin.preflight(planned, say)
         digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
-        return plugin.build(context_of(study, digest), cluster)
+        return plugin.build(context_of(study, digest, jobs, say), cluster)
 
     return make
 
 
-def context_of(study: Study, code_digest: str) -> BackendContext:
-    """What the backend of a study is given; `code_digest`: of the code that its jobs run."""
+def context_of(
+    study: Study, code_digest: str, jobs: Iterable[Job], say: Callable[[str], object] = lambda _text: None
+) -> BackendContext:
+    """What the backend of a study is given.
+
+    Args:
+        study: the study.
+        code_digest: of the code that its jobs run.
+        jobs: those that would run.
+        say: is told what of the code's commit is not known.
+    """
     cluster = study.cluster
     return BackendContext(
         home=study.home,
@@ -151,7 +160,8 @@ def context_of(study: Study, code_digest: str) -> BackendContext:
         idle_s=cluster.idle_s,
         orphan_s=cluster.orphan_s,
         code_digest=code_digest,
-        git=commits_of(package_of(study.plan.workload_name)),
+        git=commits_of(package_of(study.plan.workload_name), study.home, say),
+        needs_devices=any(job.resources.devices for job in jobs),
         server=server_command(study.plan.workload_name),
     )
 

@@ -1,6 +1,7 @@
 """`plan --sbatch` shows what a run sends, made by the code that sends it, and needs no SLURM."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,17 @@ def test_only_what_would_run_is_sent(matrix: Path) -> None:
     assert [script.needs for script in stages["index"]] == [()]
 
 
+def test_what_sbatch_reads_of_this_shell_is_said(matrix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SBATCH_PARTITION", "long")
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "5")
+    study = slurm_study(matrix)
+    used, dropped, *_ = scripts_of(study, study.standings()).notes
+    assert used == "sbatch also reads of this shell, for what a script does not say: SBATCH_PARTITION"
+    assert dropped.startswith("not passed to sbatch: SBATCH_TIMELIMIT: the plan decides them for each job")
+
+
 def test_a_pilot_job_is_shown_with_the_jobs_that_run_in_it(matrix: Path, tmp_path: Path) -> None:
     study = slurm_study(matrix, PILOT)
     pilot, *others = scripts_of(study, study.standings()).scripts
@@ -145,13 +157,13 @@ def test_what_is_shown_is_what_is_sent(matrix: Path, tmp_path: Path, monkeypatch
     for name in PROGRAMS:
         (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
         (tmp_path / "bin" / name).chmod(0o755)
-    keep = f'#!/bin/sh\ncp "$1" {tmp_path}/sent-$(ls {tmp_path} | wc -l)\necho Submitted batch job 7\n'
-    (tmp_path / "bin" / "sbatch").write_text(keep)
+    keep = f'for last; do :; done\ncp "$last" {tmp_path}/sent-$(ls {tmp_path} | wc -l)\necho Submitted batch job 7\n'
+    (tmp_path / "bin" / "sbatch").write_text(f"#!/bin/sh\n{keep}")
     study = slurm_study(matrix, "slurm.max_jobs=3")
     standings = study.standings()
     shown = scripts_of(study, standings)
     planned = planned_submissions(study, standings)
-    backend = JobBackend(context_of(study, "c" * 64), slurm_settings(study.cluster))
+    backend = JobBackend(context_of(study, "c" * 64, ()), slurm_settings(study.cluster))
     for script in shown.scripts[:6]:
         backend.submit([one.submission for one in planned if one.submission.label in script.jobs])
     code = {line for script in shown.scripts for line in script.text.splitlines() if line.startswith("cd ")}

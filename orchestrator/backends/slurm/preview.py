@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.scripts import PlannedSubmission, Script, ScriptPlan
-from orchestrator.backends.slurm.core.commands import SlurmSilent
+from orchestrator.backends.slurm.core.commands import SlurmSilent, client_environment, dropped_words
 from orchestrator.backends.slurm.core.job_request import JobRequest, request_of, request_of_pilot
 from orchestrator.backends.slurm.core.submit import SbatchJob, arrays_of, sbatch_job, script_of
 from orchestrator.backends.slurm.pilot.mailbox import pilots_folder
@@ -31,7 +31,7 @@ def planned_scripts(run: PlannedRun, context: BackendContext, submissions: Seque
     Attempts of one shape whose missing inputs are the same become ready at once and share an array.
     """
     slurm = slurm_settings(run.cluster)
-    array_size, notes = DEFAULT_ARRAY_SIZE, []
+    array_size, notes = DEFAULT_ARRAY_SIZE, list(_environment())
     try:
         site = read_site()
     except SlurmSilent as error:
@@ -44,6 +44,14 @@ def planned_scripts(run: PlannedRun, context: BackendContext, submissions: Seque
     scripts = list(_pilots(slurm, context, in_pilots, code))
     scripts += _arrays(slurm, context, as_jobs, code, array_size)
     return ScriptPlan(scripts=tuple(scripts), notes=tuple(notes))
+
+
+def _environment() -> Iterator[str]:
+    """What the variables of this shell change."""
+    if users := sorted(name for name in client_environment() if name.startswith("SBATCH_")):
+        yield f"sbatch also reads of this shell, for what a script does not say: {', '.join(users)}"
+    if dropped := dropped_words():
+        yield dropped
 
 
 def _split(
