@@ -1,8 +1,11 @@
-"""`plan`: what would run, why, and what each row costs."""
+"""`plan`: what would run, why, how long it would take, and what each row costs."""
+
+import time
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, Selection, SmokeOption
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
+from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts, counts_text, plan_json, plan_text
 from orchestrator.ui.terminal import print_json
@@ -16,7 +19,7 @@ def plan(
     refresh: RefreshOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run, why, and what each row costs.
+    """Show what would run, why, how long it would take, and what each row costs.
 
     With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
     its memory or cannot be evaluated.
@@ -32,7 +35,8 @@ def plan(
         requested: dict[str, object] = {"refresh": [one.label for one in withdrawals]} if refresh else {}
         if selection.given:
             requested |= {"selection": selection.given, "others": counts(others)}
-        print_json({**plan_json(part, standings), **requested, **(estimate.json if estimate else {})})
+        forecast = {"forecast": forecast_json(study.forecast(standings), time.time())}
+        print_json({**plan_json(part, standings), **forecast, **requested, **(estimate.json if estimate else {})})
     else:
         if estimate:
             print(estimate.text)
@@ -41,6 +45,8 @@ def plan(
         print(plan_text(part, standings), end="")
         if selection.given:
             print(f"selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
+        if expected := forecast_text(study.forecast(standings), time.time()):
+            print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from orchestrator.plan.job import Job, Plan
+from orchestrator.plan.job import Job, Plan, State
 
 Basis = Literal["measured", "flops", "guess"]
 
@@ -27,8 +27,11 @@ DEVICE_FLOPS_S = 1.0e14
 CORE_FLOPS_S = 3.0e10
 """Assumed FLOP/s of a processor until one was measured: 27 to 41 GFLOP/s in trainings on one core of an AMD EPYC."""
 
+AHEAD: frozenset[State] = frozenset({"new", "retry", "waiting", "running", "unknown"})
+"""States of jobs that are to be run, or run."""
+
 SHARED = ""
-"""In place of a row: jobs that no row's parameters enter, which rows share."""
+"""In place of a row: jobs of stages that depend on no row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class Duration:
     kind: str
     """The kind of device, as in its commit record; empty: not known."""
     cpus: int
+    """0: it is not known where it ran, nor with how many devices."""
     devices: int
     flops: float | None
     """None: not known."""
@@ -73,6 +77,11 @@ class Capacity:
     attempts: int | None = None
     cpus: int | None = None
     devices: int | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it."""
+        return any((self.attempts, self.cpus, self.devices))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,20 +206,31 @@ class Forecaster:
     def __init__(self, plan: Plan, durations: Iterable[Duration] = (), backend: str = "") -> None:
         self._plan = plan
         self._rows = {cell.id: cell.row for cell in plan.cells}
+        self._shared = frozenset(plan.workload.shared)
         self._flops: Mapping[str, float] | None = None
         self._classes = {with_devices: _Measured(backend) for with_devices in (False, True)}
         self._known: dict[tuple[object, ...], JobEstimate] = {}
         planned: Mapping[str, Job] | None = None
         for one in durations:
-            if one.flops is None and not one.smoke:  # a ledger of before they were recorded, or a rebuilt one
+            found: Duration | None = one
+            if one.flops is None or not one.cpus:  # of an older or of a rebuilt ledger
                 planned = planned or {job.fingerprint: job for job in plan.jobs.values()}
-                one = self._completed(one, planned.get(one.fingerprint))
-            self._classes[one.devices > 0].add(one)
+                found = self._completed(one, planned.get(one.fingerprint))
+            if found is not None:
+                self._classes[found.devices > 0].add(found)
 
-    def _completed(self, one: Duration, job: Job | None) -> Duration:
+    def _completed(self, one: Duration, job: Job | None) -> Duration | None:
+        """A duration with what the plan knows of its job; None: where it ran is not known."""
         if job is None:
-            return one
-        return replace(one, branch=job.branch or "", row=self.row_of(job), flops=self.flops_of(job))
+            return one if one.cpus else None
+        return replace(
+            one,
+            branch=job.branch or "",
+            row=self.row_of(job),
+            flops=self.flops_of(job),
+            cpus=one.cpus or job.resources.cpus,
+            devices=one.devices if one.cpus else job.resources.devices,
+        )
 
     def add(self, one: Duration) -> None:
         """Take a new duration into account."""
@@ -218,8 +238,10 @@ class Forecaster:
         self._known.clear()
 
     def row_of(self, job: Job) -> str:
-        """The row that a job counts for."""
-        return self._rows.get(job.cells[0], SHARED) if job.row is not None and job.cells else SHARED
+        """The row that a job counts for: that of its first cell."""
+        if job.stage in self._shared or not job.cells:
+            return SHARED
+        return self._rows[job.cells[0]]
 
     def flops_of(self, job: Job) -> float | None:
         """FLOPs of a job; None: not known."""

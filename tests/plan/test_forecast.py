@@ -96,6 +96,12 @@ def test_a_ledger_without_flops_is_read_by_the_plan(plan: Plan) -> None:
     assert forecaster.of(at(plan, "train/context-k20/s0")).seconds > 70.0
 
 
+def test_of_a_rebuilt_ledger_only_jobs_of_the_plan_are_used(plan: Plan) -> None:
+    rebuilt = replace(measured(plan, "train/context-k5/s0", 70.0, kind="H100"), row="", flops=None, cpus=0)
+    forecaster = Forecaster(plan, [rebuilt, replace(rebuilt, fingerprint="of another plan", seconds=1e9)])
+    assert forecaster.of(at(plan, "train/context-k5/s0")).seconds == pytest.approx(70.0)
+
+
 def test_costs_are_summed_by_row_and_devices_and_cores_are_told_apart() -> None:
     jobs = [make_job("train", f"train/{n}", resources=DEVICES) for n in range(3)] + [make_job("index", "index")]
     plan = make_plan(jobs)
