@@ -41,6 +41,14 @@ ClusterOption = Annotated[
         "there is none, for the built-in settings of local (the default), ray, slurm or fake.",
     ),
 ]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the cluster file by its full path, e.g. slurm.every.partition=gpu. Repeatable.",
+    ),
+]
 RowsOption = Annotated[
     str | None,
     typer.Option("--rows", metavar="LIST", help="Only these rows: comma-separated names, globs, or family:NAME."),
@@ -85,6 +93,7 @@ class StudyOptions:
 
     matrix: MatrixOption = DEFAULT_MATRIX
     cluster: ClusterOption = None
+    settings: SetOption = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,19 +106,30 @@ class PlanOptions(StudyOptions):
     def open(self, *, smoke: bool = False) -> Study:
         """Plan the study as the command line says; see `open_study`."""
         return open_study(
-            self.matrix, profile=self.profile, overrides=self.overrides or (), cluster=self.cluster, smoke=smoke
+            self.matrix,
+            profile=self.profile,
+            overrides=self.overrides or (),
+            cluster=self.cluster,
+            settings=self.settings or (),
+            smoke=smoke,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LastRunOptions(StudyOptions):
-    """The profile and overrides of the last run, unless others are given."""
+    """The profile, overrides and `--set` of the last run, unless others are given."""
 
     profile: LastProfileOption = None
 
     def open(self, overrides: Sequence[str] | None = None) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
-        return reopen_study(self.matrix, profile=self.profile, overrides=overrides or (), cluster=self.cluster)
+        return reopen_study(
+            self.matrix,
+            profile=self.profile,
+            overrides=overrides or (),
+            cluster=self.cluster,
+            settings=self.settings or (),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

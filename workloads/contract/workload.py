@@ -112,6 +112,8 @@ class Workload:
     """Modules that a warm server imports for every stage."""
     report: str = ""
     """`package.module` with the `ReportSpec` as `REPORT`; empty: the generic report."""
+    template: tuple[str, str] | None = None
+    """Package, and the file in it that `init` writes as matrix.yaml, with `$study` for the study's name; None: none."""
     unchecked_paths: tuple[str, ...] = ()
     """Names under `paths` of a cluster file for which `doctor` does not look for a file."""
     name_in_fingerprints: bool = True

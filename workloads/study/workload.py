@@ -62,6 +62,7 @@ WORKLOAD = EchoMemory(
     revisions=REVISIONS,
     preload=("numpy", "PIL.Image", "safetensors.torch", "torch"),
     report="workloads.study.report",
+    template=("workloads.study", "templates/matrix.yaml"),
     unchecked_paths=("judge_url", "judge_cache"),
     name_in_fingerprints=False,
 )
