@@ -4,9 +4,11 @@ This is the only place that estimates durations: `plan`, `status`, the first lin
 all use it. A job's estimate is the first that there is of
 
 * `measured`: the mean of jobs that ended well on this kind of device, of the same stage, branch and row, else of the
-  same stage and branch, else of the same stage; in proportion to the FLOPs where those of both are known;
+  same stage and branch, else of the same stage; in proportion to the FLOPs if these are known, and else only of the
+  same profile, since nothing else tells how large a job is;
 * `flops`: its FLOPs, at the rate of the other stages that were measured, else at an assumed rate;
-* `guess`: the stage's `seconds_guess`, in the proportion in which the measured stages differ from theirs.
+* `guess`: the mean of such jobs of other profiles, else the stage's `seconds_guess`, in the proportion in which the
+  measured stages differ from theirs.
 
 Device-hours are devices times hours, core-hours are cpus times hours of jobs without devices.
 """
@@ -30,6 +32,9 @@ CORE_FLOPS_S = 3.0e10
 AHEAD: frozenset[State] = frozenset({"new", "retry", "waiting", "running", "unknown"})
 """States of jobs that are to be run, or run."""
 
+ANY = "*"
+"""In place of a profile: durations of all profiles together."""
+
 SHARED = ""
 """In place of a row: jobs of stages that depend on no row."""
 
@@ -45,6 +50,8 @@ class Duration:
     row: str
     """`SHARED`, or its first cell's row."""
     smoke: bool
+    profile: str
+    """Of the plan; empty: not known."""
     backend: str
     """Where it ran; empty: not known."""
     kind: str
@@ -180,7 +187,8 @@ class _Measured:
             self.kind, self.of_backend = one.kind, own
         sums = self.by_kind.setdefault(one.kind, {})
         for key in _keys(one.stage, one.branch, one.row, one.smoke):
-            sums.setdefault(key, _Sum()).add(one)
+            sums.setdefault((one.profile, *key), _Sum()).add(one)
+            sums.setdefault((ANY, *key), _Sum()).add(one)
 
     @property
     def sums(self) -> Mapping[tuple[str, ...], _Sum]:
@@ -227,6 +235,7 @@ class Forecaster:
             one,
             branch=job.branch or "",
             row=self.row_of(job),
+            profile=self._plan.profile,
             flops=self.flops_of(job),
             cpus=one.cpus or job.resources.cpus,
             devices=one.devices if one.cpus else job.resources.devices,
@@ -302,12 +311,18 @@ class Forecaster:
         )
 
     def _estimate(self, job: Job, flops: float | None) -> JobEstimate:
-        devices, branch = job.resources.devices, job.branch or ""
+        devices = job.resources.devices
         sums = self._classes[devices > 0].sums
-        for key in _keys(job.stage, branch, self.row_of(job), job.smoke):
-            if key in sums:
-                return JobEstimate(seconds=sums[key].seconds_of(flops, devices), basis="measured")
-        stages = {key[0]: one for key, one in sums.items() if len(key) == 1}
+        keys = _keys(job.stage, job.branch or "", self.row_of(job), job.smoke)
+        if flops == 0.0:
+            keys = keys[:1]  # it computes next to nothing: the mean of jobs that compute says nothing of it
+        for profile in (self._plan.profile, ANY):
+            for key in keys:
+                found = sums.get((profile, *key))
+                if found is not None and (found.timed_flops or not flops):
+                    known = flops is not None or profile != ANY
+                    return JobEstimate(seconds=found.seconds_of(flops, devices), basis="measured" if known else "guess")
+        stages = {key[1]: one for key, one in sums.items() if key[0] == ANY and len(key) == 2}
         if flops is not None:
             timed = [one for one in stages.values() if one.timed_flops]
             if timed:
@@ -315,8 +330,8 @@ class Forecaster:
                 return JobEstimate(seconds=flops / (rate * max(1, devices)), basis="flops")
             assumed = DEVICE_FLOPS_S * devices if devices else CORE_FLOPS_S * job.resources.cpus
             return JobEstimate(seconds=flops / assumed, basis="flops")
-        known = self._plan.workload.by_name
-        shares = [one.seconds / one.number / known[name].seconds_guess for name, one in stages.items() if name in known]
+        guesses = {name: stage.seconds_guess for name, stage in self._plan.workload.by_name.items()}
+        shares = [one.seconds / one.number / guesses[name] for name, one in stages.items() if name in guesses]
         scale = sum(shares) / len(shares) if shares else 1.0
         return JobEstimate(seconds=job.spec.seconds_guess * scale, basis="guess")
 

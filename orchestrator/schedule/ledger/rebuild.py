@@ -96,6 +96,7 @@ def _duration_of(commit: Commit) -> Duration:
         branch=commit.branch or "",
         row="",
         smoke=commit.label.endswith(SMOKE_LABEL),
+        profile="",
         backend="",
         kind=commit.host_kind,
         cpus=0,
