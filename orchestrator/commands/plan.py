@@ -1,5 +1,6 @@
-"""`plan`: what would run, why, and what each row costs."""
+"""`plan`: what would run, why, how long it would take, and what each row costs."""
 
+import time
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, Selection, SmokeOption
 from orchestrator.commands.planned_scripts import check_has_scripts, scripts_of, scripts_text
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
+from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts, counts_text, plan_json, plan_text
 from orchestrator.ui.terminal import print_json
@@ -25,7 +27,7 @@ def plan(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run, why, and what each row costs.
+    """Show what would run, why, how long it would take, and what each row costs.
 
     With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
     its memory or cannot be evaluated.
@@ -45,7 +47,8 @@ def plan(
             requested |= {"selection": selection.given, "others": counts(others)}
         if sbatch:
             requested |= {"sbatch": scripts_of(study, standings).json}
-        print_json({**plan_json(part, standings), **requested, **(estimate.json if estimate else {})})
+        forecast = {"forecast": forecast_json(study.forecast(standings), time.time())}
+        print_json({**plan_json(part, standings), **forecast, **requested, **(estimate.json if estimate else {})})
     elif sbatch:
         print(scripts_text(scripts_of(study, standings)))
     else:
@@ -56,6 +59,8 @@ def plan(
         print(plan_text(part, standings), end="")
         if selection.given:
             print(f"selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
+        if expected := forecast_text(study.forecast(standings), time.time()):
+            print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)
 
 

@@ -117,7 +117,9 @@ def _no_log(_what: str, **_fields: object) -> None:
 def _report(study: Study) -> bool:
     if not backend_plugin(study.cluster.backend).publishes_results:
         return False  # its results have no meaning
-    return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
+    return report_if_needed(
+        study.report_folder, study.plan, study.standings(), study.store, study.home, study.durations
+    )
 
 
 def _backend_of(
