@@ -273,6 +273,19 @@ def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.M
     )
 
 
+def test_that_there_is_no_cluster_file_is_said_unless_the_command_line_says_where_jobs_go(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "matrix.yaml").write_bytes((root / "matrix.yaml").read_bytes())
+    said = [
+        [one.says for one in look("slurm", study, study.cluster) if "is not there: jobs go where the site" in one.says]
+        for settings in ((), ("slurm.every.partition=gpu",))
+        for study in [open_study(tmp_path / "matrix.yaml", cluster=Path("slurm"), settings=settings)]
+    ]
+    assert list(map(len, said)) == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("changes", "missing", "words"),
     [
