@@ -5,7 +5,6 @@ candidates, and the command itself reports the error. The study is opened when a
 """
 
 import contextlib
-import functools
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,16 +22,13 @@ Completer = Callable[[typer.Context, str], list[str]]
 def _quiet(candidates: Callable[[Any, str], Iterable[str]]) -> Completer:
     """The candidates that continue the incomplete word; none if they cannot be found."""
 
-    @functools.wraps(candidates)
-    def complete(context: typer.Context, incomplete: str) -> list[str]:
+    def complete(context: typer.Context, incomplete: str) -> list[str]:  # typer reads the annotations
         with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
             found = dict.fromkeys(candidates(context, incomplete))
             return [name for name in found if name.startswith(incomplete)]
         return []
 
-    # typer reads the annotations of what it calls.
-    complete.__annotations__ = {"context": typer.Context, "incomplete": str, "return": list[str]}
-    del complete.__wrapped__
+    complete.__name__, complete.__doc__ = candidates.__name__, candidates.__doc__
     return complete
 
 
