@@ -71,6 +71,11 @@ def counts(standings: Mapping[str, Standing]) -> dict[str, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
+def counts_text(standings: Mapping[str, Standing]) -> str:
+    """`3 done, 1 new`; `none` without jobs."""
+    return ", ".join(f"{number} {state}" for state, number in counts(standings).items()) or "none"
+
+
 def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     """The plan as text: jobs by state with their reasons, aliases, deviations, and counts."""
     distinct = sum(cell.alias_of is None for cell in plan.cells)
