@@ -16,19 +16,15 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from orchestrator.commands.command import Group, find_commands, flattened
+from orchestrator.commands.command import EXIT_CODES, Group, exit_codes_text, find_commands, flattened
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.ui.terminal import READER_GONE, discard_output
 from workloads.runtime.masking import mask, secrets_of
 
 COMMANDS = find_commands()
 
-EPILOG = """\
-Exit codes:
-  0    success
-  1    something failed, or is not done
-  2    bad input; nothing was started
-  130  interrupted; the same command continues
+EPILOG = f"""\
+{exit_codes_text(EXIT_CODES)}
 
 `echo-matrix COMMAND --help` shows the options and examples of a command."""
 
