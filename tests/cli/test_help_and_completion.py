@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator import cli
-from orchestrator.cli import COMMANDS, COMPLETING, main
+from orchestrator.cli import COMPLETING, main
+from orchestrator.commands.command import find_commands
+
+COMMANDS = find_commands()
 
 Completed = Callable[..., list[str]]
 

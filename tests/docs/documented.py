@@ -18,7 +18,8 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from orchestrator.cli import COMMANDS, app
+from orchestrator.cli import app
+from orchestrator.commands.command import find_commands
 from orchestrator.commands.init import init
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.select import find_jobs, select
@@ -178,7 +179,7 @@ def shown_in(page: Path) -> Iterator[Shown]:
 
 def examples() -> Iterator[Shown]:
     """The examples in the help of every command."""
-    for command in COMMANDS:
+    for command in find_commands():
         for line, _ in command.examples:
             for words in simple_commands(line):
                 for program, arguments in started(words):

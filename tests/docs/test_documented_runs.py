@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from documented import PROGRAM, ROOT, Desk, Shown, examples, pages, shown_in
 
-from orchestrator.cli import COMMANDS, main
+from orchestrator.cli import main
+from orchestrator.commands.command import find_commands
 
 FINISHED = ("plan", "run", "status", "logs", "explain", "show", "path", "stop", "doctor", "gc")
 """Commands that are run on the finished study."""
@@ -135,7 +136,7 @@ def test_every_documented_command_is_run_here_or_by_one_suite_that_is_named() ->
 
 
 def test_every_command_is_documented() -> None:
-    assert {command.name for command in COMMANDS} <= {shown.words[0] for shown in documented()}
+    assert {command.name for command in find_commands()} <= {shown.words[0] for shown in documented()}
 
 
 @pytest.mark.parametrize("pattern", ELSEWHERE)
