@@ -27,6 +27,7 @@ MORE_TIME = (
 )
 
 CANCELLED = "cancelled; `echo-matrix retry` starts it again"
+DIVERGED = "diverged; a retry would end the same way"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
 
@@ -86,7 +87,7 @@ def can_be_host_fault(ending: Ending) -> bool:
     match ending:
         case "error" | "bad_input" | "out_of_memory" | "timed_out" | "vanished" | "node_lost":
             return True
-        case "ok" | "preempted" | "interrupted" | "cancelled":
+        case "ok" | "diverged" | "preempted" | "interrupted" | "cancelled":
             return False
         case _:
             assert_never(ending)
@@ -127,6 +128,8 @@ def verdict(
             return Verdict(next="done", charges=charges, reason="")
         case "bad_input":
             return Verdict(next="failed", charges=charges, reason=f"bad input; a retry would not help{message}")
+        case "diverged":
+            return Verdict(next="failed", charges=charges, reason=f"{DIVERGED}{message}")
         case "cancelled":
             return Verdict(next="cancelled", charges=charges, reason=CANCELLED)
         case "error":

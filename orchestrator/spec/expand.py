@@ -14,7 +14,7 @@ from orchestrator.spec.canonical import canonical, digest, digest_of_text
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.schema import ResolvedMatrix
 from orchestrator.spec.variants import changed, first_problem, variants
-from workloads.contract.fields import plain
+from workloads.contract.fields import plain, without_defaults
 from workloads.contract.rows import Row, resolved
 from workloads.contract.workload import FORMAT
 
@@ -120,8 +120,11 @@ class _Views:
         return view
 
     def _combined(self, changes: Mapping[str, Any]) -> tuple[Any, Any]:
+        workload = self._matrix.workload
         controls, branches = changed(self._controls, self._branches, changes)
-        found = first_problem(self._matrix.workload, controls, branches)
+        controls = without_defaults(workload.controls, controls)
+        branches = without_defaults(workload.branches, branches)
+        found = first_problem(workload, controls, branches)
         if found is not None:
             key, problem = found
             at = ", ".join(f"{path}={axis_text(value)}" for path, value in changes.items())

@@ -25,8 +25,9 @@ EXIT_ERROR = 1
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 3
 EXIT_OUT_OF_MEMORY = 4
+EXIT_DIVERGED = 5
 
-Ending = Literal["ok", "error", "bad_input", "stopped", "out_of_memory"]
+Ending = Literal["ok", "error", "bad_input", "stopped", "out_of_memory", "diverged"]
 
 EXIT_CODES: Mapping[Ending, int] = {
     "ok": EXIT_OK,
@@ -34,6 +35,7 @@ EXIT_CODES: Mapping[Ending, int] = {
     "bad_input": EXIT_BAD_INPUT,
     "stopped": EXIT_STOPPED,
     "out_of_memory": EXIT_OUT_OF_MEMORY,
+    "diverged": EXIT_DIVERGED,
 }
 
 

@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from workloads.contract.request import Request
 from workloads.data.codec import FrameCodec, make_codec
+from workloads.data.frames import BrokenFrame
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
@@ -59,6 +60,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
 
     Raises:
         BadInput: an unknown branch, a section that the pool cannot satisfy, or inputs that do not belong together.
+        BrokenFrame: the model generates what is no image; no case is left out of a mean for it.
     """
     began = time.monotonic()
     branch = branch_of(request)
@@ -97,7 +99,14 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         if progress.stopping:
             return StageOutcome(steps=_count(videos, settings), stopped=True)
         generate = generate or Generator.of(request, pool)
-        for setting, frames in zip(batch, generate(batch, progress, videos, settings), strict=True):
+        try:
+            made = generate(batch, progress, videos, settings)
+        except BrokenFrame as error:
+            raise BrokenFrame(
+                f"{request.name}: {error}; the training has diverged: look at its losses and rejected steps (`skipped` in "
+                "its metrics), and train with a lower controls.training.rate or more warmup_steps"
+            ) from None
+        for setting, frames in zip(batch, made, strict=True):
             save_frames(videos, setting, frames)
         if rank == 0:
             keep()

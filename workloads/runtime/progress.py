@@ -84,6 +84,10 @@ class Progress:
             with self._file:
                 self._metrics.write(json.dumps(line) + "\n")
 
+    def show(self, name: str, value: float) -> None:
+        """Show a value in the log's next line without writing it: one that is not finite, which no file can hold."""
+        self._last[name] = value
+
     def flush(self) -> int:
         """Sync metrics to disk; returns the file's length in bytes, which a checkpoint stores."""
         if self._metrics is None:

@@ -1,7 +1,7 @@
 """Job runner: runs one rank of one job from its request; by hand, `python -m workloads.run request.json`.
 
 Ranks of the warm server call `run_request` too, so a job ends the same way however it was started: with
-a `result.json` in its work folder and one of five exit codes. Nothing heavy is imported before the
+a `result.json` in its work folder and one of six exit codes. Nothing heavy is imported before the
 request has set the number of threads.
 """
 
@@ -24,7 +24,7 @@ from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
 from workloads.contract.workload import StageSpec, Workload
-from workloads.runtime.errors import BadInput
+from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
 from workloads.runtime.outcome_checks import checked
@@ -35,7 +35,7 @@ example:
   echo-matrix explain STAGE/ROW/s0 --request > request.json
   python -m workloads.run request.json --out result
 
-exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because asked · 4 out of memory
+exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because asked · 4 out of memory · 5 diverged
 `work` gets result.json, metrics.jsonl, heartbeat.json and checkpoints/; SIGTERM or SIGUSR1 asks to save and end
 """
 
@@ -194,6 +194,8 @@ def ending_of(error: BaseException | None, *, stopped: bool) -> Ending:
         return "stopped" if stopped else "ok"
     if isinstance(error, BadInput):
         return "bad_input"
+    if isinstance(error, Diverged):
+        return "diverged"
     return "out_of_memory" if is_out_of_memory(error) else "error"
 
 

@@ -1,12 +1,13 @@
 """Sections of the study's matrix.yaml under `controls` and `branches`: one frozen dataclass each.
 
-There are no defaults: matrix.yaml has every value. Memory rows are in `memory/`.
+matrix.yaml has every value, except for keys that came later: those have a default and, at their default, are in no
+fingerprint (`contract/fields.py`). Memory rows are in `memory/`.
 """
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from workloads.contract.fields import Count, Natural, NonNegative, Positive, Range, Share
+from workloads.contract.fields import Count, Natural, NonNegative, Positive, Range, Share, later
 
 Perceptual = Literal["random", "alex", "vgg"]
 """Network of the perceptual distance. random: the stand-in; alex, vgg: LPIPS, with weights in `paths.lpips`."""
@@ -94,6 +95,8 @@ class Training:
     precision: Literal["float32", "bfloat16"]
     spike_ratio: Annotated[float, Range(1, above=True)]
     sample_every: Natural
+    rejected_share: Share = later(0.1)
+    """A training that rejects a larger share of its steps has diverged, and fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
