@@ -233,7 +233,12 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
 def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
     """Stages in which `pause_after` of `jobs` (fingerprints) have failed in the same way, with the reason.
 
-    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
+    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now. Nor do those that
+    diverged: that is of one row at one seed, and says nothing about the others.
     """
-    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
+    failed = [
+        one
+        for one in records
+        if one.fingerprint in jobs and one.state == "failed" and not one.reason.startswith(DIVERGED)
+    ]
     return paused_stages([(one.stage, one.signature) for one in failed], pause_after)

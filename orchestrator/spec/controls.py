@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from orchestrator.errors import ControlsError
 from orchestrator.spec.canonical import canonical
 from orchestrator.spec.cell import Cell, Deviation
-from workloads.contract.workload import Workload
+from workloads.contract.fields import value_at
+from workloads.contract.workload import CountCheck, Workload
 
 EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
 """Records of how a job ran; where they differ, results may differ in the last bits."""
@@ -114,7 +115,8 @@ def verdicts(
 
     Returns `{"check", "verdict", "detail", "cells"}` for each check. Verdicts: `violated`, an unequal record of
     `StageSpec.checks`; `mixed`, unequal execution, both with the cells that differ from the majority; `open`, with the
-    cells that have no record yet; else `held`. Records of `StageSpec.counted` are listed, not compared.
+    cells that have no record yet; else `held`. Records of `StageSpec.counted` are not compared between cells, but with
+    their bound: `violated` lists the cells above it.
     """
     stage = workload.checked
     found = [
@@ -125,7 +127,7 @@ def verdicts(
     # A stage without batches never records a micro-batch.
     execution = [one for one in EXECUTION if one != "micro_batch" or stage is None or stage.global_batch]
     found += [_compared(check, "mixed", groups, records) for check in execution]
-    found += [_counted(name, cells, records) for name in (stage.counted if stage else ())]
+    found += [_counted(workload, check, cells, records) for check in (stage.counted if stage else ())]
     return found
 
 
@@ -195,11 +197,31 @@ def _short(text: str) -> str:
     return text[:12] if len(text) == DIGEST_DIGITS else text
 
 
-def _counted(record: str, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    counts = {c.id: records[c.id][record] for c in cells if records.get(c.id, {}).get(record)}
-    missing = [cell.id for cell in cells if record not in records.get(cell.id, {})]
-    note = ", ".join(f"{cell} {count}" for cell, count in counts.items())
+def _counted(
+    workload: Workload, check: CountCheck, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    above: list[str] = []
+    some: list[str] = []
+    bounds: dict[str, None] = {}
+    notes: list[str] = []
+    missing = 0
+    for cell in cells:
+        count = records.get(cell.id, {}).get(check.record)
+        if not isinstance(count, int):
+            missing += 1
+            continue
+        whole, share = (value_at(workload.controls, cell.controls, path) for path in (check.of, check.most))
+        most = check.allowed(share, whole)
+        bounds[f"{most} of {whole} ({check.most} {share:g})"] = None
+        if count:
+            some.append(cell.id)
+            notes.append(f"{cell.id} {count} of {whole}" + (f", more than {most}" if count > most else ""))
+        if count > most:
+            above.append(cell.id)
+    if bounds:
+        none = len(cells) - missing - len(some)
+        notes += [f"none in {'the other ' if some else ''}{none} cells", f"allowed in a cell: {' or '.join(bounds)}"]
     if missing:
-        note = f"{note + '; ' if note else ''}{len(missing)} of {len(cells)} cells have no record yet"
-    verdict = "open" if missing else "held"
-    return {"check": record, "verdict": verdict, "detail": note or f"nothing was {record}", "cells": list(counts)}
+        notes.append(f"{missing} of {len(cells)} cells have no record yet")
+    verdict = "violated" if above else "held" if bounds and not missing else "open"
+    return {"check": check.what, "verdict": verdict, "detail": "; ".join(notes), "cells": above or some}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import ControlsError
+from orchestrator.errors import ControlsError, MatrixError
 from orchestrator.spec.cell import Cell, Deviation
 from orchestrator.spec.controls import check_controls, verdicts
 from orchestrator.spec.expand import expand
@@ -102,7 +102,7 @@ def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(ce
     assert {one["verdict"] for one in found.values()} == {"held"}
     assert list(found) == [
         "sample_order", "initial_shared", "steps", "versions", "device_kind", "threads", "world_size", "micro_batch",
-        "skipped",
+        "rejected steps",
     ]  # fmt: skip
 
 
@@ -146,11 +146,54 @@ def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[C
     assert {one["verdict"] for one in verdicts(WORKLOAD, cells, {})} == {"open"}
 
 
-def test_skipped_steps_are_noted_and_violate_nothing(cells: tuple[Cell, ...]) -> None:
+def test_rejected_steps_are_listed_for_each_cell_beside_their_bound(cells: tuple[Cell, ...]) -> None:
+    records = all_records(cells)
+    bound = "allowed in a cell: 40 of 400 (training.rejected_share 0.1)"
+    found = by_check(cells, records)["rejected steps"]
+    assert (found["verdict"], found["detail"], found["cells"]) == ("held", f"none in 36 cells; {bound}", [])
+    records["spatial/s0"]["skipped"] = 3
+    found = by_check(cells, records)["rejected steps"]
+    detail = f"spatial/s0 3 of 400; none in the other 35 cells; {bound}"
+    assert (found["verdict"], found["detail"], found["cells"]) == ("held", detail, ["spatial/s0"])
+
+
+def test_a_cell_that_rejected_more_steps_than_its_bound_is_violated(cells: tuple[Cell, ...]) -> None:
+    """As one that ended well before there was a bound, and won."""
     records = all_records(cells)
     records["spatial/s0"]["skipped"] = 3
-    found = by_check(cells, records)["skipped"]
-    assert (found["verdict"], found["detail"], found["cells"]) == ("held", "spatial/s0 3", ["spatial/s0"])
+    records["ssm-blockwise/s1"]["skipped"] = 41
+    del records["context-k1/s0"]
+    found = by_check(cells, records)["rejected steps"]
+    assert (found["verdict"], found["cells"]) == ("violated", ["ssm-blockwise/s1"])
+    assert "ssm-blockwise/s1 41 of 400, more than 40; none in the other 33 cells; " in found["detail"]
+    assert found["detail"].endswith("; 1 of 36 cells have no record yet")
+
+
+def test_the_bound_is_that_of_the_cell_and_no_fingerprint_has_its_default(resolved: ResolvedMatrix, root: Path) -> None:
+    """A key that came later: at its default, wherever that is written, every cell is what it was."""
+    plain = {cell.id: cell.fingerprint for cell in expand(resolved)}
+    key = "controls.training.rejected_share"
+    for value in ("0.1", "1.0e-1"):
+        again = resolve_profile(load_matrix(root / "matrix.yaml"), "laptop", ["seeds=[0, 1]", f"{key}={value}"])
+        assert {cell.id: cell.fingerprint for cell in expand(again)} == plain
+    deviation = Deviation(key=key, rows=("ssm-hybrid",), reason="tried", value=0.1)
+    cells = expand(replace(resolved, deviations=(*resolved.deviations, deviation)))
+    assert {cell.id: cell.fingerprint for cell in cells} == plain
+    other = replace(deviation, value=0.5)
+    cells = expand(replace(resolved, deviations=(*resolved.deviations, other)))
+    check_controls(WORKLOAD, cells, (*resolved.deviations, other))
+    assert {cell.row for cell in cells if cell.fingerprint != plain[cell.id]} == {"ssm-hybrid"}
+    records = {cell.id: {**RECORD, "skipped": 100} for cell in cells if cell.row == "ssm-hybrid"}
+    found = by_check(tuple(cell for cell in cells if cell.id in records), records)["rejected steps"]
+    assert (found["verdict"], "200 of 400" in found["detail"]) == ("held", True)
+    with pytest.raises(ControlsError, match=r"differ in controls\.training\.rejected_share \('absent' and 0\.5\)"):
+        check_controls(WORKLOAD, cells, resolved.deviations)
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "ten", "null", "[0.1]", ".nan"])
+def test_a_share_that_is_none_is_refused(root: Path, value: str) -> None:
+    with pytest.raises(MatrixError, match=r"controls\.training\.rejected_share is .*; allowed: "):
+        resolve_profile(load_matrix(root / "matrix.yaml"), "laptop", [f"controls.training.rejected_share={value}"])
 
 
 def test_a_declared_deviation_of_the_steps_is_no_violation(resolved: ResolvedMatrix) -> None:

@@ -5,17 +5,15 @@ A section of matrix.yaml is a frozen dataclass whose fields are annotated with `
 or one of these `| None`. The orchestrator reads YAML by these annotations, so a key is declared once; any other type is
 refused.
 
-A key that is added to a study with results is declared by `later(default)`: matrix.yaml may leave it out, and at its
+A key that is added to a study with results has a default and the mark `LATER`: matrix.yaml may leave it out, and at its
 default it is in no plain section, so that no fingerprint of before changes. What reads it takes the default from the
 class: `section.get("key", Section.key)`. Standard library only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, TypeVar, get_type_hints
-
-LATER = "later"
-Value = TypeVar("Value")
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, get_args, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,12 @@ Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 
 
-def later(default: Value) -> Value:
-    """The default of a field that was added when there were results already."""
-    return field(default=default, metadata={LATER: True})
+@dataclass(frozen=True)
+class Later:
+    """Marks a field that was added when there were results already."""
+
+
+LATER = Later()
 
 
 def key_of(name: str) -> str:
@@ -61,22 +62,25 @@ def plain(section: Any) -> Any:
         return [plain(item) for item in section]
     if hasattr(section, "__dataclass_fields__"):
         values = {key_of(f.name): plain(getattr(section, f.name)) for f in fields(section)}
-        return _said(values, later_defaults(section))
+        kind: Any = type(section)
+        return _said(values, later_defaults(kind))
     return section
 
 
-def later_defaults(section: Any) -> dict[str, Any]:
-    """Key -> default, plain, of the `later` fields of a section or its class."""
-    return {key_of(f.name): plain(f.default) for f in fields(section) if LATER in f.metadata}
+@cache
+def later_defaults(section: Any) -> Mapping[str, Any]:
+    """Key -> default, plain, of the fields of a dataclass with the mark `LATER`."""
+    marks = get_type_hints(section, include_extras=True)
+    return {key_of(f.name): plain(f.default) for f in fields(section) if LATER in get_args(marks[f.name])}
 
 
 def without_defaults(top: Any, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Plain sections of the dataclass `top` without `later` keys at their default; the others stay the same objects."""
+    """Plain sections of the dataclass `top` without `LATER` keys at their default; the others stay the same objects."""
     return {name: _said(sections[name], later_defaults(kind)) for name, kind in _kinds(top).items()}
 
 
 def value_at(top: Any, sections: Mapping[str, Mapping[str, Any]], path: str) -> Any:
-    """The value of `section.key` in plain sections of the dataclass `top`, where a `later` key may be left out.
+    """The value of `section.key` in plain sections of the dataclass `top`, where a `LATER` key may be left out.
 
     Raises:
         KeyError: neither the sections nor the dataclass have such a key.

@@ -64,7 +64,7 @@ class Request:
     """One attempt of one job.
 
     `config` has the resolved sections that the stage reads (`StageSpec.sections`), without defaults left to the reader,
-    but for those of keys that came `later` (`fields.py`); for a stage with branches, the section of its branch is
+    but for those of `LATER` keys (`fields.py`); for a stage with branches, the section of its branch is
     `branch`. `row` is the resolved row: `{"family": ..., parameters}`.
     """
 

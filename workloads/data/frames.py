@@ -4,7 +4,7 @@
 |---|---|---|
 | not finite | a value is NaN or infinite | `BrokenFrame` |
 | clipped | most values are further outside −1..1 than that range is wide | `BrokenFrame` |
-| blank | every pixel has the same colour, within one level of 255 | no measure that compares it with another made frame |
+| blank | every pixel has the same colour, within one level of 255 | no value where made frames are compared |
 
 The first two are a model that has diverged. A blank frame may be what a model shows, so it is measured against the
 truth; but two blank frames are equal for free.
@@ -42,9 +42,8 @@ def displayed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         clipped = float((np.abs(frame) > FAR).mean())
         if clipped > MOST_CLIPPED:
             raise BrokenFrame(
-                f"{clipped:.0%} of the values of frame {number} of {len(values)} are outside ±{FAR:g} (the largest is "
-                f"{float(np.abs(frame).max()):.3g}); an image's are in ±1, so nothing would be left of it but black and "
-                "white"
+                f"{clipped:.0%} of the values of frame {number} of {len(values)} are outside ±{FAR:g}, the largest at "
+                f"{float(np.abs(frame).max()):.3g}; an image's are in ±1: clipped, only black and white would be left"
             )
     return np.asarray(np.rint((np.clip(values, -1, 1) + 1) * 127.5), dtype=np.uint8)
 

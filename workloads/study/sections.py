@@ -7,7 +7,7 @@ fingerprint (`contract/fields.py`). Memory rows are in `memory/`.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from workloads.contract.fields import Count, Natural, NonNegative, Positive, Range, Share, later
+from workloads.contract.fields import LATER, Count, Natural, NonNegative, Positive, Range, Share
 
 Perceptual = Literal["random", "alex", "vgg"]
 """Network of the perceptual distance. random: the stand-in; alex, vgg: LPIPS, with weights in `paths.lpips`."""
@@ -95,7 +95,7 @@ class Training:
     precision: Literal["float32", "bfloat16"]
     spike_ratio: Annotated[float, Range(1, above=True)]
     sample_every: Natural
-    rejected_share: Share = later(0.1)
+    rejected_share: Annotated[Share, LATER] = 0.1
     """A training that rejects a larger share of its steps has diverged, and fails."""
 
 

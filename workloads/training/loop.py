@@ -108,7 +108,7 @@ def train_steps(
         rate = rate_at(step, training)
         norm = engine.finish(take=take, rate=rate)
         if take and not math.isfinite(norm):
-            seen = rejection(at.loss, f"its gradient's norm is {norm!r}", step, limits)
+            seen = rejection(at.loss, f"its gradient's norm is {norm:.4g}", step, limits)
         if seen.in_a_row == 1:
             print(f"step {step + 1} is rejected: loss {mean:g}, gradient norm {norm:g}", flush=True)
         done = step + 1
@@ -123,9 +123,9 @@ def train_steps(
             lap, lap_samples, lap_tokens = now, 0, 0.0
         if done % DIAGNOSTICS_EVERY == 0 or done == steps:
             _tell(progress, done, hooks.readings())
-        if sample_every and (done % sample_every == 0 or done == steps):
-            if not hooks.sample(done):
-                progress.metric(done, "samples_broken", 1.0)
+        sampling = sample_every and (done % sample_every == 0 or done == steps)
+        if sampling and not hooks.sample(done):
+            progress.metric(done, "samples_broken", 1.0)
         if done < steps and (asked or saving):
             hooks.save(at)
             saved_at = time.monotonic()

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workloads.contract.workload import CountCheck
 from workloads.runtime.errors import Diverged
 from workloads.study.sections import Training
 
@@ -54,7 +55,7 @@ class StepLimits:
     @property
     def most(self) -> int:
         """Steps that may be rejected."""
-        return math.floor(self.share * self.steps)
+        return CountCheck.allowed(self.share, self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,11 @@ def judged(seen: LossMean, loss: float, step: int, limits: StepLimits) -> tuple[
     if not spike:
         mean = loss if seen.mean is None else FACTOR * seen.mean + (1.0 - FACTOR) * loss
         return True, replace(seen, mean=mean, in_a_row=0)
-    return False, rejection(seen, f"its loss is {loss!r}, the mean so far {seen.mean!r}", step, limits)
+    return False, rejection(seen, f"its loss is {loss:.4g}, {_words(seen.mean)}", step, limits)
+
+
+def _words(mean: float | None) -> str:
+    return "no loss was finite before" if mean is None else f"the mean so far {mean:.4g}"
 
 
 def rejection(seen: LossMean, why: str, step: int, limits: StepLimits) -> LossMean:
