@@ -53,13 +53,14 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
+    others: dict[str, dict[str, Mapping[str, Any]]] = {}
     workload, sections = plan.workload, sections_of(plan.cells)
     notes = workload.notes(plan.cells, sections)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = ";".join(f"{key}={value}" for key, value in cell.axes)
         missing += _missing(cell, axes, plan, standings, reader)
-        for job in plan.jobs_of[cell.id].values():
+        for name, job in plan.jobs_of[cell.id].items():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
             if commit is None or not _is_own(cell, spec):
@@ -67,6 +68,8 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             if spec is workload.checked:
                 gits.add(commit.git)
                 records[cell.id] = commit.result.get("records", {})
+            else:
+                others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -93,7 +96,7 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
         controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
+            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
             sections=sections,
         ),
         notes=notes,

@@ -6,6 +6,7 @@ are kept.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from orchestrator.errors import ControlsError
@@ -14,8 +15,13 @@ from orchestrator.spec.cell import Cell, Deviation
 from workloads.contract.fields import value_at
 from workloads.contract.workload import CountCheck, Workload
 
-EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
+EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch", "numerics")
 """Records of how a job ran; where they differ, results may differ in the last bits."""
+
+BY_SETTING = ("versions", "numerics")
+"""Those that hold settings by name: of them, only the settings that differ are told."""
+
+UNSET = "unset"
 
 DIGEST_DIGITS = 64
 """Hex digits of a sha256."""
@@ -106,9 +112,14 @@ def _groups(cells: Sequence[Cell]) -> Mapping[tuple[Any, int], list[Cell]]:
 
 
 def verdicts(
-    workload: Workload, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
+    workload: Workload,
+    cells: Sequence[Cell],
+    records: Mapping[str, Mapping[str, Any]],
+    others: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """The checks after a run, over the `records` of the checked stage's jobs, by cell id.
+
+    `others` are those of other jobs of the cells, by name (`evaluate/loop`): of their execution, what differs is told.
 
     Compared are cells with the same axis values and seed that agree on what the record depends on: a deviation may have
     changed it.
@@ -126,7 +137,10 @@ def verdicts(
     groups = list(_groups(cells).values())
     # A stage without batches never records a micro-batch.
     execution = [one for one in EXECUTION if one != "micro_batch" or stage is None or stage.global_batch]
-    found += [_compared(check, "mixed", groups, records) for check in execution]
+    found += [_executed(check, groups, records) for check in execution]
+    for name, theirs in others.items():
+        compared = (_executed(check, groups, theirs) for check in EXECUTION)
+        found += [{**one, "check": f"{one['check']} of {name}"} for one in compared if one["verdict"] == "mixed"]
     found += [_counted(workload, check, cells, records) for check in (stage.counted if stage else ())]
     return found
 
@@ -180,6 +194,30 @@ def _compared(
         detail = f"{len(missing)} of {total} cells have no record yet"
         return {"check": check, "verdict": "open", "detail": detail, "cells": missing}
     return {"check": check, "verdict": "held", "detail": f"equal in {total} cells", "cells": []}
+
+
+def _executed(check: str, groups: Iterable[Sequence[Cell]], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How the jobs ran: one record, or every setting of it."""
+    groups = list(groups)
+    whole = _compared(check, "mixed", groups, records)
+    if whole["verdict"] != "mixed" or check not in BY_SETTING:
+        return whole
+    flat = {cell: _settings(found[check]) for cell, found in records.items() if isinstance(found.get(check), Mapping)}
+    names = sorted({name for settings in flat.values() for name in settings})
+    full = {cell: {name: settings.get(name, UNSET) for name in names} for cell, settings in flat.items()}
+    parts = {name: part for name in names if (part := _compared(name, "mixed", groups, full))["verdict"] == "mixed"}
+    detail = "; ".join(f"{name}: {part['detail']}" for name, part in parts.items())
+    odd = {cell: None for part in parts.values() for cell in part["cells"]}
+    return {**whole, "detail": detail or whole["detail"], "cells": list(odd) or whole["cells"]}
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> value; those of a mapping inside are `environment.NAME`."""
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        inner = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
+        found |= {key: UNSET if one is None else one for key, one in inner.items()}
+    return found
 
 
 def _differences(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:

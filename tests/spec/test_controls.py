@@ -24,6 +24,7 @@ RECORD = {
     "threads": 1,
     "world_size": 1,
     "micro_batch": 8,
+    "numerics": {"cpu_capability": "AVX512", "float32_matmul": "highest", "environment": {"MKL_CBWR": "AVX2"}},
 }
 
 
@@ -102,7 +103,7 @@ def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(ce
     assert {one["verdict"] for one in found.values()} == {"held"}
     assert list(found) == [
         "sample_order", "initial_shared", "steps", "versions", "device_kind", "threads", "world_size", "micro_batch",
-        "rejected steps",
+        "numerics", "rejected steps",
     ]  # fmt: skip
 
 
@@ -130,6 +131,32 @@ def test_unequal_execution_is_mixed(cells: tuple[Cell, ...]) -> None:
     found = by_check(cells, records)
     assert (found["device_kind"]["verdict"], found["device_kind"]["cells"]) == ("mixed", ["spatial/s0"])
     assert found["sample_order"]["verdict"] == "held"
+
+
+def test_of_what_decides_bits_only_what_differs_is_named_with_its_cells(cells: tuple[Cell, ...]) -> None:
+    records = all_records(cells)
+    records["spatial/s0"]["numerics"] = {**RECORD["numerics"], "cpu_capability": "AVX2"}
+    records["ssm-hybrid/s1"]["numerics"] = {**RECORD["numerics"], "environment": {}}
+    found = by_check(cells, records)["numerics"]
+    assert (found["verdict"], found["cells"]) == ("mixed", ["spatial/s0", "ssm-hybrid/s1"])
+    assert found["detail"] == (
+        "cpu_capability: seed 0: AVX512 in context-k1/s0 and 16 more, AVX2 in spatial/s0; "
+        "environment.MKL_CBWR: seed 1: AVX2 in context-k1/s1 and 16 more, unset in ssm-hybrid/s1"
+    )
+
+
+def test_an_evaluation_that_ran_otherwise_is_named_and_one_that_did_not_takes_no_line(
+    cells: tuple[Cell, ...],
+) -> None:
+    others = {name: all_records(cells) for name in ("evaluate/loop", "evaluate/return")}
+    others["evaluate/loop"]["spatial/s0"]["numerics"] = {**RECORD["numerics"], "float32_matmul": "high"}
+    del others["evaluate/return"]["spatial/s0"]
+    plain = len(verdicts(WORKLOAD, cells, all_records(cells)))
+    found = verdicts(WORKLOAD, cells, all_records(cells), others)
+    assert len(found) == plain + 1
+    mixed = next(one for one in found if one["verdict"] == "mixed")
+    assert (mixed["check"], mixed["cells"]) == ("numerics of evaluate/loop", ["spatial/s0"])
+    assert mixed["detail"].endswith("high in spatial/s0")
 
 
 def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[Cell, ...]) -> None:

@@ -54,8 +54,8 @@ class Result:
     """How an attempt ended, what it did, and what it cost.
 
     `records` are compared between cells after a run: those of `StageSpec.checks` and `counted`, and how the job ran,
-    `versions` {name: version}, `device_kind`, `threads`, `world_size`, `micro_batch`. `cost`: `device_s`, `peak_mib`
-    and whatever the stage measures.
+    `versions` {name: version}, `device_kind`, `threads`, `world_size`, `micro_batch`, and `numerics` {setting: value},
+    what decided bits when the stage began to compute. `cost`: `device_s`, `peak_mib` and whatever the stage measures.
     """
 
     ending: Ending

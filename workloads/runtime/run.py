@@ -6,6 +6,7 @@ request has set the number of threads.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import platform
@@ -15,11 +16,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workloads.contract.json_files import read_object, write_object
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
@@ -27,6 +29,7 @@ from workloads.contract.workload import StageSpec, Workload
 from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
+from workloads.runtime.numerics import beside, drop_overrides, numerics
 from workloads.runtime.outcome_checks import checked
 from workloads.runtime.progress import Progress, StageOutcome
 
@@ -76,6 +79,7 @@ def run_request(request: Request) -> int:
     began = time.monotonic()
     outcome = StageOutcome(steps=0)
     error: BaseException | None = None
+    bits: dict[str, Any] = {}
     progress = Progress(work, writes=rank == 0)
     stop_on_signals(progress)
     print(
@@ -85,7 +89,12 @@ def run_request(request: Request) -> int:
         spec = stage_of(request)
         check_inputs(request, spec)
         prepare(request.execution, request.rendezvous.local_rank)
-        returned = importlib.import_module(spec.module).run(request, progress)
+        stage = importlib.import_module(spec.module)
+        bits = numerics(request.execution.device)
+        if rank > 0:
+            write_object(work / numerics_name(rank), bits)
+        returned = stage.run(request, progress)
+        bits = beside(bits, numerics(request.execution.device), "at the end")
         outcome = checked(returned, spec.module, Path(request.out) if rank == 0 else None)
     except Exception as raised:
         error = raised
@@ -98,12 +107,25 @@ def run_request(request: Request) -> int:
             ending=ending,
             error=None if error is None else failure_of(error),
             steps=outcome.steps,
-            records={**execution_records(request), **outcome.records},
+            records={**execution_records(request), "numerics": over_ranks(request, bits), **outcome.records},
             cost={**cost_of(request, time.monotonic() - began), **outcome.cost},
         ).write(work / result_name(rank))
         if rank == 0:
             point("result.written")
     return EXIT_CODES[ending]
+
+
+def numerics_name(rank: int) -> str:
+    """File in the work folder with what decides bits in a rank other than 0."""
+    return f"numerics-r{rank}.json"
+
+
+def over_ranks(request: Request, bits: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Rank 0's `numerics`, with what another rank has otherwise beside it."""
+    for rank in range(1, request.rendezvous.world_size if request.rendezvous.rank == 0 else 0):
+        with contextlib.suppress(OSError, ValueError):  # a rank that failed early, or whose file is late
+            bits = beside(bits, read_object(Path(request.work) / numerics_name(rank)), f"rank {rank}")
+    return bits
 
 
 def stage_of(request: Request) -> StageSpec:
@@ -151,15 +173,20 @@ def stop_on_signals(progress: Progress) -> None:
 
 
 def prepare(execution: Execution, local_rank: int) -> None:
-    """Set threads, determinism and device of this process from the request alone.
+    """Set threads, precision, determinism and device of this process from the request alone.
 
-    The bits of a result depend on the number of threads, so it never depends on what is free.
+    The bits of a result depend on the number of threads, so it never depends on what is free. Variables of the
+    environment that would compute in another precision than the study says are dropped, before torch reads them.
 
     Raises:
         BadInput: a device that this machine does not have.
     """
+    for line in drop_overrides(os.environ):
+        print(line, flush=True)
     import torch
 
+    if torch.get_float32_matmul_precision() != "highest":  # it was imported with one of those variables
+        torch.set_float32_matmul_precision("highest")
     choose_accelerator(execution.device)
     torch.set_num_threads(execution.threads)
     if torch.get_num_interop_threads() != 1:
