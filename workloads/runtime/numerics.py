@@ -8,10 +8,14 @@ those are dropped from the process of a job before torch reads them, and the job
 torch and threadpoolctl are imported when something is asked of them: a warm server reads this file before either.
 """
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
+
+from workloads.contract.json_files import read_object
 
 OVERRIDES: Mapping[str, str] = {
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "turns float32 matrix products into TF32",
@@ -110,6 +114,19 @@ def beside(one: Mapping[str, Any], other: Mapping[str, Any], where: str) -> dict
         elif a != b:
             merged[name] = f"{'unset' if a is None else a}; {where}: {'unset' if b is None else b}"
     return merged
+
+
+def numerics_name(rank: int) -> str:
+    """File in the work folder with what decides bits in a rank other than 0."""
+    return f"numerics-r{rank}.json"
+
+
+def over_ranks(work: Path, ranks: int, bits: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Rank 0's `numerics`, with what another rank has otherwise beside it."""
+    for rank in range(1, ranks):
+        with contextlib.suppress(OSError, ValueError):  # a rank that failed early, or whose file is late
+            bits = beside(bits, read_object(work / numerics_name(rank)), f"rank {rank}")
+    return bits
 
 
 def _read(read: Callable[[], Any]) -> Any:

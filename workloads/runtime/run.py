@@ -6,7 +6,6 @@ request has set the number of threads.
 """
 
 import argparse
-import contextlib
 import importlib
 import os
 import platform
@@ -16,12 +15,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workloads.contract.json_files import read_object, write_object
+from workloads.contract.json_files import write_object
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
@@ -29,7 +28,7 @@ from workloads.contract.workload import StageSpec, Workload
 from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
-from workloads.runtime.numerics import beside, drop_overrides, numerics
+from workloads.runtime.numerics import beside, drop_overrides, numerics, numerics_name, over_ranks
 from workloads.runtime.outcome_checks import checked
 from workloads.runtime.progress import Progress, StageOutcome
 
@@ -107,25 +106,16 @@ def run_request(request: Request) -> int:
             ending=ending,
             error=None if error is None else failure_of(error),
             steps=outcome.steps,
-            records={**execution_records(request), "numerics": over_ranks(request, bits), **outcome.records},
+            records={
+                **execution_records(request),
+                "numerics": over_ranks(work, request.rendezvous.world_size, bits),
+                **outcome.records,
+            },
             cost={**cost_of(request, time.monotonic() - began), **outcome.cost},
         ).write(work / result_name(rank))
         if rank == 0:
             point("result.written")
     return EXIT_CODES[ending]
-
-
-def numerics_name(rank: int) -> str:
-    """File in the work folder with what decides bits in a rank other than 0."""
-    return f"numerics-r{rank}.json"
-
-
-def over_ranks(request: Request, bits: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Rank 0's `numerics`, with what another rank has otherwise beside it."""
-    for rank in range(1, request.rendezvous.world_size if request.rendezvous.rank == 0 else 0):
-        with contextlib.suppress(OSError, ValueError):  # a rank that failed early, or whose file is late
-            bits = beside(bits, read_object(Path(request.work) / numerics_name(rank)), f"rank {rank}")
-    return bits
 
 
 def stage_of(request: Request) -> StageSpec:
