@@ -66,7 +66,9 @@ class Exclusion:
     """The entries of `exclude` and `include`."""
 
     exclude: tuple[CellPattern, ...] = ()
+    """Which cells of the full product of rows, axis values and seeds are left out."""
     include: tuple[CellPattern, ...] = ()
+    """Which of the excluded cells stay all the same."""
 
     def entry_of(self, row: str, labels: Labels, seed: int) -> CellPattern | None:
         """The first entry that leaves a cell out; None: it stays."""
