@@ -45,15 +45,19 @@ def forecast_text(forecast: Forecast, now: float) -> str:
     return "\n".join([*table, forecast_line(forecast, now)])
 
 
-def forecast_json(forecast: Forecast, now: float) -> dict[str, Any]:
-    """The key `forecast` of `plan --json` and `status --json`; hours, and seconds since 1970."""
+def forecast_json(forecast: Forecast, now: float | None = None) -> dict[str, Any]:
+    """The key `forecast` of `plan --json` and `status --json`, in hours.
+
+    `now`, seconds since 1970: of a run in progress, with `ends_at`; without, equal plans are equal JSON.
+    """
+    ends_at = {} if now is None else {"ends_at": now + forecast.makespan_s if forecast.jobs else None}
     return {
         "jobs": forecast.jobs,
         "hours": forecast.hours,
         "device_hours": forecast.device_hours,
         "core_hours": forecast.core_hours,
         "makespan_s": forecast.makespan_s,
-        "ends_at": now + forecast.makespan_s if forecast.jobs else None,
+        **ends_at,
         "at_least": not forecast.capacity.is_known,
         "basis": dict(forecast.bases),
         "device_kind": forecast.kind,
