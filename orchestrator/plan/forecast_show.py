@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.plan.forecast import CORE_FLOPS_S, DEVICE_FLOPS_S, Basis, Forecast, RowForecast
+from orchestrator.wording import counted
 
 SHOWN = 30
 """Rows that are listed, those with the most hours; the others are summed."""
@@ -20,8 +21,7 @@ def forecast_line(forecast: Forecast, now: float) -> str:
     """
     if not forecast.jobs:
         return "estimated: nothing to run"
-    number = "1 job" if forecast.jobs == 1 else f"{forecast.jobs} jobs"
-    return f"estimated: {number}, {_span(forecast, now)}, {_costs(forecast)}; {basis_words(forecast)}"
+    return f"estimated: {counted(forecast.jobs, 'job')}, {_span(forecast, now)}, {_costs(forecast)}; {basis_words(forecast)}"
 
 
 def forecast_text(forecast: Forecast, now: float) -> str:
