@@ -21,7 +21,8 @@ def forecast_line(forecast: Forecast, now: float) -> str:
     """
     if not forecast.jobs:
         return "estimated: nothing to run"
-    return f"estimated: {counted(forecast.jobs, 'job')}, {_span(forecast, now)}, {_costs(forecast)}; {basis_words(forecast)}"
+    jobs = counted(forecast.jobs, "job")
+    return f"estimated: {jobs}, {_span(forecast, now)}, {_costs(forecast)}; {basis_words(forecast)}"
 
 
 def forecast_text(forecast: Forecast, now: float) -> str:
