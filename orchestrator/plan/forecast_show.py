@@ -82,7 +82,7 @@ def basis_words(forecast: Forecast) -> str:
         words = WORDS[basis]
         if basis == "measured" and forecast.kind:
             words += f" on {forecast.kind}"
-        if basis == "flops" and not forecast.kind:
+        if basis == "flops" and forecast.is_assumed:
             words += f" ({ASSUMED})"
         said.append(f"{number} {words}")
     return ", ".join(said)

@@ -22,7 +22,9 @@ def made(
         RowForecast(row="", jobs=2, hours=0.01, device_hours=0.0, core_hours=0.01),
         RowForecast(row="long", jobs=3, hours=5.0, device_hours=5.0 * devices, core_hours=0.0 if devices else 5.0),
     )
-    return Forecast(rows=rows, bases=bases, kind=kind, is_known=True, makespan_s=makespan_s, capacity=capacity)
+    return Forecast(
+        rows=rows, bases=bases, kind=kind, is_known=True, is_assumed=not kind, makespan_s=makespan_s, capacity=capacity
+    )
 
 
 def test_a_line_says_how_long_until_when_at_what_cost_and_from_what() -> None:
@@ -52,7 +54,9 @@ def test_a_table_has_a_line_for_each_row() -> None:
 
 
 def test_nothing_to_run_is_not_estimated() -> None:
-    nothing = Forecast(rows=(), bases={}, kind="", is_known=False, makespan_s=0.0, capacity=Capacity())
+    nothing = Forecast(
+        rows=(), bases={}, kind="", is_known=False, is_assumed=False, makespan_s=0.0, capacity=Capacity()
+    )
     assert forecast_text(nothing, NOW) == ""
     assert (forecast_json(nothing, NOW)["jobs"], forecast_json(nothing, NOW)["ends_at"]) == (0, None)
 
