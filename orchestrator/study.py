@@ -22,11 +22,14 @@ from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
+from orchestrator.spec.schema import Matrix
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
 
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
+REHEARSAL = "-rehearsal"
+"""End of the name of a study's folder whose results have no meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class Study:
     """`outputs/{study}`: store, ledger, attempts, report, MLflow."""
     cluster_file: Path = Path("cluster") / "local.yaml"
     """File of `cluster`; it does not exist if the settings are the built-in ones."""
+    notice: str = ""
+    """Why this is not what matrix.yaml says now, for the user; empty: it is."""
 
     @cached_property
     def store(self) -> Store:
@@ -106,21 +111,7 @@ def open_study(
         MatrixError: the matrix, the cluster file or an override is not valid.
         ControlsError: compared cells differ in a control.
     """
-    loaded = load_matrix(matrix)
-    resolved = resolve_profile(loaded, profile or next(iter(loaded.profiles)), overrides)
-    cells = expand(resolved)
-    check_controls(resolved.workload, cells, resolved.deviations)
-    outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix, resolved.workload, backends())
-    # The fake backend publishes meaningless results under real fingerprints, so it has a store of its own.
-    name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}-rehearsal"
-    return Study(
-        matrix=matrix,
-        plan=build_plan(resolved, cells, smoke=smoke),
-        cluster=where,
-        home=outputs.resolve() / name,
-        cluster_file=cluster_file(cluster, matrix, backends()),
-    )
+    return _declared(matrix, cluster).planned(profile, overrides, smoke)
 
 
 def reopen_study(
@@ -133,14 +124,52 @@ def reopen_study(
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    study = open_study(matrix, profile=profile, overrides=overrides, cluster=cluster)
+    declared = _declared(matrix, cluster)
     if profile is not None or overrides:
-        return study
-    with Ledger.read(study.home / NAME) as ledger:
-        last = ledger.last_plan()
+        return declared.planned(profile, overrides)
+    with Ledger.read(declared.home / NAME) as ledger:
+        last = ledger.last_plan(matrix)
     if last is None:
-        return study
-    smoke = last.selection.get("smoke") is True
-    if (last.profile, last.overrides, smoke) == (study.plan.profile, (), False):
-        return study
-    return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster, smoke=smoke)
+        return declared.planned(None, ())
+    return declared.planned(last.profile, last.overrides, smoke=last.selection.get("smoke") is True)
+
+
+def outputs_of(matrix: Path) -> Path:
+    """The folder with the studies of a matrix file."""
+    return Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs").resolve()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Declared:
+    """What the files say, before a profile is planned."""
+
+    matrix: Matrix
+    cluster: Cluster
+    cluster_file: Path
+    home: Path
+
+    def planned(self, profile: str | None, overrides: Sequence[str], smoke: bool = False) -> Study:
+        """The study with one profile; None: the first."""
+        resolved = resolve_profile(self.matrix, profile or next(iter(self.matrix.profiles)), overrides)
+        cells = expand(resolved)
+        check_controls(resolved.workload, cells, resolved.deviations)
+        return Study(
+            matrix=self.matrix.path,
+            plan=build_plan(resolved, cells, smoke=smoke),
+            cluster=self.cluster,
+            home=self.home,
+            cluster_file=self.cluster_file,
+        )
+
+
+def _declared(matrix: Path, cluster: Path | None) -> _Declared:
+    loaded = load_matrix(matrix)
+    where = load_cluster(cluster, matrix, loaded.workload, backends())
+    # The fake backend publishes meaningless results under real fingerprints, so it has a store of its own.
+    name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}{REHEARSAL}"
+    return _Declared(
+        matrix=loaded,
+        cluster=where,
+        cluster_file=cluster_file(cluster, matrix, backends()),
+        home=outputs_of(matrix) / name,
+    )

@@ -33,6 +33,20 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+OF_THE_FIRST_VERSION = """
+ALTER TABLE attempts DROP COLUMN cpus;
+ALTER TABLE attempts DROP COLUMN devices;
+ALTER TABLE attempts RENAME COLUMN host TO backend;
+DROP TABLE recorded_runs;
+CREATE TABLE last_plan (
+    only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
+);
+CREATE TABLE sent (cell TEXT);
+PRAGMA user_version = 1;
+"""
+"""Makes of a ledger one as the first version wrote it."""
+
+
 def fingerprint(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 

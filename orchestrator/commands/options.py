@@ -3,6 +3,7 @@
 Options that belong together are a dataclass, which a command takes as one parameter (`command.flattened`).
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.last_run import home_of, look_at_study
 from orchestrator.study import Study, open_study, reopen_study
 
 DEFAULT_MATRIX = Path("matrix.yaml")
@@ -84,6 +86,12 @@ class StudyOptions:
     matrix: MatrixOption = DEFAULT_MATRIX
     cluster: ClusterOption = None
 
+    def home(self) -> Path:
+        """Folder of the study, even while its files cannot be planned; see `home_of`."""
+        home, notice = home_of(self.matrix, cluster=self.cluster)
+        _say(notice)
+        return home
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions(StudyOptions):
@@ -106,8 +114,14 @@ class LastRunOptions(StudyOptions):
     profile: LastProfileOption = None
 
     def open(self, overrides: Sequence[str] | None = None) -> Study:
+        """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
+        study = look_at_study(self.matrix, profile=self.profile, overrides=overrides or (), cluster=self.cluster)
+        _say(study.notice)
+        return study
+
+    def open_anew(self) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
-        return reopen_study(self.matrix, profile=self.profile, overrides=overrides or (), cluster=self.cluster)
+        return reopen_study(self.matrix, profile=self.profile, cluster=self.cluster)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,3 +136,8 @@ class Selection:
     def given(self) -> dict[str, str]:
         """The options that were given, by name."""
         return {name: text for name, text in vars(self).items() if text is not None}
+
+
+def _say(notice: str) -> None:
+    if notice:
+        print(f"echo-matrix: {notice}", file=sys.stderr)

@@ -49,7 +49,7 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
 def last_selection(study: Study) -> frozenset[str]:
     """Ids of the jobs that the last run selected; the whole plan if that is not known."""
     with Ledger.read(study.home / NAME) as ledger:
-        last = ledger.last_plan()
+        last = ledger.last_plan(study.matrix)
     if last is None or (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides):
         return frozenset(study.plan.jobs)
     chosen = last.selection

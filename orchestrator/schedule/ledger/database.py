@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,13 +28,22 @@ from orchestrator.schedule.ledger.connection import (
     open_for_reading,
     open_for_writing,
 )
-from orchestrator.schedule.ledger.schema import Attempt, JobRecord, LastPlan
+from orchestrator.schedule.ledger.recorded_runs import (
+    COLUMNS,
+    RecordedRun,
+    fingerprints_of,
+    plan_and_settings,
+    plan_column,
+    request_of,
+    run_of,
+)
+from orchestrator.schedule.ledger.schema import Attempt, JobRecord
 from orchestrator.schedule.retry_policy import CANCELLED, Charges
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
 
-__all__ = ["NAME", "Attempt", "JobRecord", "LastPlan", "Ledger", "no_fence"]
+__all__ = ["NAME", "Attempt", "JobRecord", "Ledger", "RecordedRun", "no_fence"]
 
 
 class Ledger:
@@ -245,27 +254,81 @@ class Ledger:
 
     # Plans
 
-    def record_plan(self, plan: Plan, selection: Mapping[str, Any] | None = None) -> None:
-        """Record a plan's options and the document of each label; only what changed is written.
+    def record_plan(
+        self,
+        plan: Plan,
+        selection: Mapping[str, Any] | None = None,
+        *,
+        matrix: Path | None = None,
+        at: float = 0.0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record what a run asks for, its plan, and the document of each label; only what changed is written.
 
-        `selection` is what the command line chose (`{"rows": "context-*"}`), as JSON.
+        Args:
+            plan: of the run.
+            selection: what the command line chose (`{"rows": "context-*"}`), as JSON.
+            matrix: its matrix file.
+            at: when it began, seconds since 1970.
+            settings: how the jobs are executed, as JSON; returned by `recorded_plan`.
         """
+        request = request_of(plan, selection, matrix, self._path.parent)
+        same = " AND ".join(f"{name} = ?" for name in request)
         with self.transaction():
-            overrides, chosen = json.dumps(plan.overrides), json.dumps(selection or {})
-            self._insert("last_plan", {"only": 1, "profile": plan.profile, "overrides": overrides, "selection": chosen})
+            self._write(f"DELETE FROM recorded_runs WHERE {same}", *request.values())
+            # The whole plan is kept of the newest run of each file and profile: commands show it.
+            self._write(
+                "UPDATE recorded_runs SET plan = NULL WHERE matrix = ? AND profile = ?",
+                *(request["matrix"], plan.profile),
+            )
+            self._insert("recorded_runs", {**request, "at": at, "plan": plan_column(plan, settings)})
             known = dict(self._rows("SELECT label, fingerprint FROM plans"))
             for job in plan.jobs.values():
                 if known.get(job.label) != job.fingerprint:
                     text = json.dumps(document(job), sort_keys=True)
                     self._insert("plans", {"label": job.label, "fingerprint": job.fingerprint, "document": text})
 
-    def last_plan(self) -> LastPlan | None:
-        """The options of the last plan; None before the first."""
-        rows = self._rows("SELECT profile, overrides, selection FROM last_plan")
-        if not rows:
+    def recorded_runs(self) -> list[RecordedRun]:
+        """What the runs asked for, the oldest first; none in a ledger that was rebuilt."""
+        return [run_of(row) for row in self._rows(f"SELECT {', '.join(COLUMNS)} FROM recorded_runs ORDER BY number")]
+
+    def asked_for(self, number: int) -> frozenset[str]:
+        """Fingerprints of all jobs of a run's plan; empty: an older version recorded the run, without them.
+
+        Raises:
+            LedgerError: the row is damaged.
+        """
+        rows = self._rows("SELECT fingerprints FROM recorded_runs WHERE number = ?", number)
+        try:
+            return frozenset().union(*(fingerprints_of(content) for (content,) in rows))
+        except ValueError as error:
+            raise LedgerError(f"{self._path} cannot be read: run {number}: {error}") from error
+
+    def last_plan(self, matrix: Path | None = None) -> RecordedRun | None:
+        """The last run of the file `matrix`, or of any file; None: none is recorded.
+
+        A run of a file that is gone counts as one of `matrix`, which may be its new name; so does one of an older
+        version, which did not record the file.
+        """
+        runs = self.recorded_runs()[::-1]
+        if matrix is None:
+            return next(iter(runs), None)
+        own = next((run for run in runs if run.is_of(matrix, self._path.parent)), None)
+        return own or next((run for run in runs if run.is_gone), None)
+
+    def recorded_plan(self, number: int) -> tuple[Plan, Mapping[str, Any]] | None:
+        """Plan and settings of a recorded run; None: they are not kept, or cannot be read."""
+        rows = self._rows("SELECT plan FROM recorded_runs WHERE number = ? AND plan IS NOT NULL", number)
+        try:
+            return next((plan_and_settings(content) for (content,) in rows), None)
+        except ValueError:
             return None
-        profile, overrides, selection = rows[0]
-        return LastPlan(profile=profile, overrides=tuple(json.loads(overrides)), selection=json.loads(selection))
+
+    def forget_runs(self, numbers: Iterable[int]) -> None:
+        """Forget these runs."""
+        with self.transaction():
+            for number in numbers:
+                self._write("DELETE FROM recorded_runs WHERE number = ?", number)
 
     def previous_documents(self) -> dict[str, dict[str, Any]]:
         """Label -> the `document` of the last plan's job of that label."""
@@ -279,7 +342,7 @@ class Ledger:
         rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", *values)
         return [_attempt_of(row) for row in rows]
 
-    def _rows(self, query: str, *values: str) -> list[Any]:
+    def _rows(self, query: str, *values: str | int) -> list[Any]:
         try:
             with self._translated("read"):
                 return self._connection.execute(query, values).fetchall()
@@ -328,9 +391,8 @@ def _prove(connection: sqlite3.Connection) -> None:
     for query in ("SELECT * FROM jobs", "SELECT * FROM charges", "SELECT label, fingerprint FROM plans"):
         for _ in connection.execute(query):
             pass
-    for _profile, overrides, selection in connection.execute("SELECT profile, overrides, selection FROM last_plan"):
-        json.loads(overrides)
-        json.loads(selection)
+    for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM recorded_runs"):
+        run_of(row)
 
 
 def _attempt_of(row: Sequence[Any]) -> Attempt:

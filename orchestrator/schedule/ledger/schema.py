@@ -7,7 +7,14 @@ from typing import Any, Literal
 from orchestrator.backends.protocol import Placement
 from workloads.contract.request import Stage
 
-VERSION = 3
+VERSION = 4
+
+_RECORDED_RUNS = """
+CREATE TABLE IF NOT EXISTS recorded_runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, matrix TEXT NOT NULL, beside TEXT NOT NULL, profile TEXT NOT NULL,
+    overrides TEXT NOT NULL, selection TEXT NOT NULL, at REAL NOT NULL, fingerprints BLOB NOT NULL, plan BLOB
+);
+"""
 
 MIGRATIONS: Mapping[int, str] = {
     1: """
@@ -17,10 +24,15 @@ DROP TABLE IF EXISTS sent;
 DROP TABLE IF EXISTS runs;
 """,
     2: "ALTER TABLE attempts RENAME COLUMN backend TO host;",
+    3: f"""{_RECORDED_RUNS}
+INSERT INTO recorded_runs (matrix, beside, profile, overrides, selection, at, fingerprints)
+    SELECT '', '', profile, overrides, selection, 0.0, x'' FROM last_plan;
+DROP TABLE last_plan;
+""",
 }
 """Version -> statements that make the next one of it, in one transaction."""
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
     host TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
@@ -38,10 +50,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     signature TEXT NOT NULL, at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS plans (label TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS last_plan (
-    only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
-);
-"""
+{_RECORDED_RUNS}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +100,6 @@ class JobRecord:
     stage: Stage
     signature: str
     at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class LastPlan:
-    """The options of the last plan; the report shows the same jobs."""
-
-    profile: str
-    overrides: tuple[str, ...]
-    selection: Mapping[str, Any]
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
