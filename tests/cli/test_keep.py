@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
+from orchestrator.commands.garbage import Findings, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import is_held, read_holder
@@ -28,8 +29,8 @@ def study(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Study:
     return open_study(Path("matrix.yaml"), cluster=rehearsal.folder / "fake.yaml")
 
 
-def found(study: Study, rehearsal: Rehearsal) -> list[Garbage]:
-    return find_garbage(study, cluster=rehearsal.folder / "fake.yaml")
+def found(study: Study, rehearsal: Rehearsal) -> Findings:
+    return find_garbage(study, cluster=rehearsal.folder / "fake.yaml", keep_days=0)
 
 
 def files(study: Study) -> set[Path]:
@@ -50,7 +51,7 @@ def test_what_only_an_earlier_override_asked_for_goes_and_all_else_stays(study: 
     assert study.store.commits() == kept
     assert all(study.store.fetch(fingerprint).is_dir() for fingerprint in kept)
     assert not any(fingerprint[:16] in str(path) for fingerprint in extra for path in files(study))
-    assert found(study, rehearsal) == []
+    assert found(study, rehearsal).garbage == []
     assert "nothing to do" in rehearsal.call("run", *ROW).stdout
 
 
@@ -64,7 +65,7 @@ def test_whatever_was_removed_when_it_died_the_rest_is_whole_and_gone_the_next_t
         raise Dead
 
     deaths = 0
-    while left := found(study, rehearsal):
+    while (left := found(study, rehearsal)).garbage:
         with pytest.raises(Dead):
             remove_garbage(study, left, die)
         deaths += 1
@@ -77,13 +78,13 @@ def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: 
     try:
         attempt = next(one for many in study.attempts().values() for one in many if one.ending is None)
         folder = study.store.prepare(attempt.stage, attempt.fingerprint, attempt.id)
-        assert folder not in {one.path for one in found(study, rehearsal)}
-        asked = rehearsal.call("gc", "--yes")
+        assert folder not in {one.path for one in found(study, rehearsal).garbage}
+        asked = rehearsal.call("gc", "--yes", "--keep-days", "0")
         assert asked.returncode == 1
         assert "is running this study" in asked.stderr
     finally:
         rehearsal.call("stop", "--now")
-    assert folder in {one.path for one in found(study, rehearsal)}
+    assert folder in {one.path for one in found(study, rehearsal).garbage}
 
 
 def test_what_slurm_was_asked_with_goes_but_for_pilot_jobs_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
@@ -100,7 +101,7 @@ def test_what_was_left_half_made_goes_a_day_later(study: Study, rehearsal: Rehea
     (study.home / "inbox").mkdir(exist_ok=True)
     for path in left:
         path.write_text("half")
-    assert not {one.path for one in found(study, rehearsal)} & set(left)
+    assert not {one.path for one in found(study, rehearsal).garbage} & set(left)
     for path in left:
         os.utime(path, (0, 0))
     remove_garbage(study, found(study, rehearsal), lambda _text: None)
@@ -153,14 +154,18 @@ def test_sync_shows_nothing_beside_a_driver_whose_runs_it_would_call_dead(study:
 
 def test_without_a_terminal_gc_only_shows_unless_it_is_told_yes(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
-    shown = rehearsal.call("gc")
+    whole = ("gc", "--keep-days", "0")
+    shown = rehearsal.call(*whole)
     assert shown.returncode == 0
-    assert "result not needed by any profile: train/context-k1/s0" in shown.stdout
+    assert "result not needed any more: train/context-k1/s0" in shown.stdout
     assert shown.stdout.endswith("nothing was removed; `echo-matrix gc --yes` removes it\n")
-    assert json.loads(rehearsal.call("gc", "--json").stdout)["removed"] is False
+    assert json.loads(rehearsal.call(*whole, "--json").stdout)["removed"] is False
     assert files(study) == before
-    assert json.loads(rehearsal.call("gc", "--json", "--yes").stdout)["removed"] is True
-    assert rehearsal.call("gc").stdout == "nothing to remove\n"
+    recent = rehearsal.call("gc", "--yes").stdout
+    words = r"kept: \d results, [\d.]+ MiB, of runs of the last 30 days; `--keep-days` changes how long"
+    assert re.fullmatch(rf"{words}\nnothing to remove\n", recent)
+    assert json.loads(rehearsal.call(*whole, "--json", "--yes").stdout)["removed"] is True
+    assert rehearsal.call(*whole).stdout == "nothing to remove\n"
 
 
 def test_an_artifact_that_is_a_link_is_unlinked_and_what_it_leads_to_stays(

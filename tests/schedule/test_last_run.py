@@ -4,34 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from recorded_run import record, write_matrix
 
 from orchestrator.commands.options import LastRunOptions, StudyOptions
 from orchestrator.errors import MatrixError
-from orchestrator.last_run import home_of, look_at_study, settings_of
+from orchestrator.last_run import home_of, look_at_study
 from orchestrator.plan.select import find_job, select
 from orchestrator.schedule.lease import acquire
-from orchestrator.schedule.ledger.database import NAME, Ledger
-from orchestrator.study import Study, open_study, reopen_study
+from orchestrator.study import open_study, reopen_study
 
-ROOT = Path(__file__).parents[2]
 RUN_AT = 1.7e9
 
 
 @pytest.fixture
 def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ECHO_MATRIX_HOME", raising=False)
-    path = tmp_path / "project" / "matrix.yaml"
-    path.parent.mkdir()
-    path.write_text((ROOT / "matrix.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    return path
-
-
-def record(study: Study, at: float = RUN_AT, **selection: object) -> Study:
-    """What `run` records before it starts anything."""
-    settings = settings_of(study.cluster, study.cluster_file)
-    with Ledger.open(study.home / NAME) as ledger:
-        ledger.record_plan(study.plan, selection, matrix=study.matrix, at=at, settings=settings)
-    return study
+    return write_matrix(tmp_path / "project" / "matrix.yaml")
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -62,7 +50,9 @@ def with_a_broken_cluster_file(matrix: Path) -> None:
 def test_what_cannot_be_planned_now_is_shown_as_the_last_run_had_it(
     matrix: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = record(open_study(matrix, profile="evening", overrides=["controls.training.steps=800"]), rows="context-*")
+    before = record(
+        open_study(matrix, profile="evening", overrides=["controls.training.steps=800"]), RUN_AT, rows="context-*"
+    )
     damage(matrix)
     with pytest.raises(MatrixError):
         reopen_study(matrix)
@@ -83,14 +73,14 @@ def test_what_cannot_be_planned_now_is_shown_as_the_last_run_had_it(
 
 
 def test_a_command_line_that_fits_no_run_is_refused_as_before(matrix: Path) -> None:
-    record(open_study(matrix))
+    record(open_study(matrix), RUN_AT)
     for wrong in ({"profile": "evenig"}, {"overrides": ["controls.no=1"]}, {"cluster": Path("slrum")}):
         with pytest.raises(MatrixError, match=r"evenig|controls|slrum"):
             look_at_study(matrix, **wrong)  # type: ignore[arg-type]
 
 
 def test_a_file_of_which_no_run_is_recorded_is_refused_though_another_one_has_run(matrix: Path) -> None:
-    record(open_study(matrix))
+    record(open_study(matrix), RUN_AT)
     other = matrix.with_name("other.yaml")
     other.write_text("study: [", encoding="utf-8")
     for ask in (look_at_study, home_of):
@@ -99,12 +89,12 @@ def test_a_file_of_which_no_run_is_recorded_is_refused_though_another_one_has_ru
 
 
 def test_after_a_rename_of_the_study_its_last_run_is_shown_until_the_new_one_runs(matrix: Path) -> None:
-    home = record(open_study(matrix)).home
+    home = record(open_study(matrix), RUN_AT).home
     edit(matrix, "study: echo-memory", "study: renamed")
     study = look_at_study(matrix)
     assert (study.home, study.plan.study) == (home, "echo-memory")
     assert "names study 'renamed', which has not run: showing the plan of the last run" in study.notice
-    record(open_study(matrix))
+    record(open_study(matrix), RUN_AT)
     assert (look_at_study(matrix).plan.study, look_at_study(matrix).notice) == ("renamed", "")
 
 
@@ -121,7 +111,7 @@ def test_the_newest_run_of_the_file_is_shown_wherever_the_folder_is_now(matrix: 
 def test_a_run_is_stopped_whatever_the_file_says_now(
     matrix: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = record(open_study(matrix)).home
+    home = record(open_study(matrix), RUN_AT).home
     with acquire(home):
         damage(matrix)
         assert StudyOptions(matrix=matrix).home() == home
@@ -131,8 +121,8 @@ def test_a_run_is_stopped_whatever_the_file_says_now(
 def test_each_file_of_a_study_has_its_own_last_run(matrix: Path) -> None:
     second = matrix.with_name("second.yaml")
     second.write_text(matrix.read_text(encoding="utf-8"), encoding="utf-8")
-    record(open_study(matrix, profile="evening"))
-    record(open_study(second, overrides=["controls.training.steps=800"]))
+    record(open_study(matrix, profile="evening"), RUN_AT)
+    record(open_study(second, overrides=["controls.training.steps=800"]), RUN_AT)
     assert (reopen_study(matrix).plan.profile, reopen_study(matrix).plan.overrides) == ("evening", ())
     assert reopen_study(second).plan.overrides == ("controls.training.steps=800",)
     second.unlink()  # perhaps it was renamed

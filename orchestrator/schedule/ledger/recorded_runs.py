@@ -33,8 +33,15 @@ class RecordedRun:
 
     def is_of(self, matrix: Path, home: Path) -> bool:
         """Whether this is a run of the file `matrix`, for the study in the folder `home`."""
-        wanted = str(matrix.resolve())
-        return bool(self.matrix) and wanted in (self.matrix, os.path.normpath(home.resolve() / self.beside))
+        return bool(self.matrix) and str(matrix.resolve()) in (self.matrix, self._beside(home))
+
+    def file(self, home: Path) -> str:
+        """Where its matrix file is now: the place where it ran, unless only its place relative to `home` has a file."""
+        moved = self._beside(home)
+        return moved if self.matrix and self.is_gone and Path(moved).exists() else self.matrix
+
+    def _beside(self, home: Path) -> str:
+        return os.path.normpath(home.resolve() / self.beside)
 
     @property
     def is_gone(self) -> bool:
