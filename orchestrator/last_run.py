@@ -19,11 +19,16 @@ from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.lines import printable
 from orchestrator.spec.typed import build
-from orchestrator.study import REHEARSAL, Study, open_study, outputs_of, reopen_study
+from orchestrator.study import REHEARSAL, Study, open_study, outputs_of, reopen_study, settings_of
 
 
 def look_at_study(
-    matrix: Path, *, profile: str | None = None, overrides: Sequence[str] = (), cluster: Path | None = None
+    matrix: Path,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    cluster: Path | None = None,
+    settings: Sequence[str] = (),
 ) -> Study:
     """As `reopen_study`; where that is not possible, the last run with these options, with a `notice`.
 
@@ -31,23 +36,25 @@ def look_at_study(
         MatrixError, ControlsError, and what the workload raises: see `open_study`; no such run is recorded.
     """
     try:
-        study = reopen_study(matrix, profile=profile, overrides=overrides, cluster=cluster)
+        study = reopen_study(matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings)
     except Exception as error:  # code of the workload, which may have been edited too, raises anything
-        found = _recorded_study(matrix, profile, overrides, cluster)
+        found = _recorded_study(matrix, profile, overrides, cluster, settings)
         if found is None:
             raise
         why = str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
         return replace(found, notice=f"{matrix} cannot be planned ({printable(why)}): showing {found.notice}")
     if (study.home / NAME).exists():
         return study
-    found = _recorded_study(matrix, profile, overrides, cluster, rehearsal=study.home.name != study.plan.study)
+    found = _recorded_study(
+        matrix, profile, overrides, cluster, settings, rehearsal=study.home.name != study.plan.study
+    )
     if found is None:
         return study
     why = f"{matrix} names study {study.plan.study!r}, which has not run"
     return replace(found, notice=f"{why}: showing {found.notice}; `echo-matrix run` starts {study.plan.study!r} anew")
 
 
-def home_of(matrix: Path, *, cluster: Path | None = None) -> tuple[Path, str]:
+def home_of(matrix: Path, *, cluster: Path | None = None, settings: Sequence[str] = ()) -> tuple[Path, str]:
     """The folder of the study of a matrix file, and a notice if it is not what the file says now (or empty).
 
     If no run of the named study is in progress, but one of another study of this file is, that one's is returned.
@@ -56,7 +63,7 @@ def home_of(matrix: Path, *, cluster: Path | None = None) -> tuple[Path, str]:
         MatrixError, and what the workload raises: the file cannot be read, and no run of it is known.
     """
     try:
-        study = open_study(matrix, cluster=cluster)
+        study = open_study(matrix, cluster=cluster, settings=settings)
     except Exception as error:
         homes = [home for home, _ in _runs(matrix)] or _unnamed_home(matrix)
         if not homes:
@@ -74,7 +81,7 @@ def home_of(matrix: Path, *, cluster: Path | None = None) -> tuple[Path, str]:
     return study.home, ""
 
 
-def settings_of(cluster: Cluster, file: Path) -> dict[str, Any]:
+def cluster_json(cluster: Cluster, file: Path) -> dict[str, Any]:
     """What the ledger records of the cluster settings: all but the sections of backends and the user's command."""
     known = {name: value for name, value in vars(cluster).items() if name not in ("sections", "on_event")}
     values = {name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in known.items()}
@@ -82,14 +89,19 @@ def settings_of(cluster: Cluster, file: Path) -> dict[str, Any]:
 
 
 def _recorded_study(
-    matrix: Path, profile: str | None, overrides: Sequence[str], cluster: Path | None, rehearsal: bool | None = None
+    matrix: Path,
+    profile: str | None,
+    overrides: Sequence[str],
+    cluster: Path | None,
+    settings: Sequence[str],
+    rehearsal: bool | None = None,
 ) -> Study | None:
     """The newest run of a matrix file whose plan is recorded; `notice` says which it is.
 
     Args:
         matrix: the file.
         profile, overrides: of the run, if given.
-        cluster: as on the command line.
+        cluster, settings: as on the command line.
         rehearsal: whether the results have no meaning; None: either.
     """
     for home, run in _runs(matrix):
@@ -99,15 +111,15 @@ def _recorded_study(
             continue
         with Ledger.read(home / NAME) as ledger:
             recorded = ledger.recorded_plan(run.number)
-        settings = None if recorded is None else _settings(matrix, cluster, *recorded)
-        if recorded is None or settings is None:
+        where = None if recorded is None else _cluster(matrix, cluster, settings or settings_of(run), *recorded)
+        if recorded is None or where is None:
             continue
         plan = recorded[0]
         what = " ".join([f"profile {plan.profile}", *(f"with {text}" for text in plan.overrides)])
         return Study(
             matrix=matrix,
             plan=plan,
-            cluster=settings,
+            cluster=where,
             cluster_file=cluster_file(cluster, matrix, backends()),
             home=home,
             notice=f"the plan of the last run, study {home.name!r}, {what}, {_when(run)}",
@@ -115,19 +127,21 @@ def _recorded_study(
     return None
 
 
-def _settings(matrix: Path, cluster: Path | None, plan: Plan, recorded: Mapping[str, Any]) -> Cluster | None:
+def _cluster(
+    matrix: Path, cluster: Path | None, settings: Sequence[str], plan: Plan, recorded: Mapping[str, Any]
+) -> Cluster | None:
     """The cluster as its file says, or as recorded; None: the run was with another file than `cluster`."""
     try:
-        return load_cluster(cluster, matrix, plan.workload, backends())
+        return load_cluster(cluster, matrix, plan.workload, backends(), settings)
     except OrchestratorError:
         pass
     if cluster is not None and str(cluster_file(cluster, matrix, backends()).resolve()) != recorded.get("file"):
         return None
     try:
-        settings: Cluster = build(Cluster, recorded["cluster"])
+        found: Cluster = build(Cluster, recorded["cluster"])
     except (KeyError, TypeError, AttributeError):
         return None
-    return settings
+    return found
 
 
 def _runs(matrix: Path) -> list[tuple[Path, RecordedRun]]:

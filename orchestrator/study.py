@@ -5,18 +5,21 @@ are fast.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from orchestrator.backends.registry import backend_plugin, backends
-from orchestrator.errors import PlanError
+from orchestrator.errors import MatrixError, PlanError
 from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.host.machine import machine_cpus, machine_devices
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
+from orchestrator.plan.forecast import Capacity, Duration, Forecast, Forecaster
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
@@ -30,6 +33,8 @@ from workloads.contract.planned import Estimate
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
 REHEARSAL = "-rehearsal"
 """End of the name of a study's folder whose results have no meaning."""
+SETTINGS = "set"
+"""Key of a run's `--set` in the selection that the ledger records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,27 @@ class Study:
         if why:
             raise PlanError(why)
 
+    def durations(self) -> list[Duration]:
+        """How long the jobs took that ended well, of all plans of this study."""
+        with Ledger.read(self.home / NAME) as ledger:
+            return ledger.durations()
+
+    def forecast(self, ids: Collection[str]) -> Forecast:
+        """How long the jobs `ids` will take, which are not done, and what they cost."""
+        forecaster = Forecaster(self.plan, self.durations(), self.cluster.backend)
+        return forecaster.forecast(ids, self.capacity)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What jobs may use at a time; unknown where another scheduler decides."""
+        share = backend_plugin(self.cluster.backend).local_share(self.cluster)
+        if share is None:
+            return Capacity()
+        return Capacity(
+            cpus=machine_cpus() if share.cpus is None else share.cpus,
+            devices=machine_devices() if share.devices is None else share.devices,
+        )
+
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
         """All recorded attempts by job fingerprint, oldest first."""
         found: dict[str, list[Attempt]] = {}
@@ -103,35 +129,67 @@ def open_study(
     profile: str | None = None,
     overrides: Sequence[str] = (),
     cluster: Path | None = None,
+    settings: Sequence[str] = (),
     smoke: bool = False,
 ) -> Study:
     """Read matrix.yaml and the cluster file, expand, check the controls and plan; by default the first profile.
 
+    `overrides` are `KEY=VALUE` of the matrix, `settings` of the cluster file.
+
     Raises:
-        MatrixError: the matrix, the cluster file or an override is not valid.
+        MatrixError: the matrix, the cluster file, an override or a setting is not valid.
         ControlsError: compared cells differ in a control.
     """
-    return _declared(matrix, cluster).planned(profile, overrides, smoke)
+    return _declared(matrix, cluster, settings).planned(profile, overrides, smoke)
 
 
 def reopen_study(
-    matrix: Path, *, profile: str | None = None, overrides: Sequence[str] = (), cluster: Path | None = None
+    matrix: Path,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    cluster: Path | None = None,
+    settings: Sequence[str] = (),
 ) -> Study:
-    """The study with the profile and overrides of the last `run`, unless `profile` or `overrides` are given.
+    """The study with the profile, overrides and settings of the last `run`, unless others are given.
 
     Used by commands that inspect a study, so that `logs JOB` finds the job of the last run.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    declared = _declared(matrix, cluster)
-    if profile is not None or overrides:
-        return declared.planned(profile, overrides)
+    declared = _declared(matrix, cluster, settings)
     with Ledger.read(declared.home / NAME) as ledger:
         last = ledger.last_plan(matrix)
     if last is None:
-        return declared.planned(None, ())
-    return declared.planned(last.profile, last.overrides, smoke=last.selection.get("smoke") is True)
+        return declared.planned(profile, overrides)
+    smoke = False
+    if profile is None and not overrides:
+        profile, overrides, smoke = last.profile, last.overrides, last.selection.get("smoke") is True
+    study = declared.planned(profile, overrides, smoke)
+    recorded = settings_of(last)
+    if settings or not recorded:
+        return study
+    try:
+        where = load_cluster(cluster, matrix, study.plan.workload, backends(), recorded)
+    except MatrixError:  # of another cluster file than that of the last run
+        return study
+    return replace(study, cluster=where)
+
+
+def settings_of(run: RecordedRun) -> tuple[str, ...]:
+    """The `--set` of a recorded run."""
+    return tuple(map(str, run.selection.get(SETTINGS, ())))
+
+
+def plans_of_profiles(matrix: Path) -> Iterator[Plan]:
+    """The plan of each profile of a matrix file.
+
+    Raises:
+        MatrixError, ControlsError: see `open_study`.
+    """
+    loaded = load_matrix(matrix)
+    return (_plan(loaded, profile, ()) for profile in loaded.profiles)
 
 
 def outputs_of(matrix: Path) -> Path:
@@ -150,21 +208,25 @@ class _Declared:
 
     def planned(self, profile: str | None, overrides: Sequence[str], smoke: bool = False) -> Study:
         """The study with one profile; None: the first."""
-        resolved = resolve_profile(self.matrix, profile or next(iter(self.matrix.profiles)), overrides)
-        cells = expand(resolved)
-        check_controls(resolved.workload, cells, resolved.deviations)
         return Study(
             matrix=self.matrix.path,
-            plan=build_plan(resolved, cells, smoke=smoke),
+            plan=_plan(self.matrix, profile or next(iter(self.matrix.profiles)), overrides, smoke),
             cluster=self.cluster,
             home=self.home,
             cluster_file=self.cluster_file,
         )
 
 
-def _declared(matrix: Path, cluster: Path | None) -> _Declared:
+def _plan(matrix: Matrix, profile: str, overrides: Sequence[str], smoke: bool = False) -> Plan:
+    resolved = resolve_profile(matrix, profile, overrides)
+    cells = expand(resolved)
+    check_controls(resolved.workload, cells, resolved.deviations)
+    return build_plan(resolved, cells, smoke=smoke)
+
+
+def _declared(matrix: Path, cluster: Path | None, settings: Sequence[str]) -> _Declared:
     loaded = load_matrix(matrix)
-    where = load_cluster(cluster, matrix, loaded.workload, backends())
+    where = load_cluster(cluster, matrix, loaded.workload, backends(), settings)
     # The fake backend publishes meaningless results under real fingerprints, so it has a store of its own.
     name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}{REHEARSAL}"
     return _Declared(

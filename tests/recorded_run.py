@@ -6,7 +6,7 @@ from pathlib import Path
 from toy_study import commit_of
 
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.last_run import settings_of
+from orchestrator.last_run import cluster_json
 from orchestrator.plan.select import select
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import Study
@@ -15,15 +15,17 @@ SHIPPED = Path(__file__).parents[1] / "matrix.yaml"
 
 
 def write_matrix(path: Path) -> Path:
-    """A copy of the shipped matrix."""
+    """A copy of the shipped matrix, with its two small profiles."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(SHIPPED.read_text(encoding="utf-8"), encoding="utf-8")
+    small, mark, _ = SHIPPED.read_text(encoding="utf-8").partition("\n  study:")
+    assert mark
+    path.write_text(f"{small}\n", encoding="utf-8")
     return path
 
 
 def record(study: Study, at: float, **selection: object) -> Study:
     """What `run` records before it starts anything."""
-    settings = settings_of(study.cluster, study.cluster_file)
+    settings = cluster_json(study.cluster, study.cluster_file)
     with Ledger.open(study.home / NAME) as ledger:
         ledger.record_plan(study.plan, selection, matrix=study.matrix, at=at, settings=settings)
     return study

@@ -38,6 +38,7 @@ ALTER TABLE attempts DROP COLUMN cpus;
 ALTER TABLE attempts DROP COLUMN devices;
 ALTER TABLE attempts RENAME COLUMN host TO backend;
 DROP TABLE recorded_runs;
+DROP TABLE durations;
 CREATE TABLE last_plan (
     only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
 );
@@ -123,6 +124,7 @@ def small_plan(rows: Sequence[str] = ("a", "b", "c")) -> Plan:
 class Settings:
     """What cluster/*.yaml says, for the toy study."""
 
+    backend: str = "fake"
     retries: RetrySettings = field(
         default_factory=lambda: RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
     )

@@ -74,9 +74,7 @@ class Findings:
     """Runs of which nothing is left afterwards."""
 
 
-def find_garbage(
-    study: Study, *, cluster: Path | None = None, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()
-) -> Findings:
+def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> Findings:
     """List everything that can be removed, and what is kept apart; the arguments are those of `kept_results`.
 
     Raises:
@@ -84,7 +82,7 @@ def find_garbage(
         PlanError: no run of a file in `made_by` is recorded.
         StoreError, LedgerError: the store or ledger cannot be read.
     """
-    kept = kept_results(study, cluster=cluster, keep_days=keep_days, made_by=made_by)
+    kept = kept_results(study, keep_days=keep_days, made_by=made_by)
     with Ledger.read(study.home / NAME) as ledger:
         open_ = {(attempt.fingerprint[:FOLDER_DIGITS], attempt.id) for attempt in ledger.open_attempts()}
     found = [*_commits(study, kept), *_artifacts(study, open_), *_put_aside(study)]

@@ -44,8 +44,8 @@ def gc(
     other matrix files of the same study made is listed apart. Lists what it finds and asks before it removes anything;
     outside a terminal it removes only with --yes.
     """
-    study = reopen_study(options.matrix, cluster=options.cluster)
-    found = find_garbage(study, cluster=options.cluster, keep_days=keep_days, made_by=made_by or ())
+    study = reopen_study(options.matrix, cluster=options.cluster, settings=options.settings or ())
+    found = find_garbage(study, keep_days=keep_days, made_by=made_by or ())
     total = sum(one.size for one in found.garbage)
     if not as_json:
         print(_text(found, total, keep_days))

@@ -14,9 +14,8 @@ from orchestrator.errors import PlanError, StoreError
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.spec.lines import nearest
-from orchestrator.spec.load import load_matrix
 from orchestrator.store.protocol import Store
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study, plans_of_profiles
 
 KEEP_DAYS = 30.0
 """How long results of runs of this matrix file are kept that nothing else needs."""
@@ -62,14 +61,11 @@ class KeptResults:
     """Runs of which nothing is left once the rest is removed, but for what another recorded run asked for."""
 
 
-def kept_results(
-    study: Study, *, cluster: Path | None = None, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()
-) -> KeptResults:
+def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> KeptResults:
     """Decide about every completed job.
 
     Args:
         study: as the last run of its file planned it.
-        cluster: the cluster file of the command line, for the plans of the other profiles.
         keep_days: how long a run of this file keeps what it asked for.
         made_by: other matrix files whose results are removed too, or `unknown`.
 
@@ -79,8 +75,7 @@ def kept_results(
         StoreError, LedgerError: the store or ledger cannot be read.
     """
     needed = {job.fingerprint for job in study.plan.jobs.values()}
-    for profile in load_matrix(study.matrix).profiles:
-        plan = open_study(study.matrix, profile=profile, cluster=cluster).plan
+    for plan in plans_of_profiles(study.matrix):
         needed |= {job.fingerprint for job in plan.jobs.values()}
     with Ledger.read(study.home / NAME) as ledger:
         runs = ledger.recorded_runs()

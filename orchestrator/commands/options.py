@@ -3,15 +3,17 @@
 Options that belong together are a dataclass, which a command takes as one parameter (`command.flattened`).
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.last_run import home_of, look_at_study
+from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.study import Study, open_study, reopen_study
 
 DEFAULT_MATRIX = Path("matrix.yaml")
@@ -39,6 +41,14 @@ ClusterOption = Annotated[
         metavar="NAME|FILE",
         help="Where jobs run: a cluster file, or a NAME. NAME stands for cluster/NAME.yaml next to the matrix or, if "
         "there is none, for the built-in settings of local (the default), ray, slurm or fake.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the cluster file by its full path, e.g. slurm.every.partition=gpu. Repeatable.",
     ),
 ]
 RowsOption = Annotated[
@@ -85,10 +95,11 @@ class StudyOptions:
 
     matrix: MatrixOption = DEFAULT_MATRIX
     cluster: ClusterOption = None
+    settings: SetOption = None
 
     def home(self) -> Path:
         """Folder of the study, even while its files cannot be planned; see `home_of`."""
-        home, notice = home_of(self.matrix, cluster=self.cluster)
+        home, notice = home_of(self.matrix, cluster=self.cluster, settings=self.settings or ())
         _say(notice)
         return home
 
@@ -103,25 +114,41 @@ class PlanOptions(StudyOptions):
     def open(self, *, smoke: bool = False) -> Study:
         """Plan the study as the command line says; see `open_study`."""
         return open_study(
-            self.matrix, profile=self.profile, overrides=self.overrides or (), cluster=self.cluster, smoke=smoke
+            self.matrix,
+            profile=self.profile,
+            overrides=self.overrides or (),
+            cluster=self.cluster,
+            settings=self.settings or (),
+            smoke=smoke,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LastRunOptions(StudyOptions):
-    """The profile and overrides of the last run, unless others are given."""
+    """The profile, overrides and `--set` of the last run, unless others are given."""
 
     profile: LastProfileOption = None
 
     def open(self, overrides: Sequence[str] | None = None) -> Study:
         """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
-        study = look_at_study(self.matrix, profile=self.profile, overrides=overrides or (), cluster=self.cluster)
+        study = look_at_study(
+            self.matrix,
+            profile=self.profile,
+            overrides=overrides or (),
+            cluster=self.cluster,
+            settings=self.settings or (),
+        )
         _say(study.notice)
         return study
 
     def open_anew(self) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
-        return reopen_study(self.matrix, profile=self.profile, cluster=self.cluster)
+        return reopen_study(
+            self.matrix,
+            profile=self.profile,
+            cluster=self.cluster,
+            settings=self.settings or (),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +159,19 @@ class Selection:
     seeds: SeedsOption = None
     branches: BranchesOption = None
 
+    @classmethod
+    def recorded(cls, last: RecordedRun) -> "Selection":
+        """The selection of the last run, from the ledger."""
+        return cls(**{field.name: last.selection.get(field.name) for field in fields(cls)})
+
     @property
     def given(self) -> dict[str, str]:
         """The options that were given, by name."""
         return {name: text for name, text in vars(self).items() if text is not None}
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())
 
 
 def _say(notice: str) -> None:

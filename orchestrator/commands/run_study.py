@@ -16,7 +16,7 @@ from orchestrator.backends.registry import backend_plugin
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
-from orchestrator.last_run import settings_of
+from orchestrator.last_run import cluster_json
 from orchestrator.plan.job import Plan
 from orchestrator.provenance import commits_of
 from orchestrator.results import report_if_needed
@@ -91,7 +91,7 @@ def run_study(
             selection,
             matrix=study.matrix,
             at=time.time(),
-            settings=settings_of(study.cluster, study.cluster_file),
+            settings=cluster_json(study.cluster, study.cluster_file),
         )
         try:
             outcome = run(

@@ -15,6 +15,7 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import Attempt, JobRecord, Ledger
+from orchestrator.schedule.ledger.schema import VERSION
 from orchestrator.schedule.retry_policy import Charges
 
 
@@ -223,7 +224,7 @@ def test_a_ledger_of_the_second_version_is_migrated_and_keeps_all_rows(path: Pat
     with Ledger.read(path) as reader:
         assert len(reader.attempts()) == 2
     with contextlib.closing(sqlite3.connect(path)) as migrated:
-        assert migrated.execute("PRAGMA user_version").fetchone()[0] == 4
+        assert migrated.execute("PRAGMA user_version").fetchone()[0] == VERSION
 
 
 def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_knows(path: Path) -> None:

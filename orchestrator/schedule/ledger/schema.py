@@ -1,13 +1,14 @@
 """Schema of the ledger: its tables, the migrations from older versions, and its rows as values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.backends.protocol import Placement
+from orchestrator.plan.build import SMOKE_LABEL
 from workloads.contract.request import Stage
 
-VERSION = 4
+VERSION = 5
 
 _RECORDED_RUNS = """
 CREATE TABLE IF NOT EXISTS recorded_runs (
@@ -15,6 +16,15 @@ CREATE TABLE IF NOT EXISTS recorded_runs (
     overrides TEXT NOT NULL, selection TEXT NOT NULL, at REAL NOT NULL, fingerprints BLOB NOT NULL, plan BLOB
 );
 """
+
+DURATIONS = """
+CREATE TABLE IF NOT EXISTS durations (
+    fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, branch TEXT NOT NULL, row TEXT NOT NULL, smoke INTEGER NOT NULL,
+    backend TEXT NOT NULL, kind TEXT NOT NULL, cpus INTEGER NOT NULL, devices INTEGER NOT NULL, flops REAL,
+    seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL
+);
+"""
+"""Columns are named like the fields of `Duration`, and in their order."""
 
 MIGRATIONS: Mapping[int, str] = {
     1: """
@@ -24,7 +34,15 @@ DROP TABLE IF EXISTS sent;
 DROP TABLE IF EXISTS runs;
 """,
     2: "ALTER TABLE attempts RENAME COLUMN backend TO host;",
-    3: f"""{_RECORDED_RUNS}
+    3: f"""
+{DURATIONS}
+INSERT INTO durations
+    SELECT fingerprint, stage, '', '', label LIKE '%{SMOKE_LABEL}', '', '', cpus,
+        CASE devices WHEN '[]' THEN 0 ELSE LENGTH(devices) - LENGTH(REPLACE(devices, ',', '')) + 1 END,
+        NULL, MAX(ended - started), NULL, ''
+    FROM attempts WHERE ending = 'ok' AND begun < 0 AND ended > started GROUP BY fingerprint;
+""",
+    4: f"""{_RECORDED_RUNS}
 INSERT INTO recorded_runs (matrix, beside, profile, overrides, selection, at, fingerprints)
     SELECT '', '', profile, overrides, selection, 0.0, x'' FROM last_plan;
 DROP TABLE last_plan;
@@ -33,6 +51,7 @@ DROP TABLE last_plan;
 """Version -> statements that make the next one of it, in one transaction."""
 
 SCHEMA = f"""
+{DURATIONS}
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
     host TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
@@ -100,6 +119,21 @@ class JobRecord:
     stage: Stage
     signature: str
     at: float
+
+
+def running_s(attempts: Sequence[Attempt]) -> float | None:
+    """Seconds that those attempts ran of which a job's result is made: the last, and those that it continued.
+
+    `attempts`: of one job, oldest first, the last ended well. None: a start or an end is not known.
+    """
+    total = 0.0
+    for attempt in reversed(attempts):
+        if attempt.started is None or attempt.ended is None or attempt.ended < attempt.started:
+            return None
+        total += attempt.ended - attempt.started
+        if attempt.begun < 0:
+            return total
+    return total
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
