@@ -37,6 +37,7 @@ from orchestrator.schedule.ledger.recorded_runs import (
     plan_column,
     request_of,
     run_of,
+    shape_of,
 )
 from orchestrator.schedule.ledger.schema import Attempt, JobRecord
 from orchestrator.schedule.retry_policy import CANCELLED, Charges
@@ -277,18 +278,22 @@ class Ledger:
             settings: how the jobs are executed, as JSON; returned by `recorded_plan`.
         """
         request = request_of(plan, selection, matrix, self._path.parent)
+        shape = shape_of(plan, settings)
         same = " AND ".join(f"{name} = ?" for name in request)
         with self.transaction():
-            self._write(f"DELETE FROM recorded_runs WHERE {same}", *request.values())
+            known = self._rows(f"SELECT number, shape, plan FROM recorded_runs WHERE {same}", *request.values())
+            whole = next((one for _, known_shape, one in known if one and known_shape == shape), None)
+            self.forget_runs(number for number, *_ in known)
             # The whole plan is kept of the newest run of each file and profile: commands show it.
             self._write(
                 "UPDATE recorded_runs SET plan = NULL WHERE matrix = ? AND profile = ?",
                 *(request["matrix"], plan.profile),
             )
-            self._insert("recorded_runs", {**request, "at": at, "plan": plan_column(plan, settings)})
-            known = dict(self._rows("SELECT label, fingerprint FROM plans"))
+            whole = whole or plan_column(plan, settings)
+            self._insert("recorded_runs", {**request, "at": at, "shape": shape, "plan": whole})
+            labelled = dict(self._rows("SELECT label, fingerprint FROM plans"))
             for job in plan.jobs.values():
-                if known.get(job.label) != job.fingerprint:
+                if labelled.get(job.label) != job.fingerprint:
                     text = json.dumps(document(job), sort_keys=True)
                     self._insert("plans", {"label": job.label, "fingerprint": job.fingerprint, "document": text})
 
@@ -346,7 +351,7 @@ class Ledger:
         rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", *values)
         return [_attempt_of(row) for row in rows]
 
-    def _rows(self, query: str, *values: str | int) -> list[Any]:
+    def _rows(self, query: str, *values: str | int | bytes) -> list[Any]:
         try:
             with self._translated("read"):
                 return self._connection.execute(query, values).fetchall()

@@ -13,7 +13,8 @@ VERSION = 5
 _RECORDED_RUNS = """
 CREATE TABLE IF NOT EXISTS recorded_runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, matrix TEXT NOT NULL, beside TEXT NOT NULL, profile TEXT NOT NULL,
-    overrides TEXT NOT NULL, selection TEXT NOT NULL, at REAL NOT NULL, fingerprints BLOB NOT NULL, plan BLOB
+    overrides TEXT NOT NULL, selection TEXT NOT NULL, at REAL NOT NULL, fingerprints BLOB NOT NULL, shape TEXT NOT NULL,
+    plan BLOB
 );
 """
 
@@ -43,8 +44,8 @@ INSERT INTO durations
     FROM attempts WHERE ending = 'ok' AND begun < 0 AND ended > started GROUP BY fingerprint;
 """,
     4: f"""{_RECORDED_RUNS}
-INSERT INTO recorded_runs (matrix, beside, profile, overrides, selection, at, fingerprints)
-    SELECT '', '', profile, overrides, selection, 0.0, x'' FROM last_plan;
+INSERT INTO recorded_runs (matrix, beside, profile, overrides, selection, at, fingerprints, shape)
+    SELECT '', '', profile, overrides, selection, 0.0, x'', '' FROM last_plan;
 DROP TABLE last_plan;
 """,
 }
