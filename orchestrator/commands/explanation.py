@@ -111,7 +111,7 @@ def what_next(known: Explanation) -> str:
         begin = f"from step {known.checkpoint.step}"
     match known.standing.state:
         case "done":
-            return "nothing: it is done"
+            return "nothing, it is done"
         case "failed" | "cancelled":
             return f"nothing until `echo-matrix retry {label}`; then it starts {begin}"
         case "blocked":

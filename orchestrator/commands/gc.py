@@ -13,6 +13,7 @@ from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
 from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
+from orchestrator.wording import counted
 
 SHOWN = 40
 """Paths that are listed; the others are counted."""
@@ -88,12 +89,12 @@ def _text(found: Findings, total: int, keep_days: float) -> str:
     if number > SHOWN:
         lines.append(f"  ... and {number - SHOWN} more")
     lines += [_kept(one, keep_days) for one in found.apart]
-    whole = f"{number} path{'' if number == 1 else 's'} to remove, {total / GIB:.3f} GiB"
+    whole = f"{counted(number, 'path')} to remove, {total / GIB:.3f} GiB"
     return "\n".join([*lines, whole if number else "nothing to remove"])
 
 
 def _kept(one: Apart, keep_days: float) -> str:
-    results = f"kept: {one.results} result{'' if one.results == 1 else 's'}, {one.size / 2**20:.1f} MiB"
+    results = f"kept: {counted(one.results, 'result')}, {one.size / 2**20:.1f} MiB"
     if one.name == RECENT:
         return f"{results}, of runs of the last {keep_days:g} days; `--keep-days` changes how long"
     if one.name == UNKNOWN:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.spec.cell import Deviation
+from orchestrator.wording import counted
 
 VERSION = 1
 
@@ -75,17 +76,12 @@ def counts_text(standings: Mapping[str, Standing]) -> str:
     return ", ".join(f"{number} {state}" for state, number in counts(standings).items()) or "none"
 
 
-def state_words(state: str, reason: str) -> str:
-    """`failed: why`; the state alone where the reason repeats it."""
-    return state if reason == state else f"{state}: {reason}"
-
-
 def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     """The plan as text: jobs by state with their reasons, aliases, deviations, and counts."""
     distinct = sum(cell.alias_of is None for cell in plan.cells)
     lines = [
-        f"study {plan.study}, profile {plan.profile}: {_number(len(plan.cells), 'cell')}, {distinct} distinct, "
-        f"{_number(len(plan.jobs), 'job')}, controls {plan.controls_fingerprint[:12]}"
+        f"study {plan.study}, profile {plan.profile}: {counted(len(plan.cells), 'cell')}, {distinct} distinct, "
+        f"{counted(len(plan.jobs), 'job')}, controls {plan.controls_fingerprint[:12]}"
     ]
     if plan.overrides:
         lines.append(f"overrides: {' '.join(plan.overrides)}")
@@ -132,7 +128,3 @@ def _cut(lines: list[str], what: str) -> list[str]:
 
 def _value(deviation: Deviation) -> str:
     return f" = {deviation.value!r}" if deviation.key.startswith("controls.") else ""
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -18,6 +18,7 @@ from typing import Literal, assert_never
 from orchestrator.backends.protocol import Ending
 from orchestrator.schedule.ledger.schema import JobRecord
 from orchestrator.spec.cluster import RetrySettings
+from orchestrator.wording import counted
 from workloads.contract.request import Stage
 
 MORE_MEMORY = "more devices or more resources.memory_gib, then `echo-matrix retry`"
@@ -156,9 +157,13 @@ def verdict(
 
 def _within(charges: Charges, used: int, allowed: int, what: str, message: str) -> Verdict:
     if used > allowed:
-        reason = f"{what}; {allowed} of {allowed} retries used{message}"
+        reason = f"{what}; {_used_up(allowed)}{message}"
         return Verdict(next="failed", charges=charges, reason=reason)
     return Verdict(next="again", charges=charges, reason=f"{what}; retry {used} of {allowed}{message}")
+
+
+def _used_up(allowed: int) -> str:
+    return f"{allowed} of {counted(allowed, 'retry', 'retries')} used" if allowed else "no retry is allowed"
 
 
 def _out_of_memory(
@@ -178,7 +183,7 @@ def _out_of_memory(
         reason = f"out of memory at micro-batch {micro_batch}{message}; {remedies}"
         return Verdict(next="failed", charges=charges, reason=reason)
     if charges.out_of_memory > allowed:
-        used = f"{allowed} of {allowed} retries used, last at micro-batch {micro_batch}"
+        used = f"{_used_up(allowed)}, last at micro-batch {micro_batch}"
         return Verdict(next="failed", charges=charges, reason=f"out of memory; {used}{message}; {remedies}")
     reason = f"out of memory; micro-batch is now {share // smaller}{message}"
     return Verdict(next="again", charges=replace(charges, accumulate=smaller), reason=reason)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from orchestrator.errors import ControlsError
 from orchestrator.spec.canonical import canonical
 from orchestrator.spec.cell import Cell, Deviation
+from orchestrator.wording import counted
 from workloads.contract.workload import Workload
 
 EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
@@ -175,9 +176,13 @@ def _compared(
     if odd:
         return {"check": check, "verdict": unequal, "detail": "; ".join(details), "cells": odd}
     if missing or not total:
-        detail = f"{len(missing)} of {total} cells have no record yet"
+        detail = _without_record(len(missing), total)
         return {"check": check, "verdict": "open", "detail": detail, "cells": missing}
-    return {"check": check, "verdict": "held", "detail": f"equal in {total} cells", "cells": []}
+    return {"check": check, "verdict": "held", "detail": f"equal in {counted(total, 'cell')}", "cells": []}
+
+
+def _without_record(missing: int, total: int) -> str:
+    return "the cell has no record yet" if total == 1 else f"{missing} of {total} cells have no record yet"
 
 
 def _differences(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
@@ -200,6 +205,6 @@ def _counted(record: str, cells: Sequence[Cell], records: Mapping[str, Mapping[s
     missing = [cell.id for cell in cells if record not in records.get(cell.id, {})]
     note = ", ".join(f"{cell} {count}" for cell, count in counts.items())
     if missing:
-        note = f"{note + '; ' if note else ''}{len(missing)} of {len(cells)} cells have no record yet"
+        note = f"{note + '; ' if note else ''}{_without_record(len(missing), len(cells))}"
     verdict = "open" if missing else "held"
     return {"check": record, "verdict": verdict, "detail": note or f"nothing was {record}", "cells": list(counts)}

@@ -59,7 +59,7 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
     lines = [line for line in text.splitlines() if " fake-0, " not in line]
     assert lines == [
         f"train/a ({first.job})",
-        "  failed: ended with an error; 1 of 1 retries used: ValueError: no such frame 17",
+        "  failed: ended with an error; 1 of 1 retry used: ValueError: no such frame 17",
         "  needs index: done",
         "  needs latents: done",
         "  needed by evaluate/return/a",
@@ -80,7 +80,7 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        ("data", "next: nothing: it is done"),
+        ("data", "next: nothing, it is done"),
         ("train/b", "next: `echo-matrix run` starts it from the beginning"),
         ("evaluate/return/a", "next: nothing until train/a can run; see `echo-matrix explain train/a`"),
         ("evaluate/return/b", "next: `echo-matrix run` starts it from the beginning once train/b is done"),

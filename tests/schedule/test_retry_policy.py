@@ -140,7 +140,7 @@ def test_a_job_without_micro_batch_that_runs_out_of_memory_is_told_to_get_more()
     first = verdict("out_of_memory", Charges(), BUDGETS, progressed=False, share=None)
     second = verdict("out_of_memory", first.charges, BUDGETS, progressed=False, share=None, detail="used 3 GiB")
     assert (first.next, second.next) == ("again", "failed")
-    assert second.reason == "out of memory; 1 of 1 retries used: used 3 GiB; raise resources.memory_gib"
+    assert second.reason == "out of memory; 1 of 1 retry used: used 3 GiB; raise resources.memory_gib"
 
 
 def test_out_of_memory_at_micro_batch_one_goes_on_only_where_it_moves() -> None:
@@ -212,5 +212,5 @@ def test_a_limit_into_which_nothing_fits_is_named_with_its_remedy_and_one_that_i
     assert first.next == "again" and "raise resources" not in first.reason
     last = verdict("timed_out", first.charges, budgets, progressed=False, share=None, detail="SIGKILL")
     assert last.next == "failed"
-    assert last.reason.startswith("ran into its time limit without progress; 1 of 1 retries used: SIGKILL; ")
+    assert last.reason.startswith("ran into its time limit without progress; 1 of 1 retry used: SIGKILL; ")
     assert "raise resources.STAGE.minutes" in last.reason

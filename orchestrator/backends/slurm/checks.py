@@ -10,6 +10,7 @@ from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_
 from orchestrator.backends.slurm.preflight.check import LOG_IN_REMEDY, NEEDED, find_misfits, missing_message
 from orchestrator.backends.slurm.preflight.site import Site, read_site
 from orchestrator.host.machine import NETWORK, file_system
+from orchestrator.wording import counted
 
 HISTORY = ("sacct", "sacctmgr")
 
@@ -40,7 +41,7 @@ def check(run: PlannedRun) -> Iterator[CheckResult]:
     for one in found:
         yield (bad if one.refuses else warning)(one.says, one.remedy)
     if not found:
-        yield ok(f"what {len(jobs)} jobs of the plan ask for fits the site's limits")
+        yield ok(f"{counted(len(jobs), 'job')} of the plan, within the site's limits")
 
 
 def signals(site: Site) -> Iterator[CheckResult]:

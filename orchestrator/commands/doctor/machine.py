@@ -10,6 +10,7 @@ from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.plan.job import Job
+from orchestrator.wording import counted
 
 LIBRARIES = ("torch", "deepspeed", "mlflow")
 FILES = 4096
@@ -31,7 +32,7 @@ def interpreter(_subject: Subject) -> Iterator[CheckResult]:
 def resources(subject: Subject) -> Iterator[CheckResult]:
     """Whether this machine, or the part of it in the cluster file, has what each stage requests."""
     cluster = subject.study.cluster
-    here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {machine_devices()} devices"
+    here = f"{counted(machine_cpus(), 'processor')}, {machine_gib():.1f} GiB, {counted(machine_devices(), 'device')}"
     plugin = backend_plugin(cluster.backend)
     share = plugin.local_share(cluster)
     if share is None:
@@ -62,7 +63,7 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
                 f"stage {stage} requests {', '.join(short)}: no host can run it",
                 f"use a smaller profile, change resources.{stage} in the matrix, or --cluster FILE for larger machines",
             )
-    yield ok(f"{here}; {len(asks)} stages checked")
+    yield ok(f"{here}; {counted(len(asks), 'stage')} checked")
 
 
 def niceness(_subject: Subject) -> Iterator[CheckResult]:
