@@ -13,7 +13,10 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands import completion
+from orchestrator.errors import PlanError
 from orchestrator.last_run import home_of, look_at_study
+from orchestrator.plan.select import selected_part
+from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.study import Study, open_study, reopen_study
 
@@ -201,6 +204,20 @@ class Selection:
     def __str__(self) -> str:
         """As on the command line."""
         return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())
+
+
+def last_selection(study: Study) -> Selection:
+    """What the last run selected, if it was of this plan and matches it still; else nothing, which is everything."""
+    with Ledger.read(study.home / NAME) as ledger:
+        last = ledger.last_plan(study.matrix)
+    if last is None or (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides):
+        return Selection()
+    recorded = Selection.recorded(last)
+    try:
+        selected_part(study.plan, **recorded.given)
+    except PlanError:  # its rows were renamed or removed since
+        return Selection()
+    return recorded
 
 
 def _say(notice: str) -> None:

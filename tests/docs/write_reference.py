@@ -19,8 +19,8 @@ from typer.main import get_command
 
 from orchestrator.backends.protocol import ENDING_MEANINGS
 from orchestrator.backends.registry import backends
-from orchestrator.cli import COMMANDS, app
-from orchestrator.commands.command import EXIT_CODES, Command, Group
+from orchestrator.cli import app
+from orchestrator.commands.command import EXIT_CODES, Command, Group, find_commands
 from orchestrator.plan.job import STATE_MEANINGS
 from orchestrator.schedule.retry_policy import Charges, can_be_host_fault, verdict
 from orchestrator.spec.cell import Deviation, Resources
@@ -330,7 +330,7 @@ def commands_page() -> str:
     ]
     for group in Group:
         parts.append(f"## {group.value}\n")
-        for command in COMMANDS:
+        for command in find_commands():
             if command.group is group:
                 parts += command_section(command, program)
     return "\n".join(parts)
