@@ -173,11 +173,12 @@ class LastRunOptions(StudyOptions):
         _say(study.notice)
         return study
 
-    def open_anew(self) -> Study:
+    def open_anew(self, overrides: Sequence[str] | None = None) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
         return reopen_study(
             self.matrix,
             profile=self.profile,
+            overrides=overrides or (),
             cluster=self.cluster,
             settings=self.settings or (),
         )

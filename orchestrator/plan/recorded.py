@@ -46,6 +46,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "workload": {
             "name": workload.name,
             "rows_key": workload.rows_key,
+            "report": workload.report,
             "branches": [one.name for one in fields(workload.branches)],
             "stages": [asdict(stage) for stage in workload.stages],
         },
@@ -90,6 +91,7 @@ def _plan_of(document: Mapping[str, Any]) -> Plan:
         workload=Workload(
             name=declared["name"],
             rows_key=declared["rows_key"],
+            report=declared["report"],
             stages=tuple(stages.values()),
             controls=make_dataclass("RecordedControls", []),
             branches=make_dataclass("RecordedBranches", declared["branches"]),
