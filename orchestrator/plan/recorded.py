@@ -5,17 +5,19 @@ nothing. Values that many jobs share are written once.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, make_dataclass
-from typing import Any
+from dataclasses import fields, is_dataclass, make_dataclass
+from functools import cache
+from itertools import zip_longest
+from typing import Any, get_args, get_type_hints
 
 from orchestrator.plan.job import Job, Plan
-from orchestrator.spec.cell import Cell, Deviation, Resources
-from orchestrator.spec.typed import build
-from workloads.contract.workload import RecordCheck, StageSpec, Workload
+from orchestrator.spec.cell import Cell, Resources
+from workloads.contract.workload import StageSpec, Workload
 
 SHARED_OF_JOB = ("config", "row", "resources", "revisions")
 SHARED_OF_CELL = ("trained", "evaluated", "controls", "branches")
 """Fields whose values are the same objects in many jobs or cells."""
+WRITTEN_APART = ("workload", "cells", "jobs", "jobs_of", "values")
 
 
 class _Values:
@@ -31,24 +33,21 @@ class _Values:
         if known is None:
             known = self._numbers[id(value)] = len(self.listed)
             self._kept.append(value)
-            self.listed.append(asdict(value) if isinstance(value, Resources) else value)
+            self.listed.append(_plain(value) if isinstance(value, Resources) else value)
         return known
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """The plan as JSON values."""
-    values = _Values()
-    workload = plan.workload
-    plain = ("study", "workload_name", "profile", "overrides", "controls_fingerprint", "tables")
+    values, workload = _Values(), plan.workload
     return {
-        **{name: getattr(plan, name) for name in plain},
-        "deviations": [asdict(one) for one in plan.deviations],
+        **{name: _plain(value) for name, value in vars(plan).items() if name not in WRITTEN_APART},
         "workload": {
             "name": workload.name,
             "rows_key": workload.rows_key,
             "report": workload.report,
             "branches": [one.name for one in fields(workload.branches)],
-            "stages": [asdict(stage) for stage in workload.stages],
+            "stages": [_plain(stage) for stage in workload.stages],
         },
         "cells": [_fields_of(cell, SHARED_OF_CELL, values) for cell in plan.cells],
         "jobs": [{**_fields_of(job, SHARED_OF_JOB, values), "spec": job.spec.name} for job in plan.jobs.values()],
@@ -58,7 +57,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 
 def plan_of(document: Mapping[str, Any]) -> Plan:
-    """The plan of a `plan_document`; keys of a newer or older version that are not known here are left out.
+    """The plan of a `plan_document`; keys of another version that are not known here are left out.
 
     Raises:
         ValueError: it is not one, or lacks something.
@@ -71,41 +70,28 @@ def plan_of(document: Mapping[str, Any]) -> Plan:
 
 def _plan_of(document: Mapping[str, Any]) -> Plan:
     values, declared = document["values"], document["workload"]
-    stages = {stage["name"]: _stage_of(stage) for stage in document["workload"]["stages"]}
+    stages = {stage["name"]: _made(StageSpec, stage) for stage in declared["stages"]}
     jobs: dict[str, Job] = {}
     for one in document["jobs"]:
         known = _known(Job, one, SHARED_OF_JOB, values)
-        known |= {
-            "spec": stages[one["spec"]],
-            "cells": tuple(one["cells"]),
-            "resources": build(Resources, known["resources"]),
-        }
-        jobs[one["id"]] = Job(**known)
-    cells = []
+        resources, spec = _made(Resources, known["resources"]), stages[one["spec"]]
+        jobs[one["id"]] = Job(**{**known, "resources": resources, "spec": spec, "cells": tuple(one["cells"])})
+    cells: list[Cell] = []
     for one in document["cells"]:
-        known = _known(Cell, one, SHARED_OF_CELL, values)
-        cells.append(Cell(**{**known, "axes": tuple((name, value) for name, value in one["axes"])}))
-    return Plan(
-        study=document["study"],
-        workload_name=document["workload_name"],
-        workload=Workload(
-            name=declared["name"],
-            rows_key=declared["rows_key"],
-            report=declared["report"],
-            stages=tuple(stages.values()),
-            controls=make_dataclass("RecordedControls", []),
-            branches=make_dataclass("RecordedBranches", declared["branches"]),
-            families=(),
-        ),
-        profile=document["profile"],
-        overrides=tuple(document["overrides"]),
-        controls_fingerprint=document["controls_fingerprint"],
-        deviations=tuple(build(Deviation, one) for one in document["deviations"]),
-        tables={name: tuple(rows) for name, rows in document["tables"].items()},
-        cells=tuple(cells),
-        jobs=jobs,
-        jobs_of=document["jobs_of"],
+        axes = tuple((name, value) for name, value in one["axes"])
+        cells.append(Cell(**{**_known(Cell, one, SHARED_OF_CELL, values), "axes": axes}))
+    workload = Workload(
+        name=declared["name"],
+        rows_key=declared["rows_key"],
+        report=declared["report"],
+        stages=tuple(stages.values()),
+        controls=make_dataclass("RecordedControls", []),
+        branches=make_dataclass("RecordedBranches", declared["branches"]),
+        families=(),
     )
+    rest = {name: value for name, value in document.items() if name not in WRITTEN_APART}
+    plan: Plan = _made(Plan, rest, workload=workload, cells=tuple(cells), jobs=jobs, jobs_of=document["jobs_of"])
+    return plan
 
 
 def _fields_of(one: Job | Cell, shared: tuple[str, ...], values: _Values) -> dict[str, Any]:
@@ -113,12 +99,39 @@ def _fields_of(one: Job | Cell, shared: tuple[str, ...], values: _Values) -> dic
 
 
 def _known(cls: type, written: Mapping[str, Any], shared: tuple[str, ...], values: list[Any]) -> dict[str, Any]:
-    names = cls.__dataclass_fields__.keys() & written.keys()  # type: ignore[attr-defined]
+    names = _hints(cls).keys() & written.keys()
     return {name: values[written[name]] if name in shared else written[name] for name in names}
 
 
-def _stage_of(written: Mapping[str, Any]) -> StageSpec:
-    checks = [build(RecordCheck, one) for one in written.get("checks", ())]
-    files = [tuple(one) for one in written.get("files", ())]
-    stage: StageSpec = build(StageSpec, {**written, "checks": checks, "files": files})
-    return stage
+def _plain(value: Any) -> Any:
+    """Dataclasses as dictionaries, at every depth."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _made(cls: Any, written: Mapping[str, Any], **given: Any) -> Any:
+    """An instance of a dataclass from what `_plain` made of it."""
+    hints = _hints(cls)
+    return cls(**{name: _typed(hints[name], value) for name, value in written.items() if name in hints}, **given)
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    options = get_args(hint)
+    if type(None) in options:
+        return None if value is None else _typed(next(one for one in options if one is not type(None)), value)
+    if isinstance(value, list):
+        kinds = options if options and options[-1] is not Ellipsis else options[:1] * len(value)
+        return tuple(_typed(kind, item) for kind, item in zip_longest(kinds, value, fillvalue=Any))
+    if isinstance(value, dict) and is_dataclass(hint):
+        return _made(hint, value)
+    if isinstance(value, dict) and options:
+        return {name: _typed(options[-1], item) for name, item in value.items()}
+    return value
+
+
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    return get_type_hints(cls)

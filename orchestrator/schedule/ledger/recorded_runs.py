@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.job import Plan
-from orchestrator.plan.recorded import plan_document, plan_of
+from orchestrator.plan.recorded import WRITTEN_APART, plan_document, plan_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def shape_of(plan: Plan, settings: Mapping[str, Any] | None) -> str:
     """Digest of what `plan_column` has beside fingerprints, in a fraction of its time."""
     kinds = sorted({f"{job.stage} {job.resources}" for job in plan.jobs.values()})
     stages = [str(stage) for stage in plan.workload.stages]
-    said = [settings, stages, kinds, str((plan.tables, plan.deviations))]
+    said = [settings, stages, kinds, [str(value) for name, value in vars(plan).items() if name not in WRITTEN_APART]]
     names = [job.label for job in plan.jobs.values()] + [cell.id for cell in plan.cells]
     return hashlib.sha256(json.dumps([SHAPE, said, names]).encode()).hexdigest()
 
