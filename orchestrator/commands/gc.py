@@ -78,7 +78,7 @@ COMMAND = Command(
         ("echo-matrix gc --dry-run", "list only"),
         ("echo-matrix gc --yes", "remove without asking"),
         ("echo-matrix gc --keep-days 0", "keep only what profiles and last run need"),
-        ("echo-matrix gc --made-by other.yaml", "also what another file of this study made"),
+        ("echo-matrix gc --made-by unknown", "also what no recorded run asked for"),
     ],
 )
 

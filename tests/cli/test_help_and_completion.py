@@ -11,6 +11,8 @@ from orchestrator import cli
 from orchestrator.cli import COMPLETING, main
 from orchestrator.commands.command import find_commands
 
+COMMANDS = find_commands()
+
 Completed = Callable[..., list[str]]
 
 
@@ -49,7 +51,7 @@ def test_the_version_is_that_of_the_package(called: Callable[..., tuple[int, str
     assert called("--version") == (0, f"echo-matrix {importlib.metadata.version('echo-matrix')}\n", "")
 
 
-@pytest.mark.parametrize("command", ["", *(command.name for command in find_commands())])
+@pytest.mark.parametrize("command", ["", *(command.name for command in COMMANDS)])
 def test_h_is_help(called: Callable[..., tuple[int, str, str]], command: str) -> None:
     words = [command] if command else []
     assert called(*words, "-h") == called(*words, "--help")
@@ -63,11 +65,11 @@ def test_no_summary_is_cut_and_no_usage_is_doubled(
     monkeypatch.setenv("TERMINAL_WIDTH", str(columns))
     _, out, _ = called("--help")
     said = " ".join(out.split())
-    for command in find_commands():
+    for command in COMMANDS:
         summary = " ".join((command.function.__doc__ or "").partition("\n\n")[0].split())
         assert f"{command.name} {summary}" in said
     assert "..." not in said.replace("COMMAND [ARGS]...", "")
-    for command in find_commands():
+    for command in COMMANDS:
         _, out, _ = called(command.name, "--help")
         assert "...]..." not in out and "{" not in out.partition("\n")[0]
 
