@@ -33,19 +33,23 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-OF_THE_FIRST_VERSION = """
-ALTER TABLE attempts DROP COLUMN cpus;
-ALTER TABLE attempts DROP COLUMN devices;
-ALTER TABLE attempts RENAME COLUMN host TO backend;
+OF_THE_THIRD_VERSION = """
 DROP TABLE recorded_runs;
 DROP TABLE durations;
 CREATE TABLE last_plan (
     only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
 );
+PRAGMA user_version = 3;
+"""
+"""Makes of a ledger one as the third version wrote it."""
+OF_THE_FIRST_VERSION = f"""
+{OF_THE_THIRD_VERSION}
+ALTER TABLE attempts DROP COLUMN cpus;
+ALTER TABLE attempts DROP COLUMN devices;
+ALTER TABLE attempts RENAME COLUMN host TO backend;
 CREATE TABLE sent (cell TEXT);
 PRAGMA user_version = 1;
 """
-"""Makes of a ledger one as the first version wrote it."""
 
 
 def fingerprint(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.cell import Deviation, Resources
+from orchestrator.spec.exclusion import Exclusion
 from workloads.contract.rows import Row
 from workloads.contract.workload import Workload
 
@@ -66,6 +67,7 @@ class StudyDeclaration:
     """Name -> rows that are ranked together in the report."""
     deviations: tuple[Deviation, ...]
     """Declared differences between rows in a control, each with its reason."""
+    exclusion: Exclusion = field(default_factory=Exclusion)
 
 
 @dataclass(frozen=True, kw_only=True)

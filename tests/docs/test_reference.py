@@ -10,6 +10,7 @@ from orchestrator.backends.registry import backends
 from orchestrator.plan.job import STATE_MEANINGS, State
 from orchestrator.spec.cell import Deviation, Resources
 from orchestrator.spec.cluster import Cluster
+from orchestrator.spec.exclusion import Exclusion
 from orchestrator.spec.schema import Axis, Matrix, Profile
 from orchestrator.spec.typed import hints_of
 from workloads.study.workload import WORKLOAD
@@ -38,7 +39,8 @@ def test_every_key_says_what_it_means(section: type) -> None:
 
 def test_every_key_at_the_top_of_a_matrix_says_what_it_means() -> None:
     fields = {"workload": "workload_name", WORKLOAD.rows_key: "rows"}
-    assert [key for key in top_keys(WORKLOAD) if not meanings(Matrix).get(fields.get(key, key))] == []
+    words = {**meanings(Matrix), **meanings(Exclusion)}
+    assert [key for key in top_keys(WORKLOAD) if not words.get(fields.get(key, key))] == []
 
 
 def test_every_state_and_every_ending_is_explained() -> None:

@@ -25,17 +25,19 @@ from orchestrator.plan.job import STATE_MEANINGS
 from orchestrator.schedule.retry_policy import Charges, can_be_host_fault, verdict
 from orchestrator.spec.cell import Deviation, Resources
 from orchestrator.spec.cluster import Cluster, RetrySettings
+from orchestrator.spec.exclusion import Exclusion
 from orchestrator.spec.load import top_keys
 from orchestrator.spec.schema import Axis, Matrix, Profile
 from orchestrator.spec.typed import hints_of
 from workloads.contract.fields import Range, key_of
-from workloads.contract.loading import load_workload
+from workloads.contract.loading import OPTIONAL_KEYS, load_workload
 from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.contract.workload import Workload
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 WRITTEN = "<!-- written by `make reference` from the code; do not edit -->\n"
 NEVER = "none"
+GLOBS = "a name or glob, or a list of these"
 MISSING = dataclasses.MISSING
 
 
@@ -195,6 +197,7 @@ def matrix_page(workload: Workload) -> str:
     }
     covered |= {"axes": "as the control that it varies", "deviations": "as the control whose value it sets"}
     covered["workload"] = "all" if workload.name_in_fingerprints else NEVER
+    words = {**meanings(Matrix), **meanings(Exclusion)}
     parts = [
         WRITTEN,
         "# matrix.yaml\n",
@@ -203,9 +206,14 @@ def matrix_page(workload: Workload) -> str:
         f"The sections are those of the workload `{DEFAULT_WORKLOAD}`; another workload declares its own.\n",
         "## Top level\n",
         table(
-            ("key", "meaning", "in the fingerprint of"),
+            ("key", "", "meaning", "in the fingerprint of"),
             (
-                (f"`{key}`", meanings(Matrix).get(fields.get(key, key), ""), covered.get(key, NEVER))
+                (
+                    f"`{key}`",
+                    "optional" if key in OPTIONAL_KEYS else "required",
+                    words.get(fields.get(key, key), ""),
+                    covered.get(key, NEVER),
+                )
                 for key in top_keys(workload)
             ),
         ),
@@ -243,6 +251,15 @@ def matrix_page(workload: Workload) -> str:
     ]
     lists = (
         ("`axes`", "An axis is `NAME: {key, values}`.", keys_of(Axis)),
+        (
+            "`exclude`, `include`",
+            "Lists of entries `{rows, AXIS, seeds}`. An entry is about the cells that match all its keys.",
+            [
+                Key(name="rows", type=GLOBS, default="all", meaning="Rows, or families as `family:NAME`."),
+                Key(name="AXIS", type=GLOBS, default="all", meaning="Values of the axis of this name."),
+                Key(name="seeds", type=GLOBS, default="all", meaning="Seeds."),
+            ],
+        ),
         ("`deviations`", "A list of `{key, rows, reason}`, with `value` if the key is a control.", keys_of(Deviation)),
         ("`profiles.NAME`", "What a profile does not set is as above.", profile),
         (
