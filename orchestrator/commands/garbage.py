@@ -62,7 +62,7 @@ class Apart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class FoundGarbage:
     """What `gc` found."""
 
     garbage: Sequence[Garbage]
@@ -74,7 +74,7 @@ class Findings:
     """Runs of which nothing is left afterwards."""
 
 
-def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> Findings:
+def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> FoundGarbage:
     """List everything that can be removed, and what is kept apart; the arguments are those of `kept_results`.
 
     Raises:
@@ -89,10 +89,10 @@ def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
     found += _attempts(study, kept, open_)
     if not open_:  # else one may still use any copy of the code, and is adopted by its submission files
         found += [*_of_backends(study), *_code(study, kept)]
-    return Findings(garbage=found, apart=_apart(study, kept), last=kept.last, forgettable=kept.forgettable)
+    return FoundGarbage(garbage=found, apart=_apart(study, kept), last=kept.last, forgettable=kept.forgettable)
 
 
-def remove_garbage(study: Study, found: Findings, say: Callable[[str], None]) -> None:
+def remove_garbage(study: Study, found: FoundGarbage, say: Callable[[str], None]) -> None:
     """Remove what was found, in its order.
 
     Raises:
@@ -121,7 +121,7 @@ def remove_garbage(study: Study, found: Findings, say: Callable[[str], None]) ->
                 ledger.forget_runs(found.forgettable)
 
 
-def _refuse_if_run_since(study: Study, found: Findings) -> None:
+def _refuse_if_run_since(study: Study, found: FoundGarbage) -> None:
     with Ledger.read(study.home / NAME) as ledger:
         last, open_ = ledger.last_plan(), ledger.open_attempts()
     another = (0 if last is None else last.number) != found.last

@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.garbage import Apart, Findings, find_garbage, remove_garbage
+from orchestrator.commands.garbage import Apart, FoundGarbage, find_garbage, remove_garbage
 from orchestrator.commands.kept_results import KEEP_DAYS, RECENT, UNKNOWN
 from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
@@ -83,7 +83,7 @@ COMMAND = Command(
 )
 
 
-def _text(found: Findings, total: int, keep_days: float) -> str:
+def _text(found: FoundGarbage, total: int, keep_days: float) -> str:
     lines = [f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found.garbage[:SHOWN]]
     number = len(found.garbage)
     if number > SHOWN:

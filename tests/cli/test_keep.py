@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.commands.garbage import Findings, find_garbage, remove_garbage
+from orchestrator.commands.garbage import FoundGarbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import is_held, read_holder
@@ -29,7 +29,7 @@ def study(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Study:
     return open_study(Path("matrix.yaml"), cluster=rehearsal.folder / "fake.yaml")
 
 
-def found(study: Study) -> Findings:
+def found(study: Study) -> FoundGarbage:
     return find_garbage(study, keep_days=0)
 
 

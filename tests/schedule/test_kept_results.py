@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recorded_run import make_results, record, run, write_matrix
 
-from orchestrator.commands.garbage import Findings, find_garbage, remove_garbage
+from orchestrator.commands.garbage import FoundGarbage, find_garbage, remove_garbage
 from orchestrator.commands.kept_results import RECENT, UNKNOWN
 from orchestrator.errors import LeaseError, PlanError
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -25,7 +25,7 @@ def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_matrix(tmp_path / "project" / "matrix.yaml")
 
 
-def collect(matrix: Path, *, keep_days: float = 30.0, made_by: Sequence[str] = ()) -> tuple[Study, Findings]:
+def collect(matrix: Path, *, keep_days: float = 30.0, made_by: Sequence[str] = ()) -> tuple[Study, FoundGarbage]:
     """Find garbage as `gc` does, and remove it."""
     study = reopen_study(matrix)
     found = find_garbage(study, keep_days=keep_days, made_by=made_by)
