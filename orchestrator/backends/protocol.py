@@ -26,6 +26,7 @@ Phase = Literal["waiting", "running", "ended", "unknown", "missing"]
 Ending = Literal[
     "ok",
     "bad_input",
+    "diverged",
     "error",
     "out_of_memory",
     "timed_out",

@@ -40,7 +40,7 @@ def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
             for cell in plan.cells
         ],
         "excluded": [
-            {"id": one.id, "row": one.row, "seed": one.seed, "axes": dict(one.axes), "by": one.place}
+            {"id": one.id, "row": one.row, "seed": one.seed, "axes": dict(one.axes), "by": one.entry}
             for one in plan.excluded
         ],
         "warnings": gaps(plan),

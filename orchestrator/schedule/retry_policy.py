@@ -28,6 +28,7 @@ MORE_TIME = (
 )
 
 CANCELLED = "cancelled; `echo-matrix retry` starts it again"
+DIVERGED = "diverged; a retry would end the same way"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
 
@@ -87,7 +88,7 @@ def can_be_host_fault(ending: Ending) -> bool:
     match ending:
         case "error" | "bad_input" | "out_of_memory" | "timed_out" | "vanished" | "node_lost":
             return True
-        case "ok" | "preempted" | "interrupted" | "cancelled":
+        case "ok" | "diverged" | "preempted" | "interrupted" | "cancelled":
             return False
         case _:
             assert_never(ending)
@@ -128,6 +129,8 @@ def verdict(
             return Verdict(next="done", charges=charges, reason="")
         case "bad_input":
             return Verdict(next="failed", charges=charges, reason=f"bad input; a retry would not help{message}")
+        case "diverged":
+            return Verdict(next="failed", charges=charges, reason=f"{DIVERGED}{message}")
         case "cancelled":
             return Verdict(next="cancelled", charges=charges, reason=CANCELLED)
         case "error":
@@ -235,7 +238,12 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
 def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
     """Stages in which `pause_after` of `jobs` (fingerprints) have failed in the same way, with the reason.
 
-    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
+    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now. Nor do those that
+    diverged: that is of one row at one seed, and says nothing about the others.
     """
-    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
+    failed = [
+        one
+        for one in records
+        if one.fingerprint in jobs and one.state == "failed" and not one.reason.startswith(DIVERGED)
+    ]
     return paused_stages([(one.stage, one.signature) for one in failed], pause_after)

@@ -50,9 +50,9 @@ class ExcludedCell:
     axes: tuple[tuple[str, str], ...]
     seed: int
     entry: str
-    """What the entry says, `rows: ssm-*, site: pre_norm`."""
+    """The entry that leaves it out, `exclude[0]: rows: ssm-*, site: pre_norm`."""
     place: str
-    """Which entry, and where it is: `exclude[0], matrix.yaml:12`."""
+    """Where that is written, `matrix.yaml:12`."""
 
     @property
     def id(self) -> str:

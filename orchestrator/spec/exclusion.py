@@ -128,7 +128,7 @@ def excluded_cells(
     if not exclusion.exclude:
         return ()
     return tuple(
-        ExcludedCell(row=row, axes=labels, seed=seed, entry=entry.text, place=f"{entry.key}, {entry.place}")
+        ExcludedCell(row=row, axes=labels, seed=seed, entry=f"{entry.key}: {entry.text}", place=entry.place)
         for row, labels, seed in itertools.product(rows, list(_labels(axes)), seeds)
         if (entry := exclusion.entry_of(row, labels, seed)) is not None
     )

@@ -93,6 +93,16 @@ def test_what_comes_next_is_said_for_every_state(toy: Toy, label: str, words: st
     assert words in explained(toy, plan, label)
 
 
+def test_a_job_that_diverged_is_not_tried_again_and_says_what_would_help(toy: Toy) -> None:
+    plan = small_plan("a")
+    run(toy, plan, {"train/a": [Act(script="diverged", error=replace(FAILURE, message="2 of 16 steps; try: less"))]})
+    text = explained(toy, plan, "train/a")
+    assert toy.endings("train/a") == ["diverged"]
+    assert "diverged; a retry would end the same way: ValueError: 2 of 16 steps; try: less" in text
+    assert "next: nothing: the same job would diverge again; change what its error names" in text
+    assert "error 0 of 1" in text
+
+
 def test_a_done_job_names_its_artifact_and_no_budgets(toy: Toy) -> None:
     plan = small_plan("a")
     run(toy, plan)

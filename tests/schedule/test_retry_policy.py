@@ -25,6 +25,7 @@ BUDGETS = RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
     [
         ("ok", Charges(), "done"),
         ("bad_input", Charges(), "failed"),
+        ("diverged", Charges(), "failed"),
         ("cancelled", Charges(), "cancelled"),
         ("error", Charges(), "again"),
         ("error", Charges(error=1), "failed"),
@@ -43,7 +44,9 @@ def test_each_ending_has_its_next_step(ending: Ending, before: Charges, after: s
     assert verdict(ending, before, BUDGETS, progressed=False, share=8).next == after
 
 
-@pytest.mark.parametrize("ending", [ending for ending in get_args(Ending) if ending not in ("ok", "bad_input")])
+@pytest.mark.parametrize(
+    "ending", [ending for ending in get_args(Ending) if ending not in ("ok", "bad_input", "diverged")]
+)
 def test_progress_forgives_what_came_before(ending: Ending) -> None:
     worn = Charges(error=1, out_of_memory=1, vanished=3, free=9)
     assert verdict(ending, worn, BUDGETS, progressed=True, share=8).next in ("again", "cancelled")
@@ -83,7 +86,7 @@ CHARGES = [
     Charges(error=1, out_of_memory=1, vanished=3, free=9, accumulate=8),
 ]
 ENDINGS = [ending for ending in get_args(Ending) if ending != "ok"]
-FINAL = {"bad_input": "failed", "cancelled": "cancelled"}
+FINAL = {"bad_input": "failed", "diverged": "failed", "cancelled": "cancelled"}
 FREE = {"preempted", "node_lost", "interrupted"}
 
 

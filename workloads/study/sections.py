@@ -1,12 +1,13 @@
 """Sections of the study's matrix.yaml under `controls` and `branches`: one frozen dataclass each.
 
-There are no defaults: matrix.yaml has every value. Memory rows are in `memory/`.
+matrix.yaml has every value, except for keys that came later: those have a default and, at their default, are in no
+fingerprint (`contract/fields.py`). Memory rows are in `memory/`.
 """
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from workloads.contract.fields import Count, Natural, NonNegative, Positive, Range, Share
+from workloads.contract.fields import LATER, Count, Natural, NonNegative, Positive, Range, Share
 
 Perceptual = Literal["random", "alex", "vgg"]
 """Network of the perceptual distance. random: the stand-in; alex, vgg: LPIPS, with weights in `paths.lpips`."""
@@ -132,6 +133,8 @@ class Training:
     """A step whose loss exceeds so many times its running mean is skipped."""
     sample_every: Natural
     """Steps between sample videos of the same held-out frames; 0: none."""
+    rejected_share: Annotated[Share, LATER] = 0.1
+    """A training that rejects a larger share of its steps has diverged, and fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
