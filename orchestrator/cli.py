@@ -36,6 +36,14 @@ SUGGESTION = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\
 COMPLETING = "_ECHO_MATRIX_COMPLETE"
 """Environment variable by which a shell asks for candidates."""
 PYTHON_TYPE = re.compile(r" <[^>]*>$")
+PLAIN_WORDS = (
+    (re.compile(r"Input should be a valid integer\b.*"), "write a whole number"),
+    (re.compile(r"Input should be greater than or equal to (\S+)"), r"allowed: \1 and more"),
+    (re.compile(r"Input should be less than or equal to (\S+)"), r"allowed: at most \1"),
+    (re.compile(r"\[x>=(\d+)\]"), r"[\1 and more]"),
+    (re.compile(r"\[(\d+)<=x<=(\d+)\]"), r"[\1 to \2]"),
+)
+"""What typer says of numbers, and the same in plain words."""
 
 
 class _Verbatim:
@@ -56,17 +64,20 @@ class CommandHelp(_Verbatim, TyperCommand):
         return [piece.strip("{}") for piece in super().collect_usage_pieces(context)]
 
     def format_options(self, context: Any, formatter: Any) -> None:
-        """Write arguments and options, without the Python type that typer adds to arguments."""
+        """Write arguments and options."""
         for kind in ("argument", "option"):
-            records = [
-                parameter.get_help_record(context)
-                for parameter in self.get_params(context)
-                if parameter.param_type_name == kind
-            ]
-            rows = [(PYTHON_TYPE.sub("", record[0]), record[1]) for record in records if record]
-            if rows:
+            if rows := self.help_rows(context, kind):
                 with formatter.section(f"{kind.capitalize()}s"):
                     formatter.write_dl(rows)
+
+    def help_rows(self, context: Any, kind: str) -> list[tuple[str, str]]:
+        """Name and help of each argument or option, without the Python type that typer adds to arguments."""
+        records = [
+            parameter.get_help_record(context)
+            for parameter in self.get_params(context)
+            if parameter.param_type_name == kind
+        ]
+        return [(PYTHON_TYPE.sub("", record[0]), in_plain_words(record[1])) for record in records if record]
 
 
 class _Programs(Mapping[str, Any]):
@@ -186,7 +197,7 @@ def _exit_code() -> int:
 
 def _usage_error(error: TyperException) -> int:
     """Print why a command line is not valid, in one line; without a command, the help."""
-    message = str(getattr(error, "format_message", lambda: error)())
+    message = in_plain_words(str(getattr(error, "format_message", lambda: error)()))
     if message.startswith("Usage:"):
         print(message)
         return 2
@@ -197,6 +208,13 @@ def _usage_error(error: TyperException) -> int:
     hint = f"; did you mean {(suggestion[1] or suggestion[2]).rstrip('?')}? See" if suggestion else "; see"
     _print_error(f"{first[:1].lower()}{first[1:]}{hint} `{where} --help`")
     return 2
+
+
+def in_plain_words(text: str) -> str:
+    """A text of typer's, as `PLAIN_WORDS` say it."""
+    for pattern, words in PLAIN_WORDS:
+        text = pattern.sub(words, text)
+    return text
 
 
 def _print_error(text: str) -> None:
