@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from recorded_run import record, write_matrix
 
 from orchestrator.commands.command import declared_commands, find_commands
@@ -37,6 +38,7 @@ def imported(line: str, folder: Path) -> set[str]:
     return set(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_help_and_status_import_only_what_they_show(tmp_path: Path) -> None:
     matrix = write_matrix(tmp_path / "matrix.yaml")
     for_help = imported("--help", tmp_path)
