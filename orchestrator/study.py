@@ -169,10 +169,15 @@ def reopen_study(
         last = ledger.last_plan(matrix)
     if last is None:
         return declared.planned(profile, overrides)
-    smoke = False
-    if profile is None and not overrides:
+    smoke, as_last = False, profile is None and not overrides
+    if as_last:
         profile, overrides, smoke = last.profile, last.overrides, last.selection.get("smoke") is True
-    study = declared.planned(profile, overrides, smoke)
+    try:
+        study = declared.planned(profile, overrides, smoke)
+    except MatrixError:
+        if not as_last or last.is_of(matrix, declared.home):
+            raise
+        return declared.planned(None, ())  # the run was perhaps of another file, which is gone
     recorded = settings_of(last)
     if settings or not recorded:
         return study

@@ -128,3 +128,8 @@ def test_each_file_of_a_study_has_its_own_last_run(matrix: Path) -> None:
     second.unlink()  # perhaps it was renamed
     third = matrix.rename(matrix.with_name("third.yaml"))
     assert reopen_study(third).plan.overrides == ("controls.training.steps=800",)
+    matrix = write_matrix(third.with_name("fourth.yaml"))
+    record(open_study(third, profile="evening"), RUN_AT)
+    third.unlink()
+    without_its_profile(matrix)  # so that the run of the file that is gone was of another one
+    assert reopen_study(matrix).plan.profile == "laptop"
