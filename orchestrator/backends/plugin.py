@@ -43,6 +43,8 @@ class BackendContext:
     """Of a copy of the code under `home`; empty: it is copied now."""
     git: str = ""
     """Commit of the code, for the commit records."""
+    version: str = ""
+    """Of the code, for the commit records."""
     server: Sequence[str] = COMMAND
     """Command line of a host's warm server."""
 
@@ -54,6 +56,7 @@ class BackendContext:
             self.store_root,
             code_digest=self.code_digest,
             git=self.git,
+            version=self.version,
             server=self.server,
         )
 
@@ -114,6 +117,8 @@ class BackendPlugin:
     """Whether attempts go on without a driver, and the next one adopts them."""
     complete: Callable[[Any, SectionSource], Any] = _as_read
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
+    libraries: tuple[str, ...] = ()
+    """Modules that it imports on the machine of the controller, and that the core installation does not have."""
     preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 

@@ -24,6 +24,7 @@ PLUGIN = BackendPlugin(
     name=NAME,
     settings=RaySettings,
     build=_build,
+    libraries=("ray",),
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
     checks={"temporary": temporary, "ray": connection},
     leftovers=leftovers,

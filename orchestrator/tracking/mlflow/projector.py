@@ -84,6 +84,8 @@ class JobView:
     artifact: Path | None = None
     git: str = ""
     """Commit of the code that made the artifact."""
+    version: str = ""
+    """And its version."""
     shown: set[str] = field(default_factory=set)
     """Cells its artifact has been shown with."""
 
@@ -130,7 +132,7 @@ class Projector:
                 view.tail = MetricsTail(path=path)
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
-        view.git = message["git"] or view.git
+        view.git, view.version = message["git"] or view.git, message["version"] or view.version
         if view.state in ("running", "done", "failed", "cancelled", "unknown"):
             for cell in view.cells:
                 self._show_status(cell)
@@ -199,6 +201,8 @@ class Projector:
             run = self._run(cell)
             if view.curve:
                 self._tag(run, "commit", view.git)
+                if view.version:
+                    self._tag(run, "version", view.version)
                 lines = _appended(MetricsTail(path=folder / "metrics.jsonl"))
                 self._send(run, series_points(view.stage, view.curve, lines, run.sent))
             if view.pointer:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import PROGRAM, Store
 from orchestrator.tracking.mlflow.tracker import LOG, MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 
@@ -41,7 +41,8 @@ def sync(plan: Plan, standings: Mapping[str, Standing], store: Store, home: Path
             commit = store.read(job.fingerprint)
             finished = Standing(state="done", reason=standing.reason)
             folder = store.fetch(job.fingerprint)
-            tracker.job_changed(JobChange(job.id, finished, commit.attempt, None, folder, commit.git))
+            made_by = commit.versions.get(PROGRAM, "")
+            tracker.job_changed(JobChange(job.id, finished, commit.attempt, None, folder, commit.git, made_by))
             shown += 1
         elif standing.state in ("failed", "cancelled"):
             tracker.job_changed(JobChange(job.id, standing))

@@ -109,6 +109,7 @@ class MlflowTracker:
                 "work": None if change.work is None else str(change.work),
                 "artifact": None if change.artifact is None else str(change.artifact),
                 "git": change.git,
+                "version": change.version,
             }
         )
 
