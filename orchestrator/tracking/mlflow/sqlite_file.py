@@ -159,6 +159,8 @@ def follow_home(path: Path, experiment: str, artifacts: Path) -> None:
     """
     here = artifacts.resolve().as_uri()
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_S)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return  # an empty file, which MLflow fills when it opens it
         found = connection.execute(
             "SELECT experiment_id, artifact_location FROM experiments WHERE name = ?", (experiment,)
         )
