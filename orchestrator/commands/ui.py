@@ -21,7 +21,7 @@ def ui(
     from orchestrator.tracking.mlflow.sqlite_file import NAME, database_path
     from orchestrator.tracking.mlflow.ui import open_ui
 
-    study = open_study(options.matrix, cluster=options.cluster)
+    study = open_study(options.matrix, cluster=options.cluster, settings=options.settings or ())
     uri = study.cluster.tracking.uri
     database = database_path(study.home, uri)
     if database is None and uri is not None:
