@@ -17,7 +17,8 @@ from typer.exceptions import TyperException
 
 from orchestrator.commands.command import Group, find_commands, flattened
 from orchestrator.errors import OrchestratorError, disk_error
-from orchestrator.ui.terminal import READER_GONE, discard_output
+from orchestrator.host.user import complete_user
+from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
 from workloads.runtime.masking import mask, secrets_of
 
 COMMANDS = find_commands()
@@ -96,7 +97,9 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; an expected error becomes one line on standard error and an exit code."""
+    print_anything()
     try:
+        complete_user()
         code = _exit_code()
     except Exception:  # a bug: print the traceback, masked, since a detached run writes it to a file
         with contextlib.suppress(OSError):

@@ -148,8 +148,9 @@ def _backend_of(
             idle_s=cluster.idle_s,
             orphan_s=cluster.orphan_s,
             code_digest=digest,
-            git=commits_of(package),
             version=version(),
+            git=commits_of(package, study.home, say),
+            needs_devices=any(job.resources.devices for job in jobs),
             server=server_command(study.plan.workload_name),
         )
         return plugin.build(context, cluster)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
-from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
+from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, dropped_words, missing_programs
 from orchestrator.backends.slurm.preflight.check import LOG_IN_REMEDY, NEEDED, find_misfits, missing_message
 from orchestrator.backends.slurm.preflight.site import Site, read_site
 from orchestrator.host.machine import NETWORK, file_system
@@ -35,6 +35,8 @@ def check(run: PlannedRun) -> Iterator[CheckResult]:
     yield ok(f"SLURM {site.version} answers; partitions {', '.join(names)}; arrays of up to {site.array_size}")
     yield from accounting(site, missing_programs(HISTORY))
     yield from signals(site)
+    if dropped := dropped_words(run.environment):
+        yield warning(dropped, "unset them, or start from a shell outside a job")
     jobs = list(run.jobs)
     found = find_misfits(site, replace(run, jobs=jobs))
     for one in found:

@@ -4,12 +4,12 @@ import contextlib
 import os
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from orchestrator.errors import TrackingError
+from orchestrator.host.children import python_command
 from orchestrator.tracking.mlflow.sqlite_file import (
     BESIDE,
     IN_WORDS,
@@ -64,7 +64,7 @@ def _upgraded(path: Path) -> Path | None:
     temporary = _temporary(path)
     with contextlib.closing(sqlite3.connect(path)) as old, contextlib.closing(sqlite3.connect(temporary)) as new:
         old.backup(new)
-    command = [sys.executable, "-P", "-m", "mlflow", "db", "upgrade", f"{SQLITE}{temporary}"]
+    command = python_command("mlflow", "db", "upgrade", f"{SQLITE}{temporary}")
     done = subprocess.run(command, stdin=subprocess.DEVNULL)
     if done.returncode == 0 and condition_of(temporary) == "whole":
         return temporary

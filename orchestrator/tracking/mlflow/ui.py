@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
+from orchestrator.host.children import python_command
 from orchestrator.requirements import require_libraries
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, NAME, follow_home, refuse_unusable, set_journal
-from orchestrator.tracking.mlflow.tracker import child_environment
+from orchestrator.tracking.mlflow.tracker import mlflow_environment
 
 START_S = 120.0
 """A server on a busy machine has taken 13 s to start."""
@@ -82,7 +82,7 @@ def start_ui(home: Path, host: str, port: int, database: Path | None = None) -> 
         raise TrackingError(
             f"{database} does not exist: nothing has been tracked yet; run `echo-matrix run` or `sync` first"
         )
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}"]
+    command = python_command("mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}")
     command += ["--default-artifact-root", (home / ARTIFACTS).resolve().as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts=--no-access-log"]  # one line per request, and open pages keep polling
@@ -92,7 +92,8 @@ def start_ui(home: Path, host: str, port: int, database: Path | None = None) -> 
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=child_environment(os.environ),
+            cwd=home,  # uvicorn, which MLflow starts, imports from the current folder
+            env=mlflow_environment(os.environ),
             start_new_session=True,
         )
 

@@ -28,6 +28,7 @@ from orchestrator.backends.slurm.core.commands import SlurmSilent, client_enviro
 from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S, JobRequest, extra_lines, request_of
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.errors import BackendError
+from orchestrator.host.children import python_command
 
 LONGEST_LABEL = 120
 """Letters of a label in a job's name."""
@@ -137,9 +138,11 @@ def parameters_of(
         "gpus_per_node": where.gpus or request.gpus.get(""),
         "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
         "stderr_to_stdout": True,
-        "setup": [*setup, f"export PYTHONPATH={folder}", f"cd {folder}"],
+        # What `setup` has put there, as `module load` does, stays behind our code.
+        "setup": [*setup, f"export PYTHONPATH={folder}${{PYTHONPATH:+:$PYTHONPATH}}", f"cd {folder}"],
         # srun does not take these from sbatch since SLURM 22.05, and would give one cpu.
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={request.cpus}"],
+        # Where the user has SBATCH_EXPORT=NONE, srun would not pass on what the script has set.
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={request.cpus}", "--export=ALL"],
         "additional_parameters": {"requeue": True, **extra_lines(where.sbatch)},
     }
 
@@ -176,12 +179,12 @@ class SiteFull(BackendError):
 class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no types
     """submitit's executor without its pickles."""
 
-    def send(self, batch: SbatchJob) -> str:
-        """Submit a batch; returns the job id."""
+    def send(self, batch: SbatchJob, python: str) -> str:
+        """Submit a batch, whose command runs in `python`; returns the job id."""
         self.parameters["map_count"] = len(batch.works) if len(batch.works) > 1 else None
         # Until Python has its handlers, a signal to save would end it with a wrong exit code.
-        start = f"exec {self.python} -u -m {batch.module} {shlex.quote(str(batch.folder))}"
-        command = shlex.join(["sh", "-c", f"trap '' USR2 TERM; {start}"])
+        start = shlex.join(python_command(batch.module, str(batch.folder), python=python, unbuffered=True))
+        command = shlex.join(["sh", "-c", f"trap '' USR2 TERM; exec {start}"])
         return str(self._submit_command(command).job_id)
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
@@ -192,8 +195,16 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
             "timeout",
             str(ANSWER_S),
             "sbatch",
+            # The user's SBATCH_* count for more than what the script says, and for less than what is said here.
+            *script_options(submission_file_path.read_text(encoding="utf-8")),
             str(submission_file_path),
         ]
+
+
+def script_options(script: str) -> list[str]:
+    """The options of sbatch in a script, as arguments."""
+    lines = [line.partition(" ")[2] for line in script.splitlines() if line.startswith("#SBATCH ")]
+    return [word for line in lines for word in shlex.split(line)]
 
 
 def submit_batch(batch: SbatchJob, python: str) -> str:
@@ -210,7 +221,7 @@ def submit_batch(batch: SbatchJob, python: str) -> str:
         executor = CommandExecutor(folder=batch.folder, python=shlex.quote(python))
         executor.update_parameters(**given, wckey=None)  # submitit's own would be refused where these are enforced
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
-            return executor.send(batch)
+            return executor.send(batch, python)
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
         answer = refusal(str(error))
         if not isinstance(error, OSError) and is_silence(answer):
