@@ -12,16 +12,14 @@ from orchestrator.commands.libraries import libraries_of
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.plan.job import Job
-from orchestrator.requirements import install_command, platform_problem
+from orchestrator.requirements import install_command
 
 FILES = 4096
 """Limit of open files below which Ray warns and, with many workers, fails."""
 
 
 def interpreter(subject: Subject) -> Iterator[CheckResult]:
-    """A supported platform and Python, in which a run finds the libraries that it imports here."""
-    if problem := platform_problem():
-        yield bad(problem, "use a Linux machine")
+    """A supported Python, in which a run finds the libraries that it imports here."""
     version = sys.version.split()[0]
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield bad(f"python {version} is not supported", "use Python 3.11 to 3.13: make PYTHON=python3.12")
