@@ -99,7 +99,6 @@ def main() -> None:
     """Run the command line; an expected error becomes one line on standard error and an exit code."""
     print_anything()
     try:
-        complete_user()
         code = _exit_code()
     except Exception:  # a bug: print the traceback, masked, since a detached run writes it to a file
         with contextlib.suppress(OSError):
@@ -110,6 +109,7 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
+        complete_user()
         code = int(app(prog_name="echo-matrix", standalone_mode=False) or 0)
         sys.stdout.flush()  # so that a closed pipe is noticed here, not when the interpreter exits
         return code

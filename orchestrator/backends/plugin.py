@@ -18,6 +18,7 @@ from typing import Any
 
 from orchestrator.backends.check_result import CheckResult
 from orchestrator.backends.protocol import Backend
+from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
 from orchestrator.host.description import describe
 from orchestrator.host.machine import VISIBLE, machine_devices
 from orchestrator.host.warm_server import COMMAND
@@ -142,6 +143,8 @@ class BackendPlugin:
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 
     The second argument is told what does not stop the run."""
+    scripts: Callable[[PlannedRun, BackendContext, Sequence[PlannedSubmission]], ScriptPlan] | None = None
+    """The scripts that a run would send to a scheduler, for `plan --sbatch`; writes nothing. None: it sends none."""
     checks: Mapping[str, Callable[[PlannedRun], Iterable[CheckResult]]] = field(default_factory=dict)
     """The backend's part of `doctor`, by name; made only where the backend is the chosen one."""
     leftovers: Callable[[], Iterable[CheckResult]] = tuple

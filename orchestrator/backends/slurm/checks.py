@@ -9,6 +9,7 @@ from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, dropped_words, missing_programs
 from orchestrator.backends.slurm.preflight.check import LOG_IN_REMEDY, NEEDED, find_misfits, missing_message
 from orchestrator.backends.slurm.preflight.site import Site, read_site
+from orchestrator.backends.slurm.settings import NAME
 from orchestrator.host.machine import NETWORK, file_system
 
 HISTORY = ("sacct", "sacctmgr")
@@ -16,7 +17,7 @@ HISTORY = ("sacct", "sacctmgr")
 
 def check(run: PlannedRun) -> Iterator[CheckResult]:
     """Programs, slurmctld, accounting, what of the plan does not fit, signals, and the shared folder."""
-    if not run.cluster_file.exists():
+    if not run.cluster_file.exists() and NAME not in run.cluster.sections:
         yield ok(f"{run.cluster_file} is not there: jobs go where the site sends them, with built-in values")
     yield _shared(run.home)
     if missing := missing_programs(NEEDED):
