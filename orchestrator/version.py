@@ -1,28 +1,20 @@
 """Version of the code that runs, as `--version`, commit records and MLflow show it: `0.1.0+g8dd02c226`."""
 
-import importlib.metadata
 import re
 
 from orchestrator.host.code import CHECKOUT, PACKAGES
-from orchestrator.provenance import commits_of
+from orchestrator.provenance import commits_of, installed_version
 
-DISTRIBUTION = "echo-matrix"
 COMMIT = re.compile(r"([0-9a-f]{9})[0-9a-f]*(-dirty)?")
-UNKNOWN = "0+unknown"
-"""Of code that is neither installed nor in a checkout."""
 
 
 def version() -> str:
     """The number of the last release and the commit.
 
-    setuptools-scm has written both into an installed package. An editable installation has those of the day on which it
-    was made, so a checkout asks git: `.dirty` stands at the end where files were changed.
+    setuptools-scm has written both into an installed package; in a checkout, git knows the commit, and `.dirty` stands
+    at the end where files were changed.
     """
-    try:
-        installed = importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        installed = UNKNOWN
-    return version_of(installed, commits_of((PACKAGES[0], CHECKOUT / PACKAGES[0])))
+    return version_of(installed_version(), commits_of((PACKAGES[0], CHECKOUT / PACKAGES[0])))
 
 
 def version_of(installed: str, commit: str) -> str:

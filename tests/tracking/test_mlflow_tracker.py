@@ -20,6 +20,7 @@ from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 
 TIMEOUT_S = 120.0
+COMMIT, VERSION = "8dd02c226" + 31 * "0", "0.1.0+g8dd02c226"
 
 
 def show_all(home: Path, plan: Plan, folder: Path) -> list[str]:
@@ -30,7 +31,7 @@ def show_all(home: Path, plan: Plan, folder: Path) -> list[str]:
         artifact = folder / job.id.replace("/", "_")
         if not artifact.exists():
             write_artifact(artifact, job.stage)
-        tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact))
+        tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact, COMMIT, VERSION))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
     return said
 
@@ -82,6 +83,8 @@ def test_projecting_everything_twice_changes_nothing(tmp_path):
     assert {v for (v,) in table(home, "select value from metrics where key = 'return/judge'")} == {15.0}
     aliases = table(home, "select value from tags where key = 'alias_of' and value != ''")
     assert aliases == [("context-k1/s0",)]
+    for key, value in (("commit", COMMIT), ("version", VERSION)):
+        assert {found for (found,) in table(home, f"select value from tags where key = '{key}'")} == {value}
     late = table(home, "select m.timestamp - r.start_time - 1000 * m.step from metrics m join runs r using (run_uuid)")
     assert {offset for (offset,) in late} == {0}
     assert table(home, "pragma journal_mode") == [("wal",)]

@@ -211,9 +211,9 @@ class Projector:
                 continue
             run = self._run(cell)
             if view.curve:
-                self._tag(run, "commit", view.git)
-                if view.version:
-                    self._tag(run, "version", view.version)
+                for key, value in (("commit", view.git), ("version", view.version)):
+                    if value:
+                        self._tag(run, key, value)
                 lines = _appended(MetricsTail(path=folder / "metrics.jsonl"))
                 self._send(run, series_points(view.stage, view.curve, lines, run.sent))
             if view.pointer:
