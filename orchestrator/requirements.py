@@ -13,7 +13,7 @@ from orchestrator.errors import RequirementError
 EXTRAS: Mapping[str, str] = {
     "mlflow": "mlflow",
     "ray": "ray",
-    **dict.fromkeys(("PIL", "av", "deepspeed", "requests", "safetensors", "torch"), "local"),
+    **dict.fromkeys(("PIL", "av", "deepspeed", "requests", "safetensors", "threadpoolctl", "torch"), "local"),
 }
 """Module -> the extra of this package that brings it (pyproject.toml)."""
 PLATFORMS: Mapping[str, str] = {"darwin": "macOS", "win32": "Windows"}
