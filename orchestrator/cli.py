@@ -5,7 +5,6 @@ Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130
 
 import contextlib
 import errno
-import importlib.metadata
 import os
 import re
 import sys
@@ -97,7 +96,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"echo-matrix {importlib.metadata.version('echo-matrix')}")
+        from orchestrator.version import version
+
+        print(f"echo-matrix {version()}")
         raise typer.Exit
 
 
