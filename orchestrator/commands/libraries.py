@@ -14,11 +14,16 @@ def libraries_of(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:
     plugin = backend_plugin(study.cluster.backend)
     if not plugin.publishes_results or plugin.local_share(study.cluster) is None:
         return plugin.libraries
+    return tuple(dict.fromkeys((*plugin.libraries, *libraries_of_stages(study, stages))))
+
+
+def libraries_of_stages(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:
+    """The modules that these stages import, wherever they run, without those of the study's own package."""
     workload = study.plan.workload
     modules = [*workload.preload, *(module for stage in stages for module in stage.preload)]
     own = (OURS, package_of(study.plan.workload_name)[0])
     tops = [module.partition(".")[0] for module in modules]
-    return tuple(dict.fromkeys((*plugin.libraries, *(name for name in tops if name not in own))))
+    return tuple(dict.fromkeys(name for name in tops if name not in own))
 
 
 def require_libraries_of(study: Study, stages: Iterable[StageSpec]) -> None:

@@ -15,7 +15,10 @@ def ui(
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
 ) -> None:
-    """Serve MLflow's pages for this study until Ctrl-C."""
+    """Serve MLflow's pages for this study until Ctrl-C.
+
+    Where `tracking.uri` of the cluster file names a server, prints its address.
+    """
     from orchestrator.commands.doctor.services import shown
     from orchestrator.schedule.lease_holder import is_held
     from orchestrator.tracking.mlflow.sqlite_file import NAME, database_path
