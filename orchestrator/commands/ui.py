@@ -6,7 +6,6 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import StudyOptions
-from orchestrator.study import open_study
 
 
 def ui(
@@ -24,7 +23,7 @@ def ui(
     from orchestrator.tracking.mlflow.sqlite_file import NAME, database_path
     from orchestrator.tracking.mlflow.ui import open_ui
 
-    study = open_study(options.matrix, cluster=options.cluster, settings=options.settings or ())
+    study = options.look()
     uri = study.cluster.tracking.uri
     database = database_path(study.home, uri)
     if database is None and uri is not None:
