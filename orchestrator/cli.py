@@ -5,24 +5,26 @@ Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130
 
 import contextlib
 import errno
-import importlib.metadata
 import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
-from orchestrator.commands.command import EXIT_CODES, Group, exit_codes_text, find_commands, flattened
+from orchestrator.commands.command import EXIT_CODES, Command, Group, declared_commands, exit_codes_text, flattened
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.host.user import complete_user
 from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
 from workloads.runtime.masking import mask, secrets_of
 
-COMMANDS = find_commands()
+COMMANDS = declared_commands()
 
 EPILOG = f"""\
 {exit_codes_text(EXIT_CODES)}
@@ -78,20 +80,49 @@ class CommandHelp(_Verbatim, TyperCommand):
         return [(PYTHON_TYPE.sub("", record[0]), in_plain_words(record[1])) for record in records if record]
 
 
+class _Programs(Mapping[str, Any]):
+    """The commands by name, as typer runs them; the module of one is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._declared = {one.name: one for one in COMMANDS}
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(self._declared[name].load())
+        return self._loaded[name]
+
+    def _load(self, command: Command) -> Any:
+        info = CommandInfo(cls=CommandHelp, callback=flattened(command.function), epilog=command.epilog)
+        return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+
 class GroupedHelp(_Verbatim, TyperGroup):
     """Help of the program: commands under the headings of their groups."""
 
-    def format_commands(self, context: Any, formatter: Any) -> None:
+    def __init__(self, **given: Any) -> None:
+        """As typer makes it, with the commands of this program."""
+        super().__init__(**given)
+        self.commands = _Programs()  # type: ignore[assignment]
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
         """Write the groups; summaries are wrapped, never cut."""
         width = max(len(command.name) for command in COMMANDS)
         for group in Group:
-            rows = [
-                (command.name.ljust(width), self.commands[command.name].get_short_help_str(sys.maxsize))
-                for command in COMMANDS
-                if command.group is group
-            ]
             with formatter.section(group.value):
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    [(command.name.ljust(width), command.summary) for command in COMMANDS if command.group is group]
+                )
+
+    def list_commands(self, _context: Any) -> list[str]:
+        """Names of the commands."""
+        return list(self.commands)
 
 
 app = typer.Typer(
@@ -108,6 +139,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        import importlib.metadata  # 25 ms, for this option alone
+
         print(f"echo-matrix {importlib.metadata.version('echo-matrix')}")
         raise typer.Exit
 
@@ -119,10 +152,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-for command in COMMANDS:
-    app.command(cls=CommandHelp, epilog=command.epilog)(flattened(command.function))
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ from typing import Any
 from orchestrator.backends.check_result import CheckResult
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
-from orchestrator.host.description import describe
 from orchestrator.host.machine import VISIBLE, machine_devices
 from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
@@ -53,6 +52,8 @@ class BackendContext:
 
     def host_description(self) -> dict[str, Any]:
         """What a host needs to know, as JSON (`host.description`)."""
+        from orchestrator.host.description import describe  # all that runs on hosts, which only a run needs
+
         return describe(
             self.home,
             self.store_kind,

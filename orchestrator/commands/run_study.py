@@ -16,6 +16,7 @@ from orchestrator.backends.registry import backend_plugin
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
+from orchestrator.last_run import cluster_json
 from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of
 from orchestrator.results import report_if_needed
@@ -84,7 +85,14 @@ def run_study(
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         tracker.start(resilient.call(study.standings))
         observer = TrackerObserver(tracker, study.store, study.plan)
-        ledger.record_plan(study.plan, selection)  # first, since other commands look jobs up in the last plan
+        # First, since other commands look jobs up in the last plan.
+        ledger.record_plan(
+            study.plan,
+            selection,
+            matrix=study.matrix,
+            at=time.time(),
+            settings=cluster_json(study.cluster, study.cluster_file),
+        )
         try:
             outcome = run(
                 study.plan,

@@ -6,7 +6,6 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import StudyOptions
-from orchestrator.study import open_study
 
 
 def ui(
@@ -18,7 +17,7 @@ def ui(
     """Serve MLflow's pages for this study until Ctrl-C."""
     from orchestrator.tracking.mlflow.ui import open_ui
 
-    open_ui(open_study(options.matrix, cluster=options.cluster, settings=options.settings or ()).home, host, port)
+    open_ui(options.home(), host, port)
 
 
 COMMAND = Command(

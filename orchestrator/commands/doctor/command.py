@@ -17,7 +17,7 @@ def doctor(overrides: Overrides = None, *, options: LastRunOptions, as_json: Jso
     Examines machine, cluster file, store, ledger, backend and services, and prints a remedy for each problem. It
     changes and submits nothing.
     """
-    study = options.open(overrides)
+    study = options.open_anew(overrides)
     found = examine(Subject(study=study, environment=os.environ))
     if as_json:
         print_json(findings_json(found))
