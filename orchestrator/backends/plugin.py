@@ -45,6 +45,8 @@ class BackendContext:
     """Of a copy of the code under `home`; empty: it is copied now."""
     git: str = ""
     """Commit of the code, for the commit records."""
+    version: str = ""
+    """Of the code, for the commit records."""
     needs_devices: bool = True
     """Whether any job of the run asks for a device; where none does, devices are not looked at."""
     server: Sequence[str] = COMMAND
@@ -60,6 +62,7 @@ class BackendContext:
             self.store_root,
             code_digest=self.code_digest,
             git=self.git,
+            version=self.version,
             server=self.server,
         )
 
@@ -135,6 +138,8 @@ class BackendPlugin:
     """Keys of `Cluster` whose default differs for this backend, such as `{"grace_s": 60.0}`; sections as mappings."""
     complete: Callable[[Any, SectionSource], Any] = _as_read
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
+    libraries: tuple[str, ...] = ()
+    """Modules that it imports on the machine of the controller, and that the core installation does not have."""
     preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 

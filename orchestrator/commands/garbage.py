@@ -168,6 +168,8 @@ def _put_aside(study: Study) -> Iterator[Garbage]:
         yield Garbage(path=path, what="withdrawn commit record", size=size_of(path))
     for path in sorted(study.home.glob(f"{NAME}*.broken-*")):
         yield Garbage(path=path, what="broken ledger", size=size_of(path))
+    for path in sorted(study.home.glob("mlflow.db.*-*")):
+        yield Garbage(path=path, what="MLflow database that was replaced", size=size_of(path))
     for path in sorted((study.home / "inbox").glob("*.broken")):
         yield Garbage(path=path, what="unreadable control command", size=size_of(path))
     for pattern in HALF_MADE:

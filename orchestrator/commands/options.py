@@ -135,6 +135,12 @@ class StudyOptions:
         _say(notice)
         return home
 
+    def look(self) -> Study:
+        """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
+        study = look_at_study(self.matrix, cluster=self.cluster, settings=self.settings or ())
+        _say(study.notice)
+        return study
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions(StudyOptions):
