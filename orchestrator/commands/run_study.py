@@ -18,7 +18,7 @@ from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.plan.job import Plan
 from orchestrator.provenance import commits_of
-from orchestrator.results import report_if_needed
+from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.job_states import closure

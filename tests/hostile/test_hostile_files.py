@@ -13,7 +13,9 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import is_complete
 from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, read_processes
-from orchestrator.results import _lines  # the reader of lines itself: a whole study for each case takes a minute
+from orchestrator.reporting.artifacts import (
+    _lines,
+)  # the reader of lines itself: a whole study for each case takes a minute
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
