@@ -45,7 +45,7 @@ def report(
 COMMAND = Command(
     function=report,
     group=Group.RESULTS,
-    position=0,
+    position=1,
     examples=[
         ("echo-matrix report", "write the page and print where it is"),
         ("echo-matrix report --json", "write it and print its numbers"),

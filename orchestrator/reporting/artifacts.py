@@ -23,7 +23,8 @@ class ArtifactReader:
     """Reads commit records and artifacts of a plan, each once."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
-        self._plan = plan
+        self.plan = plan
+        """The plan."""
         self._store = store
         self._done = store.commits()
         self._commits: dict[str, Commit] = {}
@@ -32,7 +33,7 @@ class ArtifactReader:
 
     def commit(self, job: str) -> Commit | None:
         """The commit record of a job; None: it is not done."""
-        fingerprint = self._plan.jobs[job].fingerprint
+        fingerprint = self.plan.jobs[job].fingerprint
         if fingerprint not in self._done:
             return None
         if job not in self._commits:
@@ -48,7 +49,7 @@ class ArtifactReader:
 
     def images(self, job: str) -> list[tuple[str, str]]:
         """(case, path) of a done job's first images."""
-        folder, images = self._folder(job), self._plan.jobs[job].spec.images
+        folder, images = self._folder(job), self.plan.jobs[job].spec.images
         listing = folder / "cases.json"
         names: dict[str, str] = {}
         if listing.is_file():
@@ -62,7 +63,7 @@ class ArtifactReader:
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""
         if job not in self._series:
-            curve = self._plan.jobs[job].spec.curve
+            curve = self.plan.jobs[job].spec.curve
             points: list[tuple[int, float]] = []
             last: dict[str, float] = {}
             for line in _lines(self._folder(job) / "metrics.jsonl", metric_of):
@@ -73,7 +74,7 @@ class ArtifactReader:
         return self._series[job]
 
     def _folder(self, job: str) -> Path:
-        return self._store.fetch(self._plan.jobs[job].fingerprint)
+        return self._store.fetch(self.plan.jobs[job].fingerprint)
 
 
 def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:

@@ -1,11 +1,10 @@
-"""Collecting results: reads committed artifacts of a plan as the report's input.
+"""Collecting results: reads committed artifacts of a plan, as case values and as the report's input.
 
-The whole matrix of the profile is covered: a result that does not exist is listed as missing, with the state of its
-job.
+A result that does not exist is listed as missing, with the state of its job.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -15,9 +14,55 @@ from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.protocol import Store
-from reports.input import ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
+from reports.input import CaseValues, ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
 from reports.spec import ReportSpec
 from workloads.contract.workload import StageSpec, Workload
+
+
+def case_values(
+    reader: ArtifactReader,
+    standings: Mapping[str, Standing],
+    cells: Sequence[Cell] | None = None,
+    branches: Collection[str] | None = None,
+) -> CaseValues:
+    """The values of these cells on these branches, and what is missing of them; by default of the whole plan.
+
+    Args:
+        reader: has the plan and its artifacts.
+        standings: by job id; the reason of a missing result.
+        cells: of the plan.
+        branches: names.
+
+    Raises:
+        StoreError: a commit record or its files are damaged.
+    """
+    plan = reader.plan
+    cells = plan.cells if cells is None else cells
+    values: list[ResultLine] = []
+    missing: list[Missing] = []
+    for cell in cells:
+        axes = axes_of(cell)
+        missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
+        for job in plan.jobs_of[cell.id].values():
+            spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
+            if branch is None or not _asked(branch, plan, branches) or not is_own(cell, spec):
+                continue
+            if reader.commit(job) is not None:
+                for line in reader.cases(job):
+                    values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
+    spec_of_report = report_spec(plan.workload)
+    if branches is not None:
+        spec_of_report = _restricted(spec_of_report, branches)
+    return CaseValues(
+        study=plan.study,
+        profile=plan.profile,
+        seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
+        rows=_rows(cells),
+        values=values,
+        missing=missing,
+        sections=sections_of(plan.cells),
+        spec=spec_of_report,
+    )
 
 
 def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) -> ReportInput:
@@ -32,22 +77,20 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
         StoreError: a commit record or its files are damaged.
     """
     reader = ArtifactReader(plan, store)
-    values: list[ResultLine] = []
-    missing: list[Missing] = []
+    measured = case_values(reader, standings)
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
-    workload, sections = plan.workload, sections_of(plan.cells)
-    notes = workload.notes(plan.cells, sections)
+    workload = plan.workload
+    notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
     for cell in plan.cells:
-        axes = ";".join(f"{key}={value}" for key, value in cell.axes)
-        missing += _missing(cell, axes, plan, standings, reader)
+        axes = axes_of(cell)
         for job in plan.jobs_of[cell.id].values():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
-            if commit is None or not _is_own(cell, spec):
+            if commit is None or not is_own(cell, spec):
                 continue
             if spec is workload.checked:
                 gits.add(commit.git)
@@ -59,19 +102,12 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
-            for line in reader.cases(job) if branch else ():
-                values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", **line))
             for case, path in reader.images(job) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
     return ReportInput(
-        study=plan.study,
-        profile=plan.profile,
+        **vars(measured),
         git=", ".join(sorted(filter(None, gits))),
-        seeds=tuple(dict.fromkeys(cell.seed for cell in plan.cells)),
-        rows=_rows(plan.cells),
         tables=plan.tables,
-        values=values,
-        missing=missing,
         costs=costs,
         strips=strips,
         curves=curves,
@@ -79,11 +115,14 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
             verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
-            sections=sections,
         ),
         notes=notes,
-        spec=report_spec(workload),
     )
+
+
+def axes_of(cell: Cell) -> str:
+    """A cell's axis values as `key=value;...`."""
+    return ";".join(f"{key}={value}" for key, value in cell.axes)
 
 
 def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -96,7 +135,7 @@ def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
     return sections
 
 
-def _is_own(cell: Cell, spec: StageSpec) -> bool:
+def is_own(cell: Cell, spec: StageSpec) -> bool:
     """Whether a job of this stage counts as the cell's: a reference row trains nothing of its own."""
     return spec.tracked and not (cell.reference and spec.row == "trained")
 
@@ -113,6 +152,17 @@ def report_spec(workload: Workload) -> ReportSpec:
     return spec
 
 
+def _asked(branch: str, plan: Plan, branches: Collection[str] | None) -> bool:
+    """Whether a missing result is asked for: of these branches, or of a stage, which every branch needs."""
+    return branches is None or branch in branches or branch not in plan.workload.branch_names
+
+
+def _restricted(spec: ReportSpec, branches: Collection[str]) -> ReportSpec:
+    """The specification without the other branches."""
+    contrast = spec.contrast if spec.contrast and set(spec.contrast) <= set(branches) else None
+    return dataclasses.replace(spec, branches=[one for one in spec.branches if one.name in branches], contrast=contrast)
+
+
 def _missing(
     cell: Cell, axes: str, plan: Plan, standings: Mapping[str, Standing], reader: ArtifactReader
 ) -> Iterable[Missing]:
@@ -120,7 +170,7 @@ def _missing(
     first = next((spec.name for spec in plan.workload.stages if spec.tracked and spec.branches), "")
     for job in plan.jobs_of[cell.id].values():
         spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
-        if not _is_own(cell, spec) or reader.commit(job) is not None:
+        if not is_own(cell, spec) or reader.commit(job) is not None:
             continue
         standing = standings.get(job)
         state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
