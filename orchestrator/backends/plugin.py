@@ -112,6 +112,8 @@ class BackendPlugin:
     """Makes the backend; nothing is started yet."""
     outlives_driver: Callable[[Cluster], bool]
     """Whether attempts go on without a driver, and the next one adopts them."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of `Cluster` whose default differs for this backend, such as `{"grace_s": 60.0}`; sections as mappings."""
     complete: Callable[[Any, SectionSource], Any] = _as_read
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
     preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
@@ -126,5 +128,7 @@ class BackendPlugin:
     """The backend's part of `gc`; called only while no attempt of the study is open."""
     local_share: Callable[[Cluster], LocalShare | None] = lambda _cluster: None
     """What of this machine the jobs may use; None: they run elsewhere."""
+    templates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """NAME of a cluster file that `init` writes -> package, and the file in it; `$stage` stands for a stage."""
     publishes_results: bool = True
     """False: a rehearsal, with a home of its own (`outputs/{study}-rehearsal`), no report and no real devices."""

@@ -75,7 +75,7 @@ def _new_job(**fields: Any) -> Job:
 class _Kind:
     """What all jobs of one stage and branch with the same sections and row share."""
 
-    __slots__ = ("branch", "config", "name", "needs", "revisions", "row", "spec", "start", "weight")
+    __slots__ = ("branch", "config", "name", "needs", "revisions", "row", "spec", "start")
 
     def __init__(
         self,
@@ -95,7 +95,6 @@ class _Kind:
                 f"add {error}: 1"
             ) from error
         self.start = fingerprints.start(self.spec.name, self.revisions, config, row)
-        self.weight = workload.weight(self.spec.name, row, config)
         self.needs = tuple(_inputs(workload, self.spec, self.branch))
 
 
@@ -168,7 +167,6 @@ class _Builder:
                 smoke=smoke,
                 revisions=kind.revisions,
                 workload=self._workload_name,
-                weight=kind.weight,
             )
         elif known.fingerprint == fingerprint:
             self._others.setdefault(job_id, []).append(cell.id)

@@ -40,8 +40,6 @@ class Job:
     """Of what it reads itself; those of its inputs are in their fingerprints."""
     workload: str = DEFAULT_WORKLOAD
     """`package.module` of its workload."""
-    weight: float = 1.0
-    """Estimated duration relative to other jobs of its stage, before any of them has run."""
 
     @property
     def stage(self) -> Stage:

@@ -70,6 +70,11 @@ def counts(standings: Mapping[str, Standing]) -> dict[str, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
+def counts_text(standings: Mapping[str, Standing]) -> str:
+    """`3 done, 1 new`; `none` without jobs."""
+    return ", ".join(f"{number} {state}" for state, number in counts(standings).items()) or "none"
+
+
 def state_words(state: str, reason: str) -> str:
     """`failed: why`; the state alone where the reason repeats it."""
     return state if reason == state else f"{state}: {reason}"

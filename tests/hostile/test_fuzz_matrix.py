@@ -23,7 +23,7 @@ from orchestrator.study import Study, open_study
 
 ROOT = Path(__file__).parent.parent.parent
 MATRIX = (ROOT / "matrix.yaml").read_text(encoding="utf-8")
-CLUSTER = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
+CLUSTER = (ROOT / "tests" / "spec" / "every_key.yaml").read_text(encoding="utf-8")
 TREE = tree_of(yaml.safe_load(MATRIX))
 CLUSTER_TREE = tree_of(yaml.safe_load(CLUSTER))
 LONGEST_MESSAGE = 4000

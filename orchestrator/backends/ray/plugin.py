@@ -3,7 +3,7 @@
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
-from orchestrator.backends.ray.settings import NAME, RaySettings, ray_settings
+from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, ray_settings
 from orchestrator.spec.cluster import Cluster
 
 
@@ -28,4 +28,5 @@ PLUGIN = BackendPlugin(
     checks={"temporary": temporary, "ray": connection},
     leftovers=leftovers,
     local_share=_local_share,
+    templates={name: (__package__, f"{name}.yaml") for name in (LOCAL, NAME)},
 )

@@ -32,8 +32,11 @@ PLUGIN = BackendPlugin(
     settings=SlurmSettings,
     build=_build,
     outlives_driver=lambda _cluster: True,
+    # A checkpoint goes over a network file system, to which many jobs write at once.
+    defaults={"grace_s": 60.0, "checkpoint_every_s": 300.0},
     complete=complete,
     preflight=preflight,
     checks={"slurm": check},
     garbage=_garbage,
+    templates={NAME: (__package__, "slurm.yaml")},
 )
