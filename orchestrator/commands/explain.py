@@ -22,8 +22,8 @@ from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.schedule.retry_policy import Charges, first_line
 from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
-from orchestrator.ui.progress import clock_words
 from orchestrator.ui.terminal import print_json
+from orchestrator.ui.words import clock_words
 from workloads.contract.metrics import read_beat
 
 SHOWN = 6

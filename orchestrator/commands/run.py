@@ -1,5 +1,6 @@
 """`run`: execute whatever is missing, then write the report."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,10 @@ def run(
         print_json(run_json(study, result))
     else:
         steady_print(run_text(result))
+        if result.outcome.submitted and result.report and not result.outcome.interrupted and not smoke:
+            steady_print(end_text(study, selection))
+        if result.report:
+            steady_print(f"report: {result.report}")
     raise typer.Exit(result.outcome.exit_code)
 
 
@@ -184,6 +189,17 @@ def run_text(result: FinishedRun) -> str:
         lines.append(f"nothing to do: {outcome.counts.get('done', 0)} of {sum(outcome.counts.values())} jobs are done")
     else:
         lines.append(", ".join(f"{number} {state}" for state, number in outcome.counts.items()))
-    if result.report:
-        lines.append(f"report: {result.report}")
+    if outcome.interrupted:
+        lines.append("stopped; the same command continues")
     return "\n".join(lines)
+
+
+def end_text(study: Study, selection: Selection) -> str:
+    """The table of scores of what was selected, and where to see more; for a run that computed something."""
+    from orchestrator.results import Results
+    from orchestrator.ui.scores import scores_text
+    from reports.scoreboard import scoreboard
+
+    given = Results(study).values(**selection.given)
+    table = scores_text(scoreboard(given), given.missing, shutil.get_terminal_size().columns)
+    return f"\n{table}\nimages, curves and every run: echo-matrix ui"

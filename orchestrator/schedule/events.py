@@ -49,6 +49,10 @@ class Event:
     """`ended` only: label of an earlier job of this run that failed with the same traceback."""
     standing: Standing | None = None
     """Of the job, after the event."""
+    took_s: float | None = None
+    """`ended` only: how long the attempt ran, s; None: it did not start, or an earlier controller saw it start."""
+    metric: tuple[str, float] | None = None
+    """`ended` only: the last value of the metric that is shown (`shown_metric`)."""
     paths: Mapping[str, Path] = field(default_factory=dict)
     """`attempt`: its folder. For `tick`: job id -> folder of its live attempt."""
 
@@ -69,6 +73,10 @@ class AttemptProgress:
     elapsed_s: float
     eta_s: float | None = None
     """Estimated seconds until it ends; None: not known."""
+    rate: float | None = None
+    """Steps per second; None: not known."""
+    metric: tuple[str, float] | None = None
+    """Name and latest value of the metric that is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +89,8 @@ class RunProgress:
     elapsed_s: float
     eta_s: float | None
     """Estimated seconds until all is done; None: nothing to estimate from."""
+    stops_in_s: float | None = None
+    """The run is being stopped: seconds until attempts that have not stopped are killed; None: it is not."""
 
 
 class View(Protocol):
@@ -202,8 +212,22 @@ class RunEvents:
         """Send a notification."""
         self._notifier.notify(occasion, counts=self._states.counts(), **fields)
 
-    def emit(self, kind: Kind, job: Job, attempt: str, *, ending: str = "", detail: str = "", alike: str = "") -> None:
-        """Something happened to an attempt; the job's state is up to date. `alike`: see `Event`."""
+    def emit(
+        self,
+        kind: Kind,
+        job: Job,
+        attempt: str,
+        *,
+        ending: str = "",
+        detail: str = "",
+        alike: str = "",
+        watched: WatchedAttempt | None = None,
+    ) -> None:
+        """Something happened to an attempt; the job's state is up to date. `alike`: see `Event`.
+
+        `watched`: for `ended`, what was known of the attempt.
+        """
+        started = None if watched is None else watched.started_at
         event = Event(
             kind=kind,
             at=self._clock.time(),
@@ -214,6 +238,8 @@ class RunEvents:
             detail=detail,
             alike=alike,
             standing=self._states.standing(job.id),
+            took_s=None if started is None else self._clock.monotonic() - started[1],
+            metric=None if watched is None else shown_metric(job, watched.values),
             paths={"attempt": attempt_folder(self._home, job.fingerprint, attempt)},
         )
         if kind in ("started", "ended"):
@@ -225,16 +251,24 @@ class RunEvents:
         return now - self._ticked >= TICK_S
 
     def tick(
-        self, attempts: Iterable[WatchedAttempt], forecaster: Forecaster, now: float, *, store_failing: bool = False
+        self,
+        attempts: Iterable[WatchedAttempt],
+        forecaster: Forecaster,
+        now: float,
+        *,
+        store_failing: bool = False,
+        stops_in_s: float | None = None,
     ) -> None:
         """Refresh the view, and tell the observer where the live attempts write."""
         self._ticked = now
         live = sorted(attempts, key=lambda one: one.submitted_at)
+        shown = [progress_of(watched, forecaster, now) for watched in live]
         progress = RunProgress(
             counts=self._states.counts(),
-            attempts=[progress_of(watched, now) for watched in live],
+            attempts=shown,
             elapsed_s=now - self._began,
-            eta_s=remaining_s(self._states, live, forecaster, now),
+            eta_s=self._left_s(live, shown, forecaster, now) if stops_in_s is None else None,
+            stops_in_s=stops_in_s,
         )
         self._view.tick(progress)
         paths = {watched.job.id: watched.folder for watched in live}
@@ -242,6 +276,13 @@ class RunEvents:
         if not store_failing:  # the user has been told already
             self._note_unknown(live, now)
         self._notifier.tick()
+
+    def _left_s(
+        self, live: Sequence[WatchedAttempt], shown: Sequence[AttemptProgress], forecaster: Forecaster, now: float
+    ) -> float | None:
+        """Estimated seconds until all is done: as forecast, and not less than what a live attempt needs at its pace."""
+        left = remaining_s(self._states, live, forecaster, now)
+        return None if left is None else max([left, *(one.eta_s for one in shown if one.eta_s is not None)])
 
     def _note_unknown(self, live: list[WatchedAttempt], now: float) -> None:
         """Tell the user once when nothing has been known of any attempt for a while; later send a notification."""
@@ -275,8 +316,12 @@ class RunEvents:
             self._log.write("observer failed", event=event.kind, error=repr(error))
 
 
-def progress_of(watched: WatchedAttempt, now: float) -> AttemptProgress:
-    """How far a live attempt has got."""
+def progress_of(watched: WatchedAttempt, forecaster: Forecaster, now: float) -> AttemptProgress:
+    """How far a live attempt has got; the time left is that of its steps, else that of its estimate if measured."""
+    eta_s = watched.pace.left_s(now)
+    if eta_s is None:
+        estimate = forecaster.of(watched.job)
+        eta_s = estimate.seconds - (now - watched.submitted_at) if estimate.basis == "measured" else None
     phase = watched.phase or ("running" if watched.running else watched.waiting_reason.partition(":")[0] or "waiting")
     return AttemptProgress(
         label=watched.job.label,
@@ -284,7 +329,16 @@ def progress_of(watched: WatchedAttempt, now: float) -> AttemptProgress:
         of=watched.of,
         phase="unknown" if watched.unknown else phase,
         elapsed_s=now - watched.submitted_at,
+        eta_s=eta_s if eta_s is not None and eta_s >= 0 and watched.running and not watched.unknown else None,
+        rate=watched.pace.rate,
+        metric=shown_metric(watched.job, watched.values),
     )
+
+
+def shown_metric(job: Job, values: Mapping[str, float]) -> tuple[str, float] | None:
+    """Name and value of the metric of a job that people see: its stage's `curve`, else `loss`; None: there is none."""
+    name = job.spec.curve or "loss"
+    return (name, values[name]) if name in values else None
 
 
 def remaining_s(states: JobStates, live: Sequence[WatchedAttempt], forecaster: Forecaster, now: float) -> float | None:

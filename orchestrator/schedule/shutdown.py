@@ -24,6 +24,8 @@ class Shutdown:
         self._leaves = 0
         self._killed = False
         self._deadline = 0.0
+        self.starting = False
+        """The backend starts and nothing runs: Ctrl-C ends the start with KeyboardInterrupt."""
         self.stopping = False
         """Attempts have been asked to stop: nothing new is started."""
         self.leaving = False
@@ -64,6 +66,10 @@ class Shutdown:
             return "kill"
         return None
 
+    def left_s(self, now: float) -> float | None:
+        """Seconds until attempts that have not stopped are killed, or given up; None: the run is not being stopped."""
+        return max(0.0, self._deadline - now) if self.stopping else None
+
     def given_up(self, now: float) -> bool:
         """Whether killed attempts have had `STOP_SLACK_S` to end."""
         return self._killed and now >= self._deadline
@@ -83,6 +89,8 @@ def signals_handled(shutdown: Shutdown) -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             shutdown.request()
+            if shutdown.starting:
+                raise KeyboardInterrupt
         elif number != signal.SIGHUP or not shutdown.requested:
             shutdown.leave()
 

@@ -9,8 +9,10 @@ from reports.scoreboard import Headline, Score, Scoreboard
 
 GAP = "  "
 BEST = "*"
-SHOWN = 4
-"""Kinds of missing results that are listed; the others are counted."""
+STATES = {"new": "not run", "retry": "to be run again"}
+"""Words for states of jobs that say less by themselves."""
+SHOWN = 3
+"""Rows, or kinds of missing results, that are listed; the others are counted."""
 
 
 def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int) -> str:
@@ -24,7 +26,8 @@ def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int) -> st
     if not any(score.mean is not None for score in board.scores.values()):
         return "\n".join(["there are no scores yet", *missing_lines(missing)])
     lines: list[str] = []
-    rows = [*board.rows, *board.references]
+    rows = [row for row in (*board.rows, *board.references) if _is_scored(board, row)]
+    compared = sum(row not in board.references for row in rows)
     names = ["", "row", *(_name(board, row) for row in rows)]
     columns = [
         [f"{column.branch}  ", f"{_title(column)}  "]
@@ -34,12 +37,25 @@ def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int) -> st
     first = max(map(len, names))
     for block in _blocks([max(map(len, column)) for column in columns], width - first):
         for i, name in enumerate(names):
-            if i == 2 + len(board.rows):
+            if i == 2 + compared:
                 lines.append(f"{'references':<{first}}".rstrip())
             cells = [f"{columns[at][i]:>{max(map(len, columns[at]))}}" for at in block]
             lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
         lines.append("")
-    return "\n".join([*lines, *_legend(board), *missing_lines(missing)])
+    without = [row for row in (*board.rows, *board.references) if row not in rows]
+    return "\n".join([*lines, *_legend(board), *_without_lines(without), *missing_lines(missing)])
+
+
+def _is_scored(board: Scoreboard, row: str) -> bool:
+    return any(board.scores[row, column.branch].mean is not None for column in board.columns)
+
+
+def _without_lines(rows: Sequence[str]) -> list[str]:
+    """The rows that have no score at all."""
+    if not rows:
+        return []
+    names = ", ".join(rows[:SHOWN]) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
+    return [f"rows without a score: {names}"]
 
 
 def missing_lines(missing: Sequence[Missing]) -> list[str]:
@@ -47,7 +63,7 @@ def missing_lines(missing: Sequence[Missing]) -> list[str]:
     kinds = Counter((one.state, one.branch) for one in missing)
     if not kinds:
         return []
-    found = [f"{count} × {branch} ({state})" for (state, branch), count in kinds.most_common(SHOWN)]
+    found = [f"{count} × {branch} ({STATES.get(state, state)})" for (state, branch), count in kinds.most_common(SHOWN)]
     if len(kinds) > SHOWN:
         found.append(f"{sum(kinds.values()) - sum(count for _, count in kinds.most_common(SHOWN))} more")
     return [f"missing: {', '.join(found)}; see `echo-matrix status`"]
@@ -56,18 +72,16 @@ def missing_lines(missing: Sequence[Missing]) -> list[str]:
 def _legend(board: Scoreboard) -> list[str]:
     """What the marks mean, as far as they occur, and over what the intervals are."""
     shown = board.scores.values()
-    over = "" if len(board.seeds) > 1 else ", over cases only"
+    over = "" if len(board.seeds) > 1 else " over cases"
     lines = []
     if any(score.best for score in shown):
-        lines.append(
-            f"{BEST} best mean of its column, or not told from it (paired differences, p >= 0.05 after Holm{over})"
-        )
+        lines.append(f"{BEST} best of its column, or not told from it{over} (paired, Holm, p >= 0.05)")
     if any(score.low is not None for score in shown):
         lines.append(f"± half the 95 % interval over cases and {len(board.seeds)} seeds")
     elif len(board.seeds) < 2:
-        lines.append("one seed: no intervals, and another training may order the rows differently")
+        lines.append("one seed: no intervals, and another training may change the order")
     if any(score.mean is not None and _is_partial(score) for score in shown):
-        lines.append("(k/n) k of n values exist; rows without any value of a seed are not marked")
+        lines.append("(k/n) k of n values exist; a row that lacks a whole seed is not marked")
     return lines
 
 

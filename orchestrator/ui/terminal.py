@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -21,6 +21,9 @@ from orchestrator.schedule.events import Event, RunProgress, View
 
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""
+
+DUMB = ("dumb", "unknown")
+"""Values of TERM for which rich draws nothing until the end."""
 
 
 class SteadyView:
@@ -87,6 +90,11 @@ def discard_output() -> None:
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether lines can be redrawn in place: a terminal that moves its cursor. TERM=dumb, as in Emacs, does not."""
+    return stream.isatty() and os.environ.get("TERM") not in DUMB and os.environ.get("TTY_COMPATIBLE") != "0"
 
 
 def print_json(value: Any) -> None:

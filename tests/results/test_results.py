@@ -41,7 +41,7 @@ def test_the_table_has_a_line_a_row_and_marks_what_is_not_told_from_the_best(
     assert lines["mlp"].count("*") == 1, "alike on clean, worse on shifted"
     assert lines["conv"].count("*") == 2
     assert "0.950 ± 0.0" in lines["conv"]
-    assert "* best mean of its column, or not told from it (paired differences, p >= 0.05 after Holm)" in text
+    assert "* best of its column, or not told from it (paired, Holm, p >= 0.05)" in text
     assert "± half the 95 % interval over cases and 2 seeds" in text
     assert "missing" not in text
 
@@ -52,8 +52,8 @@ def test_one_seed_has_no_interval_and_says_so(
     study = finished_study(tmp_path, monkeypatch)
     text = printed(capsys, "--seeds", "1")
     assert "±" not in text
-    assert "one seed: no intervals, and another training may order the rows differently" in text
-    assert "over cases only" in text
+    assert "one seed: no intervals, and another training may change the order" in text
+    assert "not told from it over cases" in text
     assert {score["low"] for score in Results(study).scores(seeds=1)} == {None}
 
 
@@ -67,8 +67,8 @@ def test_what_is_missing_is_said_and_not_marked_as_best(
     assert lines["linear"].split()[1] == "missing"
     assert f"({CASES}/{2 * CASES})" in lines["conv"]
     assert lines["mlp"].count("*") == 2, "the only row but linear that has every seed on shifted"
-    assert "missing: 2 × clean (new), 1 × shifted (new); see `echo-matrix status`" in text
-    assert "rows without any value of a seed are not marked" in text
+    assert "missing: 2 × clean (not run), 1 × shifted (not run); see `echo-matrix status`" in text
+    assert "a row that lacks a whole seed is not marked" in text
     assert [(one["row"], one["seed"], one["branch"]) for one in Results(study).missing(rows="conv")] == [
         ("conv", 1, "shifted")
     ]
@@ -80,7 +80,7 @@ def test_before_the_first_result_it_says_that_there_is_none(
     finished_study(tmp_path, monkeypatch)
     assert printed(capsys, "seeds=[7]").splitlines()[2:] == [
         "there are no scores yet",
-        "missing: 3 × train (new); see `echo-matrix status`",
+        "missing: 3 × train (not run); see `echo-matrix status`",
     ]
 
 

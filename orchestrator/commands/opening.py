@@ -1,0 +1,56 @@
+"""The first lines of a run: what will run, and where to look."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from orchestrator.plan.job import Plan, Standing
+from orchestrator.study import Study
+
+NAMED = 4
+"""Rows or seeds that are named; more are counted."""
+DEFAULT_MATRIX = "matrix.yaml"
+
+
+def opening_text(study: Study, selected: Collection[str], standings: Mapping[str, Standing]) -> str:
+    """The lines; empty with nothing left to do.
+
+    Args:
+        study: as planned.
+        selected: ids of the jobs that are asked for.
+        standings: by job id, before the run.
+    """
+    plan = study.plan
+    open_jobs = [job for job in plan.jobs.values() if job.id in selected and standings[job.id].state != "done"]
+    if not open_jobs:
+        return ""
+    stages = Counter(job.stage for job in open_jobs)
+    each = ", ".join(f"{number} {stage}" for stage, number in stages.items())
+    done = len(selected) - len(open_jobs)
+    matrix = "" if str(study.matrix) == DEFAULT_MATRIX else f" --matrix {study.matrix}"
+    return "\n".join(
+        [
+            f"{plan.study} · {plan.profile}: {_counted(len(open_jobs), 'job')} to do ({each})"
+            + (f", {done} done before" if done else ""),
+            _cells(plan, [job.id for job in open_jobs]),
+            f"in another terminal: echo-matrix status --watch{matrix} (also: results, ui, stop)",
+            "Ctrl-C stops at the next checkpoint; the same command continues",
+            f"all files are in {study.home}",
+        ]
+    )
+
+
+def _cells(plan: Plan, jobs: Collection[str]) -> str:
+    """Rows and seeds of these jobs; those that only share a job with them are left out."""
+    own = [plan.jobs[job_id] for job_id in jobs if plan.jobs[job_id].row is not None]
+    served = {cell for job in own or [plan.jobs[job_id] for job_id in jobs] for cell in job.cells}
+    cells = [cell for cell in plan.cells if cell.id in served and cell.alias_of is None]
+    rows, seeds = dict.fromkeys(cell.row for cell in cells), dict.fromkeys(str(cell.seed) for cell in cells)
+    return f"{_named('row', list(rows))}; {_named('seed', list(seeds))}"
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    return f"{_counted(len(names), what)}" + (f": {', '.join(names)}" if len(names) <= NAMED else "")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
