@@ -31,7 +31,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
         [
             f"{plan.study} · {plan.profile}: {_counted(len(open_jobs), 'job')} to do ({each})"
             + (f", {done} done before" if done else ""),
-            _cells(plan, [job.id for job in open_jobs]),
+            _cells(plan, selected),
             f"in another terminal: echo-matrix status --watch{matrix} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
             f"all files are in {study.home}",
@@ -39,11 +39,17 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
     )
 
 
-def _cells(plan: Plan, jobs: Collection[str]) -> str:
-    """Rows and seeds of these jobs; those that only share a job with them are left out."""
-    own = [plan.jobs[job_id] for job_id in jobs if plan.jobs[job_id].row is not None]
-    served = {cell for job in own or [plan.jobs[job_id] for job_id in jobs] for cell in job.cells}
-    cells = [cell for cell in plan.cells if cell.id in served and cell.alias_of is None]
+def _cells(plan: Plan, selected: Collection[str]) -> str:
+    """Rows and seeds of which something is selected that is not needed for another row as well."""
+    used = Counter(
+        job_id for cell in plan.cells if cell.alias_of is None for job_id in set(plan.jobs_of[cell.id].values())
+    )
+    cells = [
+        cell
+        for cell in plan.cells
+        if cell.alias_of is None
+        and any(job_id in selected and used[job_id] == 1 for job_id in plan.jobs_of[cell.id].values())
+    ]
     rows, seeds = dict.fromkeys(cell.row for cell in cells), dict.fromkeys(str(cell.seed) for cell in cells)
     return f"{_named('row', list(rows))}; {_named('seed', list(seeds))}"
 

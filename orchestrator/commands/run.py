@@ -29,6 +29,7 @@ from orchestrator.spec.cluster import is_name
 from orchestrator.study import SETTINGS, Study
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
+from orchestrator.ui.words import STATE_WORDS
 
 MOST_REASONS = 3
 """Reasons of blocked jobs that are printed."""
@@ -80,7 +81,7 @@ def run(
         steady_print(run_text(result))
         if result.outcome.submitted and result.report and not result.outcome.interrupted and not smoke:
             steady_print(end_text(study, selection))
-        if result.report:
+        if result.report and not result.outcome.interrupted:
             steady_print(f"report: {result.report}")
     raise typer.Exit(result.outcome.exit_code)
 
@@ -188,7 +189,7 @@ def run_text(result: FinishedRun) -> str:
     if not outcome.submitted and outcome.exit_code == 0:
         lines.append(f"nothing to do: {outcome.counts.get('done', 0)} of {sum(outcome.counts.values())} jobs are done")
     else:
-        lines.append(", ".join(f"{number} {state}" for state, number in outcome.counts.items()))
+        lines.append(", ".join(f"{number} {STATE_WORDS.get(state, state)}" for state, number in outcome.counts.items()))
     if outcome.interrupted:
         lines.append("stopped; the same command continues")
     return "\n".join(lines)

@@ -79,13 +79,11 @@ class Controller:
     def run(self, backend_factory: Callable[[], Backend]) -> None:
         """Run until nothing more can be done, or a request to stop has been carried out."""
         self.used_backend = True
-        self.shutdown.starting = not self._context.ledger.open_attempts()
         try:
-            backend = backend_factory()
+            with self.shutdown.interruptible(not self._context.ledger.open_attempts()):
+                backend = backend_factory()
         except KeyboardInterrupt:
             return
-        finally:
-            self.shutdown.starting = False
         try:
             now = self._clock.monotonic()
             endings = host_endings(self._context.ledger.attempts(), self._clock.time(), now)
@@ -186,9 +184,13 @@ class Controller:
         if isinstance(backend, Autoscaling):
             backend.waiting_for_room({job.stage for job in self._states.ready()})
         try:
-            hosts = targets(backend)
+            # A backend may only now start what it needs.
+            with self.shutdown.interruptible(not self._reconciler.attempts):
+                hosts = targets(backend)
         except BackendSilent as error:
             self._events.backend_error = str(error)
+            return ()
+        except KeyboardInterrupt:  # the next tick ends the run
             return ()
         self._events.backend_error = ""
         if isinstance(backend, Autoscaling):

@@ -24,8 +24,7 @@ class Shutdown:
         self._leaves = 0
         self._killed = False
         self._deadline = 0.0
-        self.starting = False
-        """The backend starts and nothing runs: Ctrl-C ends the start with KeyboardInterrupt."""
+        self._interruptible = False
         self.stopping = False
         """Attempts have been asked to stop: nothing new is started."""
         self.leaving = False
@@ -48,6 +47,26 @@ class Shutdown:
     def leave(self) -> None:
         """Request the end of this process. Only counts, so that signal handlers may call it."""
         self._leaves += 1
+
+    @contextlib.contextmanager
+    def interruptible(self, nothing_runs: bool) -> Iterator[None]:
+        """Wait for something that may take long; while `nothing_runs`, Ctrl-C ends the wait with KeyboardInterrupt."""
+        self._interruptible = nothing_runs
+        try:
+            yield
+        finally:
+            self._interruptible = False
+
+    def interrupt(self) -> None:
+        """Request the end, from the handler of Ctrl-C.
+
+        Raises:
+            KeyboardInterrupt: the run waits with nothing running (`interruptible`).
+        """
+        self.request()
+        if self._interruptible:
+            self._interruptible = False
+            raise KeyboardInterrupt
 
     def next_act(self, now: float, *, outlives: bool) -> Literal["stop", "kill", "leave"] | None:
         """What to do to the live attempts now; `outlives`: they can continue without a controller."""
@@ -88,9 +107,7 @@ def signals_handled(shutdown: Shutdown) -> Iterator[None]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            shutdown.request()
-            if shutdown.starting:
-                raise KeyboardInterrupt
+            shutdown.interrupt()
         elif number != signal.SIGHUP or not shutdown.requested:
             shutdown.leave()
 

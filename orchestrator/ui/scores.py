@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from orchestrator.ui.words import STATE_WORDS
 from reports.formats import number
 from reports.input import Missing
 from reports.scoreboard import Headline, Score, Scoreboard
 
 GAP = "  "
 BEST = "*"
-STATES = {"new": "not run", "retry": "to be run again"}
-"""Words for states of jobs that say less by themselves."""
 SHOWN = 3
 """Rows, or kinds of missing results, that are listed; the others are counted."""
 
@@ -63,7 +62,9 @@ def missing_lines(missing: Sequence[Missing]) -> list[str]:
     kinds = Counter((one.state, one.branch) for one in missing)
     if not kinds:
         return []
-    found = [f"{count} × {branch} ({STATES.get(state, state)})" for (state, branch), count in kinds.most_common(SHOWN)]
+    found = [
+        f"{count} × {branch} ({STATE_WORDS.get(state, state)})" for (state, branch), count in kinds.most_common(SHOWN)
+    ]
     if len(kinds) > SHOWN:
         found.append(f"{sum(kinds.values()) - sum(count for _, count in kinds.most_common(SHOWN))} more")
     return [f"missing: {', '.join(found)}; see `echo-matrix status`"]

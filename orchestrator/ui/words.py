@@ -20,6 +20,9 @@ ENDED: Mapping[Ending, str] = {
 }
 """What an attempt that ended so has done."""
 
+STATE_WORDS: Mapping[str, str] = {"new": "not run", "retry": "to be run again"}
+"""Words for states of jobs that say less by themselves, at the end of a run and beside results."""
+
 NEXT: Mapping[State, str] = {"retry": "runs again", "failed": "given up", "blocked": "blocked", "new": "runs again"}
 """What follows for its job, where that is not clear from the ending."""
 

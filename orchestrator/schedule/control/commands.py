@@ -223,7 +223,7 @@ class CommandHandler:
             most_s = self._context.settings.grace_s + STOP_SLACK_S
             saves = "1 attempt saves" if len(live) == 1 else f"{len(live)} attempts save"
             events.say(
-                f"stopping: {saves} a checkpoint, at most {most_s:g} s; Ctrl-C again to stop at once; "
-                "the same command continues"
+                f"stopping: {saves} a checkpoint, at most {most_s:g} s\n"
+                "Ctrl-C again to stop at once; the same command continues"
             )
             backend.stop(live)
