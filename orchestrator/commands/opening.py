@@ -25,13 +25,12 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
         return ""
     stages = Counter(job.stage for job in open_jobs)
     each = ", ".join(f"{number} {stage}" for stage, number in stages.items())
-    done = len(selected) - len(open_jobs)
     matrix = "" if str(study.matrix) == DEFAULT_MATRIX else f" --matrix {study.matrix}"
     return "\n".join(
         [
-            f"{plan.study} · {plan.profile}: {_counted(len(open_jobs), 'job')} to do ({each})"
-            + (f", {done} done before" if done else ""),
-            _cells(plan, selected),
+            f"{plan.study} · {plan.profile}: {len(open_jobs)} of {_counted(len(selected), 'job')} to do",
+            f"  {each}",
+            f"  {_cells(plan, selected)}",
             f"in another terminal: echo-matrix status --watch{matrix} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
             f"all files are in {study.home}",
@@ -41,15 +40,10 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
 
 def _cells(plan: Plan, selected: Collection[str]) -> str:
     """Rows and seeds of which something is selected that is not needed for another row as well."""
-    used = Counter(
-        job_id for cell in plan.cells if cell.alias_of is None for job_id in set(plan.jobs_of[cell.id].values())
-    )
-    cells = [
-        cell
-        for cell in plan.cells
-        if cell.alias_of is None
-        and any(job_id in selected and used[job_id] == 1 for job_id in plan.jobs_of[cell.id].values())
-    ]
+    distinct = [cell for cell in plan.cells if cell.alias_of is None]
+    used = Counter(job_id for cell in distinct for job_id in set(plan.jobs_of[cell.id].values()))
+    own = {job_id for job_id, cells in used.items() if cells == 1 and job_id in selected}
+    cells = [cell for cell in distinct if not own.isdisjoint(plan.jobs_of[cell.id].values())]
     rows, seeds = dict.fromkeys(cell.row for cell in cells), dict.fromkeys(str(cell.seed) for cell in cells)
     return f"{_named('row', list(rows))}; {_named('seed', list(seeds))}"
 

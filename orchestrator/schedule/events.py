@@ -262,12 +262,11 @@ class RunEvents:
         """Refresh the view, and tell the observer where the live attempts write."""
         self._ticked = now
         live = sorted(attempts, key=lambda one: one.submitted_at)
-        shown = [progress_of(watched, forecaster, now) for watched in live]
         progress = RunProgress(
             counts=self._states.counts(),
-            attempts=shown,
+            attempts=[progress_of(watched, forecaster, now) for watched in live],
             elapsed_s=now - self._began,
-            eta_s=self._left_s(live, shown, forecaster, now) if stops_in_s is None else None,
+            eta_s=remaining_s(self._states, live, forecaster, now) if stops_in_s is None else None,
             stops_in_s=stops_in_s,
         )
         self._view.tick(progress)
@@ -276,13 +275,6 @@ class RunEvents:
         if not store_failing:  # the user has been told already
             self._note_unknown(live, now)
         self._notifier.tick()
-
-    def _left_s(
-        self, live: Sequence[WatchedAttempt], shown: Sequence[AttemptProgress], forecaster: Forecaster, now: float
-    ) -> float | None:
-        """Estimated seconds until all is done: as forecast, and not less than what a live attempt needs at its pace."""
-        left = remaining_s(self._states, live, forecaster, now)
-        return None if left is None else max([left, *(one.eta_s for one in shown if one.eta_s is not None)])
 
     def _note_unknown(self, live: list[WatchedAttempt], now: float) -> None:
         """Tell the user once when nothing has been known of any attempt for a while; later send a notification."""
@@ -335,6 +327,12 @@ def progress_of(watched: WatchedAttempt, forecaster: Forecaster, now: float) -> 
     )
 
 
+def _spent_s(watched: WatchedAttempt, forecaster: Forecaster, now: float) -> float:
+    """What an attempt has used of its estimate, in seconds: what its pace leaves is left, else by the clock."""
+    left = watched.pace.left_s(now)
+    return now - watched.submitted_at if left is None else forecaster.of(watched.job).seconds - left
+
+
 def shown_metric(job: Job, values: Mapping[str, float]) -> tuple[str, float] | None:
     """Name and value of the metric of a job that people see: its stage's `curve`, else `loss`; None: there is none."""
     name = job.spec.curve or "loss"
@@ -349,6 +347,6 @@ def remaining_s(states: JobStates, live: Sequence[WatchedAttempt], forecaster: F
     if not live:
         return None
     ids = {job_id for job_id in states.open_jobs() if states.state(job_id) not in STUCK}
-    spent = {watched.job.id: now - watched.submitted_at for watched in live}
+    spent = {watched.job.id: _spent_s(watched, forecaster, now) for watched in live}
     left = forecaster.forecast(ids, Capacity(attempts=len(live)), spent)
     return left.makespan_s if left.is_known else None

@@ -62,11 +62,10 @@ def missing_lines(missing: Sequence[Missing]) -> list[str]:
     kinds = Counter((one.state, one.branch) for one in missing)
     if not kinds:
         return []
-    found = [
-        f"{count} × {branch} ({STATE_WORDS.get(state, state)})" for (state, branch), count in kinds.most_common(SHOWN)
-    ]
-    if len(kinds) > SHOWN:
-        found.append(f"{sum(kinds.values()) - sum(count for _, count in kinds.most_common(SHOWN))} more")
+    shown = kinds.most_common(SHOWN)
+    found = [f"{count} × {branch} ({STATE_WORDS.get(state, state)})" for (state, branch), count in shown]
+    if left := sum(kinds.values()) - sum(count for _, count in shown):
+        found.append(f"{left} more")
     return [f"missing: {', '.join(found)}; see `echo-matrix status`"]
 
 
