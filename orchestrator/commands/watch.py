@@ -15,10 +15,10 @@ from orchestrator.plan.job import Job, Standing
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
-from orchestrator.schedule.events import shown_metric
 from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.pace import Pace
+from orchestrator.schedule.progress import shown_metric
 from orchestrator.study import Study
 from orchestrator.ui.watch import RunningAttempt, RunProcess, Snapshot, WatchView
 from workloads.contract.metrics import read_beat

@@ -13,10 +13,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, View
+from orchestrator.schedule.events import Event, View
+from orchestrator.schedule.progress import AttemptProgress, RunProgress
 from orchestrator.ui.terminal import can_redraw
 from orchestrator.ui.words import (
     clock_words,
+    counts_words,
     left_words,
     metric_words,
     progress_words,
@@ -34,8 +36,7 @@ PLAIN_STOPPING_S = 5.0
 """The same while the run is being stopped."""
 PLAIN_SHOWN = 4
 """Running attempts in such a line."""
-LABEL_SHARE = 0.4
-"""Of the terminal's width, at most, for labels."""
+SHORTEST_LABEL = 12
 BAR_WIDTH = 12
 
 
@@ -108,21 +109,32 @@ class LiveLines:
         return Group(*lines)
 
     def _bars(self, attempts: Sequence[AttemptProgress]) -> Table:
-        """Label, bar, steps, metric, pace and time left of each attempt; without steps, its phase and elapsed time."""
-        widest = int(self._console.size.width * LABEL_SHARE)
+        """Label, bar, steps, metric, pace and time left of each attempt; without steps, its phase and elapsed time.
+
+        Where a line is too short, labels are cut first.
+        """
+        numbers = [
+            (
+                steps_words(one),
+                metric_words(one.metric),
+                rate_words(one.rate),
+                left_words(one.eta_s) or f"{clock_words(one.elapsed_s)} so far",
+            )
+            for one in attempts
+        ]
+        widths = [max(map(len, column)) for column in zip(*numbers, strict=True)]
+        room = self._console.size.width - BAR_WIDTH - sum(widths) - len(widths) - 1
         table = Table.grid(
-            Column(max_width=max(8, widest), no_wrap=True, overflow="ellipsis"),
+            Column(max_width=max(SHORTEST_LABEL, room), no_wrap=True, overflow="ellipsis"),
             Column(width=BAR_WIDTH, no_wrap=True, overflow="ellipsis"),
-            *(Column(justify="right", no_wrap=True, overflow="ellipsis") for _ in range(4)),
+            *(Column(justify="right", no_wrap=True, overflow="ellipsis") for _ in widths),
             padding=(0, 1),
             pad_edge=False,
         )
-        for one in attempts:
+        for one, row in zip(attempts, numbers, strict=True):
             bar: RenderableType = Text(one.phase)
             if one.of:
                 bar = ProgressBar(total=one.of, completed=one.step, width=BAR_WIDTH)
-            left = left_words(one.eta_s) or f"{clock_words(one.elapsed_s)} so far"
-            row = [steps_words(one), metric_words(one.metric), rate_words(one.rate), left]
             table.add_row(Text(f"  {one.label}"), bar, *map(Text, row))
         return table
 
@@ -183,14 +195,11 @@ def make_view(stream: TextIO) -> View:
 
 def headline(progress: RunProgress) -> str:
     """Counts by state, elapsed time, ETA."""
-    counts = progress.counts
-    words = share_words(counts)
-    words += "".join(f", {counts[state]} {state}" for state in ("running", "waiting", "retry") if counts.get(state))
     left = left_words(progress.eta_s)
     after = f" · about {left}" if left else ""
     if progress.stops_in_s is not None:
         after = f" · {stopping_words(len(progress.attempts), progress.stops_in_s)}"
-    return f"{words} · {clock_words(progress.elapsed_s)}{after}"
+    return f"{counts_words(progress.counts)} · {clock_words(progress.elapsed_s)}{after}"
 
 
 def running_words(attempts: Sequence[AttemptProgress]) -> str:

@@ -17,7 +17,8 @@ import typer
 
 from orchestrator.errors import FULL
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import Event, RunProgress, View
+from orchestrator.schedule.events import Event, View
+from orchestrator.schedule.progress import RunProgress
 
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""

@@ -8,9 +8,11 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console, RenderableType
 
-from orchestrator.schedule.events import AttemptProgress
+from orchestrator.plan.job import State
+from orchestrator.schedule.progress import AttemptProgress
 from orchestrator.ui.progress import PLAIN_EVERY_S, LiveLines, running_words
 from orchestrator.ui.terminal import can_redraw
+from orchestrator.ui.words import counts_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class Snapshot:
     profile: str
     driver: RunProcess | None
     """None: no run is in progress."""
-    counts: Mapping[str, int]
+    counts: Mapping[State, int]
     running: Sequence[RunningAttempt]
     failed: Mapping[str, str]
     """Label -> reason."""
@@ -179,7 +181,7 @@ def make_watch_view(out: TextIO, *, as_json: bool) -> WatchView:
 
 def watch_headline(snapshot: Snapshot) -> str:
     """Study, counts, and the process that runs it."""
-    words = ", ".join(f"{number} {state}" for state, number in snapshot.counts.items())
+    words = counts_words(snapshot.counts)
     return f"{snapshot.study} · {snapshot.profile} · {words} · {process_words(snapshot.driver)}"
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from orchestrator.backends.protocol import Ending
 from orchestrator.plan.job import State
-from orchestrator.schedule.events import AttemptProgress, Event
+from orchestrator.schedule.events import Event
+from orchestrator.schedule.progress import AttemptProgress
 
 ENDED: Mapping[Ending, str] = {
     "ok": "done",
@@ -60,6 +61,17 @@ def share_words(counts: Mapping[State, int]) -> str:
         f"{counts[state]} {state}" for state in ("unknown", "blocked", "failed", "cancelled") if counts.get(state)
     ]
     return ", ".join(words)
+
+
+def counts_words(counts: Mapping[State, int]) -> str:
+    """`12/130 done, 2 failed, 4 running`."""
+    moving: tuple[State, ...] = ("running", "waiting", "retry")
+    return ", ".join(
+        [
+            share_words(counts),
+            *(f"{counts[state]} {STATE_WORDS.get(state, state)}" for state in moving if counts.get(state)),
+        ]
+    )
 
 
 def steps_words(one: AttemptProgress) -> str:
