@@ -24,7 +24,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
     if not open_jobs:
         return ""
     stages = Counter(job.stage for job in open_jobs)
-    each = ", ".join(f"{number} {stage}" for stage, number in stages.items())
+    each = ", ".join(f"{stages[stage.name]} {stage.name}" for stage in plan.workload.stages if stages[stage.name])
     matrix = "" if str(study.matrix) == DEFAULT_MATRIX else f" --matrix {study.matrix}"
     return "\n".join(
         [
