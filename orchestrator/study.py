@@ -16,7 +16,7 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.machine import machine_cpus, machine_devices
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
-from orchestrator.plan.forecast import Capacity, Duration, Forecast, Forecaster
+from orchestrator.plan.forecast import AHEAD, Capacity, Duration, Forecast, Forecaster
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.retry_policy import paused_of
@@ -88,10 +88,16 @@ class Study:
         with Ledger.read(self.home / NAME) as ledger:
             return ledger.durations()
 
-    def forecast(self, ids: Collection[str]) -> Forecast:
-        """How long the jobs `ids` will take, which are not done, and what they cost."""
-        forecaster = Forecaster(self.plan, self.durations(), self.cluster.backend)
-        return forecaster.forecast(ids, self.capacity)
+    def forecast(self, standings: Mapping[str, Standing], spent_s: Mapping[str, float] | None = None) -> Forecast:
+        """How long those of some jobs will take that are to be run or run now, and what they cost.
+
+        Args:
+            standings: job id -> state, of the jobs in question.
+            spent_s: job id -> seconds that its live attempt has run.
+        """
+        ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
+        forecaster = Forecaster(self.plan, self.durations() if ahead else (), self.cluster.backend)
+        return forecaster.forecast(ahead, self.capacity, spent_s)
 
     @property
     def capacity(self) -> Capacity:

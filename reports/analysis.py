@@ -59,14 +59,17 @@ def analyse(given: ReportInput) -> Analysis:
     if not given_tables and given.spec.main_table is None:
         given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference]}
     for name, members in given_tables.items():
-        unknown = sorted(set(members) - set(computed))
+        unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded})
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
         references = sorted({info.name for info in given.rows if info.reference} & set(members))
         if references:
             raise ValueError(f"table {name!r} names {references}, which are ceiling and floor and take no rank")
+        labels = found.computed_by.keys()
         for a in axes:
-            named[row_label(name, a)] = [row_label(member, a) for member in members]
+            kept = [label for member in members if (label := row_label(member, a)) in labels]
+            if kept:
+                named[row_label(name, a)] = kept
     return _analysis(found, resample(found.panels), named, _costs(given), {})
 
 
@@ -97,6 +100,10 @@ def _analysis(
         if spec.gain is None:
             break
         labels = [row_label(name, axes.replace("/", ";")) for name in (spec.gain.shortest, spec.gain.longest)]
+        lost = [label for label in labels if label in found.gone]
+        if lost:
+            gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
+            continue
         shortest, longest = (computed_by.get(label, label) for label in labels)
         gains |= retained_gain(spec.gain.metric, compact, shortest, longest, means, found.panels, draws)
     material = Material(
@@ -114,6 +121,7 @@ def _analysis(
         rows=rows,
         panels=found.panels,
         means=means,
+        gone=found.gone,
         draws=draws,
         tables=analysed,
         main=main,

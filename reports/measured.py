@@ -27,6 +27,8 @@ class AnalysedRow:
     """Label of the row with the same computation: its own, unless it is an alias."""
     reference: bool = False
     """A ceiling or floor (`references.py`)."""
+    excluded_seeds: frozenset[int] = frozenset()
+    """Seeds whose cells are excluded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +42,18 @@ class Measured:
     """By `branch/metric`, over distinct rows; empty without case values."""
     means: Mapping[str, Mapping[str, float]]
     """`branch/metric` -> distinct row -> mean."""
+    gone: frozenset[str] = frozenset()
+    """Labels of rows that are excluded with these axis values."""
 
     @cached_property
     def computed_by(self) -> Mapping[str, str]:
         """Label -> label of the distinct row."""
         return {row.label: row.computed_by for row in self.rows}
+
+    @cached_property
+    def excluded_seeds(self) -> Mapping[str, frozenset[int]]:
+        """Label -> seeds whose cells are excluded."""
+        return {row.label: row.excluded_seeds for row in self.rows}
 
     def mean(self, metric: str, row: str) -> float | None:
         """A row's mean; None without values."""
@@ -68,7 +77,9 @@ class Measured:
     def counted(self, metric: str, row: str) -> tuple[int, int]:
         """(values present, values expected)."""
         panel = self.panels[metric]
-        return int(panel.count[panel.rows.index(self.computed_by[row])].sum()), panel.expected
+        seeds = len(panel.seeds) - len(self.excluded_seeds[row])
+        there = int(panel.count[panel.rows.index(self.computed_by[row])].sum())
+        return there, panel.expected // len(panel.seeds) * seeds
 
 
 def combinations(given: CaseValues, others: Iterable[str] = ()) -> list[str]:
@@ -87,15 +98,24 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         ValueError: two values of one case and metric.
     """
     computed = {info.name: info.alias_of or info.name for info in given.rows}
+    excluded: dict[str, frozenset[int]] = {}
+    for one in given.excluded:
+        label = row_label(one.row, one.axes)
+        excluded[label] = excluded.get(label, frozenset()) | {one.seed}
+    gone = frozenset(label for label, seeds in excluded.items() if seeds >= set(given.seeds))
     rows = tuple(
         AnalysedRow(
-            label=row_label(info.name, a),
+            label=label,
             family=info.family,
-            computed_by=row_label(computed[info.name], a),
+            # With other cells than the row that it repeats, a row counts as one of its own.
+            computed_by=original if excluded.get(original) == excluded.get(label) else label,
             reference=info.reference,
+            excluded_seeds=excluded.get(label, frozenset()),
         )
         for a in axes
         for info in given.rows
+        for label, original in [(row_label(info.name, a), row_label(computed[info.name], a))]
+        if label not in gone
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
@@ -106,4 +126,4 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     }
     better = {name: panel.better for name, panel in found.items()}
     scored = scoring(given.spec.branches, given.spec.contrast, given.spec.metrics.keys(), better)
-    return Measured(spec=given.spec, scoring=scored, rows=rows, panels=found, means=means)
+    return Measured(spec=given.spec, scoring=scored, rows=rows, panels=found, means=means, gone=gone)

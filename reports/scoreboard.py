@@ -11,7 +11,7 @@ import numpy as np
 
 from reports.formats import decimals_of
 from reports.input import CaseValues
-from reports.measured import Measured, combinations, measured
+from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.spec import Better
 from reports.statistics.best import best_rows
 from reports.statistics.scores import headline
@@ -79,17 +79,17 @@ def scoreboard(given: CaseValues) -> Scoreboard:
     """
     found = measured(given, combinations(given))
     columns = [_headline(found, branch) for branch in found.scoring.names]
+    seeds = frozenset(given.seeds)
     ranked = [row.computed_by for row in found.rows if not row.reference]
     scores: dict[tuple[str, str], Score] = {}
     for column in columns:
         panel = found.panels.get(f"{column.branch}/{column.metric}")
         best = frozenset[str]() if panel is None else best_rows(panel, list(dict.fromkeys(ranked)), column.better)
         for row in found.rows:
-            scores[row.label, column.branch] = _score(
-                found, column, row.label, len(set(given.seeds)), best=not row.reference and row.computed_by in best
-            )
+            marked = not row.reference and row.computed_by in best
+            scores[row.label, column.branch] = _score(found, column, row, len(seeds - row.excluded_seeds), best=marked)
     return Scoreboard(
-        seeds=tuple(sorted(set(given.seeds))),
+        seeds=tuple(sorted(seeds)),
         columns=columns,
         rows=tuple(row.label for row in found.rows if not row.reference),
         references=tuple(row.label for row in found.rows if row.reference),
@@ -112,24 +112,24 @@ def _headline(found: Measured, branch: str) -> Headline:
     )
 
 
-def _score(found: Measured, column: Headline, row: str, seeds: int, *, best: bool) -> Score:
+def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, best: bool) -> Score:
     name = f"{column.branch}/{column.metric}"
-    interval, limits = found.interval(name, row), found.limits(name, row)
+    interval, limits = found.interval(name, row.label), found.limits(name, row.label)
     if interval is None or interval.kind != "scenes and seeds" or limits is None:
         limits = None
     panel = found.panels.get(name)
     values, expected, measured_seeds = 0, 0, 0
     if panel is not None:
-        values, expected = found.counted(name, row)
-        layout = panel.layout(found.computed_by[row])
+        values, expected = found.counted(name, row.label)
+        layout = panel.layout(row.computed_by)
         measured_seeds = int(np.isfinite(layout).any(axis=0).sum())
     return Score(
-        row=row,
+        row=row.label,
         branch=column.branch,
         metric=column.metric,
         unit=column.unit,
         better=column.better,
-        mean=found.mean(name, row),
+        mean=found.mean(name, row.label),
         low=None if limits is None else limits[0],
         high=None if limits is None else limits[1],
         best=best,

@@ -1,8 +1,15 @@
-"""`plan`: what would run, why, and what each row costs."""
+"""`plan`: what would run, why, how long it would take, and what each row costs."""
+
+import time
+from typing import Annotated
+
+import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, Selection, SmokeOption
+from orchestrator.commands.planned_scripts import check_has_scripts, scripts_of, scripts_text
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
+from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts, counts_text, plan_json, plan_text
 from orchestrator.ui.terminal import print_json
@@ -14,14 +21,20 @@ def plan(
     selection: Selection,
     smoke: SmokeOption = False,
     refresh: RefreshOption = None,
+    sbatch: Annotated[
+        bool,
+        typer.Option("--sbatch", help="Show the scripts that a run would send to SLURM, which need not be installed."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run, why, and what each row costs.
+    """Show what would run, why, how long it would take, and what each row costs.
 
     With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
     its memory or cannot be evaluated.
     """
     study = options.open(smoke=smoke)
+    if sbatch:
+        check_has_scripts(study)
     withdrawals = find_withdrawals(study, refresh)
     standings = standings_without(study, withdrawals) if refresh else study.standings()
     part = selected_part(study.plan, **selection.given)
@@ -32,7 +45,12 @@ def plan(
         requested: dict[str, object] = {"refresh": [one.label for one in withdrawals]} if refresh else {}
         if selection.given:
             requested |= {"selection": selection.given, "others": counts(others)}
-        print_json({**plan_json(part, standings), **requested, **(estimate.json if estimate else {})})
+        if sbatch:
+            requested |= {"sbatch": scripts_of(study, standings).json}
+        forecast = {"forecast": forecast_json(study.forecast(standings), time.time())}
+        print_json({**plan_json(part, standings), **forecast, **requested, **(estimate.json if estimate else {})})
+    elif sbatch:
+        print(scripts_text(scripts_of(study, standings)))
     else:
         if estimate:
             print(estimate.text)
@@ -41,6 +59,8 @@ def plan(
         print(plan_text(part, standings), end="")
         if selection.given:
             print(f"selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
+        if expected := forecast_text(study.forecast(standings), time.time()):
+            print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)
 
 
@@ -53,5 +73,6 @@ COMMAND = Command(
         ("echo-matrix plan --seeds 0 --branches '*'", "what `run` with these options would run"),
         ("echo-matrix plan --profile NAME 'seeds=[0,1,2]'", "another profile, with more seeds"),
         ("echo-matrix plan --refresh STAGE/ROW/s0", "what `run --refresh` would recompute"),
+        ("echo-matrix plan --sbatch --backend slurm", "the scripts that `run` would send to SLURM"),
     ],
 )

@@ -14,6 +14,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection
 from orchestrator.commands.watch import last_selection
 from orchestrator.commands.watch import watch as watch_run
+from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.job import SHORT, Job, Plan, Standing
 from orchestrator.plan.select import select, selected_part
 from orchestrator.plan.show import counts, counts_text, job_json
@@ -91,7 +92,7 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
     `jobs`, `counts` and `failures` are of the selection, `others` counts the other jobs; None: all are selected.
     """
     part, standings, others = _selected(study, selection)
-    attempts = study.attempts()
+    attempts, at = study.attempts(), time.time()
     failures, paused = failed_jobs(study, standings)
     return {
         "version": 2,
@@ -109,14 +110,15 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "others": counts(others),
         "failures": failures_json(failures),
         "paused": paused,
-        "avoided": [asdict(one) for one in hosts_excluded(study, attempts, time.time())],
+        "forecast": forecast_json(study.forecast(standings, _spent_s(part, attempts, at)), at),
+        "avoided": [asdict(one) for one in hosts_excluded(study, attempts, at)],
     }
 
 
 def status_text(study: Study, selection: Selection | None = None) -> str:
     """What `status` prints: counts, jobs that run or need attention, excluded hosts, failures."""
     part, standings, others = _selected(study, selection)
-    attempts = study.attempts()
+    attempts, at = study.attempts(), time.time()
     lines = [f"{study.plan.study} · {study.plan.profile} · {counts_text(standings)}"]
     if selection and selection.given:
         lines.append(f"  selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
@@ -137,8 +139,9 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
         for reason, number in blocked.items()
         if number > BLOCKED_SHOWN
     ]
-    at = time.time()
     lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
+    if expected := forecast_text(study.forecast(standings, _spent_s(part, attempts, at)), at):
+        lines += ["", expected]
     failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 
@@ -164,6 +167,12 @@ def hosts_excluded(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: 
     """Hosts that a run would exclude now; `at`: seconds since 1970."""
     every = [one for mine in attempts.values() for one in mine]
     return excluded_by_attempts(every, at, study.cluster.avoid_s)
+
+
+def _spent_s(plan: Plan, attempts: Mapping[str, Sequence[Attempt]], at: float) -> dict[str, float]:
+    """Job id -> seconds that its live attempt has run."""
+    live = {job.id: attempts[job.fingerprint][-1] for job in plan.jobs.values() if attempts.get(job.fingerprint)}
+    return {job_id: at - one.started for job_id, one in live.items() if one.started and one.ended is None}
 
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from orchestrator.plan.fingerprint import Fingerprints, config_of
 from orchestrator.plan.job import SHORT, Job, Plan
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Resources
+from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain
 from workloads.contract.workload import StageSpec, Workload
@@ -46,6 +47,7 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
         cells=tuple(cells),
         jobs=builder.finished(),
         jobs_of=jobs_of,
+        excluded=excluded_of(matrix),
     )
 
 

@@ -4,9 +4,11 @@ This is the only place that estimates durations: `plan`, `status`, the first lin
 all use it. A job's estimate is the first that there is of
 
 * `measured`: the mean of jobs that ended well on this kind of device, of the same stage, branch and row, else of the
-  same stage and branch, else of the same stage; in proportion to the FLOPs where those of both are known;
+  same stage and branch, else of the same stage; in proportion to the FLOPs if these are known, and else only of the
+  same profile, since nothing else tells how large a job is;
 * `flops`: its FLOPs, at the rate of the other stages that were measured, else at an assumed rate;
-* `guess`: the stage's `seconds_guess`, in the proportion in which the measured stages differ from theirs.
+* `guess`: the mean of such jobs of other profiles, else the stage's `seconds_guess`, in the proportion in which the
+  measured stages differ from theirs.
 
 Device-hours are devices times hours, core-hours are cpus times hours of jobs without devices.
 """
@@ -16,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from orchestrator.plan.job import Job, Plan
+from orchestrator.plan.job import Job, Plan, State
 
 Basis = Literal["measured", "flops", "guess"]
 
@@ -27,8 +29,14 @@ DEVICE_FLOPS_S = 1.0e14
 CORE_FLOPS_S = 3.0e10
 """Assumed FLOP/s of a processor until one was measured: 27 to 41 GFLOP/s in trainings on one core of an AMD EPYC."""
 
+AHEAD: frozenset[State] = frozenset({"new", "retry", "waiting", "running", "unknown"})
+"""States of jobs that are to be run, or run."""
+
+ANY = "*"
+"""In place of a profile: durations of all profiles together."""
+
 SHARED = ""
-"""In place of a row: jobs that no row's parameters enter, which rows share."""
+"""In place of a row: jobs of stages that depend on no row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +50,14 @@ class Duration:
     row: str
     """`SHARED`, or its first cell's row."""
     smoke: bool
+    profile: str
+    """Of the plan; empty: not known."""
     backend: str
     """Where it ran; empty: not known."""
     kind: str
     """The kind of device, as in its commit record; empty: not known."""
     cpus: int
+    """0: it is not known where it ran, nor with how many devices."""
     devices: int
     flops: float | None
     """None: not known."""
@@ -73,6 +84,11 @@ class Capacity:
     attempts: int | None = None
     cpus: int | None = None
     devices: int | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it."""
+        return any((self.attempts, self.cpus, self.devices))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +187,8 @@ class _Measured:
             self.kind, self.of_backend = one.kind, own
         sums = self.by_kind.setdefault(one.kind, {})
         for key in _keys(one.stage, one.branch, one.row, one.smoke):
-            sums.setdefault(key, _Sum()).add(one)
+            sums.setdefault((one.profile, *key), _Sum()).add(one)
+            sums.setdefault((ANY, *key), _Sum()).add(one)
 
     @property
     def sums(self) -> Mapping[tuple[str, ...], _Sum]:
@@ -197,20 +214,32 @@ class Forecaster:
     def __init__(self, plan: Plan, durations: Iterable[Duration] = (), backend: str = "") -> None:
         self._plan = plan
         self._rows = {cell.id: cell.row for cell in plan.cells}
+        self._shared = frozenset(plan.workload.shared)
         self._flops: Mapping[str, float] | None = None
         self._classes = {with_devices: _Measured(backend) for with_devices in (False, True)}
         self._known: dict[tuple[object, ...], JobEstimate] = {}
         planned: Mapping[str, Job] | None = None
         for one in durations:
-            if one.flops is None and not one.smoke:  # a ledger of before they were recorded, or a rebuilt one
+            found: Duration | None = one
+            if one.flops is None or not one.cpus:  # of an older or of a rebuilt ledger
                 planned = planned or {job.fingerprint: job for job in plan.jobs.values()}
-                one = self._completed(one, planned.get(one.fingerprint))
-            self._classes[one.devices > 0].add(one)
+                found = self._completed(one, planned.get(one.fingerprint))
+            if found is not None:
+                self._classes[found.devices > 0].add(found)
 
-    def _completed(self, one: Duration, job: Job | None) -> Duration:
+    def _completed(self, one: Duration, job: Job | None) -> Duration | None:
+        """A duration with what the plan knows of its job; None: where it ran is not known."""
         if job is None:
-            return one
-        return replace(one, branch=job.branch or "", row=self.row_of(job), flops=self.flops_of(job))
+            return one if one.cpus else None
+        return replace(
+            one,
+            branch=job.branch or "",
+            row=self.row_of(job),
+            profile=self._plan.profile,
+            flops=self.flops_of(job),
+            cpus=one.cpus or job.resources.cpus,
+            devices=one.devices if one.cpus else job.resources.devices,
+        )
 
     def add(self, one: Duration) -> None:
         """Take a new duration into account."""
@@ -218,8 +247,10 @@ class Forecaster:
         self._known.clear()
 
     def row_of(self, job: Job) -> str:
-        """The row that a job counts for."""
-        return self._rows.get(job.cells[0], SHARED) if job.row is not None and job.cells else SHARED
+        """The row that a job counts for: that of its first cell."""
+        if job.stage in self._shared or not job.cells:
+            return SHARED
+        return self._rows[job.cells[0]]
 
     def flops_of(self, job: Job) -> float | None:
         """FLOPs of a job; None: not known."""
@@ -280,12 +311,18 @@ class Forecaster:
         )
 
     def _estimate(self, job: Job, flops: float | None) -> JobEstimate:
-        devices, branch = job.resources.devices, job.branch or ""
+        devices = job.resources.devices
         sums = self._classes[devices > 0].sums
-        for key in _keys(job.stage, branch, self.row_of(job), job.smoke):
-            if key in sums:
-                return JobEstimate(seconds=sums[key].seconds_of(flops, devices), basis="measured")
-        stages = {key[0]: one for key, one in sums.items() if len(key) == 1}
+        keys = _keys(job.stage, job.branch or "", self.row_of(job), job.smoke)
+        if flops == 0.0:
+            keys = keys[:1]  # it computes next to nothing: the mean of jobs that compute says nothing of it
+        for profile in (self._plan.profile, ANY):
+            for key in keys:
+                found = sums.get((profile, *key))
+                if found is not None and (found.timed_flops or not flops):
+                    known = flops is not None or profile != ANY
+                    return JobEstimate(seconds=found.seconds_of(flops, devices), basis="measured" if known else "guess")
+        stages = {key[1]: one for key, one in sums.items() if key[0] == ANY and len(key) == 2}
         if flops is not None:
             timed = [one for one in stages.values() if one.timed_flops]
             if timed:
@@ -293,8 +330,8 @@ class Forecaster:
                 return JobEstimate(seconds=flops / (rate * max(1, devices)), basis="flops")
             assumed = DEVICE_FLOPS_S * devices if devices else CORE_FLOPS_S * job.resources.cpus
             return JobEstimate(seconds=flops / assumed, basis="flops")
-        known = self._plan.workload.by_name
-        shares = [one.seconds / one.number / known[name].seconds_guess for name, one in stages.items() if name in known]
+        guesses = {name: stage.seconds_guess for name, stage in self._plan.workload.by_name.items()}
+        shares = [one.seconds / one.number / guesses[name] for name, one in stages.items() if name in guesses]
         scale = sum(shares) / len(shares) if shares else 1.0
         return JobEstimate(seconds=job.spec.seconds_guess * scale, basis="guess")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.spec.cell import Cell, Deviation, Resources
+from orchestrator.spec.cell import Cell, Deviation, ExcludedCell, Resources
 from workloads.contract.request import DEFAULT_WORKLOAD, Stage
 from workloads.contract.workload import StageSpec, Workload
 
@@ -70,6 +70,8 @@ class Plan:
     """Id -> job, dependencies first."""
     jobs_of: Mapping[str, Mapping[str, str]]
     """Cell id -> {stage or `stage/branch`: job id}."""
+    excluded: tuple[ExcludedCell, ...] = ()
+    """Cells of the full product that the matrix leaves out."""
 
 
 @dataclass(frozen=True, kw_only=True)

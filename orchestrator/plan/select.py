@@ -38,6 +38,7 @@ def selected_part(plan: Plan, rows: Patterns = None, seeds: Patterns = None, bra
         PlanError: a pattern matches nothing; with the nearest name.
     """
     jobs, cells = select(plan, rows, seeds, branches), _cells(plan, rows, seeds)
+    chosen = {(cell.row, cell.seed) for cell in cells}
     return replace(
         plan,
         cells=tuple(cells),
@@ -46,6 +47,7 @@ def selected_part(plan: Plan, rows: Patterns = None, seeds: Patterns = None, bra
             cell.id: {name: job_id for name, job_id in plan.jobs_of[cell.id].items() if job_id in jobs}
             for cell in cells
         },
+        excluded=tuple(one for one in plan.excluded if (one.row, one.seed) in chosen),
     )
 
 

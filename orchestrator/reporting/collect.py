@@ -9,12 +9,25 @@ from importlib import import_module
 from typing import Any
 
 from orchestrator.errors import PlanError
+from orchestrator.plan.forecast import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.protocol import Store
-from reports.input import CaseValues, ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
+from reports.input import (
+    CaseValues,
+    ControlsCertificate,
+    Cost,
+    Curve,
+    Excluded,
+    JobDuration,
+    Missing,
+    ReportInput,
+    ResultLine,
+    RowInfo,
+    Strip,
+)
 from reports.spec import ReportSpec
 from workloads.contract.workload import StageSpec, Workload
 
@@ -41,7 +54,7 @@ def case_values(
     values: list[ResultLine] = []
     missing: list[Missing] = []
     for cell in cells:
-        axes = axes_of(cell)
+        axes = axes_text(cell.axes)
         missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
         for job in plan.jobs_of[cell.id].values():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
@@ -61,17 +74,21 @@ def case_values(
         values=values,
         missing=missing,
         sections=sections_of(plan.cells),
+        excluded=_excluded(plan, cells),
         spec=spec_of_report,
     )
 
 
-def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) -> ReportInput:
+def report_input(
+    plan: Plan, standings: Mapping[str, Standing], store: Store, durations: Iterable[Duration] = ()
+) -> ReportInput:
     """The report's input.
 
     Args:
         plan: the whole matrix of the profile.
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
+        durations: how long jobs took, of this plan and of others.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -86,7 +103,7 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
     for cell in plan.cells:
-        axes = axes_of(cell)
+        axes = axes_text(cell.axes)
         for job in plan.jobs_of[cell.id].values():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
@@ -116,13 +133,30 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
             verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
         ),
+        durations=_durations(plan, durations),
         notes=notes,
     )
 
 
-def axes_of(cell: Cell) -> str:
-    """A cell's axis values as `key=value;...`."""
-    return ";".join(f"{key}={value}" for key, value in cell.axes)
+def axes_text(axes: Iterable[tuple[str, str]]) -> str:
+    """Axis values as `key=value;...`."""
+    return ";".join(f"{key}={value}" for key, value in axes)
+
+
+def _durations(plan: Plan, durations: Iterable[Duration]) -> list[JobDuration]:
+    """The durations of the plan's jobs, in its order."""
+    known = {one.fingerprint: one for one in durations}
+    return [
+        JobDuration(
+            stage=job.stage,
+            branch=job.branch or "",
+            estimated_s=known[job.fingerprint].estimated_s,
+            basis=known[job.fingerprint].basis,
+            measured_s=known[job.fingerprint].seconds,
+        )
+        for job in plan.jobs.values()
+        if job.fingerprint in known
+    ]
 
 
 def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -150,6 +184,17 @@ def report_spec(workload: Workload) -> ReportSpec:
             f"workload {workload.name}: `report` names {workload.report!r}, which has no REPORT = ReportSpec()"
         )
     return spec
+
+
+def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:
+    """The excluded cells of the rows and seeds of these cells."""
+    rows, seeds = {cell.row for cell in cells}, {cell.seed for cell in cells}
+    every = len(cells) == len(plan.cells)  # then a row of which no cell is left is named too
+    return [
+        Excluded(row=one.row, seed=one.seed, axes=axes_text(one.axes), entry=f"{one.place}: {one.entry}")
+        for one in plan.excluded
+        if every or (one.row in rows and one.seed in seeds)
+    ]
 
 
 def _asked(branch: str, plan: Plan, branches: Collection[str] | None) -> bool:
@@ -185,12 +230,9 @@ def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
     row_of = {cell.id: cell.row for cell in cells}
     found: dict[str, RowInfo] = {}
     for cell in cells:
-        if cell.row not in found:
-            alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
-            found[cell.row] = RowInfo(
-                name=cell.row,
-                family=cell.family,
-                alias_of=alias if alias != cell.row else None,
-                reference=cell.reference,
-            )
+        alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
+        alias = alias if alias != cell.row else None
+        # Where the first row is excluded, another is none of its aliases: any cell may tell.
+        if cell.row not in found or (alias and not found[cell.row].alias_of):
+            found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias, reference=cell.reference)
     return list(found.values())

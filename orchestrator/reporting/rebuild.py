@@ -4,10 +4,11 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.plan.forecast import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.collect import report_input, report_spec
 from orchestrator.store.protocol import Store
@@ -45,16 +46,17 @@ def report_if_needed(
     standings: Mapping[str, Standing],
     store: Store,
     home: Path,
+    durations: Callable[[], Iterable[Duration]] = tuple,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the modification time of the folder of commit records, if the store
-    has one.
+    has one. `durations` returns how long jobs took.
     """
     quick = _quick(plan, standings, home)
     if quick and _remembered(folder).get("quick") == quick and _is_whole(folder):
         return False
-    given = report_input(plan, standings, store)
+    given = report_input(plan, standings, store, durations())
     return _rebuild(folder, given, input_digest(given), quick)
 
 
@@ -108,6 +110,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         said = "" if standing is None else f"{standing.state} {standing.reason}"
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
+    digest.update(repr(plan.excluded).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
     return _with_code(digest, report_spec(plan.workload))
 

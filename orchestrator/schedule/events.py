@@ -6,7 +6,7 @@ None of the receivers can stop the run or returns anything to it.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -26,6 +26,8 @@ Kind = Literal["submitted", "started", "ended", "done", "tick"]
 
 TICK_S = 1.0
 """Between refreshes of the view, and between `tick` events."""
+JOBS_PER_S = 2000.0
+"""Of how many jobs the rest is estimated in a second: 60,000 take a third of a second, every half minute."""
 SAY_AFTER_S = 10.0
 """How long the backend may not respond before the user is told; shorter outages are not reported."""
 NOTIFY_AFTER_S = 60.0
@@ -160,6 +162,8 @@ class RunEvents:
         """Why the backend does not respond; empty: it does."""
         self._began = clock.monotonic()
         self._ticked = float("-inf")
+        self._remaining: tuple[float, float | None] = (0.0, None)
+        """When the rest was last estimated, and its seconds."""
 
     def log(self, what: str, **fields: object) -> None:
         """Write a line of driver.log."""
@@ -235,7 +239,7 @@ class RunEvents:
             counts=self._states.counts(),
             attempts=[progress_of(watched, forecaster, now) for watched in live],
             elapsed_s=now - self._began,
-            eta_s=remaining_s(self._states, live, forecaster, now) if stops_in_s is None else None,
+            eta_s=self._remaining_s(live, forecaster, now) if stops_in_s is None else None,
             stops_in_s=stops_in_s,
         )
         self._view.tick(progress)
@@ -244,6 +248,13 @@ class RunEvents:
         if not store_failing:  # the user has been told already
             self._note_unknown(live, now)
         self._notifier.tick()
+
+    def _remaining_s(self, live: Sequence[WatchedAttempt], forecaster: Forecaster, now: float) -> float | None:
+        """Like `remaining_s`, which costs time in proportion to the jobs, and is called the less often for it."""
+        at, known = self._remaining
+        if known is None or now - at >= len(self._states) / JOBS_PER_S:
+            at, known = self._remaining = now, remaining_s(self._states, live, forecaster, now)
+        return None if known is None else max(0.0, known - (now - at))
 
     def _note_unknown(self, live: list[WatchedAttempt], now: float) -> None:
         """Tell the user once when nothing has been known of any attempt for a while; later send a notification."""

@@ -335,6 +335,7 @@ class Reconciler:
             branch=job.branch or "",
             row=forecaster.row_of(job),
             smoke=job.smoke,
+            profile=self._context.plan.profile,
             backend=self._context.settings.backend,
             kind=kind,
             cpus=job.resources.cpus,

@@ -5,7 +5,9 @@ EPIPE. Neither is an error of the study: the run stops as after one Ctrl-C, and 
 with `--detach` the run continues.
 """
 
+import codecs
 import errno
+import io
 import json
 import os
 import signal
@@ -23,6 +25,8 @@ from orchestrator.schedule.progress import RunProgress
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""
 
+ANYTHING = "echo-matrix-anything"
+"""Name of the error handler of standard output."""
 DUMB = ("dumb", "unknown")
 """Values of TERM for which rich draws nothing until the end."""
 
@@ -91,6 +95,25 @@ def discard_output() -> None:
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def print_anything() -> None:
+    """Let standard output and error take every text: a finished run must not end with a traceback over a path."""
+    codecs.register_error(ANYTHING, _written)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ANYTHING)
+
+
+def _written(error: UnicodeError) -> tuple[bytes, int]:
+    """What an encoding lacks, as `\\xe9` or `\\u2713`; a byte of a path that Python could not read, as that byte."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    found = (
+        bytes([ord(letter) & 0xFF]) if "\udc80" <= letter <= "\udcff" else letter.encode("ascii", "backslashreplace")
+        for letter in lacking
+    )
+    return b"".join(found), error.end
 
 
 def can_redraw(stream: TextIO) -> bool:

@@ -134,6 +134,13 @@ def test_two_packages_that_offer_one_name_are_refused(packages: Path) -> None:
         BackendRegistry()
 
 
+def test_a_default_for_a_key_that_there_is_not_is_refused(packages: Path) -> None:
+    plugin = PLUGIN.replace("build=", "defaults={'grace': 1.0}, build=")
+    install(packages, "their_pods", "pods = their_pods:PLUGIN", plugin)
+    with pytest.raises(BackendError, match=r"PLUGIN: defaults has 'grace'; did you mean 'grace_s'\?; allowed: store, "):
+        BackendRegistry()["pods"]
+
+
 @pytest.mark.parametrize(
     ("point", "words"),
     [

@@ -38,6 +38,7 @@ def measured(plan: Plan, label: str, seconds: float, *, kind: str = "", backend:
         branch=job.branch or "",
         row=forecaster.row_of(job),
         smoke=False,
+        profile=plan.profile,
         backend=backend,
         kind=kind,
         cpus=1,
@@ -96,6 +97,23 @@ def test_a_ledger_without_flops_is_read_by_the_plan(plan: Plan) -> None:
     assert forecaster.of(at(plan, "train/context-k20/s0")).seconds > 70.0
 
 
+def test_of_another_profile_only_what_flops_make_comparable_counts_as_measured(root: Path, plan: Plan) -> None:
+    resolved = resolve_profile(load_matrix(root / "tests" / "golden" / "matrix.yaml"), "evening", ())
+    evening = build_plan(resolved, expand(resolved))
+    durations = [measured(plan, label, 70.0) for label in ("train/context-k5/s0", "data")]
+    forecaster = Forecaster(evening, durations)
+    train, data = forecaster.of(at(evening, "train/context-k20/s0")), forecaster.of(at(evening, "data"))
+    assert (train.basis, data.basis, data.seconds) == ("measured", "guess", 70.0)
+    unknown = [replace(one, flops=None, profile="") for one in durations]
+    assert Forecaster(evening, unknown).of(at(evening, "train/context-k20/s0")).basis == "flops"
+
+
+def test_of_a_rebuilt_ledger_only_jobs_of_the_plan_are_used(plan: Plan) -> None:
+    rebuilt = replace(measured(plan, "train/context-k5/s0", 70.0, kind="H100"), row="", flops=None, cpus=0)
+    forecaster = Forecaster(plan, [rebuilt, replace(rebuilt, fingerprint="of another plan", seconds=1e9)])
+    assert forecaster.of(at(plan, "train/context-k5/s0")).seconds == pytest.approx(70.0)
+
+
 def test_costs_are_summed_by_row_and_devices_and_cores_are_told_apart() -> None:
     jobs = [make_job("train", f"train/{n}", resources=DEVICES) for n in range(3)] + [make_job("index", "index")]
     plan = make_plan(jobs)
@@ -106,6 +124,7 @@ def test_costs_are_summed_by_row_and_devices_and_cores_are_told_apart() -> None:
             branch="",
             row="",
             smoke=False,
+            profile=plan.profile,
             backend="",
             kind="",
             cpus=job.resources.cpus,

@@ -16,7 +16,9 @@ from workloads.study.sizes import ModelSizes, flops_denoise, flops_write, full_s
 def flops(plan: Planned) -> dict[str, float]:
     """Job id -> FLOPs of the job, where they are known; evidence is taken as full."""
     found: dict[str, float] = {}
-    models: dict[tuple[int, ...], ModelSizes] = {}
+    # Equal sections and rows are the same objects in all cells.
+    models: dict[tuple[int, int], ModelSizes] = {}
+    counted: dict[tuple[int, ...], float | None] = {}
     for cell in plan.cells:
         if cell.alias_of is not None:
             continue
@@ -24,17 +26,23 @@ def flops(plan: Planned) -> dict[str, float]:
         if same not in models:
             models[same] = model_sizes(cell.controls, row_from(cell.trained))
         model, jobs = models[same], plan.jobs_of[cell.id]
-        training = jobs.get("train")
-        if training is not None and training not in found:
-            section = cell.controls["training"]
-            found[training] = float(int(section["steps"]) * full_step(model, int(section["global_batch"])))
         for job_id in jobs.values():
             job = plan.jobs[job_id]
-            if job.stage == "evaluate" and job_id not in found:
-                counted = _evaluation(model, job, cell.controls)
-                if counted is not None:
-                    found[job_id] = counted
+            if job.stage not in ("train", "evaluate"):
+                continue
+            key = (*same, id(job.config), id(job.row))
+            if key not in counted:
+                counted[key] = (_training if job.stage == "train" else _evaluation)(model, job, cell.controls)
+            known = counted[key]
+            if known is not None:
+                found[job_id] = known
     return found
+
+
+def _training(model: ModelSizes, job: PlannedJob, controls: Mapping[str, Mapping[str, Any]]) -> float:
+    """FLOPs of a training."""
+    section = controls["training"]
+    return float(int(section["steps"]) * full_step(model, int(section["global_batch"])))
 
 
 def _evaluation(model: ModelSizes, job: PlannedJob, controls: Mapping[str, Mapping[str, Any]]) -> float | None:

@@ -1,10 +1,11 @@
 """The plug-in of SLURM: attempts as SLURM jobs, or in pilot jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin
+from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin, PlannedRun
 from orchestrator.backends.protocol import Backend
+from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
 from orchestrator.backends.slurm.checks import check
 from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
 from orchestrator.backends.slurm.preflight.check import preflight
@@ -17,6 +18,12 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
     from orchestrator.backends.slurm.backend import slurm_backend
 
     return slurm_backend(context, slurm_settings(cluster))
+
+
+def _scripts(run: PlannedRun, context: BackendContext, submissions: Sequence[PlannedSubmission]) -> ScriptPlan:
+    from orchestrator.backends.slurm.preview import planned_scripts
+
+    return planned_scripts(run, context, submissions)
 
 
 def _garbage(home: Path) -> Iterator[BackendGarbage]:
@@ -37,6 +44,7 @@ PLUGIN = BackendPlugin(
     complete=complete,
     preflight=preflight,
     checks={"slurm": check},
+    scripts=_scripts,
     garbage=_garbage,
     templates={NAME: (__package__, "slurm.yaml")},
 )

@@ -13,8 +13,8 @@ VERSION = 4
 DURATIONS = """
 CREATE TABLE IF NOT EXISTS durations (
     fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, branch TEXT NOT NULL, row TEXT NOT NULL, smoke INTEGER NOT NULL,
-    backend TEXT NOT NULL, kind TEXT NOT NULL, cpus INTEGER NOT NULL, devices INTEGER NOT NULL, flops REAL,
-    seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL
+    profile TEXT NOT NULL, backend TEXT NOT NULL, kind TEXT NOT NULL, cpus INTEGER NOT NULL, devices INTEGER NOT NULL,
+    flops REAL, seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL
 );
 """
 """Columns are named like the fields of `Duration`, and in their order."""
@@ -30,7 +30,7 @@ DROP TABLE IF EXISTS runs;
     3: f"""
 {DURATIONS}
 INSERT INTO durations
-    SELECT fingerprint, stage, '', '', label LIKE '%{SMOKE_LABEL}', '', '', cpus,
+    SELECT fingerprint, stage, '', '', label LIKE '%{SMOKE_LABEL}', '', '', '', cpus,
         CASE devices WHEN '[]' THEN 0 ELSE LENGTH(devices) - LENGTH(REPLACE(devices, ',', '')) + 1 END,
         NULL, MAX(ended - started), NULL, ''
     FROM attempts WHERE ending = 'ok' AND begun < 0 AND ended > started GROUP BY fingerprint;
