@@ -1,8 +1,9 @@
-"""The first lines of a run: what will run, and where to look."""
+"""The first lines of a run: what will run, for how long, and where to look."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+from orchestrator.plan.forecast_show import forecast_line
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.study import Study
 
@@ -11,13 +12,14 @@ NAMED = 4
 DEFAULT_MATRIX = "matrix.yaml"
 
 
-def opening_text(study: Study, selected: Collection[str], standings: Mapping[str, Standing]) -> str:
+def opening_text(study: Study, selected: Collection[str], standings: Mapping[str, Standing], at: float) -> str:
     """The lines; empty with nothing left to do.
 
     Args:
         study: as planned.
         selected: ids of the jobs that are asked for.
         standings: by job id, before the run.
+        at: now, seconds since 1970.
     """
     plan = study.plan
     open_jobs = [job for job in plan.jobs.values() if job.id in selected and standings[job.id].state != "done"]
@@ -31,6 +33,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
             f"{plan.study} · {plan.profile}: {len(open_jobs)} of {_counted(len(selected), 'job')} to do",
             f"  {each}",
             f"  {_cells(plan, selected)}",
+            f"  {forecast_line(study.forecast({job.id: standings[job.id] for job in open_jobs}), at)}",
             f"in another terminal: echo-matrix status --watch{matrix} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
             f"all files are in {study.home}",

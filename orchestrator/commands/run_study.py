@@ -88,7 +88,7 @@ def run_study(
         resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         standings = resilient.call(study.standings)
-        if opening := opening_text(study, selected, standings):
+        if opening := opening_text(study, selected, standings, time.time()):
             view.say(opening)
         tracker.start(standings)
         observer = TrackerObserver(tracker, study.store, study.plan)

@@ -125,7 +125,7 @@ def test_a_request_of_other_types_is_refused(fields: dict[str, Any], message: st
 @pytest.mark.parametrize(
     "raw",
     [
-        {"counter": [1], "step": "seven", "of": None, "phase": 5},
+        {"counter": [1], "step": "seven", "of": None, "phase": 5, "values": {"loss": None, "rate": 10**400}},
         {"step": -1, "of": 1e400, "phase": {"a": 1}},
         {"step": float("nan"), "of": True, "phase": None},
         {"step": 10**400, "of": {}, "phase": []},
@@ -133,7 +133,7 @@ def test_a_request_of_other_types_is_refused(fields: dict[str, Any], message: st
     ],
 )
 def test_a_heartbeat_of_other_types_stands_at_no_step(raw: dict[str, Any]) -> None:
-    assert beat_of(raw) == {"counter": None, "step": 0, "of": 0, "phase": ""}
+    assert beat_of(raw) == {"counter": None, "step": 0, "of": 0, "phase": "", "values": {}}
 
 
 @pytest.mark.parametrize("content", NO_OBJECTS)
