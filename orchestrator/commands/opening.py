@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from orchestrator.plan.forecast_show import forecast_line
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.study import Study
+from orchestrator.wording import counted
 
 NAMED = 4
 """Rows or seeds that are named; more are counted."""
@@ -30,7 +31,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
     matrix = "" if str(study.matrix) == DEFAULT_MATRIX else f" --matrix {study.matrix}"
     return "\n".join(
         [
-            f"{plan.study} · {plan.profile}: {len(open_jobs)} of {_counted(len(selected), 'job')} to do",
+            f"{plan.study} · {plan.profile}: {len(open_jobs)} of {counted(len(selected), 'job')} to do",
             f"  {each}",
             f"  {_cells(plan, selected)}",
             f"  {forecast_line(study.forecast({job.id: standings[job.id] for job in open_jobs}), at)}",
@@ -52,8 +53,4 @@ def _cells(plan: Plan, selected: Collection[str]) -> str:
 
 
 def _named(what: str, names: Sequence[str]) -> str:
-    return f"{_counted(len(names), what)}" + (f": {', '.join(names)}" if len(names) <= NAMED else "")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return counted(len(names), what) + (f": {', '.join(names)}" if len(names) <= NAMED else "")

@@ -99,12 +99,13 @@ def report_input(
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
+    others: dict[str, dict[str, Mapping[str, Any]]] = {}
     workload = plan.workload
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = axes_text(cell.axes)
-        for job in plan.jobs_of[cell.id].values():
+        for name, job in plan.jobs_of[cell.id].items():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
             if commit is None or not is_own(cell, spec):
@@ -112,6 +113,8 @@ def report_input(
             if spec is workload.checked:
                 gits.add(commit.git)
                 records[cell.id] = commit.result.get("records", {})
+            else:
+                others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -131,7 +134,7 @@ def report_input(
         controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
+            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
         ),
         durations=_durations(plan, durations),
         notes=notes,
@@ -191,7 +194,7 @@ def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:
     rows, seeds = {cell.row for cell in cells}, {cell.seed for cell in cells}
     every = len(cells) == len(plan.cells)  # then a row of which no cell is left is named too
     return [
-        Excluded(row=one.row, seed=one.seed, axes=axes_text(one.axes), entry=f"{one.place}: {one.entry}")
+        Excluded(row=one.row, seed=one.seed, axes=axes_text(one.axes), entry=one.entry)
         for one in plan.excluded
         if every or (one.row in rows and one.seed in seeds)
     ]

@@ -110,7 +110,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         said = "" if standing is None else f"{standing.state} {standing.reason}"
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
-    digest.update(repr(plan.excluded).encode())
+    digest.update(repr([(one.id, one.entry) for one in plan.excluded]).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
     return _with_code(digest, report_spec(plan.workload))
 

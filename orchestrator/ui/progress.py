@@ -17,11 +17,11 @@ from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.progress import AttemptProgress, RunProgress
 from orchestrator.ui.terminal import can_redraw
 from orchestrator.ui.words import (
+    attempt_words,
     clock_words,
     counts_words,
     left_words,
     metric_words,
-    progress_words,
     rate_words,
     sentence,
     share_words,
@@ -204,7 +204,7 @@ def headline(progress: RunProgress) -> str:
 
 def running_words(attempts: Sequence[AttemptProgress]) -> str:
     """What runs, in one line."""
-    words = [progress_words(one) for one in attempts[:PLAIN_SHOWN]]
+    words = [attempt_words(one) for one in attempts[:PLAIN_SHOWN]]
     if len(attempts) > PLAIN_SHOWN:
         words.append(f"and {len(attempts) - PLAIN_SHOWN} more")
     return "running " + "; ".join(words)

@@ -6,6 +6,7 @@ from orchestrator.backends.protocol import Ending
 from orchestrator.plan.job import State
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.progress import AttemptProgress
+from orchestrator.wording import counted
 
 ENDED: Mapping[Ending, str] = {
     "ok": "done",
@@ -98,7 +99,7 @@ def left_words(seconds: float | None) -> str:
 
 def stopping_words(attempts: int, seconds: float) -> str:
     """`stopping: 2 attempts left, at most 12 s`."""
-    return f"stopping: {attempts} attempt{'' if attempts == 1 else 's'} left, at most {seconds:.0f} s"
+    return f"stopping: {counted(attempts, 'attempt')} left, at most {seconds:.0f} s"
 
 
 def clock_words(seconds: float) -> str:
@@ -107,7 +108,7 @@ def clock_words(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def progress_words(one: AttemptProgress) -> str:
+def attempt_words(one: AttemptProgress) -> str:
     """A running attempt in one phrase: `train/a 120/400, loss 0.0123, 3.2/s, 0:01:20 left`."""
     parts = [steps_words(one) or one.phase, metric_words(one.metric), rate_words(one.rate), left_words(one.eta_s)]
     return f"{one.label} {', '.join(part for part in parts if part)}"

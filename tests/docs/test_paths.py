@@ -7,13 +7,13 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from documented import pages
 from typer.main import get_command
 
 from orchestrator import cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
-PAGES += ("docs/results/README.md", "docs/tutorial/README.md")
+PAGES = [str(page.relative_to(ROOT)) for page in pages() if page.parent.name != "reference"]
 
 FOLDERS = (".ci", "cluster", "docs", "orchestrator", "reports", "tests", "workloads")
 FILES = sorted(
