@@ -12,6 +12,7 @@ ENDED: Mapping[Ending, str] = {
     "ok": "done",
     "bad_input": "failed",
     "error": "failed",
+    "diverged": "diverged",
     "out_of_memory": "out of memory",
     "timed_out": "timed out",
     "preempted": "preempted",
