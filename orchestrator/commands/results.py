@@ -50,7 +50,7 @@ def results(
         from orchestrator.ui.scores import scores_text
 
         print(f"{study.plan.study} · {study.plan.profile}\n")
-        print(scores_text(board, given.missing, shutil.get_terminal_size().columns))
+        print(scores_text(board, given.missing, shutil.get_terminal_size().columns, len(given.excluded)))
 
 
 COMMAND = Command(
@@ -77,6 +77,7 @@ def results_json(study: Study, given: "CaseValues", board: "Scoreboard") -> dict
         "scores": scores_table(board),
         "same_as": dict(board.same_as),
         "missing": [vars(one) for one in given.missing],
+        "excluded": [vars(one) for one in given.excluded],
     }
 
 

@@ -82,6 +82,8 @@ def run(
         if result.outcome.submitted and result.report and not result.outcome.interrupted and not smoke:
             steady_print(end_text(study, selection))
         if result.report and not result.outcome.interrupted:
+            if not result.outcome.submitted:
+                steady_print("scores: echo-matrix results")
             steady_print(f"report: {result.report}")
     raise typer.Exit(result.outcome.exit_code)
 
@@ -203,5 +205,5 @@ def end_text(study: Study, selection: Selection) -> str:
     from reports.scoreboard import scoreboard
 
     given = Results(study).values(**selection.given)
-    table = scores_text(scoreboard(given), given.missing, shutil.get_terminal_size().columns)
+    table = scores_text(scoreboard(given), given.missing, shutil.get_terminal_size().columns, len(given.excluded))
     return f"\n{table}\nimages, curves and every run: echo-matrix ui"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator.ui.words import STATE_WORDS
+from orchestrator.wording import counted
 from reports.formats import number
 from reports.input import Missing
 from reports.scoreboard import Headline, Score, Scoreboard
@@ -14,16 +15,17 @@ SHOWN = 3
 """Rows, or kinds of missing results, that are listed; the others are counted."""
 
 
-def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int) -> str:
+def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int, excluded: int = 0) -> str:
     """The table, what its marks mean, and what is missing.
 
     Args:
         board: the scores.
         missing: results that do not exist.
         width: characters of a line; a single column may need more.
+        excluded: cells that the matrix leaves out.
     """
     if not any(score.mean is not None for score in board.scores.values()):
-        return "\n".join(["there are no scores yet", *missing_lines(missing)])
+        return "\n".join(["there are no scores yet", *missing_lines(missing), *_excluded_lines(excluded)])
     lines: list[str] = []
     rows = [row for row in (*board.rows, *board.references) if _is_scored(board, row)]
     compared = sum(row not in board.references for row in rows)
@@ -42,7 +44,8 @@ def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int) -> st
             lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
         lines.append("")
     without = [row for row in (*board.rows, *board.references) if row not in rows]
-    return "\n".join([*lines, *_legend(board), *_without_lines(without), *missing_lines(missing)])
+    said = [*_legend(board), *_without_lines(without), *missing_lines(missing), *_excluded_lines(excluded)]
+    return "\n".join([*lines, *said])
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
@@ -55,6 +58,10 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
         return []
     names = ", ".join(rows[:SHOWN]) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
     return [f"rows without a score: {names}"]
+
+
+def _excluded_lines(excluded: int) -> list[str]:
+    return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
 
 
 def missing_lines(missing: Sequence[Missing]) -> list[str]:
