@@ -132,3 +132,22 @@ def test_columns_that_do_not_fit_form_a_further_block(
     table, *_ = scores_text(Results(study).scoreboard(), (), width).partition("\n* best")
     assert table.count("linear") == (1 if width >= 50 else 2)
     assert all(len(line) <= max(width, 34) for line in table.splitlines())
+
+
+def test_an_excluded_cell_is_not_missing_and_a_row_is_complete_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_study(tmp_path, monkeypatch)
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(matrix.read_text() + "\nexclude:\n  - {rows: linear, seeds: 1}\n")
+    text = printed(capsys)
+    assert "excluded by the matrix: 1 cell; see `echo-matrix plan`" in text
+    assert "missing" not in text
+    scores = {score["row"]: score for score in open_results().scores(branches="clean")}
+    assert [(score["values"], score["values_expected"]) for score in scores.values()] == [
+        (CASES, CASES),
+        (2 * CASES, 2 * CASES),
+        (2 * CASES, 2 * CASES),
+    ]
+    assert (scores["linear"]["seeds_expected"], scores["linear"]["low"]) == (1, None)
+    assert len(json.loads(printed(capsys, "--json"))["excluded"]) == 1
