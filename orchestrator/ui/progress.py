@@ -74,7 +74,7 @@ class PlainView:
         """Nothing."""
 
     def _head(self, counts: Mapping[State, int], elapsed_s: float) -> str:
-        left = left_words(self._eta_s)
+        left = left_words(self._eta_s) if counts.get("done") != sum(counts.values()) else ""
         return f"{clock_words(elapsed_s)} [{share_words(counts)}{left and f', about {left}'}]"
 
     def _print(self, text: str) -> None:
