@@ -29,12 +29,13 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
     stages = Counter(job.stage for job in open_jobs)
     each = ", ".join(f"{stages[stage.name]} {stage.name}" for stage in plan.workload.stages if stages[stage.name])
     matrix = "" if str(study.matrix) == DEFAULT_MATRIX else f" --matrix {study.matrix}"
+    expected = forecast_line(study.forecast({job.id: standings[job.id] for job in open_jobs}), at)
     return "\n".join(
         [
             f"{plan.study} · {plan.profile}: {len(open_jobs)} of {counted(len(selected), 'job')} to do",
             f"  {each}",
             f"  {_cells(plan, selected)}",
-            f"  {forecast_line(study.forecast({job.id: standings[job.id] for job in open_jobs}), at)}",
+            "  " + expected.replace("; ", "\n    "),
             f"in another terminal: echo-matrix status --watch{matrix} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
             f"all files are in {study.home}",

@@ -24,7 +24,7 @@ def test_it_counts_what_is_to_be_done_by_stage_and_names_rows_and_seeds(
     assert lines[3].startswith("  estimated: 4 jobs, ")
     assert "in another terminal: echo-matrix status --watch (also: results, ui, stop)" in lines
     assert f"all files are in {tmp_path / 'outputs' / 'digits'}" in lines
-    assert max(map(len, lines[:-1])) <= 100
+    assert max(map(len, lines[:-1])) <= 80
     elsewhere = replace(study, matrix=Path("other/matrix.yaml"))
     assert "status --watch --matrix other/matrix.yaml" in opening_text(
         elsewhere, study.plan.jobs, study.standings(), 0.0
