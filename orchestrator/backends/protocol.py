@@ -40,6 +40,7 @@ Ending = Literal[
 ENDING_MEANINGS: Mapping[Ending, str] = {
     "ok": "the result is published and its commit record made",
     "bad_input": "the job refused what it read; another attempt would end in the same way",
+    "diverged": "the computation left the range in which it means anything; another attempt would end in the same way",
     "error": "the job raised an exception, or a process of it exited with an error",
     "out_of_memory": "the memory of the device, of the host or of the job's limit was used up; the next attempt has a "
     "smaller micro-batch",
