@@ -47,6 +47,7 @@ def open_results(
     profile: str | None = None,
     overrides: Sequence[str] = (),
     cluster: str | Path | None = None,
+    settings: Sequence[str] = (),
 ) -> "Results":
     """The results of a study; by default with the profile and overrides of its last run.
 
@@ -55,13 +56,14 @@ def open_results(
         profile: a profile of it.
         overrides: `KEY=VALUE`, as on the command line.
         cluster: name or file of the cluster settings, which say where the store is.
+        settings: `KEY=VALUE` of the cluster settings, as with `--set`.
 
     Raises:
         MatrixError: a file is not valid or does not exist.
         ControlsError: compared cells differ in a control.
     """
     where = None if cluster is None else Path(cluster)
-    return Results(reopen_study(Path(matrix), profile=profile, overrides=overrides, cluster=where))
+    return Results(reopen_study(Path(matrix), profile=profile, overrides=overrides, cluster=where, settings=settings))
 
 
 class Results:
