@@ -193,7 +193,7 @@ class Reconciler:
         first = self._first_failure.setdefault((job.stage, trace), job.label) if failed and trace else job.label
         self._events.log("ended", attempt=watched.attempt, label=job.label, ending=ending, detail=detail, step=step)
         alike = "" if first == job.label else first
-        self._events.emit("ended", job, watched.attempt, ending=ending, detail=detail, alike=alike)
+        self._events.emit("ended", job, watched.attempt, ending=ending, detail=detail, alike=alike, watched=watched)
         if failed and not alike:
             self._events.say("\n".join(f"  {line}" for text in trace_of(failure) for line in text.splitlines()))
         if done:
