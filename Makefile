@@ -1,4 +1,4 @@
-# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, bench, chaos, fix: for those who
+# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, bench, chaos, docs, fix: for those who
 # change the code.
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test-fast test test-root test-long root-packages check bench chaos fix install
+.PHONY: run test-fast test test-root test-long root-packages check bench chaos docs fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -55,9 +55,13 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/bench -m bench -s -q
 
-# Hours: kills the small study 200 times and writes the table of docs/reliability.md; started again, it goes on.
+# Hours: kills the small study 200 times and writes the table of docs/explanation/reliability.md; started again, it goes on.
 chaos: $(INSTALLED)
 	$(BIN)/python tests/chaos --write $(CHAOS_FLAGS)
+
+# The documentation as a site, in build/site/.
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --quiet
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -12,8 +12,13 @@ from typer.main import get_command
 from orchestrator import cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
-PAGES += ("docs/results/README.md", "docs/tutorial/README.md")
+DATED = {"design"}
+"""Folders of docs/ whose pages name the files of their day."""
+PAGES = tuple(
+    str(path.relative_to(ROOT))
+    for path in sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+    if not DATED & set(path.parts) and "outputs" not in path.parts and not re.search(r"/\d{4}-", str(path))
+)
 
 FOLDERS = (".ci", "cluster", "docs", "orchestrator", "reports", "tests", "workloads")
 FILES = sorted(
