@@ -17,7 +17,8 @@ from typer.exceptions import TyperException
 
 from orchestrator.commands.command import Group, find_commands, flattened
 from orchestrator.errors import OrchestratorError, disk_error
-from orchestrator.ui.terminal import READER_GONE, discard_output
+from orchestrator.host.user import complete_user
+from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
 from workloads.runtime.masking import mask, secrets_of
 
 COMMANDS = find_commands()
@@ -96,6 +97,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; an expected error becomes one line on standard error and an exit code."""
+    print_anything()
     try:
         code = _exit_code()
     except Exception:  # a bug: print the traceback, masked, since a detached run writes it to a file
@@ -107,6 +109,7 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
+        complete_user()
         code = int(app(prog_name="echo-matrix", standalone_mode=False) or 0)
         sys.stdout.flush()  # so that a closed pipe is noticed here, not when the interpreter exits
         return code

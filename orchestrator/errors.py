@@ -93,6 +93,10 @@ REMEDIES = {
 """errno -> what to do; any other error is a bug."""
 
 
+NO_TEMPORARY = "No usable temporary directory"
+"""What Python's `tempfile` says."""
+
+
 @contextlib.contextmanager
 def disk_errors(where: os.PathLike[str]) -> Iterator[None]:
     """Raise disk errors of the block as DiskError; `where` is named if the system names no file."""
@@ -107,6 +111,8 @@ def disk_errors(where: os.PathLike[str]) -> Iterator[None]:
 
 def disk_error(error: OSError, where: os.PathLike[str] | None = None) -> DiskError | None:
     """An operating system error as a DiskError; None: it has no entry in `REMEDIES`."""
+    if NO_TEMPORARY in (error.strerror or ""):
+        return DiskError(f"{(error.strerror or '').lower()}; set TMPDIR to a folder that can be written and has room")
     remedy = REMEDIES.get(error.errno or 0)
     if remedy is None:
         return None

@@ -14,12 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import PlanError, StoreError
+from orchestrator.plan.forecast import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
 from orchestrator.store.manifest import REFRESH_HINT
 from orchestrator.store.protocol import Commit, Store
-from reports.input import ControlsCertificate, Cost, Curve, Missing, ReportInput, ResultLine, RowInfo, Strip
+from reports.input import (
+    ControlsCertificate,
+    Cost,
+    Curve,
+    Excluded,
+    JobDuration,
+    Missing,
+    ReportInput,
+    ResultLine,
+    RowInfo,
+    Strip,
+)
 from reports.spec import ReportSpec
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
@@ -35,13 +47,16 @@ IMAGES = 4
 """Images of each row and branch in the report's input, the first by name."""
 
 
-def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) -> ReportInput:
+def report_input(
+    plan: Plan, standings: Mapping[str, Standing], store: Store, durations: Iterable[Duration] = ()
+) -> ReportInput:
     """The report's input.
 
     Args:
         plan: the whole matrix of the profile.
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
+        durations: how long jobs took, of this plan and of others.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -57,7 +72,7 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
     notes = workload.notes(plan.cells, sections)
     gits: set[str] = set()
     for cell in plan.cells:
-        axes = ";".join(f"{key}={value}" for key, value in cell.axes)
+        axes = _axes_text(cell.axes)
         missing += _missing(cell, axes, plan, standings, reader)
         for job in plan.jobs_of[cell.id].values():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
@@ -96,9 +111,34 @@ def report_input(plan: Plan, standings: Mapping[str, Standing], store: Store) ->
             verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
             sections=sections,
         ),
+        excluded=[
+            Excluded(row=one.row, seed=one.seed, axes=_axes_text(one.axes), entry=f"{one.place}: {one.entry}")
+            for one in plan.excluded
+        ],
+        durations=_durations(plan, durations),
         notes=notes,
         spec=report_spec(workload),
     )
+
+
+def _axes_text(axes: Iterable[tuple[str, str]]) -> str:
+    return ";".join(f"{key}={value}" for key, value in axes)
+
+
+def _durations(plan: Plan, durations: Iterable[Duration]) -> list[JobDuration]:
+    """The durations of the plan's jobs, in its order."""
+    known = {one.fingerprint: one for one in durations}
+    return [
+        JobDuration(
+            stage=job.stage,
+            branch=job.branch or "",
+            estimated_s=known[job.fingerprint].estimated_s,
+            basis=known[job.fingerprint].basis,
+            measured_s=known[job.fingerprint].seconds,
+        )
+        for job in plan.jobs.values()
+        if job.fingerprint in known
+    ]
 
 
 def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -155,16 +195,17 @@ def report_if_needed(
     standings: Mapping[str, Standing],
     store: Store,
     home: Path,
+    durations: Callable[[], Iterable[Duration]] = tuple,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the modification time of the folder of commit records, if the store
-    has one.
+    has one. `durations` returns how long jobs took.
     """
     quick = _quick(plan, standings, home)
     if quick and _remembered(folder).get("quick") == quick and _is_whole(folder):
         return False
-    given = report_input(plan, standings, store)
+    given = report_input(plan, standings, store, durations())
     return _rebuild(folder, given, input_digest(given), quick)
 
 
@@ -218,6 +259,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         said = "" if standing is None else f"{standing.state} {standing.reason}"
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
+    digest.update(repr(plan.excluded).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
     return _with_code(digest, report_spec(plan.workload))
 
@@ -330,12 +372,9 @@ def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
     row_of = {cell.id: cell.row for cell in cells}
     found: dict[str, RowInfo] = {}
     for cell in cells:
-        if cell.row not in found:
-            alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
-            found[cell.row] = RowInfo(
-                name=cell.row,
-                family=cell.family,
-                alias_of=alias if alias != cell.row else None,
-                reference=cell.reference,
-            )
+        alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
+        alias = alias if alias != cell.row else None
+        # Where the first row is excluded, another is none of its aliases: any cell may tell.
+        if cell.row not in found or (alias and not found[cell.row].alias_of):
+            found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias, reference=cell.reference)
     return list(found.values())

@@ -6,15 +6,17 @@ are fast.
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from orchestrator.backends.registry import backend_plugin, backends
-from orchestrator.errors import PlanError
+from orchestrator.errors import MatrixError, PlanError
 from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.host.machine import machine_cpus, machine_devices
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
+from orchestrator.plan.forecast import AHEAD, Capacity, Duration, Forecast, Forecaster
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.retry_policy import paused_of
@@ -27,6 +29,8 @@ from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
 
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
+SETTINGS = "set"
+"""Key of a run's `--set` in the selection that the ledger records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,33 @@ class Study:
         if why:
             raise PlanError(why)
 
+    def durations(self) -> list[Duration]:
+        """How long the jobs took that ended well, of all plans of this study."""
+        with Ledger.read(self.home / NAME) as ledger:
+            return ledger.durations()
+
+    def forecast(self, standings: Mapping[str, Standing], spent_s: Mapping[str, float] | None = None) -> Forecast:
+        """How long those of some jobs will take that are to be run or run now, and what they cost.
+
+        Args:
+            standings: job id -> state, of the jobs in question.
+            spent_s: job id -> seconds that its live attempt has run.
+        """
+        ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
+        forecaster = Forecaster(self.plan, self.durations() if ahead else (), self.cluster.backend)
+        return forecaster.forecast(ahead, self.capacity, spent_s)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What jobs may use at a time; unknown where another scheduler decides."""
+        share = backend_plugin(self.cluster.backend).local_share(self.cluster)
+        if share is None:
+            return Capacity()
+        return Capacity(
+            cpus=machine_cpus() if share.cpus is None else share.cpus,
+            devices=machine_devices() if share.devices is None else share.devices,
+        )
+
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
         """All recorded attempts by job fingerprint, oldest first."""
         found: dict[str, list[Attempt]] = {}
@@ -98,12 +129,15 @@ def open_study(
     profile: str | None = None,
     overrides: Sequence[str] = (),
     cluster: Path | None = None,
+    settings: Sequence[str] = (),
     smoke: bool = False,
 ) -> Study:
     """Read matrix.yaml and the cluster file, expand, check the controls and plan; by default the first profile.
 
+    `overrides` are `KEY=VALUE` of the matrix, `settings` of the cluster file.
+
     Raises:
-        MatrixError: the matrix, the cluster file or an override is not valid.
+        MatrixError: the matrix, the cluster file, an override or a setting is not valid.
         ControlsError: compared cells differ in a control.
     """
     loaded = load_matrix(matrix)
@@ -111,7 +145,7 @@ def open_study(
     cells = expand(resolved)
     check_controls(resolved.workload, cells, resolved.deviations)
     outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix, resolved.workload, backends())
+    where = load_cluster(cluster, matrix, resolved.workload, backends(), settings)
     # The fake backend publishes meaningless results under real fingerprints, so it has a store of its own.
     name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}-rehearsal"
     return Study(
@@ -124,23 +158,37 @@ def open_study(
 
 
 def reopen_study(
-    matrix: Path, *, profile: str | None = None, overrides: Sequence[str] = (), cluster: Path | None = None
+    matrix: Path,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    cluster: Path | None = None,
+    settings: Sequence[str] = (),
 ) -> Study:
-    """The study with the profile and overrides of the last `run`, unless `profile` or `overrides` are given.
+    """The study with the profile, overrides and settings of the last `run`, unless others are given.
 
     Used by commands that inspect a study, so that `logs JOB` finds the job of the last run.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    study = open_study(matrix, profile=profile, overrides=overrides, cluster=cluster)
-    if profile is not None or overrides:
-        return study
+    study = open_study(matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings)
     with Ledger.read(study.home / NAME) as ledger:
         last = ledger.last_plan()
     if last is None:
         return study
-    smoke = last.selection.get("smoke") is True
-    if (last.profile, last.overrides, smoke) == (study.plan.profile, (), False):
+    smoke = False
+    if profile is None and not overrides:
+        profile, overrides, smoke = last.profile, last.overrides, last.selection.get("smoke") is True
+    recorded = tuple(map(str, last.selection.get(SETTINGS, ())))
+    if (profile or study.plan.profile, tuple(overrides), smoke) != (study.plan.profile, study.plan.overrides, False):
+        study = open_study(
+            matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings, smoke=smoke
+        )
+    if settings or not recorded:
         return study
-    return open_study(matrix, profile=last.profile, overrides=last.overrides, cluster=cluster, smoke=smoke)
+    try:
+        where = load_cluster(cluster, matrix, study.plan.workload, backends(), recorded)
+    except MatrixError:  # of another cluster file than that of the last run
+        return study
+    return replace(study, cluster=where)

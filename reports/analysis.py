@@ -1,7 +1,7 @@
 """Analysis: computes everything that a report shows from case values, or from published means."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ class AnalysedRow:
     """Label of the row with the same computation: its own, unless it is an alias."""
     reference: bool = False
     """A ceiling or floor (`references.py`)."""
+    excluded_seeds: frozenset[int] = frozenset()
+    """Seeds whose cells are excluded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,9 @@ class Analysis:
     def counted(self, metric: str, row: str) -> tuple[int, int]:
         """(values present, values expected)."""
         panel = self.panels[metric]
-        return int(panel.count[panel.rows.index(self.computed_by[row])].sum()), panel.expected
+        seeds = len(panel.seeds) - next(len(one.excluded_seeds) for one in self.rows if one.label == row)
+        there = int(panel.count[panel.rows.index(self.computed_by[row])].sum())
+        return there, panel.expected // len(panel.seeds) * seeds
 
 
 def analyse(given: ReportInput) -> Analysis:
@@ -90,15 +94,24 @@ def analyse(given: ReportInput) -> Analysis:
     """
     axes = _axes(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
+    excluded: dict[str, frozenset[int]] = {}
+    for one in given.excluded:
+        label = row_label(one.row, one.axes)
+        excluded[label] = excluded.get(label, frozenset()) | {one.seed}
+    gone = {label for label, seeds in excluded.items() if seeds >= set(given.seeds)}
     rows = tuple(
         AnalysedRow(
-            label=row_label(info.name, a),
+            label=label,
             family=info.family,
-            computed_by=row_label(computed[info.name], a),
+            # With other cells than the row that it repeats, a row counts as one of its own.
+            computed_by=original if excluded.get(original) == excluded.get(label) else label,
             reference=info.reference,
+            excluded_seeds=excluded.get(label, frozenset()),
         )
         for a in axes
         for info in given.rows
+        for label, original in [(row_label(info.name, a), row_label(computed[info.name], a))]
+        if label not in gone
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
@@ -112,16 +125,19 @@ def analyse(given: ReportInput) -> Analysis:
     if not given_tables and given.spec.main_table is None:
         given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference]}
     for name, members in given_tables.items():
-        unknown = sorted(set(members) - set(computed))
+        unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded})
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
         references = sorted({info.name for info in given.rows if info.reference} & set(members))
         if references:
             raise ValueError(f"table {name!r} names {references}, which are ceiling and floor and take no rank")
+        labels = {row.label for row in rows}
         for a in axes:
-            named[row_label(name, a)] = [row_label(member, a) for member in members]
+            kept = [label for member in members if (label := row_label(member, a)) in labels]
+            if kept:
+                named[row_label(name, a)] = kept
     costs = _costs(given)
-    return _analysis(given.spec, rows, found, means, resample(found), named, costs, {})
+    return _analysis(given.spec, rows, found, means, resample(found), named, costs, {}, gone)
 
 
 def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
@@ -139,7 +155,9 @@ def _analysis(
     named: Mapping[str, Sequence[str]],
     costs: Mapping[str, Mapping[str, Mapping[str, float]]],
     units: Mapping[str, str],
+    gone: Collection[str] = (),
 ) -> Analysis:
+    """`gone`: labels of rows that are excluded with these axis values."""
     better = {name: found[name].better if name in found else "high" for name in means}
     scored = scoring(spec.branches, spec.contrast, spec.metrics.keys(), better)
     computed_by = {row.label: row.computed_by for row in rows}
@@ -154,6 +172,10 @@ def _analysis(
         if spec.gain is None:
             break
         labels = [row_label(name, axes.replace("/", ";")) for name in (spec.gain.shortest, spec.gain.longest)]
+        lost = [label for label in labels if label in gone]
+        if lost:
+            gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
+            continue
         shortest, longest = (computed_by.get(label, label) for label in labels)
         gains |= retained_gain(spec.gain.metric, compact, shortest, longest, means, found, draws)
     material = Material(

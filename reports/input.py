@@ -51,6 +51,28 @@ class Missing(OfCell):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Excluded(OfCell):
+    """A cell that the study leaves out on purpose: it is not missing."""
+
+    entry: str
+    """Which entry of the matrix leaves it out, and what it says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDuration:
+    """How long a job took, all its attempts together, and what had been estimated when its run began."""
+
+    stage: str
+    branch: str
+    """Empty: its stage has none."""
+    estimated_s: float | None
+    """None: nothing was estimated."""
+    basis: str
+    """What it was estimated from: `measured`, `flops` or `guess`; empty: nothing was."""
+    measured_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost(OfCell):
     """Cost of one job of a cell."""
 
@@ -107,6 +129,8 @@ class ReportInput:
     strips: Sequence[Strip]
     curves: Sequence[Curve]
     controls: ControlsCertificate
+    excluded: Sequence[Excluded] = field(default_factory=tuple)
+    durations: Sequence[JobDuration] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
     """Notes for the first page, such as what this scale can and cannot show."""
     spec: ReportSpec = field(default_factory=ReportSpec)

@@ -5,6 +5,7 @@ from typing import Any
 
 from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
+from reports.durations import by_stage
 from reports.input import ReportInput
 from reports.spec import PublishedTables, ReportSpec
 
@@ -30,6 +31,8 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         **{name: [asdict(pair) for pair in instruments.agreement(given)] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
+        "excluded": [asdict(one) for one in given.excluded],
+        "durations": [asdict(one) for one in by_stage(given.durations)],
         "notes": list(given.notes),
     }
     found: dict[str, Any] = plain(whole)

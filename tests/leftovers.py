@@ -22,14 +22,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.backends.ray.session import NAME, PARENT
+from orchestrator.backends.ray.session import NAME, session_folders
 from orchestrator.host.processes import is_alive, start_time
 
 VARIABLE = "ECHO_MATRIX_TEST_MARK"
 GONE_WITHIN_S = 20.0
 SHARED_MEMORY = Path("/dev/shm")
 RAY_NAMES = ("plasma", "ray", "em-")
-LOCKS = Path.home() / ".cache" / "torch_extensions"
+LOCKS = Path("~").expanduser() / ".cache" / "torch_extensions"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _left(mark: Marked, before: set[Path], homes: Sequence[Path]) -> list[str]:
 
 def files_outside() -> list[Path]:
     """Files that a session of ours may leave outside its study: folders of dead Rays, object stores, compile locks."""
-    found = [path for path in PARENT.glob("em-ray-*") if not _owned(path)]
+    found = [path for path in session_folders() if not _owned(path)]
     if SHARED_MEMORY.is_dir():
         opened = None
         for path in SHARED_MEMORY.iterdir():

@@ -109,6 +109,7 @@ def small_plan(rows: Sequence[str] = ("a", "b", "c")) -> Plan:
 class Settings:
     """What cluster/*.yaml says, for the toy study."""
 
+    backend: str = "fake"
     retries: RetrySettings = field(
         default_factory=lambda: RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
     )

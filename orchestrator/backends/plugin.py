@@ -10,6 +10,7 @@ nothing heavy: `build`, `preflight` and the checks import what they need when th
 `orchestrator.testing.backends` holds the tests that the backend must pass.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 
 from orchestrator.backends.check_result import CheckResult
 from orchestrator.backends.protocol import Backend
+from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
 from orchestrator.host.description import describe
+from orchestrator.host.machine import VISIBLE, machine_devices
 from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
 from orchestrator.spec.cluster import Cluster, SectionSource
@@ -43,6 +46,8 @@ class BackendContext:
     """Of a copy of the code under `home`; empty: it is copied now."""
     git: str = ""
     """Commit of the code, for the commit records."""
+    needs_devices: bool = True
+    """Whether any job of the run asks for a device; where none does, devices are not looked at."""
     server: Sequence[str] = COMMAND
     """Command line of a host's warm server."""
 
@@ -83,6 +88,19 @@ class LocalShare:
     memory_gib: float | None = None
 
 
+def excess_devices(share: LocalShare, environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """That a share names more devices than this process may use, and the remedy; None: it does not."""
+    there = machine_devices(environment)
+    if share.devices is None or share.devices <= there:
+        return None
+    text = environment.get(VISIBLE)
+    why = "" if text is None else f", as {VISIBLE} is {text!r}"
+    return (
+        f"{share.section}.devices is {share.devices}, but {there} can be used here{why}",
+        f"set {share.section}.devices to null or to {there}",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackendGarbage:
     """A file or folder that a backend left below `outputs/{study}`, and that nothing needs any more."""
@@ -112,12 +130,16 @@ class BackendPlugin:
     """Makes the backend; nothing is started yet."""
     outlives_driver: Callable[[Cluster], bool]
     """Whether attempts go on without a driver, and the next one adopts them."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of `Cluster` whose default differs for this backend, such as `{"grace_s": 60.0}`; sections as mappings."""
     complete: Callable[[Any, SectionSource], Any] = _as_read
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
     preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 
     The second argument is told what does not stop the run."""
+    scripts: Callable[[PlannedRun, BackendContext, Sequence[PlannedSubmission]], ScriptPlan] | None = None
+    """The scripts that a run would send to a scheduler, for `plan --sbatch`; writes nothing. None: it sends none."""
     checks: Mapping[str, Callable[[PlannedRun], Iterable[CheckResult]]] = field(default_factory=dict)
     """The backend's part of `doctor`, by name; made only where the backend is the chosen one."""
     leftovers: Callable[[], Iterable[CheckResult]] = tuple
@@ -126,5 +148,7 @@ class BackendPlugin:
     """The backend's part of `gc`; called only while no attempt of the study is open."""
     local_share: Callable[[Cluster], LocalShare | None] = lambda _cluster: None
     """What of this machine the jobs may use; None: they run elsewhere."""
+    templates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """NAME of a cluster file that `init` writes -> package, and the file in it; `$stage` stands for a stage."""
     publishes_results: bool = True
     """False: a rehearsal, with a home of its own (`outputs/{study}-rehearsal`), no report and no real devices."""

@@ -6,11 +6,13 @@ The built-in ones are found without installed metadata too: a job runs from a co
 import importlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
 from orchestrator.backends.plugin import BackendPlugin
 from orchestrator.errors import BackendError
+from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.lines import listed, nearest
 
 GROUP = "echo_matrix.backends"
@@ -71,6 +73,10 @@ def load_plugin(name: str, place: str) -> BackendPlugin:
         ) from error
     if not isinstance(found, BackendPlugin) or found.name != name:
         raise BackendError(f"{place} is not the BackendPlugin of a backend {name!r} but {found!r}; correct its package")
+    keys = [field.name for field in fields(Cluster) if field.name not in ("backend", "sections")]
+    for key in found.defaults:
+        if key not in keys:
+            raise BackendError(f"{place}: defaults has {key!r}{nearest(key, keys)}{listed(keys)}; correct its package")
     return found
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.host.children import child_environment, python_command
+from orchestrator.host.code import CHECKOUT
 from orchestrator.host.log_collector import HEAD, TAIL
 from orchestrator.schedule.lease_holder import process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -62,12 +64,17 @@ def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], No
     home.mkdir(parents=True, exist_ok=True)
     # Not `driver.out` itself: it belongs to the holder of the lease, which the new process may not become.
     out = home / f".{OUT}.{os.getpid()}"
-    command = [sys.executable, "-m", "orchestrator.cli", "run", FLAG, str(home / OUT), *arguments]
+    command = python_command("orchestrator.cli", "run", FLAG, str(home / OUT), *arguments)
     begun = time.time()
     try:
         with out.open("ab") as file:  # append mode, since the file is shortened while it is written
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=child_environment(CHECKOUT),
+                start_new_session=True,
             )
     except OSError as error:
         raise OrchestratorError(f"{' '.join(command)} cannot be started: {error}") from error
@@ -122,8 +129,12 @@ def enter_background(out: Path) -> "Callable[[], None]":
     # Ignored as under `nohup`: the controller installs no handler over an ignored SIGHUP.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stream = BoundedFile(Path("/proc/self/fd/1").readlink(), sys.stdout.fileno())
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(stream), encoding="utf-8", write_through=True)
-    sys.stderr = io.TextIOWrapper(io.BufferedWriter(stream), encoding="utf-8", write_through=True)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(stream), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(stream), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
 
     def take_name() -> None:
         stream.path = stream.path.replace(out)

@@ -28,7 +28,7 @@ def gc(
     What a profile of the matrix or the last run needs is kept. Lists what it finds and asks before it removes
     anything; outside a terminal it removes only with --yes.
     """
-    study = reopen_study(options.matrix, cluster=options.cluster)
+    study = reopen_study(options.matrix, cluster=options.cluster, settings=options.settings or ())
     found = find_garbage(study, cluster=options.cluster)
     total = sum(one.size for one in found)
     if not as_json:

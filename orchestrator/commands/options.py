@@ -3,13 +3,15 @@
 Options that belong together are a dataclass, which a command takes as one parameter (`command.flattened`).
 """
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.schedule.ledger.schema import LastPlan
 from orchestrator.study import Study, open_study, reopen_study
 
 DEFAULT_MATRIX = Path("matrix.yaml")
@@ -37,6 +39,14 @@ ClusterOption = Annotated[
         metavar="NAME|FILE",
         help="Where jobs run: a cluster file, or a NAME. NAME stands for cluster/NAME.yaml next to the matrix or, if "
         "there is none, for the built-in settings of local (the default), ray, slurm or fake.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the cluster file by its full path, e.g. slurm.every.partition=gpu. Repeatable.",
     ),
 ]
 RowsOption = Annotated[
@@ -83,6 +93,7 @@ class StudyOptions:
 
     matrix: MatrixOption = DEFAULT_MATRIX
     cluster: ClusterOption = None
+    settings: SetOption = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +106,30 @@ class PlanOptions(StudyOptions):
     def open(self, *, smoke: bool = False) -> Study:
         """Plan the study as the command line says; see `open_study`."""
         return open_study(
-            self.matrix, profile=self.profile, overrides=self.overrides or (), cluster=self.cluster, smoke=smoke
+            self.matrix,
+            profile=self.profile,
+            overrides=self.overrides or (),
+            cluster=self.cluster,
+            settings=self.settings or (),
+            smoke=smoke,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LastRunOptions(StudyOptions):
-    """The profile and overrides of the last run, unless others are given."""
+    """The profile, overrides and `--set` of the last run, unless others are given."""
 
     profile: LastProfileOption = None
 
     def open(self, overrides: Sequence[str] | None = None) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
-        return reopen_study(self.matrix, profile=self.profile, overrides=overrides or (), cluster=self.cluster)
+        return reopen_study(
+            self.matrix,
+            profile=self.profile,
+            overrides=overrides or (),
+            cluster=self.cluster,
+            settings=self.settings or (),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +140,16 @@ class Selection:
     seeds: SeedsOption = None
     branches: BranchesOption = None
 
+    @classmethod
+    def recorded(cls, last: LastPlan) -> "Selection":
+        """The selection of the last run, from the ledger."""
+        return cls(**{field.name: last.selection.get(field.name) for field in fields(cls)})
+
     @property
     def given(self) -> dict[str, str]:
         """The options that were given, by name."""
         return {name: text for name, text in vars(self).items() if text is not None}
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())

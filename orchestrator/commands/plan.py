@@ -1,37 +1,67 @@
-"""`plan`: what would run, why, and what each row costs."""
+"""`plan`: what would run, why, how long it would take, and what each row costs."""
+
+import time
+from typing import Annotated
+
+import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, SmokeOption
+from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, Selection, SmokeOption
+from orchestrator.commands.planned_scripts import check_has_scripts, scripts_of, scripts_text
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
-from orchestrator.plan.show import plan_json, plan_text
+from orchestrator.plan.forecast_show import forecast_json, forecast_text
+from orchestrator.plan.select import selected_part
+from orchestrator.plan.show import counts, counts_text, plan_json, plan_text
 from orchestrator.ui.terminal import print_json
 
 
 def plan(
     *,
     options: PlanOptions,
+    selection: Selection,
     smoke: SmokeOption = False,
     refresh: RefreshOption = None,
+    sbatch: Annotated[
+        bool,
+        typer.Option("--sbatch", help="Show the scripts that a run would send to SLURM, which need not be installed."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run, why, and what each row costs.
+    """Show what would run, why, how long it would take, and what each row costs.
 
-    Changes nothing. Ends with 2 if a row does not fit into its memory or cannot be evaluated.
+    With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
+    its memory or cannot be evaluated.
     """
     study = options.open(smoke=smoke)
+    if sbatch:
+        check_has_scripts(study)
     withdrawals = find_withdrawals(study, refresh)
     standings = standings_without(study, withdrawals) if refresh else study.standings()
-    estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
+    part = selected_part(study.plan, **selection.given)
+    estimate = study.plan.workload.estimate(study.plan, part.jobs, study.cluster)
+    others = {job_id: now for job_id, now in standings.items() if job_id not in part.jobs}
+    standings = {job_id: standings[job_id] for job_id in part.jobs}
     if as_json:
-        requested = {"refresh": [one.label for one in withdrawals]} if refresh else {}
-        print_json({**plan_json(study.plan, standings), **requested, **(estimate.json if estimate else {})})
+        requested: dict[str, object] = {"refresh": [one.label for one in withdrawals]} if refresh else {}
+        if selection.given:
+            requested |= {"selection": selection.given, "others": counts(others)}
+        if sbatch:
+            requested |= {"sbatch": scripts_of(study, standings).json}
+        forecast = {"forecast": forecast_json(study.forecast(standings), time.time())}
+        print_json({**plan_json(part, standings), **forecast, **requested, **(estimate.json if estimate else {})})
+    elif sbatch:
+        print(scripts_text(scripts_of(study, standings)))
     else:
         if estimate:
             print(estimate.text)
         if refresh:
             print(withdrawals_text(withdrawals), end="\n\n")
-        print(plan_text(study.plan, standings))
-    study.check_feasible(estimate)
+        print(plan_text(part, standings), end="")
+        if selection.given:
+            print(f"selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
+        if expected := forecast_text(study.forecast(standings), time.time()):
+            print(f"\n{expected}")
+    study.check_feasible(estimate, part.jobs)
 
 
 COMMAND = Command(
@@ -40,7 +70,9 @@ COMMAND = Command(
     position=0,
     examples=[
         ("echo-matrix plan", "the whole matrix, first profile"),
+        ("echo-matrix plan --seeds 0 --branches '*'", "what `run` with these options would run"),
         ("echo-matrix plan --profile NAME 'seeds=[0,1,2]'", "another profile, with more seeds"),
         ("echo-matrix plan --refresh STAGE/ROW/s0", "what `run --refresh` would recompute"),
+        ("echo-matrix plan --sbatch --backend slurm", "the scripts that `run` would send to SLURM"),
     ],
 )

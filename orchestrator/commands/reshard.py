@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.errors import OrchestratorError, PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
+from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
@@ -154,11 +154,10 @@ def convert(job: Job, source: Path, ranks: int, stage: int, target: Path, *, bes
         PlanError: it refuses.
         OrchestratorError: it failed.
     """
-    command = [sys.executable, "-m", job.spec.reshard, str(source)]
+    command = python_command(job.spec.reshard, str(source))
     command += ["--ranks", str(ranks), "--zero-stage", str(stage), "--out", str(target)]
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(beside))))
-    environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, env=environment)
+    environment = child_environment(CHECKOUT, os.environ, beside)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
     words = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if done.returncode == 2:
         raise PlanError(f"{job.label}: {words}")

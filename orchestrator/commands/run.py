@@ -25,7 +25,7 @@ from orchestrator.commands.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
 from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.spec.cluster import is_name
-from orchestrator.study import Study
+from orchestrator.study import SETTINGS, Study
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
 
@@ -63,13 +63,16 @@ def run(
         names = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
         names |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
         given = [f"--{name}={value}" for name, value in names.items()]
+        given += [f"--set={text}" for text in options.settings or ()]
         given += [
             f"--refresh={name}" for name in refresh or ()
         ]  # withdrawn results are recomputed even if they are not selected
         flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
-        raise typer.Exit(_detach([*given, *flags, "--", *study.plan.overrides], study, options.cluster, as_json))
+        raise typer.Exit(_detach([*given, *flags, "--", *study.plan.overrides], study, options, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
-    result = run_study(study, selected, view, selection.given | ({"smoke": True} if smoke else {}), on_lease)
+    chosen = {**selection.given, **({"smoke": True} if smoke else {})}
+    chosen |= {SETTINGS: list(options.settings)} if options.settings else {}
+    result = run_study(study, selected, view, chosen, on_lease)
     if as_json:
         print_json(run_json(study, result))
     else:
@@ -87,6 +90,7 @@ COMMAND = Command(
         ("echo-matrix run --profile NAME --smoke", "two steps of every cell, as a test"),
         ("echo-matrix run 'seeds=[0,1,2]'", "with another value in the matrix"),
         ("echo-matrix run --backend slurm", "on SLURM, from a login node"),
+        ("echo-matrix run --backend slurm --set slurm.every.partition=gpu", "with another value in the cluster file"),
         ("echo-matrix run --detach", "in the background"),
         ("echo-matrix run --refresh STAGE/ROW/s0", "recompute a job and what was made from it"),
     ],
@@ -126,7 +130,7 @@ def _withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]
     return with_needs(study.plan, [job.id for job in study.plan.jobs.values() if job.fingerprint in gone])
 
 
-def _detach(arguments: list[str], study: Study, cluster: Path | None, as_json: bool) -> int:
+def _detach(arguments: list[str], study: Study, options: PlanOptions, as_json: bool) -> int:
     started = start_detached(arguments, study.home, lambda text: print(text, file=sys.stderr))
     if started.exit_code is not None:
         print(started.output, end="", file=sys.stdout if started.exit_code == 0 else sys.stderr)
@@ -135,7 +139,9 @@ def _detach(arguments: list[str], study: Study, cluster: Path | None, as_json: b
         print_json({"version": 1, "pid": started.pid, "works": started.works, "output": str(started.out)})
         return 0
     named = "" if study.matrix == DEFAULT_MATRIX else f" --matrix {study.matrix}"
-    named += "" if cluster is None else f" --cluster {cluster}"
+    named += "" if options.cluster is None else f" --cluster {options.cluster}"
+    # Only that one decides where the study's folder is.
+    named += "".join(f" --set {text}" for text in options.settings or () if text.partition("=")[0].strip() == "backend")
     what = "is running the study" if started.works else "is running the study, but has not started an attempt yet"
     print(
         f"pid {started.pid} {what}; its output goes to {started.out}\n"

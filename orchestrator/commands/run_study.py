@@ -5,7 +5,7 @@ With nothing to do, it starts neither backend nor tracker and computes no statis
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from orchestrator.backends.registry import backend_plugin
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
-from orchestrator.plan.job import Plan
+from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of
 from orchestrator.results import report_if_needed
 from orchestrator.schedule.clock import SystemClock
@@ -117,7 +117,9 @@ def _no_log(_what: str, **_fields: object) -> None:
 def _report(study: Study) -> bool:
     if not backend_plugin(study.cluster.backend).publishes_results:
         return False  # its results have no meaning
-    return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home)
+    return report_if_needed(
+        study.report_folder, study.plan, study.standings(), study.store, study.home, study.durations
+    )
 
 
 def _backend_of(
@@ -133,23 +135,37 @@ def _backend_of(
             home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
         )
         plugin.preflight(planned, say)
-        package = package_of(study.plan.workload_name)
-        digest, _ = copy_code(study.home, extra=package)
-        context = BackendContext(
-            home=study.home,
-            store_kind=cluster.store.kind,
-            store_root=study.home / "store",
-            stages=tuple(study.plan.workload.by_name),
-            grace_s=cluster.grace_s,
-            idle_s=cluster.idle_s,
-            orphan_s=cluster.orphan_s,
-            code_digest=digest,
-            git=commits_of(package),
-            server=server_command(study.plan.workload_name),
-        )
-        return plugin.build(context, cluster)
+        digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
+        return plugin.build(context_of(study, digest, jobs, say), cluster)
 
     return make
+
+
+def context_of(
+    study: Study, code_digest: str, jobs: Iterable[Job], say: Callable[[str], object] = lambda _text: None
+) -> BackendContext:
+    """What the backend of a study is given.
+
+    Args:
+        study: the study.
+        code_digest: of the code that its jobs run.
+        jobs: those that would run.
+        say: is told what of the code's commit is not known.
+    """
+    cluster = study.cluster
+    return BackendContext(
+        home=study.home,
+        store_kind=cluster.store.kind,
+        store_root=study.home / "store",
+        stages=tuple(study.plan.workload.by_name),
+        grace_s=cluster.grace_s,
+        idle_s=cluster.idle_s,
+        orphan_s=cluster.orphan_s,
+        code_digest=code_digest,
+        git=commits_of(package_of(study.plan.workload_name), study.home, say),
+        needs_devices=any(job.resources.devices for job in jobs),
+        server=server_command(study.plan.workload_name),
+    )
 
 
 class TrackerObserver:

@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
+from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection
 from orchestrator.commands.watch import last_selection
 from orchestrator.commands.watch import watch as watch_run
-from orchestrator.plan.job import SHORT, Job, Standing
-from orchestrator.plan.show import counts, job_json
+from orchestrator.plan.forecast_show import forecast_json, forecast_text
+from orchestrator.plan.job import SHORT, Job, Plan, Standing
+from orchestrator.plan.select import select, selected_part
+from orchestrator.plan.show import counts, counts_text, job_json
 from orchestrator.schedule.attempt_monitor import waiting_reason
 from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_by_attempts
@@ -36,21 +38,25 @@ def status(
     overrides: Overrides = None,
     *,
     options: LastRunOptions,
+    selection: Selection,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run in progress until it ends.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the state of the jobs.
 
-    Lists every job that is neither done nor waiting for its turn, then what failed and why. Changes nothing.
+    Lists every job that is neither done nor waiting for its turn, then what failed and why. Without --rows, --seeds
+    and --branches, the jobs are those that the last run selected. Changes nothing.
     """
     study = options.open(overrides)
+    chosen = selection if selection.given else last_selection(study)
     if watch:
+        selected = select(study.plan, **chosen.given)
         with exit_on_interrupt():
-            raise typer.Exit(watch_run(study, last_selection(study), make_watch_view(sys.stdout, as_json=as_json)))
+            raise typer.Exit(watch_run(study, selected, make_watch_view(sys.stdout, as_json=as_json)))
     if as_json:
-        print_json(status_json(study))
+        print_json(status_json(study, chosen))
     else:
-        print(status_text(study))
+        print(status_text(study, chosen))
 
 
 COMMAND = Command(
@@ -59,6 +65,7 @@ COMMAND = Command(
     position=0,
     examples=[
         ("echo-matrix status", "the state now"),
+        ("echo-matrix status --rows '*'", "of all rows, whatever the last run selected"),
         ("echo-matrix status --watch", "follow the run in progress"),
         ("echo-matrix status --watch --json", "one JSON object a line, when something changes"),
     ],
@@ -79,34 +86,44 @@ def exit_on_interrupt() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def status_json(study: Study) -> dict[str, Any]:
-    """What `status --json` prints: jobs with their attempts, counts, failures, paused stages, excluded hosts."""
-    standings, attempts = study.standings(), study.attempts()
+def status_json(study: Study, selection: Selection | None = None) -> dict[str, Any]:
+    """What `status --json` prints: jobs with their attempts, counts, failures, paused stages, excluded hosts.
+
+    `jobs`, `counts` and `failures` are of the selection, `others` counts the other jobs; None: all are selected.
+    """
+    part, standings, others = _selected(study, selection)
+    attempts, at = study.attempts(), time.time()
     failures, paused = failed_jobs(study, standings)
     return {
         "version": 2,
         "study": study.plan.study,
         "profile": study.plan.profile,
+        "selection": selection.given if selection else {},
         "jobs": [
             {
                 **job_json(job, standings[job.id]),
                 "attempts": [attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
             }
-            for job in study.plan.jobs.values()
+            for job in part.jobs.values()
         ],
         "counts": counts(standings),
+        "others": counts(others),
         "failures": failures_json(failures),
         "paused": paused,
-        "avoided": [asdict(one) for one in hosts_excluded(study, attempts, time.time())],
+        "forecast": forecast_json(study.forecast(standings, _spent_s(part, attempts, at)), at),
+        "avoided": [asdict(one) for one in hosts_excluded(study, attempts, at)],
     }
 
 
-def status_text(study: Study) -> str:
+def status_text(study: Study, selection: Selection | None = None) -> str:
     """What `status` prints: counts, jobs that run or need attention, excluded hosts, failures."""
-    standings, attempts = study.standings(), study.attempts()
-    lines = [f"{study.plan.study} · {study.plan.profile} · " + _words(counts(standings))]
+    part, standings, others = _selected(study, selection)
+    attempts, at = study.attempts(), time.time()
+    lines = [f"{study.plan.study} · {study.plan.profile} · {counts_text(standings)}"]
+    if selection and selection.given:
+        lines.append(f"  selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
     blocked: Counter[str] = Counter()
-    for job in study.plan.jobs.values():
+    for job in part.jobs.values():
         now = standings[job.id]
         if now.state in ("done", "new", "failed"):
             continue
@@ -122,25 +139,40 @@ def status_text(study: Study) -> str:
         for reason, number in blocked.items()
         if number > BLOCKED_SHOWN
     ]
-    at = time.time()
     lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
+    if expected := forecast_text(study.forecast(standings, _spent_s(part, attempts, at)), at):
+        lines += ["", expected]
     failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 
 
+def _selected(study: Study, selection: Selection | None) -> tuple[Plan, Mapping[str, Standing], Mapping[str, Standing]]:
+    """The selected part of the plan; states of its jobs, and of the others."""
+    found = study.standings()
+    part = selected_part(study.plan, **selection.given) if selection else study.plan
+    others = {job_id: now for job_id, now in found.items() if job_id not in part.jobs}
+    return part, {job_id: found[job_id] for job_id in part.jobs}, others
+
+
 def failed_jobs(study: Study, standings: Mapping[str, Standing]) -> tuple[Sequence[FailedJob], dict[Stage, str]]:
     """Failed jobs with the errors of their newest attempts, and the stages they pause."""
-    jobs = study.plan.jobs.values()
-    failed = [(job, standings[job.id].reason) for job in jobs if standings[job.id].state == "failed"]
+    jobs = study.plan.jobs
+    failed = [(jobs[job_id], now.reason) for job_id, now in standings.items() if now.state == "failed"]
     with Ledger.read(study.home / NAME) as ledger:
         found, records = failed_of(study.home, failed, ledger), ledger.job_records()
-    return found, paused_of(records.values(), {job.fingerprint for job in jobs}, study.cluster.pause_after)
+    return found, paused_of(records.values(), {job.fingerprint for job in jobs.values()}, study.cluster.pause_after)
 
 
 def hosts_excluded(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:
     """Hosts that a run would exclude now; `at`: seconds since 1970."""
     every = [one for mine in attempts.values() for one in mine]
     return excluded_by_attempts(every, at, study.cluster.avoid_s)
+
+
+def _spent_s(plan: Plan, attempts: Mapping[str, Sequence[Attempt]], at: float) -> dict[str, float]:
+    """Job id -> seconds that its live attempt has run."""
+    live = {job.id: attempts[job.fingerprint][-1] for job in plan.jobs.values() if attempts.get(job.fingerprint)}
+    return {job_id: at - one.started for job_id, one in live.items() if one.started and one.ended is None}
 
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:
@@ -151,7 +183,3 @@ def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -
         return now.reason
     beat = read_beat(study.folder_of(mine[-1]))
     return now.reason if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}"
-
-
-def _words(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {state}" for state, number in numbers.items())

@@ -26,7 +26,7 @@ def stop(
 
     Does what Ctrl-C does where it runs: attempts save a checkpoint and end, and the next run continues from there.
     """
-    home = open_study(options.matrix, cluster=options.cluster).home
+    home = open_study(options.matrix, cluster=options.cluster, settings=options.settings or ()).home
     out = sys.stderr if as_json else sys.stdout
     holder = living_holder(home)
     ended = holder is None

@@ -18,7 +18,7 @@ def ui(
     """Serve MLflow's pages for this study until Ctrl-C."""
     from orchestrator.tracking.mlflow.ui import open_ui
 
-    open_ui(open_study(options.matrix, cluster=options.cluster).home, host, port)
+    open_ui(open_study(options.matrix, cluster=options.cluster, settings=options.settings or ()).home, host, port)
 
 
 COMMAND = Command(

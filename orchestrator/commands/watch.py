@@ -8,9 +8,11 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from orchestrator.commands.options import Selection
+from orchestrator.errors import PlanError
 from orchestrator.host.processes import boot_id
 from orchestrator.plan.job import Standing
-from orchestrator.plan.select import select
+from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher
@@ -46,14 +48,18 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
         view.close()
 
 
-def last_selection(study: Study) -> frozenset[str]:
-    """Ids of the jobs that the last run selected; the whole plan if that is not known."""
+def last_selection(study: Study) -> Selection:
+    """What the last run selected, if it was of this plan and matches it still; else nothing, which is everything."""
     with Ledger.read(study.home / NAME) as ledger:
         last = ledger.last_plan()
     if last is None or (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides):
-        return frozenset(study.plan.jobs)
-    chosen = last.selection
-    return select(study.plan, chosen.get("rows"), chosen.get("seeds"), chosen.get("branches"))
+        return Selection()
+    recorded = Selection.recorded(last)
+    try:
+        selected_part(study.plan, **recorded.given)
+    except PlanError:  # its rows were renamed or removed since
+        return Selection()
+    return recorded
 
 
 def take_snapshot(study: Study, selected: Collection[str], process: RunProcess | None) -> Snapshot:

@@ -23,6 +23,7 @@ from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
 from orchestrator.host.endings import ENDED, read_ended, write_ended
 from orchestrator.host.job_time import ENDING_S, JobTime, is_limit, job_end, job_time, minutes_left
+from orchestrator.host.machine import VISIBLE, visible_devices
 from orchestrator.host.multi_node import node_file
 from orchestrator.host.node import Node
 from workloads.contract.json_files import read_object
@@ -59,7 +60,7 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
     if leads and _is_done(description, submission["request"]["fingerprint"]):
         write_ended(work, {"attempt": submission["attempt"], "phase": "ended", "ending": "ok", "ended": time.time()})
         return 0
-    visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    visible = visible_devices(environment.get(VISIBLE, ""))
     devices = range(int(submission["resources"]["devices"]) // nodes)
     submission["placement"] = {**submission["placement"], "devices": list(devices)}
     end = job_end(environment)

@@ -41,11 +41,20 @@ def job_time(environment: Mapping[str, str]) -> JobTime:
     command = ["squeue", "--noheader", f"--jobs={job}", f"--Format={columns}"]
     try:
         output = subprocess.run(
-            command, env=dict(environment), capture_output=True, text=True, timeout=SQUEUE_TIMEOUT_S, check=True
+            command, env=_asking(environment), capture_output=True, text=True, timeout=SQUEUE_TIMEOUT_S, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return JobTime()  # SLURM ends the job at its limit and reports why
     return read_time(output)
+
+
+def _asking(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what changes squeue's answer: the job is one of the cluster that it runs on."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("SQUEUE_") and name not in ("SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
+    }
 
 
 def read_time(line: str) -> JobTime:

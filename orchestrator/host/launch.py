@@ -7,9 +7,11 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from orchestrator.host.attempt import HostAttempt
+from orchestrator.host.children import import_path
 from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
 from orchestrator.host.multi_node import NodeRanks, await_rendezvous, write_rendezvous
@@ -18,8 +20,8 @@ from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
 
 # Set by whatever started the host; a rank's environment says nothing about its scheduler.
-DROPPED_PREFIXES = ("RAY_", "OMP_", "OPENBLAS_", "MKL_", "SLURM_", "PMI_")
-DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONPATH", "PYTHONSTARTUP")
+DROPPED_PREFIXES = ("RAY_", "OMP_", "OPENBLAS_", "MKL_", "SLURM_", "SBATCH_", "PMI_")
+DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONSTARTUP")
 
 
 def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
@@ -137,13 +139,13 @@ def rank_environment(
         rank: its number among all.
         ranks: of this node.
         visible: the job's devices as CUDA_VISIBLE_DEVICES names them; all ranks see all, LOCAL_RANK chooses.
-        code_folder: where children of the rank find the code.
+        code_folder: where children of the rank find the code; the PYTHONPATH of `base` follows it.
     """
     kept = {
         name: value for name, value in base.items() if not name.startswith(DROPPED_PREFIXES) and name not in DROPPED
     }
     given = {
-        "PYTHONPATH": code_folder,
+        "PYTHONPATH": import_path(Path(code_folder), base),
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(execution["threads"]),
         "OPENBLAS_NUM_THREADS": "1",

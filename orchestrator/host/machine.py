@@ -12,10 +12,13 @@ import platform
 import re
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 
 GIB = 2**30
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+DEVICE = re.compile(r"\d+|(GPU|MIG)-[0-9A-Za-z/-]+")
 UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2^63 where there is no limit
 LOOPBACK = "127.0.0.1"
 UNUSED_ADDRESS = "198.51.100.1"
@@ -30,25 +33,52 @@ def machine_gib(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup
     for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
         if line.startswith("MemTotal:"):
             limits.append(int(line.split()[1]) * 1024)
-    for folder in cgroup_folders(proc, cgroups):
+    for folder in cgroup_folders(proc, cgroups, above=True):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            try:
-                text = (folder / name).read_text(encoding="ascii").strip()
-            except OSError:
-                continue
+            text = _read(folder / name)
             if text.isdigit() and int(text) < UNLIMITED:
                 limits.append(int(text))
     return min(limits) / GIB
 
 
-def machine_cpus() -> int:
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0))
+def machine_cpus(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Processors this process may use: those it may run on, or the quota of its cgroup where that is smaller.
+
+    Of a quota of 2.5 processors two count, and of less than one, one.
+    """
+    limits = [len(os.sched_getaffinity(0))]
+    for folder in cgroup_folders(proc, cgroups, "cpu", above=True):
+        quota, _, period = _read(folder / "cpu.max").partition(" ")
+        for used, per in (
+            (quota, period),
+            (_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")),
+        ):
+            if used.isdigit() and per.isdigit() and int(per):  # `max` and -1: no quota
+                limits.append(max(1, int(used) // int(per)))
+    return min(limits)
 
 
-def machine_devices(dev: Path = Path("/dev")) -> int:
-    """NVIDIA devices of this machine, by their device files."""
-    return sum(1 for entry in dev.glob("nvidia*") if entry.name.removeprefix("nvidia").isdigit())
+def machine_devices(environment: Mapping[str, str] = os.environ, dev: Path = Path("/dev")) -> int:
+    """How many NVIDIA devices this process may use: those with a device file that CUDA_VISIBLE_DEVICES names."""
+    files = [entry for entry in dev.glob("nvidia*") if entry.name.removeprefix("nvidia").isdigit()]
+    text = environment.get(VISIBLE)
+    if text is None:
+        return len(files)
+    there = takewhile(lambda name: "-" in name or int(name) < len(files), visible_devices(text))
+    return len(list(there))
+
+
+def visible_devices(text: str) -> tuple[str, ...]:
+    """The devices that a value of CUDA_VISIBLE_DEVICES names, as numbers, UUIDs or MIG instances.
+
+    The first name that is none ends them: CUDA reads no further, so `-1` and `NoDevFiles` mean none.
+    """
+    names = []
+    for name in text.split(","):
+        if not DEVICE.fullmatch(name.strip()):
+            break
+        names.append(name.strip())
+    return tuple(dict.fromkeys(names))
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
@@ -128,9 +158,21 @@ def pss_bytes(pids: Iterable[int], proc: Path = Path("/proc")) -> int:
     return total
 
 
-def cgroup_folders(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> list[Path]:
-    """The folders that may limit this process's memory: of cgroup v2 and v1, its own and the mounted root."""
-    folders = [cgroups, cgroups / "memory"]
+def cgroup_folders(
+    proc: Path = Path("/proc"),
+    cgroups: Path = Path("/sys/fs/cgroup"),
+    controller: str = "memory",
+    *,
+    above: bool = False,
+) -> list[Path]:
+    """The folders of this process's cgroup: of v2 and of v1's `controller`, its own and the mounted root.
+
+    Args:
+        proc, cgroups: where these are mounted.
+        controller: `memory` or `cpu`.
+        above: also those between the two, whose limits hold as well. (SLURM limits the job, and puts us in a step.)
+    """
+    folders = [cgroups, cgroups / controller]
     try:
         lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -138,10 +180,22 @@ def cgroup_folders(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgr
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            folders.append(cgroups / path.lstrip("/"))
-        elif "memory" in controllers.split(","):
-            folders.append(cgroups / "memory" / path.lstrip("/"))
+            root = cgroups
+        elif controller in controllers.split(","):
+            root = cgroups / controller
+        else:
+            continue
+        own = root / path.lstrip("/")
+        folders += [own, *(folder for folder in own.parents if above and root in folder.parents)]
     return folders
+
+
+def _read(file: Path) -> str:
+    """What a small file of the kernel's says; empty where it is not there."""
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def oom_kills(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -7,10 +7,8 @@ process inherits it.
 
 import errno
 import json
-import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -18,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.host.children import child_environment, python_command
 from workloads.contract.request import DEFAULT_WORKLOAD
 
-COMMAND = (sys.executable, "-m", "workloads.runtime.server", DEFAULT_WORKLOAD)
+COMMAND = tuple(python_command("workloads.runtime.server", DEFAULT_WORKLOAD))
 """Of the default workload; `server_command` gives that of another."""
 STDERR_LINES = 60  # the last ones are kept: the traceback of a failed import
 LONGEST_LINE = 1 << 16  # bytes; what is longer is broken
@@ -46,7 +45,7 @@ class WarmServer:
         Args:
             on_reply: called from another thread; must not block.
             command: its command line; tests use servers with stages of their own.
-            folder: the code snapshot, which becomes its working folder and PYTHONPATH.
+            folder: the code snapshot, which becomes its working folder and comes first on its import path.
 
         Raises:
             OSError: no process, thread or descriptor is left.
@@ -58,8 +57,8 @@ class WarmServer:
         ours, theirs = socket.socketpair()
         self._socket = ours
         environment = {
-            **os.environ,
-            "PYTHONPATH": str(folder),
+            **child_environment(folder),
+            "PYTHONIOENCODING": "utf-8:backslashreplace",  # of the ranks' logs, whatever this shell's terminal takes
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",

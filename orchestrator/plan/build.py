@@ -14,6 +14,7 @@ from orchestrator.plan.fingerprint import Fingerprints, config_of
 from orchestrator.plan.job import SHORT, Job, Plan
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Resources
+from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain
 from workloads.contract.workload import StageSpec, Workload
@@ -46,6 +47,7 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
         cells=tuple(cells),
         jobs=builder.finished(),
         jobs_of=jobs_of,
+        excluded=excluded_of(matrix),
     )
 
 
@@ -75,7 +77,7 @@ def _new_job(**fields: Any) -> Job:
 class _Kind:
     """What all jobs of one stage and branch with the same sections and row share."""
 
-    __slots__ = ("branch", "config", "name", "needs", "revisions", "row", "spec", "start", "weight")
+    __slots__ = ("branch", "config", "name", "needs", "revisions", "row", "spec", "start")
 
     def __init__(
         self,
@@ -95,7 +97,6 @@ class _Kind:
                 f"add {error}: 1"
             ) from error
         self.start = fingerprints.start(self.spec.name, self.revisions, config, row)
-        self.weight = workload.weight(self.spec.name, row, config)
         self.needs = tuple(_inputs(workload, self.spec, self.branch))
 
 
@@ -168,7 +169,6 @@ class _Builder:
                 smoke=smoke,
                 revisions=kind.revisions,
                 workload=self._workload_name,
-                weight=kind.weight,
             )
         elif known.fingerprint == fingerprint:
             self._others.setdefault(job_id, []).append(cell.id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.spec.cell import Cell, Deviation, Resources
+from orchestrator.spec.cell import Cell, Deviation, ExcludedCell, Resources
 from workloads.contract.request import DEFAULT_WORKLOAD, Stage
 from workloads.contract.workload import StageSpec, Workload
 
@@ -40,8 +40,6 @@ class Job:
     """Of what it reads itself; those of its inputs are in their fingerprints."""
     workload: str = DEFAULT_WORKLOAD
     """`package.module` of its workload."""
-    weight: float = 1.0
-    """Estimated duration relative to other jobs of its stage, before any of them has run."""
 
     @property
     def stage(self) -> Stage:
@@ -72,6 +70,8 @@ class Plan:
     """Id -> job, dependencies first."""
     jobs_of: Mapping[str, Mapping[str, str]]
     """Cell id -> {stage or `stage/branch`: job id}."""
+    excluded: tuple[ExcludedCell, ...] = ()
+    """Cells of the full product that the matrix leaves out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job, Plan
@@ -28,6 +29,26 @@ def select(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: 
         PlanError: a pattern matches nothing; with the nearest name.
     """
     return with_needs(plan, _own(plan, _cells(plan, rows, seeds), branches))
+
+
+def selected_part(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> Plan:
+    """The plan with these cells only, and with the jobs of `select` only: to show what a run of them does.
+
+    Raises:
+        PlanError: a pattern matches nothing; with the nearest name.
+    """
+    jobs, cells = select(plan, rows, seeds, branches), _cells(plan, rows, seeds)
+    chosen = {(cell.row, cell.seed) for cell in cells}
+    return replace(
+        plan,
+        cells=tuple(cells),
+        jobs={job_id: job for job_id, job in plan.jobs.items() if job_id in jobs},
+        jobs_of={
+            cell.id: {name: job_id for name, job_id in plan.jobs_of[cell.id].items() if job_id in jobs}
+            for cell in cells
+        },
+        excluded=tuple(one for one in plan.excluded if (one.row, one.seed) in chosen),
+    )
 
 
 def select_own(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> frozenset[str]:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from orchestrator.plan.gaps import gaps
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.spec.cell import Deviation
 
@@ -37,6 +38,11 @@ def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
             }
             for cell in plan.cells
         ],
+        "excluded": [
+            {"id": one.id, "row": one.row, "seed": one.seed, "axes": dict(one.axes), "by": one.place}
+            for one in plan.excluded
+        ],
+        "warnings": gaps(plan),
         "jobs": [job_json(job, standings[job.id]) for job in plan.jobs.values()],
         "counts": counts(standings),
     }
@@ -70,6 +76,11 @@ def counts(standings: Mapping[str, Standing]) -> dict[str, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
+def counts_text(standings: Mapping[str, Standing]) -> str:
+    """`3 done, 1 new`; `none` without jobs."""
+    return ", ".join(f"{number} {state}" for state, number in counts(standings).items()) or "none"
+
+
 def state_words(state: str, reason: str) -> str:
     """`failed: why`; the state alone where the reason repeats it."""
     return state if reason == state else f"{state}: {reason}"
@@ -78,8 +89,9 @@ def state_words(state: str, reason: str) -> str:
 def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     """The plan as text: jobs by state with their reasons, aliases, deviations, and counts."""
     distinct = sum(cell.alias_of is None for cell in plan.cells)
+    cells = _number(len(plan.cells), "cell") + (f" ({len(plan.excluded)} excluded)" if plan.excluded else "")
     lines = [
-        f"study {plan.study}, profile {plan.profile}: {_number(len(plan.cells), 'cell')}, {distinct} distinct, "
+        f"study {plan.study}, profile {plan.profile}: {cells}, {distinct} distinct, "
         f"{_number(len(plan.jobs), 'job')}, controls {plan.controls_fingerprint[:12]}"
     ]
     if plan.overrides:
@@ -93,6 +105,11 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     aliases = [f"  {cell.id} = {cell.alias_of}" for cell in plan.cells if cell.alias_of is not None]
     if aliases:
         lines += ["", "aliases: the same computation, run once", *_cut(aliases, "aliases")]
+    if plan.excluded:
+        entries = Counter((one.place, one.entry) for one in plan.excluded)
+        lines += ["", "excluded"]
+        lines += [f"  {_number(n, 'cell')} by {place}: {entry}" for (place, entry), n in entries.items()]
+        lines += [f"  warning: {warning}" for warning in gaps(plan)]
     if plan.deviations:
         lines += ["", "deviations"]
         lines += [f"  {d.key} of {', '.join(d.rows)}{_value(d)}: {d.reason}" for d in plan.deviations]

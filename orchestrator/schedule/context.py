@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from orchestrator.plan.forecast import Forecaster, JobEstimate
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import RunEvents
@@ -25,6 +26,10 @@ class RunContext:
     ledger: Ledger
     events: RunEvents
     settings: Cluster
+    forecaster: Forecaster
+    """Estimates durations; learns from each job that ends well."""
+    expected: Mapping[str, JobEstimate]
+    """Job id -> its estimate when the run began."""
 
     @cached_property
     def jobs(self) -> Mapping[str, Job]:

@@ -151,9 +151,8 @@ class Controller:
             reconciler.flush()
             point("ticket.recorded")
             reconciler.exclusion.report(self._events, self._clock.monotonic(), has_choice=reconciler.placer.has_choice)
-            means = self._context.ledger.mean_seconds()
-            failing = self._store.unresponsive
-            self._events.tick(reconciler.attempts.values(), means, now, store_failing=failing)
+            failing, forecaster = self._store.unresponsive, self._context.forecaster
+            self._events.tick(reconciler.attempts.values(), forecaster, now, store_failing=failing)
         longest = max(LONGEST_PAUSE_S, len(reconciler.attempts) / 1000.0)
         busy = commanded or ended or bool(launches)
         self._pause_s = SHORTEST_PAUSE_S if busy else min(longest, self._pause_s * 1.5)

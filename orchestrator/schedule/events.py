@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.plan.forecast import Capacity, Forecaster
 from orchestrator.plan.job import Job, Standing, State
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.clock import Clock
@@ -24,6 +25,8 @@ Kind = Literal["submitted", "started", "ended", "done", "tick"]
 
 TICK_S = 1.0
 """Between refreshes of the view, and between `tick` events."""
+JOBS_PER_S = 2000.0
+"""Of how many jobs the rest is estimated in a second: 60,000 take a third of a second, every half minute."""
 SAY_AFTER_S = 10.0
 """How long the backend may not respond before the user is told; shorter outages are not reported."""
 NOTIFY_AFTER_S = 60.0
@@ -180,6 +183,8 @@ class RunEvents:
         """Why the backend does not respond; empty: it does."""
         self._began = clock.monotonic()
         self._ticked = float("-inf")
+        self._remaining: tuple[float, float | None] = (0.0, None)
+        """When the rest was last estimated, and its seconds."""
 
     def log(self, what: str, **fields: object) -> None:
         """Write a line of driver.log."""
@@ -224,7 +229,7 @@ class RunEvents:
         return now - self._ticked >= TICK_S
 
     def tick(
-        self, attempts: Iterable[WatchedAttempt], means: Mapping[str, float], now: float, *, store_failing: bool = False
+        self, attempts: Iterable[WatchedAttempt], forecaster: Forecaster, now: float, *, store_failing: bool = False
     ) -> None:
         """Refresh the view, and tell the observer where the live attempts write."""
         self._ticked = now
@@ -233,7 +238,7 @@ class RunEvents:
             counts=self._states.counts(),
             attempts=[progress_of(watched, now) for watched in live],
             elapsed_s=now - self._began,
-            eta_s=remaining_s(self._states, live, means, now),
+            eta_s=self._remaining_s(live, forecaster, now),
         )
         self._view.tick(progress)
         paths = {watched.job.id: watched.folder for watched in live}
@@ -241,6 +246,13 @@ class RunEvents:
         if not store_failing:  # the user has been told already
             self._note_unknown(live, now)
         self._notifier.tick()
+
+    def _remaining_s(self, live: Sequence[WatchedAttempt], forecaster: Forecaster, now: float) -> float | None:
+        """Like `remaining_s`, which costs time in proportion to the jobs, and is called the less often for it."""
+        at, known = self._remaining
+        if known is None or now - at >= len(self._states) / JOBS_PER_S:
+            at, known = self._remaining = now, remaining_s(self._states, live, forecaster, now)
+        return None if known is None else max(0.0, known - (now - at))
 
     def _note_unknown(self, live: list[WatchedAttempt], now: float) -> None:
         """Tell the user once when nothing has been known of any attempt for a while; later send a notification."""
@@ -286,20 +298,14 @@ def progress_of(watched: WatchedAttempt, now: float) -> AttemptProgress:
     )
 
 
-def remaining_s(states: JobStates, live: list[WatchedAttempt], means: Mapping[str, float], now: float) -> float | None:
-    """Work left over attempts at a time, in seconds; None before anything was measured.
+def remaining_s(states: JobStates, live: Sequence[WatchedAttempt], forecaster: Forecaster, now: float) -> float | None:
+    """Estimated seconds until all jobs that can run are done, at so many attempts a time as there are now.
 
-    `means`: stage -> mean duration in seconds, of the stages that were measured; the others are guessed in proportion.
+    None before anything was measured or while no attempt is live.
     """
-    if not means or not live:
+    if not live:
         return None
-    open_jobs = [states.job(job_id) for job_id in states.open_jobs() if states.state(job_id) not in STUCK]
-    guesses = {job.stage: job.spec.seconds_guess for job in (*open_jobs, *(watched.job for watched in live))}
-    measured = [means[stage] / guess for stage, guess in guesses.items() if stage in means]
-    if not measured:
-        return None
-    scale = sum(measured) / len(measured)
-    seconds = {stage: means.get(stage, guess * scale) for stage, guess in guesses.items()}
-    work = sum(seconds[job.stage] for job in open_jobs)
-    spent = sum(min(now - watched.submitted_at, seconds[watched.job.stage]) for watched in live)
-    return max(0.0, work - spent) / len(live)
+    ids = {job_id for job_id in states.open_jobs() if states.state(job_id) not in STUCK}
+    spent = {watched.job.id: now - watched.submitted_at for watched in live}
+    left = forecaster.forecast(ids, Capacity(attempts=len(live)), spent)
+    return left.makespan_s if left.is_known else None

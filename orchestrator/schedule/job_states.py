@@ -107,7 +107,8 @@ class JobStates:
             if known.state in STUCK:
                 self._own[job.id] = known.state
             else:
-                self._own[job.id] = "retry" if known.attempts else "new"
+                gone = known.state == "done"  # it was done, and its artifact is gone: `status` calls it new too
+                self._own[job.id] = "retry" if known.attempts and not gone else "new"
             self._reasons[job.id] = known.reason
             unmet = [need for need in job.needs if self._own.get(need) != "done" and need in self._jobs]
             self._unmet[job.id] = len(unmet)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.backends.protocol import Backend, HostShare, JobQueue, Placement, PlacingBackend, QueueingBackend
+from orchestrator.plan.forecast import longest_chains
 from orchestrator.plan.job import Job
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.spec.cell import Resources
@@ -114,22 +115,6 @@ def targets(backend: Backend) -> tuple[Target, ...]:
     queues = backend.queues() if isinstance(backend, QueueingBackend) else ()
     hosts = backend.hosts() if isinstance(backend, PlacingBackend) else ()
     return (*queues, *hosts)
-
-
-def priorities(jobs: Sequence[Job], seconds: Mapping[str, float]) -> dict[str, float]:
-    """Job id -> estimated seconds of the longest chain that begins with it, itself included.
-
-    Args:
-        jobs: those not done, needs before needers.
-        seconds: stage -> mean duration; stages that are absent are guessed (`StageSpec.seconds_guess`).
-    """
-    longest: dict[str, float] = {job.id: 0.0 for job in jobs}
-    for job in reversed(jobs):
-        longest[job.id] += seconds.get(job.stage, job.spec.seconds_guess) * job.weight
-        for need in job.inputs.values():
-            if need in longest and longest[need] < longest[job.id]:
-                longest[need] = longest[job.id]
-    return longest
 
 
 def usable(shape: JobShape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
@@ -254,12 +239,12 @@ def fit(shape: JobShape, rooms: Sequence[Room]) -> Placement | None:
 class Placer:
     """The queue of ready jobs and the reservations of live attempts, as the reconciler keeps them.
 
-    `states` is only read; `mean_seconds` returns stage -> mean duration so far.
+    `states` is only read; `seconds` estimates the duration of a job.
     """
 
-    def __init__(self, states: JobStates, mean_seconds: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, states: JobStates, seconds: Callable[[Job], float]) -> None:
         self._states = states
-        self._mean_seconds = mean_seconds
+        self._seconds = seconds
         self._reservations = Reservations()
         self._queue = ReadyQueue({})
         self._hosts: tuple[Target, ...] | None = None
@@ -277,7 +262,7 @@ class Placer:
     def rebuild_queue(self) -> None:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
-        self._queue = ReadyQueue(priorities(jobs, self._mean_seconds()))
+        self._queue = ReadyQueue(longest_chains(jobs, {job.id: self._seconds(job) for job in jobs}))
         self._queue.add(self._states.ready())
 
     def enqueue(self, jobs: Iterable[Job]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from orchestrator.backends.protocol import Ending, Placement
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder, step_of
+from orchestrator.plan.forecast import Duration
 from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import WAITING_FILE, AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -21,7 +22,7 @@ from orchestrator.schedule.failures import failure_of, trace_of
 from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, counts_for_host
 from orchestrator.schedule.job_states import STUCK, JobStates, Kind, Transition
 from orchestrator.schedule.launcher import Launch, SubmitResult, share
-from orchestrator.schedule.ledger.schema import Attempt, JobRecord
+from orchestrator.schedule.ledger.schema import Attempt, JobRecord, running_s
 from orchestrator.schedule.placement import Placer, Target
 from orchestrator.schedule.retry_policy import CANCELLED, Verdict, paused_of, progressed, signature, verdict
 from workloads.contract.request import Stage
@@ -45,7 +46,7 @@ class Reconciler:
         self._first_failure: dict[tuple[Stage, str], str] = {}
         self.exclusion = HostExclusion(context.settings.avoid_s)
         """Hosts that get no jobs for a while."""
-        self.placer = Placer(states, self._ledger.mean_seconds)
+        self.placer = Placer(states, lambda job: context.forecaster.of(job).seconds)
         """Queue and reservations."""
         self.committed = committed
         """Fingerprints of done jobs; grows."""
@@ -145,12 +146,14 @@ class Reconciler:
             checkpoints.drop()
         elif job.spec.whole_checkpoints and not finding.successor:
             checkpoints.drop_older(KEPT_CHECKPOINTS)
+        kind = self._context.store.kind_of(job.fingerprint) if done else ""
         successor, moved = "", True
         with self._ledger.transaction():
             self.flush()
             self._ledger.record_end(watched.attempt, ending, self._end_time(watched), detail, step, trace)
             if done:
                 self._ledger.reset_job(job.fingerprint)
+                self._record_duration(job, kind)
                 self.placer.enqueue(map(self._states.job, self._move(job, "done")))
             else:
                 records = {one.id: one for one in self._ledger.attempts(job.fingerprint)}
@@ -319,6 +322,31 @@ class Reconciler:
         )
         self._ledger.record_job(record)
         self._move(job, state, reason)
+
+    def _record_duration(self, job: Job, kind: str) -> None:
+        """Record how long a job took that has just ended well, on this kind of device."""
+        seconds = running_s(self._ledger.attempts(job.fingerprint))
+        if seconds is None:
+            return
+        forecaster, expected = self._context.forecaster, self._context.expected.get(job.id)
+        duration = Duration(
+            fingerprint=job.fingerprint,
+            stage=job.stage,
+            branch=job.branch or "",
+            row=forecaster.row_of(job),
+            smoke=job.smoke,
+            profile=self._context.plan.profile,
+            backend=self._context.settings.backend,
+            kind=kind,
+            cpus=job.resources.cpus,
+            devices=job.resources.devices,
+            flops=forecaster.flops_of(job),
+            seconds=seconds,
+            estimated_s=None if expected is None else expected.seconds,
+            basis="" if expected is None else expected.basis,
+        )
+        self._ledger.record_duration(duration)
+        forecaster.add(duration)
 
     def _start(self, watched: WatchedAttempt) -> None:
         if not watched.running:

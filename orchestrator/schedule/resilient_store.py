@@ -180,6 +180,16 @@ class ResilientStore:
             self._log("commit record unreadable", error=str(error))  # a job that needs the artifact says what to do
             return ""
 
+    def kind_of(self, fingerprint: str) -> str:
+        """The kind of device that the commit record of a done job names; empty where it cannot be read at once."""
+        if self.unresponsive:
+            return ""
+        try:
+            return TimedCall(lambda: self._store.read(fingerprint)).result(CALL_TIMEOUT_S).host_kind
+        except (OSError, StoreError, StoreTimeout) as error:
+            self._log("commit record unreadable", error=str(error))
+            return ""
+
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
         """Let the store remove half-made artifacts; a failure is logged, and a later run tries again."""
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.context import RunContext
@@ -106,6 +107,7 @@ def run(
     )
     resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
     committed = resilient.call(store.commits)
+    forecaster = Forecaster(plan, ledger.durations(), cluster.backend)
     states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     context = RunContext(
         plan=plan,
@@ -115,6 +117,8 @@ def run(
         ledger=ledger,
         events=RunEvents(states, home, clock, view, observer, log, notifier),
         settings=cluster,
+        forecaster=forecaster,
+        expected={job_id: forecaster.of(states.job(job_id)) for job_id in states.open_jobs()},
     )
     controller = Controller(context, states, set(committed))
     shutdown = controller.shutdown

@@ -68,3 +68,8 @@ def _plain_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
             raise ValueError(f"key {key!r} appears twice after NFC normalisation")
         plain[name] = _plain(item)
     return plain
+
+
+def axis_text(value: Any) -> str:
+    """An axis value as in labels and `results.csv`: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else canonical(value)

@@ -35,6 +35,29 @@ class Deviation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExcludedCell:
+    """A cell of the full product that `exclude` of matrix.yaml leaves out."""
+
+    row: str
+    axes: tuple[tuple[str, str], ...]
+    seed: int
+    entry: str
+    """What the entry says, `rows: ssm-*, site: pre_norm`."""
+    place: str
+    """Which entry, and where it is: `exclude[0], matrix.yaml:12`."""
+
+    @property
+    def id(self) -> str:
+        """As of a cell."""
+        return cell_id(self.row, self.axes, self.seed)
+
+
+def cell_id(row: str, axes: tuple[tuple[str, str], ...], seed: int) -> str:
+    """`ROW/AXIS=VALUE/s0`."""
+    return "/".join((row, *(f"{axis}={value}" for axis, value in axes), f"s{seed}"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One cell of the expanded matrix.
 

@@ -1,9 +1,10 @@
 """Cluster configuration (cluster/*.yaml): where and how a study runs. No part of it enters a fingerprint.
 
-Each backend has a section of its own name; the caller passes the backends.
+A file says `backend` and what differs from that backend's defaults, key by key, also inside sections. Each backend has
+a section of its own name; the caller passes the backends.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Protocol, TypeVar, get_type_hints
@@ -11,7 +12,8 @@ from typing import Any, Literal, NoReturn, Protocol, TypeVar, get_type_hints
 import yaml
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.lines import Place, compose_file, nearest, place_of, refuse
+from orchestrator.spec.assignments import assigned, mapping_of
+from orchestrator.spec.lines import SET, Place, compose_file, nearest, place_of, refuse
 from orchestrator.spec.typed import Reader, build
 from workloads.contract.fields import Count, Natural, NonNegative, Positive
 from workloads.contract.workload import Workload
@@ -33,16 +35,20 @@ class SectionSource:
     """Dotted key -> its line."""
     stages: tuple[str, ...]
     """Stages of the workload."""
+    given: Collection[str] = ()
+    """Dotted keys of `--set`."""
 
     def has(self, key: str) -> bool:
-        """Whether the file has this key."""
-        return key in self.places
+        """Whether the file or `--set` has this key."""
+        return key in self.places or key in self.given
 
     def refuse(self, key: str, problem: str) -> NoReturn:
         """Raise a MatrixError for a key, with its line or that of the enclosing section."""
         around = key
-        while around not in self.places and "." in around:
+        while not self.has(around) and "." in around:
             around = around.rpartition(".")[0]
+        if around in self.given:
+            refuse(Place(SET, None), key, problem)
         refuse(Place(str(self.file), self.places.get(around)), key, problem)
 
 
@@ -57,30 +63,34 @@ class BackendSection(Protocol):
     def complete(self) -> Callable[[Any, SectionSource], Any]:
         """Validates settings beyond their types, and returns the ones to use."""
 
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Keys of `Cluster` whose default differs for this backend; a section as a mapping of such keys."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     """The artifact store."""
 
-    kind: Literal["files"]
+    kind: Literal["files"] = "files"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
     """The tracker; without a uri: SQLite in the outputs folder."""
 
-    kind: Literal["mlflow", "none"]
-    uri: str | None
+    kind: Literal["mlflow", "none"] = "mlflow"
+    uri: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrySettings:
     """How many failed attempts a job may have before it fails, by ending."""
 
-    error: Natural
-    out_of_memory: Natural
-    vanished: Natural
-    free_in_a_row: Count
+    error: Natural = 1
+    out_of_memory: Natural = 1
+    vanished: Natural = 3
+    free_in_a_row: Count = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +98,25 @@ class Cluster:
     """Settings that may change without changing the meaning of a result."""
 
     backend: str
-    store: StoreSettings
-    tracking: TrackingSettings
-    retries: RetrySettings
-    pause_after: Count
+    store: StoreSettings = StoreSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    retries: RetrySettings = RetrySettings()
+    pause_after: Count = 3
     """So many jobs of a stage that fail with the same error pause the stage."""
-    grace_s: NonNegative
-    idle_s: NonNegative
-    unknown_s: Positive
-    checkpoint_every_s: Positive
-    deepspeed: Mapping[str, Any]
-    deterministic: bool
-    keep: Literal["weights", "full"]
-    paths: Mapping[str, str]
+    grace_s: NonNegative = 20.0
+    """Between an attempt being asked to stop and being killed."""
+    idle_s: NonNegative = 60.0
+    """After so long without work, hosts end."""
+    unknown_s: Positive = 1800.0
+    """How long an attempt may be unknown to its backend before it counts as lost."""
+    checkpoint_every_s: Positive = 30.0
+    deepspeed: Mapping[str, Any] = field(default_factory=dict)
+    """Added to the study's own settings of DeepSpeed."""
+    deterministic: bool = True
+    keep: Literal["weights", "full"] = "weights"
+    """`full`: the optimiser's state is published too."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Name -> where the data or weights are that the matrix names."""
     device_gib: Positive | None = None
     """Memory of one accelerator; a plan predicted to need more is refused. None: not known."""
     avoid_s: NonNegative = 3600.0
@@ -118,21 +134,7 @@ class Cluster:
         return found
 
 
-BUILT_IN = Cluster(
-    backend="ray",
-    store=StoreSettings(kind="files"),
-    tracking=TrackingSettings(kind="mlflow", uri=None),
-    retries=RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10),
-    pause_after=3,
-    grace_s=20.0,
-    idle_s=60.0,
-    unknown_s=1800.0,
-    checkpoint_every_s=30.0,
-    deepspeed={},
-    deterministic=True,
-    keep="weights",
-    paths={},
-)
+BUILT_IN = Cluster(backend="ray")
 """The settings of `local` without a cluster/local.yaml beside the matrix."""
 
 
@@ -150,52 +152,68 @@ def cluster_file(chosen: Path | None, beside: Path, backends: Collection[str]) -
 
 
 def load_cluster(
-    chosen: Path | None, beside: Path, workload: Workload, backends: Mapping[str, BackendSection]
+    chosen: Path | None,
+    beside: Path,
+    workload: Workload,
+    backends: Mapping[str, BackendSection],
+    assignments: Sequence[str] = (),
 ) -> Cluster:
     """Load the chosen cluster: a file, or a name.
 
     Args:
         chosen: a file; or `local`, a backend, or any NAME with a cluster/NAME.yaml beside the matrix. None: `local`.
-            Without such a file, the name of a backend means the built-in settings with that backend.
+            Without such a file, the name of a backend means that backend with its defaults.
         beside: the matrix, or its folder.
         workload: of the matrix; for its stages and its DeepSpeed restrictions.
         backends: by name (`orchestrator.backends.registry.backends`).
+        assignments: `KEY=VALUE` texts, which come before the file.
 
     Raises:
         MatrixError: no such file or name, an unknown or missing key, a wrong type, or a value out of range.
-        BackendError: the backend of a section cannot be loaded.
+        BackendError: the backend, or that of a section, cannot be loaded.
     """
     path = cluster_file(chosen, beside, backends)
     name = str(chosen or LOCAL)
-    if is_name(Path(name), backends) and not path.exists():
-        if name == LOCAL:
-            return BUILT_IN
-        if name in backends:
-            return replace(BUILT_IN, backend=name)
+    if not is_name(Path(name), backends) or path.exists():
+        node = compose_file(path)
+    elif name in (LOCAL, *backends):
+        node = mapping_of(backend=BUILT_IN.backend if name == LOCAL else name)
+    else:
         names = sorted({LOCAL, *backends, *(one.stem for one in path.parent.glob("*.yaml"))})
         raise MatrixError(
             f"--cluster is {name!r}, which is neither a file nor a known name{nearest(name, names)}; "
             f"allowed: {', '.join(names)}, or a file such as {path.parent / 'slurm.yaml'}"
         )
-    return _read(path, workload, backends)
+    return _read(assigned(node, assignments, str(path)), path, workload, backends)
 
 
-def _read(path: Path, workload: Workload, backends: Mapping[str, BackendSection]) -> Cluster:
-    node = compose_file(path)
+def _read(node: yaml.MappingNode, path: Path, workload: Workload, backends: Mapping[str, BackendSection]) -> Cluster:
     _refuse_s3(node, path)
     written = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
     sections = {name: backends[name] for name in backends if name in written}
     reader = Reader(str(path), {})
     values = reader.section(node, _description(sections, backends), "")
-    source = SectionSource(file=path, places=reader.places, stages=tuple(workload.by_name))
+    source = SectionSource(
+        file=path, places=reader.places, stages=tuple(workload.by_name), given=frozenset(reader.without_line)
+    )
     read = {
         name: backend.complete(build(backend.settings, values.pop(name)), source) for name, backend in sections.items()
     }
+    values = _merged(backends[values["backend"]].defaults, values)
     cluster: Cluster = replace(build(Cluster, values), sections=read)
     found = workload.deepspeed_problem(cluster.deepspeed)
     if found is not None:
         source.refuse(f"deepspeed.{found[0]}", found[1])
     return cluster
+
+
+def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` over `defaults`, key by key, also inside sections."""
+    merged = {**defaults, **values}
+    for key, default in defaults.items():
+        if isinstance(default, Mapping) and isinstance(values.get(key), Mapping):
+            merged[key] = _merged(default, values[key])
+    return merged
 
 
 def _description(sections: Mapping[str, BackendSection], backends: Collection[str]) -> type:
@@ -205,8 +223,8 @@ def _description(sections: Mapping[str, BackendSection], backends: Collection[st
     hints["backend"] = Literal[tuple(backends)]
     for one in fields(Cluster):
         if one.name != "sections":
-            required = one.default is MISSING
-            found.append((one.name, hints[one.name], *(() if required else (field(default=one.default),))))
+            required = one.default is MISSING and one.default_factory is MISSING
+            found.append((one.name, hints[one.name], *(() if required else (field(default=None),))))
     for name in backends:
         found.append((name, sections[name].settings if name in sections else Any, field(default=None)))
     return make_dataclass("ClusterFile", found, kw_only=True)

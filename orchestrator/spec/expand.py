@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.errors import MatrixError
-from orchestrator.spec.canonical import canonical, digest, digest_of_text
-from orchestrator.spec.cell import Cell
+from orchestrator.spec.canonical import axis_text, canonical, digest, digest_of_text
+from orchestrator.spec.cell import Cell, ExcludedCell, cell_id
+from orchestrator.spec.exclusion import excluded_cells
 from orchestrator.spec.schema import ResolvedMatrix
-from orchestrator.spec.variants import changed, first_problem, variants
+from orchestrator.spec.variants import changed, first_problem, labels_of, variants
 from workloads.contract.fields import plain
 from workloads.contract.rows import Row, resolved
 from workloads.contract.workload import FORMAT
@@ -22,15 +23,16 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 
 def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
-    """All cells of one profile.
+    """All cells of one profile, without those that are excluded.
 
     Raises:
-        MatrixError: controls that are inconsistent at some combination of axis values.
+        MatrixError: controls that are inconsistent at some combination of axis values, or no cell is left.
     """
+    excludes = bool(matrix.exclusion.exclude)
     views = _Views(matrix)
     rows = [(name, row, _reads(row), _Forms(row)) for name, row in matrix.rows.items()]
     combinations = [
-        (_axes_label(matrix, values), changes)
+        (labels_of(matrix.axes, values), changes)
         for values, changes in variants(matrix.axes, matrix.deviations, matrix.rows)
     ]
     first_of: dict[str, str] = {}
@@ -39,15 +41,16 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
     for name, row, reads, forms in rows:
         for axes, changes in combinations:
             controls, branches, shared = views.of(changes[name], reads)
-            prefix = "/".join((name, *(f"{axis}={value}" for axis, value in axes)))
             for seed in matrix.seeds:
-                cell_id = f"{prefix}/s{seed}"
                 computation = f"{shared}{forms.text},{seed}]"
-                nth = aliases.get(computation, -1) + 1
+                nth = aliases.get(computation, -1) + 1  # excluded cells count, so that they change no fingerprint
                 aliases[computation] = nth
+                if excludes and matrix.exclusion.entry_of(name, axes, seed) is not None:
+                    continue
+                views.check(changes[name])
                 cells.append(
                     Cell(
-                        id=cell_id,
+                        id=cell_id(name, axes, seed),
                         row=name,
                         axes=axes,
                         seed=seed,
@@ -57,18 +60,22 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
                         evaluated=forms.evaluated,
                         controls=controls,
                         branches=branches,
-                        alias_of=first_of[computation] if nth else None,
+                        alias_of=first_of.get(computation),
                         fingerprint=digest_of_text(f'[{FORMAT},"cell",{nth},{computation}]'),
                     )
                 )
-                if not nth:
-                    first_of[computation] = cell_id
+                first_of.setdefault(computation, cells[-1].id)
+    if not cells:
+        last = matrix.exclusion.exclude[-1]
+        where = f"{last.place}: {last.key}"
+        raise MatrixError(f"{where} leaves profile {matrix.profile} without any cell; exclude less, or add seeds")
     return tuple(cells)
 
 
-def axis_text(value: Any) -> str:
-    """An axis value as in labels and `results.csv`: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else canonical(value)
+def excluded_of(matrix: ResolvedMatrix) -> tuple[ExcludedCell, ...]:
+    """The cells that the matrix leaves out, in file order."""
+    axes = {name: [axis_text(value) for value in axis.values] for name, axis in matrix.axes.items()}
+    return excluded_cells(matrix.exclusion, matrix.rows, axes, matrix.seeds)
 
 
 class _Forms:
@@ -85,10 +92,6 @@ def _reads(row: Row) -> tuple[str, ...]:
     return row.trained().reads
 
 
-def _axes_label(matrix: ResolvedMatrix, values: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, axis_text(value)) for name, value in zip(matrix.axes, values, strict=True))
-
-
 class _Views:
     """Controls and branches as cells see them; each distinct view is made once."""
 
@@ -97,6 +100,7 @@ class _Views:
         self._controls: Sections = plain(matrix.controls)
         self._branches: Sections = plain(matrix.branches)
         self._views: dict[tuple[int, tuple[str, ...]], tuple[Sections, Sections, str]] = {}
+        self._checked: set[int] = set()
         self._whole: dict[int, tuple[Any, Any]] = {}
         self._kept: dict[str, tuple[Any, str]] = {}
 
@@ -106,7 +110,7 @@ class _Views:
         if known is not None:
             return known
         if id(changes) not in self._whole:
-            self._whole[id(changes)] = self._combined(changes)
+            self._whole[id(changes)] = changed(self._controls, self._branches, changes)
         controls, branches = self._whole[id(changes)]
         sections = {name: self._shared(self._without(name, section, reads)) for name, section in controls.items()}
         parts = {name: self._shared(section) for name, section in branches.items()}
@@ -119,15 +123,18 @@ class _Views:
         self._views[id(changes), reads] = view
         return view
 
-    def _combined(self, changes: Mapping[str, Any]) -> tuple[Any, Any]:
-        controls, branches = changed(self._controls, self._branches, changes)
+    def check(self, changes: Mapping[str, Any]) -> None:
+        """Refuse inconsistent controls; `changes`: of a cell that is not excluded, after `of`."""
+        if id(changes) in self._checked:
+            return
+        self._checked.add(id(changes))
+        controls, branches = self._whole[id(changes)]
         found = first_problem(self._matrix.workload, controls, branches)
         if found is not None:
             key, problem = found
             at = ", ".join(f"{path}={axis_text(value)}" for path, value in changes.items())
             where = self._matrix.places.get(key, "matrix.yaml")
             raise MatrixError(f"{where}: {key} {problem} (profile {self._matrix.profile}{', ' + at if at else ''})")
-        return controls, branches
 
     def _shared(self, section: Mapping[str, Any]) -> tuple[Any, str]:
         text = canonical(section)

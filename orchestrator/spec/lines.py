@@ -24,6 +24,8 @@ from workloads.runtime.masking import credential_in, mask, secrets_of
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 COMMAND_LINE = "command line"
+SET = "--set"
+"""Place of what that option gives for a cluster file."""
 
 # re.ASCII: without it \d matches the digits of every script.
 _SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+(\.\d*)?", re.ASCII)
@@ -44,7 +46,7 @@ _WORDS["false"] = "false"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value is written: a file and its line, or the command line."""
+    """Where a value is written: a file and its line, the command line, or its option `--set`."""
 
     source: str
     line: int | None
@@ -154,11 +156,13 @@ def compose(text: str, source: str) -> yaml.Node | None:
 
 
 def _at(source: str, line: int | None) -> Place:
-    return Place(source, None if source.startswith(COMMAND_LINE) else line)
+    return Place(source, None if source.startswith((COMMAND_LINE, SET)) else line)
 
 
 def place_of(node: yaml.Node, source: str) -> Place:
     """Where a node is written."""
+    if node.start_mark.name == SET:
+        return Place(SET, None)
     return Place(source, None if source == COMMAND_LINE else node.start_mark.line + 1)
 
 

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec import parts
+from orchestrator.spec.exclusion import read_exclusion
 from orchestrator.spec.limits import MOST_CELLS
 from orchestrator.spec.lines import (
     COMMAND_LINE,
@@ -32,10 +33,10 @@ from orchestrator.spec.lines import (
 from orchestrator.spec.overrides import Overrides, read_overrides
 from orchestrator.spec.schema import Axis, Matrix, ResolvedMatrix, resources_of
 from orchestrator.spec.typed import Reader, build
-from orchestrator.spec.variants import changed, first_problem, variants
+from orchestrator.spec.variants import changed, first_problem, labels_of, variants
 from orchestrator.spec.workload import KEY, workload_of
 from workloads.contract.fields import plain
-from workloads.contract.loading import MATRIX_KEYS
+from workloads.contract.loading import MATRIX_KEYS, OPTIONAL_KEYS
 from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.contract.rows import Row, RowError, resolved, row_from
 from workloads.contract.workload import Workload
@@ -47,7 +48,7 @@ CHECKED_COMBINATIONS = 64
 
 
 def _top_keys(workload: Workload) -> tuple[str, ...]:
-    """The keys of matrix.yaml, in its usual order; `workload` may be left out."""
+    """The keys of matrix.yaml, in its usual order."""
     after = MATRIX_KEYS.index("controls") + 1
     return (*MATRIX_KEYS[:after], workload.rows_key, *MATRIX_KEYS[after:])
 
@@ -73,7 +74,7 @@ def load_matrix(path: Path) -> Matrix:
             refuse(place, name, f"is unknown{nearest(name, top)}{listed(top)}")
         nodes[name] = node
         reader.note(name, place)
-    absent = [name for name in top if name not in nodes and name != KEY]
+    absent = [name for name in top if name not in nodes and name not in OPTIONAL_KEYS]
     if absent:
         empty = {"axes": "{}", "tables": "{}", "deviations": "[]"}
         hints = ", ".join(f"{name}: {empty[name]}" for name in absent if name in empty)
@@ -91,10 +92,12 @@ def load_matrix(path: Path) -> Matrix:
     branches = build(workload.branches, reader.section(nodes["branches"], workload.branches, "branches"))
     axes = parts.named(reader, nodes["axes"], "axes", lambda r, n, k: parts.axis(r, n, k, workload))
     parts.check_axes(axes, reader)
+    seeds = parts.seeds(reader, nodes["seeds"], "seeds")
+    profiles = parts.named(reader, nodes["profiles"], "profiles", lambda r, n, k: parts.profile(r, n, k, workload))
     matrix = Matrix(
         path=path,
         study=study,
-        seeds=parts.seeds(reader, nodes["seeds"], "seeds"),
+        seeds=seeds,
         workload_name=module,
         workload=workload,
         controls=controls,
@@ -103,7 +106,14 @@ def load_matrix(path: Path) -> Matrix:
         branches=branches,
         tables=parts.named(reader, nodes["tables"], "tables", lambda r, n, k: parts.ranked(r, n, k, rows)),
         deviations=parts.deviations(reader, nodes["deviations"], rows, axes, workload),
-        profiles=parts.named(reader, nodes["profiles"], "profiles", lambda r, n, k: parts.profile(r, n, k, workload)),
+        exclusion=read_exclusion(
+            reader,
+            nodes,
+            rows,
+            {name: (parts.control_hint(axis.key, workload), axis.values) for name, axis in axes.items()},
+            {*seeds, *(seed for profile in profiles.values() for seed in profile.seeds or ())},
+        ),
+        profiles=profiles,
         places=places,
     )
     if not 1 <= len(matrix.profiles) <= MOST_PROFILES:
@@ -151,6 +161,7 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
         branches=build(workload.branches, merged["branches"]),
         tables=matrix.tables,
         deviations=matrix.deviations,
+        exclusion=matrix.exclusion,
         resources=build(resources_of(workload), merged["resources"]),
         places=_places(matrix, profile, given),
     )
@@ -210,8 +221,10 @@ def _check_whole(
     seen: list[Mapping[str, Any]] = []
     axes = matrix.axes if given is None else _chosen(matrix, given)
     combinations = variants(axes, matrix.deviations, matrix.rows)
-    for _, changes_of in itertools.islice(combinations, CHECKED_COMBINATIONS):
-        for changes in {id(changes): changes for changes in changes_of.values()}.values():
+    for values, changes_of in itertools.islice(combinations, CHECKED_COMBINATIONS):
+        labels = labels_of(axes, values)
+        kept = [changes for row, changes in changes_of.items() if matrix.exclusion.keeps(row, labels)]
+        for changes in {id(changes): changes for changes in kept}.values():
             if changes in seen:
                 continue
             seen.append(changes)

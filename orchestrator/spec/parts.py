@@ -114,14 +114,20 @@ def axis(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Axis:
 
 def _control_hint(path: str, place: Place, key: str, workload: Workload) -> Any:
     """The type of a key of the controls or branches; any other key is refused."""
-    top, _, rest = path.partition(".")
-    sections: dict[str, type] = {"controls": workload.controls, "branches": workload.branches}
-    hint = hint_at(sections[top], rest) if top in sections and rest else None
+    hint = control_hint(path, workload)
     if hint is None:
         leaves = leaves_of(workload.controls, "controls") + leaves_of(workload.branches, "branches")
+        top = path.partition(".")[0]
         of_row = "; to vary a parameter of a row, write another row" if top == workload.rows_key else ""
         refuse(place, key, f"is {path!r}, which is not a control{of_row}{nearest(path, leaves)}; allowed: full paths")
     return hint
+
+
+def control_hint(path: str, workload: Workload) -> Any:
+    """The type of a key of the controls or branches; None for any other key."""
+    top, _, rest = path.partition(".")
+    sections: dict[str, type] = {"controls": workload.controls, "branches": workload.branches}
+    return hint_at(sections[top], rest) if top in sections and rest else None
 
 
 def axis_values(reader: Reader, node: yaml.Node, hint: Any, key: str, place: Place) -> tuple[Any, ...]:

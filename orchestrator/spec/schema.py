@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.cell import Deviation, Resources
+from orchestrator.spec.exclusion import Exclusion
 from workloads.contract.rows import Row
 from workloads.contract.workload import Workload
 
@@ -58,6 +59,7 @@ class StudyDeclaration:
     """Instance of the workload's `branches`."""
     tables: Mapping[str, tuple[str, ...]]
     deviations: tuple[Deviation, ...]
+    exclusion: Exclusion = field(default_factory=Exclusion)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,8 @@ class Reader:
     source: str
     """File, or `command line`."""
     places: dict[str, int]
+    without_line: set[str] = dataclasses.field(default_factory=set)
+    """Keys of the command line."""
 
     def section(self, node: yaml.Node, cls: type, key: str, *, partial: bool = False) -> dict[str, Any]:
         """The section `cls` as a dictionary; with `partial`, keys may be absent at every depth.
@@ -173,8 +175,10 @@ class Reader:
         return read_float(node, place, key) if kind == "float" else read_text(node, place, key)
 
     def note(self, key: str, place: Place) -> None:
-        """Record the line of a key."""
-        if place.line is not None:
+        """Record the line of a key, or that it has none."""
+        if place.line is None:
+            self.without_line.add(key)
+        else:
             self.places[key] = place.line
 
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.spec.canonical import axis_text
 from orchestrator.spec.cell import Deviation
 from orchestrator.spec.schema import Axis
 from orchestrator.spec.typed import build
@@ -24,6 +25,11 @@ def first_problem(
 ) -> tuple[str, str] | None:
     """Key and problem of the first inconsistency in plain controls and branches; None: there is none."""
     return next(workload.problems(build(workload.controls, controls), build(workload.branches, branches)), None)
+
+
+def labels_of(axes: Iterable[str], values: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    """(axis, text of its value) of one combination of axis values."""
+    return tuple((name, axis_text(value)) for name, value in zip(axes, values, strict=True))
 
 
 def variants(

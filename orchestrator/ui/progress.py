@@ -12,6 +12,7 @@ from rich.text import Text
 
 from orchestrator.plan.job import State
 from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, View
+from orchestrator.ui.terminal import can_redraw
 
 MOST_LINES = 30
 ORDER: tuple[State, ...] = (
@@ -117,8 +118,8 @@ class LiveView:
 
 
 def make_view(stream: TextIO) -> View:
-    """The view for a stream: live in a terminal, plain lines otherwise."""
-    return LiveView(Console(file=stream)) if stream.isatty() else PlainView(stream)
+    """The view for a stream: live in a terminal that can redraw, plain lines otherwise."""
+    return LiveView(Console(file=stream)) if can_redraw(stream) else PlainView(stream)
 
 
 def sentence(event: Event) -> str:

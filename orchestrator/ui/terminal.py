@@ -5,13 +5,15 @@ EPIPE. Neither is an error of the study: the run stops as after one Ctrl-C, and 
 with `--detach` the run continues.
 """
 
+import codecs
 import errno
+import io
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -21,6 +23,11 @@ from orchestrator.schedule.events import Event, RunProgress, View
 
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""
+
+ANYTHING = "echo-matrix-anything"
+"""Name of the error handler of standard output."""
+DUMB = ("dumb", "unknown")
+"""Values of TERM for which rich draws nothing until the end."""
 
 
 class SteadyView:
@@ -87,6 +94,30 @@ def discard_output() -> None:
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def print_anything() -> None:
+    """Let standard output and error take every text: a finished run must not end with a traceback over a path."""
+    codecs.register_error(ANYTHING, _written)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ANYTHING)
+
+
+def _written(error: UnicodeError) -> tuple[bytes, int]:
+    """What an encoding lacks, as `\\xe9` or `\\u2713`; a byte of a path that Python could not read, as that byte."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    found = (
+        bytes([ord(letter) & 0xFF]) if "\udc80" <= letter <= "\udcff" else letter.encode("ascii", "backslashreplace")
+        for letter in lacking
+    )
+    return b"".join(found), error.end
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether lines can be redrawn in place: a terminal that moves its cursor. TERM=dumb, as in Emacs, does not."""
+    return stream.isatty() and os.environ.get("TERM") not in DUMB and os.environ.get("TTY_COMPATIBLE") != "0"
 
 
 def print_json(value: Any) -> None:

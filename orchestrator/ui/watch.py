@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 
 from orchestrator.schedule.events import AttemptProgress
 from orchestrator.ui.progress import LiveLines
+from orchestrator.ui.terminal import can_redraw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,7 @@ def make_watch_view(out: TextIO, *, as_json: bool) -> WatchView:
     """The view for a stream."""
     if as_json:
         return JsonWatch(out)
-    return LiveWatch(Console(file=out)) if out.isatty() else PlainWatch(out)
+    return LiveWatch(Console(file=out)) if can_redraw(out) else PlainWatch(out)
 
 
 def watch_headline(snapshot: Snapshot) -> str:

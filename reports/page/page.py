@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from reports import instruments, references
 from reports.analysis import Analysis, analyse_published
+from reports.durations import by_stage
 from reports.figures.style import FamilyLook, looks_of
 from reports.formats import commits, decimals_of, number
 from reports.input import ReportInput
@@ -110,6 +111,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         images=spec.images or ImageSpec(),
         strips=strips(given, analysis),
         costs=cost_table(analysis),
+        durations=by_stage(given.durations),
+        excluded=_excluded(given),
         row_css=_row_css(analysis, looks),
         quality=figures.quality_branch(scoring),
         sections=json.dumps(given.controls.sections, indent=2, sort_keys=True, ensure_ascii=False),
@@ -118,6 +121,14 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
     )
+
+
+def _excluded(given: ReportInput) -> list[tuple[str, str, str, str]]:
+    """(row, axes, seeds, entry) of the excluded cells, one for each row and combination of axis values."""
+    seeds: dict[tuple[str, str, str], list[int]] = {}
+    for one in given.excluded:
+        seeds.setdefault((one.row, one.axes, one.entry), []).append(one.seed)
+    return [(row, axes, ", ".join(map(str, of)), entry) for (row, axes, entry), of in seeds.items()]
 
 
 def _row_css(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> dict[str, str]:

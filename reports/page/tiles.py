@@ -90,13 +90,14 @@ def _differences(analysis: Analysis) -> list[Tile]:
 
 def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
     trained = [row.label for row in analysis.rows if not row.reference and row.computed_by == row.label]
-    total = sum(panel.expected * len(trained) for panel in analysis.panels.values())
-    there = sum(analysis.counted(name, row)[0] for name in analysis.panels for row in trained)
-    missing = len(given.missing)
+    counted = [analysis.counted(name, row) for name in analysis.panels for row in trained]
+    there, total = sum(present for present, _ in counted), sum(expected for _, expected in counted)
+    missing, excluded = len(given.missing), len(given.excluded)
     return Tile(
         value=f"{1000 * there // total / 10:g} %" if total else "0 %",
         # A metric without any value is not counted.
         name="of the values are present" + (", of metrics that have any" if missing else ""),
         detail=(f"absent: {total - there}; " if there < total else "")
-        + (f"{missing} results of cells are missing" if missing else "every cell is complete"),
+        + (f"{missing} results of cells are missing" if missing else "every cell is complete")
+        + (f"; {excluded} cells are excluded" if excluded else ""),
     )

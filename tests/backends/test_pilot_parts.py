@@ -253,7 +253,7 @@ def test_what_a_killed_keeper_left_is_swept_and_what_a_living_one_holds_is_not(
     with (living / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         aged(living)
-        sweep(tmp_path)
+        sweep([tmp_path])
         assert sorted(folder.name for folder in tmp_path.iterdir()) == [living.name, young.name]
 
 

@@ -13,10 +13,12 @@ from toy_jobs import as_submission, family, toy_context, toy_submission, wait_un
 
 from orchestrator.backends.protocol import Report, Submission
 from orchestrator.backends.ray.client import RayBackend
-from orchestrator.backends.ray.session import PARENT, TOKEN, heads, session_folder, sweep
+from orchestrator.backends.ray.session import TOKEN, heads, session_folder, sweep
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
+from orchestrator.host.machine import machine_cpus
 from orchestrator.host.processes import is_alive, read_processes, start_time
+from orchestrator.host.temporary import socket_parent
 from orchestrator.store.registry import make_store
 
 
@@ -55,7 +57,7 @@ def begun(submission: Submission) -> Path:
 
 def test_the_only_host_has_what_the_machine_has(backend: RayBackend) -> None:
     (host,) = backend.hosts()
-    assert host.cpus == len(os.sched_getaffinity(0)) and host.memory_gib > 0.5
+    assert host.cpus == machine_cpus() and host.memory_gib > 0.5
 
 
 def test_what_poll_calls_ok_is_committed_and_ran_from_the_copy_of_the_code(backend: RayBackend, home: Path) -> None:
@@ -143,7 +145,7 @@ def test_closing_leaves_no_process_and_no_folder(backend: RayBackend, home: Path
     everything = family(os.getpid())
     child = backend._pipe
     assert child is not None
-    folders = list(PARENT.glob(f"em-ray-{child.pid}-*"))
+    folders = list(socket_parent().glob(f"em-ray-{child.pid}-*"))
     mine = [process for process in everything if process in family(child.pid)]
     backend.close()
     backend.close()
@@ -164,5 +166,5 @@ def test_only_folders_of_dead_owners_are_swept(tmp_path: Path) -> None:
     )
     for folder in (living, dead, other):
         folder.mkdir()
-    sweep(tmp_path)
+    sweep([tmp_path])
     assert living.exists() and other.exists() and not dead.exists()

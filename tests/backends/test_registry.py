@@ -51,9 +51,9 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def described(root: Path, folder: Path, text: str) -> Path:
+def described(folder: Path, text: str) -> Path:
     path = folder / "theirs.yaml"
-    path.write_text((root / "cluster" / "local.yaml").read_text().replace("backend: ray", text, 1))
+    path.write_text(text)
     return path
 
 
@@ -108,17 +108,17 @@ def test_an_unknown_backend_is_refused_with_the_nearest_and_all_there_are() -> N
     assert str(refused.value) == "backend is 'rya'; did you mean 'ray'?; allowed: 'ray', 'slurm', 'fake'"
 
 
-def test_an_installed_package_adds_a_backend_and_its_section(packages: Path, root: Path) -> None:
+def test_an_installed_package_adds_a_backend_and_its_section(packages: Path) -> None:
     text = "backend: pods\npods: {pods: 3}"
-    with pytest.raises(MatrixError, match=r":2: backend is 'pods'; allowed: ray, slurm, fake"):
-        load_cluster(described(root, packages, text), packages, WORKLOAD, BackendRegistry())
+    with pytest.raises(MatrixError, match=r":1: backend is 'pods'; allowed: ray, slurm, fake"):
+        load_cluster(described(packages, text), packages, WORKLOAD, BackendRegistry())
     install(packages, "their_pods", "pods = their_pods:PLUGIN")
     registry = BackendRegistry()
     assert list(registry) == [*BUILT_IN, "pods"]
-    cluster = load_cluster(described(root, packages, text), packages, WORKLOAD, registry)
+    cluster = load_cluster(described(packages, text), packages, WORKLOAD, registry)
     assert (cluster.backend, cluster.sections["pods"].pods) == ("pods", 3)
-    with pytest.raises(MatrixError, match=r":3: pods\.pods is 0; allowed: 1 and more"):
-        load_cluster(described(root, packages, "backend: pods\npods: {pods: 0}"), packages, WORKLOAD, registry)
+    with pytest.raises(MatrixError, match=r":2: pods\.pods is 0; allowed: 1 and more"):
+        load_cluster(described(packages, "backend: pods\npods: {pods: 0}"), packages, WORKLOAD, registry)
     assert load_cluster(Path("pods"), packages, WORKLOAD, registry).backend == "pods"
 
 
@@ -132,6 +132,13 @@ def test_two_packages_that_offer_one_name_are_refused(packages: Path) -> None:
         install(packages, module, f"pods = {module}:PLUGIN")
     with pytest.raises(BackendError, match=r"two installed packages offer a backend 'pods': .*; uninstall one of them"):
         BackendRegistry()
+
+
+def test_a_default_for_a_key_that_there_is_not_is_refused(packages: Path) -> None:
+    plugin = PLUGIN.replace("build=", "defaults={'grace': 1.0}, build=")
+    install(packages, "their_pods", "pods = their_pods:PLUGIN", plugin)
+    with pytest.raises(BackendError, match=r"PLUGIN: defaults has 'grace'; did you mean 'grace_s'\?; allowed: store, "):
+        BackendRegistry()["pods"]
 
 
 @pytest.mark.parametrize(

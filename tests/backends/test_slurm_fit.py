@@ -312,9 +312,8 @@ def test_what_is_checked_is_what_is_submitted(stage: SlurmStage, resources: Reso
         resources=resources,
         placement=Placement(host="slurm", cpus=1, devices=()),
     )
-    batch = sbatch_job(
-        [submission], study="s", home=Path("/home"), stage=stage, setup=(), code=Path("/code"), grace_s=60
-    )
+    slurm = SlurmSettings(stages={"train": stage})
+    batch = sbatch_job([submission], home=Path("/home"), slurm=slurm, code=Path("/code"), grace_s=60)
     given, ask = batch.parameters, request_of(resources, stage)
     assert (ask.nodes, ask.cpus, f"{ask.memory_mib}MB") == (given["nodes"], given["cpus_per_task"], given["mem"])
     assert ask.minutes == given["time"]

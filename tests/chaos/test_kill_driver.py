@@ -9,8 +9,8 @@ from pathlib import Path
 
 from toy_jobs import ROOT, family, wait_until
 
-from orchestrator.backends.ray.session import PARENT
 from orchestrator.host.processes import is_alive, read_processes
+from orchestrator.host.temporary import socket_parent
 
 SILENT_WITHIN_S = 10.0
 
@@ -27,7 +27,7 @@ def test_killing_the_driver_leaves_no_process_and_no_folder(tmp_path: Path) -> N
     said = json.loads(driver.stdout.readline())
     everything = family(driver.pid)
     ranks = read_processes(Path(said["work"]))
-    folder = PARENT / said["ticket"].split("/")[0]
+    folder = socket_parent() / said["ticket"].split("/")[0]
     assert ranks and set(ranks) <= set(everything)
     assert len(everything) > 5, "Ray, its host, the server and a rank"
     assert folder.is_dir()

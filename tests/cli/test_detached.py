@@ -49,6 +49,19 @@ def test_a_detached_run_returns_once_it_works_and_ends_by_itself(rehearsal: Rehe
     assert not list(rehearsal.home.glob(".driver.out*"))
 
 
+def test_a_detached_run_runs_this_code_and_not_that_of_the_current_folder(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    for name in ("orchestrator", "workloads", "reports", "yaml"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} of the current folder')\n")
+    line = rehearsal.line("run", "--detach", *ROW)
+    done = subprocess.run(
+        line, env=rehearsal.environment(0.1), cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_for(lambda: not is_held(rehearsal.home), "the driver does not end")
+    assert (rehearsal.home / "driver.out").read_text(encoding="utf-8").endswith("9 done\n")
+
+
 def test_a_second_detached_run_is_refused_and_names_the_first(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", "--detach", *ROW, seconds=FOR_EVER_S).returncode == 0
     holder = read_holder(rehearsal.home)

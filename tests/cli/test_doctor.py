@@ -15,14 +15,18 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal
 
+from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.registry import backend_plugin
 from orchestrator.backends.slurm.checks import accounting, signals
 from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.commands.doctor.checks import all_checks, examine, findings_json, findings_text, worst
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
 from orchestrator.commands.doctor.services import shown
+from orchestrator.errors import SiteError
 from orchestrator.host.machine import file_system
 from orchestrator.host.processes import start_time, write_processes
+from orchestrator.plan.job import Job
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import this_process
@@ -77,6 +81,43 @@ def test_a_stage_that_no_host_can_take_is_named_with_both_numbers(study: Study) 
     )
     assert first.level == "bad"
     assert "requests memory_gib 2 of 0.5: no host can run it" in first.says
+
+
+def test_a_library_that_jobs_would_not_find_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.commands.doctor.machine.LIBRARIES", ("torch", "not_a_library"))
+    (found,) = look("python", study)
+    assert (found.level, found.says) == ("bad", "jobs would not find: not_a_library")
+
+
+def test_more_devices_than_there_are_are_bad_where_jobs_ask_for_one(study: Study) -> None:
+    cluster = cluster_with(sections={"ray": RaySettings(devices=2)})
+    said = "ray.devices is 2, but 0 can be used here, as CUDA_VISIBLE_DEVICES is ''"
+    first, *_ = look("resources", study, cluster, CUDA_VISIBLE_DEVICES="")
+    assert (first.level, first.says) == ("warning", said), "no job of this profile asks for one"
+    jobs = [
+        dataclasses.replace(job, resources=dataclasses.replace(job.resources, devices=1))
+        for job in study.plan.jobs.values()
+    ]
+    on_devices = dataclasses.replace(study.plan, jobs={job.id: job for job in jobs})
+    first, *_ = look("resources", dataclasses.replace(study, plan=on_devices), cluster, CUDA_VISIBLE_DEVICES="")
+    assert (first.level, first.says) == ("bad", said)
+
+
+def test_a_run_is_refused_before_ray_would_fail_over_devices(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    cluster = cluster_with(sections={"ray": RaySettings(devices=2)})
+    job = next(iter(study.plan.jobs.values()))
+    on_device = dataclasses.replace(job, resources=dataclasses.replace(job.resources, devices=1))
+
+    def preflight(*jobs: Job) -> None:
+        planned = PlannedRun(
+            home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
+        )
+        backend_plugin("ray").preflight(planned, print)
+
+    preflight(job)
+    with pytest.raises(SiteError, match=r"ray.devices is 2, but 0 can be used here.*set ray.devices to null or to 0"):
+        preflight(on_device)
 
 
 def test_a_ledger_that_is_broken_is_bad_and_is_left_as_it_is(study: Study) -> None:
@@ -230,6 +271,19 @@ def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.M
         "not on PATH: sbatch, srun, squeue, scancel, scontrol",
         "log in to a machine of the cluster, or load its module (such as `module load slurm`)",
     )
+
+
+def test_that_there_is_no_cluster_file_is_said_unless_the_command_line_says_where_jobs_go(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "matrix.yaml").write_bytes((root / "matrix.yaml").read_bytes())
+    said = [
+        [one.says for one in look("slurm", study, study.cluster) if "is not there: jobs go where the site" in one.says]
+        for settings in ((), ("slurm.every.partition=gpu",))
+        for study in [open_study(tmp_path / "matrix.yaml", cluster=Path("slurm"), settings=settings)]
+    ]
+    assert list(map(len, said)) == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ assert os.getpid() in group_members([os.getpgid(0)])
 with tempfile.TemporaryDirectory() as parent:
     folder = session_folder(1, 1, Path(parent))
     folder.mkdir()
-    sweep(Path(parent))
+    sweep([Path(parent)])
     assert not folder.exists()
     clock = SimulatedClock()
     acquire(Path(parent), clock, replace(other, pid=1))
@@ -157,7 +157,7 @@ def test_kills_for_memory_are_counted_in_cgroups_of_both_versions(tmp_path: Path
 def test_devices_are_counted_by_their_files(tmp_path: Path) -> None:
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
-    assert machine_devices(tmp_path) == 2
+    assert machine_devices({}, tmp_path) == 2
 
 
 def checkout(root: Path) -> Path:

@@ -97,7 +97,7 @@ def test_credentials_are_refused_wherever_they_are_written_and_not_repeated(
     with pytest.raises(MatrixError, match=rf"command line: controls\.sampler\.negative: {said}") as in_override:
         resolve_profile(whole, "laptop", [f"controls.sampler.negative={value}"])
     cluster = tmp_path / "cluster.yaml"
-    shipped = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
+    shipped = (ROOT / "tests" / "spec" / "every_key.yaml").read_text(encoding="utf-8")
     cluster.write_text(shipped.replace("uri: null", f'uri: "{value}"'), encoding="utf-8")
     with pytest.raises(MatrixError, match=rf"cluster\.yaml:\d+: {said}") as in_cluster:
         load_cluster(cluster, tmp_path, WORKLOAD, backends())

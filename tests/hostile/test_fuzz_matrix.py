@@ -17,13 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nasty import KEYS, PIECES, SCALARS, SECRET, VARIABLE, mutated, text_of, torn, tree_of
 
+from orchestrator.backends.registry import backends
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.select import select
+from orchestrator.spec.cluster import load_cluster
 from orchestrator.study import Study, open_study
+from workloads.study.workload import WORKLOAD
 
 ROOT = Path(__file__).parent.parent.parent
 MATRIX = (ROOT / "matrix.yaml").read_text(encoding="utf-8")
-CLUSTER = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
+CLUSTER = (ROOT / "tests" / "spec" / "every_key.yaml").read_text(encoding="utf-8")
 TREE = tree_of(yaml.safe_load(MATRIX))
 CLUSTER_TREE = tree_of(yaml.safe_load(CLUSTER))
 LONGEST_MESSAGE = 4000
@@ -68,17 +71,22 @@ def look(
     try:
         study = open_study(matrix, cluster=cluster, overrides=overrides, profile=profile)
     except OrchestratorError as error:
-        message = str(error)
-        assert error.exit_code == 2
-        assert len(message) < LONGEST_MESSAGE
-        assert message.isprintable()
-        assert re.match(rf"({re.escape(str(matrix.parent))}/|command line|cells? |--)", message), message
-        assert SECRET not in message
-        return message
+        return sentence_of(error, matrix.parent)
     finally:
         assert time.monotonic() - began < PATIENCE_S
     assert SECRET not in repr(study.plan.cells) + repr(study.cluster)
     return study
+
+
+def sentence_of(error: OrchestratorError, folder: Path) -> str:
+    """What a refusal says: place and problem, and no secret."""
+    message = str(error)
+    assert error.exit_code == 2
+    assert len(message) < LONGEST_MESSAGE
+    assert message.isprintable()
+    assert re.match(rf"({re.escape(str(folder))}/|command line|cells? |--)", message), message
+    assert SECRET not in message
+    return message
 
 
 def test_what_is_shipped_survives_the_way_the_fuzz_writes_it(place: Path, whole: Study) -> None:
@@ -150,6 +158,39 @@ PATHS = (
 )
 def test_overrides_of_any_text_are_a_plan_or_one_sentence(place: Path, given: list[str]) -> None:
     look(place / "whole.yaml", overrides=given)
+
+
+SETTINGS = (
+    *(
+        "slurm.every.partition",
+        "slurm.stages.train.minutes",
+        "slurm.pilot",
+        "slurm.pilot.cpus",
+        "slurm.every",
+        "grace_s",
+    ),
+    *("backend", "store.kind", "deepspeed.zero_optimization.stage", "paths.pool", "retries", "retries.error", "ray..x"),
+)
+
+
+@often
+@given(
+    given=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(SETTINGS + KEYS), st.sampled_from(SCALARS + PIECES)).map("=".join),
+            st.tuples(st.sampled_from(SETTINGS), st.text(max_size=12)).map("=".join),
+            st.text(max_size=20),
+        ),
+        max_size=3,
+    )
+)
+def test_settings_of_any_text_are_a_cluster_or_one_sentence(place: Path, given: list[str]) -> None:
+    path = place / "set.yaml"
+    path.write_text(CLUSTER, encoding="utf-8")
+    try:
+        assert SECRET not in repr(load_cluster(path, place, WORKLOAD, backends(), given))
+    except OrchestratorError as error:
+        sentence_of(error, place)
 
 
 @often

@@ -124,8 +124,7 @@ def test_a_job_that_spills_its_environment_and_fails_with_it_leaves_no_secret(no
 def test_a_study_with_secrets_in_its_environment_writes_none_of_them(planted: None, tmp_path: Path) -> None:
     """On the fake backend, with MLflow; what would carry a secret in is refused before anything runs."""
     cluster = tmp_path / "cluster.yaml"
-    shipped = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
-    cluster.write_text(shipped.replace("backend: ray", "backend: fake", 1), encoding="utf-8")
+    cluster.write_text("backend: fake\n", encoding="utf-8")
     home = tmp_path / "outputs"
     environment = {**os.environ, "ECHO_MATRIX_HOME": str(home), "ECHO_MATRIX_FAKE_S": "0.1"}
 

@@ -107,8 +107,7 @@ def test_a_shared_axis_gives_a_line_for_each_of_its_values(root: Path, tmp_path:
 
 def test_the_memory_of_a_device_is_read_from_the_cluster_file(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "gpus.yaml"
-    text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
-    path.write_text(text.replace("device_gib: null", "device_gib: 79.6"), encoding="utf-8")
+    path.write_text("backend: ray\ndevice_gib: 79.6\n", encoding="utf-8")
     assert load_cluster(path, tmp_path, WORKLOAD, backends()).device_gib == 79.6
     assert load_cluster(root / "cluster" / "local.yaml", root, WORKLOAD, backends()).device_gib is None
 

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import PlanError
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Plan
-from orchestrator.plan.select import find_job, find_jobs, select, select_own
+from orchestrator.plan.select import find_job, find_jobs, select, select_own, selected_part
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 
@@ -86,6 +86,14 @@ def test_an_unknown_or_ambiguous_job_is_refused_with_candidates(plan: Plan) -> N
 def test_the_cells_of_a_job_are_all_that_it_serves(plan: Plan) -> None:
     cells = find_job(plan, "train/spatial/s0").cells
     assert cells == ("spatial/s0", "spatial-text/s0", "spatial-masked/s0")
+
+
+def test_a_part_of_a_plan_has_the_chosen_cells_and_the_jobs_that_a_run_of_them_has(plan: Plan) -> None:
+    part = selected_part(plan, rows="context-*", seeds="1", branches="loop")
+    assert {cell.id for cell in part.cells} == {"context-k1/s1", "context-k5/s1", "context-k20/s1"}
+    assert part.jobs.keys() == select(plan, rows="context-*", seeds="1", branches="loop")
+    assert {job_id for ids in part.jobs_of.values() for job_id in ids.values()} == set(part.jobs)
+    assert selected_part(plan) == plan
 
 
 def test_what_may_be_cancelled_with_a_row_serves_no_other(plan: Plan) -> None:

@@ -16,7 +16,7 @@ def test_durations_are_measured_by_a_clock_that_does_not_jump(tmp_path: Path) ->
         toy.clock = clock or toy.clock
         assert toy.run(small_plan(), {"train/a": [Act(seconds=40.0)]}).counts == {"done": 9}
         with Ledger.read(toy.home / "ledger.sqlite") as ledger:
-            means.append({stage: round(seconds, 3) for stage, seconds in ledger.mean_seconds().items()})
+            means.append({one.fingerprint: round(one.seconds, 3) for one in ledger.durations()})
     assert means[0] == means[1]
 
 

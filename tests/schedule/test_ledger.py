@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_study import Settings, Toy, fingerprint, make_job, small_plan
@@ -15,10 +16,11 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import Attempt, JobRecord, Ledger
+from orchestrator.schedule.ledger.schema import VERSION, running_s
 from orchestrator.schedule.retry_policy import Charges
 
 
-def make_attempt(label: str = "train/a", attempt: str = "a001-x", at: float = 1.0) -> Attempt:
+def make_attempt(label: str = "train/a", attempt: str = "a001-x", at: float = 1.0, **fields: Any) -> Attempt:
     job = make_job("train", label)
     return Attempt(
         id=attempt,
@@ -28,6 +30,7 @@ def make_attempt(label: str = "train/a", attempt: str = "a001-x", at: float = 1.
         stage="train",
         host="fake-0",
         intended=at,
+        **fields,
     )
 
 
@@ -199,7 +202,30 @@ def test_a_ledger_of_the_second_version_is_migrated_and_keeps_all_rows(path: Pat
     with Ledger.read(path) as reader:
         assert len(reader.attempts()) == 2
     with contextlib.closing(sqlite3.connect(path)) as migrated:
-        assert migrated.execute("PRAGMA user_version").fetchone()[0] == 3
+        assert migrated.execute("PRAGMA user_version").fetchone()[0] == VERSION
+
+
+def test_a_ledger_of_the_third_version_gets_durations_from_its_attempts(path: Path) -> None:
+    well = {"started": 2.0, "ended": 9.0, "ending": "ok"}
+    with Ledger.open(path) as ledger:
+        ledger.record_intent(make_attempt(attempt="a001-x", **well, devices=(0, 3)))
+        ledger.record_intent(make_attempt(attempt="a002-y", started=2.0, ended=5.0, ending="error"))
+        ledger.record_intent(make_attempt("train/b", "a003-z", **well, begun=4))
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript("DROP TABLE durations; PRAGMA user_version = 3;")
+    with Ledger.open(path) as ledger:
+        (found,) = ledger.durations()
+        assert (found.seconds, found.devices, found.smoke, found.flops, found.kind) == (7.0, 2, False, None, "")
+
+
+def test_a_duration_is_of_all_attempts_that_the_result_is_made_of() -> None:
+    resumed = [
+        make_attempt(attempt="a1", started=0.0, ended=50.0, ending="error"),
+        make_attempt(attempt="a2", started=100.0, ended=130.0, ending="preempted"),
+        make_attempt(attempt="a3", started=200.0, ended=205.0, ending="ok", begun=7),
+    ]
+    assert running_s(resumed) == 35.0
+    assert running_s([make_attempt(attempt="a1", started=None, ended=5.0, ending="ok")]) is None
 
 
 def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_knows(path: Path) -> None:

@@ -1,28 +1,34 @@
 """Placement: who comes first, where, and how far from the best possible."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toy_study import make_job, make_plan, small_plan
 
 from orchestrator.backends.protocol import HostShare, JobQueue, Placement
+from orchestrator.plan.forecast import longest_chains
 from orchestrator.plan.job import Job
 from orchestrator.schedule.job_states import JobStates, Transition, closure
-from orchestrator.schedule.placement import ReadyQueue, Reservations, Target, priorities, why_unplaceable
+from orchestrator.schedule.placement import ReadyQueue, Reservations, Target, why_unplaceable
 from orchestrator.spec.cell import Resources
 
 DEVICE = Resources(cpus=1, devices=1, memory_gib=1.0, minutes=1.0)
 
 
+def priorities(jobs: Sequence[Job], seconds: Mapping[str, float] | None = None) -> dict[str, float]:
+    known = seconds or {}
+    return longest_chains(jobs, {job.id: known.get(job.stage, job.spec.seconds_guess) for job in jobs})
+
+
 def place(jobs: list[Job], hosts: Sequence[Target], reserve: Reservations | None = None) -> dict[str, str]:
-    queue = ReadyQueue(priorities(jobs, {}))
+    queue = ReadyQueue(priorities(jobs))
     queue.add(jobs)
     rooms = (reserve or Reservations()).rooms(hosts)
     return {job: placement.host for job, placement in queue.place(rooms, lambda job: True, 1000)}
 
 
 def test_what_begins_the_longest_chain_comes_first() -> None:
-    ranks = priorities(list(small_plan().jobs.values()), {})
+    ranks = priorities(list(small_plan().jobs.values()))
     by_label = {job.label: ranks[job.id] for job in small_plan().jobs.values()}
     assert by_label["data"] > by_label["latents"] > by_label["train/a"] > by_label["evaluate/return/a"]
     assert by_label["latents"] > by_label["index"]
@@ -37,7 +43,7 @@ def test_no_host_gets_more_than_it_has() -> None:
 def test_no_device_is_given_twice() -> None:
     hosts = [HostShare(name="one", cpus=8, devices=4, memory_gib=8.0)]
     jobs = [make_job("train", f"train/{n}", resources=DEVICE) for n in range(4)]
-    queue = ReadyQueue(priorities(jobs, {}))
+    queue = ReadyQueue(priorities(jobs))
     queue.add(jobs)
     given = [placement.devices for _, placement in queue.place(Reservations().rooms(hosts), lambda job: True, 10)]
     assert sorted(given) == [(0,), (1,), (2,), (3,)]
@@ -58,7 +64,7 @@ def test_a_large_job_is_not_starved_by_small_ones() -> None:
     reserve = Reservations()
     first = place([small[0]], hosts)
     assert first
-    queue = ReadyQueue(priorities([small[0]], {}))
+    queue = ReadyQueue(priorities([small[0]]))
     queue.add([small[0]])
     ((name, placement),) = queue.place(reserve.rooms(hosts), lambda job: True, 1)
     reserve.reserve(name, placement, 1.0)
@@ -121,7 +127,7 @@ def test_makespan_is_within_a_twentieth_of_the_lower_bound() -> None:
 
 def test_sixty_thousand_jobs_are_placed_at_the_cost_of_those_that_start() -> None:
     jobs = [make_job("train", f"train/{n}") for n in range(60_000)]
-    queue = ReadyQueue(priorities(jobs, {}))
+    queue = ReadyQueue(priorities(jobs))
     queue.add(jobs)
     hosts = [HostShare(name="one", cpus=16, devices=0, memory_gib=1000.0)]
     began = time.perf_counter()

@@ -189,8 +189,7 @@ def test_a_pool_with_a_missing_frame_stops_the_job_that_reads_it(home: Path, tmp
     frame = next(iter(sorted((store / "artifacts" / "data").rglob("0007.png"))))
     frame.unlink()
     cluster = tmp_path / "few-retries.yaml"
-    shipped = (CHECKOUT / "cluster" / "local.yaml").read_text(encoding="utf-8")
-    few = shipped.replace("free_in_a_row: 10", "free_in_a_row: 1").replace("kind: mlflow", "kind: none")
+    few = "backend: ray\nretries: {free_in_a_row: 1}\ntracking: {kind: none}\n"
     cluster.write_text(few, encoding="utf-8")
     done = run(folder, "--cluster", str(cluster))
     assert done.returncode == 1

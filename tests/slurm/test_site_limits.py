@@ -17,7 +17,6 @@ from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import open_study
 
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")
-EVERY = "{partition: null, account: null, qos: null, constraint: null, sbatch: []}"
 
 
 class Folder:
@@ -26,15 +25,13 @@ class Folder:
     def __init__(self, folder: Path, site: Site, root: Path) -> None:
         self.folder = folder
         self._site = site
-        self._text = (root / "cluster" / "slurm.yaml").read_text(encoding="utf-8")
         (folder / "cluster").mkdir()
         (folder / "matrix.yaml").write_bytes((root / "matrix.yaml").read_bytes())
-        self.write(EVERY)
+        self.write("{}")
 
     def write(self, every: str) -> None:
-        assert EVERY in self._text
         path = self.folder / "cluster" / "slurm.yaml"
-        path.write_text(self._text.replace(EVERY, every), encoding="utf-8")
+        path.write_text(f"backend: slurm\nslurm: {{every: {every}}}\n", encoding="utf-8")
 
     def call(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

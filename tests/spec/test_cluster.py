@@ -5,29 +5,124 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.backends.plugin import BackendPlugin
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.backends.registry import backends
-from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, slurm_settings
+from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage, slurm_settings
 from orchestrator.errors import MatrixError
 from orchestrator.spec import cluster as clusters
-from orchestrator.spec.cluster import BUILT_IN, LOCAL, Cluster, cluster_file, is_name
+from orchestrator.spec.cluster import BUILT_IN, LOCAL, Cluster, RetrySettings, cluster_file, is_name
 from workloads.study.workload import WORKLOAD
 
+EVERY_KEY = Path(__file__).parent / "every_key.yaml"
+EVERY_SLURM_KEY = Path(__file__).parent / "every_slurm_key.yaml"
 
-def load_cluster(chosen: Path | None, beside: Path) -> Cluster:
-    return clusters.load_cluster(chosen, beside, WORKLOAD, backends())
+
+def load_cluster(chosen: Path | None, beside: Path, *assignments: str) -> Cluster:
+    return clusters.load_cluster(chosen, beside, WORKLOAD, backends(), assignments)
 
 
-def test_the_built_in_cluster_is_the_committed_one(root: Path) -> None:
-    committed = dataclasses.replace(BUILT_IN, sections={"ray": RaySettings()})
-    assert load_cluster(root / "cluster" / "local.yaml", root) == committed
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "here.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_with_every_key_says_the_defaults(root: Path) -> None:
+    """And has every key, so that what is tested with it is tested for all."""
+    assert load_cluster(EVERY_KEY, root) == dataclasses.replace(BUILT_IN, sections={"ray": RaySettings()})
+    keys = {field.name for field in dataclasses.fields(Cluster)} - {"sections"} | {"ray"}
+    assert {line.partition(":")[0] for line in EVERY_KEY.read_text().splitlines() if line[0] != "#"} == keys
+    slurm = load_cluster(Path("slurm"), Path("/nowhere"))
+    assert load_cluster(EVERY_SLURM_KEY, root) == dataclasses.replace(slurm, sections={"slurm": SlurmSettings()})
+
+
+def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
+    path = written(tmp_path, "backend: slurm\nslurm: {every: {partition: gpu, account: lab}}\nretries: {error: 0}\n")
+    cluster = load_cluster(path, tmp_path)
+    assert slurm_settings(cluster).every == SlurmStage(partition="gpu", account="lab")
+    assert cluster.retries == RetrySettings(error=0)
+    assert (cluster.grace_s, cluster.checkpoint_every_s, cluster.idle_s) == (60.0, 300.0, 60.0)
+    path.write_text("backend: slurm\ngrace_s: 5\n")
+    assert load_cluster(path, tmp_path) == dataclasses.replace(load_cluster(Path("slurm"), tmp_path), grace_s=5.0)
+
+
+def test_the_defaults_of_a_backend_are_merged_key_by_key(tmp_path: Path) -> None:
+    theirs = BackendPlugin(
+        name="theirs",
+        settings=RaySettings,
+        build=backends()["fake"].build,
+        outlives_driver=lambda _cluster: True,
+        defaults={"retries": {"vanished": 9}, "idle_s": 1.0},
+    )
+    path = written(tmp_path, "backend: theirs\nretries: {error: 0}\n")
+    cluster = clusters.load_cluster(path, tmp_path, WORKLOAD, {"theirs": theirs})
+    assert (cluster.retries, cluster.idle_s) == (RetrySettings(error=0, vanished=9), 1.0)
+
+
+def test_an_option_comes_before_the_file_and_is_checked_like_it(tmp_path: Path) -> None:
+    path = written(tmp_path, "backend: slurm\nslurm: {every: {partition: gpu, account: lab}}\n")
+    options = ("slurm.every.partition=short", "slurm.stages.train.minutes=30", "paths.pool=/data/a=b", "device_gib=80")
+    cluster = load_cluster(path, tmp_path, *options)
+    slurm = slurm_settings(cluster)
+    assert slurm.every == SlurmStage(partition="short", account="lab") and slurm.of("train").minutes == 30.0
+    assert (cluster.paths, cluster.device_gib) == ({"pool": "/data/a=b"}, 80.0)
+    nowhere = load_cluster(Path("slurm"), tmp_path, "slurm.pilot={cpus: 8, memory_gib: 32, minutes: 240}", "keep=full")
+    assert slurm_settings(nowhere).pilot == PilotSettings(cpus=8, memory_gib=32.0, minutes=240.0)
+    assert (nowhere.keep, nowhere.grace_s) == ("full", 60.0)
+    assert load_cluster(path, tmp_path, "backend=fake").backend == "fake"
+
+
+def test_an_option_leaves_what_shares_an_anchor_alone(tmp_path: Path) -> None:
+    path = written(tmp_path, "backend: slurm\nslurm: {stages: {train: &long {minutes: 60}, evaluate: *long}}\n")
+    slurm = slurm_settings(load_cluster(path, tmp_path, "slurm.stages.train.minutes=5"))
+    assert (slurm.of("train").minutes, slurm.of("evaluate").minutes) == (5.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["slurm.every.partion=short"],
+            "--set: slurm.every.partion is unknown; did you mean 'partition'?; allowed: partition, account, qos, "
+            "constraint, minutes, gpus, nodes, at_once, sbatch",
+        ),
+        (["grace_s=-1"], "--set: grace_s is -1.0; allowed: 0 and more"),
+        (["grace_s"], "--set: 'grace_s' is not a setting; write KEY=VALUE, such as grace_s=60"),
+        (["=3"], "--set: '=3' is not a setting; write KEY=VALUE, such as grace_s=60"),
+        (["grace_s="], '--set: grace_s is without a value; write KEY=VALUE, KEY="" for an empty text'),
+        (["grace_s=1", "grace_s=2"], "--set: grace_s is given twice, as 1 and 2; remove one"),
+        (["slurm.pilot.cpus=8"], "--set: slurm.pilot.memory_gib is missing (also minutes); allowed: a number, above"),
+        (["slurm.stages.tran.minutes=3"], "--set: slurm.stages.tran is unknown; allowed: data, latents, index, train"),
+        (["backend=slrum"], "--set: backend is 'slrum'; did you mean 'slurm'?; allowed: ray, slurm, fake"),
+        (["backend.x=1"], "--set: backend.x is inside backend, which is the text 'slurm' in HERE and has no keys"),
+        (["deepspeed.zero_optimization.stage=7"], "--set: deepspeed.zero_optimization.stage is 7; allowed: 0, 1, 2, 3"),
+        (["store.kind=s3"], "--set: store.kind is 's3'; stores on S3 are not supported yet; allowed: files"),
+        (["grace_s=[1"], "--set: grace_s: is not YAML: "),
+        (["tracking.uri=http://me:secret@host"], "--set: tracking.uri: holds an address with a user and a password"),
+        (["grace_s=1", "idle=1"], "--set: idle is unknown; did you mean 'idle_s'?; allowed: backend, store"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: list[str], message: str) -> None:
+    path = written(tmp_path, "backend: slurm\n")
+    with pytest.raises(MatrixError) as refused:
+        load_cluster(path, tmp_path, *options)
+    assert str(refused.value).startswith(message.replace("HERE", str(path)))
+
+
+def test_what_the_file_has_wrong_is_said_of_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "backend: slurm\nidle_s: -1\nslurm: {every: {sbatch: [-p x]}}\n")
+    with pytest.raises(MatrixError, match=r"here\.yaml:2: idle_s is -1\.0"):
+        load_cluster(path, tmp_path, "grace_s=3")
+    with pytest.raises(MatrixError, match=r"here\.yaml:3: slurm\.every\.sbatch has '-p x'"):
+        load_cluster(path, tmp_path, "idle_s=3", "slurm.max_jobs=3")
 
 
 def test_the_cluster_is_looked_for_beside_the_matrix(tmp_path: Path, root: Path) -> None:
     matrix = tmp_path / "matrix.yaml"
-    assert load_cluster(None, matrix) is BUILT_IN
+    assert load_cluster(None, matrix) == BUILT_IN
     (tmp_path / "cluster").mkdir()
-    text = (root / "cluster" / "local.yaml").read_text().replace("idle_s: 60.0", "idle_s: 5")
+    text = EVERY_KEY.read_text().replace("idle_s: 60.0", "idle_s: 5")
     (tmp_path / "cluster" / "local.yaml").write_text(text)
     assert load_cluster(None, matrix).idle_s == load_cluster(None, tmp_path).idle_s == 5.0
 
@@ -44,7 +139,8 @@ def test_the_cluster_is_looked_for_beside_the_matrix(tmp_path: Path, root: Path)
             "{kind: s3, bucket: b}",
             r":4: store\.kind is 's3'; stores on S3 are not supported yet; allowed: files",
         ),
-        ("grace_s: 20.0", "", r": grace_s is missing; allowed: a number, 0 and more"),
+        ("backend: ray", "", r":3: backend is missing; allowed: ray, slurm, fake"),
+        ("backend: ray", "backend:", r":2: backend is ''; allowed: ray, slurm, fake"),
         (
             "deepspeed: {}",
             "deepspeed: {zero: {stage: 010}}",
@@ -54,7 +150,7 @@ def test_the_cluster_is_looked_for_beside_the_matrix(tmp_path: Path, root: Path)
 )
 def test_a_cluster_that_cannot_be_is_refused(tmp_path: Path, root: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "here.yaml"
-    path.write_text((root / "cluster" / "local.yaml").read_text().replace(old, new, 1))
+    path.write_text(EVERY_KEY.read_text().replace(old, new, 1))
     with pytest.raises(MatrixError, match=message):
         load_cluster(path, tmp_path)
 
@@ -88,7 +184,7 @@ def test_settings_of_deepspeed_that_the_study_fixes_or_no_plan_can_count_with_ar
     tmp_path: Path, root: Path, given: str, message: str
 ) -> None:
     path = tmp_path / "here.yaml"
-    text = (root / "cluster" / "local.yaml").read_text(encoding="utf-8")
+    text = EVERY_KEY.read_text(encoding="utf-8")
     path.write_text(text.replace("deepspeed: {}", f"deepspeed: {given}", 1), encoding="utf-8")
     with pytest.raises(MatrixError, match=message):
         load_cluster(path, tmp_path)
@@ -96,7 +192,7 @@ def test_settings_of_deepspeed_that_the_study_fixes_or_no_plan_can_count_with_ar
 
 def test_free_settings_keep_their_types(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "here.yaml"
-    text = (root / "cluster" / "local.yaml").read_text()
+    text = EVERY_KEY.read_text()
     path.write_text(
         text.replace("deepspeed: {}", "deepspeed: {zero_optimization: {stage: 1, x: [1.5, true, a, null]}}")
     )
@@ -111,7 +207,9 @@ def test_a_named_cluster_must_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", (LOCAL, *backends()))
 def test_a_name_without_a_file_is_the_built_in_values_with_that_backend(tmp_path: Path, name: str) -> None:
     wanted = "ray" if name == "local" else name
-    assert load_cluster(Path(name), tmp_path / "matrix.yaml") == dataclasses.replace(BUILT_IN, backend=wanted)
+    defaults = backends()[wanted].defaults
+    wanted_cluster = dataclasses.replace(BUILT_IN, backend=wanted, **defaults)
+    assert load_cluster(Path(name), tmp_path / "matrix.yaml") == wanted_cluster
 
 
 def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
@@ -120,7 +218,7 @@ def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
     (tmp_path / "study" / "cluster").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "slurm").write_text("not a cluster file")
-    text = (root / "cluster" / "slurm.yaml").read_text()
+    text = EVERY_SLURM_KEY.read_text()
     for name in ("slurm", "ours"):
         (tmp_path / "study" / "cluster" / f"{name}.yaml").write_text(text.replace("max_jobs: 200", "max_jobs: 7"))
         assert load_cluster(Path(name), Path("study") / "matrix.yaml").sections["slurm"].max_jobs == 7
@@ -132,7 +230,7 @@ def test_a_name_is_looked_for_beside_the_matrix_and_never_in_the_working_folder(
 
 def test_a_file_stays_a_file(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("ours").write_text((root / "cluster" / "slurm.yaml").read_text())
+    Path("ours").write_text(EVERY_SLURM_KEY.read_text())
     for path in (Path("ours"), tmp_path / "ours", Path("./here.yaml"), Path("cluster/slurm")):
         assert not is_name(path, backends())
         assert cluster_file(path, root, backends()) == path
@@ -155,13 +253,13 @@ PILOT = "backend: slurm\nslurm:\n  pilot: {cpus: 8, memory_gib: 32, minutes: 240
 
 def pilot_cluster(tmp_path: Path, root: Path, old: str = "", new: str = "") -> Cluster:
     path = tmp_path / "pilot.yaml"
-    text = (root / "cluster" / "local.yaml").read_text().replace("backend: ray", PILOT, 1)
+    text = EVERY_KEY.read_text().replace("backend: ray", PILOT, 1)
     path.write_text(text.replace(old, new, 1))
     return load_cluster(path, tmp_path)
 
 
 def test_there_are_no_pilot_jobs_unless_they_are_asked_for(tmp_path: Path, root: Path) -> None:
-    assert slurm_settings(load_cluster(root / "cluster" / "slurm.yaml", root)).pilot is None
+    assert slurm_settings(load_cluster(EVERY_SLURM_KEY, root)).pilot is None
     pilot = slurm_settings(pilot_cluster(tmp_path, root)).pilot
     assert pilot == PilotSettings(cpus=8, memory_gib=32.0, minutes=240.0)
     assert pilot is not None and pilot.stages is None
@@ -175,15 +273,6 @@ def test_packed_is_read_as_the_former_name_of_pilot(tmp_path: Path, root: Path) 
         pilot_cluster(tmp_path, root, "pilot: {cpus: 8", "packed: {cpus: 0")
     with pytest.raises(MatrixError, match=r":5: slurm\.packed is the former name of slurm\.pilot, which is there too"):
         pilot_cluster(tmp_path, root, "minutes: 240}", "minutes: 240}\n  packed: null")
-
-
-def test_the_example_of_pilot_jobs_in_the_committed_file_can_be_used(tmp_path: Path, root: Path) -> None:
-    lines = (root / "cluster" / "slurm.yaml").read_text().splitlines()
-    (example,) = [line.replace("# ", "", 1) for line in lines if line.strip().startswith("# pilot: {")]
-    path = tmp_path / "example.yaml"
-    path.write_text("\n".join(example if line.strip().startswith("pilot: null") else line for line in lines))
-    pilot = slurm_settings(load_cluster(path, tmp_path)).pilot
-    assert pilot is not None and pilot.stages == ("evaluate", "judge")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +311,7 @@ def test_a_short_option_of_sbatch_is_refused_when_the_file_is_read(
     tmp_path: Path, root: Path, old: str, new: str, key: str
 ) -> None:
     """It would be written as one of three dashes, which sbatch refuses at the first attempt."""
-    text = (root / "cluster" / "slurm.yaml").read_text()
+    text = EVERY_SLURM_KEY.read_text()
     path = tmp_path / "short.yaml"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(MatrixError, match=rf":\d+: slurm\.{key}\.sbatch has '.*-p short'; write its long form"):

@@ -15,7 +15,7 @@ from orchestrator.tracking.mlflow.projection import (
     status,
     study_message,
 )
-from orchestrator.tracking.mlflow.tracker import MlflowTracker, child_environment
+from orchestrator.tracking.mlflow.tracker import MlflowTracker, mlflow_environment
 
 STATES = st.sampled_from(["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"])
 
@@ -109,7 +109,7 @@ def test_a_run_with_nothing_to_do_starts_no_child(tmp_path):
 
 
 def test_somebody_elses_run_is_not_written_into():
-    found = child_environment({"MLFLOW_RUN_ID": "r", "PATH": "/bin"})
+    found = mlflow_environment({"MLFLOW_RUN_ID": "r", "PATH": "/bin"})
     assert "MLFLOW_RUN_ID" not in found
     assert found["PATH"] == "/bin"
     assert found["MLFLOW_DISABLE_TELEMETRY"] == "true"

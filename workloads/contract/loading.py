@@ -22,8 +22,22 @@ KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?<!_)")
 ROWS = ("none", "trained", "evaluated")
 """Which form of the row a stage may read."""
 
-MATRIX_KEYS = ("study", "workload", "seeds", "controls", "axes", "branches", "tables", "deviations", "profiles")
+MATRIX_KEYS = (
+    "study",
+    "workload",
+    "seeds",
+    "controls",
+    "axes",
+    "exclude",
+    "include",
+    "branches",
+    "tables",
+    "deviations",
+    "profiles",
+)
 """Keys of matrix.yaml, in its usual order, without that of the rows (`Workload.rows_key`)."""
+OPTIONAL_KEYS = ("workload", "exclude", "include")
+"""Those that may be left out."""
 
 
 class WorkloadError(Exception):

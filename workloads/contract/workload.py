@@ -59,7 +59,7 @@ class StageSpec:
     revisions: Mapping[str, str] = field(default_factory=dict)
     """Kind -> `section.key`; the revision `kind/VALUE` of `Workload.revisions` enters the fingerprint too."""
     seconds_guess: float = 60.0
-    """Guessed duration, s, for placement until a first job has ended; only ratios between stages matter."""
+    """Guessed duration, s, until a first job has ended, of jobs whose FLOPs are not known (`Workload.flops`)."""
     smoke: bool = False
     """`run --smoke` shortens it (`request.smoke`); otherwise a smoke run uses the real jobs."""
     tracked: bool = False
@@ -112,6 +112,8 @@ class Workload:
     """Modules that a warm server imports for every stage."""
     report: str = ""
     """`package.module` with the `ReportSpec` as `REPORT`; empty: the generic report."""
+    template: tuple[str, str] | None = None
+    """Package, and the file in it that `init` writes as matrix.yaml, with `$study` for the study's name; None: none."""
     unchecked_paths: tuple[str, ...] = ()
     """Names under `paths` of a cluster file for which `doctor` does not look for a file."""
     name_in_fingerprints: bool = True
@@ -192,9 +194,11 @@ class Workload:
         """Predicted cost of the selected jobs (None: all); None: not known."""
         return None
 
-    def weight(self, stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
-        """Estimated duration relative to other jobs of the stage, for placement before any has run."""
-        return 1.0
+    def flops(self, plan: Planned) -> Mapping[str, float]:
+        """Job id -> floating point operations of the job, of the jobs where they are known: durations are estimated by
+        them, between jobs of a stage that were measured and others, and before any was.
+        """
+        return {}
 
     def deepspeed_problem(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
         """Key and problem of `deepspeed` settings of a cluster file that the study refuses; None: there is none."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote
 
-SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSW", re.IGNORECASE)
+SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSW|JWT", re.IGNORECASE)
 SHORTEST_SECRET = 6  # a shorter value (`TOKENIZERS_PARALLELISM=false`) would mask ordinary words
 SHORTEST_REFUSED = 8  # a shorter value may be in a configuration by chance
 MASK = "***"

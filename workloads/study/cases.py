@@ -26,7 +26,7 @@ def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str
         data, section = plan.jobs[job.inputs["data"]].config["data"], job.config["branch"]
         if data["source"] != WORLDS:
             continue
-        held = _cases(job.branch, section, data)
+        held = cases_of(job.branch, section, data)
         if held is None:
             continue
         wanted = section["cases"]
@@ -44,7 +44,7 @@ def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str
     return ""
 
 
-def _cases(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -> int | None:
+def cases_of(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -> int | None:
     """Cases of a branch in a rendered pool; None for a branch whose cases are counted by its evaluation only."""
     if branch == "return":
         return int(data["open_prompts"] * data["open_variants"])

@@ -35,12 +35,15 @@ INDEXED = (
     "training.global_batch",
 )
 
+# Guessed durations are of the laptop profile, which is run before anything was measured; FLOPs tell those of `train`
+# and `evaluate` (`flops`).
 STAGES = (
     StageSpec(
         name="data",
         module="workloads.data.generate",
         sections=("data",),
         revisions={"source": "data.source"},
+        seconds_guess=5.0,
     ),
     StageSpec(
         name="latents",
@@ -48,6 +51,7 @@ STAGES = (
         inputs=("data",),
         sections=("data", "codec"),
         revisions={"codec": "codec.kind"},
+        seconds_guess=2.0,
     ),
     StageSpec(
         name="index",
@@ -55,7 +59,7 @@ STAGES = (
         inputs=("data",),
         sections=INDEXED,
         seed=True,
-        seconds_guess=10.0,
+        seconds_guess=1.0,
     ),
     StageSpec(
         name="train",
@@ -105,7 +109,7 @@ STAGES = (
         sections=("judge",),
         branches=JUDGED,
         revisions={"judge": "judge.name"},
-        seconds_guess=10.0,
+        seconds_guess=1.0,
         smoke=True,
         tracked=True,
     ),

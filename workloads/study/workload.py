@@ -6,7 +6,7 @@ from typing import Any
 
 from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, PlannedCluster, ServiceEndpoint
 from workloads.contract.workload import Workload
-from workloads.study import cases, checks, deepspeed, estimate, notes, services, weight
+from workloads.study import cases, checks, deepspeed, estimate, flops, notes, services
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS
 from workloads.study.sections import Branches, Controls
@@ -28,9 +28,9 @@ class EchoMemory(Workload):
         """See `estimate`."""
         return estimate.estimate(plan, cluster, selected)
 
-    def weight(self, stage: str, row: Mapping[str, Any] | None, config: Mapping[str, Any]) -> float:
-        """See `weight`."""
-        return weight.weight(stage, row, config)
+    def flops(self, plan: Planned) -> Mapping[str, float]:
+        """See `flops`."""
+        return flops.flops(plan)
 
     def deepspeed_problem(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
         """See `deepspeed`."""
@@ -62,6 +62,7 @@ WORKLOAD = EchoMemory(
     revisions=REVISIONS,
     preload=("numpy", "PIL.Image", "safetensors.torch", "torch"),
     report="workloads.study.report",
+    template=("workloads.study", "templates/matrix.yaml"),
     unchecked_paths=("judge_url", "judge_cache"),
     name_in_fingerprints=False,
 )

@@ -66,5 +66,6 @@ PLUGIN = BackendPlugin(
     build=_build,
     outlives_driver=lambda _cluster: False,
     local_share=_local_share,
+    templates={NAME: (__package__, "fake.yaml")},
     publishes_results=False,
 )

@@ -7,7 +7,9 @@ import os
 import sys
 
 from orchestrator.backends.ray.environment import create_token, join_environment
+from orchestrator.backends.ray.pipe import REFUSED
 from orchestrator.backends.ray.session import TOKEN, make_session, session_folder
+from orchestrator.errors import BackendError
 from orchestrator.host.processes import start_time
 
 
@@ -19,8 +21,12 @@ def main() -> int:
     if sys.argv[1] == "local":
         started = start_time(os.getpid())
         assert started is not None
-        folder = session_folder(os.getpid(), started)
-        make_session(folder)
+        try:
+            folder = session_folder(os.getpid(), started)
+            make_session(folder)
+        except (BackendError, OSError) as error:
+            print(error, file=sys.stderr)
+            return REFUSED
         os.environ.update(create_token(folder / TOKEN))
     else:
         os.environ.update(join_environment())

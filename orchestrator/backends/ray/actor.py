@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.description import node_of
-from orchestrator.host.machine import library_versions
+from orchestrator.host.machine import VISIBLE, library_versions, visible_devices
 
 LOOK_S = 0.5
 PUBLISH_S = 120.0  # beyond the grace of its attempts, for what ended well to be published
@@ -44,7 +44,7 @@ class Host:
             OOM_SCORE.write_text(
                 Path(f"/proc/{os.getppid()}/oom_score_adj").read_text(encoding="ascii"), encoding="ascii"
             )
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if devices else []
+        visible = visible_devices(os.environ.get(VISIBLE, "")) if devices else ()
         self._digest = settings["digest"]
         self._node = node_of(settings, visible=visible, records_endings=True)
         self._contacted = self._wanted = time.monotonic()

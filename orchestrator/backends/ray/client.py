@@ -7,7 +7,6 @@ processes are gone. On a standing cluster the new child takes the same attempts 
 
 import hashlib
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
+from orchestrator.host.children import python_command
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
 
@@ -41,10 +41,11 @@ class RayBackend:
         """Remember the settings; the child is started by the first call that needs it."""
         host = context.host_description()
         self._code = Path(host["code"])
+        devices = machine_devices() if ray.devices is None else ray.devices
         self._settings = {
             "address": ray.address,
             "cpus": machine_cpus() if ray.cpus is None else ray.cpus,
-            "devices": machine_devices() if ray.devices is None else ray.devices,
+            "devices": devices if context.needs_devices else 0,
             "memory_gib": machine_gib() * MEMORY_SHARE if ray.memory_gib is None else ray.memory_gib,
             **host,
             "study": hashlib.sha256(str(context.home.resolve()).encode()).hexdigest()[:16],
@@ -262,7 +263,7 @@ class RayBackend:
         if self.outlives_driver:
             self._token_file.write_text(self._nonce, encoding="ascii")
             settings["token"] = {"path": str(self._token_file), "content": self._nonce}
-        self._pipe = Pipe((sys.executable, "-m", "orchestrator.backends.ray", settings["address"]), folder=self._code)
+        self._pipe = Pipe(python_command("orchestrator.backends.ray", settings["address"]), folder=self._code)
         self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
         for op in ("stop", "kill"):
             again = [attempt for attempt in self._unfinished() if self._end_requested.get(attempt) == op]

@@ -16,8 +16,6 @@ HOST_LABEL = "echo-matrix-host"
 """Label of a node that its starter has named: the name of its host."""
 OBJECT_STORE = 80 << 20
 """Bytes; messages are small, and Ray takes no less than 75 MiB."""
-USERS_TOKEN = Path.home() / ".ray" / "auth_token"
-"""Where Ray keeps the token of clusters that ask for one."""
 
 
 def create_token(token: Path) -> Mapping[str, str]:
@@ -41,5 +39,6 @@ def join_environment(environment: Mapping[str, str] = os.environ) -> Mapping[str
 
     Ray sends the user's token by itself only to a cluster that it has found itself, not to one at an address.
     """
-    has_token = USERS_TOKEN.is_file() or "RAY_AUTH_TOKEN" in environment
+    users = Path(environment.get("HOME") or "~").expanduser() / ".ray" / "auth_token"  # where Ray keeps it
+    has_token = "RAY_AUTH_TOKEN" in environment or users.is_file()
     return {"RAY_AUTH_MODE": "token"} if has_token and "RAY_AUTH_MODE" not in environment else {}

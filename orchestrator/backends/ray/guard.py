@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from orchestrator.backends.ray.session import end_session
+from orchestrator.host.children import python_command
 
 OWNER_ENDS_WITHIN_S = 8.0  # an owner in its orderly end has closed the pipe, but lives
 
@@ -19,7 +20,7 @@ OWNER_ENDS_WITHIN_S = 8.0  # an owner in its orderly end has closed the pipe, bu
 def start_guard(folder: Path) -> "subprocess.Popen[bytes]":
     """Start the guard of the calling process; its input must stay open as long as the session is wanted."""
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.backends.ray.guard", str(folder)],
+        python_command("orchestrator.backends.ray.guard", str(folder)),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -83,7 +83,10 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
     }
     if not embedded:  # a worker of an embedded Ray inherits these
         given = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
-        options["runtime_env"] = {"env_vars": {"PYTHONPATH": settings["code"], **given}}
+        # Ray puts the node's own PYTHONPATH in: libraries may come by it. The slash is for a node that has none: an
+        # empty entry would be the folder in which Ray was started there; `//lib` is `/lib`.
+        path = f"{settings['code']}{os.pathsep}/${{PYTHONPATH}}"
+        options["runtime_env"] = {"env_vars": {"PYTHONPATH": path, **given}}
     actor = ray.remote(Host).options(**options).remote(settings, devices)
     memory_gib = resources.get("memory", 0.0) / GIB
     return RayHost(

@@ -1,7 +1,6 @@
 """JSON lines to a child process and its answers back, with a deadline for each."""
 
 import json
-import os
 import subprocess
 import threading
 from collections import deque
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import BackendError
+from orchestrator.host.children import child_environment
 
 TAIL_LINES = 40  # of what the child says beside its answers
 CLOSE_S = 8.0  # for an orderly end
@@ -40,7 +40,7 @@ class Pipe:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder)},
+            env=child_environment(folder),
             start_new_session=True,
         )
         self._stderr: deque[str] = deque(maxlen=TAIL_LINES)

@@ -1,9 +1,12 @@
 """The plug-in of Ray: attempts on an embedded Ray, or on a cluster that is there already."""
 
-from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare
+from collections.abc import Callable
+
+from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare, PlannedRun, excess_devices
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
-from orchestrator.backends.ray.settings import NAME, RaySettings, ray_settings
+from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, ray_settings
+from orchestrator.errors import SiteError
 from orchestrator.spec.cluster import Cluster
 
 
@@ -11,6 +14,19 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
     from orchestrator.backends.ray.client import RayBackend
 
     return RayBackend(context, ray_settings(cluster))
+
+
+def _preflight(run: PlannedRun, _say: Callable[[str], None]) -> None:
+    """Refuse more devices than there are: Ray would end with a traceback.
+
+    Raises:
+        SiteError: says how many there are, and what to change.
+    """
+    share = _local_share(run.cluster)
+    if share is not None and any(job.resources.devices for job in run.jobs):
+        too_many = excess_devices(share)
+        if too_many is not None:
+            raise SiteError("; ".join(too_many))
 
 
 def _local_share(cluster: Cluster) -> LocalShare | None:
@@ -25,7 +41,9 @@ PLUGIN = BackendPlugin(
     settings=RaySettings,
     build=_build,
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
+    preflight=_preflight,
     checks={"temporary": temporary, "ray": connection},
     leftovers=leftovers,
     local_share=_local_share,
+    templates={name: (__package__, f"{name}.yaml") for name in (LOCAL, NAME)},
 )

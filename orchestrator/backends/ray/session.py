@@ -1,8 +1,8 @@
 """One embedded Ray session on this machine: its folder, and ending what is left when its owner has died.
 
-The folder is named by the owner, the child process that holds Ray. Ray's sockets lie below it, and a
-socket's path has 107 bytes at most, so it is short and in /tmp. All that Ray starts stays in the
-owner's kernel session, whose number cannot be given again while one of them lives.
+The folder is named by the owner, the child process that holds Ray. Ray's sockets lie below it, so it is where
+`host.temporary` finds a place. All that Ray starts stays in the owner's kernel session, whose number cannot be given
+again while one of them lives.
 """
 
 import contextlib
@@ -11,20 +11,25 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.host.processes import is_alive, start_time
+from orchestrator.host.temporary import socket_parent, socket_parents
 
-PARENT = Path("/tmp")
 TOKEN, RAY = "token", "r"
 """In a session's folder: who may speak to its Ray, and all that Ray writes."""
 NAME = re.compile(r"em-ray-(\d+)-(\d+)")
 GONE_WITHIN_S = 10.0
 
 
-def session_folder(pid: int, started: int, parent: Path = PARENT) -> Path:
-    """The folder of the process `pid` that started at clock tick `started`."""
-    return parent / f"em-ray-{pid}-{started}"
+def session_folder(pid: int, started: int, parent: Path | None = None) -> Path:
+    """The folder of the process `pid` that started at clock tick `started`.
+
+    Raises:
+        BackendError: `parent` is not given, and no folder can be used.
+    """
+    return (parent or socket_parent()) / f"em-ray-{pid}-{started}"
 
 
 def make_session(folder: Path) -> None:
@@ -86,7 +91,12 @@ def end_session(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(parent: Path = PARENT) -> None:
+def session_folders(parents: Iterable[Path] | None = None) -> list[Path]:
+    """The folders of all sessions below `parents`; None: wherever this process would look for a place."""
+    return [folder for parent in parents or socket_parents() for folder in parent.glob("em-ray-*-*")]
+
+
+def sweep(parents: Iterable[Path] | None = None) -> None:
     """End all sessions whose owner has died."""
-    for folder in parent.glob("em-ray-*-*"):
+    for folder in session_folders(parents):
         end_session(folder)

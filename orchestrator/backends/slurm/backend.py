@@ -34,8 +34,7 @@ def slurm_backend(context: BackendContext, slurm: SlurmSettings) -> Backend:
     jobs = JobBackend(context, slurm, queue)
     if slurm.pilot is None and not find_pilots(context.home, context.code_digest):
         return jobs
-    in_pilots = () if slurm.pilot is None else slurm.pilot.stages
-    others = () if in_pilots is None else tuple(stage for stage in context.stages if stage not in in_pilots)
+    others = tuple(stage for stage in context.stages if not slurm.in_pilots(stage))
     return SlurmBackend(jobs, PilotBackend(context, slurm, queue), others)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
-from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, missing_programs
+from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, dropped_words, missing_programs
 from orchestrator.backends.slurm.preflight.check import LOG_IN_REMEDY, NEEDED, find_misfits, missing_message
 from orchestrator.backends.slurm.preflight.site import Site, read_site
+from orchestrator.backends.slurm.settings import NAME
 from orchestrator.host.machine import NETWORK, file_system
 
 HISTORY = ("sacct", "sacctmgr")
@@ -16,7 +17,7 @@ HISTORY = ("sacct", "sacctmgr")
 
 def check(run: PlannedRun) -> Iterator[CheckResult]:
     """Programs, slurmctld, accounting, what of the plan does not fit, signals, and the shared folder."""
-    if not run.cluster_file.exists():
+    if not run.cluster_file.exists() and NAME not in run.cluster.sections:
         yield ok(f"{run.cluster_file} is not there: jobs go where the site sends them, with built-in values")
     yield _shared(run.home)
     if missing := missing_programs(NEEDED):
@@ -35,6 +36,8 @@ def check(run: PlannedRun) -> Iterator[CheckResult]:
     yield ok(f"SLURM {site.version} answers; partitions {', '.join(names)}; arrays of up to {site.array_size}")
     yield from accounting(site, missing_programs(HISTORY))
     yield from signals(site)
+    if dropped := dropped_words(run.environment):
+        yield warning(dropped, "unset them, or start from a shell outside a job")
     jobs = list(run.jobs)
     found = find_misfits(site, replace(run, jobs=jobs))
     for one in found:

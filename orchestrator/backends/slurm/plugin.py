@@ -1,10 +1,11 @@
 """The plug-in of SLURM: attempts as SLURM jobs, or in pilot jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin
+from orchestrator.backends.plugin import BackendContext, BackendGarbage, BackendPlugin, PlannedRun
 from orchestrator.backends.protocol import Backend
+from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
 from orchestrator.backends.slurm.checks import check
 from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
 from orchestrator.backends.slurm.preflight.check import preflight
@@ -17,6 +18,12 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
     from orchestrator.backends.slurm.backend import slurm_backend
 
     return slurm_backend(context, slurm_settings(cluster))
+
+
+def _scripts(run: PlannedRun, context: BackendContext, submissions: Sequence[PlannedSubmission]) -> ScriptPlan:
+    from orchestrator.backends.slurm.preview import planned_scripts
+
+    return planned_scripts(run, context, submissions)
 
 
 def _garbage(home: Path) -> Iterator[BackendGarbage]:
@@ -32,8 +39,12 @@ PLUGIN = BackendPlugin(
     settings=SlurmSettings,
     build=_build,
     outlives_driver=lambda _cluster: True,
+    # A checkpoint goes over a network file system, to which many jobs write at once.
+    defaults={"grace_s": 60.0, "checkpoint_every_s": 300.0},
     complete=complete,
     preflight=preflight,
     checks={"slurm": check},
+    scripts=_scripts,
     garbage=_garbage,
+    templates={NAME: (__package__, "slurm.yaml")},
 )

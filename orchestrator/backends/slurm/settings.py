@@ -87,6 +87,10 @@ class SlurmSettings:
         given = {one.name: value for one in fields(own) if (value := getattr(own, one.name)) not in (None, ())}
         return replace(self.every, **{**given, "sbatch": (*self.every.sbatch, *own.sbatch)})
 
+    def in_pilots(self, stage: str) -> bool:
+        """Whether the jobs of a stage run in pilot jobs."""
+        return self.pilot is not None and (self.pilot.stages is None or stage in self.pilot.stages)
+
 
 def slurm_settings(cluster: Cluster) -> SlurmSettings:
     """The section `slurm`, or its defaults."""

@@ -1,14 +1,15 @@
 """Checks of this machine: interpreter, libraries, processors, memory, devices, limits."""
 
-import importlib.metadata
 import os
 import resource
 import sys
 from collections.abc import Iterator
 
+from orchestrator.backends.plugin import excess_devices
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
+from orchestrator.host.libraries import libraries_of_jobs
+from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.plan.job import Job
 
 LIBRARIES = ("torch", "deepspeed", "mlflow")
@@ -16,22 +17,29 @@ FILES = 4096
 """Limit of open files below which Ray warns and, with many workers, fails."""
 
 
-def interpreter(_subject: Subject) -> Iterator[CheckResult]:
-    """A supported Python, with the libraries that jobs import (looked up, not imported)."""
+def interpreter(subject: Subject) -> Iterator[CheckResult]:
+    """A supported Python, in which a job finds the libraries that it imports."""
     version = sys.version.split()[0]
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield bad(f"python {version} is not supported", "use Python 3.11 to 3.13: make PYTHON=python3.12")
-    missing = [name for name in LIBRARIES if _version(name) is None]
+    found = libraries_of_jobs(LIBRARIES, subject.environment)
+    missing = [name for name, known in found.items() if known is None]
     if missing:
-        yield bad(f"not installed: {', '.join(missing)}", "make install")
+        yield bad(
+            f"jobs would not find: {', '.join(missing)}",
+            "make install, or load the module that has it; the current folder is not looked in",
+        )
     else:
-        yield ok(f"python {version}, " + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
+        yield ok(f"python {version}, " + ", ".join(f"{name} {known or ''}".strip() for name, known in found.items()))
 
 
 def resources(subject: Subject) -> Iterator[CheckResult]:
     """Whether this machine, or the part of it in the cluster file, has what each stage requests."""
     cluster = subject.study.cluster
-    here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {machine_devices()} devices"
+    there = machine_devices(subject.environment)
+    here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {there} device{'' if there == 1 else 's'}"
+    if VISIBLE in subject.environment:
+        here += f" ({VISIBLE} is {subject.environment[VISIBLE]!r})"
     plugin = backend_plugin(cluster.backend)
     share = plugin.local_share(cluster)
     if share is None:
@@ -39,12 +47,11 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
         return
     cpus = machine_cpus() if share.cpus is None else share.cpus
     memory = machine_gib() if share.memory_gib is None else share.memory_gib
-    devices = machine_devices() if share.devices is None else share.devices
-    if devices > machine_devices() and plugin.publishes_results:
-        yield bad(
-            f"{share.section}.devices is {devices}, this machine has {machine_devices()}",
-            f"set {share.section}.devices to null or to {machine_devices()}",
-        )
+    devices = there if share.devices is None else share.devices
+    too_many = excess_devices(share, subject.environment)
+    if too_many is not None and plugin.publishes_results:
+        needed = any(job.resources.devices for job in subject.study.plan.jobs.values())
+        yield (bad if needed else warning)(*too_many)
     asks = _largest(subject)
     for stage, job in asks.items():
         wanted = job.resources
@@ -92,10 +99,3 @@ def _largest(subject: Subject) -> dict[str, Job]:
         if before is None or size > (before.resources.devices, before.resources.memory_gib, before.resources.cpus):
             found[job.stage] = job
     return found
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

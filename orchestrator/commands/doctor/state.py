@@ -17,7 +17,8 @@ from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store
 
-LOCKS = Path.home() / ".cache" / "torch_extensions"
+LOCKS = Path(".cache", "torch_extensions")
+"""Below the home folder."""
 
 
 def store(subject: Subject) -> Iterator[CheckResult]:
@@ -131,7 +132,8 @@ def leftovers(subject: Subject) -> Iterator[CheckResult]:
         for result in plugin.leftovers():
             found = True
             yield result
-    locks = sorted(LOCKS.rglob("lock")) if LOCKS.is_dir() else []
+    home = subject.environment.get("HOME", "")
+    locks = sorted((Path(home) / LOCKS).rglob("lock")) if home else []
     if locks:
         found = True
         yield warning(

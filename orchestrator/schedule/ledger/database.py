@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
+from orchestrator.plan.forecast import Duration
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.lease_holder import is_held
 from orchestrator.schedule.ledger.connection import (
@@ -175,14 +176,17 @@ class Ledger:
         """Fingerprint -> number of attempts."""
         return dict(self._rows("SELECT fingerprint, COUNT(*) FROM attempts GROUP BY fingerprint"))
 
-    def mean_seconds(self) -> dict[str, float]:
-        """Stage -> mean duration in seconds of its attempts that ended well."""
-        return dict(
-            self._rows(
-                "SELECT stage, AVG(ended - started) FROM attempts "
-                "WHERE ending = 'ok' AND started IS NOT NULL AND ended > started GROUP BY stage"
-            )
-        )
+    # Durations
+
+    def record_duration(self, duration: Duration) -> None:
+        """Record how long a job took; a later one of the same job replaces it."""
+        self._insert("durations", {**vars(duration), "smoke": int(duration.smoke)})
+
+    def durations(self) -> list[Duration]:
+        """Durations of the jobs that ended well, in the order in which they were recorded."""
+        rows = self._rows(f"SELECT {', '.join(_DURATION)} FROM durations ORDER BY rowid")
+        found = [dict(zip(_DURATION, row, strict=True)) for row in rows]
+        return [Duration(**{**one, "smoke": bool(one["smoke"])}) for one in found]
 
     # Jobs
 
@@ -309,6 +313,7 @@ NAME = "ledger.sqlite"
 # Columns are named like the fields; the last of an attempt is `devices`, as JSON.
 _ATTEMPT = tuple(Attempt.__dataclass_fields__)
 _CHARGES = tuple(Charges.__dataclass_fields__)
+_DURATION = tuple(Duration.__dataclass_fields__)
 _JOB = tuple(JobRecord.__dataclass_fields__)
 
 
@@ -325,7 +330,8 @@ def _prove(connection: sqlite3.Connection) -> None:
     for row in connection.execute(f"SELECT {', '.join(_ATTEMPT)} FROM attempts"):
         if row[-1] != "[]":  # the only column with a grammar; making 60,000 attempts would take a second
             _attempt_of(row)
-    for query in ("SELECT * FROM jobs", "SELECT * FROM charges", "SELECT label, fingerprint FROM plans"):
+    whole = [f"SELECT * FROM {table}" for table in ("jobs", "charges", "durations")]
+    for query in (*whole, "SELECT label, fingerprint FROM plans"):
         for _ in connection.execute(query):
             pass
     for _profile, overrides, selection in connection.execute("SELECT profile, overrides, selection FROM last_plan"):

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, JobCheckpoints, step_of
+from orchestrator.plan.build import SMOKE_LABEL
+from orchestrator.plan.forecast import Duration
 from orchestrator.schedule.launcher import read_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt
@@ -34,7 +36,7 @@ def rebuilder(home: Path, store: Store) -> Callable[[Ledger], None]:
 
 
 def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
-    """Add the attempts found under `home` and in the commit records of `store`; rows that are there stay."""
+    """Add attempts and durations found under `home` and in the commit records of `store`; rows that are there stay."""
     known = {attempt.id for attempt in ledger.attempts()}
     winners: dict[str, Attempt] = {}
     for fingerprint in sorted(store.commits()):
@@ -43,6 +45,8 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
         except StoreError:
             continue  # a job that needs this artifact reports the error
         winners[commit.attempt] = _from_commit(commit)
+        if commit.ended > commit.started:
+            ledger.record_duration(_duration_of(commit))
     found = [*winners.values()]
     for folder in (home / "attempts").glob("*/*"):
         attempt = _from_folder(home, folder)
@@ -81,6 +85,24 @@ def _from_commit(commit: Commit) -> Attempt:
         ended=commit.ended,
         ending="ok",
         detail="rebuilt from its commit record",
+    )
+
+
+def _duration_of(commit: Commit) -> Duration:
+    """Of the attempt that committed; row, FLOPs, places and the backend are in no commit record."""
+    return Duration(
+        fingerprint=commit.fingerprint,
+        stage=commit.stage,
+        branch=commit.branch or "",
+        row="",
+        smoke=commit.label.endswith(SMOKE_LABEL),
+        profile="",
+        backend="",
+        kind=commit.host_kind,
+        cpus=0,
+        devices=0,
+        flops=None,
+        seconds=commit.ended - commit.started,
     )
 
 

@@ -1,13 +1,23 @@
 """Schema of the ledger: its tables, the migrations from older versions, and its rows as values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.backends.protocol import Placement
+from orchestrator.plan.build import SMOKE_LABEL
 from workloads.contract.request import Stage
 
-VERSION = 3
+VERSION = 4
+
+DURATIONS = """
+CREATE TABLE IF NOT EXISTS durations (
+    fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, branch TEXT NOT NULL, row TEXT NOT NULL, smoke INTEGER NOT NULL,
+    profile TEXT NOT NULL, backend TEXT NOT NULL, kind TEXT NOT NULL, cpus INTEGER NOT NULL, devices INTEGER NOT NULL,
+    flops REAL, seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL
+);
+"""
+"""Columns are named like the fields of `Duration`, and in their order."""
 
 MIGRATIONS: Mapping[int, str] = {
     1: """
@@ -17,10 +27,19 @@ DROP TABLE IF EXISTS sent;
 DROP TABLE IF EXISTS runs;
 """,
     2: "ALTER TABLE attempts RENAME COLUMN backend TO host;",
+    3: f"""
+{DURATIONS}
+INSERT INTO durations
+    SELECT fingerprint, stage, '', '', label LIKE '%{SMOKE_LABEL}', '', '', '', cpus,
+        CASE devices WHEN '[]' THEN 0 ELSE LENGTH(devices) - LENGTH(REPLACE(devices, ',', '')) + 1 END,
+        NULL, MAX(ended - started), NULL, ''
+    FROM attempts WHERE ending = 'ok' AND begun < 0 AND ended > started GROUP BY fingerprint;
+""",
 }
 """Version -> statements that make the next one of it, in one transaction."""
 
-SCHEMA = """
+SCHEMA = f"""
+{DURATIONS}
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
     host TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
@@ -100,6 +119,21 @@ class LastPlan:
     profile: str
     overrides: tuple[str, ...]
     selection: Mapping[str, Any]
+
+
+def running_s(attempts: Sequence[Attempt]) -> float | None:
+    """Seconds that those attempts ran of which a job's result is made: the last, and those that it continued.
+
+    `attempts`: of one job, oldest first, the last ended well. None: a start or an end is not known.
+    """
+    total = 0.0
+    for attempt in reversed(attempts):
+        if attempt.started is None or attempt.ended is None or attempt.ended < attempt.started:
+            return None
+        total += attempt.ended - attempt.started
+        if attempt.begun < 0:
+            return total
+    return total
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.host.children import child_environment, python_command
+from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
 from orchestrator.tracking.protocol import JobChange
@@ -31,6 +33,7 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
     "GIT_PYTHON_REFRESH": "quiet",
+    "PYTHONSAFEPATH": "1",
 }
 
 FOLLOW_S = 3.0
@@ -40,9 +43,13 @@ END_S = 5.0
 """From SIGTERM to SIGKILL."""
 
 
-def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that uses MLflow: without variables that redirect it, and without telemetry."""
-    return {key: value for key, value in environment.items() if key not in SCRUBBED} | QUIET
+def mlflow_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that uses MLflow: without variables that redirect it, and without telemetry.
+
+    MLflow's server starts `python -m uvicorn`, which must not import from the current folder either.
+    """
+    kept = {key: value for key, value in environment.items() if key not in SCRUBBED}
+    return child_environment(CHECKOUT, kept) | QUIET
 
 
 class MlflowTracker:
@@ -160,13 +167,13 @@ class MlflowTracker:
             self._home.mkdir(parents=True, exist_ok=True)
             with (self._home / LOG).open("w", encoding="utf-8") as log:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-m", "orchestrator.tracking.mlflow"],
+                    python_command("orchestrator.tracking.mlflow"),
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     text=True,
                     encoding="utf-8",
-                    env=child_environment(os.environ),
+                    env=mlflow_environment(os.environ),
                     start_new_session=True,
                 )
         except OSError as error:

@@ -4,7 +4,6 @@ import http.client
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
-from orchestrator.tracking.mlflow.tracker import child_environment
+from orchestrator.host.children import python_command
+from orchestrator.tracking.mlflow.tracker import mlflow_environment
 
 START_S = 120.0
 """A server on a busy machine has taken 13 s to start."""
@@ -57,7 +57,7 @@ def start_ui(home: Path, host: str, port: int) -> "subprocess.Popen[bytes]":
         raise TrackingError(
             f"{database} does not exist: nothing has been tracked yet; run `echo-matrix run` or `sync` first"
         )
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}"]
+    command = python_command("mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}")
     command += ["--default-artifact-root", (home / "mlartifacts").resolve().as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts=--no-access-log"]  # one line per request, and open pages keep polling
@@ -67,7 +67,8 @@ def start_ui(home: Path, host: str, port: int) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=child_environment(os.environ),
+            cwd=home,  # uvicorn, which MLflow starts, imports from the current folder
+            env=mlflow_environment(os.environ),
             start_new_session=True,
         )
 

@@ -18,8 +18,7 @@ from orchestrator.backends.slurm.core.batches import read_batches, write_batch
 from orchestrator.backends.slurm.core.commands import SlurmMissing, SlurmSilent, ask
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
 from orchestrator.backends.slurm.core.reports import Reports, TrackedJob, first_attempt, ticket_of
-from orchestrator.backends.slurm.core.states import chunks
-from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, sbatch_job, shape_of, submit_batch
+from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, arrays_of, sbatch_job, submit_batch
 from orchestrator.backends.slurm.preflight.site import Site, read_site, room
 from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
@@ -199,12 +198,8 @@ class JobBackend:
 
     def _submit_all(self, submissions: Sequence[Submission]) -> None:
         """Submit, those that ask for the same as one array."""
-        shapes: dict[str, list[Submission]] = {}
-        for submission in submissions:
-            shapes.setdefault(shape_of(submission, self._settings), []).append(submission)
-        for group in shapes.values():
-            for piece in chunks(len(group), self._known_site().array_size):
-                self._submit_or_hold(group[piece.start : piece.stop])
+        for group in arrays_of(submissions, self._settings, self._known_site().array_size):
+            self._submit_or_hold(group)
 
     def _submit_or_hold(self, group: Sequence[Submission]) -> None:
         """Submit as many of a group as SLURM takes, and keep the others for later."""
@@ -240,16 +235,8 @@ class JobBackend:
                     self._end_unsubmitted(one, str(error))
 
     def _submit(self, group: Sequence[Submission]) -> None:
-        first = group[0]
-        batch = sbatch_job(
-            group,
-            study=self._home.name,
-            home=self._home,
-            stage=self._settings.of(str(first.request["stage"])),
-            setup=self._settings.setup,
-            code=Path(self._description["code"]),
-            grace_s=self._grace_s,
-        )
+        code = Path(self._description["code"])
+        batch = sbatch_job(group, home=self._home, slurm=self._settings, code=code, grace_s=self._grace_s)
         write_batch(batch, group, self._description)
         unanswered = job = ""
         try:

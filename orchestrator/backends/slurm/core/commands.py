@@ -25,16 +25,52 @@ class NoAccounting(SlurmSilent):
     """The site keeps no history of jobs, and will not."""
 
 
-def client_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of client commands: ours without what would change answers or the job that is submitted.
+READ = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_", "SCANCEL_", "SACCTMGR_")
+"""Beginnings of the variables that client commands read."""
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
+"""Which cluster is asked, and as whom: the same for every command, in a job and outside."""
+DECIDED = frozenset(
+    f"SBATCH_{name}"
+    for name in (
+        *("ARRAY_INX", "CPUS_PER_GPU", "ERROR", "INPUT", "JOB_NAME", "MEM_PER_CPU", "MEM_PER_GPU", "MEM_PER_NODE"),
+        *("NO_REQUEUE", "OPEN_MODE", "OUTPUT", "REQUEUE", "SIGNAL", "TIMELIMIT", "WAIT", "WAIT_ALL_NODES"),
+    )
+)
+"""Options of sbatch that each job's plan decides. Source: sbatch(1), "INPUT ENVIRONMENT VARIABLES"."""
+JOB = "SLURM_JOB_ID"
+"""Set in every job of SLURM."""
 
-    A driver may itself run in a SLURM job, whose variables sbatch and srun would take for options.
+
+def client_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of client commands: ours without what would change answers or the shape of what is submitted.
+
+    What the user has set for sbatch holds where the cluster file says nothing. In a job it is dropped like the job's
+    own variables: it may have come with the job, and describe that job.
     """
-    return {
+    kept = {
         name: value
         for name, value in environment.items()
-        if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SRUN_"))
+        if name in KEPT
+        or not name.startswith(READ)
+        or (name.startswith("SBATCH_") and name not in DECIDED and JOB not in environment)
     }
+    clusters = kept.get("SBATCH_CLUSTERS")
+    return {**kept, "SLURM_CLUSTERS": clusters} if clusters else kept  # the others must ask where sbatch submits
+
+
+def dropped_words(environment: Mapping[str, str] = os.environ) -> str:
+    """Which of the user's variables for sbatch are not passed on, and why; empty: none."""
+    dropped = sorted(
+        name for name in environment.keys() - client_environment(environment) if name.startswith("SBATCH_")
+    )
+    if not dropped:
+        return ""
+    why = (
+        f"this shell is in SLURM job {environment[JOB]}, to which they may belong"
+        if JOB in environment
+        else "the plan decides them for each job"
+    )
+    return f"not passed to sbatch: {', '.join(dropped)}: {why}; slurm.every in the cluster file says what all jobs get"
 
 
 def ask(*command: str) -> str:
@@ -56,7 +92,8 @@ def ask(*command: str) -> str:
     if done.returncode != 0:
         words = f"{' '.join(command[:2])} failed: {done.stderr.strip() or f'exit {done.returncode}'}"
         raise NoAccounting(words) if DISABLED in done.stderr else SlurmSilent(words)
-    return done.stdout
+    # Where SLURM_CLUSTERS is set, each cluster's answer has a line with its name first.
+    return "".join(line for line in done.stdout.splitlines(keepends=True) if not line.startswith("CLUSTER: "))
 
 
 def missing_programs(programs: Sequence[str] = PROGRAMS) -> list[str]:

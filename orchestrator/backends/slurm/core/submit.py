@@ -15,7 +15,7 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from orchestrator.backends.protocol import Submission
 from orchestrator.backends.slurm.core.commands import SlurmSilent, client_environment
 from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S, JobRequest, extra_lines, request_of
+from orchestrator.backends.slurm.core.states import chunks
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.errors import BackendError
+from orchestrator.host.children import python_command
 
 LONGEST_LABEL = 120
 """Letters of a label in a job's name."""
@@ -63,28 +65,30 @@ def shape_of(submission: Submission, slurm: SlurmSettings) -> str:
     return json.dumps([stage, asdict(slurm.of(stage)), asdict(submission.resources)], sort_keys=True, default=str)
 
 
+def arrays_of(submissions: Sequence[Submission], slurm: SlurmSettings, largest: int) -> Iterator[list[Submission]]:
+    """Attempts that share a script each: of one shape, and at most `largest`."""
+    shapes: dict[str, list[Submission]] = {}
+    for submission in submissions:
+        shapes.setdefault(shape_of(submission, slurm), []).append(submission)
+    for group in shapes.values():
+        for piece in chunks(len(group), largest):
+            yield group[piece.start : piece.stop]
+
+
 def sbatch_job(
-    submissions: Sequence[Submission],
-    *,
-    study: str,
-    home: Path,
-    stage: SlurmStage,
-    setup: Sequence[str],
-    code: Path,
-    grace_s: float,
+    submissions: Sequence[Submission], *, home: Path, slurm: SlurmSettings, code: Path, grace_s: float
 ) -> SbatchJob:
     """Describe one sbatch for attempts of one shape.
 
     Args:
         submissions: of one shape.
-        study: its name.
         home: `outputs/{study}`.
-        stage: where their stage runs, from cluster/slurm.yaml.
-        setup: shell lines before the job.
+        slurm: the section of the cluster file.
         code: folder of the code that runs.
         grace_s: between being asked to stop and being killed.
     """
-    first = submissions[0]
+    first, study = submissions[0], home.name
+    stage = slurm.of(str(first.request["stage"]))
     ids = sorted(submission.attempt for submission in submissions)
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
     name = (
@@ -93,7 +97,7 @@ def sbatch_job(
         else f"em:{study}:{first.request['stage']}:{len(submissions)}-jobs:{digest}"
     )
     request = request_of(first.resources, stage)
-    parameters = parameters_of(stage, request, name=name, setup=setup, code=code, grace_s=grace_s)
+    parameters = parameters_of(stage, request, name=name, setup=slurm.setup, code=code, grace_s=grace_s)
     parameters["array_parallelism"] = stage.at_once or len(submissions)
     return SbatchJob(
         name=name,
@@ -137,9 +141,11 @@ def parameters_of(
         "gpus_per_node": where.gpus or request.gpus.get(""),
         "signal_delay_s": math.ceil(grace_s) + SIGNAL_SLACK_S,
         "stderr_to_stdout": True,
-        "setup": [*setup, f"export PYTHONPATH={folder}", f"cd {folder}"],
+        # What `setup` has put there, as `module load` does, stays behind our code.
+        "setup": [*setup, f"export PYTHONPATH={folder}${{PYTHONPATH:+:$PYTHONPATH}}", f"cd {folder}"],
         # srun does not take these from sbatch since SLURM 22.05, and would give one cpu.
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={request.cpus}"],
+        # Where the user has SBATCH_EXPORT=NONE, srun would not pass on what the script has set.
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={request.cpus}", "--export=ALL"],
         "additional_parameters": {"requeue": True, **extra_lines(where.sbatch)},
     }
 
@@ -174,15 +180,30 @@ class SiteFull(BackendError):
 
 
 class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no types
-    """submitit's executor without its pickles."""
+    """submitit's executor of one batch, without its pickles."""
 
-    def send(self, batch: SbatchJob) -> str:
-        """Submit a batch; returns the job id."""
+    def __init__(self, batch: SbatchJob, python: str) -> None:
+        """Take the batch's parameters; nothing is written."""
+        super().__init__(folder=batch.folder, python=shlex.quote(python))
+        given: dict[str, Any] = {name: value for name, value in batch.parameters.items() if value is not None}
+        self.update_parameters(**given, wckey=None)  # submitit's own would be refused where these are enforced
         self.parameters["map_count"] = len(batch.works) if len(batch.works) > 1 else None
         # Until Python has its handlers, a signal to save would end it with a wrong exit code.
-        start = f"exec {self.python} -u -m {batch.module} {shlex.quote(str(batch.folder))}"
-        command = shlex.join(["sh", "-c", f"trap '' USR2 TERM; {start}"])
-        return str(self._submit_command(command).job_id)
+        start = shlex.join(python_command(batch.module, str(batch.folder), python=python, unbuffered=True))
+        self._command = shlex.join(["sh", "-c", f"trap '' USR2 TERM; exec {start}"])
+
+    @classmethod
+    def affinity(cls) -> int:
+        """A script can be made where there is no SLURM; the preflight looks for its programs."""
+        return 2
+
+    def script(self) -> str:
+        """The script that `send` sends."""
+        return str(self._make_submission_file_text(self._command, ""))
+
+    def send(self) -> str:
+        """Submit the batch; returns the job id."""
+        return str(self._submit_command(self._command).job_id)
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         kept = client_environment()
@@ -192,8 +213,21 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
             "timeout",
             str(ANSWER_S),
             "sbatch",
+            # The user's SBATCH_* count for more than what the script says, and for less than what is said here.
+            *script_options(submission_file_path.read_text(encoding="utf-8")),
             str(submission_file_path),
         ]
+
+
+def script_options(script: str) -> list[str]:
+    """The options of sbatch in a script, as arguments."""
+    lines = [line.partition(" ")[2] for line in script.splitlines() if line.startswith("#SBATCH ")]
+    return [word for line in lines for word in shlex.split(line)]
+
+
+def script_of(batch: SbatchJob, python: str) -> str:
+    """The script that `submit_batch` hands to sbatch."""
+    return CommandExecutor(batch, python).script()
 
 
 def submit_batch(batch: SbatchJob, python: str) -> str:
@@ -205,12 +239,9 @@ def submit_batch(batch: SbatchJob, python: str) -> str:
         BackendError: sbatch refused; its words are in the message.
     """
     batch.folder.mkdir(parents=True, exist_ok=True)
-    given: dict[str, Any] = {name: value for name, value in batch.parameters.items() if value is not None}
     try:
-        executor = CommandExecutor(folder=batch.folder, python=shlex.quote(python))
-        executor.update_parameters(**given, wckey=None)  # submitit's own would be refused where these are enforced
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
-            return executor.send(batch)
+            return CommandExecutor(batch, python).send()
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
         answer = refusal(str(error))
         if not isinstance(error, OSError) and is_silence(answer):

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ from orchestrator.backends.ray.session import kill_members
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
+from orchestrator.host.children import python_command
+from orchestrator.host.machine import VISIBLE, visible_devices
+from orchestrator.host.temporary import socket_parent, socket_parents
 from workloads.contract.json_files import read_object, write_object
 
-PARENT = Path("/tmp")
-"""A socket's path has 107 bytes at most, so Ray's folder has a short name."""
 LOCK = "lock"
 RAY = "r"
 """Ray's own folder, inside ours: it lets everybody into the folder that it is given."""
@@ -79,7 +80,6 @@ def node_resources(
     """
     restart = int(environment.get("SLURM_RESTART_COUNT") or 0)
     name = environment.get("SLURMD_NODENAME") or environment["SLURM_NODEID"]
-    visible = [one for one in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
     memory = environment.get("SLURM_MEM_PER_NODE", "")
     given_gib = int(memory) / MIB_IN_GIB if memory.isdigit() and int(memory) else float(description["memory_gib"])
     again = f".r{restart}" if restart else ""
@@ -89,7 +89,7 @@ def node_resources(
         number=int(environment.get("SLURM_NODEID") or 0),
         host=f"{pilot}.{UNSAFE.sub('-', name)}{again}",
         cpus=int(environment.get("SLURM_CPUS_PER_TASK") or environment["SLURM_CPUS_ON_NODE"]),
-        devices=len(visible) if description["devices"] else 0,
+        devices=len(visible_devices(environment.get(VISIBLE, ""))) if description["devices"] else 0,
         memory_gib=max(0.0, given_gib - RESERVED_GIB),
     )
 
@@ -115,9 +115,13 @@ def ray_environment(folder: Path, restart: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def private_folder(job: str, parent: Path = PARENT) -> Iterator[Path]:
-    """A folder on this node that only this user can enter, while its node launcher lives."""
-    made = Path(tempfile.mkdtemp(prefix=f"em-pack-{job}-", dir=parent))
+def private_folder(job: str, parent: Path | None = None) -> Iterator[Path]:
+    """A folder on this node that only this user can enter, while its node launcher lives.
+
+    Raises:
+        BackendError: `parent` is not given, and no folder can be used; says why.
+    """
+    made = Path(tempfile.mkdtemp(prefix=f"em-pack-{job}-", dir=parent or socket_parent()))
     with (made / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (made / RAY).mkdir()
@@ -127,9 +131,9 @@ def private_folder(job: str, parent: Path = PARENT) -> Iterator[Path]:
             shutil.rmtree(made, ignore_errors=True)
 
 
-def sweep(parent: Path = PARENT) -> None:
+def sweep(parents: Iterable[Path] | None = None) -> None:
     """Remove what node launchers that were killed have left on this node; a living one holds its lock."""
-    for folder in parent.glob("em-pack-*"):
+    for folder in (one for parent in parents or socket_parents() for one in parent.glob("em-pack-*")):
         with contextlib.suppress(OSError):
             if time.time() - folder.lstat().st_mtime < SETTLE_S or folder.lstat().st_uid != os.getuid():
                 continue
@@ -141,7 +145,9 @@ def sweep(parent: Path = PARENT) -> None:
 def _run_agent(folder: Path, temporary: Path, node: NodeResources, received: list[str]) -> int:
     token = token_of(folder, node.restart)
     create_token(token)
-    command = [sys.executable, "-u", "-m", "orchestrator.backends.slurm.pilot", str(folder), "--agent", str(temporary)]
+    command = python_command(
+        "orchestrator.backends.slurm.pilot", str(folder), "--agent", str(temporary), unbuffered=True
+    )
     child = _start(command, folder, node, subprocess.PIPE)
     assert child.stdin is not None
     told = 0
@@ -190,7 +196,7 @@ def _run_raylet(folder: Path, temporary: Path, node: NodeResources) -> int:
 def join_command(address: str, temporary: Path, node: NodeResources) -> list[str]:
     """Ray's command line for one more node of our size; its fixed ports are replaced by the kernel's choice."""
     return [
-        str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats",
+        *python_command("ray.scripts.scripts"), "start", "--block", "--disable-usage-stats",
         f"--address={address}", f"--temp-dir={temporary}", f"--labels={HOST_LABEL}={node.host}",
         f"--num-cpus={node.cpus}", f"--num-gpus={node.devices}", f"--object-store-memory={OBJECT_STORE}",
         "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0",

@@ -241,10 +241,10 @@ def sbatch_pilot(
         orphan_s: without a driver until it stops its attempts and is let go.
     """
     folder = make_folder(home)
-    name = f"em:{home.name}:pilot:{folder.name}"
+    batch = pilot_job(folder, pilot, home=home, setup=setup, code=Path(description["code"]), grace_s=grace_s)
     content = {
         "version": 1,
-        "name": name,
+        "name": batch.name,
         "host": dict(description),
         "devices": pilot.devices,
         "memory_gib": pilot.memory_gib,
@@ -255,7 +255,14 @@ def sbatch_pilot(
         "orphan_s": orphan_s,
     }
     write_object(folder / DESCRIPTION, content)
-    code = Path(description["code"])
+    return batch
+
+
+def pilot_job(
+    folder: Path, pilot: PilotSettings, *, home: Path, setup: Sequence[str], code: Path, grace_s: float
+) -> SbatchJob:
+    """Describe a pilot job for sbatch; `folder` is its mailbox, the others are as for `sbatch_pilot`."""
+    name = f"em:{home.name}:pilot:{folder.name}"
     request = request_of_pilot(pilot)
     parameters = parameters_of(pilot, request, name=name, setup=setup, code=code, grace_s=grace_s)
     return SbatchJob(name=name, folder=folder, works=[folder], parameters=parameters, module=MODULE)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from orchestrator.backends.plugin import PlannedRun
-from orchestrator.backends.slurm.core.commands import SlurmSilent, missing_programs
+from orchestrator.backends.slurm.core.commands import SlurmSilent, dropped_words, missing_programs
 from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S
 from orchestrator.backends.slurm.preflight.fit import Misfit, misfits_in, nodes
 from orchestrator.backends.slurm.preflight.requirements import Files, JobKind, kind_of_pilot, kind_of_stage
@@ -48,6 +48,8 @@ def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
     """
     if missing := missing_programs(NEEDED):
         raise SiteError(f"{missing_message(missing)}; {LOG_IN_REMEDY}")
+    if dropped := dropped_words():
+        say(dropped)
     try:
         site = read_site()
     except SlurmSilent as error:

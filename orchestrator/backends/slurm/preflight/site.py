@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from orchestrator.backends.slurm.core.commands import SlurmSilent, ask
+from orchestrator.backends.slurm.core.commands import SlurmSilent, ask, client_environment
 from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.preflight.limits import (
     ASSOCIATION_FORMAT,
@@ -51,18 +51,22 @@ class Site:
     silent: str = ""
     """Why the accounting does not answer; empty where it does, or where there is none."""
     has_accounting: bool = True
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """What the user's shell says for jobs that name none: `SBATCH_PARTITION` and the like, as sbatch will get them."""
     signals_preempted: bool = True
     """A job that has to give way gets the signal it asked for, on all its steps."""
 
     @property
     def default_partition(self) -> str | None:
         """Where jobs go that name none."""
-        return next((one.name for one in self.partitions.values() if one.is_default), None)
+        found = next((one.name for one in self.partitions.values() if one.is_default), None)
+        return self.chosen.get("SBATCH_PARTITION") or found
 
     @property
     def default_account(self) -> str:
         """Whose jobs they are if they name none; empty where nobody says."""
-        return next((one.account for one in self.associations if one.is_default), "")
+        found = next((one.account for one in self.associations if one.is_default), "")
+        return self.chosen.get("SBATCH_ACCOUNT") or found
 
     def association(self, account: str | None, partition: str | None) -> Association | None:
         """What holds for jobs of an account in a partition; None: the accounting says nothing of it."""
@@ -75,7 +79,8 @@ class Site:
     def qos_of(self, stage: SlurmStage) -> Qos | None:
         """The QOS that a stage's jobs get; None: nobody says."""
         association = self.association(stage.account, stage.partition)
-        return self.qos.get(stage.qos or (association.default_qos if association else "") or "normal")
+        named = stage.qos or self.chosen.get("SBATCH_QOS") or (association.default_qos if association else "")
+        return self.qos.get(named or "normal")
 
     def submit_as(self, stage: SlurmStage) -> float:
         """Jobs of a stage that may be in the queue and running; infinite where nobody says."""
@@ -144,6 +149,7 @@ def read_site() -> Site:
         enforced=enforced(configuration.get("AccountingStorageEnforce", "")),
         silent=silent,
         has_accounting=has_accounting,
+        chosen={name: value for name, value in client_environment().items() if name.startswith("SBATCH_")},
         signals_preempted="preempt_send_user_signal" in configuration.get("SlurmctldParameters", "").split(","),
     )
     return replace(site, submit=site.submit_as(SlurmStage()))

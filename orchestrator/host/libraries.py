@@ -1,0 +1,52 @@
+"""Library lookup in the environment of a job: `python -m orchestrator.host.libraries NAME...` prints JSON.
+
+Libraries are looked up, not imported: that takes seconds.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from orchestrator.host.children import child_environment, python_command
+from orchestrator.host.code import CHECKOUT
+
+ANSWER_S = 60.0
+
+
+def find_libraries(names: Sequence[str]) -> dict[str, str | None]:
+    """Name -> version; empty where it has none; None: Python does not find it."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            found[name] = None
+            continue
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def libraries_of_jobs(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, str | None]:
+    """As `find_libraries`, in a process that is started like those of jobs on this machine.
+
+    Raises:
+        OSError: it does not start, or says nothing useful.
+    """
+    command = python_command("orchestrator.host.libraries", *names)
+    try:
+        done = subprocess.run(
+            command, cwd=os.sep, env=child_environment(CHECKOUT, environment), capture_output=True, timeout=ANSWER_S
+        )
+        found: dict[str, str | None] = json.loads(done.stdout)
+    except (ValueError, subprocess.TimeoutExpired) as error:
+        raise OSError(f"{' '.join(command)} gives no answer: {error}") from error
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(find_libraries(sys.argv[1:])))
