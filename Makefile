@@ -1,5 +1,5 @@
-# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, bench, chaos, docs, fix: for those who
-# change the code.
+# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, docs, bench, chaos,
+# fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test-fast test test-root test-long root-packages check bench chaos docs fix install
+.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -51,6 +51,10 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/import_budget.py
+
+# What the code declares, as pages: matrix.yaml, cluster files, commands, states.
+reference: $(INSTALLED)
+	$(BIN)/python tests/docs/write_reference.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/bench -m bench -s -q

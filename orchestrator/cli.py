@@ -5,17 +5,18 @@ Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130
 
 import contextlib
 import errno
+import importlib.metadata
 import os
 import re
 import sys
 import traceback
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from orchestrator.commands.command import Group, find_commands, flattened
+from orchestrator.commands.command import EXIT_CODES, Group, exit_codes_text, find_commands, flattened
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.host.user import complete_user
 from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
@@ -23,17 +24,15 @@ from workloads.runtime.masking import mask, secrets_of
 
 COMMANDS = find_commands()
 
-EPILOG = """\
-Exit codes:
-  0    success
-  1    something failed, or is not done
-  2    bad input; nothing was started
-  130  interrupted; the same command continues
+EPILOG = f"""\
+{exit_codes_text(EXIT_CODES)}
 
 `echo-matrix COMMAND --help` shows the options and examples of a command."""
 
 SUGGESTION = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\)$")
 """typer's suggestion of another spelling."""
+COMPLETING = "_ECHO_MATRIX_COMPLETE"
+"""Environment variable by which a shell asks for candidates."""
 PYTHON_TYPE = re.compile(r" <[^>]*>$")
 
 
@@ -49,6 +48,10 @@ class _Verbatim:
 
 class CommandHelp(_Verbatim, TyperCommand):
     """Help of one command."""
+
+    def collect_usage_pieces(self, context: Any) -> list[str]:
+        """Options and arguments; required ones without the braces that typer adds."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(context)]
 
     def format_options(self, context: Any, formatter: Any) -> None:
         """Write arguments and options, without the Python type that typer adds to arguments."""
@@ -68,11 +71,11 @@ class GroupedHelp(_Verbatim, TyperGroup):
     """Help of the program: commands under the headings of their groups."""
 
     def format_commands(self, context: Any, formatter: Any) -> None:
-        """Write the groups."""
+        """Write the groups; summaries are wrapped, never cut."""
         width = max(len(command.name) for command in COMMANDS)
         for group in Group:
             rows = [
-                (command.name.ljust(width), self.commands[command.name].get_short_help_str(formatter.width - width - 6))
+                (command.name.ljust(width), self.commands[command.name].get_short_help_str(sys.maxsize))
                 for command in COMMANDS
                 if command.group is group
             ]
@@ -85,12 +88,28 @@ app = typer.Typer(
     cls=GroupedHelp,
     help="Run a study that is declared as a matrix of experiments: every run executes whatever is missing.",
     epilog=EPILOG,
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"echo-matrix {importlib.metadata.version('echo-matrix')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 for command in COMMANDS:
     app.command(cls=CommandHelp, epilog=command.epilog)(flattened(command.function))
 
@@ -102,6 +121,8 @@ def main() -> None:
         code = _exit_code()
     except Exception:  # a bug: print the traceback, masked, since a detached run writes it to a file
         with contextlib.suppress(OSError):
+            if COMPLETING in os.environ:  # printed into what the user is typing
+                sys.exit(1)
             print(mask(traceback.format_exc(), secrets_of(os.environ)), file=sys.stderr)
         code = 1
     sys.exit(code)

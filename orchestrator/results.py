@@ -68,13 +68,14 @@ def report_input(
     strips: list[Strip] = []
     curves: list[Curve] = []
     records: dict[str, Mapping[str, Any]] = {}
+    others: dict[str, dict[str, Mapping[str, Any]]] = {}
     workload, sections = plan.workload, sections_of(plan.cells)
     notes = workload.notes(plan.cells, sections)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = _axes_text(cell.axes)
         missing += _missing(cell, axes, plan, standings, reader)
-        for job in plan.jobs_of[cell.id].values():
+        for name, job in plan.jobs_of[cell.id].items():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
             if commit is None or not _is_own(cell, spec):
@@ -82,6 +83,8 @@ def report_input(
             if spec is workload.checked:
                 gits.add(commit.git)
                 records[cell.id] = commit.result.get("records", {})
+            else:
+                others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -108,12 +111,11 @@ def report_input(
         controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
             deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records),
+            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
             sections=sections,
         ),
         excluded=[
-            Excluded(row=one.row, seed=one.seed, axes=_axes_text(one.axes), entry=f"{one.place}: {one.entry}")
-            for one in plan.excluded
+            Excluded(row=one.row, seed=one.seed, axes=_axes_text(one.axes), entry=one.entry) for one in plan.excluded
         ],
         durations=_durations(plan, durations),
         notes=notes,
@@ -259,7 +261,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         said = "" if standing is None else f"{standing.state} {standing.reason}"
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
-    digest.update(repr(plan.excluded).encode())
+    digest.update(repr([(one.id, one.entry) for one in plan.excluded]).encode())
     digest.update(str(commits.stat().st_mtime_ns).encode())
     return _with_code(digest, report_spec(plan.workload))
 

@@ -55,7 +55,7 @@ class Excluded(OfCell):
     """A cell that the study leaves out on purpose: it is not missing."""
 
     entry: str
-    """Which entry of the matrix leaves it out, and what it says."""
+    """The entry of the matrix that leaves it out, `exclude[0]: rows: ssm-*`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def agreement(given: ReportInput) -> list[InstrumentAgreement]:
     counted = {info.name for info in given.rows if info.alias_of is None and not info.reference}
     scores: dict[tuple[str, str], dict[tuple[str, int, str, str], float]] = {}
     for v in given.values:
-        if v.metric == spec.metric and is_scored(spec, v) and v.row in counted and np.isfinite(v.value):
+        if v.metric == spec.metric and is_scored(spec, v) and v.row in counted:
             scores.setdefault((v.branch, v.unit), {})[v.row, v.seed, v.axes, v.case] = v.value
     first = leading(given)
     units = sorted({unit for _, unit in scores}, key=lambda unit: (unit != first, unit))

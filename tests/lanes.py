@@ -38,6 +38,7 @@ FILES = {
     "backends/test_ray_backend.py": SERVICE,
     "backends/test_ray_backend_contract.py": SERVICE,
     "backends/test_guide_backend.py": SERVICE,
+    "docs/test_documented_runs.py": SERVICE,
     "backends/test_ray_pipe.py": SERVICE,
     # Seconds of imports, or of convolutions.
     "data/test_latents_after_damage.py": SERVICE,

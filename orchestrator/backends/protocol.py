@@ -26,6 +26,7 @@ Phase = Literal["waiting", "running", "ended", "unknown", "missing"]
 Ending = Literal[
     "ok",
     "bad_input",
+    "diverged",
     "error",
     "out_of_memory",
     "timed_out",
@@ -35,6 +36,22 @@ Ending = Literal[
     "vanished",
     "cancelled",
 ]
+
+ENDING_MEANINGS: Mapping[Ending, str] = {
+    "ok": "the result is published and its commit record made",
+    "bad_input": "the job refused what it read; another attempt would end in the same way",
+    "diverged": "the computation left the range in which it means anything; another attempt would end in the same way",
+    "error": "the job raised an exception, or a process of it exited with an error",
+    "out_of_memory": "the memory of the device, of the host or of the job's limit was used up; the next attempt has a "
+    "smaller micro-batch",
+    "timed_out": "the time limit was reached (`resources.STAGE.minutes`, or that of the cluster file)",
+    "preempted": "the scheduler gave its nodes to another job",
+    "node_lost": "its node failed or was taken away",
+    "interrupted": "the run was stopped; the attempt saved a checkpoint",
+    "vanished": "it ended without a trace: killed from outside, or its host stopped",
+    "cancelled": "`cancel` ended it",
+}
+"""For people: what has happened to the attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from orchestrator.schedule.control import channel
 from orchestrator.schedule.lease_holder import NAME as LEASE
 from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher, living_holder, process_runs
 from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.wording import counted
 
 POLL_S = 0.5
 
@@ -49,7 +50,7 @@ def wait_for_end(home: Path, holder: LeaseHolder, say: Callable[[str], None], cl
         with Ledger.read(home / NAME) as ledger:
             left = len(ledger.open_attempts())
         if left != before:
-            say(f"{left} attempt{'' if left == 1 else 's'} still running" if left else "no attempt is running")
+            say(f"{counted(left, 'attempt')} still running" if left else "no attempt is running")
             before = left
         clock.sleep(POLL_S)
     after = living_holder(home)

@@ -11,6 +11,14 @@ from typing import Any, get_type_hints
 
 from orchestrator import commands
 
+EXIT_CODES: Mapping[int, str] = {
+    0: "success",
+    1: "something failed, or is not done",
+    2: "bad input; nothing was started",
+    130: "interrupted; the same command continues",
+}
+"""Of every command, unless its own `exit_codes` say more."""
+
 
 class Group(Enum):
     """Headings of `echo-matrix --help`, in this order."""
@@ -32,7 +40,7 @@ class Command:
     examples: Sequence[tuple[str, str]]
     """Command line, and what it does (may be empty)."""
     exit_codes: Mapping[int, str] = field(default_factory=dict)
-    """If they mean more than 0 success, 1 failure, 2 bad input."""
+    """If they mean more than `EXIT_CODES` says."""
 
     @property
     def name(self) -> str:
@@ -45,8 +53,13 @@ class Command:
         width = max(len(line) for line, _ in self.examples)
         lines = ["Examples:", *(f"  {line:<{width}}  {what}".rstrip() for line, what in self.examples)]
         if self.exit_codes:
-            lines += ["", "Exit codes:", *(f"  {code:<3}  {what}" for code, what in self.exit_codes.items())]
+            lines += ["", exit_codes_text(self.exit_codes)]
         return "\n".join(lines)
+
+
+def exit_codes_text(codes: Mapping[int, str]) -> str:
+    """Exit codes, as the end of a help."""
+    return "\n".join(["Exit codes:", *(f"  {code:<3}  {what}" for code, what in codes.items())])
 
 
 def find_commands() -> list[Command]:

@@ -13,12 +13,12 @@ def send_command(name: JobVerb, study: Study, jobs: tuple[Job, ...], *, now: boo
     """Send or record a command for these jobs, and print which of the two was done."""
     answer = request(name, jobs, home=study.home, now=now)
     if as_json:
-        print_json({"version": 1, "verb": name, "answer": answer, "jobs": [job.label for job in jobs]})
+        print_json({"version": 2, "verb": name, "answer": answer, "jobs": [job.label for job in jobs]})
         return
-    done = {"cancel": "cancelled", "retry": "reset"}[name] if answer == "booked" else f"{name} requested"
+    done = {"cancel": "cancelled", "retry": "to be run again"}[name] if answer == "done" else f"{name} requested"
     for job in jobs[:SHOWN]:
         print(f"{job.label}: {done}")
     if len(jobs) > SHOWN:
         print(f"... and {len(jobs) - SHOWN} more")
-    if name == "retry" and answer == "booked":
-        print("`echo-matrix run` runs them again")
+    if name == "retry" and answer == "done":
+        print(f"`echo-matrix run` starts {'it' if len(jobs) == 1 else 'them'}")

@@ -12,7 +12,6 @@ from orchestrator.commands.explanation import Explanation, explanation_of, holds
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
-from orchestrator.plan.show import state_words
 from orchestrator.schedule.attempt_monitor import waiting_reason
 from orchestrator.schedule.failures import trace_of
 from orchestrator.schedule.host_exclusion import describe
@@ -24,6 +23,7 @@ from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from orchestrator.ui.progress import clock_words
 from orchestrator.ui.terminal import print_json
+from orchestrator.wording import progress_words, state_words
 from workloads.contract.metrics import read_beat
 
 SHOWN = 6
@@ -119,7 +119,8 @@ def explain_text(known: Explanation) -> str:
     job = known.job
     lines = [f"{job.label} ({job.id})", f"  {state_words(known.standing.state, known.standing.reason)}"]
     for label, standing in known.needs.items():
-        lines.append(f"  needs {label}: {standing.state}" + (f" ({standing.reason})" if holds_up(standing) else ""))
+        words = state_words(standing.state, standing.reason) if holds_up(standing) else standing.state
+        lines.append(f"  needs {label}: {words}")
     if known.needed_by:
         more = f" and {len(known.needed_by) - SHOWN} more" if len(known.needed_by) > SHOWN else ""
         lines.append(f"  needed by {', '.join(known.needed_by[:SHOWN])}{more}")
@@ -163,8 +164,12 @@ def _attempt_words(one: Attempt, known: Explanation) -> str:
     begun, step = max(one.begun, 0), one.step
     if one.ending is None:
         beat = read_beat(known.folders[one.id])
-        waits = "" if one.started is not None else waiting_reason(known.folders[one.id])
-        words.append(waits or "open" if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}")
+        if beat is not None:
+            words.append(progress_words(beat["step"], beat["of"], beat["phase"]))
+        elif one.started is not None:
+            words.append("no progress reported yet")
+        else:
+            words.append(waiting_reason(known.folders[one.id]) or "not started yet")
     else:
         if max(begun, step) > 0:
             words.append(f"step {begun} -> {step}" if step >= 0 else f"step {begun}, nothing saved")

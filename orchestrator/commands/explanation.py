@@ -111,7 +111,12 @@ def what_next(known: Explanation) -> str:
         begin = f"from step {known.checkpoint.step}"
     match known.standing.state:
         case "done":
-            return "nothing: it is done"
+            return "nothing, it is done"
+        case "failed" if known.attempts and known.attempts[-1].ending == "diverged":
+            return (
+                "nothing: the same job would diverge again; change what its error names, which makes another job "
+                f"(`echo-matrix retry {label}` tries the same one)"
+            )
         case "failed" | "cancelled":
             return f"nothing until `echo-matrix retry {label}`; then it starts {begin}"
         case "blocked":

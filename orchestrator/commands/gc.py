@@ -11,6 +11,7 @@ from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
 from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
+from orchestrator.wording import counted
 
 SHOWN = 40
 """Paths that are listed; the others are counted."""
@@ -63,4 +64,4 @@ def _text(found: list[Garbage], total: int) -> str:
     lines = [f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found[:SHOWN]]
     if len(found) > SHOWN:
         lines.append(f"  ... and {len(found) - SHOWN} more")
-    return "\n".join([*lines, f"{len(found)} path{'' if len(found) == 1 else 's'}, {total / GIB:.3f} GiB"])
+    return "\n".join([*lines, f"{counted(len(found), 'path')}, {total / GIB:.3f} GiB"])

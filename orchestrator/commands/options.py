@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands import completion
 from orchestrator.schedule.ledger.schema import LastPlan
 from orchestrator.study import Study, open_study, reopen_study
 
@@ -21,7 +22,12 @@ MatrixOption = Annotated[
 ]
 ProfileOption = Annotated[
     str | None,
-    typer.Option("--profile", metavar="NAME", help="Profile (scale) of the matrix. Default: its first profile."),
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Profile (scale) of the matrix. Default: its first profile.",
+        autocompletion=completion.profiles,
+    ),
 ]
 LastProfileOption = Annotated[
     str | None,
@@ -29,6 +35,7 @@ LastProfileOption = Annotated[
         "--profile",
         metavar="NAME",
         help="Profile (scale) of the matrix. Default: the profile and overrides of the last run.",
+        autocompletion=completion.profiles,
     ),
 ]
 ClusterOption = Annotated[
@@ -39,6 +46,7 @@ ClusterOption = Annotated[
         metavar="NAME|FILE",
         help="Where jobs run: a cluster file, or a NAME. NAME stands for cluster/NAME.yaml next to the matrix or, if "
         "there is none, for the built-in settings of local (the default), ray, slurm or fake.",
+        autocompletion=completion.clusters,
     ),
 ]
 SetOption = Annotated[
@@ -51,12 +59,25 @@ SetOption = Annotated[
 ]
 RowsOption = Annotated[
     str | None,
-    typer.Option("--rows", metavar="LIST", help="Only these rows: comma-separated names, globs, or family:NAME."),
+    typer.Option(
+        "--rows",
+        metavar="LIST",
+        help="Only these rows: comma-separated names, globs, or family:NAME.",
+        autocompletion=completion.rows,
+    ),
 ]
-SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="LIST", help="Only these seeds, comma-separated.")]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="LIST", help="Only these seeds, comma-separated.", autocompletion=completion.seeds),
+]
 BranchesOption = Annotated[
     str | None,
-    typer.Option("--branches", metavar="LIST", help="Only these evaluation branches: comma-separated names or globs."),
+    typer.Option(
+        "--branches",
+        metavar="LIST",
+        help="Only these evaluation branches: comma-separated names or globs.",
+        autocompletion=completion.branches,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output; messages go to standard error.")
@@ -70,20 +91,28 @@ SmokeOption = Annotated[
 RefreshOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--refresh", metavar="JOB", help="Recompute this job and everything made from its result. Repeatable."
+        "--refresh",
+        metavar="JOB",
+        help="Recompute this job and everything made from its result. Repeatable.",
+        autocompletion=completion.jobs,
     ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE...", help="Override values of the matrix by their full path, e.g. 'seeds=[0,1]'."
-    ),
+    typer.Argument(metavar="KEY=VALUE", help="Override values of the matrix by their full path, e.g. 'seeds=[0,1]'."),
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Label, id, or unique prefix of an id.")]
+JobArgument = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="Label, id, or unique prefix of an id.", autocompletion=completion.jobs),
+]
 JobsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="JOB...", help="Labels, ids, unique prefixes of ids, or globs such as 'STAGE/*'."),
+    typer.Argument(
+        metavar="JOB",
+        help="Labels, ids, unique prefixes of ids, or globs such as 'STAGE/*'.",
+        autocompletion=completion.jobs,
+    ),
 ]
 
 

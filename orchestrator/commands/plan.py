@@ -13,6 +13,7 @@ from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts, counts_text, plan_json, plan_text
 from orchestrator.ui.terminal import print_json
+from orchestrator.wording import counted
 
 
 def plan(
@@ -58,7 +59,7 @@ def plan(
             print(withdrawals_text(withdrawals), end="\n\n")
         print(plan_text(part, standings), end="")
         if selection.given:
-            print(f"selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
+            print(f"selected: {selection}; {counted(len(others), 'other job')}: {counts_text(others)}")
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)

@@ -30,6 +30,7 @@ from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
+from orchestrator.wording import counted
 
 
 def reshard(
@@ -59,11 +60,11 @@ def reshard(
     if as_json:
         print_json({"version": 1, "attempt": made.attempt, "step": made.step, "checkpoint": str(made.checkpoint)})
         return
-    print(f"{found.label}: step {made.step} for {wanted[0]} ranks at ZeRO {wanted[1]}: {made.checkpoint}")
+    print(f"{found.label}: step {made.step} for {counted(wanted[0], 'rank')} at ZeRO {wanted[1]}: {made.checkpoint}")
     if wanted != planned:
         print(
-            f"the plan still has {planned[0]} ranks at ZeRO {planned[1]}: change resources.{found.stage}.devices "
-            "in the matrix, or deepspeed in the cluster file"
+            f"the plan still has {counted(planned[0], 'rank')} at ZeRO {planned[1]}: change "
+            f"resources.{found.stage}.devices in the matrix, or deepspeed in the cluster file"
         )
     print("`echo-matrix run` resumes from it")
 
@@ -139,7 +140,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
                     intended=now,
                     ended=now,
                     ending="interrupted",
-                    detail=f"made by `reshard` from {source.attempt}: {ranks} ranks, ZeRO {stage}",
+                    detail=f"made by `reshard` from {source.attempt}: {counted(ranks, 'rank')}, ZeRO {stage}",
                     begun=source.step,
                     step=source.step,
                 )

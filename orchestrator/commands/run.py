@@ -181,7 +181,8 @@ def run_text(result: FinishedRun) -> str:
     if outcome.note:
         lines.append(outcome.note)
     if not outcome.submitted and outcome.exit_code == 0:
-        lines.append(f"nothing to do: {outcome.counts.get('done', 0)} of {sum(outcome.counts.values())} jobs are done")
+        every = sum(outcome.counts.values())
+        lines.append("nothing to do: " + ("the job is done" if every == 1 else f"all {every} jobs are done"))
     else:
         lines.append(", ".join(f"{number} {state}" for state, number in outcome.counts.items()))
     if result.report:

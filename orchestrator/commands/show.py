@@ -9,11 +9,11 @@ from orchestrator.commands.options import JobArgument, JsonOption, LastRunOption
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.plan.select import find_job
-from orchestrator.plan.show import state_words
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
+from orchestrator.wording import counted, state_words
 
 
 def show(job: JobArgument, *, options: LastRunOptions, as_json: JsonOption = False) -> None:
@@ -85,14 +85,12 @@ def show_text(study: Study, job: Job) -> str:
             lines.append(f"  cost      {_pairs(commit['cost'])}")
     for attempt in found["attempts"]:
         steps = "" if attempt["step"] < 0 else f", checkpoint at step {attempt['step']}"
-        words = attempt["ending"] or "open"
+        words = attempt["ending"] or "not ended"
         detail = f": {attempt['detail']}" if attempt["detail"] else ""
         lines.append(f"  attempt   {attempt['id']} on {attempt['host'] or 'an unknown host'}{steps}: {words}{detail}")
     if found["withdrawn"]:
-        number = found["withdrawn"]
-        lines.append(
-            f"  refreshed {number} time{'' if number == 1 else 's'}: earlier commit records are in store/withdrawn/"
-        )
+        times = counted(found["withdrawn"], "time")
+        lines.append(f"  refreshed {times}: earlier commit records are in store/withdrawn/")
     return "\n".join(lines)
 
 

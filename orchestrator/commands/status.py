@@ -27,6 +27,7 @@ from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.watch import make_watch_view
+from orchestrator.wording import counted, progress_words, without_state
 from workloads.contract.metrics import read_beat
 from workloads.contract.request import Stage
 
@@ -121,7 +122,7 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
     attempts, at = study.attempts(), time.time()
     lines = [f"{study.plan.study} · {study.plan.profile} · {counts_text(standings)}"]
     if selection and selection.given:
-        lines.append(f"  selected: {selection}; the other {len(others)} jobs: {counts_text(others)}")
+        lines.append(f"  selected: {selection}; {counted(len(others), 'other job')}: {counts_text(others)}")
     blocked: Counter[str] = Counter()
     for job in part.jobs.values():
         now = standings[job.id]
@@ -131,9 +132,8 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
             blocked[now.reason] += 1
             if blocked[now.reason] > BLOCKED_SHOWN:
                 continue
-        lines.append(
-            f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {_where(study, job, now, attempts)}"
-        )
+        where = _where(study, job, now, attempts)
+        lines.append(f"  {now.state:<9}  {job.label:<40}  {job.fingerprint[:SHORT]}  {where}".rstrip())
     lines += [
         f"  ... and {number - BLOCKED_SHOWN} more blocked: {reason}"
         for reason, number in blocked.items()
@@ -176,10 +176,10 @@ def _spent_s(plan: Plan, attempts: Mapping[str, Sequence[Attempt]], at: float) -
 
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:
-    mine = attempts.get(job.fingerprint)
+    mine, reason = attempts.get(job.fingerprint), without_state(now.state, now.reason)
     if mine and now.state == "waiting":
-        return waiting_reason(study.folder_of(mine[-1])) or now.reason
+        return waiting_reason(study.folder_of(mine[-1])) or reason
     if now.state != "running" or not mine:
-        return now.reason
+        return reason
     beat = read_beat(study.folder_of(mine[-1]))
-    return now.reason if beat is None else f"{beat['step']}/{beat['of']} {beat['phase']}"
+    return reason if beat is None else progress_words(beat["step"], beat["of"], beat["phase"])

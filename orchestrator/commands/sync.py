@@ -6,6 +6,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions
 from orchestrator.schedule.lease import acquire
 from orchestrator.ui.terminal import print_json
+from orchestrator.wording import counted
 
 
 def sync(*, options: PlanOptions, as_json: JsonOption = False) -> None:
@@ -23,7 +24,7 @@ def sync(*, options: PlanOptions, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"version": 1, "shown": shown})
     else:
-        print(f"{shown} job{'' if shown == 1 else 's'} sent to MLflow")
+        print(f"{counted(shown, 'job')} sent to MLflow")
 
 
 COMMAND = Command(function=sync, group=Group.RESULTS, position=2, examples=[("echo-matrix sync", "")])

@@ -15,17 +15,26 @@ from typing import Any, Literal, get_args
 
 from orchestrator.store.link import write_synced
 from workloads.contract.json_files import read_object
-from workloads.contract.result import EXIT_BAD_INPUT, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
+from workloads.contract.result import EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 
 Ending = Literal[
-    "ok", "bad_input", "error", "out_of_memory", "timed_out", "preempted", "interrupted", "vanished", "cancelled"
+    "ok",
+    "bad_input",
+    "diverged",
+    "error",
+    "out_of_memory",
+    "timed_out",
+    "preempted",
+    "interrupted",
+    "vanished",
+    "cancelled",
 ]
 
 StopReason = Literal["stop", "kill", "memory", "time"]
 """Why the host itself ended an attempt: a request to stop or to kill it, or a limit."""
 
 # Exit codes that name the cause; any other failure may be a consequence of another rank's.
-EXPLICIT_CODES = (EXIT_OUT_OF_MEMORY, EXIT_BAD_INPUT)
+EXPLICIT_CODES = (EXIT_OUT_OF_MEMORY, EXIT_BAD_INPUT, EXIT_DIVERGED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +84,8 @@ def ending_of(end: RankEnd, *, stop_reason: StopReason | None, oom_rose: bool) -
         return "out_of_memory", end.description()
     if end.code == EXIT_BAD_INPUT:
         return "bad_input", end.description()
+    if end.code == EXIT_DIVERGED:
+        return "diverged", end.description()
     by_signal = end.signal in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1)
     if stop_reason is not None and (by_signal or end.code == EXIT_STOPPED):
         if stop_reason == "time":

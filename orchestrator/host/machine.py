@@ -11,13 +11,16 @@ import os
 import platform
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
 GIB = 2**30
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LIST_S = 20.0
 DEVICE = re.compile(r"\d+|(GPU|MIG)-[0-9A-Za-z/-]+")
 UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2^63 where there is no limit
 LOOPBACK = "127.0.0.1"
@@ -59,13 +62,23 @@ def machine_cpus(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgrou
 
 
 def machine_devices(environment: Mapping[str, str] = os.environ, dev: Path = Path("/dev")) -> int:
-    """How many NVIDIA devices this process may use: those with a device file that CUDA_VISIBLE_DEVICES names."""
-    files = [entry for entry in dev.glob("nvidia*") if entry.name.removeprefix("nvidia").isdigit()]
+    """How many NVIDIA devices this process may use: those that are there and that CUDA_VISIBLE_DEVICES names."""
+    number = sum(1 for entry in dev.glob("nvidia*") if entry.name.removeprefix("nvidia").isdigit())
+    if not number and (dev / "dxg").exists():
+        number = _listed_devices()
     text = environment.get(VISIBLE)
     if text is None:
-        return len(files)
-    there = takewhile(lambda name: "-" in name or int(name) < len(files), visible_devices(text))
-    return len(list(there))
+        return number
+    return len(list(takewhile(lambda name: "-" in name or int(name) < number, visible_devices(text))))
+
+
+@cache
+def _listed_devices() -> int:
+    """Devices that the driver's own program lists: WSL has no file for each."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=LIST_S, check=True)
+        return sum(1 for line in done.stdout.splitlines() if line.startswith(b"GPU "))
+    return 0
 
 
 def visible_devices(text: str) -> tuple[str, ...]:

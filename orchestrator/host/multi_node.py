@@ -22,7 +22,7 @@ RENDEZVOUS = "rendezvous.json"
 RENDEZVOUS_TIMEOUT_S = 900.0
 """For the leading node to fetch its inputs and to import."""
 POLL_S = 0.2
-SELF_EXPLANATORY = ("out_of_memory", "bad_input")
+SELF_EXPLANATORY = ("out_of_memory", "bad_input", "diverged")
 """Endings that a failure on another node cannot have caused."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.plan.job import Job, Plan, Standing, State
+from orchestrator.wording import counted
 from workloads.contract.request import Stage
 
 SHOWN = 3
@@ -77,7 +78,7 @@ def _standing(
     if past.state in ("waiting", "running", "unknown"):
         return Standing(state=past.state, reason=past.reason or past.state)
     if past.state == "failed":
-        return Standing(state="failed", reason=past.reason or f"failed after {_attempts(past.attempts)}")
+        return Standing(state="failed", reason=past.reason or f"failed after {counted(past.attempts, 'attempt')}")
     if past.state == "cancelled":
         return Standing(state="cancelled", reason=past.reason or "cancelled; `echo-matrix retry` lets it run again")
     blocked = _blocked(plan, job, paused, found, roots)
@@ -87,7 +88,7 @@ def _standing(
         return Standing(state="new", reason="its artifact is gone")
     if past.attempts:
         why = f": {past.reason}" if past.reason else ""
-        return Standing(state="retry", reason=f"retry after {_attempts(past.attempts)}{why}")
+        return Standing(state="retry", reason=f"retry after {counted(past.attempts, 'attempt')}{why}")
     return Standing(state="new", reason=_why_new(plan, job, previous.get(job.label)))
 
 
@@ -108,10 +109,6 @@ def _blocked(
         roots[job.id] = f"stage {job.stage} is paused: {paused[job.stage]}"
         return roots[job.id]
     return None
-
-
-def _attempts(number: int) -> str:
-    return "1 attempt" if number == 1 else f"{number} attempts"
 
 
 def _why_new(plan: Plan, job: Job, before: Mapping[str, Any] | None) -> str:

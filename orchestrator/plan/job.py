@@ -10,6 +10,18 @@ from workloads.contract.workload import StageSpec, Workload
 
 State = Literal["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"]
 
+STATE_MEANINGS: Mapping[State, str] = {
+    "done": "its commit record is in the store",
+    "new": "it has not run yet, or what it reads has changed; the next run starts it once its inputs are done",
+    "retry": "an attempt ended without a result, and retries are left; the next run starts it again",
+    "waiting": "an attempt was submitted and has not started",
+    "running": "an attempt runs",
+    "unknown": "an attempt was started, and its host or scheduler does not answer; nothing is submitted twice",
+    "blocked": "a job that it needs failed or was cancelled, or its stage is paused",
+    "failed": "no retries are left, or its input is bad; `retry` lets it run again",
+    "cancelled": "`cancel` ended it; `retry` lets it run again",
+}
+
 SHORT = 12
 """Hex digits of a fingerprint in ids and messages."""
 

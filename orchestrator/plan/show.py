@@ -7,6 +7,7 @@ from typing import Any, get_args
 from orchestrator.plan.gaps import gaps
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.spec.cell import Deviation
+from orchestrator.wording import counted
 
 VERSION = 1
 
@@ -39,7 +40,7 @@ def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
             for cell in plan.cells
         ],
         "excluded": [
-            {"id": one.id, "row": one.row, "seed": one.seed, "axes": dict(one.axes), "by": one.place}
+            {"id": one.id, "row": one.row, "seed": one.seed, "axes": dict(one.axes), "by": one.entry}
             for one in plan.excluded
         ],
         "warnings": gaps(plan),
@@ -81,18 +82,13 @@ def counts_text(standings: Mapping[str, Standing]) -> str:
     return ", ".join(f"{number} {state}" for state, number in counts(standings).items()) or "none"
 
 
-def state_words(state: str, reason: str) -> str:
-    """`failed: why`; the state alone where the reason repeats it."""
-    return state if reason == state else f"{state}: {reason}"
-
-
 def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     """The plan as text: jobs by state with their reasons, aliases, deviations, and counts."""
     distinct = sum(cell.alias_of is None for cell in plan.cells)
-    cells = _number(len(plan.cells), "cell") + (f" ({len(plan.excluded)} excluded)" if plan.excluded else "")
+    cells = counted(len(plan.cells), "cell") + (f" ({len(plan.excluded)} excluded)" if plan.excluded else "")
     lines = [
         f"study {plan.study}, profile {plan.profile}: {cells}, {distinct} distinct, "
-        f"{_number(len(plan.jobs), 'job')}, controls {plan.controls_fingerprint[:12]}"
+        f"{counted(len(plan.jobs), 'job')}, controls {plan.controls_fingerprint[:12]}"
     ]
     if plan.overrides:
         lines.append(f"overrides: {' '.join(plan.overrides)}")
@@ -108,7 +104,7 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     if plan.excluded:
         entries = Counter((one.place, one.entry) for one in plan.excluded)
         lines += ["", "excluded"]
-        lines += [f"  {_number(n, 'cell')} by {place}: {entry}" for (place, entry), n in entries.items()]
+        lines += [f"  {counted(n, 'cell')} by {place}: {entry}" for (place, entry), n in entries.items()]
         lines += [f"  warning: {warning}" for warning in gaps(plan)]
     if plan.deviations:
         lines += ["", "deviations"]
@@ -144,7 +140,3 @@ def _cut(lines: list[str], what: str) -> list[str]:
 
 def _value(deviation: Deviation) -> str:
     return f" = {deviation.value!r}" if deviation.key.startswith("controls.") else ""
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -20,6 +20,7 @@ from orchestrator.schedule.placement import Target, targets
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.recovery import Recovery
 from orchestrator.schedule.shutdown import STOP_SLACK_S, Shutdown
+from orchestrator.wording import counted
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 
@@ -104,7 +105,7 @@ class Controller:
             return
         grace_s = self._context.settings.grace_s
         self._events.say(
-            f"the run cannot continue; stopping {len(live)} attempts at a checkpoint (up to {grace_s:g} s)"
+            f"the run cannot continue; stopping {counted(len(live), 'attempt')} at a checkpoint (up to {grace_s:g} s)"
         )
         until = self._clock.monotonic() + grace_s + STOP_SLACK_S
         requests = self.shutdown.times
@@ -215,7 +216,7 @@ class Controller:
         if self._store.unresponsive:
             what = f"the store does not respond ({self._store.error})"
         elif attempts:
-            what = f"{len(attempts)} attempts are unknown"
+            what = f"nothing is known of {counted(len(attempts), 'attempt')}"
         self.note = (
             f"for {unknown_s:g} s {what} and no other job could be started; see `echo-matrix doctor`, "
             "then `run` again: it takes over the attempts that are left"

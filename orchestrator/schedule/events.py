@@ -19,6 +19,7 @@ from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.job_states import STUCK, JobStates
 from orchestrator.schedule.notifications import Notifier, Occasion
 from orchestrator.schedule.retry_policy import first_line
+from orchestrator.wording import counted
 from workloads.runtime.masking import mask, secrets_of
 
 Kind = Literal["submitted", "started", "ended", "done", "tick"]
@@ -270,7 +271,7 @@ class RunEvents:
             self._unknown_since = now
         if now - self._unknown_since >= SAY_AFTER_S and not self._announced:
             self._announced = True
-            what = f"nothing is known of {len(live)} attempts" if live else "nothing can be started"
+            what = f"nothing is known of {counted(len(live), 'attempt')}" if live else "nothing can be started"
             self.say(f"{what} ({first_line(reason)}); the backend is polled again, and nothing is submitted twice")
         if live and now - self._unknown_since >= NOTIFY_AFTER_S and not self._notified:
             self._notified = True

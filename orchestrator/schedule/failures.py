@@ -11,6 +11,7 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.retry_policy import first_line
+from orchestrator.wording import without_state
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
 from workloads.runtime.masking import mask, secrets_of
@@ -81,7 +82,7 @@ def failures_text(failures: Sequence[FailedJob], paused: Mapping[Stage, str] | N
     for group in alike(failures):
         first = group[0]
         if len(group) == 1:
-            lines = [f"failed: {first.label}: {first_line(first.reason)}"]
+            lines = [f"failed: {first.label}: {without_state('failed', first_line(first.reason))}"]
         else:
             lines = [f"{len(group)} jobs failed in the same way: {_listed(group)}", f"  {first_line(first.reason)}"]
         lines += [f"  {line}" for text in first.trace for line in text.splitlines()]

@@ -186,6 +186,7 @@ def build_request(
         )
     request = Request(
         job=job.id,
+        label=job.label,
         stage=job.stage,
         branch=job.branch,
         fingerprint=job.fingerprint,

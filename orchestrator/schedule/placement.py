@@ -17,6 +17,7 @@ from orchestrator.plan.forecast import longest_chains
 from orchestrator.plan.job import Job
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.spec.cell import Resources
+from orchestrator.wording import counted
 
 MOST_PER_TICK = 256
 """Attempts placed in one tick, so that Ctrl-C and the view never wait for a long one."""
@@ -140,10 +141,14 @@ def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -
         return f"no host takes jobs of stage {stage}; see which stages the backend of this --cluster takes"
     largest = max(able, key=_size)
     return (
-        f"needs {resources.cpus} cpus, {resources.devices} devices and {resources.memory_gib:g} GiB on one host; the "
-        f"largest has {largest.cpus} cpus, {len(largest.devices)} devices and {largest.memory_gib:.1f} GiB; "
+        f"needs {_room_words(resources.cpus, resources.devices)} and {resources.memory_gib:g} GiB on one host; the "
+        f"largest has {_room_words(largest.cpus, len(largest.devices))} and {largest.memory_gib:.1f} GiB; "
         "choose a smaller --profile, lower resources.STAGE or another --cluster"
     )
+
+
+def _room_words(cpus: int, devices: int) -> str:
+    return f"{counted(cpus, 'cpu')}, {counted(devices, 'device')}"
 
 
 class ReadyQueue:

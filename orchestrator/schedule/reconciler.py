@@ -129,7 +129,7 @@ class Reconciler:
         job = watched.job
         done = job.fingerprint in self.committed
         ending = self._ending_of(watched, finding, done=done, stopping=stopping)
-        failure = failure_of(watched.folder) if ending in ("error", "bad_input") else None
+        failure = failure_of(watched.folder) if ending in ("error", "bad_input", "diverged") else None
         detail, trace = mask(finding.detail, secrets_of(os.environ)), ""
         if failure is not None:
             detail = f"{failure.type}: {failure.message}"
@@ -277,7 +277,7 @@ class Reconciler:
         if watched.cancel:
             return "cancelled"
         # What ends while the run is being stopped says nothing about the job.
-        return "interrupted" if stopping and ending != "bad_input" else ending
+        return "interrupted" if stopping and ending not in ("bad_input", "diverged") else ending
 
     def _follow(self, job: Job, after: Verdict, trace: str) -> None:
         """Bring the job of an ended attempt to the state that follows."""

@@ -18,6 +18,7 @@ from typing import Literal, assert_never
 from orchestrator.backends.protocol import Ending
 from orchestrator.schedule.ledger.schema import JobRecord
 from orchestrator.spec.cluster import RetrySettings
+from orchestrator.wording import counted
 from workloads.contract.request import Stage
 
 MORE_MEMORY = "more devices or more resources.memory_gib, then `echo-matrix retry`"
@@ -27,6 +28,7 @@ MORE_TIME = (
 )
 
 CANCELLED = "cancelled; `echo-matrix retry` starts it again"
+DIVERGED = "diverged; a retry would end the same way"
 LONGEST_REASON = 400
 """Characters of a message that a reason holds."""
 
@@ -86,7 +88,7 @@ def can_be_host_fault(ending: Ending) -> bool:
     match ending:
         case "error" | "bad_input" | "out_of_memory" | "timed_out" | "vanished" | "node_lost":
             return True
-        case "ok" | "preempted" | "interrupted" | "cancelled":
+        case "ok" | "diverged" | "preempted" | "interrupted" | "cancelled":
             return False
         case _:
             assert_never(ending)
@@ -127,6 +129,8 @@ def verdict(
             return Verdict(next="done", charges=charges, reason="")
         case "bad_input":
             return Verdict(next="failed", charges=charges, reason=f"bad input; a retry would not help{message}")
+        case "diverged":
+            return Verdict(next="failed", charges=charges, reason=f"{DIVERGED}{message}")
         case "cancelled":
             return Verdict(next="cancelled", charges=charges, reason=CANCELLED)
         case "error":
@@ -156,9 +160,13 @@ def verdict(
 
 def _within(charges: Charges, used: int, allowed: int, what: str, message: str) -> Verdict:
     if used > allowed:
-        reason = f"{what}; {allowed} of {allowed} retries used{message}"
+        reason = f"{what}; {_used_up(allowed)}{message}"
         return Verdict(next="failed", charges=charges, reason=reason)
     return Verdict(next="again", charges=charges, reason=f"{what}; retry {used} of {allowed}{message}")
+
+
+def _used_up(allowed: int) -> str:
+    return f"{allowed} of {counted(allowed, 'retry', 'retries')} used" if allowed else "no retry is allowed"
 
 
 def _out_of_memory(
@@ -178,7 +186,7 @@ def _out_of_memory(
         reason = f"out of memory at micro-batch {micro_batch}{message}; {remedies}"
         return Verdict(next="failed", charges=charges, reason=reason)
     if charges.out_of_memory > allowed:
-        used = f"{allowed} of {allowed} retries used, last at micro-batch {micro_batch}"
+        used = f"{_used_up(allowed)}, last at micro-batch {micro_batch}"
         return Verdict(next="failed", charges=charges, reason=f"out of memory; {used}{message}; {remedies}")
     reason = f"out of memory; micro-batch is now {share // smaller}{message}"
     return Verdict(next="again", charges=replace(charges, accumulate=smaller), reason=reason)
@@ -230,7 +238,12 @@ def paused_stages(failed: Sequence[tuple[Stage, str]], pause_after: int) -> dict
 def paused_of(records: Iterable[JobRecord], jobs: Container[str], pause_after: int) -> dict[Stage, str]:
     """Stages in which `pause_after` of `jobs` (fingerprints) have failed in the same way, with the reason.
 
-    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now.
+    Jobs that the plan no longer has pause nothing: a matrix that was corrected has other jobs now. Nor do those that
+    diverged: that is of one row at one seed, and says nothing about the others.
     """
-    failed = [one for one in records if one.fingerprint in jobs and one.state == "failed"]
+    failed = [
+        one
+        for one in records
+        if one.fingerprint in jobs and one.state == "failed" and not one.reason.startswith(DIVERGED)
+    ]
     return paused_stages([(one.stage, one.signature) for one in failed], pause_after)

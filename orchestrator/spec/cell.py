@@ -12,9 +12,13 @@ class Resources:
     """What a job of a stage needs. Never part of a fingerprint."""
 
     cpus: Count
+    """Processors."""
     devices: Natural
+    """Accelerators."""
     memory_gib: Positive
+    """Main memory, GiB."""
     minutes: Positive
+    """Time limit of an attempt."""
     ranks: Count | None = None
     """Processes that share the job; None: one per device, and one without devices."""
 
@@ -29,9 +33,13 @@ class Deviation:
     """An intended difference between rows, with its reason; `value` is set if `key` is a control."""
 
     key: str
+    """Full path of a control, or `ROWS.PARAMETER` of a parameter that needs a reason."""
     rows: tuple[str, ...]
+    """Rows that differ."""
     reason: str
+    """Why; every report prints it."""
     value: Any = None
+    """Of the control in these rows; not with a parameter, which the row itself sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +50,9 @@ class ExcludedCell:
     axes: tuple[tuple[str, str], ...]
     seed: int
     entry: str
-    """What the entry says, `rows: ssm-*, site: pre_norm`."""
+    """The entry that leaves it out, `exclude[0]: rows: ssm-*, site: pre_norm`."""
     place: str
-    """Which entry, and where it is: `exclude[0], matrix.yaml:12`."""
+    """Where that is written, `matrix.yaml:12`."""
 
     @property
     def id(self) -> str:

@@ -73,6 +73,7 @@ class StoreSettings:
     """The artifact store."""
 
     kind: Literal["files"] = "files"
+    """files: a folder below outputs/."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,9 @@ class TrackingSettings:
     """The tracker; without a uri: SQLite in the outputs folder."""
 
     kind: Literal["mlflow", "none"] = "mlflow"
+    """none: nothing is tracked."""
     uri: str | None = None
+    """Address of an MLflow server; null: SQLite below outputs/."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +91,13 @@ class RetrySettings:
     """How many failed attempts a job may have before it fails, by ending."""
 
     error: Natural = 1
+    """After an error, or a time limit without progress."""
     out_of_memory: Natural = 1
+    """After running out of memory; each with a smaller micro-batch."""
     vanished: Natural = 3
+    """After an attempt that ended without a trace."""
     free_in_a_row: Count = 10
+    """After interruptions, preemptions and lost nodes without progress in between."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,7 @@ class Cluster:
     """Settings that may change without changing the meaning of a result."""
 
     backend: str
+    """What takes the attempts."""
     store: StoreSettings = StoreSettings()
     tracking: TrackingSettings = TrackingSettings()
     retries: RetrySettings = RetrySettings()
@@ -110,9 +118,11 @@ class Cluster:
     unknown_s: Positive = 1800.0
     """How long an attempt may be unknown to its backend before it counts as lost."""
     checkpoint_every_s: Positive = 30.0
+    """Between two checkpoints of an attempt."""
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     """Added to the study's own settings of DeepSpeed."""
     deterministic: bool = True
+    """Torch's deterministic algorithms: the same bits at every run on the same kind of machine."""
     keep: Literal["weights", "full"] = "weights"
     """`full`: the optimiser's state is published too."""
     paths: Mapping[str, str] = field(default_factory=dict)

@@ -6,15 +6,23 @@ are kept.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from orchestrator.errors import ControlsError
 from orchestrator.spec.canonical import canonical
 from orchestrator.spec.cell import Cell, Deviation
-from workloads.contract.workload import Workload
+from orchestrator.wording import counted
+from workloads.contract.fields import value_at
+from workloads.contract.workload import CountCheck, Workload
 
-EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch")
+EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch", "numerics")
 """Records of how a job ran; where they differ, results may differ in the last bits."""
+
+BY_SETTING = ("versions", "numerics")
+"""Those that hold settings by name: of them, only the settings that differ are told."""
+
+UNSET = "unset"
 
 DIGEST_DIGITS = 64
 """Hex digits of a sha256."""
@@ -105,16 +113,22 @@ def _groups(cells: Sequence[Cell]) -> Mapping[tuple[Any, int], list[Cell]]:
 
 
 def verdicts(
-    workload: Workload, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
+    workload: Workload,
+    cells: Sequence[Cell],
+    records: Mapping[str, Mapping[str, Any]],
+    others: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """The checks after a run, over the `records` of the checked stage's jobs, by cell id.
+
+    `others` are those of other jobs of the cells, by name (`evaluate/loop`): of their execution, what differs is told.
 
     Compared are cells with the same axis values and seed that agree on what the record depends on: a deviation may have
     changed it.
 
     Returns `{"check", "verdict", "detail", "cells"}` for each check. Verdicts: `violated`, an unequal record of
     `StageSpec.checks`; `mixed`, unequal execution, both with the cells that differ from the majority; `open`, with the
-    cells that have no record yet; else `held`. Records of `StageSpec.counted` are listed, not compared.
+    cells that have no record yet; else `held`. Records of `StageSpec.counted` are not compared between cells, but with
+    their bound: `violated` lists the cells above it.
     """
     stage = workload.checked
     found = [
@@ -124,8 +138,11 @@ def verdicts(
     groups = list(_groups(cells).values())
     # A stage without batches never records a micro-batch.
     execution = [one for one in EXECUTION if one != "micro_batch" or stage is None or stage.global_batch]
-    found += [_compared(check, "mixed", groups, records) for check in execution]
-    found += [_counted(name, cells, records) for name in (stage.counted if stage else ())]
+    found += [_executed(check, groups, records) for check in execution]
+    for name, theirs in others.items():
+        compared = (_executed(check, groups, theirs) for check in EXECUTION)
+        found += [{**one, "check": f"{one['check']} of {name}"} for one in compared if one["verdict"] == "mixed"]
+    found += [_counted(workload, check, cells, records) for check in (stage.counted if stage else ())]
     return found
 
 
@@ -175,9 +192,37 @@ def _compared(
     if odd:
         return {"check": check, "verdict": unequal, "detail": "; ".join(details), "cells": odd}
     if missing or not total:
-        detail = f"{len(missing)} of {total} cells have no record yet"
+        detail = _without_record(len(missing), total)
         return {"check": check, "verdict": "open", "detail": detail, "cells": missing}
-    return {"check": check, "verdict": "held", "detail": f"equal in {total} cells", "cells": []}
+    return {"check": check, "verdict": "held", "detail": f"equal in {counted(total, 'cell')}", "cells": []}
+
+
+def _without_record(missing: int, total: int) -> str:
+    return "the cell has no record yet" if total == 1 else f"{missing} of {total} cells have no record yet"
+
+
+def _executed(check: str, groups: Iterable[Sequence[Cell]], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How the jobs ran: one record, or every setting of it."""
+    groups = list(groups)
+    whole = _compared(check, "mixed", groups, records)
+    if whole["verdict"] != "mixed" or check not in BY_SETTING:
+        return whole
+    flat = {cell: _settings(found[check]) for cell, found in records.items() if isinstance(found.get(check), Mapping)}
+    names = sorted({name for settings in flat.values() for name in settings})
+    full = {cell: {name: settings.get(name, UNSET) for name in names} for cell, settings in flat.items()}
+    parts = {name: part for name in names if (part := _compared(name, "mixed", groups, full))["verdict"] == "mixed"}
+    detail = "; ".join(f"{name}: {part['detail']}" for name, part in parts.items())
+    odd = {cell: None for part in parts.values() for cell in part["cells"]}
+    return {**whole, "detail": detail or whole["detail"], "cells": list(odd) or whole["cells"]}
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> value; those of a mapping inside are `environment.NAME`."""
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        inner = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
+        found |= {key: UNSET if one is None else one for key, one in inner.items()}
+    return found
 
 
 def _differences(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
@@ -195,11 +240,31 @@ def _short(text: str) -> str:
     return text[:12] if len(text) == DIGEST_DIGITS else text
 
 
-def _counted(record: str, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    counts = {c.id: records[c.id][record] for c in cells if records.get(c.id, {}).get(record)}
-    missing = [cell.id for cell in cells if record not in records.get(cell.id, {})]
-    note = ", ".join(f"{cell} {count}" for cell, count in counts.items())
+def _counted(
+    workload: Workload, check: CountCheck, cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    above: list[str] = []
+    some: list[str] = []
+    bounds: dict[str, None] = {}
+    notes: list[str] = []
+    missing = 0
+    for cell in cells:
+        count = records.get(cell.id, {}).get(check.record)
+        if not isinstance(count, int):
+            missing += 1
+            continue
+        whole, share = (value_at(workload.controls, cell.controls, path) for path in (check.of, check.most))
+        most = check.allowed(share, whole)
+        bounds[f"{most} of {whole} ({check.most} {share:g})"] = None
+        if count:
+            some.append(cell.id)
+            notes.append(f"{cell.id} {count} of {whole}" + (f", more than {most}" if count > most else ""))
+        if count > most:
+            above.append(cell.id)
+    if bounds:
+        none = len(cells) - missing - len(some)
+        notes += [f"none in {'the other ' if some else ''}{none} cells", f"allowed in a cell: {' or '.join(bounds)}"]
     if missing:
-        note = f"{note + '; ' if note else ''}{len(missing)} of {len(cells)} cells have no record yet"
-    verdict = "open" if missing else "held"
-    return {"check": record, "verdict": verdict, "detail": note or f"nothing was {record}", "cells": list(counts)}
+        notes.append(_without_record(missing, len(cells)))
+    verdict = "violated" if above else "held" if bounds and not missing else "open"
+    return {"check": check.what, "verdict": verdict, "detail": "; ".join(notes), "cells": above or some}

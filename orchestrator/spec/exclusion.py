@@ -66,7 +66,9 @@ class Exclusion:
     """The entries of `exclude` and `include`."""
 
     exclude: tuple[CellPattern, ...] = ()
+    """Which cells of the full product of rows, axis values and seeds are left out."""
     include: tuple[CellPattern, ...] = ()
+    """Which of the excluded cells stay all the same."""
 
     def entry_of(self, row: str, labels: Labels, seed: int) -> CellPattern | None:
         """The first entry that leaves a cell out; None: it stays."""
@@ -126,7 +128,7 @@ def excluded_cells(
     if not exclusion.exclude:
         return ()
     return tuple(
-        ExcludedCell(row=row, axes=labels, seed=seed, entry=entry.text, place=f"{entry.key}, {entry.place}")
+        ExcludedCell(row=row, axes=labels, seed=seed, entry=f"{entry.key}: {entry.text}", place=entry.place)
         for row, labels, seed in itertools.product(rows, list(_labels(axes)), seeds)
         if (entry := exclusion.entry_of(row, labels, seed)) is not None
     )

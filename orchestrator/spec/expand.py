@@ -15,7 +15,7 @@ from orchestrator.spec.cell import Cell, ExcludedCell, cell_id
 from orchestrator.spec.exclusion import excluded_cells
 from orchestrator.spec.schema import ResolvedMatrix
 from orchestrator.spec.variants import changed, first_problem, labels_of, variants
-from workloads.contract.fields import plain
+from workloads.contract.fields import plain, without_defaults
 from workloads.contract.rows import Row, resolved
 from workloads.contract.workload import FORMAT
 
@@ -110,7 +110,12 @@ class _Views:
         if known is not None:
             return known
         if id(changes) not in self._whole:
-            self._whole[id(changes)] = changed(self._controls, self._branches, changes)
+            workload = self._matrix.workload
+            controls, branches = changed(self._controls, self._branches, changes)
+            self._whole[id(changes)] = (
+                without_defaults(workload.controls, controls),
+                without_defaults(workload.branches, branches),
+            )
         controls, branches = self._whole[id(changes)]
         sections = {name: self._shared(self._without(name, section, reads)) for name, section in controls.items()}
         parts = {name: self._shared(section) for name, section in branches.items()}

@@ -47,7 +47,7 @@ CHECKED_COMBINATIONS = 64
 """Combinations of axis values that are checked in each profile; `expand` checks all of the profile it expands."""
 
 
-def _top_keys(workload: Workload) -> tuple[str, ...]:
+def top_keys(workload: Workload) -> tuple[str, ...]:
     """The keys of matrix.yaml, in its usual order."""
     after = MATRIX_KEYS.index("controls") + 1
     return (*MATRIX_KEYS[:after], workload.rows_key, *MATRIX_KEYS[after:])
@@ -68,7 +68,7 @@ def load_matrix(path: Path) -> Matrix:
     named = next(((node, place) for name, node, place in written if name == KEY), None)
     module = DEFAULT_WORKLOAD if named is None else read_text(named[0], named[1], KEY)
     workload = workload_of(module, path, Place(source, None) if named is None else named[1])
-    top, rows_key = _top_keys(workload), workload.rows_key
+    top, rows_key = top_keys(workload), workload.rows_key
     for name, node, place in written:
         if name not in top:
             refuse(place, name, f"is unknown{nearest(name, top)}{listed(top)}")

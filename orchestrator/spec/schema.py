@@ -35,10 +35,13 @@ class Profile:
     """A scale of the study: its changes to the base, and the resources of its stages."""
 
     seeds: tuple[int, ...] | None
+    """In place of the seeds above."""
     controls: Mapping[str, Mapping[str, Any]]
     """Only what differs from the base."""
     branches: Mapping[str, Mapping[str, Any]]
+    """Only what differs from the base."""
     resources: Any
+    """For every stage: what its jobs need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +49,24 @@ class StudyDeclaration:
     """What `Matrix` and `ResolvedMatrix` have in common."""
 
     study: str
+    """Name of the study and of its folder below outputs/."""
     seeds: tuple[int, ...]
+    """Every row is computed once for each."""
     workload_name: str
-    """`package.module`, as written or by default."""
+    """`package.module` of the code of the study, as written or by default."""
     workload: Workload
     controls: Any
-    """Instance of the workload's `controls`."""
+    """Settings that are equal in all compared cells, in sections: an instance of the workload's `controls`."""
     rows: Mapping[str, Row]
-    """Name -> row, in file order."""
+    """Name -> row, in file order: the variants under comparison."""
     axes: Mapping[str, Axis]
+    """Name -> a control that is varied on purpose: every combination of values is a cell of each row."""
     branches: Any
-    """Instance of the workload's `branches`."""
+    """Kinds of evaluation, a section each: an instance of the workload's `branches`."""
     tables: Mapping[str, tuple[str, ...]]
+    """Name -> rows that are ranked together in the report."""
     deviations: tuple[Deviation, ...]
+    """Declared differences between rows in a control, each with its reason."""
     exclusion: Exclusion = field(default_factory=Exclusion)
 
 
@@ -68,6 +76,7 @@ class Matrix(StudyDeclaration):
 
     path: Path
     profiles: Mapping[str, Profile]
+    """Name -> a scale of the study; the first one is the default."""
     places: Mapping[str, int] = field(repr=False, compare=False)
     """Dotted key -> line of matrix.yaml, for errors found after reading."""
 

@@ -28,6 +28,7 @@ from orchestrator.spec.lines import (
     read_text,
     refuse,
 )
+from orchestrator.wording import counted
 from workloads.contract.fields import Range, key_of
 
 
@@ -150,7 +151,7 @@ class Reader:
         if not isinstance(node, yaml.SequenceNode):
             refuse(place, key, f"is {kind_of(node)}; allowed: a list, [a, b]")
         if items[-1] is not Ellipsis and len(node.value) != len(items):
-            refuse(place, key, f"has {len(node.value)} values; allowed: {len(items)}")
+            refuse(place, key, f"has {counted(len(node.value), 'value')}; allowed: {len(items)}")
         kinds = items[:1] * len(node.value) if items[-1] is Ellipsis else items
         return [self.value(child, kinds[i], f"{key}[{i}]", place) for i, child in enumerate(node.value)]
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from orchestrator.plan.job import State
 from orchestrator.schedule.events import AttemptProgress, Event, RunProgress, View
 from orchestrator.ui.terminal import can_redraw
+from orchestrator.wording import state_words
 
 MOST_LINES = 30
 ORDER: tuple[State, ...] = (
@@ -129,7 +130,8 @@ def sentence(event: Event) -> str:
             return f"started {event.label} ({event.attempt})"
         case "ended":
             standing = event.standing
-            after = "" if standing is None or standing.state == "done" else f" -> {standing.state}: {standing.reason}"
+            done = standing is None or standing.state == "done"
+            after = "" if standing is None or done else f" -> {state_words(standing.state, standing.reason)}"
             if event.alike and standing is not None:  # equal tracebacks are shown once
                 after = f" -> {standing.state}, with the same traceback as {event.alike}"
             return f"ended {event.label} ({event.attempt}): {event.ending}{after}"

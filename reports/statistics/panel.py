@@ -86,11 +86,18 @@ def panels(
     Metrics of one branch share their scenes, in one order, so that resamples can be drawn jointly.
 
     Raises:
-        ValueError: two values for one row, seed, case and metric.
+        ValueError: two values for one row, seed, case and metric, or one that is not finite: a mean without it would be
+            that of other cases.
     """
+    for v in values:
+        if not np.isfinite(v.value):
+            raise ValueError(
+                f"{v.branch}/{v.metric} of row {v.row!r}, seed {v.seed}, case {v.case!r} is {v.value!r}; allowed: a "
+                "finite number; a missing value has no line"
+            )
     row_at = {row: i for i, row in enumerate(rows)}
     seed_at = {seed: i for i, seed in enumerate(seeds)}
-    kept = [v for v in values if row_label(v.row, v.axes) in row_at and v.seed in seed_at and np.isfinite(v.value)]
+    kept = [v for v in values if row_label(v.row, v.axes) in row_at and v.seed in seed_at]
     # Sums depend on their order in the last digit; the report does not depend on the order of its input.
     kept.sort(key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric))
     scenes: dict[str, dict[str, int]] = {}

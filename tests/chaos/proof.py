@@ -148,7 +148,12 @@ def _wrong_in_the_books(folder: Path, jobs: int) -> Iterable[str]:
             elif tried[-1].id != commit.attempt:
                 yield f"ledger: {commit.label} was begun again after {commit.attempt} had finished it"
             for attempt in tried:
-                if attempt.ending in ("error", "bad_input", "out_of_memory"):  # nothing that was done to it explains it
+                if attempt.ending in (
+                    "error",
+                    "bad_input",
+                    "diverged",
+                    "out_of_memory",
+                ):  # nothing that was done to it explains it
                     yield f"ledger: {commit.label} {attempt.id} ended as {attempt.ending}: {attempt.detail}"
 
 

@@ -94,7 +94,7 @@ def test_of_two_detached_runs_at_once_one_drives_and_the_other_says_who(rehearsa
 def test_with_nothing_to_do_a_detached_run_says_so_and_starts_nobody(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", *ROW).returncode == 0
     done = rehearsal.call("run", "--detach", *ROW)
-    assert (done.returncode, done.stdout) == (0, "nothing to do: 9 of 9 jobs are done\n")
+    assert (done.returncode, done.stdout) == (0, "nothing to do: all 9 jobs are done\n")
 
 
 def test_what_stops_a_detached_driver_is_said_where_it_was_started(rehearsal: Rehearsal) -> None:

@@ -357,7 +357,7 @@ def test_the_table_has_a_remedy_on_a_line_of_its_own() -> None:
         "ray    bad      gone",
         "                -> start it",
         "",
-        "1 bad, 1 warning",
+        "1 problem, 1 warning",
     ]
     assert findings_json(found)["worst"] == "bad"
 

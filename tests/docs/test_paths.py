@@ -7,18 +7,13 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from documented import pages
 from typer.main import get_command
 
 from orchestrator import cli
 
 ROOT = Path(__file__).parents[2]
-DATED = {"design"}
-"""Folders of docs/ whose pages name the files of their day."""
-PAGES = tuple(
-    str(path.relative_to(ROOT))
-    for path in sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
-    if not DATED & set(path.parts) and "outputs" not in path.parts and not re.search(r"/\d{4}-", str(path))
-)
+PAGES = [str(page.relative_to(ROOT)) for page in pages() if page.parent.name != "reference"]
 
 FOLDERS = (".ci", "cluster", "docs", "orchestrator", "reports", "tests", "workloads")
 FILES = sorted(

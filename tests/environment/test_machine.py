@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.backends.plugin import LocalShare, excess_devices
 from orchestrator.errors import BackendError
-from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib, visible_devices
+from orchestrator.host.machine import _listed_devices, machine_cpus, machine_devices, machine_gib, visible_devices
 from orchestrator.host.temporary import SOCKET_BYTES, socket_parent, socket_parents
 
 MIG = "MIG-GPU-5f3c/1/0"
@@ -39,6 +39,19 @@ def test_of_eight_devices_those_count_that_are_visible(tmp_path: Path, text: str
     for name in (*(f"nvidia{index}" for index in range(8)), "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
     assert machine_devices({} if text is None else {"CUDA_VISIBLE_DEVICES": text}, tmp_path) == number
+
+
+def test_where_devices_have_no_files_the_driver_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA (UUID: GPU-1)'\necho 'GPU 1: NVIDIA (UUID: GPU-2)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert machine_devices({}, tmp_path) == 0, "only WSL is asked"
+    (tmp_path / "dxg").touch()
+    _listed_devices.cache_clear()
+    assert machine_devices({}, tmp_path) == 2
+    assert machine_devices({"CUDA_VISIBLE_DEVICES": "1,2"}, tmp_path) == 1
+    _listed_devices.cache_clear()
 
 
 def test_more_devices_than_can_be_used_are_told_with_both_numbers() -> None:

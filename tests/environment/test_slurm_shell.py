@@ -10,7 +10,7 @@ from orchestrator.backends.slurm.core.commands import client_environment, droppe
 from orchestrator.backends.slurm.core.submit import sbatch_job, script_options
 from orchestrator.backends.slurm.preflight.limits import Qos
 from orchestrator.backends.slurm.preflight.site import Site
-from orchestrator.backends.slurm.settings import SlurmStage
+from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage
 from orchestrator.spec.cell import Resources
 from workloads.runtime.masking import mask, secrets_of
 
@@ -79,15 +79,8 @@ def test_what_setup_loads_stays_behind_our_code_and_the_step_gets_it() -> None:
         resources=Resources(cpus=1, devices=0, memory_gib=1.0, minutes=1),
         placement=Placement(host="slurm", cpus=1, devices=()),
     )
-    given = sbatch_job(
-        [submission],
-        study="s",
-        home=Path("/home"),
-        stage=SlurmStage(),
-        setup=("module load torch",),
-        code=Path("/a code"),
-        grace_s=60,
-    ).parameters
+    slurm = SlurmSettings(setup=("module load torch",))
+    given = sbatch_job([submission], home=Path("/home"), slurm=slurm, code=Path("/a code"), grace_s=60).parameters
     assert given["setup"][0] == "module load torch"
     assert given["setup"][1] == "export PYTHONPATH='/a code'${PYTHONPATH:+:$PYTHONPATH}"
     assert shlex.split(given["setup"][2]) == ["cd", "/a code"]

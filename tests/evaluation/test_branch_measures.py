@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from typing import Any
 
 import made_pool
 import numpy as np
@@ -21,7 +22,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     return Pool.open(made_pool.make_inputs(tmp_path_factory.mktemp("inputs"))["data"])
 
 
-def values(lines: list[replay.CaseMetric]) -> Mapping[str, float]:
+def values(lines: list[replay.CaseMetric]) -> Mapping[str, Any]:
     return {line.metric: line.value for line in lines}
 
 
@@ -34,7 +35,7 @@ def test_the_truth_itself_measures_perfect_in_every_branch(pool: Pool) -> None:
         perfect = {"psnr": 100.0, "ssim": 1.0, "rf_distance": 0.0, "stands_still": 0.0}
         for metric, value in found.items():
             if metric == "rf_distance_retention":
-                assert np.isnan(value)  # nothing to divide by: missing
+                assert value is None  # nothing to divide by: missing
             elif metric.endswith("_retention"):
                 assert value == pytest.approx(1.0)
             else:
@@ -80,6 +81,30 @@ def test_a_camera_that_stands_still_has_perfect_pairs_and_is_flagged(pool: Pool)
     assert found["psnr"] == 100.0
     assert found["stands_still"] == 1.0
     assert found["psnr_truth"] < 40
+
+
+def test_blank_frames_have_no_value_of_the_pairs_in_which_they_are_equal_for_free(pool: Pool) -> None:
+    """NaN was once cast to black: mirrored black frames had 100 dB, above every healthy row."""
+    setting = loop.settings(pool, made_pool.BRANCHES["loop"], F)[0]
+    truth = loop.truth(setting, pool)
+    assert truth is not None
+    for colour in (0, 255, 7):
+        frames = np.concatenate([truth[:1], np.full_like(truth[1:], colour)])
+        found = values(loop.measure(setting, frames, truth, pool, F, Measures()))
+        assert [found[name] for name in ("psnr", "ssim", "rf_distance", "stands_still")] == [None] * 4
+        assert found["psnr_truth"] < 15  # against the truth nothing is free
+    one = truth.copy()
+    one[3] = 0
+    assert values(loop.measure(setting, one, truth, pool, F, Measures()))["psnr"] is None
+
+
+def test_what_shows_nothing_from_the_first_chunk_on_has_nothing_to_retain(pool: Pool) -> None:
+    setting = replay.settings(pool, made_pool.BRANCHES["replay"], F)[0]
+    truth = replay.truth(setting, pool)
+    assert truth is not None
+    found = values(replay.measure(setting, np.zeros_like(truth), truth, pool, F, Measures()))
+    assert {value for name, value in found.items() if name.endswith("_retention")} == {None}
+    assert found["psnr"] < 15 and found["psnr@chunk0"] < 15
 
 
 def test_truth_in_the_loop_counts_only_where_the_source_saw_it(pool: Pool) -> None:
@@ -179,5 +204,6 @@ def test_a_loop_has_two_chunks_of_pairs_and_each_counts_once(pool: Pool) -> None
 
     length = 4 * (F - 1) + 1
     frames = np.broadcast_to(np.arange(length, dtype=np.uint8)[:, None, None, None], (length, 8, 16, 3)).copy()
+    frames[:, 4:] = 200  # a frame of one colour would be blank
     loop.measure(setting, frames, None, pool, F, Measures(perceptual=FrameDistance("lpips", between)))
     assert pairs == [(g, 4 * (F - 1) - g) for g in range(2 * (F - 1))]

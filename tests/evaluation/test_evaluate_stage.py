@@ -1,4 +1,6 @@
 import json
+import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +9,13 @@ from typing import Any
 import made_pool
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
+from workloads.data.frames import BrokenFrame
 from workloads.data.pool import Pool
 from workloads.evaluation import evaluate, judging
 from workloads.evaluation.cases import read_settings
+from workloads.evaluation.values import CaseMetric, write_values
 from workloads.runtime.errors import BadInput
 from workloads.runtime.outcome_checks import check_cases
 
@@ -171,3 +176,43 @@ def test_an_unknown_judge_is_refused(inputs: Mapping[str, Path], tmp_path: Path)
     config = {**asked.config, "judge": {**made_pool.CONTROLS["judge"], "name": "oracle"}}
     with pytest.raises(BadInput, match=r"controls\.judge\.name is 'oracle'; allowed: mask, vlm"):
         made_pool.run(judging, replace(asked, config=config))
+
+
+def test_a_model_that_has_diverged_fails_its_evaluation_with_job_case_and_step(
+    inputs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """Its frames were cast to black, and two black frames had 94 dB."""
+    trained = tmp_path / "trained"
+    shutil.copytree(inputs["train"], trained)
+    weights = load_file(trained / "weights.safetensors")
+    save_file({name: value * 1e9 + 1e9 for name, value in weights.items()}, trained / "weights.safetensors")
+    wanted = made_pool.evaluation(tmp_path, {**inputs, "train": trained}, "loop", label="evaluate/loop/x/s0")
+    words = r"^evaluate/loop/x/s0: case worlds/held-\d+/0, chunk 1 of 4(, after|:) .*; its training has diverged: look"
+    with pytest.raises(BrokenFrame, match=words):
+        made_pool.run(evaluate, wanted)
+    assert not (tmp_path / "out/cases.jsonl").exists()
+
+
+def test_blank_frames_are_counted_for_every_case_of_an_evaluation_that_has_any(
+    inputs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def black(self: Any, batch: Any, *given: Any) -> list[Any]:
+        return [
+            np.concatenate([np.full((1, 8, 16, 3), 9, np.uint8), np.zeros((len(s.poses) - 1, 8, 16, 3), np.uint8)])
+            for s in batch
+        ]
+
+    monkeypatch.setattr(evaluate.Generator, "__call__", black)
+    made_pool.run(evaluate, made_pool.evaluation(tmp_path, inputs, "loop"))
+    found = by_metric(tmp_path / "out")
+    assert found["blank_frames"] == [1.0] * made_pool.BRANCHES["loop"]["cases"]
+    assert "psnr" not in found and "stands_still" not in found and max(found["psnr_truth"]) < 20
+
+
+def test_a_value_that_is_not_finite_is_refused_and_what_is_not_defined_has_no_line(tmp_path: Path) -> None:
+    good = [CaseMetric("a", "psnr", "dB", "high", 1.5), CaseMetric("a", "ssim", "1", "high", None)]
+    write_values(tmp_path / "cases.jsonl", good)
+    assert [json.loads(line)["metric"] for line in (tmp_path / "cases.jsonl").read_text().splitlines()] == ["psnr"]
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=rf"^case b: psnr is {value!r}; allowed: a finite number, or None"):
+            write_values(tmp_path / "cases.jsonl", [*good, CaseMetric("b", "psnr", "dB", "high", value)])

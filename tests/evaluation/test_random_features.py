@@ -51,4 +51,15 @@ def test_the_frechet_distance_of_shifted_and_scaled_normals_is_the_closed_form()
 def test_the_frechet_distance_is_missing_with_fewer_frames_than_it_needs() -> None:
     x = draws.normal((LEAST_FRAMES, 4), "test", "few").astype(np.float64)
     assert np.isfinite(frechet(x, x))
-    assert np.isnan(frechet(x[1:], x))
+    assert frechet(x[1:], x) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_distance_of_features_that_are_not_finite_is_refused_and_never_zero(value: float) -> None:
+    x = np.random.Generator(np.random.Philox(0)).normal(size=(LEAST_FRAMES, 3))
+    broken = x.copy()
+    broken[5, 1] = value
+    with pytest.raises(ValueError, match=r"^1 of 128 lines of features are not finite; allowed: finite numbers"):
+        frechet(x, broken)
+    with pytest.raises(ValueError, match=r"^the Fréchet distance of 128 and 128 lines of features is inf$"):
+        frechet(x, np.full_like(x, 1e160))

@@ -1,5 +1,6 @@
 """Roll-outs with models that only do what a test needs; the real one is in test_evaluate_stage."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from workloads.data import draws
 from workloads.data.codec import SpaceToDepth
 from workloads.data.evidence import candidates, choose
+from workloads.data.frames import BrokenFrame
 from workloads.data.geometry import action_vectors
 from workloads.data.poses import Poses
 from workloads.evaluation.rollout import Case, roll_out
@@ -238,3 +240,32 @@ def test_chunks_that_are_no_whole_number_of_latents_are_refused() -> None:
             Knowing(truth), EveryFourth(2), short, frames=2, rule="spread", min_overlap=0.3, chunk_frames=4,
             sampler={"steps": 1, "guidance": 1.0}, shift=3.0, branch="replay", negative_text=None, device="cpu",
         )  # type: ignore[arg-type]  # fmt: skip
+
+
+class Exploding(Knowing):
+    """Its velocity of one case is a given value from the second solver step of the second chunk on."""
+
+    def __init__(self, videos: np.ndarray, case: int, value: float) -> None:
+        super().__init__(videos)
+        self.case, self.value = case, value
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, actions: Tensor, text: Tensor, slots: Slots, state: Any) -> Tensor:
+        velocity = super().denoise(noisy, sigma, actions, text, slots, state)
+        if len(self.written) == 2 and float(sigma[0]) < 1:
+            velocity[self.case] = self.value
+        return velocity
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_model_that_is_not_finite_is_told_with_case_chunk_and_solver_step(value: float) -> None:
+    cases, videos = made()
+    words = rf"^case worlds/scene-1/0, chunk 2 of {CHUNKS}: not finite from solver step 2 of 3 on$"
+    with pytest.raises(BrokenFrame, match=words):
+        roll(Exploding(videos, 1, value), cases)
+
+
+def test_a_model_whose_values_are_enormous_is_told_and_not_clipped() -> None:
+    cases, videos = made()
+    words = rf"^case worlds/scene-0/0, chunk 2 of {CHUNKS}, after solver step 3: 100% of the values of frame 0 of 5 are"
+    with pytest.raises(BrokenFrame, match=words):
+        roll(Exploding(videos, 0, 1e6), cases)

@@ -28,6 +28,8 @@ KILL = RankEnd(code=None, signal=signal.SIGKILL)
     [
         (RankEnd(code=1, signal=None), None, False, "error"),
         (RankEnd(code=2, signal=None), None, False, "bad_input"),
+        (RankEnd(code=5, signal=None), None, False, "diverged"),
+        (RankEnd(code=5, signal=None), "stop", False, "diverged"),
         (RankEnd(code=3, signal=None), None, False, "interrupted"),
         (RankEnd(code=3, signal=None), "stop", False, "interrupted"),
         (RankEnd(code=3, signal=None), "time", False, "timed_out"),

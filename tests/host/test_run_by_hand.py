@@ -20,7 +20,7 @@ from orchestrator.store.registry import make_store
 from workloads.contract.request import DEFAULT_WORKLOAD, Request, request_from
 from workloads.contract.result import read_result
 from workloads.contract.workload import StageSpec
-from workloads.runtime.errors import BadInput
+from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.run import check_inputs, ending_of, run_request, stage_of
 
 
@@ -123,6 +123,7 @@ def test_a_stage_that_there_is_not_is_bad_input(tmp_path: Path) -> None:
         (RuntimeError("ncclUnhandledCudaError: ...\nLast error:\nCuda failure 2 'out of memory'"), "out_of_memory"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "error"),
         (RuntimeError("x"), "error"),
+        (Diverged("x"), "diverged"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "out_of_memory"),
     ],
 )
@@ -135,7 +136,7 @@ def test_a_result_names_how_it_was_executed_and_where_it_failed(tmp_path: Path) 
     assert run_request(asked) == 1
     result = read_result(Path(asked.work) / "result.json")
     assert result.error is not None and result.error.frames[-1].endswith(" run")
-    assert {"versions", "device_kind", "threads", "world_size", "micro_batch"} <= set(result.records)
+    assert {"versions", "device_kind", "threads", "world_size", "micro_batch", "numerics"} <= set(result.records)
     assert result.cost["device_s"] > 0 and result.cost["peak_mib"] > 10
 
 

@@ -1,6 +1,7 @@
 """What the warm server imports, and what it leaves to those that need it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,19 @@ def test_a_module_that_starts_threads_is_named_in_the_last_line(tmp_path: Path) 
     )
     said = "importing restless started threads, which no fork inherits: ['ticker']; start them in run()"
     assert done.stdout == "" and done.stderr.splitlines() == [said]
+
+
+def test_torch_is_imported_without_a_variable_that_would_make_float32_another_precision() -> None:
+    look = (
+        "from workloads.runtime import server; server.main(['torch'])\n"
+        "import torch; print(torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        capture_output=True,
+        text=True,
+        input="",
+        timeout=60,
+        env={**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"},
+    )
+    assert done.stderr.splitlines()[-1] == "highest False", done.stderr

@@ -11,6 +11,7 @@ from orchestrator.spec.cluster import BUILT_IN, load_cluster
 from orchestrator.study import open_study
 from workloads.study.estimate import plan_disk, row_sizes, sizes_json, sizes_text, too_large
 from workloads.study.footprint import GIB
+from workloads.study.sizes import flops_denoise, full_step
 from workloads.study.workload import WORKLOAD
 
 RECOMPUTING = {"activation_checkpointing": {}}
@@ -116,3 +117,21 @@ def test_the_disk_of_everything_is_that_of_its_parts_at_one_gib(root: Path) -> N
     plan = open_study(root / "matrix.yaml").plan
     disk = plan_disk(plan, row_sizes(plan, BUILT_IN))
     assert 0 < disk.weights < GIB and disk.latents == 288 * 33 * 12 * 4 * 8 * 4 and disk.pool == 288 * 33 * 8 * 16 * 3
+
+
+def test_the_flops_of_a_plan_are_those_of_its_trainings_and_evaluations(root: Path) -> None:
+    plan = open_study(root / "matrix.yaml", overrides=["seeds=[0, 1]"]).plan
+    found = plan.workload.flops(plan)
+    by_label = {plan.jobs[job].label: count for job, count in found.items()}
+    size = next(size for size in row_sizes(plan, BUILT_IN) if size.label == "context-k5")
+    assert by_label["train/context-k5/s1"] == 400 * full_step(size.model, 8)
+    assert by_label["evaluate/loop/context-k5/s0"] == 16 * 4 * 8 * flops_denoise(size.model, 1, size.model.slots)
+    assert by_label["evaluate/loop/bound-truth/s0"] == 0.0
+    assert {plan.jobs[job].stage for job in found} == {"train", "evaluate"}
+    assert len(found) == sum(job.stage in ("train", "evaluate") for job in plan.jobs.values())
+
+
+def test_the_flops_of_evaluations_are_not_known_where_only_the_pool_knows_its_cases(root: Path) -> None:
+    plan = paper(root)
+    known = {plan.jobs[job].label for job, count in plan.workload.flops(plan).items() if count}
+    assert known and all(label.startswith("train/") for label in known)

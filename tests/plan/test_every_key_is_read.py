@@ -95,6 +95,7 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "training.precision": ([], "bfloat16", TRAIN, None),
     "training.spike_ratio": ([], "10", TRAIN, None),
     "training.sample_every": ([], "0", TRAIN, None),
+    "training.rejected_share": ([], "0.2", TRAIN, None),
     "sampler.steps": ([], "4", EVALUATE | JUDGE, None),
     "sampler.guidance": ([], "5", EVALUATE | JUDGE, None),
     "sampler.negative": ([], "blurry", EVALUATE | JUDGE, None),

@@ -123,13 +123,13 @@ def test_the_axis_in_a_comment_of_the_matrix_is_accepted(tmp_path: Path) -> None
     assert len(open_study(path).plan.cells) == 8
 
 
-@pytest.mark.parametrize("there", ["matrix.yaml", "cluster/local.yaml", "mystudy/estimate.py"])
+@pytest.mark.parametrize("there", ["matrix.yaml", "cluster/local.yaml", "ourstudy/estimate.py"])
 def test_nothing_is_overwritten_and_then_nothing_is_written(tmp_path: Path, there: str) -> None:
     path = tmp_path / there
     path.parent.mkdir(exist_ok=True)
     path.symlink_to("nowhere")
     with pytest.raises(PlanError) as refused:
-        init(tmp_path, workload="mystudy.workload")
+        init(tmp_path, workload="ourstudy.workload")
     assert str(refused.value) == f"{path}: exists; nothing was written: name another FOLDER, or move it away"
     assert [one for one in tmp_path.rglob("*") if not one.is_dir()] == [path]
 
@@ -138,12 +138,12 @@ def test_nothing_is_overwritten_and_then_nothing_is_written(tmp_path: Path, ther
     ("options", "message"),
     [
         ({"backend": "slrum"}, "--backend is 'slrum'; did you mean 'slurm'?; allowed: local, ray, slurm, fake"),
-        ({"workload": "mystudy"}, "--workload is 'mystudy'; allowed: PACKAGE.MODULE, such as mystudy.workload"),
+        ({"workload": "ourstudy"}, "--workload is 'ourstudy'; allowed: PACKAGE.MODULE, such as mystudy.workload"),
         ({"workload": "my-study.work"}, "--workload is 'my-study.work'; allowed: PACKAGE.MODULE, such as"),
         ({"workload": "a.b.c"}, "--workload is 'a.b.c'; allowed: PACKAGE.MODULE"),
         ({"workload": "../x.y"}, "--workload is '../x.y'; allowed: PACKAGE.MODULE"),
-        ({"workload": "mystudy.class"}, "--workload is 'mystudy.class'; allowed: PACKAGE.MODULE"),
-        ({"workload": "mystudy.sample"}, "--workload is 'mystudy.sample', but a stage's module has this name; write"),
+        ({"workload": "ourstudy.class"}, "--workload is 'ourstudy.class'; allowed: PACKAGE.MODULE"),
+        ({"workload": "ourstudy.sample"}, "--workload is 'ourstudy.sample', but a stage's module has this name; write"),
         ({"workload": "json.nothing"}, "--workload: workload cannot be used: workload 'json.nothing': no module"),
         ({"study": "a b"}, "--study: the study is named 'a b'; allowed: letters, digits"),
     ],

@@ -37,7 +37,7 @@ def given() -> ReportInput:
         curves=twice(whole.curves),
         missing=[],
         excluded=[
-            Excluded(row=info.name, seed=seed, axes=axes, entry="exclude[0], matrix.yaml:9: rows: x")
+            Excluded(row=info.name, seed=seed, axes=axes, entry="exclude[0]: rows: x")
             for info in whole.rows
             for axes in ("site=a", "site=b")
             for seed in (0, 1)
@@ -90,7 +90,7 @@ def test_a_row_without_any_cell_may_stay_in_a_table(given):
 def test_the_page_lists_what_is_excluded_and_compares_durations(given):
     text = page(given, analyse(given))
     assert "What is excluded" in text
-    assert "exclude[0], matrix.yaml:9: rows: x" in text
+    assert "exclude[0]: rows: x" in text
     assert "100 %" in text
     assert f"; {len(given.excluded)} cells are excluded" in text
     assert ">missing</td>" not in text

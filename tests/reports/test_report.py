@@ -240,6 +240,14 @@ def test_two_values_of_one_case_are_refused():
         analyse(dataclasses.replace(given, values=[*given.values, given.values[0]]))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_refused_and_leaves_no_mean_unseen(value):
+    given = made_input(cases=2)
+    odd = dataclasses.replace(given.values[0], value=value)
+    with pytest.raises(ValueError, match=rf"of row 'context-k1', seed 0, case '.*' is {value!r}; allowed: a finite"):
+        analyse(dataclasses.replace(given, values=[odd, *given.values[1:]]))
+
+
 def test_the_page_shows_every_commit_and_that_files_were_changed():
     ours, theirs = "b52e1e309a7c179cd50225617793d010947059ac", "0393efe2c1a4179cd50225617793d010947059ac"
     assert commits(f"{ours} digits_study:{theirs}-dirty, {ours}") == (

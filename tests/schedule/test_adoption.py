@@ -83,7 +83,7 @@ def test_an_attempt_whose_job_was_cancelled_without_a_driver_is_stopped_though_n
     death = Death("train/a")
     with pytest.raises(LeaseError):
         toy.run(plan, LONG, observe=death.observe, fence=death)
-    assert request("cancel", list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
+    assert request("cancel", list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "done"
     assert toy.run(plan).counts == {"cancelled": 1}
     assert [running.ending for running in toy.cluster.attempts.values()] == ["interrupted"]
     assert toy.endings("train/a") == ["interrupted"]

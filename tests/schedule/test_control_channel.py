@@ -67,14 +67,14 @@ def test_a_note_that_the_disk_does_not_give_now_waits_and_what_was_asked_later_w
     assert [note.path for note in channel.pending(tmp_path)] == [first, second]
 
 
-def test_without_a_driver_a_cancel_is_booked_at_once_and_with_one_it_is_asked(tmp_path: Path) -> None:
-    assert request("cancel", [JOB], home=tmp_path) == "booked"
+def test_without_a_driver_a_cancel_is_recorded_at_once_and_with_one_it_is_requested(tmp_path: Path) -> None:
+    assert request("cancel", [JOB], home=tmp_path) == "done"
     with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.job_records()[JOB.fingerprint].state == "cancelled"
     with acquire(tmp_path):
-        assert request("retry", [JOB], home=tmp_path) == "asked"
+        assert request("retry", [JOB], home=tmp_path) == "requested"
     assert [note.verb for note in channel.pending(tmp_path)] == ["retry"]
-    assert request("retry", [JOB], home=tmp_path) == "booked"
+    assert request("retry", [JOB], home=tmp_path) == "done"
     with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.job_records() == {}
 

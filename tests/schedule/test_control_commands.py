@@ -119,27 +119,27 @@ def only_a() -> Plan:
     ("earlier", "later", "counts"),
     [("retry", "cancel", {"cancelled": 1}), ("cancel", "retry", {"done": 1})],
 )
-def test_what_is_booked_without_a_driver_outranks_a_note_that_an_earlier_one_left_unread(
+def test_what_is_recorded_without_a_driver_outranks_a_note_that_an_earlier_one_left_unread(
     toy: Toy, earlier: JobVerb, later: JobVerb, counts: Mapping[State, int]
 ) -> None:
     plan = make_plan([make_job("train", "train/a")])
     toy.note(earlier, ["train/a"])
-    assert request(later, list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "booked"
+    assert request(later, list(plan.jobs.values()), home=toy.home, clock=toy.clock) == "done"
     assert toy.run(plan).counts == counts
     assert channel.pending(toy.home) == []
 
 
-def test_what_is_asked_of_a_driver_about_a_job_that_its_plan_does_not_have_is_booked(toy: Toy) -> None:
+def test_what_is_asked_of_a_driver_about_a_job_that_its_plan_does_not_have_is_recorded(toy: Toy) -> None:
     ours, other = (make_plan([make_job("train", f"train/{row}")]) for row in "ab")
     for verb, counts in (("cancel", {"cancelled": 1}), ("retry", {"done": 1})):
         with acquire(toy.home, toy.clock):
-            assert request(verb, list(other.jobs.values()), home=toy.home) == "asked"
+            assert request(verb, list(other.jobs.values()), home=toy.home) == "requested"
         assert toy.run(ours).counts == {"done": 1}
         assert toy.run(other).counts == counts
 
 
 @pytest.mark.parametrize("verb", ["cancel", "retry"])
-def test_a_note_is_booked_in_one_transaction_however_many_jobs_it_names(tmp_path: Path, verb: JobVerb) -> None:
+def test_a_note_is_recorded_in_one_transaction_however_many_jobs_it_names(tmp_path: Path, verb: JobVerb) -> None:
     transactions = []
     for number in (1, 40):
         toy, asked = Toy(tmp_path / str(number)), list[None]()

@@ -19,9 +19,9 @@ STANDS = {
     "node_lost": (11, "ended 10 times in a row without progress, last as node_lost: as scripted: node_lost"),
     "preempted": (11, "ended 10 times in a row without progress, last as preempted: as scripted: preempted"),
     "interrupted": (11, "ended 10 times in a row without progress, last as interrupted: as scripted: interrupted"),
-    "out_of_memory": (2, "out of memory; 1 of 1 retries used, last at micro-batch 4: as scripted: out_of_memory; use"),
-    "error": (2, "ended with an error; 1 of 1 retries used: as scripted: error"),
-    "timed_out": (3, "ran into its time limit without progress; 1 of 1 retries used: as scripted: timed_out"),
+    "out_of_memory": (2, "out of memory; 1 of 1 retry used, last at micro-batch 4: as scripted: out_of_memory; use"),
+    "error": (2, "ended with an error; 1 of 1 retry used: as scripted: error"),
+    "timed_out": (3, "ran into its time limit without progress; 1 of 1 retry used: as scripted: timed_out"),
 }
 
 

@@ -59,7 +59,7 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
     lines = [line for line in text.splitlines() if " fake-0, " not in line]
     assert lines == [
         f"train/a ({first.job})",
-        "  failed: ended with an error; 1 of 1 retries used: ValueError: no such frame 17",
+        "  failed: ended with an error; 1 of 1 retry used: ValueError: no such frame 17",
         "  needs index: done",
         "  needs latents: done",
         "  needed by evaluate/return/a",
@@ -80,7 +80,7 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        ("data", "next: nothing: it is done"),
+        ("data", "next: nothing, it is done"),
         ("train/b", "next: `echo-matrix run` starts it from the beginning"),
         ("evaluate/return/a", "next: nothing until train/a can run; see `echo-matrix explain train/a`"),
         ("evaluate/return/b", "next: `echo-matrix run` starts it from the beginning once train/b is done"),
@@ -91,6 +91,16 @@ def test_what_comes_next_is_said_for_every_state(toy: Toy, label: str, words: st
     chosen = [job.id for job in plan.jobs.values() if job.label == "train/a"]
     toy.run(plan, {"train/a": [Act(script="bad_input")]}, selected=chosen)
     assert words in explained(toy, plan, label)
+
+
+def test_a_job_that_diverged_is_not_tried_again_and_says_what_would_help(toy: Toy) -> None:
+    plan = small_plan("a")
+    run(toy, plan, {"train/a": [Act(script="diverged", error=replace(FAILURE, message="2 of 16 steps; try: less"))]})
+    text = explained(toy, plan, "train/a")
+    assert toy.endings("train/a") == ["diverged"]
+    assert "diverged; a retry would end the same way: ValueError: 2 of 16 steps; try: less" in text
+    assert "next: nothing: the same job would diverge again; change what its error names" in text
+    assert "error 0 of 1" in text
 
 
 def test_a_done_job_names_its_artifact_and_no_budgets(toy: Toy) -> None:

@@ -79,6 +79,15 @@ def test_a_run_shows_one_traceback_once_and_says_once_that_the_stage_is_paused(t
     assert all("\n" not in failure.reason for failure in outcome.failures)
 
 
+def test_rows_that_diverged_are_tried_once_and_pause_no_other_row(toy: Toy) -> None:
+    acts = {label: [Act(script="diverged", error=act[0].error)] for label, act in failing("abc").items()}
+    outcome = toy.run(small_plan("abcd"), acts, hosts=ONE_CPU)
+    assert {label: toy.endings(label) for label in acts} == {label: ["diverged"] for label in acts}
+    assert toy.endings("train/d") == ["ok"]
+    assert outcome.paused == {}
+    assert "3 jobs failed in the same way: train/a, train/b, train/c" in failures_text(outcome.failures)
+
+
 def test_a_retry_of_one_of_them_lets_the_stage_go_on(toy: Toy) -> None:
     plan = small_plan("abcd")
     toy.run(plan, failing("abc"), hosts=ONE_CPU)

@@ -65,7 +65,7 @@ def test_a_failure_blocks_its_dependants_and_nobody_else(toy: Toy) -> None:
     assert outcome.exit_code == 1
     (failed,) = outcome.failures
     assert failed.label == "train/b"
-    assert "1 of 1 retries used" in failed.reason
+    assert "1 of 1 retry used" in failed.reason
     assert failed.trace[0] == "ValueError: no such frame 17"
     assert toy.endings("train/b") == ["error", "error"]
 
@@ -236,7 +236,7 @@ def test_only_unknown_attempts_end_the_run_after_unknown_s_with_1(toy: Toy) -> N
     outcome = toy.run(small_plan(), {"data": [Act(script="unknown")]})
     assert outcome.counts == {"unknown": 1, "new": 8}
     assert outcome.exit_code == 1
-    assert "1 attempts are unknown" in outcome.note
+    assert "nothing is known of 1 attempt" in outcome.note
 
 
 class Ending(SimulatedClock):
@@ -252,7 +252,7 @@ def test_unknown_attempts_that_hold_every_place_end_the_run_although_others_are_
     plan = make_plan([make_job("train", f"train/{row}") for row in "abc"])
     outcome = toy.run(plan, {f"train/{row}": [Act(script="unknown")] for row in "ab"})
     assert outcome.counts == {"unknown": 2, "new": 1}
-    assert "2 attempts are unknown" in outcome.note
+    assert "nothing is known of 2 attempts" in outcome.note
 
 
 def test_a_job_that_fits_on_no_host_is_blocked_with_the_reason_and_others_run(toy: Toy) -> None:

@@ -117,7 +117,7 @@ def test_a_backend_without_an_answer_for_a_minute_is_told_once(toy: Toy, listene
     unknown, finished = listener.told(2)
     assert (unknown["event"], unknown["attempts"], unknown["reason"]) == ("unknown", 1, "the backend cannot tell")
     assert finished["at"] - unknown["at"] > 60.0
-    assert "1 attempts are unknown" in finished["reason"]
+    assert "nothing is known of 1 attempt" in finished["reason"]
 
 
 def test_what_ends_a_run_by_an_error_is_told_too(toy: Toy, listener: Listener) -> None:

@@ -87,7 +87,7 @@ def test_a_job_that_waits_for_devices_leaves_cpus_to_others() -> None:
 def test_what_fits_nowhere_is_told_with_numbers() -> None:
     hosts = [HostShare(name="one", cpus=2, devices=0, memory_gib=8.0)]
     assert why_unplaceable(DEVICE, "train", hosts) is not None
-    assert "1 devices" in str(why_unplaceable(DEVICE, "train", hosts))
+    assert "1 device" in str(why_unplaceable(DEVICE, "train", hosts))
     assert why_unplaceable(DEVICE, "train", []) is None
 
 

@@ -25,6 +25,7 @@ BUDGETS = RetrySettings(error=1, out_of_memory=1, vanished=3, free_in_a_row=10)
     [
         ("ok", Charges(), "done"),
         ("bad_input", Charges(), "failed"),
+        ("diverged", Charges(), "failed"),
         ("cancelled", Charges(), "cancelled"),
         ("error", Charges(), "again"),
         ("error", Charges(error=1), "failed"),
@@ -43,7 +44,9 @@ def test_each_ending_has_its_next_step(ending: Ending, before: Charges, after: s
     assert verdict(ending, before, BUDGETS, progressed=False, share=8).next == after
 
 
-@pytest.mark.parametrize("ending", [ending for ending in get_args(Ending) if ending not in ("ok", "bad_input")])
+@pytest.mark.parametrize(
+    "ending", [ending for ending in get_args(Ending) if ending not in ("ok", "bad_input", "diverged")]
+)
 def test_progress_forgives_what_came_before(ending: Ending) -> None:
     worn = Charges(error=1, out_of_memory=1, vanished=3, free=9)
     assert verdict(ending, worn, BUDGETS, progressed=True, share=8).next in ("again", "cancelled")
@@ -83,7 +86,7 @@ CHARGES = [
     Charges(error=1, out_of_memory=1, vanished=3, free=9, accumulate=8),
 ]
 ENDINGS = [ending for ending in get_args(Ending) if ending != "ok"]
-FINAL = {"bad_input": "failed", "cancelled": "cancelled"}
+FINAL = {"bad_input": "failed", "diverged": "failed", "cancelled": "cancelled"}
 FREE = {"preempted", "node_lost", "interrupted"}
 
 
@@ -140,7 +143,7 @@ def test_a_job_without_micro_batch_that_runs_out_of_memory_is_told_to_get_more()
     first = verdict("out_of_memory", Charges(), BUDGETS, progressed=False, share=None)
     second = verdict("out_of_memory", first.charges, BUDGETS, progressed=False, share=None, detail="used 3 GiB")
     assert (first.next, second.next) == ("again", "failed")
-    assert second.reason == "out of memory; 1 of 1 retries used: used 3 GiB; raise resources.memory_gib"
+    assert second.reason == "out of memory; 1 of 1 retry used: used 3 GiB; raise resources.memory_gib"
 
 
 def test_out_of_memory_at_micro_batch_one_goes_on_only_where_it_moves() -> None:
@@ -212,5 +215,5 @@ def test_a_limit_into_which_nothing_fits_is_named_with_its_remedy_and_one_that_i
     assert first.next == "again" and "raise resources" not in first.reason
     last = verdict("timed_out", first.charges, budgets, progressed=False, share=None, detail="SIGKILL")
     assert last.next == "failed"
-    assert last.reason.startswith("ran into its time limit without progress; 1 of 1 retries used: SIGKILL; ")
+    assert last.reason.startswith("ran into its time limit without progress; 1 of 1 retry used: SIGKILL; ")
     assert "raise resources.STAGE.minutes" in last.reason

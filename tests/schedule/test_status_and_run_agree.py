@@ -82,7 +82,7 @@ def test_the_status_of_a_selection_counts_the_other_jobs_apart(toy: Toy, plan: P
     toy.run(plan, selected=sorted(select(plan, **CONTEXT.given)))
     assert status_text(study_of(toy, plan), CONTEXT).splitlines()[:2] == [
         "echo-memory · laptop · 9 done",
-        "  selected: --rows 'context-*' --branches replay; the other 77 jobs: 77 new",
+        "  selected: --rows 'context-*' --branches replay; 77 other jobs: 77 new",
     ]
     assert status_text(study_of(toy, plan)).startswith("echo-memory · laptop · 9 done, 77 new\n\n")
     shown = status_json(study_of(toy, plan), CONTEXT)

@@ -97,7 +97,7 @@ def test_a_partition_that_does_not_exist_is_refused_before_anything_is_submitted
 def test_limits_below_what_a_stage_asks_for_are_refused_each_with_its_remedy(folder: Folder) -> None:
     folder.write("{partition: short}")
     first, *others = folder.refused().splitlines()
-    assert first == "6 things keep SLURM from running this:"
+    assert first == "SLURM cannot run this, for 6 reasons:"
     assert others[3] == (
         "  matrix.yaml: resources.train.minutes is 30, and a job gets 2 more to record its end: 32, but partition "
         "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "

@@ -13,9 +13,9 @@ sys.path[:0] = [str(TESTS / "host")]
 from slurm_site import Site  # noqa: E402
 from toy_jobs import DO, as_submission, toy_context, toy_submission, wait_until  # noqa: E402
 
-from orchestrator.backends.protocol import Adoption, Submission  # noqa: E402
+from orchestrator.backends.protocol import Adoption, Backend, Submission  # noqa: E402
 from orchestrator.backends.slurm.core.backend import QUEUE, JobBackend  # noqa: E402
-from orchestrator.backends.slurm.settings import SlurmSettings  # noqa: E402
+from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage  # noqa: E402
 from orchestrator.schedule.placement import targets  # noqa: E402
 from orchestrator.store.registry import make_store  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
@@ -26,6 +26,11 @@ pytestmark = pytest.mark.usefixtures("short_wait_for_records")
 
 def make_backend(home: Path) -> JobBackend:
     return JobBackend(toy_context(home), SlurmSettings(poll_s=0.5))
+
+
+def phases(backend: Backend) -> set[str]:
+    """Of all attempts."""
+    return {report.phase for report in backend.poll().values()}
 
 
 class TestSlurmBackend(LastingBackendContract):
@@ -64,6 +69,24 @@ class TestSlurmBackend(LastingBackendContract):
             site.call("scontrol", "update", "PartitionName=long", "State=UP")
         case.backend.kill([running.attempt])
         case.until(running.attempt, "ended")
+
+    def test_what_the_users_shell_says_to_sbatch_holds_where_the_cluster_file_says_nothing(
+        self, case: BackendUnderTest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+        for name, value in {"PARTITION": "short", "EXPORT": "NONE", "ARRAY_INX": "0-9", "TIMELIMIT": "1"}.items():
+            monkeypatch.setenv(f"SBATCH_{name}", value)
+        chosen = JobBackend(
+            toy_context(tmp_path / "toy"), SlurmSettings(every=SlurmStage(partition="long"), poll_s=0.5)
+        )
+        for backend, partition, number in ((case.backend, "short", 2), (chosen, "long", 1)):
+            several = [case.submission("long") for _ in range(number)]
+            tickets = backend.submit(several)
+            wait_until(lambda b=backend: phases(b) == {"running"}, "they run", 60)  # type: ignore[misc]
+            listed = site.call("squeue", "--noheader", "--array", "--format=%i %P %l").split("\n")
+            assert {f"{ticket} {partition} 7:00" for ticket in tickets.values()} <= set(listed)
+            backend.kill([one.attempt for one in several])
+            wait_until(lambda b=backend: phases(b) == {"ended"}, "they end", 60)  # type: ignore[misc]
 
     def test_a_job_is_found_by_its_name_whatever_the_label(self, case: BackendUnderTest, site: Site) -> None:
         """A driver that dies between sbatch and the ticket leaves nothing but the name."""

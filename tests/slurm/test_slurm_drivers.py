@@ -52,7 +52,7 @@ def test_drivers_that_are_killed_leave_sleep_and_move_hand_one_attempt_on(
     site.daemon("slurmctld", "stop")
     with (study.home / "2.txt").open("wb") as output:
         second = study.start(output)
-    wait_until(lambda: "nothing is known of 1 attempts (squeue" in text(study, "2.txt"), "a word of the silence")
+    wait_until(lambda: "nothing is known of 1 attempt (squeue" in text(study, "2.txt"), "a word of the silence")
     site.daemon("slurmctld", "start")
     why = "Resources: no node has what it asks for free (SLURM job"
     wait_until(lambda: why in study.call("status").stdout, "why the training waits")

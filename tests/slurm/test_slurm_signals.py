@@ -46,7 +46,7 @@ def test_an_attempt_whose_time_runs_out_saves_and_goes_on_and_a_limit_without_pr
         wait_until(ended, "the limit", look_s=0.02)
     assert driver.wait(timeout=60) == 1
     said = (study.home / "output.txt").read_text(encoding="utf-8")
-    assert "ran into its time limit without progress; 0 of 0 retries used" in said
+    assert "ran into its time limit without progress; no retry is allowed" in said
     assert "no checkpoint fits into the limit: raise resources.STAGE.minutes" in said
     assert "no checkpoint fits into the limit" in study.call("explain", TRAIN).stdout
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import ControlsError
+from orchestrator.errors import ControlsError, MatrixError
 from orchestrator.spec.cell import Cell, Deviation
 from orchestrator.spec.controls import check_controls, verdicts
 from orchestrator.spec.expand import expand
@@ -24,6 +24,7 @@ RECORD = {
     "threads": 1,
     "world_size": 1,
     "micro_batch": 8,
+    "numerics": {"cpu_capability": "AVX512", "float32_matmul": "highest", "environment": {"MKL_CBWR": "AVX2"}},
 }
 
 
@@ -102,7 +103,7 @@ def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(ce
     assert {one["verdict"] for one in found.values()} == {"held"}
     assert list(found) == [
         "sample_order", "initial_shared", "steps", "versions", "device_kind", "threads", "world_size", "micro_batch",
-        "skipped",
+        "numerics", "rejected steps",
     ]  # fmt: skip
 
 
@@ -132,6 +133,32 @@ def test_unequal_execution_is_mixed(cells: tuple[Cell, ...]) -> None:
     assert found["sample_order"]["verdict"] == "held"
 
 
+def test_of_what_decides_bits_only_what_differs_is_named_with_its_cells(cells: tuple[Cell, ...]) -> None:
+    records = all_records(cells)
+    records["spatial/s0"]["numerics"] = {**RECORD["numerics"], "cpu_capability": "AVX2"}
+    records["ssm-hybrid/s1"]["numerics"] = {**RECORD["numerics"], "environment": {}}
+    found = by_check(cells, records)["numerics"]
+    assert (found["verdict"], found["cells"]) == ("mixed", ["spatial/s0", "ssm-hybrid/s1"])
+    assert found["detail"] == (
+        "cpu_capability: seed 0: AVX512 in context-k1/s0 and 16 more, AVX2 in spatial/s0; "
+        "environment.MKL_CBWR: seed 1: AVX2 in context-k1/s1 and 16 more, unset in ssm-hybrid/s1"
+    )
+
+
+def test_an_evaluation_that_ran_otherwise_is_named_and_one_that_did_not_takes_no_line(
+    cells: tuple[Cell, ...],
+) -> None:
+    others = {name: all_records(cells) for name in ("evaluate/loop", "evaluate/return")}
+    others["evaluate/loop"]["spatial/s0"]["numerics"] = {**RECORD["numerics"], "float32_matmul": "high"}
+    del others["evaluate/return"]["spatial/s0"]
+    plain = len(verdicts(WORKLOAD, cells, all_records(cells)))
+    found = verdicts(WORKLOAD, cells, all_records(cells), others)
+    assert len(found) == plain + 1
+    mixed = next(one for one in found if one["verdict"] == "mixed")
+    assert (mixed["check"], mixed["cells"]) == ("numerics of evaluate/loop", ["spatial/s0"])
+    assert mixed["detail"].endswith("high in spatial/s0")
+
+
 def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[Cell, ...]) -> None:
     records = all_records(cells)
     del records["spatial/s0"]
@@ -146,11 +173,54 @@ def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[C
     assert {one["verdict"] for one in verdicts(WORKLOAD, cells, {})} == {"open"}
 
 
-def test_skipped_steps_are_noted_and_violate_nothing(cells: tuple[Cell, ...]) -> None:
+def test_rejected_steps_are_listed_for_each_cell_beside_their_bound(cells: tuple[Cell, ...]) -> None:
+    records = all_records(cells)
+    bound = "allowed in a cell: 40 of 400 (training.rejected_share 0.1)"
+    found = by_check(cells, records)["rejected steps"]
+    assert (found["verdict"], found["detail"], found["cells"]) == ("held", f"none in 36 cells; {bound}", [])
+    records["spatial/s0"]["skipped"] = 3
+    found = by_check(cells, records)["rejected steps"]
+    detail = f"spatial/s0 3 of 400; none in the other 35 cells; {bound}"
+    assert (found["verdict"], found["detail"], found["cells"]) == ("held", detail, ["spatial/s0"])
+
+
+def test_a_cell_that_rejected_more_steps_than_its_bound_is_violated(cells: tuple[Cell, ...]) -> None:
+    """As one that ended well before there was a bound, and won."""
     records = all_records(cells)
     records["spatial/s0"]["skipped"] = 3
-    found = by_check(cells, records)["skipped"]
-    assert (found["verdict"], found["detail"], found["cells"]) == ("held", "spatial/s0 3", ["spatial/s0"])
+    records["ssm-blockwise/s1"]["skipped"] = 41
+    del records["context-k1/s0"]
+    found = by_check(cells, records)["rejected steps"]
+    assert (found["verdict"], found["cells"]) == ("violated", ["ssm-blockwise/s1"])
+    assert "ssm-blockwise/s1 41 of 400, more than 40; none in the other 33 cells; " in found["detail"]
+    assert found["detail"].endswith("; 1 of 36 cells have no record yet")
+
+
+def test_the_bound_is_that_of_the_cell_and_no_fingerprint_has_its_default(resolved: ResolvedMatrix, root: Path) -> None:
+    """A key that came later: at its default, wherever that is written, every cell is what it was."""
+    plain = {cell.id: cell.fingerprint for cell in expand(resolved)}
+    key = "controls.training.rejected_share"
+    for value in ("0.1", "1.0e-1"):
+        again = resolve_profile(load_matrix(root / "matrix.yaml"), "laptop", ["seeds=[0, 1]", f"{key}={value}"])
+        assert {cell.id: cell.fingerprint for cell in expand(again)} == plain
+    deviation = Deviation(key=key, rows=("ssm-hybrid",), reason="tried", value=0.1)
+    cells = expand(replace(resolved, deviations=(*resolved.deviations, deviation)))
+    assert {cell.id: cell.fingerprint for cell in cells} == plain
+    other = replace(deviation, value=0.5)
+    cells = expand(replace(resolved, deviations=(*resolved.deviations, other)))
+    check_controls(WORKLOAD, cells, (*resolved.deviations, other))
+    assert {cell.row for cell in cells if cell.fingerprint != plain[cell.id]} == {"ssm-hybrid"}
+    records = {cell.id: {**RECORD, "skipped": 100} for cell in cells if cell.row == "ssm-hybrid"}
+    found = by_check(tuple(cell for cell in cells if cell.id in records), records)["rejected steps"]
+    assert (found["verdict"], "200 of 400" in found["detail"]) == ("held", True)
+    with pytest.raises(ControlsError, match=r"differ in controls\.training\.rejected_share \('absent' and 0\.5\)"):
+        check_controls(WORKLOAD, cells, resolved.deviations)
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "ten", "null", "[0.1]", ".nan"])
+def test_a_share_that_is_none_is_refused(root: Path, value: str) -> None:
+    with pytest.raises(MatrixError, match=r"controls\.training\.rejected_share is .*; allowed: "):
+        resolve_profile(load_matrix(root / "matrix.yaml"), "laptop", [f"controls.training.rejected_share={value}"])
 
 
 def test_a_declared_deviation_of_the_steps_is_no_violation(resolved: ResolvedMatrix) -> None:

@@ -174,8 +174,8 @@ def test_the_plan_counts_and_lists_what_is_excluded(planned: Planner) -> None:
     now = standings(plan, frozenset(), {}, {})
     text = plan_text(plan, now)
     assert "profile laptop: 30 cells (2 excluded), " in text
-    assert "\nexcluded\n  2 cells by exclude[0], " in text
-    assert "matrix.yaml:84: rows: ssm-*, site: pre_norm\n" in text
+    assert "\nexcluded\n  2 cells by /" in text
+    assert "/matrix.yaml:84: exclude[0]: rows: ssm-*, site: pre_norm\n" in text
     shown = plan_json(plan, now)
     assert [one["id"] for one in shown["excluded"]] == [f"ssm-{n}/site=pre_norm/s0" for n in ("hybrid", "blockwise")]
     assert shown["excluded"][0]["axes"] == {"site": "pre_norm"}

@@ -163,7 +163,7 @@ REFUSALS = [
     ),
     ("hybrid: true", "hybrid: True", r"memory\.compress-hybrid-r2\.hybrid is True; write true"),
     ("hybrid: true", "hybrid: yes", r"memory\.compress-hybrid-r2\.hybrid is yes; write true"),
-    ("tau: [1.0, 128.0]", "tau: [1.0]", r"memory\.ssm-blockwise\.tau has 1 values; allowed: 2"),
+    ("tau: [1.0, 128.0]", "tau: [1.0]", r"memory\.ssm-blockwise\.tau has 1 value; allowed: 2"),
     ("  context-k5: {", "  context-k1: {", r"memory\.context-k1 appears twice, first on line 66"),
     (
         "axes: {} ",

@@ -137,7 +137,7 @@ def test_a_path_where_there_is_no_checkpoint_at_all_is_refused(pool: Pool, tmp_p
 
 
 def test_a_checkpoint_before_the_first_step_that_was_taken_is_resumed(pool: Pool, tmp_path: Path) -> None:
-    training = {"shift": float("inf"), "sample_every": 0, "steps": 4}  # every loss is NaN, every step rejected
+    training = {"shift": float("inf"), "sample_every": 0, "steps": 4, "rejected_share": 1.0}  # every loss is NaN
     first = train_request(tmp_path, pool, training=training)
     train_once(first, stop_at=1)
     last = train_request(tmp_path, pool, training=training, resume=str(checkpoint(first, 2)))

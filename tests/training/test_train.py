@@ -12,6 +12,8 @@ from tiny_training import ROWS, TRAINING, metrics, train_once, train_request, we
 from workloads.contract.request import Request
 from workloads.model.weights import load_model
 from workloads.runtime.errors import BadInput
+from workloads.training.spikes import TrainingDiverged
+from workloads.training.train import check_weights
 
 Pool = dict[str, str]
 
@@ -198,8 +200,54 @@ def test_an_index_with_too_few_steps_is_refused(pool: Pool, tmp_path: Path) -> N
 
 def test_a_loss_that_is_not_finite_leaves_no_trace_in_the_weights(pool: Pool, tmp_path: Path) -> None:
     # A shift so large that noise levels overflow: every loss is NaN, so every step is rejected.
-    request = train_request(tmp_path, pool, training={"shift": math.inf, "sample_every": 0, "steps": 3})
+    request = train_request(
+        tmp_path, pool, training={"shift": math.inf, "sample_every": 0, "steps": 3, "rejected_share": 1.0}
+    )
     outcome = train_once(request)
     assert outcome.records["skipped"] == 3
     assert metrics(request, "loss") == []
     assert all(bool(value.isfinite().all()) for value in weights(request).values())
+
+
+def test_a_training_whose_rate_is_absurd_ends_as_diverged_and_publishes_nothing(
+    pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = train_request(tmp_path, pool, training={"rate": 1e6, "steps": 16, "sample_every": 0}, label="train/x/s0")
+    words = (
+        r"^train/x/s0: 2 of 16 steps were rejected \(12\.5%\); allowed: 1 \(controls\.training\.rejected_share 0\.1\); "
+        r"the first was step \d+: its (loss|gradient's norm) is .*; try: lower controls\.training\.rate \(1e\+06\), "
+    )
+    with pytest.raises(TrainingDiverged, match=words):
+        train_once(request)
+    assert ", gradient norm nan\n" in capsys.readouterr().out
+    assert list(Path(request.out).iterdir()) == []
+
+
+def test_the_share_counts_rejections_before_an_interruption_too(pool: Pool, tmp_path: Path) -> None:
+    training = {"shift": math.inf, "sample_every": 0, "steps": 8, "rejected_share": 0.5}
+    first = train_request(tmp_path, pool, training=training)
+    assert train_once(first, stop_at=2).stopped
+    last = train_request(tmp_path, pool, training=training, resume=str(newest_checkpoint(first)))
+    with pytest.raises(TrainingDiverged, match=r"5 of 8 steps were rejected .* the first was step 1: its loss is nan"):
+        train_once(last)
+
+
+def test_a_sample_video_of_a_broken_model_is_not_written_and_said(
+    pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One enormous step: its weights are finite, what they generate is not.
+    training = {"rate": 1e12, "warmup_steps": 0, "steps": 1, "sample_every": 1}
+    request = train_request(tmp_path, pool, training=training)
+    train_once(request)
+    assert "no sample video after step 1: case sample/" in capsys.readouterr().out
+    assert metrics(request, "samples_broken") == [(1, 1.0)]
+    assert not (Path(request.out) / "samples").exists()
+
+
+def test_weights_that_the_last_step_made_infinite_are_not_published() -> None:
+    layer = torch.nn.Linear(2, 2)
+    check_weights(layer)
+    with torch.no_grad():
+        layer.weight[0, 0] = math.inf
+    with pytest.raises(TrainingDiverged, match=r"^after the last step the weights of weight are not finite$"):
+        check_weights(layer)

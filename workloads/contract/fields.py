@@ -3,11 +3,17 @@
 A section of matrix.yaml is a frozen dataclass whose fields are annotated with `int`, `float`, `bool`, `str`, a
 `Literal` of texts or of whole numbers, one of them with a `Range`: `steps: Annotated[int, Range(1)]`, a tuple of these,
 or one of these `| None`. The orchestrator reads YAML by these annotations, so a key is declared once; any other type is
-refused. Standard library only.
+refused.
+
+A key that is added to a study with results has a default and the mark `LATER`: matrix.yaml may leave it out, and at its
+default it is in no plain section, so that no fingerprint of before changes. What reads it takes the default from the
+class: `section.get("key", Section.key)`. Standard library only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, get_args, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,14 @@ Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 
 
+@dataclass(frozen=True)
+class Later:
+    """Marks a field that was added when there were results already."""
+
+
+LATER = Later()
+
+
 def key_of(name: str) -> str:
     """The key of a dataclass field: `return_` stands for `return`, a keyword of Python."""
     return name.removesuffix("_")
@@ -47,5 +61,39 @@ def plain(section: Any) -> Any:
     if isinstance(section, tuple):
         return [plain(item) for item in section]
     if hasattr(section, "__dataclass_fields__"):
-        return {key_of(f.name): plain(getattr(section, f.name)) for f in fields(section)}
+        values = {key_of(f.name): plain(getattr(section, f.name)) for f in fields(section)}
+        kind: Any = type(section)
+        return _said(values, later_defaults(kind))
     return section
+
+
+@cache
+def later_defaults(section: Any) -> Mapping[str, Any]:
+    """Key -> default, plain, of the fields of a dataclass with the mark `LATER`."""
+    marks = get_type_hints(section, include_extras=True)
+    return {key_of(f.name): plain(f.default) for f in fields(section) if LATER in get_args(marks[f.name])}
+
+
+def without_defaults(top: Any, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Plain sections of the dataclass `top` without `LATER` keys at their default; the others stay the same objects."""
+    return {name: _said(sections[name], later_defaults(kind)) for name, kind in _kinds(top).items()}
+
+
+def value_at(top: Any, sections: Mapping[str, Mapping[str, Any]], path: str) -> Any:
+    """The value of `section.key` in plain sections of the dataclass `top`, where a `LATER` key may be left out.
+
+    Raises:
+        KeyError: neither the sections nor the dataclass have such a key.
+    """
+    name, _, key = path.partition(".")
+    return sections[name][key] if key in sections[name] else later_defaults(_kinds(top)[name])[key]
+
+
+def _kinds(top: Any) -> dict[str, Any]:
+    return {key_of(name): kind for name, kind in get_type_hints(top).items()}
+
+
+def _said(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Values that matrix.yaml has to say."""
+    unsaid = {key for key, default in defaults.items() if key in values and values[key] == default}
+    return {key: value for key, value in values.items() if key not in unsaid} if unsaid else values

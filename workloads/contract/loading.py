@@ -126,7 +126,8 @@ def _stage_problems(
         if branch not in workload.branch_names:
             allowed = _listed(workload.branch_names)
             yield f"{where} has branch {branch!r}, which is not in `branches`; allowed: {allowed}"
-    single = (*stage.revisions.values(), *([stage.global_batch] if stage.global_batch else []))
+    bounds = (path for check in stage.counted for path in (check.of, check.most))
+    single = (*stage.revisions.values(), *([stage.global_batch] if stage.global_batch else []), *bounds)
     for path in (*stage.sections, *single, *(path for check in stage.checks for path in check.depends)):
         section, _, key = path.partition(".")
         if section not in keys:

@@ -63,9 +63,9 @@ class Rendezvous:
 class Request:
     """One attempt of one job.
 
-    `config` has the resolved sections that the stage reads (`StageSpec.sections`), without defaults left to the reader;
-    for a stage with branches, the section of its branch is `branch`. `row` is the resolved row:
-    `{"family": ..., parameters}`.
+    `config` has the resolved sections that the stage reads (`StageSpec.sections`), without defaults left to the reader,
+    but for those of `LATER` keys (`fields.py`); for a stage with branches, the section of its branch is
+    `branch`. `row` is the resolved row: `{"family": ..., parameters}`.
     """
 
     job: str
@@ -90,7 +90,14 @@ class Request:
     """A test run: two steps and one case at full size."""
     workload: str = DEFAULT_WORKLOAD
     """Module of the workload."""
+    label: str = ""
+    """The job's name for people, `train/ROW/s0`; a result never depends on it. Empty in older requests."""
     version: int = VERSION
+
+    @property
+    def name(self) -> str:
+        """The label, or the id where there is none: how messages call the job."""
+        return self.label or self.job
 
     def write(self, path: Path) -> None:
         """Write this request as JSON, atomically."""
@@ -115,6 +122,7 @@ _REQUEST = {
     "row": (dict, type(None)),
     "seed": (int, type(None)),
     "smoke": bool,
+    "label": str,
 }
 _EXECUTION = {
     **dict.fromkeys(("device", "keep"), str),

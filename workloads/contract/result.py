@@ -25,8 +25,9 @@ EXIT_ERROR = 1
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 3
 EXIT_OUT_OF_MEMORY = 4
+EXIT_DIVERGED = 5
 
-Ending = Literal["ok", "error", "bad_input", "stopped", "out_of_memory"]
+Ending = Literal["ok", "error", "bad_input", "stopped", "out_of_memory", "diverged"]
 
 EXIT_CODES: Mapping[Ending, int] = {
     "ok": EXIT_OK,
@@ -34,6 +35,7 @@ EXIT_CODES: Mapping[Ending, int] = {
     "bad_input": EXIT_BAD_INPUT,
     "stopped": EXIT_STOPPED,
     "out_of_memory": EXIT_OUT_OF_MEMORY,
+    "diverged": EXIT_DIVERGED,
 }
 
 
@@ -52,8 +54,8 @@ class Result:
     """How an attempt ended, what it did, and what it cost.
 
     `records` are compared between cells after a run: those of `StageSpec.checks` and `counted`, and how the job ran,
-    `versions` {name: version}, `device_kind`, `threads`, `world_size`, `micro_batch`. `cost`: `device_s`, `peak_mib`
-    and whatever the stage measures.
+    `versions` {name: version}, `device_kind`, `threads`, `world_size`, `micro_batch`, and `numerics` {setting: value},
+    what decided bits when the stage began to compute. `cost`: `device_s`, `peak_mib` and whatever the stage measures.
     """
 
     ending: Ending

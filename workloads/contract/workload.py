@@ -8,6 +8,7 @@ Required are a name, the stages, dataclasses of the sections under `controls` an
 Every method has a default. Standard library only.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,27 @@ class RecordCheck:
     record: str
     depends: tuple[str, ...] = ()
     """Sections under `controls`, or `section.key`, that the value depends on besides the seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountCheck:
+    """A value in a job's `result.records` that counts what the job left out, such as rejected steps.
+
+    The report lists it for each cell, with the bound; above it the cell is `violated`.
+    """
+
+    record: str
+    what: str
+    """What is counted, for people: `rejected steps`."""
+    of: str
+    """`section.key` under `controls`: how many there were."""
+    most: str
+    """`section.key` under `controls`: the largest share that a job may leave out."""
+
+    @staticmethod
+    def allowed(share: float, whole: int) -> int:
+        """The largest number that is at most `share` of `whole`."""
+        return math.floor(share * whole + 1e-9)  # 0.29 * 100 is 28.999999999999996
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +90,8 @@ class StageSpec:
     """Metric of metrics.jsonl that the report draws and the tracker logs at every step; empty: none."""
     checks: tuple[RecordCheck, ...] = ()
     """Records that the report compares between cells; at most one stage may have `checks` or `counted`."""
-    counted: tuple[str, ...] = ()
-    """Records that count what the job left out; the report lists them."""
+    counted: tuple[CountCheck, ...] = ()
+    """Records that count what the job left out, and how much it may be."""
     files: tuple[tuple[str, str, int | None], ...] = ()
     """(folder of the artifact, glob, how many at most) of files that the tracker logs."""
     images: str = ""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from workloads.data.frames import displayed
 from workloads.runtime.errors import BadInput
 from workloads.study.sizes import RGB
 
@@ -39,7 +40,11 @@ class FrameCodec(Protocol):
         ...
 
     def decode(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """The latents of a clip (t, c, h', w') to its frames ((t - 1) time_factor + 1, h, w, 3) uint8, rounded."""
+        """The latents of a clip (t, c, h', w') to its frames ((t - 1) time_factor + 1, h, w, 3) uint8, rounded.
+
+        Raises:
+            BrokenFrame: what comes out is no image (`frames.displayed`).
+        """
         ...
 
 
@@ -83,11 +88,15 @@ class SpaceToDepth:
         return self.encode(frames)
 
     def decode(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """(t, c, h', w') to (t, h, w, 3) uint8; what lies outside -1..1 is clamped."""
+        """(t, c, h', w') to (t, h, w, 3) uint8; what lies outside -1..1 is clamped.
+
+        Raises:
+            BrokenFrame: values that are no image.
+        """
         t, _, h, w = latents.shape
         f = self.factor
         squares = latents.reshape(t, RGB, f, f, h, w).transpose(0, 4, 2, 5, 3, 1).reshape(t, h * f, w * f, RGB)
-        return np.asarray(np.rint((np.clip(squares, -1, 1) + 1) * 127.5), dtype=np.uint8)
+        return displayed(squares)
 
 
 def time_factor(kind: str) -> int:

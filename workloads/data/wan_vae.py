@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from workloads.data.frames import displayed
 from workloads.data.local_weights import check_finite, check_keys, folder_of, read_config, weight_files
 from workloads.runtime.errors import BadInput
 
@@ -73,12 +74,15 @@ class WanVae:
         return np.concatenate(parts) if parts else np.zeros((0, self.channels, h, w), dtype=np.float32)
 
     def decode(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """(n + 1, c, h', w') to the clip (4 n + 1, h, w, 3) uint8, clamped and rounded."""
+        """(n + 1, c, h', w') to the clip (4 n + 1, h, w, 3) uint8, clamped and rounded.
+
+        Raises:
+            BrokenFrame: values that are no image.
+        """
         z = torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32)).to(self._device)
         with torch.inference_mode(), _plain(self._device):
             pixels = self._vae.decode(z.transpose(0, 1)[None] * self._std + self._mean).sample[0]  # (3, t, h, w)
-        values = pixels.permute(1, 2, 3, 0).float().cpu().numpy()
-        return np.asarray(np.rint((np.clip(values, -1, 1) + 1) * 127.5), dtype=np.uint8)
+        return displayed(pixels.permute(1, 2, 3, 0).float().cpu().numpy())
 
     def _pixels(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         """(t, 3, h, w) in -1..1."""

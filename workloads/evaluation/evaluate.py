@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from workloads.contract.request import Request
 from workloads.data.codec import FrameCodec, make_codec
+from workloads.data.frames import BrokenFrame, blank
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
@@ -51,6 +52,8 @@ from workloads.study.memory.families import row_from
 from workloads.study.stages import BRANCHES
 
 SAMPLES = 4  # cases whose video is published as MP4
+BLANK = "blank_frames"
+"""Metric: share of a case's generated frames that show nothing; in an evaluation that has any, of all its cases."""
 LOOK_S = 0.2  # how often rank 0 looks for the other ranks' videos
 
 
@@ -59,6 +62,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
 
     Raises:
         BadInput: an unknown branch, a section that the pool cannot satisfy, or inputs that do not belong together.
+        BrokenFrame: the model generates what is no image; no case is left out of a mean for it.
     """
     began = time.monotonic()
     branch = branch_of(request)
@@ -97,7 +101,14 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         if progress.stopping:
             return StageOutcome(steps=_count(videos, settings), stopped=True)
         generate = generate or Generator.of(request, pool)
-        for setting, frames in zip(batch, generate(batch, progress, videos, settings), strict=True):
+        try:
+            made = generate(batch, progress, videos, settings)
+        except BrokenFrame as error:
+            raise BrokenFrame(
+                f"{request.name}: {error}; its training has diverged: look at its losses and skipped steps, and train "
+                "with a lower controls.training.rate or more warmup_steps"
+            ) from None
+        for setting, frames in zip(batch, made, strict=True):
             save_frames(videos, setting, frames)
         if rank == 0:
             keep()
@@ -243,18 +254,21 @@ def publish(
     """Measure the videos in `out/frames` and write everything else beside them; returns all values."""
     for folder in ("strips", "samples"):
         (out / folder).mkdir(exist_ok=True)
-    values, features = [], []
+    values, features, blanks = [], [], {}
     for number, setting in enumerate(settings):
         frames = load_frames(out / "frames", setting)
         truth = branch.truth(setting, pool)
         values += branch.measure(setting, frames, truth, pool, chunk_frames, networks)
         features.append(branch.features(frames, truth, networks))
+        blanks[setting.id] = float(blank(frames[1:]).mean())
         pictures = shown(len(frames))
         rows = [frames[pictures]] if truth is None else [frames[pictures], truth[pictures]]
         write_strip(out / "strips" / f"{setting.slug}.png", rows)
         if number < SAMPLES:
             write_video(out / "samples" / f"{setting.slug}.mp4", frames)
     values += branch.pooled(features, networks)
+    if any(blanks.values()):
+        values += [CaseMetric(case, BLANK, "1", "low", share) for case, share in blanks.items()]
     write_settings(out / "cases.json", settings)
     write_values(out / "cases.jsonl", values)
     return values

@@ -70,20 +70,33 @@ def clip_features(frames: Frames) -> Values:
     return features
 
 
-def frechet(a: npt.NDArray[np.floating[Any]], b: npt.NDArray[np.floating[Any]], least: int = LEAST_FRAMES) -> float:
+def frechet(
+    a: npt.NDArray[np.floating[Any]], b: npt.NDArray[np.floating[Any]], least: int = LEAST_FRAMES
+) -> float | None:
     """Fréchet distance of two sets of features (n, d), as of two normal distributions.
 
     |μa − μb|² + tr(A + B − 2 (A^½ B A^½)^½); the root by two symmetric eigenproblems, so nothing complex appears.
-    Missing (nan) under `least` lines in either set.
+    None, not defined, under `least` lines in either set.
+
+    Raises:
+        ValueError: features or a distance that are not finite.
     """
     if min(len(a), len(b)) < least:
-        return float("nan")
+        return None
+    for features in (a, b):
+        if not np.isfinite(features).all():
+            raise ValueError(
+                f"{int((~np.isfinite(features)).any(axis=1).sum())} of {len(features)} lines of features "
+                "are not finite; allowed: finite numbers; give the network's published weights"
+            )
     a, b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_b @ root), 0, None)).sum()
     distance = np.square(a.mean(axis=0) - b.mean(axis=0)).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross
+    if not np.isfinite(distance):  # `max` would make 0, the best there is, of NaN
+        raise ValueError(f"the Fréchet distance of {len(a)} and {len(b)} lines of features is {float(distance)!r}")
     return max(0.0, float(distance))
 
 

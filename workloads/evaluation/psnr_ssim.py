@@ -14,7 +14,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-PSNR_CAP_DB = 100.0  # study.md section 7: equal frames count as this, not as infinity
+PSNR_CAP_DB = 100.0
+"""Of equal frames, which would have infinity (study.md section 7). True frames have it against themselves, and a camera
+that stands still in its mirrored pairs: the reference rows. Frames without content never come here in such pairs
+(`workloads/data/frames.py`); a frame compared with the truth has it only where it is the truth to the last level."""
 WINDOW = 7  # pixels; scikit-image's default
 BLOCK_VALUES = 1 << 15  # values handled at once: a few integer arrays of this size stay in the cache
 LARGE_SIDE, LARGE_BLOCK_VALUES = 48, 1 << 16  # large frames: fewer, longer calls are faster by a tenth

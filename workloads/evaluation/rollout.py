@@ -19,6 +19,7 @@ from torch import Tensor
 from workloads.data import draws
 from workloads.data.codec import FrameCodec
 from workloads.data.evidence import candidates, choose
+from workloads.data.frames import BrokenFrame
 from workloads.data.geometry import action_vectors
 from workloads.data.poses import Poses
 from workloads.evaluation.solver import sigma_grid
@@ -77,6 +78,7 @@ def roll_out(
     Raises:
         ValueError: cases of unequal length, a length that is no whole number of chunks, or guidance without
             negative text.
+        BrokenFrame: what a case shows is not finite or no image; with the case, its chunk and the solver's step.
     """
     moves = chunk_frames - 1
     length = len(cases[0].poses)
@@ -111,10 +113,15 @@ def roll_out(
             )
             shape = (len(targets), *history.shape[2:])
             noise = np.stack([draws.normal(shape, "evaluation", branch, case.id, chunk) for case in cases])
-            latents = solver.solve(model, _tensor(noise, device), actions, text, negative, slots, state)
-            made = latents.float().cpu().numpy()
-            for video, sample in zip(videos, made, strict=True):
-                video[start + 1 : end + 1] = codec.decode(sample)[1:]
+            latents, lost = solver.solve(model, _tensor(noise, device), actions, text, negative, slots, state)
+            for i, (made, step) in enumerate(zip(latents.float().cpu().numpy(), lost.tolist(), strict=True)):
+                where = f"case {cases[i].id}, chunk {chunk + 1} of {chunks}"
+                if step:
+                    raise BrokenFrame(f"{where}: not finite from solver step {step} of {solver.steps} on")
+                try:
+                    videos[i, start + 1 : end + 1] = codec.decode(made)[1:]
+                except BrokenFrame as error:
+                    raise BrokenFrame(f"{where}, after solver step {solver.steps}: {error}") from None
             if chunk < chunks - 1:
                 history = np.concatenate([history, _encoded(codec, videos[:, start + 1 : end + 1])], axis=1)
     return list(videos)
@@ -127,6 +134,11 @@ class _Solver:
     sigmas: npt.NDArray[np.float32]
     guidance: float
 
+    @property
+    def steps(self) -> int:
+        """Steps of one chunk."""
+        return len(self.sigmas) - 1
+
     def solve(
         self,
         model: WorldModel,
@@ -136,17 +148,24 @@ class _Solver:
         negative: Tensor | None,
         slots: Slots,
         state: Any,
-    ) -> Tensor:
-        """(b, t, c, h, w) noise to clean latents. Both passes of guidance keep memory, anchor and actions."""
+    ) -> tuple[Tensor, Tensor]:
+        """(b, t, c, h, w) noise to clean latents. Both passes of guidance keep memory, anchor and actions.
+
+        Returns:
+            The latents, and (b,) the first step, counted from 1, after which a sample was not finite; 0: it always was.
+        """
         x = noise
-        for sigma, following in zip(self.sigmas[:-1], self.sigmas[1:], strict=True):
+        lost = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        for step, (sigma, following) in enumerate(zip(self.sigmas[:-1], self.sigmas[1:], strict=True), 1):
             level = torch.full((len(x),), float(sigma), device=x.device)
             velocity = model.denoise(x, level, actions, text, slots, state).float()
             if self.guidance != 1.0 and negative is not None:
                 other = model.denoise(x, level, actions, negative, slots, state).float()
                 velocity = other + self.guidance * (velocity - other)
             x = x + float(following - sigma) * velocity
-        return x
+            finite = x.isfinite().flatten(1).all(dim=1)
+            lost = torch.where(finite | (lost > 0), lost, step)  # stays on the device: nothing waits for it here
+        return x, lost
 
 
 def _evidence(

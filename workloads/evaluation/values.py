@@ -20,13 +20,22 @@ class CaseMetric:
     metric: str
     unit: str
     better: Literal["high", "low"]
-    value: float
+    value: float | None
+    """None: not defined for this case, so that it has no line and the report counts it as missing."""
 
 
 def write_values(path: Path, values: Iterable[CaseMetric]) -> None:
-    """Write `cases.jsonl`, sorted, floats by `repr`; a value that is not finite is missing, so it has no line."""
-    kept = sorted((v for v in values if math.isfinite(v.value)), key=lambda v: (v.case, v.metric))
-    text = "".join(json.dumps({**asdict(v), "value": float(v.value)}, ensure_ascii=False) + "\n" for v in kept)
+    """Write `cases.jsonl`, sorted, floats by `repr`; what is not defined has no line.
+
+    Raises:
+        ValueError: a value is NaN or infinite: it would leave a mean unseen.
+    """
+    defined = [(v, float(v.value)) for v in values if v.value is not None]
+    for v, value in defined:
+        if not math.isfinite(value):
+            raise ValueError(f"case {v.case}: {v.metric} is {value!r}; allowed: a finite number, or None: not defined")
+    kept = sorted(defined, key=lambda pair: (pair[0].case, pair[0].metric))
+    text = "".join(json.dumps({**asdict(v), "value": value}, ensure_ascii=False) + "\n" for v, value in kept)
     path.write_text(text, encoding="utf-8")
 
 
@@ -34,6 +43,6 @@ def means(values: Iterable[CaseMetric]) -> dict[str, float]:
     """Mean over cases of each metric, per-chunk ones left out: what is shown while a study runs."""
     found: dict[str, list[float]] = {}
     for v in values:
-        if math.isfinite(v.value) and "@" not in v.metric:
+        if v.value is not None and "@" not in v.metric:
             found.setdefault(v.metric, []).append(v.value)
     return {name: math.fsum(each) / len(each) for name, each in sorted(found.items())}

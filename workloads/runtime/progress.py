@@ -66,7 +66,8 @@ class Progress:
         now = (phase, step * TENTHS // of if of else 0)
         if self._writes and now != self._logged:
             self._logged = now
-            loss = f", loss {self._last['loss']:.4f}" if "loss" in self._last else ""
+            last = self._last.get("loss")
+            loss = "" if last is None else f", loss {last:.4f}" if abs(last) < 1e4 else f", loss {last:.3g}"
             print(f"{phase} {step}/{of}{loss}", flush=True)
 
     def metric(self, step: int, name: str, value: float) -> None:
@@ -83,6 +84,10 @@ class Progress:
             line = {"step": step, "name": name, "value": value, "wall": time.time()}
             with self._file:
                 self._metrics.write(json.dumps(line) + "\n")
+
+    def show(self, name: str, value: float) -> None:
+        """Show a value in the log's next line without writing it: one that is not finite, which no file can hold."""
+        self._last[name] = value
 
     def flush(self) -> int:
         """Sync metrics to disk; returns the file's length in bytes, which a checkpoint stores."""

@@ -1,7 +1,7 @@
 """Job runner: runs one rank of one job from its request; by hand, `python -m workloads.run request.json`.
 
 Ranks of the warm server call `run_request` too, so a job ends the same way however it was started: with
-a `result.json` in its work folder and one of five exit codes. Nothing heavy is imported before the
+a `result.json` in its work folder and one of six exit codes. Nothing heavy is imported before the
 request has set the number of threads.
 """
 
@@ -20,13 +20,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workloads.contract.json_files import write_object
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
 from workloads.contract.workload import StageSpec, Workload
-from workloads.runtime.errors import BadInput
+from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
+from workloads.runtime.numerics import beside, drop_overrides, numerics, numerics_name, over_ranks
 from workloads.runtime.outcome_checks import checked
 from workloads.runtime.progress import Progress, StageOutcome
 
@@ -35,7 +37,7 @@ example:
   echo-matrix explain STAGE/ROW/s0 --request > request.json
   python -m workloads.run request.json --out result
 
-exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because asked · 4 out of memory
+exit codes: 0 ok · 1 error · 2 bad input · 3 stopped at a checkpoint because asked · 4 out of memory · 5 diverged
 `work` gets result.json, metrics.jsonl, heartbeat.json and checkpoints/; SIGTERM or SIGUSR1 asks to save and end
 """
 
@@ -76,6 +78,7 @@ def run_request(request: Request) -> int:
     began = time.monotonic()
     outcome = StageOutcome(steps=0)
     error: BaseException | None = None
+    bits: dict[str, Any] = {}
     progress = Progress(work, writes=rank == 0)
     stop_on_signals(progress)
     print(
@@ -85,7 +88,12 @@ def run_request(request: Request) -> int:
         spec = stage_of(request)
         check_inputs(request, spec)
         prepare(request.execution, request.rendezvous.local_rank)
-        returned = importlib.import_module(spec.module).run(request, progress)
+        stage = importlib.import_module(spec.module)
+        bits = numerics(request.execution.device)
+        if rank > 0:
+            write_object(work / numerics_name(rank), bits)
+        returned = stage.run(request, progress)
+        bits = beside(bits, numerics(request.execution.device), "at the end")
         outcome = checked(returned, spec.module, Path(request.out) if rank == 0 else None)
     except Exception as raised:
         error = raised
@@ -98,7 +106,11 @@ def run_request(request: Request) -> int:
             ending=ending,
             error=None if error is None else failure_of(error),
             steps=outcome.steps,
-            records={**execution_records(request), **outcome.records},
+            records={
+                **execution_records(request),
+                "numerics": over_ranks(work, request.rendezvous.world_size, bits),
+                **outcome.records,
+            },
             cost={**cost_of(request, time.monotonic() - began), **outcome.cost},
         ).write(work / result_name(rank))
         if rank == 0:
@@ -151,15 +163,20 @@ def stop_on_signals(progress: Progress) -> None:
 
 
 def prepare(execution: Execution, local_rank: int) -> None:
-    """Set threads, determinism and device of this process from the request alone.
+    """Set threads, precision, determinism and device of this process from the request alone.
 
-    The bits of a result depend on the number of threads, so it never depends on what is free.
+    The bits of a result depend on the number of threads, so it never depends on what is free. Variables of the
+    environment that would compute in another precision than the study says are dropped, before torch reads them.
 
     Raises:
         BadInput: a device that this machine does not have.
     """
+    for line in drop_overrides(os.environ):
+        print(line, flush=True)
     import torch
 
+    if torch.get_float32_matmul_precision() != "highest":  # it was imported with one of those variables
+        torch.set_float32_matmul_precision("highest")
     choose_accelerator(execution.device)
     torch.set_num_threads(execution.threads)
     if torch.get_num_interop_threads() != 1:
@@ -194,6 +211,8 @@ def ending_of(error: BaseException | None, *, stopped: bool) -> Ending:
         return "stopped" if stopped else "ok"
     if isinstance(error, BadInput):
         return "bad_input"
+    if isinstance(error, Diverged):
+        return "diverged"
     return "out_of_memory" if is_out_of_memory(error) else "error"
 
 

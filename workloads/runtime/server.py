@@ -46,6 +46,7 @@ from typing import Any, NoReturn
 from workloads.contract.loading import load_workload
 from workloads.contract.request import DEFAULT_WORKLOAD, Rendezvous, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
+from workloads.runtime.numerics import drop_overrides
 from workloads.runtime.run import run_request, versions
 
 OOM_SCORE = 800  # a rank is killed before its server, its host and the driver
@@ -298,6 +299,7 @@ def preload(workload: str, stages: Sequence[str] = ()) -> tuple[str, ...]:
 
 def main(imports: Sequence[str]) -> int:
     """Import, say `ready`, and serve standard input until it is closed; returns the exit code."""
+    drop_overrides(os.environ)  # each job says what it drops; here torch would read it for all of them
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
     gc.disable()
     began = time.monotonic()

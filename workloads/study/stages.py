@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import get_type_hints
 
 from workloads.contract.fields import key_of
-from workloads.contract.workload import RecordCheck, StageSpec
+from workloads.contract.workload import CountCheck, RecordCheck, StageSpec
 from workloads.study.sections import Branches
 
 _SECTIONS = get_type_hints(Branches)
@@ -77,7 +77,9 @@ STAGES = (
             RecordCheck(record="initial_shared", depends=("data", "codec", "action", "backbone")),
             RecordCheck(record="steps", depends=("training.steps",)),
         ),
-        counted=("skipped",),
+        counted=(
+            CountCheck(record="skipped", what="rejected steps", of="training.steps", most="training.rejected_share"),
+        ),
         files=(("samples", "*.mp4", None),),
         pointer="weights.safetensors",
         global_batch="training.global_batch",

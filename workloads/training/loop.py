@@ -24,7 +24,7 @@ from workloads.training.batches import Batches, TrainingBatch
 from workloads.training.engine import Engine
 from workloads.training.optimiser import rate_at
 from workloads.training.settings import BatchShape
-from workloads.training.spikes import LossMean, judged, rejection
+from workloads.training.spikes import LossMean, StepLimits, judged, rejection
 
 METRICS_EVERY = 10
 """Steps between metrics of speed and memory."""
@@ -49,8 +49,8 @@ class Hooks:
 
     save: Callable[[Position], None]
     """Write a checkpoint."""
-    sample: Callable[[int], None]
-    """Write the sample video of a number of steps done."""
+    sample: Callable[[int], bool]
+    """Write the sample video of a number of steps done; False: the model made no images, and nothing was written."""
     readings: Callable[[], Mapping[str, float]]
     """The model's own readings of its last forward."""
     tokens: Callable[[TrainingBatch], int]
@@ -83,9 +83,9 @@ def train_steps(
         Where the training stands, and whether it stopped early, at a checkpoint, because it was asked to.
 
     Raises:
-        TrainingDiverged: 50 steps in a row were rejected.
+        TrainingDiverged: more steps were rejected than `training.rejected_share` allows, or 50 in a row.
     """
-    ratio = float(training["spike_ratio"])
+    limits = StepLimits.of(training, steps)
     sample_every = int(training["sample_every"])
     at = start
     saved_at = lap = time.monotonic()
@@ -104,11 +104,13 @@ def train_steps(
         due = engine.rank == 0 and began - saved_at >= checkpoint_every_s
         total, asked, saving, seen_tokens = engine.agreed(local, float(progress.stopping), float(due), float(tokens))
         mean = total / shape.ranks
-        take, seen = judged(at.loss, mean, step, ratio)
+        take, seen = judged(at.loss, mean, step, limits)
         rate = rate_at(step, training)
         norm = engine.finish(take=take, rate=rate)
         if take and not math.isfinite(norm):
-            seen = rejection(at.loss, f"its gradient's norm is {norm!r}", step, ratio)
+            seen = rejection(at.loss, f"its gradient's norm is {norm:.4g}", step, limits)
+        if seen.in_a_row == 1:
+            print(f"step {step + 1} is rejected: loss {mean:g}, gradient norm {norm:g}", flush=True)
         done = step + 1
         now = time.monotonic()
         at = Position(step=done, loss=seen, seconds=at.seconds + now - began)
@@ -121,8 +123,9 @@ def train_steps(
             lap, lap_samples, lap_tokens = now, 0, 0.0
         if done % DIAGNOSTICS_EVERY == 0 or done == steps:
             _tell(progress, done, hooks.readings())
-        if sample_every and (done % sample_every == 0 or done == steps):
-            hooks.sample(done)
+        sampling = sample_every and (done % sample_every == 0 or done == steps)
+        if sampling and not hooks.sample(done):
+            progress.metric(done, "samples_broken", 1.0)
         if done < steps and (asked or saving):
             hooks.save(at)
             saved_at = time.monotonic()
@@ -139,7 +142,9 @@ def memory_mib(device: str) -> float:
 
 
 def _tell(progress: Progress, step: int, values: Mapping[str, float]) -> None:
-    """Write the finite values: JSON has no others, and a missing point is what an infinite one means in a plot."""
+    """Write the finite values, since JSON has no others; the others are in the log, and in `skipped`."""
     for name, value in values.items():
         if math.isfinite(value):
             progress.metric(step, name, value)
+        else:
+            progress.show(name, value)

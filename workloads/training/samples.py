@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from workloads.data.codec import FrameCodec, make_codec
+from workloads.data.frames import BrokenFrame
 from workloads.data.latents import Latents
 from workloads.evaluation.rollout import Case, roll_out
 from workloads.evaluation.videos import write_video
@@ -104,14 +105,17 @@ class SampleVideos:
         self._folder = folder
         self._device = device
 
-    def write(self, step: int, model: WorldModel, *, keep: bool, called: Callable[..., Any]) -> None:
-        """Generate the videos after `step` steps and write `step-{n}.mp4` if `keep`.
+    def write(self, step: int, model: WorldModel, *, keep: bool, called: Callable[..., Any]) -> bool:
+        """Generate the videos after `step` steps and write `step-{n}.mp4` if `keep`; False: they are no images.
+
+        Then no video is written and the log says which one; the training goes on, for it may recover, and what it ends
+        with is tested by its evaluation.
 
         All ranks generate: with sharded weights they must, and otherwise they would only wait. One keeps.
         `called(method, *given)` is how a method of the model is called (`Engine.called`).
         """
         if self._codec is None or not self._cases:
-            return
+            return True
         config = self._config
         was_training = model.training
         model.eval()
@@ -131,8 +135,12 @@ class SampleVideos:
                 device=self._device,
                 precision=str(config["training"]["precision"]),
             )
+        except BrokenFrame as error:
+            print(f"no sample video after step {step}: {error}", flush=True)
+            return False
         finally:
             model.train(was_training)
         if keep:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_video(self._folder / f"step-{step}.mp4", np.concatenate(videos, axis=2))
+        return True

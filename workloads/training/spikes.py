@@ -1,4 +1,4 @@
-r"""Spike rejection: which steps of a training are taken, as a pure function of the losses seen.
+r"""Spike rejection: which steps of a training are taken, and when it has diverged; pure functions of the losses seen.
 
 The loss is the mean over the global batch, equal on all ranks, so all ranks decide alike without
 asking each other. Its running mean starts at the first finite loss,
@@ -8,11 +8,20 @@ $$ m \leftarrow 0.99\, m + 0.01\, L $$
 and is tested from step 100 on, before it is updated. A rejected loss never enters it, or one spike
 would make room for the next.
 
+A training has diverged, and fails, as soon as more steps were rejected than `training.rejected_share` of all its steps
+allows, or `IN_A_ROW` one after the other.
+
 Source: study.md section 6.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+from workloads.contract.workload import CountCheck
+from workloads.runtime.errors import Diverged
+from workloads.study.sections import Training
 
 FACTOR = 0.99
 """Of the running mean."""
@@ -22,8 +31,31 @@ IN_A_ROW = 50
 """Rejected steps in a row that fail the job."""
 
 
-class TrainingDiverged(Exception):
-    """So many steps in a row were rejected that the training will not come back by itself."""
+class TrainingDiverged(Diverged):
+    """So many steps were rejected that what is left is no training of these steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLimits:
+    """What decides whether a step is taken and whether a training may go on."""
+
+    ratio: float
+    """`training.spike_ratio`."""
+    steps: int
+    """Of the whole training."""
+    share: float
+    """`training.rejected_share`."""
+
+    @staticmethod
+    def of(training: Mapping[str, Any], steps: int) -> "StepLimits":
+        """The limits of a training of `steps` steps; `training` is its section, as its job holds it."""
+        share = float(training.get("rejected_share", Training.rejected_share))
+        return StepLimits(ratio=float(training["spike_ratio"]), steps=steps, share=share)
+
+    @property
+    def most(self) -> int:
+        """Steps that may be rejected."""
+        return CountCheck.allowed(self.share, self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,37 +68,63 @@ class LossMean:
     """Steps rejected so far."""
     in_a_row: int = 0
     """Steps rejected since the last accepted one."""
+    first: str = ""
+    """The first rejected step and why; empty: none was, or by code from before this was kept."""
 
 
-def judged(seen: LossMean, loss: float, step: int, ratio: float) -> tuple[bool, LossMean]:
+def judged(seen: LossMean, loss: float, step: int, limits: StepLimits) -> tuple[bool, LossMean]:
     """Whether step `step` (from 0) with global mean loss `loss` is taken, and what is remembered after it.
 
-    Args:
-        ratio: a loss above `ratio` times the running mean is a spike.
-
     Raises:
-        TrainingDiverged: this is the 50th rejected step in a row.
+        TrainingDiverged: more steps are rejected than `limits` allows.
     """
     spike = not math.isfinite(loss)
     if not spike and seen.mean is not None and step >= FROM_STEP:
-        spike = loss > ratio * seen.mean
+        spike = loss > limits.ratio * seen.mean
     if not spike:
         mean = loss if seen.mean is None else FACTOR * seen.mean + (1.0 - FACTOR) * loss
         return True, replace(seen, mean=mean, in_a_row=0)
-    return False, rejection(seen, f"its loss is {loss!r}, the running mean {seen.mean!r}", step, ratio)
+    return False, rejection(seen, f"its loss is {loss:.4g}, {_words(seen.mean)}", step, limits)
 
 
-def rejection(seen: LossMean, why: str, step: int, ratio: float) -> LossMean:
-    """What is remembered after a step that was not taken.
+def _words(mean: float | None) -> str:
+    return "no loss was finite before" if mean is None else f"the mean so far {mean:.4g}"
+
+
+def rejection(seen: LossMean, why: str, step: int, limits: StepLimits) -> LossMean:
+    """What is remembered after step `step` (from 0), which was not taken.
 
     Raises:
-        TrainingDiverged: this is the 50th rejected step in a row.
+        TrainingDiverged: more steps are rejected than `limits` allows.
     """
-    after = replace(seen, rejected=seen.rejected + 1, in_a_row=seen.in_a_row + 1)
+    after = replace(
+        seen,
+        rejected=seen.rejected + 1,
+        in_a_row=seen.in_a_row + 1,
+        first=seen.first or f"step {step + 1}: {why}",
+    )
+    if after.rejected > limits.most:
+        share = after.rejected / limits.steps
+        raise TrainingDiverged(
+            f"{after.rejected} of {limits.steps} steps were rejected ({share:.1%}); allowed: {limits.most} "
+            f"(controls.training.rejected_share {limits.share:g}); the first was {after.first}"
+        )
     if after.in_a_row >= IN_A_ROW:
         raise TrainingDiverged(
-            f"{IN_A_ROW} steps in a row were rejected, the last is step {step}: {why}; allowed: finite losses and "
-            f"gradients, and a loss of at most {ratio:g} times the mean; lower training.rate or lengthen "
-            "training.warmup_steps"
+            f"{IN_A_ROW} steps in a row were rejected, up to step {step + 1} of {limits.steps}; "
+            f"the first of all was {after.first}"
         )
     return after
+
+
+def remedies(training: Mapping[str, Any]) -> str:
+    """What to change in a training that diverged, with the values that it had."""
+    clip = training["clip"]
+    found = [
+        f"lower controls.training.rate ({training['rate']:g})",
+        f"raise warmup_steps ({training['warmup_steps']})",
+        "set clip (null), e.g. to 1.0" if clip is None else f"lower clip ({clip:g})",
+    ]
+    if training["precision"] != "float32":
+        found.append(f"use precision float32 ({training['precision']})")
+    return f"try: {', '.join(found)}"

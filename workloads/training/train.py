@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from workloads.contract.request import Request
 from workloads.data.index import Index
@@ -38,6 +38,7 @@ from workloads.training.optimiser import make_optimiser, optimiser_groups
 from workloads.training.resume import check_layout, newest_intact
 from workloads.training.samples import SampleVideos
 from workloads.training.settings import batch_shape, zero_stage
+from workloads.training.spikes import TrainingDiverged, remedies
 
 SMOKE_STEPS = 2
 """Of a smoke attempt; rates and draws are those of the full training."""
@@ -50,7 +51,8 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         BadInput: a request without row or seed, factors that do not give the global batch, an index of
             other steps, start weights that are not Wan's or do not fit, a checkpoint of another job or of other
             shards.
-        TrainingDiverged: 50 steps in a row were rejected.
+        TrainingDiverged: more steps were rejected than `training.rejected_share` allows, or 50 in a row, or the last
+            step left weights that are not finite.
     """
     if request.row is None or request.seed is None:
         raise BadInput("request.json: row or seed is null; stage train trains one row with one seed; give both")
@@ -125,26 +127,29 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         with engine.whole(model.mechanism):
             return model.diagnostics()
 
-    end, stopped = train_steps(
-        engine,
-        batches,
-        shape,
-        training,
-        progress,
-        Hooks(
-            save=save,
-            sample=lambda step: videos.write(step, model, keep=engine.rank == 0, called=engine.called),
-            readings=readings,
-            tokens=lambda batch: len(batch.target) * tokens_forward(model, batch.slots.valid.shape[1]),
-        ),
-        start=Position(step=start.step, loss=start.loss, seconds=start.seconds),
-        steps=steps,
-        device=device,
-        checkpoint_every_s=execution.checkpoint_every_s,
-    )
-    if not stopped:
-        progress.at(steps, steps, "publishing")
-        _publish(request, engine, latents)
+    try:
+        end, stopped = train_steps(
+            engine,
+            batches,
+            shape,
+            training,
+            progress,
+            Hooks(
+                save=save,
+                sample=lambda step: videos.write(step, model, keep=engine.rank == 0, called=engine.called),
+                readings=readings,
+                tokens=lambda batch: len(batch.target) * tokens_forward(model, batch.slots.valid.shape[1]),
+            ),
+            start=Position(step=start.step, loss=start.loss, seconds=start.seconds),
+            steps=steps,
+            device=device,
+            checkpoint_every_s=execution.checkpoint_every_s,
+        )
+        if not stopped:
+            progress.at(steps, steps, "publishing")
+            _publish(request, engine, latents)
+    except TrainingDiverged as error:
+        raise TrainingDiverged(f"{request.name}: {error}; {remedies(training)}") from None
     return StageOutcome(
         steps=end.step,
         records={
@@ -188,12 +193,25 @@ def _publish(request: Request, engine: Engine, latents: Latents) -> None:
         "seed": request.seed,
     }
     with engine.whole() as whole:
+        check_weights(whole)  # by every rank, so that none waits for one that has ended
         if engine.rank == 0:
             save_model(out, cast(WorldModel, whole), description)
     if request.execution.keep == "full" and (engine.sharded or engine.rank == 0):
         name = f"optimizer-rank{engine.rank}.safetensors" if engine.sharded else "optimizer.safetensors"
         save_file(engine.moments(), out / name)
     engine.wait_for_all()
+
+
+def check_weights(model: nn.Module) -> None:
+    """Refuse weights that are not finite: no loss has been computed with those of the last step.
+
+    Raises:
+        TrainingDiverged: a parameter is not finite.
+    """
+    odd = [name for name, value in model.state_dict().items() if not bool(value.isfinite().all())]
+    if odd:
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        raise TrainingDiverged(f"after the last step the weights of {odd[0]}{more} are not finite")
 
 
 def _check_index(index: Index, steps: int, global_batch: int, folder: str) -> None:

@@ -22,8 +22,11 @@ class FakeSettings:
     """The host that is pretended. None: of this machine's size."""
 
     cpus: Count | None = None
+    """Processors that jobs may use."""
     devices: Natural | None = None
+    """Accelerators that jobs may use."""
     memory_gib: Positive | None = None
+    """Main memory that jobs may use, GiB."""
 
 
 def _local_share(cluster: Cluster) -> LocalShare:

@@ -24,6 +24,7 @@ from orchestrator.errors import BackendError
 from orchestrator.host.children import python_command
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
+from orchestrator.wording import counted
 
 OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
@@ -131,7 +132,9 @@ class RayBackend:
             BackendError: an embedded Ray dies with its driver, so there is nothing to adopt; or the child has died.
         """
         if not self.outlives_driver:
-            raise BackendError(f"{len(attempts)} attempts are to be adopted, but an embedded Ray dies with its driver")
+            raise BackendError(
+                f"{counted(len(attempts), 'attempt')} cannot be adopted: an embedded Ray dies with its driver"
+            )
         with self._lock:
             for one in attempts:
                 self._track(one)

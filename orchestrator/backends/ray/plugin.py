@@ -1,5 +1,6 @@
 """The plug-in of Ray: attempts on an embedded Ray, or on a cluster that is there already."""
 
+import os
 from collections.abc import Callable
 
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare, PlannedRun, excess_devices
@@ -7,6 +8,7 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
 from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, ray_settings
 from orchestrator.errors import SiteError
+from orchestrator.host.machine import VISIBLE
 from orchestrator.spec.cluster import Cluster
 
 
@@ -17,13 +19,13 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
 
 
 def _preflight(run: PlannedRun, _say: Callable[[str], None]) -> None:
-    """Refuse more devices than there are: Ray would end with a traceback.
+    """Refuse more devices than CUDA_VISIBLE_DEVICES names: Ray would end with a traceback.
 
     Raises:
         SiteError: says how many there are, and what to change.
     """
     share = _local_share(run.cluster)
-    if share is not None and any(job.resources.devices for job in run.jobs):
+    if share is not None and VISIBLE in os.environ and any(job.resources.devices for job in run.jobs):
         too_many = excess_devices(share)
         if too_many is not None:
             raise SiteError("; ".join(too_many))

@@ -16,8 +16,11 @@ class RaySettings:
     address: str = LOCAL
     """`local`: a cluster that lives and dies with the driver; else the address of a standing one."""
     cpus: Count | None = None
+    """Processors that jobs may use."""
     devices: Natural | None = None
+    """Accelerators that jobs may use."""
     memory_gib: Positive | None = None
+    """Main memory that jobs may use, GiB."""
 
     @property
     def embedded(self) -> bool:

@@ -11,6 +11,7 @@ from orchestrator.backends.slurm.preflight.check import LOG_IN_REMEDY, NEEDED, f
 from orchestrator.backends.slurm.preflight.site import Site, read_site
 from orchestrator.backends.slurm.settings import NAME
 from orchestrator.host.machine import NETWORK, file_system
+from orchestrator.wording import counted
 
 HISTORY = ("sacct", "sacctmgr")
 
@@ -43,7 +44,7 @@ def check(run: PlannedRun) -> Iterator[CheckResult]:
     for one in found:
         yield (bad if one.refuses else warning)(one.says, one.remedy)
     if not found:
-        yield ok(f"what {len(jobs)} jobs of the plan ask for fits the site's limits")
+        yield ok(f"{counted(len(jobs), 'job')} of the plan, within the site's limits")
 
 
 def signals(site: Site) -> Iterator[CheckResult]:

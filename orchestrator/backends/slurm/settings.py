@@ -19,9 +19,13 @@ class SlurmStage:
     """Where the jobs of one stage run; None: what the site does by itself."""
 
     partition: str | None = None
+    """`--partition`."""
     account: str | None = None
+    """`--account`."""
     qos: str | None = None
+    """`--qos`."""
     constraint: str | None = None
+    """`--constraint`."""
     minutes: Positive | None = None
     """Time limit; None: `resources.STAGE.minutes`."""
     gpus: str | None = None
@@ -41,7 +45,7 @@ class PilotSettings:
     cpus: Count
     """Of each node of the allocation."""
     memory_gib: Annotated[float, Range(RESERVED_GIB, above=True)]
-    """Of each node; its jobs get `RESERVED_GIB` less."""
+    """Of each node; its jobs get 2 GiB less, for Ray and the warm server."""
     minutes: Positive
     """Time limit of a pilot job."""
     nodes: Count = 1
@@ -55,9 +59,13 @@ class PilotSettings:
     stages: tuple[str, ...] | None = None
     """Whose jobs run in pilot jobs; the others are SLURM jobs of their own. None: all."""
     partition: str | None = None
+    """`--partition`."""
     account: str | None = None
+    """`--account`."""
     qos: str | None = None
+    """`--qos`."""
     constraint: str | None = None
+    """`--constraint`."""
     sbatch: tuple[str, ...] = ()
     """Further options of sbatch."""
 
@@ -79,7 +87,7 @@ class SlurmSettings:
     pilot: PilotSettings | None = None
     """None: every attempt is a SLURM job of its own."""
     packed: PilotSettings | None = None
-    """The former name of `pilot`, as read; `complete` moves it there."""
+    """The former name of `pilot`."""
 
     def of(self, stage: str) -> SlurmStage:
         """What holds for the jobs of one stage: its own where it says something, else `every`'s; options add up."""

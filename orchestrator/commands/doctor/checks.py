@@ -9,6 +9,7 @@ from orchestrator.commands.doctor import machine, services, state
 from orchestrator.commands.doctor.finding import Check, CheckResult, Level, Subject, bad, ok
 from orchestrator.plan.job import Job
 from orchestrator.study import Study
+from orchestrator.wording import counted
 
 
 def all_checks() -> Mapping[str, Check]:
@@ -88,8 +89,9 @@ def findings_text(found: Findings) -> str:
     number = sum(finding.level == "bad" for _, finding in found)
     remarks = sum(finding.level == "warning" for _, finding in found)
     lines.append("")
-    plural = "" if remarks == 1 else "s"
-    lines.append(f"{number} bad, {remarks} warning{plural}" if number or remarks else "no problems found")
+    lines.append(
+        f"{counted(number, 'problem')}, {counted(remarks, 'warning')}" if number or remarks else "no problems found"
+    )
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, 
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.plan.job import Job
+from orchestrator.wording import counted
 
 LIBRARIES = ("torch", "deepspeed", "mlflow")
 FILES = 4096
@@ -37,7 +38,7 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
     """Whether this machine, or the part of it in the cluster file, has what each stage requests."""
     cluster = subject.study.cluster
     there = machine_devices(subject.environment)
-    here = f"{machine_cpus()} processors, {machine_gib():.1f} GiB, {there} device{'' if there == 1 else 's'}"
+    here = f"{counted(machine_cpus(), 'processor')}, {machine_gib():.1f} GiB, {counted(there, 'device')}"
     if VISIBLE in subject.environment:
         here += f" ({VISIBLE} is {subject.environment[VISIBLE]!r})"
     plugin = backend_plugin(cluster.backend)
@@ -69,7 +70,7 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
                 f"stage {stage} requests {', '.join(short)}: no host can run it",
                 f"use a smaller profile, change resources.{stage} in the matrix, or --cluster FILE for larger machines",
             )
-    yield ok(f"{here}; {len(asks)} stages checked")
+    yield ok(f"{here}; {counted(len(asks), 'stage')} checked")
 
 
 def niceness(_subject: Subject) -> Iterator[CheckResult]:

@@ -16,6 +16,7 @@ from orchestrator.schedule.lease_holder import is_held, process_runs, read_holde
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
 from orchestrator.store.registry import make_store
+from orchestrator.wording import counted
 
 LOCKS = Path(".cache", "torch_extensions")
 """Below the home folder."""
@@ -35,7 +36,7 @@ def store(subject: Subject) -> Iterator[CheckResult]:
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as folder:
             prove_links(Path(folder))
-        yield ok(f"{study.home / 'store'}: hard links work; {len(study.store.commits())} completed jobs")
+        yield ok(f"{study.home / 'store'}: hard links work; {counted(len(study.store.commits()), 'completed job')}")
     except (StoreError, OSError) as error:
         yield bad(
             f"{place}: {error}", "make it writable, or set ECHO_MATRIX_HOME to a folder on a local disk, NFS or Lustre"
@@ -68,7 +69,7 @@ def ledger(subject: Subject) -> Iterator[CheckResult]:
     path = subject.study.home / NAME
     aside = sorted(path.parent.glob(f"{NAME}*.broken-*"))
     if aside:
-        yield warning(f"{len(aside)} broken ledgers were kept, the newest {aside[-1].name}", "`echo-matrix gc`")
+        yield warning(f"{counted(len(aside), 'broken ledger')} kept, the newest {aside[-1].name}", "`echo-matrix gc`")
     if not path.exists():
         yield ok(f"{path} does not exist: the first `run` creates it")
         return
@@ -87,7 +88,7 @@ def ledger(subject: Subject) -> Iterator[CheckResult]:
     if answer != "ok":
         yield bad(f"{path}: {answer}", rebuilt)
     else:
-        yield ok(f"{path}: {attempts} attempts, {open_} open")
+        yield ok(f"{path}: {counted(attempts, 'attempt')}, {open_} not ended")
 
 
 def lease(subject: Subject) -> Iterator[CheckResult]:

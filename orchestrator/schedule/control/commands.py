@@ -24,6 +24,7 @@ from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.shutdown import Shutdown
+from orchestrator.wording import counted
 from workloads.runtime.fault_points import point
 
 JobVerb = Literal["cancel", "retry"]
@@ -107,8 +108,8 @@ def _stuck(plan: Plan, standings: Mapping[str, Standing], job: Job) -> Iterable[
 
 def request(
     verb: JobVerb, jobs: Sequence[Job], *, home: Path, now: bool = False, clock: Clock | None = None
-) -> Literal["asked", "booked"]:
-    """Cancel or retry jobs: `asked` where a controller will do it at its next tick, `booked` where none runs.
+) -> Literal["requested", "done"]:
+    """Cancel or retry jobs: `requested` where a controller does it at its next tick, `done` where none runs.
 
     `select_jobs` says which jobs; `now`: a cancelled attempt is killed and not asked for a checkpoint first.
 
@@ -120,7 +121,7 @@ def request(
     stages = {job.fingerprint: job.stage for job in jobs}
     if is_held(home):
         channel.send(home, verb, list(stages), now=now, stages=stages)
-        return "asked"
+        return "requested"
     with (
         acquire(home, clock) as lease,
         Ledger.open(home / NAME, lease.check) as ledger,
@@ -133,7 +134,7 @@ def request(
                 ledger.record_cancel(fingerprint, stage, clock.time())
             else:
                 ledger.reset_job(fingerprint)
-    return "booked"
+    return "done"
 
 
 class CommandHandler:
@@ -220,7 +221,8 @@ class CommandHandler:
             backend.kill(live)
         elif live:
             events.say(
-                f"stopping {len(live)} attempts at a checkpoint (up to {self._context.settings.grace_s:g} s); "
+                f"stopping {counted(len(live), 'attempt')} at a checkpoint "
+                f"(up to {self._context.settings.grace_s:g} s); "
                 "Ctrl-C again ends them at once; either way `run` continues from there"
             )
             backend.stop(live)

@@ -29,7 +29,7 @@ DROP TABLE IF EXISTS runs;
     2: "ALTER TABLE attempts RENAME COLUMN backend TO host;",
     3: f"""
 {DURATIONS}
-INSERT INTO durations
+INSERT OR IGNORE INTO durations
     SELECT fingerprint, stage, '', '', label LIKE '%{SMOKE_LABEL}', '', '', '', cpus,
         CASE devices WHEN '[]' THEN 0 ELSE LENGTH(devices) - LENGTH(REPLACE(devices, ',', '')) + 1 END,
         NULL, MAX(ended - started), NULL, ''

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from workloads.data.frames import blank
 from workloads.data.pool import Pool
 from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, first_by_hash, turning
@@ -43,13 +44,19 @@ def truth(setting: Setting, pool: Pool) -> Frames | None:
 def measure(
     setting: Setting, frames: Frames, truth: Frames | None, pool: Pool, chunk_frames: int, measures: Measures
 ) -> list[CaseMetric]:
-    """Mirrored pairs (g, N − g), g < N / 2; with `worlds` also the truth on what the source saw, and standing still."""
+    """Mirrored pairs (g, N − g), g < N / 2; with `worlds` also the truth on what the source saw, and standing still.
+
+    A video with a blank frame in its pairs has no value of them: two blank frames would be equal for free.
+    """
     half, perceptual = (len(frames) - 1) // 2, measures.perceptual
     out, back = frames[:half], frames[: -half - 1 : -1]
+    told = not bool((blank(out) | blank(back)).any())
     values = [
-        CaseMetric(setting.id, "psnr", "dB", "high", float(psnr(out, back).mean())),
-        CaseMetric(setting.id, "ssim", "1", "high", float(ssim(out, back).mean())),
-        CaseMetric(setting.id, perceptual.metric, "1", "low", float(perceptual.between(out, back).mean())),
+        CaseMetric(setting.id, "psnr", "dB", "high", float(psnr(out, back).mean()) if told else None),
+        CaseMetric(setting.id, "ssim", "1", "high", float(ssim(out, back).mean()) if told else None),
+        CaseMetric(
+            setting.id, perceptual.metric, "1", "low", float(perceptual.between(out, back).mean()) if told else None
+        ),
     ]
     world = pool.world(setting.scene)
     if world is None or truth is None:
@@ -59,8 +66,9 @@ def measure(
     if judged.any():
         closeness = psnr(frames[1:][judged], truth[1:][judged], seen[judged])
         values.append(CaseMetric(setting.id, "psnr_truth", "dB", "high", float(closeness.mean())))
-    still = stands_still(frames[0], frames[half], truth[half])
-    values.append(CaseMetric(setting.id, "stands_still", "1", "low", float(still)))
+    turned = not bool(blank(frames[half : half + 1])[0])
+    still = float(stands_still(frames[0], frames[half], truth[half])) if turned else None
+    values.append(CaseMetric(setting.id, "stands_still", "1", "low", still))
     return values
 
 

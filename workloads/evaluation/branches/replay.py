@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from workloads.data.frames import blank
 from workloads.data.pool import Pool
 from workloads.evaluation.branches.interface import Features, Frames
 from workloads.evaluation.cases import Setting, case_id, first_by_hash
@@ -42,7 +43,8 @@ def measure(
     """PSNR, SSIM and distance to the pool's frames: over all, per chunk, and retention.
 
     Retention is the mean over later chunks of their value over the first chunk's, inverted for distances, so that
-    1 is no loss; missing where it would divide by nothing positive.
+    1 is no loss; not defined where it would divide by nothing positive, or with a blank frame: what shows nothing from
+    the first chunk on has nothing to lose.
     """
     assert truth is not None
     made, real = frames[1:], truth[1:]
@@ -59,7 +61,9 @@ def measure(
         values += [CaseMetric(setting.id, f"{name}@chunk{c}", unit, better, v) for c, v in enumerate(chunks)]
         shares = [_share(v, chunks[0], better) for v in chunks[1:]]
         if shares:
-            values.append(CaseMetric(setting.id, f"{name}_retention", "1", "high", float(np.mean(shares))))
+            defined = [] if blank(made).any() else [share for share in shares if share is not None]
+            kept = float(np.mean(defined)) if len(defined) == len(shares) else None
+            values.append(CaseMetric(setting.id, f"{name}_retention", "1", "high", kept))
     return values
 
 
@@ -85,6 +89,6 @@ def pooled(features: Sequence[Features], measures: Measures) -> list[CaseMetric]
     return values
 
 
-def _share(value: float, first: float, better: Literal["high", "low"]) -> float:
+def _share(value: float, first: float, better: Literal["high", "low"]) -> float | None:
     above, below = (value, first) if better == "high" else (first, value)
-    return above / below if below > 0 else float("nan")
+    return above / below if below > 0 else None

@@ -18,6 +18,7 @@ class Spatial(MemoryRow):
     computation: ClassVar[str] = "workloads.memory.spatial:SpatialStore"
 
     write: Literal["grid", "none"]
+    """grid: all evidence is pooled to a grid and mixed to tokens; none: nothing is stored."""
     read: Literal["text", "readout", "none"]
     """text: appended to the text keys and values; readout: own cross-attention; none: withheld."""
     masked: bool = False

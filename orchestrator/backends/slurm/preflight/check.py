@@ -63,7 +63,7 @@ def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
     if len(refusing) == 1:
         raise SiteError(refusing[0])
     if refusing:
-        raise SiteError("\n  ".join([f"{len(refusing)} things keep SLURM from running this:", *refusing]))
+        raise SiteError("\n  ".join([f"SLURM cannot run this, for {len(refusing)} reasons:", *refusing]))
 
 
 def misfits(
