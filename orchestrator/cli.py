@@ -5,24 +5,26 @@ Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130
 
 import contextlib
 import errno
-import importlib.metadata
 import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
-from orchestrator.commands.command import EXIT_CODES, Group, exit_codes_text, find_commands, flattened
+from orchestrator.commands.command import EXIT_CODES, Command, Group, declared_commands, exit_codes_text, flattened
 from orchestrator.errors import OrchestratorError, disk_error
 from orchestrator.host.user import complete_user
 from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
 from workloads.runtime.masking import mask, secrets_of
 
-COMMANDS = find_commands()
+COMMANDS = declared_commands()
 
 EPILOG = f"""\
 {exit_codes_text(EXIT_CODES)}
@@ -34,6 +36,14 @@ SUGGESTION = re.compile(r"\.? Did you mean (.+)\?$|\.? \(Possible options: (.+)\
 COMPLETING = "_ECHO_MATRIX_COMPLETE"
 """Environment variable by which a shell asks for candidates."""
 PYTHON_TYPE = re.compile(r" <[^>]*>$")
+PLAIN_WORDS = (
+    (re.compile(r"Input should be a valid integer\b.*"), "write a whole number"),
+    (re.compile(r"Input should be greater than or equal to (\S+)"), r"allowed: \1 and more"),
+    (re.compile(r"Input should be less than or equal to (\S+)"), r"allowed: at most \1"),
+    (re.compile(r"\[x>=(\d+)\]"), r"[\1 and more]"),
+    (re.compile(r"\[(\d+)<=x<=(\d+)\]"), r"[\1 to \2]"),
+)
+"""What typer says of numbers, and the same in plain words."""
 
 
 class _Verbatim:
@@ -54,33 +64,65 @@ class CommandHelp(_Verbatim, TyperCommand):
         return [piece.strip("{}") for piece in super().collect_usage_pieces(context)]
 
     def format_options(self, context: Any, formatter: Any) -> None:
-        """Write arguments and options, without the Python type that typer adds to arguments."""
+        """Write arguments and options."""
         for kind in ("argument", "option"):
-            records = [
-                parameter.get_help_record(context)
-                for parameter in self.get_params(context)
-                if parameter.param_type_name == kind
-            ]
-            rows = [(PYTHON_TYPE.sub("", record[0]), record[1]) for record in records if record]
-            if rows:
+            if rows := self.help_rows(context, kind):
                 with formatter.section(f"{kind.capitalize()}s"):
                     formatter.write_dl(rows)
+
+    def help_rows(self, context: Any, kind: str) -> list[tuple[str, str]]:
+        """Name and help of each argument or option, without the Python type that typer adds to arguments."""
+        records = [
+            parameter.get_help_record(context)
+            for parameter in self.get_params(context)
+            if parameter.param_type_name == kind
+        ]
+        return [(PYTHON_TYPE.sub("", record[0]), in_plain_words(record[1])) for record in records if record]
+
+
+class _Programs(Mapping[str, Any]):
+    """The commands by name, as typer runs them; the module of one is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._declared = {one.name: one for one in COMMANDS}
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(self._declared[name].load())
+        return self._loaded[name]
+
+    def _load(self, command: Command) -> Any:
+        info = CommandInfo(cls=CommandHelp, callback=flattened(command.function), epilog=command.epilog)
+        return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
 
 
 class GroupedHelp(_Verbatim, TyperGroup):
     """Help of the program: commands under the headings of their groups."""
 
-    def format_commands(self, context: Any, formatter: Any) -> None:
+    def __init__(self, **given: Any) -> None:
+        """As typer makes it, with the commands of this program."""
+        super().__init__(**given)
+        self.commands = _Programs()  # type: ignore[assignment]
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
         """Write the groups; summaries are wrapped, never cut."""
         width = max(len(command.name) for command in COMMANDS)
         for group in Group:
-            rows = [
-                (command.name.ljust(width), self.commands[command.name].get_short_help_str(sys.maxsize))
-                for command in COMMANDS
-                if command.group is group
-            ]
             with formatter.section(group.value):
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    [(command.name.ljust(width), command.summary) for command in COMMANDS if command.group is group]
+                )
+
+    def list_commands(self, _context: Any) -> list[str]:
+        """Names of the commands."""
+        return list(self.commands)
 
 
 app = typer.Typer(
@@ -97,7 +139,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"echo-matrix {importlib.metadata.version('echo-matrix')}")
+        from orchestrator.version import version
+
+        print(f"echo-matrix {version()}")
         raise typer.Exit
 
 
@@ -108,10 +152,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-for command in COMMANDS:
-    app.command(cls=CommandHelp, epilog=command.epilog)(flattened(command.function))
 
 
 def main() -> None:
@@ -157,7 +197,7 @@ def _exit_code() -> int:
 
 def _usage_error(error: TyperException) -> int:
     """Print why a command line is not valid, in one line; without a command, the help."""
-    message = str(getattr(error, "format_message", lambda: error)())
+    message = in_plain_words(str(getattr(error, "format_message", lambda: error)()))
     if message.startswith("Usage:"):
         print(message)
         return 2
@@ -168,6 +208,13 @@ def _usage_error(error: TyperException) -> int:
     hint = f"; did you mean {(suggestion[1] or suggestion[2]).rstrip('?')}? See" if suggestion else "; see"
     _print_error(f"{first[:1].lower()}{first[1:]}{hint} `{where} --help`")
     return 2
+
+
+def in_plain_words(text: str) -> str:
+    """A text of typer's, as `PLAIN_WORDS` say it."""
+    for pattern, words in PLAIN_WORDS:
+        text = pattern.sub(words, text)
+    return text
 
 
 def _print_error(text: str) -> None:

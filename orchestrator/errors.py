@@ -68,6 +68,12 @@ class TrackingError(OrchestratorError):
     """The tracker cannot be reached; the run continues without it."""
 
 
+class RequirementError(OrchestratorError):
+    """A library is not installed, or the platform cannot run jobs."""
+
+    exit_code = 2
+
+
 class DiskError(OrchestratorError):
     """A disk is full, read-only, failing, or not accessible to this user; completed results are kept."""
 

@@ -4,13 +4,19 @@ Git is believed only where it tracks the very files that run: an environment may
 `GIT_DIR` may name any.
 """
 
+import importlib.metadata
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.host.code import CHECKOUT, LOCK, PACKAGES, Package
 
+DISTRIBUTION = "echo-matrix"
+BUILT_FROM = re.compile(r"\+g([0-9a-f]{7,40})")
+UNKNOWN = "0+unknown"
+"""Version of code that is not installed."""
 ANSWER_S = 30.0
 UNREADABLE = "unknown (the folder of another user)"
 """Stands for a commit that git does not tell."""
@@ -27,12 +33,27 @@ def commits_of(workload: Package, home: Path | None = None, say: Callable[[str],
         say: is told where git refuses to answer.
     """
     ours = _describe(CHECKOUT, [CHECKOUT / name for name in (*PACKAGES, LOCK)], Path(__file__), home, say)
+    if not ours and (built := BUILT_FROM.search(installed_version())):
+        ours = built[1]
     name, place = workload
     if name in PACKAGES:
         return ours
     folder = place if place.is_dir() else place.parent
     theirs = _describe(folder, [place], place if place.is_file() else _a_module(place), home, say)
     return ours if theirs in ("", ours) else f"{ours} {name}:{theirs}".strip()
+
+
+def installed_version() -> str:
+    """The version in the metadata of the package, with the commit that it was built from: `0.1.0+g8dd02c226`.
+
+    An editable installation has the commit of the day on which it was made, which is left out.
+    """
+    try:
+        found = importlib.metadata.distribution(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return UNKNOWN
+    is_copy = Path(str(found.locate_file(PACKAGES[0]))).resolve() == CHECKOUT / PACKAGES[0]
+    return found.version if is_copy else found.version.partition("+")[0]
 
 
 def _describe(folder: Path, code: Sequence[Path], file: Path, home: Path | None, say: Callable[[str], object]) -> str:

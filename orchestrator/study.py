@@ -5,7 +5,7 @@ are fast.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,16 +19,20 @@ from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.forecast import AHEAD, Capacity, Duration, Forecast, Forecaster
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
+from orchestrator.spec.schema import Matrix
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
 
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
+REHEARSAL = "-rehearsal"
+"""End of the name of a study's folder whose results have no meaning."""
 SETTINGS = "set"
 """Key of a run's `--set` in the selection that the ledger records."""
 
@@ -44,6 +48,8 @@ class Study:
     """`outputs/{study}`: store, ledger, attempts, report, MLflow."""
     cluster_file: Path = Path("cluster") / "local.yaml"
     """File of `cluster`; it does not exist if the settings are the built-in ones."""
+    notice: str = ""
+    """Why this is not what matrix.yaml says now, for the user; empty: it is."""
 
     @cached_property
     def store(self) -> Store:
@@ -140,21 +146,7 @@ def open_study(
         MatrixError: the matrix, the cluster file, an override or a setting is not valid.
         ControlsError: compared cells differ in a control.
     """
-    loaded = load_matrix(matrix)
-    resolved = resolve_profile(loaded, profile or next(iter(loaded.profiles)), overrides)
-    cells = expand(resolved)
-    check_controls(resolved.workload, cells, resolved.deviations)
-    outputs = Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs")
-    where = load_cluster(cluster, matrix, resolved.workload, backends(), settings)
-    # The fake backend publishes meaningless results under real fingerprints, so it has a store of its own.
-    name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}-rehearsal"
-    return Study(
-        matrix=matrix,
-        plan=build_plan(resolved, cells, smoke=smoke),
-        cluster=where,
-        home=outputs.resolve() / name,
-        cluster_file=cluster_file(cluster, matrix, backends()),
-    )
+    return _declared(matrix, cluster, settings).planned(profile, overrides, smoke)
 
 
 def reopen_study(
@@ -172,19 +164,21 @@ def reopen_study(
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    study = open_study(matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings)
-    with Ledger.read(study.home / NAME) as ledger:
-        last = ledger.last_plan()
+    declared = _declared(matrix, cluster, settings)
+    with Ledger.read(declared.home / NAME) as ledger:
+        last = ledger.last_plan(matrix)
     if last is None:
-        return study
-    smoke = False
-    if profile is None and not overrides:
+        return declared.planned(profile, overrides)
+    smoke, as_last = False, profile is None and not overrides
+    if as_last:
         profile, overrides, smoke = last.profile, last.overrides, last.selection.get("smoke") is True
-    recorded = tuple(map(str, last.selection.get(SETTINGS, ())))
-    if (profile or study.plan.profile, tuple(overrides), smoke) != (study.plan.profile, study.plan.overrides, False):
-        study = open_study(
-            matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings, smoke=smoke
-        )
+    try:
+        study = declared.planned(profile, overrides, smoke)
+    except MatrixError:
+        if not as_last or last.is_of(matrix, declared.home):
+            raise
+        return declared.planned(None, ())  # the run was perhaps of another file, which is gone
+    recorded = settings_of(last)
     if settings or not recorded:
         return study
     try:
@@ -192,3 +186,63 @@ def reopen_study(
     except MatrixError:  # of another cluster file than that of the last run
         return study
     return replace(study, cluster=where)
+
+
+def settings_of(run: RecordedRun) -> tuple[str, ...]:
+    """The `--set` of a recorded run."""
+    return tuple(map(str, run.selection.get(SETTINGS, ())))
+
+
+def plans_of_profiles(matrix: Path) -> Iterator[Plan]:
+    """The plan of each profile of a matrix file.
+
+    Raises:
+        MatrixError, ControlsError: see `open_study`.
+    """
+    loaded = load_matrix(matrix)
+    return (_plan(loaded, profile, ()) for profile in loaded.profiles)
+
+
+def outputs_of(matrix: Path) -> Path:
+    """The folder with the studies of a matrix file."""
+    return Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs").resolve()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Declared:
+    """What the files say, before a profile is planned."""
+
+    matrix: Matrix
+    cluster: Cluster
+    cluster_file: Path
+    home: Path
+
+    def planned(self, profile: str | None, overrides: Sequence[str], smoke: bool = False) -> Study:
+        """The study with one profile; None: the first."""
+        return Study(
+            matrix=self.matrix.path,
+            plan=_plan(self.matrix, profile or next(iter(self.matrix.profiles)), overrides, smoke),
+            cluster=self.cluster,
+            home=self.home,
+            cluster_file=self.cluster_file,
+        )
+
+
+def _plan(matrix: Matrix, profile: str, overrides: Sequence[str], smoke: bool = False) -> Plan:
+    resolved = resolve_profile(matrix, profile, overrides)
+    cells = expand(resolved)
+    check_controls(resolved.workload, cells, resolved.deviations)
+    return build_plan(resolved, cells, smoke=smoke)
+
+
+def _declared(matrix: Path, cluster: Path | None, settings: Sequence[str]) -> _Declared:
+    loaded = load_matrix(matrix)
+    where = load_cluster(cluster, matrix, loaded.workload, backends(), settings)
+    # The fake backend publishes meaningless results under real fingerprints, so it has a store of its own.
+    name = loaded.study if backend_plugin(where.backend).publishes_results else f"{loaded.study}{REHEARSAL}"
+    return _Declared(
+        matrix=loaded,
+        cluster=where,
+        cluster_file=cluster_file(cluster, matrix, backends()),
+        home=outputs_of(matrix) / name,
+    )

@@ -33,6 +33,25 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+OF_THE_THIRD_VERSION = """
+DROP TABLE recorded_runs;
+DROP TABLE durations;
+CREATE TABLE last_plan (
+    only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
+);
+PRAGMA user_version = 3;
+"""
+"""Makes of a ledger one as the third version wrote it."""
+OF_THE_FIRST_VERSION = f"""
+{OF_THE_THIRD_VERSION}
+ALTER TABLE attempts DROP COLUMN cpus;
+ALTER TABLE attempts DROP COLUMN devices;
+ALTER TABLE attempts RENAME COLUMN host TO backend;
+CREATE TABLE sent (cell TEXT);
+PRAGMA user_version = 1;
+"""
+
+
 def fingerprint(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 

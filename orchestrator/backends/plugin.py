@@ -19,7 +19,6 @@ from typing import Any
 from orchestrator.backends.check_result import CheckResult
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
-from orchestrator.host.description import describe
 from orchestrator.host.machine import VISIBLE, machine_devices
 from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
@@ -46,6 +45,8 @@ class BackendContext:
     """Of a copy of the code under `home`; empty: it is copied now."""
     git: str = ""
     """Commit of the code, for the commit records."""
+    version: str = ""
+    """Of the code, for the commit records."""
     needs_devices: bool = True
     """Whether any job of the run asks for a device; where none does, devices are not looked at."""
     server: Sequence[str] = COMMAND
@@ -53,12 +54,15 @@ class BackendContext:
 
     def host_description(self) -> dict[str, Any]:
         """What a host needs to know, as JSON (`host.description`)."""
+        from orchestrator.host.description import describe  # all that runs on hosts, which only a run needs
+
         return describe(
             self.home,
             self.store_kind,
             self.store_root,
             code_digest=self.code_digest,
             git=self.git,
+            version=self.version,
             server=self.server,
         )
 
@@ -134,6 +138,8 @@ class BackendPlugin:
     """Keys of `Cluster` whose default differs for this backend, such as `{"grace_s": 60.0}`; sections as mappings."""
     complete: Callable[[Any, SectionSource], Any] = _as_read
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
+    libraries: tuple[str, ...] = ()
+    """Modules that it imports on the machine of the controller, and that the core installation does not have."""
     preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 

@@ -1,5 +1,6 @@
 """Command registry: each module of this package, or `command.py` of a subpackage, declares its command as `COMMAND`."""
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -7,6 +8,8 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from orchestrator import commands
@@ -18,6 +21,9 @@ EXIT_CODES: Mapping[int, str] = {
     130: "interrupted; the same command continues",
 }
 """Of every command, unless its own `exit_codes` say more."""
+
+DECLARATION = "COMMAND = Command("
+"""How a module declares its command."""
 
 
 class Group(Enum):
@@ -62,15 +68,67 @@ def exit_codes_text(codes: Mapping[int, str]) -> str:
     return "\n".join(["Exit codes:", *(f"  {code:<3}  {what}" for code, what in codes.items())])
 
 
-def find_commands() -> list[Command]:
-    """All commands, in the order of `--help`."""
-    found: list[Command] = []
+@dataclass(frozen=True, kw_only=True)
+class DeclaredCommand:
+    """A command as its source declares it: what `echo-matrix --help` shows, without importing the module."""
+
+    module: str
+    name: str
+    group: Group
+    position: int
+    summary: str
+    """The first paragraph of its help."""
+
+    def load(self) -> Command:
+        """The command; imports its module."""
+        command = importlib.import_module(self.module).COMMAND
+        assert isinstance(command, Command)
+        return command
+
+
+@cache
+def declared_commands() -> tuple[DeclaredCommand, ...]:
+    """All commands, in the order of `--help`.
+
+    They are read and not imported: the modules of all commands take half a second.
+    """
+    found: list[DeclaredCommand] = []
     for info in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}."):
-        module = importlib.import_module(f"{info.name}.command" if info.ispkg else info.name)
-        if isinstance(command := getattr(module, "COMMAND", None), Command):
-            found.append(command)
+        module = f"{info.name}.command" if info.ispkg else info.name
+        source = Path(commands.__path__[0], *module.split(".")[2:]).with_suffix(".py")
+        declared = _declared(module, source.read_text(encoding="utf-8")) if source.is_file() else None
+        found += [] if declared is None else [declared]
     groups = list(Group)
-    return sorted(found, key=lambda command: (groups.index(command.group), command.position, command.name))
+    return tuple(sorted(found, key=lambda one: (groups.index(one.group), one.position, one.name)))
+
+
+def find_commands() -> list[Command]:
+    """All commands, in the order of `--help`; imports their modules."""
+    return [one.load() for one in declared_commands()]
+
+
+def _declared(module: str, source: str) -> DeclaredCommand | None:
+    """The command of a module's source; None: it declares none."""
+    if f"\n{DECLARATION}" not in source:
+        return None
+    tree = ast.parse(source)
+    (call,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node).startswith(DECLARATION)
+    )
+    values = {one.arg: one.value for one in call.keywords}
+    name = ast.unparse(values["function"])
+    (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return DeclaredCommand(
+        module=module,
+        name=name,
+        group=Group[ast.unparse(values["group"]).removeprefix("Group.")],
+        position=ast.literal_eval(values["position"]),
+        summary=" ".join((ast.get_docstring(function) or "").partition("\n\n")[0].split()),
+    )
 
 
 def flattened(function: Callable[..., None]) -> Callable[..., None]:

@@ -43,12 +43,12 @@ def _matrix(context: typer.Context) -> "Matrix":
 
 
 def _study(context: typer.Context) -> "Study":
-    from orchestrator.study import reopen_study
+    from orchestrator.last_run import look_at_study
 
     given = context.params
     cluster = given.get("cluster")
     overrides = [text for text in given.get("overrides") or () if "=" in text]
-    return reopen_study(
+    return look_at_study(
         _matrix_file(context),
         profile=given.get("profile"),
         overrides=overrides,

@@ -1,12 +1,14 @@
-"""`gc`: remove results that no profile needs, and leftovers."""
+"""`gc`: remove results that nothing needs, and leftovers."""
 
+import time
 from typing import Annotated
 
 import typer
 
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
+from orchestrator.commands.garbage import Apart, FoundGarbage, find_garbage, remove_garbage
+from orchestrator.commands.kept_results import KEEP_DAYS, RECENT, UNKNOWN
 from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
 from orchestrator.study import reopen_study
@@ -20,33 +22,51 @@ SHOWN = 40
 def gc(
     *,
     options: StudyOptions,
+    keep_days: Annotated[
+        float,
+        typer.Option("--keep-days", min=0, metavar="N", help="Keep what runs of this matrix file asked for in N days."),
+    ] = KEEP_DAYS,
+    made_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--made-by",
+            metavar="FILE",
+            help="Also remove what only runs of this other matrix file asked for; 'unknown': what no recorded run "
+            "asked for. Repeatable.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove results that no profile needs, and leftovers of attempts.
+    """Remove results that nothing needs, and leftovers of attempts.
 
-    What a profile of the matrix or the last run needs is kept. Lists what it finds and asks before it removes
-    anything; outside a terminal it removes only with --yes.
+    Kept is what a profile of the matrix or its last run needs, and what its runs asked for in the last days. What
+    other matrix files of the same study made is listed apart. Lists what it finds and asks before it removes anything;
+    outside a terminal it removes only with --yes.
     """
     study = reopen_study(options.matrix, cluster=options.cluster, settings=options.settings or ())
-    found = find_garbage(study, cluster=options.cluster)
-    total = sum(one.size for one in found)
+    found = find_garbage(study, keep_days=keep_days, made_by=made_by or ())
+    total = sum(one.size for one in found.garbage)
     if not as_json:
-        print(_text(found, total))
+        print(_text(found, total, keep_days))
     removed = False
-    if found and not dry_run and (yes or (not as_json and is_interactive())):
+    if found.garbage and not dry_run and (yes or (not as_json and is_interactive())):
         refuse_second_run(study.home)
         if not confirm("remove them permanently?", yes):
             raise typer.Abort
         remove_garbage(study, found, lambda _text: None)
         removed = True
     if as_json:
-        paths = [{"path": str(one.path), "what": one.what, "bytes": one.size} for one in found]
-        print_json({"version": 1, "bytes": total, "removed": removed, "found": paths})
+        paths = [{"path": str(one.path), "what": one.what, "bytes": one.size} for one in found.garbage]
+        kept = [
+            {"made_by": one.name, "results": one.results, "bytes": one.size, "last_run": one.at or None}
+            for one in found.apart
+        ]
+        print_json({"version": 1, "bytes": total, "removed": removed, "found": paths, "kept": kept})
     elif removed:
         print(f"removed {total / GIB:.3f} GiB")
-    elif found:
+    elif found.garbage:
         print("nothing was removed; `echo-matrix gc --yes` removes it")
 
 
@@ -54,14 +74,31 @@ COMMAND = Command(
     function=gc,
     group=Group.MAINTENANCE,
     position=1,
-    examples=[("echo-matrix gc --dry-run", "list only"), ("echo-matrix gc --yes", "remove without asking")],
+    examples=[
+        ("echo-matrix gc --dry-run", "list only"),
+        ("echo-matrix gc --yes", "remove without asking"),
+        ("echo-matrix gc --keep-days 0", "keep only what profiles and last run need"),
+        ("echo-matrix gc --made-by unknown", "also what no recorded run asked for"),
+    ],
 )
 
 
-def _text(found: list[Garbage], total: int) -> str:
-    if not found:
-        return "nothing to remove"
-    lines = [f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found[:SHOWN]]
-    if len(found) > SHOWN:
-        lines.append(f"  ... and {len(found) - SHOWN} more")
-    return "\n".join([*lines, f"{counted(len(found), 'path')}, {total / GIB:.3f} GiB"])
+def _text(found: FoundGarbage, total: int, keep_days: float) -> str:
+    lines = [f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found.garbage[:SHOWN]]
+    number = len(found.garbage)
+    if number > SHOWN:
+        lines.append(f"  ... and {number - SHOWN} more")
+    lines += [_kept(one, keep_days) for one in found.apart]
+    whole = f"{counted(number, 'path')} to remove, {total / GIB:.3f} GiB"
+    return "\n".join([*lines, whole if number else "nothing to remove"])
+
+
+def _kept(one: Apart, keep_days: float) -> str:
+    results = f"kept: {counted(one.results, 'result')}, {one.size / 2**20:.1f} MiB"
+    if one.name == RECENT:
+        return f"{results}, of runs of the last {keep_days:g} days; `--keep-days` changes how long"
+    if one.name == UNKNOWN:
+        why = "an older version made them, or the ledger was rebuilt"
+        return f"{results}, that no recorded run asked for ({why}); `--made-by {UNKNOWN}` removes them"
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.at))
+    return f"{results}, that runs of {one.name} asked for, the last at {at}; `--made-by {one.name}` removes them"

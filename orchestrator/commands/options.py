@@ -4,6 +4,7 @@ Options that belong together are a dataclass, which a command takes as one param
 """
 
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +13,11 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands import completion
-from orchestrator.schedule.ledger.schema import LastPlan
+from orchestrator.errors import PlanError
+from orchestrator.last_run import home_of, look_at_study
+from orchestrator.plan.select import selected_part
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.study import Study, open_study, reopen_study
 
 DEFAULT_MATRIX = Path("matrix.yaml")
@@ -124,6 +129,18 @@ class StudyOptions:
     cluster: ClusterOption = None
     settings: SetOption = None
 
+    def home(self) -> Path:
+        """Folder of the study, even while its files cannot be planned; see `home_of`."""
+        home, notice = home_of(self.matrix, cluster=self.cluster, settings=self.settings or ())
+        _say(notice)
+        return home
+
+    def look(self) -> Study:
+        """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
+        study = look_at_study(self.matrix, cluster=self.cluster, settings=self.settings or ())
+        _say(study.notice)
+        return study
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions(StudyOptions):
@@ -151,6 +168,18 @@ class LastRunOptions(StudyOptions):
     profile: LastProfileOption = None
 
     def open(self, overrides: Sequence[str] | None = None) -> Study:
+        """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
+        study = look_at_study(
+            self.matrix,
+            profile=self.profile,
+            overrides=overrides or (),
+            cluster=self.cluster,
+            settings=self.settings or (),
+        )
+        _say(study.notice)
+        return study
+
+    def open_anew(self, overrides: Sequence[str] | None = None) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
         return reopen_study(
             self.matrix,
@@ -170,7 +199,7 @@ class Selection:
     branches: BranchesOption = None
 
     @classmethod
-    def recorded(cls, last: LastPlan) -> "Selection":
+    def recorded(cls, last: RecordedRun) -> "Selection":
         """The selection of the last run, from the ledger."""
         return cls(**{field.name: last.selection.get(field.name) for field in fields(cls)})
 
@@ -182,3 +211,22 @@ class Selection:
     def __str__(self) -> str:
         """As on the command line."""
         return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())
+
+
+def last_selection(study: Study) -> Selection:
+    """What the last run selected, if it was of this plan and matches it still; else nothing, which is everything."""
+    with Ledger.read(study.home / NAME) as ledger:
+        last = ledger.last_plan(study.matrix)
+    if last is None or (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides):
+        return Selection()
+    recorded = Selection.recorded(last)
+    try:
+        selected_part(study.plan, **recorded.given)
+    except PlanError:  # its rows were renamed or removed since
+        return Selection()
+    return recorded
+
+
+def _say(notice: str) -> None:
+    if notice:
+        print(f"echo-matrix: {notice}", file=sys.stderr)

@@ -48,7 +48,7 @@ def plan(
             requested |= {"selection": selection.given, "others": counts(others)}
         if sbatch:
             requested |= {"sbatch": scripts_of(study, standings).json}
-        forecast = {"forecast": forecast_json(study.forecast(standings), time.time())}
+        forecast = {"forecast": forecast_json(study.forecast(standings))}
         print_json({**plan_json(part, standings), **forecast, **requested, **(estimate.json if estimate else {})})
     elif sbatch:
         print(scripts_text(scripts_of(study, standings)))

@@ -14,6 +14,7 @@ from orchestrator.plan.show import WOULD_RUN
 from orchestrator.schedule.launcher import build_request, build_submission
 from orchestrator.spec.workload import package_of
 from orchestrator.study import Study
+from orchestrator.wording import counted
 
 LISTED = 12
 """Jobs of a script that are listed; the others are counted."""
@@ -82,7 +83,7 @@ def scripts_text(found: ScriptPlan) -> str:
 
 def _lines(found: ScriptPlan) -> Iterator[str]:
     jobs = sum(len(script.jobs) for script in found.scripts)
-    yield f"{_count(len(found.scripts), 'script')} for sbatch, with {_count(jobs, 'job')}"
+    yield f"{counted(len(found.scripts), 'script')} for sbatch, with {counted(jobs, 'job')}"
     yield "SLURM is told of no dependencies: a script is sent once the jobs that it needs are done"
     yield PLACEHOLDERS
     yield from (f"note: {note}" for note in found.notes)
@@ -104,8 +105,8 @@ def _lines(found: ScriptPlan) -> Iterator[str]:
 def _summary(script: Script) -> str:
     asks = script.request
     gpus = "".join(f", {number} {f'{kind} ' if kind else ''}gpus" for kind, number in asks["gpus"].items())
-    each = f"{_count(asks['cpus'], 'cpu')}, {asks['memory_mib']} MiB{gpus}"
-    size = f"{_count(asks['nodes'], 'node')} with {each}; {asks['minutes']} minutes"
+    each = f"{counted(asks['cpus'], 'cpu')}, {asks['memory_mib']} MiB{gpus}"
+    size = f"{counted(asks['nodes'], 'node')} with {each}; {asks['minutes']} minutes"
     if script.kind == "pilot":
         return f"pilot job, sent while jobs wait for room, at most {script.at_once} at once: {size}"
     what = script.stage
@@ -115,7 +116,3 @@ def _summary(script: Script) -> str:
         more = f" and {len(script.needs) - NEEDS_SHOWN} more" if len(script.needs) > NEEDS_SHOWN else ""
         what += f", needs {', '.join(script.needs[:NEEDS_SHOWN])}{more}"
     return f"{what}: {size}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

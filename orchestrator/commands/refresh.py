@@ -21,6 +21,8 @@ from orchestrator.study import Study
 
 SHOWN = 20
 """Labels that are printed; the others are counted."""
+OF_NO_PLAN = " (not of this plan)"
+"""End of the label of a result that this plan does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[
         for need in job.inputs.values():
             made_from.setdefault(plan.jobs[need].fingerprint, set()).add(job.fingerprint)
     labels = {job.fingerprint: job.label for job in plan.jobs.values()}
-    labels |= {name: f"{commit.label} (not of this plan)" for name, commit in read.items() if name not in labels}
+    labels |= {name: f"{commit.label}{OF_NO_PLAN}" for name, commit in read.items() if name not in labels}
     order = _downstream_first(fingerprints, made_from)
     return tuple(Withdrawal(fingerprint=name, label=labels[name]) for name in order if name in committed)
 

@@ -17,6 +17,7 @@ import typer
 
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
+from orchestrator.commands.libraries import libraries_of_stages
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.errors import OrchestratorError, PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
@@ -24,6 +25,7 @@ from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
+from orchestrator.requirements import require_libraries
 from orchestrator.schedule.launcher import new_attempt_id
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
@@ -51,7 +53,7 @@ def reshard(
     The next run resumes from it. Its results then equal those of an undisturbed run up to rounding, not bit by bit;
     the conversion is recorded with the job.
     """
-    study = options.open()
+    study = options.open_anew()
     found = find_job(study.plan, job)
     planned = planned_shards(study, found)
     refuse_second_run(study.home)
@@ -103,6 +105,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
 
     Raises:
         PlanError: the job's stage has no shards, the job is done, has no checkpoint, or the converter refuses.
+        RequirementError: a library that the converter imports is not installed here.
         LeaseError: a run is in progress.
         OrchestratorError: the converter failed.
     """
@@ -110,6 +113,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         raise PlanError(f"{job.label}: checkpoints of stage {job.stage} have no shards to convert")
     if job.fingerprint in study.store.commits():
         raise PlanError(f"{job.label} is done; nothing is left to resume")
+    require_libraries(libraries_of_stages(study, [job.spec]), "`reshard`")
     rebuild = rebuilder(study.home, study.store)
     with acquire(study.home) as lease, Ledger.open(study.home / NAME, lease.check, rebuild=rebuild) as ledger:
         source = newest_checkpoint(study.home, job.fingerprint)

@@ -23,6 +23,7 @@ from orchestrator.commands.options import (
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
 from orchestrator.commands.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
+from orchestrator.requirements import require_platform
 from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.spec.cluster import is_name
 from orchestrator.study import SETTINGS, Study
@@ -51,6 +52,7 @@ def run(
     Jobs that are done are not repeated; with nothing missing it ends at once. Ctrl-C stops at the next checkpoints,
     and a second Ctrl-C at once; the same command continues.
     """
+    require_platform()
     on_lease = None if detached_to is None else enter_background(detached_to)
     study = options.open(smoke=smoke)
     selected = select(study.plan, **selection.given)

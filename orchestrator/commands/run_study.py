@@ -6,16 +6,18 @@ With nothing to do, it starts neither backend nor tracker and computes no statis
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
+from orchestrator.commands.libraries import require_libraries_of
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
+from orchestrator.last_run import cluster_json
 from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of
 from orchestrator.results import report_if_needed
@@ -28,11 +30,12 @@ from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.resilient_store import CALL_TIMEOUT_S, ResilientStore, StoreTimeout, TimedCall
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.workload import package_of
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import PROGRAM, Commit, Store
 from orchestrator.store.registry import make_store
 from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
+from orchestrator.version import version
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for the tracker; `sync` sends the rest."""
@@ -68,6 +71,7 @@ def run_study(
     Raises:
         LeaseError: another run is in progress.
         SiteError: the site cannot run these jobs; nothing was started.
+        RequirementError: a library is not installed; nothing was started.
         BackendError, StoreError, LedgerError: the backend, store or ledger cannot be used.
     """
     with disk_errors(study.home), contextlib.ExitStack() as held:
@@ -84,7 +88,14 @@ def run_study(
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         tracker.start(resilient.call(study.standings))
         observer = TrackerObserver(tracker, study.store, study.plan)
-        ledger.record_plan(study.plan, selection)  # first, since other commands look jobs up in the last plan
+        # First, since other commands look jobs up in the last plan.
+        ledger.record_plan(
+            study.plan,
+            selection,
+            matrix=study.matrix,
+            at=time.time(),
+            settings=cluster_json(study.cluster, study.cluster_file),
+        )
         try:
             outcome = run(
                 study.plan,
@@ -134,6 +145,7 @@ def _backend_of(
         planned = PlannedRun(
             home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
         )
+        require_libraries_of(study, {job.stage: job.spec for job in jobs}.values())
         plugin.preflight(planned, say)
         digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
         return plugin.build(context_of(study, digest, jobs, say), cluster)
@@ -163,6 +175,7 @@ def context_of(
         orphan_s=cluster.orphan_s,
         code_digest=code_digest,
         git=commits_of(package_of(study.plan.workload_name), study.home, say),
+        version=version(),
         needs_devices=any(job.resources.devices for job in jobs),
         server=server_command(study.plan.workload_name),
     )
@@ -178,7 +191,7 @@ class TrackerObserver:
         self._tracker = tracker
         self._store = store
         self._plan = plan
-        self._pending: dict[str, tuple[Event, TimedCall[tuple[Path, str]]]] = {}
+        self._pending: dict[str, tuple[Event, TimedCall[tuple[Path, Commit]]]] = {}
 
     def __call__(self, event: Event) -> None:
         """Pass on a change; at a `tick` the tracker reads growing files."""
@@ -201,25 +214,28 @@ class TrackerObserver:
             self._send(event)
         self._pending = {}
 
-    def _where(self, event: Event) -> TimedCall[tuple[Path, str]]:
+    def _where(self, event: Event) -> TimedCall[tuple[Path, Commit]]:
         fingerprint = self._plan.jobs[event.job].fingerprint
-        return TimedCall(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint).git))
+        return TimedCall(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint)))
 
     def _send_completed(self) -> None:
         for job, (event, question) in list(self._pending.items()):
             try:
-                found: tuple[Path | None, str] = question.result(0.0)
+                found: tuple[Path | None, Commit | None] = question.result(0.0)
             except StoreTimeout:
                 continue
             except ArtifactMissing:
-                found = None, ""
+                found = None, None
             except (OSError, StoreError):
                 self._pending[job] = event, self._where(event)
                 continue
             del self._pending[job]
             self._send(event, *found)
 
-    def _send(self, event: Event, artifact: Path | None = None, git: str = "") -> None:
+    def _send(self, event: Event, artifact: Path | None = None, commit: Commit | None = None) -> None:
         assert event.standing is not None
         attempt, work = event.attempt or None, event.paths.get("attempt")
-        self._tracker.job_changed(JobChange(event.job, event.standing, attempt, work, artifact, git))
+        change = JobChange(event.job, event.standing, attempt, work, artifact)
+        if commit is not None:
+            change = replace(change, git=commit.git, version=commit.versions.get(PROGRAM, ""))
+        self._tracker.job_changed(change)

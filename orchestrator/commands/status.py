@@ -11,9 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection
-from orchestrator.commands.watch import last_selection
-from orchestrator.commands.watch import watch as watch_run
+from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection, last_selection
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.job import SHORT, Job, Plan, Standing
 from orchestrator.plan.select import select, selected_part
@@ -26,7 +24,6 @@ from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
-from orchestrator.ui.watch import make_watch_view
 from orchestrator.wording import counted, progress_words, without_state
 from workloads.contract.metrics import read_beat
 from workloads.contract.request import Stage
@@ -51,6 +48,10 @@ def status(
     study = options.open(overrides)
     chosen = selection if selection.given else last_selection(study)
     if watch:
+        # Here, because rich takes a tenth of a second.
+        from orchestrator.commands.watch import watch as watch_run
+        from orchestrator.ui.watch import make_watch_view
+
         selected = select(study.plan, **chosen.given)
         with exit_on_interrupt():
             raise typer.Exit(watch_run(study, selected, make_watch_view(sys.stdout, as_json=as_json)))

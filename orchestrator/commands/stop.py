@@ -9,7 +9,6 @@ from orchestrator.commands.active_run import request_stop, wait_for_end
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, StudyOptions
 from orchestrator.schedule.lease_holder import STALE_AFTER_S, living_holder
-from orchestrator.study import open_study
 from orchestrator.ui.terminal import print_json
 
 
@@ -26,7 +25,7 @@ def stop(
 
     Does what Ctrl-C does where it runs: attempts save a checkpoint and end, and the next run continues from there.
     """
-    home = open_study(options.matrix, cluster=options.cluster, settings=options.settings or ()).home
+    home = options.home()
     out = sys.stderr if as_json else sys.stdout
     holder = living_holder(home)
     ended = holder is None

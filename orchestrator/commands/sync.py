@@ -16,11 +16,12 @@ def sync(*, options: PlanOptions, as_json: JsonOption = False) -> None:
     """
     from orchestrator.tracking.mlflow.sync import sync as sync_all
 
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
     study = options.open()
-    with acquire(
-        study.home, say=lambda text: print(text, file=sys.stderr)
-    ):  # without a lease, it would mark running jobs as killed
-        shown = sync_all(study.plan, study.standings(), study.store, study.home, study.cluster.tracking.uri)
+    with acquire(study.home, say=say):  # without a lease, it would mark running jobs as killed
+        shown = sync_all(study.plan, study.standings(), study.store, study.home, study.cluster.tracking.uri, say)
     if as_json:
         print_json({"version": 1, "shown": shown})
     else:

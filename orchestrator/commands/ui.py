@@ -6,7 +6,6 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import StudyOptions
-from orchestrator.study import open_study
 
 
 def ui(
@@ -15,10 +14,22 @@ def ui(
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
 ) -> None:
-    """Serve MLflow's pages for this study until Ctrl-C."""
+    """Serve MLflow's pages for this study until Ctrl-C.
+
+    Where `tracking.uri` of the cluster file names a server, prints its address.
+    """
+    from orchestrator.commands.doctor.services import shown
+    from orchestrator.schedule.lease_holder import is_held
+    from orchestrator.tracking.mlflow.sqlite_file import NAME, database_path
     from orchestrator.tracking.mlflow.ui import open_ui
 
-    open_ui(open_study(options.matrix, cluster=options.cluster, settings=options.settings or ()).home, host, port)
+    study = options.look()
+    uri = study.cluster.tracking.uri
+    database = database_path(study.home, uri)
+    if database is None and uri is not None:
+        print(f"{shown(uri)}  (the MLflow server that tracking.uri names has the runs)")
+        return
+    open_ui(study.home, database or study.home / NAME, study.plan.study, host, port, busy=is_held(study.home))
 
 
 COMMAND = Command(

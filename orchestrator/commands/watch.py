@@ -8,15 +8,12 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from orchestrator.commands.options import Selection
-from orchestrator.errors import PlanError
 from orchestrator.host.processes import boot_id
 from orchestrator.plan.job import Standing
-from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher
-from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
+from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.study import Study
 from orchestrator.ui.watch import RunningAttempt, RunProcess, Snapshot, WatchView
 from workloads.contract.metrics import read_beat
@@ -46,20 +43,6 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
             clock.sleep(EVERY_S)
     finally:
         view.close()
-
-
-def last_selection(study: Study) -> Selection:
-    """What the last run selected, if it was of this plan and matches it still; else nothing, which is everything."""
-    with Ledger.read(study.home / NAME) as ledger:
-        last = ledger.last_plan()
-    if last is None or (last.profile, last.overrides) != (study.plan.profile, study.plan.overrides):
-        return Selection()
-    recorded = Selection.recorded(last)
-    try:
-        selected_part(study.plan, **recorded.given)
-    except PlanError:  # its rows were renamed or removed since
-        return Selection()
-    return recorded
 
 
 def take_snapshot(study: Study, selected: Collection[str], process: RunProcess | None) -> Snapshot:

@@ -13,7 +13,14 @@ from orchestrator.store.registry import make_store
 
 
 def describe(
-    home: Path, store_kind: str, store_root: Path, *, code_digest: str, git: str, server: Sequence[str]
+    home: Path,
+    store_kind: str,
+    store_root: Path,
+    *,
+    code_digest: str,
+    git: str,
+    server: Sequence[str],
+    version: str = "",
 ) -> dict[str, Any]:
     """The description of a study's hosts.
 
@@ -23,12 +30,14 @@ def describe(
         code_digest: of a code snapshot already under `home`; empty: one is made now.
         git: commit of the checkout, for commit records.
         server: the warm server's command line.
+        version: of the code, for commit records.
     """
     digest = code_digest or copy_code(home)[0]
     return {
         "code": str(home.resolve() / "code" / digest),
         "digest": digest,
         "git": git,
+        "version": version,
         "store_kind": store_kind,
         "store_root": str(store_root.resolve()),
         "command": list(server),
@@ -45,7 +54,12 @@ def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_e
     return Node(
         store=store_of(description),
         code=Path(description["code"]),
-        provenance=Provenance(code=description["digest"], git=description["git"], host_kind=host_kind()),
+        provenance=Provenance(
+            code=description["digest"],
+            git=description["git"],
+            version=description["version"],
+            host_kind=host_kind(),
+        ),
         address=node_address(),
         visible=visible,
         command=description["command"],

@@ -32,10 +32,10 @@ NETWORK = ("nfs", "nfs4", "cifs", "smb3", "lustre", "fuse.sshfs", "9p", "gpfs", 
 
 def machine_gib(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> float:
     """Memory this process may use: the machine's, or its cgroup's limit where that is smaller."""
-    limits = []
-    for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]  # of any Unix; under a limit /proc may say less
+    for line in _read(proc / "meminfo").splitlines():
         if line.startswith("MemTotal:"):
-            limits.append(int(line.split()[1]) * 1024)
+            limits = [int(line.split()[1]) * 1024]
     for folder in cgroup_folders(proc, cgroups, above=True):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = _read(folder / name)
@@ -49,7 +49,7 @@ def machine_cpus(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgrou
 
     Of a quota of 2.5 processors two count, and of less than one, one.
     """
-    limits = [len(os.sched_getaffinity(0))]
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     for folder in cgroup_folders(proc, cgroups, "cpu", above=True):
         quota, _, period = _read(folder / "cpu.max").partition(" ")
         for used, per in (

@@ -19,8 +19,14 @@ EXIT_WITHIN_S = 5.0  # a killed process that is still there after this long hang
 
 
 def boot_id() -> str:
-    """The kernel's id of this boot: start times of two boots cannot be compared."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """The kernel's id of this boot: start times of two boots cannot be compared.
+
+    Empty where there is no /proc (macOS), where a study can be looked at and no process of it ever runs.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def start_time(pid: int) -> int | None:

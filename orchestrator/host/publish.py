@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.store.protocol import Commit, Store
+from orchestrator.store.protocol import PROGRAM, Commit, Store
 from workloads.contract.result import Result
 
 
@@ -18,6 +18,8 @@ class Provenance:
     """Digest of the code that ran."""
     git: str
     host_kind: str
+    version: str = ""
+    """Of the code that ran; empty: not known."""
 
 
 def publish(
@@ -51,6 +53,7 @@ def publish(
     metrics = work / "metrics.jsonl"
     if metrics.is_file() and metrics.stat().st_size > 0:
         shutil.copyfile(metrics, out / "metrics.jsonl")
+    ours = {PROGRAM: provenance.version} if provenance.version else {}
     versions = {str(name): str(version) for name, version in dict(result.records.get("versions", {})).items()}
     return store.commit(
         Commit(
@@ -64,7 +67,7 @@ def publish(
             inputs=inputs,
             code=provenance.code,
             git=provenance.git,
-            versions=versions,
+            versions={**ours, **versions},
             host_kind=str(result.records.get("device_kind", provenance.host_kind)),
             started=started,
             ended=ended,

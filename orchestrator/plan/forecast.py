@@ -75,6 +75,8 @@ class JobEstimate:
 
     seconds: float
     basis: Basis
+    is_assumed: bool = False
+    """Whether its FLOPs were divided by an assumed rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +113,10 @@ class Forecast:
     """In the order of the plan, the shared jobs first."""
     bases: Mapping[Basis, int]
     """Basis -> number of jobs, for those that occur."""
+    is_assumed: bool
+    """Whether FLOPs of a job were divided by an assumed rate."""
     kind: str
-    """The kind of device that was measured; empty: none was."""
+    """The kind of device on which was measured; empty: nothing was."""
     is_known: bool
     """Whether anything was measured, or the FLOPs of a job are known."""
     makespan_s: float
@@ -250,7 +254,7 @@ class Forecaster:
         """The row that a job counts for: that of its first cell."""
         if job.stage in self._shared or not job.cells:
             return SHARED
-        return self._rows[job.cells[0]]
+        return self._rows.get(job.cells[0], SHARED)
 
     def flops_of(self, job: Job) -> float | None:
         """FLOPs of a job; None: not known."""
@@ -282,11 +286,14 @@ class Forecaster:
         rows: dict[str, list[float]] = {}
         left: dict[str, float] = {}
         kinds: Counter[str] = Counter()
+        assumed = False
         for job in chosen:
             estimate = self.of(job)
             seconds = left[job.id] = max(0.0, estimate.seconds - (spent_s or {}).get(job.id, 0.0))
             bases[estimate.basis] += 1
-            kinds[self._classes[job.resources.devices > 0].kind] += 1
+            assumed = assumed or estimate.is_assumed
+            if estimate.basis == "measured":
+                kinds[self._classes[job.resources.devices > 0].kind] += 1
             cost = rows.setdefault(self.row_of(job), [0, 0.0, 0.0, 0.0])
             cost[0] += 1
             cost[1] += seconds
@@ -305,6 +312,7 @@ class Forecaster:
             ),
             bases={basis: bases[basis] for basis in BASES if bases[basis]},
             is_known=set(bases) != {"guess"} or any(one.sums for one in self._classes.values()),
+            is_assumed=assumed,
             kind=", ".join(kind for kind in kinds if kind),
             makespan_s=makespan(chosen, left, capacity),
             capacity=capacity,
@@ -329,7 +337,7 @@ class Forecaster:
                 rate = sum(one.timed_flops for one in timed) / sum(one.timed_s for one in timed)
                 return JobEstimate(seconds=flops / (rate * max(1, devices)), basis="flops")
             assumed = DEVICE_FLOPS_S * devices if devices else CORE_FLOPS_S * job.resources.cpus
-            return JobEstimate(seconds=flops / assumed, basis="flops")
+            return JobEstimate(seconds=flops / assumed, basis="flops", is_assumed=flops > 0)
         guesses = {name: stage.seconds_guess for name, stage in self._plan.workload.by_name.items()}
         shares = [one.seconds / one.number / guesses[name] for name, one in stages.items() if name in guesses]
         scale = sum(shares) / len(shares) if shares else 1.0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.plan.forecast import CORE_FLOPS_S, DEVICE_FLOPS_S, Basis, Forecast, RowForecast
+from orchestrator.wording import counted
 
 SHOWN = 30
 """Rows that are listed, those with the most hours; the others are summed."""
@@ -20,8 +21,8 @@ def forecast_line(forecast: Forecast, now: float) -> str:
     """
     if not forecast.jobs:
         return "estimated: nothing to run"
-    number = "1 job" if forecast.jobs == 1 else f"{forecast.jobs} jobs"
-    return f"estimated: {number}, {_span(forecast, now)}, {_costs(forecast)}; {basis_words(forecast)}"
+    jobs = counted(forecast.jobs, "job")
+    return f"estimated: {jobs}, {_span(forecast, now)}, {_costs(forecast)}; {basis_words(forecast)}"
 
 
 def forecast_text(forecast: Forecast, now: float) -> str:
@@ -45,15 +46,19 @@ def forecast_text(forecast: Forecast, now: float) -> str:
     return "\n".join([*table, forecast_line(forecast, now)])
 
 
-def forecast_json(forecast: Forecast, now: float) -> dict[str, Any]:
-    """The key `forecast` of `plan --json` and `status --json`; hours, and seconds since 1970."""
+def forecast_json(forecast: Forecast, now: float | None = None) -> dict[str, Any]:
+    """The key `forecast` of `plan --json` and `status --json`, in hours.
+
+    `now`, seconds since 1970: of a run in progress, with `ends_at`; without, equal plans are equal JSON.
+    """
+    ends_at = {} if now is None else {"ends_at": now + forecast.makespan_s if forecast.jobs else None}
     return {
         "jobs": forecast.jobs,
         "hours": forecast.hours,
         "device_hours": forecast.device_hours,
         "core_hours": forecast.core_hours,
         "makespan_s": forecast.makespan_s,
-        "ends_at": now + forecast.makespan_s if forecast.jobs else None,
+        **ends_at,
         "at_least": not forecast.capacity.is_known,
         "basis": dict(forecast.bases),
         "device_kind": forecast.kind,
@@ -77,7 +82,7 @@ def basis_words(forecast: Forecast) -> str:
         words = WORDS[basis]
         if basis == "measured" and forecast.kind:
             words += f" on {forecast.kind}"
-        if basis == "flops" and not forecast.kind:
+        if basis == "flops" and forecast.is_assumed:
             words += f" ({ASSUMED})"
         said.append(f"{number} {words}")
     return ", ".join(said)

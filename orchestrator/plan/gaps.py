@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.plan.job import Plan
 from orchestrator.spec.cell import Cell, ExcludedCell
+from orchestrator.wording import counted
 
 SHOWN = 3
 """Pairs of rows of one table that are named."""
@@ -36,7 +37,7 @@ def _references(plan: Plan) -> Iterator[str]:
     for row in sorted(references):
         lost = [one for one in plan.excluded if one.row == row and _place(one) in others]
         if lost:
-            places = "1 place" if len(lost) == 1 else f"{len(lost)} places"
+            places = counted(len(lost), "place")
             yield f"reference row {row} is excluded in {places} where other rows have cells, as {lost[0].id}"
 
 

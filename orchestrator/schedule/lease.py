@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.errors import LeaseError
+from orchestrator.requirements import require_platform
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease_holder import (
     NAME,
@@ -146,9 +147,11 @@ def acquire(
         say: called with what it waits for.
 
     Raises:
+        RequirementError: this platform runs no studies.
         LeaseError: another process runs the study.
         StoreError: the file system has no hard links.
     """
+    require_platform()
     clock = clock or SystemClock()
     try:
         home.mkdir(parents=True, exist_ok=True)

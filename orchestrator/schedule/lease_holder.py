@@ -43,12 +43,19 @@ def this_process() -> LeaseHolder:
     return LeaseHolder(
         host=socket.gethostname(),
         boot_id=boot_id(),
-        pid_namespace=str(Path("/proc/self/ns/pid").readlink()),
+        pid_namespace=_pid_namespace(),
         pid=os.getpid(),
         start_time=start_time(os.getpid()) or 0,
         nonce=secrets.token_hex(16),
         since=round(time.time(), 3),
     )
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except FileNotFoundError:  # no Linux
+        return ""
 
 
 def read_holder(home: Path) -> LeaseHolder | None:

@@ -98,6 +98,7 @@ class ResilientStore:
         self._next_call = 0.0
         self._pause_s = 0.0
         self._announced = False
+        self._kinds_hang = False
         self.error = ""
         """The error of the last call; empty where it succeeded."""
 
@@ -181,12 +182,16 @@ class ResilientStore:
             return ""
 
     def kind_of(self, fingerprint: str) -> str:
-        """The kind of device that the commit record of a done job names; empty where it cannot be read at once."""
-        if self.unresponsive:
+        """The kind of device that the commit record of a done job names; empty where it cannot be read at once.
+
+        Only estimates read it: after one call that hangs, the run asks no more.
+        """
+        if self.unresponsive or self._kinds_hang:
             return ""
         try:
             return TimedCall(lambda: self._store.read(fingerprint)).result(CALL_TIMEOUT_S).host_kind
         except (OSError, StoreError, StoreTimeout) as error:
+            self._kinds_hang = isinstance(error, StoreTimeout)
             self._log("commit record unreadable", error=str(error))
             return ""
 

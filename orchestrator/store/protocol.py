@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 VERSION = 1
+PROGRAM = "echo-matrix"
+"""Key in `Commit.versions` of the orchestrator's own version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class Commit:
     git: str
     """Commit id, with `-dirty` where the checkout had changes; empty outside a checkout."""
     versions: Mapping[str, str]
+    """Of the orchestrator (`PROGRAM`), Python and the libraries that the job imported."""
     host_kind: str
     started: float
     ended: float

@@ -29,6 +29,8 @@ class JobChange:
     """The committed folder, if the job is completed."""
     git: str = ""
     """Commit of the code that made it."""
+    version: str = ""
+    """And its version."""
 
 
 class Tracker(Protocol):

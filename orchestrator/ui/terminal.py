@@ -13,13 +13,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from orchestrator.errors import FULL
-from orchestrator.plan.job import State
-from orchestrator.schedule.events import Event, RunProgress, View
+
+if TYPE_CHECKING:  # `echo-matrix --help` needs none of these
+    from orchestrator.plan.job import State
+    from orchestrator.schedule.events import Event, RunProgress, View
 
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""
@@ -33,15 +35,15 @@ DUMB = ("dumb", "unknown")
 class SteadyView:
     """A view that tolerates a closed output; `lost` is called once when it is closed."""
 
-    def __init__(self, view: View, lost: Callable[[], None] | None = None) -> None:
+    def __init__(self, view: "View", lost: Callable[[], None] | None = None) -> None:
         self._view: View | None = view
         self._lost = lost or send_hangup
 
-    def event(self, event: Event, counts: Mapping[State, int], elapsed_s: float) -> None:
+    def event(self, event: "Event", counts: "Mapping[State, int]", elapsed_s: float) -> None:
         """A job was started or has ended."""
         self._show(lambda view: view.event(event, counts, elapsed_s))
 
-    def tick(self, progress: RunProgress) -> None:
+    def tick(self, progress: "RunProgress") -> None:
         """About once a second."""
         self._show(lambda view: view.tick(progress))
 
@@ -53,7 +55,7 @@ class SteadyView:
         """The run has ended."""
         self._show(lambda view: view.close())
 
-    def _show(self, act: Callable[[View], None]) -> None:
+    def _show(self, act: "Callable[[View], None]") -> None:
         if self._view is None:
             return
         try:

@@ -1,5 +1,7 @@
 """Ratios against peers, taken in one run on one machine; `make bench` prints them. No absolute time is asserted."""
 
+import resource
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -10,6 +12,8 @@ import pytest
 import submitit
 from bench_workload import WORKLOAD
 from one_step import step
+from recorded_run import run as record_run
+from recorded_run import write_matrix
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from timing import say, seconds
 from toy_study import Settings, make_job, make_plan
@@ -24,6 +28,7 @@ from orchestrator.schedule.run import run
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.store.files import FilesStore
+from orchestrator.study import open_study
 from workloads.evaluation.psnr_ssim import psnr, ssim
 
 pytestmark = pytest.mark.bench
@@ -63,6 +68,27 @@ def test_expand_and_plan_ten_thousand_cells() -> None:
     )
     done = frozenset(job.fingerprint for job in plan.jobs.values())
     say("where they stand, all done", seconds(lambda: standings(plan, done, {}, {}), 3))
+
+
+def test_cpu_of_help_and_of_status_on_a_finished_study(tmp_path: Path) -> None:
+    matrix = write_matrix(tmp_path / "matrix.yaml")
+    record_run(open_study(matrix), 1.0, "*")
+    bare = cpu_seconds([sys.executable, "-c", "pass"], tmp_path)
+    program = [sys.executable, "-m", "orchestrator.cli"]
+    for line in (["--help"], ["status"], ["status", "--json"], ["plan"]):
+        taken = cpu_seconds([*program, *line], tmp_path)
+        say(f"CPU of echo-matrix {' '.join(line)}", taken, bare, "python -c pass")
+
+
+def cpu_seconds(command: list[str], folder: Path) -> float:
+    """User and system time of a command, the least of five."""
+    taken = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(taken)
 
 
 def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_study import Toy, fingerprint, small_plan
+from toy_study import OF_THE_FIRST_VERSION, Toy, fingerprint, small_plan
 
 from orchestrator.backends.fake.backend import Act, FakeCluster
 from orchestrator.schedule.control import channel
@@ -38,11 +38,7 @@ def prepare(home: Path, point: str) -> None:
     if point == "ledger.migrating":
         Ledger.open(home / "ledger.sqlite").close()
         with contextlib.closing(sqlite3.connect(home / "ledger.sqlite")) as old:
-            old.executescript(
-                "ALTER TABLE attempts DROP COLUMN cpus; ALTER TABLE attempts DROP COLUMN devices; "
-                "ALTER TABLE attempts RENAME COLUMN host TO backend; "
-                "PRAGMA user_version = 1;"
-            )
+            old.executescript(OF_THE_FIRST_VERSION)
 
 
 def run_into(home: Path, faults: Path, point: str, what: str) -> tuple[int, str]:

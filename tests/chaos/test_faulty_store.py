@@ -131,6 +131,17 @@ def test_a_hanging_store_does_not_hold_the_loop(toy: Toy, monkeypatch: pytest.Mo
     assert toy.endings("data") == ["ok"]
 
 
+def test_commit_records_that_cannot_be_read_cost_one_call_and_the_kind_of_device(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resilient_store, "CALL_TIMEOUT_S", 0.05)
+    faulty = FaultyStore(toy.store, script={"read": ["fail", "ok", "hang", "hang"]})
+    assert drive(toy, faulty).counts == {"done": 9}
+    assert (faulty.fates["read", "fail"], faulty.fates["read", "hang"]) == (1, 1)
+    with toy.ledger() as ledger:
+        assert sorted(one.kind for one in ledger.durations()) == [*[""] * 8, "fake"]
+
+
 def test_a_store_that_cannot_say_who_won_is_asked_again_and_the_winner_is_booked_as_such(toy: Toy) -> None:
     class Late(FakeBackend):
         """Its host dies after the COMMIT and before it could say so."""

@@ -1,14 +1,17 @@
 """`doctor`: each check on a healthy study and on one where exactly its part is broken; it changes nothing."""
 
+import base64
 import dataclasses
 import json
 import math
 import os
+import resource
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -199,14 +202,19 @@ def test_a_store_where_nothing_can_be_made_is_bad(study: Study) -> None:
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
-    """An address, and the paths that were asked there; `/refuse…` is answered with 401."""
+    """An address, and the paths that were asked there.
+
+    `/refuse…` is answered with 401, `/gateway…` with 502, `/login…` with a page, everything else with a JSON object.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(f"{self.path} {self.headers.get('Authorization', '')}".strip())
-            self.send_response(401 if self.path.startswith("/refuse") else 200)
+            first = self.path.split("/")[1]
+            self.send_response({"refuse": 401, "gateway": 502}.get(first, 200))
             self.end_headers()
+            self.wfile.write(b"\n<!DOCTYPE html><title>Sign in</title>" if first == "login" else b"{}")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -225,13 +233,70 @@ def test_a_tracker_that_answers_is_well_and_one_that_does_not_is_bad(
 ) -> None:
     url, asked = server
     assert levels(look("tracker", study, cluster_with(tracking=TrackingSettings(kind="mlflow", uri=url)))) == {"ok"}
-    assert asked == ["/health"]
+    assert asked == ["/api/2.0/mlflow/experiments/search?max_results=1"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://user:{SECRET}@127.0.0.1:{free.getsockname()[1]}"
     (found,) = look("tracker", study, cluster_with(tracking=TrackingSettings(kind="mlflow", uri=nobody)))
     assert found.level == "bad"
     assert SECRET not in found.says + found.remedy
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/login", "a web page does (200): a login page, or another server"),
+        ("/gateway", "the server in front of it says 502"),
+        ("/refuse", "refuses the credentials (401)"),
+    ],
+)
+def test_what_stands_in_front_of_a_tracker_is_not_the_tracker(
+    study: Study, server: tuple[str, list[str]], path: str, words: str
+) -> None:
+    uri = server[0] + path
+    (found,) = look("tracker", study, cluster_with(tracking=TrackingSettings(kind="mlflow", uri=uri)))
+    assert found.level == "bad" and words in found.says
+    assert "MLFLOW_TRACKING_TOKEN" in found.remedy
+
+
+def test_a_tracker_is_asked_with_the_credentials_that_mlflow_sends(study: Study, server: tuple[str, list[str]]) -> None:
+    url, asked = server
+    named = url.replace("http://", f"http://someone:{SECRET}@")
+    tracking = {uri: cluster_with(tracking=TrackingSettings(kind="mlflow", uri=uri)) for uri in (url, named)}
+    found = [
+        *look("tracker", study, tracking[url], MLFLOW_TRACKING_TOKEN="t0ken"),
+        *look("tracker", study, tracking[url], MLFLOW_TRACKING_USERNAME="someone", MLFLOW_TRACKING_PASSWORD=SECRET),
+        *look("tracker", study, tracking[named]),
+    ]
+    basic = "Basic " + base64.b64encode(f"someone:{SECRET}".encode()).decode()
+    assert [line.split(" ", 1)[1] for line in asked] == ["Bearer t0ken", basic, basic]
+    assert SECRET not in "".join(finding.says for finding in found) and levels(found) == {"ok"}
+
+
+def test_a_database_of_mlflow_that_cannot_be_used_is_told(study: Study) -> None:
+    study.home.mkdir(parents=True)
+    path = study.home / "mlflow.db"
+    path.write_bytes(b"not a database" * 1000)
+    (found,) = look("tracker", study)
+    assert (found.level, found.says) == ("warning", f"{path} is damaged")
+    path.unlink()
+    (found,) = look("tracker", study)
+    assert found.level == "ok" and "rollback journal" not in found.says
+    with without_shared_maps():
+        (found,) = look("tracker", study)
+    assert found.level == "ok" and "with a rollback journal: SQLite's write-ahead log does not work" in found.says
+    assert list(study.home.iterdir()) == []
+
+
+@contextmanager
+def without_shared_maps() -> Iterator[None]:
+    """As on a file system without them: SQLite cannot make their file of 32 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_the_judge_is_asked_with_its_key_which_is_never_shown(

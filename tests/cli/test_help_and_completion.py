@@ -1,6 +1,5 @@
 """`--version`, `-h`, summaries that are not cut, and what a shell is offered while someone types."""
 
-import importlib.metadata
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from orchestrator import cli
 from orchestrator.cli import COMPLETING, main
 from orchestrator.commands.command import find_commands
+from orchestrator.version import version
 
 COMMANDS = find_commands()
 
@@ -48,7 +48,7 @@ def completed(
 
 
 def test_the_version_is_that_of_the_package(called: Callable[..., tuple[int, str, str]]) -> None:
-    assert called("--version") == (0, f"echo-matrix {importlib.metadata.version('echo-matrix')}\n", "")
+    assert called("--version") == (0, f"echo-matrix {version()}\n", "")
 
 
 @pytest.mark.parametrize("command", ["", *(command.name for command in COMMANDS)])

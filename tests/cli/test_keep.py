@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.commands.garbage import Garbage, find_garbage, remove_garbage
+from orchestrator.commands.garbage import FoundGarbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import is_held, read_holder
@@ -28,8 +29,8 @@ def study(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Study:
     return open_study(Path("matrix.yaml"), cluster=rehearsal.folder / "fake.yaml")
 
 
-def found(study: Study, rehearsal: Rehearsal) -> list[Garbage]:
-    return find_garbage(study, cluster=rehearsal.folder / "fake.yaml")
+def found(study: Study) -> FoundGarbage:
+    return find_garbage(study, keep_days=0)
 
 
 def files(study: Study) -> set[Path]:
@@ -46,11 +47,11 @@ def test_what_only_an_earlier_override_asked_for_goes_and_all_else_stays(study: 
     kept = {job.fingerprint for job in study.plan.jobs.values()} & study.store.commits()
     extra = study.store.commits() - kept
     assert len(extra) >= 6
-    remove_garbage(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study), lambda _text: None)
     assert study.store.commits() == kept
     assert all(study.store.fetch(fingerprint).is_dir() for fingerprint in kept)
     assert not any(fingerprint[:16] in str(path) for fingerprint in extra for path in files(study))
-    assert found(study, rehearsal) == []
+    assert found(study).garbage == []
     assert "nothing to do" in rehearsal.call("run", *ROW).stdout
 
 
@@ -64,7 +65,7 @@ def test_whatever_was_removed_when_it_died_the_rest_is_whole_and_gone_the_next_t
         raise Dead
 
     deaths = 0
-    while left := found(study, rehearsal):
+    while (left := found(study)).garbage:
         with pytest.raises(Dead):
             remove_garbage(study, left, die)
         deaths += 1
@@ -77,13 +78,13 @@ def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: 
     try:
         attempt = next(one for many in study.attempts().values() for one in many if one.ending is None)
         folder = study.store.prepare(attempt.stage, attempt.fingerprint, attempt.id)
-        assert folder not in {one.path for one in found(study, rehearsal)}
-        asked = rehearsal.call("gc", "--yes")
+        assert folder not in {one.path for one in found(study).garbage}
+        asked = rehearsal.call("gc", "--yes", "--keep-days", "0")
         assert asked.returncode == 1
         assert "is running this study" in asked.stderr
     finally:
         rehearsal.call("stop", "--now")
-    assert folder in {one.path for one in found(study, rehearsal)}
+    assert folder in {one.path for one in found(study).garbage}
 
 
 def test_what_slurm_was_asked_with_goes_but_for_pilot_jobs_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
@@ -91,7 +92,7 @@ def test_what_slurm_was_asked_with_goes_but_for_pilot_jobs_that_may_live(study: 
     for name in ("1a2b3c/jobs.json", "packs/pover/pack.json", "packs/pover/closed", "packs/plives/pack.json"):
         (slurm / name).parent.mkdir(parents=True, exist_ok=True)
         (slurm / name).write_text("{}")
-    remove_garbage(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study), lambda _text: None)
     assert sorted(str(path.relative_to(slurm)) for path in slurm.rglob("*.json")) == ["packs/plives/pack.json"]
 
 
@@ -100,17 +101,27 @@ def test_what_was_left_half_made_goes_a_day_later(study: Study, rehearsal: Rehea
     (study.home / "inbox").mkdir(exist_ok=True)
     for path in left:
         path.write_text("half")
-    assert not {one.path for one in found(study, rehearsal)} & set(left)
+    assert not {one.path for one in found(study).garbage} & set(left)
     for path in left:
         os.utime(path, (0, 0))
-    remove_garbage(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study), lambda _text: None)
     assert not any(path.exists() for path in left)
+
+
+def test_a_database_of_mlflow_that_was_replaced_goes_and_the_one_in_use_stays(
+    study: Study, rehearsal: Rehearsal
+) -> None:
+    replaced = [study.home / f"mlflow.db.{name}" for name in ("newer-7", "older-7-wal", "broken-8")]
+    for path in (*replaced, *(study.home / f"mlflow.db{ending}" for ending in ("", "-wal", "-shm"))):
+        path.touch()
+    gone = {one.path for one in found(study, rehearsal) if "mlflow" in one.path.name}
+    assert gone == set(replaced)
 
 
 def test_nothing_is_removed_while_somebody_drives(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
     with acquire(study.home), pytest.raises(LeaseError):
-        remove_garbage(study, found(study, rehearsal), lambda _text: None)
+        remove_garbage(study, found(study), lambda _text: None)
     assert files(study) == before
 
 
@@ -118,7 +129,7 @@ def test_an_artifact_that_was_committed_after_it_was_found_stays(study: Study, r
     fingerprint = sorted(study.store.commits() & {job.fingerprint for job in study.plan.jobs.values()})[0]
     commit = study.home / "store" / "commits" / f"{fingerprint}.json"
     commit.rename(commit.with_suffix(".later"))
-    before = found(study, rehearsal)
+    before = found(study)
     commit.with_suffix(".later").rename(commit)
     remove_garbage(study, before, lambda _text: None)
     assert study.store.fetch(fingerprint).is_dir()
@@ -128,7 +139,7 @@ def test_what_a_run_asked_for_or_left_open_since_it_was_found_stays(study: Study
     submission = study.home / "slurm" / "1a2b3c" / "jobs.json"
     submission.parent.mkdir(parents=True)
     submission.write_text("{}")
-    before, committed = found(study, rehearsal), study.store.commits()
+    before, committed = found(study), study.store.commits()
     assert rehearsal.call("run", *ROW, OTHER).returncode == 0
     with pytest.raises(LeaseError, match="run `gc` again"):
         remove_garbage(study, before, lambda _text: None)
@@ -153,14 +164,18 @@ def test_sync_shows_nothing_beside_a_driver_whose_runs_it_would_call_dead(study:
 
 def test_without_a_terminal_gc_only_shows_unless_it_is_told_yes(study: Study, rehearsal: Rehearsal) -> None:
     before = files(study)
-    shown = rehearsal.call("gc")
+    whole = ("gc", "--keep-days", "0")
+    shown = rehearsal.call(*whole)
     assert shown.returncode == 0
-    assert "result not needed by any profile: train/context-k1/s0" in shown.stdout
+    assert "result not needed any more: train/context-k1/s0" in shown.stdout
     assert shown.stdout.endswith("nothing was removed; `echo-matrix gc --yes` removes it\n")
-    assert json.loads(rehearsal.call("gc", "--json").stdout)["removed"] is False
+    assert json.loads(rehearsal.call(*whole, "--json").stdout)["removed"] is False
     assert files(study) == before
-    assert json.loads(rehearsal.call("gc", "--json", "--yes").stdout)["removed"] is True
-    assert rehearsal.call("gc").stdout == "nothing to remove\n"
+    recent = rehearsal.call("gc", "--yes").stdout
+    words = r"kept: \d results, [\d.]+ MiB, of runs of the last 30 days; `--keep-days` changes how long"
+    assert re.fullmatch(rf"{words}\nnothing to remove\n", recent)
+    assert json.loads(rehearsal.call(*whole, "--json", "--yes").stdout)["removed"] is True
+    assert rehearsal.call(*whole).stdout == "nothing to remove\n"
 
 
 def test_an_artifact_that_is_a_link_is_unlinked_and_what_it_leads_to_stays(
@@ -172,7 +187,7 @@ def test_an_artifact_that_is_a_link_is_unlinked_and_what_it_leads_to_stays(
     place = study.home / "store" / "artifacts" / "train" / ("0" * 16)
     place.mkdir(parents=True)
     (place / "a001").symlink_to(elsewhere)
-    remove_garbage(study, found(study, rehearsal), lambda _text: None)
+    remove_garbage(study, found(study), lambda _text: None)
     assert (elsewhere / "precious").exists()
     assert not (place / "a001").is_symlink()
 

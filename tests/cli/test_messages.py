@@ -22,8 +22,13 @@ MISTAKES = {
     ),
     ("logs",): "echo-matrix: missing argument 'JOB'; see `echo-matrix logs --help`\n",
     ("logs", "data", "--tail", "some"): (
-        "echo-matrix: invalid value for '--tail': Input should be a valid integer, unable to parse string as an "
-        "integer; see `echo-matrix logs --help`\n"
+        "echo-matrix: invalid value for '--tail': write a whole number; see `echo-matrix logs --help`\n"
+    ),
+    ("reshard", "data", "--ranks", "0"): (
+        "echo-matrix: invalid value for '--ranks': allowed: 1 and more; see `echo-matrix reshard --help`\n"
+    ),
+    ("reshard", "data", "--zero-stage", "3"): (
+        "echo-matrix: invalid value for '--zero-stage': allowed: at most 2; see `echo-matrix reshard --help`\n"
     ),
 }
 

@@ -321,12 +321,7 @@ def command_section(command: Command, program: Any) -> list[str]:
     context = parsed.make_context(command.name, [], parent=parent, resilient_parsing=True)
     usage = " ".join(["echo-matrix", command.name, *parsed.collect_usage_pieces(context)])
     text = inspect.getdoc(command.function) or ""
-    rows = []
-    for one in parsed.get_params(context):
-        record = one.get_help_record(context)
-        if record is not None:
-            name, _, kind = record[0].partition(" <")
-            rows.append((f"`{name}`" if kind or one.param_type_name == "argument" else f"`{record[0]}`", record[1]))
+    rows = [(f"`{name}`", words) for kind in ("argument", "option") for name, words in parsed.help_rows(context, kind)]
     examples = "\n".join(f"$ {line}  # {what}" if what else f"$ {line}" for line, what in command.examples)
     parts = [f"### {command.name}\n", f"`{usage}`\n", f"{text}\n", table(("argument or option", "meaning"), rows)]
     parts += ["Examples (words in capitals stand for names of the study):\n", f"```console\n{examples}\n```\n"]

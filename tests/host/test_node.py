@@ -40,7 +40,7 @@ def node(home: Path) -> Iterator[Node]:
     made = Node(
         store=make_store("files", home / "store"),
         code=ROOT,
-        provenance=Provenance(code="c" * 64, git="", host_kind="test"),
+        provenance=Provenance(code="c" * 64, git="", host_kind="test", version="0.1.0+g8dd02c226"),
         command=SERVER,
     )
     yield made
@@ -71,6 +71,7 @@ def test_what_ends_well_is_published_with_its_metrics_before_poll_says_so(node: 
     store = make_store("files", home / "store")
     commit = store.read(submission["request"]["fingerprint"])
     assert commit.attempt == submission["attempt"] and commit.code == "c" * 64
+    assert commit.versions["echo-matrix"] == "0.1.0+g8dd02c226"
     assert commit.versions["python"] and commit.result["records"]["threads"] == 1
     folder = store.fetch(commit.fingerprint)
     assert (folder / "said-0.txt").read_text() == "5"

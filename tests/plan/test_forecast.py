@@ -13,6 +13,20 @@ from orchestrator.spec.cell import Resources
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 
+DURATION = Duration(
+    fingerprint="",
+    stage="",
+    branch="",
+    row="",
+    smoke=False,
+    profile="laptop",
+    backend="",
+    kind="",
+    cpus=1,
+    devices=0,
+    flops=None,
+    seconds=1.0,
+)
 DEVICES = Resources(cpus=4, devices=8, memory_gib=1.0, minutes=1.0)
 
 
@@ -32,17 +46,15 @@ def at(plan: Plan, label: str) -> Job:
 
 def measured(plan: Plan, label: str, seconds: float, *, kind: str = "", backend: str = "") -> Duration:
     job, forecaster = at(plan, label), Forecaster(plan)
-    return Duration(
+    return replace(
+        DURATION,
         fingerprint=job.fingerprint,
         stage=job.stage,
         branch=job.branch or "",
         row=forecaster.row_of(job),
-        smoke=False,
         profile=plan.profile,
         backend=backend,
         kind=kind,
-        cpus=1,
-        devices=0,
         flops=forecaster.flops_of(job),
         seconds=seconds,
     )
@@ -114,22 +126,25 @@ def test_of_a_rebuilt_ledger_only_jobs_of_the_plan_are_used(plan: Plan) -> None:
     assert forecaster.of(at(plan, "train/context-k5/s0")).seconds == pytest.approx(70.0)
 
 
+def test_what_is_measured_on_processors_says_nothing_of_devices() -> None:
+    jobs = [make_job("train", "train/a", resources=DEVICES), make_job("train", "train/b")]
+    plan = make_plan(jobs)
+    done = replace(DURATION, fingerprint=jobs[1].fingerprint, stage="train", kind="cpu X", seconds=70.0)
+    found = Forecaster(plan, [done])
+    assert (found.of(jobs[0]).basis, found.of(jobs[1]).basis) == ("guess", "measured")
+    assert found.forecast(plan.jobs, Capacity()).kind == "cpu X"
+
+
 def test_costs_are_summed_by_row_and_devices_and_cores_are_told_apart() -> None:
     jobs = [make_job("train", f"train/{n}", resources=DEVICES) for n in range(3)] + [make_job("index", "index")]
     plan = make_plan(jobs)
     durations = [
-        Duration(
+        replace(
+            DURATION,
             fingerprint=job.fingerprint,
             stage=job.stage,
-            branch="",
-            row="",
-            smoke=False,
-            profile=plan.profile,
-            backend="",
-            kind="",
             cpus=job.resources.cpus,
             devices=job.resources.devices,
-            flops=None,
             seconds=3600.0,
         )
         for job in (jobs[0], jobs[3])

@@ -4,6 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from recorded_run import record, write_matrix
+
+from orchestrator.commands.command import declared_commands, find_commands
+from orchestrator.study import open_study
+
 HEAVY = ("torch", "ray", "mlflow", "boto3", "scipy", "numpy", "deepspeed", "matplotlib", "pandas")
 
 
@@ -19,3 +25,35 @@ def test_loading_and_planning_import_nothing_heavy(root: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert not set(HEAVY) & set(done.stdout.split())
+
+
+def imported(line: str, folder: Path) -> set[str]:
+    """Modules that one command line imports; that it succeeded is asserted."""
+    code = (
+        f"import sys\nfrom orchestrator import cli\nsys.argv = {['echo-matrix', *line.split()]!r}\n"
+        "try:\n    cli.main()\nexcept SystemExit as done:\n    assert not done.code\n"
+        "print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.slow
+def test_help_and_status_import_only_what_they_show(tmp_path: Path) -> None:
+    matrix = write_matrix(tmp_path / "matrix.yaml")
+    for_help = imported("--help", tmp_path)
+    unwanted = {"orchestrator.study", "yaml", "pydantic", "rich", "omegaconf", "importlib.metadata"}
+    assert not for_help & {*HEAVY, *unwanted}
+    record(open_study(matrix), 1.0)
+    for_status = imported("status", tmp_path)
+    assert "orchestrator.study" in for_status
+    unwanted = {"rich", "omegaconf", "orchestrator.host.node", "orchestrator.commands.run", "reports"}
+    assert not for_status & {*HEAVY, *unwanted}
+
+
+def test_what_help_reads_in_the_source_of_a_command_is_what_the_command_says() -> None:
+    declared, loaded = declared_commands(), find_commands()
+    assert len(declared) > 15
+    for one, command in zip(declared, loaded, strict=True):
+        assert (one.name, one.group, one.position) == (command.name, command.group, command.position)
+        assert one.summary == " ".join((command.function.__doc__ or "").partition("\n\n")[0].split())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_study import Settings, Toy, fingerprint, make_job, small_plan
+from toy_study import OF_THE_FIRST_VERSION, OF_THE_THIRD_VERSION, Settings, Toy, fingerprint, make_job, small_plan
 
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LeaseError, LedgerError
@@ -151,6 +151,28 @@ def test_a_plan_is_remembered_with_how_it_was_asked_for(path: Path) -> None:
         assert set(ledger.previous_documents()) == {job.label for job in plan.jobs.values()}
 
 
+def test_of_equal_requests_the_newest_is_kept_and_the_whole_plan_of_the_newest_of_a_file(path: Path) -> None:
+    one, two = small_plan("a"), small_plan("b")
+    first, second = path.parent / "first.yaml", path.parent / "second.yaml"
+    with Ledger.open(path) as ledger:
+        for at, (plan, matrix) in enumerate([(one, first), (two, first), (one, second), (one, first)]):
+            ledger.record_plan(plan, matrix=matrix, at=float(at))
+        runs = ledger.recorded_runs()
+        assert [(Path(run.matrix).name, run.at) for run in runs] == [
+            ("first.yaml", 1.0),
+            ("second.yaml", 2.0),
+            ("first.yaml", 3.0),
+        ]
+        assert [ledger.asked_for(run.number) for run in runs] == [
+            frozenset(job.fingerprint for job in plan.jobs.values()) for plan in (two, one, one)
+        ]
+        plans = [ledger.recorded_plan(run.number) for run in runs]
+        assert plans[0] is None
+        assert plans[2] is not None and plans[2][0].jobs == one.jobs
+        ledger.forget_runs([runs[0].number])
+        assert ledger.recorded_runs() == runs[1:]
+
+
 SECOND_VERSION = """
 CREATE TABLE attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
@@ -197,8 +219,10 @@ def test_a_ledger_of_the_second_version_is_migrated_and_keeps_all_rows(path: Pat
         assert still_open.host == "gpu-4"
         assert ledger.charges("f") == Charges(error=1, free=2, accumulate=4)
         assert ledger.job_records()["g"].state == "cancelled"
-        last = ledger.last_plan()
+        last = ledger.last_plan(Path("any.yaml"))
         assert last is not None and (last.overrides, last.selection) == (("a=1",), {"rows": "a"})
+        assert (last.matrix, last.at, ledger.asked_for(last.number)) == ("", 0.0, frozenset())
+        assert ledger.recorded_plan(last.number) is None
     with Ledger.read(path) as reader:
         assert len(reader.attempts()) == 2
     with contextlib.closing(sqlite3.connect(path)) as migrated:
@@ -212,7 +236,7 @@ def test_a_ledger_of_the_third_version_gets_durations_from_its_attempts(path: Pa
         ledger.record_intent(make_attempt(attempt="a002-y", started=2.0, ended=5.0, ending="error"))
         ledger.record_intent(make_attempt("train/b", "a003-z", **well, begun=4))
     with contextlib.closing(sqlite3.connect(path)) as old:
-        old.executescript("DROP TABLE durations; PRAGMA user_version = 3;")
+        old.executescript(OF_THE_THIRD_VERSION)
     with Ledger.open(path) as ledger:
         (found,) = ledger.durations()
         assert (found.seconds, found.devices, found.smoke, found.flops, found.kind) == (7.0, 2, False, None, "")
@@ -232,11 +256,7 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_k
     with Ledger.open(path) as ledger:
         ledger.record_intent(make_attempt())
     with contextlib.closing(sqlite3.connect(path)) as old:
-        old.executescript(
-            "ALTER TABLE attempts DROP COLUMN cpus; ALTER TABLE attempts DROP COLUMN devices; "
-            "ALTER TABLE attempts RENAME COLUMN host TO backend; "
-            "CREATE TABLE sent (cell TEXT); PRAGMA user_version = 1;"
-        )
+        old.executescript(OF_THE_FIRST_VERSION)
     before = path.read_bytes()
     with Ledger.read(path) as reader:  # whoever only looks sees it up to date, and leaves the file to the next `run`
         assert [attempt.host for attempt in reader.attempts()] == ["fake-0"]

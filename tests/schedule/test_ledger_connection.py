@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_study import Toy, small_plan
+from toy_study import OF_THE_FIRST_VERSION, Toy, small_plan
 
 from orchestrator.errors import LedgerError
 from orchestrator.schedule.events import Event
@@ -138,11 +138,7 @@ def kill_at(point: str, path: Path, faults: Path) -> None:
 def test_a_kill_in_the_middle_of_bringing_an_older_ledger_up_to_date_costs_nothing(toy: Toy, tmp_path: Path) -> None:
     path = ledger_of(toy)
     with contextlib.closing(sqlite3.connect(path)) as old:
-        old.executescript(
-            "ALTER TABLE attempts DROP COLUMN cpus; ALTER TABLE attempts DROP COLUMN devices; "
-            "ALTER TABLE attempts RENAME COLUMN host TO backend; "
-            "CREATE TABLE sent (cell TEXT); PRAGMA user_version = 1;"
-        )
+        old.executescript(OF_THE_FIRST_VERSION)
     before = path.read_bytes()
     kill_at("ledger.migrating", path, tmp_path / "faults")
     with Ledger.read(path) as reader:

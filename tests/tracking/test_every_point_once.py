@@ -16,7 +16,6 @@ from mlflow import MlflowClient
 from test_mlflow_tracker import TIMEOUT_S, metric_count, poll
 
 from orchestrator.plan.job import Plan
-from orchestrator.tracking.mlflow.database import local_uri
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 from workloads.runtime.progress import Progress
@@ -26,7 +25,7 @@ ROW = "context-k1/s0"
 
 def histories(home: Path) -> dict[str, list[tuple[int, float]]]:
     """Metric -> (step, value) of every point that the run of `ROW` has, by step."""
-    client = MlflowClient(tracking_uri=local_uri(home))
+    client = MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     [run] = client.search_runs(experiments, f"tags.mlflow.runName = '{ROW}'")
     return {

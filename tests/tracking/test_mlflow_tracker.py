@@ -2,13 +2,17 @@
 
 import os
 import queue
+import shutil
 import signal
 import sqlite3
+import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
+from mlflow import MlflowClient
 
 from orchestrator.plan.job import Plan
 from orchestrator.tracking.mlflow.__main__ import _read
@@ -16,9 +20,10 @@ from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 
 TIMEOUT_S = 120.0
+COMMIT, VERSION = "8dd02c226" + 31 * "0", "0.1.0+g8dd02c226"
 
 
-def show_all(home: Path, plan: Plan, folder: Path) -> None:
+def show_all(home: Path, plan: Plan, folder: Path) -> list[str]:
     said: list[str] = []
     tracker = MlflowTracker(home, plan, None, said.append)
     tracker.start()
@@ -26,9 +31,9 @@ def show_all(home: Path, plan: Plan, folder: Path) -> None:
         artifact = folder / job.id.replace("/", "_")
         if not artifact.exists():
             write_artifact(artifact, job.stage)
-        tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact))
+        tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact, COMMIT, VERSION))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
-    assert said == []
+    return said
 
 
 def table(home: Path, query: str) -> list[tuple]:
@@ -64,7 +69,7 @@ def metric_count(home: Path) -> int:
 
 def test_projecting_everything_twice_changes_nothing(tmp_path):
     plan = made_plan()
-    show_all(tmp_path / "home", plan, tmp_path / "artifacts")
+    assert show_all(tmp_path / "home", plan, tmp_path / "artifacts") == []
     first = [table(tmp_path / "home", query) for query in EVERYTHING]
     show_all(tmp_path / "home", plan, tmp_path / "artifacts")
     assert [table(tmp_path / "home", query) for query in EVERYTHING] == first
@@ -78,6 +83,8 @@ def test_projecting_everything_twice_changes_nothing(tmp_path):
     assert {v for (v,) in table(home, "select value from metrics where key = 'return/judge'")} == {15.0}
     aliases = table(home, "select value from tags where key = 'alias_of' and value != ''")
     assert aliases == [("context-k1/s0",)]
+    for key, value in (("commit", COMMIT), ("version", VERSION)):
+        assert {found for (found,) in table(home, f"select value from tags where key = '{key}'")} == {value}
     late = table(home, "select m.timestamp - r.start_time - 1000 * m.step from metrics m join runs r using (run_uuid)")
     assert {offset for (offset,) in late} == {0}
     assert table(home, "pragma journal_mode") == [("wal",)]
@@ -143,6 +150,66 @@ def test_a_driver_that_was_taken_over_leaves_its_successors_runs_alone(tmp_path)
     found = dict(table(home, "select name, status from runs"))
     assert (found["context-k1/s0"], found["laptop"]) == ("RUNNING", "RUNNING")
     assert successor.close(TIMEOUT_S)
+
+
+def test_a_copied_home_has_its_own_files_and_a_deleted_experiment_comes_back(tmp_path):
+    there, here, plan = tmp_path / "there", tmp_path / "here", made_plan(("context-k1",), alias=None)
+    show_all(there, plan, tmp_path / "artifacts")
+    there.rename(tmp_path / "before")
+    shutil.copytree(tmp_path / "before", here)
+    shutil.rmtree(here / "mlartifacts")
+    client = MlflowClient(f"sqlite:///{here / 'mlflow.db'}")
+    client.delete_experiment(client.get_experiment_by_name("toy").experiment_id)
+    said = show_all(here, plan, tmp_path / "artifacts")
+    assert not there.exists()
+    assert len(list((here / "mlartifacts").rglob("*.png"))) == 1
+    (place,) = table(here, "select artifact_location from experiments where name = 'toy'")
+    assert place == ((here / "mlartifacts").as_uri(),)
+    assert {stage for (stage,) in table(here, "select lifecycle_stage from runs")} == {"active"}
+    assert (
+        len(said) == 1 and "the experiment 'toy' had been deleted in MLflow, and is restored with its runs" in said[0]
+    )
+
+
+def test_a_login_page_in_front_of_the_server_is_named(tmp_path):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<!DOCTYPE html><html>Sign in</html>")
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        said: list[str] = []
+        plan = made_plan(alias=None)
+        tracker = MlflowTracker(tmp_path, plan, f"http://127.0.0.1:{server.server_port}", said.append)
+        tracker.start()
+        tracker.job_changed(JobChange(next(iter(plan.jobs)), standing("failed"), "a1"))
+        assert not tracker.close(TIMEOUT_S)
+        server.shutdown()
+    assert len(said) == 1 and "a web page answers where MLflow should: is a login page in front of it" in said[0]
+    assert "echo-matrix sync" in said[0]
+
+
+def test_without_mlflow_the_run_goes_on_and_says_once_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    plan, said = made_plan(alias=None), []
+    tracker = MlflowTracker(tmp_path, plan, None, said.append)
+    tracker.start()
+    for job in plan.jobs:
+        tracker.job_changed(JobChange(job, standing("failed"), "a1"))
+        tracker.tick()
+    assert not tracker.close(TIMEOUT_S)
+    assert said == [
+        "tracking is off: mlflow is not installed; pip install 'echo-matrix[mlflow]'; then `echo-matrix sync` sends "
+        "what is completed"
+    ]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_who_is_asked_to_hurry_hears_of_it_before_what_was_said_earlier_is_sent():

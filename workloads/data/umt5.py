@@ -64,7 +64,7 @@ def load_umt5(codec_section: Mapping[str, Any], paths: Mapping[str, str], device
     except ImportError as error:
         raise BadInput(
             f"controls.codec.text is 'umt5', which needs transformers ({error}); "
-            "install the extra: pip install -c constraints.txt -e '.[wan]'"
+            "install the extra: pip install 'echo-matrix[wan]'"
         ) from error
     width, asked = read_config(folder).get("d_model"), int(codec_section["text_width"])
     if width != asked:

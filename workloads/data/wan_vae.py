@@ -110,7 +110,7 @@ def load_wan_vae(codec_section: Mapping[str, Any], paths: Mapping[str, str], dev
     except ImportError as error:
         raise BadInput(
             f"controls.codec.kind is 'wan', which needs diffusers ({error}); "
-            "install the extra: pip install -c constraints.txt -e '.[wan]'"
+            "install the extra: pip install 'echo-matrix[wan]'"
         ) from error
     config = read_config(folder)
     try:

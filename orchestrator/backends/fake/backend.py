@@ -165,7 +165,7 @@ class FakeBackend:
         for attempt in attempts:
             running = self._cluster.open.get(attempt)
             if running is not None and running.ending is None:
-                self._end(running, "interrupted", self._now(), "killed by the driver")
+                self._end(running, "interrupted", self._now(), "killed by the controller")
 
     def close(self) -> None:
         """End what runs, unless it outlives drivers; idempotent."""

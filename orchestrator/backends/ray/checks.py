@@ -14,6 +14,7 @@ from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive
 from orchestrator.host.temporary import socket_parent
+from orchestrator.requirements import install_command
 
 ANSWER_S = 5.0
 TEMPORARY_GIB = 1.0
@@ -24,7 +25,7 @@ def connection(run: PlannedRun) -> Iterator[CheckResult]:
     """Ray is installed, and a standing one answers; it is not imported: that takes seconds."""
     version = libraries_of_jobs(("ray",), run.environment)["ray"]
     if version is None:
-        yield bad("jobs would not find ray", "make install, or load the module that has it")
+        yield bad("jobs would not find ray", f"{install_command(('ray',))}, or load the module that has it")
         return
     settings = ray_settings(run.cluster)
     if settings.embedded:

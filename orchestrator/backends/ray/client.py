@@ -129,11 +129,11 @@ class RayBackend:
         """Answer for attempts of an earlier driver on a standing cluster.
 
         Raises:
-            BackendError: an embedded Ray dies with its driver, so there is nothing to adopt; or the child has died.
+            BackendError: an embedded Ray ends with its controller, so there is nothing to adopt; or the child has died.
         """
         if not self.outlives_driver:
             raise BackendError(
-                f"{counted(len(attempts), 'attempt')} cannot be adopted: an embedded Ray dies with its driver"
+                f"{counted(len(attempts), 'attempt')} cannot be adopted: an embedded Ray ends with its controller"
             )
         with self._lock:
             for one in attempts:

@@ -155,7 +155,7 @@ class RayCluster:
         """The report of an attempt that no answer mentions."""
         work = self._work_of[attempt]
         if isinstance(host, str):
-            why = f"no host {host} lives any more"
+            why = f"the host {host} has ended"
             return self._lost.report(attempt, work, ending="node_lost", why=why)
         if host.died_at is not None:
             return self._lost.report(attempt, work, ending=host.ending, why=host.why)

@@ -42,6 +42,7 @@ PLUGIN = BackendPlugin(
     name=NAME,
     settings=RaySettings,
     build=_build,
+    libraries=("ray",),
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
     preflight=_preflight,
     checks={"temporary": temporary, "ray": connection},

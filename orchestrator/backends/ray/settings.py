@@ -14,7 +14,7 @@ class RaySettings:
     """The Ray cluster. None: what this machine has."""
 
     address: str = LOCAL
-    """`local`: a cluster that lives and dies with the driver; else the address of a standing one."""
+    """`local`: a cluster that starts and ends with the controller; else the address of an existing one."""
     cpus: Count | None = None
     """Processors that jobs may use."""
     devices: Natural | None = None
@@ -24,7 +24,7 @@ class RaySettings:
 
     @property
     def embedded(self) -> bool:
-        """Whether the cluster lives and dies with the driver."""
+        """Whether the cluster starts and ends with the controller."""
         return self.address == LOCAL
 
 

@@ -8,6 +8,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.doctor.checks import examine, findings_json, findings_text, worst
 from orchestrator.commands.doctor.finding import Subject
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
+from orchestrator.requirements import require_platform
 from orchestrator.ui.terminal import print_json
 
 
@@ -17,7 +18,8 @@ def doctor(overrides: Overrides = None, *, options: LastRunOptions, as_json: Jso
     Examines machine, cluster file, store, ledger, backend and services, and prints a remedy for each problem. It
     changes and submits nothing.
     """
-    study = options.open(overrides)
+    require_platform()
+    study = options.open_anew(overrides)
     found = examine(Subject(study=study, environment=os.environ))
     if as_json:
         print_json(findings_json(found))
@@ -35,5 +37,5 @@ COMMAND = Command(
         ("echo-matrix doctor --backend slurm", "also whether each stage is within the limits of the site"),
         ("echo-matrix doctor --profile NAME --cluster FILE", "for another profile and cluster"),
     ],
-    exit_codes={0: "no problem, or only warnings", 1: "a run cannot work"},
+    exit_codes={0: "no problem, or only warnings", 1: "a run cannot work", 2: "bad input, or not Linux"},
 )

@@ -8,30 +8,36 @@ from collections.abc import Iterator
 from orchestrator.backends.plugin import excess_devices
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.libraries import libraries_of
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.plan.job import Job
+from orchestrator.requirements import install_command
 from orchestrator.wording import counted
 
-LIBRARIES = ("torch", "deepspeed", "mlflow")
 FILES = 4096
 """Limit of open files below which Ray warns and, with many workers, fails."""
 
 
 def interpreter(subject: Subject) -> Iterator[CheckResult]:
-    """A supported Python, in which a job finds the libraries that it imports."""
+    """A supported Python, in which a run finds the libraries that it imports here."""
     version = sys.version.split()[0]
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield bad(f"python {version} is not supported", "use Python 3.11 to 3.13: make PYTHON=python3.12")
-    found = libraries_of_jobs(LIBRARIES, subject.environment)
-    missing = [name for name, known in found.items() if known is None]
+    needed = libraries_of(subject.study, subject.study.plan.workload.stages)
+    tracker = ("mlflow",) if subject.study.cluster.tracking.kind == "mlflow" else ()
+    found = libraries_of_jobs((*needed, *tracker), subject.environment)
+    missing = [name for name in needed if found[name] is None]
     if missing:
         yield bad(
             f"jobs would not find: {', '.join(missing)}",
-            "make install, or load the module that has it; the current folder is not looked in",
+            f"{install_command(missing)}, or load the module that has it; the current folder is not looked in",
         )
-    else:
-        yield ok(f"python {version}, " + ", ".join(f"{name} {known or ''}".strip() for name, known in found.items()))
+    for name in tracker:
+        if found[name] is None:
+            yield warning(f"{name} is not installed: runs are not tracked", install_command((name,)))
+    there = (f"{name} {known}".strip() for name, known in found.items() if known is not None)
+    yield ok(", ".join((f"python {version}", *there)))
 
 
 def resources(subject: Subject) -> Iterator[CheckResult]:

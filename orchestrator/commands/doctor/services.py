@@ -5,35 +5,52 @@ import os
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.host.machine import NETWORK, file_system
+from orchestrator.host.machine import file_system
+from orchestrator.tracking.mlflow.server import CREDENTIALS, api_request
+from orchestrator.tracking.mlflow.sqlite_file import IN_WORDS, Condition, condition_of, database_path, log_ahead_works
 from workloads.contract.planned import ServiceEndpoint
 
 ANSWER_S = 5.0
+MOST_BYTES = 4096
+"""Of an answer that are looked at."""
 
 
 def tracker(subject: Subject) -> Iterator[CheckResult]:
-    """Whether MLflow's database is on a suitable file system, or its server responds."""
+    """Whether MLflow's database can be used, and how it is written there; or whether its server responds."""
     study = subject.study
     settings = study.cluster.tracking
     if settings.kind == "none":
         yield ok("not used: tracking.kind is none")
-    elif settings.uri is None or settings.uri.startswith("sqlite:///"):
-        path = study.home / "mlflow.db" if settings.uri is None else Path(settings.uri.removeprefix("sqlite:///"))
-        kind = file_system(path)
-        if kind in NETWORK:
-            yield warning(
-                f"{path} is on {kind}, where SQLite's write-ahead log does not work",
-                "set tracking.uri to an MLflow server, or ECHO_MATRIX_HOME to a local disk",
-            )
-        else:
-            yield ok(f"{path} on {kind or 'a file system of unknown kind'}")
-    else:
-        yield _answer(settings.uri.rstrip("/") + "/health", "MLflow", {}, "start it, or set tracking.uri: null")
+        return
+    path = database_path(study.home, settings.uri)
+    if path is None and settings.uri is not None:
+        request = api_request(settings.uri, subject.environment)
+        yield _answer(*request, "MLflow", CREDENTIALS, speaks_json=True)
+    elif path is not None:
+        yield _database(path, own=settings.uri is None)
+
+
+def _database(path: Path, *, own: bool) -> CheckResult:
+    found: Condition = condition_of(path) if path.exists() else "whole"
+    if found != "whole":
+        replaced = "the next `run` or `echo-matrix sync` keeps it under another name, and replaces it"
+        remedy = replaced if own else "name another database in tracking.uri"
+        return (warning if own else bad)(f"{path} {IN_WORDS[found]}", remedy)
+    kind = file_system(path) or "a file system of unknown kind"
+    how = "" if _log_ahead_works(path) else ", with a rollback journal: SQLite's write-ahead log does not work there"
+    return ok(f"{path} on {kind}{how}")
+
+
+def _log_ahead_works(path: Path) -> bool:
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    return log_ahead_works(folder)
 
 
 def workload(subject: Subject) -> Iterator[CheckResult]:
@@ -41,7 +58,7 @@ def workload(subject: Subject) -> Iterator[CheckResult]:
     study = subject.study
     for name, found in study.plan.workload.diagnoses(study.plan.cells, study.cluster.paths, subject.environment):
         if isinstance(found, ServiceEndpoint):
-            yield _answer(found.url, found.what, dict(found.headers), found.remedy)
+            yield _answer(found.url, found.headers, found.what, found.remedy)
         else:
             yield CheckResult(level=found.level, says=f"{name}: {found.says}", remedy=found.remedy)
 
@@ -72,17 +89,34 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-def _answer(url: str, what: str, headers: dict[str, str], remedy: str) -> CheckResult:
-    """Whether a server responds to a GET; any status is a response, except that of refused credentials."""
+def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, speaks_json: bool = False) -> CheckResult:
+    """Whether a server responds to a GET with data.
+
+    Any status is a response, except that of refused credentials and of a server in front that finds none behind it. A
+    web page is none: login pages come with status 200. With `speaks_json`, only a JSON object is.
+    """
     if urlsplit(url).scheme not in ("http", "https"):
         return warning(f"{what}: {shown(url)} is not an http address; not checked", "make sure it can be reached")
     try:
-        request = urllib.request.Request(url, headers=headers)
+        request = urllib.request.Request(url, headers=dict(headers))
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+            content = answer.read(MOST_BYTES)
+            is_page = content[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
+            if is_page or (speaks_json and not content.lstrip().startswith(b"{")):
+                answered = "a web page" if is_page else "something else"
+                return bad(
+                    f"{what} does not respond at {shown(url)}, {answered} does ({answer.status}): a login page, or "
+                    "another server",
+                    remedy,
+                )
             return ok(f"{what} responds at {shown(url)} ({answer.status})")
     except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
+        if error.code in (401, 403, 407):
             return bad(f"{what} at {shown(url)} refuses the credentials ({error.code})", remedy)
+        if error.code in (502, 503, 504):
+            return bad(f"{what} does not respond at {shown(url)}: the server in front of it says {error.code}", remedy)
+        if speaks_json:
+            return bad(f"{what} at {shown(url)} answers with {error.code}", remedy)
         return ok(f"{what} responds at {shown(url)} ({error.code})")
     except urllib.error.URLError as error:
         return bad(f"{what} does not respond at {shown(url)}: {_words(error.reason)}", remedy)

@@ -12,129 +12,49 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.forecast import Duration
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.lease_holder import is_held
-from orchestrator.schedule.ledger.connection import (
-    in_words,
-    is_filled,
-    make_tables,
-    mark_filled,
-    open_for_reading,
-    open_for_writing,
+from orchestrator.schedule.ledger.file import LedgerFile, no_fence
+from orchestrator.schedule.ledger.recorded_runs import (
+    COLUMNS,
+    RecordedRun,
+    fingerprints_of,
+    plan_and_settings,
+    plan_column,
+    request_of,
+    run_of,
+    shape_of,
 )
-from orchestrator.schedule.ledger.schema import Attempt, JobRecord, LastPlan
+from orchestrator.schedule.ledger.schema import Attempt, JobRecord
 from orchestrator.schedule.retry_policy import CANCELLED, Charges
 from workloads.contract.request import Stage
-from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
 
-__all__ = ["NAME", "Attempt", "JobRecord", "LastPlan", "Ledger", "no_fence"]
+__all__ = ["NAME", "Attempt", "JobRecord", "Ledger", "RecordedRun", "no_fence"]
 
 
-class Ledger:
+class Ledger(LedgerFile):
     """An open ledger. `Ledger.open` and `Ledger.read` make one; a context manager that closes it."""
 
-    def __init__(self, connection: sqlite3.Connection, fence: Callable[[], None], path: Path) -> None:
-        self._connection = connection
-        self._path = path
-        self._fence = fence
-        self._within = False
-
-    @classmethod
-    def open(
-        cls, path: Path, fence: Callable[[], None] | None = None, *, rebuild: Callable[["Ledger"], None] | None = None
-    ) -> "Ledger":
-        """Open the ledger at `path` for writing; made if absent, put aside and made anew if broken.
-
-        Args:
-            path: `outputs/{study}/ledger.sqlite`.
-            fence: called before each transaction (`Lease.check`): raises LeaseError when another controller took over.
-            rebuild: fills a ledger that was never filled (`rebuild.rebuilder`): a new one, or one that a command made
-                only to record something.
-
-        Raises:
-            LedgerError: it is of another version, or cannot be made.
-        """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LedgerError(
-                f"{path.parent} cannot be made: {error.strerror}; check that its disk is there"
-            ) from error
-        fence = fence or no_fence
-        connection, new = open_for_writing(path, fence, _prove)
-        ledger = cls(connection, fence, path)
-        with ledger._translated("written"):
-            if new or (rebuild is not None and not is_filled(connection)):
-                with ledger.transaction():
-                    make_tables(connection)
-                    if rebuild is not None:
-                        rebuild(ledger)
-                        mark_filled(connection)
-                    point("ledger.rebuilt")
-        return ledger
-
-    @classmethod
-    def read(cls, path: Path) -> "Ledger":
-        """Open the ledger at `path` read-only; where there is none, an empty one that is nowhere on disk.
-
-        Raises:
-            LedgerError: the file is broken (the next `run` rebuilds it) or of another version.
-        """
-        return cls(open_for_reading(path), no_fence, path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; idempotent."""
-        self._connection.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Everything written inside reaches the disk together or not at all; may be nested.
-
-        Raises:
-            LeaseError: another controller has taken over (from the fence).
-            LedgerError: the file cannot be written.
-        """
-        if self._within:
-            yield
-            return
-        self._fence()
-        with self._translated("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-        self._within = True
-        try:
-            yield
-            with self._translated("written"):
-                point("ledger.commit")
-                self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # a full disk may have taken it back already
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-            raise
-        finally:
-            self._within = False
-
-    def check(self) -> None:
-        """Make sure that this controller may still act: what its fence says.
-
-        Raises:
-            LeaseError: another controller has taken over.
-        """
-        self._fence()
+    @staticmethod
+    def prove(connection: sqlite3.Connection) -> None:
+        """See `LedgerFile`."""
+        for row in connection.execute(f"SELECT {', '.join(_ATTEMPT)} FROM attempts"):
+            if row[-1] != "[]":  # the only column with a grammar; making 60,000 attempts would take a second
+                _attempt_of(row)
+        whole = [f"SELECT * FROM {table}" for table in ("jobs", "charges", "durations")]
+        for query in (*whole, "SELECT label, fingerprint FROM plans"):
+            for _ in connection.execute(query):
+                pass
+        for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM recorded_runs"):
+            run_of(row)
 
     # Attempts
 
@@ -249,27 +169,85 @@ class Ledger:
 
     # Plans
 
-    def record_plan(self, plan: Plan, selection: Mapping[str, Any] | None = None) -> None:
-        """Record a plan's options and the document of each label; only what changed is written.
+    def record_plan(
+        self,
+        plan: Plan,
+        selection: Mapping[str, Any] | None = None,
+        *,
+        matrix: Path | None = None,
+        at: float = 0.0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record what a run asks for, its plan, and the document of each label; only what changed is written.
 
-        `selection` is what the command line chose (`{"rows": "context-*"}`), as JSON.
+        Args:
+            plan: of the run.
+            selection: what the command line chose (`{"rows": "context-*"}`), as JSON.
+            matrix: its matrix file.
+            at: when it began, seconds since 1970.
+            settings: how the jobs are executed, as JSON; returned by `recorded_plan`.
         """
+        request = request_of(plan, selection, matrix, self._path.parent)
+        shape = shape_of(plan, settings)
+        same = " AND ".join(f"{name} = ?" for name in request)
         with self.transaction():
-            overrides, chosen = json.dumps(plan.overrides), json.dumps(selection or {})
-            self._insert("last_plan", {"only": 1, "profile": plan.profile, "overrides": overrides, "selection": chosen})
-            known = dict(self._rows("SELECT label, fingerprint FROM plans"))
+            known = self._rows(f"SELECT number, shape, plan FROM recorded_runs WHERE {same}", *request.values())
+            whole = next((one for _, known_shape, one in known if one and known_shape == shape), None)
+            self.forget_runs(number for number, *_ in known)
+            # The whole plan is kept of the newest run of each file and profile: commands show it.
+            self._write(
+                "UPDATE recorded_runs SET plan = NULL WHERE matrix = ? AND profile = ?",
+                *(request["matrix"], plan.profile),
+            )
+            whole = whole or plan_column(plan, settings)
+            self._insert("recorded_runs", {**request, "at": at, "shape": shape, "plan": whole})
+            labelled = dict(self._rows("SELECT label, fingerprint FROM plans"))
             for job in plan.jobs.values():
-                if known.get(job.label) != job.fingerprint:
+                if labelled.get(job.label) != job.fingerprint:
                     text = json.dumps(document(job), sort_keys=True)
                     self._insert("plans", {"label": job.label, "fingerprint": job.fingerprint, "document": text})
 
-    def last_plan(self) -> LastPlan | None:
-        """The options of the last plan; None before the first."""
-        rows = self._rows("SELECT profile, overrides, selection FROM last_plan")
-        if not rows:
+    def recorded_runs(self) -> list[RecordedRun]:
+        """What the runs asked for, the oldest first; none in a ledger that was rebuilt."""
+        return [run_of(row) for row in self._rows(f"SELECT {', '.join(COLUMNS)} FROM recorded_runs ORDER BY number")]
+
+    def asked_for(self, number: int) -> frozenset[str]:
+        """Fingerprints of all jobs of a run's plan; empty: an older version recorded the run, without them.
+
+        Raises:
+            LedgerError: the row is damaged.
+        """
+        rows = self._rows("SELECT fingerprints FROM recorded_runs WHERE number = ?", number)
+        try:
+            return frozenset().union(*(fingerprints_of(content) for (content,) in rows))
+        except ValueError as error:
+            raise LedgerError(f"{self._path} cannot be read: run {number}: {error}") from error
+
+    def last_plan(self, matrix: Path | None = None) -> RecordedRun | None:
+        """The last run of the file `matrix`, or of any file; None: none is recorded.
+
+        A run of a file that is gone counts as one of `matrix`, which may be its new name; so does one of an older
+        version, which did not record the file.
+        """
+        runs = self.recorded_runs()[::-1]
+        if matrix is None:
+            return next(iter(runs), None)
+        own = next((run for run in runs if run.is_of(matrix, self._path.parent)), None)
+        return own or next((run for run in runs if run.is_gone), None)
+
+    def recorded_plan(self, number: int) -> tuple[Plan, Mapping[str, Any]] | None:
+        """Plan and settings of a recorded run; None: they are not kept, or cannot be read."""
+        rows = self._rows("SELECT plan FROM recorded_runs WHERE number = ? AND plan IS NOT NULL", number)
+        try:
+            return next((plan_and_settings(content) for (content,) in rows), None)
+        except ValueError:
             return None
-        profile, overrides, selection = rows[0]
-        return LastPlan(profile=profile, overrides=tuple(json.loads(overrides)), selection=json.loads(selection))
+
+    def forget_runs(self, numbers: Iterable[int]) -> None:
+        """Forget these runs."""
+        with self.transaction():
+            for number in numbers:
+                self._write("DELETE FROM recorded_runs WHERE number = ?", number)
 
     def previous_documents(self) -> dict[str, dict[str, Any]]:
         """Label -> the `document` of the last plan's job of that label."""
@@ -283,30 +261,6 @@ class Ledger:
         rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", *values)
         return [_attempt_of(row) for row in rows]
 
-    def _rows(self, query: str, *values: str) -> list[Any]:
-        try:
-            with self._translated("read"):
-                return self._connection.execute(query, values).fetchall()
-        except UnicodeDecodeError as error:
-            raise LedgerError(f"{self._path} cannot be read: {error}; the next `run` puts it aside") from error
-
-    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
-        """Add a row, or replace the one with its primary key."""
-        marks = ", ".join("?" * len(row))
-        self._write(f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
-
-    def _write(self, query: str, *values: Any) -> None:
-        with self.transaction(), self._translated("written"):
-            self._connection.execute(query, values)
-
-    @contextlib.contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        """Raise SQLite's errors as LedgerError: the file cannot be `read` or `written`."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise in_words(self._path, error, what) from error
-
 
 NAME = "ledger.sqlite"
 
@@ -315,28 +269,6 @@ _ATTEMPT = tuple(Attempt.__dataclass_fields__)
 _CHARGES = tuple(Charges.__dataclass_fields__)
 _DURATION = tuple(Duration.__dataclass_fields__)
 _JOB = tuple(JobRecord.__dataclass_fields__)
-
-
-def no_fence() -> None:
-    """For ledgers that no other process writes: read-only ones, and tests."""
-
-
-def _prove(connection: sqlite3.Connection) -> None:
-    """Read every row that a run will read: quick_check looks at pages, not at the values in them.
-
-    Raises:
-        sqlite3.Error, ValueError: it cannot be read.
-    """
-    for row in connection.execute(f"SELECT {', '.join(_ATTEMPT)} FROM attempts"):
-        if row[-1] != "[]":  # the only column with a grammar; making 60,000 attempts would take a second
-            _attempt_of(row)
-    whole = [f"SELECT * FROM {table}" for table in ("jobs", "charges", "durations")]
-    for query in (*whole, "SELECT label, fingerprint FROM plans"):
-        for _ in connection.execute(query):
-            pass
-    for _profile, overrides, selection in connection.execute("SELECT profile, overrides, selection FROM last_plan"):
-        json.loads(overrides)
-        json.loads(selection)
 
 
 def _attempt_of(row: Sequence[Any]) -> Attempt:

@@ -8,7 +8,15 @@ from orchestrator.backends.protocol import Placement
 from orchestrator.plan.build import SMOKE_LABEL
 from workloads.contract.request import Stage
 
-VERSION = 4
+VERSION = 5
+
+_RECORDED_RUNS = """
+CREATE TABLE IF NOT EXISTS recorded_runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, matrix TEXT NOT NULL, beside TEXT NOT NULL, profile TEXT NOT NULL,
+    overrides TEXT NOT NULL, selection TEXT NOT NULL, at REAL NOT NULL, fingerprints BLOB NOT NULL, shape TEXT NOT NULL,
+    plan BLOB
+);
+"""
 
 DURATIONS = """
 CREATE TABLE IF NOT EXISTS durations (
@@ -35,6 +43,11 @@ INSERT OR IGNORE INTO durations
         NULL, MAX(ended - started), NULL, ''
     FROM attempts WHERE ending = 'ok' AND begun < 0 AND ended > started GROUP BY fingerprint;
 """,
+    4: f"""{_RECORDED_RUNS}
+INSERT INTO recorded_runs (matrix, beside, profile, overrides, selection, at, fingerprints, shape)
+    SELECT '', '', profile, overrides, selection, 0.0, x'', '' FROM last_plan;
+DROP TABLE last_plan;
+""",
 }
 """Version -> statements that make the next one of it, in one transaction."""
 
@@ -57,10 +70,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     signature TEXT NOT NULL, at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS plans (label TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS last_plan (
-    only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
-);
-"""
+{_RECORDED_RUNS}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,15 +120,6 @@ class JobRecord:
     stage: Stage
     signature: str
     at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class LastPlan:
-    """The options of the last plan; the report shows the same jobs."""
-
-    profile: str
-    overrides: tuple[str, ...]
-    selection: Mapping[str, Any]
 
 
 def running_s(attempts: Sequence[Attempt]) -> float | None:

@@ -8,7 +8,8 @@
 | `report` | `folder` |
 | `hurry` | none; from now on requests are not rate-limited |
 
-Exit code 0: everything was sent and no run is left RUNNING. 1: otherwise; standard error says why.
+Exit code 0: everything was sent and no run is left RUNNING. 1: otherwise; standard error says why. Lines of it that
+begin with `FOR_THE_USER` are what the controller passes on.
 """
 
 import io
@@ -24,10 +25,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.tracking.mlflow.tracker import FOR_THE_USER
 from workloads.runtime.masking import mask, secrets_of
 
 LONGEST_LOG = 8 << 20
 """Characters of output that are kept, so that a server that refuses for a week does not fill the disk."""
+LONGEST_REASON = 300
+PAGE = (
+    "a web page answers where MLflow should: is a login page in front of it, or another server at tracking.uri? set "
+    "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; `echo-matrix doctor` asks again"
+)
 HURRY = json.dumps({"op": "hurry"}) + "\n"
 
 
@@ -41,9 +48,10 @@ def main() -> int:
     threading.Thread(target=_read, args=(sys.stdin, lines, hurry), daemon=True).start()
     try:
         return _project(lines, hurry)
-    except Exception:
+    except Exception as error:
         # The run continues without tracking; the log must say why.
-        print(traceback.format_exc(), file=sys.stderr, flush=True)
+        print(traceback.format_exc(), file=sys.stderr)
+        print(f"{FOR_THE_USER}{reason_of(error)}", file=sys.stderr, flush=True)
         return 1
 
 
@@ -64,6 +72,8 @@ def _project(lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> 
     from orchestrator.tracking.mlflow.projector import Projector
 
     projector = Projector(Path(message["home"]), message["uri"], message["study"], hurry)
+    for note in projector.notes:
+        print(f"{FOR_THE_USER}{note}", file=sys.stderr, flush=True)
     follow_s = float(message["follow_s"])
     followed = time.monotonic()
     while True:
@@ -88,6 +98,14 @@ def _apply(projector: Any, message: dict[str, Any]) -> None:
         projector.job(message)
     elif message["op"] == "report":
         projector.report(Path(message["folder"]))
+
+
+def reason_of(error: Exception) -> str:
+    """Why MLflow cannot be used, in one line."""
+    text = str(error)
+    if "<html" in text.lower() or "<!doctype" in text.lower():
+        return PAGE
+    return f"{type(error).__name__}: {' '.join(text.split())[:LONGEST_REASON]}"
 
 
 class MaskedStream(io.TextIOBase):

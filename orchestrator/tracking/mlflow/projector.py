@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import LifecycleStage, Metric, Param, RunTag, ViewType
 
-from orchestrator.tracking.mlflow.database import local_uri, prepare_database
+from orchestrator.tracking.mlflow.database import prepare_database
 from orchestrator.tracking.mlflow.projection import (
     CELL_TAG,
     PARAMS,
@@ -31,6 +31,7 @@ from orchestrator.tracking.mlflow.projection import (
     series_points,
     status,
 )
+from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, SQLITE, database_path, follow_home
 from workloads.contract.metrics import case_of, metric_of
 
 REQUESTS_PER_S = 20  # design, Budgets: in all
@@ -84,6 +85,8 @@ class JobView:
     artifact: Path | None = None
     git: str = ""
     """Commit of the code that made the artifact."""
+    version: str = ""
+    """And its version."""
     shown: set[str] = field(default_factory=set)
     """Cells its artifact has been shown with."""
 
@@ -92,13 +95,23 @@ class Projector:
     """Brings MLflow in line with the messages."""
 
     def __init__(self, home: Path, uri: str | None, study: Mapping[str, Any], hurry: threading.Event) -> None:
-        """Open or create the study's parent run; once `hurry` is set, requests are not rate-limited."""
-        if uri is None:
-            prepare_database(home)
-        self._client = MlflowClient(tracking_uri=uri or local_uri(home))
+        """Open or create the study's parent run; once `hurry` is set, requests are not rate-limited.
+
+        Raises:
+            TrackingError, MlflowException, sqlite3.Error: MLflow cannot be used.
+        """
+        self.notes: list[str] = []
+        """What the user should know."""
+        self._home = home
+        experiment, database = str(study["experiment"]), database_path(home, uri)
+        if database is not None:
+            note = prepare_database(database, own=uri is None)
+            self.notes += [note] if note else []
+            follow_home(database, experiment, home / ARTIFACTS)
+        self._client = MlflowClient(tracking_uri=uri or f"{SQLITE}{database}")
         self._next = 0.0
         self._hurry = hurry
-        self._experiment = self._experiment_of(str(study["experiment"]), home if uri is None else None)
+        self._experiment = self._experiment_of(experiment, None if database is None else home / ARTIFACTS)
         self._parent = self._find_or_create(STUDY_TAG, study["key"], study["name"], study["tags"])
         self._cells: dict[str, CellView] = {}
         self._jobs: dict[str, JobView] = {}
@@ -130,7 +143,7 @@ class Projector:
                 view.tail = MetricsTail(path=path)
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
-        view.git = message["git"] or view.git
+        view.git, view.version = message["git"] or view.git, message["version"] or view.version
         if view.state in ("running", "done", "failed", "cancelled", "unknown"):
             for cell in view.cells:
                 self._show_status(cell)
@@ -198,7 +211,9 @@ class Projector:
                 continue
             run = self._run(cell)
             if view.curve:
-                self._tag(run, "commit", view.git)
+                for key, value in (("commit", view.git), ("version", view.version)):
+                    if value:
+                        self._tag(run, key, value)
                 lines = _appended(MetricsTail(path=folder / "metrics.jsonl"))
                 self._send(run, series_points(view.stage, view.curve, lines, run.sent))
             if view.pointer:
@@ -215,7 +230,9 @@ class Projector:
         fingerprint = self._cells[cell].message["fingerprints"].get(job, "")
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / "checkpoint.json"
-            pointer = {"job": job, "fingerprint": fingerprint, "folder": str(folder), "weights": view.pointer}
+            # Relative to the study's folder, so that it still leads there when that has been moved.
+            place = folder.relative_to(self._home) if folder.is_relative_to(self._home) else folder
+            pointer = {"job": job, "fingerprint": fingerprint, "folder": str(place), "weights": view.pointer}
             path.write_text(json.dumps(pointer, indent=1), encoding="utf-8")
             self._log_files(run, [path], view.stage)
 
@@ -302,11 +319,18 @@ class Projector:
             if not token:
                 return found
 
-    def _experiment_of(self, name: str, home: Path | None) -> str:
+    def _experiment_of(self, name: str, artifacts: Path | None) -> str:
+        """The study's experiment; one that was deleted is restored, since its name cannot be given again."""
         known = self._call(self._client.get_experiment_by_name, name)
         if known is not None:
+            if known.lifecycle_stage == LifecycleStage.DELETED:
+                self._call(self._client.restore_experiment, known.experiment_id)
+                self.notes.append(
+                    f"the experiment {name!r} had been deleted in MLflow, and is restored with its runs; "
+                    "tracking.kind: none in the cluster file turns tracking off"
+                )
             return str(known.experiment_id)
-        location = None if home is None else (home / "mlartifacts").resolve().as_uri()
+        location = None if artifacts is None else artifacts.resolve().as_uri()
         # Without the kind, MLflow 3 shows the experiment as traces and prompts, without its trainings.
         kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._call(self._client.create_experiment, name, artifact_location=location, tags=kind))

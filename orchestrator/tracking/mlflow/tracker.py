@@ -17,11 +17,15 @@ from typing import Any
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
 from orchestrator.plan.job import Plan, Standing
+from orchestrator.requirements import install_command, missing_libraries
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
 from orchestrator.tracking.protocol import JobChange
 
 LOG = "tracking.log"
 """File in the study's folder with the output of the child."""
+
+FOR_THE_USER = "echo-matrix: "
+"""Beginning of the lines of the log that are passed on to the user."""
 
 SCRUBBED = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 """Variables that would redirect values to another run."""
@@ -78,6 +82,8 @@ class MlflowTracker:
         self._cells = {cell.id: cell for cell in plan.cells}
         self._failed = False
         self._closed = False
+        self.problem = ""
+        """Why not everything was sent; empty: it was."""
 
     @property
     def pid(self) -> int | None:
@@ -116,6 +122,7 @@ class MlflowTracker:
                 "work": None if change.work is None else str(change.work),
                 "artifact": None if change.artifact is None else str(change.artifact),
                 "git": change.git,
+                "version": change.version,
             }
         )
 
@@ -158,11 +165,18 @@ class MlflowTracker:
                 self._child.wait()
         if self._child.returncode != 0 and not self._failed:
             self._fail(f"ended with code {self._child.returncode}")
+        elif not self._failed:
+            for note in self._said():
+                self._report_problem(f"tracking: {note}")
         return not self._failed
 
     def _ensure_started(self) -> bool:
         if self._child is not None:
             return True
+        if missing := missing_libraries(("mlflow",)):
+            self._failed, self.problem = True, f"mlflow is not installed; {install_command(missing)}"
+            self._report_problem(f"tracking is off: {self.problem}; then `echo-matrix sync` sends what is completed")
+            return False
         try:
             self._home.mkdir(parents=True, exist_ok=True)
             with (self._home / LOG).open("w", encoding="utf-8") as log:
@@ -205,7 +219,16 @@ class MlflowTracker:
     def _fail(self, what: str) -> None:
         if not self._failed:
             self._failed = True
+            self.problem = "; ".join((f"tracking {what}", *self._said()))
             self._report_problem(
-                f"tracking {what}: the run continues; send what is missing later with `echo-matrix sync`; "
+                f"{self.problem}: the run continues; send what is missing later with `echo-matrix sync`; "
                 f"log: {self._home / LOG}"
             )
+
+    def _said(self) -> list[str]:
+        """What the child has written for the user."""
+        try:
+            lines = (self._home / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        return [line.removeprefix(FOR_THE_USER) for line in lines if line.startswith(FOR_THE_USER)]

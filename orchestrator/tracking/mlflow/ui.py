@@ -1,8 +1,10 @@
 """MLflow UI of a study: start its server, wait until it answers, print its address."""
 
+import contextlib
 import http.client
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from orchestrator.errors import TrackingError
 from orchestrator.host.children import python_command
+from orchestrator.requirements import require_libraries
+from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, NAME, follow_home, refuse_unusable, set_journal
 from orchestrator.tracking.mlflow.tracker import mlflow_environment
 
 START_S = 120.0
@@ -21,21 +25,42 @@ POLL_S = 0.25
 END_S = 10.0
 
 
-def open_ui(home: Path, host: str, port: int, say: Callable[[str], None] = print) -> None:
+def open_ui(
+    home: Path,
+    database: Path,
+    experiment: str,
+    host: str,
+    port: int,
+    *,
+    busy: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
     """Serve until Ctrl-C.
 
     Args:
         home: the study's folder under outputs/.
+        database: with its runs.
+        experiment: the study's name.
         host: address to listen on.
         port: and its port.
+        busy: a run is in progress, on this machine or on another that may see the folder under another name.
         say: is called with the address when the server answers.
 
     Raises:
-        TrackingError: there are no runs yet, or the server ended (the port is taken); says what to do.
+        RequirementError: MLflow is not installed.
+        TrackingError: there are no runs yet, MLflow cannot read them, or the server ended (the port is taken); says
+            what to do.
     """
+    require_libraries(("mlflow",), "`ui`")
+    if database.is_file():
+        if not busy:
+            with contextlib.suppress(sqlite3.Error):  # who may only read it still sees its numbers
+                set_journal(database)
+                follow_home(database, experiment, home / ARTIFACTS)
+        refuse_unusable(database)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
-    server = start_ui(home, host, port)
+    server = start_ui(home, host, port, database)
     try:
         wait_for_ui(server, home, host, port)
         say(f"http://{host}:{port}")
@@ -46,19 +71,19 @@ def open_ui(home: Path, host: str, port: int, say: Callable[[str], None] = print
         end_ui(server)
 
 
-def start_ui(home: Path, host: str, port: int) -> "subprocess.Popen[bytes]":
-    """Start the server; it may take a while to answer.
+def start_ui(home: Path, host: str, port: int, database: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Start the server for a database, by default the study's own; it may take a while to answer.
 
     Raises:
         TrackingError: there are no runs yet.
     """
-    database = (home / "mlflow.db").resolve()
+    database = (database or home / NAME).resolve()
     if not database.is_file():
         raise TrackingError(
             f"{database} does not exist: nothing has been tracked yet; run `echo-matrix run` or `sync` first"
         )
     command = python_command("mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}")
-    command += ["--default-artifact-root", (home / "mlartifacts").resolve().as_uri()]
+    command += ["--default-artifact-root", (home / ARTIFACTS).resolve().as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts=--no-access-log"]  # one line per request, and open pages keep polling
     with (home / "ui.log").open("wb") as log:

@@ -46,7 +46,7 @@ REASONS: Mapping[str, str] = {
     "Resources": "no node has what it asks for free",
     "JobArrayTaskLimit": "at_once elements of its array run",
     "BeginTime": "SLURM lets it begin a little later",
-    "JobHeldUser": "somebody holds it; `scontrol release` lets it go",
+    "JobHeldUser": "it is held; `scontrol release` releases it",
     "JobHeldAdmin": "an administrator holds it",
     "launch failed requeued held": "its node could not start it; `scontrol release` lets it try again",
     "ReqNodeNotAvail": "a node that it asks for is down, drained or reserved",

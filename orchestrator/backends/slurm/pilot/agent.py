@@ -141,7 +141,7 @@ class Agent:
         elif self._failed:
             self._leave(now, f"no warm server starts in it: {self._failed.splitlines()[-1].strip()}")
         elif now - self._driver_at > float(self._description["orphan_s"]):
-            self._leave(now, f"no driver has been there for {self._description['orphan_s']:g} s")
+            self._leave(now, f"no controller for {self._description['orphan_s']:g} s")
         elif now - max(self._busy_at, self._wanted_at) > float(self._description["idle_s"]):
             self._leave(now, f"it has had nothing to do for {self._description['idle_s']:g} s")
         elif self._retiring(now) and not self._busy:

@@ -164,7 +164,7 @@ class PilotJob:
     """A driver has seen a host of it."""
     unwanted: bool = False
     """This driver has cancelled it, or has asked it to leave."""
-    state: PilotState = field(default_factory=lambda: PilotState(phase="unknown", detail="nobody was asked yet"))
+    state: PilotState = field(default_factory=lambda: PilotState(phase="unknown", detail="SLURM was not asked yet"))
     waits: str = ""
     """Why it is in the queue, as SLURM said first."""
     gone_since: float | None = None

@@ -13,6 +13,7 @@ from orchestrator.backends.slurm.preflight.limits import Partition, Shape
 from orchestrator.backends.slurm.preflight.requirements import JobKind
 from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.spec.lines import nearest
+from orchestrator.wording import counted
 
 SHOWN = 8
 """Names that are listed; the others are counted."""
@@ -34,7 +35,7 @@ class Misfit:
 
 def nodes(number: int) -> str:
     """`1 node`, `2 nodes`."""
-    return f"{number} node{'' if number == 1 else 's'}"
+    return counted(number, "node")
 
 
 def listed(names: Sequence[str], default: str | None = None) -> str:

@@ -1,0 +1,156 @@
+"""Which results `gc` keeps: by what the profiles need now, and by what the ledger says that runs asked for.
+
+Runs are not planned anew: their matrix file, its workload or its profiles may have changed since, and what they made
+is theirs all the same. What was made by another matrix file of the same study, or by a run that the ledger does not
+know (it was rebuilt, or an older version kept no record), is removed only when it is named.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.errors import PlanError, StoreError
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.recorded_runs import RecordedRun
+from orchestrator.spec.lines import nearest
+from orchestrator.store.protocol import Store
+from orchestrator.study import Study, plans_of_profiles
+
+KEEP_DAYS = 30.0
+"""How long results of runs of this matrix file are kept that nothing else needs."""
+RECENT = "recent"
+"""Name for what runs of this file asked for in the last days."""
+UNKNOWN = "unknown"
+"""Name for what no recorded run asked for."""
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Jobs that only the runs of one file asked for."""
+
+    name: str
+    """Path of the matrix file, `RECENT` or `UNKNOWN`."""
+    fingerprints: frozenset[str]
+    at: float = 0.0
+    """When its last run began, seconds since 1970; 0: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptResults:
+    """Which jobs keep their files; all sets are of fingerprints."""
+
+    here: frozenset[str]
+    """What this file needs: its profiles, its last run, and its runs of the last days."""
+    wanted: frozenset[str]
+    """These, and what others asked for that are not named."""
+    kept: frozenset[str]
+    """Completed jobs that are wanted, and all that they were made from."""
+    removable: frozenset[str]
+    """All other completed jobs; each that was made from one of them is one of them."""
+    released: frozenset[str]
+    """What was asked for by runs that are too old or whose file is named."""
+    unknown: bool
+    """Whether files of jobs that no recorded run asked for are removed too."""
+    apart: Sequence[Origin]
+    """What is kept although neither a profile nor the last run of this file needs it."""
+    last: int
+    """Number of the newest run of any file; 0: none is recorded."""
+    forgettable: Sequence[int]
+    """Runs of which nothing is left once the rest is removed, but for what another recorded run asked for."""
+
+
+def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> KeptResults:
+    """Decide about every completed job.
+
+    Args:
+        study: as the last run of its file planned it.
+        keep_days: how long a run of this file keeps what it asked for.
+        made_by: other matrix files whose results are removed too, or `unknown`.
+
+    Raises:
+        MatrixError: a profile of the matrix cannot be planned.
+        PlanError: no run of a file in `made_by` is recorded.
+        StoreError, LedgerError: the store or ledger cannot be read.
+    """
+    needed = {job.fingerprint for job in study.plan.jobs.values()}
+    for plan in plans_of_profiles(study.matrix):
+        needed |= {job.fingerprint for job in plan.jobs.values()}
+    with Ledger.read(study.home / NAME) as ledger:
+        runs = ledger.recorded_runs()
+        asked = {run.number: ledger.asked_for(run.number) for run in runs}
+    mine = [run for run in runs if run.is_of(study.matrix, study.home)]
+    needed |= {one for run in mine[-1:] for one in asked[run.number]}
+    since = time.time() - keep_days * DAY_S
+    recent = [run for run in mine if run.at > since]
+    here = frozenset(needed).union(*(asked[run.number] for run in recent))
+    committed = study.store.commits()
+    others = _others(study.home, [run for run in runs if run.matrix and run not in mine], asked)
+    unknown = Origin(name=UNKNOWN, fingerprints=committed - here - frozenset().union(*asked.values()))
+    named = _named([*others, unknown], made_by)
+    left = [one for one in (*others, unknown) if one.name not in named]
+    wanted = here.union(*(one.fingerprints for one in left))
+    kept = _with_sources(study.store, wanted & committed, committed)
+    old = [run for run in runs if run not in recent and run not in mine[-1:]]
+    released = [run for run in old if run in mine or run.file(study.home) in named]
+    also = frozenset().union(*(asked[run.number] for run in runs if run not in released))
+    return KeptResults(
+        here=here,
+        wanted=wanted,
+        kept=kept,
+        removable=committed - kept,
+        released=frozenset().union(*(asked[run.number] for run in released)),
+        unknown=UNKNOWN in named,
+        apart=[
+            Origin(name=RECENT, fingerprints=here - needed),
+            *(replace(one, fingerprints=one.fingerprints - here) for one in left),
+        ],
+        last=runs[-1].number if runs else 0,
+        forgettable=[run.number for run in released if asked[run.number] & kept <= also],
+    )
+
+
+def _others(home: Path, runs: Iterable[RecordedRun], asked: dict[int, frozenset[str]]) -> list[Origin]:
+    """What each other matrix file asked for, in the order of their first runs."""
+    found: dict[str, Origin] = {}
+    for run in runs:
+        name = run.file(home)
+        before = found.get(name, Origin(name=name, fingerprints=frozenset()))
+        found[name] = Origin(name=name, fingerprints=before.fingerprints | asked[run.number], at=max(before.at, run.at))
+    return list(found.values())
+
+
+def _named(origins: Collection[Origin], made_by: Sequence[str]) -> set[str]:
+    """The names that are given.
+
+    Raises:
+        PlanError: no such origin.
+    """
+    names = [one.name for one in origins]
+    found: set[str] = set()
+    for text in made_by:
+        name = text if text == UNKNOWN else str(Path(text).resolve())
+        if name not in names:
+            raise PlanError(
+                f"--made-by is {text!r}, of which no run of this study is recorded{nearest(name, names)} "
+                f"(recorded: {', '.join(names)})"
+            )
+        found.add(name)
+    return found
+
+
+def _with_sources(store: Store, wanted: Iterable[str], committed: frozenset[str]) -> frozenset[str]:
+    """These completed jobs, and all completed ones that they were made from."""
+    found: set[str] = set()
+    waiting = list(wanted)
+    while waiting:
+        fingerprint = waiting.pop()
+        if fingerprint in found or fingerprint not in committed:
+            continue
+        found.add(fingerprint)
+        try:
+            waiting += [str(source.get("fingerprint")) for source in store.read(fingerprint).inputs.values()]
+        except StoreError:
+            continue  # a damaged record: the recorded runs know what it was made from
+    return frozenset(found)

@@ -1,0 +1,39 @@
+"""Libraries that a run needs on this machine: those of its backend and, where jobs run here, those of their stages."""
+
+from collections.abc import Iterable
+
+from orchestrator.backends.registry import backend_plugin
+from orchestrator.requirements import require_libraries
+from orchestrator.spec.workload import OURS, package_of
+from orchestrator.study import Study
+from workloads.contract.workload import StageSpec
+
+
+def libraries_of(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:
+    """The modules that running jobs of these stages imports on this machine, as backend and workload declare them."""
+    plugin = backend_plugin(study.cluster.backend)
+    if not plugin.publishes_results or plugin.local_share(study.cluster) is None:
+        return plugin.libraries
+    return tuple(dict.fromkeys((*plugin.libraries, *libraries_of_stages(study, stages))))
+
+
+def libraries_of_stages(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:
+    """The modules that these stages import, wherever they run, without those of the study's own package."""
+    workload = study.plan.workload
+    modules = [*workload.preload, *(module for stage in stages for module in stage.preload)]
+    own = (OURS, package_of(study.plan.workload_name)[0])
+    tops = [module.partition(".")[0] for module in modules]
+    return tuple(dict.fromkeys(name for name in tops if name not in own))
+
+
+def require_libraries_of(study: Study, stages: Iterable[StageSpec]) -> None:
+    """Make sure that jobs of these stages can be run from this installation.
+
+    Raises:
+        RequirementError: a library is missing; says what to install.
+    """
+    require_libraries(
+        libraries_of(study, stages),
+        f"`run` with backend {study.cluster.backend!r}",
+        "run them where they are: `--backend slurm`, or on a machine that has them",
+    )
