@@ -16,7 +16,7 @@ from orchestrator.plan.job import Job
 from orchestrator.store.protocol import Commit
 from orchestrator.study import HOME_VARIABLE, Study, open_study
 
-DIGITS = Path(__file__).parents[1] / "docs" / "tutorial" / "digits"
+DIGITS = Path(__file__).parents[1] / "docs" / "tutorials" / "digits"
 CASES = 8
 
 

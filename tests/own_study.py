@@ -1,4 +1,4 @@
-"""A study of a user's own: the two memory mechanisms that docs/tutorials/add-a-mechanism.md shows, in a folder outside the package."""
+"""A study of a user's own, in a folder outside the package: docs/tutorials/add-a-mechanism.md as its reader has it."""
 
 import re
 import sys

@@ -116,7 +116,9 @@ def begin_study(folder: Path, study: str | None, name: str | None) -> BegunStudy
         return _own_study(study, name)
     workload = workload_of(name or DEFAULT_WORKLOAD, folder / DEFAULT_MATRIX, Place("--workload", None))
     if workload.template is None:
-        raise PlanError(f"--workload is {name}, which has no template; write {DEFAULT_MATRIX} as docs/tutorial shows")
+        raise PlanError(
+            f"--workload is {name}, which has no template; write {DEFAULT_MATRIX} as docs/tutorials/own-study.md shows"
+        )
     stages = [stage.name for stage in workload.stages if stage.curve] or [workload.stages[-1].name]
     text = Template(_resource(*workload.template)).substitute(study=study or workload.name)
     return BegunStudy(files={DEFAULT_MATRIX: text}, stage=stages[0])

@@ -398,7 +398,8 @@ def index_page() -> str:
             "* [matrix.yaml](matrix.md): every key of a study",
             "* [Cluster files](cluster.md): every key of every backend",
             "* [Commands](commands.md): options, examples, exit codes",
-            "* [States and endings](states.md): of jobs and of attempts\n",
+            "* [States and endings](states.md): of jobs and of attempts",
+            "* [Terms](terms.md): written by hand\n",
         ]
     )
 

@@ -1,7 +1,7 @@
 """Cost estimate of a plan: tokens, parameters, FLOPs and device memory of each row, disk, and whether it fits.
 
-Computed from sizes (`workloads.study.sizes`, `footprint`); docs/explanation/sizes.md compares it with measurements. Memory is that
-of training, with every evidence slot in use.
+Computed from sizes (`workloads.study.sizes`, `footprint`); docs/explanation/sizes.md compares it with
+measurements. Memory is that of training, with every evidence slot in use.
 """
 
 from collections.abc import Collection, Mapping, Sequence
