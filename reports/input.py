@@ -108,30 +108,36 @@ class ControlsCertificate:
     deviations: Sequence[Mapping[str, Any]]
     verdicts: Sequence[Mapping[str, Any]]
     """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...]}`"""
-    sections: Mapping[str, Any]
-    """The resolved controls."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportInput:
-    """Everything a report is made from."""
+class CaseValues:
+    """The measured values of a study: everything that scores are computed from."""
 
     study: str
     profile: str
-    git: str
     seeds: Sequence[int]
     rows: Sequence[RowInfo]
-    """All rows of the matrix, in file order."""
-    tables: Mapping[str, Sequence[str]]
+    """All rows of the matrix, or those that were asked for, in file order."""
     values: Sequence[ResultLine]
     missing: Sequence[Missing]
+    sections: Mapping[str, Any]
+    """The resolved controls."""
+    excluded: Sequence[Excluded] = field(default_factory=tuple)
+    spec: ReportSpec = field(default_factory=ReportSpec)
+    """The report specification of the study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInput(CaseValues):
+    """Everything a report is made from."""
+
+    git: str
+    tables: Mapping[str, Sequence[str]]
     costs: Sequence[Cost]
     strips: Sequence[Strip]
     curves: Sequence[Curve]
     controls: ControlsCertificate
-    excluded: Sequence[Excluded] = field(default_factory=tuple)
     durations: Sequence[JobDuration] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
     """Notes for the first page, such as what this scale can and cannot show."""
-    spec: ReportSpec = field(default_factory=ReportSpec)
-    """The report specification of the study."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import rankdata
 
-from reports.input import ReportInput, ResultLine
+from reports.input import CaseValues, ResultLine
 from reports.spec import InstrumentSpec
 from reports.statistics.agreement import pearson
 
@@ -44,7 +44,7 @@ def instrument_of(spec: InstrumentSpec, unit: str) -> str:
     return unit
 
 
-def leading(given: ReportInput) -> str | None:
+def leading(given: CaseValues) -> str | None:
     """Unit of the leading instrument; None if there are no values of any.
 
     It is the study's first preference among those with values; else the one with most values.
@@ -53,11 +53,11 @@ def leading(given: ReportInput) -> str | None:
     if spec is None:
         return None
     counts = Counter(value.unit for value in given.values if is_scored(spec, value) and value.metric == spec.metric)
-    preferred = (unit for unit in spec.preferred(given.controls.sections) if unit in counts)
+    preferred = (unit for unit in spec.preferred(given.sections) if unit in counts)
     return next(preferred, min(counts, key=lambda unit: (-counts[unit], unit), default=None))
 
 
-def separated(given: ReportInput) -> Sequence[ResultLine]:
+def separated(given: CaseValues) -> Sequence[ResultLine]:
     """The values, with metrics of every instrument but the leading one renamed to `METRIC:NAME`."""
     spec, first = given.spec.instruments, leading(given)
     if spec is None or first is None:
@@ -77,7 +77,7 @@ def is_scored(spec: InstrumentSpec, value: ResultLine) -> bool:
     return value.unit.startswith(spec.prefixes[0]) and value.metric.partition("_")[0] == spec.metric
 
 
-def agreement(given: ReportInput) -> list[InstrumentAgreement]:
+def agreement(given: CaseValues) -> list[InstrumentAgreement]:
     """Every pair of instruments on every branch, over all rows, seeds and cases that both scored.
 
     Aliases are left out, since they would count twice, and so are reference rows.

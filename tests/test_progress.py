@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from workloads.contract.metrics import beat_of, read_beat
 from workloads.runtime.progress import Progress
 
 
@@ -18,6 +19,31 @@ def test_a_log_has_a_line_a_tenth_with_the_latest_loss(tmp_path: Path, capsys: p
     assert lines[0] == "training 1/100, loss 1.0000"
     assert lines[-1] == "training 100/100, loss 0.0100"
     assert len(lines) == 11
+
+
+def test_heartbeats_carry_the_latest_metrics_and_come_often_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workloads.runtime.progress.FIRST_BEAT_S", 0.01)
+    progress = Progress(tmp_path)
+    progress.metric(1, "loss", 0.5)
+    progress.metric(2, "loss", 0.25)
+    progress.at(2, 400, "training")
+    deadline = time.monotonic() + 30
+    while (read_beat(tmp_path) or {}).get("step") != 2:
+        assert time.monotonic() < deadline, "no heartbeat after the first"
+        time.sleep(0.005)
+    progress.close()
+    beat = read_beat(tmp_path)
+    assert beat is not None
+    assert (beat["phase"], beat["of"], beat["values"]) == ("training", 400, {"loss": 0.25})
+
+
+@pytest.mark.parametrize("values", [None, 3, [1.0], {"loss": "low"}, {"loss": True}])
+def test_a_heartbeat_without_valid_values_has_none(values: object) -> None:
+    beat = beat_of({"counter": 1, "step": 1, "of": 2, "phase": "x", "values": values})
+    assert beat is not None
+    assert beat["values"] == {}
 
 
 def test_other_ranks_say_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

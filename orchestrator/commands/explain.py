@@ -21,8 +21,8 @@ from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.schedule.retry_policy import Charges, first_line
 from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
-from orchestrator.ui.progress import clock_words
 from orchestrator.ui.terminal import print_json
+from orchestrator.ui.words import clock_words
 from orchestrator.wording import progress_words, state_words
 from workloads.contract.metrics import read_beat
 

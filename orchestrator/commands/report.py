@@ -7,7 +7,8 @@ import typer
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions
 from orchestrator.errors import PlanError
-from orchestrator.results import report_if_needed, report_spec
+from orchestrator.reporting.collect import report_spec
+from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.ui.terminal import print_json
 
 
@@ -44,7 +45,7 @@ def report(
 COMMAND = Command(
     function=report,
     group=Group.RESULTS,
-    position=0,
+    position=1,
     examples=[
         ("echo-matrix report", "write the page and print where it is"),
         ("echo-matrix report --json", "write it and print its numbers"),

@@ -1,5 +1,6 @@
 """`run`: execute whatever is missing, then write the report."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from orchestrator.spec.cluster import is_name
 from orchestrator.study import SETTINGS, Study
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
+from orchestrator.ui.words import STATE_WORDS
 
 MOST_REASONS = 3
 """Reasons of blocked jobs that are printed."""
@@ -79,6 +81,12 @@ def run(
         print_json(run_json(study, result))
     else:
         steady_print(run_text(result))
+        if result.outcome.submitted and result.report and not result.outcome.interrupted and not smoke:
+            steady_print(end_text(study, selection))
+        if result.report and not result.outcome.interrupted:
+            if not result.outcome.submitted:
+                steady_print("scores: echo-matrix results")
+            steady_print(f"report: {result.report}")
     raise typer.Exit(result.outcome.exit_code)
 
 
@@ -186,7 +194,18 @@ def run_text(result: FinishedRun) -> str:
         every = sum(outcome.counts.values())
         lines.append("nothing to do: " + ("the job is done" if every == 1 else f"all {every} jobs are done"))
     else:
-        lines.append(", ".join(f"{number} {state}" for state, number in outcome.counts.items()))
-    if result.report:
-        lines.append(f"report: {result.report}")
+        lines.append(", ".join(f"{number} {STATE_WORDS.get(state, state)}" for state, number in outcome.counts.items()))
+    if outcome.interrupted:
+        lines.append("stopped; the same command continues")
     return "\n".join(lines)
+
+
+def end_text(study: Study, selection: Selection) -> str:
+    """The table of scores of what was selected, and where to see more; for a run that computed something."""
+    from orchestrator.results import Results
+    from orchestrator.ui.scores import scores_text
+    from reports.scoreboard import scoreboard
+
+    given = Results(study).values(**selection.given)
+    table = scores_text(scoreboard(given), given.missing, shutil.get_terminal_size().columns, len(given.excluded))
+    return f"\n{table}\nimages, curves and every run: echo-matrix ui"

@@ -14,13 +14,14 @@ from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.libraries import require_libraries_of
+from orchestrator.commands.opening import opening_text
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
 from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of
-from orchestrator.results import report_if_needed
+from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.job_states import closure
@@ -39,6 +40,8 @@ from orchestrator.version import version
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for the tracker; `sync` sends the rest."""
+TRACKING_STOP_S = 5.0
+"""The same for a run that was stopped; the next run sends the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ def run_study(
     on_lease: Callable[[], object] | None = None,
 ) -> FinishedRun:
     """Run what is missing of `selected` and its dependencies, then write the report of the whole matrix.
+
+    A run that was stopped writes no report, so that it ends soon: the next one does.
 
     Args:
         study: its plan is recorded as the last one.
@@ -86,7 +91,10 @@ def run_study(
         )
         resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
-        tracker.start(resilient.call(study.standings))
+        standings = resilient.call(study.standings)
+        if opening := opening_text(study, selected, standings, time.time()):
+            view.say(opening)
+        tracker.start(standings)
         observer = TrackerObserver(tracker, study.store, study.plan)
         # First, since other commands look jobs up in the last plan.
         ledger.record_plan(
@@ -96,6 +104,7 @@ def run_study(
             at=time.time(),
             settings=cluster_json(study.cluster, study.cluster_file),
         )
+        stopped = False
         try:
             outcome = run(
                 study.plan,
@@ -108,7 +117,8 @@ def run_study(
                 view=view,
                 observer=observer,
             )
-            written = _report(study)
+            stopped = outcome.interrupted
+            written = not stopped and _report(study)
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
         except LeaseError:
@@ -116,7 +126,7 @@ def run_study(
             raise
         finally:
             observer.finish()
-            tracker.close(TRACKING_END_S)
+            tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
     page = study.report_folder / "index.html"
     return FinishedRun(outcome=outcome, report=page if page.is_file() else None, written=written)
 

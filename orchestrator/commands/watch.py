@@ -9,11 +9,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from orchestrator.host.processes import boot_id
-from orchestrator.plan.job import Standing
+from orchestrator.plan.job import Job, Standing
 from orchestrator.plan.show import counts
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.lease_holder import LeaseHolder, LeaseWatcher
 from orchestrator.schedule.ledger.database import Attempt
+from orchestrator.schedule.pace import Pace
+from orchestrator.schedule.progress import shown_metric
 from orchestrator.study import Study
 from orchestrator.ui.watch import RunningAttempt, RunProcess, Snapshot, WatchView
 from workloads.contract.metrics import read_beat
@@ -31,12 +33,12 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
         clock: the machine's by default.
     """
     clock = clock or SystemClock()
-    watcher = LeaseWatcher(study.home, clock)
+    watcher, paces = LeaseWatcher(study.home, clock), dict[str, Pace]()
     try:
         while True:
             # Before the snapshot, so that the last snapshot has what the run recorded at its end.
             process = _process(watcher.holder())
-            snapshot = take_snapshot(study, selected, process)
+            snapshot = take_snapshot(study, selected, process, paces)
             view.show(snapshot)
             if process is None:
                 return 0 if snapshot.all_done else 1
@@ -45,8 +47,11 @@ def watch(study: Study, selected: Collection[str], view: WatchView, clock: Clock
         view.close()
 
 
-def take_snapshot(study: Study, selected: Collection[str], process: RunProcess | None) -> Snapshot:
-    """The state of the study now."""
+def take_snapshot(
+    study: Study, selected: Collection[str], process: RunProcess | None, paces: dict[str, Pace] | None = None
+) -> Snapshot:
+    """The state of the study now; `paces`: attempt -> what earlier snapshots have seen of it, which is updated."""
+    paces = {} if paces is None else paces
     standings, attempts = study.standings(), study.attempts()
     chosen = {job_id: standings[job_id] for job_id in study.plan.jobs if job_id in selected}
     jobs = study.plan.jobs
@@ -56,11 +61,12 @@ def take_snapshot(study: Study, selected: Collection[str], process: RunProcess |
         driver=process,
         counts=counts(chosen),
         running=[
-            _running(study, jobs[job_id].label, now, attempts[jobs[job_id].fingerprint][-1])
+            _running(study, jobs[job_id], now, attempts[jobs[job_id].fingerprint][-1], paces)
             for job_id, now in chosen.items()
             if now.state in ("running", "waiting", "unknown") and jobs[job_id].fingerprint in attempts
         ],
         failed={jobs[job_id].label: now.reason for job_id, now in chosen.items() if now.state == "failed"},
+        done=[jobs[job_id].label for job_id, now in chosen.items() if now.state == "done"],
         all_done=all(now.state == "done" for now in chosen.values()),
     )
 
@@ -78,17 +84,22 @@ def _since(holder: LeaseHolder) -> float | None:
     return booted + holder.start_time / os.sysconf("SC_CLK_TCK")
 
 
-def _running(study: Study, label: str, now: Standing, attempt: Attempt) -> RunningAttempt:
+def _running(study: Study, job: Job, now: Standing, attempt: Attempt, paces: dict[str, Pace]) -> RunningAttempt:
     step, of, phase = 0, 0, str(now.state)
+    elapsed = max(0.0, time.time() - (attempt.started or attempt.intended))
+    eta, rate, metric = None, None, None
     beat = read_beat(study.folder_of(attempt))
     if beat is not None:  # else there is no heartbeat yet
         step, of = beat["step"], beat["of"]
         phase = beat["phase"] if now.state == "running" else phase
-    elapsed = max(0.0, time.time() - (attempt.started or attempt.intended))
+        pace = paces.setdefault(attempt.id, Pace())
+        pace.note(step, of, elapsed)
+        eta, rate, metric = pace.left_s(elapsed), pace.rate, shown_metric(job, beat["values"])
     covered, left = step - max(0, attempt.begun), of - step
-    eta = elapsed / covered * left if attempt.started and covered > 0 and left >= 0 else None
+    if eta is None and attempt.started and covered > 0 and left >= 0:  # the first look at it
+        eta = elapsed / covered * left
     return RunningAttempt(
-        label=label,
+        label=job.label,
         attempt=attempt.id,
         host=attempt.host,
         phase=phase,
@@ -96,4 +107,6 @@ def _running(study: Study, label: str, now: Standing, attempt: Attempt) -> Runni
         of=of,
         elapsed_s=round(elapsed, 1),
         eta_s=None if eta is None else round(eta, 1),
+        rate=None if rate is None else round(rate, 3),
+        metric=metric,
     )

@@ -67,6 +67,25 @@ def select_own(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branch
     )
 
 
+def select_cells(plan: Plan, rows: Patterns = None, seeds: Patterns = None) -> list[Cell]:
+    """The cells of these rows and seeds, in the order of the plan.
+
+    Raises:
+        PlanError: a pattern matches nothing; with the nearest name.
+    """
+    return _cells(plan, rows, seeds)
+
+
+def select_branches(plan: Plan, branches: Patterns = None) -> list[str]:
+    """The names of these branches, in the order of the workload.
+
+    Raises:
+        PlanError: a pattern matches nothing; with the nearest name.
+    """
+    found = _matched("branch", _split(branches), list(plan.workload.branch_names))
+    return [name for name in plan.workload.branch_names if name in found]
+
+
 def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
     """`ids` and all their dependencies, direct or not."""
     found: set[str] = set()

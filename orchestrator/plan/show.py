@@ -71,7 +71,7 @@ def deviation_json(deviation: Deviation) -> dict[str, Any]:
     return shown
 
 
-def counts(standings: Mapping[str, Standing]) -> dict[str, int]:
+def counts(standings: Mapping[str, Standing]) -> dict[State, int]:
     """State -> number of jobs, for the states that occur, in the order of `State`."""
     found = Counter(standing.state for standing in standings.values())
     return {state: found[state] for state in STATES if found[state]}

@@ -10,13 +10,14 @@ All times are of the monotonic clock, so a wall clock that jumps changes nothing
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.backends.protocol import Ending, Report
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Job
+from orchestrator.schedule.pace import Pace
 from orchestrator.schedule.resilient_store import SHORT_RETRY_S, ResilientStore
 from workloads.contract.metrics import beat_of, read_beat
 
@@ -60,6 +61,9 @@ class WatchedAttempt:
     step: int = 0
     of: int = 0
     phase: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Latest value of each metric."""
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,4 +208,6 @@ def _note_heartbeat(watched: WatchedAttempt, raw: Any, now: float) -> None:
         return
     if beat["counter"] != watched.counter:
         watched.counter, watched.counter_since = beat["counter"], now
+        watched.pace.note(beat["step"], beat["of"], now)
     watched.step, watched.of, watched.phase = beat["step"], beat["of"], beat["phase"][:LONGEST_PHASE]
+    watched.values = beat["values"]

@@ -80,7 +80,11 @@ class Controller:
     def run(self, backend_factory: Callable[[], Backend]) -> None:
         """Run until nothing more can be done, or a request to stop has been carried out."""
         self.used_backend = True
-        backend = backend_factory()
+        try:
+            with self.shutdown.interruptible(not self._context.ledger.open_attempts()):
+                backend = backend_factory()
+        except KeyboardInterrupt:
+            return
         try:
             now = self._clock.monotonic()
             endings = host_endings(self._context.ledger.attempts(), self._clock.time(), now)
@@ -153,7 +157,8 @@ class Controller:
             point("ticket.recorded")
             reconciler.exclusion.report(self._events, self._clock.monotonic(), has_choice=reconciler.placer.has_choice)
             failing, forecaster = self._store.unresponsive, self._context.forecaster
-            self._events.tick(reconciler.attempts.values(), forecaster, now, store_failing=failing)
+            left_s = shutdown.left_s(now)
+            self._events.tick(reconciler.attempts.values(), forecaster, now, store_failing=failing, stops_in_s=left_s)
         longest = max(LONGEST_PAUSE_S, len(reconciler.attempts) / 1000.0)
         busy = commanded or ended or bool(launches)
         self._pause_s = SHORTEST_PAUSE_S if busy else min(longest, self._pause_s * 1.5)
@@ -180,9 +185,13 @@ class Controller:
         if isinstance(backend, Autoscaling):
             backend.waiting_for_room({job.stage for job in self._states.ready()})
         try:
-            hosts = targets(backend)
+            # A backend may only now start what it needs.
+            with self.shutdown.interruptible(not self._reconciler.attempts):
+                hosts = targets(backend)
         except BackendSilent as error:
             self._events.backend_error = str(error)
+            return ()
+        except KeyboardInterrupt:  # the next tick ends the run
             return ()
         self._events.backend_error = ""
         if isinstance(backend, Autoscaling):

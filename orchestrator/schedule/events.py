@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.plan.forecast import Capacity, Forecaster
+from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Job, Standing, State
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.clock import Clock
-from orchestrator.schedule.job_states import STUCK, JobStates
+from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.notifications import Notifier, Occasion
+from orchestrator.schedule.progress import RunProgress, progress_of, remaining_s, shown_metric
 from orchestrator.schedule.retry_policy import first_line
 from orchestrator.wording import counted
 from workloads.runtime.masking import mask, secrets_of
@@ -52,38 +53,16 @@ class Event:
     """`ended` only: label of an earlier job of this run that failed with the same traceback."""
     standing: Standing | None = None
     """Of the job, after the event."""
+    took_s: float | None = None
+    """`ended` only: how long the attempt ran, s; None: it did not start, or an earlier controller saw it start."""
+    metric: tuple[str, float] | None = None
+    """`ended` only: the last value of the metric that is shown (`shown_metric`)."""
     paths: Mapping[str, Path] = field(default_factory=dict)
     """`attempt`: its folder. For `tick`: job id -> folder of its live attempt."""
 
 
 Observer = Callable[[Event], None]
 """Called by the controller; must be quick. What it raises is logged, and the run continues."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptProgress:
-    """How far a live attempt has got."""
-
-    label: str
-    step: int
-    of: int
-    """0: not known."""
-    phase: str
-    elapsed_s: float
-    eta_s: float | None = None
-    """Estimated seconds until it ends; None: not known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunProgress:
-    """How far the run has got, for one refresh of the screen."""
-
-    counts: Mapping[State, int]
-    attempts: Sequence[AttemptProgress]
-    """Longest running first."""
-    elapsed_s: float
-    eta_s: float | None
-    """Estimated seconds until all is done; None: nothing to estimate from."""
 
 
 class View(Protocol):
@@ -207,8 +186,22 @@ class RunEvents:
         """Send a notification."""
         self._notifier.notify(occasion, counts=self._states.counts(), **fields)
 
-    def emit(self, kind: Kind, job: Job, attempt: str, *, ending: str = "", detail: str = "", alike: str = "") -> None:
-        """Something happened to an attempt; the job's state is up to date. `alike`: see `Event`."""
+    def emit(
+        self,
+        kind: Kind,
+        job: Job,
+        attempt: str,
+        *,
+        ending: str = "",
+        detail: str = "",
+        alike: str = "",
+        watched: WatchedAttempt | None = None,
+    ) -> None:
+        """Something happened to an attempt; the job's state is up to date. `alike`: see `Event`.
+
+        `watched`: for `ended`, what was known of the attempt.
+        """
+        started = None if watched is None else watched.started_at
         event = Event(
             kind=kind,
             at=self._clock.time(),
@@ -219,6 +212,8 @@ class RunEvents:
             detail=detail,
             alike=alike,
             standing=self._states.standing(job.id),
+            took_s=None if started is None else self._clock.monotonic() - started[1],
+            metric=None if watched is None else shown_metric(job, watched.values),
             paths={"attempt": attempt_folder(self._home, job.fingerprint, attempt)},
         )
         if kind in ("started", "ended"):
@@ -230,16 +225,23 @@ class RunEvents:
         return now - self._ticked >= TICK_S
 
     def tick(
-        self, attempts: Iterable[WatchedAttempt], forecaster: Forecaster, now: float, *, store_failing: bool = False
+        self,
+        attempts: Iterable[WatchedAttempt],
+        forecaster: Forecaster,
+        now: float,
+        *,
+        store_failing: bool = False,
+        stops_in_s: float | None = None,
     ) -> None:
         """Refresh the view, and tell the observer where the live attempts write."""
         self._ticked = now
         live = sorted(attempts, key=lambda one: one.submitted_at)
         progress = RunProgress(
             counts=self._states.counts(),
-            attempts=[progress_of(watched, now) for watched in live],
+            attempts=[progress_of(watched, forecaster, now) for watched in live],
             elapsed_s=now - self._began,
-            eta_s=self._remaining_s(live, forecaster, now),
+            eta_s=self._remaining_s(live, forecaster, now) if stops_in_s is None else None,
+            stops_in_s=stops_in_s,
         )
         self._view.tick(progress)
         paths = {watched.job.id: watched.folder for watched in live}
@@ -285,28 +287,3 @@ class RunEvents:
         except Exception as error:
             # Whatever tracking raises, the study continues: `sync` sends later what is missing.
             self._log.write("observer failed", event=event.kind, error=repr(error))
-
-
-def progress_of(watched: WatchedAttempt, now: float) -> AttemptProgress:
-    """How far a live attempt has got."""
-    phase = watched.phase or ("running" if watched.running else watched.waiting_reason.partition(":")[0] or "waiting")
-    return AttemptProgress(
-        label=watched.job.label,
-        step=watched.step,
-        of=watched.of,
-        phase="unknown" if watched.unknown else phase,
-        elapsed_s=now - watched.submitted_at,
-    )
-
-
-def remaining_s(states: JobStates, live: Sequence[WatchedAttempt], forecaster: Forecaster, now: float) -> float | None:
-    """Estimated seconds until all jobs that can run are done, at so many attempts a time as there are now.
-
-    None before anything was measured or while no attempt is live.
-    """
-    if not live:
-        return None
-    ids = {job_id for job_id in states.open_jobs() if states.state(job_id) not in STUCK}
-    spent = {watched.job.id: now - watched.submitted_at for watched in live}
-    left = forecaster.forecast(ids, Capacity(attempts=len(live)), spent)
-    return left.makespan_s if left.is_known else None

@@ -24,6 +24,7 @@ class Shutdown:
         self._leaves = 0
         self._killed = False
         self._deadline = 0.0
+        self._interruptible = False
         self.stopping = False
         """Attempts have been asked to stop: nothing new is started."""
         self.leaving = False
@@ -47,6 +48,26 @@ class Shutdown:
         """Request the end of this process. Only counts, so that signal handlers may call it."""
         self._leaves += 1
 
+    @contextlib.contextmanager
+    def interruptible(self, nothing_runs: bool) -> Iterator[None]:
+        """Wait for something that may take long; while `nothing_runs`, Ctrl-C ends the wait with KeyboardInterrupt."""
+        self._interruptible = nothing_runs
+        try:
+            yield
+        finally:
+            self._interruptible = False
+
+    def interrupt(self) -> None:
+        """Request the end, from the handler of Ctrl-C.
+
+        Raises:
+            KeyboardInterrupt: the run waits with nothing running (`interruptible`).
+        """
+        self.request()
+        if self._interruptible:
+            self._interruptible = False
+            raise KeyboardInterrupt
+
     def next_act(self, now: float, *, outlives: bool) -> Literal["stop", "kill", "leave"] | None:
         """What to do to the live attempts now; `outlives`: they can continue without a controller."""
         if not self.requested or self.leaving:
@@ -63,6 +84,10 @@ class Shutdown:
             self._deadline = now + STOP_SLACK_S
             return "kill"
         return None
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds until attempts that have not stopped are killed, or given up; None: the run is not being stopped."""
+        return max(0.0, self._deadline - now) if self.stopping else None
 
     def given_up(self, now: float) -> bool:
         """Whether killed attempts have had `STOP_SLACK_S` to end."""
@@ -82,7 +107,7 @@ def signals_handled(shutdown: Shutdown) -> Iterator[None]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            shutdown.request()
+            shutdown.interrupt()
         elif number != signal.SIGHUP or not shutdown.requested:
             shutdown.leave()
 

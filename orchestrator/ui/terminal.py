@@ -21,7 +21,8 @@ from orchestrator.errors import FULL
 
 if TYPE_CHECKING:  # `echo-matrix --help` needs none of these
     from orchestrator.plan.job import State
-    from orchestrator.schedule.events import Event, RunProgress, View
+    from orchestrator.schedule.events import Event, View
+    from orchestrator.schedule.progress import RunProgress
 
 READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 """Errors of a write to a terminal or pipe that has been closed."""
@@ -33,11 +34,12 @@ DUMB = ("dumb", "unknown")
 
 
 class SteadyView:
-    """A view that tolerates a closed output; `lost` is called once when it is closed."""
+    """A view that tolerates a closed output; `lost` is called when it is closed, until it returns true."""
 
-    def __init__(self, view: "View", lost: Callable[[], None] | None = None) -> None:
+    def __init__(self, view: "View", lost: Callable[[], bool] | None = None) -> None:
         self._view: View | None = view
         self._lost = lost or send_hangup
+        self._told = False
 
     def event(self, event: "Event", counts: "Mapping[State, int]", elapsed_s: float) -> None:
         """A job was started or has ended."""
@@ -57,6 +59,7 @@ class SteadyView:
 
     def _show(self, act: "Callable[[View], None]") -> None:
         if self._view is None:
+            self._tell()
             return
         try:
             act(self._view)
@@ -67,13 +70,20 @@ class SteadyView:
                 raise
             self._view = None
             discard_output()
-            self._lost()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Call `lost` until it has had an effect: before the controller runs, nobody can be told."""
+        if not self._told:
+            self._told = self._lost()
 
 
-def send_hangup() -> None:
-    """Send SIGHUP to this process if the controller handles it: attempts then stop at a checkpoint."""
-    if callable(signal.getsignal(signal.SIGHUP)):
+def send_hangup() -> bool:
+    """Send SIGHUP to this process if the controller handles it, which says so: attempts then stop at a checkpoint."""
+    handled = callable(signal.getsignal(signal.SIGHUP))
+    if handled:
         os.kill(os.getpid(), signal.SIGHUP)
+    return handled
 
 
 def steady_print(text: str) -> None:

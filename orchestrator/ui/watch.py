@@ -2,15 +2,17 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console, RenderableType
 
-from orchestrator.schedule.events import AttemptProgress
-from orchestrator.ui.progress import LiveLines
+from orchestrator.plan.job import State
+from orchestrator.schedule.progress import AttemptProgress
+from orchestrator.ui.progress import PLAIN_EVERY_S, LiveLines, running_words
 from orchestrator.ui.terminal import can_redraw
+from orchestrator.ui.words import counts_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,10 @@ class RunningAttempt:
     elapsed_s: float
     eta_s: float | None
     """Until this attempt ends, at the pace so far; None: not known."""
+    rate: float | None = None
+    """Steps per second; None: not known."""
+    metric: tuple[str, float] | None = None
+    """Name and latest value of the metric that is shown."""
 
     def progress(self) -> AttemptProgress:
         """The attempt as a live line shows it."""
@@ -37,6 +43,8 @@ class RunningAttempt:
             phase=self.phase,
             elapsed_s=self.elapsed_s,
             eta_s=self.eta_s,
+            rate=self.rate,
+            metric=self.metric,
         )
 
 
@@ -58,16 +66,20 @@ class Snapshot:
     profile: str
     driver: RunProcess | None
     """None: no run is in progress."""
-    counts: Mapping[str, int]
+    counts: Mapping[State, int]
     running: Sequence[RunningAttempt]
     failed: Mapping[str, str]
     """Label -> reason."""
+    done: Collection[str] = ()
+    """Labels; not part of the JSON."""
     all_done: bool
     """Whether every job that the last run selected is done."""
 
     def as_json(self) -> dict[str, Any]:
         """One line of `status --watch --json`."""
-        return {"version": 1, **asdict(self)}
+        found = asdict(self)
+        del found["done"]
+        return {"version": 1, **found}
 
 
 class WatchView(Protocol):
@@ -90,7 +102,8 @@ class JsonWatch:
     def show(self, snapshot: Snapshot) -> None:
         """Write a line if anything but the elapsed time has changed."""
         found = snapshot.as_json()
-        same = {**found, "running": [{**one, "elapsed_s": 0, "eta_s": 0} for one in found["running"]]}
+        still = {"elapsed_s": 0, "eta_s": 0, "rate": 0}
+        same = {**found, "running": [{**one, **still} for one in found["running"]]}
         if same != self._before:
             self._before = same
             self._out.write(json.dumps(found) + "\n")
@@ -101,10 +114,13 @@ class JsonWatch:
 
 
 class PlainWatch:
-    """A line when the counts or the process of the run change, and when a job starts or fails."""
+    """A line when counts or the process of the run change, when a job starts or fails, and each minute on what runs."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, every_s: float = PLAIN_EVERY_S, now: Callable[[], float] = time.monotonic) -> None:
         self._out = out
+        self._every_s = every_s
+        self._now = now
+        self._told = now()
         self._head = ""
         self._known: set[str] = set()
 
@@ -118,6 +134,9 @@ class PlainWatch:
                 self._known.add(running.attempt)
                 lines.append(f"  running {running.label} ({running.attempt}) on {running.host}")
         lines += _new_failures(snapshot, self._known)
+        if snapshot.running and self._now() - self._told >= self._every_s:
+            self._told = self._now()
+            lines.append(f"  {running_words([one.progress() for one in snapshot.running])}")
         if lines:
             self._out.write("\n".join(lines) + "\n")
             self._out.flush()
@@ -127,14 +146,19 @@ class PlainWatch:
 
 
 class LiveWatch:
-    """Live lines; failures are printed above them, once."""
+    """Live lines; above them stays a line for each job that was done or failed meanwhile."""
 
     def __init__(self, console: Console) -> None:
         self._lines = LiveLines(console, transient=False)
         self._known: set[str] = set()
+        self._done: frozenset[str] | None = None
 
     def show(self, snapshot: Snapshot) -> None:
         """Redraw."""
+        done = frozenset(snapshot.done)
+        for label in () if self._done is None else sorted(done - self._done):
+            self._lines.say(f"  done {label}")
+        self._done = done
         for line in _new_failures(snapshot, self._known):
             self._lines.say(line)
         self._lines.draw(watch_headline(snapshot), [one.progress() for one in snapshot.running])
@@ -157,7 +181,7 @@ def make_watch_view(out: TextIO, *, as_json: bool) -> WatchView:
 
 def watch_headline(snapshot: Snapshot) -> str:
     """Study, counts, and the process that runs it."""
-    words = ", ".join(f"{number} {state}" for state, number in snapshot.counts.items())
+    words = counts_words(snapshot.counts)
     return f"{snapshot.study} · {snapshot.profile} · {words} · {process_words(snapshot.driver)}"
 
 

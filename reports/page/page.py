@@ -115,7 +115,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         excluded=_excluded(given),
         row_css=_row_css(analysis, looks),
         quality=figures.quality_branch(scoring),
-        sections=json.dumps(given.controls.sections, indent=2, sort_keys=True, ensure_ascii=False),
+        sections=json.dumps(given.sections, indent=2, sort_keys=True, ensure_ascii=False),
         published=None if declared is None or published is None else _published(declared, published, looks),
         resamples=RESAMPLES,
         level=round(100 * LEVEL),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from reports.analysis import Analysis
 from reports.formats import decimals_of, number
+from reports.spec import Better
+from reports.statistics.best import best_rows
 from reports.statistics.scores import bundle_name, score_parts
 
 BUNDLE = "bundle"
@@ -20,7 +22,7 @@ class Column:
     metric: str
     name: str
     unit: str
-    better: str
+    better: Better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +108,13 @@ def _printed(
     axes = {row.partition("/")[2] for row in rows}
     references = [r.label for r in analysis.rows if r.reference and r.label.partition("/")[2] in axes]
     grid = {row: [_value(analysis, column, row, bundle) for column in columns] for row in (*rows, *references)}
-    best: list[float | None] = []
-    for i, column in enumerate(columns):
-        values = [value for row in rows if (value := grid[row][i]) is not None]
-        best.append((max if column.better == "high" else min)(values) if values else None)
+    best = [_best(analysis, column, rows, {row: grid[row][i] for row in rows}) for i, column in enumerate(columns)]
     lines = [
         TableLine(
             row=row,
             same_as=computed[row] if computed[row] != row else "",
             cells=[
-                _cell(
-                    analysis, column, row, value, bundle, is_best=value is not None and value == best[i] and row in rows
-                )
+                _cell(analysis, column, row, value, bundle, is_best=row in best[i])
                 for i, (column, value) in enumerate(zip(columns, grid[row], strict=True))
             ],
         )
@@ -133,6 +130,20 @@ def _printed(
         references=lines[len(rows) :],
         expected=" or ".join(map(str, expected)),
     )
+
+
+def _best(
+    analysis: Analysis, column: Column, rows: Sequence[str], values: Mapping[str, float | None]
+) -> frozenset[str]:
+    """The rows that are marked: for a metric those of `best_rows`; of a bundle, which has no interval, the largest."""
+    panel = analysis.panels.get(column.metric)
+    if panel is not None:
+        computed = analysis.computed_by
+        best = best_rows(panel, list(dict.fromkeys(computed[row] for row in rows)), column.better)
+        return frozenset(row for row in rows if computed[row] in best)
+    there = [value for value in values.values() if value is not None]
+    first = (max if column.better == "high" else min)(there) if there else None
+    return frozenset(row for row, value in values.items() if value is not None and value == first)
 
 
 def _value(analysis: Analysis, column: Column, row: str, bundle: Mapping[str, float]) -> float | None:

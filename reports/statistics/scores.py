@@ -90,6 +90,14 @@ def score_parts(branch: BranchSpec, names: Collection[str]) -> tuple[tuple[str, 
     )
 
 
+def headline(branch: BranchSpec, names: Collection[str]) -> tuple[str, str]:
+    """(`branch/metric`, better) of the metric that stands for the branch: the first of its score.
+
+    The metric is empty where nothing was measured and no score is declared.
+    """
+    return next(iter(score_parts(branch, names)), (f"{branch.name}/", "high"))
+
+
 def bundle_name(branch: BranchSpec, names: Collection[str]) -> str:
     """`{branch}_bundle`, with the suffixes of the stand-ins that are used."""
     used = (part.stand_in_suffix for part in branch.score if stands_in(part, branch.name, names))

@@ -15,7 +15,7 @@ from reports.statistics.agreement import kendall, pearson, ranks, spearman
 from reports.statistics.intervals import complete, holm, interval_or_none
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.resampling import Draws
-from reports.statistics.scores import Scoring, branch_score, bundle_name, score_parts
+from reports.statistics.scores import Scoring, branch_score, bundle_name, headline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ def comparisons(table: Table, computed_by: Mapping[str, str], panels: Mapping[st
     """
     found = []
     for branch in table.scoring.ranked:
-        metric = next((name for name, _ in score_parts(table.scoring.of(branch), panels.keys())), "")
+        metric, _ = headline(table.scoring.of(branch), panels.keys())
         if metric not in panels:
             continue
         panel = panels[metric]

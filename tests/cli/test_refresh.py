@@ -127,7 +127,8 @@ def test_run_makes_again_what_it_withdrew_and_nothing_else(study: Study, rehears
     assert again.returncode == 0, again.stderr
     assert again.stderr.splitlines()[0] == "results to withdraw, furthest downstream first (6)"
     assert set(labels(again.stderr)) == FROM_TRAIN
-    assert {line.split()[4] for line in again.stdout.splitlines() if " started " in line} == FROM_TRAIN
+    started = {line.partition(" started ")[2].split()[0] for line in again.stdout.splitlines() if " started " in line}
+    assert started == FROM_TRAIN
     tried = {job.label: len(study.attempts().get(job.fingerprint, ())) for job in study.plan.jobs.values()}
     assert {label for label, number in tried.items() if number == 2} == FROM_TRAIN
     assert {label for label, number in tried.items() if number == 1} == {"data", "latents", "index/s0"}

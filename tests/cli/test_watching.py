@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -46,9 +47,9 @@ def test_plain_lines_come_on_change_only() -> None:
         screen.show(look([running("train/a", step=int(elapsed), elapsed_s=elapsed)]))
     screen.show(look(done=1, driver=None))
     assert out.getvalue().splitlines() == [
-        "echo · laptop · 0 done, 1 running · run by pid 17 on here",
+        "echo · laptop · 0/1 done, 1 running · run by pid 17 on here",
         "  running train/a (a001-train/a) on h0",
-        "echo · laptop · 1 done, 0 running · no run in progress",
+        "echo · laptop · 1/1 done · no run in progress",
     ]
 
 
@@ -93,4 +94,23 @@ def test_a_running_job_is_shown_with_its_progress_and_what_is_left() -> None:
     text = "".join(segment.text for line in console.render_lines(picture) for segment in line)
     assert "train/a" in text
     assert "5/10" in text
-    assert "0:01:01, about 0:01:00 to go" in text
+    assert "0:01:00 left" in text
+
+
+def test_a_job_that_is_done_meanwhile_stays_above_the_live_lines() -> None:
+    out = io.StringIO()
+    screen = LiveWatch(Console(file=out, width=80, height=24))
+    for done in (("data",), ("data", "train/a"), ("data", "train/a")):
+        screen.show(replace(look(), done=done))
+    screen.close()
+    assert out.getvalue().count("done train/a") == 1
+    assert "done data" not in out.getvalue()
+
+
+def test_a_pipe_gets_a_line_a_minute_on_what_runs() -> None:
+    out = io.StringIO()
+    times = iter((0.0, 0.0, 30.0, 61.0, 61.0, 62.0))
+    screen = PlainWatch(out, now=lambda: next(times))
+    for _ in range(4):
+        screen.show(look([replace(running("train/a", step=5), rate=2.5, metric=("loss", 0.25))]))
+    assert out.getvalue().splitlines()[2:] == ["  running train/a 5/10, loss 0.25, 2.5/s, 0:01:00 left"]

@@ -13,7 +13,9 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import is_complete
 from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, read_processes
-from orchestrator.results import _lines  # the reader of lines itself: a whole study for each case takes a minute
+from orchestrator.reporting.artifacts import (
+    _lines,
+)  # the reader of lines itself: a whole study for each case takes a minute
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
@@ -123,7 +125,7 @@ def test_a_request_of_other_types_is_refused(fields: dict[str, Any], message: st
 @pytest.mark.parametrize(
     "raw",
     [
-        {"counter": [1], "step": "seven", "of": None, "phase": 5},
+        {"counter": [1], "step": "seven", "of": None, "phase": 5, "values": {"loss": None, "rate": 10**400}},
         {"step": -1, "of": 1e400, "phase": {"a": 1}},
         {"step": float("nan"), "of": True, "phase": None},
         {"step": 10**400, "of": {}, "phase": []},
@@ -131,7 +133,7 @@ def test_a_request_of_other_types_is_refused(fields: dict[str, Any], message: st
     ],
 )
 def test_a_heartbeat_of_other_types_stands_at_no_step(raw: dict[str, Any]) -> None:
-    assert beat_of(raw) == {"counter": None, "step": 0, "of": 0, "phase": ""}
+    assert beat_of(raw) == {"counter": None, "step": 0, "of": 0, "phase": "", "values": {}}
 
 
 @pytest.mark.parametrize("content", NO_OBJECTS)

@@ -219,8 +219,8 @@ def made_input(
                     "cells": ["b/s0"] * 2,
                 },
             ],
-            sections={"data": {"height": 8, "width": 16}, "training": {"steps": 400}},
         ),
+        sections={"data": {"height": 8, "width": 16}, "training": {"steps": 400}},
         notes=[
             "One seed: intervals run over scenes only. They say how another draw of scenes could change a number, "
             "and nothing about another training.",

@@ -70,6 +70,6 @@ def second_study(seeds: Sequence[int] = (0, 1), cases: int = 60) -> ReportInput:
             fingerprint="ab" * 32,
             deviations=[],
             verdicts=[{"check": "sample order", "verdict": "held", "detail": "one digest", "cells": ["linear/s0"]}],
-            sections={"data": {"digits": 1797}},
         ),
+        sections={"data": {"digits": 1797}},
     )

@@ -29,8 +29,8 @@ def is_judges(value: ResultLine) -> bool:
 def judged_by(given: ReportInput, models: Sequence[str], scores: Sequence[ResultLine]) -> ReportInput:
     """The input without the mask's scores, with those of `models`."""
     others = [value for value in given.values if not is_judges(value)]
-    sections = {**given.controls.sections, "judge": {"name": "vlm", "models": list(models)}}
-    return replace(given, values=[*others, *scores], controls=replace(given.controls, sections=sections))
+    sections = {**given.sections, "judge": {"name": "vlm", "models": list(models)}}
+    return replace(given, values=[*others, *scores], sections=sections)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 from made_plan import STEPS, made_plan, standing, write_artifact
 
 from orchestrator.plan.job import Standing
-from orchestrator.results import _named, input_digest, rebuild_if_changed, report_if_needed, report_input
+from orchestrator.reporting.collect import report_input
+from orchestrator.reporting.rebuild import _named, input_digest, rebuild_if_changed, report_if_needed
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
 
@@ -138,7 +139,8 @@ def test_the_digest_holds_no_address_of_this_process_and_no_folder_of_this_check
 def test_reading_the_input_imports_neither_scipy_nor_matplotlib():
     import subprocess
 
-    code = "import orchestrator.results, orchestrator.tracking.registry, orchestrator.tracking.mlflow.tracker, sys;"
+    code = "import orchestrator.reporting.rebuild, orchestrator.tracking.registry;"
+    code += "import orchestrator.tracking.mlflow.tracker, sys;"
     code += "print([m for m in ('scipy','matplotlib','numpy','mlflow','torch','ray','boto3') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

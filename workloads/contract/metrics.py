@@ -14,13 +14,15 @@ from workloads.contract.json_files import object_of, read_object
 
 LARGEST_BEAT = 1 << 20  # bytes; a heartbeat has less than 200
 LARGEST_STEP = 2**53
+MOST_VALUES = 20
+"""Metrics in a heartbeat."""
 
 METRIC_NAME = re.compile(r"[\w./: -]{1,200}", re.ASCII)
 """Of a metric: what the tracker takes."""
 
 
 def beat_of(raw: Any) -> dict[str, Any] | None:
-    """A heartbeat: `counter`, `step` and `of` as whole numbers, `phase` as text; None: not valid."""
+    """A heartbeat: `counter`, `step`, `of` as whole numbers, `phase` as text, `values` by metric; None: not valid."""
     if not isinstance(raw, Mapping):
         return None
     counter = raw.get("counter")
@@ -29,6 +31,7 @@ def beat_of(raw: Any) -> dict[str, Any] | None:
         "step": _whole(raw.get("step")),
         "of": _whole(raw.get("of")),
         "phase": raw["phase"][:200] if isinstance(raw.get("phase"), str) else "",
+        "values": _values(raw.get("values")),
     }
 
 
@@ -58,6 +61,13 @@ def case_of(line: bytes | str) -> dict[str, Any] | None:
     if not all(isinstance(text, str) for text in texts.values()) or texts["better"] not in ("high", "low"):
         return None
     return {**texts, "value": float(raw["value"])} if _is_number(raw.get("value")) else None
+
+
+def _values(raw: Any) -> dict[str, float]:
+    """Metric -> its latest value."""
+    pairs = raw.items() if isinstance(raw, Mapping) else ()
+    found = {name: float(value) for name, value in pairs if isinstance(name, str) and _is_number(value, finite=False)}
+    return dict(list(found.items())[:MOST_VALUES])
 
 
 def _object(line: bytes | str) -> dict[str, Any]:

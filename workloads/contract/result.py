@@ -4,10 +4,10 @@
 |---|---|---|
 | `result.json` | work | `Result` |
 | `metrics.jsonl` | work | a line `{"step", "name", "value", "wall"}`; names without stage prefix (`loss`) |
-| `heartbeat.json` | work | `{"counter", "step", "of", "phase"}`, every `HEARTBEAT_S` |
+| `heartbeat.json` | work | `{"counter", "step", "of", "phase", "values"}`, at least every `HEARTBEAT_S` |
 | `cases.jsonl` | out | stages with branches: a line `{"case", "metric", "unit", "better", "value"}` |
 
-Standard library only.
+`values`: the latest value of each metric, by name. Standard library only.
 """
 
 from collections.abc import Mapping, Sequence

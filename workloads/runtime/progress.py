@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workloads.contract.metrics import METRIC_NAME
+from workloads.contract.metrics import METRIC_NAME, MOST_VALUES
 from workloads.contract.result import HEARTBEAT_S
 
 TENTHS = 10  # log lines a phase
+FIRST_BEAT_S = 1.0
+"""Between heartbeats at the beginning, when people watch; grows to `HEARTBEAT_S`."""
+BEAT_SHARE = 0.1
+"""Between heartbeats, as a share of the time since the attempt began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +132,10 @@ class Progress:
                 self._metrics.close()
 
     def _beat_until_end(self) -> None:
+        began = time.monotonic()
         while True:
-            self._beat = {**self._beat, "counter": self._beat["counter"] + 1}
+            values = dict(list(dict(self._last).items())[:MOST_VALUES])  # a copy: the stage adds metrics meanwhile
+            self._beat = {**self._beat, "counter": self._beat["counter"] + 1, "values": values}
             temporary = self._work / ".heartbeat.json.tmp"
             # A full disk may have room at the next heartbeat; the stage reports its own failed writes.
             with contextlib.suppress(OSError):
@@ -138,5 +144,6 @@ class Progress:
                 with self._file:
                     if self._metrics is not None and not self._metrics.closed:
                         self._metrics.flush()
-            if self._ended.wait(HEARTBEAT_S):
+            pause = min(HEARTBEAT_S, max(FIRST_BEAT_S, BEAT_SHARE * (time.monotonic() - began)))
+            if self._ended.wait(pause):
                 return

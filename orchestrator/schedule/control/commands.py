@@ -23,7 +23,7 @@ from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.reconciler import Reconciler
-from orchestrator.schedule.shutdown import Shutdown
+from orchestrator.schedule.shutdown import STOP_SLACK_S, Shutdown
 from orchestrator.wording import counted
 from workloads.runtime.fault_points import point
 
@@ -218,11 +218,13 @@ class CommandHandler:
         if act == "leave":
             events.say(f"the controller ends as requested; attempts that continue: {len(live)}; `run` adopts them")
         elif act == "kill":
+            events.say(f"stopping {counted(len(live), 'attempt')} at once; the same command continues")
             backend.kill(live)
         elif live:
+            most_s = self._context.settings.grace_s + STOP_SLACK_S
+            saves = f"{counted(len(live), 'attempt')} save{'s' if len(live) == 1 else ''}"
             events.say(
-                f"stopping {counted(len(live), 'attempt')} at a checkpoint "
-                f"(up to {self._context.settings.grace_s:g} s); "
-                "Ctrl-C again ends them at once; either way `run` continues from there"
+                f"stopping: {saves} a checkpoint, at most {most_s:g} s\n"
+                "Ctrl-C again to stop at once; the same command continues"
             )
             backend.stop(live)

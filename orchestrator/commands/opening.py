@@ -1,0 +1,57 @@
+"""The first lines of a run: what will run, for how long, and where to look."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from orchestrator.plan.forecast_show import forecast_line
+from orchestrator.plan.job import Plan, Standing
+from orchestrator.study import Study
+from orchestrator.wording import counted
+
+NAMED = 4
+"""Rows or seeds that are named; more are counted."""
+DEFAULT_MATRIX = "matrix.yaml"
+
+
+def opening_text(study: Study, selected: Collection[str], standings: Mapping[str, Standing], at: float) -> str:
+    """The lines; empty with nothing left to do.
+
+    Args:
+        study: as planned.
+        selected: ids of the jobs that are asked for.
+        standings: by job id, before the run.
+        at: now, seconds since 1970.
+    """
+    plan = study.plan
+    open_jobs = [job for job in plan.jobs.values() if job.id in selected and standings[job.id].state != "done"]
+    if not open_jobs:
+        return ""
+    stages = Counter(job.stage for job in open_jobs)
+    each = ", ".join(f"{stages[stage.name]} {stage.name}" for stage in plan.workload.stages if stages[stage.name])
+    matrix = "" if str(study.matrix) == DEFAULT_MATRIX else f" --matrix {study.matrix}"
+    expected = forecast_line(study.forecast({job.id: standings[job.id] for job in open_jobs}), at)
+    return "\n".join(
+        [
+            f"{plan.study} · {plan.profile}: {len(open_jobs)} of {counted(len(selected), 'job')} to do",
+            f"  {each}",
+            f"  {_cells(plan, selected)}",
+            "  " + expected.replace("; ", "\n    "),
+            f"in another terminal: echo-matrix status --watch{matrix} (also: results, ui, stop)",
+            "Ctrl-C stops at the next checkpoint; the same command continues",
+            f"all files are in {study.home}",
+        ]
+    )
+
+
+def _cells(plan: Plan, selected: Collection[str]) -> str:
+    """Rows and seeds of which something is selected that is not needed for another row as well."""
+    distinct = [cell for cell in plan.cells if cell.alias_of is None]
+    used = Counter(job_id for cell in distinct for job_id in set(plan.jobs_of[cell.id].values()))
+    own = {job_id for job_id, cells in used.items() if cells == 1 and job_id in selected}
+    cells = [cell for cell in distinct if not own.isdisjoint(plan.jobs_of[cell.id].values())]
+    rows, seeds = dict.fromkeys(cell.row for cell in cells), dict.fromkeys(str(cell.seed) for cell in cells)
+    return f"{_named('row', list(rows))}; {_named('seed', list(seeds))}"
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    return counted(len(names), what) + (f": {', '.join(names)}" if len(names) <= NAMED else "")

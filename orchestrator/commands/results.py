@@ -1,0 +1,91 @@
+"""`results`: the table of scores, of whatever is done so far."""
+
+import csv
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.backends.registry import backend_plugin
+from orchestrator.commands.command import Command, Group
+from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection
+from orchestrator.errors import PlanError
+from orchestrator.study import Study
+from orchestrator.ui.terminal import print_json
+
+if TYPE_CHECKING:  # what computes scores is imported when there are some to show
+    from reports.input import CaseValues
+    from reports.scoreboard import Scoreboard
+
+
+def results(
+    overrides: Overrides = None,
+    *,
+    options: LastRunOptions,
+    selection: Selection,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the scores as CSV, one line a row and branch.")] = False,
+) -> None:
+    """Print the table of scores: rows × branches.
+
+    Shows what is done so far, also while a run is in progress, and says what is missing. In Python, use
+    `orchestrator.results.open_results`.
+    """
+    if as_json and as_csv:
+        raise PlanError("--json and --csv are given; allowed: one of them")
+    study = options.open_anew(overrides)
+    if not backend_plugin(study.cluster.backend).publishes_results:
+        raise PlanError(f"the results of backend {study.cluster.backend} have no meaning; there are no scores to show")
+    from orchestrator.results import Results
+    from reports.scoreboard import scoreboard
+
+    given = Results(study).values(**selection.given)
+    board = scoreboard(given)
+    if as_json:
+        print_json(results_json(study, given, board))
+    elif as_csv:
+        _print_csv(board)
+    else:
+        from orchestrator.ui.scores import scores_text
+
+        print(f"{study.plan.study} · {study.plan.profile}\n")
+        print(scores_text(board, given.missing, shutil.get_terminal_size().columns, len(given.excluded)))
+
+
+COMMAND = Command(
+    function=results,
+    group=Group.RESULTS,
+    position=0,
+    examples=[
+        ("echo-matrix results", "of the last run's profile and overrides"),
+        ("echo-matrix results --rows ROW,family:NAME", "of some rows: the best of these are marked"),
+        ("echo-matrix results --csv > scores.csv", "for a spreadsheet"),
+    ],
+)
+
+
+def results_json(study: Study, given: "CaseValues", board: "Scoreboard") -> dict[str, Any]:
+    """What `results --json` prints."""
+    from orchestrator.results import scores_table
+
+    return {
+        "version": 1,
+        "study": study.plan.study,
+        "profile": study.plan.profile,
+        "seeds": list(board.seeds),
+        "scores": scores_table(board),
+        "same_as": dict(board.same_as),
+        "missing": [vars(one) for one in given.missing],
+        "excluded": [vars(one) for one in given.excluded],
+    }
+
+
+def _print_csv(board: "Scoreboard") -> None:
+    """Print the scores; a missing number is an empty field."""
+    from orchestrator.results import scores_table
+
+    table = scores_table(board)
+    writer = csv.DictWriter(sys.stdout, list(table[0]) if table else ["row", "branch"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)

@@ -1,0 +1,95 @@
+"""Committed artifacts of a plan: commit records, case values, curves and images, each read once."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StoreError
+from orchestrator.plan.job import Plan
+from orchestrator.store.manifest import REFRESH_HINT
+from orchestrator.store.protocol import Commit, Store
+from workloads.contract.json_files import read_plain
+from workloads.contract.metrics import case_of, metric_of
+
+CURVE_POINTS = 500
+"""Most points of a loss curve; a longer one is averaged over equal parts."""
+
+IMAGES = 4
+"""Images of each row and branch in the report's input, the first by name."""
+
+
+class ArtifactReader:
+    """Reads commit records and artifacts of a plan, each once."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan = plan
+        """The plan."""
+        self._store = store
+        self._done = store.commits()
+        self._commits: dict[str, Commit] = {}
+        self._cases: dict[str, list[dict[str, Any]]] = {}
+        self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
+
+    def commit(self, job: str) -> Commit | None:
+        """The commit record of a job; None: it is not done."""
+        fingerprint = self.plan.jobs[job].fingerprint
+        if fingerprint not in self._done:
+            return None
+        if job not in self._commits:
+            self._commits[job] = self._store.read(fingerprint)
+        return self._commits[job]
+
+    def cases(self, job: str) -> list[dict[str, Any]]:
+        """The lines of a done job's cases.jsonl."""
+        if job not in self._cases:
+            path = self._folder(job) / "cases.jsonl"
+            self._cases[job] = list(_lines(path, case_of))
+        return self._cases[job]
+
+    def images(self, job: str) -> list[tuple[str, str]]:
+        """(case, path) of a done job's first images."""
+        folder, images = self._folder(job), self.plan.jobs[job].spec.images
+        listing = folder / "cases.json"
+        names: dict[str, str] = {}
+        if listing.is_file():
+            try:
+                names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+                raise StoreError(f"{listing}: is not a list of cases: {error!r}; {REFRESH_HINT}") from error
+        found = sorted((folder / images).glob("*.png"))[:IMAGES]
+        return [(names.get(path.stem, path.stem), str(path)) for path in found]
+
+    def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
+        """Steps and values of a done job's curve, thinned, and the last value of every metric."""
+        if job not in self._series:
+            curve = self.plan.jobs[job].spec.curve
+            points: list[tuple[int, float]] = []
+            last: dict[str, float] = {}
+            for line in _lines(self._folder(job) / "metrics.jsonl", metric_of):
+                last[line["name"]] = line["value"]
+                if line["name"] == curve:
+                    points.append((line["step"], line["value"]))
+            self._series[job] = (*_thinned(points), last)
+        return self._series[job]
+
+    def _folder(self, job: str) -> Path:
+        return self._store.fetch(self.plan.jobs[job].fingerprint)
+
+
+def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                known = line_of(line)
+                if known is None:
+                    raise StoreError(f"{path}:{number}: is not a line of {path.name}: {line[:80]!r}; {REFRESH_HINT}")
+                yield known
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    width = -(-len(points) // CURVE_POINTS) or 1
+    groups = [points[i : i + width] for i in range(0, len(points), width)]
+    return [group[-1][0] for group in groups], [sum(v for _, v in group) / len(group) for group in groups]

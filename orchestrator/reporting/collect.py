@@ -1,0 +1,241 @@
+"""Collecting results: reads committed artifacts of a plan, as case values and as the report's input.
+
+A result that does not exist is listed as missing, with the state of its job.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from orchestrator.errors import PlanError
+from orchestrator.plan.forecast import Duration
+from orchestrator.plan.job import Plan, Standing
+from orchestrator.reporting.artifacts import ArtifactReader
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.controls import verdicts
+from orchestrator.store.protocol import Store
+from reports.input import (
+    CaseValues,
+    ControlsCertificate,
+    Cost,
+    Curve,
+    Excluded,
+    JobDuration,
+    Missing,
+    ReportInput,
+    ResultLine,
+    RowInfo,
+    Strip,
+)
+from reports.spec import ReportSpec
+from workloads.contract.workload import StageSpec, Workload
+
+
+def case_values(
+    reader: ArtifactReader,
+    standings: Mapping[str, Standing],
+    cells: Sequence[Cell] | None = None,
+    branches: Collection[str] | None = None,
+) -> CaseValues:
+    """The values of these cells on these branches, and what is missing of them; by default of the whole plan.
+
+    Args:
+        reader: has the plan and its artifacts.
+        standings: by job id; the reason of a missing result.
+        cells: of the plan.
+        branches: names.
+
+    Raises:
+        StoreError: a commit record or its files are damaged.
+    """
+    plan = reader.plan
+    cells = plan.cells if cells is None else cells
+    values: list[ResultLine] = []
+    missing: list[Missing] = []
+    for cell in cells:
+        axes = axes_text(cell.axes)
+        missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
+        for job in plan.jobs_of[cell.id].values():
+            spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
+            if branch is None or not _asked(branch, plan, branches) or not is_own(cell, spec):
+                continue
+            if reader.commit(job) is not None:
+                for line in reader.cases(job):
+                    values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
+    spec_of_report = report_spec(plan.workload)
+    if branches is not None:
+        spec_of_report = _restricted(spec_of_report, branches)
+    return CaseValues(
+        study=plan.study,
+        profile=plan.profile,
+        seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
+        rows=_rows(cells),
+        values=values,
+        missing=missing,
+        sections=sections_of(plan.cells),
+        excluded=_excluded(plan, cells),
+        spec=spec_of_report,
+    )
+
+
+def report_input(
+    plan: Plan, standings: Mapping[str, Standing], store: Store, durations: Iterable[Duration] = ()
+) -> ReportInput:
+    """The report's input.
+
+    Args:
+        plan: the whole matrix of the profile.
+        standings: by job id; the reason of a missing result.
+        store: has the artifacts.
+        durations: how long jobs took, of this plan and of others.
+
+    Raises:
+        StoreError: a commit record or its files are damaged.
+    """
+    reader = ArtifactReader(plan, store)
+    measured = case_values(reader, standings)
+    costs: list[Cost] = []
+    strips: list[Strip] = []
+    curves: list[Curve] = []
+    records: dict[str, Mapping[str, Any]] = {}
+    others: dict[str, dict[str, Mapping[str, Any]]] = {}
+    workload = plan.workload
+    notes = workload.notes(plan.cells, measured.sections)
+    gits: set[str] = set()
+    for cell in plan.cells:
+        axes = axes_text(cell.axes)
+        for name, job in plan.jobs_of[cell.id].items():
+            spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
+            commit = reader.commit(job)
+            if commit is None or not is_own(cell, spec):
+                continue
+            if spec is workload.checked:
+                gits.add(commit.git)
+                records[cell.id] = commit.result.get("records", {})
+            else:
+                others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
+            if spec.curve:
+                steps, drawn, last = reader.series(job)
+                curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
+                notes += workload.remarks(cell.id, last)
+            cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
+            cost.setdefault("device_s", commit.ended - commit.started)
+            costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
+            for case, path in reader.images(job) if spec.images else ():
+                strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+    return ReportInput(
+        **vars(measured),
+        git=", ".join(sorted(filter(None, gits))),
+        tables=plan.tables,
+        costs=costs,
+        strips=strips,
+        curves=curves,
+        controls=ControlsCertificate(
+            fingerprint=plan.controls_fingerprint,
+            deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
+            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
+        ),
+        durations=_durations(plan, durations),
+        notes=notes,
+    )
+
+
+def axes_text(axes: Iterable[tuple[str, str]]) -> str:
+    """Axis values as `key=value;...`."""
+    return ";".join(f"{key}={value}" for key, value in axes)
+
+
+def _durations(plan: Plan, durations: Iterable[Duration]) -> list[JobDuration]:
+    """The durations of the plan's jobs, in its order."""
+    known = {one.fingerprint: one for one in durations}
+    return [
+        JobDuration(
+            stage=job.stage,
+            branch=job.branch or "",
+            estimated_s=known[job.fingerprint].estimated_s,
+            basis=known[job.fingerprint].basis,
+            measured_s=known[job.fingerprint].seconds,
+        )
+        for job in plan.jobs.values()
+        if job.fingerprint in known
+    ]
+
+
+def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
+    """The controls of all cells together, since a cell has only the row controls that its row reads."""
+    sections: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        for name, section in {**cell.controls, **{f"branch {b}": s for b, s in cell.branches.items()}}.items():
+            for key, value in section.items():
+                sections.setdefault(name, {}).setdefault(key, value)
+    return sections
+
+
+def is_own(cell: Cell, spec: StageSpec) -> bool:
+    """Whether a job of this stage counts as the cell's: a reference row trains nothing of its own."""
+    return spec.tracked and not (cell.reference and spec.row == "trained")
+
+
+def report_spec(workload: Workload) -> ReportSpec:
+    """The workload's report specification, or the generic one."""
+    if not workload.report:
+        return ReportSpec()
+    spec = getattr(import_module(workload.report), "REPORT", None)
+    if not isinstance(spec, ReportSpec):
+        raise PlanError(
+            f"workload {workload.name}: `report` names {workload.report!r}, which has no REPORT = ReportSpec()"
+        )
+    return spec
+
+
+def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:
+    """The excluded cells of the rows and seeds of these cells."""
+    rows, seeds = {cell.row for cell in cells}, {cell.seed for cell in cells}
+    every = len(cells) == len(plan.cells)  # then a row of which no cell is left is named too
+    return [
+        Excluded(row=one.row, seed=one.seed, axes=axes_text(one.axes), entry=one.entry)
+        for one in plan.excluded
+        if every or (one.row in rows and one.seed in seeds)
+    ]
+
+
+def _asked(branch: str, plan: Plan, branches: Collection[str] | None) -> bool:
+    """Whether a missing result is asked for: of these branches, or of a stage, which every branch needs."""
+    return branches is None or branch in branches or branch not in plan.workload.branch_names
+
+
+def _restricted(spec: ReportSpec, branches: Collection[str]) -> ReportSpec:
+    """The specification without the other branches."""
+    contrast = spec.contrast if spec.contrast and set(spec.contrast) <= set(branches) else None
+    return dataclasses.replace(spec, branches=[one for one in spec.branches if one.name in branches], contrast=contrast)
+
+
+def _missing(
+    cell: Cell, axes: str, plan: Plan, standings: Mapping[str, Standing], reader: ArtifactReader
+) -> Iterable[Missing]:
+    """The missing results of a cell: the first stage without branches that is not done, else branches not done."""
+    first = next((spec.name for spec in plan.workload.stages if spec.tracked and spec.branches), "")
+    for job in plan.jobs_of[cell.id].values():
+        spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
+        if not is_own(cell, spec) or reader.commit(job) is not None:
+            continue
+        standing = standings.get(job)
+        state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
+        said = reason if branch is None or spec.name == first else f"{spec.name}: {reason}"
+        yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or spec.name, state=state, reason=said)
+        if branch is None:
+            return
+
+
+def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
+    """Rows in file order, with the row of which each is an alias."""
+    row_of = {cell.id: cell.row for cell in cells}
+    found: dict[str, RowInfo] = {}
+    for cell in cells:
+        alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
+        alias = alias if alias != cell.row else None
+        # Where the first row is excluded, another is none of its aliases: any cell may tell.
+        if cell.row not in found or (alias and not found[cell.row].alias_of):
+            found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias, reference=cell.reference)
+    return list(found.values())

@@ -1,0 +1,127 @@
+"""The table of scores as text. Lines are never wrapped: columns that do not fit into the width form a further block."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from orchestrator.ui.words import STATE_WORDS
+from orchestrator.wording import counted
+from reports.formats import number
+from reports.input import Missing
+from reports.scoreboard import Headline, Score, Scoreboard
+
+GAP = "  "
+BEST = "*"
+SHOWN = 3
+"""Rows, or kinds of missing results, that are listed; the others are counted."""
+
+
+def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int, excluded: int = 0) -> str:
+    """The table, what its marks mean, and what is missing.
+
+    Args:
+        board: the scores.
+        missing: results that do not exist.
+        width: characters of a line; a single column may need more.
+        excluded: cells that the matrix leaves out.
+    """
+    if not any(score.mean is not None for score in board.scores.values()):
+        return "\n".join(["there are no scores yet", *missing_lines(missing), *_excluded_lines(excluded)])
+    lines: list[str] = []
+    rows = [row for row in (*board.rows, *board.references) if _is_scored(board, row)]
+    compared = sum(row not in board.references for row in rows)
+    names = ["", "row", *(_name(board, row) for row in rows)]
+    columns = [
+        [f"{column.branch}  ", f"{_title(column)}  "]
+        + [_cell(board.scores[row, column.branch], column.decimals) for row in rows]
+        for column in board.columns
+    ]
+    first = max(map(len, names))
+    for block in _blocks([max(map(len, column)) for column in columns], width - first):
+        for i, name in enumerate(names):
+            if i == 2 + compared:
+                lines.append(f"{'references':<{first}}".rstrip())
+            cells = [f"{columns[at][i]:>{max(map(len, columns[at]))}}" for at in block]
+            lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
+        lines.append("")
+    without = [row for row in (*board.rows, *board.references) if row not in rows]
+    said = [*_legend(board), *_without_lines(without), *missing_lines(missing), *_excluded_lines(excluded)]
+    return "\n".join([*lines, *said])
+
+
+def _is_scored(board: Scoreboard, row: str) -> bool:
+    return any(board.scores[row, column.branch].mean is not None for column in board.columns)
+
+
+def _without_lines(rows: Sequence[str]) -> list[str]:
+    """The rows that have no score at all."""
+    if not rows:
+        return []
+    names = ", ".join(rows[:SHOWN]) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
+    return [f"rows without a score: {names}"]
+
+
+def _excluded_lines(excluded: int) -> list[str]:
+    return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+
+
+def missing_lines(missing: Sequence[Missing]) -> list[str]:
+    """What is missing, by state and branch, the most frequent first."""
+    kinds = Counter((one.state, one.branch) for one in missing)
+    if not kinds:
+        return []
+    shown = kinds.most_common(SHOWN)
+    found = [f"{count} × {branch} ({STATE_WORDS.get(state, state)})" for (state, branch), count in shown]
+    if left := sum(kinds.values()) - sum(count for _, count in shown):
+        found.append(f"{left} more")
+    return [f"missing: {', '.join(found)}; see `echo-matrix status`"]
+
+
+def _legend(board: Scoreboard) -> list[str]:
+    """What the marks mean, as far as they occur, and over what the intervals are."""
+    shown = board.scores.values()
+    over = "" if len(board.seeds) > 1 else " over cases"
+    lines = []
+    if any(score.best for score in shown):
+        lines.append(f"{BEST} best of its column, or not told from it{over} (paired, Holm, p >= 0.05)")
+    if any(score.low is not None for score in shown):
+        lines.append(f"± half the 95 % interval over cases and {len(board.seeds)} seeds")
+    elif len(board.seeds) < 2:
+        lines.append("one seed: no intervals, and another training may change the order")
+    if any(score.mean is not None and _is_partial(score) for score in shown):
+        lines.append("(k/n) k of n values exist; a row that lacks a whole seed is not marked")
+    return lines
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Columns that stand side by side, by number: as many as fit, at least one."""
+    blocks: list[list[int]] = []
+    left = 0
+    for at, width in enumerate(widths):
+        if not blocks or width + len(GAP) > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(at)
+        left -= width + len(GAP)
+    return blocks
+
+
+def _title(column: Headline) -> str:
+    unit = f", {column.unit.partition(':')[0]}" if column.unit else ""
+    return f"{column.name}{unit}{'' if column.better == 'high' else ' (low is better)'}"
+
+
+def _cell(score: Score, decimals: int) -> str:
+    if score.mean is None:
+        return "missing  "
+    half = "" if score.low is None or score.high is None else f" ± {number((score.high - score.low) / 2, decimals)}"
+    part = f" ({score.values}/{score.values_expected})" if _is_partial(score) else ""
+    return f"{number(score.mean, decimals)}{half}{part} {BEST if score.best else ' '}"
+
+
+def _is_partial(score: Score) -> bool:
+    return score.values < score.values_expected or score.seeds < score.seeds_expected
+
+
+def _name(board: Scoreboard, row: str) -> str:
+    """A row's name, with the row of which it is another name."""
+    return f"{row} = {board.same_as[row]}" if row in board.same_as else row

@@ -1,0 +1,129 @@
+"""Measured values: panels, means and intervals of every row and metric, from case values alone.
+
+What the report, `echo-matrix results` and `orchestrator.results` have in common: each number is worked out here once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from reports import instruments
+from reports.input import CaseValues
+from reports.spec import ReportSpec
+from reports.statistics.intervals import Interval, complete, interval_or_none
+from reports.statistics.panel import Panel, panels, row_label
+from reports.statistics.scores import Scoring, scoring
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysedRow:
+    """A row of the report; with axes, one for each combination of values."""
+
+    label: str
+    family: str
+    computed_by: str
+    """Label of the row with the same computation: its own, unless it is an alias."""
+    reference: bool = False
+    """A ceiling or floor (`references.py`)."""
+    excluded_seeds: frozenset[int] = frozenset()
+    """Seeds whose cells are excluded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The rows with their values."""
+
+    spec: ReportSpec
+    scoring: Scoring
+    rows: tuple[AnalysedRow, ...]
+    panels: Mapping[str, Panel]
+    """By `branch/metric`, over distinct rows; empty without case values."""
+    means: Mapping[str, Mapping[str, float]]
+    """`branch/metric` -> distinct row -> mean."""
+    gone: frozenset[str] = frozenset()
+    """Labels of rows that are excluded with these axis values."""
+
+    @cached_property
+    def computed_by(self) -> Mapping[str, str]:
+        """Label -> label of the distinct row."""
+        return {row.label: row.computed_by for row in self.rows}
+
+    @cached_property
+    def excluded_seeds(self) -> Mapping[str, frozenset[int]]:
+        """Label -> seeds whose cells are excluded."""
+        return {row.label: row.excluded_seeds for row in self.rows}
+
+    def mean(self, metric: str, row: str) -> float | None:
+        """A row's mean; None without values."""
+        return self.means.get(metric, {}).get(self.computed_by[row])
+
+    def interval(self, metric: str, row: str) -> Interval | None:
+        """Interval of a row's mean over scenes and seeds; None for pooled metrics and fewer than two scenes."""
+        panel = self.panels.get(metric)
+        if panel is None or panel.pooled:
+            return None
+        return interval_or_none(complete([panel.layout(self.computed_by[row])]).layouts[0])
+
+    def limits(self, metric: str, row: str) -> tuple[float, float] | None:
+        """Low and high of the interval, around the mean of all values; None without interval."""
+        interval, mean = self.interval(metric, row), self.mean(metric, row)
+        if interval is None or mean is None:
+            return None
+        half = (interval.high - interval.low) / 2
+        return mean - half, mean + half
+
+    def counted(self, metric: str, row: str) -> tuple[int, int]:
+        """(values present, values expected)."""
+        panel = self.panels[metric]
+        seeds = len(panel.seeds) - len(self.excluded_seeds[row])
+        there = int(panel.count[panel.rows.index(self.computed_by[row])].sum())
+        return there, panel.expected // len(panel.seeds) * seeds
+
+
+def combinations(given: CaseValues, others: Iterable[str] = ()) -> list[str]:
+    """All combinations of axis values, as `key=value;...`, in order; without axes, one empty text."""
+    return sorted({v.axes for v in given.values} | {m.axes for m in given.missing} | set(others)) or [""]
+
+
+def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
+    """The rows of a study with their values.
+
+    Args:
+        given: the case values.
+        axes: the `combinations` of axis values.
+
+    Raises:
+        ValueError: two values of one case and metric.
+    """
+    computed = {info.name: info.alias_of or info.name for info in given.rows}
+    excluded: dict[str, frozenset[int]] = {}
+    for one in given.excluded:
+        label = row_label(one.row, one.axes)
+        excluded[label] = excluded.get(label, frozenset()) | {one.seed}
+    gone = frozenset(label for label, seeds in excluded.items() if seeds >= set(given.seeds))
+    rows = tuple(
+        AnalysedRow(
+            label=label,
+            family=info.family,
+            # With other cells than the row that it repeats, a row counts as one of its own.
+            computed_by=original if excluded.get(original) == excluded.get(label) else label,
+            reference=info.reference,
+            excluded_seeds=excluded.get(label, frozenset()),
+        )
+        for a in axes
+        for info in given.rows
+        for label, original in [(row_label(info.name, a), row_label(computed[info.name], a))]
+        if label not in gone
+    )
+    distinct = [row.label for row in rows if row.computed_by == row.label]
+    variants = {branch.name: branch.variant for branch in given.spec.branches}
+    found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
+    means = {
+        name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
+        for name, panel in found.items()
+    }
+    better = {name: panel.better for name, panel in found.items()}
+    scored = scoring(given.spec.branches, given.spec.contrast, given.spec.metrics.keys(), better)
+    return Measured(spec=given.spec, scoring=scored, rows=rows, panels=found, means=means, gone=gone)

@@ -1,0 +1,140 @@
+"""Scoreboard: one number for each row and branch, with its interval, and which rows may be called best.
+
+A branch is shown by the first metric of its score (`ReportSpec.branches`). An interval is over scenes and seeds, so
+that there is none with one seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.formats import decimals_of
+from reports.input import CaseValues
+from reports.measured import AnalysedRow, Measured, combinations, measured
+from reports.spec import Better
+from reports.statistics.best import best_rows
+from reports.statistics.scores import headline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """A column: the metric that stands for a branch."""
+
+    branch: str
+    metric: str
+    """Without the branch; empty: nothing was measured, and no score is declared."""
+    name: str
+    """For people."""
+    unit: str
+    better: Better
+    decimals: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number: a row on a branch."""
+
+    row: str
+    branch: str
+    metric: str
+    unit: str
+    better: Better
+    mean: float | None
+    """Over all values; None: there are none."""
+    low: float | None
+    """Of the 95 % interval over scenes and seeds; None: fewer than two scenes or seeds have values."""
+    high: float | None
+    best: bool
+    """Best mean of its column, or not told from it (`statistics.best`)."""
+    seeds: int
+    """Seeds with values."""
+    seeds_expected: int
+    values: int
+    """Cases × seeds with a value."""
+    values_expected: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoreboard:
+    """The table of scores."""
+
+    seeds: Sequence[int]
+    columns: Sequence[Headline]
+    rows: Sequence[str]
+    """Rows that are compared, in the order of the matrix."""
+    references: Sequence[str]
+    """Ceilings and floors: never best."""
+    same_as: Mapping[str, str]
+    """Row -> the row of which it is another name."""
+    scores: Mapping[tuple[str, str], Score]
+    """(row, branch) -> score, of all rows and columns."""
+
+
+def scoreboard(given: CaseValues) -> Scoreboard:
+    """The table of scores of these values.
+
+    Raises:
+        ValueError: two values of one case and metric.
+    """
+    found = measured(given, combinations(given))
+    columns = [_headline(found, branch) for branch in found.scoring.names]
+    seeds = frozenset(given.seeds)
+    ranked = [row.computed_by for row in found.rows if not row.reference]
+    scores: dict[tuple[str, str], Score] = {}
+    for column in columns:
+        panel = found.panels.get(f"{column.branch}/{column.metric}")
+        best = frozenset[str]() if panel is None else best_rows(panel, list(dict.fromkeys(ranked)), column.better)
+        for row in found.rows:
+            marked = not row.reference and row.computed_by in best
+            scores[row.label, column.branch] = _score(found, column, row, len(seeds - row.excluded_seeds), best=marked)
+    return Scoreboard(
+        seeds=tuple(sorted(seeds)),
+        columns=columns,
+        rows=tuple(row.label for row in found.rows if not row.reference),
+        references=tuple(row.label for row in found.rows if row.reference),
+        same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
+        scores=scores,
+    )
+
+
+def _headline(found: Measured, branch: str) -> Headline:
+    name, better = headline(found.scoring.of(branch), found.means.keys())
+    metric = name.partition("/")[2]
+    panel = found.panels.get(name)
+    return Headline(
+        branch=branch,
+        metric=metric,
+        name=found.spec.metrics.get(metric, metric),
+        unit="" if panel is None else panel.unit,
+        better="low" if "low" in (better, None if panel is None else panel.better) else "high",
+        decimals=decimals_of(found.spec, metric),
+    )
+
+
+def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, best: bool) -> Score:
+    name = f"{column.branch}/{column.metric}"
+    interval, limits = found.interval(name, row.label), found.limits(name, row.label)
+    if interval is None or interval.kind != "scenes and seeds" or limits is None:
+        limits = None
+    panel = found.panels.get(name)
+    values, expected, measured_seeds = 0, 0, 0
+    if panel is not None:
+        values, expected = found.counted(name, row.label)
+        layout = panel.layout(row.computed_by)
+        measured_seeds = int(np.isfinite(layout).any(axis=0).sum())
+    return Score(
+        row=row.label,
+        branch=column.branch,
+        metric=column.metric,
+        unit=column.unit,
+        better=column.better,
+        mean=found.mean(name, row.label),
+        low=None if limits is None else limits[0],
+        high=None if limits is None else limits[1],
+        best=best,
+        seeds=measured_seeds,
+        seeds_expected=seeds,
+        values=values,
+        values_expected=expected,
+    )

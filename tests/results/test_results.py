@@ -1,0 +1,153 @@
+"""The table of scores: what `results` prints and what `orchestrator.results` gives to Python, on one study."""
+
+import csv
+import doctest
+import io
+import json
+from pathlib import Path
+
+import pytest
+from finished_study import CASES, finished_study
+
+from orchestrator import results as results_module
+from orchestrator.cli import app
+from orchestrator.errors import ArtifactMissing, PlanError
+from orchestrator.reporting.collect import report_input
+from orchestrator.results import Results, open_results
+from orchestrator.ui.scores import scores_text
+from reports.analysis import analyse, computed_json
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    app(["results", *arguments], standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_the_example_of_the_api_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_study(tmp_path, monkeypatch)
+    found = doctest.testmod(results_module)
+    assert found.attempted > 5
+    assert found.failed == 0
+
+
+def test_the_table_has_a_line_a_row_and_marks_what_is_not_told_from_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_study(tmp_path, monkeypatch)
+    text = printed(capsys)
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    assert lines["row"].split() == ["row", "accuracy,", "share", "accuracy,", "share"]
+    assert lines["linear"].count("*") == 0
+    assert lines["mlp"].count("*") == 1, "alike on clean, worse on shifted"
+    assert lines["conv"].count("*") == 2
+    assert "0.950 ± 0.0" in lines["conv"]
+    assert "* best of its column, or not told from it (paired, Holm, p >= 0.05)" in text
+    assert "± half the 95 % interval over cases and 2 seeds" in text
+    assert "missing" not in text
+
+
+def test_one_seed_has_no_interval_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    text = printed(capsys, "--seeds", "1")
+    assert "±" not in text
+    assert "one seed: no intervals, and another training may change the order" in text
+    assert "not told from it over cases" in text
+    assert {score["low"] for score in Results(study).scores(seeds=1)} == {None}
+
+
+def test_what_is_missing_is_said_and_not_marked_as_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = ("evaluate/shifted/conv/s1", "evaluate/clean/linear/s0", "evaluate/clean/linear/s1")
+    study = finished_study(tmp_path, monkeypatch, without=lost)
+    text = printed(capsys)
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    assert lines["linear"].split()[1] == "missing"
+    assert f"({CASES}/{2 * CASES})" in lines["conv"]
+    assert lines["mlp"].count("*") == 2, "the only row but linear that has every seed on shifted"
+    assert "missing: 2 × clean (not run), 1 × shifted (not run); see `echo-matrix status`" in text
+    assert "a row that lacks a whole seed is not marked" in text
+    assert [(one["row"], one["seed"], one["branch"]) for one in Results(study).missing(rows="conv")] == [
+        ("conv", 1, "shifted")
+    ]
+
+
+def test_before_the_first_result_it_says_that_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_study(tmp_path, monkeypatch)
+    assert printed(capsys, "seeds=[7]").splitlines()[2:] == [
+        "there are no scores yet",
+        "missing: 3 × train (not run); see `echo-matrix status`",
+    ]
+
+
+def test_json_and_csv_hold_the_numbers_of_the_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = Results(finished_study(tmp_path, monkeypatch)).scores(rows="conv,mlp", branches="shifted")
+    chosen = ("--rows", "conv,mlp", "--branches", "shifted")
+    assert json.loads(printed(capsys, *chosen, "--json"))["scores"] == scores
+    table = list(csv.DictReader(io.StringIO(printed(capsys, *chosen, "--csv"))))
+    assert [(line["row"], float(line["mean"])) for line in table] == [(one["row"], one["mean"]) for one in scores]
+    assert [score["best"] for score in scores] == [False, True]
+
+
+def test_the_report_shows_the_same_mean_and_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    rows = computed_json(analyse(report_input(study.plan, study.standings(), study.store)))["rows"]
+    for score in Results(study).scores():
+        in_report = rows[score["row"]][f"{score['branch']}/{score['metric']}"]
+        assert [in_report[key] for key in ("mean", "low", "high")] == [score[key] for key in ("mean", "low", "high")]
+
+
+def test_jobs_name_their_row_seed_artifact_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = finished_study(tmp_path, monkeypatch, without=("evaluate/clean/mlp/s0",))
+    table = {job["label"]: job for job in Results(study).jobs(rows="mlp", seeds=[0])}
+    assert {job["stage"] for job in table.values()} == {"split", "train", "evaluate"}
+    train, split, lost = (table[name] for name in ("train/mlp/s0", "split", "evaluate/clean/mlp/s0"))
+    assert (train["row"], train["seed"], train["state"], train["device_s"]) == ("mlp", 0, "done", 3.0)
+    assert (Path(train["artifact"]) / "metrics.jsonl").is_file()
+    assert (split["row"], split["seed"]) == (None, None)
+    assert (lost["state"], lost["artifact"], lost["ended"]) == ("new", None, None)
+    with pytest.raises(ArtifactMissing):
+        Results(study).artifact("evaluate/clean/mlp/s0")
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_study(tmp_path, monkeypatch)
+    with pytest.raises(PlanError, match="no row 'con' in this matrix"):
+        open_results().scores(rows="con")
+    with pytest.raises(PlanError, match="an empty list selects nothing"):
+        open_results().scores(rows=[])
+
+
+@pytest.mark.parametrize("width", [1, 34, 50, 80])
+def test_columns_that_do_not_fit_form_a_further_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    table, *_ = scores_text(Results(study).scoreboard(), (), width).partition("\n* best")
+    assert table.count("linear") == (1 if width >= 50 else 2)
+    assert all(len(line) <= max(width, 34) for line in table.splitlines())
+
+
+def test_an_excluded_cell_is_not_missing_and_a_row_is_complete_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_study(tmp_path, monkeypatch)
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(matrix.read_text() + "\nexclude:\n  - {rows: linear, seeds: 1}\n")
+    text = printed(capsys)
+    assert "excluded by the matrix: 1 cell; see `echo-matrix plan`" in text
+    assert "missing" not in text
+    scores = {score["row"]: score for score in open_results().scores(branches="clean")}
+    assert [(score["values"], score["values_expected"]) for score in scores.values()] == [
+        (CASES, CASES),
+        (2 * CASES, 2 * CASES),
+        (2 * CASES, 2 * CASES),
+    ]
+    assert (scores["linear"]["seeds_expected"], scores["linear"]["low"]) == (1, None)
+    assert len(json.loads(printed(capsys, "--json"))["excluded"]) == 1

@@ -1,0 +1,80 @@
+"""Ctrl-C: what the user is told, and that nothing is waited for while nothing runs."""
+
+import io
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_study import Toy, small_plan
+
+from orchestrator.backends.fake.backend import Act, FakeBackend
+from orchestrator.backends.protocol import HostShare
+from orchestrator.schedule.events import Event
+from orchestrator.ui.progress import PlainView
+
+
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class SlowToStart(FakeBackend):
+    """The user presses Ctrl-C while it is being made."""
+
+    def __init__(self, **given: Any) -> None:
+        press_ctrl_c()
+        raise AssertionError("the start went on after Ctrl-C")
+
+
+class SlowToAnswer(FakeBackend):
+    """The user presses Ctrl-C while its hosts are waited for."""
+
+    def hosts(self) -> Sequence[HostShare]:
+        press_ctrl_c()
+        raise AssertionError("the wait went on after Ctrl-C")
+
+
+@pytest.mark.parametrize("backend", [SlowToStart, SlowToAnswer])
+def test_a_backend_that_starts_is_not_waited_for_after_ctrl_c(tmp_path: Path, backend: type[FakeBackend]) -> None:
+    toy = Toy(tmp_path)
+    toy.backend_type = backend
+    outcome = toy.run(small_plan("a"))
+    assert (outcome.interrupted, outcome.submitted, outcome.exit_code) == (True, 0, 130)
+    toy.backend_type = FakeBackend
+    assert toy.run(small_plan("a")).exit_code == 0
+
+
+def test_while_attempts_run_ctrl_c_breaks_no_wait(tmp_path: Path) -> None:
+    class Asked(FakeBackend):
+        """Ctrl-C comes while hosts are asked for beside a running attempt."""
+
+        pressed = False
+
+        def hosts(self) -> Sequence[HostShare]:
+            if self.submitted and not Asked.pressed:
+                Asked.pressed = True
+                press_ctrl_c()
+            return super().hosts()
+
+    toy = Toy(tmp_path)
+    toy.backend_type = Asked
+    outcome = toy.run(small_plan("a"), {"data": [Act(seconds=5.0)], "latents": [Act(seconds=60.0)]})
+    assert Asked.pressed
+    assert outcome.interrupted
+    assert set(toy.endings("latents")) <= {"interrupted"}
+
+
+def test_ctrl_c_says_at_once_what_is_waited_for_and_for_how_long(tmp_path: Path) -> None:
+    toy, out = Toy(tmp_path), io.StringIO()
+
+    def press(event: Event) -> None:
+        if event.kind == "started" and event.label == "data":
+            press_ctrl_c()
+
+    toy.run(small_plan("a"), {"data": [Act(seconds=60.0)]}, observe=press, view=PlainView(out))
+    said = out.getvalue().splitlines()
+    at = said.index("stopping: 1 attempt saves a checkpoint, at most 30 s")
+    assert said[at + 1] == "Ctrl-C again to stop at once; the same command continues"
+    assert said[-1].split("] ")[1].startswith("stopped data (a001-")
