@@ -86,10 +86,13 @@ def test_a_stage_that_no_host_can_take_is_named_with_both_numbers(study: Study) 
     assert "requests memory_gib 2 of 0.5: no host can run it" in first.says
 
 
-def test_a_library_that_jobs_would_not_find_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.commands.doctor.machine.LIBRARIES", ("torch", "not_a_library"))
-    (found,) = look("python", study)
-    assert (found.level, found.says) == ("bad", "jobs would not find: not_a_library")
+def test_a_library_that_jobs_would_not_find_is_named(study: Study) -> None:
+    workload = dataclasses.replace(study.plan.workload, preload=("numpy", "not_a_library.part"))
+    other = dataclasses.replace(study, plan=dataclasses.replace(study.plan, workload=workload))
+    missing, found = look("python", other)
+    assert (missing.level, missing.says) == ("bad", "jobs would not find: not_a_library")
+    assert missing.remedy.startswith("pip install not_a_library, or load the module that has it")
+    assert found.level == "ok" and "mlflow" in found.says
 
 
 def test_more_devices_than_there_are_are_bad_where_jobs_ask_for_one(study: Study) -> None:
