@@ -1,5 +1,5 @@
-# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, bench, chaos, fix: for those who
-# change the code.
+# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, docs, bench, chaos,
+# fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test-fast test test-root test-long root-packages check reference bench chaos fix install
+.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -59,9 +59,13 @@ reference: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/bench -m bench -s -q
 
-# Hours: kills the small study 200 times and writes the table of docs/reliability.md; started again, it goes on.
+# Hours: kills the small study 200 times and writes the table of docs/explanation/reliability.md; started again, it goes on.
 chaos: $(INSTALLED)
 	$(BIN)/python tests/chaos --write $(CHAOS_FLAGS)
+
+# The documentation as a site, in build/site/.
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --quiet
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""A study of a user's own: the two memory mechanisms that docs/guide.md shows, in a folder outside the package."""
+"""A study of a user's own: the two memory mechanisms that docs/tutorials/add-a-mechanism.md shows, in a folder outside the package."""
 
 import re
 import sys
@@ -7,25 +7,23 @@ from functools import cache
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
-SECTION = "## Add a memory mechanism\n"
 ROWS = {"fading": "{family: fading, decay: 0.8}", "running": "{family: running, decay: 0.5}"}
 """One without a state, one with a state in the recurrent blocks."""
 
 
-def guide() -> str:
-    """The section of the guide."""
-    text = (CHECKOUT / "docs" / "guide.md").read_text(encoding="utf-8")
-    return text.partition(SECTION)[2].partition("\n## ")[0]
+def page() -> str:
+    """The tutorial's page."""
+    return (CHECKOUT / "docs" / "tutorials" / "add-a-mechanism.md").read_text(encoding="utf-8")
 
 
 def files() -> dict[str, str]:
-    """File name -> the code that the guide shows for it."""
-    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", guide(), re.DOTALL)
+    """File name -> the code that the page shows for it."""
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", page(), re.DOTALL)
     return {name: text for name, text in blocks}
 
 
 def write_own_study(folder: Path) -> Path:
-    """Do what the guide says, with both mechanisms, and return the matrix."""
+    """Do what the page says, with both mechanisms, and return the matrix."""
     for name, text in files().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,10 @@ UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2^63 where there is no lim
 LOOPBACK = "127.0.0.1"
 UNUSED_ADDRESS = "198.51.100.1"
 """An address that no machine has (RFC 5737); the default route leads to it."""
-NETWORK = ("nfs", "nfs4", "cifs", "smb3", "lustre", "fuse.sshfs", "9p", "gpfs", "beegfs")
+NETWORK = (
+    *("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "wekafs", "panfs", "afs", "9p"),
+    *("fuse.sshfs", "fuse.ceph-fuse", "fuse.glusterfs", "fuse.juicefs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"),
+)
 """File systems that several machines can share; SQLite's WAL does not work on them."""
 
 

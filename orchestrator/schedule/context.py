@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from orchestrator.plan.forecast import Forecaster, JobEstimate
+from orchestrator.plan.forecast import Duration, Forecaster, JobEstimate
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import RunEvents
@@ -35,3 +35,23 @@ class RunContext:
     def jobs(self) -> Mapping[str, Job]:
         """All jobs of the plan by fingerprint."""
         return {job.fingerprint: job for job in self.plan.jobs.values()}
+
+    def duration_of(self, job: Job, seconds: float, kind: str) -> Duration:
+        """The duration of a job that took so long on this kind of device."""
+        expected = self.expected.get(job.id)
+        return Duration(
+            fingerprint=job.fingerprint,
+            stage=job.stage,
+            branch=job.branch or "",
+            row=self.forecaster.row_of(job),
+            smoke=job.smoke,
+            profile=self.plan.profile,
+            backend=self.settings.backend,
+            kind=kind,
+            cpus=job.resources.cpus,
+            devices=job.resources.devices,
+            flops=self.forecaster.flops_of(job),
+            seconds=seconds,
+            estimated_s=None if expected is None else expected.seconds,
+            basis="" if expected is None else expected.basis,
+        )

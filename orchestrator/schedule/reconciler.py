@@ -14,7 +14,6 @@ from typing import Any, Literal
 from orchestrator.backends.protocol import Ending, Placement
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder, step_of
-from orchestrator.plan.forecast import Duration
 from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import WAITING_FILE, AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -328,25 +327,9 @@ class Reconciler:
         seconds = running_s(self._ledger.attempts(job.fingerprint))
         if seconds is None:
             return
-        forecaster, expected = self._context.forecaster, self._context.expected.get(job.id)
-        duration = Duration(
-            fingerprint=job.fingerprint,
-            stage=job.stage,
-            branch=job.branch or "",
-            row=forecaster.row_of(job),
-            smoke=job.smoke,
-            profile=self._context.plan.profile,
-            backend=self._context.settings.backend,
-            kind=kind,
-            cpus=job.resources.cpus,
-            devices=job.resources.devices,
-            flops=forecaster.flops_of(job),
-            seconds=seconds,
-            estimated_s=None if expected is None else expected.seconds,
-            basis="" if expected is None else expected.basis,
-        )
+        duration = self._context.duration_of(job, seconds, kind)
         self._ledger.record_duration(duration)
-        forecaster.add(duration)
+        self._context.forecaster.add(duration)
 
     def _start(self, watched: WatchedAttempt) -> None:
         if not watched.running:

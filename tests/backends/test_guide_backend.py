@@ -1,4 +1,4 @@
-"""The backend that docs/guide.md shows keeps the contract of backends."""
+"""The backend that docs/how-to/add-a-backend.md shows keeps the contract of backends."""
 
 import re
 import sys
@@ -27,7 +27,7 @@ def backend(root: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """What the plug-in of the guide builds from the files that the guide shows."""
     folder = tmp_path_factory.mktemp("package")
     (folder / "here_backend").mkdir()
-    guide = (root / "docs" / "guide.md").read_text(encoding="utf-8")
+    guide = (root / "docs" / "how-to" / "add-a-backend.md").read_text(encoding="utf-8")
     for name, text in re.findall(r"```python\n# (here_backend/\w+\.py)\n(.*?)```", guide, re.DOTALL):
         (folder / name).write_text(text, encoding="utf-8")
     sys.path.append(str(folder))

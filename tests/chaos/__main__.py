@@ -2,7 +2,7 @@
 
 Plays rounds until as many kills were made, a JSON line each on standard output and in
 `rounds.jsonl` of the folder; started again with the same folder, it goes on after the last whole
-round. At the end it prints the table for docs/reliability.md, and with `--write` puts it there. A
+round. At the end it prints the table for docs/explanation/reliability.md, and with `--write` puts it there. A
 round that fails keeps its study's folder. Exit code 1 where anything was lost.
 """
 
@@ -25,7 +25,7 @@ from rounds import TWO_RANKS, WEIGHTS, Round
 from small_study import CHECKOUT, SmallStudy
 from two_ranks import TWO_RANK_JOBS, two_rank_study
 
-PAGE = CHECKOUT / "docs" / "reliability.md"
+PAGE = CHECKOUT / "docs" / "explanation" / "reliability.md"
 KILLS_A_ROUND = 12
 POINTS_FIRST = ("points", "points-two-ranks")
 """The first two rounds: death at every named place in the code."""

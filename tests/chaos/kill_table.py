@@ -1,4 +1,4 @@
-"""Rounds, kills and losses as a table for docs/reliability.md."""
+"""Rounds, kills and losses as a table for docs/explanation/reliability.md."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -29,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "echo-matrix"
 SHELLS = {"console", "sh", "bash", "shell"}
 FENCE = re.compile(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(rf"`({PROGRAM} [^`]+)`")
+VERBS = "|".join(command.name for command in find_commands())
+SPAN = re.compile(rf"`((?:{PROGRAM}|make)\s[^`]+|(?:{VERBS})\s+-[^`]+)`")
+"""A command line in a sentence; `run --smoke` for short, too."""
 FILE = re.compile(r"# (\S+\.yaml)\n")
 """First line of a block that shows a file: `# cluster/lab.yaml`."""
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
@@ -49,6 +51,8 @@ class Shown:
     folder: Path = Path()
     """In which it is typed, below the root of the repository."""
     program: str = PROGRAM
+    mentioned: bool = False
+    """In a sentence, for short (`run --refresh`): values and arguments may be left out."""
 
     @property
     def text(self) -> str:
@@ -169,12 +173,16 @@ def shown_in(page: Path) -> Iterator[Shown]:
                         folder = Path() if folder.is_absolute() or ".." in folder.parts else folder
                     elif program in (PROGRAM, "make"):
                         yield Shown(f"{name}:{top + number}", arguments, folder, program)
-    for span in SPAN.finditer(FENCE.sub("", text)):
-        if "[OPTIONS]" in span[1]:
+    prose = FENCE.sub(lambda block: "\n" * block[0].count("\n"), text)
+    for span in SPAN.finditer(prose):
+        line = " ".join(span[1].split())
+        if "[OPTIONS]" in line:
             continue  # a usage line
-        for words in simple_commands(" ".join(span[1].split())):
+        whole = line.startswith((f"{PROGRAM} ", "make "))
+        where = f"{name}:{prose.count(chr(10), 0, span.start()) + 1}"
+        for words in simple_commands(line if whole else f"{PROGRAM} {line}"):
             for program, arguments in started(words):
-                yield Shown(f"{name}: in a sentence", arguments, Path(), program)
+                yield Shown(where, arguments, Path(), program, mentioned=not whole)
 
 
 def examples() -> Iterator[Shown]:
@@ -281,7 +289,9 @@ class Desk:
         except typer.Exit:
             return ""  # help, or the version
         except TyperException as error:
-            return error.format_message()
+            why = error.format_message()
+            incomplete = why.startswith("Missing argument") or why.endswith("requires an argument.")
+            return "" if shown.mentioned and incomplete else why
         except OrchestratorError as error:
             return str(error)
         return ""

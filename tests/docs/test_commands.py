@@ -66,6 +66,14 @@ def test_what_the_command_line_does_not_take_is_found(desk: Desk, line: str, why
     assert why in desk.problem(Shown("here", tuple(words)))
 
 
+@pytest.mark.parametrize(
+    ("line", "why"), [("run --refresh", ""), ("explain --request", ""), ("run --nothing", "No such option: --nothing")]
+)
+def test_a_sentence_may_name_an_option_without_its_value(desk: Desk, line: str, why: str) -> None:
+    assert why in desk.problem(Shown("here", tuple(line.split()), mentioned=True))
+    assert desk.problem(Shown("here", tuple(line.split()))) != ""
+
+
 def test_shell_is_read_as_a_shell_reads_it() -> None:
     block = """\
 $ export A=1 && echo-matrix plan --profile \\

@@ -46,7 +46,7 @@ Called = Callable[..., tuple[int, str, str]]
 def documented() -> list[Shown]:
     """Each command line once."""
     found = [shown for page in pages() for shown in shown_in(page) if shown.program == PROGRAM] + list(examples())
-    return list({(shown.text, shown.folder): shown for shown in found}.values())
+    return list({(shown.text, shown.folder): shown for shown in found if not shown.mentioned}.values())
 
 
 def suites(shown: Shown) -> list[str]:

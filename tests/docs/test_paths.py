@@ -1,4 +1,4 @@
-"""Every path, module, command, option and make target that the documentation names is there."""
+"""Every path, module and option that the documentation names is there; `test_commands.py` looks at whole commands."""
 
 import re
 from collections.abc import Iterator
@@ -27,11 +27,12 @@ PACKAGES = {path.parent.name for path in ROOT.glob("[orw]*/*/__init__.py")} | se
 KINDS = (".py", ".md", ".yaml")
 ELSEWHERE = {"study.md"}
 """Named by the documentation as not being in the repository."""
-COMMANDS = {
-    name: {option for parameter in command.params for option in parameter.opts}
-    for name, command in get_command(cli.app).commands.items()  # type: ignore[attr-defined]
+OPTIONS = {
+    option
+    for command in get_command(cli.app).commands.values()  # type: ignore[attr-defined]
+    for parameter in command.params
+    for option in parameter.opts
 }
-TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def expanded(text: str) -> Iterator[str]:
@@ -81,7 +82,7 @@ def problems(text: str, page: Path) -> Iterator[str]:
             yield f"test {span}"
         if re.fullmatch(r"(orchestrator|workloads|reports)(\.[\w{},]+)+", span):
             yield from (f"module {one}" for one in expanded(span) if not has_module(one))
-        if re.fullmatch(r"--[a-z-]+", span) and not any(span in options for options in COMMANDS.values()):
+        if re.fullmatch(r"--[a-z-]+", span) and span not in OPTIONS:
             yield f"option {span}"
     for code in (*spans, *lines):
         yield from (
@@ -89,21 +90,6 @@ def problems(text: str, page: Path) -> Iterator[str]:
             for name in re.findall(r"python -m ((?:orchestrator|workloads|reports)[\w.]+)", code)
             if not has_module(name)
         )
-        yield from (f"make {name}" for name in re.findall(r"^make ([a-z-]+)", code) if name not in TARGETS)
-        yield from command_problems(code)
-
-
-def command_problems(code: str) -> Iterator[str]:
-    """The same of a command line: `echo-matrix run --smoke`, or `run --smoke` for short."""
-    found = re.search(r"\becho-matrix (\w[\w-]*)(.*)", code) or re.match(r"(\w+)( --.*)", code)
-    if found is None or found[1] == "COMMAND":
-        return
-    if found[1] not in COMMANDS:
-        if "echo-matrix" in code:
-            yield f"command {found[1]}"
-        return
-    options = re.findall(r"(?<=\s)--[a-z-]+", found[2])
-    yield from (f"option {found[1]} {option}" for option in options if option not in {*COMMANDS[found[1]], "--help"})
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -119,10 +105,7 @@ def test_what_a_page_names_is_there(page: str) -> None:
         ("`workloads.study.nothing`", ["module workloads.study.nothing"]),
         ("`tests/lanes.py::test_nothing`", ["test tests/lanes.py::test_nothing"]),
         ("[page](nothing.md)", ["link nothing.md"]),
-        ("`run --nothing`", ["option run --nothing"]),
         ("`--nothing`", ["option --nothing"]),
-        ("```console\n$ echo-matrix nothing\n$ make nothing\n```", ["command nothing", "make nothing"]),
-        ("```console\n$ echo-matrix plan --detach  # why\n```", ["option plan --detach"]),
         ("`python -m workloads.nothing.run`", ["module workloads.nothing.run"]),
         ("`workloads/{data,model}/`, `cluster/NAME.yaml`, `outputs/STUDY/driver.out`, `train/context-k5/s0`", []),
     ],

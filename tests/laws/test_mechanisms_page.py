@@ -1,4 +1,4 @@
-"""docs/mechanisms.md: every row is on it, and every test that it cites is there."""
+"""docs/explanation/mechanisms.md: every row is on it, and every test that it cites is there."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "mechanisms.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "explanation" / "mechanisms.md").read_text(encoding="utf-8")
 MATRIX = yaml.safe_load((ROOT / "matrix.yaml").read_text(encoding="utf-8"))
 CITED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
 

@@ -1,4 +1,4 @@
-"""Every row of matrix.yaml, and the mechanisms of docs/guide.md, at toy size: models, evidence, targets."""
+"""Every row of matrix.yaml, and the mechanisms of docs/tutorials/add-a-mechanism.md, at toy size: models, evidence, targets."""
 
 from dataclasses import replace
 

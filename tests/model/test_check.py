@@ -89,5 +89,5 @@ def test_it_names_what_is_wrong(workload: str, row: str, said: str, capsys: pyte
 
 
 def test_the_guide_shows_that_command() -> None:
-    guide = (CHECKOUT / "docs" / "guide.md").read_text(encoding="utf-8")
+    guide = (CHECKOUT / "docs" / "tutorials" / "add-a-mechanism.md").read_text(encoding="utf-8")
     assert 'python -m workloads.model.check mystudy.workload \'{"family": "fading", "decay": 0.8}\'' in guide

@@ -117,7 +117,7 @@ def test_a_wan_backbone_with_the_action_maps_of_thirty_blocks() -> None:
 
 
 def test_the_table_of_the_documentation_is_the_codes() -> None:
-    text = (CHECKOUT / "docs" / "sizes.md").read_text(encoding="utf-8")
+    text = (CHECKOUT / "docs" / "explanation" / "sizes.md").read_text(encoding="utf-8")
     cells_of = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
     table = {cells[1].strip(" `"): int(cells[2].replace(",", "")) for cells in cells_of}
     found = {row: parameters_added(model_sizes(cell.controls, row_from(cell.trained))) for row, cell in PAPER.items()}

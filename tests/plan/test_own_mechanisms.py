@@ -1,4 +1,4 @@
-"""A memory mechanism is two files and a row: beside matrix.yaml, or in the package (docs/guide.md)."""
+"""A memory mechanism is two files and a row: beside matrix.yaml, or in the package (docs/tutorials/add-a-mechanism.md)."""
 
 import json
 import os

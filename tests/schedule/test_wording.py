@@ -63,7 +63,7 @@ SEVERAL = {
     "orchestrator/schedule/failures.py",  # a single job has its own line
     "orchestrator/schedule/host_exclusion.py",
 }
-BY_HAND = re.compile(r"\{'' if [^}]*else 's'\}|\{'s' if ")
+BY_HAND = re.compile(r"\{'' if [^}]*else 's'\}")
 PRIVATE = re.compile(r"\b(?:booked|books|rubbish|teller|wishes|somebody|(?:the|its|no) driver)\b")
 
 

@@ -1,4 +1,4 @@
-"""The two memory mechanisms of docs/guide.md as their author runs them, from a folder outside the package."""
+"""The two memory mechanisms of docs/tutorials/add-a-mechanism.md as their author runs them, from a folder outside the package."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""docs/tutorial/digits as its reader runs it: a study outside the package, planned, killed, resumed, reported."""
+"""docs/tutorials/digits as its reader runs it: a study outside the package, planned, killed, resumed, reported."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ CHOSEN = ("--rows", "linear,mlp", f"controls.training.epochs={EPOCHS}", "axes.ra
 def digits(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tutorial") / "digits"
     ignored = shutil.ignore_patterns("outputs", "__pycache__")
-    shutil.copytree(root / "docs" / "tutorial" / "digits", folder, ignore=ignored)
+    shutil.copytree(root / "docs" / "tutorials" / "digits", folder, ignore=ignored)
     return folder
 
 

@@ -38,7 +38,7 @@ def ended_well(driver: "subprocess.Popen[str]") -> None:
 def test_the_tutorials_study_has_the_same_results_on_slurm_as_on_ray(root: Path, site: Site, tmp_path: Path) -> None:
     digits = tmp_path / "digits"
     ignored = shutil.ignore_patterns("outputs", "__pycache__")
-    shutil.copytree(root / "docs" / "tutorial" / "digits", digits, ignore=ignored)
+    shutil.copytree(root / "docs" / "tutorials" / "digits", digits, ignore=ignored)
     (digits / "cluster").mkdir()
     for name in ("local.yaml", "slurm.yaml"):
         text = (root / "cluster" / name).read_text(encoding="utf-8")

@@ -116,7 +116,7 @@ def echo_matrix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def digits(root: Path, tmp_path: Path) -> Path:
     """A copy of the tutorial's study, to be changed."""
-    source = root / "docs" / "tutorial" / "digits"
+    source = root / "docs" / "tutorials" / "digits"
     (tmp_path / "digits_study").mkdir()
     for path in (source / "digits_study").glob("*.py"):
         (tmp_path / "digits_study" / path.name).write_bytes(path.read_bytes())

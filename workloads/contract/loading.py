@@ -61,7 +61,7 @@ def load_workload(name: str) -> Workload:
     found = getattr(module, ATTRIBUTE, None)
     if not isinstance(found, Workload):
         raise WorkloadError(
-            f"workload {name!r}: {module.__file__} has no {ATTRIBUTE} = Workload(...); see docs/tutorial"
+            f"workload {name!r}: {module.__file__} has no {ATTRIBUTE} = Workload(...); see docs/tutorials/own-study.md"
         )
     for problem in table_problems(found):
         raise WorkloadError(f"workload {name!r}: {problem}")

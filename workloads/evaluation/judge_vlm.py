@@ -4,7 +4,7 @@ Every model of `controls.judge.models` scores every case; unit `points:vlm:MODEL
 scores are the model's, the total is ours. Answers are saved one by one, so that judging resumes by answer, and
 results do not depend on the order in which answers arrive. Rank 0 judges alone: it waits for others' computing.
 
-How to use it: docs/judge.md. Definitions: study.md section 7, Judge.
+How to use it: docs/how-to/judge.md. Definitions: study.md section 7, Judge.
 """
 
 import os

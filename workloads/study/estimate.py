@@ -1,6 +1,6 @@
 """Cost estimate of a plan: tokens, parameters, FLOPs and device memory of each row, disk, and whether it fits.
 
-Computed from sizes (`workloads.study.sizes`, `footprint`); docs/sizes.md compares it with measurements. Memory is that
+Computed from sizes (`workloads.study.sizes`, `footprint`); docs/explanation/sizes.md compares it with measurements. Memory is that
 of training, with every evidence slot in use.
 """
 

@@ -8,7 +8,7 @@ recurrences keep 4.
 
 *States* are float32: parameters, gradients and AdamW's two moments, whole or in ZeRO shards. What is neither (buffers
 of kernels and of the backward, the device's context, what the allocator cannot use) is an allowance; see
-docs/sizes.md for how far the sum lies from what was measured. Standard library only.
+docs/explanation/sizes.md for how far the sum lies from what was measured. Standard library only.
 """
 
 from collections.abc import Mapping

@@ -24,6 +24,6 @@ def judge(
         what="the judge's endpoint",
         url=url.rstrip("/") + "/models",
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        remedy=f"see {JUDGE_URL} and {JUDGE_KEY} (docs/judge.md)",
+        remedy=f"see {JUDGE_URL} and {JUDGE_KEY} (docs/how-to/judge.md)",
     )
     yield Diagnosis(level="ok", says=f"{JUDGE_KEY} is {'set' if key else 'not set; fine if the server needs none'}")

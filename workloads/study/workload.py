@@ -69,7 +69,7 @@ WORKLOAD = EchoMemory(
 
 
 def with_families(*families: type[MemoryRow]) -> EchoMemory:
-    """The study with further memory mechanisms; see docs/guide.md, "Add a memory mechanism".
+    """The study with further memory mechanisms; see docs/tutorials/add-a-mechanism.md.
 
     Fingerprints of its own rows do not change.
     """

@@ -61,6 +61,6 @@ def _check_reachable(address: str) -> None:
 
 def _refused(address: str, why: str) -> str:
     return (
-        f"ray.address is {address!r}, and no Ray cluster can be used there: {why}; start one (docs/guide.md), "
+        f"ray.address is {address!r}, and no Ray cluster can be used there: {why}; start one (docs/how-to/ray-cluster.md), "
         "set RAY_AUTH_MODE to token or disabled as it was started with, or set ray.address to local"
     )
