@@ -19,7 +19,7 @@ from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
 from orchestrator.commands.command import EXIT_CODES, Command, Group, declared_commands, exit_codes_text, flattened
-from orchestrator.errors import OrchestratorError, disk_error
+from orchestrator.errors import Interrupted, OrchestratorError, disk_error
 from orchestrator.host.user import complete_user
 from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
 from workloads.runtime.masking import mask, secrets_of
@@ -183,8 +183,8 @@ def _exit_code() -> int:
         _print_error("aborted; nothing was changed")
         return 1
     except KeyboardInterrupt:
-        _print_error("interrupted; run the same command again to continue")
-        return 130
+        _print_error(str(Interrupted()))
+        return Interrupted.exit_code
     except OSError as error:
         known = None if error.errno == errno.EPIPE else disk_error(error)
         if known is None and error.errno not in READER_GONE:

@@ -16,6 +16,15 @@ class OrchestratorError(Exception):
     exit_code = 1
 
 
+class Interrupted(OrchestratorError):
+    """The user has pressed Ctrl-C."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted; run the same command again to continue")
+
+
 class MatrixError(OrchestratorError):
     """matrix.yaml, a cluster file or an override is not valid."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from orchestrator import commands
+from orchestrator.errors import Interrupted
 
 EXIT_CODES: Mapping[int, str] = {
     0: "success",
@@ -149,7 +150,10 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
     def call(**given: Any) -> None:
         for name, group in groups.items():
             given[name] = group(**{one.name: given.pop(one.name) for one in dataclasses.fields(group)})
-        function(**given)
+        try:
+            function(**given)
+        except KeyboardInterrupt:  # typer would end without a word
+            raise Interrupted from None
 
     call.__name__, call.__doc__ = function.__name__, function.__doc__
     call.__annotations__ = {one.name: one.annotation for one in parameters}

@@ -191,3 +191,17 @@ def test_a_bug_is_shown_whole_and_without_the_secrets_of_the_environment(
     code, out, said = echo_matrix("plan")
     assert (code, out) == (1, "")
     assert said.startswith("Traceback") and "ZeroDivisionError: the token is ***" in said
+
+
+def test_ctrl_c_in_a_command_says_how_to_continue(
+    monkeypatch: pytest.MonkeyPatch, echo_matrix: Callable[..., Said], root: Path
+) -> None:
+    def press(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.commands.options.open_study", press)
+    assert echo_matrix("plan", "--matrix", str(root / "matrix.yaml")) == (
+        130,
+        "",
+        "echo-matrix: interrupted; run the same command again to continue\n",
+    )
