@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documented import pages
@@ -27,12 +28,13 @@ PACKAGES = {path.parent.name for path in ROOT.glob("[orw]*/*/__init__.py")} | se
 KINDS = (".py", ".md", ".yaml")
 ELSEWHERE = {"study.md"}
 """Named by the documentation as not being in the repository."""
+PROGRAM: Any = get_command(cli.app)
 OPTIONS = {
     option
-    for command in get_command(cli.app).commands.values()  # type: ignore[attr-defined]
+    for command in (PROGRAM, *PROGRAM.commands.values())
     for parameter in command.params
     for option in parameter.opts
-}
+} | {"--help"}
 
 
 def expanded(text: str) -> Iterator[str]:
