@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
 from orchestrator.schedule.ledger.database import Ledger
-from orchestrator.schedule.retry_policy import first_line
+from orchestrator.schedule.retry_policy import DIVERGED, first_line
 from orchestrator.wording import without_state
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
@@ -87,7 +87,8 @@ def failures_text(failures: Sequence[FailedJob], paused: Mapping[Stage, str] | N
             lines = [f"{len(group)} jobs failed in the same way: {_listed(group)}", f"  {first_line(first.reason)}"]
         lines += [f"  {line}" for text in first.trace for line in text.splitlines()]
         again = f"retry {' '.join(one.label for one in group)}" if len(group) <= SHOWN else "retry --failed"
-        lines.append(f"  log: echo-matrix logs {first.label}; again: echo-matrix {again}")
+        told = "" if first.reason.startswith(DIVERGED) else f"; again: echo-matrix {again}"
+        lines.append(f"  log: echo-matrix logs {first.label}{told}")
         parts.append("\n".join(lines))
     parts += [f"stage {stage} is paused: {why}" for stage, why in (paused or {}).items()]
     return "\n\n".join(parts)

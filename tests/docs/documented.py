@@ -29,14 +29,16 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "echo-matrix"
 SHELLS = {"console", "sh", "bash", "shell"}
 FENCE = re.compile(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-VERBS = "|".join(command.name for command in find_commands())
-SPAN = re.compile(rf"`((?:{PROGRAM}|make)\s[^`]+|(?:{VERBS})\s+-[^`]+)`")
+VERBS = {command.name for command in find_commands()}
+SPAN = re.compile(rf"`((?:{PROGRAM}|make)\s[^`]+|(?:{'|'.join(VERBS)})\s+-[^`]+)`")
 """A command line in a sentence; `run --smoke` for short, too."""
 FILE = re.compile(r"# (\S+\.yaml)\n")
 """First line of a block that shows a file: `# cluster/lab.yaml`."""
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
-BEFORE = {"nohup", "time", "exec", "srun", "docker", "podman", "apptainer", "singularity", "watch", "xargs", "env"}
+BEFORE = {"nohup", "time", "exec", "srun", "watch", "xargs", "env"}
 """Programs that start the one that follows them."""
+CONTAINERS = {"docker", "podman", "apptainer", "singularity"}
+"""Programs whose image may be called as ours is: only a command that follows the name makes it one."""
 GROUP: Any = get_command(app)
 
 
@@ -138,8 +140,12 @@ def started(words: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     if not rest:
         return
     first = Path(rest[0]).name
-    if first in BEFORE:
-        inner = [i for i, word in enumerate(rest) if Path(word).name == PROGRAM]
+    if first in BEFORE | CONTAINERS:
+        inner = [
+            i
+            for i, word in enumerate(rest)
+            if Path(word).name == PROGRAM and (first in BEFORE or set(rest[i + 1 : i + 2]) & VERBS)
+        ]
         rest = rest[inner[0] :] if inner else []
         first = PROGRAM if inner else first
     yield first, tuple(rest[1:])

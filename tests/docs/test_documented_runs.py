@@ -20,14 +20,16 @@ NEW = ("cancel", "retry")
 ALONE = ("init", "--version")
 """Commands that are run in an empty folder."""
 ELSEWHERE: Mapping[str, tuple[str, str]] = {
-    r".*(--backend slurm|--cluster cluster/slurm\.yaml)\b.*": ("tests/slurm/test_site_limits.py", "slurm"),
+    r"run .*(--backend slurm|--cluster cluster/slurm\.yaml)\b.*": ("tests/slurm/test_study_on_slurm.py", "slurm"),
+    r"doctor --backend slurm": ("tests/slurm/test_site_limits.py", "doctor"),
+    r"plan .*--sbatch\b.*": ("tests/backends/test_planned_scripts.py", "sbatch"),
+    r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),
+    r"results.*": ("tests/results/test_results.py", "results"),
+    r"gc --made-by .*": ("tests/schedule/test_kept_results.py", "made_by"),
     r"run --detach": ("tests/cli/test_detached.py", "--detach"),
     r"retry --failed.*": ("tests/schedule/test_control_commands.py", "failed=True"),
     r"report|report --json": ("tests/services/test_whole_study.py", "report"),
     r"report --source published.*": ("tests/reports/test_published.py", "published"),
-    r"results.*": ("tests/results/test_results.py", "results"),
-    r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "address"),
-    r"gc --made-by other\.yaml": ("tests/schedule/test_kept_results.py", "made_by"),
     r"ui.*": ("tests/tracking/test_ui.py", "ui"),
     r"sync": ("tests/cli/test_keep.py", "sync"),
     r"reshard .*": ("tests/training/test_reshard_verb.py", "reshard"),
@@ -106,7 +108,8 @@ def test_commands_that_look_run_and_stop_work_as_documented(
 ) -> None:
     monkeypatch.chdir(desk.folder)
     assert called(["run", *FAKE, "--rows", ROWS])[0] == 0
-    assert failures(desk, of(*FINISHED), called, monkeypatch) == []
+    found = failures(desk, of(*FINISHED), called, monkeypatch)
+    assert not found, "\n".join(found)
 
 
 def test_jobs_are_cancelled_and_retried_as_documented(

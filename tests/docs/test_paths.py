@@ -29,12 +29,12 @@ KINDS = (".py", ".md", ".yaml")
 ELSEWHERE = {"study.md"}
 """Named by the documentation as not being in the repository."""
 PROGRAM: Any = get_command(cli.app)
-OPTIONS = {"--help"} | {
+OPTIONS = {
     option
     for command in (PROGRAM, *PROGRAM.commands.values())
     for parameter in command.params
     for option in parameter.opts
-}
+} | {"--help"}
 
 
 def expanded(text: str) -> Iterator[str]:

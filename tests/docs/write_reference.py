@@ -394,12 +394,12 @@ def index_page() -> str:
         [
             WRITTEN,
             "# Reference\n",
-            "Written from the code, and checked by the tests to be what the code says.\n",
+            "Written from the code, but for the terms, and checked by the tests to be what the code says.\n",
             "* [matrix.yaml](matrix.md): every key of a study",
             "* [Cluster files](cluster.md): every key of every backend",
             "* [Commands](commands.md): options, examples, exit codes",
             "* [States and endings](states.md): of jobs and of attempts",
-            "* [Terms](terms.md): written by hand\n",
+            "* [Terms](terms.md): the words that the documentation uses\n",
         ]
     )
 

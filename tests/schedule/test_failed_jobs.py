@@ -85,7 +85,9 @@ def test_rows_that_diverged_are_tried_once_and_pause_no_other_row(toy: Toy) -> N
     assert {label: toy.endings(label) for label in acts} == {label: ["diverged"] for label in acts}
     assert toy.endings("train/d") == ["ok"]
     assert outcome.paused == {}
-    assert "3 jobs failed in the same way: train/a, train/b, train/c" in failures_text(outcome.failures)
+    text = failures_text(outcome.failures)
+    assert "3 jobs failed in the same way: train/a, train/b, train/c" in text
+    assert text.endswith("  log: echo-matrix logs train/a")  # and not how to do the same again
 
 
 def test_a_retry_of_one_of_them_lets_the_stage_go_on(toy: Toy) -> None:

@@ -180,7 +180,8 @@ def test_values_by_parameter_are_those_of_deepspeeds_own_universal_checkpoint(
 def test_a_checkpoint_before_the_first_update_has_no_moments_to_cut(
     pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = train_request(tmp_path, pool, training={"shift": math.inf, "sample_every": 0}, how={"deepspeed": zero(1)})
+    training = {"shift": math.inf, "sample_every": 0, "rejected_share": 1.0}
+    first = train_request(tmp_path, pool, training=training, how={"deepspeed": zero(1)})
     train_once(first, stop_at=0)
     converted = resharded(checkpoint(first, 1), 2, 2, tmp_path / "out", capsys)
     assert not list(converted.glob("optimizer-*"))
