@@ -1,9 +1,29 @@
-"""Words that several messages share: counts with their noun, states with their reason, progress."""
+"""Words that several messages share: counts with their noun, long lists, times, states with their reason, progress."""
+
+import time
+from collections.abc import Sequence
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 job`, `2 jobs`; `plural` where an `s` is not enough."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
+def shortened(names: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: at most so many names."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
+
+
+def shortened_lines(lines: Sequence[str], most: int, what: str = "") -> list[str]:
+    """At most so many lines, then `  ... and 3 more`, or `  ... and 3 more WHAT`."""
+    left = len(lines) - most
+    return [*lines[:most], *([f"  ... and {left} more {what}".rstrip()] if left > 0 else [])]
+
+
+def local_time(at: float, *, seconds: bool = True) -> str:
+    """Seconds since 1970 as `2026-01-31 14:05:09` of this machine's time zone, or to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M", time.localtime(at))
 
 
 def without_state(state: str, reason: str) -> str:

@@ -1,6 +1,5 @@
 """`gc`: remove results that nothing needs, and leftovers."""
 
-import time
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
 from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
-from orchestrator.wording import counted
+from orchestrator.wording import counted, local_time, shortened_lines
 
 SHOWN = 40
 """Paths that are listed; the others are counted."""
@@ -84,10 +83,8 @@ COMMAND = Command(
 
 
 def _text(found: FoundGarbage, total: int, keep_days: float) -> str:
-    lines = [f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found.garbage[:SHOWN]]
     number = len(found.garbage)
-    if number > SHOWN:
-        lines.append(f"  ... and {number - SHOWN} more")
+    lines = shortened_lines([f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found.garbage], SHOWN)
     lines += [_kept(one, keep_days) for one in found.apart]
     whole = f"{counted(number, 'path')} to remove, {total / GIB:.3f} GiB"
     return "\n".join([*lines, whole if number else "nothing to remove"])
@@ -100,5 +97,5 @@ def _kept(one: Apart, keep_days: float) -> str:
     if one.name == UNKNOWN:
         why = "an older version made them, or the ledger was rebuilt"
         return f"{results}, that no recorded run asked for ({why}); `--made-by {UNKNOWN}` removes them"
-    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.at))
+    at = local_time(one.at, seconds=False)
     return f"{results}, that runs of {one.name} asked for, the last at {at}; `--made-by {one.name}` removes them"

@@ -8,6 +8,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.lines import nearest
+from orchestrator.wording import shortened
 
 Patterns = str | Iterable[str] | None
 """Names or globs, as one comma list or several; None: all."""
@@ -117,9 +118,8 @@ def find_job(plan: Plan, name: str) -> Job:
     if len(found) == 1:
         return found[0]
     if found:
-        shown = ", ".join(f"{job.id} ({job.label})" for job in found[:SHOWN])
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise PlanError(f"job {name!r} is ambiguous, {len(found)} match: {shown}{more}; give more digits of the id")
+        shown = shortened([f"{job.id} ({job.label})" for job in found], SHOWN)
+        raise PlanError(f"job {name!r} is ambiguous, {len(found)} match: {shown}; give more digits of the id")
     # Jobs of the same stage first: the search for the nearest name is limited.
     stage = name.partition("/")[0]
     names = sorted([*labelled, *plan.jobs], key=lambda known: known.partition("/")[0] != stage)[:COMPARED]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator.ui.words import STATE_WORDS
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened
 from reports.formats import number
 from reports.input import Missing
 from reports.scoreboard import Headline, Score, Scoreboard
@@ -54,10 +54,7 @@ def _is_scored(board: Scoreboard, row: str) -> bool:
 
 def _without_lines(rows: Sequence[str]) -> list[str]:
     """The rows that have no score at all."""
-    if not rows:
-        return []
-    names = ", ".join(rows[:SHOWN]) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
-    return [f"rows without a score: {names}"]
+    return [f"rows without a score: {shortened(rows, SHOWN)}"] if rows else []
 
 
 def _excluded_lines(excluded: int) -> list[str]:

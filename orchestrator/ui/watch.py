@@ -13,6 +13,7 @@ from orchestrator.schedule.progress import AttemptProgress
 from orchestrator.ui.progress import PLAIN_EVERY_S, LiveLines, running_words
 from orchestrator.ui.terminal import can_redraw
 from orchestrator.ui.words import counts_words
+from orchestrator.wording import local_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +192,7 @@ def process_words(process: RunProcess | None) -> str:
         return "no run in progress"
     since = ""
     if process.since is not None:
-        since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(process.since))}"
+        since = f" since {local_time(process.since)}"
     return f"run by pid {process.pid} on {process.host}{since}"
 
 
