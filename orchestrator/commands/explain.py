@@ -46,7 +46,7 @@ def explain(
 
     Lists its attempts, the retries used, its newest checkpoint and its newest error.
     """
-    study = options.open()
+    study = options.look()
     found = find_job(study.plan, job)
     if request:
         print_json(request_by_hand(study, found, work))

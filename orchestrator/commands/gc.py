@@ -10,7 +10,6 @@ from orchestrator.commands.garbage import Apart, FoundGarbage, find_garbage, rem
 from orchestrator.commands.kept_results import KEEP_DAYS, RECENT, UNKNOWN
 from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
-from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
 from orchestrator.wording import counted, local_time, shortened_lines
 
@@ -44,7 +43,7 @@ def gc(
     other matrix files of the same study made is listed apart. Lists what it finds and asks before it removes anything;
     outside a terminal it removes only with --yes.
     """
-    study = reopen_study(options.matrix, cluster=options.cluster, settings=options.settings or ())
+    study = options.reopen()
     found = find_garbage(study, keep_days=keep_days, made_by=made_by or ())
     total = sum(one.size for one in found.garbage)
     if not as_json:

@@ -40,7 +40,7 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a job's newest attempt."""
-    study = options.open()
+    study = options.look()
     found = find_job(study.plan, job)
     with exit_on_interrupt():
         if follow and attempt is None and not as_json:

@@ -20,7 +20,7 @@ def show(job: JobArgument, *, options: LastRunOptions, as_json: JsonOption = Fal
 
     Lists its inputs, code, versions, host, cost and folder, and every attempt.
     """
-    study = options.open()
+    study = options.look()
     found = find_job(study.plan, job)
     if as_json:
         print_json(show_json(study, found))

@@ -19,7 +19,7 @@ def doctor(overrides: Overrides = None, *, options: LastRunOptions, as_json: Jso
     changes and submits nothing.
     """
     require_platform()
-    study = options.open_anew(overrides)
+    study = options.reopen(overrides)
     found = examine(Subject(study=study, environment=os.environ))
     if as_json:
         print_json(findings_json(found))
