@@ -85,7 +85,7 @@ class Results:
             PlanError: a pattern matches nothing.
             StoreError: a result is damaged.
         """
-        return scores_table(self.scoreboard(rows, seeds, branches))
+        return scores_table(scoreboard(self.values(rows, seeds, branches)))
 
     def cases(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> Table:
         """Every measured value, as in results.csv.
@@ -162,10 +162,6 @@ class Results:
             StoreError: its files are damaged.
         """
         return self.study.store.fetch(find_job(self.study.plan, job).fingerprint)
-
-    def scoreboard(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> Scoreboard:
-        """The table of scores with its columns, for those who lay it out."""
-        return scoreboard(self.values(rows, seeds, branches))
 
     def values(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> CaseValues:
         """What `scores`, `cases` and `missing` are made from."""

@@ -114,15 +114,11 @@ def _headline(found: Measured, branch: str) -> Headline:
 
 def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, best: bool) -> Score:
     name = f"{column.branch}/{column.metric}"
-    interval, limits = found.interval(name, row.label), found.limits(name, row.label)
-    if interval is None or interval.kind != "scenes and seeds" or limits is None:
-        limits = None
-    panel = found.panels.get(name)
-    values, expected, measured_seeds = 0, 0, 0
-    if panel is not None:
-        values, expected = found.counted(name, row.label)
-        layout = panel.layout(row.computed_by)
-        measured_seeds = int(np.isfinite(layout).any(axis=0).sum())
+    interval, panel = found.interval(name, row.label), found.panels.get(name)
+    over_seeds = interval is not None and interval.kind == "scenes and seeds"
+    low, high = (found.limits(name, row.label) if over_seeds else None) or (None, None)
+    values, expected = (0, 0) if panel is None else found.counted(name, row.label)
+    measured_seeds = 0 if panel is None else int(np.isfinite(panel.layout(row.computed_by)).any(axis=0).sum())
     return Score(
         row=row.label,
         branch=column.branch,
@@ -130,8 +126,8 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
         unit=column.unit,
         better=column.better,
         mean=found.mean(name, row.label),
-        low=None if limits is None else limits[0],
-        high=None if limits is None else limits[1],
+        low=low,
+        high=high,
         best=best,
         seeds=measured_seeds,
         seeds_expected=seeds,

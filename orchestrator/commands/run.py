@@ -204,8 +204,6 @@ def end_text(study: Study, selection: Selection) -> str:
     """The table of scores of what was selected, and where to see more; for a run that computed something."""
     from orchestrator.results import Results
     from orchestrator.ui.scores import scores_text
-    from reports.scoreboard import scoreboard
 
-    given = Results(study).values(**selection.given)
-    table = scores_text(scoreboard(given), given.missing, shutil.get_terminal_size().columns, len(given.excluded))
+    table = scores_text(Results(study).values(**selection.given), shutil.get_terminal_size().columns)
     return f"\n{table}\nimages, curves and every run: echo-matrix ui"
