@@ -16,8 +16,10 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.machine import machine_cpus, machine_devices
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
-from orchestrator.plan.forecast import AHEAD, Capacity, Duration, Forecast, Forecaster
+from orchestrator.plan.durations import Duration
+from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster
 from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
