@@ -13,7 +13,6 @@ from pathlib import Path
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.errors import MatrixError, PlanError
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.host.machine import machine_cpus, machine_devices
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
@@ -113,10 +112,8 @@ class Study:
         share = backend_plugin(self.cluster.backend).local_share(self.cluster)
         if share is None:
             return Capacity()
-        return Capacity(
-            cpus=machine_cpus() if share.cpus is None else share.cpus,
-            devices=machine_devices() if share.devices is None else share.devices,
-        )
+        host = share.host()
+        return Capacity(cpus=host.cpus, devices=host.devices)
 
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
         """All recorded attempts by job fingerprint, oldest first."""

@@ -52,24 +52,17 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
     if share is None:
         yield ok(f"this machine has {here}; jobs run on other machines")
         return
-    cpus = machine_cpus() if share.cpus is None else share.cpus
-    memory = machine_gib() if share.memory_gib is None else share.memory_gib
-    devices = there if share.devices is None else share.devices
+    host = share.host(environment=subject.environment)
     too_many = excess_devices(share, subject.environment)
     if too_many is not None and plugin.publishes_results:
         needed = any(job.resources.devices for job in subject.study.plan.jobs.values())
         yield (bad if needed else warning)(*too_many)
     asks = _largest(subject)
     for stage, job in asks.items():
-        wanted = job.resources
         short = [
             f"{name} {asked:g} of {has:g}"
-            for name, asked, has in (
-                ("cpus", wanted.cpus, cpus),
-                ("devices", wanted.devices, devices),
-                ("memory_gib", wanted.memory_gib, memory),
-            )
-            if asked > has
+            for name in ("cpus", "devices", "memory_gib")
+            if (asked := getattr(job.resources, name)) > (has := getattr(host, name))
         ]
         if short:
             yield bad(

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.host.machine import file_system
+from orchestrator.host.machine import existing_folder, file_system
 from orchestrator.tracking.mlflow.server import CREDENTIALS, api_request
 from orchestrator.tracking.mlflow.sqlite_file import IN_WORDS, Condition, condition_of, database_path, log_ahead_works
 from workloads.contract.planned import ServiceEndpoint
@@ -42,15 +42,9 @@ def _database(path: Path, *, own: bool) -> CheckResult:
         remedy = replaced if own else "name another database in tracking.uri"
         return (warning if own else bad)(f"{path} {IN_WORDS[found]}", remedy)
     kind = file_system(path) or "a file system of unknown kind"
-    how = "" if _log_ahead_works(path) else ", with a rollback journal: SQLite's write-ahead log does not work there"
+    works = log_ahead_works(existing_folder(path.parent))
+    how = "" if works else ", with a rollback journal: SQLite's write-ahead log does not work there"
     return ok(f"{path} on {kind}{how}")
-
-
-def _log_ahead_works(path: Path) -> bool:
-    folder = path.parent
-    while not folder.is_dir():
-        folder = folder.parent
-    return log_ahead_works(folder)
 
 
 def workload(subject: Subject) -> Iterator[CheckResult]:
