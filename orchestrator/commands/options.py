@@ -198,6 +198,11 @@ class Selection:
         return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())
 
 
+def matrix_option(matrix: Path) -> str:
+    """` --matrix FILE`, for a command that is printed; empty for the default."""
+    return "" if matrix == DEFAULT_MATRIX else f" --matrix {matrix}"
+
+
 def last_selection(study: Study) -> Selection:
     """What the last run selected, if it was of this plan and matches it still; else nothing, which is everything."""
     with Ledger.read(study.home / NAME) as ledger:

@@ -13,13 +13,13 @@ from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
     JsonOption,
     PlanOptions,
     RefreshOption,
     Selection,
     SmokeOption,
     YesOption,
+    matrix_option,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
 from orchestrator.commands.run_study import FinishedRun, run_study
@@ -148,7 +148,7 @@ def _detach(arguments: list[str], study: Study, options: PlanOptions, as_json: b
     if as_json:
         print_json({"version": 1, "pid": started.pid, "works": started.works, "output": str(started.out)})
         return 0
-    named = "" if study.matrix == DEFAULT_MATRIX else f" --matrix {study.matrix}"
+    named = matrix_option(study.matrix)
     named += "" if options.cluster is None else f" --cluster {options.cluster}"
     # Only that one decides where the study's folder is.
     named += "".join(f" --set {text}" for text in options.settings or () if text.partition("=")[0].strip() == "backend")
