@@ -217,8 +217,9 @@ class Workload:
         return None
 
     def flops(self, plan: Planned) -> Mapping[str, float]:
-        """Job id -> floating point operations of the job, of the jobs where they are known: durations are estimated by
-        them, between jobs of a stage that were measured and others, and before any was.
+        """Job id -> floating point operations, of the jobs where they are known.
+
+        Durations of jobs that were not measured are estimated in proportion to them.
         """
         return {}
 
