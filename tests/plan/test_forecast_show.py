@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.commands.options import PlanOptions, Selection
-from orchestrator.commands.plan import plan
+from orchestrator.commands.plan.command import plan
 from orchestrator.plan.forecast import Basis, Forecast, RowForecast
 from orchestrator.plan.forecast_show import amount, duration_words, forecast_json, forecast_line, forecast_text
 from orchestrator.plan.makespan import Capacity

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.commands.libraries import libraries_of, require_libraries_of
-from orchestrator.commands.status import status_text
+from orchestrator.commands.status.command import status_text
 from orchestrator.errors import RequirementError
 from orchestrator.plan.show import plan_text
 from orchestrator.requirements import (

@@ -67,7 +67,7 @@ def texts(path: Path) -> list[tuple[int, str]]:
 
 PLURAL = re.compile(r"\{[^}]*(?:len\(|count|number)[^}]*\} (?:jobs|attempts|cells|rows|paths|hosts|cases)\b")
 SEVERAL = {
-    "orchestrator/commands/logs.py",  # an ambiguous prefix matches two or more
+    "orchestrator/commands/logs/command.py",  # an ambiguous prefix matches two or more
     "orchestrator/schedule/failures.py",  # a single job has its own line
     "orchestrator/schedule/host_exclusion.py",
 }

@@ -6,7 +6,7 @@ from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.protocol import Placement
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.backends.scripts import PlannedSubmission, Script, ScriptPlan
-from orchestrator.commands.run_study import context_of
+from orchestrator.commands.run.run_study import context_of
 from orchestrator.errors import PlanError
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.plan.job import Standing

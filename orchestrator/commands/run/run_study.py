@@ -14,7 +14,7 @@ from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.libraries import require_libraries_of
-from orchestrator.commands.opening import opening_text
+from orchestrator.commands.run.opening import opening_text
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command

@@ -49,7 +49,7 @@ def status(
     chosen = selection if selection.given else last_selection(study)
     if watch:
         # Here, because rich takes a tenth of a second.
-        from orchestrator.commands.watch import watch as watch_run
+        from orchestrator.commands.status.watch import watch as watch_run
         from orchestrator.ui.watch import make_watch_view
 
         selected = select(study.plan, **chosen.given)

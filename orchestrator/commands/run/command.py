@@ -11,7 +11,6 @@ import typer
 from orchestrator.backends.registry import backends
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.options import (
     JsonOption,
     PlanOptions,
@@ -22,7 +21,8 @@ from orchestrator.commands.options import (
     matrix_option,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
-from orchestrator.commands.run_study import FinishedRun, run_study
+from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
+from orchestrator.commands.run.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
 from orchestrator.requirements import require_platform
 from orchestrator.schedule.failures import failures_json, failures_text

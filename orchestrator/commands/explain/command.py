@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.explanation import Explanation, explanation_of, holds_up, what_next
+from orchestrator.commands.explain.explanation import Explanation, explanation_of, holds_up, what_next
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job

@@ -6,8 +6,8 @@ import typer
 
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.garbage import Apart, FoundGarbage, find_garbage, remove_garbage
-from orchestrator.commands.kept_results import KEEP_DAYS, RECENT, UNKNOWN
+from orchestrator.commands.gc.garbage import Apart, FoundGarbage, find_garbage, remove_garbage
+from orchestrator.commands.gc.kept_results import KEEP_DAYS, RECENT, UNKNOWN
 from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
 from orchestrator.ui.terminal import confirm, is_interactive, print_json

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.backends.registry import backends
-from orchestrator.commands.detach import OUT
-from orchestrator.commands.kept_results import KEEP_DAYS, UNKNOWN, KeptResults, kept_results
+from orchestrator.commands.gc.kept_results import KEEP_DAYS, UNKNOWN, KeptResults, kept_results
 from orchestrator.commands.refresh import OF_NO_PLAN, to_withdraw
+from orchestrator.commands.run.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
