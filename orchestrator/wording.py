@@ -1,7 +1,8 @@
-"""Words that several messages share: counts with their noun, long lists, times, states with their reason, progress."""
+"""Words that several messages share: counts with their noun, long lists, times, states with their reason, URLs."""
 
 import time
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -41,3 +42,13 @@ def state_words(state: str, reason: str) -> str:
 def progress_words(step: int, of: int, phase: str) -> str:
     """`12/40 train`; the phase alone while the number of steps is not known."""
     return f"{step}/{of} {phase}" if of else phase
+
+
+def public_url(url: str) -> str:
+    """A URL without user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an invalid URL"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
