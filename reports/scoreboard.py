@@ -13,7 +13,6 @@ from reports.formats import decimals_of
 from reports.input import CaseValues
 from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.spec import Better
-from reports.statistics.best import best_rows
 from reports.statistics.scores import headline
 
 
@@ -80,18 +79,17 @@ def scoreboard(given: CaseValues) -> Scoreboard:
     found = measured(given, combinations(given))
     columns = [_headline(found, branch) for branch in found.scoring.names]
     seeds = frozenset(given.seeds)
-    ranked = [row.computed_by for row in found.rows if not row.reference]
+    rows = tuple(row.label for row in found.rows if not row.reference)
     scores: dict[tuple[str, str], Score] = {}
     for column in columns:
-        panel = found.panels.get(f"{column.branch}/{column.metric}")
-        best = frozenset[str]() if panel is None else best_rows(panel, list(dict.fromkeys(ranked)), column.better)
+        best = found.best(f"{column.branch}/{column.metric}", rows, column.better)
         for row in found.rows:
-            marked = not row.reference and row.computed_by in best
-            scores[row.label, column.branch] = _score(found, column, row, len(seeds - row.excluded_seeds), best=marked)
+            expected, is_best = len(seeds - row.excluded_seeds), row.label in best
+            scores[row.label, column.branch] = _score(found, column, row, expected, best=is_best)
     return Scoreboard(
         seeds=tuple(sorted(seeds)),
         columns=columns,
-        rows=tuple(row.label for row in found.rows if not row.reference),
+        rows=rows,
         references=tuple(row.label for row in found.rows if row.reference),
         same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
         scores=scores,
