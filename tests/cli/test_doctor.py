@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal
 
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.backends.slurm.checks import accounting, signals
 from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.commands.doctor.checks import all_checks, examine, findings_json, findings_text, worst
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.errors import SiteError
 from orchestrator.host.machine import file_system
 from orchestrator.host.processes import start_time, write_processes

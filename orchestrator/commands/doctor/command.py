@@ -6,7 +6,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.doctor.checks import examine, findings_json, findings_text, worst
-from orchestrator.commands.doctor.finding import Subject
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
 from orchestrator.requirements import require_platform
 from orchestrator.ui.terminal import print_json

@@ -5,9 +5,10 @@ import resource
 import sys
 from collections.abc import Iterator
 
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import excess_devices
 from orchestrator.backends.registry import backend_plugin
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.commands.libraries import libraries_of
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.host.machine import existing_folder, file_system
 from orchestrator.tracking.mlflow.server import CREDENTIALS, api_request
 from orchestrator.tracking.mlflow.sqlite_file import IN_WORDS, Condition, condition_of, database_path, log_ahead_works

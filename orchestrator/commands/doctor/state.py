@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.registry import backend_plugin, backends
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
 from orchestrator.host.machine import GIB, existing_folder
 from orchestrator.host.processes import is_alive, read_processes

@@ -64,15 +64,14 @@ def run(
         selected |= _withdraw(study, withdrawals)
     if detach and (withdrawals or any(study.standings()[job_id].state != "done" for job_id in selected)):
         refuse_second_run(study.home)
-        names = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
-        names |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
-        given = [f"--{name}={value}" for name, value in names.items()]
-        given += [f"--set={text}" for text in options.settings or ()]
-        given += [
-            f"--refresh={name}" for name in refresh or ()
-        ]  # withdrawn results are recomputed even if they are not selected
+        named = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
+        named |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
+        given = [*named.items(), *(("set", text) for text in options.settings or ())]
+        # Withdrawn results are recomputed even if they are not selected.
+        given += [("refresh", name) for name in refresh or ()]
         flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
-        raise typer.Exit(_detach([*given, *flags, "--", *study.plan.overrides], study, options, as_json))
+        arguments = [*(f"--{name}={value}" for name, value in given), *flags, "--", *study.plan.overrides]
+        raise typer.Exit(_detach(arguments, study, options, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
     chosen = {**selection.given, **({"smoke": True} if smoke else {})}
     chosen |= {SETTINGS: list(options.settings)} if options.settings else {}
