@@ -108,18 +108,22 @@ WORKLOAD = Workload(
 """
 
 
+def own_modules() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] in ("digits_study", "beside")]
+
+
 def opened(folder: Path) -> Study:
     """The study of a folder, as a new process reads it: neither its package nor torch is imported before."""
-    before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path])
-        patch.delitem(sys.modules, "torch", raising=False)
+        # Other tests may have read the tutorial's study itself.
+        patch.setattr(sys, "path", [place for place in sys.path if not Path(place, "digits_study").exists()])
+        for name in ("torch", *own_modules()):
+            patch.delitem(sys.modules, name, raising=False)
         try:
             return open_study(folder / "matrix.yaml")
         finally:
-            for name in sys.modules.keys() - before:
-                if name.partition(".")[0] in ("digits_study", "beside"):
-                    del sys.modules[name]
+            for name in own_modules():
+                del sys.modules[name]
 
 
 @pytest.fixture
