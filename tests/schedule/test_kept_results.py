@@ -1,6 +1,5 @@
 """`gc` keeps what recorded runs asked for, by the fingerprints in the ledger."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ OTHER = ("controls.training.steps=800",)
 @pytest.fixture
 def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ECHO_MATRIX_HOME", raising=False)
-    monkeypatch.setattr(os, "fsync", lambda _file: None)  # no power is cut here, and a hundred results are made
     return write_matrix(tmp_path / "project" / "matrix.yaml")
 
 
