@@ -65,7 +65,7 @@ chaos: $(INSTALLED)
 
 # The documentation as a site, in build/site/.
 docs: $(INSTALLED)
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
