@@ -87,11 +87,12 @@ def test_a_study_of_ones_own_begins_with_a_package_that_can_be_planned(
     }
     study = open_study(folder / "matrix.yaml", cluster=Path("slurm"))
     assert (study.plan.study, study.plan.workload_name) == ("pilot", "begun_study.tables")
-    assert len(study.plan.cells) == 6
+    assert len(study.plan.cells) == 15 and len({cell.seed for cell in study.plan.cells}) == 5
+    assert all(stage.seconds_guess <= 1 and not stage.preload for stage in study.plan.workload.stages)
     text = (folder / "matrix.yaml").read_text(encoding="utf-8")
     (axis,) = re.findall(r"axes: \{\} .* e\.g\. (.*)", text)
     (folder / "matrix.yaml").write_text(text.replace("axes: {}", f"axes: {{{axis}}}"), encoding="utf-8")
-    assert len(open_study(folder / "matrix.yaml").plan.cells) == 12
+    assert len(open_study(folder / "matrix.yaml").plan.cells) == 30
 
 
 def test_the_stages_of_such_a_package_compute_what_they_say(tmp_path: Path) -> None:

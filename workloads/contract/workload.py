@@ -107,7 +107,10 @@ class StageSpec:
     reshard: str = ""
     """Program (`python -m`) of the command `reshard`; empty: its checkpoints cannot be converted."""
     preload: tuple[str, ...] = ()
-    """Modules that a warm server imports before its first job of this stage."""
+    """Modules that a warm server imports before its first job of this stage, and whose libraries `run` looks for.
+
+    With torch among them, a job imports it and records its settings from the start; otherwise only once it is used.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +134,7 @@ class Workload:
     revisions: Mapping[str, int] = field(default_factory=dict)
     """`kind/VALUE` -> revision, for `StageSpec.revisions` and for branches (`branch/NAME`, by default 1)."""
     preload: tuple[str, ...] = ()
-    """Modules that a warm server imports for every stage."""
+    """The same, for every stage."""
     report: str = ""
     """`package.module` with the `ReportSpec` as `REPORT`; empty: the generic report."""
     template: tuple[str, str] | None = None

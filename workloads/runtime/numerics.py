@@ -5,12 +5,13 @@ without deterministic kernels. None of it is in a fingerprint, so it is in every
 report compares it between cells. Variables of the environment set much of it, some against what the study declares:
 those are dropped from the process of a job before torch reads them, and the job's log says so.
 
-torch and threadpoolctl are imported when something is asked of them: a warm server reads this file before either.
+torch and NumPy are asked only where the job has imported them: a stage may need neither.
 """
 
 import contextlib
 import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -67,30 +68,19 @@ def drop_overrides(environment: MutableMapping[str, str]) -> list[str]:
 def numerics(device: str) -> dict[str, Any]:
     """What decides bits in this process now: plain JSON, one value a setting, `environment` by variable.
 
+    Settings of torch and NumPy are told where these are imported; torch imports NumPy.
+
     Args:
         device: `cpu` or `cuda`; the accelerator's libraries are read for the latter alone.
     """
-    torch: Any = importlib.import_module("torch")
-    backends = torch.backends
-    settings: dict[str, Callable[[], Any]] = {
-        "cpu_capability": backends.cpu.get_cpu_capability,
-        "threads_torch": torch.get_num_threads,
-        "threads_interop": torch.get_num_interop_threads,
-        "libraries": lambda: _libraries(torch),
-        "blas_numpy": _blas,
-        "deterministic": lambda: _deterministic(torch),
-        "default_dtype": lambda: str(torch.get_default_dtype()),
-        "flush_denormal": lambda: float(torch.tensor(1e-39) * 0.5) == 0.0,
-        "float32_matmul": torch.get_float32_matmul_precision,
-        "float32_matmul_cuda": lambda: backends.cuda.matmul.fp32_precision,
-        "float32_conv_cudnn": lambda: backends.cudnn.conv.fp32_precision,
-        "float32_rnn_cudnn": lambda: backends.cudnn.rnn.fp32_precision,
-        "float32_matmul_onednn": lambda: backends.mkldnn.matmul.fp32_precision,
-        "float32_conv_onednn": lambda: backends.mkldnn.conv.fp32_precision,
-        "onednn": lambda: bool(backends.mkldnn.enabled),
-    }
-    if device == "cuda":
-        settings |= _of_cuda(torch)
+    settings: dict[str, Callable[[], Any]] = {}
+    if "numpy" in sys.modules:
+        settings["blas_numpy"] = _blas
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        settings |= _of_torch(torch)
+        if device == "cuda":
+            settings |= _of_cuda(torch)
     found = {name: _read(read) for name, read in settings.items()}
     return {**found, "environment": environment_now(os.environ, LOADED_WITH)}
 
@@ -125,7 +115,8 @@ def over_ranks(work: Path, ranks: int, bits: Mapping[str, Any]) -> Mapping[str, 
     """Rank 0's `numerics`, with what another rank has otherwise beside it."""
     for rank in range(1, ranks):
         with contextlib.suppress(OSError, ValueError):  # a rank that failed early, or whose file is late
-            bits = beside(bits, read_object(work / numerics_name(rank)), f"rank {rank}")
+            # Written when its stage began: what it imported later is not in it, which is no difference.
+            bits = beside(bits, {**bits, **read_object(work / numerics_name(rank))}, f"rank {rank}")
     return bits
 
 
@@ -153,13 +144,32 @@ def _libraries(torch: Any) -> list[str]:
 
 def _blas() -> list[str]:
     """NumPy's BLAS: its version, the processor it has chosen kernels for, its threads."""
-    importlib.import_module("numpy")
     told: Any = importlib.import_module("threadpoolctl")
     return sorted(
         f"{one['internal_api']} {one['version']}, {one.get('architecture', 'any')}, threads {one['num_threads']}"
         for one in told.threadpool_info()
         if one["user_api"] == "blas"
     )
+
+
+def _of_torch(torch: Any) -> dict[str, Callable[[], Any]]:
+    backends = torch.backends
+    return {
+        "cpu_capability": backends.cpu.get_cpu_capability,
+        "threads_torch": torch.get_num_threads,
+        "threads_interop": torch.get_num_interop_threads,
+        "libraries": lambda: _libraries(torch),
+        "deterministic": lambda: _deterministic(torch),
+        "default_dtype": lambda: str(torch.get_default_dtype()),
+        "flush_denormal": lambda: float(torch.tensor(1e-39) * 0.5) == 0.0,
+        "float32_matmul": torch.get_float32_matmul_precision,
+        "float32_matmul_cuda": lambda: backends.cuda.matmul.fp32_precision,
+        "float32_conv_cudnn": lambda: backends.cudnn.conv.fp32_precision,
+        "float32_rnn_cudnn": lambda: backends.cudnn.rnn.fp32_precision,
+        "float32_matmul_onednn": lambda: backends.mkldnn.matmul.fp32_precision,
+        "float32_conv_onednn": lambda: backends.mkldnn.conv.fp32_precision,
+        "onednn": lambda: bool(backends.mkldnn.enabled),
+    }
 
 
 def _of_cuda(torch: Any) -> dict[str, Callable[[], Any]]:

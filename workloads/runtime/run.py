@@ -31,6 +31,7 @@ from workloads.runtime.masking import mask, secrets_of
 from workloads.runtime.numerics import beside, drop_overrides, numerics, numerics_name, over_ranks
 from workloads.runtime.outcome_checks import checked
 from workloads.runtime.progress import Progress, StageOutcome
+from workloads.runtime.torch_setup import set_up_when_imported
 
 EXAMPLE = """\
 example:
@@ -87,13 +88,14 @@ def run_request(request: Request) -> int:
     try:
         spec = stage_of(request)
         check_inputs(request, spec)
-        prepare(request.execution, request.rendezvous.local_rank)
+        prepare(request.execution, request.rendezvous.local_rank, spec.preload)
         stage = importlib.import_module(spec.module)
         bits = numerics(request.execution.device)
         if rank > 0:
             write_object(work / numerics_name(rank), bits)
         returned = stage.run(request, progress)
-        bits = beside(bits, numerics(request.execution.device), "at the end")
+        at_end = numerics(request.execution.device)
+        bits = beside({**at_end, **bits}, at_end, "at the end")  # what was imported late has no value before
         outcome = checked(returned, spec.module, Path(request.out) if rank == 0 else None)
     except Exception as raised:
         error = raised
@@ -119,7 +121,7 @@ def run_request(request: Request) -> int:
 
 
 def stage_of(request: Request) -> StageSpec:
-    """The stage that a request is of, as its workload declares it.
+    """The stage that a request is of, as its workload declares it; its `preload` begins with the workload's.
 
     Raises:
         BadInput: no such workload, or a stage that it does not have.
@@ -132,7 +134,8 @@ def stage_of(request: Request) -> StageSpec:
         ) from error
     if request.stage not in workload.by_name:
         raise BadInput(f"request.json: stage is {request.stage!r}; allowed: {', '.join(workload.by_name)}")
-    return workload.by_name[request.stage]
+    stage = workload.by_name[request.stage]
+    return replace(stage, preload=(*workload.preload, *stage.preload))
 
 
 def check_inputs(request: Request, stage: StageSpec) -> None:
@@ -162,39 +165,28 @@ def stop_on_signals(progress: Progress) -> None:
             signal.signal(number, lambda _number, _frame: progress.request_stop())
 
 
-def prepare(execution: Execution, local_rank: int) -> None:
+def prepare(execution: Execution, local_rank: int, declared: Sequence[str] = ()) -> None:
     """Set threads, precision, determinism and device of this process from the request alone.
 
     The bits of a result depend on the number of threads, so it never depends on what is free. Variables of the
     environment that would compute in another precision than the study says are dropped, before torch reads them.
+    torch is imported only if it is `declared`.
+
+    Args:
+        execution: the request's.
+        local_rank: the rank on this host, which is the number of its device.
+        declared: modules that the stage imports (`preload`).
 
     Raises:
         BadInput: a device that this machine does not have.
     """
     for line in drop_overrides(os.environ):
         print(line, flush=True)
-    import torch
-
-    if torch.get_float32_matmul_precision() != "highest":  # it was imported with one of those variables
-        torch.set_float32_matmul_precision("highest")
     choose_accelerator(execution.device)
-    torch.set_num_threads(execution.threads)
-    if torch.get_num_interop_threads() != 1:
-        torch.set_num_interop_threads(1)
     if execution.deterministic:
         # cuBLAS reads this when its first handle is created, which is later.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        # Filling uninitialised memory costs time and changes no bit of a result.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
-        torch.backends.cudnn.benchmark = False
-    if execution.device == "cuda":
-        if not torch.cuda.is_available() or local_rank >= torch.cuda.device_count():
-            raise BadInput(
-                f"request.json: execution.device is 'cuda' and local rank {local_rank} needs a device of its own, "
-                f"but this process sees {torch.cuda.device_count()}; use a host with devices, or device 'cpu'"
-            )
-        torch.cuda.set_device(local_rank)
+    set_up_when_imported(execution, local_rank, declared)
 
 
 def choose_accelerator(device: str) -> None:
