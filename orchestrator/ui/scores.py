@@ -56,8 +56,11 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
     """The rows that have no score at all."""
     if not rows:
         return []
-    names = ", ".join(rows[:SHOWN]) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
-    return [f"rows without a score: {names}"]
+    return [f"rows without a score: {_listed(rows)}"]
+
+
+def _listed(rows: Sequence[str]) -> str:
+    return ", ".join(rows[:SHOWN]) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
 
 
 def _excluded_lines(excluded: int) -> list[str]:
@@ -89,7 +92,14 @@ def _legend(board: Scoreboard) -> list[str]:
         lines.append("one seed: no intervals, and another training may change the order")
     if any(score.mean is not None and _is_partial(score) for score in shown):
         lines.append("(k/n) k of n values exist; a row that lacks a whole seed is not marked")
+    if fewer := [row for row in board.rows if _has_fewer_seeds(board, row)]:
+        lines.append(f"never marked, since the matrix excludes some of their seeds: {_listed(fewer)}")
     return lines
+
+
+def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
+    scores = [board.scores[row, column.branch] for column in board.columns]
+    return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
 
 
 def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
