@@ -29,10 +29,13 @@ from orchestrator.spec.schema import Matrix
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
+from workloads.runtime.masking import mask, secrets_of
 
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
 REHEARSAL = "-rehearsal"
 """End of the name of a study's folder whose results have no meaning."""
+ON_EVENT = "on_event"
+"""Key of the cluster settings that is never recorded: the user's command may hold a credential."""
 SETTINGS = "set"
 """Key of a run's `--set` in the selection that the ledger records."""
 
@@ -186,6 +189,12 @@ def reopen_study(
     except MatrixError:  # of another cluster file than that of the last run
         return study
     return replace(study, cluster=where)
+
+
+def recorded_settings(settings: Sequence[str]) -> list[str]:
+    """The `--set` that the ledger keeps: none that may hold a credential, as the user's own command may."""
+    secrets = secrets_of(os.environ)
+    return [one for one in settings if one.partition("=")[0].strip() != ON_EVENT and mask(one, secrets) == one]
 
 
 def settings_of(run: RecordedRun) -> tuple[str, ...]:
