@@ -21,7 +21,7 @@ from typer.models import CommandInfo
 from orchestrator.commands.command import EXIT_CODES, Command, Group, declared_commands, exit_codes_text, flattened
 from orchestrator.errors import Interrupted, OrchestratorError, disk_error
 from orchestrator.host.user import complete_user
-from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
+from orchestrator.ui.terminal import READER_GONE, discard_output, open_closed_streams, print_anything
 from workloads.runtime.masking import mask, secrets_of
 
 COMMANDS = declared_commands()
@@ -111,6 +111,13 @@ class GroupedHelp(_Verbatim, TyperGroup):
         super().__init__(**given)
         self.commands = _Programs()  # type: ignore[assignment]
 
+    def invoke(self, context: Any) -> Any:
+        """Import the command, read its arguments and run it; typer would end without a word on Ctrl-C."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
     def format_commands(self, _context: Any, formatter: Any) -> None:
         """Write the groups; summaries are wrapped, never cut."""
         width = max(len(command.name) for command in COMMANDS)
@@ -156,6 +163,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an expected error becomes one line on standard error and an exit code."""
+    open_closed_streams()
     print_anything()
     try:
         code = _exit_code()

@@ -128,7 +128,8 @@ def run_study(
             observer.finish()
             tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
     page = study.report_folder / "index.html"
-    return FinishedRun(outcome=outcome, report=page if page.is_file() else None, written=written)
+    shown = page.is_file() and backend_plugin(study.cluster.backend).publishes_results
+    return FinishedRun(outcome=outcome, report=page if shown else None, written=written)
 
 
 def _no_log(_what: str, **_fields: object) -> None:
