@@ -23,6 +23,7 @@ progress shows what is done so far.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def open_results(
         ControlsError: compared cells differ in a control.
     """
     where = None if cluster is None else Path(cluster)
-    return Results(reopen_study(Path(matrix), profile=profile, overrides=overrides, cluster=where, settings=settings))
+    study = reopen_study(
+        Path(matrix), profile=profile, overrides=overrides, cluster=where, settings=settings, as_smoke=False
+    )
+    return Results(study)
 
 
 class Results:
@@ -202,7 +206,7 @@ def scores_table(board: Scoreboard) -> Table:
 def _texts(patterns: Patterns) -> str | list[str] | None:
     if patterns is None or isinstance(patterns, str):
         return patterns
-    if isinstance(patterns, int):
+    if isinstance(patterns, int | Integral):  # NumPy's too
         return str(patterns)
     texts = [str(one) for one in patterns]
     if not texts:

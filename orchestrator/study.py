@@ -60,6 +60,12 @@ class Study:
         return make_store(self.cluster.store.kind, self.home / "store")
 
     @property
+    def publishes_results(self) -> bool:
+        """Whether its results have a meaning: not those of a smoke run, or of a backend that only pretends."""
+        smoke = any(job.smoke for job in self.plan.jobs.values())
+        return not smoke and backend_plugin(self.cluster.backend).publishes_results
+
+    @property
     def report_folder(self) -> Path:
         """Folder of the newest report."""
         return self.home / "report"
@@ -159,10 +165,12 @@ def reopen_study(
     overrides: Sequence[str] = (),
     cluster: Path | None = None,
     settings: Sequence[str] = (),
+    as_smoke: bool = True,
 ) -> Study:
     """The study with the profile, overrides and settings of the last `run`, unless others are given.
 
-    Used by commands that inspect a study, so that `logs JOB` finds the job of the last run.
+    Used by commands that inspect a study, so that `logs JOB` finds the job of the last run; those that show results
+    plan a smoke run as the whole one (`as_smoke` is false), since its own have no meaning.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
@@ -174,7 +182,7 @@ def reopen_study(
         return declared.planned(profile, overrides)
     smoke, as_last = False, profile is None and not overrides
     if as_last:
-        profile, overrides, smoke = last.profile, last.overrides, last.selection.get("smoke") is True
+        profile, overrides, smoke = last.profile, last.overrides, as_smoke and last.selection.get("smoke") is True
     try:
         study = declared.planned(profile, overrides, smoke)
     except MatrixError:

@@ -179,7 +179,7 @@ class LastRunOptions(StudyOptions):
         _say(study.notice)
         return study
 
-    def open_anew(self, overrides: Sequence[str] | None = None) -> Study:
+    def open_anew(self, overrides: Sequence[str] | None = None, *, as_smoke: bool = True) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
         return reopen_study(
             self.matrix,
@@ -187,6 +187,7 @@ class LastRunOptions(StudyOptions):
             overrides=overrides or (),
             cluster=self.cluster,
             settings=self.settings or (),
+            as_smoke=as_smoke,
         )
 
 

@@ -81,7 +81,7 @@ def run(
         print_json(run_json(study, result))
     else:
         steady_print(run_text(result))
-        if result.outcome.submitted and result.report and not result.outcome.interrupted and not smoke:
+        if result.outcome.submitted and result.report and not result.outcome.interrupted:
             steady_print(end_text(study, selection))
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:

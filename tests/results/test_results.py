@@ -6,14 +6,18 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from finished_study import CASES, finished_study
+from recorded_run import record
 
 from orchestrator import results as results_module
 from orchestrator.cli import app
+from orchestrator.commands.run_study import report_of
 from orchestrator.errors import ArtifactMissing, PlanError
 from orchestrator.reporting.collect import report_input
 from orchestrator.results import Results, open_results
+from orchestrator.study import open_study
 from orchestrator.ui.scores import scores_text
 from reports.analysis import analyse, computed_json
 
@@ -152,3 +156,19 @@ def test_an_excluded_cell_is_not_missing_and_a_row_is_complete_without_it(
     ]
     assert (scores["linear"]["seeds_expected"], scores["linear"]["low"]) == (1, None)
     assert len(json.loads(printed(capsys, "--json"))["excluded"]) == 1
+
+
+def test_a_smoke_run_is_in_no_table_and_makes_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    before, scores = printed(capsys), open_results().scores()
+    smoke = record(open_study(Path("matrix.yaml"), smoke=True), 1.0, smoke=True)
+    assert (printed(capsys), open_results().scores()) == (before, scores)
+    assert (study.publishes_results, smoke.publishes_results) == (True, False)
+    assert not report_of(smoke) and not smoke.report_folder.exists()
+
+
+def test_seeds_may_be_integers_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = Results(finished_study(tmp_path, monkeypatch))
+    assert results.scores(seeds=np.int64(1)) == results.scores(seeds=1)  # type: ignore[arg-type]
