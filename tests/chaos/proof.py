@@ -22,7 +22,7 @@ JOBS = 3 + len(ROWS) * (1 + 3 + 2)
 """data, latents, index; and a row's training, three evaluations and two judgings."""
 MEASURED = ("samples_per_s", "tokens_per_s", "memory_mib")
 """Metrics that tell of the machine: their steps are compared, their values cannot be."""
-PROVENANCE = ("git", "cost")
+PROVENANCE = ("git", "cost", "durations")
 """Parts of report.json that tell of the machine and the checkout."""
 
 

@@ -108,13 +108,11 @@ def test_what_was_left_half_made_goes_a_day_later(study: Study, rehearsal: Rehea
     assert not any(path.exists() for path in left)
 
 
-def test_a_database_of_mlflow_that_was_replaced_goes_and_the_one_in_use_stays(
-    study: Study, rehearsal: Rehearsal
-) -> None:
+def test_a_database_of_mlflow_that_was_replaced_goes_and_the_one_in_use_stays(study: Study) -> None:
     replaced = [study.home / f"mlflow.db.{name}" for name in ("newer-7", "older-7-wal", "broken-8")]
     for path in (*replaced, *(study.home / f"mlflow.db{ending}" for ending in ("", "-wal", "-shm"))):
         path.touch()
-    gone = {one.path for one in found(study, rehearsal) if "mlflow" in one.path.name}
+    gone = {one.path for one in found(study).garbage if "mlflow" in one.path.name}
     assert gone == set(replaced)
 
 

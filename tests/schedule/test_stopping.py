@@ -4,15 +4,19 @@ import io
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from finished_study import finished_study
 from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare
+from orchestrator.commands.run_study import run_study
 from orchestrator.schedule.events import Event
+from orchestrator.schedule.run import RunResult
 from orchestrator.ui.progress import PlainView
 
 
@@ -78,3 +82,25 @@ def test_ctrl_c_says_at_once_what_is_waited_for_and_for_how_long(tmp_path: Path)
     at = said.index("stopping: 1 attempt saves a checkpoint, at most 30 s")
     assert said[at + 1] == "Ctrl-C again to stop at once; the same command continues"
     assert said[-1].split("] ")[1].startswith("stopped data (a001-")
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_stopped_run_leaves_the_report_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    study = finished_study(tmp_path, monkeypatch, without=("evaluate/clean/mlp/s0",))
+    tracking = replace(study.cluster.tracking, kind="none")
+    study = replace(study, cluster=replace(study.cluster, tracking=tracking))
+    ended = RunResult(counts={"done": 13, "retry": 1}, failures=(), interrupted=interrupted, submitted=1)
+    written: list[Path] = []
+
+    def write(folder: Path, *_given: object) -> bool:
+        written.append(folder)
+        return True
+
+    monkeypatch.setattr("orchestrator.commands.run_study.run", lambda *_given, **_named: ended)
+    monkeypatch.setattr("orchestrator.commands.run_study.report_if_needed", write)
+    out = io.StringIO()
+    finished = run_study(study, study.plan.jobs, PlainView(out), {})
+    assert (written, finished.written) == (([], False) if interrupted else ([study.report_folder], True))
+    assert out.getvalue().startswith("digits · laptop: 1 of 19 jobs to do\n  1 evaluate\n  3 rows: ")
