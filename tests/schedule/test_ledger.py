@@ -113,6 +113,20 @@ def test_a_broken_file_is_put_aside_and_rebuilt_from_commits_and_folders(tmp_pat
     assert list(toy.home.glob("ledger.sqlite.broken-*"))
 
 
+@pytest.mark.parametrize("column", ["fingerprints", "selection", "overrides"])
+def test_a_damaged_run_is_said_while_looking_and_put_aside_by_the_next_run(path: Path, column: str) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.record_plan(small_plan("a"))
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE recorded_runs SET {column} = '{{x'")
+    with Ledger.read(path) as reader, pytest.raises(LedgerError, match="the next `run` puts it aside and rebuilds it"):
+        for run in reader.recorded_runs():
+            reader.asked_for(run.number)
+    with Ledger.open(path) as ledger:
+        assert ledger.recorded_runs() == []
+    assert list(path.parent.glob("ledger.sqlite.broken-*"))
+
+
 def test_a_ledger_of_another_version_is_refused(path: Path) -> None:
     Ledger.open(path).close()
     with sqlite3.connect(path) as connection:

@@ -73,7 +73,10 @@ def run_of(row: Sequence[Any]) -> RecordedRun:
         ValueError: the row is damaged.
     """
     found = dict(zip(COLUMNS, row, strict=True))
-    found |= {"overrides": tuple(json.loads(found["overrides"])), "selection": json.loads(found["selection"])}
+    try:
+        found |= {"overrides": tuple(json.loads(found["overrides"])), "selection": json.loads(found["selection"])}
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     return RecordedRun(**found)
 
 
@@ -134,5 +137,5 @@ def _packed(value: Any) -> bytes:
 def _unpacked(content: bytes) -> Any:
     try:
         return json.loads(zlib.decompress(content))
-    except zlib.error as error:
+    except (zlib.error, TypeError) as error:
         raise ValueError(str(error)) from error
