@@ -53,7 +53,8 @@ class Folder:
         """What a run says that is refused, and that nothing came of it."""
         before = self._site.jobs()
         done = self.call("run", **environment)
-        assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert " started " not in done.stdout  # it says what it will run, and no more
         assert self._site.jobs() <= before
         assert not (self.folder / "outputs" / "echo-memory" / "slurm").exists()
         with Ledger.read(self.folder / "outputs" / "echo-memory" / NAME) as ledger:
