@@ -103,6 +103,15 @@ class _Programs(Mapping[str, Any]):
         return len(self._declared)
 
 
+@contextlib.contextmanager
+def _interruptions() -> Iterator[None]:
+    """Raise KeyboardInterrupt as an error with words."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+
+
 class GroupedHelp(_Verbatim, TyperGroup):
     """Help of the program: commands under the headings of their groups."""
 
@@ -111,12 +120,15 @@ class GroupedHelp(_Verbatim, TyperGroup):
         super().__init__(**given)
         self.commands = _Programs()  # type: ignore[assignment]
 
+    def make_context(self, *given: Any, **options: Any) -> Any:
+        """Import the command; typer would end without a word on Ctrl-C."""
+        with _interruptions():
+            return super().make_context(*given, **options)
+
     def invoke(self, context: Any) -> Any:
-        """Import the command, read its arguments and run it; typer would end without a word on Ctrl-C."""
-        try:
+        """Read the arguments of the command and run it."""
+        with _interruptions():
             return super().invoke(context)
-        except KeyboardInterrupt:
-            raise Interrupted from None
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
         """Write the groups; summaries are wrapped, never cut."""

@@ -216,3 +216,13 @@ def test_ctrl_c_while_a_command_is_imported_says_how_to_continue(
 
     monkeypatch.setattr(DeclaredCommand, "load", press)
     assert echo_matrix("plan") == (130, "", "echo-matrix: interrupted; run the same command again to continue\n")
+
+
+def test_ctrl_c_while_the_command_line_is_read_says_how_to_continue(
+    monkeypatch: pytest.MonkeyPatch, echo_matrix: Callable[..., Said]
+) -> None:
+    def press(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.core.TyperGroup.parse_args", press)
+    assert echo_matrix("plan") == (130, "", "echo-matrix: interrupted; run the same command again to continue\n")
