@@ -91,12 +91,17 @@ class Watch:
     def begin(self) -> None:
         """A test begins, or a file is imported."""
         self._broken.clear()
-        self._before = set(SERVICES) & set(sys.modules)
+        self._before = self._services()
 
     def broken(self) -> list[str]:
         """Why the test or file does not belong into the fast lane; empty: it does."""
-        imported = [f"imports {name}" for name in SERVICES if name in sys.modules and name not in self._before]
+        imported = [f"imports {name}" for name in SERVICES if name in self._services() - self._before]
         return [*dict.fromkeys(self._broken), *imported]
+
+    @staticmethod
+    def _services() -> set[str]:
+        """Those that are imported; None stands for one that a test takes away."""
+        return {name for name in SERVICES if sys.modules.get(name) is not None}
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event != "subprocess.Popen":

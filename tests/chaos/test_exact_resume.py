@@ -63,7 +63,10 @@ class Attempt:
         for rank in ranks:
             if self.ended or rank >= len(found) or not is_alive(*found[rank]):
                 return False
-            os.kill(found[rank][0], number)
+            try:
+                os.kill(found[rank][0], number)
+            except ProcessLookupError:  # it has ended since
+                return False
         return True
 
     def wait_for_steps(self, steps: int) -> None:

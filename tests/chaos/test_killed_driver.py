@@ -1,6 +1,5 @@
 """A driver that is killed with SIGKILL, wherever it stands, costs nothing that was done."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def test_a_run_after_a_kill_finishes_without_the_ledger_too(home: Path) -> None:
 def test_ctrl_c_ends_with_130_and_the_next_run_with_0(home: Path) -> None:
     driver = start(home, 0.2)
     wait_for_commits(home, 1, driver)
-    os.kill(driver.pid, signal.SIGINT)
+    driver.send_signal(signal.SIGINT)  # nothing, if it has ended
     output, _ = driver.communicate(timeout=DEADLINE_S)
     assert driver.returncode == 130, output
     assert "Traceback" not in output

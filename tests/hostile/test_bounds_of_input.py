@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.backends.registry import backends
+from orchestrator.cli import main
 from orchestrator.errors import MatrixError
 from orchestrator.spec.cluster import load_cluster
 from orchestrator.spec.limits import LARGEST_FILE, MOST_CELLS
@@ -230,9 +231,28 @@ def test_hostile_overrides_are_refused_in_one_sentence(override: str, message: s
         ["explain", b"\xff"],
     ],
 )
-def test_the_command_line_ends_with_2_and_without_a_traceback(arguments: list[str | bytes], tmp_path: Path) -> None:
+def test_a_command_ends_with_2_and_one_message(
+    arguments: list[str | bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["echo-matrix", *map(os.fsdecode, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capfdbinary.readouterr()
+    assert ended.value.code == 2, shown.err
+    assert b"Traceback" not in shown.err
+    assert shown.out == b""
+    assert shown.err.startswith(b"echo-matrix: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_program_ends_with_2_and_without_a_traceback(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [Path(sys.executable).with_name("echo-matrix"), *arguments],
+        [Path(sys.executable).with_name("echo-matrix"), "plan", "--profile", b"\xff\x1b[31m"],
         cwd=ROOT,
         env={**os.environ, "ECHO_MATRIX_HOME": str(tmp_path)},
         capture_output=True,

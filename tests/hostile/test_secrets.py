@@ -92,6 +92,7 @@ def test_a_trace_is_found_where_it_is(tmp_path: Path) -> None:
     assert len(leaks(tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_a_job_that_spills_its_environment_and_fails_with_it_leaves_no_secret(node: Node, tmp_path: Path) -> None:
     submission = toy_submission(tmp_path, "spill")
     work = Path(submission["request"]["work"])

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,12 @@ def png(path: Path, pixels: np.ndarray) -> None:
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
     )
+
+
+def without_figures(given: ReportInput) -> ReportInput:
+    """The input without what only figures and tables of cost show: a page of it is a text, rendered in a moment."""
+    spec = replace(given.spec, scaling=(), published=None)
+    return replace(given, costs=[], curves=[], spec=spec)
 
 
 def made_input(

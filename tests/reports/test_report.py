@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from made_input import QUALITY, ROWS, TABLES, made_input
+from made_input import QUALITY, ROWS, TABLES, made_input, without_figures
 
 from reports.analysis import analyse
 from reports.build import build
@@ -80,7 +80,7 @@ def test_a_missing_cell_is_listed_with_its_reason(written):
 
 
 def test_a_part_without_any_value_is_not_told_as_a_hundred_per_cent_of_the_values():
-    given = made_input(cases=4)
+    given = without_figures(made_input(cases=4))
     gone = [Missing(row="spatial", seed=0, axes="", branch="return", state="new", reason="")]
     none = dataclasses.replace(given, values=[v for v in given.values if v.branch != "return"], missing=gone)
     few = dataclasses.replace(given, values=given.values[1:], missing=gone)
@@ -185,15 +185,15 @@ def test_retained_gain_is_zero_to_one_between_the_two_contexts(three_seeds):
 
 
 def test_a_context_row_that_is_another_name_of_an_earlier_row_counts_as_itself(three_seeds):
-    given, analysis, report = three_seeds
+    given, _, report = three_seeds
     names = {"spatial-withheld": None, "context-k1": "spatial-withheld"}
     rows = sorted(given.rows, key=lambda row: row.name != "spatial-withheld")
     turned = dataclasses.replace(
         given, rows=[dataclasses.replace(row, alias_of=names.get(row.name, row.alias_of)) for row in rows]
     )
-    again = analyse(turned)
-    assert report_json(turned, again)["retained_gain"] == report["retained_gain"]
-    assert all("context-k20 over context-k1" in page(*pair) for pair in ((given, analysis), (turned, again)))
+    assert report_json(turned, analyse(turned))["retained_gain"] == report["retained_gain"]
+    for words in map(without_figures, (given, turned)):
+        assert "context-k20 over context-k1" in page(words, analyse(words))
 
 
 def test_retained_gain_is_not_given_when_long_context_gains_nothing_certain():

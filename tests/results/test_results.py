@@ -13,7 +13,7 @@ from recorded_run import record
 
 from orchestrator import results as results_module
 from orchestrator.cli import app
-from orchestrator.commands.run_study import report_of
+from orchestrator.commands.run.run_study import report_of
 from orchestrator.errors import ArtifactMissing, PlanError
 from orchestrator.reporting.collect import report_input
 from orchestrator.results import Results, open_results
@@ -133,7 +133,7 @@ def test_columns_that_do_not_fit_form_a_further_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     study = finished_study(tmp_path, monkeypatch)
-    table, *_ = scores_text(Results(study).scoreboard(), (), width).partition("\n* best")
+    table, *_ = scores_text(Results(study).values(), width).partition("\n* best")
     assert table.count("linear") == (1 if width >= 50 else 2)
     assert all(len(line) <= max(width, 34) for line in table.splitlines())
 

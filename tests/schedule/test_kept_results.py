@@ -1,6 +1,5 @@
 """`gc` keeps what recorded runs asked for, by the fingerprints in the ledger."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 import pytest
 from recorded_run import make_results, record, run, write_matrix
 
-from orchestrator.commands.garbage import FoundGarbage, find_garbage, remove_garbage
-from orchestrator.commands.kept_results import RECENT, UNKNOWN
+from orchestrator.commands.gc.garbage import FoundGarbage, find_garbage, remove_garbage
+from orchestrator.commands.gc.kept_results import RECENT, UNKNOWN
 from orchestrator.errors import LeaseError, PlanError
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import Study, open_study, reopen_study
@@ -21,7 +20,6 @@ OTHER = ("controls.training.steps=800",)
 @pytest.fixture
 def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ECHO_MATRIX_HOME", raising=False)
-    monkeypatch.setattr(os, "fsync", lambda _file: None)  # no power is cut here, and a hundred results are made
     return write_matrix(tmp_path / "project" / "matrix.yaml")
 
 

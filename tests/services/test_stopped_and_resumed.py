@@ -133,7 +133,7 @@ def test_a_training_that_was_stopped_detached_and_by_ctrl_c_ends_bit_identical(
         wait_for(
             lambda: training_at(home, 2, first.step + 3) or foreground.poll() is not None, "nothing is taken up again"
         )
-        os.kill(foreground.pid, signal.SIGINT)
+        foreground.send_signal(signal.SIGINT)  # nothing, if it has ended
         said, _ = foreground.communicate(timeout=120)
         assert foreground.returncode == 130, said
         last = trainings(home)[1]
