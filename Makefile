@@ -65,7 +65,7 @@ chaos: $(INSTALLED)
 
 # The documentation as a site, in build/site/.
 docs: $(INSTALLED)
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -78,5 +78,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else \
 	"python " + sys.version.split()[0] + " is not supported; allowed: 3.11 to 3.13; try: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo 'installing into $(VENV): about 3 GB, some minutes without further messages'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(INSTALLED)

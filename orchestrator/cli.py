@@ -139,7 +139,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from orchestrator.version import version
+        from orchestrator.provenance import version
 
         print(f"echo-matrix {version()}")
         raise typer.Exit

@@ -4,7 +4,6 @@ They use it while the files cannot be planned (an edit of matrix.yaml or a clust
 imported), and when matrix.yaml names a study that has not run. Its ledger is found by the matrix file that it names.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.lines import printable
 from orchestrator.spec.typed import build
 from orchestrator.study import REHEARSAL, Study, open_study, outputs_of, reopen_study, settings_of
+from orchestrator.wording import local_time
 
 
 def look_at_study(
@@ -74,10 +74,8 @@ def home_of(matrix: Path, *, cluster: Path | None = None, settings: Sequence[str
     rehearsal = study.home.name != study.plan.study
     for home, run in _runs(matrix):
         if is_held(home) and home.name.endswith(REHEARSAL) == rehearsal:
-            return (
-                home,
-                f"{matrix} names study {study.plan.study!r}; its run in progress is of {home.name!r}, {_when(run)}",
-            )
+            at = local_time(run.at, seconds=False)
+            return home, f"{matrix} names study {study.plan.study!r}; its run in progress is of {home.name!r}, {at}"
     return study.home, ""
 
 
@@ -122,7 +120,7 @@ def _recorded_study(
             cluster=where,
             cluster_file=cluster_file(cluster, matrix, backends()),
             home=home,
-            notice=f"the plan of the last run, study {home.name!r}, {what}, {_when(run)}",
+            notice=f"the plan of the last run, study {home.name!r}, {what}, {local_time(run.at, seconds=False)}",
         )
     return None
 
@@ -171,7 +169,3 @@ def _recorded(home: Path) -> list[RecordedRun]:
 
 def _homes(matrix: Path) -> list[Path]:
     return sorted(path.parent for path in outputs_of(matrix).glob(f"*/{NAME}"))
-
-
-def _when(run: RecordedRun) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(run.at))

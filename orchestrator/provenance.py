@@ -1,4 +1,4 @@
-"""Provenance of the code that runs: the git commits of this package and of a workload that lies elsewhere.
+"""Provenance of the code that runs: its version, and the git commits of this package and of a workload elsewhere.
 
 Git is believed only where it tracks the very files that run: an environment may lie inside another repository, and
 `GIT_DIR` may name any.
@@ -15,11 +15,13 @@ from orchestrator.host.code import CHECKOUT, LOCK, PACKAGES, Package
 
 DISTRIBUTION = "echo-matrix"
 BUILT_FROM = re.compile(r"\+g([0-9a-f]{7,40})")
+FULL_COMMIT = re.compile(r"([0-9a-f]{9})[0-9a-f]*(-dirty)?")
+"""What `commits_of` returns for this package alone."""
 UNKNOWN = "0+unknown"
 """Version of code that is not installed."""
 ANSWER_S = 30.0
 UNREADABLE = "unknown (the folder of another user)"
-"""Stands for a commit that git does not tell."""
+"""In place of a commit that git refuses to show."""
 
 
 def commits_of(workload: Package, home: Path | None = None, say: Callable[[str], object] = lambda _text: None) -> str:
@@ -54,6 +56,23 @@ def installed_version() -> str:
         return UNKNOWN
     is_copy = Path(str(found.locate_file(PACKAGES[0]))).resolve() == CHECKOUT / PACKAGES[0]
     return found.version if is_copy else found.version.partition("+")[0]
+
+
+def version() -> str:
+    """The number of the last release and the commit.
+
+    setuptools-scm has written both into an installed package; in a checkout, git knows the commit, and `.dirty` stands
+    at the end where files were changed.
+    """
+    return version_of(installed_version(), commits_of((PACKAGES[0], CHECKOUT / PACKAGES[0])))
+
+
+def version_of(installed: str, commit: str) -> str:
+    """The version of an installation whose code git knows as `commit` (`commits_of`); empty: it does not."""
+    known = FULL_COMMIT.fullmatch(commit)
+    if known is None:
+        return installed
+    return f"{installed.partition('+')[0]}+g{known[1]}{'.dirty' if known[2] else ''}"
 
 
 def _describe(folder: Path, code: Sequence[Path], file: Path, home: Path | None, say: Callable[[str], object]) -> str:

@@ -85,7 +85,7 @@ class Results:
             PlanError: a pattern matches nothing.
             StoreError: a result is damaged.
         """
-        return scores_table(self.scoreboard(rows, seeds, branches))
+        return scores_table(scoreboard(self.values(rows, seeds, branches)))
 
     def cases(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> Table:
         """Every measured value, as in results.csv.
@@ -122,12 +122,13 @@ class Results:
         chosen = select(plan, _texts(rows), _texts(seeds), _texts(branches))
         standings, attempts = self.study.standings(), self.study.attempts()
         reader = ArtifactReader(plan, self.study.store)
+        distinct = {cell.id: cell for cell in plan.cells if cell.alias_of is None}
         found: Table = []
         for job in plan.jobs.values():
             if job.id not in chosen:
                 continue
             commit, mine = reader.commit(job.id), attempts.get(job.fingerprint, ())
-            row, seed = self._of(job)
+            cells = [distinct[cell] for cell in job.cells if cell in distinct]
             cost = {} if commit is None else commit.result.get("cost", {})
             found.append(
                 {
@@ -135,8 +136,8 @@ class Results:
                     "id": job.id,
                     "stage": job.stage,
                     "branch": job.branch,
-                    "row": row,
-                    "seed": seed,
+                    "row": _only(cell.row for cell in cells),
+                    "seed": _only(cell.seed for cell in cells),
                     "state": standings[job.id].state,
                     "reason": standings[job.id].reason,
                     "fingerprint": job.fingerprint,
@@ -163,10 +164,6 @@ class Results:
         """
         return self.study.store.fetch(find_job(self.study.plan, job).fingerprint)
 
-    def scoreboard(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> Scoreboard:
-        """The table of scores with its columns, for those who lay it out."""
-        return scoreboard(self.values(rows, seeds, branches))
-
     def values(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> CaseValues:
         """What `scores`, `cases` and `missing` are made from."""
         plan = self.study.plan
@@ -176,12 +173,6 @@ class Results:
             select_cells(plan, _texts(rows), _texts(seeds)),
             None if branches is None else select_branches(plan, _texts(branches)),
         )
-
-    def _of(self, job: Job) -> tuple[str | None, int | None]:
-        """The row and seed of which a job is; None where it serves several."""
-        cells = [cell for cell in self.study.plan.cells if cell.id in job.cells and cell.alias_of is None]
-        rows, seeds = {cell.row for cell in cells}, {cell.seed for cell in cells}
-        return (rows.pop() if len(rows) == 1 else None), (seeds.pop() if len(seeds) == 1 else None)
 
     def _folder(self, job: Job) -> str | None:
         try:
@@ -197,6 +188,12 @@ def scores_table(board: Scoreboard) -> Table:
         for row in (*board.rows, *board.references)
         for column in board.columns
     ]
+
+
+def _only(values: Iterable[str | int]) -> str | int | None:
+    """The value, if all are equal."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 def _texts(patterns: Patterns) -> str | list[str] | None:

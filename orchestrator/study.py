@@ -13,11 +13,12 @@ from pathlib import Path
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.errors import MatrixError, PlanError
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.host.machine import machine_cpus, machine_devices
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
-from orchestrator.plan.forecast import AHEAD, Capacity, Duration, Forecast, Forecaster
+from orchestrator.plan.durations import Duration
+from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster
 from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
@@ -111,10 +112,8 @@ class Study:
         share = backend_plugin(self.cluster.backend).local_share(self.cluster)
         if share is None:
             return Capacity()
-        return Capacity(
-            cpus=machine_cpus() if share.cpus is None else share.cpus,
-            devices=machine_devices() if share.devices is None else share.devices,
-        )
+        host = share.host()
+        return Capacity(cpus=host.cpus, devices=host.devices)
 
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
         """All recorded attempts by job fingerprint, oldest first."""

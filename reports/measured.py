@@ -11,7 +11,8 @@ import numpy as np
 
 from reports import instruments
 from reports.input import CaseValues
-from reports.spec import ReportSpec
+from reports.spec import Better, ReportSpec
+from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
 from reports.statistics.panel import Panel, panels, row_label
 from reports.statistics.scores import Scoring, scoring
@@ -73,6 +74,13 @@ class Measured:
             return None
         half = (interval.high - interval.low) / 2
         return mean - half, mean + half
+
+    def best(self, metric: str, rows: Sequence[str], better: Better) -> frozenset[str]:
+        """Those of these rows that `best_rows` names, and the aliases of these among them; none without values."""
+        panel = self.panels.get(metric)
+        distinct = list(dict.fromkeys(self.computed_by[row] for row in rows))
+        named = frozenset() if panel is None else best_rows(panel, distinct, better)
+        return frozenset(row for row in rows if self.computed_by[row] in named)
 
     def counted(self, metric: str, row: str) -> tuple[int, int]:
         """(values present, values expected)."""

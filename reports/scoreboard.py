@@ -13,7 +13,6 @@ from reports.formats import decimals_of
 from reports.input import CaseValues
 from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.spec import Better
-from reports.statistics.best import best_rows
 from reports.statistics.scores import headline
 
 
@@ -80,18 +79,17 @@ def scoreboard(given: CaseValues) -> Scoreboard:
     found = measured(given, combinations(given))
     columns = [_headline(found, branch) for branch in found.scoring.names]
     seeds = frozenset(given.seeds)
-    ranked = [row.computed_by for row in found.rows if not row.reference]
+    rows = tuple(row.label for row in found.rows if not row.reference)
     scores: dict[tuple[str, str], Score] = {}
     for column in columns:
-        panel = found.panels.get(f"{column.branch}/{column.metric}")
-        best = frozenset[str]() if panel is None else best_rows(panel, list(dict.fromkeys(ranked)), column.better)
+        best = found.best(f"{column.branch}/{column.metric}", rows, column.better)
         for row in found.rows:
-            marked = not row.reference and row.computed_by in best
-            scores[row.label, column.branch] = _score(found, column, row, len(seeds - row.excluded_seeds), best=marked)
+            expected, is_best = len(seeds - row.excluded_seeds), row.label in best
+            scores[row.label, column.branch] = _score(found, column, row, expected, best=is_best)
     return Scoreboard(
         seeds=tuple(sorted(seeds)),
         columns=columns,
-        rows=tuple(row.label for row in found.rows if not row.reference),
+        rows=rows,
         references=tuple(row.label for row in found.rows if row.reference),
         same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
         scores=scores,
@@ -114,15 +112,11 @@ def _headline(found: Measured, branch: str) -> Headline:
 
 def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, best: bool) -> Score:
     name = f"{column.branch}/{column.metric}"
-    interval, limits = found.interval(name, row.label), found.limits(name, row.label)
-    if interval is None or interval.kind != "scenes and seeds" or limits is None:
-        limits = None
-    panel = found.panels.get(name)
-    values, expected, measured_seeds = 0, 0, 0
-    if panel is not None:
-        values, expected = found.counted(name, row.label)
-        layout = panel.layout(row.computed_by)
-        measured_seeds = int(np.isfinite(layout).any(axis=0).sum())
+    interval, panel = found.interval(name, row.label), found.panels.get(name)
+    over_seeds = interval is not None and interval.kind == "scenes and seeds"
+    low, high = (found.limits(name, row.label) if over_seeds else None) or (None, None)
+    values, expected = (0, 0) if panel is None else found.counted(name, row.label)
+    measured_seeds = 0 if panel is None else int(np.isfinite(panel.layout(row.computed_by)).any(axis=0).sum())
     return Score(
         row=row.label,
         branch=column.branch,
@@ -130,8 +124,8 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
         unit=column.unit,
         better=column.better,
         mean=found.mean(name, row.label),
-        low=None if limits is None else limits[0],
-        high=None if limits is None else limits[1],
+        low=low,
+        high=high,
         best=best,
         seeds=measured_seeds,
         seeds_expected=seeds,

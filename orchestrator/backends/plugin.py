@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.check_result import CheckResult
-from orchestrator.backends.protocol import Backend
+from orchestrator.backends.protocol import Backend, HostShare
 from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
-from orchestrator.host.machine import VISIBLE, machine_devices
+from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
 from orchestrator.spec.cluster import Cluster, SectionSource
@@ -90,6 +90,15 @@ class LocalShare:
     cpus: int | None = None
     devices: int | None = None
     memory_gib: float | None = None
+
+    def host(self, name: str = "local", environment: Mapping[str, str] = os.environ) -> HostShare:
+        """The machine of this process, as far as jobs may use it."""
+        return HostShare(
+            name=name,
+            cpus=machine_cpus() if self.cpus is None else self.cpus,
+            devices=machine_devices(environment) if self.devices is None else self.devices,
+            memory_gib=machine_gib() if self.memory_gib is None else self.memory_gib,
+        )
 
 
 def excess_devices(share: LocalShare, environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -129,17 +129,26 @@ class StudyOptions:
     cluster: ClusterOption = None
     settings: SetOption = None
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """Arguments of `open_study` and its like, beside the matrix and what an argument of the command says."""
+        return {"cluster": self.cluster, "settings": self.settings or ()}
+
     def home(self) -> Path:
         """Folder of the study, even while its files cannot be planned; see `home_of`."""
-        home, notice = home_of(self.matrix, cluster=self.cluster, settings=self.settings or ())
+        home, notice = home_of(self.matrix, **self.given)
         _say(notice)
         return home
 
-    def look(self) -> Study:
+    def look(self, overrides: Sequence[str] | None = None) -> Study:
         """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
-        study = look_at_study(self.matrix, cluster=self.cluster, settings=self.settings or ())
+        study = look_at_study(self.matrix, overrides=overrides or (), **self.given)
         _say(study.notice)
         return study
+
+    def reopen(self, overrides: Sequence[str] | None = None) -> Study:
+        """Plan the study as the last run did; see `reopen_study`."""
+        return reopen_study(self.matrix, overrides=overrides or (), **self.given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,14 +160,7 @@ class PlanOptions(StudyOptions):
 
     def open(self, *, smoke: bool = False) -> Study:
         """Plan the study as the command line says; see `open_study`."""
-        return open_study(
-            self.matrix,
-            profile=self.profile,
-            overrides=self.overrides or (),
-            cluster=self.cluster,
-            settings=self.settings or (),
-            smoke=smoke,
-        )
+        return open_study(self.matrix, profile=self.profile, overrides=self.overrides or (), smoke=smoke, **self.given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,27 +169,10 @@ class LastRunOptions(StudyOptions):
 
     profile: LastProfileOption = None
 
-    def open(self, overrides: Sequence[str] | None = None) -> Study:
-        """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
-        study = look_at_study(
-            self.matrix,
-            profile=self.profile,
-            overrides=overrides or (),
-            cluster=self.cluster,
-            settings=self.settings or (),
-        )
-        _say(study.notice)
-        return study
-
-    def open_anew(self, overrides: Sequence[str] | None = None) -> Study:
-        """Plan the study as the last run did; see `reopen_study`."""
-        return reopen_study(
-            self.matrix,
-            profile=self.profile,
-            overrides=overrides or (),
-            cluster=self.cluster,
-            settings=self.settings or (),
-        )
+    @property
+    def given(self) -> dict[str, Any]:
+        """As of `StudyOptions`, with the profile."""
+        return {**super().given, "profile": self.profile}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +196,11 @@ class Selection:
     def __str__(self) -> str:
         """As on the command line."""
         return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())
+
+
+def matrix_option(matrix: Path) -> str:
+    """` --matrix FILE`, for a command that is printed; empty for the default."""
+    return "" if matrix == DEFAULT_MATRIX else f" --matrix {matrix}"
 
 
 def last_selection(study: Study) -> Selection:

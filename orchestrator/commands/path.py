@@ -21,7 +21,7 @@ def path(
     as_json: JsonOption = False,
 ) -> None:
     """Print the folder of a job's result."""
-    study = options.open()
+    study = options.look()
     found = find_job(study.plan, job)
     folder = study.store.fetch(found.fingerprint)
     if verify:

@@ -18,6 +18,7 @@ from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.study import Study
+from orchestrator.wording import shortened_lines
 
 SHOWN = 20
 """Labels that are printed; the others are counted."""
@@ -88,10 +89,7 @@ def withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:
     if not withdrawals:
         return "nothing to withdraw: neither these jobs nor any made from their results are done"
     lines = [f"results to withdraw, furthest downstream first ({len(withdrawals)})"]
-    lines += [f"  {one.label}" for one in withdrawals[:SHOWN]]
-    if len(withdrawals) > SHOWN:
-        lines.append(f"  ... and {len(withdrawals) - SHOWN} more")
-    return "\n".join(lines)
+    return "\n".join([*lines, *shortened_lines([f"  {one.label}" for one in withdrawals], SHOWN)])
 
 
 def standings_without(study: Study, withdrawals: Sequence[Withdrawal]) -> Mapping[str, Standing]:

@@ -53,7 +53,7 @@ def reshard(
     The next run resumes from it. Its results then equal those of an undisturbed run up to rounding, not bit by bit;
     the conversion is recorded with the job.
     """
-    study = options.open_anew()
+    study = options.reopen()
     found = find_job(study.plan, job)
     planned = planned_shards(study, found)
     refuse_second_run(study.home)

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,6 @@ from orchestrator.ui.terminal import print_json
 
 if TYPE_CHECKING:  # what computes scores is imported when there are some to show
     from reports.input import CaseValues
-    from reports.scoreboard import Scoreboard
 
 
 def results(
@@ -34,23 +34,22 @@ def results(
     """
     if as_json and as_csv:
         raise PlanError("--json and --csv are given; allowed: one of them")
-    study = options.open_anew(overrides)
+    study = options.reopen(overrides)
     if not backend_plugin(study.cluster.backend).publishes_results:
         raise PlanError(f"the results of backend {study.cluster.backend} have no meaning; there are no scores to show")
     from orchestrator.results import Results
-    from reports.scoreboard import scoreboard
+    from orchestrator.ui.scores import scores_text
 
-    given = Results(study).values(**selection.given)
-    board = scoreboard(given)
+    found = Results(study)
+    if as_csv:
+        _print_csv(found.scores(**selection.given))
+        return
+    given = found.values(**selection.given)
     if as_json:
-        print_json(results_json(study, given, board))
-    elif as_csv:
-        _print_csv(board)
+        print_json(results_json(study, given))
     else:
-        from orchestrator.ui.scores import scores_text
-
         print(f"{study.plan.study} · {study.plan.profile}\n")
-        print(scores_text(board, given.missing, shutil.get_terminal_size().columns, len(given.excluded)))
+        print(scores_text(given, shutil.get_terminal_size().columns))
 
 
 COMMAND = Command(
@@ -65,10 +64,12 @@ COMMAND = Command(
 )
 
 
-def results_json(study: Study, given: "CaseValues", board: "Scoreboard") -> dict[str, Any]:
+def results_json(study: Study, given: "CaseValues") -> dict[str, Any]:
     """What `results --json` prints."""
     from orchestrator.results import scores_table
+    from reports.scoreboard import scoreboard
 
+    board = scoreboard(given)
     return {
         "version": 1,
         "study": study.plan.study,
@@ -81,11 +82,8 @@ def results_json(study: Study, given: "CaseValues", board: "Scoreboard") -> dict
     }
 
 
-def _print_csv(board: "Scoreboard") -> None:
+def _print_csv(table: Sequence[Mapping[str, Any]]) -> None:
     """Print the scores; a missing number is an empty field."""
-    from orchestrator.results import scores_table
-
-    table = scores_table(board)
     writer = csv.DictWriter(sys.stdout, list(table[0]) if table else ["row", "branch"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)

@@ -1,6 +1,5 @@
 """`show`: provenance of a job's artifact: inputs, attempt, host, code, versions, cost, folder."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
-from orchestrator.wording import counted, state_words
+from orchestrator.wording import counted, local_time, state_words
 
 
 def show(job: JobArgument, *, options: LastRunOptions, as_json: JsonOption = False) -> None:
@@ -21,7 +20,7 @@ def show(job: JobArgument, *, options: LastRunOptions, as_json: JsonOption = Fal
 
     Lists its inputs, code, versions, host, cost and folder, and every attempt.
     """
-    study = options.open()
+    study = options.look()
     found = find_job(study.plan, job)
     if as_json:
         print_json(show_json(study, found))
@@ -73,8 +72,8 @@ def show_text(study: Study, job: Job) -> str:
         lines += [
             f"  artifact  {found['folder'] or found['damage']}",
             f"  manifest  {commit['manifest']}",
-            f"  made      {_clock(commit['started'])} to {_clock(commit['ended'])} by attempt {commit['attempt']} "
-            f"on {commit['host_kind'] or 'a host of unknown kind'}",
+            f"  made      {local_time(commit['started'])} to {local_time(commit['ended'])} "
+            f"by attempt {commit['attempt']} on {commit['host_kind'] or 'a host of unknown kind'}",
             f"  code      {commit['code'][:SHORT]}, checkout {commit['git'] or 'unknown'}",
             f"  versions  {_pairs(commit['versions'])}",
         ]
@@ -126,10 +125,6 @@ def _commit_json(study: Study, commit: Commit) -> dict[str, Any]:
 
 def _withdrawn(study: Study, job: Job) -> int:
     return len(list((study.home / "store" / "withdrawn").glob(f"{job.fingerprint}.*.json")))
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import StudyOptions
+from orchestrator.wording import public_url
 
 
 def ui(
@@ -18,18 +19,17 @@ def ui(
 
     Where `tracking.uri` of the cluster file names a server, prints its address.
     """
-    from orchestrator.commands.doctor.services import shown
     from orchestrator.schedule.lease_holder import is_held
-    from orchestrator.tracking.mlflow.sqlite_file import NAME, database_path
+    from orchestrator.tracking.mlflow.sqlite_file import database_path
     from orchestrator.tracking.mlflow.ui import open_ui
 
     study = options.look()
     uri = study.cluster.tracking.uri
     database = database_path(study.home, uri)
-    if database is None and uri is not None:
-        print(f"{shown(uri)}  (the MLflow server that tracking.uri names has the runs)")
+    if database is None:
+        print(f"{public_url(uri or '')}  (the MLflow server that tracking.uri names has the runs)")
         return
-    open_ui(study.home, database or study.home / NAME, study.plan.study, host, port, busy=is_held(study.home))
+    open_ui(study.home, database, study.plan.study, host, port, busy=is_held(study.home))
 
 
 COMMAND = Command(

@@ -4,31 +4,38 @@ Libraries are looked up, not imported: that takes seconds.
 """
 
 import importlib.metadata
-import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
+from orchestrator.requirements import missing_libraries
 
 ANSWER_S = 60.0
 
 
 def find_libraries(names: Sequence[str]) -> dict[str, str | None]:
     """Name -> version; empty where it has none; None: Python does not find it."""
-    found: dict[str, str | None] = {}
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            found[name] = None
-            continue
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = ""
-    return found
+    missing = missing_libraries(names)
+    return {name: None if name in missing else version_of(name) for name in names}
+
+
+def version_of(name: str) -> str:
+    """The version in a library's metadata; empty: it has none, or is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on; absent: not installed."""
+    found = {"python": platform.python_version(), **{name: version_of(name) for name in ("ray", "torch", "deepspeed")}}
+    return {name: version for name, version in found.items() if version}
 
 
 def libraries_of_jobs(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, str | None]:

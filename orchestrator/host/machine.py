@@ -6,13 +6,11 @@ to read any of it.
 """
 
 import contextlib
-import importlib.metadata
 import os
 import platform
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import takewhile
@@ -112,6 +110,11 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
     return kind
 
 
+def existing_folder(path: Path) -> Path:
+    """The path, or its nearest parent that is a folder."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
 def host_kind() -> str:
     """What a commit record says about the machine where the result does not name its device."""
     return f"{platform.machine()} {platform.system()}"
@@ -130,17 +133,6 @@ def node_address() -> str:
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((UNUSED_ADDRESS, 1))  # no packet is sent: the kernel only picks the interface
         return str(probe.getsockname()[0])
-    return found
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that results depend on, from package metadata; absent: not installed."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("ray", "torch", "deepspeed"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.plan.job import Job, Plan, Standing, State
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened
 from workloads.contract.request import Stage
 
 SHOWN = 3
@@ -119,9 +119,8 @@ def _why_new(plan: Plan, job: Job, before: Mapping[str, Any] | None) -> str:
     changes = [key for key in sorted(now.keys() | before.keys()) if now.get(key, absent) != before.get(key, absent)]
     own = [key for key in changes if not key.startswith(INPUT)]
     if own:
-        shown = ", ".join(f"{key} {_text(before, key)} -> {_text(now, key)}" for key in own[:SHOWN])
-        more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
-        return f"{shown}{more} since the last plan"
+        shown = shortened([f"{key} {_text(before, key)} -> {_text(now, key)}" for key in own], SHOWN)
+        return f"{shown} since the last plan"
     inputs = [key.removeprefix(INPUT) for key in changes if key.removeprefix(INPUT) in job.inputs]
     if inputs:
         return f"an input changed: {', '.join(plan.jobs[job.inputs[stage]].label for stage in inputs)}"

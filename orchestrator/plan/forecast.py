@@ -13,12 +13,14 @@ all use it. A job's estimate is the first that there is of
 Device-hours are devices times hours, core-hours are cpus times hours of jobs without devices.
 """
 
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from orchestrator.plan.durations import ANY, SHARED, Duration, MeasuredDurations, keys_of
 from orchestrator.plan.job import Job, Plan, State
+from orchestrator.plan.makespan import Capacity, makespan
 
 Basis = Literal["measured", "flops", "guess"]
 
@@ -32,42 +34,6 @@ CORE_FLOPS_S = 3.0e10
 AHEAD: frozenset[State] = frozenset({"new", "retry", "waiting", "running", "unknown"})
 """States of jobs that are to be run, or run."""
 
-ANY = "*"
-"""In place of a profile: durations of all profiles together."""
-
-SHARED = ""
-"""In place of a row: jobs of stages that depend on no row."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duration:
-    """How long a job took that ended well, and what had been estimated."""
-
-    fingerprint: str
-    stage: str
-    branch: str
-    """Empty: its stage has none."""
-    row: str
-    """`SHARED`, or its first cell's row."""
-    smoke: bool
-    profile: str
-    """Of the plan; empty: not known."""
-    backend: str
-    """Where it ran; empty: not known."""
-    kind: str
-    """The kind of device, as in its commit record; empty: not known."""
-    cpus: int
-    """0: it is not known where it ran, nor with how many devices."""
-    devices: int
-    flops: float | None
-    """None: not known."""
-    seconds: float
-    """All attempts that its result is made of; time in a queue is not counted."""
-    estimated_s: float | None = None
-    """As estimated when its run began; None: not known."""
-    basis: str = ""
-    """Of that estimate."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class JobEstimate:
@@ -77,20 +43,6 @@ class JobEstimate:
     basis: Basis
     is_assumed: bool = False
     """Whether its FLOPs were divided by an assumed rate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """What attempts may use at a time; None: not known, or no limit."""
-
-    attempts: int | None = None
-    cpus: int | None = None
-    devices: int | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether anything is known of it."""
-        return any((self.attempts, self.cpus, self.devices))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,68 +96,6 @@ class Forecast:
         return sum(row.core_hours for row in self.rows)
 
 
-@dataclass
-class _Sum:
-    """Durations that were measured alike."""
-
-    number: int = 0
-    seconds: float = 0.0
-    timed_flops: float = 0.0
-    """FLOPs of those where they are known and not 0."""
-    timed_s: float = 0.0
-    """Their seconds, times the devices of each."""
-    unit_s: float = 0.0
-    """All seconds, times the devices of each."""
-
-    def add(self, one: Duration) -> None:
-        units = max(1, one.devices)
-        self.number += 1
-        self.seconds += one.seconds
-        self.unit_s += one.seconds * units
-        if one.flops:
-            self.timed_flops += one.flops
-            self.timed_s += one.seconds * units
-
-    def seconds_of(self, flops: float | None, devices: int) -> float:
-        """Estimated duration of a job of this kind; devices share the work evenly."""
-        if flops and self.timed_flops:
-            return self.timed_s / self.timed_flops * flops / max(1, devices)
-        return self.unit_s / self.number / max(1, devices)
-
-
-@dataclass
-class _Measured:
-    """What was measured on one class of hosts, those with devices or those without."""
-
-    backend: str
-    kind: str = ""
-    """The newest kind of device that was measured with this backend, else with any."""
-    of_backend: bool = False
-    """Whether `kind` was measured with this backend."""
-    by_kind: dict[str, dict[tuple[str, ...], _Sum]] = field(default_factory=dict)
-
-    def add(self, one: Duration) -> None:
-        """Add a duration; those before it are of earlier jobs."""
-        own = one.backend == self.backend
-        if one.kind and (own or not self.of_backend):
-            self.kind, self.of_backend = one.kind, own
-        sums = self.by_kind.setdefault(one.kind, {})
-        for key in _keys(one.stage, one.branch, one.row, one.smoke):
-            sums.setdefault((one.profile, *key), _Sum()).add(one)
-            sums.setdefault((ANY, *key), _Sum()).add(one)
-
-    @property
-    def sums(self) -> Mapping[tuple[str, ...], _Sum]:
-        """Of `kind`; where a kind of device is not known, of that."""
-        return ChainMap(self.by_kind.get(self.kind, {}), self.by_kind.get("", {}))
-
-
-def _keys(stage: str, branch: str, row: str, smoke: bool) -> tuple[tuple[str, ...], ...]:
-    """From the closest to the widest."""
-    stage = f"{stage} smoke" if smoke else stage
-    return (stage, branch, row), (stage, branch), (stage,)
-
-
 class Forecaster:
     """Estimates jobs of a plan from durations.
 
@@ -220,7 +110,7 @@ class Forecaster:
         self._rows = {cell.id: cell.row for cell in plan.cells}
         self._shared = frozenset(plan.workload.shared)
         self._flops: Mapping[str, float] | None = None
-        self._classes = {with_devices: _Measured(backend) for with_devices in (False, True)}
+        self._classes = {with_devices: MeasuredDurations(backend) for with_devices in (False, True)}
         self._known: dict[tuple[object, ...], JobEstimate] = {}
         planned: Mapping[str, Job] | None = None
         for one in durations:
@@ -321,7 +211,7 @@ class Forecaster:
     def _estimate(self, job: Job, flops: float | None) -> JobEstimate:
         devices = job.resources.devices
         sums = self._classes[devices > 0].sums
-        keys = _keys(job.stage, job.branch or "", self.row_of(job), job.smoke)
+        keys = keys_of(job.stage, job.branch or "", self.row_of(job), job.smoke)
         if flops == 0.0:
             keys = keys[:1]  # it computes next to nothing: the mean of jobs that compute says nothing of it
         for profile in (self._plan.profile, ANY):
@@ -342,36 +232,3 @@ class Forecaster:
         shares = [one.seconds / one.number / guesses[name] for name, one in stages.items() if name in guesses]
         scale = sum(shares) / len(shares) if shares else 1.0
         return JobEstimate(seconds=job.spec.seconds_guess * scale, basis="guess")
-
-
-def longest_chains(jobs: Iterable[Job], seconds: Mapping[str, float]) -> dict[str, float]:
-    """Job id -> seconds of the longest chain of jobs that begins with it, itself included.
-
-    Args:
-        jobs: those not done, dependencies first.
-        seconds: of each of them.
-    """
-    chosen = list(jobs)
-    longest: dict[str, float] = {job.id: 0.0 for job in chosen}
-    for job in reversed(chosen):
-        longest[job.id] += seconds[job.id]
-        for need in job.inputs.values():
-            if need in longest and longest[need] < longest[job.id]:
-                longest[need] = longest[job.id]
-    return longest
-
-
-def makespan(jobs: Collection[Job], seconds: Mapping[str, float], capacity: Capacity) -> float:
-    """Seconds until the last of the jobs ends, at least: no schedule is faster.
-
-    The larger of the longest chain and of the work over the capacity; list scheduling is at most twice as slow (Graham
-    1969, "Bounds on multiprocessing timing anomalies"), and with many short jobs nearly as fast.
-    """
-    bounds = [max(longest_chains(jobs, seconds).values(), default=0.0)]
-    if capacity.attempts:
-        bounds.append(sum(seconds[job.id] for job in jobs) / capacity.attempts)
-    if capacity.cpus:
-        bounds.append(sum(seconds[job.id] * job.resources.cpus for job in jobs) / capacity.cpus)
-    if capacity.devices:
-        bounds.append(sum(seconds[job.id] * job.resources.devices for job in jobs) / capacity.devices)
-    return max(bounds)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.plan.forecast import CORE_FLOPS_S, DEVICE_FLOPS_S, Basis, Forecast, RowForecast
@@ -62,16 +63,7 @@ def forecast_json(forecast: Forecast, now: float | None = None) -> dict[str, Any
         "at_least": not forecast.capacity.is_known,
         "basis": dict(forecast.bases),
         "device_kind": forecast.kind,
-        "rows": [
-            {
-                "row": row.row,
-                "jobs": row.jobs,
-                "hours": row.hours,
-                "device_hours": row.device_hours,
-                "core_hours": row.core_hours,
-            }
-            for row in forecast.rows
-        ],
+        "rows": [asdict(row) for row in forecast.rows],
     }
 
 

@@ -6,12 +6,11 @@ nothing. Values that many jobs share are written once.
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, make_dataclass
-from functools import cache
-from itertools import zip_longest
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell, Resources
+from orchestrator.spec.typed import build
 from workloads.contract.workload import StageSpec, Workload
 
 SHARED_OF_JOB = ("config", "row", "resources", "revisions")
@@ -70,11 +69,11 @@ def plan_of(document: Mapping[str, Any]) -> Plan:
 
 def _plan_of(document: Mapping[str, Any]) -> Plan:
     values, declared = document["values"], document["workload"]
-    stages = {stage["name"]: _made(StageSpec, stage) for stage in declared["stages"]}
+    stages = {stage["name"]: build(StageSpec, stage) for stage in declared["stages"]}
     jobs: dict[str, Job] = {}
     for one in document["jobs"]:
         known = _known(Job, one, SHARED_OF_JOB, values)
-        resources, spec = _made(Resources, known["resources"]), stages[one["spec"]]
+        resources, spec = build(Resources, known["resources"]), stages[one["spec"]]
         jobs[one["id"]] = Job(**{**known, "resources": resources, "spec": spec, "cells": tuple(one["cells"])})
     cells: list[Cell] = []
     for one in document["cells"]:
@@ -90,7 +89,7 @@ def _plan_of(document: Mapping[str, Any]) -> Plan:
         families=(),
     )
     rest = {name: value for name, value in document.items() if name not in WRITTEN_APART}
-    plan: Plan = _made(Plan, rest, workload=workload, cells=tuple(cells), jobs=jobs, jobs_of=document["jobs_of"])
+    plan: Plan = build(Plan, rest, workload=workload, cells=tuple(cells), jobs=jobs, jobs_of=document["jobs_of"])
     return plan
 
 
@@ -98,8 +97,10 @@ def _fields_of(one: Job | Cell, shared: tuple[str, ...], values: _Values) -> dic
     return {name: values.number(value) if name in shared else value for name, value in vars(one).items()}
 
 
-def _known(cls: type, written: Mapping[str, Any], shared: tuple[str, ...], values: list[Any]) -> dict[str, Any]:
-    names = _hints(cls).keys() & written.keys()
+def _known(
+    cls: type[Job] | type[Cell], written: Mapping[str, Any], shared: tuple[str, ...], values: list[Any]
+) -> dict[str, Any]:
+    names = [one.name for one in fields(cls) if one.name in written]
     return {name: values[written[name]] if name in shared else written[name] for name in names}
 
 
@@ -110,28 +111,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return {name: _plain(item) for name, item in value.items()} if isinstance(value, Mapping) else value
-
-
-def _made(cls: Any, written: Mapping[str, Any], **given: Any) -> Any:
-    """An instance of a dataclass from what `_plain` made of it."""
-    hints = _hints(cls)
-    return cls(**{name: _typed(hints[name], value) for name, value in written.items() if name in hints}, **given)
-
-
-def _typed(hint: Any, value: Any) -> Any:
-    options = get_args(hint)
-    if type(None) in options:
-        return None if value is None else _typed(next(one for one in options if one is not type(None)), value)
-    if isinstance(value, list):
-        kinds = options if options and options[-1] is not Ellipsis else options[:1] * len(value)
-        return tuple(_typed(kind, item) for kind, item in zip_longest(kinds, value, fillvalue=Any))
-    if isinstance(value, dict) and is_dataclass(hint):
-        return _made(hint, value)
-    if isinstance(value, dict) and options:
-        return {name: _typed(options[-1], item) for name, item in value.items()}
-    return value
-
-
-@cache
-def _hints(cls: type) -> Mapping[str, Any]:
-    return get_type_hints(cls)

@@ -8,11 +8,12 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.lines import nearest
+from orchestrator.spec.patterns import FAMILY, is_glob, split_names
+from orchestrator.wording import shortened
 
 Patterns = str | Iterable[str] | None
 """Names or globs, as one comma list or several; None: all."""
 
-FAMILY = "family:"
 COMPARED = 5000
 """Names searched for the nearest spelling; difflib needs half a second for these."""
 
@@ -117,9 +118,8 @@ def find_job(plan: Plan, name: str) -> Job:
     if len(found) == 1:
         return found[0]
     if found:
-        shown = ", ".join(f"{job.id} ({job.label})" for job in found[:SHOWN])
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise PlanError(f"job {name!r} is ambiguous, {len(found)} match: {shown}{more}; give more digits of the id")
+        shown = shortened([f"{job.id} ({job.label})" for job in found], SHOWN)
+        raise PlanError(f"job {name!r} is ambiguous, {len(found)} match: {shown}; give more digits of the id")
     # Jobs of the same stage first: the search for the nearest name is limited.
     stage = name.partition("/")[0]
     names = sorted([*labelled, *plan.jobs], key=lambda known: known.partition("/")[0] != stage)[:COMPARED]
@@ -152,11 +152,6 @@ def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
     return tuple(job for job in plan.jobs.values() if job.id in found)
 
 
-def is_glob(name: str) -> bool:
-    """Whether a name is a glob."""
-    return any(mark in name for mark in "*?[")
-
-
 def _cells(plan: Plan, rows: Patterns, seeds: Patterns) -> list[Cell]:
     families: dict[str, set[str]] = {}
     for cell in plan.cells:
@@ -180,8 +175,7 @@ def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
 def _split(patterns: Patterns) -> list[str] | None:
     if patterns is None:
         return None
-    texts = [patterns] if isinstance(patterns, str) else list(patterns)
-    return [part.strip() for text in texts for part in text.split(",")]
+    return split_names([patterns] if isinstance(patterns, str) else patterns)
 
 
 def _matched(

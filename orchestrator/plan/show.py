@@ -7,7 +7,7 @@ from typing import Any, get_args
 from orchestrator.plan.gaps import gaps
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.spec.cell import Deviation
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened_lines
 
 VERSION = 1
 
@@ -100,7 +100,7 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
             lines += ["", f"{state} ({len(by_state[state])})", *_table(by_state[state], standings)]
     aliases = [f"  {cell.id} = {cell.alias_of}" for cell in plan.cells if cell.alias_of is not None]
     if aliases:
-        lines += ["", "aliases: the same computation, run once", *_cut(aliases, "aliases")]
+        lines += ["", "aliases: the same computation, run once", *shortened_lines(aliases, SHOWN, "aliases")]
     if plan.excluded:
         entries = Counter((one.place, one.entry) for one in plan.excluded)
         lines += ["", "excluded"]
@@ -132,10 +132,6 @@ def _table(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:
         if len(group) > SHOWN:
             lines.append(f"  ... and {len(group) - SHOWN} more of {stage}: {reason}")
     return lines
-
-
-def _cut(lines: list[str], what: str) -> list[str]:
-    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"  ... and {len(lines) - SHOWN} more {what}"]
 
 
 def _value(deviation: Deviation) -> str:

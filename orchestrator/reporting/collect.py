@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.forecast import Duration
+from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell

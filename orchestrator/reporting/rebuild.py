@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.plan.forecast import Duration
+from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.collect import report_input, report_spec
 from orchestrator.store.protocol import Store

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from orchestrator.plan.forecast import Duration, Forecaster, JobEstimate
+from orchestrator.plan.durations import Duration
+from orchestrator.plan.forecast import Forecaster, JobEstimate
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import RunEvents

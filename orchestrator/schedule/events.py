@@ -3,25 +3,22 @@
 None of the receivers can stop the run or returns anything to it.
 """
 
-import contextlib
-import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Job, Standing, State
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.clock import Clock
+from orchestrator.schedule.driver_log import DriverLog
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.notifications import Notifier, Occasion
 from orchestrator.schedule.progress import RunProgress, progress_of, remaining_s, shown_metric
 from orchestrator.schedule.retry_policy import first_line
 from orchestrator.wording import counted
-from workloads.runtime.masking import mask, secrets_of
 
 Kind = Literal["submitted", "started", "ended", "done", "tick"]
 
@@ -95,45 +92,6 @@ class SilentView:
 
     def close(self) -> None:
         """Nothing."""
-
-
-LARGEST_LOG = 32 << 20
-"""Bytes of `driver.log`, some 150,000 lines, before a new file is started."""
-
-
-class DriverLog:
-    """`driver.log`: what the controller did, a JSON object a line, without secrets.
-
-    A log that cannot be written stops no study, and the log of a long study stays small.
-    """
-
-    def __init__(self, path: Path, now: Callable[[], float], *, largest: int = LARGEST_LOG) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._largest = largest
-        self._secrets = secrets_of(os.environ)
-        self._file = path.open("a", encoding="utf-8")
-        self._now = now
-
-    def write(self, what: str, **fields: Any) -> None:
-        """Append one line; flushed, so that it can be followed."""
-        line = json.dumps({"at": round(self._now(), 3), "what": what, **fields}, default=str)
-        with contextlib.suppress(OSError):  # a line for which there is no room is lost
-            self._file.write(mask(line, self._secrets) + "\n")
-            self._file.flush()
-            if self._file.tell() > self._largest:
-                self._turn()
-
-    def _turn(self) -> None:
-        """Start a new file; the last one is kept as `driver.log.1`, older ones are deleted."""
-        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        self._file.close()
-        self._file = self._path.open("a", encoding="utf-8")
-
-    def close(self) -> None:
-        """Close the file."""
-        with contextlib.suppress(OSError):
-            self._file.close()
 
 
 class RunEvents:

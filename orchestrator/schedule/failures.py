@@ -11,7 +11,7 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Job
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.retry_policy import DIVERGED, first_line
-from orchestrator.wording import without_state
+from orchestrator.wording import shortened, without_state
 from workloads.contract.request import Stage
 from workloads.contract.result import Failure, read_result
 from workloads.runtime.masking import mask, secrets_of
@@ -109,5 +109,4 @@ def failures_json(failures: Sequence[FailedJob]) -> list[dict[str, Any]]:
 
 
 def _listed(group: Sequence[FailedJob]) -> str:
-    names = ", ".join(one.label for one in group[:SHOWN])
-    return names if len(group) <= SHOWN else f"{names} and {len(group) - SHOWN} more"
+    return shortened([one.label for one in group], SHOWN)

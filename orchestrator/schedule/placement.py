@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.backends.protocol import Backend, HostShare, JobQueue, Placement, PlacingBackend, QueueingBackend
-from orchestrator.plan.forecast import longest_chains
 from orchestrator.plan.job import Job
+from orchestrator.plan.makespan import longest_chains
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.spec.cell import Resources
 from orchestrator.wording import counted

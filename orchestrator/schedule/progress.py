@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.plan.forecast import Capacity, Forecaster
+from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Job, State
+from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.job_states import STUCK, JobStates
 

@@ -15,7 +15,8 @@ from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.controller import Controller
-from orchestrator.schedule.events import DriverLog, Observer, RunEvents, SilentView, View
+from orchestrator.schedule.driver_log import DriverLog
+from orchestrator.schedule.events import Observer, RunEvents, SilentView, View
 from orchestrator.schedule.failures import FailedJob
 from orchestrator.schedule.job_states import JobStates, closure
 from orchestrator.schedule.ledger.database import Ledger

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from orchestrator.errors import ControlsError
 from orchestrator.spec.canonical import canonical
 from orchestrator.spec.cell import Cell, Deviation
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened
 from workloads.contract.fields import value_at
 from workloads.contract.workload import CountCheck, Workload
 
@@ -228,7 +228,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
     where = ", ".join((*(f"{name}={value}" for name, value in cell.axes), f"seed {cell.seed}"))
     parts = [
-        f"{_short(text)} in {ids[0]}{f' and {len(ids) - 1} more' if len(ids) > 1 else ''}"
+        f"{_short(text)} in {shortened(ids, 1)}"
         for text, ids in sorted(values.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
     return f"{where}: {', '.join(parts)}"

@@ -23,13 +23,12 @@ from orchestrator.spec.canonical import axis_text
 from orchestrator.spec.cell import ExcludedCell, cell_id
 from orchestrator.spec.limits import MOST_CELLS
 from orchestrator.spec.lines import Place, entries, is_null, kind_of, listed, nearest, place_of, read_text, refuse
+from orchestrator.spec.patterns import FAMILY, is_glob, split_names
 from orchestrator.spec.typed import Reader
 from workloads.contract.fields import Natural
 from workloads.contract.rows import Row
 
 ROWS, SEEDS = "rows", "seeds"
-FAMILY = "family:"
-GLOB = frozenset("*?[")
 
 Labels = tuple[tuple[str, str], ...]
 """(axis, text of its value) of a cell, in the order of the axes."""
@@ -182,8 +181,7 @@ def _items(node: yaml.Node, place: Place, key: str) -> list[yaml.Node]:
 
 
 def _names(node: yaml.Node, place: Place, key: str) -> list[str]:
-    texts = [read_text(item, place, key) for item in _items(node, place, key)]
-    return [part.strip() for text in texts for part in text.split(",")]
+    return split_names(read_text(item, place, key) for item in _items(node, place, key))
 
 
 def _rows_of(text: str, place: Place, key: str, rows: Mapping[str, Row]) -> list[str]:
@@ -202,7 +200,7 @@ def _rows_of(text: str, place: Place, key: str, rows: Mapping[str, Row]) -> list
 def _seeds(reader: Reader, node: yaml.Node, place: Place, key: str) -> list[str]:
     texts: list[str] = []
     for item in _items(node, place, key):
-        if isinstance(item, yaml.ScalarNode) and (GLOB & set(item.value) or "," in item.value):
+        if isinstance(item, yaml.ScalarNode) and (is_glob(item.value) or "," in item.value):
             texts += _names(item, place, key)
         else:
             texts.append(str(reader.value(item, Natural, key, place)))
@@ -216,7 +214,7 @@ def _values(reader: Reader, node: yaml.Node, hint: Any, place: Place, key: str) 
     items = [node] if is_list and not of_lists else _items(node, place, key)
     texts: list[str] = []
     for item in items:
-        if isinstance(item, yaml.ScalarNode) and not is_null(item) and GLOB & set(item.value):
+        if isinstance(item, yaml.ScalarNode) and not is_null(item) and is_glob(item.value):
             texts.append(read_text(item, place, key))
             continue
         value = reader.value(item, hint, key, place)

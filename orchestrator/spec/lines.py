@@ -19,6 +19,7 @@ import yaml
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.limits import LARGEST_FILE, OutOfBounds, check_bounds
+from orchestrator.wording import shortened
 from workloads.runtime.masking import credential_in, mask, secrets_of
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -85,9 +86,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 def listed(allowed: Iterable[str]) -> str:
     """`; allowed: a, b`, cut after some names."""
-    names = list(allowed)
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"; allowed: {', '.join(names[:_LISTED])}{more}"
+    return f"; allowed: {shortened(list(allowed), _LISTED)}"
 
 
 def compose_file(path: Path) -> yaml.MappingNode:

@@ -252,20 +252,25 @@ def leaves_of(cls: type, prefix: str) -> list[str]:
     return found
 
 
-def build(cls: Any, values: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass `cls` from checked plain values; lists become tuples."""
-    built: dict[str, Any] = {}
-    hints = hints_of(cls)
-    for field in dataclasses.fields(cls):
-        key = key_of(field.name)
-        if key not in values:
-            continue
-        value, kind = values[key], _unwrap(hints[key])[0]
-        if value is not None and _is_section(kind):
-            value = build(kind, value)
-        elif isinstance(value, dict) and get_origin(kind) is Mapping and _is_section(of := get_args(kind)[1]):
-            value = {name: build(of, inner) for name, inner in value.items()}
-        elif isinstance(value, list):
-            value = tuple(value)
-        built[field.name] = value
-    return cls(**built)
+def build(cls: Any, values: Mapping[str, Any], **given: Any) -> Any:
+    """An instance of the dataclass `cls` from checked plain values, at every depth.
+
+    Lists become tuples; other keys than those of `cls` are left out. `given`: fields that are built already.
+    """
+    hints, names = hints_of(cls), {key_of(field.name): field.name for field in dataclasses.fields(cls)}
+    return cls(**{names[key]: _built(hints[key], values[key]) for key in names if key in values}, **given)
+
+
+def _built(hint: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        kinds = get_args(_unwrap(hint)[0])
+        if not kinds or kinds[-1] is Ellipsis:
+            kinds = (kinds[0] if kinds else Any,) * len(value)
+        return tuple(_built(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if isinstance(value, Mapping):
+        kind = _unwrap(hint)[0]
+        if _is_section(kind):
+            return build(kind, value)
+        if get_origin(kind) is Mapping and (of := get_args(kind)[1]) is not Any:
+            return {name: _built(of, item) for name, item in value.items()}
+    return value

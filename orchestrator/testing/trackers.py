@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.job import Plan, Standing, State
 from orchestrator.tracking.protocol import JobChange, Tracker
 
 CALL_S = 1.0
@@ -44,10 +44,10 @@ class TrackerUnderTest:
     timeout_s: float = 120.0
     """For everything to be sent."""
 
-    def change(self, state: str = "running") -> None:
+    def change(self, state: State = "running") -> None:
         """Tell of the first job that it is in this state."""
         job = next(iter(self.plan.jobs))
-        standing = Standing(state=state, reason="")  # type: ignore[arg-type]
+        standing = Standing(state=state, reason="")
         self.tracker.job_changed(JobChange(job, standing, "a001-x", self.folder))
 
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator.ui.words import STATE_WORDS
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened
 from reports.formats import number
-from reports.input import Missing
-from reports.scoreboard import Headline, Score, Scoreboard
+from reports.input import CaseValues, Missing
+from reports.scoreboard import Headline, Score, Scoreboard, scoreboard
 
 GAP = "  "
 BEST = "*"
@@ -15,17 +15,17 @@ SHOWN = 3
 """Rows, or kinds of missing results, that are listed; the others are counted."""
 
 
-def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int, excluded: int = 0) -> str:
+def scores_text(given: CaseValues, width: int) -> str:
     """The table, what its marks mean, and what is missing.
 
     Args:
-        board: the scores.
-        missing: results that do not exist.
+        given: the values that are scored.
         width: characters of a line; a single column may need more.
-        excluded: cells that the matrix leaves out.
     """
+    board = scoreboard(given)
+    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded))]
     if not any(score.mean is not None for score in board.scores.values()):
-        return "\n".join(["there are no scores yet", *missing_lines(missing), *_excluded_lines(excluded)])
+        return "\n".join(["there are no scores yet", *absent])
     lines: list[str] = []
     rows = [row for row in (*board.rows, *board.references) if _is_scored(board, row)]
     compared = sum(row not in board.references for row in rows)
@@ -44,8 +44,7 @@ def scores_text(board: Scoreboard, missing: Sequence[Missing], width: int, exclu
             lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
         lines.append("")
     without = [row for row in (*board.rows, *board.references) if row not in rows]
-    said = [*_legend(board), *_without_lines(without), *missing_lines(missing), *_excluded_lines(excluded)]
-    return "\n".join([*lines, *said])
+    return "\n".join([*lines, *_legend(board), *_without_lines(without), *absent])
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
@@ -54,17 +53,14 @@ def _is_scored(board: Scoreboard, row: str) -> bool:
 
 def _without_lines(rows: Sequence[str]) -> list[str]:
     """The rows that have no score at all."""
-    if not rows:
-        return []
-    names = ", ".join(rows[:SHOWN]) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
-    return [f"rows without a score: {names}"]
+    return [f"rows without a score: {shortened(rows, SHOWN)}"] if rows else []
 
 
 def _excluded_lines(excluded: int) -> list[str]:
     return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
 
 
-def missing_lines(missing: Sequence[Missing]) -> list[str]:
+def _missing_lines(missing: Sequence[Missing]) -> list[str]:
     """What is missing, by state and branch, the most frequent first."""
     kinds = Counter((one.state, one.branch) for one in missing)
     if not kinds:

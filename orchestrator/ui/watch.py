@@ -13,39 +13,15 @@ from orchestrator.schedule.progress import AttemptProgress
 from orchestrator.ui.progress import PLAIN_EVERY_S, LiveLines, running_words
 from orchestrator.ui.terminal import can_redraw
 from orchestrator.ui.words import counts_words
+from orchestrator.wording import local_time
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningAttempt:
-    """An attempt in progress."""
+class RunningAttempt(AttemptProgress):
+    """An attempt in progress; its time left is at the pace so far."""
 
-    label: str
     attempt: str
     host: str
-    phase: str
-    step: int
-    of: int
-    """0: not known."""
-    elapsed_s: float
-    eta_s: float | None
-    """Until this attempt ends, at the pace so far; None: not known."""
-    rate: float | None = None
-    """Steps per second; None: not known."""
-    metric: tuple[str, float] | None = None
-    """Name and latest value of the metric that is shown."""
-
-    def progress(self) -> AttemptProgress:
-        """The attempt as a live line shows it."""
-        return AttemptProgress(
-            label=self.label,
-            step=self.step,
-            of=self.of,
-            phase=self.phase,
-            elapsed_s=self.elapsed_s,
-            eta_s=self.eta_s,
-            rate=self.rate,
-            metric=self.metric,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +112,7 @@ class PlainWatch:
         lines += _new_failures(snapshot, self._known)
         if snapshot.running and self._now() - self._told >= self._every_s:
             self._told = self._now()
-            lines.append(f"  {running_words([one.progress() for one in snapshot.running])}")
+            lines.append(f"  {running_words(snapshot.running)}")
         if lines:
             self._out.write("\n".join(lines) + "\n")
             self._out.flush()
@@ -161,11 +137,11 @@ class LiveWatch:
         self._done = done
         for line in _new_failures(snapshot, self._known):
             self._lines.say(line)
-        self._lines.draw(watch_headline(snapshot), [one.progress() for one in snapshot.running])
+        self._lines.draw(watch_headline(snapshot), snapshot.running)
 
     def render(self, snapshot: Snapshot) -> RenderableType:
         """What `show` draws."""
-        return self._lines.render(watch_headline(snapshot), [one.progress() for one in snapshot.running])
+        return self._lines.render(watch_headline(snapshot), snapshot.running)
 
     def close(self) -> None:
         """Leave the last lines."""
@@ -191,7 +167,7 @@ def process_words(process: RunProcess | None) -> str:
         return "no run in progress"
     since = ""
     if process.since is not None:
-        since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(process.since))}"
+        since = f" since {local_time(process.since)}"
     return f"run by pid {process.pid} on {process.host}{since}"
 
 

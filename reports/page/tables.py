@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from reports.analysis import Analysis
 from reports.formats import decimals_of, number
 from reports.spec import Better
-from reports.statistics.best import best_rows
 from reports.statistics.scores import bundle_name, score_parts
 
 BUNDLE = "bundle"
@@ -136,11 +135,8 @@ def _best(
     analysis: Analysis, column: Column, rows: Sequence[str], values: Mapping[str, float | None]
 ) -> frozenset[str]:
     """The rows that are marked: for a metric those of `best_rows`; of a bundle, which has no interval, the largest."""
-    panel = analysis.panels.get(column.metric)
-    if panel is not None:
-        computed = analysis.computed_by
-        best = best_rows(panel, list(dict.fromkeys(computed[row] for row in rows)), column.better)
-        return frozenset(row for row in rows if computed[row] in best)
+    if column.metric in analysis.panels:
+        return analysis.best(column.metric, rows, column.better)
     there = [value for value in values.values() if value is not None]
     first = (max if column.better == "high" else min)(there) if there else None
     return frozenset(row for row, value in values.items() if value is not None and value == first)

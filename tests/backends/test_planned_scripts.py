@@ -14,9 +14,9 @@ from orchestrator.backends.slurm.core.commands import PROGRAMS
 from orchestrator.backends.slurm.pilot.pool import sbatch_pilot
 from orchestrator.backends.slurm.settings import slurm_settings
 from orchestrator.commands.options import PlanOptions, Selection
-from orchestrator.commands.plan import plan
-from orchestrator.commands.planned_scripts import planned_submissions, scripts_of, scripts_text
-from orchestrator.commands.run_study import context_of
+from orchestrator.commands.plan.command import plan
+from orchestrator.commands.plan.planned_scripts import planned_submissions, scripts_of, scripts_text
+from orchestrator.commands.run.run_study import context_of
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Standing
 from orchestrator.study import Study, open_study

@@ -15,10 +15,10 @@ from orchestrator.backends.protocol import Report, Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.session import TOKEN, heads, session_folder, sweep
 from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.ray.socket_folder import socket_parent
 from orchestrator.errors import BackendError
 from orchestrator.host.machine import machine_cpus
 from orchestrator.host.processes import is_alive, read_processes, start_time
-from orchestrator.host.temporary import socket_parent
 from orchestrator.store.registry import make_store
 
 

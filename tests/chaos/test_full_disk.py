@@ -15,7 +15,8 @@ from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.errors import REMEDIES, DiskError, LedgerError, disk_error, disk_errors
-from orchestrator.schedule.events import DriverLog, Event
+from orchestrator.schedule.driver_log import DriverLog
+from orchestrator.schedule.events import Event
 from orchestrator.store.files import FilesStore
 from orchestrator.ui.progress import PlainView
 from orchestrator.ui.terminal import SteadyView

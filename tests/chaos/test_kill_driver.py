@@ -9,8 +9,8 @@ from pathlib import Path
 
 from toy_jobs import ROOT, family, wait_until
 
+from orchestrator.backends.ray.socket_folder import socket_parent
 from orchestrator.host.processes import is_alive, read_processes
-from orchestrator.host.temporary import socket_parent
 
 SILENT_WITHIN_S = 10.0
 

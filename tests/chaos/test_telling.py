@@ -7,7 +7,7 @@ import pytest
 from faulty_store import FaultyStore
 from toy_study import Toy, make_job, make_plan
 
-from orchestrator.commands.run_study import TrackerObserver
+from orchestrator.commands.run.run_study import TrackerObserver
 from orchestrator.schedule.events import Event
 from orchestrator.tracking.none import NoTracker
 from orchestrator.tracking.protocol import JobChange

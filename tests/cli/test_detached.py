@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rehearsal import CHECKOUT, CLUSTER, ECHO_MATRIX, FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.commands.detach import BoundedFile
+from orchestrator.commands.run.detach import BoundedFile
 from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 

@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 from rehearsal import Rehearsal
 
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.backends.slurm.checks import accounting, signals
 from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.commands.doctor.checks import all_checks, examine, findings_json, findings_text, worst
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.commands.doctor.services import shown
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.errors import SiteError
 from orchestrator.host.machine import file_system
 from orchestrator.host.processes import start_time, write_processes
@@ -36,6 +36,7 @@ from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import BUILT_IN, Cluster, TrackingSettings
 from orchestrator.study import Study, open_study
+from orchestrator.wording import public_url
 
 SECRET = "hunter2-hunter2"
 
@@ -401,7 +402,7 @@ def test_the_file_system_of_a_path_is_that_of_the_deepest_mount(tmp_path: Path) 
     ],
 )
 def test_an_address_is_shown_without_what_may_be_secret(url: str, words: str) -> None:
-    assert shown(url) == words
+    assert public_url(url) == words
 
 
 def test_a_check_that_cannot_look_stops_no_other(study: Study) -> None:

@@ -9,7 +9,7 @@ import pytest
 from orchestrator import cli
 from orchestrator.cli import COMPLETING, main
 from orchestrator.commands.command import find_commands
-from orchestrator.version import version
+from orchestrator.provenance import version
 
 COMMANDS = find_commands()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.commands.garbage import FoundGarbage, find_garbage, remove_garbage
+from orchestrator.commands.gc.garbage import FoundGarbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import is_held, read_holder

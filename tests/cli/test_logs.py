@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
-from orchestrator.commands.log_reader import AttemptLog, LogTail, find_gap
+from orchestrator.commands.logs.log_reader import AttemptLog, LogTail, find_gap
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.log_collector import LogFile
 from orchestrator.schedule.control import channel

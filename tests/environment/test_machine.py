@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.backends.plugin import LocalShare, excess_devices
+from orchestrator.backends.ray.socket_folder import SOCKET_BYTES, socket_parent, socket_parents
 from orchestrator.errors import BackendError
 from orchestrator.host.machine import _listed_devices, machine_cpus, machine_devices, machine_gib, visible_devices
-from orchestrator.host.temporary import SOCKET_BYTES, socket_parent, socket_parents
 
 MIG = "MIG-GPU-5f3c/1/0"
 UUID = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
@@ -123,7 +123,7 @@ def test_rays_sockets_lie_in_the_users_temporary_folder_where_that_can_be(tmp_pa
 
 
 def test_where_nothing_can_be_used_each_folder_is_named_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.host.temporary.ROOM_MIB", 1 << 40)
+    monkeypatch.setattr("orchestrator.backends.ray.socket_folder.ROOM_MIB", 1 << 40)
     with pytest.raises(BackendError) as caught:
         socket_parent({"TMPDIR": "/not/there"})
     said = str(caught.value)

@@ -17,7 +17,7 @@ from orchestrator.reporting.artifacts import (
     _lines,
 )  # the reader of lines itself: a whole study for each case takes a minute
 from orchestrator.schedule.control import channel
-from orchestrator.schedule.events import DriverLog
+from orchestrator.schedule.driver_log import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import from_folders
 from orchestrator.store.files import FilesStore

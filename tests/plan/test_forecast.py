@@ -7,8 +7,10 @@ import pytest
 from toy_study import make_job, make_plan, small_plan
 
 from orchestrator.plan.build import build_plan
-from orchestrator.plan.forecast import CORE_FLOPS_S, Capacity, Duration, Forecaster, longest_chains, makespan
+from orchestrator.plan.durations import Duration
+from orchestrator.plan.forecast import CORE_FLOPS_S, Forecaster
 from orchestrator.plan.job import Job, Plan
+from orchestrator.plan.makespan import Capacity, longest_chains, makespan
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile

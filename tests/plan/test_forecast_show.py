@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.commands.options import PlanOptions, Selection
-from orchestrator.commands.plan import plan
-from orchestrator.plan.forecast import Basis, Capacity, Forecast, RowForecast
+from orchestrator.commands.plan.command import plan
+from orchestrator.plan.forecast import Basis, Forecast, RowForecast
 from orchestrator.plan.forecast_show import amount, duration_words, forecast_json, forecast_line, forecast_text
+from orchestrator.plan.makespan import Capacity
 from orchestrator.study import open_study
 
 NOW = time.mktime((2026, 11, 29, 9, 0, 0, 0, 0, -1))

@@ -47,7 +47,7 @@ def test_help_and_status_import_only_what_they_show(tmp_path: Path) -> None:
     record(open_study(matrix), 1.0)
     for_status = imported("status", tmp_path)
     assert "orchestrator.study" in for_status
-    unwanted = {"rich", "omegaconf", "orchestrator.host.node", "orchestrator.commands.run", "reports"}
+    unwanted = {"rich", "omegaconf", "orchestrator.host.node", "orchestrator.commands.run.command", "reports"}
     assert not for_status & {*HEAVY, *unwanted}
 
 

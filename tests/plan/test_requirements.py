@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.commands.libraries import libraries_of, require_libraries_of
-from orchestrator.commands.status import status_text
+from orchestrator.commands.status.command import status_text
 from orchestrator.errors import RequirementError
 from orchestrator.plan.show import plan_text
+from orchestrator.provenance import version, version_of
 from orchestrator.requirements import (
     EXTRAS,
     install_command,
@@ -26,7 +27,6 @@ from orchestrator.requirements import (
 from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import is_held, this_process
 from orchestrator.study import Study, open_study
-from orchestrator.version import version, version_of
 
 INSTALLED = "0.1.0+g0123456ab"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from finished_study import finished_study
 
-from orchestrator.commands.opening import opening_text
+from orchestrator.commands.run.opening import opening_text
 from orchestrator.plan.select import select
 
 

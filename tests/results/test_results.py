@@ -129,7 +129,7 @@ def test_columns_that_do_not_fit_form_a_further_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     study = finished_study(tmp_path, monkeypatch)
-    table, *_ = scores_text(Results(study).scoreboard(), (), width).partition("\n* best")
+    table, *_ = scores_text(Results(study).values(), width).partition("\n* best")
     assert table.count("linear") == (1 if width >= 50 else 2)
     assert all(len(line) <= max(width, 34) for line in table.splitlines())
 

@@ -11,9 +11,9 @@ from toy_study import Toy, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
-from orchestrator.commands.explain import explain_json, explain_text
-from orchestrator.commands.explanation import explanation_of
-from orchestrator.commands.status import BLOCKED_SHOWN, status_json, status_text
+from orchestrator.commands.explain.command import explain_json, explain_text
+from orchestrator.commands.explain.explanation import explanation_of
+from orchestrator.commands.status.command import BLOCKED_SHOWN, status_json, status_text
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.retry_policy import Charges

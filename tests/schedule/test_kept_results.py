@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from recorded_run import make_results, record, run, write_matrix
 
-from orchestrator.commands.garbage import FoundGarbage, find_garbage, remove_garbage
-from orchestrator.commands.kept_results import RECENT, UNKNOWN
+from orchestrator.commands.gc.garbage import FoundGarbage, find_garbage, remove_garbage
+from orchestrator.commands.gc.kept_results import RECENT, UNKNOWN
 from orchestrator.errors import LeaseError, PlanError
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import Study, open_study, reopen_study

@@ -56,7 +56,7 @@ def test_what_cannot_be_planned_now_is_shown_as_the_last_run_had_it(
     damage(matrix)
     with pytest.raises(MatrixError):
         reopen_study(matrix)
-    study = LastRunOptions(matrix=matrix).open()
+    study = LastRunOptions(matrix=matrix).look()
     told = capsys.readouterr().err
     assert told.startswith(f"echo-matrix: {matrix} cannot be planned (")
     assert (

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.commands.active_run import wait_for_end
-from orchestrator.commands.logs import follow_job
-from orchestrator.commands.watch import watch
+from orchestrator.commands.logs.command import follow_job
+from orchestrator.commands.status.watch import watch
 from orchestrator.errors import LeaseError, PlanError
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.lease import Lease, acquire

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from toy_study import make_job, make_plan, small_plan
 
 from orchestrator.backends.protocol import HostShare, JobQueue, Placement
-from orchestrator.plan.forecast import longest_chains
 from orchestrator.plan.job import Job
+from orchestrator.plan.makespan import longest_chains
 from orchestrator.schedule.job_states import JobStates, Transition, closure
 from orchestrator.schedule.placement import ReadyQueue, Reservations, Target, why_unplaceable
 from orchestrator.spec.cell import Resources

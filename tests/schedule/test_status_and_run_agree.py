@@ -8,7 +8,7 @@ from toy_study import Toy
 
 from orchestrator.backends.fake.backend import Act
 from orchestrator.commands.options import Selection
-from orchestrator.commands.status import status_json, status_text
+from orchestrator.commands.status.command import status_json, status_text
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Plan
 from orchestrator.plan.select import select, selected_part

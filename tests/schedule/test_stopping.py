@@ -14,7 +14,7 @@ from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare
-from orchestrator.commands.run_study import run_study
+from orchestrator.commands.run.run_study import run_study
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.run import RunResult
 from orchestrator.ui.progress import PlainView
@@ -98,8 +98,8 @@ def test_a_stopped_run_leaves_the_report_to_the_next_one(
         written.append(folder)
         return True
 
-    monkeypatch.setattr("orchestrator.commands.run_study.run", lambda *_given, **_named: ended)
-    monkeypatch.setattr("orchestrator.commands.run_study.report_if_needed", write)
+    monkeypatch.setattr("orchestrator.commands.run.run_study.run", lambda *_given, **_named: ended)
+    monkeypatch.setattr("orchestrator.commands.run.run_study.report_if_needed", write)
     out = io.StringIO()
     finished = run_study(study, study.plan.jobs, PlainView(out), {})
     assert (written, finished.written) == (([], False) if interrupted else ([study.report_folder], True))

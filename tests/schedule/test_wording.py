@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.wording import counted, progress_words, state_words, without_state
+from orchestrator.wording import counted, progress_words, shortened, shortened_lines, state_words, without_state
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,14 @@ def test_a_count_has_its_noun(number: int, words: str) -> None:
 
 def test_an_irregular_plural_is_given() -> None:
     assert [counted(number, "retry", "retries") for number in (1, 2)] == ["1 retry", "2 retries"]
+
+
+def test_of_a_long_list_the_rest_is_counted() -> None:
+    names = ["a", "b", "c"]
+    assert [shortened(names, most) for most in (1, 2, 3)] == ["a and 2 more", "a, b and 1 more", "a, b, c"]
+    assert shortened([], 3) == ""
+    assert shortened_lines(names, 2, "rows") == ["a", "b", "  ... and 1 more rows"]
+    assert shortened_lines(names, 3) == names
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,7 @@ def texts(path: Path) -> list[tuple[int, str]]:
 
 PLURAL = re.compile(r"\{[^}]*(?:len\(|count|number)[^}]*\} (?:jobs|attempts|cells|rows|paths|hosts|cases)\b")
 SEVERAL = {
-    "orchestrator/commands/logs.py",  # an ambiguous prefix matches two or more
+    "orchestrator/commands/logs/command.py",  # an ambiguous prefix matches two or more
     "orchestrator/schedule/failures.py",  # a single job has its own line
     "orchestrator/schedule/host_exclusion.py",
 }

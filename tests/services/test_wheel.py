@@ -67,7 +67,7 @@ def test_installed_in_site_packages_it_runs_a_study_from_an_empty_folder(wheel: 
     assert not (code / "numpy").exists()
     page = echo_matrix("report").strip().removeprefix("report: ")
     assert "<html" in Path(page).read_text(encoding="utf-8")
-    asked = "from orchestrator.provenance import commits_of as c; from orchestrator.version import version as v; "
+    asked = "from orchestrator.provenance import commits_of as c, version as v; "
     command = [sys.executable, "-P", "-c", f"{asked}print(v(), c(('workloads', None)))"]
     answer = subprocess.run(command, cwd=study, env=environment, capture_output=True, text=True)
     assert answer.stdout == f"{VERSION} 0123456ab\n"

@@ -10,7 +10,7 @@ Every method has a default. Standard library only.
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -156,7 +156,7 @@ class Workload:
     @cached_property
     def branch_names(self) -> tuple[str, ...]:
         """The branches, in the order of the dataclass."""
-        return tuple(key_of(name) for name in self.branches.__dataclass_fields__)  # type: ignore[attr-defined]
+        return tuple(key_of(one.name) for one in fields(self.branches))
 
     @cached_property
     def steps(self) -> tuple[tuple[StageSpec, str | None, str], ...]:
@@ -217,8 +217,9 @@ class Workload:
         return None
 
     def flops(self, plan: Planned) -> Mapping[str, float]:
-        """Job id -> floating point operations of the job, of the jobs where they are known: durations are estimated by
-        them, between jobs of a stage that were measured and others, and before any was.
+        """Job id -> floating point operations, of the jobs where they are known.
+
+        Durations of jobs that were not measured are estimated in proportion to them.
         """
         return {}
 

@@ -7,7 +7,7 @@
 | blank | every pixel has the same colour, within one level of 255 | no value where made frames are compared |
 
 The first two are a model that has diverged. A blank frame may be what a model shows, so it is measured against the
-truth; but two blank frames are equal for free.
+truth; but two blank frames are always equal.
 """
 
 import numpy as np

@@ -3,12 +3,11 @@
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare
-from orchestrator.backends.protocol import Backend, HostShare
+from orchestrator.backends.protocol import Backend
 from orchestrator.errors import BackendError
-from orchestrator.host.machine import machine_cpus, machine_gib
 from orchestrator.spec.cluster import Cluster
 from workloads.contract.fields import Count, Natural, Positive
 
@@ -46,12 +45,7 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
     from orchestrator.store.registry import make_store
 
     share = _local_share(cluster)
-    host = HostShare(
-        name="fake-0",
-        cpus=machine_cpus() if share.cpus is None else share.cpus,
-        devices=share.devices or 0,
-        memory_gib=machine_gib() if share.memory_gib is None else share.memory_gib,
-    )
+    host = replace(share, devices=share.devices or 0).host("fake-0")
     text = os.environ.get(SECONDS_VARIABLE, "1")
     try:
         seconds = float(text)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.description import node_of
-from orchestrator.host.machine import VISIBLE, library_versions, visible_devices
+from orchestrator.host.libraries import library_versions
+from orchestrator.host.machine import VISIBLE, visible_devices
 
 LOOK_S = 0.5
 PUBLISH_S = 120.0  # beyond the grace of its attempts, for what ended well to be published

@@ -9,11 +9,11 @@ from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.session import NAME, session_folders
 from orchestrator.backends.ray.settings import ray_settings
+from orchestrator.backends.ray.socket_folder import socket_parent
 from orchestrator.errors import BackendError
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive
-from orchestrator.host.temporary import socket_parent
 from orchestrator.requirements import install_command
 
 ANSWER_S = 5.0

@@ -57,8 +57,12 @@ class Child:
             except Exception as error:
                 self._say({"id": request["id"], "error": f"{type(error).__name__}: {error}"})
                 if request["op"] == "open":  # without Ray and its hosts there is nothing to stay for
-                    traceback.print_exc()
-                    code = REFUSED if isinstance(error, BackendError) else 1
+                    if isinstance(error, BackendError):
+                        print(error, file=sys.stderr, flush=True)
+                        code = REFUSED
+                    else:
+                        traceback.print_exc()
+                        code = 1
                     break
         if self._cluster is not None:
             self._cluster.close()

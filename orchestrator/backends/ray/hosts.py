@@ -20,10 +20,10 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.backends.ray.actor import Host
 from orchestrator.backends.ray.environment import HOST_LABEL
+from orchestrator.host.machine import GIB
 from workloads.runtime.fault_points import VARIABLE
 
 NAMESPACE = "echo-matrix"
-GIB = 2**30
 
 
 @dataclass

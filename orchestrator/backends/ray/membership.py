@@ -10,7 +10,7 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError
 
 from orchestrator.backends.ray.hosts import RayHost, find_hosts, host_name, remove_group, start_host
 from orchestrator.errors import BackendError
-from orchestrator.host.machine import library_versions
+from orchestrator.host.libraries import library_versions
 
 ANSWER_S = 5.0  # for hosts to answer a message
 KEEP_ALIVE_S = 1.0  # and a message that every living host answers at once

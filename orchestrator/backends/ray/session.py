@@ -1,7 +1,7 @@
 """One embedded Ray session on this machine: its folder, and ending what is left when its owner has died.
 
 The folder is named by the owner, the child process that holds Ray. Ray's sockets lie below it, so it is where
-`host.temporary` finds a place. All that Ray starts stays in the owner's kernel session, whose number cannot be given
+`socket_folder` finds a place. All that Ray starts stays in the owner's kernel session, whose number cannot be given
 again while one of them lives.
 """
 
@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from orchestrator.backends.ray.socket_folder import socket_parent, socket_parents
 from orchestrator.host.processes import is_alive, start_time
-from orchestrator.host.temporary import socket_parent, socket_parents
 
 TOKEN, RAY = "token", "r"
 """In a session's folder: who may speak to its Ray, and all that Ray writes."""

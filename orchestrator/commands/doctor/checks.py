@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
+from orchestrator.backends.check_result import CheckResult, Level, bad, ok
 from orchestrator.backends.plugin import BackendPlugin, PlannedRun
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.commands.doctor import machine, services, state
-from orchestrator.commands.doctor.finding import Check, CheckResult, Level, Subject, bad, ok
+from orchestrator.commands.doctor.subject import Check, Subject
 from orchestrator.plan.job import Job
 from orchestrator.study import Study
 from orchestrator.wording import counted

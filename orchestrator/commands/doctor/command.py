@@ -6,7 +6,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.doctor.checks import examine, findings_json, findings_text, worst
-from orchestrator.commands.doctor.finding import Subject
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
 from orchestrator.requirements import require_platform
 from orchestrator.ui.terminal import print_json
@@ -19,7 +19,7 @@ def doctor(overrides: Overrides = None, *, options: LastRunOptions, as_json: Jso
     changes and submits nothing.
     """
     require_platform()
-    study = options.open_anew(overrides)
+    study = options.reopen(overrides)
     found = examine(Subject(study=study, environment=os.environ))
     if as_json:
         print_json(findings_json(found))

@@ -5,9 +5,10 @@ import resource
 import sys
 from collections.abc import Iterator
 
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import excess_devices
 from orchestrator.backends.registry import backend_plugin
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.commands.libraries import libraries_of
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
@@ -52,24 +53,17 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
     if share is None:
         yield ok(f"this machine has {here}; jobs run on other machines")
         return
-    cpus = machine_cpus() if share.cpus is None else share.cpus
-    memory = machine_gib() if share.memory_gib is None else share.memory_gib
-    devices = there if share.devices is None else share.devices
+    host = share.host(environment=subject.environment)
     too_many = excess_devices(share, subject.environment)
     if too_many is not None and plugin.publishes_results:
         needed = any(job.resources.devices for job in subject.study.plan.jobs.values())
         yield (bad if needed else warning)(*too_many)
     asks = _largest(subject)
     for stage, job in asks.items():
-        wanted = job.resources
         short = [
             f"{name} {asked:g} of {has:g}"
-            for name, asked, has in (
-                ("cpus", wanted.cpus, cpus),
-                ("devices", wanted.devices, devices),
-                ("memory_gib", wanted.memory_gib, memory),
-            )
-            if asked > has
+            for name in ("cpus", "devices", "memory_gib")
+            if (asked := getattr(job.resources, name)) > (has := getattr(host, name))
         ]
         if short:
             yield bad(

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
-from orchestrator.host.machine import file_system
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
+from orchestrator.commands.doctor.subject import Subject
+from orchestrator.host.machine import existing_folder, file_system
 from orchestrator.tracking.mlflow.server import CREDENTIALS, api_request
 from orchestrator.tracking.mlflow.sqlite_file import IN_WORDS, Condition, condition_of, database_path, log_ahead_works
+from orchestrator.wording import public_url
 from workloads.contract.planned import ServiceEndpoint
 
 ANSWER_S = 5.0
@@ -28,10 +30,10 @@ def tracker(subject: Subject) -> Iterator[CheckResult]:
         yield ok("not used: tracking.kind is none")
         return
     path = database_path(study.home, settings.uri)
-    if path is None and settings.uri is not None:
-        request = api_request(settings.uri, subject.environment)
+    if path is None:
+        request = api_request(settings.uri or "", subject.environment)
         yield _answer(*request, "MLflow", CREDENTIALS, speaks_json=True)
-    elif path is not None:
+    else:
         yield _database(path, own=settings.uri is None)
 
 
@@ -42,15 +44,9 @@ def _database(path: Path, *, own: bool) -> CheckResult:
         remedy = replaced if own else "name another database in tracking.uri"
         return (warning if own else bad)(f"{path} {IN_WORDS[found]}", remedy)
     kind = file_system(path) or "a file system of unknown kind"
-    how = "" if _log_ahead_works(path) else ", with a rollback journal: SQLite's write-ahead log does not work there"
+    works = log_ahead_works(existing_folder(path.parent))
+    how = "" if works else ", with a rollback journal: SQLite's write-ahead log does not work there"
     return ok(f"{path} on {kind}{how}")
-
-
-def _log_ahead_works(path: Path) -> bool:
-    folder = path.parent
-    while not folder.is_dir():
-        folder = folder.parent
-    return log_ahead_works(folder)
 
 
 def workload(subject: Subject) -> Iterator[CheckResult]:
@@ -79,24 +75,15 @@ def paths(subject: Subject) -> Iterator[CheckResult]:
         yield ok("none set")
 
 
-def shown(url: str) -> str:
-    """A URL without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "an invalid URL"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
-
-
 def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, speaks_json: bool = False) -> CheckResult:
     """Whether a server responds to a GET with data.
 
     Any status is a response, except that of refused credentials and of a server in front that finds none behind it. A
     web page is none: login pages come with status 200. With `speaks_json`, only a JSON object is.
     """
+    place = public_url(url)
     if urlsplit(url).scheme not in ("http", "https"):
-        return warning(f"{what}: {shown(url)} is not an http address; not checked", "make sure it can be reached")
+        return warning(f"{what}: {place} is not an http address; not checked", "make sure it can be reached")
     try:
         request = urllib.request.Request(url, headers=dict(headers))
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
@@ -105,23 +92,23 @@ def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, spe
             if is_page or (speaks_json and not content.lstrip().startswith(b"{")):
                 answered = "a web page" if is_page else "something else"
                 return bad(
-                    f"{what} does not respond at {shown(url)}, {answered} does ({answer.status}): a login page, or "
+                    f"{what} does not respond at {place}, {answered} does ({answer.status}): a login page, or "
                     "another server",
                     remedy,
                 )
-            return ok(f"{what} responds at {shown(url)} ({answer.status})")
+            return ok(f"{what} responds at {place} ({answer.status})")
     except urllib.error.HTTPError as error:
         if error.code in (401, 403, 407):
-            return bad(f"{what} at {shown(url)} refuses the credentials ({error.code})", remedy)
+            return bad(f"{what} at {place} refuses the credentials ({error.code})", remedy)
         if error.code in (502, 503, 504):
-            return bad(f"{what} does not respond at {shown(url)}: the server in front of it says {error.code}", remedy)
+            return bad(f"{what} does not respond at {place}: the server in front of it says {error.code}", remedy)
         if speaks_json:
-            return bad(f"{what} at {shown(url)} answers with {error.code}", remedy)
-        return ok(f"{what} responds at {shown(url)} ({error.code})")
+            return bad(f"{what} at {place} answers with {error.code}", remedy)
+        return ok(f"{what} responds at {place} ({error.code})")
     except urllib.error.URLError as error:
-        return bad(f"{what} does not respond at {shown(url)}: {_words(error.reason)}", remedy)
+        return bad(f"{what} does not respond at {place}: {_words(error.reason)}", remedy)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return bad(f"{what} does not respond at {shown(url)}: {_words(error)}", remedy)
+        return bad(f"{what} does not respond at {place}: {_words(error)}", remedy)
 
 
 def _words(reason: object) -> str:

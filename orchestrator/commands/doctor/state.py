@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.registry import backend_plugin, backends
-from orchestrator.commands.doctor.finding import CheckResult, Subject, bad, ok, warning
+from orchestrator.commands.doctor.subject import Subject
 from orchestrator.errors import LedgerError, OrchestratorError, StoreError
-from orchestrator.host.machine import GIB
+from orchestrator.host.machine import GIB, existing_folder
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import is_held, process_runs, read_holder
@@ -32,7 +33,7 @@ def store(subject: Subject) -> Iterator[CheckResult]:
         except OrchestratorError as error:
             yield bad(str(error), "see store in cluster/*.yaml")
         return
-    place = _existing(study.home / "store")
+    place = existing_folder(study.home / "store")
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as folder:
             prove_links(Path(folder))
@@ -46,7 +47,7 @@ def store(subject: Subject) -> Iterator[CheckResult]:
 def disk(subject: Subject) -> Iterator[CheckResult]:
     """Free space compared with the estimate for the whole plan."""
     study = subject.study
-    place = _existing(study.home)
+    place = existing_folder(study.home)
     free = shutil.disk_usage(place).free / GIB
     estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
     if estimate is None:
@@ -143,10 +144,3 @@ def leftovers(subject: Subject) -> Iterator[CheckResult]:
         )
     if not found:
         yield ok("none")
-
-
-def _existing(path: Path) -> Path:
-    """The path, or its nearest parent that exists."""
-    while not path.is_dir():
-        path = path.parent
-    return path

@@ -15,7 +15,7 @@ from typing import Literal
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import BackendError, PlanError
 from orchestrator.plan.job import Job, Plan, Standing, State
-from orchestrator.plan.select import Patterns, find_jobs, is_glob, select_own
+from orchestrator.plan.select import Patterns, find_jobs, select_own
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control import channel
@@ -24,6 +24,7 @@ from orchestrator.schedule.lease_holder import is_held, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.shutdown import STOP_SLACK_S, Shutdown
+from orchestrator.spec.patterns import is_glob
 from orchestrator.wording import counted
 from workloads.runtime.fault_points import point
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
-from orchestrator.plan.forecast import Duration
+from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, State
 from orchestrator.schedule.lease_holder import is_held
 from orchestrator.schedule.ledger.file import LedgerFile, no_fence

@@ -16,7 +16,7 @@ from pathlib import Path
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, JobCheckpoints, step_of
 from orchestrator.plan.build import SMOKE_LABEL
-from orchestrator.plan.forecast import Duration
+from orchestrator.plan.durations import Duration
 from orchestrator.schedule.launcher import read_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt

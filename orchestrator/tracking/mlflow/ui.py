@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestrator.errors import TrackingError
 from orchestrator.host.children import python_command
 from orchestrator.requirements import require_libraries
-from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, NAME, follow_home, refuse_unusable, set_journal
+from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, NAME, SQLITE, follow_home, refuse_unusable, set_journal
 from orchestrator.tracking.mlflow.tracker import mlflow_environment
 
 START_S = 120.0
@@ -82,7 +82,7 @@ def start_ui(home: Path, host: str, port: int, database: Path | None = None) -> 
         raise TrackingError(
             f"{database} does not exist: nothing has been tracked yet; run `echo-matrix run` or `sync` first"
         )
-    command = python_command("mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}")
+    command = python_command("mlflow", "ui", "--backend-store-uri", f"{SQLITE}{database}")
     command += ["--default-artifact-root", (home / ARTIFACTS).resolve().as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts=--no-access-log"]  # one line per request, and open pages keep polling

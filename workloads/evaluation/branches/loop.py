@@ -46,7 +46,7 @@ def measure(
 ) -> list[CaseMetric]:
     """Mirrored pairs (g, N − g), g < N / 2; with `worlds` also the truth on what the source saw, and standing still.
 
-    A video with a blank frame in its pairs has no value of them: two blank frames would be equal for free.
+    A video with a blank frame in its pairs has no value of them: two blank frames are always equal.
     """
     half, perceptual = (len(frames) - 1) // 2, measures.perceptual
     out, back = frames[:half], frames[: -half - 1 : -1]

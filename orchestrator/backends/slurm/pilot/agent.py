@@ -20,7 +20,7 @@ from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, DRIVER_BEAT, JOIN, ORDERS, STATE, Orders, read_whole
 from orchestrator.backends.slurm.pilot.node_launcher import NodeResources
-from orchestrator.backends.slurm.pilot.pilot import AgentState, agent_state
+from orchestrator.backends.slurm.pilot.pilot import AgentPhase, AgentState, agent_state
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
 from workloads.contract.json_files import read_object, write_object
@@ -220,13 +220,13 @@ class Agent:
         self._last[what] = now
         return True
 
-    def _write(self, phase: str, why: str = "") -> None:
+    def _write(self, phase: AgentPhase, why: str = "") -> None:
         """Write its state, when that has changed or is due to be repeated."""
         content = asdict(
             AgentState(
                 restart=self._node.restart,
                 job=self._node.job,
-                phase=phase,  # type: ignore[arg-type]
+                phase=phase,
                 why=why,
                 retiring=self._retiring(time.monotonic()),
                 taken=self._orders.taken,

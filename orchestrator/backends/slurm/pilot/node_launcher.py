@@ -26,12 +26,12 @@ from typing import Any
 
 from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, create_token, token_environment
 from orchestrator.backends.ray.session import kill_members
+from orchestrator.backends.ray.socket_folder import socket_parent, socket_parents
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
 from orchestrator.host.children import python_command
 from orchestrator.host.machine import VISIBLE, visible_devices
-from orchestrator.host.temporary import socket_parent, socket_parents
 from workloads.contract.json_files import read_object, write_object
 
 LOCK = "lock"

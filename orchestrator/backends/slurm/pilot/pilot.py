@@ -39,6 +39,8 @@ MISSING_S = 120.0
 """And after it has said that it does not know a job that it once took."""
 
 Phase = Literal["queued", "starting", "serving", "leaving", "ended", "missing", "unknown"]
+"""Of a pilot job."""
+AgentPhase = Literal["starting", "serving", "leaving", "over"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class AgentState:
     job: str = ""
     """SLURM's number of the pilot job."""
     counter: int = -1
-    phase: Literal["starting", "serving", "leaving", "over"] = "starting"
+    phase: AgentPhase = "starting"
     why: str = ""
     """Why it leaves, or could not start."""
     retiring: bool = False

@@ -13,7 +13,7 @@ from orchestrator.backends.slurm.preflight.limits import Partition, Shape
 from orchestrator.backends.slurm.preflight.requirements import JobKind
 from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.spec.lines import nearest
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened
 
 SHOWN = 8
 """Names that are listed; the others are counted."""
@@ -45,9 +45,7 @@ def listed(names: Sequence[str], default: str | None = None) -> str:
 
 def quoted(names: Sequence[str], default: str | None = None) -> str:
     """`'long' (default), 'short'`; of very many the first."""
-    shown = [repr(name) + (" (default)" if name == default else "") for name in names[:SHOWN]]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(shown) or "none") + more
+    return shortened([repr(name) + (" (default)" if name == default else "") for name in names], SHOWN) or "none"
 
 
 TAKES_NONE = ("DRAIN", "INACTIVE")

@@ -6,7 +6,7 @@ from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.protocol import Placement
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.backends.scripts import PlannedSubmission, Script, ScriptPlan
-from orchestrator.commands.run_study import context_of
+from orchestrator.commands.run.run_study import context_of
 from orchestrator.errors import PlanError
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.plan.job import Standing
@@ -14,7 +14,7 @@ from orchestrator.plan.show import WOULD_RUN
 from orchestrator.schedule.launcher import build_request, build_submission
 from orchestrator.spec.workload import package_of
 from orchestrator.study import Study
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened, shortened_lines
 
 LISTED = 12
 """Jobs of a script that are listed; the others are counted."""
@@ -91,10 +91,8 @@ def _lines(found: ScriptPlan) -> Iterator[str]:
     for number, script in enumerate(found.scripts, start=1):
         yield ""
         yield f"script {number}: {_summary(script)}"
-        for index, label in enumerate(script.jobs[:LISTED]):
-            yield f"  {f'[{index}] ' if script.kind == 'array' else ''}{label}"
-        if len(script.jobs) > LISTED:
-            yield f"  ... and {len(script.jobs) - LISTED} more"
+        labels = [f"  {f'[{i}] ' if script.kind == 'array' else ''}{label}" for i, label in enumerate(script.jobs)]
+        yield from shortened_lines(labels, LISTED)
         like = shown.setdefault((script.stage, str(script.request)), number)
         if like == number:
             yield from ("", *(f"    {line}".rstrip() for line in script.text.splitlines()))
@@ -113,6 +111,5 @@ def _summary(script: Script) -> str:
     if script.kind == "array":
         what += f", array of {len(script.jobs)}, at most {script.at_once} at once"
     if script.needs:
-        more = f" and {len(script.needs) - NEEDS_SHOWN} more" if len(script.needs) > NEEDS_SHOWN else ""
-        what += f", needs {', '.join(script.needs[:NEEDS_SHOWN])}{more}"
+        what += f", needs {shortened(script.needs, NEEDS_SHOWN)}"
     return f"{what}: {size}"

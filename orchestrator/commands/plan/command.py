@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, Selection, SmokeOption
-from orchestrator.commands.planned_scripts import check_has_scripts, scripts_of, scripts_text
+from orchestrator.commands.plan.planned_scripts import check_has_scripts, scripts_of, scripts_text
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.select import selected_part

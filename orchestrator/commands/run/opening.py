@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+from orchestrator.commands.options import matrix_option
 from orchestrator.plan.forecast_show import forecast_line
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.study import Study
@@ -10,7 +11,6 @@ from orchestrator.wording import counted
 
 NAMED = 4
 """Rows or seeds that are named; more are counted."""
-DEFAULT_MATRIX = "matrix.yaml"
 
 
 def opening_text(study: Study, selected: Collection[str], standings: Mapping[str, Standing], at: float) -> str:
@@ -28,7 +28,6 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
         return ""
     stages = Counter(job.stage for job in open_jobs)
     each = ", ".join(f"{stages[stage.name]} {stage.name}" for stage in plan.workload.stages if stages[stage.name])
-    matrix = "" if str(study.matrix) == DEFAULT_MATRIX else f" --matrix {study.matrix}"
     expected = forecast_line(study.forecast({job.id: standings[job.id] for job in open_jobs}), at)
     return "\n".join(
         [
@@ -36,7 +35,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
             f"  {each}",
             f"  {_cells(plan, selected)}",
             "  " + expected.replace("; ", "\n    "),
-            f"in another terminal: echo-matrix status --watch{matrix} (also: results, ui, stop)",
+            f"in another terminal: echo-matrix status --watch{matrix_option(study.matrix)} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
             f"all files are in {study.home}",
         ]

@@ -11,18 +11,18 @@ import typer
 from orchestrator.backends.registry import backends
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.options import (
-    DEFAULT_MATRIX,
     JsonOption,
     PlanOptions,
     RefreshOption,
     Selection,
     SmokeOption,
     YesOption,
+    matrix_option,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
-from orchestrator.commands.run_study import FinishedRun, run_study
+from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
+from orchestrator.commands.run.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
 from orchestrator.requirements import require_platform
 from orchestrator.schedule.failures import failures_json, failures_text
@@ -64,15 +64,14 @@ def run(
         selected |= _withdraw(study, withdrawals)
     if detach and (withdrawals or any(study.standings()[job_id].state != "done" for job_id in selected)):
         refuse_second_run(study.home)
-        names = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
-        names |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
-        given = [f"--{name}={value}" for name, value in names.items()]
-        given += [f"--set={text}" for text in options.settings or ()]
-        given += [
-            f"--refresh={name}" for name in refresh or ()
-        ]  # withdrawn results are recomputed even if they are not selected
+        named = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
+        named |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
+        given = [*named.items(), *(("set", text) for text in options.settings or ())]
+        # Withdrawn results are recomputed even if they are not selected.
+        given += [("refresh", name) for name in refresh or ()]
         flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
-        raise typer.Exit(_detach([*given, *flags, "--", *study.plan.overrides], study, options, as_json))
+        arguments = [*(f"--{name}={value}" for name, value in given), *flags, "--", *study.plan.overrides]
+        raise typer.Exit(_detach(arguments, study, options, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
     chosen = {**selection.given, **({"smoke": True} if smoke else {})}
     chosen |= {SETTINGS: list(options.settings)} if options.settings else {}
@@ -148,7 +147,7 @@ def _detach(arguments: list[str], study: Study, options: PlanOptions, as_json: b
     if as_json:
         print_json({"version": 1, "pid": started.pid, "works": started.works, "output": str(started.out)})
         return 0
-    named = "" if study.matrix == DEFAULT_MATRIX else f" --matrix {study.matrix}"
+    named = matrix_option(study.matrix)
     named += "" if options.cluster is None else f" --cluster {options.cluster}"
     # Only that one decides where the study's folder is.
     named += "".join(f" --set {text}" for text in options.settings or () if text.partition("=")[0].strip() == "backend")
@@ -204,8 +203,6 @@ def end_text(study: Study, selection: Selection) -> str:
     """The table of scores of what was selected, and where to see more; for a run that computed something."""
     from orchestrator.results import Results
     from orchestrator.ui.scores import scores_text
-    from reports.scoreboard import scoreboard
 
-    given = Results(study).values(**selection.given)
-    table = scores_text(scoreboard(given), given.missing, shutil.get_terminal_size().columns, len(given.excluded))
+    table = scores_text(Results(study).values(**selection.given), shutil.get_terminal_size().columns)
     return f"\n{table}\nimages, curves and every run: echo-matrix ui"

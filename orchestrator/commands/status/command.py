@@ -45,11 +45,11 @@ def status(
     Lists every job that is neither done nor waiting for its turn, then what failed and why. Without --rows, --seeds
     and --branches, the jobs are those that the last run selected. Changes nothing.
     """
-    study = options.open(overrides)
+    study = options.look(overrides)
     chosen = selection if selection.given else last_selection(study)
     if watch:
         # Here, because rich takes a tenth of a second.
-        from orchestrator.commands.watch import watch as watch_run
+        from orchestrator.commands.status.watch import watch as watch_run
         from orchestrator.ui.watch import make_watch_view
 
         selected = select(study.plan, **chosen.given)

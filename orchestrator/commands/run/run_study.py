@@ -14,13 +14,13 @@ from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.libraries import require_libraries_of
-from orchestrator.commands.opening import opening_text
+from orchestrator.commands.run.opening import opening_text
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
 from orchestrator.plan.job import Job, Plan
-from orchestrator.provenance import commits_of
+from orchestrator.provenance import commits_of, version
 from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
@@ -36,7 +36,6 @@ from orchestrator.store.registry import make_store
 from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
-from orchestrator.version import version
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for the tracker; `sync` sends the rest."""

@@ -1,12 +1,10 @@
-"""Types of the checks of `doctor`."""
+"""What the checks of `doctor` examine."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.backends.check_result import CheckResult, Level, bad, ok, warning
+from orchestrator.backends.check_result import CheckResult
 from orchestrator.study import Study
-
-__all__ = ["Check", "CheckResult", "Level", "Subject", "bad", "ok", "warning"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Annotated, TextIO
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.log_reader import NAME, AttemptLog
+from orchestrator.commands.logs.log_reader import NAME, AttemptLog
 from orchestrator.commands.options import JobArgument, LastRunOptions
-from orchestrator.commands.status import exit_on_interrupt
+from orchestrator.commands.status.command import exit_on_interrupt
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
@@ -40,7 +40,7 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a job's newest attempt."""
-    study = options.open()
+    study = options.look()
     found = find_job(study.plan, job)
     with exit_on_interrupt():
         if follow and attempt is None and not as_json:

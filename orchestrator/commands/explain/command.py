@@ -1,6 +1,5 @@
 """`explain`: a job's state, attempts, retries and next step; or its request, to run it by hand."""
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.explanation import Explanation, explanation_of, holds_up, what_next
+from orchestrator.commands.explain.explanation import Explanation, explanation_of, holds_up, what_next
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
@@ -23,7 +22,7 @@ from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.words import clock_words
-from orchestrator.wording import progress_words, state_words
+from orchestrator.wording import local_time, progress_words, shortened, state_words
 from workloads.contract.metrics import read_beat
 
 SHOWN = 6
@@ -47,7 +46,7 @@ def explain(
 
     Lists its attempts, the retries used, its newest checkpoint and its newest error.
     """
-    study = options.open()
+    study = options.look()
     found = find_job(study.plan, job)
     if request:
         print_json(request_by_hand(study, found, work))
@@ -122,8 +121,7 @@ def explain_text(known: Explanation) -> str:
         words = state_words(standing.state, standing.reason) if holds_up(standing) else standing.state
         lines.append(f"  needs {label}: {words}")
     if known.needed_by:
-        more = f" and {len(known.needed_by) - SHOWN} more" if len(known.needed_by) > SHOWN else ""
-        lines.append(f"  needed by {', '.join(known.needed_by[:SHOWN])}{more}")
+        lines.append(f"  needed by {shortened(known.needed_by, SHOWN)}")
     lines += [f"  {_attempt_words(one, known)}" for one in known.attempts]
     if known.attempts and known.standing.state != "done":
         lines.append(f"  retries used: {charges_words(known.charges, known.retries)}")
@@ -158,7 +156,7 @@ def charges_words(charges: Charges, retries: RetrySettings) -> str:
 def _attempt_words(one: Attempt, known: Explanation) -> str:
     where = f" on {one.host}" if one.host else ""
     at = one.started or one.intended
-    words = [f"{one.id}{where}", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))]
+    words = [f"{one.id}{where}", local_time(at)]
     if one.started is not None:
         words.append(clock_words((one.ended or known.now) - one.started))
     begun, step = max(one.begun, 0), one.step

@@ -1,19 +1,17 @@
 """`gc`: remove results that nothing needs, and leftovers."""
 
-import time
 from typing import Annotated
 
 import typer
 
 from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.garbage import Apart, FoundGarbage, find_garbage, remove_garbage
-from orchestrator.commands.kept_results import KEEP_DAYS, RECENT, UNKNOWN
+from orchestrator.commands.gc.garbage import Apart, FoundGarbage, find_garbage, remove_garbage
+from orchestrator.commands.gc.kept_results import KEEP_DAYS, RECENT, UNKNOWN
 from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
 from orchestrator.host.machine import GIB
-from orchestrator.study import reopen_study
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
-from orchestrator.wording import counted
+from orchestrator.wording import counted, local_time, shortened_lines
 
 SHOWN = 40
 """Paths that are listed; the others are counted."""
@@ -45,7 +43,7 @@ def gc(
     other matrix files of the same study made is listed apart. Lists what it finds and asks before it removes anything;
     outside a terminal it removes only with --yes.
     """
-    study = reopen_study(options.matrix, cluster=options.cluster, settings=options.settings or ())
+    study = options.reopen()
     found = find_garbage(study, keep_days=keep_days, made_by=made_by or ())
     total = sum(one.size for one in found.garbage)
     if not as_json:
@@ -84,10 +82,8 @@ COMMAND = Command(
 
 
 def _text(found: FoundGarbage, total: int, keep_days: float) -> str:
-    lines = [f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found.garbage[:SHOWN]]
     number = len(found.garbage)
-    if number > SHOWN:
-        lines.append(f"  ... and {number - SHOWN} more")
+    lines = shortened_lines([f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found.garbage], SHOWN)
     lines += [_kept(one, keep_days) for one in found.apart]
     whole = f"{counted(number, 'path')} to remove, {total / GIB:.3f} GiB"
     return "\n".join([*lines, whole if number else "nothing to remove"])
@@ -100,5 +96,5 @@ def _kept(one: Apart, keep_days: float) -> str:
     if one.name == UNKNOWN:
         why = "an older version made them, or the ledger was rebuilt"
         return f"{results}, that no recorded run asked for ({why}); `--made-by {UNKNOWN}` removes them"
-    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.at))
+    at = local_time(one.at, seconds=False)
     return f"{results}, that runs of {one.name} asked for, the last at {at}; `--made-by {one.name}` removes them"

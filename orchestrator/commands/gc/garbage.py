@@ -1,9 +1,8 @@
 """Garbage collection: results that nothing needs, leftovers of attempts, withdrawn and damaged files.
 
-`kept_results` says which results are kept. Of a completed job, the
-committed artifact is kept, and request, result, log and metrics of every attempt. A commit record is removed before
-its artifact and after everything made from it, so that after a crash every commit record still has its artifact and
-inputs.
+`kept_results` says which results are kept. Of a completed job, the committed artifact is kept, and request, result, log
+and metrics of every attempt. A commit record is removed before its artifact and after everything made from it, so that
+after a crash every commit record still has its artifact and inputs.
 """
 
 import contextlib
@@ -15,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.backends.registry import backends
-from orchestrator.commands.detach import OUT
-from orchestrator.commands.kept_results import KEEP_DAYS, UNKNOWN, KeptResults, kept_results
+from orchestrator.commands.gc.kept_results import KEEP_DAYS, UNKNOWN, KeptResults, kept_results
 from orchestrator.commands.refresh import OF_NO_PLAN, to_withdraw
+from orchestrator.commands.run.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
@@ -198,7 +197,7 @@ def _apart(study: Study, kept: KeptResults) -> list[Apart]:
     nobodys = [folder for folder in (study.home / "attempts").glob("*") if folder.name not in known]
     found: list[Apart] = []
     for origin in kept.apart:
-        done = [one for one in sorted(origin.fingerprints & kept.kept)]
+        done = sorted(origin.fingerprints & kept.kept)
         folders = [job_folder(study.home, one) for one in sorted(origin.fingerprints)]
         folders += [folder for one in done if (folder := _artifact_of(study, one)) is not None]
         size = sum(map(size_of, folders + (nobodys if origin.name == UNKNOWN else [])))
@@ -228,12 +227,8 @@ def _code(study: Study, kept: KeptResults) -> Iterator[Garbage]:
             return  # its code is not known
     for folder in sorted((study.home / "code").glob("*")):
         if folder.name not in made:
-            yield Garbage(
-                path=folder,
-                what="code snapshot of no remaining result",
-                size=size_of(folder),
-                shared=True,
-            )
+            what = "code snapshot of no remaining result"
+            yield Garbage(path=folder, what=what, size=size_of(folder), shared=True)
 
 
 def size_of(path: Path) -> int:
