@@ -78,7 +78,7 @@ def _legend(board: Scoreboard) -> list[str]:
     over = "" if len(board.seeds) > 1 else " over cases"
     lines = []
     if any(score.best for score in shown):
-        lines.append(f"{BEST} best of its column, or not told from it{over} (paired, Holm, p >= 0.05)")
+        lines.append(f"{BEST} best of its column, or not significantly worse{over} (paired, Holm, p >= 0.05)")
     if any(score.low is not None for score in shown):
         lines.append(f"± half the 95 % interval over cases and {len(board.seeds)} seeds")
     elif len(board.seeds) < 2:

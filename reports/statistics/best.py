@@ -1,4 +1,4 @@
-"""Rows that may be called best: the one with the best mean, and those that are not told from it."""
+"""Rows that may be called best: the one with the best mean, and those that are not significantly worse."""
 
 from collections.abc import Sequence
 

@@ -45,7 +45,7 @@ def test_the_table_has_a_line_a_row_and_marks_what_is_not_told_from_the_best(
     assert lines["mlp"].count("*") == 1, "alike on clean, worse on shifted"
     assert lines["conv"].count("*") == 2
     assert "0.950 ± 0.0" in lines["conv"]
-    assert "* best of its column, or not told from it (paired, Holm, p >= 0.05)" in text
+    assert "* best of its column, or not significantly worse (paired, Holm, p >= 0.05)" in text
     assert "± half the 95 % interval over cases and 2 seeds" in text
     assert "missing" not in text
 
@@ -57,7 +57,7 @@ def test_one_seed_has_no_interval_and_says_so(
     text = printed(capsys, "--seeds", "1")
     assert "±" not in text
     assert "one seed: no intervals, and another training may change the order" in text
-    assert "not told from it over cases" in text
+    assert "not significantly worse over cases" in text
     assert {score["low"] for score in Results(study).scores(seeds=1)} == {None}
 
 
