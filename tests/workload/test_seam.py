@@ -108,7 +108,7 @@ WORKLOAD = Workload(
 """
 
 
-OWN = ("digits_study", "beside")
+OWN = ("digits_study", "lone_stage")
 """Packages and modules of the study that these tests change."""
 
 
@@ -139,7 +139,7 @@ def digits(root: Path, tmp_path: Path) -> Path:
     (tmp_path / "digits_study").mkdir()
     for path in (source / "digits_study").glob("*.py"):
         (tmp_path / "digits_study" / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "beside.py").write_text("def run(request, progress): ...\n", encoding="utf-8")
+    (tmp_path / "lone_stage.py").write_text("def run(request, progress): ...\n", encoding="utf-8")
     (tmp_path / "matrix.yaml").write_bytes((source / "matrix.yaml").read_bytes())
     return tmp_path
 
@@ -187,7 +187,7 @@ def test_a_module_that_it_imports_is_looked_at_too(digits: Path) -> None:
         ('name="train"', 'name="../up"', "not a valid name; allowed: letters"),
         ('family = "mlp"', 'family = "conv"', "two families have the same name"),
         ("digits_study.split", "digits_study.spilt", "names module 'digits_study.spilt', which does not exist"),
-        ('module="digits_study.split"', 'module="beside"', "'beside', which lies beside package"),
+        ('module="digits_study.split"', 'module="lone_stage"', "'lone_stage', which lies beside package"),
         (
             'name="digits"',
             'name="digits", report="digits_study.page"',
