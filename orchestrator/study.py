@@ -16,7 +16,7 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
-from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster
+from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
@@ -104,16 +104,16 @@ class Study:
         with Ledger.read(self.home / NAME) as ledger:
             return ledger.durations()
 
-    def forecast(self, standings: Mapping[str, Standing], spent_s: Mapping[str, float] | None = None) -> Forecast:
+    def forecast(self, standings: Mapping[str, Standing], live: Mapping[str, LiveTime] | None = None) -> Forecast:
         """How long those of some jobs will take that are to be run or run now, and what they cost.
 
         Args:
             standings: job id -> state, of the jobs in question.
-            spent_s: job id -> seconds that its live attempt has run.
+            live: job id -> time of its live attempt.
         """
         ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
         forecaster = Forecaster(self.plan, self.durations() if ahead else (), self.cluster.backend)
-        return forecaster.forecast(ahead, self.capacity, spent_s)
+        return forecaster.forecast(ahead, self.capacity, live)
 
     @property
     def capacity(self) -> Capacity:

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
+from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event, View
@@ -171,6 +172,7 @@ class Toy:
         observe: Callable[[Event], None] | None = None,
         fence: Callable[[], None] | None = None,
         view: View | None = None,
+        capacity: Capacity | None = None,
     ) -> RunResult:
         self.backend = None
 
@@ -198,6 +200,7 @@ class Toy:
                 clock=self.clock,
                 observer=observer,
                 view=view,
+                capacity=capacity,
             )
 
     def note(self, verb: channel.Verb, labels: Sequence[str], *, now: bool = False) -> None:

@@ -46,6 +46,20 @@ class JobEstimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LiveTime:
+    """Time of a job's live attempt, s."""
+
+    elapsed_s: float
+    """Since it started; 0: it has not."""
+    left_s: float | None = None
+    """Until its end, at its pace; None: not known."""
+
+    def left_of(self, estimate_s: float) -> float:
+        """Until its end: at its pace, which outranks the estimate of its duration; else what is left of that."""
+        return max(0.0, estimate_s - self.elapsed_s) if self.left_s is None else self.left_s
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowForecast:
     """Estimated cost of some jobs of one row."""
 
@@ -74,6 +88,11 @@ class Forecast:
     makespan_s: float
     """Lower bound of the time until the last job ends: the longest chain of jobs, or the work over the capacity."""
     capacity: Capacity
+
+    @property
+    def is_first_guess(self) -> bool:
+        """Whether it rests on assumed rates or guesses alone: it may be wrong several times over."""
+        return self.is_assumed or set(self.bases) == {"guess"}
 
     @property
     def jobs(self) -> int:
@@ -162,24 +181,25 @@ class Forecaster:
         return found
 
     def forecast(
-        self, ids: Collection[str], capacity: Capacity, spent_s: Mapping[str, float] | None = None
+        self, ids: Collection[str], capacity: Capacity, live: Mapping[str, LiveTime] | None = None
     ) -> Forecast:
         """The forecast of the jobs `ids`, which are not done.
 
         Args:
             ids: job ids of the plan.
             capacity: what they may use at a time.
-            spent_s: job id -> seconds that its live attempt has run; at most the estimate is deducted.
+            live: job id -> time of its live attempt.
         """
         chosen = [self._plan.jobs[job_id] for job_id in self._plan.jobs if job_id in ids]
         bases: Counter[Basis] = Counter()
         rows: dict[str, list[float]] = {}
         left: dict[str, float] = {}
+        at_rest = LiveTime(elapsed_s=0.0)
         kinds: Counter[str] = Counter()
         assumed = False
         for job in chosen:
             estimate = self.of(job)
-            seconds = left[job.id] = max(0.0, estimate.seconds - (spent_s or {}).get(job.id, 0.0))
+            seconds = left[job.id] = (live or {}).get(job.id, at_rest).left_of(estimate.seconds)
             bases[estimate.basis] += 1
             assumed = assumed or estimate.is_assumed
             if estimate.basis == "measured":

@@ -96,8 +96,11 @@ def amount(hours: float) -> str:
 
 def _span(forecast: Forecast, now: float) -> str:
     words = duration_words(forecast.makespan_s)
+    guess = " (a first guess)" if forecast.is_first_guess else ""
     if not forecast.capacity.is_known:
-        return f"at least {words} once they may run"
+        return f"at least {words} once they may run{guess}"
+    if guess:  # a time of day would be planned by
+        return f"about {words}{guess}"
     shape = "%H:%M" if forecast.makespan_s < 20 * 3600 else "%Y-%m-%d %H:%M"
     return f"about {words}, until {time.strftime(shape, time.localtime(now + forecast.makespan_s))}"
 

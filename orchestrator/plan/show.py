@@ -82,6 +82,17 @@ def counts_text(standings: Mapping[str, Standing]) -> str:
     return ", ".join(f"{number} {state}" for state, number in counts(standings).items()) or "none"
 
 
+def others_text(standings: Mapping[str, Standing]) -> str:
+    """The jobs that are not selected: `3 other jobs: 1 done, 2 new`, `2 other jobs, all new`, `no other jobs`."""
+    if not standings:
+        return "no other jobs"
+    found = counts(standings)
+    words = counted(len(standings), "other job")
+    if len(found) > 1:
+        return f"{words}: {counts_text(standings)}"
+    return f"{words}, {'all ' if len(standings) > 1 else ''}{next(iter(found))}"
+
+
 def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
     """The plan as text: jobs by state with their reasons, aliases, deviations, and counts."""
     distinct = sum(cell.alias_of is None for cell in plan.cells)

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Job, Standing, State
+from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.driver_log import DriverLog
@@ -106,6 +107,7 @@ class RunEvents:
         observer: Observer | None,
         log: DriverLog,
         notifier: Notifier,
+        capacity: Capacity,
     ) -> None:
         self._states = states
         self._home = home
@@ -114,6 +116,7 @@ class RunEvents:
         self._observer = observer
         self._log = log
         self._notifier = notifier
+        self._capacity = capacity
         self._unknown_since: float | None = None
         self._announced = self._notified = False
         self._requested = ""
@@ -212,7 +215,7 @@ class RunEvents:
         """Like `remaining_s`, which costs time in proportion to the jobs, and is called the less often for it."""
         at, known = self._remaining
         if known is None or now - at >= len(self._states) / JOBS_PER_S:
-            at, known = self._remaining = now, remaining_s(self._states, live, forecaster, now)
+            at, known = self._remaining = now, remaining_s(self._states, live, forecaster, now, self._capacity)
         return None if known is None else max(0.0, known - (now - at))
 
     def _note_unknown(self, live: list[WatchedAttempt], now: float) -> None:

@@ -1,6 +1,12 @@
-"""Pace of a running attempt: steps per second and estimated time left, from its heartbeats."""
+"""Pace of a running attempt: steps per second and estimated time left, from its heartbeats.
+
+The run, `status` and `status --watch` all take the time left from here.
+"""
 
 from dataclasses import dataclass
+
+MEAN_FROM = 0.05
+"""Share of the steps from which the mean pace since the start is believed: before, it is mostly the start-up."""
 
 
 @dataclass
@@ -29,9 +35,20 @@ class Pace:
             return None
         return (self.last[0] - self.first[0]) / (self.last[1] - self.first[1])
 
-    def left_s(self, now: float) -> float | None:
-        """Seconds until the last step of this phase at this pace; None: not known."""
+    def left_s(self, now: float, started: float | None = None, begun: int = -1) -> float | None:
+        """Seconds until the last step of this phase at this pace; None: not known.
+
+        Args:
+            now: the time.
+            started: when the attempt started; without two different steps, the mean pace since then is taken.
+            begun: step of the checkpoint that it resumed from; -1: from the start.
+        """
+        if self.last is None or not self.of:
+            return None
         rate = self.rate
-        if not rate or self.last is None or not self.of:
+        if not rate and started is not None and self.last[1] > started:
+            covered = self.last[0] - max(0, begun)
+            rate = covered / (self.last[1] - started) if covered >= max(1.0, MEAN_FROM * self.of) else None
+        if not rate:
             return None
         return max(0.0, (self.of - self.last[0]) / rate - (now - self.last[1]))

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.plan.forecast import Forecaster
+from orchestrator.plan.forecast import AHEAD, Forecaster, LiveTime
 from orchestrator.plan.job import Job, State
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
-from orchestrator.schedule.job_states import STUCK, JobStates
+from orchestrator.schedule.job_states import JobStates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,11 @@ class RunProgress:
 
 def progress_of(watched: WatchedAttempt, forecaster: Forecaster, now: float) -> AttemptProgress:
     """How far a live attempt has got; the time left is that of its steps, else that of its estimate if measured."""
-    eta_s = watched.pace.left_s(now)
+    time = live_time(watched, now)
+    eta_s = time.left_s
     if eta_s is None:
         estimate = forecaster.of(watched.job)
-        eta_s = estimate.seconds - (now - watched.submitted_at) if estimate.basis == "measured" else None
+        eta_s = estimate.seconds - time.elapsed_s if estimate.basis == "measured" else None
     phase = watched.phase or ("running" if watched.running else watched.waiting_reason.partition(":")[0] or "waiting")
     return AttemptProgress(
         label=watched.job.label,
@@ -61,10 +62,14 @@ def progress_of(watched: WatchedAttempt, forecaster: Forecaster, now: float) -> 
     )
 
 
-def _spent_s(watched: WatchedAttempt, forecaster: Forecaster, now: float) -> float:
-    """What an attempt has used of its estimate, in seconds: what its pace leaves is left, else by the clock."""
-    left = watched.pace.left_s(now)
-    return now - watched.submitted_at if left is None else forecaster.of(watched.job).seconds - left
+def live_time(watched: WatchedAttempt, now: float) -> LiveTime:
+    """Time of a live attempt, at monotonic time `now`; while it waits for its turn, nothing has elapsed."""
+    if not watched.running:
+        return LiveTime(elapsed_s=0.0)
+    if watched.started_at is None:  # an earlier controller saw it start
+        return LiveTime(elapsed_s=now - watched.submitted_at, left_s=watched.pace.left_s(now))
+    started = watched.started_at[1]
+    return LiveTime(elapsed_s=now - started, left_s=watched.pace.left_s(now, started, watched.begun))
 
 
 def shown_metric(job: Job, values: Mapping[str, float]) -> tuple[str, float] | None:
@@ -73,14 +78,17 @@ def shown_metric(job: Job, values: Mapping[str, float]) -> tuple[str, float] | N
     return (name, values[name]) if name in values else None
 
 
-def remaining_s(states: JobStates, live: Sequence[WatchedAttempt], forecaster: Forecaster, now: float) -> float | None:
-    """Estimated seconds until all jobs that can run are done, at so many attempts a time as there are now.
+def remaining_s(
+    states: JobStates, live: Sequence[WatchedAttempt], forecaster: Forecaster, now: float, capacity: Capacity
+) -> float | None:
+    """Estimated seconds until all jobs that can run are done; the forecast of the first lines and of `status`.
 
-    None before anything was measured or while no attempt is live.
+    Where the capacity is not known, at so many attempts a time as there are now. None before anything was measured or
+    while no attempt is live.
     """
     if not live:
         return None
-    ids = {job_id for job_id in states.open_jobs() if states.state(job_id) not in STUCK}
-    spent = {watched.job.id: _spent_s(watched, forecaster, now) for watched in live}
-    left = forecaster.forecast(ids, Capacity(attempts=len(live)), spent)
+    ids = {job_id for job_id in states.open_jobs() if states.state(job_id) in AHEAD}
+    times = {watched.job.id: live_time(watched, now) for watched in live}
+    left = forecaster.forecast(ids, capacity if capacity.is_known else Capacity(attempts=len(live)), times)
     return left.makespan_s if left.is_known else None

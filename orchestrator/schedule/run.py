@@ -12,6 +12,7 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Plan, State
+from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.controller import Controller
@@ -71,6 +72,7 @@ def run(
     clock: Clock | None = None,
     view: View | None = None,
     observer: Observer | None = None,
+    capacity: Capacity | None = None,
 ) -> RunResult:
     """Bring the selected jobs, and what they need, to done.
 
@@ -89,6 +91,7 @@ def run(
         clock: the machine's by default.
         view: shows progress; nothing by default.
         observer: called with every event; must be quick.
+        capacity: what attempts may use at a time, for the estimated time left; not known by default.
 
     Raises:
         LeaseError: another controller took over.
@@ -116,7 +119,7 @@ def run(
         clock=clock,
         store=resilient,
         ledger=ledger,
-        events=RunEvents(states, home, clock, view, observer, log, notifier),
+        events=RunEvents(states, home, clock, view, observer, log, notifier, capacity or Capacity()),
         settings=cluster,
         forecaster=forecaster,
         expected={job_id: forecaster.of(states.job(job_id)) for job_id in states.open_jobs()},

@@ -66,9 +66,11 @@ def _missing_lines(missing: Sequence[Missing]) -> list[str]:
     if not kinds:
         return []
     shown = kinds.most_common(SHOWN)
-    found = [f"{count} × {branch} ({STATE_WORDS.get(state, state)})" for (state, branch), count in shown]
+    found = [
+        f"{counted(count, 'job')} of {branch} ({STATE_WORDS.get(state, state)})" for (state, branch), count in shown
+    ]
     if left := sum(kinds.values()) - sum(count for _, count in shown):
-        found.append(f"{left} more")
+        found.append(f"{counted(left, 'other job')}")
     return [f"missing: {', '.join(found)}; see `echo-matrix status`"]
 
 

@@ -6,13 +6,15 @@ with `--detach` the run continues.
 """
 
 import codecs
+import contextlib
 import errno
 import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -31,6 +33,10 @@ ANYTHING = "echo-matrix-anything"
 """Name of the error handler of standard output."""
 DUMB = ("dumb", "unknown")
 """Values of TERM for which rich draws nothing until the end."""
+
+
+SLOW_S = 1.0
+"""What takes longer is told, s."""
 
 
 class SteadyView:
@@ -76,6 +82,19 @@ class SteadyView:
         """Call `lost` until it has had an effect: before the controller runs, nobody can be told."""
         if not self._told:
             self._told = self._lost()
+
+
+@contextlib.contextmanager
+def told_if_slow(say: Callable[[str], object], text: str, after_s: float = SLOW_S) -> Iterator[None]:
+    """Say what is done meanwhile, once it has taken `after_s` seconds; `say` is called from another thread."""
+    timer = threading.Timer(after_s, say, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # so that the text stands before what follows
 
 
 def send_hangup() -> bool:

@@ -8,7 +8,7 @@ from toy_study import make_job, make_plan, small_plan
 
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.durations import Duration
-from orchestrator.plan.forecast import CORE_FLOPS_S, Forecaster
+from orchestrator.plan.forecast import CORE_FLOPS_S, Forecaster, LiveTime
 from orchestrator.plan.job import Job, Plan
 from orchestrator.plan.makespan import Capacity, longest_chains, makespan
 from orchestrator.spec.cell import Resources
@@ -155,8 +155,11 @@ def test_costs_are_summed_by_row_and_devices_and_cores_are_told_apart() -> None:
     assert (found.jobs, found.hours, found.device_hours, found.core_hours) == (4, 4.0, 24.0, 1.0)
     assert found.makespan_s == pytest.approx(1.5 * 3600), "24 device-hours on 16 devices"
     assert Forecaster(plan, durations).forecast(plan.jobs, Capacity()).makespan_s == 3600.0, "the longest chain"
-    running = {jobs[0].id: 1800.0, jobs[1].id: 9999.0}
+    running = {jobs[0].id: LiveTime(elapsed_s=1800.0), jobs[1].id: LiveTime(elapsed_s=9999.0)}
     assert Forecaster(plan, durations).forecast(plan.jobs, Capacity(attempts=1), running).hours == 2.5
+    running[jobs[1].id] = LiveTime(elapsed_s=9999.0, left_s=7200.0)
+    found = Forecaster(plan, durations).forecast(plan.jobs, Capacity(attempts=1), running)
+    assert found.hours == 4.5, "what runs longer than estimated takes what its pace says"
 
 
 def test_no_schedule_is_faster_than_the_longest_chain_or_the_work(plan: Plan) -> None:

@@ -10,7 +10,9 @@ from orchestrator.commands.options import PlanOptions, Selection
 from orchestrator.commands.plan.command import plan
 from orchestrator.plan.forecast import Basis, Forecast, RowForecast
 from orchestrator.plan.forecast_show import amount, duration_words, forecast_json, forecast_line, forecast_text
+from orchestrator.plan.job import Standing
 from orchestrator.plan.makespan import Capacity
+from orchestrator.plan.show import others_text
 from orchestrator.study import open_study
 
 NOW = time.mktime((2026, 11, 29, 9, 0, 0, 0, 0, -1))
@@ -40,10 +42,27 @@ def test_a_line_says_how_long_until_when_at_what_cost_and_from_what() -> None:
 def test_where_another_scheduler_gives_the_places_only_the_least_time_is_known() -> None:
     queue = made(Capacity(), 9000.0, {"flops": 5})
     assert forecast_line(queue, NOW) == (
-        "estimated: 5 jobs, at least 2.5 h once they may run, 5 core-hours; 5 from FLOPs (assumed: 30 GFLOP/s a core, "
-        "100 TFLOP/s a device)"
+        "estimated: 5 jobs, at least 2.5 h once they may run (a first guess), 5 core-hours; "
+        "5 from FLOPs (assumed: 30 GFLOP/s a core, 100 TFLOP/s a device)"
     )
     assert forecast_json(queue)["at_least"] is True
+
+
+def test_nobody_plans_by_a_first_guess() -> None:
+    here = Capacity(cpus=2)
+    assert forecast_line(made(here, 70.0, {"flops": 4, "guess": 1}), NOW).startswith(
+        "estimated: 5 jobs, about 70 s (a first guess), 5 core-hours; 4 from FLOPs (assumed: "
+    )
+    assert "about 70 s (a first guess)" in forecast_line(made(here, 70.0, {"guess": 5}, kind="cpu X"), NOW)
+    assert "about 70 s, until 09:01" in forecast_line(made(here, 70.0, {"measured": 1, "guess": 4}, "cpu X"), NOW)
+
+
+def test_other_jobs_are_counted_once() -> None:
+    new, done = Standing(state="new", reason=""), Standing(state="done", reason="")
+    assert others_text({}) == "no other jobs"
+    assert others_text({"a": new}) == "1 other job, new"
+    assert others_text({"a": new, "b": new}) == "2 other jobs, all new"
+    assert others_text({"a": new, "b": new, "c": done}) == "3 other jobs: 1 done, 2 new"
 
 
 def test_a_table_has_a_line_for_each_row() -> None:
@@ -89,5 +108,5 @@ def test_plan_shows_what_a_run_of_the_same_options_would_run(
     assert (shown["forecast"]["jobs"], [size["row"] for size in shown["sizes"]]) == (6, ["context-k1"])
     plan(options=options, selection=chosen)
     text = capsys.readouterr().out
-    assert f"selected: --rows context-k1 --branches loop; {whole - 6} other jobs: {whole - 6} new\n" in text
+    assert f"selected: --rows context-k1 --branches loop; {whole - 6} other jobs, all new\n" in text
     assert "\nestimated: 6 jobs, about " in text

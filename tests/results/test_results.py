@@ -71,7 +71,7 @@ def test_what_is_missing_is_said_and_not_marked_as_best(
     assert lines["linear"].split()[1] == "missing"
     assert f"({CASES}/{2 * CASES})" in lines["conv"]
     assert lines["mlp"].count("*") == 2, "the only row but linear that has every seed on shifted"
-    assert "missing: 2 × clean (not run), 1 × shifted (not run); see `echo-matrix status`" in text
+    assert "missing: 2 jobs of clean (not run), 1 job of shifted (not run); see `echo-matrix status`" in text
     assert "a row that lacks a whole seed is not marked" in text
     assert [(one["row"], one["seed"], one["branch"]) for one in Results(study).missing(rows="conv")] == [
         ("conv", 1, "shifted")
@@ -84,7 +84,7 @@ def test_before_the_first_result_it_says_that_there_is_none(
     finished_study(tmp_path, monkeypatch)
     assert printed(capsys, "seeds=[7]").splitlines()[2:] == [
         "there are no scores yet",
-        "missing: 3 × train (not run); see `echo-matrix status`",
+        "missing: 3 jobs of train (not run); see `echo-matrix status`",
     ]
 
 

@@ -1,5 +1,7 @@
 """Law: `status` and `run` name the same jobs as new, to be retried, blocked and failed."""
 
+import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from orchestrator.commands.status.command import status_json, status_text
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Plan
 from orchestrator.plan.select import select, selected_part
+from orchestrator.schedule.events import Event, SilentView
 from orchestrator.schedule.job_states import JobStates, closure
+from orchestrator.schedule.progress import RunProgress
 from orchestrator.spec.cluster import BUILT_IN
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
@@ -82,7 +86,7 @@ def test_the_status_of_a_selection_counts_the_other_jobs_apart(toy: Toy, plan: P
     toy.run(plan, selected=sorted(select(plan, **CONTEXT.given)))
     assert status_text(study_of(toy, plan), CONTEXT).splitlines()[:2] == [
         "echo-memory · laptop · 9 done",
-        "  selected: --rows 'context-*' --branches replay; 77 other jobs: 77 new",
+        "  selected: --rows 'context-*' --branches replay; 77 other jobs, all new",
     ]
     assert status_text(study_of(toy, plan)).startswith("echo-memory · laptop · 9 done, 77 new\n\n")
     shown = status_json(study_of(toy, plan), CONTEXT)
@@ -108,3 +112,54 @@ def test_a_run_records_how_long_its_jobs_took_and_what_was_expected(toy: Toy, pl
     assert forecast["basis"] == {"measured": 53, "guess": 28}
     assert "core-hours; " in status_text(study)
     assert status_json(study, Selection(rows="context-k5", branches="replay"))["forecast"]["jobs"] == 0
+
+
+class Kept(SilentView):
+    """Keeps the last progress, and the first time left."""
+
+    def __init__(self) -> None:
+        self.last: RunProgress | None = None
+        self.first_s: float | None = None
+
+    def tick(self, progress: RunProgress) -> None:
+        self.last = progress
+        self.first_s = progress.eta_s if self.first_s is None else self.first_s
+
+
+def test_while_jobs_run_longer_than_estimated_both_say_the_same_time_left(
+    toy: Toy, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = Selection(rows="context-k5,context-k1", branches="replay")
+    study, view, seen = study_of(toy, plan), Kept(), list[tuple[float, float]]()
+    monkeypatch.setattr(time, "time", toy.clock.time)
+
+    def look(event: Event) -> None:
+        progress = view.last
+        if event.kind != "tick" or progress is None or progress.eta_s is None:
+            return
+        training = {one.label: one for one in progress.attempts if one.label.startswith("train/") and one.step}
+        if len(training) < 2 or not all(0.3 < one.step / one.of < 0.9 for one in training.values()) or len(seen) > 9:
+            return
+        for job_id, folder in event.paths.items():
+            if one := training.get(plan.jobs[job_id].label):
+                beat = {"counter": one.step, "step": one.step, "of": one.of, "phase": one.phase}
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "heartbeat.json").write_text(json.dumps(beat))
+        seen.append((progress.eta_s, status_json(study, chosen)["forecast"]["makespan_s"]))
+
+    script = {f"train/context-{k}/s0": [Act(seconds=600.0)] for k in ("k1", "k5")}
+    selected = sorted(select(plan, **chosen.given))
+    toy.run(plan, script, selected=selected, observe=look, view=view, capacity=study.capacity)
+    assert len(seen) == 10
+    for run_s, status_s in seen:
+        assert run_s > 200.0, "the estimates are seconds, the pace says minutes"
+        assert status_s == pytest.approx(run_s, rel=0.1)
+
+
+def test_the_first_bar_says_what_the_first_lines_say(toy: Toy, plan: Plan) -> None:
+    """Though a single attempt can run at first, which the others need."""
+    chosen, study, view = sorted(select(plan, rows="context-*")), study_of(toy, plan), Kept()
+    standings = study.standings()
+    expected = study.forecast({job_id: standings[job_id] for job_id in chosen}).makespan_s
+    toy.run(plan, selected=chosen, view=view, capacity=study.capacity)
+    assert view.first_s == pytest.approx(expected, abs=2.0)

@@ -1,9 +1,11 @@
-"""Ctrl-C: what the user is told, and that nothing is waited for while nothing runs."""
+"""What the user is told before and after the jobs and on Ctrl-C, and that nothing is waited for while nothing runs."""
 
 import io
 import os
 import signal
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from finished_study import finished_study
 from toy_study import Toy, small_plan
 
 from orchestrator.backends.fake.backend import Act, FakeBackend
-from orchestrator.backends.protocol import HostShare
+from orchestrator.backends.protocol import Backend, HostShare
 from orchestrator.commands.run.run_study import run_study
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.run import RunResult
+from orchestrator.study import Study
 from orchestrator.ui.progress import PlainView
+from orchestrator.ui.terminal import told_if_slow
 
 
 def press_ctrl_c() -> None:
@@ -104,3 +108,32 @@ def test_a_stopped_run_leaves_the_report_to_the_next_one(
     finished = run_study(study, study.plan.jobs, PlainView(out), {})
     assert (written, finished.written) == (([], False) if interrupted else ([study.report_folder], True))
     assert out.getvalue().startswith("digits · laptop: 1 of 19 jobs to do\n  1 evaluate\n  3 rows: ")
+
+
+def test_what_takes_long_before_and_after_the_jobs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = finished_study(tmp_path, monkeypatch, without=("evaluate/clean/mlp/s0",))
+    tracking = replace(study.cluster.tracking, kind="none")
+    study = replace(study, cluster=replace(study.cluster, tracking=tracking, backend="fake"))
+    out, told = io.StringIO(), threading.Event()
+    view = PlainView(out)
+
+    def started(*_given: object, backend_factory: Callable[[], Backend], **_named: object) -> RunResult:
+        backend_factory().close()
+        view.close()
+        return RunResult(counts={"done": 14}, failures=(), interrupted=False, submitted=1)
+
+    def write(_study: Study) -> bool:
+        return told.wait(5.0)
+
+    def soon(say: Callable[[str], object], text: str) -> AbstractContextManager[None]:
+        def say_and_go_on(words: str) -> None:
+            say(words)
+            told.set()
+
+        return told_if_slow(say_and_go_on, text, 0.0 if "report" in text else 60.0)
+
+    monkeypatch.setattr("orchestrator.commands.run.run_study.run", started)
+    monkeypatch.setattr("orchestrator.commands.run.run_study.report_of", write)
+    monkeypatch.setattr("orchestrator.commands.run.run_study.told_if_slow", soon)
+    assert run_study(study, study.plan.jobs, view, {}).written
+    assert out.getvalue().splitlines()[-2:] == ["starting backend fake", "writing the report"]

@@ -1,16 +1,19 @@
 """What people see: plain lines stay whole, live lines stay within the terminal."""
 
 import io
-from typing import get_args
+import threading
+from collections.abc import Callable
+from typing import TextIO, get_args
 
 import pytest
 from rich.console import Console
 
 from orchestrator.backends.protocol import Ending
 from orchestrator.plan.job import Standing
-from orchestrator.schedule.events import Event
+from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.progress import AttemptProgress, RunProgress
 from orchestrator.ui.progress import MOST_LINES, LiveView, PlainView, make_view
+from orchestrator.ui.terminal import SteadyView, told_if_slow
 from orchestrator.ui.words import ENDED, clock_words, rate_words, sentence, share_words
 
 
@@ -53,6 +56,25 @@ def test_live_lines_fit_the_terminal_and_the_rest_is_a_count() -> None:
         text = "\n".join("".join(segment.text for segment in line) for line in drawn)
         assert "3/1003 done, 1000 running · 0:01:01 · about 1:00:00 left" in text
         assert "more running" in text
+
+
+@pytest.mark.parametrize("make", [PlainView, lambda out: LiveView(Console(file=out, force_terminal=True))])
+def test_what_takes_long_is_told_also_after_the_last_line(make: Callable[[TextIO], View]) -> None:
+    stream = io.StringIO()
+    view = SteadyView(make(stream))
+    view.tick(progress(61.0))
+    view.close()
+    before, told = stream.getvalue(), threading.Event()
+
+    def say(text: str) -> None:
+        view.say(text)
+        told.set()
+
+    with told_if_slow(say, "writing the report", after_s=0.0):
+        assert told.wait(5.0)
+    with told_if_slow(say, "sending the rest to the tracker", after_s=60.0):
+        pass
+    assert stream.getvalue() == f"{before}writing the report\n"
 
 
 def test_a_pipe_gets_plain_lines() -> None:

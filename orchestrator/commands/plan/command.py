@@ -11,9 +11,8 @@ from orchestrator.commands.plan.planned_scripts import check_has_scripts, script
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.select import selected_part
-from orchestrator.plan.show import counts, counts_text, plan_json, plan_text
+from orchestrator.plan.show import counts, others_text, plan_json, plan_text
 from orchestrator.ui.terminal import print_json
-from orchestrator.wording import counted
 
 
 def plan(
@@ -59,7 +58,7 @@ def plan(
             print(withdrawals_text(withdrawals), end="\n\n")
         print(plan_text(part, standings), end="")
         if selection.given:
-            print(f"selected: {selection}; {counted(len(others), 'other job')}: {counts_text(others)}")
+            print(f"selected: {selection}; {others_text(others)}")
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)

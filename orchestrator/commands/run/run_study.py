@@ -36,6 +36,7 @@ from orchestrator.store.registry import make_store
 from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
+from orchestrator.ui.terminal import told_if_slow
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for the tracker; `sync` sends the rest."""
@@ -115,17 +116,20 @@ def run_study(
                 cluster=study.cluster,
                 view=view,
                 observer=observer,
+                capacity=study.capacity,
             )
             stopped = outcome.interrupted
-            written = not stopped and report_of(study)
+            with told_if_slow(view.say, "writing the report"):
+                written = not stopped and report_of(study)
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
         except LeaseError:
             tracker.leave()
             raise
         finally:
-            observer.finish()
-            tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
+            with told_if_slow(view.say, "sending the rest to the tracker"):
+                observer.finish()
+                tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
     page = study.report_folder / "index.html"
     shown = page.is_file() and study.publishes_results
     return FinishedRun(outcome=outcome, report=page if shown else None, written=written)
@@ -148,6 +152,7 @@ def _backend_of(
     study: Study, selected: Collection[str], ledger: Ledger, resilient: ResilientStore, say: Callable[[str], None]
 ) -> Callable[[], Backend]:
     def make() -> Backend:
+        say(f"starting backend {study.cluster.backend}")  # some take ten seconds and more
         # Open attempts passed preflight when they were submitted.
         settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
         ids = closure(study.plan, selected, settled)

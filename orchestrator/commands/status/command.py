@@ -12,19 +12,21 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection, last_selection
+from orchestrator.plan.forecast import LiveTime
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.job import SHORT, Job, Plan, Standing
 from orchestrator.plan.select import select, selected_part
-from orchestrator.plan.show import counts, counts_text, job_json
+from orchestrator.plan.show import counts, counts_text, job_json, others_text
 from orchestrator.schedule.attempt_monitor import waiting_reason
 from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_by_attempts
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.schedule.pace import Pace
 from orchestrator.schedule.retry_policy import paused_of
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
-from orchestrator.wording import counted, progress_words, without_state
+from orchestrator.wording import progress_words, without_state
 from workloads.contract.metrics import read_beat
 from workloads.contract.request import Stage
 
@@ -112,7 +114,7 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "others": counts(others),
         "failures": failures_json(failures),
         "paused": paused,
-        "forecast": forecast_json(study.forecast(standings, _spent_s(part, attempts, at)), at),
+        "forecast": forecast_json(study.forecast(standings, _live_times(study, part, attempts, at)), at),
         "avoided": [asdict(one) for one in hosts_excluded(study, attempts, at)],
     }
 
@@ -123,7 +125,7 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
     attempts, at = study.attempts(), time.time()
     lines = [f"{study.plan.study} · {study.plan.profile} · {counts_text(standings)}"]
     if selection and selection.given:
-        lines.append(f"  selected: {selection}; {counted(len(others), 'other job')}: {counts_text(others)}")
+        lines.append(f"  selected: {selection}; {others_text(others)}")
     blocked: Counter[str] = Counter()
     for job in part.jobs.values():
         now = standings[job.id]
@@ -141,7 +143,7 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
         if number > BLOCKED_SHOWN
     ]
     lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
-    if expected := forecast_text(study.forecast(standings, _spent_s(part, attempts, at)), at):
+    if expected := forecast_text(study.forecast(standings, _live_times(study, part, attempts, at)), at):
         lines += ["", expected]
     failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
@@ -170,10 +172,17 @@ def hosts_excluded(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: 
     return excluded_by_attempts(every, at, study.cluster.avoid_s)
 
 
-def _spent_s(plan: Plan, attempts: Mapping[str, Sequence[Attempt]], at: float) -> dict[str, float]:
-    """Job id -> seconds that its live attempt has run."""
-    live = {job.id: attempts[job.fingerprint][-1] for job in plan.jobs.values() if attempts.get(job.fingerprint)}
-    return {job_id: at - one.started for job_id, one in live.items() if one.started and one.ended is None}
+def _live_times(study: Study, plan: Plan, attempts: Mapping[str, Sequence[Attempt]], at: float) -> dict[str, LiveTime]:
+    """Job id -> time of its live attempt, as the run estimates it."""
+    newest = {job.id: attempts[job.fingerprint][-1] for job in plan.jobs.values() if attempts.get(job.fingerprint)}
+    found: dict[str, LiveTime] = {}
+    for job_id, one in newest.items():
+        if one.started and one.ended is None:
+            elapsed_s, pace = max(0.0, at - one.started), Pace()
+            if beat := read_beat(study.folder_of(one)):
+                pace.note(beat["step"], beat["of"], elapsed_s)
+            found[job_id] = LiveTime(elapsed_s=elapsed_s, left_s=pace.left_s(elapsed_s, 0.0, one.begun))
+    return found
 
 
 def _where(study: Study, job: Job, now: Standing, attempts: Mapping[str, Any]) -> str:

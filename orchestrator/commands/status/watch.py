@@ -94,10 +94,8 @@ def _running(study: Study, job: Job, now: Standing, attempt: Attempt, paces: dic
         phase = beat["phase"] if now.state == "running" else phase
         pace = paces.setdefault(attempt.id, Pace())
         pace.note(step, of, elapsed)
-        eta, rate, metric = pace.left_s(elapsed), pace.rate, shown_metric(job, beat["values"])
-    covered, left = step - max(0, attempt.begun), of - step
-    if eta is None and attempt.started and covered > 0 and left >= 0:  # the first look at it
-        eta = elapsed / covered * left
+        eta = pace.left_s(elapsed, 0.0 if attempt.started else None, attempt.begun)
+        rate, metric = pace.rate, shown_metric(job, beat["values"])
     return RunningAttempt(
         label=job.label,
         attempt=attempt.id,
