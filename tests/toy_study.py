@@ -171,6 +171,7 @@ class Toy:
         observe: Callable[[Event], None] | None = None,
         fence: Callable[[], None] | None = None,
         view: View | None = None,
+        on_accepted: Callable[[], None] = lambda: None,
     ) -> RunResult:
         self.backend = None
 
@@ -198,6 +199,7 @@ class Toy:
                 clock=self.clock,
                 observer=observer,
                 view=view,
+                on_accepted=on_accepted,
             )
 
     def note(self, verb: channel.Verb, labels: Sequence[str], *, now: bool = False) -> None:

@@ -35,7 +35,7 @@ def planned_scripts(run: PlannedRun, context: BackendContext, submissions: Seque
     try:
         site = read_site()
     except SlurmSilent as error:
-        notes.append(f"the site's limits are not checked: {' '.join(str(error).split())}")
+        notes.append(f"the site's limits are not checked: {error}")
     else:
         array_size = site.array_size
         notes += map(str, find_misfits(site, run))
