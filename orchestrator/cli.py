@@ -21,7 +21,7 @@ from typer.models import CommandInfo
 from orchestrator.commands.command import EXIT_CODES, Command, Group, declared_commands, exit_codes_text, flattened
 from orchestrator.errors import Interrupted, OrchestratorError, disk_error
 from orchestrator.host.user import complete_user
-from orchestrator.ui.terminal import READER_GONE, discard_output, print_anything
+from orchestrator.ui.terminal import READER_GONE, discard_output, open_closed_streams, print_anything
 from workloads.runtime.masking import mask, secrets_of
 
 COMMANDS = declared_commands()
@@ -103,6 +103,15 @@ class _Programs(Mapping[str, Any]):
         return len(self._declared)
 
 
+@contextlib.contextmanager
+def _interruptions() -> Iterator[None]:
+    """Raise KeyboardInterrupt as an error with words."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+
+
 class GroupedHelp(_Verbatim, TyperGroup):
     """Help of the program: commands under the headings of their groups."""
 
@@ -110,6 +119,16 @@ class GroupedHelp(_Verbatim, TyperGroup):
         """As typer makes it, with the commands of this program."""
         super().__init__(**given)
         self.commands = _Programs()  # type: ignore[assignment]
+
+    def make_context(self, *given: Any, **options: Any) -> Any:
+        """Import the command; typer would end without a word on Ctrl-C."""
+        with _interruptions():
+            return super().make_context(*given, **options)
+
+    def invoke(self, context: Any) -> Any:
+        """Read the arguments of the command and run it."""
+        with _interruptions():
+            return super().invoke(context)
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
         """Write the groups; summaries are wrapped, never cut."""
@@ -156,6 +175,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an expected error becomes one line on standard error and an exit code."""
+    open_closed_streams()
     print_anything()
     try:
         code = _exit_code()

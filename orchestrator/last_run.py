@@ -18,7 +18,7 @@ from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.lines import printable
 from orchestrator.spec.typed import build
-from orchestrator.study import REHEARSAL, Study, open_study, outputs_of, reopen_study, settings_of
+from orchestrator.study import ON_EVENT, REHEARSAL, Study, open_study, outputs_of, reopen_study, settings_of
 from orchestrator.wording import local_time
 
 
@@ -81,7 +81,7 @@ def home_of(matrix: Path, *, cluster: Path | None = None, settings: Sequence[str
 
 def cluster_json(cluster: Cluster, file: Path) -> dict[str, Any]:
     """What the ledger records of the cluster settings: all but the sections of backends and the user's command."""
-    known = {name: value for name, value in vars(cluster).items() if name not in ("sections", "on_event")}
+    known = {name: value for name, value in vars(cluster).items() if name not in ("sections", ON_EVENT)}
     values = {name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in known.items()}
     return {"cluster": values, "file": str(file.resolve())}
 

@@ -23,6 +23,7 @@ progress shows what is done so far.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def open_results(
         ControlsError: compared cells differ in a control.
     """
     where = None if cluster is None else Path(cluster)
-    return Results(reopen_study(Path(matrix), profile=profile, overrides=overrides, cluster=where, settings=settings))
+    study = reopen_study(
+        Path(matrix), profile=profile, overrides=overrides, cluster=where, settings=settings, as_smoke=False
+    )
+    return Results(study)
 
 
 class Results:
@@ -77,9 +81,9 @@ class Results:
         """One number for each row and branch, as `echo-matrix results` prints it.
 
         Keys: `row`, `branch`, `metric`, `unit`, `better` ("high" or "low"), `mean`, `low` and `high` (95 % interval
-        over scenes and seeds; None with one seed), `best` (the best mean of the branch, or not told from it), `seeds`
-        and `values` (how many were measured), `seeds_expected`, `values_expected`, `reference` (a ceiling or floor).
-        What was not measured is None.
+        over scenes and seeds; None with one seed), `best` (the best mean of the branch, or not significantly worse),
+        `seeds` and `values` (how many were measured), `seeds_expected`, `values_expected`, `reference` (a ceiling or
+        floor). What was not measured is None.
 
         Raises:
             PlanError: a pattern matches nothing.
@@ -199,7 +203,7 @@ def _only(values: Iterable[str | int]) -> str | int | None:
 def _texts(patterns: Patterns) -> str | list[str] | None:
     if patterns is None or isinstance(patterns, str):
         return patterns
-    if isinstance(patterns, int):
+    if isinstance(patterns, int | Integral):  # NumPy's too
         return str(patterns)
     texts = [str(one) for one in patterns]
     if not texts:

@@ -30,10 +30,13 @@ from orchestrator.spec.schema import Matrix
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
+from workloads.runtime.masking import mask, secrets_of
 
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
 REHEARSAL = "-rehearsal"
 """End of the name of a study's folder whose results have no meaning."""
+ON_EVENT = "on_event"
+"""Key of the cluster settings that is never recorded: the user's command may hold a credential."""
 SETTINGS = "set"
 """Key of a run's `--set` in the selection that the ledger records."""
 
@@ -56,6 +59,12 @@ class Study:
     def store(self) -> Store:
         """The artifact store."""
         return make_store(self.cluster.store.kind, self.home / "store")
+
+    @property
+    def publishes_results(self) -> bool:
+        """Whether its results have a meaning: not those of a smoke run, or of a backend that only pretends."""
+        smoke = any(job.smoke for job in self.plan.jobs.values())
+        return not smoke and backend_plugin(self.cluster.backend).publishes_results
 
     @property
     def report_folder(self) -> Path:
@@ -168,10 +177,12 @@ def reopen_study(
     overrides: Sequence[str] = (),
     cluster: Path | None = None,
     settings: Sequence[str] = (),
+    as_smoke: bool = True,
 ) -> Study:
     """The study with the profile, overrides and settings of the last `run`, unless others are given.
 
-    Used by commands that inspect a study, so that `logs JOB` finds the job of the last run.
+    Used by commands that inspect a study, so that `logs JOB` finds the job of the last run; those that show results
+    plan a smoke run as the whole one (`as_smoke` is false), since its own have no meaning.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
@@ -183,7 +194,7 @@ def reopen_study(
         return declared.planned(profile, overrides)
     smoke, as_last = False, profile is None and not overrides
     if as_last:
-        profile, overrides, smoke = last.profile, last.overrides, last.selection.get("smoke") is True
+        profile, overrides, smoke = last.profile, last.overrides, as_smoke and last.selection.get("smoke") is True
     try:
         study = declared.planned(profile, overrides, smoke)
     except MatrixError:
@@ -198,6 +209,12 @@ def reopen_study(
     except MatrixError:  # of another cluster file than that of the last run
         return study
     return replace(study, cluster=where)
+
+
+def recorded_settings(settings: Sequence[str]) -> list[str]:
+    """The `--set` that the ledger keeps: none that may hold a credential, as the user's own command may."""
+    secrets = secrets_of(os.environ)
+    return [one for one in settings if one.partition("=")[0].strip() != ON_EVENT and mask(one, secrets) == one]
 
 
 def settings_of(run: RecordedRun) -> tuple[str, ...]:

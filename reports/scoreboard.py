@@ -45,7 +45,7 @@ class Score:
     """Of the 95 % interval over scenes and seeds; None: fewer than two scenes or seeds have values."""
     high: float | None
     best: bool
-    """Best mean of its column, or not told from it (`statistics.best`)."""
+    """Best mean of its column, or not significantly worse (`statistics.best`)."""
     seeds: int
     """Seeds with values."""
     seeds_expected: int

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from orchestrator import commands
-from orchestrator.errors import Interrupted
 
 EXIT_CODES: Mapping[int, str] = {
     0: "success",
@@ -150,10 +149,7 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
     def call(**given: Any) -> None:
         for name, group in groups.items():
             given[name] = group(**{one.name: given.pop(one.name) for one in dataclasses.fields(group)})
-        try:
-            function(**given)
-        except KeyboardInterrupt:  # typer would end without a word
-            raise Interrupted from None
+        function(**given)
 
     call.__name__, call.__doc__ = function.__name__, function.__doc__
     call.__annotations__ = {one.name: one.annotation for one in parameters}

@@ -146,9 +146,9 @@ class StudyOptions:
         _say(study.notice)
         return study
 
-    def reopen(self, overrides: Sequence[str] | None = None) -> Study:
+    def reopen(self, overrides: Sequence[str] | None = None, *, as_smoke: bool = True) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
-        return reopen_study(self.matrix, overrides=overrides or (), **self.given)
+        return reopen_study(self.matrix, overrides=overrides or (), as_smoke=as_smoke, **self.given)
 
 
 @dataclass(frozen=True, kw_only=True)

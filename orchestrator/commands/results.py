@@ -34,7 +34,7 @@ def results(
     """
     if as_json and as_csv:
         raise PlanError("--json and --csv are given; allowed: one of them")
-    study = options.reopen(overrides)
+    study = options.reopen(overrides, as_smoke=False)
     if not backend_plugin(study.cluster.backend).publishes_results:
         raise PlanError(f"the results of backend {study.cluster.backend} have no meaning; there are no scores to show")
     from orchestrator.results import Results

@@ -13,7 +13,7 @@ def ui(
     *,
     options: StudyOptions,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="N", help="Port to listen on.")] = 5000,
 ) -> None:
     """Serve MLflow's pages for this study until Ctrl-C.
 

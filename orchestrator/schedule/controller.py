@@ -83,8 +83,6 @@ class Controller:
         self.used_backend = True
         self._on_accepted = on_accepted
         takes_over = bool(self._context.ledger.open_attempts())
-        if takes_over:
-            self._accept()
         try:
             with self.shutdown.interruptible(not takes_over):
                 backend = backend_factory()
@@ -95,6 +93,8 @@ class Controller:
             endings = host_endings(self._context.ledger.attempts(), self._clock.time(), now)
             self._reconciler.exclusion.load(endings, now)
             self._recovery.run(backend)
+            if (takes_over and backend.outlives_driver) or not self._states.any_ready():
+                self._accept()  # hosts may not be asked, or be silent for long
             self._reconciler.placer.rebuild_queue()
             while self._tick(backend):
                 self._clock.sleep(self._pause_s)

@@ -78,14 +78,21 @@ def _legend(board: Scoreboard) -> list[str]:
     over = "" if len(board.seeds) > 1 else " over cases"
     lines = []
     if any(score.best for score in shown):
-        lines.append(f"{BEST} best of its column, or not told from it{over} (paired, Holm, p >= 0.05)")
+        lines.append(f"{BEST} best of its column, or not significantly worse{over} (paired, Holm, p >= 0.05)")
     if any(score.low is not None for score in shown):
         lines.append(f"± half the 95 % interval over cases and {len(board.seeds)} seeds")
     elif len(board.seeds) < 2:
         lines.append("one seed: no intervals, and another training may change the order")
     if any(score.mean is not None and _is_partial(score) for score in shown):
         lines.append("(k/n) k of n values exist; a row that lacks a whole seed is not marked")
+    if fewer := [row for row in board.rows if _has_fewer_seeds(board, row)]:
+        lines.append(f"never marked, since the matrix excludes some of their seeds: {shortened(fewer, SHOWN)}")
     return lines
+
+
+def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
+    scores = [board.scores[row, column.branch] for column in board.columns]
+    return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
 
 
 def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:

@@ -108,6 +108,15 @@ def discard_output() -> None:
     os.close(nowhere)
 
 
+def open_closed_streams() -> None:
+    """Open /dev/null in place of standard streams that are closed (`>&-`), so that no other file gets their number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
 def print_anything() -> None:
     """Let standard output and error take every text: a finished run must not end with a traceback over a path."""
     codecs.register_error(ANYTHING, _written)

@@ -98,5 +98,5 @@ def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
         name="of the values are there" + (" (metrics without any value are not counted)" if missing else ""),
         detail=(f"absent: {total - there}; " if there < total else "")
         + (f"{missing} results of cells are missing" if missing else "every cell is complete")
-        + (f"; {excluded} cells are excluded" if excluded else ""),
+        + (f"; {excluded} {'cell is' if excluded == 1 else 'cells are'} excluded" if excluded else ""),
     )

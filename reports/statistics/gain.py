@@ -66,7 +66,7 @@ def _undefined(
     cut = complete([panel.layout(longest), panel.layout(shortest)])
     interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
     if interval is None or interval.low <= 0 <= interval.high:
-        return f"the gain of {longest} over {shortest} is not told from 0"
+        return f"the gain of {longest} over {shortest} is not significantly different from 0"
     return ""
 
 

@@ -89,6 +89,13 @@ def test_arrays_hold_the_jobs_of_one_shape_that_become_ready_together(matrix: Pa
     assert f"train, array of {len(train.jobs)}, at most 3 at once, needs index/s0, latents: 1 node" in text
 
 
+def test_what_the_files_say_against_each_other_is_noted_without_slurm(matrix: Path) -> None:
+    settings = ["slurm.pilot={stages: [train], cpus: 1, memory_gib: 64, minutes: 60}"]
+    study = open_study(matrix, profile="study", cluster=Path("slurm"), settings=settings)
+    notes = "\n".join(scripts_of(study, study.standings()).notes)
+    assert f"{matrix}: resources.train.cpus is 4, but a node of a pilot job has 1 for jobs" in notes
+
+
 def test_an_array_is_no_larger_than_the_attempts_that_may_be_in_the_queue(matrix: Path) -> None:
     study = slurm_study(matrix, "slurm.max_jobs=5")
     assert max(len(script.jobs) for script in scripts_of(study, study.standings()).scripts) == 5

@@ -143,6 +143,13 @@ def test_a_run_whose_reader_ends_stops_at_a_checkpoint_without_a_traceback(rehea
     assert not is_held(rehearsal.home)
 
 
+def test_a_run_without_standard_streams_ends_as_any_other(rehearsal: Rehearsal) -> None:
+    line = shlex.join(rehearsal.line("run", *ROW))
+    done = subprocess.run(["/bin/sh", "-c", f"{line} <&- >&- 2>&-"], env=rehearsal.environment(0.0), timeout=120)
+    assert done.returncode == 0
+    assert set(endings(rehearsal)) == {"ok"}
+
+
 def test_ctrl_c_beside_a_reader_that_ends_counts_once(rehearsal: Rehearsal) -> None:
     process = rehearsal.start("run", *ROW, seconds=FOR_EVER_S, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: (rehearsal.home / NAME).exists() and endings(rehearsal), "nothing was started")

@@ -10,6 +10,7 @@ from rehearsal import Rehearsal
 
 from orchestrator import cli
 from orchestrator.cli import main
+from orchestrator.commands.command import DeclaredCommand
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import open_study
 
@@ -217,3 +218,23 @@ def test_ctrl_c_in_a_command_says_how_to_continue(
         "",
         "echo-matrix: interrupted; run the same command again to continue\n",
     )
+
+
+def test_ctrl_c_while_a_command_is_imported_says_how_to_continue(
+    monkeypatch: pytest.MonkeyPatch, echo_matrix: Callable[..., Said]
+) -> None:
+    def press(_command: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DeclaredCommand, "load", press)
+    assert echo_matrix("plan") == (130, "", "echo-matrix: interrupted; run the same command again to continue\n")
+
+
+def test_ctrl_c_while_the_command_line_is_read_says_how_to_continue(
+    monkeypatch: pytest.MonkeyPatch, echo_matrix: Callable[..., Said]
+) -> None:
+    def press(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.core.TyperGroup.parse_args", press)
+    assert echo_matrix("plan") == (130, "", "echo-matrix: interrupted; run the same command again to continue\n")

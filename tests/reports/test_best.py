@@ -54,6 +54,21 @@ def test_a_row_that_lacks_a_seed_is_neither_best_nor_compared() -> None:
     assert best_rows(panel(np.full((2, 3, 1), np.nan)), "ab", "high") == frozenset()
 
 
+def test_a_row_that_has_the_easy_scenes_alone_does_not_hide_one_that_is_better_on_them() -> None:
+    scenes = np.array([35.0, 34.0, 36.0, 10.0, 11.0, 9.0])[:, None]
+    easy = np.where(np.arange(6)[:, None] < 3, scenes - 5.0 - 0.1 * np.arange(6)[:, None], np.nan)
+    values = np.stack([scenes, easy, scenes - 20.0])
+    assert best_rows(panel(values), "abc", "high") == {"a", "b"}
+    assert "a" in best_rows(panel(-values, better="low"), "abc", "low")
+
+
+def test_of_a_single_row_there_is_no_best() -> None:
+    values = world(np.random.default_rng(3), (10.0, 12.0))
+    assert best_rows(panel(values), "a", "high") == frozenset()
+    values[1, :, 0] = np.nan
+    assert best_rows(panel(values), "ab", "high") == frozenset(), "the other lacks a seed"
+
+
 @pytest.mark.parametrize("pooled", [False, True])
 def test_without_scenes_to_compare_the_best_mean_is_alone_but_for_its_equals(pooled: bool) -> None:
     values = np.array([[[1.0, 1.0]], [[2.0, 2.2]], [[2.2, 2.0]]])

@@ -208,7 +208,7 @@ def test_retained_gain_is_not_given_when_long_context_gains_nothing_certain():
     ]
     report = report_json(given, analyse(dataclasses.replace(given, values=level)))
     assert set(report["retained_gain"].values()) == {None}
-    assert "not told from 0" in report["retained_gain_limits"]["spatial"]["reason"]
+    assert "not significantly different from 0" in report["retained_gain_limits"]["spatial"]["reason"]
 
 
 def test_a_value_of_an_axis_is_drawn_as_it_is_written_and_is_no_formula():

@@ -6,14 +6,18 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from finished_study import CASES, finished_study
+from recorded_run import record
 
 from orchestrator import results as results_module
 from orchestrator.cli import app
+from orchestrator.commands.run.run_study import report_of
 from orchestrator.errors import ArtifactMissing, PlanError
 from orchestrator.reporting.collect import report_input
 from orchestrator.results import Results, open_results
+from orchestrator.study import open_study
 from orchestrator.ui.scores import scores_text
 from reports.analysis import analyse, computed_json
 
@@ -41,7 +45,7 @@ def test_the_table_has_a_line_a_row_and_marks_what_is_not_told_from_the_best(
     assert lines["mlp"].count("*") == 1, "alike on clean, worse on shifted"
     assert lines["conv"].count("*") == 2
     assert "0.950 ± 0.0" in lines["conv"]
-    assert "* best of its column, or not told from it (paired, Holm, p >= 0.05)" in text
+    assert "* best of its column, or not significantly worse (paired, Holm, p >= 0.05)" in text
     assert "± half the 95 % interval over cases and 2 seeds" in text
     assert "missing" not in text
 
@@ -53,7 +57,7 @@ def test_one_seed_has_no_interval_and_says_so(
     text = printed(capsys, "--seeds", "1")
     assert "±" not in text
     assert "one seed: no intervals, and another training may change the order" in text
-    assert "not told from it over cases" in text
+    assert "not significantly worse over cases" in text
     assert {score["low"] for score in Results(study).scores(seeds=1)} == {None}
 
 
@@ -142,6 +146,7 @@ def test_an_excluded_cell_is_not_missing_and_a_row_is_complete_without_it(
     matrix.write_text(matrix.read_text() + "\nexclude:\n  - {rows: linear, seeds: 1}\n")
     text = printed(capsys)
     assert "excluded by the matrix: 1 cell; see `echo-matrix plan`" in text
+    assert "never marked, since the matrix excludes some of their seeds: linear" in text
     assert "missing" not in text
     scores = {score["row"]: score for score in open_results().scores(branches="clean")}
     assert [(score["values"], score["values_expected"]) for score in scores.values()] == [
@@ -151,3 +156,19 @@ def test_an_excluded_cell_is_not_missing_and_a_row_is_complete_without_it(
     ]
     assert (scores["linear"]["seeds_expected"], scores["linear"]["low"]) == (1, None)
     assert len(json.loads(printed(capsys, "--json"))["excluded"]) == 1
+
+
+def test_a_smoke_run_is_in_no_table_and_makes_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    before, scores = printed(capsys), open_results().scores()
+    smoke = record(open_study(Path("matrix.yaml"), smoke=True), 1.0, smoke=True)
+    assert (printed(capsys), open_results().scores()) == (before, scores)
+    assert (study.publishes_results, smoke.publishes_results) == (True, False)
+    assert not report_of(smoke) and not smoke.report_folder.exists()
+
+
+def test_seeds_may_be_integers_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = Results(finished_study(tmp_path, monkeypatch))
+    assert results.scores(seeds=np.int64(1)) == results.scores(seeds=1)  # type: ignore[arg-type]

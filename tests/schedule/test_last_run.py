@@ -11,7 +11,7 @@ from orchestrator.errors import MatrixError
 from orchestrator.last_run import home_of, look_at_study
 from orchestrator.plan.select import find_job, select
 from orchestrator.schedule.lease import acquire
-from orchestrator.study import open_study, reopen_study
+from orchestrator.study import open_study, recorded_settings, reopen_study
 
 RUN_AT = 1.7e9
 
@@ -133,3 +133,9 @@ def test_each_file_of_a_study_has_its_own_last_run(matrix: Path) -> None:
     third.unlink()
     without_its_profile(matrix)  # so that the run of the file that is gone was of another one
     assert reopen_study(matrix).plan.profile == "laptop"
+
+
+def test_a_setting_that_may_hold_a_credential_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_TOKEN", "s3cret-value")
+    given = ["grace_s=7", "on_event=notify --token abc", " on_event =x", "paths.pool=/data/s3cret-value"]
+    assert recorded_settings(given) == ["grace_s=7"]

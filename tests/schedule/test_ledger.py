@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,20 @@ def test_a_broken_file_is_put_aside_and_rebuilt_from_commits_and_folders(tmp_pat
     assert list(toy.home.glob("ledger.sqlite.broken-*"))
 
 
+@pytest.mark.parametrize("column", ["fingerprints", "selection", "overrides"])
+def test_a_damaged_run_is_said_while_looking_and_put_aside_by_the_next_run(path: Path, column: str) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.record_plan(small_plan("a"))
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE recorded_runs SET {column} = '{{x'")
+    with Ledger.read(path) as reader, pytest.raises(LedgerError, match="the next `run` puts it aside and rebuilds it"):
+        for run in reader.recorded_runs():
+            reader.asked_for(run.number)
+    with Ledger.open(path) as ledger:
+        assert ledger.recorded_runs() == []
+    assert list(path.parent.glob("ledger.sqlite.broken-*"))
+
+
 def test_a_ledger_of_another_version_is_refused(path: Path) -> None:
     Ledger.open(path).close()
     with sqlite3.connect(path) as connection:
@@ -149,6 +164,16 @@ def test_a_plan_is_remembered_with_how_it_was_asked_for(path: Path) -> None:
         assert last is not None
         assert (last.profile, last.overrides, last.selection) == ("laptop", (), {"rows": "a"})
         assert set(ledger.previous_documents()) == {job.label for job in plan.jobs.values()}
+
+
+def test_a_matrix_file_is_known_by_its_name_in_any_bytes(path: Path) -> None:
+    where = Path(os.fsdecode(os.fsencode(path.parent) + b"/not-utf-8-\xff/matrix.yaml"))
+    with Ledger.open(path) as ledger:
+        ledger.record_plan(small_plan("a"), matrix=where, settings={"file": str(where)})
+        last = ledger.last_plan(where)
+        assert last is not None and last.is_of(where, path.parent)
+        plan = ledger.recorded_plan(last.number)
+        assert plan is not None and plan[1] == {"file": str(where)}
 
 
 def test_of_equal_requests_the_newest_is_kept_and_the_whole_plan_of_the_newest_of_a_file(path: Path) -> None:

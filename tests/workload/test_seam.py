@@ -108,15 +108,21 @@ WORKLOAD = Workload(
 """
 
 
+OWN = ("digits_study", "beside")
+"""Packages and modules of the study that these tests change."""
+
+
 def own_modules() -> list[str]:
-    return [name for name in sys.modules if name.partition(".")[0] in ("digits_study", "beside")]
+    return [name for name in sys.modules if name.partition(".")[0] in OWN]
 
 
 def opened(folder: Path) -> Study:
     """The study of a folder, as a new process reads it: neither its package nor torch is imported before."""
     with pytest.MonkeyPatch.context() as patch:
-        # Other tests may have read the tutorial's study itself.
-        patch.setattr(sys, "path", [place for place in sys.path if not Path(place, "digits_study").exists()])
+        # Other tests read the tutorial's study itself, or have a module of such a name.
+        named = [name for own in OWN for name in (own, f"{own}.py")]
+        free = [place for place in sys.path if not any(Path(place, name).exists() for name in named)]
+        patch.setattr(sys, "path", free)
         for name in ("torch", *own_modules()):
             patch.delitem(sys.modules, name, raising=False)
         try:

@@ -126,7 +126,7 @@ REPORT = ReportSpec(
         longest="context-k20",
         full_families=("context",),
         caption="Of what K=20 gains over K=1 on return, the share a compact memory keeps; given only where that gain "
-        "is told from 0.",
+        "differs significantly from 0.",
     ),
     references=ReferenceSpec(
         ceiling="bound-truth",

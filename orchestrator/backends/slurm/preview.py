@@ -32,13 +32,13 @@ def planned_scripts(run: PlannedRun, context: BackendContext, submissions: Seque
     """
     slurm = slurm_settings(run.cluster)
     array_size, notes = DEFAULT_ARRAY_SIZE, list(_environment())
+    site = None
     try:
         site = read_site()
+        array_size = site.array_size
     except SlurmSilent as error:
         notes.append(f"the site's limits are not checked: {error}")
-    else:
-        array_size = site.array_size
-        notes += map(str, find_misfits(site, run))
+    notes += map(str, find_misfits(site, run))
     code = Path(context.host_description()["code"])
     in_pilots, as_jobs = _split(slurm, submissions)
     scripts = list(_pilots(slurm, context, in_pilots, code))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.errors import PlanError, StoreError
 from orchestrator.schedule.ledger.database import NAME, Ledger
-from orchestrator.schedule.ledger.recorded_runs import RecordedRun
+from orchestrator.schedule.ledger.recorded_runs import RecordedRun, text_of
 from orchestrator.spec.lines import nearest
 from orchestrator.store.protocol import Store
 from orchestrator.study import Study, plans_of_profiles
@@ -130,7 +130,7 @@ def _named(origins: Collection[Origin], made_by: Sequence[str]) -> set[str]:
     names = [one.name for one in origins]
     found: set[str] = set()
     for text in made_by:
-        name = text if text == UNKNOWN else str(Path(text).resolve())
+        name = text if text == UNKNOWN else text_of(Path(text).resolve())
         if name not in names:
             raise PlanError(
                 f"--made-by is {text!r}, of which no run of this study is recorded{nearest(name, names)} "

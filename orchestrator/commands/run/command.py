@@ -27,7 +27,7 @@ from orchestrator.plan.select import select, with_needs
 from orchestrator.requirements import require_platform
 from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.spec.cluster import is_name
-from orchestrator.study import SETTINGS, Study
+from orchestrator.study import SETTINGS, Study, recorded_settings
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
 from orchestrator.ui.words import STATE_WORDS
@@ -74,13 +74,13 @@ def run(
         raise typer.Exit(_detach(arguments, study, options, as_json))
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
     chosen = {**selection.given, **({"smoke": True} if smoke else {})}
-    chosen |= {SETTINGS: list(options.settings)} if options.settings else {}
+    chosen |= {SETTINGS: recorded} if (recorded := recorded_settings(options.settings or ())) else {}
     result = run_study(study, selected, view, chosen, on_lease)
     if as_json:
         print_json(run_json(study, result))
     else:
         steady_print(run_text(result))
-        if result.outcome.submitted and result.report and not result.outcome.interrupted and not smoke:
+        if result.outcome.submitted and result.report and not result.outcome.interrupted:
             steady_print(end_text(study, selection))
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:

@@ -123,7 +123,7 @@ def run_study(
                 on_accepted=record,
             )
             stopped = outcome.interrupted
-            written = not stopped and _report(study)
+            written = not stopped and report_of(study)
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
         except LeaseError:
@@ -133,16 +133,18 @@ def run_study(
             observer.finish()
             tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
     page = study.report_folder / "index.html"
-    return FinishedRun(outcome=outcome, report=page if page.is_file() else None, written=written)
+    shown = page.is_file() and study.publishes_results
+    return FinishedRun(outcome=outcome, report=page if shown else None, written=written)
 
 
 def _no_log(_what: str, **_fields: object) -> None:
     """Replaces driver.log before it is open."""
 
 
-def _report(study: Study) -> bool:
-    if not backend_plugin(study.cluster.backend).publishes_results:
-        return False  # its results have no meaning
+def report_of(study: Study) -> bool:
+    """Write the report of what is done, if its results have a meaning; returns whether it was written."""
+    if not study.publishes_results:
+        return False
     return report_if_needed(
         study.report_folder, study.plan, study.standings(), study.store, study.home, study.durations
     )

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import LedgerError
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, State
@@ -53,8 +52,9 @@ class Ledger(LedgerFile):
         for query in (*whole, "SELECT label, fingerprint FROM plans"):
             for _ in connection.execute(query):
                 pass
-        for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM recorded_runs"):
+        for *row, content in connection.execute(f"SELECT {', '.join(COLUMNS)}, fingerprints FROM recorded_runs"):
             run_of(row)
+            fingerprints_of(content)
 
     # Attempts
 
@@ -208,8 +208,16 @@ class Ledger(LedgerFile):
                     self._insert("plans", {"label": job.label, "fingerprint": job.fingerprint, "document": text})
 
     def recorded_runs(self) -> list[RecordedRun]:
-        """What the runs asked for, the oldest first; none in a ledger that was rebuilt."""
-        return [run_of(row) for row in self._rows(f"SELECT {', '.join(COLUMNS)} FROM recorded_runs ORDER BY number")]
+        """What the runs asked for, the oldest first; none in a ledger that was rebuilt.
+
+        Raises:
+            LedgerError: a row is damaged.
+        """
+        rows = self._rows(f"SELECT {', '.join(COLUMNS)} FROM recorded_runs ORDER BY number")
+        try:
+            return [run_of(row) for row in rows]
+        except ValueError as error:
+            raise self._damaged(error) from error
 
     def asked_for(self, number: int) -> frozenset[str]:
         """Fingerprints of all jobs of a run's plan; empty: an older version recorded the run, without them.
@@ -221,7 +229,7 @@ class Ledger(LedgerFile):
         try:
             return frozenset().union(*(fingerprints_of(content) for (content,) in rows))
         except ValueError as error:
-            raise LedgerError(f"{self._path} cannot be read: run {number}: {error}") from error
+            raise self._damaged(error) from error
 
     def last_plan(self, matrix: Path | None = None) -> RecordedRun | None:
         """The last run of the file `matrix`, or of any file; None: none is recorded.
@@ -259,7 +267,10 @@ class Ledger(LedgerFile):
 
     def _attempts(self, where: str, *values: str) -> list[Attempt]:
         rows = self._rows(f"SELECT {', '.join(_ATTEMPT)} FROM attempts {where} ORDER BY rowid", *values)
-        return [_attempt_of(row) for row in rows]
+        try:
+            return [_attempt_of(row) for row in rows]
+        except ValueError as error:
+            raise self._damaged(error) from error
 
 
 NAME = "ledger.sqlite"

@@ -135,7 +135,13 @@ class LedgerFile:
             with self._translated("read"):
                 return self._connection.execute(query, values).fetchall()
         except UnicodeDecodeError as error:
-            raise LedgerError(f"{self._path} cannot be read: {error}; the next `run` puts it aside") from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: ValueError) -> LedgerError:
+        """What to say of a row that is not what was written; `prove` finds it at the next run."""
+        return LedgerError(
+            f"{self._path} cannot be read: {error}; the next `run` puts it aside and rebuilds it from commit records"
+        )
 
     def _insert(self, table: str, row: Mapping[str, Any]) -> None:
         """Add a row, or replace the one with its primary key."""

@@ -34,23 +34,33 @@ class RecordedRun:
 
     def is_of(self, matrix: Path, home: Path) -> bool:
         """Whether this is a run of the file `matrix`, for the study in the folder `home`."""
-        return bool(self.matrix) and str(matrix.resolve()) in (self.matrix, self._beside(home))
+        return bool(self.matrix) and text_of(matrix.resolve()) in (self.matrix, self._beside(home))
 
     def file(self, home: Path) -> str:
         """Where its matrix file is now: the place where it ran, unless only its place relative to `home` has a file."""
         moved = self._beside(home)
-        return moved if self.matrix and self.is_gone and Path(moved).exists() else self.matrix
+        return moved if self.matrix and self.is_gone and path_of(moved).exists() else self.matrix
 
     def _beside(self, home: Path) -> str:
-        return os.path.normpath(home.resolve() / self.beside)
+        return os.path.normpath(f"{text_of(home.resolve())}{os.sep}{self.beside}")
 
     @property
     def is_gone(self) -> bool:
         """Whether its file may have another name now: there is none at its path, or the path is not known."""
         try:
-            return not self.matrix or not Path(self.matrix).exists()
+            return not self.matrix or not path_of(self.matrix).exists()
         except OSError:  # it may be there, where this user may not look
             return False
+
+
+def text_of(path: Path) -> str:
+    """A path as the ledger keeps it: SQLite takes Unicode alone, and a name may be other bytes, or the locale C's."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def path_of(text: str) -> Path:
+    """The path of a `text_of`; of a name that is no UTF-8, none that exists."""
+    return Path(os.fsdecode(text.encode()))
 
 
 COLUMNS = tuple(RecordedRun.__dataclass_fields__)
@@ -63,7 +73,10 @@ def run_of(row: Sequence[Any]) -> RecordedRun:
         ValueError: the row is damaged.
     """
     found = dict(zip(COLUMNS, row, strict=True))
-    found |= {"overrides": tuple(json.loads(found["overrides"])), "selection": json.loads(found["selection"])}
+    try:
+        found |= {"overrides": tuple(json.loads(found["overrides"])), "selection": json.loads(found["selection"])}
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     return RecordedRun(**found)
 
 
@@ -75,8 +88,8 @@ def request_of(plan: Plan, selection: Mapping[str, Any] | None, matrix: Path | N
     """What a run asks for, as columns; equal for equal requests."""
     path = None if matrix is None else matrix.resolve()
     return {
-        "matrix": "" if path is None else str(path),
-        "beside": "" if path is None else os.path.relpath(path, home.resolve()),
+        "matrix": "" if path is None else text_of(path),
+        "beside": "" if path is None else os.path.relpath(text_of(path), text_of(home.resolve())),
         "profile": plan.profile,
         "overrides": json.dumps(plan.overrides),
         "selection": json.dumps(selection or {}, sort_keys=True),
@@ -118,11 +131,11 @@ def fingerprints_of(content: bytes) -> frozenset[str]:
 
 
 def _packed(value: Any) -> bytes:
-    return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 1)
+    return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 1)
 
 
 def _unpacked(content: bytes) -> Any:
     try:
         return json.loads(zlib.decompress(content))
-    except zlib.error as error:
+    except (zlib.error, TypeError) as error:
         raise ValueError(str(error)) from error

@@ -220,9 +220,9 @@ class MlflowTracker:
         if not self._failed:
             self._failed = True
             self.problem = "; ".join((f"tracking {what}", *self._said()))
+            goes_on = "" if self._closed else "the run continues; "
             self._report_problem(
-                f"{self.problem}: the run continues; send what is missing later with `echo-matrix sync`; "
-                f"log: {self._home / LOG}"
+                f"{self.problem}: {goes_on}send what is missing later with `echo-matrix sync`; log: {self._home / LOG}"
             )
 
     def _said(self) -> list[str]:

@@ -33,8 +33,8 @@ def needs_of(jobs: Iterable[Job]) -> Mapping[str, tuple[Resources, ...]]:
     return {stage: tuple(sizes) for stage, sizes in found.items()}
 
 
-def find_misfits(site: Site, run: PlannedRun) -> list[Misfit]:
-    """What keeps the site, as read now, from running the jobs."""
+def find_misfits(site: Site | None, run: PlannedRun) -> list[Misfit]:
+    """What keeps the site, as read now, from running the jobs; None: what the files say against each other alone."""
     where = str(run.cluster_file) if run.cluster_file.exists() else f"{run.cluster_file} (not there yet)"
     files = Files(cluster=where, matrix=str(run.matrix))
     slurm, grace_s = slurm_settings(run.cluster), float(run.cluster.grace_s)
@@ -73,12 +73,12 @@ def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
 
 
 def misfits(
-    site: Site, slurm: SlurmSettings, needs: Mapping[str, Collection[Resources]], *, files: Files, grace_s: float
+    site: Site | None, slurm: SlurmSettings, needs: Mapping[str, Collection[Resources]], *, files: Files, grace_s: float
 ) -> tuple[Misfit, ...]:
     """All that does not fit, each once.
 
     Args:
-        site: what SLURM allows.
+        site: what SLURM allows; None: it is not known.
         slurm: the section of the cluster file.
         needs: stage -> what its jobs need, each size once.
         files: named in the words.
@@ -89,7 +89,7 @@ def misfits(
     into = set() if pilot is None else set(needs if pilot.stages is None else pilot.stages)
     if pilot is not None and into & needs.keys():
         kind = kind_of_pilot(pilot, files)
-        found += [*grace_misfits(kind, files, grace_s), *misfits_in(site, kind)]
+        found += [*grace_misfits(kind, files, grace_s), *([] if site is None else misfits_in(site, kind))]
     for stage, sizes in needs.items():
         for resources in sizes:
             if pilot is not None and stage in into:
@@ -99,7 +99,7 @@ def misfits(
                 found += [
                     *spread_misfits(stage, resources, kind),
                     *grace_misfits(kind, files, grace_s),
-                    *misfits_in(site, kind),
+                    *([] if site is None else misfits_in(site, kind)),
                 ]
     return tuple(dict.fromkeys(found))
 
