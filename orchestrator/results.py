@@ -166,7 +166,7 @@ class Results:
             ArtifactMissing: it is not done, or its files are gone.
             StoreError: its files are damaged.
         """
-        return self.study.store.fetch(find_job(self.study.plan, job).fingerprint)
+        return self.study.result_of(find_job(self.study.plan, job))
 
     def values(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> CaseValues:
         """What `scores`, `cases` and `missing` are made from."""

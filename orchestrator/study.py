@@ -11,13 +11,13 @@ from functools import cached_property
 from pathlib import Path
 
 from orchestrator.backends.registry import backend_plugin, backends
-from orchestrator.errors import MatrixError, PlanError
+from orchestrator.errors import ArtifactMissing, MatrixError, PlanError
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.job import Job, Plan, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -88,6 +88,19 @@ class Study:
                     self.cluster.pause_after,
                 ),
             )
+
+    def result_of(self, job: Job) -> Path:
+        """The folder of a job's result.
+
+        Raises:
+            ArtifactMissing: it is not done, and why; or its files are gone.
+            StoreError: its files are damaged.
+        """
+        if job.fingerprint not in self.store.commits():
+            now = self.standings()[job.id]
+            state = now.state if not now.reason else f"{now.state}: {now.reason}"
+            raise ArtifactMissing(f"{job.label} is not done ({state}), so it has no result; `run` makes it")
+        return self.store.fetch(job.fingerprint)
 
     def check_feasible(self, estimate: Estimate | None, selected: Collection[str] | None = None) -> None:
         """Refuse a plan that cannot succeed according to its workload.

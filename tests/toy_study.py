@@ -173,6 +173,7 @@ class Toy:
         fence: Callable[[], None] | None = None,
         view: View | None = None,
         capacity: Capacity | None = None,
+        on_accepted: Callable[[], None] = lambda: None,
     ) -> RunResult:
         self.backend = None
 
@@ -201,6 +202,7 @@ class Toy:
                 observer=observer,
                 view=view,
                 capacity=capacity,
+                on_accepted=on_accepted,
             )
 
     def note(self, verb: channel.Verb, labels: Sequence[str], *, now: bool = False) -> None:

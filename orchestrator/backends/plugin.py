@@ -79,6 +79,8 @@ class PlannedRun:
     jobs: Iterable[Job]
     """Those that are not done; may be read once."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    takes_over: bool = False
+    """Whether attempts of an earlier driver are open: then a site that does not answer is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,12 @@ from orchestrator.commands.options import DEFAULT_MATRIX, JsonOption
 from orchestrator.errors import PlanError
 from orchestrator.spec.cluster import FOLDER, LOCAL
 from orchestrator.spec.lines import Place, listed, nearest
+from orchestrator.spec.load import load_matrix
 from orchestrator.spec.parts import check_name
 from orchestrator.spec.workload import workload_of
 from orchestrator.ui.terminal import print_json
 from workloads.contract.request import DEFAULT_WORKLOAD
+from workloads.contract.workload import Workload
 
 SKELETON = "workloads.contract"
 """Package with the folder `skeleton`: the files of a new study."""
@@ -57,10 +59,17 @@ def init(
 ) -> None:
     """Write a small matrix.yaml and a cluster file, with comments.
 
-    Overwrites nothing: if one of the files exists, none is written.
+    Overwrites nothing. A matrix.yaml that is there is left as it is, and only a missing cluster file is written; if
+    anything else exists, nothing is written.
     """
-    begun = begin_study(folder, study, workload)
-    files = {**begun.files, Path(FOLDER) / f"{backend}.yaml": cluster_text(backend, begun.stage)}
+    matrix = folder / DEFAULT_MATRIX
+    cluster = Path(FOLDER) / f"{backend}.yaml"
+    adds = study is None and workload is None and matrix.is_file() and not os.path.lexists(folder / cluster)
+    if adds:
+        files = {cluster: cluster_text(backend, example_stage(load_matrix(matrix).workload))}
+    else:
+        begun = begin_study(folder, study, workload)
+        files = {**begun.files, cluster: cluster_text(backend, begun.stage)}
     written = [folder / path for path in files]
     if existing := [str(path) for path in written if os.path.lexists(path)]:
         raise PlanError(f"{', '.join(existing)}: exists; nothing was written: name another FOLDER, or move it away")
@@ -74,7 +83,8 @@ def init(
     if as_json:
         print_json({"version": 1, "written": list(map(str, written))})
     else:
-        print("\n".join([*(f"wrote {path}" for path in written), "", *next_commands(folder, backend)]))
+        lines = [f"left {matrix} as it is"] if adds else []
+        print("\n".join([*lines, *(f"wrote {path}" for path in written), "", *next_commands(folder, backend)]))
 
 
 COMMAND = Command(
@@ -119,9 +129,13 @@ def begin_study(folder: Path, study: str | None, name: str | None) -> BegunStudy
         raise PlanError(
             f"--workload is {name}, which has no template; write {DEFAULT_MATRIX} as docs/tutorials/own-study.md shows"
         )
-    stages = [stage.name for stage in workload.stages if stage.curve] or [workload.stages[-1].name]
     text = Template(_resource(*workload.template)).substitute(study=study or workload.name)
-    return BegunStudy(files={DEFAULT_MATRIX: text}, stage=stages[0])
+    return BegunStudy(files={DEFAULT_MATRIX: text}, stage=example_stage(workload))
+
+
+def example_stage(workload: Workload) -> str:
+    """A stage of a workload, for examples in a cluster file: the first that trains, else the last."""
+    return next((stage.name for stage in workload.stages if stage.curve), workload.stages[-1].name)
 
 
 def _own_study(study: str | None, name: str) -> BegunStudy:

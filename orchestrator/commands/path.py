@@ -23,7 +23,7 @@ def path(
     """Print the folder of a job's result."""
     study = options.look()
     found = find_job(study.plan, job)
-    folder = study.store.fetch(found.fingerprint)
+    folder = study.result_of(found)
     if verify:
         verify_bytes(folder, study.store.read(found.fingerprint).manifest)
     if as_json:

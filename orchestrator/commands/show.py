@@ -83,7 +83,8 @@ def show_text(study: Study, job: Job) -> str:
         if commit["cost"]:
             lines.append(f"  cost      {_pairs(commit['cost'])}")
     for attempt in found["attempts"]:
-        steps = "" if attempt["step"] < 0 else f", checkpoint at step {attempt['step']}"
+        saved = attempt["step"] >= 0 and attempt["ending"] != "ok"
+        steps = f", last checkpoint: step {attempt['step']}" if saved else ""
         words = attempt["ending"] or "not ended"
         detail = f": {attempt['detail']}" if attempt["detail"] else ""
         lines.append(f"  attempt   {attempt['id']} on {attempt['host'] or 'an unknown host'}{steps}: {words}{detail}")

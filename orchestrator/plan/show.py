@@ -117,9 +117,11 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
         lines += ["", "excluded"]
         lines += [f"  {counted(n, 'cell')} by {place}: {entry}" for (place, entry), n in entries.items()]
         lines += [f"  warning: {warning}" for warning in gaps(plan)]
-    if plan.deviations:
+    there = {cell.row for cell in plan.cells}
+    deviations = [(d, rows) for d in plan.deviations if (rows := [row for row in d.rows if row in there])]
+    if deviations:
         lines += ["", "deviations"]
-        lines += [f"  {d.key} of {', '.join(d.rows)}{_value(d)}: {d.reason}" for d in plan.deviations]
+        lines += [f"  {d.key} of {', '.join(rows)}{_value(d)}: {d.reason}" for d, rows in deviations]
     found = counts(standings)
     lines += ["", ", ".join(f"{number} {state}" for state, number in found.items()) or "no jobs"]
     if not any(state in found for state in STATES if state != "done"):

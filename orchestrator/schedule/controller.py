@@ -47,6 +47,7 @@ class Controller:
         self._ended_badly: list[tuple[str, str, str]] = []
         self._only_unknown_since: float | None = None
         self._pause_s = SHORTEST_PAUSE_S
+        self._on_accepted: Callable[[], None] | None = None
         self.note = ""
         """Why it ended with work left."""
         self.used_backend = False
@@ -77,11 +78,13 @@ class Controller:
         self._reconciler.update_pauses(at_start=True)
         self._recovery.close_committed(lambda: self.shutdown.requested)
 
-    def run(self, backend_factory: Callable[[], Backend]) -> None:
-        """Run until nothing more can be done, or a request to stop has been carried out."""
+    def run(self, backend_factory: Callable[[], Backend], on_accepted: Callable[[], None]) -> None:
+        """Run until nothing more can be done, or a request to stop has been carried out; `on_accepted`: see `run`."""
         self.used_backend = True
+        self._on_accepted = on_accepted
+        takes_over = bool(self._context.ledger.open_attempts())
         try:
-            with self.shutdown.interruptible(not self._context.ledger.open_attempts()):
+            with self.shutdown.interruptible(not takes_over):
                 backend = backend_factory()
         except KeyboardInterrupt:
             return
@@ -90,6 +93,8 @@ class Controller:
             endings = host_endings(self._context.ledger.attempts(), self._clock.time(), now)
             self._reconciler.exclusion.load(endings, now)
             self._recovery.run(backend)
+            if (takes_over and backend.outlives_driver) or not self._states.any_ready():
+                self._accept()  # hosts may not be asked, or be silent for long
             self._reconciler.placer.rebuild_queue()
             while self._tick(backend):
                 self._clock.sleep(self._pause_s)
@@ -101,6 +106,11 @@ class Controller:
             raise
         finally:
             backend.close()
+
+    def _accept(self) -> None:
+        if self._on_accepted is not None:
+            self._on_accepted()
+            self._on_accepted = None
 
     def _stop_at_checkpoints(self, backend: Backend) -> None:
         """Let the attempts save a checkpoint before they end with the controller, which cannot continue."""
@@ -194,6 +204,7 @@ class Controller:
         except KeyboardInterrupt:  # the next tick ends the run
             return ()
         self._events.backend_error = ""
+        self._accept()
         if isinstance(backend, Autoscaling):
             self._events.backend_requests(backend.pending_hosts())
         return hosts

@@ -73,6 +73,7 @@ def run(
     view: View | None = None,
     observer: Observer | None = None,
     capacity: Capacity | None = None,
+    on_accepted: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Bring the selected jobs, and what they need, to done.
 
@@ -92,6 +93,8 @@ def run(
         view: shows progress; nothing by default.
         observer: called with every event; must be quick.
         capacity: what attempts may use at a time, for the estimated time left; not known by default.
+        on_accepted: called once, when the run could start: there is nothing to start, an attempt is taken over, or
+            the backend has said where attempts can run. Always before the first attempt is submitted.
 
     Raises:
         LeaseError: another controller took over.
@@ -132,7 +135,9 @@ def run(
         with signals_handled(shutdown):
             controller.start()
             if controller.has_work():
-                controller.run(backend_factory)
+                controller.run(backend_factory, on_accepted)
+            else:
+                on_accepted()
     except (OrchestratorError, OSError) as error:
         error_text, code = str(error), getattr(error, "exit_code", code)
         raise

@@ -95,8 +95,7 @@ def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
     missing, excluded = len(given.missing), len(given.excluded)
     return Tile(
         value=f"{1000 * there // total / 10:g} %" if total else "0 %",
-        # A metric without any value is not counted.
-        name="of the values are present" + (", of metrics that have any" if missing else ""),
+        name="of the values are there" + (" (metrics without any value are not counted)" if missing else ""),
         detail=(f"absent: {total - there}; " if there < total else "")
         + (f"{missing} results of cells are missing" if missing else "every cell is complete")
         + (f"; {excluded} {'cell is' if excluded == 1 else 'cells are'} excluded" if excluded else ""),

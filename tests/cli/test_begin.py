@@ -26,8 +26,3 @@ def test_what_is_said_to_come_next_can_be_run(tmp_path: Path, options: tuple[str
         done = call(tmp_path / "new", *command.split())
         assert done.returncode == 0, done.stdout + done.stderr
     assert f"{jobs} done" in done.stdout.splitlines()[-1]
-    again = call(tmp_path, "init", "new", "--backend", "slurm")
-    assert (again.returncode, again.stdout) == (2, "")
-    assert again.stderr == (
-        "echo-matrix: new/matrix.yaml: exists; nothing was written: name another FOLDER, or move it away\n"
-    )

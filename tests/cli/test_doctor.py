@@ -331,7 +331,9 @@ def test_a_standing_ray_is_reached_or_not(study: Study, server: tuple[str, list[
 
 
 def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert [finding.says for finding in look("slurm", study)] == ["not used: backend is ray"]
+    assert [finding.says for finding in look("slurm", study)] == [
+        "not used: the jobs run on this machine (backend ray); `doctor --backend slurm` checks it"
+    ]
     monkeypatch.setenv("PATH", str(tmp_path))
     shared, missing = look("slurm", study, cluster_with(backend="slurm"))
     assert shared.level in ("ok", "warning")

@@ -88,6 +88,18 @@ def test_without_slurm_on_path_a_run_on_it_ends_with_2_and_books_nothing(
     )
     with Ledger.read(tmp_path / "echo-memory" / NAME) as ledger:
         assert ledger.attempts() == []
+        assert ledger.last_plan() is None, "a run that was refused is not the last run"
+
+
+def test_where_a_job_that_is_not_done_would_be_is_not_told_but_its_state(
+    echo_matrix: Callable[..., Said], tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
+    assert echo_matrix("path", "--matrix", str(root / "matrix.yaml"), "train/context-k1/s0") == (
+        1,
+        "",
+        "echo-matrix: train/context-k1/s0 is not done (new: never run), so it has no result; `run` makes it\n",
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)

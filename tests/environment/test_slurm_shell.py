@@ -1,17 +1,22 @@
 """What the user's shell says to SLURM's commands is kept, but for what would change answers or each job's shape."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.backends.slurm.core.commands import client_environment, dropped_words
 from orchestrator.backends.slurm.core.submit import sbatch_job, script_options
+from orchestrator.backends.slurm.preflight.check import NEEDED, preflight
 from orchestrator.backends.slurm.preflight.limits import Qos
 from orchestrator.backends.slurm.preflight.site import Site
 from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage
+from orchestrator.errors import SiteError
 from orchestrator.spec.cell import Resources
+from orchestrator.spec.cluster import BUILT_IN
 from workloads.runtime.masking import mask, secrets_of
 
 SHELL = {
@@ -85,3 +90,33 @@ def test_what_setup_loads_stays_behind_our_code_and_the_step_gets_it() -> None:
     assert given["setup"][1] == "export PYTHONPATH='/a code'${PYTHONPATH:+:$PYTHONPATH}"
     assert shlex.split(given["setup"][2]) == ["cd", "/a code"]
     assert "--export=ALL" in given["srun_args"]
+
+
+GONE = """#!/bin/sh
+echo "scontrol: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host" >&2
+echo "scontrol: error: fetch_config: DNS SRV lookup failed" >&2
+echo "scontrol: fatal: Could not establish a configuration source" >&2
+exit 1
+"""
+
+
+def test_a_silent_slurm_is_waited_for_only_where_it_may_run_attempts_of_an_earlier_driver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in NEEDED:
+        (tmp_path / name).write_text(GONE, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    cluster = replace(BUILT_IN, backend="slurm")
+    run = PlannedRun(home=tmp_path, cluster=cluster, cluster_file=Path(), matrix=Path(), jobs=())
+    said: list[str] = []
+    why = "scontrol show failed: Could not establish a configuration source"
+    with pytest.raises(SiteError) as refused:
+        preflight(run, said.append)
+    assert str(refused.value) == (
+        f"SLURM does not answer: {why}; nothing was started; see `scontrol ping`, then `run` again, or run it "
+        "elsewhere (`--backend local`)"
+    )
+    assert refused.value.exit_code == 2 and said == []
+    preflight(replace(run, takes_over=True), said.append)
+    assert said == [f"SLURM's limits are not checked now: {why}"]

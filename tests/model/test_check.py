@@ -1,6 +1,7 @@
 """`python -m workloads.model.check`: what a declaration says against what its model takes."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def test_as_a_command_it_runs_beside_matrix_yaml() -> None:
     line = [sys.executable, "-m", "workloads.model.check", "mystudy.workload", '{"family": "fading", "decay": 0.8}']
     done = subprocess.run(line, cwd=own_matrix().parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "agrees   frames of context tokens: declared 2, real 2" in done.stdout
+    assert "agrees   frames of context tokens: declared 2, real 2\n" in done.stdout
+    assert re.search(r"FLOPs of a forward: declared \d+, real \d+, allowed difference 2%\n", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,25 @@ def test_nothing_is_overwritten_and_then_nothing_is_written(tmp_path: Path, ther
     assert [one for one in tmp_path.rglob("*") if not one.is_dir()] == [path]
 
 
+def test_a_cluster_file_is_added_to_a_study_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(tmp_path, workload="addedstudy.workload")  # imported below, so of a name of its own
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(before := matrix.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+    capsys.readouterr()
+    init(tmp_path, backend="slurm")
+    cluster = tmp_path / "cluster" / "slurm.yaml"
+    assert capsys.readouterr().out.startswith(f"left {matrix} as it is\nwrote {cluster}\n\nnext:\n")
+    assert matrix.read_text(encoding="utf-8") == before
+    assert cluster.read_text(encoding="utf-8") == cluster_text("slurm", "estimate")
+    with pytest.raises(PlanError) as refused:
+        init(tmp_path, backend="slurm")
+    assert str(refused.value).startswith(f"{matrix}, {cluster}: exists; nothing was written")
+    for options in ({"study": "other"}, {"workload": "other.workload"}):
+        with pytest.raises(PlanError, match=r"matrix\.yaml: exists; nothing was written"):
+            init(tmp_path, backend="ray", **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "cluster" / "ray.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -154,6 +154,15 @@ def test_the_text_of_a_finished_plan_says_nothing_to_do(plan: Plan) -> None:
     assert "\ndone (" not in text
 
 
+def test_of_a_deviation_only_rows_that_are_selected_are_shown(plan: Plan) -> None:
+    (deviation,) = plan.deviations
+    both = replace(plan, deviations=(replace(deviation, rows=("spatial-masked", "context-k1")),))
+    now = standings(both, frozenset(), {}, {})
+    for row in ("spatial-masked", "context-k1", "context-k5"):
+        text = plan_text(replace(both, cells=tuple(cell for cell in plan.cells if cell.row == row)), now)
+        assert (f"\ndeviations\n  memory.masked of {row}: asks whether" in text) is (row != "context-k5")
+
+
 def test_an_empty_deviation_list_is_not_shown(plan: Plan) -> None:
     bare = replace(plan, deviations=())
     assert "deviations" not in plan_text(bare, standings(bare, frozenset(), {}, {}))

@@ -44,8 +44,9 @@ def die(toy: Toy, label: str, script: Mapping[str, Sequence[Act]] = LONG) -> Non
 def test_where_the_backend_outlives_drivers_an_attempt_is_adopted_and_not_started_twice(toy: Toy) -> None:
     toy.cluster = FakeCluster()
     die(toy, "train/a")
-    outcome = toy.run(small_plan(), LONG)
-    assert outcome.exit_code == 0
+    submitted: list[list[str]] = []
+    outcome = toy.run(small_plan(), LONG, on_accepted=lambda: submitted.append(toy.submitted()))
+    assert outcome.exit_code == 0 and submitted == [[]], "accepted once, before anything is submitted"
     assert "train/a" not in toy.submitted()
     assert toy.endings("train/a") == ["ok"]
 

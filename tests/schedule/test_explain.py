@@ -73,8 +73,8 @@ def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback
         "    /usr/lib/x.py:1 call",
     ]
     one, two = [line for line in text.splitlines() if " fake-0, " in line]
-    assert one.endswith("step 0 -> 7, error: ValueError: no such frame 17")
-    assert two.endswith("step 7, nothing saved, error: ValueError: no such frame 17")
+    assert one.endswith("from step 0, last checkpoint: step 7, error: ValueError: no such frame 17")
+    assert two.endswith("from step 7, nothing saved, error: ValueError: no such frame 17")
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 import json
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from toy_study import Toy, commit_of, fingerprint, make_job, make_plan, small_plan
 
-from orchestrator.backends.fake.backend import Act
+from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare
-from orchestrator.errors import LeaseError
+from orchestrator.errors import LeaseError, SiteError
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event
@@ -32,6 +33,27 @@ def test_a_run_brings_every_job_to_done(toy: Toy) -> None:
     assert outcome.counts == {"done": 9}
     assert outcome.exit_code == 0
     assert len(toy.store.commits()) == 9
+
+
+class Unreachable(FakeBackend):
+    def hosts(self) -> Sequence[HostShare]:
+        raise SiteError("nothing answers at this address")
+
+
+def test_a_run_is_accepted_once_and_before_its_first_attempt_is_submitted(toy: Toy) -> None:
+    submitted: list[int] = []
+    toy.run(small_plan(), on_accepted=lambda: submitted.append(len(toy.submitted())))
+    assert submitted == [0] and len(toy.submitted()) == 9
+    toy.run(small_plan(), on_accepted=lambda: submitted.append(len(toy.submitted())))
+    assert submitted == [0, 0], "with nothing to do, too"
+
+
+def test_a_run_whose_backend_cannot_be_used_is_not_accepted(toy: Toy) -> None:
+    toy.backend_type = Unreachable
+    accepted: list[str] = []
+    with pytest.raises(SiteError):
+        toy.run(small_plan(), on_accepted=lambda: accepted.append("accepted"))
+    assert accepted == []
 
 
 def test_a_second_run_makes_no_backend(toy: Toy) -> None:

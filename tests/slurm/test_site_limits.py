@@ -114,7 +114,7 @@ def test_without_slurm_on_path_a_run_is_refused(folder: Folder, tmp_path: Path) 
     assert found["remedy"] == words
 
 
-def test_a_slurmctld_that_is_silent_is_told_and_refuses_nothing(folder: Folder, site: Site) -> None:
+def test_a_silent_slurmctld_is_told_and_refuses_no_run_that_takes_over(folder: Folder, site: Site) -> None:
     folder.write("{partition: lnog}")
     matrix = folder.folder / "matrix.yaml"
     study = open_study(matrix, cluster=Path("slurm"))
@@ -128,6 +128,7 @@ def test_a_slurmctld_that_is_silent_is_told_and_refuses_nothing(folder: Folder, 
                 cluster_file=study.cluster_file,
                 matrix=matrix,
                 jobs=study.plan.jobs.values(),
+                takes_over=True,
             ),
             said.append,
         )

@@ -205,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for line in found:
         verdict = "agrees" if line.agrees else "DIFFERS"
-        print(f"{verdict:8} {line.what}: declared {line.declared}, real {line.real}")
+        allowed = f", allowed difference {line.tolerance:.0%}" if line.tolerance else ""
+        print(f"{verdict:8} {line.what}: declared {line.declared}, real {line.real}{allowed}")
     return 0 if all(line.agrees for line in found) else 1
 
 

@@ -189,7 +189,8 @@ def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
         return ""
     limit = sizes[0].limit_gib
     of = f" of {limit:g}" if limit is not None else ""
-    lines = [["row", "tokens", "written", "parameters", "added", "TFLOP/step", f"GiB/{_unit(sizes[0], 1)}{of}"]]
+    memory = f"GiB/{_unit(sizes[0], 1)}{of}"
+    lines = [["row", "tokens", "tokens written", "parameters", "of them added", "TFLOP/step", memory]]
     for size in sizes:
         model, total = size.model, size.memory.total / GIB
         lines.append(

@@ -168,7 +168,7 @@ REPORT = ReportSpec(
     differences=DIFFERENCES,
     words=Words(
         lead="When the camera leaves and comes back, is the same world still there? Rows differ in how history is "
-        "stored and read; everything else is held still.",
+        "stored and read; everything else is the same.",
         notes="What this scale can and cannot tell",
         findings="Six findings, asked of these values",
         rank_shift="A row that rises to the right is better at coming back than at following.",

@@ -20,7 +20,7 @@ from orchestrator.backends.ray.lost import CONFIRM_DEATH_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import RaySettings
-from orchestrator.errors import BackendError
+from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
@@ -277,7 +277,8 @@ class RayBackend:
         """Ask the child, which is started if there is none, and wait for its answer.
 
         Raises:
-            ChildGone: it died over this. BackendError: it does not start, or refused.
+            ChildGone: it died over this. SiteError: with these settings it cannot start.
+            BackendError: it does not start, or refused.
         """
         if self._closed:
             raise BackendError("the Ray backend is closed; make another one")
@@ -291,14 +292,21 @@ class RayBackend:
                 self._pipe.wait_open(OPEN_S)
                 break
             except ChildGone as error:  # something of it was killed while it started: that may go better
-                if self._pipe.refused or self._failed_starts + 1 >= STARTS:
-                    raise BackendError(f"{error}; what it said: {self._pipe.stderr_tail() or 'nothing'}") from error
+                refusal = self._pipe.refusal
+                if refusal and not self._was_opened and not self._adoptions:
+                    raise SiteError(refusal) from error  # nothing was started, and the settings are to be changed
+                if refusal or self._failed_starts + 1 >= STARTS:
+                    raise BackendError(refusal or self._last_words(error)) from error
                 self._replace()
         try:
             self._was_opened = True
             return self._pipe.request(op, ANSWER_S, **fields)
         except ChildGone as error:
-            raise ChildGone(f"{error}; what it said: {self._pipe.stderr_tail() or 'nothing'}") from error
+            raise ChildGone(self._last_words(error)) from error
+
+    def _last_words(self, error: BackendError) -> str:
+        said = "" if self._pipe is None else self._pipe.stderr_tail()
+        return f"{error}; what it said: {said or 'nothing'}"
 
     def _request_end(self, op: str, attempts: Sequence[str]) -> None:
         with self._lock:

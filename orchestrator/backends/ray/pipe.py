@@ -14,8 +14,9 @@ from orchestrator.host.children import child_environment
 TAIL_LINES = 40  # of what the child says beside its answers
 CLOSE_S = 8.0  # for an orderly end
 SEND_S = 60.0  # for a child to take a request that its pipe has no room for, until it is killed
+SAID_S = 1.0  # for the last line of a child that has ended to be read
 REFUSED = 3
-"""Exit code of a child that cannot do what it was started for, and says why on stderr."""
+"""Exit code of a child that cannot do what it was started for; the last line of its stderr says why."""
 
 
 class ChildGone(BackendError):
@@ -53,8 +54,9 @@ class Pipe:
         self._open_id: int | None = None
         self.opened = False
         """Whether the first request was answered well."""
-        for target in (self._read_answers, self._read_stderr):
-            threading.Thread(target=target, name="ray child", daemon=True).start()
+        threading.Thread(target=self._read_answers, name="ray child", daemon=True).start()
+        self._stderr_reader = threading.Thread(target=self._read_stderr, name="ray child", daemon=True)
+        self._stderr_reader.start()
 
     @property
     def alive(self) -> bool:
@@ -62,9 +64,15 @@ class Pipe:
         return not self._gone
 
     @property
-    def refused(self) -> bool:
-        """Whether it has ended because what it was asked for cannot be; trying again would not help."""
-        return self._gone and self._process.wait() == REFUSED
+    def refusal(self) -> str:
+        """Why what it was asked for cannot be, in its own words, if it has ended for that; else empty.
+
+        Trying again would not help.
+        """
+        if not self._gone or self._process.wait() != REFUSED:
+            return ""
+        self._stderr_reader.join(SAID_S)
+        return next((line for line in reversed(self._stderr) if line.strip()), "") or "Ray cannot be used"
 
     @property
     def pid(self) -> int:

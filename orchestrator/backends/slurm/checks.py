@@ -28,7 +28,7 @@ def check(run: PlannedRun) -> Iterator[CheckResult]:
         site = read_site()
     except SlurmSilent as error:
         yield bad(
-            f"slurmctld does not answer: {' '.join(str(error).split())}",
+            f"slurmctld does not answer: {error}",
             "see `scontrol ping`; jobs that are there already go on",
         )
         return

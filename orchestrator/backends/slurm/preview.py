@@ -37,7 +37,7 @@ def planned_scripts(run: PlannedRun, context: BackendContext, submissions: Seque
         site = read_site()
         array_size = site.array_size
     except SlurmSilent as error:
-        notes.append(f"the site's limits are not checked: {' '.join(str(error).split())}")
+        notes.append(f"the site's limits are not checked: {error}")
     notes += map(str, find_misfits(site, run))
     code = Path(context.host_description()["code"])
     in_pilots, as_jobs = _split(slurm, submissions)

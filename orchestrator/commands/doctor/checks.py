@@ -9,6 +9,7 @@ from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.commands.doctor import machine, services, state
 from orchestrator.commands.doctor.subject import Check, Subject
 from orchestrator.plan.job import Job
+from orchestrator.spec.cluster import Cluster
 from orchestrator.study import Study
 from orchestrator.wording import counted
 
@@ -37,7 +38,7 @@ def _of_backend(plugin: BackendPlugin, check: Callable[[PlannedRun], Iterable[Ch
     def run(subject: Subject) -> Iterable[CheckResult]:
         study = subject.study
         if backend_plugin(study.cluster.backend) is not plugin:
-            return (ok(f"not used: backend is {study.cluster.backend}"),)
+            return (ok(f"not used: {_where(study.cluster)}; `doctor --backend {plugin.name}` checks it"),)
         return check(
             PlannedRun(
                 home=study.home,
@@ -50,6 +51,13 @@ def _of_backend(plugin: BackendPlugin, check: Callable[[PlannedRun], Iterable[Ch
         )
 
     return run
+
+
+def _where(cluster: Cluster) -> str:
+    """Where the jobs run; who has chosen no backend need not know the name of the one that serves this machine."""
+    if backend_plugin(cluster.backend).local_share(cluster) is None:
+        return f"backend is {cluster.backend}"
+    return f"the jobs run on this machine (backend {cluster.backend})"
 
 
 def _open_jobs(study: Study) -> Iterator[Job]:

@@ -169,7 +169,7 @@ def _attempt_words(one: Attempt, known: Explanation) -> str:
         else:
             words.append(waiting_reason(known.folders[one.id]) or "not started yet")
     else:
-        if max(begun, step) > 0:
-            words.append(f"step {begun} -> {step}" if step >= 0 else f"step {begun}, nothing saved")
+        if one.ending != "ok" and max(begun, step) > 0:  # how far a job that is done has come, is known
+            words.append(f"from step {begun}, {f'last checkpoint: step {step}' if step >= 0 else 'nothing saved'}")
         words.append(f"{one.ending}: {first_line(one.detail)}" if one.detail else one.ending)
     return ", ".join(words)

@@ -67,7 +67,7 @@ def run_study(
     A run that was stopped writes no report, so that it ends soon: the next one does.
 
     Args:
-        study: its plan is recorded as the last one.
+        study: its plan is recorded as the last one, once the run could start.
         selected: ids of jobs.
         view: shows progress.
         selection: how the jobs were chosen, for the ledger.
@@ -92,18 +92,23 @@ def run_study(
         resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         standings = resilient.call(study.standings)
-        if opening := opening_text(study, selected, standings, time.time()):
+        began = time.time()
+        if opening := opening_text(study, selected, standings, began):
             view.say(opening)
         tracker.start(standings)
         observer = TrackerObserver(tracker, study.store, study.plan)
-        # First, since other commands look jobs up in the last plan.
-        ledger.record_plan(
-            study.plan,
-            selection,
-            matrix=study.matrix,
-            at=time.time(),
-            settings=cluster_json(study.cluster, study.cluster_file),
-        )
+
+        def record() -> None:
+            # Before the first attempt, since other commands look jobs up in the last plan; of a run that is refused,
+            # they would show what never began.
+            ledger.record_plan(
+                study.plan,
+                selection,
+                matrix=study.matrix,
+                at=began,
+                settings=cluster_json(study.cluster, study.cluster_file),
+            )
+
         stopped = False
         try:
             outcome = run(
@@ -117,6 +122,7 @@ def run_study(
                 view=view,
                 observer=observer,
                 capacity=study.capacity,
+                on_accepted=record,
             )
             stopped = outcome.interrupted
             with told_if_slow(view.say, "writing the report"):
@@ -154,12 +160,18 @@ def _backend_of(
     def make() -> Backend:
         say(f"starting backend {study.cluster.backend}")  # some take ten seconds and more
         # Open attempts passed preflight when they were submitted.
-        settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in ledger.open_attempts()}
+        open_attempts = ledger.open_attempts()
+        settled = resilient.call(study.store.commits) | {attempt.fingerprint for attempt in open_attempts}
         ids = closure(study.plan, selected, settled)
         jobs = [job for job in map(study.plan.jobs.__getitem__, ids) if job.fingerprint not in settled]
         cluster, plugin = study.cluster, backend_plugin(study.cluster.backend)
         planned = PlannedRun(
-            home=study.home, cluster=cluster, cluster_file=study.cluster_file, matrix=study.matrix, jobs=jobs
+            home=study.home,
+            cluster=cluster,
+            cluster_file=study.cluster_file,
+            matrix=study.matrix,
+            jobs=jobs,
+            takes_over=bool(open_attempts),
         )
         require_libraries_of(study, {job.stage: job.spec for job in jobs}.values())
         plugin.preflight(planned, say)

@@ -1,6 +1,7 @@
 """The client commands of SLURM: one place that runs them, with a deadline and words for what fails."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -90,10 +91,16 @@ def ask(*command: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise SlurmSilent(f"{command[0]} did not answer within {ANSWER_S:.0f} s") from error
     if done.returncode != 0:
-        words = f"{' '.join(command[:2])} failed: {done.stderr.strip() or f'exit {done.returncode}'}"
+        words = f"{' '.join(command[:2])} failed: {_reason(done.stderr) or f'exit {done.returncode}'}"
         raise NoAccounting(words) if DISABLED in done.stderr else SlurmSilent(words)
     # Where SLURM_CLUSTERS is set, each cluster's answer has a line with its name first.
     return "".join(line for line in done.stdout.splitlines(keepends=True) if not line.startswith("CLUSTER: "))
+
+
+def _reason(stderr: str) -> str:
+    """The last line of an error: the others say of which calls it is the consequence."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return re.sub(r"^\w+: (error|fatal): ", "", lines[-1]) if lines else ""
 
 
 def missing_programs(programs: Sequence[str] = PROGRAMS) -> list[str]:

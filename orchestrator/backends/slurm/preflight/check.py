@@ -16,6 +16,7 @@ from orchestrator.spec.cell import Resources
 
 NEEDED = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 """Without these nothing can be submitted or watched; without sacct, endings are less exact."""
+PING_REMEDY = "see `scontrol ping`, then `run` again, or run it elsewhere (`--backend local`)"
 LOG_IN_REMEDY = "log in to a machine of the cluster, or load its module (such as `module load slurm`)"
 
 
@@ -41,10 +42,13 @@ def find_misfits(site: Site | None, run: PlannedRun) -> list[Misfit]:
 
 
 def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
-    """Refuse jobs that the site cannot run. A SLURM that does not answer now refuses nothing: it is asked again later.
+    """Refuse jobs that the site cannot run.
+
+    A SLURM that does not answer is waited for only where attempts are to be taken over: it may run them still.
 
     Raises:
-        SiteError: programs are missing, or something does not fit; says all of it, each with its remedy.
+        SiteError: programs are missing, SLURM does not answer, or something does not fit; says all of it, each with
+            its remedy.
     """
     if missing := missing_programs(NEEDED):
         raise SiteError(f"{missing_message(missing)}; {LOG_IN_REMEDY}")
@@ -53,7 +57,9 @@ def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
     try:
         site = read_site()
     except SlurmSilent as error:
-        say(f"SLURM's limits are not checked now: {' '.join(str(error).split())}")
+        if not run.takes_over:
+            raise SiteError(f"SLURM does not answer: {error}; nothing was started; {PING_REMEDY}") from error
+        say(f"SLURM's limits are not checked now: {error}")
         return
     found = find_misfits(site, run)
     for one in found:
