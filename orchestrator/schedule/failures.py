@@ -85,9 +85,10 @@ def failures_text(failures: Sequence[FailedJob], paused: Mapping[Stage, str] | N
             lines = [f"failed: {first.label}: {without_state('failed', first_line(first.reason))}"]
         else:
             lines = [f"{len(group)} jobs failed in the same way: {_listed(group)}", f"  {first_line(first.reason)}"]
-        lines += [f"  {line}" for text in first.trace for line in text.splitlines()]
+        diverged = first.reason.startswith(DIVERGED)  # what was found is in the reason, and where is of no use
+        lines += [f"  {line}" for text in first.trace if not diverged for line in text.splitlines()]
         again = f"retry {' '.join(one.label for one in group)}" if len(group) <= SHOWN else "retry --failed"
-        told = "" if first.reason.startswith(DIVERGED) else f"; again: echo-matrix {again}"
+        told = "" if diverged else f"; again: echo-matrix {again}"
         lines.append(f"  log: echo-matrix logs {first.label}{told}")
         parts.append("\n".join(lines))
     parts += [f"stage {stage} is paused: {why}" for stage, why in (paused or {}).items()]

@@ -87,6 +87,7 @@ def test_rows_that_diverged_are_tried_once_and_pause_no_other_row(toy: Toy) -> N
     assert outcome.paused == {}
     text = failures_text(outcome.failures)
     assert "3 jobs failed in the same way: train/a, train/b, train/c" in text
+    assert text.count("RuntimeError") == 1 and "block.py" not in text  # where it was raised is of no use
     assert text.endswith("  log: echo-matrix logs train/a")  # and not how to do the same again
 
 
