@@ -93,7 +93,7 @@ class Reader:
         """
         if self.source != COMMAND_LINE and node.start_mark.line + 1 > (place.line or 0):
             place = place_of(node, self.source)
-        kind, ranges, optional = _unwrap(hint)
+        kind, ranges, optional = unwrap(hint)
         if optional and is_null(node):
             return None
         value = self._typed(node, kind, key, place, partial)
@@ -183,14 +183,14 @@ class Reader:
             self.places[key] = place.line
 
 
-def _unwrap(hint: Any) -> tuple[Any, list[Range], bool]:
+def unwrap(hint: Any) -> tuple[Any, list[Range], bool]:
     """The type of an annotation, its ranges, and whether null is allowed."""
     if get_origin(hint) is Annotated:
         inner, *notes = get_args(hint)
         return inner, [note for note in notes if isinstance(note, Range)], False
     if get_origin(hint) in (Union, types.UnionType):
         inner = next(option for option in get_args(hint) if option is not type(None))
-        return *_unwrap(inner)[:2], True
+        return *unwrap(inner)[:2], True
     return hint, [], False
 
 
@@ -200,7 +200,7 @@ def _is_section(hint: Any) -> TypeGuard[type]:
 
 def _meaning(hint: Any) -> str:
     """What a missing key should be, in words."""
-    kind, ranges, optional = _unwrap(hint)
+    kind, ranges, optional = unwrap(hint)
     if _is_section(kind):
         return f"write a section with {', '.join(hints_of(kind))}"
     words: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true, false"}
@@ -223,7 +223,7 @@ def _scalar(hint: Any, *, many: bool) -> bool:
     if get_origin(hint) in (Union, types.UnionType):
         inner = [option for option in options if option is not type(None)]
         return len(inner) == 1 and _scalar(inner[0], many=many)
-    hint, *_ = _unwrap(hint)
+    hint, *_ = unwrap(hint)
     options = get_args(hint)
     if get_origin(hint) is Literal:
         return {type(option) for option in options} in ({str}, {int})
@@ -263,12 +263,12 @@ def build(cls: Any, values: Mapping[str, Any], **given: Any) -> Any:
 
 def _built(hint: Any, value: Any) -> Any:
     if isinstance(value, list):
-        kinds = get_args(_unwrap(hint)[0])
+        kinds = get_args(unwrap(hint)[0])
         if not kinds or kinds[-1] is Ellipsis:
             kinds = (kinds[0] if kinds else Any,) * len(value)
         return tuple(_built(kind, item) for kind, item in zip(kinds, value, strict=True))
     if isinstance(value, Mapping):
-        kind = _unwrap(hint)[0]
+        kind = unwrap(hint)[0]
         if _is_section(kind):
             return build(kind, value)
         if get_origin(kind) is Mapping and (of := get_args(kind)[1]) is not Any:

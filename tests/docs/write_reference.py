@@ -9,11 +9,10 @@ import dataclasses
 import inspect
 import re
 import sys
-import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from typer.main import get_command
 
@@ -28,8 +27,8 @@ from orchestrator.spec.cluster import Cluster, RetrySettings
 from orchestrator.spec.exclusion import Exclusion
 from orchestrator.spec.load import top_keys
 from orchestrator.spec.schema import Axis, Matrix, Profile
-from orchestrator.spec.typed import hints_of
-from workloads.contract.fields import Range, key_of
+from orchestrator.spec.typed import hints_of, unwrap
+from workloads.contract.fields import key_of
 from workloads.contract.loading import OPTIONAL_KEYS, load_workload
 from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.contract.workload import Workload
@@ -75,20 +74,9 @@ def summary(cls: type) -> str:
     return as_yaml(text.partition(" Source: ")[0])
 
 
-def unwrapped(hint: Any) -> tuple[Any, list[Range], bool]:
-    """Type, ranges, and whether null is allowed."""
-    if get_origin(hint) is Annotated:
-        inner, *notes = get_args(hint)
-        return inner, [note for note in notes if isinstance(note, Range)], False
-    if get_origin(hint) in (Union, types.UnionType):
-        inner = next(option for option in get_args(hint) if option is not type(None))
-        return *unwrapped(inner)[:2], True
-    return hint, [], False
-
-
 def type_words(hint: Any) -> str:
     """Type and allowed values: `whole number, 1 and more, or null`."""
-    kind, ranges, optional = unwrapped(hint)
+    kind, ranges, optional = unwrap(hint)
     plain = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`"}
     if get_origin(kind) is Literal:
         words = ", ".join(f"`{option}`" for option in get_args(kind))
@@ -130,7 +118,7 @@ def keys_of(cls: Any, prefix: str = "", shown: dict[type, str] | None = None) ->
     hints, shown = hints_of(cls), {} if shown is None else shown
     for field in dataclasses.fields(cls):
         key = key_of(field.name)
-        kind, _, _ = unwrapped(hints[key])
+        kind, _, _ = unwrap(hints[key])
         path = f"{prefix}{key}"
         meaning = meanings(cls).get(key, "")
         if not meaning and dataclasses.is_dataclass(kind):
