@@ -7,13 +7,14 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
+from toy_study import commit_of
 
 from orchestrator.plan.job import Job
-from orchestrator.store.protocol import Commit
 from orchestrator.study import HOME_VARIABLE, Study, open_study
 
 DIGITS = Path(__file__).parents[1] / "docs" / "tutorials" / "digits"
@@ -76,21 +77,6 @@ def _finish(study: Study, job: Job) -> None:
             for case in range(CASES)
         ]
         (folder / "cases.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    commit = Commit(
-        fingerprint=job.fingerprint,
-        attempt="a001",
-        stage=job.stage,
-        branch=job.branch,
-        job=job.id,
-        label=job.label,
-        manifest="",
-        inputs={},
-        code="c",
-        git="abc123",
-        versions={},
-        host_kind="cpu",
-        started=10.0,
-        ended=13.0,
-        result={"steps": 1, "records": {}, "cost": {}},
-    )
+    made = {"code": "c", "git": "abc123", "host_kind": "cpu", "started": 10.0, "ended": 13.0}
+    commit = replace(commit_of(job, "a001"), **made, result={"steps": 1, "records": {}, "cost": {}})
     assert study.store.commit(commit, folder)
