@@ -29,7 +29,7 @@ def select(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: 
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
-    return with_needs(plan, _own(plan, _cells(plan, rows, seeds), branches))
+    return with_needs(plan, _own(plan, select_cells(plan, rows, seeds), branches))
 
 
 def selected_part(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> Plan:
@@ -38,7 +38,7 @@ def selected_part(plan: Plan, rows: Patterns = None, seeds: Patterns = None, bra
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
-    jobs, cells = select(plan, rows, seeds, branches), _cells(plan, rows, seeds)
+    jobs, cells = select(plan, rows, seeds, branches), select_cells(plan, rows, seeds)
     chosen = {(cell.row, cell.seed) for cell in cells}
     return replace(
         plan,
@@ -58,7 +58,7 @@ def select_own(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branch
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
-    cells = _cells(plan, rows, seeds)
+    cells = select_cells(plan, rows, seeds)
     computation = {cell.id: cell.alias_of or cell.id for cell in plan.cells}
     chosen = {computation[cell.id] for cell in cells}
     return frozenset(
@@ -74,7 +74,12 @@ def select_cells(plan: Plan, rows: Patterns = None, seeds: Patterns = None) -> l
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
-    return _cells(plan, rows, seeds)
+    families: dict[str, set[str]] = {}
+    for cell in plan.cells:
+        families.setdefault(cell.family, set()).add(cell.row)
+    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), families)
+    seed_names = _matched("seed", _split(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
+    return [cell for cell in plan.cells if cell.row in row_names and str(cell.seed) in seed_names]
 
 
 def select_branches(plan: Plan, branches: Patterns = None) -> list[str]:
@@ -152,17 +157,8 @@ def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
     return tuple(job for job in plan.jobs.values() if job.id in found)
 
 
-def _cells(plan: Plan, rows: Patterns, seeds: Patterns) -> list[Cell]:
-    families: dict[str, set[str]] = {}
-    for cell in plan.cells:
-        families.setdefault(cell.family, set()).add(cell.row)
-    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), families)
-    seed_names = _matched("seed", _split(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
-    return [cell for cell in plan.cells if cell.row in row_names and str(cell.seed) in seed_names]
-
-
 def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
-    branch_names = _matched("branch", _split(branches), list(plan.workload.branch_names))
+    branch_names = select_branches(plan, branches)
     chosen: set[str] = set()
     for cell in cells:
         for name, job_id in plan.jobs_of[cell.id].items():
