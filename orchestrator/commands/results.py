@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection
 from orchestrator.errors import PlanError
@@ -35,7 +34,7 @@ def results(
     if as_json and as_csv:
         raise PlanError("--json and --csv are given; allowed: one of them")
     study = options.reopen(overrides, as_smoke=False)
-    if not backend_plugin(study.cluster.backend).publishes_results:
+    if not study.publishes_results:
         raise PlanError(f"the results of backend {study.cluster.backend} have no meaning; there are no scores to show")
     from orchestrator.results import Results
     from orchestrator.ui.scores import scores_text
