@@ -130,7 +130,7 @@ def test_a_killed_child_is_replaced_and_every_step_is_sent_once(tmp_path):
         artifact = work if job.id == train else write_artifact(tmp_path / job.id.replace("/", "_"), job.stage)
         tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact, COMMIT, VERSION))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
-    assert [text[:60] for text in said] == ["tracking ended with code -9 and is started again in 1 s, with"]
+    assert [text[:60] for text in said] == ["tracking ended with code -9 and is started again in 1 s, wit"]
 
     steps = table(home, "select run_uuid, step from metrics where key = 'train/loss'")
     assert len(steps) == len(set(steps)) == 2 * STEPS
