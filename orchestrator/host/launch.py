@@ -22,6 +22,8 @@ from workloads.contract.request import request_from
 # Set by whatever started the host; a rank's environment says nothing about its scheduler.
 DROPPED_PREFIXES = ("RAY_", "OMP_", "OPENBLAS_", "MKL_", "SLURM_", "SBATCH_", "PMI_")
 DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONSTARTUP")
+INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""By which the libraries that ranks meet with choose the network interface on which they listen."""
 
 
 def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
@@ -156,6 +158,8 @@ def rank_environment(
         "WORLD_SIZE": str(ranks.world_size),
         "LOCAL_WORLD_SIZE": str(ranks.count),
     }
+    if ranks.nodes == 1:  # whatever network the user has set for several nodes, nobody else is to be met
+        given |= dict.fromkeys(INTERFACES, "lo")
     if execution["deterministic"]:
         given["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     return {**kept, **given}

@@ -24,7 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, create_token, token_environment
+from orchestrator.backends.ray.environment import (
+    HOST_LABEL,
+    OBJECT_STORE,
+    ONE_MACHINE,
+    SETTINGS,
+    create_token,
+    token_environment,
+)
 from orchestrator.backends.ray.session import kill_members
 from orchestrator.backends.ray.socket_folder import socket_parent, socket_parents
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
@@ -57,6 +64,8 @@ class NodeResources:
     restart: int
     number: int
     """Its number in the allocation; Ray's head is on 0."""
+    nodes: int
+    """Of the allocation; Ray listens on loopback alone where it is one."""
     host: str
     """Its name for the scheduler: `{pilot}.{name of the node}`, one name for one Ray for ever."""
     cpus: int
@@ -87,6 +96,7 @@ def node_resources(
         job=environment["SLURM_JOB_ID"],
         restart=restart,
         number=int(environment.get("SLURM_NODEID") or 0),
+        nodes=int(description["nodes"]),
         host=f"{pilot}.{UNSAFE.sub('-', name)}{again}",
         cpus=int(environment.get("SLURM_CPUS_PER_TASK") or environment["SLURM_CPUS_ON_NODE"]),
         devices=len(visible_devices(environment.get(VISIBLE, ""))) if description["devices"] else 0,
@@ -108,10 +118,11 @@ def launch_node(folder: Path) -> int:
         return _run_raylet(folder, temporary, node)
 
 
-def ray_environment(folder: Path, restart: int) -> dict[str, str]:
+def ray_environment(folder: Path, node: NodeResources) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, **SETTINGS, **token_environment(token_of(folder, restart))}
+    alone = ONE_MACHINE if node.nodes == 1 else {}
+    return {**kept, **SETTINGS, **alone, **token_environment(token_of(folder, node.restart))}
 
 
 @contextlib.contextmanager
@@ -214,7 +225,7 @@ def _start(command: Sequence[str], folder: Path, node: NodeResources, stdin: int
     return subprocess.Popen(
         command,
         stdin=stdin,
-        env=ray_environment(folder, node.restart),
+        env=ray_environment(folder, node),
         start_new_session=True,
         preexec_fn=ignore_slurm_signals,
     )
