@@ -1,7 +1,7 @@
 """Where the processes of a run listen, read from the kernel's own tables."""
 
+import contextlib
 import ipaddress
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,13 +13,12 @@ def listening_sockets(pids: Iterable[int]) -> list[tuple[str, int, int]]:
     """Address, port and pid of each listening TCP socket of these processes; those that have ended have none."""
     owner: dict[str, int] = {}
     for pid in pids:
-        try:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for entry in Path(f"/proc/{pid}/fd").iterdir():
-                target = os.readlink(entry)
-                if target.startswith("socket:["):
-                    owner[target[len("socket:[") : -1]] = pid
-        except (FileNotFoundError, PermissionError):
-            continue
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                    target = str(entry.readlink())
+                    if target.startswith("socket:["):
+                        owner[target[len("socket:[") : -1]] = pid
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
