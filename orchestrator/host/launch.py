@@ -77,6 +77,7 @@ def start_ranks(
     devices: Sequence[str],
     address: str,
     code_folder: str,
+    environment: Mapping[str, str],
 ) -> None:
     """Ask `server` to fork every rank of `attempt` on this node; their output goes to its open log.
 
@@ -90,6 +91,7 @@ def start_ranks(
         devices: of the placement, as CUDA_VISIBLE_DEVICES names them.
         address: of this node, for the other nodes.
         code_folder: the code snapshot.
+        environment: that the job may have of this process's.
 
     Raises:
         OSError: the server has ended.
@@ -117,7 +119,7 @@ def start_ranks(
                 "rank": rank,
                 "request": str(attempt.work / ranks.file("request.json")),
                 "env": rank_environment(
-                    os.environ, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
+                    environment, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
                 ),
                 "rendezvous": rendezvous_of(rank, ranks, *rendezvous),
             }
@@ -136,7 +138,7 @@ def rank_environment(
     """The whole environment of one rank.
 
     Args:
-        base: the host's own, from which the scheduler's variables and thread settings are dropped.
+        base: what the job may have of the host's own; the scheduler's variables and thread settings are dropped here.
         execution: of the request.
         rank: its number among all.
         ranks: of this node.

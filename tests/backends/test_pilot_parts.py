@@ -27,8 +27,10 @@ from orchestrator.backends.slurm.pilot.node_launcher import (
 )
 from orchestrator.backends.slurm.pilot.pilot import AgentState, PilotState, agent_state, ending_of_run, pilot_state
 from orchestrator.backends.slurm.pilot.scaling import NO_DEMAND_S, RESUBMIT_QUEUED_S, RESUBMIT_S, Scaling
+from orchestrator.host.environment import JobVariables
 
-DESCRIPTION = {"devices": 0, "memory_gib": 16.0, "nodes": 2}
+VARIABLES = JobVariables(every=("LAB_*",), stages={"judge": ("JUDGE_KEY",)})
+DESCRIPTION = {"devices": 0, "memory_gib": 16.0, "nodes": 2, "host": {"variables": VARIABLES.as_json()}}
 SLURM = {
     "SLURM_JOB_ID": "77",
     "SLURM_NODEID": "1",
@@ -265,6 +267,16 @@ def test_ray_sees_none_of_its_variables_that_the_user_has_set(tmp_path: Path, mo
     found = ray_environment(tmp_path, node)
     assert "RAY_ADDRESS" not in found and found["RAY_AUTH_MODE"] == "token"
     assert found["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token-2")
+
+
+def test_ray_in_a_pilot_job_gets_what_its_jobs_need_and_slurms_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LAB_POOL", "JUDGE_KEY", "OTHER_KEY", "SLURM_JOB_ID", "MODULEPATH"):
+        monkeypatch.setenv(name, "x")
+    found = ray_environment(tmp_path, node_resources("p12", DESCRIPTION, SLURM))
+    assert {"LAB_POOL", "JUDGE_KEY", "SLURM_JOB_ID", "MODULEPATH"} <= found.keys()
+    assert "OTHER_KEY" not in found
 
 
 def test_ray_listens_on_loopback_alone_where_no_other_node_joins_it(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, S
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
 from orchestrator.host.children import python_command
+from orchestrator.host.environment import SLURM, JobVariables, passed
 from orchestrator.host.machine import VISIBLE, visible_devices
 from workloads.contract.json_files import read_object, write_object
 
@@ -72,6 +73,8 @@ class NodeResources:
     devices: int
     memory_gib: float
     """That jobs may use: less what Ray and the warm server need."""
+    variables: JobVariables
+    """That jobs get of the environment."""
 
 
 def node_resources(
@@ -101,6 +104,7 @@ def node_resources(
         cpus=int(environment.get("SLURM_CPUS_PER_TASK") or environment["SLURM_CPUS_ON_NODE"]),
         devices=len(visible_devices(environment.get(VISIBLE, ""))) if description["devices"] else 0,
         memory_gib=max(0.0, given_gib - RESERVED_GIB),
+        variables=JobVariables.from_json(description["host"]["variables"]),
     )
 
 
@@ -120,7 +124,8 @@ def launch_node(folder: Path) -> int:
 
 def ray_environment(folder: Path, node: NodeResources) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    allowed = passed(os.environ, (*SLURM, *node.variables.of_any))
+    kept = {name: value for name, value in allowed.items() if not name.startswith("RAY_")}
     alone = ONE_MACHINE if node.nodes == 1 else {}
     return {**kept, **SETTINGS, **alone, **token_environment(token_of(folder, node.restart))}
 
