@@ -151,13 +151,13 @@ def test_the_variables_that_jobs_do_not_get_are_named_and_those_that_one_stage_g
     shell = {"PATH": "/bin", "HF_TOKEN": SECRET, "LAB_POOL": "/pool", "ECHO_MATRIX_JUDGE_KEY": SECRET, "HOOK": "h"}
     says = [finding.says for finding in look("variables", study, **shell)]
     assert says == [
-        "of this shell's 5 variables jobs get 1, not ECHO_MATRIX_JUDGE_KEY, HF_TOKEN, HOOK, LAB_POOL",
+        "jobs get 1 of this shell's 5 variables, not ECHO_MATRIX_JUDGE_KEY, HF_TOKEN, HOOK, LAB_POOL",
         "those of stage judge also get ECHO_MATRIX_JUDGE_KEY",
     ]
     more = EnvironmentSettings(jobs=("HF_TOKEN", "LAB_*"))
     command = "sh -c 'curl $HOOK'"
     first, _, unknown = look("variables", study, cluster_with(environment=more, on_event=command), **shell)
-    assert first.says == "of this shell's 5 variables jobs get 3, not ECHO_MATRIX_JUDGE_KEY, HOOK"
+    assert first.says == "jobs get 3 of this shell's 5 variables, not ECHO_MATRIX_JUDGE_KEY, HOOK"
     assert (unknown.level, unknown.says) == ("warning", "on_event reads HOOK, which it does not get")
     assert unknown.remedy == "environment: {on_event: [HOOK]}"
     given = EnvironmentSettings(on_event=("HOOK",))

@@ -83,7 +83,7 @@ def variables(subject: Subject) -> Iterator[CheckResult]:
     given = study.job_variables
     kept = withheld(shell, given.every)
     without = f", not {', '.join(kept)}" if kept else ""
-    yield ok(f"of this shell's {counted(len(shell), 'variable')} jobs get {len(shell) - len(kept)}{without}")
+    yield ok(f"jobs get {len(shell) - len(kept)} of this shell's {counted(len(shell), 'variable')}{without}")
     for stage, patterns in given.stages.items():
         more = sorted(set(kept) - set(withheld(shell, given.of(stage))))
         yield ok(f"those of stage {stage} also get {', '.join(more) or ', '.join(patterns) + ' (none is set)'}")
