@@ -72,6 +72,8 @@ RAY = ("RAY_*",)
 """For the process that holds Ray, besides what the jobs get whose hosts it starts."""
 SLURM = ("SLURM_*",)
 """For what runs in a job of SLURM."""
+STORES: Mapping[str, tuple[str, ...]] = {"s3": ("AWS_*",)}
+"""Kind of store -> for the processes that read and write it: the controller, and hosts, but no job."""
 TRACKING = ("MLFLOW_*",)
 """For the process that writes to MLflow."""
 TRACKING_SERVER = ("AWS_*", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_*", "DATABRICKS_*", "PG*")

@@ -30,7 +30,8 @@ from orchestrator.backends.slurm.pilot.scaling import NO_DEMAND_S, RESUBMIT_QUEU
 from orchestrator.host.environment import JobVariables
 
 VARIABLES = JobVariables(every=("LAB_*",), stages={"judge": ("JUDGE_KEY",)})
-DESCRIPTION = {"devices": 0, "memory_gib": 16.0, "nodes": 2, "host": {"variables": VARIABLES.as_json()}}
+HOST = {"variables": VARIABLES.as_json(), "store": {"kind": "s3"}}
+DESCRIPTION = {"devices": 0, "memory_gib": 16.0, "nodes": 2, "host": HOST}
 SLURM = {
     "SLURM_JOB_ID": "77",
     "SLURM_NODEID": "1",
@@ -272,11 +273,13 @@ def test_ray_sees_none_of_its_variables_that_the_user_has_set(tmp_path: Path, mo
 def test_ray_in_a_pilot_job_gets_what_its_jobs_need_and_slurms_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("LAB_POOL", "JUDGE_KEY", "OTHER_KEY", "SLURM_JOB_ID", "MODULEPATH"):
+    for name in ("LAB_POOL", "JUDGE_KEY", "OTHER_KEY", "SLURM_JOB_ID", "MODULEPATH", "AWS_PROFILE"):
         monkeypatch.setenv(name, "x")
     found = ray_environment(tmp_path, node_resources("p12", DESCRIPTION, SLURM))
     assert {"LAB_POOL", "JUDGE_KEY", "SLURM_JOB_ID", "MODULEPATH"} <= found.keys()
-    assert "OTHER_KEY" not in found
+    assert "OTHER_KEY" not in found and "AWS_PROFILE" in found
+    of_files = {**DESCRIPTION, "host": {**HOST, "store": {"kind": "files"}}}
+    assert "AWS_PROFILE" not in ray_environment(tmp_path, node_resources("p12", of_files, SLURM))
 
 
 def test_ray_listens_on_loopback_alone_where_no_other_node_joins_it(tmp_path: Path) -> None:

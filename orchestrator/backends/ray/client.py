@@ -23,9 +23,10 @@ from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
-from orchestrator.host.environment import RAY, passed
+from orchestrator.host.environment import RAY, STORES, passed
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
+from orchestrator.store.location import StoreLocation
 from orchestrator.wording import counted
 
 OPEN_S = 180.0  # for Ray and its first host to start
@@ -44,7 +45,7 @@ class RayBackend:
         """Remember the settings; the child is started by the first call that needs it."""
         host = context.host_description()
         self._code = Path(host["code"])
-        self._variables = context.variables
+        self._variables = (*context.variables.of_any, *STORES.get(context.store.kind, ()))
         devices = machine_devices() if ray.devices is None else ray.devices
         self._settings = {
             "address": ray.address,
@@ -273,7 +274,7 @@ class RayBackend:
             python_command("orchestrator.backends.ray", settings["address"]),
             folder=self._code,
             # An embedded Ray hands its environment down to its hosts; the nodes of a standing one have their own.
-            environment=passed(os.environ, RAY if self.outlives_driver else (*RAY, *self._variables.of_any)),
+            environment=passed(os.environ, RAY if self.outlives_driver else (*RAY, *self._variables)),
         )
         self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
         for op in ("stop", "kill"):
@@ -325,4 +326,4 @@ class RayBackend:
 
 
 if TYPE_CHECKING:
-    _: PlacingBackend = RayBackend(BackendContext(home=Path(), store_kind="", store_root=Path()), RaySettings())
+    _: PlacingBackend = RayBackend(BackendContext(home=Path(), store=StoreLocation(folder="")), RaySettings())

@@ -38,7 +38,7 @@ from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, S
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
 from orchestrator.host.children import python_command
-from orchestrator.host.environment import SLURM, JobVariables, passed
+from orchestrator.host.environment import SLURM, STORES, JobVariables, passed
 from orchestrator.host.machine import VISIBLE, visible_devices
 from workloads.contract.json_files import read_object, write_object
 
@@ -73,8 +73,8 @@ class NodeResources:
     devices: int
     memory_gib: float
     """That jobs may use: less what Ray and the warm server need."""
-    variables: JobVariables
-    """That jobs get of the environment."""
+    variables: tuple[str, ...]
+    """Patterns of what its hosts get of the environment, for their jobs and for the store."""
 
 
 def node_resources(
@@ -95,6 +95,7 @@ def node_resources(
     memory = environment.get("SLURM_MEM_PER_NODE", "")
     given_gib = int(memory) / MIB_IN_GIB if memory.isdigit() and int(memory) else float(description["memory_gib"])
     again = f".r{restart}" if restart else ""
+    variables = JobVariables.from_json(description["host"]["variables"])
     return NodeResources(
         job=environment["SLURM_JOB_ID"],
         restart=restart,
@@ -104,7 +105,7 @@ def node_resources(
         cpus=int(environment.get("SLURM_CPUS_PER_TASK") or environment["SLURM_CPUS_ON_NODE"]),
         devices=len(visible_devices(environment.get(VISIBLE, ""))) if description["devices"] else 0,
         memory_gib=max(0.0, given_gib - RESERVED_GIB),
-        variables=JobVariables.from_json(description["host"]["variables"]),
+        variables=(*variables.of_any, *STORES.get(description["host"]["store"]["kind"], ())),
     )
 
 
@@ -124,7 +125,7 @@ def launch_node(folder: Path) -> int:
 
 def ray_environment(folder: Path, node: NodeResources) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
-    allowed = passed(os.environ, (*SLURM, *node.variables.of_any))
+    allowed = passed(os.environ, (*SLURM, *node.variables))
     kept = {name: value for name, value in allowed.items() if not name.startswith("RAY_")}
     alone = ONE_MACHINE if node.nodes == 1 else {}
     return {**kept, **SETTINGS, **alone, **token_environment(token_of(folder, node.restart))}
