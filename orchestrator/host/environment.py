@@ -115,6 +115,12 @@ NOTHING_MORE = JobVariables()
 """What everybody gets is all that jobs get."""
 
 
+def patterns_of_hosts(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """For the processes on a host that start jobs and write their results, as its description says."""
+    variables = JobVariables.from_json(description["variables"])
+    return (*variables.of_any, *STORES.get(description["store"]["kind"], ()))
+
+
 def passed(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, str]:
     """The variables of a child: of `environment`, those of everybody and those that `more` matches.
 

@@ -23,7 +23,7 @@ from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
-from orchestrator.host.environment import RAY, STORES, passed
+from orchestrator.host.environment import RAY, passed, patterns_of_hosts
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
 from orchestrator.store.location import StoreLocation
@@ -45,7 +45,7 @@ class RayBackend:
         """Remember the settings; the child is started by the first call that needs it."""
         host = context.host_description()
         self._code = Path(host["code"])
-        self._variables = (*context.variables.of_any, *STORES.get(context.store.kind, ()))
+        self._variables = patterns_of_hosts(host)
         devices = machine_devices() if ray.devices is None else ray.devices
         self._settings = {
             "address": ray.address,

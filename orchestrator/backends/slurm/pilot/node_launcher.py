@@ -38,7 +38,7 @@ from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, S
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
 from orchestrator.host.children import python_command
-from orchestrator.host.environment import SLURM, STORES, JobVariables, passed
+from orchestrator.host.environment import SLURM, passed, patterns_of_hosts
 from orchestrator.host.machine import VISIBLE, visible_devices
 from workloads.contract.json_files import read_object, write_object
 
@@ -95,7 +95,6 @@ def node_resources(
     memory = environment.get("SLURM_MEM_PER_NODE", "")
     given_gib = int(memory) / MIB_IN_GIB if memory.isdigit() and int(memory) else float(description["memory_gib"])
     again = f".r{restart}" if restart else ""
-    variables = JobVariables.from_json(description["host"]["variables"])
     return NodeResources(
         job=environment["SLURM_JOB_ID"],
         restart=restart,
@@ -105,7 +104,7 @@ def node_resources(
         cpus=int(environment.get("SLURM_CPUS_PER_TASK") or environment["SLURM_CPUS_ON_NODE"]),
         devices=len(visible_devices(environment.get(VISIBLE, ""))) if description["devices"] else 0,
         memory_gib=max(0.0, given_gib - RESERVED_GIB),
-        variables=(*variables.of_any, *STORES.get(description["host"]["store"]["kind"], ())),
+        variables=patterns_of_hosts(description["host"]),
     )
 
 
