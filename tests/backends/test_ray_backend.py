@@ -1,5 +1,6 @@
 """The Ray backend keeps the backend's promises, whatever of it dies."""
 
+import http.client
 import os
 import signal
 import stat
@@ -141,6 +142,18 @@ def test_no_other_user_is_let_in(backend: RayBackend) -> None:
     assert all("nauthenticated" in without for held, without in asked.values() if held == "")
 
 
+def web_status(port: int) -> int:
+    """Status of the answer to a request without Ray's token; 0: no web server is there."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("POST", "/get_or_create_runtime_env", b"")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
 def test_nothing_of_a_run_listens_but_on_loopback(backend: RayBackend, home: Path) -> None:
     """Ray's head, raylet, agents and workers, our host, the warm server, and two ranks that compute together."""
     submission = submitted(backend, home, "compute together until asked", ranks=2)
@@ -151,6 +164,8 @@ def test_nothing_of_a_run_listens_but_on_loopback(backend: RayBackend, home: Pat
     found = listening_sockets(everyone)
     assert len(ranks) == 2 and ranks <= {pid for _, _, pid in found}, "ranks listen too, for each other"
     assert [one for one in found if not is_loopback(one[0])] == []
+    answers = [web_status(port) for _, port, _ in found]  # Ray's agent for environments is a web server
+    assert 401 in answers and not any(status and status < 400 for status in answers)
     backend.kill([submission.attempt])
     assert ended(backend, submission).ending == "interrupted"
 
