@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ArtifactMissing
-from orchestrator.store.location import StoreLocation
+from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, sha256_of, write_manifest
 from orchestrator.store.protocol import ManifestEntry, StoredArtifact
 from orchestrator.store.s3.client import S3Client, s3_errors
@@ -125,10 +125,3 @@ class ArtifactFiles:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-
-
-def cache_folder(location: StoreLocation) -> Path:
-    """The folder with what this machine has fetched."""
-    if location.cache:
-        return Path(location.cache).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "echo-matrix"

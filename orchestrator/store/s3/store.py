@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import FINGERPRINT, PLAIN_NAME, commit_from
 from orchestrator.store.files import FOLDER_DIGITS, SUFFIX
-from orchestrator.store.location import StoreLocation
+from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.store.protocol import (
     CheckpointStore,
     Commit,
@@ -33,7 +33,7 @@ from orchestrator.store.protocol import (
     WithdrawnRecord,
 )
 from orchestrator.store.s3.artifacts import FOLDER as ARTIFACTS
-from orchestrator.store.s3.artifacts import ArtifactFiles, cache_folder
+from orchestrator.store.s3.artifacts import ArtifactFiles
 from orchestrator.store.s3.client import S3Client, bucket_and_prefix
 from orchestrator.store.s3.objects import S3Objects
 from orchestrator.store.s3.probe import FOLDER as PROBE
