@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from orchestrator.errors import RequirementError
 
 EXTRAS: Mapping[str, str] = {
+    "boto3": "s3",
     "mlflow": "mlflow",
     "ray": "ray",
     **dict.fromkeys(("PIL", "av", "deepspeed", "requests", "safetensors", "threadpoolctl", "torch"), "local"),

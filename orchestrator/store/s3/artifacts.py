@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.location import StoreLocation
 from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, write_manifest
-from orchestrator.store.protocol import ManifestEntry, StoredArtifact
+from orchestrator.store.protocol import PROGRAM, ManifestEntry, StoredArtifact
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.cache import Cache
 from orchestrator.store.s3.download import Incoming
@@ -48,7 +48,7 @@ class ArtifactFiles:
             location: of the store, which names the folders on this machine.
         """
         self._bucket = Bucket(client=client, name=bucket, prefix=prefix, location=location)
-        self.cache = Cache(cache_folder(location, os.environ.get("XDG_CACHE_HOME", "")), location.cache_gib)
+        self.cache = Cache(cache_folder(location), location.cache_gib)
         """Of this machine."""
         self._work = Path(location.folder) / "attempts"
         self._manifests: OrderedDict[str, tuple[ManifestEntry, ...]] = OrderedDict()
@@ -242,13 +242,8 @@ class ArtifactFiles:
         return f"{FOLDER}/{stage}/{digits}/{attempt}/"
 
 
-def cache_folder(location: StoreLocation, xdg_cache: str) -> Path:
-    """The folder of this machine's cache: the one that the location names, or below the user's own.
-
-    Args:
-        location: of the store.
-        xdg_cache: value of XDG_CACHE_HOME; empty: ~/.cache.
-    """
+def cache_folder(location: StoreLocation) -> Path:
+    """The folder with what this machine has fetched: the one that the location names, or below the user's own."""
     if location.cache:
         return Path(location.cache).expanduser()
-    return (Path(xdg_cache) if xdg_cache else Path.home() / ".cache") / "echo-matrix" / "store"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / PROGRAM

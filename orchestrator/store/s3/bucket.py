@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
-from orchestrator.store.s3.client import s3_errors
 
 from orchestrator.store.location import StoreLocation
+from orchestrator.store.s3.client import s3_errors
 
 NO_OBJECT = 404
 

@@ -152,10 +152,7 @@ class Cache:
         with self._thread_lock:
             old = time.monotonic() - self._counted > COUNTED_FOR_S
             tight = self._held + need > self._most or (on_disk and self._free() < need + MARGIN)
-            if old or tight or need > SMALL:
-                reservation = self._make_room(need, on_disk)
-            else:
-                reservation = Reservation()
+            reservation = self._make_room(need, on_disk) if old or tight or need > SMALL else Reservation()
             self._held += need
         try:
             yield reservation
@@ -187,8 +184,8 @@ class Cache:
         if on_disk and self._free() < need:
             reservation.close()
             raise StoreError(
-                f"{self.root}: this disk has {_gib(self._free())} free, and {_gib(need)} are needed; free some space, or "
-                "name a folder on a larger disk as cache under store in the cluster file"
+                f"{self.root}: this disk has {_gib(self._free())} free, and {_gib(need)} are needed; free some space, "
+                "or name a folder on a larger disk as cache under store in the cluster file"
             )
         return reservation
 

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from orchestrator.errors import StoreError
 from orchestrator.store.s3.bucket import Bucket
+from orchestrator.store.s3.client import code_of
 from orchestrator.store.s3.parts import part_count, part_size
 from workloads.runtime.fault_points import point
 
@@ -26,11 +27,12 @@ READ_AT_ONCE = 1 << 20  # bytes
 TRIES = 5
 """Times that a part is requested whose answer breaks off; boto3 repeats only requests that have no answer."""
 SYNC_EVERY = 8  # parts; what is written early does not wait at the end
+NO_SUCH_RANGE = "InvalidRange"
 _BROKEN_OFF = (HTTPClientError, IncompleteReadError, FlexibleChecksumError, EOFError)
 
 
-class WrongDigest(StoreError):
-    """The bytes that arrived do not have the sha256 of the manifest."""
+class OtherContent(StoreError):
+    """The object is not the one of the manifest: another size, or bytes that have another sha256."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,8 @@ class Download:
         """Numbers of the parts to fetch, from 0."""
         try:
             if is_whole(file):  # another process had the lock, and has made it
-                self.discard()
+                self._forget()
+                self.close()
                 landed(file)
                 return
             count = part_count(file.size)
@@ -86,7 +89,7 @@ class Download:
         """Download one part, and finish the file after the last one.
 
         Raises:
-            WrongDigest: the file is whole, and its sha256 is not that of the manifest.
+            OtherContent: the object has another size, or, after the last part, another sha256.
             ArtifactMissing, StoreError: the object is gone, or the store does not answer.
             OSError: the disk refuses.
         """
@@ -116,29 +119,34 @@ class Download:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def discard(self) -> None:
-        """Delete what has been downloaded, and let go of the lock."""
+    def _forget(self) -> None:
+        """Delete what has been downloaded; the lock stays, since other threads may be writing."""
         for path in (self._listed, self._file.partial):
             path.unlink(missing_ok=True)
-        self.close()
 
     def _read(self, start: int, wanted: int) -> None:
-        given: dict[str, str] = {}
-        if wanted < self._file.size:
-            given["Range"] = f"bytes={start}-{start + wanted - 1}"
-        if self._file.size == 0:
-            self._bucket.client.head_object(**self._bucket.object(self._file.key))
-            return
-        answer = self._bucket.client.get_object(**self._bucket.object(self._file.key), **given)
+        """Write the bytes from `start` on into the file; a range of it if it is not whole."""
+        given = {"Range": f"bytes={start}-{start + wanted - 1}"} if wanted < self._file.size else {}
+        try:
+            answer = self._bucket.client.get_object(**self._bucket.object(self._file.key), **given)
+        except ClientError as error:
+            if code_of(error) == NO_SUCH_RANGE:
+                raise self._other(f"has fewer than {start + wanted} bytes") from error
+            raise
         with contextlib.closing(answer["Body"]) as body:
+            size = str(answer["ContentRange"]).rpartition("/")[2] if given else str(answer["ContentLength"])
+            if size != str(self._file.size):
+                raise self._other(f"has {size} bytes, committed were {self._file.size}")
             written = 0
             for piece in body.iter_chunks(READ_AT_ONCE):
-                if written + len(piece) > wanted:
-                    raise EOFError(f"sent more than the {wanted} bytes that were asked for")
                 _write(self._descriptor, piece, start + written, self._file.partial)
                 written += len(piece)
         if written != wanted:
-            raise EOFError(f"sent {written} of {wanted} bytes")
+            raise EOFError(f"{written} bytes arrived of {wanted}")
+
+    def _other(self, how: str) -> OtherContent:
+        self._forget()
+        return OtherContent(f"{self._bucket.url(self._file.key)} {how}")
 
     def _advance(self) -> None:
         """Hash the parts that are there, in order; one thread does it at a time, and the others go on."""
@@ -168,10 +176,7 @@ class Download:
     def _finish(self) -> None:
         found = self._hash.hexdigest()
         if found != self._file.sha256:
-            self.discard()
-            raise WrongDigest(
-                f"{self._bucket.url(self._file.key)} has sha256 {found[:12]}, committed was {self._file.sha256[:12]}"
-            )
+            raise self._other(f"has sha256 {found[:12]}, committed was {self._file.sha256[:12]}")
         os.fchmod(self._descriptor, 0o444)
         os.fsync(self._descriptor)
         point("fetch.verified")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.exceptions import ClientError
-from orchestrator.store.s3.client import code_of
 
 from orchestrator.store.s3.bucket import Bucket
+from orchestrator.store.s3.client import code_of
 from orchestrator.store.s3.parts import part_count, part_size
 from workloads.runtime.fault_points import point
 
@@ -100,11 +100,6 @@ class MultipartUpload:
             except ClientError as error:
                 if code_of(error) != GONE:
                     raise
-
-    def restart(self) -> None:
-        """Begin again with nothing sent."""
-        self._there, self._tags = {}, {}
-        self._id = self._begin()
 
     def _begin(self) -> str:
         with self._bucket.errors(self._file.key):

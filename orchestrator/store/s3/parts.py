@@ -1,12 +1,16 @@
 """Parts of large files: how large they are, and threads that move them."""
 
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 THREADS = 10
 """Requests at a time; memory for as many parts is in use."""
+FILES = 4
+"""Large files at a time."""
 PART = 8 << 20  # bytes
 LARGE = 2 * PART
 """Bytes; a larger file travels in parts."""
@@ -27,25 +31,50 @@ def part_count(size: int) -> int:
 
 
 class Workers:
-    """Threads that end with the block; after an error, what has not begun is not begun."""
+    """Threads for small files and parts, and threads that each see to one large file; all end with the block.
 
-    def __init__(self, threads: int = THREADS) -> None:
-        self._pool = ThreadPoolExecutor(threads, "s3")
+    After an error, what has not begun is not begun.
+    """
+
+    def __init__(self) -> None:
+        self._requests = ThreadPoolExecutor(THREADS, "s3-request")
+        self._files = ThreadPoolExecutor(FILES, "s3-file")
         self._futures: list[Future[None]] = []
+        self._stopped = threading.Event()
 
-    def submit(self, do: Callable[..., None], *given: Any) -> Future[None]:
-        """Call `do(*given)` in a thread."""
-        future = self._pool.submit(do, *given)
-        self._futures.append(future)
-        return future
+    def small(self, do: Callable[[], None]) -> None:
+        """Call `do` in a thread for requests."""
+        self._futures.append(self._requests.submit(self._unless_stopped, do))
 
-    def wait(self, futures: Iterable[Future[None]] | None = None) -> None:
-        """Wait for calls, by default for all that have not been waited for; raises the first error of one."""
-        waiting = list(self._futures if futures is None else futures)
-        done, _ = wait(waiting, return_when=FIRST_EXCEPTION)
-        self._futures = [future for future in self._futures if future not in done]
-        for future in done:
+    def large(self, do: Callable[[], None]) -> None:
+        """Call `do`, which calls `parts`, in a thread for a large file."""
+        self._futures.append(self._files.submit(self._unless_stopped, do))
+
+    def parts(self, do: Callable[[int], None], numbers: Iterable[int]) -> None:
+        """Call `do` with each number in the threads for requests, and wait until all have ended.
+
+        Raises the first error; after it, no other call is begun.
+        """
+        failed = threading.Event()
+
+        def one(number: int) -> None:
+            if failed.is_set():
+                return
+            try:
+                do(number)
+            except BaseException:
+                failed.set()
+                raise
+
+        futures = [self._requests.submit(self._unless_stopped, partial(one, number)) for number in numbers]
+        wait(futures)
+        for future in futures:
             future.result()
+
+    def _unless_stopped(self, do: Callable[[], None]) -> None:
+        if self._stopped.is_set():
+            raise CancelledError
+        do()
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +84,9 @@ class Workers:
     ) -> None:
         try:
             if kind is None:
-                self.wait()
+                for future in wait(self._futures, return_when=FIRST_EXCEPTION).done:
+                    future.result()
         finally:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._stopped.set()
+            self._files.shutdown(cancel_futures=True)
+            self._requests.shutdown(cancel_futures=True)

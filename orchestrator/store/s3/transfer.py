@@ -10,13 +10,14 @@ Every object carries the sha256 of its content as metadata, by which an upload t
 import base64
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from orchestrator.errors import ArtifactMissing
+from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.manifest import REFRESH_HINT
 from orchestrator.store.protocol import ManifestEntry
 from orchestrator.store.s3.bucket import Bucket
-from orchestrator.store.s3.download import Download, Incoming, WrongDigest, is_whole
+from orchestrator.store.s3.download import Download, Incoming, OtherContent
 from orchestrator.store.s3.multipart import DIGEST, MultipartUpload, Outgoing, unfinished_uploads
 from orchestrator.store.s3.parts import LARGE, Workers
 from workloads.runtime.fault_points import point
@@ -63,26 +64,27 @@ def upload_files(bucket: Bucket, files: Sequence[Outgoing], sizes: dict[str, int
         begun: ids of multipart uploads to continue, by key.
     """
 
-    def send(file: Outgoing) -> None:
+    def whole(file: Outgoing) -> None:
         if sizes.get(file.key) != file.size or not is_there(bucket, file):
             _put(bucket, file)
 
-    with Workers() as workers:
-        uploads = []
-        for file in files:
-            if file.size <= LARGE:
-                workers.submit(send, file)
-            elif sizes.get(file.key) != file.size or not is_there(bucket, file):
-                upload = MultipartUpload(bucket, file, begun.get(file.key))
-                parts = [workers.submit(upload.send, number + 1) for number in range(upload.parts)]
-                uploads.append((file, upload, parts))
-        for file, upload, parts in uploads:
-            workers.wait(parts)
+    def in_parts(file: Outgoing, workers: Workers) -> None:
+        if sizes.get(file.key) == file.size and is_there(bucket, file):
+            return
+        for upload_id in dict.fromkeys((begun.get(file.key), None)):
+            upload = MultipartUpload(bucket, file, upload_id)
+            workers.parts(upload.send, range(1, upload.parts + 1))
             upload.finish()
-            if not is_there(bucket, file):  # what had been begun was another file's
-                upload.restart()
-                workers.wait([workers.submit(upload.send, number + 1) for number in range(upload.parts)])
-                upload.finish()
+            if is_there(bucket, file):
+                return  # else another content had been begun under the same key
+        raise StoreError(f"{bucket.url(file.key)} was sent and is not there as it was sent; `run` again sends it again")
+
+    with Workers() as workers:
+        for file in files:
+            if file.size > LARGE:
+                workers.large(partial(in_parts, file, workers))
+            else:
+                workers.small(partial(whole, file))
 
 
 def is_there(bucket: Bucket, file: Outgoing) -> bool:
@@ -117,44 +119,26 @@ def download_files(
         StoreError: the store refuses or does not answer; what has arrived stays for the next time.
         OSError: the disk refuses.
     """
-    opened: list[Download] = []
 
-    def begin(file: Incoming) -> Download:
-        opened.append(Download(bucket, file, landed))
-        return opened[-1]
-
-    def small(file: Incoming) -> None:
-        for again in range(DOWNLOADS):
-            with contextlib.closing(Download(bucket, file, landed)) as download:
+    def download(file: Incoming, fetch: Callable[[Download], None]) -> None:
+        for left in reversed(range(DOWNLOADS)):
+            with contextlib.closing(Download(bucket, file, landed)) as begun:
                 try:
-                    for number in download.wanted:
-                        download.fetch(number)
-                except WrongDigest as error:
-                    if again + 1 == DOWNLOADS:
+                    fetch(begun)
+                    return
+                except OtherContent as error:
+                    if not left:
                         raise ArtifactMissing(f"{error}; {REFRESH_HINT}") from error
-                    continue
-            return
+                except ArtifactMissing as error:
+                    raise ArtifactMissing(f"{error}; {REFRESH_HINT}") from error
 
-    try:
-        with Workers() as workers:
-            large = []
-            for file in files:
-                if is_whole(file):
-                    landed(file)
-                elif file.size > LARGE:
-                    download = begin(file)
-                    large.append((file, [workers.submit(download.fetch, number) for number in download.wanted]))
-                else:
-                    workers.submit(small, file)
-            for file, parts in large:
-                try:
-                    workers.wait(parts)
-                except WrongDigest:
-                    again = begin(file)
-                    try:
-                        workers.wait([workers.submit(again.fetch, number) for number in again.wanted])
-                    except WrongDigest as error:
-                        raise ArtifactMissing(f"{error}; {REFRESH_HINT}") from error
-    finally:
-        for download in opened:
-            download.close()
+    def whole(begun: Download) -> None:
+        for number in begun.wanted:
+            begun.fetch(number)
+
+    with Workers() as workers:
+        for file in files:
+            if file.size > LARGE:
+                workers.large(partial(download, file, lambda begun: workers.parts(begun.fetch, begun.wanted)))
+            else:
+                workers.small(partial(download, file, whole))
