@@ -6,7 +6,6 @@ this machine, and so does what was published here: the next job on this machine 
 
 import contextlib
 import os
-import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
@@ -17,13 +16,15 @@ from typing import Any
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.location import StoreLocation
-from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, write_manifest
+from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, sha256_of, write_manifest
 from orchestrator.store.protocol import PROGRAM, ManifestEntry, StoredArtifact
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.cache import Cache
 from orchestrator.store.s3.download import Incoming
 from orchestrator.store.s3.multipart import unfinished_uploads
+from orchestrator.store.s3.objects import DamagedObject
 from orchestrator.store.s3.transfer import download_files, upload_folder
+from orchestrator.store.s3.work_folders import WorkFolders
 
 FOLDER = "artifacts"
 KEPT_MANIFESTS = 64
@@ -32,7 +33,6 @@ STALE_S = 86_400.0
 """Age of a multipart upload, of an attempt that does not live, from which on it is aborted."""
 TRIES = 3
 """Times that a file is looked for again which another process has evicted meanwhile."""
-DELETED_AT_ONCE = 1000  # objects, in S3
 
 
 class ArtifactFiles:
@@ -50,14 +50,12 @@ class ArtifactFiles:
         self._bucket = Bucket(client=client, name=bucket, prefix=prefix, location=location)
         self.cache = Cache(cache_folder(location), location.cache_gib)
         """Of this machine."""
-        self._work = Path(location.folder) / "attempts"
         self._manifests: OrderedDict[str, tuple[ManifestEntry, ...]] = OrderedDict()
+        self._written = WorkFolders(Path(location.folder) / "attempts")
 
     def prepare(self, stage: str, digits: str, attempt: str) -> Path:
         """The folder on this machine into which an attempt writes, created if absent."""
-        folder = self._work / stage / digits / attempt
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self._written.take(stage, digits, attempt)
 
     def upload(self, folder: Path, stage: str, digits: str, attempt: str) -> str:
         """Upload what an attempt wrote, manifest.json last; returns the manifest's sha256.
@@ -79,7 +77,7 @@ class ArtifactFiles:
 
     def discard(self, stage: str, digits: str, attempt: str) -> None:
         """Delete the folder of an attempt on this machine; what it has uploaded stays."""
-        shutil.rmtree(self._work / stage / digits / attempt, ignore_errors=True)
+        self._written.delete(stage, digits, attempt)
 
     def manifest(self, stage: str, digits: str, attempt: str, digest: str) -> tuple[ManifestEntry, ...]:
         """The files of an artifact whose manifest has the sha256 `digest`.
@@ -138,35 +136,43 @@ class ArtifactFiles:
             raise
         return folder
 
+    def verify(self, stage: str, digits: str, attempt: str, digest: str) -> Path:
+        """Like `fetch`, after every byte has been read; a file that is damaged on this machine is downloaded again."""
+        folder = self.fetch(stage, digits, attempt, digest, None)
+        damaged = [
+            entry
+            for entry in self.manifest(stage, digits, attempt, digest)
+            if sha256_of(folder / entry.path) != entry.sha256
+        ]
+        for entry in damaged:
+            self.cache.drop(folder, entry)
+        if damaged:
+            self.cache.release(folder)
+            return self.fetch(stage, digits, attempt, digest, None)
+        return folder
+
     def release(self, folder: Path) -> None:
         """A folder that `fetch` gave is no longer read; the cache may remove it when it needs room."""
         self.cache.release(folder)
 
     def list(self) -> Iterator[StoredArtifact]:
         """All that attempts have uploaded, committed or not, sorted; one request for each thousand files."""
-        sizes: dict[tuple[str, str, str], int] = {}
-        for key, size in self._bucket.sizes(f"{FOLDER}/"):
-            parts = key.split("/", 4)
+        found: dict[tuple[str, str, str], tuple[int, float]] = {}
+        for entry in self._bucket.objects.entries(f"{FOLDER}/"):
+            parts = entry.key.split("/", 4)
             if len(parts) == 5:
-                artifact = parts[1], parts[2], parts[3]
-                sizes[artifact] = sizes.get(artifact, 0) + size
-        for (stage, digits, attempt), size in sorted(sizes.items()):
+                size, modified = found.get((parts[1], parts[2], parts[3]), (0, 0.0))
+                found[parts[1], parts[2], parts[3]] = size + entry.size, max(modified, entry.modified)
+        for (stage, digits, attempt), (size, modified) in sorted(found.items()):
             where = self._bucket.url(self._prefix(stage, digits, attempt))
-            yield StoredArtifact(stage=stage, digits=digits, attempt=attempt, size=size, where=where)
+            yield StoredArtifact(stage=stage, digits=digits, attempt=attempt, size=size, modified=modified, where=where)
 
     def delete(self, artifact: StoredArtifact) -> None:
         """Delete an artifact, its manifest first; again: nothing to do."""
         prefix = self._prefix(artifact.stage, artifact.digits, artifact.attempt)
-        with self._bucket.errors(prefix):
-            self._bucket.client.delete_object(**self._bucket.object(prefix + NAME))
-            keys = [key for key, _ in self._bucket.sizes(prefix)]
-            for first in range(0, len(keys), DELETED_AT_ONCE):
-                some = [{"Key": self._bucket.prefix + key} for key in keys[first : first + DELETED_AT_ONCE]]
-                answer = self._bucket.client.delete_objects(
-                    Bucket=self._bucket.name, Delete={"Objects": some, "Quiet": True}
-                )
-                if answer.get("Errors"):
-                    raise StoreError(f"{self._bucket.url(prefix)}: cannot be deleted: {answer['Errors'][0]}")
+        objects = self._bucket.objects
+        objects.delete([prefix + NAME])
+        objects.delete([entry.key for entry in objects.entries(prefix)])
         for one in unfinished_uploads(self._bucket, prefix):
             self._abort(one.key, one.upload)
 
@@ -228,8 +234,10 @@ class ArtifactFiles:
 
     def _get_manifest(self, stage: str, digits: str, attempt: str, digest: str) -> bytes:
         key = self._prefix(stage, digits, attempt) + NAME
-        with self._bucket.errors(key):
-            content: bytes = self._bucket.client.get_object(**self._bucket.object(key))["Body"].read()
+        try:
+            content = self._bucket.objects.get(key)
+        except (ArtifactMissing, DamagedObject) as error:
+            raise ArtifactMissing(f"{error}; {REFRESH_HINT}") from error
         found = sha256(content).hexdigest()
         if found != digest:
             raise ArtifactMissing(

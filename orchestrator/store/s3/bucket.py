@@ -1,6 +1,6 @@
 """Bucket: where the objects of a store lie, and the requests that its transfers share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from orchestrator.store.location import StoreLocation
-from orchestrator.store.s3.client import s3_errors
+from orchestrator.store.s3.client import S3Client, s3_errors
+from orchestrator.store.s3.objects import S3Objects
 
 NO_OBJECT = 404
 
@@ -17,8 +18,7 @@ NO_OBJECT = 404
 class Bucket:
     """A bucket, and the prefix in it below which all keys lie."""
 
-    client: Any
-    """Of boto3."""
+    client: S3Client
     name: str
     prefix: str
     """Empty, or with a slash at its end."""
@@ -28,9 +28,14 @@ class Bucket:
         """Arguments of boto3 that name the object `key`, which lies below the prefix."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
+    @property
+    def objects(self) -> S3Objects:
+        """Its objects, to be listed and deleted."""
+        return S3Objects(self.client, self.name, self.prefix, self.location)
+
     def url(self, key: str) -> str:
         """The URL of an object, for people."""
-        return f"s3://{self.name}/{self.prefix}{key}"
+        return self.objects.where(key)
 
     def errors(self, key: str) -> AbstractContextManager[None]:
         """Raises boto3's errors of the block as ours, which name the object `key`."""
@@ -45,11 +50,3 @@ class Bucket:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == NO_OBJECT:
                     return None
                 raise
-
-    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """(key, bytes) of the objects whose keys begin with `prefix`, sorted by key; one request for each thousand."""
-        with self.errors(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self.prefix + prefix)
-            for page in pages:
-                for one in page.get("Contents", ()):
-                    yield one["Key"].removeprefix(self.prefix), one["Size"]

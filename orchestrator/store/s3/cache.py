@@ -92,6 +92,11 @@ class Cache:
             return False
         return self.link(folder, entry)
 
+    def drop(self, folder: Path, entry: ManifestEntry) -> None:
+        """Delete a damaged file, from an artifact's folder and as a blob; other artifacts keep their links to it."""
+        (folder / entry.path).unlink(missing_ok=True)
+        self.blob(entry.sha256).unlink(missing_ok=True)
+
     def link(self, folder: Path, entry: ManifestEntry) -> bool:
         """Link a blob into an artifact's folder; False: the cache does not have it."""
         path = folder / entry.path

@@ -42,7 +42,7 @@ def upload_folder(
         StoreError: the store refuses or does not answer; what has been sent stays there.
         OSError: a file cannot be read.
     """
-    sizes = dict(bucket.sizes(prefix))
+    sizes = {entry.key: entry.size for entry in bucket.objects.entries(prefix)}
     files = [
         Outgoing(key=f"{prefix}{entry.path}", path=folder / entry.path, size=entry.size, sha256=entry.sha256)
         for entry in (*entries, last)
