@@ -36,6 +36,8 @@ CREDENTIALS: Mapping[str, str] = {
     "AWS_SECRET_ACCESS_KEY": "secret-of-tests-only",
 }
 READY_WITHIN_S = 60.0
+LONGEST_SOCKET = 100
+"""Characters of the path of a Unix socket."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -102,6 +104,8 @@ def seaweed(folder: Path) -> Iterator[Service]:
         *(f"-{name}.port={port}" for name, (port, _) in ports.items()),
         *(f"-{name}.port.grpc={port}" for name, (_, port) in ports.items()),
         *(f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=50", "-master.volumeSizeLimitMB=64"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        *(f"-{name}.localSocket={_socket(folder, name)}" for name in ("s3", "filer")),
         *(f"-s3.config={config}", "-s3.autoCreateBucket=false", "-s3.iam=false", "-master.telemetry=false"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # else these have fixed ports, and of two servers one ends
     ]
@@ -162,7 +166,9 @@ def _served(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(variables or {})},
+            # SeaweedFS would make an administrator of the credentials in its environment.
+            env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+            | {**(variables or {})},
             preexec_fn=_die_with_parent,
         )
     try:
@@ -188,6 +194,12 @@ def _await(service: Service, process: "subprocess.Popen[bytes]", log: Path) -> N
             assert process.poll() is None, f"{process.args!r} ended:\n{log.read_text(errors='replace')[-3000:]}"
             assert time.monotonic() < deadline, f"{service.endpoint} is not ready: {error}"
         time.sleep(0.1)
+
+
+def _socket(folder: Path, name: str) -> Path:
+    """Where a server listens beside its port; below /tmp such a file would stay for ever."""
+    path = folder / f"{name}.sock"
+    return path if len(str(path)) < LONGEST_SOCKET else Path("/tmp") / f"{name}-{secrets.token_hex(4)}.sock"
 
 
 def _program(package: str, name: str) -> str:

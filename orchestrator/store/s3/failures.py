@@ -46,6 +46,8 @@ NO_CREDENTIALS = (
     boto.UnknownCredentialError,
     boto.ConfigParseError,
 )
+GATEWAY = frozenset({502, 503, 504})
+"""Status of pages with which a proxy says that the service behind it does not respond."""
 LONGEST = 300
 """Characters of the service's own words."""
 
@@ -109,6 +111,13 @@ def _refusal(error: boto.ClientError, location: StoreLocation, place: str, url: 
             f"is in region {region}; write region: {region}" if region else f"is in another region ({said}); write it"
         )
         return StoreError(f"{place}: the bucket {bucket!r} {name} under store in the cluster file")
+    html = "html" in headers.get("content-type", "") and status not in GATEWAY
+    if code.isdecimal() and (html or (400 <= status < 500 and status not in (401, 403, 429))):
+        # boto3 calls a page instead of XML a 500.
+        return StoreError(
+            f"{place}: {service} answers HTTP {status} without an error of S3, so no S3 service is there; correct "
+            "store.endpoint in the cluster file"
+        )
     if code in BUSY or status == 429:
         return StoreUnreachable(errno.EBUSY, f"{place}: {service} asks for fewer requests ({said})")
     if code in PASSING or (status >= 500 and code != "NotImplemented" and status != 501):
@@ -122,11 +131,6 @@ def _refusal(error: boto.ClientError, location: StoreLocation, place: str, url: 
         )
     if code == "NotImplemented" or status == 501:
         return StoreError(f"{place}: {service} does not support this request ({said}); use another service")
-    if code.isdecimal():  # no code of S3: the answer was not XML
-        return StoreError(
-            f"{place}: {service} answers HTTP {status} without an error of S3, so no S3 service is there; "
-            "correct store.endpoint in the cluster file"
-        )
     return StoreError(f"{place}: {service} refuses {error.operation_name} ({said})")
 
 

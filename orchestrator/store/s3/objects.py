@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, FlexibleChecksumError
 
 from orchestrator.errors import ArtifactMissing, StoreError, StoreUnreachable
 from orchestrator.store.location import StoreLocation
@@ -32,6 +32,9 @@ PAGE = 1000
 """Objects in one request: what S3 allows for listing and for deleting."""
 NO_BATCH = frozenset({"NotImplemented", "MissingContentMD5", "MethodNotAllowed", "InvalidRequest", "501", "405"})
 """Answers of servers that cannot delete several objects in one request."""
+
+
+_DAMAGED = "differs from the checksum that its writer gave: it was damaged on its way, or changed"
 
 
 class DamagedObject(StoreError):
@@ -106,15 +109,12 @@ class S3Objects:
             try:
                 with s3_errors(self._location, key):
                     content: bytes = answer["Body"].read()
-            except StoreUnreachable as error:  # boto3 repeats requests, and not the reading of an answer
-                failure = error
-            else:
                 if digest in ("", sha256(content).hexdigest()):
                     return content, str(answer["ETag"])
-                failure = DamagedObject(
-                    f"{self.where(key)} has another sha256 than its writer gave: it was damaged on its way, or changed",
-                    digest,
-                )
+                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest)
+            except StoreUnreachable as error:  # boto3 repeats requests, and not the reading of an answer
+                compared = isinstance(error.__cause__, FlexibleChecksumError)
+                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest) if compared else error
             time.sleep(pause_s)
         assert failure is not None
         raise failure
@@ -168,11 +168,12 @@ class S3Objects:
         )
 
     def _entries(self, prefix: str) -> Iterator[ObjectEntry]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig={"PageSize": PAGE}
-        )
         with s3_errors(self._location, prefix):
-            for page in pages:
+            paginator = self._client.get_paginator("list_objects_v2")
+            settings = {"PageSize": PAGE}
+            for page in paginator.paginate(
+                Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig=settings
+            ):
                 for found in page.get("Contents", ()):
                     yield ObjectEntry(
                         key=found["Key"].removeprefix(self._prefix),
