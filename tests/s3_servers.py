@@ -107,6 +107,7 @@ def seaweed(folder: Path) -> Iterator[Service]:
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
         *(f"-{name}.localSocket={_socket(folder, name)}" for name in ("s3", "filer")),
         *(f"-s3.config={config}", "-s3.autoCreateBucket=false", "-s3.iam=false", "-master.telemetry=false"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # else these have fixed ports, and of two servers one ends
     ]
     with _served(command, folder / "log", ports["s3"][0]) as service:
         yield service

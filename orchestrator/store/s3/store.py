@@ -119,16 +119,21 @@ class S3Store:
                 "commit the folder that `prepare` returned"
             )
         try:
-            return self._read(wanted.fingerprint).attempt == wanted.attempt  # decided already: nothing is uploaded
+            winner = self._read(wanted.fingerprint).attempt  # decided already: nothing is uploaded
         except ArtifactMissing:
-            pass
+            winner = self._publish(wanted, folder)
+        self._files.discard(wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt)
+        return winner == wanted.attempt
+
+    def _publish(self, wanted: Commit, folder: Path) -> str:
+        """Upload `folder` and create the commit record; the attempt that has won."""
         digest = self._files.upload(folder, wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt)
         whole = dataclasses.replace(wanted, manifest=digest)
         content = json.dumps(dataclasses.asdict(whole), indent=1, sort_keys=True).encode("utf-8")
         point("manifest.written")
         key = self._key(wanted.fingerprint)
         found = self._objects.create(key, content)
-        return commit_from(found, wanted.fingerprint, self._objects.where(key)).attempt == wanted.attempt
+        return commit_from(found, wanted.fingerprint, self._objects.where(key)).attempt
 
     def commits(self) -> frozenset[str]:
         """Fingerprints of all completed jobs; one request for each thousand."""
@@ -174,6 +179,15 @@ class S3Store:
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
         """Like `fetch`, for the files whose path matches one of `patterns`."""
         return self._fetch(fingerprint, patterns)
+
+    def release(self, folder: Path) -> None:
+        """The cache of this machine may remove a fetched folder once no process uses it."""
+        self._files.release(folder)
+
+    def verify(self, fingerprint: str) -> Path:
+        """Like `fetch`; a damaged file on this machine is downloaded again; see `Store.verify`."""
+        commit = self.read(fingerprint)
+        return self._files.verify(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest)
 
     def withdraw(self, fingerprint: str) -> None:
         """Copy the commit record to `withdrawn/{fingerprint}.{n}.json`, then delete it; the artifact stays.
