@@ -1,5 +1,6 @@
 """Store registry: stores by name, imported when chosen."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.errors import StoreError
@@ -7,7 +8,8 @@ from orchestrator.requirements import require_libraries
 from orchestrator.store.location import StoreLocation
 from orchestrator.store.protocol import Store
 
-KINDS = ("files", "s3")
+LIBRARIES: Mapping[str, tuple[str, ...]] = {"files": (), "s3": ("boto3",)}
+"""Kind of store -> the modules that it needs on every machine."""
 
 
 def make_store(location: StoreLocation) -> Store:
@@ -22,8 +24,8 @@ def make_store(location: StoreLocation) -> Store:
 
         return FilesStore(Path(location.folder))
     if location.kind == "s3":
-        require_libraries(("boto3",), f"the store {location.url}")
+        require_libraries(LIBRARIES["s3"], f"the store {location.url}")
         from orchestrator.store.s3.store import S3Store
 
         return S3Store(location)
-    raise StoreError(f"store.kind is {location.kind!r}; allowed are {', '.join(map(repr, KINDS))}")
+    raise StoreError(f"store.kind is {location.kind!r}; allowed are {', '.join(map(repr, LIBRARIES))}")

@@ -147,11 +147,14 @@ class S3Store:
             StoreError: it is broken, of another version, or names another fingerprint.
         """
         tag = self._listed_tag(fingerprint)
-        content = self._records.get(fingerprint, tag) if tag else None
-        if content is not None:
-            return commit_from(content, fingerprint, self._objects.where(self._key(fingerprint)))
-        self._read_ahead(listed=bool(tag))
-        return self._read(fingerprint)
+        if not tag:
+            return self._read(fingerprint)
+        content = self._records.get(fingerprint, tag)
+        if content is None and self._read_ahead():
+            content = self._records.get(fingerprint, tag)
+        if content is None:
+            return self._read(fingerprint)
+        return commit_from(content, fingerprint, self._objects.where(self._key(fingerprint)))
 
     def revision(self) -> str:
         """A digest of the names and tags of the commit records, from one listing."""
@@ -268,12 +271,12 @@ class S3Store:
         self._records.put(fingerprint, tag, content)
         return commit
 
-    def _read_ahead(self, *, listed: bool) -> None:
+    def _read_ahead(self) -> bool:
         """Read all listed records that are not on this machine, once a command has asked for several of them."""
         with self._lock:
-            self._absent += listed
+            self._absent += 1
             if self._absent != READ_AHEAD_AFTER or self._listing is None:
-                return
+                return False
             tags = dict(self._listing.tags)
         wanted = [fingerprint for fingerprint, tag in tags.items() if self._records.get(fingerprint, tag) is None]
 
@@ -285,6 +288,7 @@ class S3Store:
 
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(read, wanted))
+        return True
 
     def _withdrawn(self, fingerprint: str) -> list[WithdrawnRecord]:
         found = []
