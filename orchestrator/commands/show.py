@@ -100,7 +100,7 @@ def _commit(study: Study, job: Job) -> tuple[Commit | None, str | None, str]:
         return None, None, ""
     commit = study.store.read(job.fingerprint)
     try:
-        return commit, str(study.store.fetch(job.fingerprint)), ""
+        return commit, study.store.locate(job.fingerprint), ""
     except StoreError as error:
         return commit, None, str(error)
 
