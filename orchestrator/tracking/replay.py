@@ -25,6 +25,12 @@ class RecordedAttempt(Protocol):
         """Seconds since 1970."""
 
 
+def shown_files(job: Job) -> list[str]:
+    """Patterns of the files of an artifact that trackers may show: tables, and what the stage names; no weights."""
+    named = [f"{folder}/{pattern}".lstrip("/") for folder, pattern, _ in job.spec.files]
+    return ["*.json", "*.jsonl", *named]
+
+
 def completed_change(job: Job, store: Store, work: Path | None = None) -> JobChange:
     """What there is to show of a completed job; its times are those of its commit record.
 
@@ -43,7 +49,8 @@ def completed_change(job: Job, store: Store, work: Path | None = None) -> JobCha
         standing=Standing(state="done", reason=""),
         attempt=commit.attempt,
         work=work,
-        artifact=store.fetch(job.fingerprint),
+        artifact=store.fetch_files(job.fingerprint, shown_files(job)),
+        place=store.locate(job.fingerprint),
         git=commit.git,
         version=commit.versions.get(PROGRAM, ""),
         manifest=commit.manifest,
