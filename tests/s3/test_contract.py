@@ -7,8 +7,9 @@ import pytest
 from s3_servers import Service
 
 from orchestrator.store.location import StoreLocation
-from orchestrator.store.protocol import SharedObjects, Store
+from orchestrator.store.protocol import CheckpointStore, SharedObjects, Store
 from orchestrator.store.registry import make_store
+from orchestrator.testing.checkpoints import CheckpointsContract
 from orchestrator.testing.objects import ObjectsContract
 from orchestrator.testing.stores import FINGERPRINT, StoreContract
 
@@ -56,6 +57,26 @@ class _ObjectsOnServer(ObjectsContract):
         return _objects(location)
 
 
+class _CheckpointsOnServer(CheckpointsContract):
+    @pytest.fixture
+    def location(self, service: Service, tmp_path: Path) -> StoreLocation:
+        return service.location(tmp_path)
+
+    @pytest.fixture
+    def checkpoints(self, location: StoreLocation) -> CheckpointStore:
+        return _checkpoints(location)
+
+    @pytest.fixture
+    def other(self, location: StoreLocation) -> CheckpointStore:
+        return _checkpoints(location)
+
+
+def _checkpoints(location: StoreLocation) -> CheckpointStore:
+    checkpoints = make_store(location).checkpoints
+    assert checkpoints is not None
+    return checkpoints
+
+
 def _objects(location: StoreLocation) -> SharedObjects:
     objects = make_store(location).objects
     assert objects is not None
@@ -81,6 +102,18 @@ class TestObjectsOnSeaweed(_ObjectsOnServer):
 
 
 class TestObjectsOnMoto(_ObjectsOnServer):
+    @pytest.fixture
+    def service(self, moto_service: Service) -> Service:
+        return moto_service
+
+
+class TestCheckpointsOnSeaweed(_CheckpointsOnServer):
+    @pytest.fixture
+    def service(self, seaweed_service: Service) -> Service:
+        return seaweed_service
+
+
+class TestCheckpointsOnMoto(_CheckpointsOnServer):
     @pytest.fixture
     def service(self, moto_service: Service) -> Service:
         return moto_service

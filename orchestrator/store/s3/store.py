@@ -25,7 +25,6 @@ from orchestrator.store.commits import FINGERPRINT, PLAIN_NAME, commit_from
 from orchestrator.store.files import FOLDER_DIGITS, SUFFIX
 from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.store.protocol import (
-    CheckpointStore,
     Commit,
     ManifestEntry,
     Store,
@@ -34,6 +33,8 @@ from orchestrator.store.protocol import (
 )
 from orchestrator.store.s3.artifacts import FOLDER as ARTIFACTS
 from orchestrator.store.s3.artifacts import ArtifactFiles
+from orchestrator.store.s3.bucket import Bucket
+from orchestrator.store.s3.checkpoints import S3Checkpoints
 from orchestrator.store.s3.client import S3Client, bucket_and_prefix
 from orchestrator.store.s3.objects import S3Objects
 from orchestrator.store.s3.probe import FOLDER as PROBE
@@ -71,6 +72,7 @@ class S3Store:
         client = S3Client(location)
         self._objects = S3Objects(client, bucket, prefix, location)
         self._files = ArtifactFiles(client, bucket, prefix, location)
+        self._checkpoints = S3Checkpoints(Bucket(client=client, name=bucket, prefix=prefix, location=location))
         study = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:16]
         self._records = RecordCache(cache_folder(location) / "records" / study)
         self._listing: _Listing | None = None
@@ -83,9 +85,9 @@ class S3Store:
         return self._objects
 
     @property
-    def checkpoints(self) -> CheckpointStore | None:
-        """None: checkpoints stay in the attempts' folders."""
-        return None
+    def checkpoints(self) -> S3Checkpoints:
+        """Checkpoints for other machines."""
+        return self._checkpoints
 
     def check(self) -> None:
         """Prove that commit records can be created here.
