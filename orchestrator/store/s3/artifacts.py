@@ -234,9 +234,10 @@ class ArtifactFiles:
             except OSError as error:
                 if error.errno not in FULL:
                     raise
+                why = (error.strerror or "it is full").lower()
                 raise StoreError(
-                    f"{self.cache.root}: {error.strerror.lower()}; free some space, or name a folder on a larger disk "
-                    "as cache under store in the cluster file; what has arrived stays there"
+                    f"{self.cache.root}: {why}; free some space, or name a folder on a larger disk as cache under "
+                    "store in the cluster file; what has arrived stays there"
                 ) from error
 
     def _get_manifest(self, stage: str, digits: str, attempt: str, digest: str) -> bytes:
