@@ -135,11 +135,13 @@ class S3Store:
         point("manifest.written")
         key = self._key(wanted.fingerprint)
         found = self._objects.create(key, content)
+        with self._lock:
+            self._listing = None
         return commit_from(found, wanted.fingerprint, self._objects.where(key)).attempt
 
-    def commits(self) -> frozenset[str]:
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
         """Fingerprints of all completed jobs; one request for each thousand."""
-        return frozenset(self._list().tags)
+        return frozenset(self._list(within_s).tags)
 
     def read(self, fingerprint: str) -> Commit:
         """The commit record of a completed job; no request where this machine has read it as it was last listed.
@@ -158,9 +160,9 @@ class S3Store:
             return self._read(fingerprint)
         return commit_from(content, fingerprint, self._objects.where(self._key(fingerprint)))
 
-    def revision(self) -> str:
+    def revision(self, within_s: float = 0.0) -> str:
         """A digest of the names and tags of the commit records, from one listing."""
-        return hashlib.sha256(repr(sorted(self._list().tags.items())).encode()).hexdigest()
+        return hashlib.sha256(repr(sorted(self._list(within_s).tags.items())).encode()).hexdigest()
 
     def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
         """The files of a completed job's artifact; see `Store.manifest`."""
@@ -241,8 +243,10 @@ class S3Store:
         commit = self.read(fingerprint)
         return self._files.fetch(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest, patterns)
 
-    def _list(self) -> _Listing:
-        at = time.monotonic()
+    def _list(self, within_s: float) -> _Listing:
+        at, known = time.monotonic(), self._listing
+        if known is not None and at - known.at < within_s:
+            return known
         length = 64 + len(SUFFIX)
         tags: dict[str, str] = {}
         for entry in self._objects.entries(COMMITS):
