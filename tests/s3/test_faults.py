@@ -202,3 +202,21 @@ def test_a_listing_has_pages_of_a_thousand(proxy: FaultProxy, tmp_path: Path, mo
     assert proxy.seen("GET", "list-type=2") == 3
     objects.delete([f"asked/{number}" for number in range(5)])
     assert objects.entries("") == []
+
+
+def test_a_record_that_stays_damaged_is_told_and_can_be_withdrawn(
+    unchecked: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.store.s3.objects.LONGEST_PAUSE_S", 0.01)
+    location = unchecked.service.behind(unchecked.endpoint).location(tmp_path)
+    store = make_store(location)
+    assert write_and_commit(store, "a001-x")
+    bucket, prefix = bucket_and_prefix(location)
+    key = f"{prefix}commits/{FINGERPRINT}.json"
+    client = unchecked.service.client()
+    client.put_object(Bucket=bucket, Key=key, Body=b"{}", Metadata={"sha256": "0" * 64})
+    with pytest.raises(StoreError, match=r"differs from the checksum that its writer gave.*if that stays so, delete"):
+        store.read(FINGERPRINT)
+    store.withdraw(FINGERPRINT)
+    assert store.commits() == frozenset()
+    assert write_and_commit(store, "a002-y")
