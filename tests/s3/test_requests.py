@@ -15,7 +15,6 @@ from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.store.protocol import RECENT_S
 from orchestrator.store.s3 import objects
 from orchestrator.study import Study, open_study
-from orchestrator.tracking.shown_files import shown_files
 
 PAGE = 7
 
@@ -69,11 +68,3 @@ def test_a_finished_study_costs_its_listing(proxy: FaultProxy, tmp_path: Path, m
         proxy.clear()
         nothing_changed(opened())
         assert (lists(proxy), proxy.seen()) == (pages, pages)
-
-    for job in study.plan.jobs.values():
-        shown = shown_files(job.spec, study.store.manifest(job.fingerprint))
-        assert {path.name for path in study.store.fetch_files(job.fingerprint, shown).iterdir() if path.is_file()} == {
-            *shown,
-            "manifest.json",
-        }
-    assert proxy.seen("GET", "weights.bin") == 0

@@ -1,5 +1,6 @@
 """The cache of a machine: bounded, and nothing goes that a process uses."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -122,6 +123,18 @@ def test_artifacts_share_equal_contents(tmp_path: Path) -> None:
     fill(cache, "f")
     fill(cache, "g")
     assert (folders[1] / "a" / "file").read_bytes() == content
+
+
+def test_without_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EMLINK, "Too many links")
+
+    monkeypatch.setattr(os, "link", refused)
+    cache = cache_of(tmp_path)
+    content = os.urandom(SIZE)
+    for name in "abcd":
+        path = fill(cache, name, content) / "a" / "file"
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (content, 0o444)
 
 
 def test_a_disk_without_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
