@@ -32,6 +32,7 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
     ),
     "libraries, compilers and toolchains": (
         *("LD_*", "CC", "CXX", "FC", "F77", "CPP", "AR", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "FFLAGS", "LDFLAGS"),
+        *("*_LICENSE_FILE", "PERL5LIB", "R_LIBS*", "JULIA_*"),
         *("CPATH", "MAX_JOBS", "NVCC_*", "CUDAHOSTCXX", "CCACHE_*", "EBROOT*", "EBVERSION*", "EBDEVEL*", "SPACK_*"),
     ),
     "environment modules": (
@@ -52,7 +53,12 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
     "numerics and threads": (
         *("TORCH_*", "TORCHINDUCTOR_*", "TORCHDYNAMO_*", "PYTORCH_*", "ATEN_*", "TRITON_*", "DS_*", "DEEPSPEED_*"),
         *("DNNL_*", "ONEDNN_*", "DISABLE_ADDMM_CUDA_LT", "MKL_*", "OMP_*", "KMP_*", "GOMP_*", "OPENBLAS_*", "GOTO_*"),
+        *("JAX_*", "XLA_*", "TF_CPP_*", "TF_ENABLE_*", "TF_FORCE_*", "TF_GPU_*", "TF_XLA_FLAGS"),
         *("BLIS_*", "NVPL_*", "ARMPL_*", "NUMEXPR_*", "NPY_*", "NUMBA_*", "TBB_*", "TOKENIZERS_PARALLELISM"),
+    ),
+    "rendering": (
+        *("EGL_*", "__EGL_*", "__GLX_*", "LIBGL_*", "MESA_*", "VK_*", "MUJOCO_GL", "PYOPENGL_PLATFORM"),
+        *("SDL_VIDEODRIVER",),
     ),
     "network": (
         *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
