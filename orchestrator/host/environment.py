@@ -70,7 +70,8 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
         *("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE", "HUGGINGFACE_HUB_CACHE"),
         *("TRANSFORMERS_CACHE", "TRANSFORMERS_OFFLINE", "MPLCONFIGDIR", "MPLBACKEND"),
     ),
-    "echo-matrix": ("ECHO_MATRIX_HOME", "ECHO_MATRIX_FAULTS", "ECHO_MATRIX_FAKE_S"),
+    # The last two are of tests: where a process is to die, and by what all processes of a run are found afterwards.
+    "echo-matrix": ("ECHO_MATRIX_HOME", "ECHO_MATRIX_FAKE_S", "ECHO_MATRIX_FAULTS", "ECHO_MATRIX_TEST_MARK"),
 }
 """Purpose -> patterns of what every child gets. None of them but the proxies' may hold a credential."""
 
