@@ -17,7 +17,6 @@ from orchestrator.host.log_collector import LogCollector, LogFile
 from orchestrator.host.machine import group_members, machine_devices, machine_gib, oom_kills, pss_bytes
 from orchestrator.host.multi_node import ranks_of_node
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
-from workloads.runtime.masking import secrets_of
 from workloads.runtime.server import send_signal
 
 KILL = RankEnd(code=None, signal=signal.SIGKILL)
@@ -72,11 +71,6 @@ def test_a_log_keeps_its_first_and_its_last_bytes_and_says_what_is_left_out(tmp_
     length = len(lines[0]) + 1
     assert int(lines[note].rpartition(" ")[2]) == (2000 - note - len(after)) * length
     assert sum(len(line) + 1 for line in lines) < 1000 + 2000 + 3 * length
-
-
-def test_values_of_secret_variables_are_masked_and_ordinary_words_are_not() -> None:
-    environment = {"AWS_SECRET_ACCESS_KEY": "abcdefgh", "TOKENIZERS_PARALLELISM": "false", "HOME": "/home/somebody"}
-    assert secrets_of(environment) == ("abcdefgh",)
 
 
 def test_the_pump_marks_lines_with_clock_and_rank_and_breaks_progress_bars(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.host.log_collector import HEAD, LONGEST_LINE, TAIL, LogCollector, LogFile
-from workloads.runtime.masking import MASK, credential_in, mask, secrets_of
+from workloads.runtime.masking import MASK, Secret, credential_in, mask, secrets_of
 
 SECRET = "s3cr3t-value-of-a-key"
 
@@ -32,7 +32,7 @@ def put(writing: int, content: bytes) -> None:
 
 def test_a_gigabyte_without_a_line_break_leaves_a_bounded_log(tmp_path: Path, pump: LogCollector) -> None:
     # 128 MiB stand for it: the same path is taken every 64 KiB.
-    log = LogFile(tmp_path / "log.txt", (SECRET,))
+    log = LogFile(tmp_path / "log.txt", (Secret(SECRET),))
     writing, ended = pump.open(log, 0)
     block = b"x" * (1 << 20)
     with os.fdopen(writing, "wb", buffering=0) as pipe:
@@ -54,7 +54,7 @@ def test_bytes_that_are_no_text_are_logged_as_text(tmp_path: Path, pump: LogColl
 
 @pytest.mark.parametrize("at", [*range(-len(SECRET) - 1, 2), -2 * len(SECRET)])
 def test_a_secret_across_the_break_of_a_long_line_is_masked(tmp_path: Path, pump: LogCollector, at: int) -> None:
-    log = LogFile(tmp_path / "log.txt", (SECRET, SECRET[:8] + "-other"))
+    log = LogFile(tmp_path / "log.txt", (Secret(SECRET), Secret(SECRET[:8] + "-other")))
     writing, ended = pump.open(log, 0)
     put(writing, b"x" * (LONGEST_LINE + at) + SECRET.encode() * 3 + b"y" * LONGEST_LINE)
     assert ended.wait(30)
