@@ -21,6 +21,9 @@ from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
 from workloads.runtime.secret_forms import (
+    LONGEST as LONGEST,
+)
+from workloads.runtime.secret_forms import (
     MASK,
     PARAMETER,
     TOKEN,
