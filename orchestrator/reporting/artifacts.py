@@ -1,7 +1,11 @@
-"""Committed artifacts of a plan: commit records, case values, curves and images, each read once."""
+"""Committed artifacts of a plan: commit records, case values, curves and images, each read once.
+
+What is read has the bytes that were committed: `fetch_files` compares them, and a file that no manifest names is none.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +47,18 @@ class ArtifactReader:
     def cases(self, job: str) -> list[dict[str, Any]]:
         """The lines of a done job's cases.jsonl."""
         if job not in self._cases:
-            path = self._folder(job) / "cases.jsonl"
-            self._cases[job] = list(_lines(path, case_of))
+            self._cases[job] = [line for path in self._files(job, "cases.jsonl") for line in _lines(path, case_of)]
         return self._cases[job]
 
     def images(self, job: str) -> list[tuple[str, str]]:
         """(case, path) of a done job's first images."""
-        folder, images = self._folder(job), self.plan.jobs[job].spec.images
-        listing = folder / "cases.json"
         names: dict[str, str] = {}
-        if listing.is_file():
+        for listing in self._files(job, "cases.json"):
             try:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(f"{listing}: is not a list of cases: {error!r}; {REFRESH_HINT}") from error
-        found = sorted((folder / images).glob("*.png"))[:IMAGES]
+        found = self._files(job, f"{self.plan.jobs[job].spec.images}/*.png")[:IMAGES]
         return [(names.get(path.stem, path.stem), str(path)) for path in found]
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
@@ -66,20 +67,24 @@ class ArtifactReader:
             curve = self.plan.jobs[job].spec.curve
             points: list[tuple[int, float]] = []
             last: dict[str, float] = {}
-            for line in _lines(self._folder(job) / "metrics.jsonl", metric_of):
+            for line in (line for path in self._files(job, "metrics.jsonl") for line in _lines(path, metric_of)):
                 last[line["name"]] = line["value"]
                 if line["name"] == curve:
                     points.append((line["step"], line["value"]))
             self._series[job] = (*_thinned(points), last)
         return self._series[job]
 
-    def _folder(self, job: str) -> Path:
-        return self._store.fetch(self.plan.jobs[job].fingerprint)
+    def _files(self, job: str, pattern: str) -> list[Path]:
+        """The files of a done job's artifact whose path matches, on this machine, sorted."""
+        fingerprint = self.plan.jobs[job].fingerprint
+        named = [entry.path for entry in self._store.manifest(fingerprint) if fnmatch(entry.path, pattern)]
+        if not named:
+            return []
+        folder = self._store.fetch_files(fingerprint, [pattern])
+        return [path for path in (folder / name for name in sorted(named)) if path.is_file()]
 
 
 def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
-    if not path.is_file():
-        return
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():

@@ -220,7 +220,10 @@ class Store(Protocol):
         """
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
-        """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent."""
+        """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent.
+
+        The bytes of these files are compared with the manifest: one that was changed raises ArtifactMissing.
+        """
 
     def withdraw(self, fingerprint: str) -> None:
         """Move the commit record to `withdrawn/{fingerprint}.{n}.json`."""

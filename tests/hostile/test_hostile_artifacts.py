@@ -262,11 +262,14 @@ def test_a_manifest_of_gigabytes_is_refused_without_being_read(store: FilesStore
         store.fetch(FINGERPRINT)
 
 
-def test_a_changed_byte_is_found_by_verify_and_not_by_fetch(store: FilesStore) -> None:
+def test_a_changed_byte_is_found_by_verify_and_by_who_reads_the_file(store: FilesStore) -> None:
     path = folder_of(store) / "data" / "one.bin"
     path.chmod(0o644)
     path.write_bytes(b"0ne")
     assert store.fetch(FINGERPRINT) == folder_of(store)
+    assert store.fetch_files(FINGERPRINT, ["two.bin"]) == folder_of(store)
+    with pytest.raises(ArtifactMissing, match=r"one\.bin has sha256 .*, committed was .*; `run --refresh JOB`"):
+        store.fetch_files(FINGERPRINT, ["data/*"])
     with pytest.raises(ArtifactMissing, match=r"one\.bin has sha256 .*, committed was .*; `run --refresh JOB`"):
         verified(store)
 

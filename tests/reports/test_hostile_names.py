@@ -83,7 +83,9 @@ def test_the_page_shows_hostile_texts_and_runs_none(text: str) -> None:
     sources = [
         one[name] for _, one in elements.found for name in ("src", "href", "xlink:href", "action") if name in one
     ]
-    assert not [one[:80] for one in sources if not one.startswith(("#", "data:", "results.csv", "report.json", "https://"))]
+    assert not [
+        one[:80] for one in sources if not one.startswith(("#", "data:", "results.csv", "report.json", "https://"))
+    ]
     assert text.count("&lt;script&gt;alert(1)") > 20
     assert "{{7*7}}" in text
 
