@@ -202,6 +202,22 @@ def test_the_copy_of_a_package_holds_none_of_the_outputs_inside_it(tmp_path: Pat
     assert copy_code(tmp_path / home, root, ("package", package)) == (digest, folder)
 
 
+@pytest.mark.parametrize("name", ["orchestrator/a.py", "constraints.txt", "numpy.py", "workloads/inner/x.so"])
+def test_a_copy_of_the_code_that_somebody_has_changed_is_not_run(tmp_path: Path, name: str) -> None:
+    root, home = checkout(tmp_path / "root"), tmp_path / "home"
+    _, folder = copy_code(home, root)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "a.pyc").write_bytes(b"of Python")
+    (folder / "core.123").write_bytes(b"of nobody")
+    copy_code(home, root)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("import os")
+    with pytest.raises(
+        PlanError, match=rf"{name}: was changed, removed or added .*; move the copy away.*: mv {folder} "
+    ):
+        copy_code(home, root)
+
+
 def test_a_file_of_a_package_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"gone.py: cannot be copied to where jobs run: No such file"):
         digest_of({Path("gone.py"): tmp_path / "gone.py"})

@@ -23,6 +23,7 @@ def all_checks() -> Mapping[str, Check]:
         "limits": machine.limits,
         "paths": services.paths,
         "store": state.store,
+        "access": state.access,
         "disk": state.disk,
         "ledger": state.ledger,
         "lease": state.lease,
