@@ -32,6 +32,10 @@ PLANTED = {
     "MLFLOW_TRACKING_PASSWORD": 'planted "tracking" \\password 5',
     "MLFLOW_TRACKING_URI": "https://somebody:planted-in-uri-6@mlflow.example/",
     "https_proxy": "http://somebody:planted%40in-proxy-7@127.0.0.1:9",
+    "SMTP_PASS": "pl4nt!",
+    "DATA_URL": "https://account.blob/c?sv=2024-11-04&se=2026&sig=planted%2Bsignature%2B10",
+    "DATABASE": "host=db user=me password=planted-in-dsn-11",
+    "SERVICE_ACCOUNT": '{"type": "service_account", "private_key": "planted-in-json-12\\nplanted-in-json-13"}',
     "DEPLOY_KEY": "-----BEGIN PLANTED KEY-----\nplanted-first-line-8\nplanted-second-line-9\n-----END PLANTED KEY-----",
 }
 TRACES = (
@@ -43,7 +47,8 @@ TRACES = (
         "planted-judge-key-4",
     ),
     *("password 5", "planted-in-uri-6", "planted%40in-proxy-7", "planted@in-proxy-7"),
-    *("planted-first-line-8", "planted-second-line-9"),
+    *("planted-first-line-8", "planted-second-line-9", "pl4nt!", "planted+signature+10", "planted-in-dsn-11"),
+    *("planted-in-json-12", "planted-in-json-13"),
 )
 
 
