@@ -6,6 +6,7 @@ What is read has the bytes that were committed: `fetch_files` compares them, and
 import json
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase as fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from workloads.contract.metrics import case_of, metric_of
 
 CURVE_POINTS = 500
 """Most points of a loss curve; a longer one is averaged over equal parts."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes; lines of results have hundreds."""
 
 IMAGES = 4
 """Images of each row and branch in the report's input, the first by name."""
@@ -86,7 +90,7 @@ class ArtifactReader:
 
 def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
             if line.strip():
                 known = line_of(line)
                 if known is None:
