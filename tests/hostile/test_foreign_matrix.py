@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import MatrixError
+from orchestrator.spec.lines import Place
+from orchestrator.spec.parts import check_name
 from orchestrator.study import open_study
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,12 @@ try:
 finally:
     print(json.dumps(seen), file=sys.stderr)
 """
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a b", "<b>", "a;b", "a\n", "=1+1", "-x", ".x", "", "\u0430"])
+def test_no_name_is_a_path_markup_or_a_formula(name: str) -> None:
+    with pytest.raises(MatrixError, match=r"is named .*; allowed: letters, digits, '\.', '_', '-'; the first a letter"):
+        check_name(name, Place("matrix.yaml", 3), "rows")
 
 
 @pytest.mark.slow  # a whole command line

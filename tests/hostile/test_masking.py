@@ -1,5 +1,6 @@
 """Masking both ways: no secret of an environment is left in a text, and a text without one stays as it is."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.host.log_collector import LONGEST_LINE, LogCollector, LogFile
+from orchestrator.host.masked_stream import MaskedStream
+from orchestrator.schedule.notification_process import SAID, last_of
 from workloads.runtime.masking import MASK, credential_in, mask, secrets_of
 from workloads.runtime.secret_names import is_ordinary, kind_of
 
@@ -346,6 +349,28 @@ def test_no_secret_lies_across_the_cuts_of_a_line_without_end(
     text = "".join(one.partition(" | ")[2] for one in written.splitlines())
     assert not [trace for trace in SPLIT_TRACES if trace in text]
     assert text.count(filler[0]) >= line.count(filler[0].encode()) - len(parts), "and nothing else is lost"
+
+
+def test_a_text_is_masked_before_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPLOY_KEY", SPLIT["API_KEY"])
+    for length in range(SAID):
+        said = f"ended: {SPLIT['API_KEY']} {'x' * length}".encode()
+        assert not [trace for trace in SPLIT_TRACES if trace in last_of(said, ["send"])]
+
+
+def test_a_secret_that_a_library_prints_in_pieces_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPLOY_KEY", SPLIT["API_KEY"])
+    out = io.StringIO()
+    stream = MaskedStream(out, largest=200)
+    print("with", *SPLIT["API_KEY"], sep="", file=stream)
+    for letter in f"and {SPLIT['API_KEY']}":
+        stream.write(letter)
+    assert out.getvalue() == "with***\n"
+    stream.flush()
+    assert out.getvalue() == "with***\nand ***"
+    stream.write("x" * 200 + "\n")
+    stream.write("no more\n")
+    assert out.getvalue().endswith("x\n\n... later output is not kept\n")
 
 
 def test_a_secret_in_two_writes_of_a_job_is_masked(tmp_path: Path) -> None:

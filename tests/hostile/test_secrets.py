@@ -134,23 +134,19 @@ def test_a_study_with_secrets_in_its_environment_writes_none_of_them(planted: No
     home = tmp_path / "outputs"
     environment = {**os.environ, "ECHO_MATRIX_HOME": str(home), "ECHO_MATRIX_FAKE_S": "0.1"}
 
-    def run(*more: str) -> "subprocess.CompletedProcess[str]":
-        command = [
-            Path(sys.executable).with_name("echo-matrix"),
-            "run",
-            "--cluster",
-            cluster,
-            "--matrix",
-            ROOT / "matrix.yaml",
-        ]
+    def call(command: str, *more: str) -> "subprocess.CompletedProcess[str]":
+        files = ("--cluster", cluster, "--matrix", ROOT / "matrix.yaml")
         return subprocess.run(
-            [*command, "--rows", "context-k1", "--branches", "replay", *more],
+            [Path(sys.executable).with_name("echo-matrix"), command, *files, *more],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,
             timeout=500,
         )
+
+    def run(*more: str) -> "subprocess.CompletedProcess[str]":
+        return call("run", "--rows", "context-k1", "--branches", "replay", *more)
 
     for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "ECHO_MATRIX_JUDGE_KEY", "MLFLOW_TRACKING_URI"):
         refused = run(f"controls.sampler.negative={PLANTED[name]}")
@@ -162,4 +158,7 @@ def test_a_study_with_secrets_in_its_environment_writes_none_of_them(planted: No
     assert ended.returncode == 0, ended.stderr
     assert list(home.rglob("mlflow.db")) and list(home.rglob("ledger.sqlite")) and list(home.rglob("driver.log"))
     assert not [trace for trace in TRACES if trace in ended.stdout + ended.stderr]
+    for command in (["doctor", "--json"], ["explain", "train/context-k1/s0"], ["show", "train/context-k1/s0"]):
+        shown = call(*command)
+        assert shown.stdout and not [trace for trace in TRACES if trace in shown.stdout + shown.stderr], command
     assert leaks(home) == []
