@@ -114,5 +114,6 @@ STAGES = (
         seconds_guess=1.0,
         smoke=True,
         tracked=True,
+        environment=("ECHO_MATRIX_JUDGE_*",),
     ),
 )
