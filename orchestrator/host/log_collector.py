@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from workloads.runtime.masking import LONGEST, Secret, mask, spans_of
+from workloads.runtime.masking import Secret, mask, spans_of
+from workloads.runtime.secret_forms import LONGEST
 
 HEAD = 1 << 20  # bytes kept from the beginning
 TAIL = 8 << 20  # and from the end

@@ -4,7 +4,8 @@ import io
 import os
 from typing import Any
 
-from workloads.runtime.masking import LONGEST, mask, secrets_of
+from workloads.runtime.masking import mask, secrets_of
+from workloads.runtime.secret_forms import LONGEST
 
 
 class MaskedStream(io.TextIOBase):

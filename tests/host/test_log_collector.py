@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.host.log_collector import HEAD, LONGEST_LINE, TAIL, LogCollector, LogFile
-from workloads.runtime.masking import MASK, Secret, credential_in, mask, secrets_of
+from workloads.runtime.masking import Secret, credential_in, mask, secrets_of
+from workloads.runtime.secret_forms import MASK
 
 SECRET = "s3cr3t-value-of-a-key"
 

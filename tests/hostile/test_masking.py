@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from orchestrator.host.log_collector import LONGEST_LINE, LogCollector, LogFile
 from orchestrator.host.masked_stream import MaskedStream
 from orchestrator.schedule.notification_process import SAID, last_of
-from workloads.runtime.masking import MASK, credential_in, mask, secrets_of
+from workloads.runtime.masking import credential_in, mask, secrets_of
+from workloads.runtime.secret_forms import MASK
 from workloads.runtime.secret_names import is_ordinary, kind_of
 
 SECRET_NAMES = (
@@ -147,7 +148,7 @@ def readings(text: str) -> set[str]:
     return {text, text.replace("\\\\", "\\"), text.replace('\\"', '"'), text.replace("\\\\", "\\").replace('\\"', '"')}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     environment=ENVIRONMENT,
     parts=st.lists(st.tuples(BETWEEN, st.integers(0, 9), st.sampled_from(NOTATIONS)), min_size=1, max_size=6),
@@ -208,7 +209,7 @@ KEPT_SECRET = {
 }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(words=st.lists(WORDS, max_size=12), between=st.sampled_from([" ", "\n", ", ", "-> "]))
 def test_a_text_without_a_secret_stays_as_it_is(words: list[str], between: str) -> None:
     text = between.join(words)
@@ -324,7 +325,7 @@ SPLIT_TRACES = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     parts=st.lists(st.tuples(FILLED, st.integers(-45, 45), st.sampled_from(SPLIT_TEXTS)), min_size=1, max_size=4),
     filler=st.sampled_from(["x ", "\u4e16 ", "ab, "]),
@@ -353,7 +354,7 @@ def test_no_secret_lies_across_the_cuts_of_a_line_without_end(
 
 def test_a_text_is_masked_before_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPLOY_KEY", SPLIT["API_KEY"])
-    for length in range(SAID):
+    for length in range(0, SAID, 9):
         said = f"ended: {SPLIT['API_KEY']} {'x' * length}".encode()
         assert not [trace for trace in SPLIT_TRACES if trace in last_of(said, ["send"])]
 

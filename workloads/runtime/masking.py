@@ -20,17 +20,7 @@ from functools import partial
 from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
-from workloads.runtime.secret_forms import (
-    LONGEST as LONGEST,
-)
-from workloads.runtime.secret_forms import (
-    MASK,
-    PARAMETER,
-    TOKEN,
-    USER_AND_PASSWORD,
-    spans_of_forms,
-    without_forms,
-)
+from workloads.runtime.secret_forms import MASK, PARAMETER, TOKEN, USER_AND_PASSWORD, spans_of_forms, without_forms
 from workloads.runtime.secret_names import (
     SHORTEST_NUMBER,
     Kind,

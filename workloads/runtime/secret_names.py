@@ -56,17 +56,27 @@ _BETWEEN_WORDS = re.compile(r"[\s._,:/@+-]+")
 
 def kind_of(name: str) -> Kind | None:
     """What a variable, a parameter or a header of this name holds; None: no secret, as far as its name says."""
-    words = [word.upper() for word in _WORDS_OF_NAME.findall(name)]
+    words = _words_of(name)
     if not words or name in FOLDERS or words[-1] in ABOUT or words[0] in NUMBERS:
         return None
-    kinds: set[Kind] = set()
-    for word in words:
-        joined = None if word in NO_PASSWORDS else JOINED.fullmatch(word)
-        if word in PASSWORDS or (joined and joined[1]):
-            kinds.add("password")
-        elif word in TOKENS or joined:
-            kinds.add("token")
-    return "password" if "password" in kinds else "token" if kinds else None
+    kinds = {_kind_of_word(word) for word in words}
+    return "password" if "password" in kinds else "token" if "token" in kinds else None
+
+
+def mentions_secret(name: str) -> bool:
+    """Whether the name is of a secret, or of something about one: `VAULT_TOKEN_PATH` is the place of a secret."""
+    return name not in FOLDERS and any(_kind_of_word(word) for word in _words_of(name))
+
+
+def _words_of(name: str) -> list[str]:
+    return [word.upper() for word in _WORDS_OF_NAME.findall(name)]
+
+
+def _kind_of_word(word: str) -> Kind | None:
+    joined = None if word in NO_PASSWORDS else JOINED.fullmatch(word)
+    if word in PASSWORDS or (joined and joined[1]):
+        return "password"
+    return "token" if word in TOKENS or joined else None
 
 
 def is_path(value: str) -> bool:
