@@ -12,7 +12,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m orchestrator.host BATCH   (BATCH: the folder with jobs.json)")
     complete_user()
-    sys.stdout = sys.stderr = MaskedStream(sys.stderr)  # SLURM writes both into one file
+    sys.stdout, sys.stderr = MaskedStream(sys.stdout), MaskedStream(sys.stderr)  # files of SLURM
     code = run_job(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
