@@ -1,13 +1,15 @@
 """Committed artifacts of a plan: commit records, case values, curves and images, each read once.
 
 What is read has the bytes that were committed: `fetch_files` compares them, and a file that no manifest names is none.
+Only the files that are read are fetched: never weights.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from fnmatch import fnmatchcase as fnmatch
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from glob import escape
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orchestrator.errors import StoreError
@@ -27,6 +29,11 @@ IMAGES = 4
 """Images of each row and branch in the report's input, the first by name."""
 
 
+AT_ONCE = 16
+"""Artifacts that are read ahead at a time."""
+CASES, CASE_NAMES, METRICS = "cases.jsonl", "cases.json", "metrics.jsonl"
+
+
 class ArtifactReader:
     """Reads commit records and artifacts of a plan, each once."""
 
@@ -37,6 +44,7 @@ class ArtifactReader:
         self._done = store.commits()
         self._commits: dict[str, Commit] = {}
         self._cases: dict[str, list[dict[str, Any]]] = {}
+        self._images: dict[str, list[tuple[str, str]]] = {}
         self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
 
     def commit(self, job: str) -> Commit | None:
@@ -48,22 +56,39 @@ class ArtifactReader:
             self._commits[job] = self._store.read(fingerprint)
         return self._commits[job]
 
+    def read_ahead(self, read: Callable[[str], object], jobs: Iterable[str]) -> None:
+        """Call `read`, which is `cases`, `images` or `series`, for the jobs that are done, several at a time.
+
+        A store in another place answers as many requests in about the time of one.
+        """
+        done = [job for job in dict.fromkeys(jobs) if self.commit(job) is not None]
+        with ThreadPoolExecutor(AT_ONCE, "read-ahead") as pool:
+            list(pool.map(read, done))
+
     def cases(self, job: str) -> list[dict[str, Any]]:
         """The lines of a done job's cases.jsonl."""
         if job not in self._cases:
-            self._cases[job] = [line for path in self._files(job, "cases.jsonl") for line in _lines(path, case_of)]
+            self._cases[job] = list(self._lines(job, CASES, case_of))
         return self._cases[job]
 
     def images(self, job: str) -> list[tuple[str, str]]:
         """(case, path) of a done job's first images."""
+        if job in self._images:
+            return self._images[job]
+        inside = PurePosixPath(self.plan.jobs[job].spec.images)
+        every = [PurePosixPath(path) for path in self._named(job)]
+        found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ".png")[:IMAGES]
+        folder = self._fetch(job, [CASE_NAMES, *map(escape, found)])
         names: dict[str, str] = {}
-        for listing in self._files(job, "cases.json"):
+        listing = folder / CASE_NAMES
+        if PurePosixPath(CASE_NAMES) in every and listing.is_file():
             try:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(f"{listing}: is not a list of cases: {error!r}; {REFRESH_HINT}") from error
-        found = self._files(job, f"{self.plan.jobs[job].spec.images}/*.png")[:IMAGES]
-        return [(names.get(path.stem, path.stem), str(path)) for path in found]
+        paths = [folder / path for path in found]
+        self._images[job] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
+        return self._images[job]
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""
@@ -71,21 +96,26 @@ class ArtifactReader:
             curve = self.plan.jobs[job].spec.curve
             points: list[tuple[int, float]] = []
             last: dict[str, float] = {}
-            for line in (line for path in self._files(job, "metrics.jsonl") for line in _lines(path, metric_of)):
+            for line in self._lines(job, METRICS, metric_of):
                 last[line["name"]] = line["value"]
                 if line["name"] == curve:
                     points.append((line["step"], line["value"]))
             self._series[job] = (*_thinned(points), last)
         return self._series[job]
 
-    def _files(self, job: str, pattern: str) -> list[Path]:
-        """The files of a done job's artifact whose path matches, on this machine, sorted."""
-        fingerprint = self.plan.jobs[job].fingerprint
-        named = [entry.path for entry in self._store.manifest(fingerprint) if fnmatch(entry.path, pattern)]
-        if not named:
-            return []
-        folder = self._store.fetch_files(fingerprint, [pattern])
-        return [path for path in (folder / name for name in sorted(named)) if path.is_file()]
+    def _lines(
+        self, job: str, name: str, line_of: Callable[[bytes], dict[str, Any] | None]
+    ) -> Iterable[dict[str, Any]]:
+        """The lines of a file of a done job's artifact; none where its manifest names no such file."""
+        path = self._fetch(job, [name]) / name
+        return _lines(path, line_of) if name in self._named(job) and path.is_file() else ()
+
+    def _named(self, job: str) -> list[str]:
+        """The files of a done job's artifact."""
+        return [entry.path for entry in self._store.manifest(self.plan.jobs[job].fingerprint)]
+
+    def _fetch(self, job: str, patterns: Sequence[str]) -> Path:
+        return self._store.fetch_files(self.plan.jobs[job].fingerprint, patterns)
 
 
 def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:

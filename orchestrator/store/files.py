@@ -27,6 +27,7 @@ from orchestrator.store.manifest import (
     TEMPORARY,
     compare_bytes,
     read_manifest,
+    verify_bytes,
     verify_sizes,
     write_manifest,
 )
@@ -164,6 +165,15 @@ class FilesStore:
         for entry in read_manifest(folder, self.read(fingerprint).manifest):
             if any(fnmatchcase(entry.path, pattern) for pattern in patterns):
                 compare_bytes(f"{folder}/{entry.path}", entry)
+        return folder
+
+    def release(self, folder: Path) -> None:
+        """Do nothing: the store keeps what is fetched."""
+
+    def verify(self, fingerprint: str) -> Path:
+        """The committed folder, in place, after all its bytes have been read; see `Store.verify`."""
+        folder = self.fetch(fingerprint)
+        verify_bytes(folder, self.read(fingerprint).manifest)
         return folder
 
     def fetch(self, fingerprint: str) -> Path:
