@@ -67,7 +67,7 @@ def translated(
     if isinstance(error, boto.ClientError):
         found = _refusal(error, location, place, url, secrets)
     else:
-        found = _failure(error, location, place)
+        found = _failure(error, location, place, secrets)
     text = mask(str(found), secrets)
     return (
         StoreUnreachable(found.errno or errno.EIO, text) if isinstance(found, StoreUnreachable) else type(found)(text)
@@ -137,10 +137,12 @@ def _refusal(
     return StoreError(f"{place}: {service} refuses {error.operation_name} ({said})")
 
 
-def _failure(error: Exception, location: StoreLocation, place: str) -> StoreError | StoreUnreachable:
+def _failure(
+    error: Exception, location: StoreLocation, place: str, secrets: Sequence[Secret]
+) -> StoreError | StoreUnreachable:
     """Why there was no answer of S3, in words."""
     service = service_of(location)
-    said = " ".join(str(error).split())[:LONGEST]
+    said = " ".join(mask(str(error), secrets).split())[:LONGEST]
     if isinstance(error, NO_CREDENTIALS):
         return StoreError(
             f"{place}: no credentials on this machine ({said.rstrip('.')}); set {CHAIN}, on every machine that "
