@@ -143,6 +143,7 @@ PLANTED = {
     "AWS_SECRET_ACCESS_KEY": "abc/def+ghi==",
     "DEPLOY_KEY": "-----BEGIN KEY-----\nfirst line of it\nsecond line of it\n-----END KEY-----",
     "MLFLOW_TRACKING_URI": "https://me:p%40ss-word@mlflow.example/path",
+    "PHRASE_KEY": "open-sesame-open",
     "QUOTED_PASSWORD": 'say "it" now',
     "HOME": "/home/me",
 }
@@ -173,6 +174,8 @@ def test_secrets_are_masked_in_every_form(text: str, masked: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("controls: {negative: open-sesame-open}", "holds the value of $PHRASE_KEY"),
+        ("rows: [open-sesame-open-k5]", None),
         ("s3://key:secret@bucket", "holds an address with a user and a password"),
         ("x abc/def+ghi== y", "holds the value of $AWS_SECRET_ACCESS_KEY"),
         ("hf_" + "a" * 34, "holds what looks like a token (hf_...)"),

@@ -5,7 +5,8 @@ inside other values (addresses, connection strings, JSON). How a value is masked
 in a text by chance:
 
 * one that no text holds by chance: wherever it stands;
-* a short one, or a password that is a word: where it stands alone, as "context" does not in "context-k5";
+* a short one, a password that is a word, a key of several words: where it stands alone, as "context" does not in
+  "context-k5";
 * a truth value, a small number, a word that is no password (`TOKEN=context`): only beside its variable's name.
 
 What has the form of a secret is masked too, whoever's it is (`secret_forms`). A secret that is in no variable and has
@@ -27,6 +28,7 @@ from workloads.runtime.secret_names import (
     digits_of,
     is_ordinary,
     is_path,
+    is_phrase,
     is_words,
     kind_of,
 )
@@ -61,6 +63,12 @@ class Secret:
             return text.replace(self.value, MASK)
         return self.pattern.sub(lambda found: found[1] + MASK, text)
 
+    def spans_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Begin and end of each place in `text` where it is masked."""
+        if self.value in text:
+            pattern = self.pattern or re.compile(re.escape(self.value))
+            yield from (found.span() for found in pattern.finditer(text))
+
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[Secret, ...]:
     """What to mask, in all usual notations; longest first, so that each is masked as a whole."""
@@ -78,9 +86,7 @@ def mask(text: str, secrets: Sequence[Secret]) -> str:
 def spans_of(text: str, secrets: Sequence[Secret]) -> Iterator[tuple[int, int]]:
     """Begin and end of everything that `mask` would replace in `text`; they may overlap."""
     for secret in secrets:
-        if secret.value in text:
-            pattern = secret.pattern or re.compile(re.escape(secret.value))
-            yield from (found.span() for found in pattern.finditer(text))
+        yield from secret.spans_in(text)
     yield from spans_of_forms(text)
 
 
@@ -91,8 +97,8 @@ def credential_in(text: str, environment: Mapping[str, str]) -> tuple[int, str] 
         return found.start(), "holds an address with a user and a password"
     for name, value in environment.items():
         for secret in _secrets_in(name, value):
-            if secret.pattern is None and len(secret.value) >= SHORTEST_REFUSED and secret.value in text:
-                return text.index(secret.value), f"holds the value of ${name}"
+            if len(secret.value) >= SHORTEST_REFUSED and (span := next(secret.spans_in(text), None)):
+                return span[0], f"holds the value of ${name}"
     found = TOKEN.search(text)
     if found:
         return found.start(), f"holds what looks like a token ({found[0][:3]}...)"
@@ -146,7 +152,8 @@ def _secret(name: str, value: str, kind: Kind, whole: str) -> Iterator[Secret]:
     if not value:
         return
     if kind == "token":
-        alone = anywhere = not is_ordinary(whole)
+        anywhere = not is_ordinary(whole)
+        alone = anywhere or is_phrase(whole)
     else:
         digits = digits_of(whole)
         alone = (digits is None or digits >= SHORTEST_PASSWORD_NUMBER) and not is_path(whole)

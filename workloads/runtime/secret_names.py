@@ -41,6 +41,8 @@ NUMBERS = frozenset(("MAX", "MIN", "NUM", "NO", "USE", "ENABLE", "DISABLE"))
 
 SHORTEST_NUMBER = 12
 """Digits that no ordinary number has."""
+SHORTEST_PHRASE = 12
+"""Characters; `us-east-1` and `context-k5` have fewer."""
 SURE = 20
 """Characters that no ordinary word has."""
 
@@ -94,6 +96,12 @@ def is_words(value: str, *, numbered: bool) -> bool:
     return len(value) < SURE and all(
         _is_word(part) and (numbered or part.isalpha()) for part in _BETWEEN_WORDS.split(value)
     )
+
+
+def is_phrase(value: str) -> bool:
+    """Whether a value is several joined words that are long enough for a secret which somebody thought of."""
+    several = len(_BETWEEN_WORDS.split(value)) > 1 and len(value) >= SHORTEST_PHRASE
+    return several and digits_of(value) is None and not is_path(value) and is_words(value, numbered=True)
 
 
 def is_ordinary(value: str) -> bool:
