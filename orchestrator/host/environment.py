@@ -8,16 +8,11 @@ ones that its jobs read (`StageSpec.environment`).
 A pattern is a name, or a name with one `*` at its beginning or end.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-CREDENTIAL = re.compile(
-    r"(?:^|_)(?:\w*(?:SECRET|TOKEN|PASSWORD|CREDENTIAL)S?|(?:API)?KEY|PASS|PASSWD|JWT|AUTH|COOKIE)(?:_|$)",
-    re.IGNORECASE,
-)
-"""Names of credentials, by their words."""
+from workloads.runtime.secret_names import mentions_secret
 
 EVERYBODY: Mapping[str, tuple[str, ...]] = {
     "user, shell and language": (
@@ -144,7 +139,7 @@ def withheld(environment: Mapping[str, str], more: Iterable[str] = ()) -> list[s
 
 def credentials_in(names: Iterable[str]) -> list[str]:
     """Those of the names that look like the name of a credential."""
-    return [name for name in names if CREDENTIAL.search(name)]
+    return [name for name in names if mentions_secret(name)]
 
 
 _PATTERNS = tuple(pattern for patterns in EVERYBODY.values() for pattern in patterns)
@@ -156,7 +151,7 @@ _ENDS = tuple(pattern[1:] for pattern in _PATTERNS if pattern.startswith("*"))
 def _is_everybodys(name: str) -> bool:
     if name in _EXACT:
         return True
-    return (name.startswith(_BEGINNINGS) or name.endswith(_ENDS)) and CREDENTIAL.search(name) is None
+    return (name.startswith(_BEGINNINGS) or name.endswith(_ENDS)) and not mentions_secret(name)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
