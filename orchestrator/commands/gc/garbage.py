@@ -6,7 +6,6 @@ after a crash every commit record still has its artifact and inputs.
 """
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.spec.workload import package_of
+from orchestrator.store.files import size_of
 from orchestrator.study import Study
 
 HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
@@ -229,17 +229,6 @@ def _code(study: Study, kept: KeptResults) -> Iterator[Garbage]:
         if folder.name not in made:
             what = "code snapshot of no remaining result"
             yield Garbage(path=folder, what=what, size=size_of(folder), shared=True)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links are not followed."""
-    if not path.is_dir() or path.is_symlink():
-        return path.lstat().st_size if path.is_symlink() or path.exists() else 0
-    total = 0
-    for place, _, names in os.walk(path):
-        for name in names:
-            total += (Path(place) / name).lstat().st_size
-    return total
 
 
 def _artifact_of(study: Study, fingerprint: str) -> Path | None:

@@ -32,7 +32,6 @@ from orchestrator.schedule.resilient_store import CALL_TIMEOUT_S, ResilientStore
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import PROGRAM, Commit, Store
-from orchestrator.store.registry import make_store
 from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
@@ -89,7 +88,7 @@ def run_study(
         resilient = ResilientStore(
             study.store, SystemClock(), log=_no_log, say=view.say, give_up_after_s=study.cluster.unknown_s
         )
-        resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
+        resilient.call(study.store.check)
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         standings = resilient.call(study.standings)
         began = time.time()
@@ -149,9 +148,7 @@ def report_of(study: Study) -> bool:
     """Write the report of what is done, if its results have a meaning; returns whether it was written."""
     if not study.publishes_results:
         return False
-    return report_if_needed(
-        study.report_folder, study.plan, study.standings(), study.store, study.home, study.durations
-    )
+    return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.durations)
 
 
 def _backend_of(
@@ -195,8 +192,7 @@ def context_of(
     cluster = study.cluster
     return BackendContext(
         home=study.home,
-        store_kind=cluster.store.kind,
-        store_root=study.home / "store",
+        store=study.store_location,
         stages=tuple(study.plan.workload.by_name),
         grace_s=cluster.grace_s,
         idle_s=cluster.idle_s,
