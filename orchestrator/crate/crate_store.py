@@ -1,13 +1,15 @@
 """A crate as a store that can only be read: the report is made from it like from a study's own store."""
 
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from orchestrator.crate.layout import COMMITS, artifact_path, commit_path
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import FINGERPRINT, LARGEST, commit_from
-from orchestrator.store.protocol import Commit, Store
+from orchestrator.store.manifest import read_manifest
+from orchestrator.store.protocol import Commit, ManifestEntry, StoreReader
 from workloads.contract.json_files import read_plain
 
 
@@ -49,25 +51,31 @@ class CrateStore:
             raise ArtifactMissing(f"{where}: the crate has nothing of this artifact")
         return self._folder / where
 
-    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
-        """Refused."""
-        _refuse()
+    def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
+        """The same folder: the crate holds what it holds."""
+        return self.fetch(fingerprint)
 
-    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
-        """Refused."""
-        _refuse()
+    def locate(self, fingerprint: str) -> str:
+        """The folder of an artifact.
 
-    def withdraw(self, fingerprint: str) -> None:
-        """Refused."""
-        _refuse()
+        Raises:
+            ArtifactMissing: there is none.
+        """
+        return str(self.fetch(fingerprint))
 
-    def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
-        """Nothing is ever left unfinished in a crate."""
+    def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
+        """The files of a completed job's artifact, whether the crate holds them or not.
 
+        Raises:
+            ArtifactMissing: the manifest is gone, or not the one that was committed.
+            StoreError: it is broken.
+        """
+        return read_manifest(self.fetch(fingerprint), self.read(fingerprint).manifest)
 
-def _refuse() -> NoReturn:
-    raise StoreError("a crate is only read; `run` writes to the study's store")
+    def revision(self) -> str:
+        """A digest of which commit records there are."""
+        return hashlib.sha256("".join(sorted(self.commits())).encode()).hexdigest()
 
 
 if TYPE_CHECKING:
-    _: Store = CrateStore(Path())
+    _: StoreReader = CrateStore(Path())

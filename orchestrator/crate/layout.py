@@ -31,6 +31,10 @@ ARTIFACTS = "artifacts"
 REPORT = "report"
 CODE = "code"
 
+CASES, METRICS = "cases.jsonl", "metrics.jsonl"
+VALUES = (CASES, "cases.json", METRICS)
+"""Files of an artifact that the report is made from, besides its images."""
+
 VERSION = 1
 """Of `study.json` and of this layout."""
 

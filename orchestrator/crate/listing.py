@@ -11,7 +11,8 @@ from urllib.parse import quote, unquote
 from orchestrator.crate.description import LARGEST
 from orchestrator.crate.layout import METADATA
 from orchestrator.errors import CrateError
-from orchestrator.store.manifest import PLAIN_PATH, SHA256, ManifestEntry, sha256_of
+from orchestrator.store.manifest import PLAIN_PATH, SHA256, sha256_of
+from orchestrator.store.protocol import ManifestEntry
 from workloads.contract.json_files import object_of, read_plain
 
 

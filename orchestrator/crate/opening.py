@@ -38,7 +38,9 @@ def opened_crate(path: Path, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
         yield _with_metadata(path, path)
         return
     if not path.is_file():
-        raise CrateError(f"{path}: no such crate; name the folder or the zip file that `echo-matrix export` has written")
+        raise CrateError(
+            f"{path}: no such crate; name the folder or the zip file that `echo-matrix export` has written"
+        )
     with tempfile.TemporaryDirectory(prefix="echo-matrix-crate-") as folder:
         _extract(path, Path(folder), most_bytes)
         yield _with_metadata(Path(folder), path)
@@ -101,7 +103,9 @@ def _extract(path: Path, folder: Path, most_bytes: int) -> None:
                             _check_amount(path, 0, most_bytes + 1, most_bytes)
                         file.write(block)
     except FileExistsError as error:
-        raise CrateError(f"{path}: {str(error.filename)[len(str(folder)) + 1 :]!r} is in it twice; nothing was read") from error
+        raise CrateError(
+            f"{path}: {str(error.filename)[len(str(folder)) + 1 :]!r} is in it twice; nothing was read"
+        ) from error
     except NotADirectoryError as error:
         raise CrateError(f"{path}: has a file where it has a folder too; nothing was read") from error
     except DAMAGED as error:

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Plan
 from orchestrator.store.manifest import REFRESH_HINT
-from orchestrator.store.protocol import Commit, Store
+from orchestrator.store.protocol import Commit, StoreReader
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
 
@@ -22,7 +22,7 @@ IMAGES = 4
 class ArtifactReader:
     """Reads commit records and artifacts of a plan, each once."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: StoreReader) -> None:
         self.plan = plan
         """The plan."""
         self._store = store
@@ -44,7 +44,7 @@ class ArtifactReader:
         """The lines of a done job's cases.jsonl."""
         if job not in self._cases:
             path = self._folder(job) / "cases.jsonl"
-            self._cases[job] = list(_lines(path, case_of))
+            self._cases[job] = list(lines_of(path, case_of))
         return self._cases[job]
 
     def images(self, job: str) -> list[tuple[str, str]]:
@@ -66,7 +66,7 @@ class ArtifactReader:
             curve = self.plan.jobs[job].spec.curve
             points: list[tuple[int, float]] = []
             last: dict[str, float] = {}
-            for line in _lines(self._folder(job) / "metrics.jsonl", metric_of):
+            for line in lines_of(self._folder(job) / "metrics.jsonl", metric_of):
                 last[line["name"]] = line["value"]
                 if line["name"] == curve:
                     points.append((line["step"], line["value"]))
@@ -77,7 +77,12 @@ class ArtifactReader:
         return self._store.fetch(self.plan.jobs[job].fingerprint)
 
 
-def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+def lines_of(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+    """The lines of cases.jsonl or metrics.jsonl, by `case_of` or `metric_of`; none if there is no such file.
+
+    Raises:
+        StoreError: a line is not valid.
+    """
     if not path.is_file():
         return
     with path.open("rb") as file:

@@ -156,29 +156,8 @@ class CheckpointStore(Protocol):
         """Delete all checkpoints of a job but the `keep` newest complete ones, incomplete ones included."""
 
 
-class Store(Protocol):
-    """A place for artifacts."""
-
-    @property
-    def objects(self) -> SharedObjects | None:
-        """Where machines that share only the store coordinate; None: all that use it share the study's folder."""
-
-    @property
-    def checkpoints(self) -> CheckpointStore | None:
-        """Where checkpoints are kept for other machines; None: they see the attempts' folders."""
-
-    def check(self) -> None:
-        """Prove that commit records can be created here, without changing `revision`.
-
-        Raises:
-            StoreError: they cannot; says what to do.
-        """
-
-    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
-        """An empty local folder for the attempt to write into."""
-
-    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
-        """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
+class StoreReader(Protocol):
+    """What results are read from: a store, or a crate."""
 
     def commits(self) -> frozenset[str]:
         """Fingerprints of all completed jobs."""
@@ -219,6 +198,31 @@ class Store(Protocol):
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
         """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent."""
+
+
+class Store(StoreReader, Protocol):
+    """A place for artifacts."""
+
+    @property
+    def objects(self) -> SharedObjects | None:
+        """Where machines that share only the store coordinate; None: all that use it share the study's folder."""
+
+    @property
+    def checkpoints(self) -> CheckpointStore | None:
+        """Where checkpoints are kept for other machines; None: they see the attempts' folders."""
+
+    def check(self) -> None:
+        """Prove that commit records can be created here, without changing `revision`.
+
+        Raises:
+            StoreError: they cannot; says what to do.
+        """
+
+    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
+        """An empty local folder for the attempt to write into."""
+
+    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
+        """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
 
     def withdraw(self, fingerprint: str) -> None:
         """Move the commit record to `withdrawn/{fingerprint}.{n}.json`."""

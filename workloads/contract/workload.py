@@ -15,7 +15,15 @@ from functools import cached_property
 from typing import Any, Literal
 
 from workloads.contract.fields import key_of
-from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, PlannedCluster, PlannedJob, ServiceEndpoint
+from workloads.contract.planned import (
+    Diagnosis,
+    Estimate,
+    Planned,
+    PlannedCell,
+    PlannedCluster,
+    PlannedJob,
+    ServiceEndpoint,
+)
 from workloads.contract.rows import Row
 
 FORMAT = 1
