@@ -206,8 +206,14 @@ class FilesStore:
         """Everything that attempts have published, committed or not."""
         for folder in sorted((self.root / "artifacts").glob("*/*/*")):
             stage, digits, attempt = folder.parts[-3:]
-            size = size_of(folder)
-            yield StoredArtifact(stage=stage, digits=digits, attempt=attempt, size=size, where=str(folder))
+            yield StoredArtifact(
+                stage=stage,
+                digits=digits,
+                attempt=attempt,
+                size=size_of(folder),
+                modified=folder.lstat().st_mtime,
+                where=str(folder),
+            )
 
     def delete_artifact(self, artifact: StoredArtifact) -> None:
         """Delete an artifact, or whatever lies in its place."""

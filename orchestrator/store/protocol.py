@@ -71,6 +71,8 @@ class StoredArtifact:
     attempt: str
     size: int
     """Bytes."""
+    modified: float
+    """When its newest file was written, by the store's clock, seconds since 1970."""
     where: str
     """Folder or URL, for people."""
 

@@ -18,17 +18,18 @@ class FolderObjects:
     """Objects as files below `root`; a key is a path."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
+        """The folder."""
 
     def create(self, key: str, content: bytes) -> bytes:
         """Create an object unless it exists; returns what is there afterwards."""
-        path = self._root / key
+        path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         return create_once(path, content, secrets.token_hex(8))
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, whatever is there."""
-        path = self._root / key
+        path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
         temporary.write_bytes(content)
@@ -37,15 +38,15 @@ class FolderObjects:
     def get(self, key: str) -> bytes:
         """The content of an object."""
         try:
-            return (self._root / key).read_bytes()
+            return (self.root / key).read_bytes()
         except FileNotFoundError as error:
-            raise ArtifactMissing(f"{self._root / key}: no such object") from error
+            raise ArtifactMissing(f"{self.root / key}: no such object") from error
 
     def entries(self, prefix: str) -> list[ObjectEntry]:
         """All objects whose keys begin with `prefix`."""
         found = []
-        for path in sorted(self._root.rglob("*")):
-            key = path.relative_to(self._root).as_posix()
+        for path in sorted(self.root.rglob("*")):
+            key = path.relative_to(self.root).as_posix()
             if path.is_file() and not path.name.startswith(".") and key.startswith(prefix):
                 about = path.stat()
                 tag = sha256(path.read_bytes()).hexdigest()
@@ -55,7 +56,7 @@ class FolderObjects:
     def delete(self, keys: Collection[str]) -> None:
         """Delete objects; those that do not exist are skipped."""
         for key in keys:
-            (self._root / key).unlink(missing_ok=True)
+            (self.root / key).unlink(missing_ok=True)
 
 
 class ObjectsContract:

@@ -199,6 +199,7 @@ class StoreContract:
             ("second", FINGERPRINT[:16], "a002-y"),
         ]
         assert all(one.size > 9 for one in found)  # two files and the manifest
+        assert all(one.modified > 1e9 for one in found)
         (record,) = other.withdrawn()
         assert (record.fingerprint, record.number) == (FINGERPRINT, 1)
         for _ in range(2):

@@ -25,11 +25,12 @@ from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.job_states import closure
-from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.resilient_store import CALL_TIMEOUT_S, ResilientStore, StoreTimeout, TimedCall
 from orchestrator.schedule.run import RunResult, run
+from orchestrator.schedule.shared_lease import acquire_study
+from orchestrator.schedule.shared_runs import record_shared_run
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import PROGRAM, Commit, Store
 from orchestrator.study import Study
@@ -79,7 +80,7 @@ def run_study(
         BackendError, StoreError, LedgerError: the backend, store or ledger cannot be used.
     """
     with disk_errors(study.home), contextlib.ExitStack() as held:
-        lease = held.enter_context(acquire(study.home, say=view.say))
+        lease = held.enter_context(acquire_study(study.home, study.store.objects, say=view.say))
         if on_lease is not None:
             on_lease()
         ledger = held.enter_context(
@@ -99,7 +100,10 @@ def run_study(
 
         def record() -> None:
             # Before the first attempt, since other commands look jobs up in the last plan; of a run that is refused,
-            # they would show what never began.
+            # they would show what never began. The store first: `gc` of another home must not remove what it asks for.
+            objects = study.store.objects
+            if objects is not None:
+                resilient.call(lambda: record_shared_run(objects, study.plan, study.matrix, study.home, lease.holder))
             ledger.record_plan(
                 study.plan,
                 selection,
