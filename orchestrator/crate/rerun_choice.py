@@ -1,4 +1,7 @@
-"""Which jobs of a crate are run again: those that are named, or the cheapest cell that goes through the most stages."""
+"""Which jobs of a crate are run again: those that are named, or the cheapest cell that goes through the most stages.
+
+A cell of a reference row trains nothing of its own, so others come first.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,16 +66,16 @@ def choose_jobs(
 def _cheapest(plan: Plan, commits: Mapping[str, Commit], usable: set[str]) -> Iterable[str]:
     """The usable jobs of the cell whose jobs took least, among the cells that go through the most stages."""
     cells = [
-        {job for job in plan.jobs_of[cell.id].values() if job in usable} for cell in plan.cells if cell.alias_of is None
+        (cell.reference, with_needs(plan, jobs))
+        for cell in plan.cells
+        if cell.alias_of is None and (jobs := usable.intersection(plan.jobs_of[cell.id].values()))
     ]
-    return min(
-        filter(None, cells),
-        key=lambda jobs: (
-            -len({plan.jobs[job].stage for job in with_needs(plan, jobs)}),
-            _seconds(with_needs(plan, jobs), commits),
-        ),
-        default=(),
-    )
+
+    def cost(cell: tuple[bool, frozenset[str]]) -> tuple[int, bool, float]:
+        reference, jobs = cell
+        return -len({plan.jobs[job].stage for job in jobs}), reference, _seconds(jobs, commits)
+
+    return min(cells, key=cost, default=(False, frozenset[str]()))[1]
 
 
 def _seconds(jobs: Iterable[str], commits: Mapping[str, Commit]) -> float:

@@ -152,23 +152,26 @@ def _allowed(job: Job, metric: str) -> float | None:
 
 
 def machine_differences(recorded: Commit, here: Commit) -> list[str]:
-    """In what the machine of a result differs from that of another, as far as it decides bits; empty: in nothing."""
-    ours, theirs = _machine(here), _machine(recorded)
-    return [
-        f"{key} {theirs.get(key, 'not recorded')} recorded, {ours.get(key, 'not recorded')} here"
-        for key in sorted(ours.keys() | theirs.keys())
-        if ours.get(key) != theirs.get(key)
-    ]
+    """In what the machine of a result differs from this one, as far as it decides bits; empty: in nothing."""
+    theirs, ours = _machine(recorded), _machine(here)
+    found: list[str] = []
+    for name in ours:
+        a, b = _flat(name, theirs[name]), _flat(name, ours[name])
+        if a and b:
+            found += [f"{key} {a.get(key)} there, {b.get(key)} here" for key in {**a, **b} if a.get(key) != b.get(key)]
+        elif a or b:
+            found.append(f"{name} not recorded {'here' if a else 'there'}")
+    return found
 
 
-def _machine(commit: Commit) -> dict[str, str]:
+def _machine(commit: Commit) -> dict[str, Any]:
     versions = {name: version for name, version in commit.versions.items() if name != PROGRAM}
     records: Mapping[str, Any] = commit.result.get("records", {})
-    named = {"host_kind": commit.host_kind, "versions": versions, **{key: records.get(key) for key in EXECUTION}}
-    return dict(_flat("", named))
+    return {"host_kind": commit.host_kind, **{key: records.get(key) for key in EXECUTION}, "versions": versions}
 
 
-def _flat(at: str, value: Any) -> Sequence[tuple[str, str]]:
+def _flat(at: str, value: Any) -> dict[str, str]:
+    """Setting -> value as text, at every depth."""
     if isinstance(value, Mapping):
-        return [line for key, one in value.items() for line in _flat(f"{at}.{key}" if at else str(key), one)]
-    return [] if value is None else [(at, str(value))]
+        return {name: text for key, one in value.items() for name, text in _flat(f"{at}.{key}", one).items()}
+    return {} if value is None else {at: str(value)}

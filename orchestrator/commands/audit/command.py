@@ -21,6 +21,10 @@ if TYPE_CHECKING:  # what makes reports is imported when there is a crate to che
     from orchestrator.study import Study
 
 WORDS = {"right": "right  ", "differs": "DIFFERS", "open": "OPEN   "}
+LIMIT = (
+    "the crate agrees with itself; values that were changed together with every digest and the report\n"
+    "would agree too: --expect DIGEST or --rerun finds them"
+)
 SHOWN = 20
 """Lines of each kind that are printed for a check; `--json` has all."""
 
@@ -111,7 +115,7 @@ def audit(
             }
         )
     else:
-        print(_end(checks))
+        print(_end(checks, sure=bool(expect) or (rerun and not dry_run)))
     raise typer.Exit(code)
 
 
@@ -156,11 +160,12 @@ def _check_text(check: "AuditCheck") -> str:
     return "\n".join(lines)
 
 
-def _end(checks: "Sequence[AuditCheck]") -> str:
+def _end(checks: "Sequence[AuditCheck]", *, sure: bool) -> str:
+    """The last lines; `sure`: the crate was compared with something that its writer cannot change."""
     differences = sum(len(check.differences) for check in checks)
     unchecked = sum(len(check.unchecked) for check in checks)
     if not differences and not unchecked:
-        return f"\neverything is right: {counted(len(checks), 'check')}"
+        return f"\neverything is right: {counted(len(checks), 'check')}" + ("" if sure else f"\n{LIMIT}")
     found = [counted(differences, "difference")] if differences else []
     found += [f"{counted(unchecked, 'thing')} could not be checked"] if unchecked else []
     return f"\n{'; '.join(found)}"
