@@ -49,11 +49,8 @@ def audit_crate(folder: Path, allowed: Collection[str] = (), expected: str = "")
     Raises:
         CrateError: it is not written as `export` writes a crate.
     """
-    listing, description, recorded = listing_of(folder), read_description(folder), read_plan(folder)
-    checks = [check_files(folder, listing, expected)]
-    checked, commits = check_commits(CrateStore(folder), recorded, description)
-    checks += [checked, check_chain(recorded, commits), check_artifacts(folder, recorded, commits)]
-    checks.append(check_own_fingerprints(recorded))
+    description, recorded = read_description(folder), read_plan(folder)
+    digest, commits, checks = audit_records(folder, recorded, description, expected)
     planned: Plan | MatrixError | ControlsError | NotAllowed
     try:
         planned = plan_anew(folder, description, allowed)
@@ -64,7 +61,30 @@ def audit_crate(folder: Path, allowed: Collection[str] = (), expected: str = "")
     here = "" if anew is None else digest_of(code_files(CHECKOUT, package_of(anew.workload_name)))
     checks.append(check_code(folder, commits, here))
     checks += _report_checks(folder, recorded, anew, description)
-    return Audit(digest=listing.digest, description=description, commits=commits, anew=anew, checks=checks)
+    return Audit(digest=digest, description=description, commits=commits, anew=anew, checks=checks)
+
+
+def audit_records(
+    folder: Path, recorded: Plan, description: CrateDescription, expected: str = ""
+) -> tuple[str, Mapping[str, Commit], list[AuditCheck]]:
+    """The digest of the crate, its commit records by job id, and the checks that need no code of its study.
+
+    Raises:
+        CrateError: the metadata are not as `export` writes them.
+    """
+    listing = listing_of(folder)
+    checked, commits = check_commits(CrateStore(folder), recorded, description)
+    return (
+        listing.digest,
+        commits,
+        [
+            check_files(folder, listing, expected),
+            checked,
+            check_chain(recorded, commits),
+            check_artifacts(folder, recorded, commits),
+            check_own_fingerprints(recorded),
+        ],
+    )
 
 
 def _report_checks(folder: Path, recorded: Plan, anew: Plan | None, description: CrateDescription) -> list[AuditCheck]:

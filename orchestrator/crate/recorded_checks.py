@@ -92,7 +92,8 @@ def check_commits(
     done = f"{len(fingerprints)} of {counted(len(plan.jobs), 'job')} done"
     notes = [f"not done: {len(description.missing)} jobs"] if description.missing else []
     says = f"{counted(len(fingerprints), 'commit record')} against the plan; {done}"
-    return AuditCheck(name="commit records", says=says, differences=differences, notes=notes), commits
+    in_order = {job: commits[job] for job in plan.jobs if job in commits}
+    return AuditCheck(name="commit records", says=says, differences=differences, notes=notes), in_order
 
 
 def check_chain(plan: Plan, commits: Mapping[str, Commit]) -> AuditCheck:
