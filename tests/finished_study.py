@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_study import commit_of
@@ -78,7 +79,7 @@ def _finish(study: Study, job: Job) -> None:
             for case in range(CASES)
         ]
         (folder / "cases.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    made = {"code": "c", "git": "abc123", "host_kind": "cpu", "started": 10.0, "ended": 13.0}
+    made: dict[str, Any] = {"code": "c", "git": "abc123", "host_kind": "cpu", "started": 10.0, "ended": 13.0}
     read = {stage: study.store.read(study.plan.jobs[need].fingerprint) for stage, need in job.inputs.items()}
     inputs = {stage: {"fingerprint": one.fingerprint, "manifest": one.manifest} for stage, one in read.items()}
     commit = replace(commit_of(job, "a001"), **made, inputs=inputs, result={"steps": 1, "records": {}, "cost": {}})
