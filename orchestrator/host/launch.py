@@ -15,6 +15,7 @@ from orchestrator.host.children import import_path
 from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
 from orchestrator.host.multi_node import NodeRanks, await_rendezvous, write_rendezvous
+from orchestrator.host.stored_checkpoints import bring_checkpoints
 from orchestrator.host.warm_server import WarmServer
 from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
@@ -25,7 +26,7 @@ DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONSTARTUP")
 
 
 def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
-    """Fetch the inputs and write this node's request.json; False: the leading node has ended already.
+    """Fetch inputs and checkpoints, and write this node's request.json; False: the leading node has ended already.
 
     Sets `inputs`, `request` and, on a node that does not lead, `rendezvous` of the attempt.
 
@@ -35,9 +36,15 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"])
     raw, ranks = attempt.submission["request"], attempt.ranks
+    resume = raw["resume"]
+    if store.checkpoints is not None and ranks.leads:
+        whole, home = attempt.whole_checkpoints, attempt.work.parents[2]
+        newest = bring_checkpoints(store.checkpoints, home, raw["fingerprint"], whole=whole)
+        resume = None if newest is None else str(newest.path)
     request = {
         **raw,
         "inputs": folders,
+        "resume": resume,
         "out": str(store.prepare(raw["stage"], raw["fingerprint"], attempt.name)),
         "rendezvous": rendezvous_of(ranks.first, ranks, None, None),
     }

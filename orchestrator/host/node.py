@@ -18,6 +18,7 @@ from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
 from orchestrator.host.publish import Provenance
 from orchestrator.host.retry import FETCH_RETRY_S, PUBLISH_RETRY_S
+from orchestrator.host.stored_checkpoints import CheckpointUploader
 from orchestrator.host.warm_server import COMMAND, WarmServerSupervisor
 from orchestrator.store.protocol import Store
 from workloads.runtime.masking import secrets_of
@@ -66,9 +67,11 @@ class Node:
             records_endings=records_endings,
             publish_s=publish_s,
             fetch_s=fetch_s,
+            uploader=None if store.checkpoints is None else CheckpointUploader(store.checkpoints),
         )
         self._lock: threading.RLock = context.lock
         self._closed = context.closed
+        self._uploader = context.uploader
         self._attempts: dict[str, HostAttempt] = {}
         self._logs = LogCollector()
         self._servers = WarmServerSupervisor(self._on_reply, self._end_waiting, command=tuple(command), folder=code)
@@ -139,6 +142,8 @@ class Node:
         self._closed.set()
         self._watcher.join()
         self._runner.join(CLOSE_S)
+        if self._uploader is not None:
+            self._uploader.close()
         self._servers.close()
         self._logs.close()
         for attempt in self._attempts.values():

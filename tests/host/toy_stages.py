@@ -8,6 +8,7 @@ from pathlib import Path
 
 import workloads.runtime.progress as progress_module
 from workloads.contract.request import Request
+from workloads.runtime import checkpoints
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 
@@ -60,6 +61,17 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         while not progress.stopping:
             time.sleep(0.01)
         (out / "said.txt").write_text("in time")
+    elif what == "count":  # to eight; the last line of the result tells where it began
+        saved = checkpoints.resume(request, progress)
+        first = 0 if saved is None else int((saved.folder / "count.txt").read_text())
+        for step in range(first + 1, 9):
+            if progress.stopping:
+                return StageOutcome(steps=step - 1, stopped=True)
+            progress.metric(step, "count", float(step))
+            with checkpoints.writing(request, step, progress) as folder:
+                (folder / "count.txt").write_text(str(step))
+            time.sleep(0.0 if saved is not None else 0.3)
+        (out / "count.txt").write_text(f"8 from {first}")
     elif what == "deaf":
         (Path(request.work) / f"here-{rank}").touch()
         while True:
