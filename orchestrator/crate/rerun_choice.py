@@ -47,10 +47,9 @@ def choose_jobs(
     if names:
         wanted = {job.id for job in find_jobs(plan, names)}
         for job_id in sorted(wanted - usable):
-            label = plan.jobs[job_id].label
-            why = next(
-                (f"{plan.jobs[one].label}: {refused[one]}" for one in sorted(needs(job_id)) if one in refused), ""
-            )
+            label, needed = plan.jobs[job_id].label, needs(job_id)
+            first = next((one for one in plan.jobs if one in needed and one in refused), None)
+            why = "" if first is None else f"{plan.jobs[first].label}: {refused[first]}"
             raise PlanError(f"{label} cannot be run again here: {why or 'the crate has no result of it'}")
     else:
         wanted = set(_cheapest(plan, commits, usable))
