@@ -25,7 +25,7 @@ def export(
         ),
     ] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Also the trained weights.")] = False,
-    code: Annotated[bool, typer.Option("--code/--no-code", help="With the code that ran.")] = True,
+    no_code: Annotated[bool, typer.Option("--no-code", help="Without the code that ran.")] = False,
     author: Annotated[str, typer.Option("--author", metavar="NAME", help="Who made the results.")] = "",
     license: Annotated[str, typer.Option("--license", metavar="URL", help="Licence of the crate.")] = "",
     as_json: JsonOption = False,
@@ -43,7 +43,7 @@ def export(
 
     target = out or Path(f"{study.plan.study}-{study.plan.profile}.crate.zip")
     credits = CrateCredits(author=author, license=license)
-    made = write_crate(study, target, weights=weights, code=code, credits=credits)
+    made = write_crate(study, target, weights=weights, code=not no_code, credits=credits)
     if as_json:
         print_json({"version": 1, "path": str(target), **vars(made)})
         return

@@ -47,7 +47,7 @@ def audit(
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Also run jobs again, and compare their results with the recorded ones.")
     ] = False,
-    job: Annotated[
+    jobs: Annotated[
         list[str] | None,
         typer.Option(
             "--job",
@@ -76,7 +76,7 @@ def audit(
     from orchestrator.crate.audit import audit_crate
     from orchestrator.crate.opening import opened_crate
 
-    if (job or dry_run or work) and not rerun:
+    if (jobs or dry_run or work) and not rerun:
         raise PlanError("--job, --dry-run and --work are for --rerun; add it")
     if workload:
         sys.path.append(str(Path.cwd()))
@@ -91,7 +91,7 @@ def audit(
             from orchestrator.ui.progress import make_view
 
             study = rerun_study(found, folder, work or default_folder(found), cluster, settings or ())
-            choice = choice_of(study, found, job or ())
+            choice = choice_of(study, found, jobs or ())
             planned = {"rerun": _choice_json(study, choice)}
             if dry_run:
                 if not as_json:
