@@ -60,7 +60,10 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> Compariso
     moved = _moved(job, recorded.folder, anew.folder)
     if not machine:
         says = f"{counted(len(other), 'file')} of {total} with other bits, on a machine with the same record"
-        means = f"{job.label} is not what the matrix and the code make of it: the recorded result was changed"
+        means = (
+            f"{job.label} is not what the matrix and this code make of it: the recorded result was changed, or the "
+            "code gives other results without a raised revision"
+        )
         where = f"{job.label}: {shortened(other, SHOWN)}"
         found = [Mismatch(where=where, expected="the recorded bits", found="other bits", means=means)]
         found += [one.mismatch(job.label, 0.0) for one in moved if one.distance]
@@ -106,10 +109,11 @@ class _Moved:
 
     def mismatch(self, label: str, most: float) -> Mismatch:
         allowed = f"; allowed: {most:g}" if most else ""
+        unit = "" if self.unit == "1" else f" {self.unit}"
         return Mismatch(
             where=f"{label}: mean of {self.metric}",
-            expected=f"{self.recorded:.6g} {self.unit} as recorded",
-            found=f"{self.anew:.6g} {self.unit} here",
+            expected=f"{self.recorded:.6g}{unit} as recorded",
+            found=f"{self.anew:.6g}{unit} here",
             means=f"they differ by {self.distance:.3g}{allowed}; most in {self.case}",
         )
 

@@ -128,7 +128,7 @@ def test_other_bits_on_an_equal_machine_are_a_forgery(evaluation: Job, tmp_path:
     found = compare_results(evaluation, forged, result(evaluation, tmp_path / "anew", VALUES, AVX512))
     first, second = found.differences
     assert first.where == "evaluate/clean/mlp/s0: cases.jsonl"
-    assert first.means.endswith("the recorded result was changed")
+    assert "the recorded result was changed, or the code gives other results" in first.means
     assert second.where == "evaluate/clean/mlp/s0: mean of psnr"
     assert (second.expected, second.found) == ("15.001 dB as recorded", "15 dB here")
     assert second.means == "they differ by 0.001; most in b: 20.002 and 20"
