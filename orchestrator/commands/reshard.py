@@ -23,6 +23,7 @@ from orchestrator.errors import OrchestratorError, PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
+from orchestrator.host.environment import passed
 from orchestrator.host.stored_checkpoints import bring_checkpoints
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
@@ -174,7 +175,7 @@ def convert(job: Job, source: Path, ranks: int, stage: int, target: Path, *, bes
     """
     command = python_command(job.spec.reshard, str(source))
     command += ["--ranks", str(ranks), "--zero-stage", str(stage), "--out", str(target)]
-    environment = child_environment(CHECKOUT, os.environ, beside)
+    environment = child_environment(CHECKOUT, passed(os.environ, job.spec.environment), beside)
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
     words = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if done.returncode == 2:

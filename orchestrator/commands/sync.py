@@ -21,7 +21,11 @@ def sync(*, options: PlanOptions, as_json: JsonOption = False) -> None:
 
     study = options.open()
     with acquire(study.home, say=say):  # without a lease, it would mark running jobs as killed
-        shown = sync_all(study.plan, study.standings(), study.store, study.home, study.cluster.tracking.uri, say)
+        cluster = study.cluster
+        shown = sync_all(
+            *(study.plan, study.standings(), study.store, study.home, cluster.tracking.uri, say),
+            variables=cluster.environment.tracking,
+        )
     if as_json:
         print_json({"version": 1, "shown": shown})
     else:

@@ -9,6 +9,7 @@ after `HANG_S`, and meanwhile the heartbeat's phase names the call.
 """
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from orchestrator.errors import StoreError
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.endings import RankEnd, write_ended
+from orchestrator.host.environment import JobVariables, passed
 from orchestrator.host.launch import prepare, start_ranks
 from orchestrator.host.log_collector import LogCollector, LogFile
 from orchestrator.host.machine import oom_kills
@@ -52,6 +54,7 @@ class NodeContext:
     provenance: Provenance
     address: str
     visible: tuple[str, ...]
+    variables: JobVariables
     secrets: tuple[str, ...]
     records_endings: bool
     publish_s: float
@@ -240,6 +243,7 @@ class AttemptRunner:
                     devices=devices,
                     address=context.address,
                     code_folder=str(context.code),
+                    environment=passed(os.environ, context.variables.of(attempt.submission["request"]["stage"])),
                 )
             except OSError:  # the server has ended, or no descriptor is left: some ranks may have been forked
                 server.signal(attempt.name, signal.SIGKILL, group=True)

@@ -23,6 +23,8 @@ from workloads.contract.request import request_from
 # Set by whatever started the host; a rank's environment says nothing about its scheduler.
 DROPPED_PREFIXES = ("RAY_", "OMP_", "OPENBLAS_", "MKL_", "SLURM_", "SBATCH_", "PMI_")
 DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONSTARTUP")
+INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""By which the libraries that ranks meet with choose the network interface on which they listen."""
 
 
 def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
@@ -82,6 +84,7 @@ def start_ranks(
     devices: Sequence[str],
     address: str,
     code_folder: str,
+    environment: Mapping[str, str],
 ) -> None:
     """Ask `server` to fork every rank of `attempt` on this node; their output goes to its open log.
 
@@ -95,6 +98,7 @@ def start_ranks(
         devices: of the placement, as CUDA_VISIBLE_DEVICES names them.
         address: of this node, for the other nodes.
         code_folder: the code snapshot.
+        environment: that the job may have of this process's.
 
     Raises:
         OSError: the server has ended.
@@ -122,7 +126,7 @@ def start_ranks(
                 "rank": rank,
                 "request": str(attempt.work / ranks.file("request.json")),
                 "env": rank_environment(
-                    os.environ, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
+                    environment, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
                 ),
                 "rendezvous": rendezvous_of(rank, ranks, *rendezvous),
             }
@@ -141,7 +145,7 @@ def rank_environment(
     """The whole environment of one rank.
 
     Args:
-        base: the host's own, from which the scheduler's variables and thread settings are dropped.
+        base: what the job may have of the host's own; the scheduler's variables and thread settings are dropped here.
         execution: of the request.
         rank: its number among all.
         ranks: of this node.
@@ -163,6 +167,8 @@ def rank_environment(
         "WORLD_SIZE": str(ranks.world_size),
         "LOCAL_WORLD_SIZE": str(ranks.count),
     }
+    if ranks.nodes == 1:  # whatever network the user has set for several nodes, nobody else is to be met
+        given |= dict.fromkeys(INTERFACES, "lo")
     if execution["deterministic"]:
         given["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     return {**kept, **given}

@@ -51,6 +51,12 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     elif what == "meet":
         meet(request)
         (out / f"met-{rank}.txt").write_text("met")
+    elif what == "compute together until asked":
+        meet(request, computing=True)
+        (Path(request.work) / f"here-{rank}").touch()
+        while not progress.stopping:
+            time.sleep(0.01)
+        return StageOutcome(steps=3, stopped=True)
     elif what == "until asked":
         (Path(request.work) / f"here-{rank}").touch()
         while not progress.stopping:
@@ -107,8 +113,9 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     return StageOutcome(steps=1)
 
 
-def meet(request: Request) -> None:
-    """See the other ranks through the store whose socket the host has bound."""
+def meet(request: Request, *, computing: bool = False) -> None:
+    """See the other ranks through the store whose socket the host has bound; `computing`: add up a tensor too."""
+    import torch
     import torch.distributed as dist
 
     place = request.rendezvous
@@ -119,6 +126,10 @@ def meet(request: Request) -> None:
     )
     store.set(f"here-{place.rank}", "yes")
     store.wait([f"here-{rank}" for rank in range(place.world_size)])
+    if computing:
+        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.world_size)
+        dist.all_reduce(torch.ones(4))
+        return
     store.set(f"gone-{place.rank}", "yes")
     if place.rank == 0:
         store.wait([f"gone-{rank}" for rank in range(place.world_size)])

@@ -127,5 +127,6 @@ STAGES = (
         smoke=True,
         tracked=True,
         tolerances=(Tolerance(metric="judge*", most=0.5),),
+        environment=("ECHO_MATRIX_JUDGE_*",),
     ),
 )

@@ -1,6 +1,6 @@
 """`echo-matrix sync`: sends everything that is committed to MLflow; idempotent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
@@ -20,6 +20,7 @@ def sync(
     home: Path,
     uri: str | None = None,
     say: Callable[[str], None] = lambda _text: None,
+    variables: Sequence[str] = (),
 ) -> int:
     """Send all completed jobs of `plan`, and the states of the others; returns how many completed jobs were sent.
 
@@ -32,6 +33,7 @@ def sync(
         home: `outputs/{study}`.
         uri: of the MLflow server; None: SQLite in `home`.
         say: is told what the user should know.
+        variables: `environment.tracking` of the cluster file.
 
     Raises:
         RequirementError: MLflow is not installed.
@@ -40,7 +42,7 @@ def sync(
     """
     require_libraries(("mlflow",), "`sync`")
     told: list[str] = []
-    tracker = MlflowTracker(home, plan, uri, told.append, hurried=True)
+    tracker = MlflowTracker(home, plan, uri, told.append, hurried=True, variables=variables)
     tracker.start(standings)
     done = store.commits()
     shown = 0

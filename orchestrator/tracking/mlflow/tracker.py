@@ -10,15 +10,17 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
+from orchestrator.host.environment import TRACKING, TRACKING_SERVER, passed
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import install_command, missing_libraries
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
+from orchestrator.tracking.mlflow.sqlite_file import SQLITE
 from orchestrator.tracking.protocol import JobChange
 
 LOG = "tracking.log"
@@ -47,12 +49,19 @@ END_S = 5.0
 """From SIGTERM to SIGKILL."""
 
 
-def mlflow_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that uses MLflow: without variables that redirect it, and without telemetry.
+def mlflow_environment(
+    environment: Mapping[str, str], uri: str | None = None, variables: Sequence[str] = ()
+) -> dict[str, str]:
+    """The environment of a process that writes to MLflow: without variables that redirect it, and without telemetry.
 
-    MLflow's server starts `python -m uvicorn`, which must not import from the current folder either.
+    Args:
+        environment: of this process.
+        uri: `tracking.uri`; a server may want the credentials of its bucket.
+        variables: `environment.tracking` of the cluster file.
     """
-    kept = {key: value for key, value in environment.items() if key not in SCRUBBED}
+    served = () if uri is None or uri.startswith(SQLITE) else TRACKING_SERVER
+    allowed = passed(environment, (*TRACKING, *served, *variables))
+    kept = {key: value for key, value in allowed.items() if key not in SCRUBBED}
     return child_environment(CHECKOUT, kept) | QUIET
 
 
@@ -67,8 +76,19 @@ class MlflowTracker:
         report_problem: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True),
         *,
         hurried: bool = False,
+        variables: Sequence[str] = (),
     ) -> None:
-        """Prepare; `hurried`: without a rate limit (for `sync`, which runs alone)."""
+        """Prepare.
+
+        Args:
+            home: the study's folder under outputs/.
+            plan: of the run.
+            uri: `tracking.uri` of the cluster file.
+            report_problem: is told what was not sent, and why.
+            hurried: without a rate limit (for `sync`, which runs alone).
+            variables: `environment.tracking` of the cluster file.
+        """
+        self._variables = tuple(variables)
         self._home = home.resolve()
         self._plan = plan
         self._uri = uri
@@ -187,7 +207,7 @@ class MlflowTracker:
                     stderr=log,
                     text=True,
                     encoding="utf-8",
-                    env=mlflow_environment(os.environ),
+                    env=mlflow_environment(os.environ, self._uri, self._variables),
                     start_new_session=True,
                 )
         except OSError as error:
