@@ -1,5 +1,6 @@
 """`export`: the results of a study as one crate that can be checked elsewhere."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides
 from orchestrator.errors import PlanError
-from orchestrator.ui.terminal import print_json
+from orchestrator.ui.terminal import print_json, told_if_slow
 from orchestrator.wording import counted
 
 
@@ -43,7 +44,8 @@ def export(
 
     target = out or Path(f"{study.plan.study}-{study.plan.profile}.crate.zip")
     credits = CrateCredits(author=author, license=license)
-    made = write_crate(study, target, weights=weights, code=not no_code, credits=credits)
+    with told_if_slow(lambda text: print(text, file=sys.stderr), "writing the crate"):
+        made = write_crate(study, target, weights=weights, code=not no_code, credits=credits)
     if as_json:
         print_json({"version": 1, "path": str(target), **vars(made)})
         return

@@ -1,6 +1,6 @@
 """`study.json`: what a crate says of its study that neither matrix, plan nor commit records hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from orchestrator.plan.recorded import plan_of
 from workloads.contract.json_files import check_types, read_object
 
 LARGEST = 256 << 20  # bytes of a JSON file; the plan of 10,000 jobs has 10 MiB
+
+LATER = "it ended while the crate was written"
 
 _FIELDS = {
     **dict.fromkeys(("study", "profile"), str),
@@ -43,14 +45,20 @@ class CrateDescription:
     """What the crate could have held, and why it does not."""
 
     @classmethod
-    def of(cls, plan: Plan, standings: Mapping[str, Standing], durations: Sequence[Duration]) -> "CrateDescription":
-        """The description of a planned study."""
+    def of(
+        cls, plan: Plan, standings: Mapping[str, Standing], durations: Sequence[Duration], done: Collection[str]
+    ) -> "CrateDescription":
+        """The description of a planned study; `done`: ids of the jobs whose results the crate holds."""
         own = {job.fingerprint for job in plan.jobs.values()}
         return cls(
             study=plan.study,
             profile=plan.profile,
             overrides=plan.overrides,
-            missing={job: now for job, now in standings.items() if now.state != "done"},
+            missing={
+                job: Standing(state="running", reason=LATER) if now.state == "done" else now
+                for job, now in standings.items()
+                if job not in done
+            },
             durations=[one for one in durations if one.fingerprint in own],
         )
 

@@ -33,7 +33,7 @@ class JobResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class JobComparison:
     """How far two results of a job agree."""
 
     label: str
@@ -44,7 +44,7 @@ class Comparison:
     unchecked: Sequence[str] = ()
 
 
-def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> Comparison:
+def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobComparison:
     """Compare the result of the crate with the one that was made here.
 
     Raises:
@@ -55,7 +55,7 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> Compariso
         other.append(f"{METRICS}: {job.spec.curve}")
     total = len(recorded.manifest)
     if not other:
-        return Comparison(label=job.label, equal=True, says=f"equal bits in {counted(total, 'file')}")
+        return JobComparison(label=job.label, equal=True, says=f"equal bits in {counted(total, 'file')}")
     machine = machine_differences(recorded.commit, anew.commit)
     moved = _moved(job, recorded.folder, anew.folder)
     if not machine:
@@ -67,7 +67,7 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> Compariso
         where = f"{job.label}: {shortened(other, SHOWN)}"
         found = [Mismatch(where=where, expected="the recorded bits", found="other bits", means=means)]
         found += [one.mismatch(job.label, 0.0) for one in moved if one.distance]
-        return Comparison(label=job.label, equal=False, says=says, differences=found)
+        return JobComparison(label=job.label, equal=False, says=says, differences=found)
     says = f"{counted(len(other), 'file')} of {total} with other bits; another machine: {shortened(machine, SHOWN)}"
     judged = [(one, _allowed(job, one.metric)) for one in moved]
     differences = [
@@ -78,7 +78,7 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> Compariso
     if moved:
         farthest = max(moved, key=lambda one: one.distance)
         says += f"; {counted(len(moved), 'mean')} compared, most moved {farthest.metric}: {farthest.distance:.2g}"
-    return Comparison(label=job.label, equal=False, says=says, differences=differences, unchecked=unchecked)
+    return JobComparison(label=job.label, equal=False, says=says, differences=differences, unchecked=unchecked)
 
 
 def _other_files(recorded: Sequence[ManifestEntry], anew: Sequence[ManifestEntry]) -> list[str]:

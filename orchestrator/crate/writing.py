@@ -36,7 +36,7 @@ from orchestrator.crate.layout import (
 )
 from orchestrator.crate.listing import files_in, listing_of
 from orchestrator.crate.metadata import CrateCredits, metadata_of
-from orchestrator.errors import CrateError
+from orchestrator.errors import CrateError, StoreError
 from orchestrator.plan.job import Job
 from orchestrator.plan.recorded import plan_document
 from orchestrator.provenance import commits_of, version
@@ -45,7 +45,7 @@ from orchestrator.reporting.collect import report_input, report_spec
 from orchestrator.reporting.rebuild import report_code
 from orchestrator.spec.workload import package_of
 from orchestrator.store.manifest import NAME as MANIFEST
-from orchestrator.store.manifest import manifest_content
+from orchestrator.store.manifest import REFRESH_HINT, manifest_content, sha256_of
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
 from orchestrator.wording import counted
@@ -157,7 +157,7 @@ def _write(
     shutil.copyfile(study.matrix, _made(folder / MATRIX))
     _write_json(folder / PLAN, plan_document(plan), sort=False)  # the order of jobs and keys is part of a plan
     left_out = _copy_code(study, folder, commits) if code else ["code: not asked for"]
-    description = CrateDescription.of(plan, standings, durations)
+    description = CrateDescription.of(plan, standings, durations, commits)
     _write_json(folder / STUDY, {**description.document, "left_out": left_out}, sort=False)
     _write_json(folder / ENVIRONMENT, _environment(study, commits))
     words = {"study": plan.study, "profile": plan.profile, "jobs": counted(len(commits), "job")}
@@ -195,12 +195,17 @@ def _copy_artifact(study: Study, job: Job, commit: Commit, folder: Path, images:
             f"{job.label}: its manifest is not written as this version writes it; `path` tells where it is"
         )
     _made(folder / MANIFEST).write_bytes(content)
-    listed = {entry.path for entry in entries}
+    listed = {entry.path: entry for entry in entries}
     wanted = [*VALUES, *images, *([job.spec.pointer] if weights and job.spec.pointer else [])]
     names = [name for name in wanted if name in listed]
     source = study.store.fetch_files(commit.fingerprint, [glob.escape(name) for name in names])
     for name in names:
         shutil.copyfile(source / name, _made(folder / name))
+        found = sha256_of(folder / name)
+        if found != listed[name].sha256:
+            raise StoreError(
+                f"{source / name} has sha256 {found[:12]}, committed was {listed[name].sha256[:12]}; {REFRESH_HINT}"
+            )
 
 
 def _copy_code(study: Study, folder: Path, commits: Mapping[str, Commit]) -> list[str]:

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from finished_study import finished_study
 
+from orchestrator.crate.description import CrateDescription
 from orchestrator.crate.layout import METADATA, README, REPORT
 from orchestrator.crate.listing import files_in, listing_of
 from orchestrator.crate.metadata import PROFILES, CrateCredits
 from orchestrator.crate.opening import opened_crate
 from orchestrator.crate.writing import write_crate
-from orchestrator.errors import CrateError
+from orchestrator.errors import CrateError, StoreError
+from orchestrator.plan.job import Standing
+from orchestrator.plan.select import find_job
 from orchestrator.store.files import FilesStore
 from orchestrator.study import Study
 
@@ -72,6 +75,24 @@ def test_of_a_study_that_is_not_finished_only_values_are_fetched_and_what_is_mis
     assert found["#author"] == {"@id": "#author", "@type": "Person", "name": "A. Researcher"}
     assert found["./"]["license"] == {"@id": "https://creativecommons.org/licenses/by/4.0/"}
     assert found["#run"]["agent"] == {"@id": "#author"}
+
+
+def test_a_value_that_was_changed_in_the_store_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    path = study.result_of(find_job(study.plan, "evaluate/clean/mlp/s0")) / "cases.jsonl"
+    path.chmod(0o644)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("0.7", "0.9", 1), encoding="utf-8")  # of the same size
+    with pytest.raises(StoreError, match=r"cases.jsonl has sha256 .*; `run --refresh JOB` makes the artifact again"):
+        write_crate(study, tmp_path / "crate.zip")
+    assert not list(tmp_path.glob("*crate*"))
+
+
+def test_a_job_that_ends_meanwhile_is_listed_as_missing(study: Study) -> None:
+    standings = {job: Standing(state="done", reason="") for job in study.plan.jobs}
+    first, *others = study.plan.jobs
+    found = CrateDescription.of(study.plan, standings, [], others)
+    assert found.missing == {first: Standing(state="running", reason="it ended while the crate was written")}
 
 
 def test_what_is_there_is_never_overwritten(study: Study, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def job(study: Study, label: str) -> Job:
     return find_job(study.plan, label)
 
 
+@pytest.mark.slow  # a report
 def test_an_untouched_crate_is_right(crate: Path) -> None:
     found = audit_crate(crate, ALLOWED)
     assert [(check.name, check.verdict) for check in found.checks] == [

@@ -11,7 +11,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import ClusterOption, JsonOption, SetOption
 from orchestrator.errors import PlanError
 from orchestrator.spec.lines import printable
-from orchestrator.ui.terminal import SteadyView, print_json
+from orchestrator.ui.terminal import SteadyView, print_json, told_if_slow
 from orchestrator.wording import counted, shortened_lines
 
 if TYPE_CHECKING:  # what makes reports is imported when there is a crate to check
@@ -81,7 +81,8 @@ def audit(
     if workload:
         sys.path.append(str(Path.cwd()))
     with opened_crate(crate) as folder:
-        found = audit_crate(folder, workload or (), expect)
+        with told_if_slow(lambda text: print(text, file=sys.stderr), "checking the crate"):
+            found = audit_crate(folder, workload or (), expect)
         checks = list(found.checks)
         planned: dict[str, Any] = {}
         if not as_json:

@@ -12,7 +12,7 @@ from orchestrator.crate.crate_store import CrateStore
 from orchestrator.crate.findings import AuditCheck, Mismatch
 from orchestrator.crate.layout import CASES, MATRIX, METRICS
 from orchestrator.crate.rerun_choice import RerunChoice, choose_jobs
-from orchestrator.crate.rerun_comparison import Comparison, JobResult, compare_results
+from orchestrator.crate.rerun_comparison import JobComparison, JobResult, compare_results
 from orchestrator.errors import Interrupted, PlanError, StoreError
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.schedule.events import View
@@ -100,7 +100,7 @@ def run_again(study: Study, audit: Audit, crate: Path, choice: RerunChoice, view
     )
 
 
-def _compared(job: Job, study: Study, audit: Audit, crate: Path) -> Comparison:
+def _compared(job: Job, study: Study, audit: Audit, crate: Path) -> JobComparison:
     store, theirs = study.store, CrateStore(crate)
     try:
         recorded = JobResult(
@@ -116,7 +116,7 @@ def _compared(job: Job, study: Study, audit: Audit, crate: Path) -> Comparison:
         return compare_results(job, recorded, anew)
     except StoreError as error:
         found = Mismatch(where=job.label, expected="a result that can be compared", found=str(error))
-        return Comparison(label=job.label, equal=False, says="cannot be compared", differences=[found])
+        return JobComparison(label=job.label, equal=False, says="cannot be compared", differences=[found])
 
 
 def _refusals(choice: RerunChoice) -> list[str]:
