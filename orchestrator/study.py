@@ -65,7 +65,16 @@ class Study:
     @property
     def store_location(self) -> StoreLocation:
         """Where the artifact store is."""
-        return StoreLocation(kind=self.cluster.store.kind, folder=str((self.home / "store").resolve()))
+        settings = self.cluster.store
+        return StoreLocation(
+            kind=settings.kind,
+            folder=str((self.home / "store").resolve()),
+            url=f"{settings.url.rstrip('/')}/{self.home.name}" if settings.url is not None else "",
+            endpoint=settings.endpoint or "",
+            region=settings.region or "",
+            cache=settings.cache or "",
+            cache_gib=settings.cache_gib,
+        )
 
     @property
     def job_variables(self) -> JobVariables:

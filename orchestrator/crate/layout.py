@@ -18,6 +18,7 @@ The sha256 of `ro-crate-metadata.json` is the digest of the crate, since that fi
 
 from pathlib import PurePosixPath
 
+from orchestrator.reporting.artifacts import CASE_NAMES, CASES, METRICS
 from orchestrator.store.protocol import Commit
 
 METADATA = "ro-crate-metadata.json"
@@ -31,8 +32,7 @@ ARTIFACTS = "artifacts"
 REPORT = "report"
 CODE = "code"
 
-CASES, METRICS = "cases.jsonl", "metrics.jsonl"
-VALUES = (CASES, "cases.json", METRICS)
+VALUES = (CASES, CASE_NAMES, METRICS)
 """Files of an artifact that the report is made from, besides its images."""
 
 VERSION = 1

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.crate.findings import Mismatch
-from orchestrator.crate.layout import CASES, METRICS
 from orchestrator.plan.job import Job
-from orchestrator.reporting.artifacts import lines_of
+from orchestrator.reporting.artifacts import CASES, METRICS, lines_of
 from orchestrator.spec.controls import EXECUTION
 from orchestrator.store.protocol import PROGRAM, Commit, ManifestEntry
 from orchestrator.wording import counted, shortened

@@ -41,7 +41,7 @@ from orchestrator.plan.job import Job
 from orchestrator.plan.recorded import plan_document
 from orchestrator.provenance import commits_of, version
 from orchestrator.reporting.artifacts import ArtifactReader
-from orchestrator.reporting.collect import report_input, report_spec
+from orchestrator.reporting.collect import axes_text, report_input, report_spec
 from orchestrator.reporting.rebuild import report_code
 from orchestrator.spec.workload import package_of
 from orchestrator.store.manifest import NAME as MANIFEST
@@ -177,12 +177,20 @@ def _shown_images(study: Study, reader: ArtifactReader) -> Mapping[str, Sequence
     from reports.page.strips import chosen
 
     given = report_input(study.plan, study.standings(), study.store, study.durations())
-    shown = {strip.path for _, _, by_row in chosen(given, analyse(given)) for strip in by_row.values()}
+    shown = {
+        (strip.row, strip.seed, strip.axes, strip.branch, strip.case)
+        for _, _, by_row in chosen(given, analyse(given))
+        for strip in by_row.values()
+    }
+    cells = {cell.id: (cell.row, cell.seed, axes_text(cell.axes)) for cell in study.plan.cells}
     found: dict[str, list[str]] = {}
     for job in study.plan.jobs.values():
         if job.spec.images and reader.commit(job.id) is not None:
-            paths = [Path(path) for _, path in reader.images(job.id) if path in shown]
-            found[job.id] = [f"{job.spec.images}/{path.name}" for path in paths]
+            found[job.id] = [
+                f"{job.spec.images}/{Path(path).name}"
+                for case, path in reader.images(job.id)
+                if any((*cells[cell], job.branch or "", case) in shown for cell in job.cells)
+            ]
     return found
 
 
@@ -206,6 +214,7 @@ def _copy_artifact(study: Study, job: Job, commit: Commit, folder: Path, images:
             raise StoreError(
                 f"{source / name} has sha256 {found[:12]}, committed was {listed[name].sha256[:12]}; {REFRESH_HINT}"
             )
+    study.store.release(source)
 
 
 def _copy_code(study: Study, folder: Path, commits: Mapping[str, Commit]) -> list[str]:

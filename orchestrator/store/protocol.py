@@ -197,7 +197,7 @@ class StoreReader(Protocol):
         """
 
     def fetch(self, fingerprint: str) -> Path:
-        """The committed folder, read-only, on this machine.
+        """The committed folder, read-only, on this machine; it stays until this process ends or releases it.
 
         Raises:
             ArtifactMissing: there is no commit record, or a file is missing or not the one that was committed.
@@ -231,6 +231,16 @@ class Store(StoreReader, Protocol):
 
     def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
         """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
+
+    def release(self, folder: Path) -> None:
+        """End one use of a folder that `fetch` or `fetch_files` gave: a cache may remove it once nobody uses it."""
+
+    def verify(self, fingerprint: str) -> Path:
+        """Like `fetch`, after every byte has been compared with the manifest.
+
+        Raises:
+            ArtifactMissing: a file differs from its sha256.
+        """
 
     def withdraw(self, fingerprint: str) -> None:
         """Move the commit record to `withdrawn/{fingerprint}.{n}.json`."""

@@ -184,6 +184,10 @@ def test_jobs_run_in_a_folder_of_their_own_without_store_tracker_and_hooks_of_th
     assert found.home == tmp_path / "work" / "outputs" / "digits"
     assert (found.cluster.on_event, found.cluster.tracking.kind, found.cluster.store.kind) == (None, "none", "files")
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == [MATRIX]
+    text = "backend: ray\nstore: {kind: s3, url: 's3://lab/ours'}\n"
+    cluster.write_text(text, encoding="utf-8")
+    found = rerun_study(given, crate, tmp_path / "work", cluster, ())
+    assert found.store_location.url == f"s3://lab/ours/audit-{'d' * 12}/digits"
     with pytest.raises(PlanError, match=re.escape("results of backend fake have no meaning")):
         rerun_study(given, crate, tmp_path / "work", Path("fake"), ())
     with pytest.raises(PlanError, match="cannot be planned here"):

@@ -10,13 +10,14 @@ from orchestrator.commands.run.run_study import run_study
 from orchestrator.crate.audit import Audit
 from orchestrator.crate.crate_store import CrateStore
 from orchestrator.crate.findings import AuditCheck, Mismatch
-from orchestrator.crate.layout import CASES, MATRIX, METRICS
+from orchestrator.crate.layout import MATRIX
 from orchestrator.crate.rerun_choice import RerunChoice, choose_jobs
 from orchestrator.crate.rerun_comparison import JobComparison, JobResult, compare_results
 from orchestrator.errors import Interrupted, PlanError, StoreError
 from orchestrator.plan.job import SHORT, Job
+from orchestrator.reporting.artifacts import CASES, METRICS
 from orchestrator.schedule.events import View
-from orchestrator.spec.cluster import StoreSettings, TrackingSettings
+from orchestrator.spec.cluster import TrackingSettings
 from orchestrator.study import HOME_VARIABLE, Study, open_study
 from orchestrator.wording import counted, shortened
 
@@ -26,14 +27,18 @@ SHOWN = 3
 
 def default_folder(audit: Audit) -> Path:
     """Where jobs of this crate are run again, so that the same command continues."""
-    return Path(os.environ.get(HOME_VARIABLE) or "outputs") / f"audit-{audit.digest[:SHORT]}"
+    return Path(os.environ.get(HOME_VARIABLE) or "outputs") / _name_of(audit)
+
+
+def _name_of(audit: Audit) -> str:
+    return f"audit-{audit.digest[:SHORT]}"
 
 
 def rerun_study(audit: Audit, crate: Path, work: Path, cluster: Path | None, settings: Sequence[str]) -> Study:
     """The study of a crate, planned to run in the folder `work`; of the crate, only the matrix is used.
 
-    Store and tracker are its own, whatever the cluster file says: results of another study are not to count here, and
-    no team's server is to show these runs.
+    The store is a folder of its own, in a bucket too: results of the user's own study are not to count here. It has no
+    tracker and no `on_event`, since no team's server is to show these runs.
 
     Raises:
         PlanError: there is no plan to run, or the backend only pretends.
@@ -52,7 +57,10 @@ def rerun_study(audit: Audit, crate: Path, work: Path, cluster: Path | None, set
         raise PlanError(
             f"--rerun: the results of backend {study.cluster.backend} have no meaning; choose another cluster"
         )
-    own = replace(study.cluster, store=StoreSettings(), tracking=TrackingSettings(kind="none"), on_event=None)
+    store = study.cluster.store
+    if store.url is not None:
+        store = replace(store, url=f"{store.url.rstrip('/')}/{_name_of(audit)}")
+    own = replace(study.cluster, store=store, tracking=TrackingSettings(kind="none"), on_event=None)
     return replace(study, home=(work / "outputs" / study.plan.study).resolve(), cluster=own)
 
 
