@@ -50,6 +50,9 @@ MEANINGS = {
 }
 ENCODINGS = {".jsonl": "application/jsonl", ".yaml": "application/yaml", ".safetensors": "application/octet-stream"}
 
+NO_LICENSE = "No licence is stated: ask who has made the results"
+"""RO-Crate asks for one."""
+
 Entity = dict[str, Any]
 
 
@@ -92,7 +95,7 @@ def metadata_of(
             "description": f"{counted(len(commits), 'result')} of {counted(len(plan.jobs), 'job')} of an experiment "
             "matrix, with what is needed to check them: `echo-matrix audit`",
             "datePublished": _time(ended)[:10],
-            **({"license": _license(credits.license)} if credits.license else {}),
+            "license": _license(credits.license or NO_LICENSE),
             **({"author": _ref("#author")} if credits.author else {}),
             "conformsTo": [_ref(profile) for profile in PROFILES],
             "hasPart": _refs([*map(id_of, top), *(f"{id_of(path)}/" for path in folders)]),

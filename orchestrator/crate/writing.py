@@ -7,7 +7,6 @@ import glob
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -266,16 +265,15 @@ def report_versions() -> dict[str, str]:
 
 
 def _pack(folder: Path, target: Path) -> None:
-    """Write a zip file; the same bytes for the same files."""
+    """Write a zip file; the same bytes for the same files. RO-Crate asks for entries of folders too."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for place, folders, names in os.walk(folder):
-            folders.sort()
-            for name in sorted(names):
-                path = Path(place, name)
-                entry = zipfile.ZipInfo(str(path.relative_to(folder)), date_time=(1980, 1, 1, 0, 0, 0))
-                entry.external_attr = 0o100644 << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, path.read_bytes())
+        for path in sorted(folder.rglob("*")):
+            is_folder = path.is_dir()
+            name = path.relative_to(folder).as_posix() + ("/" if is_folder else "")
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o040755 if is_folder else 0o100644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, b"" if is_folder else path.read_bytes())
 
 
 def _made(path: Path) -> Path:
