@@ -133,7 +133,7 @@ def of_type(graph: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]
 def test_the_metadata_follow_the_provenance_run_crate_profile(
     graph: dict[str, dict[str, Any]], exported: tuple[Study, Path]
 ) -> None:
-    # The MUSTs of https://w3id.org/ro/wfrun/provenance/0.5; roc-validator was run by hand: docs/explanation/exercised.md.
+    # The MUSTs of the profile; roc-validator was run by hand (docs/explanation/exercised.md).
     _, crate = exported
     root = graph["./"]
     assert ids(graph[METADATA]["about"]) == ["./"]
