@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.crate.findings import Mismatch
-from orchestrator.plan.job import Job
+from orchestrator.plan.job import SHORT, Job
 from orchestrator.reporting.artifacts import CASES, METRICS, lines_of
 from orchestrator.spec.controls import EXECUTION
 from orchestrator.store.protocol import PROGRAM, Commit, ManifestEntry
@@ -52,17 +52,17 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
     other = _other_files(recorded.manifest, anew.manifest)
     if job.spec.curve and _curve(job, recorded.folder) != _curve(job, anew.folder):
         other.append(f"{METRICS}: {job.spec.curve}")
-    total = len(recorded.manifest)
+    total = len({one.path for one in (*recorded.manifest, *anew.manifest)})
     if not other:
         return JobComparison(label=job.label, equal=True, says=f"equal bits in {counted(total, 'file')}")
     machine = machine_differences(recorded.commit, anew.commit)
     moved = _moved(job, recorded.folder, anew.folder)
     if not machine:
         says = f"{counted(len(other), 'file')} of {total} with other bits, on a machine with the same record"
-        means = (
-            f"{job.label} is not what the matrix and this code make of it: the recorded result was changed, or the "
-            "code gives other results without a raised revision"
-        )
+        means = f"{job.label} is not what the matrix and this code make of it: the recorded result was changed"
+        ran, here = recorded.commit.code[:SHORT], anew.commit.code[:SHORT]
+        if ran != here:
+            means += f", or the code gives other results without a raised revision ({ran} there, {here} here)"
         where = f"{job.label}: {shortened(other, SHOWN)}"
         found = [Mismatch(where=where, expected="the recorded bits", found="other bits", means=means)]
         found += [one.mismatch(job.label, 0.0) for one in moved if one.distance]
