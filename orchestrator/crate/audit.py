@@ -17,7 +17,7 @@ from orchestrator.crate.recorded_checks import (
 )
 from orchestrator.crate.remade_report import BROKEN, check_controls, check_report, input_of
 from orchestrator.crate.replanning import NotAllowed, check_own_fingerprints, check_plan, plan_anew, usable_plan
-from orchestrator.errors import ControlsError, MatrixError, PlanError
+from orchestrator.errors import ControlsError, CrateError, MatrixError, PlanError
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.plan.job import Plan
 from orchestrator.spec.workload import package_of
@@ -49,6 +49,13 @@ def audit_crate(folder: Path, allowed: Collection[str] = (), expected: str = "")
     Raises:
         CrateError: it is not written as `export` writes a crate.
     """
+    try:
+        return _audit(folder, allowed, expected)
+    except RecursionError as error:
+        raise CrateError("a file of the crate is nested too deep; `export` writes none like that") from error
+
+
+def _audit(folder: Path, allowed: Collection[str], expected: str) -> Audit:
     description, recorded = read_description(folder), read_plan(folder)
     digest, commits, checks = audit_records(folder, recorded, description, expected)
     planned: Plan | MatrixError | ControlsError | NotAllowed

@@ -199,6 +199,14 @@ def test_a_workload_of_a_stranger_is_not_imported(crate: Path) -> None:
     assert [found[name].verdict for name in ("controls", "report", "chain of inputs")] == ["open", "open", "right"]
 
 
+def test_a_plan_that_is_nested_too_deep_is_bad_input(crate: Path) -> None:
+    deep = '{"a":' * 700 + "1" + "}" * 700
+    text = (crate / PLAN).read_text(encoding="utf-8")
+    (crate / PLAN).write_text(text.replace('"batch": 64', f'"batch": {deep}'), encoding="utf-8")
+    with pytest.raises(CrateError, match="nested too deep"):
+        audit_crate(crate, ALLOWED)
+
+
 @pytest.mark.parametrize("name", [STUDY, PLAN])
 @pytest.mark.parametrize("content", ["[]", '{"version": 1}', "{", '{"version": 1, "missing": [1], "durations": {}}'])
 def test_a_broken_description_is_bad_input(crate: Path, name: str, content: str) -> None:
