@@ -13,6 +13,7 @@ from orchestrator.crate.recorded_checks import (
     check_chain,
     check_code,
     check_commits,
+    check_environment,
     check_files,
 )
 from orchestrator.crate.remade_report import BROKEN, check_controls, check_report, input_of
@@ -90,6 +91,7 @@ def audit_records(
             check_chain(recorded, commits),
             check_artifacts(folder, recorded, commits),
             check_own_fingerprints(recorded),
+            check_environment(folder, commits),
         ],
     )
 

@@ -8,8 +8,9 @@ from typing import Any
 from orchestrator.crate.layout import PLAN, STUDY, VERSION
 from orchestrator.errors import CrateError
 from orchestrator.plan.durations import Duration
-from orchestrator.plan.job import STATE_MEANINGS, Plan, Standing
+from orchestrator.plan.job import STATE_MEANINGS, Job, Plan, Standing
 from orchestrator.plan.recorded import plan_of
+from orchestrator.store.commits import FINGERPRINT
 from workloads.contract.json_files import check_types, read_object
 
 LARGEST = 256 << 20  # bytes of a JSON file; the plan of 10,000 jobs has 10 MiB
@@ -20,6 +21,14 @@ _FIELDS = {
     **dict.fromkeys(("study", "profile"), str),
     **dict.fromkeys(("overrides", "durations", "left_out"), list),
     "missing": dict,
+}
+_JOB = {
+    **dict.fromkeys(("id", "label", "fingerprint", "workload"), str),
+    **dict.fromkeys(("config", "revisions", "inputs"), dict),
+    "branch": (str, type(None)),
+    "row": (dict, type(None)),
+    "seed": (int, type(None)),
+    "smoke": bool,
 }
 _DURATION = {
     **dict.fromkeys(("fingerprint", "stage", "branch", "row", "profile", "backend", "kind", "basis"), str),
@@ -110,6 +119,24 @@ def read_plan(folder: Path) -> Plan:
         CrateError: there is none, or it is not as `export` writes it.
     """
     try:
-        return plan_of(read_object(folder / PLAN, LARGEST))
-    except (OSError, ValueError) as error:
+        plan = plan_of(read_object(folder / PLAN, LARGEST))
+        for job in plan.jobs.values():
+            _check_job(job, plan)
+        return plan
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CrateError(f"{PLAN}: is not as `export` writes it: {error}") from error
+
+
+def _check_job(job: Job, plan: Plan) -> None:
+    """Refuse a job whose fields are of other types, or that needs a job that the plan does not have.
+
+    Raises:
+        ValueError: which, and what is wrong with it.
+    """
+    where = f"job {str(job.id)[:80]!r}"
+    check_types(vars(job), _JOB, where)
+    if not FINGERPRINT.fullmatch(job.fingerprint):
+        raise ValueError(f"{where}: fingerprint is {job.fingerprint[:80]!r}; allowed: the 64 hex digits of a sha256")
+    unknown = [need for need in job.inputs.values() if not isinstance(need, str) or need not in plan.jobs]
+    if unknown or job.id not in plan.jobs:
+        raise ValueError(f"{where}: needs {str(unknown)[:80]}, which is no job of the plan")

@@ -6,14 +6,16 @@ The chain: a commit record holds the sha256 of its artifact's manifest, the mani
 holds the manifests of the artifacts that its job has read.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.crate.crate_store import CrateStore
 from orchestrator.crate.description import CrateDescription
+from orchestrator.crate.environment import jobs_by_environment
 from orchestrator.crate.findings import AuditCheck, Mismatch
-from orchestrator.crate.layout import CODE, METADATA, STUDY, VALUES, artifact_path, commit_path
+from orchestrator.crate.layout import CODE, ENVIRONMENT, METADATA, STUDY, VALUES, artifact_path, commit_path
 from orchestrator.crate.listing import CrateListing, files_in
 from orchestrator.errors import StoreError
 from orchestrator.host.code import digest_of
@@ -22,6 +24,9 @@ from orchestrator.store.manifest import NAME as MANIFEST
 from orchestrator.store.manifest import read_manifest, sha256_of
 from orchestrator.store.protocol import Commit
 from orchestrator.wording import counted
+from workloads.contract.json_files import read_object
+
+SHOWN = 400  # characters of a value in a message
 
 
 def check_files(folder: Path, listing: CrateListing, expected: str) -> AuditCheck:
@@ -204,3 +209,19 @@ def check_code(folder: Path, commits: Mapping[str, Commit], here: str) -> AuditC
         )
     says = f"{counted(len(there), 'code snapshot')} against the commit records"
     return AuditCheck(name="code", says=says, differences=differences, notes=notes)
+
+
+def check_environment(folder: Path, commits: Mapping[str, Commit]) -> AuditCheck:
+    """What `environment.json` says of versions and hosts against the commit records."""
+    differences = []
+    try:
+        listed = read_object(folder / ENVIRONMENT)["jobs"]
+    except (OSError, ValueError, KeyError) as error:
+        listed = f"none: {error!r}"
+    computed = jobs_by_environment(commits.values())
+    if listed != computed:
+        means = "it is not what the commit records say"
+        expected, found = (json.dumps(value, sort_keys=True)[:SHOWN] for value in (computed, listed))
+        differences.append(Mismatch(where=ENVIRONMENT, expected=expected, found=found, means=means))
+    says = f"{counted(len(computed), 'kind')} of stage, code, versions and host against the commit records"
+    return AuditCheck(name="environment", says=says, differences=differences)

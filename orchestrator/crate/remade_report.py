@@ -13,9 +13,9 @@ from typing import Any
 
 from orchestrator.crate.crate_store import CrateStore
 from orchestrator.crate.description import LARGEST, CrateDescription
+from orchestrator.crate.environment import report_versions
 from orchestrator.crate.findings import AuditCheck, Mismatch
 from orchestrator.crate.layout import ENVIRONMENT, REPORT
-from orchestrator.crate.writing import report_versions
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Plan
 from orchestrator.reporting.collect import report_input

@@ -5,9 +5,7 @@ The report in it is made from the files of the crate alone, so that whoever has 
 
 import glob
 import hashlib
-import importlib.metadata
 import json
-import platform
 import shutil
 import tempfile
 import zipfile
@@ -19,6 +17,7 @@ from typing import Any
 
 from orchestrator.crate.crate_store import CrateStore
 from orchestrator.crate.description import CrateDescription
+from orchestrator.crate.environment import environment_of
 from orchestrator.crate.layout import (
     CODE,
     ENVIRONMENT,
@@ -29,7 +28,6 @@ from orchestrator.crate.layout import (
     REPORT,
     STUDY,
     VALUES,
-    VERSION,
     artifact_path,
     commit_path,
 )
@@ -38,18 +36,15 @@ from orchestrator.crate.metadata import CrateCredits, metadata_of
 from orchestrator.errors import CrateError, StoreError
 from orchestrator.plan.job import Job
 from orchestrator.plan.recorded import plan_document
-from orchestrator.provenance import commits_of, version
+from orchestrator.provenance import version
 from orchestrator.reporting.artifacts import ArtifactReader
-from orchestrator.reporting.collect import axes_text, report_input, report_spec
-from orchestrator.reporting.rebuild import report_code
-from orchestrator.spec.workload import package_of
+from orchestrator.reporting.collect import axes_text, report_input
 from orchestrator.store.manifest import NAME as MANIFEST
 from orchestrator.store.manifest import REFRESH_HINT, manifest_content, sha256_of
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
 from orchestrator.wording import counted
 
-REPORT_LIBRARIES = ("numpy", "scipy", "matplotlib", "jinja2", "markupsafe")
 LARGEST_CODE = 8 << 20  # bytes of the code snapshots together
 
 READ_ME = """\
@@ -158,7 +153,7 @@ def _write(
     left_out = _copy_code(study, folder, commits) if code else ["code: not asked for"]
     description = CrateDescription.of(plan, standings, durations, commits)
     _write_json(folder / STUDY, {**description.document, "left_out": left_out}, sort=False)
-    _write_json(folder / ENVIRONMENT, _environment(study, commits))
+    _write_json(folder / ENVIRONMENT, environment_of(study, commits.values()))
     words = {"study": plan.study, "profile": plan.profile, "jobs": counted(len(commits), "job")}
     (folder / README).write_text(READ_ME.format(**words, version=version(), metadata=METADATA), encoding="utf-8")
 
@@ -237,31 +232,6 @@ def _copy_code(study: Study, folder: Path, commits: Mapping[str, Commit]) -> lis
         for path in files:
             shutil.copyfile(path, _made(folder / CODE / digest / path.relative_to(source)))
     return left_out
-
-
-def _environment(study: Study, commits: Mapping[str, Commit]) -> dict[str, Any]:
-    """Versions that made the results and the report."""
-    spec = report_spec(study.plan.workload)
-    kinds = Counter(
-        json.dumps([one.stage, one.git, one.code, one.host_kind, dict(one.versions)], sort_keys=True)
-        for one in commits.values()
-    )
-    jobs = [
-        {**dict(zip(("stage", "git", "code", "host_kind", "versions"), json.loads(kind), strict=True)), "jobs": number}
-        for kind, number in sorted(kinds.items())
-    ]
-    return {
-        "version": VERSION,
-        "program": version(),
-        "git": commits_of(package_of(study.plan.workload_name), study.home),
-        "report": {"code": report_code(spec), "versions": report_versions()},
-        "jobs": jobs,
-    }
-
-
-def report_versions() -> dict[str, str]:
-    """Versions of what the report is written with on this machine."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in REPORT_LIBRARIES}
 
 
 def _pack(folder: Path, target: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_crate_is_written_and_found_right(called: Called, tmp_path: Path, monk
     assert code == 0, said
     assert lines[0] == "digits-laptop.crate.zip: digits, profile laptop"
     assert "right   report: 96 values; 3 of 3 files made again byte for byte" in lines
-    assert lines[-1] == "everything is right: 9 checks"
+    assert lines[-1] == "everything is right: 10 checks"
 
 
 def test_what_differs_is_printed_with_what_was_expected(called: Called, crate: Path, study: Study) -> None:
@@ -64,6 +64,7 @@ def test_json_has_every_check(called: Called, crate: Path) -> None:
         "chain of inputs": "right",
         "artifacts": "right",
         "fingerprints": "right",
+        "environment": "right",
         "plan": "open",
         "code": "right",
         "controls": "open",

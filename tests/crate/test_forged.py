@@ -1,7 +1,8 @@
 """Changed results are found: by the digests, by the chain of commit records, by the report; and what none can find."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forging import (
@@ -18,7 +19,7 @@ from forging import (
 from orchestrator.crate.audit import audit_crate, audit_records
 from orchestrator.crate.description import read_description, read_plan
 from orchestrator.crate.findings import AuditCheck
-from orchestrator.crate.layout import CODE, MATRIX, PLAN, STUDY, commit_path
+from orchestrator.crate.layout import CODE, ENVIRONMENT, MATRIX, PLAN, STUDY, commit_path
 from orchestrator.crate.listing import listing_of
 from orchestrator.crate.recorded_checks import check_code
 from orchestrator.crate.replanning import check_plan, plan_anew
@@ -72,6 +73,7 @@ def test_an_untouched_crate_is_right(crate: Path) -> None:
             "chain of inputs",
             "artifacts",
             "fingerprints",
+            "environment",
             "plan",
             "code",
             "controls",
@@ -197,6 +199,26 @@ def test_a_workload_of_a_stranger_is_not_imported(crate: Path) -> None:
     found = {check.name: check for check in audit_crate(crate, ALLOWED).checks}
     assert "names the workload 'antigravity', which is no part of this software" in found["plan"].unchecked[0]
     assert [found[name].verdict for name in ("controls", "report", "chain of inputs")] == ["open", "open", "right"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda job: job["inputs"].update(split="split/000000000000"), "needs .*, which is no job of the plan"),
+        (lambda job: job.update(seed=True), "seed is 'True', bool; allowed: int or null"),
+        (lambda job: job.update(fingerprint="x"), "fingerprint is 'x'; allowed: the 64 hex digits"),
+        (lambda job: job.update(id="other"), "needs"),
+    ],
+)
+def test_a_broken_job_of_a_plan_is_bad_input(crate: Path, change: Callable[[Any], object], said: str) -> None:
+    change_json(crate / PLAN, lambda plan: change(next(job for job in plan["jobs"] if job["inputs"])))
+    with pytest.raises(CrateError, match=said):
+        read_plan(crate)
+
+
+def test_versions_that_no_commit_record_has_are_found(crate: Path) -> None:
+    change_json(crate / ENVIRONMENT, lambda content: content["jobs"][0].update(host_kind="NVIDIA H200"))
+    assert "it is not what the commit records say" in wrong_records(crate)["environment"][0]
 
 
 def test_a_plan_that_is_nested_too_deep_is_bad_input(crate: Path) -> None:
