@@ -19,7 +19,7 @@ class CrateStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def commits(self) -> frozenset[str]:
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
         """Fingerprints of all commit records."""
         found = (path.name.removesuffix(".json") for path in (self._folder / COMMITS).glob("*.json"))
         return frozenset(name for name in found if FINGERPRINT.fullmatch(name))
@@ -72,7 +72,7 @@ class CrateStore:
         """
         return read_manifest(self.fetch(fingerprint), self.read(fingerprint).manifest)
 
-    def revision(self) -> str:
+    def revision(self, within_s: float = 0.0) -> str:
         """A digest of which commit records there are."""
         return hashlib.sha256("".join(sorted(self.commits())).encode()).hexdigest()
 

@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Plan
 from orchestrator.store.manifest import REFRESH_HINT
-from orchestrator.store.protocol import Commit, StoreReader
+from orchestrator.store.protocol import RECENT_S, Commit, StoreReader
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
 
@@ -30,13 +30,13 @@ CASES, CASE_NAMES, METRICS = "cases.jsonl", "cases.json", "metrics.jsonl"
 
 
 class ArtifactReader:
-    """Reads commit records and artifacts of a plan, each once."""
+    """Reads commit records and artifacts of a plan, each once; make it after the states that it is used with."""
 
     def __init__(self, plan: Plan, store: StoreReader) -> None:
         self.plan = plan
         """The plan."""
         self._store = store
-        self._done = store.commits()
+        self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
         self._cases: dict[str, list[dict[str, Any]]] = {}
         self._images: dict[str, list[tuple[str, str]]] = {}

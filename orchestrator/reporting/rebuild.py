@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.collect import report_input, report_spec
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec
 
@@ -56,7 +56,7 @@ def report_if_needed(
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took.
     """
-    quick = _quick(plan, standings, store.revision())
+    quick = _quick(plan, standings, store.revision(RECENT_S))
     if _remembered(folder).get("quick") == quick and _is_whole(folder):
         return False
     given = report_input(plan, standings, store, durations())

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 VERSION = 1
+RECENT_S = 60.0
+"""`within_s` of a command that has just listed the commit records, and does not wait for any."""
 PROGRAM = "echo-matrix"
 """Key in `Commit.versions` of the orchestrator's own version."""
 
@@ -167,8 +169,8 @@ class CheckpointStore(Protocol):
 class StoreReader(Protocol):
     """What results are read from: a store, or a crate."""
 
-    def commits(self) -> frozenset[str]:
-        """Fingerprints of all completed jobs."""
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
+        """Fingerprints of all completed jobs; a listing that this object made up to `within_s` seconds ago will do."""
 
     def read(self, fingerprint: str) -> Commit:
         """The commit record of a completed job.
@@ -178,8 +180,8 @@ class StoreReader(Protocol):
             StoreError: it is broken, or names another fingerprint.
         """
 
-    def revision(self) -> str:
-        """A digest of which commit records there are, from one listing."""
+    def revision(self, within_s: float = 0.0) -> str:
+        """A digest of which commit records there are, from one listing; `within_s` as for `commits`."""
 
     def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
         """The files of a completed job's artifact.
