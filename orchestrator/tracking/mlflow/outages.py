@@ -5,11 +5,12 @@ import time
 
 from mlflow.exceptions import MlflowException
 
+from orchestrator.tracking.mlflow.reason import short, text_of
+
 FIRST_S, LONGEST_S = 0.5, 30.0
 """Between two tries: doubled each time, from the first to the longest."""
 SAY_AFTER_S = 10.0
 """Shorter outages are not reported."""
-LONGEST_REASON = 300
 PAGE = (
     "a web page answers where MLflow should: is a login page in front of it, or another server at tracking.uri? set "
     "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; `echo-matrix doctor` asks again"
@@ -80,10 +81,9 @@ def reason_of(error: Exception) -> str:
         return PAGE
     if _http_status(error) in (401, 403):
         return CREDENTIALS
-    text = " ".join(str(error).split())
-    if cause := _CAUSE.search(text):  # of a request that was repeated
+    if cause := _CAUSE.search(text_of(error)):  # of a request that was repeated
         return f"MLflow does not answer: {cause[1]}"
-    return f"{type(error).__name__}: {text[:LONGEST_REASON]}"
+    return short(error)
 
 
 def _http_status(error: Exception) -> int | None:
