@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from orchestrator.store.link import create_once, is_used_proof, prove_links, syn
 from orchestrator.store.manifest import (
     REFRESH_HINT,
     TEMPORARY,
+    compare_bytes,
     read_manifest,
     verify_bytes,
     verify_sizes,
@@ -155,9 +157,17 @@ class FilesStore:
         return str(self.fetch(fingerprint))
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
-        """The committed folder, in place, with all its files; see `Store.fetch_files`."""
-        del patterns  # nothing is fetched, so nothing is saved
-        return self.fetch(fingerprint)
+        """The committed folder, in place, with all its files; those that match have the bytes that were committed.
+
+        Raises:
+            ArtifactMissing: there is no commit record, or a file is missing, of another size, or was changed.
+            StoreError: the commit record or the manifest is broken.
+        """
+        folder = self.fetch(fingerprint)
+        for entry in read_manifest(folder, self.read(fingerprint).manifest):
+            if any(fnmatchcase(entry.path, pattern) for pattern in patterns):
+                compare_bytes(f"{folder}/{entry.path}", entry)
+        return folder
 
     def release(self, folder: Path) -> None:
         """Do nothing: the store keeps what is fetched."""

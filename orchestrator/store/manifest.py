@@ -166,13 +166,18 @@ def verify_bytes(folder: Path, digest: str) -> None:
         ArtifactMissing: a file is missing, or of another size or content.
         StoreError: see `verify_sizes`.
     """
+    _verify(folder, digest, compare_bytes)
 
-    def compare(path: str, entry: ManifestEntry) -> None:
-        found = sha256_of(Path(path))
-        if found != entry.sha256:
-            raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {REFRESH_HINT}")
 
-    _verify(folder, digest, compare)
+def compare_bytes(path: str, entry: ManifestEntry) -> None:
+    """Check the bytes of one file.
+
+    Raises:
+        ArtifactMissing: they are not those of the manifest.
+    """
+    found = sha256_of(Path(path))
+    if found != entry.sha256:
+        raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {REFRESH_HINT}")
 
 
 def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None]) -> None:

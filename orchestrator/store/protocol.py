@@ -228,7 +228,10 @@ class Store(Protocol):
         """
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
-        """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent."""
+        """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent.
+
+        The bytes of these files are compared with the manifest: one that was changed raises ArtifactMissing.
+        """
 
     def release(self, folder: Path) -> None:
         """End one use of a folder that `fetch` or `fetch_files` gave: a cache may remove it once nobody uses it."""

@@ -140,6 +140,17 @@ def test_an_object_that_somebody_has_changed_is_told(
     assert "lease/1" in str(refused.value)
 
 
+def test_an_object_that_would_fill_memory_is_not_read(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = objects_of(proxy, tmp_path)
+    objects.put("asked/large", b"x" * 100)
+    assert objects.get("asked/large") == b"x" * 100
+    monkeypatch.setattr("orchestrator.store.s3.objects.LARGEST", 99)
+    with pytest.raises(StoreError, match=r"asked/large has 100 bytes; allowed: 99; remove it"):
+        objects.get("asked/large")
+
+
 @pytest.mark.parametrize("fault", [INTERNAL, DROPPED], ids=lambda fault: fault.name)
 def test_a_service_that_keeps_failing_is_unreachable_with_an_errno_that_is_waited_for(
     proxy: FaultProxy, tmp_path: Path, fault: Fault

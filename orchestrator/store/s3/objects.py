@@ -21,12 +21,15 @@ from botocore.exceptions import ClientError, FlexibleChecksumError
 
 from orchestrator.errors import ArtifactMissing, StoreError, StoreUnreachable
 from orchestrator.store.location import StoreLocation
+from orchestrator.store.manifest import LARGEST as MANIFEST
 from orchestrator.store.protocol import ObjectEntry, SharedObjects
 from orchestrator.store.s3.client import S3Client, code_of, s3_errors
 from orchestrator.store.s3.failures import BUSY, CONFLICT, NO_OBJECT, PASSING, PRECONDITION, service_of
 
 DIGEST = "sha256"
 """Key of the metadata."""
+LARGEST = MANIFEST
+"""Bytes of an object that is read into memory; manifests are the largest."""
 TRIES = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 PAGE = 1000
@@ -127,11 +130,19 @@ class S3Objects:
         Raises:
             ArtifactMissing, StoreUnreachable: see `get`.
             DamagedObject: it is not what its writer sent.
+            StoreError: it is larger than any of ours.
         """
         failure: StoreError | StoreUnreachable | None = None
         for pause_s in pauses():
             with s3_errors(self._location, key):
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+            if (
+                answer["ContentLength"] > LARGEST
+            ):  # whoever may write to the bucket chooses it, and it would fill memory
+                answer["Body"].close()
+                raise StoreError(
+                    f"{self.where(key)} has {answer['ContentLength']} bytes; allowed: {LARGEST}; remove it"
+                )
             digest = str(answer.get("Metadata", {}).get(DIGEST, ""))
             try:
                 with s3_errors(self._location, key):
