@@ -254,6 +254,15 @@ def plans_of_profiles(matrix: Path) -> Iterator[Plan]:
     return (_plan(loaded, profile, ()) for profile in loaded.profiles)
 
 
+def plan_of_matrix(matrix: Path, profile: str, overrides: Sequence[str]) -> Plan:
+    """The plan of one profile of a matrix file, without a cluster file.
+
+    Raises:
+        MatrixError, ControlsError: see `open_study`.
+    """
+    return _plan(load_matrix(matrix), profile, overrides)
+
+
 def outputs_of(matrix: Path) -> Path:
     """The folder with the studies of a matrix file."""
     return Path(os.environ.get(HOME_VARIABLE) or matrix.resolve().parent / "outputs").resolve()

@@ -33,6 +33,11 @@ def _named(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
 
 
+def report_code(spec: ReportSpec) -> str:
+    """Digest of the code that writes the report, and of the study's part of it: equal code writes equal reports."""
+    return _with_code(hashlib.sha256(), spec)
+
+
 def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
     """Write the report into `folder` unless it was made from the same input; returns whether it was written.
 

@@ -166,29 +166,8 @@ class CheckpointStore(Protocol):
         """Delete all checkpoints of a job but the `keep` newest complete ones, incomplete ones included."""
 
 
-class Store(Protocol):
-    """A place for artifacts."""
-
-    @property
-    def objects(self) -> SharedObjects | None:
-        """Where machines that share only the store coordinate; None: all that use it share the study's folder."""
-
-    @property
-    def checkpoints(self) -> CheckpointStore | None:
-        """Where checkpoints are kept for other machines; None: they see the attempts' folders."""
-
-    def check(self) -> None:
-        """Prove that commit records can be created here, without changing `revision`.
-
-        Raises:
-            StoreError: they cannot; says what to do.
-        """
-
-    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
-        """An empty local folder for the attempt to write into."""
-
-    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
-        """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
+class StoreReader(Protocol):
+    """What results are read from: a store, or a crate."""
 
     def commits(self, within_s: float = 0.0) -> frozenset[str]:
         """Fingerprints of all completed jobs; a listing that this object made up to `within_s` seconds ago will do."""
@@ -232,6 +211,31 @@ class Store(Protocol):
 
         The bytes of these files are compared with the manifest: one that was changed raises ArtifactMissing.
         """
+
+
+class Store(StoreReader, Protocol):
+    """A place for artifacts."""
+
+    @property
+    def objects(self) -> SharedObjects | None:
+        """Where machines that share only the store coordinate; None: all that use it share the study's folder."""
+
+    @property
+    def checkpoints(self) -> CheckpointStore | None:
+        """Where checkpoints are kept for other machines; None: they see the attempts' folders."""
+
+    def check(self) -> None:
+        """Prove that commit records can be created here, without changing `revision`.
+
+        Raises:
+            StoreError: they cannot; says what to do.
+        """
+
+    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
+        """An empty local folder for the attempt to write into."""
+
+    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
+        """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
 
     def release(self, folder: Path) -> None:
         """End one use of a folder that `fetch` or `fetch_files` gave: a cache may remove it once nobody uses it."""
