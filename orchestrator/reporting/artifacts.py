@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Plan
 from orchestrator.store.manifest import REFRESH_HINT
-from orchestrator.store.protocol import Commit, Store
+from orchestrator.store.protocol import RECENT_S, Commit, StoreReader
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
 
@@ -35,13 +35,13 @@ CASES, CASE_NAMES, METRICS = "cases.jsonl", "cases.json", "metrics.jsonl"
 
 
 class ArtifactReader:
-    """Reads commit records and artifacts of a plan, each once."""
+    """Reads commit records and artifacts of a plan, each once; make it after the states that it is used with."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: StoreReader) -> None:
         self.plan = plan
         """The plan."""
         self._store = store
-        self._done = store.commits()
+        self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
         self._cases: dict[str, list[dict[str, Any]]] = {}
         self._images: dict[str, list[tuple[str, str]]] = {}
@@ -108,7 +108,7 @@ class ArtifactReader:
     ) -> Iterable[dict[str, Any]]:
         """The lines of a file of a done job's artifact; none where its manifest names no such file."""
         path = self._fetch(job, [name]) / name
-        return _lines(path, line_of) if name in self._named(job) and path.is_file() else ()
+        return lines_of(path, line_of) if name in self._named(job) else ()
 
     def _named(self, job: str) -> list[str]:
         """The files of a done job's artifact."""
@@ -118,7 +118,14 @@ class ArtifactReader:
         return self._store.fetch_files(self.plan.jobs[job].fingerprint, patterns)
 
 
-def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+def lines_of(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+    """The lines of cases.jsonl or metrics.jsonl, by `case_of` or `metric_of`; none if there is no such file.
+
+    Raises:
+        StoreError: a line is not valid.
+    """
+    if not path.is_file():
+        return
     with path.open("rb") as file:
         for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
             if line.strip():

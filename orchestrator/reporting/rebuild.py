@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.collect import report_input, report_spec
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec
 
@@ -33,6 +33,11 @@ def _named(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
 
 
+def report_code(spec: ReportSpec) -> str:
+    """Digest of the code that writes the report, and of the study's part of it: equal code writes equal reports."""
+    return _with_code(hashlib.sha256(), spec)
+
+
 def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
     """Write the report into `folder` unless it was made from the same input; returns whether it was written.
 
@@ -52,7 +57,7 @@ def report_if_needed(
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took.
     """
-    quick = _quick(plan, standings, store.revision())
+    quick = _quick(plan, standings, store.revision(RECENT_S))
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_written(folder, remembered):
         return False

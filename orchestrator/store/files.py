@@ -103,8 +103,9 @@ class FilesStore:
         )
         return self.read(wanted.fingerprint).attempt == wanted.attempt
 
-    def commits(self) -> frozenset[str]:
-        """Fingerprints of all completed jobs, from one listing."""
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
+        """Fingerprints of all completed jobs, from one listing, which is always new."""
+        del within_s
         try:
             with os.scandir(self._commits) as entries:
                 names = [entry.name for entry in entries]
@@ -133,11 +134,12 @@ class FilesStore:
             raise StoreError(f"{path}: cannot be read as a plain file: {error}; {RERUN_HINT}") from error
         return commit_from(content, fingerprint, str(path))
 
-    def revision(self) -> str:
+    def revision(self, within_s: float = 0.0) -> str:
         """A digest of the names and inodes of the commit records; a record that was made again is another inode.
 
         The time of the folder would change with temporary files.
         """
+        del within_s  # one listing costs less than a millisecond
         try:
             with os.scandir(self._commits) as entries:
                 found = sorted((entry.name, entry.inode()) for entry in entries if not entry.name.startswith("."))

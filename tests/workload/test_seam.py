@@ -30,6 +30,7 @@ STUDY = (
 
 PLAIN = {
     "orchestrator/host/job.py": {"index"},  # a node's number
+    "orchestrator/crate/metadata.py": {"context"},  # of JSON-LD
 }
 """Where a name of the study's stands for something else."""
 

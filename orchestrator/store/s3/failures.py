@@ -114,13 +114,16 @@ def _refusal(
             f"is in region {region}; write region: {region}" if region else f"is in another region ({said}); write it"
         )
         return StoreError(f"{place}: the bucket {bucket!r} {name} under store in the cluster file")
-    html = "html" in headers.get("content-type", "") and status not in GATEWAY
-    if code.isdecimal() and (html or (400 <= status < 500 and status not in (401, 403, 429))):
-        # boto3 calls a page instead of XML a 500.
-        return StoreError(
-            f"{place}: {service} answers HTTP {status} without an error of S3, so no S3 service is there; correct "
-            "store.endpoint in the cluster file"
-        )
+    if code.isdecimal() and not error.operation_name.startswith("Head"):  # an answer without a code of S3
+        kind = headers.get("content-type", "")
+        if "xml" in kind:
+            return StoreUnreachable(errno.EIO, f"{place}: the answer of {service} arrived damaged (HTTP {status})")
+        page = "html" in kind and status not in GATEWAY  # boto3 calls a page instead of XML a 500
+        if page or (400 <= status < 500 and status not in (401, 403, 429)):
+            return StoreError(
+                f"{place}: {service} answers HTTP {status} without an error of S3, so no S3 service is there; correct "
+                "store.endpoint in the cluster file"
+            )
     if code in BUSY or status == 429:
         return StoreUnreachable(errno.EBUSY, f"{place}: {service} asks for fewer requests ({said})")
     if code in PASSING or (status >= 500 and code != "NotImplemented" and status != 501):

@@ -38,7 +38,9 @@ NO_BATCH = frozenset({"NotImplemented", "MissingContentMD5", "MethodNotAllowed",
 """Answers of servers that cannot delete several objects in one request."""
 
 
-_DAMAGED = "differs from the checksum that its writer gave: it was damaged on its way, or changed"
+_DAMAGED = (
+    "differs from the checksum that its writer gave: it was damaged on its way, or changed; if that stays so, delete it"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +57,12 @@ class OldVersion:
 class DamagedObject(StoreError):
     """An object whose content is not what its writer sent."""
 
-    def __init__(self, message: str, digest: str) -> None:
+    def __init__(self, message: str, digest: str, content: bytes) -> None:
         super().__init__(message)
         self.digest = digest
         """The sha256 that the writer gave."""
+        self.content = content
+        """As it arrived; empty where boto3 refused to hand it out."""
 
 
 class S3Objects:
@@ -109,6 +113,17 @@ class S3Objects:
         """
         return self.get_tagged(key)[0]
 
+    def get_as_it_is(self, key: str) -> bytes:
+        """The content of an object, even if it is not what its writer sent.
+
+        Raises:
+            ArtifactMissing, StoreUnreachable: see `get`.
+        """
+        try:
+            return self.get(key)
+        except DamagedObject as error:
+            return error.content
+
     def get_tagged(self, key: str) -> tuple[bytes, str]:
         """The content of an object, compared with its sha256, and its tag.
 
@@ -134,10 +149,10 @@ class S3Objects:
                     content: bytes = answer["Body"].read()
                 if digest in ("", sha256(content).hexdigest()):
                     return content, str(answer["ETag"])
-                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest)
+                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest, content)
             except StoreUnreachable as error:  # boto3 repeats requests, and not the reading of an answer
                 compared = isinstance(error.__cause__, FlexibleChecksumError)
-                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest) if compared else error
+                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest, b"") if compared else error
             time.sleep(pause_s)
         assert failure is not None
         raise failure
