@@ -195,7 +195,7 @@ class MlflowTracker:
             return False
         self._writer = threading.Thread(target=self._write, name="tracking", daemon=True)
         self._writer.start()
-        study = study_message(self._plan)
+        study = study_message(self._plan, self._states)
         self._put({"op": "study", "home": str(self._home), "uri": self._uri, "follow_s": FOLLOW_S, "study": study})
         if self._hurried:
             self._put({"op": "hurry"})
