@@ -27,6 +27,7 @@ from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import Matrix
+from orchestrator.store.location import StoreLocation
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
@@ -58,7 +59,12 @@ class Study:
     @cached_property
     def store(self) -> Store:
         """The artifact store."""
-        return make_store(self.cluster.store.kind, self.home / "store")
+        return make_store(self.store_location)
+
+    @property
+    def store_location(self) -> StoreLocation:
+        """Where the artifact store is."""
+        return StoreLocation(kind=self.cluster.store.kind, folder=str((self.home / "store").resolve()))
 
     @property
     def publishes_results(self) -> bool:

@@ -23,6 +23,7 @@ from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, ma
 from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
 from orchestrator.spec.cluster import Cluster, SectionSource
+from orchestrator.store.location import StoreLocation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,7 @@ class BackendContext:
 
     home: Path
     """`outputs/{study}`."""
-    store_kind: str
-    store_root: Path
+    store: StoreLocation
     stages: tuple[str, ...] = ()
     """Stages of the plan, in order."""
     grace_s: float = 20.0
@@ -58,8 +58,7 @@ class BackendContext:
 
         return describe(
             self.home,
-            self.store_kind,
-            self.store_root,
+            self.store,
             code_digest=self.code_digest,
             git=self.git,
             version=self.version,

@@ -13,9 +13,9 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import JobCheckpoints
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.select import find_jobs
-from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.study import Study
 from orchestrator.wording import shortened_lines
@@ -67,9 +67,10 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
         LeaseError: a run is in progress.
         StoreError, LedgerError: a record cannot be withdrawn, or the retry counts of a job not reset.
     """
-    with acquire(home) as lease, Ledger.open(home / NAME, lease.check, rebuild=rebuilder(home, store)) as ledger:
+    rebuild = rebuilder(home, store)
+    with acquire_study(home, store.objects) as lease, Ledger.open(home / NAME, lease.check, rebuild=rebuild) as ledger:
         for one in withdrawals:
-            lease.check()
+            lease.confirm()
             # Checkpoints first, since the next attempt would resume from them.
             JobCheckpoints(home, one.fingerprint).drop()
             ledger.reset_job(one.fingerprint)

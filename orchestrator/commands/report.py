@@ -35,7 +35,7 @@ def report(
 
         print_json(published_json(spec, spec.published()))
         return
-    report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.home, study.durations)
+    report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.durations)
     if as_json:
         print((study.report_folder / "report.json").read_text(encoding="utf-8"))
     else:

@@ -27,9 +27,9 @@ from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.requirements import require_libraries
 from orchestrator.schedule.launcher import new_attempt_id
-from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.wording import counted
@@ -115,7 +115,10 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         raise PlanError(f"{job.label} is done; nothing is left to resume")
     require_libraries(libraries_of_stages(study, [job.spec]), "`reshard`")
     rebuild = rebuilder(study.home, study.store)
-    with acquire(study.home) as lease, Ledger.open(study.home / NAME, lease.check, rebuild=rebuild) as ledger:
+    with (
+        acquire_study(study.home, study.store.objects) as lease,
+        Ledger.open(study.home / NAME, lease.check, rebuild=rebuild) as ledger,
+    ):
         source = newest_checkpoint(study.home, job.fingerprint)
         if source is None:
             raise PlanError(

@@ -90,7 +90,7 @@ def show_text(study: Study, job: Job) -> str:
         lines.append(f"  attempt   {attempt['id']} on {attempt['host'] or 'an unknown host'}{steps}: {words}{detail}")
     if found["withdrawn"]:
         times = counted(found["withdrawn"], "time")
-        lines.append(f"  refreshed {times}: earlier commit records are in store/withdrawn/")
+        lines.append(f"  refreshed {times}: earlier commit records are in withdrawn/ of the store")
     return "\n".join(lines)
 
 
@@ -125,7 +125,7 @@ def _commit_json(study: Study, commit: Commit) -> dict[str, Any]:
 
 
 def _withdrawn(study: Study, job: Job) -> int:
-    return len(list((study.home / "store" / "withdrawn").glob(f"{job.fingerprint}.*.json")))
+    return sum(record.fingerprint == job.fingerprint for record in study.store.withdrawn())
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -8,14 +8,14 @@ from orchestrator.host.code import copy_code
 from orchestrator.host.machine import host_kind, node_address
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
+from orchestrator.store.location import StoreLocation, location_from
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
 
 
 def describe(
     home: Path,
-    store_kind: str,
-    store_root: Path,
+    store: StoreLocation,
     *,
     code_digest: str,
     git: str,
@@ -26,7 +26,7 @@ def describe(
 
     Args:
         home: `outputs/{study}`; the code is copied to `code/{digest}/` in it.
-        store_kind, store_root: as in cluster/*.yaml.
+        store: of the study.
         code_digest: of a code snapshot already under `home`; empty: one is made now.
         git: commit of the checkout, for commit records.
         server: the warm server's command line.
@@ -38,15 +38,14 @@ def describe(
         "digest": digest,
         "git": git,
         "version": version,
-        "store_kind": store_kind,
-        "store_root": str(store_root.resolve()),
+        "store": store.as_json(),
         "command": list(server),
     }
 
 
 def store_of(description: Mapping[str, Any]) -> Store:
     """The store that a description names."""
-    return make_store(description["store_kind"], Path(description["store_root"]))
+    return make_store(location_from(description["store"]))
 
 
 def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_endings: bool = False) -> Node:

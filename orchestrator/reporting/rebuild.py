@@ -45,16 +45,14 @@ def report_if_needed(
     plan: Plan,
     standings: Mapping[str, Standing],
     store: Store,
-    home: Path,
     durations: Callable[[], Iterable[Duration]] = tuple,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
-    It first compares the plan, the standings and the modification time of the folder of commit records, if the store
-    has one. `durations` returns how long jobs took.
+    It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took.
     """
-    quick = _quick(plan, standings, home)
-    if quick and _remembered(folder).get("quick") == quick and _is_whole(folder):
+    quick = _quick(plan, standings, store.revision())
+    if _remembered(folder).get("quick") == quick and _is_whole(folder):
         return False
     given = report_input(plan, standings, store, durations())
     return _rebuild(folder, given, input_digest(given), quick)
@@ -98,10 +96,7 @@ def _remembered(folder: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
-    commits = home / "store" / "commits"
-    if not commits.is_dir():
-        return ""
+def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
     digest = hashlib.sha256(f"{plan.study} {plan.profile} {plan.controls_fingerprint}".encode())
     for cell in plan.cells:
         digest.update(f"{cell.id} {cell.fingerprint} {cell.alias_of}\n".encode())
@@ -111,7 +106,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], home: Path) -> str:
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
     digest.update(repr([(one.id, one.entry) for one in plan.excluded]).encode())
-    digest.update(str(commits.stat().st_mtime_ns).encode())
+    digest.update(revision.encode())
     return _with_code(digest, report_spec(plan.workload))
 
 

@@ -10,17 +10,19 @@ Several drivers and hosts, on several machines, may use it at once without coord
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+import shutil
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import FINGERPRINT, LARGEST, PLAIN_NAME, RERUN_HINT, commit_from
 from orchestrator.store.link import create_once, is_used_proof, prove_links, sync_folder
-from orchestrator.store.manifest import REFRESH_HINT, TEMPORARY, verify_sizes, write_manifest
-from orchestrator.store.protocol import Commit, Store
+from orchestrator.store.manifest import REFRESH_HINT, TEMPORARY, read_manifest, verify_sizes, write_manifest
+from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
 from workloads.contract.json_files import read_plain
 from workloads.runtime.fault_points import point
 
@@ -36,6 +38,16 @@ class FilesStore:
         self.root = root
         self._commits = root / "commits"
         self._withdrawn = root / "withdrawn"
+
+    @property
+    def objects(self) -> None:
+        """None: all that use the store share the study's folder."""
+        return None
+
+    @property
+    def checkpoints(self) -> None:
+        """None: all that use the store see the attempts' folders."""
+        return None
 
     def check(self) -> None:
         """Prove that commit records can be created here.
@@ -112,6 +124,32 @@ class FilesStore:
             raise StoreError(f"{path}: cannot be read as a plain file: {error}; {RERUN_HINT}") from error
         return commit_from(content, fingerprint, str(path))
 
+    def revision(self) -> str:
+        """A digest of the names and inodes of the commit records; a record that was made again is another inode.
+
+        The time of the folder would change with temporary files.
+        """
+        try:
+            with os.scandir(self._commits) as entries:
+                found = sorted((entry.name, entry.inode()) for entry in entries if not entry.name.startswith("."))
+        except FileNotFoundError:
+            found = []
+        return hashlib.sha256(repr(found).encode()).hexdigest()
+
+    def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
+        """The files of a completed job's artifact; see `Store.manifest`."""
+        commit = self.read(fingerprint)
+        return read_manifest(self._folder(commit.stage, fingerprint, commit.attempt), commit.manifest)
+
+    def locate(self, fingerprint: str) -> str:
+        """The committed folder, whose files are there; see `Store.locate`."""
+        return str(self.fetch(fingerprint))
+
+    def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
+        """The committed folder, in place, with all its files; see `Store.fetch_files`."""
+        del patterns  # nothing is fetched, so nothing is saved
+        return self.fetch(fingerprint)
+
     def fetch(self, fingerprint: str) -> Path:
         """The committed folder, in place; all files of the manifest are there with their sizes.
 
@@ -149,6 +187,42 @@ class FilesStore:
         path.unlink()
         sync_folder(self._commits)
 
+    def withdrawn(self) -> Sequence[WithdrawnRecord]:
+        """All withdrawn commit records, by fingerprint and number."""
+        found = []
+        for path in self._withdrawn.glob(f"*{SUFFIX}"):
+            fingerprint, _, number = path.name.removesuffix(SUFFIX).partition(".")
+            if FINGERPRINT.fullmatch(fingerprint) and number.isascii() and number.isdecimal():
+                size = path.lstat().st_size
+                found.append(WithdrawnRecord(fingerprint=fingerprint, number=int(number), size=size, where=str(path)))
+        return sorted(found, key=lambda record: (record.fingerprint, record.number))
+
+    def delete_withdrawn(self, record: WithdrawnRecord) -> None:
+        """Delete a withdrawn commit record."""
+        self._path(record.fingerprint)  # refuses an invalid fingerprint
+        (self._withdrawn / f"{record.fingerprint}.{record.number}{SUFFIX}").unlink(missing_ok=True)
+
+    def artifacts(self) -> Iterator[StoredArtifact]:
+        """Everything that attempts have published, committed or not."""
+        for folder in sorted((self.root / "artifacts").glob("*/*/*")):
+            stage, digits, attempt = folder.parts[-3:]
+            yield StoredArtifact(
+                stage=stage,
+                digits=digits,
+                attempt=attempt,
+                size=size_of(folder),
+                modified=folder.lstat().st_mtime,
+                where=str(folder),
+            )
+
+    def delete_artifact(self, artifact: StoredArtifact) -> None:
+        """Delete an artifact, or whatever lies in its place."""
+        folder = self.root / "artifacts" / artifact.stage / artifact.digits / artifact.attempt
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink(missing_ok=True)
+
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
         """Remove temporary files of dead writers; see `Store.sweep`."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self._commits) as entries:
@@ -170,6 +244,17 @@ class FilesStore:
             if not PLAIN_NAME.fullmatch(name):
                 raise StoreError(f"{what} {name!r} is not a plain name, so it names no folder of {self.root}")
         return self.root / "artifacts" / stage / fingerprint[:FOLDER_DIGITS] / attempt
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; links are not followed."""
+    if not path.is_dir() or path.is_symlink():
+        return path.lstat().st_size if path.is_symlink() or path.exists() else 0
+    total = 0
+    for place, _, names in os.walk(path):
+        for name in names:
+            total += (Path(place) / name).lstat().st_size
+    return total
 
 
 if TYPE_CHECKING:

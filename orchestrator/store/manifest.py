@@ -10,12 +10,12 @@ import os
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.link import sync_folder, sync_tree, write_synced
+from orchestrator.store.protocol import ManifestEntry
 from workloads.contract.json_files import object_of, read_plain
 from workloads.runtime.fault_points import point
 
@@ -29,17 +29,6 @@ PLAIN_PATH = re.compile(rf"{_PART}(/{_PART})*")
 MANY = 256  # files; from here on the file system is synced once instead of file by file
 
 REFRESH_HINT = "`run --refresh JOB` makes the artifact again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestEntry:
-    """One file of an artifact."""
-
-    path: str
-    """Relative, with `/`."""
-    size: int
-    """Bytes."""
-    sha256: str
 
 
 def sha256_of(path: Path) -> str:

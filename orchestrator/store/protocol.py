@@ -7,10 +7,12 @@ Obligations (`orchestrator/testing/stores.py` tests them):
 * `commits` lists all fingerprints in one pass; it never probes names.
 * `sweep` removes what dead writers left unfinished, and nothing of a living one.
 * `fetch` returns a folder with exactly the files of the manifest; a missing file, or one of another size,
-  raises ArtifactMissing.
+  raises ArtifactMissing. `fetch_files` promises the same of the files that match, and of no other.
+* `revision` changes when a commit record is created or withdrawn, and not by looking, nor by a check.
+* Artifacts and withdrawn records are listed in one pass, with their sizes, and deleting one twice is no error.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,8 +50,131 @@ class Commit:
     version: int = VERSION
 
 
+@dataclass(frozen=True, kw_only=True)
+class ManifestEntry:
+    """One file of an artifact."""
+
+    path: str
+    """Relative, with `/`."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredArtifact:
+    """What one attempt has published, committed or not."""
+
+    stage: str
+    digits: str
+    """First 16 hex digits of the job's fingerprint."""
+    attempt: str
+    size: int
+    """Bytes."""
+    modified: float
+    """When its newest file was written, by the store's clock, seconds since 1970."""
+    where: str
+    """Folder or URL, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithdrawnRecord:
+    """A commit record that has been withdrawn."""
+
+    fingerprint: str
+    number: int
+    """1: the first of this job."""
+    size: int
+    """Bytes."""
+    where: str
+    """File or URL, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectEntry:
+    """One object in a listing."""
+
+    key: str
+    size: int
+    """Bytes."""
+    tag: str
+    """Changes with the content (S3: the ETag)."""
+    modified: float
+    """By the store's clock, seconds since 1970."""
+
+
+class SharedObjects(Protocol):
+    """Small objects by key in a store that several machines share, below the study's own prefix.
+
+    `orchestrator/testing/objects.py` tests it, and has one in a local folder.
+    """
+
+    def create(self, key: str, content: bytes) -> bytes:
+        """Create an object unless it exists; returns what is there afterwards, which tells who created it."""
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object, whatever is there."""
+
+    def get(self, key: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            ArtifactMissing: there is none.
+        """
+
+    def entries(self, prefix: str) -> Sequence[ObjectEntry]:
+        """All objects whose keys begin with `prefix`, sorted by key."""
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Delete objects; those that do not exist are skipped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCheckpoint:
+    """A complete checkpoint in the store."""
+
+    fingerprint: str
+    attempt: str
+    step: int
+
+
+class CheckpointStore(Protocol):
+    """Checkpoints in a store that machines without a shared folder use; the manifest of each is written last."""
+
+    def complete(self, fingerprint: str) -> Sequence[StoredCheckpoint]:
+        """The complete checkpoints of a job, the highest step first."""
+
+    def upload(self, checkpoint: StoredCheckpoint, folder: Path) -> None:
+        """Upload a complete checkpoint folder (`step-{n}` with its `manifest.json`); again: nothing to do."""
+
+    def download(self, checkpoint: StoredCheckpoint, folder: Path) -> None:
+        """Write a checkpoint into `folder`, which does not exist yet; each file is verified.
+
+        Raises:
+            ArtifactMissing: it is gone, or a file differs from its manifest.
+        """
+
+    def drop(self, fingerprint: str, keep: int = 0) -> None:
+        """Delete all checkpoints of a job but the `keep` newest complete ones, incomplete ones included."""
+
+
 class Store(Protocol):
     """A place for artifacts."""
+
+    @property
+    def objects(self) -> SharedObjects | None:
+        """Where machines that share only the store coordinate; None: all that use it share the study's folder."""
+
+    @property
+    def checkpoints(self) -> CheckpointStore | None:
+        """Where checkpoints are kept for other machines; None: they see the attempts' folders."""
+
+    def check(self) -> None:
+        """Prove that commit records can be created here, without changing `revision`.
+
+        Raises:
+            StoreError: they cannot; says what to do.
+        """
 
     def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
         """An empty local folder for the attempt to write into."""
@@ -68,11 +193,49 @@ class Store(Protocol):
             StoreError: it is broken, or names another fingerprint.
         """
 
+    def revision(self) -> str:
+        """A digest of which commit records there are, from one listing."""
+
+    def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
+        """The files of a completed job's artifact.
+
+        Raises:
+            ArtifactMissing: there is no commit record, or the manifest is gone or another.
+            StoreError: the commit record or the manifest is broken.
+        """
+
+    def locate(self, fingerprint: str) -> str:
+        """Folder or URL of a completed job's artifact, for people; nothing is fetched.
+
+        Raises:
+            ArtifactMissing, StoreError: see `fetch`.
+        """
+
     def fetch(self, fingerprint: str) -> Path:
-        """The committed folder, read-only, on this machine."""
+        """The committed folder, read-only, on this machine.
+
+        Raises:
+            ArtifactMissing: there is no commit record, or a file is missing or not the one that was committed.
+            StoreError: the commit record or the manifest is broken.
+        """
+
+    def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
+        """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent."""
 
     def withdraw(self, fingerprint: str) -> None:
         """Move the commit record to `withdrawn/{fingerprint}.{n}.json`."""
+
+    def withdrawn(self) -> Sequence[WithdrawnRecord]:
+        """All withdrawn commit records, by fingerprint and number."""
+
+    def delete_withdrawn(self, record: WithdrawnRecord) -> None:
+        """Delete a withdrawn commit record."""
+
+    def artifacts(self) -> Iterable[StoredArtifact]:
+        """Everything that attempts have published, committed or not, sorted by stage, digits and attempt."""
+
+    def delete_artifact(self, artifact: StoredArtifact) -> None:
+        """Delete an artifact; its commit record must have been withdrawn."""
 
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
         """Remove temporary files of dead writers.

@@ -3,22 +3,20 @@
 from pathlib import Path
 
 from orchestrator.errors import StoreError
+from orchestrator.store.location import StoreLocation
 from orchestrator.store.protocol import Store
 
 KINDS = ("files",)
 
 
-def make_store(kind: str, root: Path, *, check: bool = False) -> Store:
-    """The store of `kind` (`store.kind` in cluster/*.yaml) at `root`; `check`: prove first that it can be used.
+def make_store(location: StoreLocation) -> Store:
+    """The store at `location`; nothing is written yet, see `Store.check`.
 
     Raises:
-        StoreError: no such kind, or the check failed; says what is allowed or what to do.
+        StoreError: there is no such kind of store.
     """
-    if kind == "files":
+    if location.kind == "files":
         from orchestrator.store.files import FilesStore
 
-        store = FilesStore(root)
-        if check:
-            store.check()
-        return store
-    raise StoreError(f"store.kind is {kind!r}; allowed are {', '.join(map(repr, KINDS))}")
+        return FilesStore(Path(location.folder))
+    raise StoreError(f"store.kind is {location.kind!r}; allowed are {', '.join(map(repr, KINDS))}")

@@ -7,7 +7,7 @@ Whoever writes a backend subclasses it and gives the fixture `case`:
     class TestMyBackend(BackendContract):
         @pytest.fixture
         def case(self, tmp_path: Path) -> BackendUnderTest:
-            store = make_store("files", tmp_path / "store")
+            store = FilesStore(tmp_path / "store")
             return BackendUnderTest(
                 backend=MyBackend(...),
                 store=store,

@@ -15,6 +15,7 @@ Whoever writes a store subclasses it and gives the fixtures `store` and `other`,
 """
 
 import dataclasses
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -146,3 +147,64 @@ class StoreContract:
         with pytest.raises(StoreError, match="symbolic link"):
             store.commit(make_commit("a001-x"), folder)
         assert store.commits() == frozenset()
+
+    def test_the_revision_follows_commit_records_and_nothing_else(self, store: Store, other: Store) -> None:
+        """The revision follows commit records and nothing else."""
+        empty = store.revision()
+        store.check()
+        folder = store.prepare("second", FINGERPRINT, "a001-x")
+        (folder / "weights.bin").write_bytes(b"one")
+        assert store.revision() == other.revision() == empty
+        assert store.commit(make_commit("a001-x"), folder)
+        first = store.revision()
+        store.check()
+        store.fetch(FINGERPRINT)
+        assert first not in (empty, "")
+        assert other.revision() == store.revision() == first
+        store.withdraw(FINGERPRINT)
+        assert store.revision() != first
+        write_and_commit(store, "a002-y")
+        assert store.revision() not in (empty, first)
+        assert other.revision() == store.revision()
+
+    def test_single_files_are_fetched_with_their_bytes(self, store: Store, other: Store) -> None:
+        """Single files are fetched with their bytes."""
+        write_and_commit(store, "a001-x")
+        assert [(entry.path, entry.size) for entry in other.manifest(FINGERPRINT)] == [
+            ("samples/step-1.txt", 3),
+            ("weights.bin", 6),
+        ]
+        folder = other.fetch_files(FINGERPRINT, ["samples/*", "absent.txt"])
+        assert (folder / "samples" / "step-1.txt").read_text(encoding="utf-8") == "one"
+        assert not (folder / "absent.txt").exists()
+        assert (other.fetch(FINGERPRINT) / "weights.bin").read_bytes() == b"a001-x"
+        assert store.locate(FINGERPRINT)
+
+    def test_every_reader_says_what_is_missing(self, store: Store) -> None:
+        """Every reader says what is missing."""
+        readers: list[Callable[[str], object]] = [store.read, store.manifest, store.fetch, store.locate]
+        readers.append(lambda fingerprint: store.fetch_files(fingerprint, ["*"]))
+        for read in readers:
+            with pytest.raises(ArtifactMissing):
+                read(FINGERPRINT)
+
+    def test_artifacts_and_withdrawn_records_are_listed_and_deleted(self, store: Store, other: Store) -> None:
+        """Artifacts and withdrawn records are listed and deleted."""
+        write_and_commit(store, "a001-x")
+        store.withdraw(FINGERPRINT)
+        write_and_commit(store, "a002-y")
+        found = list(other.artifacts())
+        assert [(one.stage, one.digits, one.attempt) for one in found] == [
+            ("second", FINGERPRINT[:16], "a001-x"),
+            ("second", FINGERPRINT[:16], "a002-y"),
+        ]
+        assert all(one.size > 9 for one in found)  # two files and the manifest
+        assert all(one.modified > 1e9 for one in found)
+        (record,) = other.withdrawn()
+        assert (record.fingerprint, record.number) == (FINGERPRINT, 1)
+        for _ in range(2):
+            other.delete_artifact(found[0])
+            other.delete_withdrawn(record)
+        assert [one.attempt for one in store.artifacts()] == ["a002-y"]
+        assert list(store.withdrawn()) == []
+        assert (store.fetch(FINGERPRINT) / "weights.bin").read_bytes() == b"a002-y"

@@ -13,7 +13,7 @@ from toy_jobs import DO, as_submission, toy_context, toy_submission
 from orchestrator.backends.protocol import Backend, PlacingBackend, Submission
 from orchestrator.backends.registry import load_plugin
 from orchestrator.spec.cluster import BUILT_IN
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 from orchestrator.testing.backends import BackendContract, BackendUnderTest, WantedEnding
 
 
@@ -51,7 +51,7 @@ class TestGuideBackend(BackendContract):
 
         return BackendUnderTest(
             backend=backend,
-            store=make_store("files", home / "store"),
+            store=FilesStore(home / "store"),
             submission=submission,
             rest=lambda: time.sleep(0.1),
         )

@@ -19,7 +19,7 @@ from orchestrator.backends.ray.socket_folder import socket_parent
 from orchestrator.errors import BackendError
 from orchestrator.host.machine import machine_cpus
 from orchestrator.host.processes import is_alive, read_processes, start_time
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_only_host_has_what_the_machine_has(backend: RayBackend) -> None:
 def test_what_poll_calls_ok_is_committed_and_ran_from_the_copy_of_the_code(backend: RayBackend, home: Path) -> None:
     submission = submitted(backend, home, "environment")
     assert ended(backend, submission).ending == "ok"
-    store = make_store("files", home / "store")
+    store = FilesStore(home / "store")
     commit = store.read(submission.request["fingerprint"])
     code = home / "code" / commit.code
     assert (store.fetch(commit.fingerprint) / "code.txt").read_text() == str(code / "workloads")

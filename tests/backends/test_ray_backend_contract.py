@@ -10,7 +10,7 @@ from toy_jobs import DO, as_submission, toy_context, toy_submission
 from orchestrator.backends.protocol import Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 from orchestrator.testing.backends import BackendContract, BackendUnderTest, WantedEnding
 
 
@@ -40,7 +40,7 @@ class TestRayBackend(BackendContract):
 
         return BackendUnderTest(
             backend=backend,
-            store=make_store("files", home / "store"),
+            store=FilesStore(home / "store"),
             submission=submission,
             rest=lambda: time.sleep(0.1),
         )

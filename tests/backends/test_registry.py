@@ -14,11 +14,13 @@ from orchestrator.backends.registry import BUILT_IN, BackendRegistry, backend_pl
 from orchestrator.errors import BackendError, MatrixError
 from orchestrator.spec.cluster import BUILT_IN as BUILT_IN_CLUSTER
 from orchestrator.spec.cluster import load_cluster
+from orchestrator.store.location import StoreLocation
 from workloads.study.workload import WORKLOAD
 
 PLUGIN = """\
 from dataclasses import dataclass
 
+from orchestrator.store.location import StoreLocation
 from orchestrator.backends.plugin import BackendPlugin
 from workloads.contract.fields import Count
 
@@ -94,7 +96,7 @@ def test_the_entry_points_of_this_package_are_the_built_in_ones(root: Path) -> N
 def test_a_plugin_says_of_its_backend_whether_it_outlives_a_driver(name: str, tmp_path: Path) -> None:
     plugin, cluster = backend_plugin(name), replace(BUILT_IN_CLUSTER, backend=name)
     context = BackendContext(
-        home=tmp_path, store_kind="files", store_root=tmp_path / "store", stages=("data",), code_digest="c" * 64
+        home=tmp_path, store=StoreLocation(folder=str(tmp_path / "store")), stages=("data",), code_digest="c" * 64
     )
     backend = plugin.build(context, cluster)
     assert backend.outlives_driver == plugin.outlives_driver(cluster) and backend.name == name

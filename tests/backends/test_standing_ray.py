@@ -23,7 +23,7 @@ from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.code import copy_code
 from orchestrator.host.processes import is_alive, read_processes
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding
 
 DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "no memory", "long": "until asked"}
@@ -116,7 +116,7 @@ class TestLastingRayBackend(LastingBackendContract):
 
         return BackendUnderTest(
             backend=backend,
-            store=make_store("files", drivers.home / "store"),
+            store=FilesStore(drivers.home / "store"),
             submission=submission,
             rest=lambda: time.sleep(0.1),
             successor=drivers.next,
@@ -242,7 +242,7 @@ def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers:
     wait_until(lambda: not old.alive or successor.poll() is None, "the old host ends", 60)
     again = submitted(successor, drivers.home, "write")
     assert until(successor, again, "ended").ending == "ok"
-    commit = make_store("files", drivers.home / "store").read(again.request["fingerprint"])
+    commit = FilesStore(drivers.home / "store").read(again.request["fingerprint"])
     assert commit.code == "f" * 64
     successor.close()
     for host in hosts_of(drivers.cluster):
@@ -277,8 +277,9 @@ sys.path.insert(0, sys.argv[1])
 from toy_jobs import SERVER, toy_context, toy_submission, wait_until
 from orchestrator.backends.ray.actor import Host
 from orchestrator.host.description import describe
+from orchestrator.store.location import StoreLocation
 home = Path(sys.argv[2])
-settings = describe(home, "files", home / "store", code_digest="", git="", server=SERVER)
+settings = describe(home, StoreLocation(folder=str(home / "store")), code_digest="", git="", server=SERVER)
 host = Host({**settings, "address": "a standing one", "orphan_s": 1.0, "idle_s": 600.0}, 0)
 assert host.hello()["digest"] == settings["digest"]
 host.start([toy_submission(home, "deaf", grace_s=2.0)])
@@ -302,7 +303,7 @@ def test_a_host_that_cannot_start_says_why(drivers: Drivers) -> None:
     for host in hosts_of(drivers.cluster):
         host.signal(signal.SIGKILL)
     backend = drivers.next()
-    backend._settings["store_kind"] = "shelf"
+    backend._settings["store"] = {"kind": "shelf", "folder": ""}
     with pytest.raises(BackendError, match=r"does not start: .*'shelf'"):
         backend.hosts()
     backend.close()

@@ -18,7 +18,7 @@ from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive, read_processes
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 
 CHILD = ("orchestrator.backends.ray", "-m")
 GUARD = "orchestrator.backends.ray.guard"
@@ -67,7 +67,7 @@ def goes_on(backend: RayBackend, home: Path) -> None:
     """The next attempt ends well and is committed."""
     submission = submitted(backend, home, "write")
     assert until(backend, submission, "ended").ending == "ok"
-    assert make_store("files", home / "store").read(submission.request["fingerprint"]).attempt == submission.attempt
+    assert FilesStore(home / "store").read(submission.request["fingerprint"]).attempt == submission.attempt
 
 
 def child(mark: Marked) -> Process:

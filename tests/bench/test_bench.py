@@ -28,6 +28,7 @@ from orchestrator.schedule.run import run
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.store.files import FilesStore
+from orchestrator.store.location import StoreLocation
 from orchestrator.study import open_study
 from workloads.evaluation.psnr_ssim import psnr, ssim
 
@@ -99,7 +100,7 @@ def test_orchestration_of_a_job_against_submitit(tmp_path: Path, monkeypatch: py
     server = (sys.executable, str(HERE / "bench_server.py"))
     began = time.perf_counter()
     backend = RayBackend(
-        BackendContext(home=tmp_path, store_kind="files", store_root=tmp_path / "store", server=server), RaySettings()
+        BackendContext(home=tmp_path, store=StoreLocation(folder=str(tmp_path / "store")), server=server), RaySettings()
     )
     backend.hosts()
     say("start of Ray and a warm host", time.perf_counter() - began)

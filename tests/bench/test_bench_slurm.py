@@ -25,6 +25,7 @@ from orchestrator.schedule.events import Event
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.run import run
 from orchestrator.store.files import FilesStore
+from orchestrator.store.location import StoreLocation
 
 HAS_SLURM = all(
     dev_module().which(name) for name in ("sbatch", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "munged")
@@ -77,7 +78,7 @@ def seconds_of_a_driver(home: Path) -> float:
             if len(submitted) == JOBS:
                 os.kill(os.getpid(), signal.SIGTERM)  # the driver leaves, and the jobs stay
 
-    context = BackendContext(home=home, store_kind="files", store_root=home / "store")
+    context = BackendContext(home=home, store=StoreLocation(folder=str(home / "store")))
     with Ledger.open(home / "ledger.sqlite") as ledger:
         began = time.perf_counter()
         run(

@@ -26,8 +26,8 @@ from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.host.node import Node
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.host.publish import Provenance
+from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit, Store
-from orchestrator.store.registry import make_store
 from workloads.contract.request import Request
 from workloads.contract.result import Result
 from workloads.runtime.fault_points import VARIABLE
@@ -87,7 +87,7 @@ class Host:
         self.home = home
         self.faults = home / "faults"
         self.faults.mkdir(parents=True)
-        self.store: Store = make_store("files", home / "store")
+        self.store: Store = FilesStore(home / "store")
         self.node = Node(
             store=self.store, code=ROOT, provenance=Provenance(code="c" * 64, git="", host_kind="test")
         )  # fmt: skip

@@ -15,19 +15,19 @@ from orchestrator.errors import StoreError
 from orchestrator.schedule import resilient_store
 from orchestrator.schedule.events import SilentView
 from orchestrator.schedule.run import RunResult, run
+from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Store
-from orchestrator.store.registry import make_store
 from orchestrator.testing.stores import StoreContract
 
 
 class TestFaultyStoreWhenCalm(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
-        return FaultyStore(make_store("files", tmp_path / "store", check=True), chances={"ok": 1.0})
+        return FaultyStore(FilesStore(tmp_path / "store"), chances={"ok": 1.0})
 
     @pytest.fixture
     def other(self, tmp_path: Path) -> Store:
-        return make_store("files", tmp_path / "store")
+        return FilesStore(tmp_path / "store")
 
 
 def shape(store: Store) -> dict[str, tuple[str, str]]:

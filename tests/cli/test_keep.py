@@ -78,13 +78,13 @@ def test_the_artifact_of_an_open_attempt_is_left_alone(study: Study, rehearsal: 
     try:
         attempt = next(one for many in study.attempts().values() for one in many if one.ending is None)
         folder = study.store.prepare(attempt.stage, attempt.fingerprint, attempt.id)
-        assert folder not in {one.path for one in found(study).garbage}
+        assert folder not in {Path(one.where) for one in found(study).garbage}
         asked = rehearsal.call("gc", "--yes", "--keep-days", "0")
         assert asked.returncode == 1
         assert "is running this study" in asked.stderr
     finally:
         rehearsal.call("stop", "--now")
-    assert folder in {one.path for one in found(study).garbage}
+    assert folder in {Path(one.where) for one in found(study).garbage}
 
 
 def test_what_slurm_was_asked_with_goes_but_for_pilot_jobs_that_may_live(study: Study, rehearsal: Rehearsal) -> None:
@@ -101,7 +101,7 @@ def test_what_was_left_half_made_goes_a_day_later(study: Study, rehearsal: Rehea
     (study.home / "inbox").mkdir(exist_ok=True)
     for path in left:
         path.write_text("half")
-    assert not {one.path for one in found(study).garbage} & set(left)
+    assert not {Path(one.where) for one in found(study).garbage} & set(left)
     for path in left:
         os.utime(path, (0, 0))
     remove_garbage(study, found(study), lambda _text: None)
@@ -112,7 +112,7 @@ def test_a_database_of_mlflow_that_was_replaced_goes_and_the_one_in_use_stays(st
     replaced = [study.home / f"mlflow.db.{name}" for name in ("newer-7", "older-7-wal", "broken-8")]
     for path in (*replaced, *(study.home / f"mlflow.db{ending}" for ending in ("", "-wal", "-shm"))):
         path.touch()
-    gone = {one.path for one in found(study).garbage if "mlflow" in one.path.name}
+    gone = {Path(one.where) for one in found(study).garbage if "mlflow" in Path(one.where).name}
     assert gone == set(replaced)
 
 

@@ -21,6 +21,7 @@ from orchestrator.host.node import Node
 from orchestrator.host.processes import read_processes
 from orchestrator.host.publish import Provenance
 from orchestrator.store.files import FilesStore
+from orchestrator.store.location import StoreLocation
 
 SHORT_S = 0.5
 
@@ -207,7 +208,9 @@ def test_a_store_that_fails_as_a_job_of_slurm_begins_is_tried_again_too(tmp_path
     work = Path(submission["request"]["work"])
     work.mkdir(parents=True)
     (work / SUBMISSION).write_text(json.dumps(submission))
-    description = describe(tmp_path, "files", tmp_path / "store", code_digest="", git="", server=SERVER)
+    description = describe(
+        tmp_path, StoreLocation(folder=str(tmp_path / "store")), code_digest="", git="", server=SERVER
+    )
     (tmp_path / JOBS).write_text(json.dumps({**description, "works": [str(work)]}))
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "commits").touch()  # no folder: it cannot be listed

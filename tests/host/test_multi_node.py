@@ -13,7 +13,7 @@ from orchestrator.host.endings import ENDED, write_ended
 from orchestrator.host.multi_node import node_file, ranks_of_node, root_failure
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 
 
 @pytest.mark.parametrize(("world", "of"), [(1, 1), (2, 2), (8, 2), (8, 8), (12, 3)])
@@ -59,7 +59,7 @@ class TwoNodes:
         self.home = home
         self.nodes = [
             Node(
-                store=make_store("files", home / "store"),
+                store=FilesStore(home / "store"),
                 code=ROOT,
                 provenance=Provenance(code="c" * 64, git="", host_kind="test"),
                 command=SERVER,
@@ -107,7 +107,7 @@ def test_ranks_on_two_nodes_meet_and_what_they_made_is_published_once(two: TwoNo
     submission, reports = two.run("meet")
     assert [(report["ending"], report["detail"]) for report in reports] == [("ok", "")] * 2
     work = Path(submission["request"]["work"])
-    folder = make_store("files", two.home / "store").fetch(submission["request"]["fingerprint"])
+    folder = FilesStore(two.home / "store").fetch(submission["request"]["fingerprint"])
     assert sorted(path.name for path in folder.glob("met-*")) == ["met-0.txt", "met-1.txt"]
     assert (work / "log.txt").exists() and (work / "log-n1.txt").exists()
     assert json.loads((work / "process.json").read_text())["ranks"][0]["rank"] == 0
@@ -118,7 +118,7 @@ def test_a_rank_that_fails_on_another_node_ends_the_attempt_with_its_error(two: 
     submission, (leader, other) = two.run("rank 1 fails")
     assert (leader["ending"], other["ending"]) == ("error", "error")
     assert "rank 1 has had enough" in leader["detail"] and leader["detail"].startswith("node 1: ")
-    assert submission["request"]["fingerprint"] not in make_store("files", two.home / "store").commits()
+    assert submission["request"]["fingerprint"] not in FilesStore(two.home / "store").commits()
 
 
 def test_out_of_memory_on_another_node_is_out_of_memory(two: TwoNodes) -> None:

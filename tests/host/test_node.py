@@ -18,7 +18,7 @@ from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 from orchestrator.host.node import Node
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.host.publish import Provenance
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 
 SECRET = "sesame-open-sesame"
 
@@ -31,14 +31,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def a_node(home: Path, *, code: Path = ROOT, command: Sequence[str] = SERVER, **more: Any) -> Node:
     """A node of its own, for a test that spoils it and closes it."""
     provenance = Provenance(code="", git="", host_kind="test")
-    return Node(store=make_store("files", home / "store"), code=code, provenance=provenance, command=command, **more)
+    return Node(store=FilesStore(home / "store"), code=code, provenance=provenance, command=command, **more)
 
 
 @pytest.fixture(scope="module")
 def node(home: Path) -> Iterator[Node]:
     os.environ["TOY_API_KEY"] = SECRET
     made = Node(
-        store=make_store("files", home / "store"),
+        store=FilesStore(home / "store"),
         code=ROOT,
         provenance=Provenance(code="c" * 64, git="", host_kind="test", version="0.1.0+g8dd02c226"),
         command=SERVER,
@@ -68,7 +68,7 @@ def test_what_ends_well_is_published_with_its_metrics_before_poll_says_so(node: 
     submission = toy_submission(home, "write")
     report = ended(node, submission)
     assert (report["ending"], report["detail"]) == ("ok", "")
-    store = make_store("files", home / "store")
+    store = FilesStore(home / "store")
     commit = store.read(submission["request"]["fingerprint"])
     assert commit.attempt == submission["attempt"] and commit.code == "c" * 64
     assert commit.versions["echo-matrix"] == "0.1.0+g8dd02c226"
@@ -155,7 +155,7 @@ def test_two_ranks_meet_at_the_socket_that_the_host_has_bound(node: Node, home: 
     report = ended(node, submission)
     log = (Path(submission["request"]["work"]) / "log.txt").read_text()
     assert report["ending"] == "ok", log
-    folder = make_store("files", home / "store").fetch(submission["request"]["fingerprint"])
+    folder = FilesStore(home / "store").fetch(submission["request"]["fingerprint"])
     assert (folder / "met-0.txt").exists() and (folder / "met-1.txt").exists()
 
 
@@ -172,7 +172,7 @@ def test_a_rank_has_the_environment_of_its_request_alone(node: Node, home: Path)
     submission = toy_submission(home, "environment")
     assert ended(node, submission)["ending"] == "ok"
     del os.environ["RAY_LEFT_BEHIND"]
-    folder = make_store("files", home / "store").fetch(submission["request"]["fingerprint"])
+    folder = FilesStore(home / "store").fetch(submission["request"]["fingerprint"])
     environment = dict(line.split("=", 1) for line in (folder / "environment.txt").read_text().splitlines())
     assert environment["OMP_NUM_THREADS"] == "1" and environment["LOCAL_RANK"] == "0"
     assert environment["CUDA_VISIBLE_DEVICES"] == "" and "RAY_LEFT_BEHIND" not in environment
@@ -193,7 +193,7 @@ def test_a_rank_is_no_less_likely_to_be_killed_for_memory_than_its_server(home: 
         assert ended(node, submission)["ending"] == "ok"
     finally:
         node.close()
-    folder = make_store("files", home / "store").fetch(submission["request"]["fingerprint"])
+    folder = FilesStore(home / "store").fetch(submission["request"]["fingerprint"])
     assert int((folder / "oom.txt").read_text()) >= 900
 
 

@@ -16,7 +16,7 @@ from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
-from orchestrator.store.registry import make_store
+from orchestrator.store.files import FilesStore
 from workloads.contract.request import DEFAULT_WORKLOAD, Request, request_from
 from workloads.contract.result import read_result
 from workloads.contract.workload import StageSpec
@@ -156,7 +156,7 @@ def test_a_rank_beside_rank_0_leaves_no_result_where_all_is_well(tmp_path: Path)
 def test_the_warm_server_and_the_command_line_give_the_same_bits(tmp_path: Path) -> None:
     submission = toy_submission(tmp_path, "compute")
     node = Node(
-        store=make_store("files", tmp_path / "store"),
+        store=FilesStore(tmp_path / "store"),
         code=ROOT,
         provenance=Provenance(code="", git="", host_kind="test"),
         command=SERVER,
@@ -166,7 +166,7 @@ def test_the_warm_server_and_the_command_line_give_the_same_bits(tmp_path: Path)
         wait_until(lambda: node.poll()[submission["attempt"]]["ending"] == "ok", "it ends well")
     finally:
         node.close()
-    warm = make_store("files", tmp_path / "store").fetch(submission["request"]["fingerprint"]) / "x.bin"
+    warm = FilesStore(tmp_path / "store").fetch(submission["request"]["fingerprint"]) / "x.bin"
     path = Path(submission["request"]["work"]) / "request.json"
     own = tmp_path / "by-hand"
     assert json.loads(path.read_text())["out"]

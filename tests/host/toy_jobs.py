@@ -13,6 +13,7 @@ from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.host.processes import start_time
 from orchestrator.spec.cell import Resources
+from orchestrator.store.location import StoreLocation
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = (sys.executable, str(Path(__file__).with_name("toy_server.py")))
@@ -22,7 +23,7 @@ DO = {"ok": "write", "error": "fail", "bad_input": "refuse", "out_of_memory": "n
 
 def toy_context(home: Path, **more: Any) -> BackendContext:
     """What a driver gives to a backend of toy jobs; `more` overrides fields."""
-    given: dict[str, Any] = {"home": home, "store_kind": "files", "store_root": home / "store", "server": SERVER}
+    given: dict[str, Any] = {"home": home, "store": StoreLocation(folder=str(home / "store")), "server": SERVER}
     return BackendContext(**{**given, **more})
 
 

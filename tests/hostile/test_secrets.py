@@ -21,7 +21,7 @@ from toy_jobs import ROOT, SERVER, toy_submission, wait_until  # noqa: E402
 from orchestrator.host.node import Node  # noqa: E402
 from orchestrator.host.publish import Provenance  # noqa: E402
 from orchestrator.schedule.ledger.database import Attempt, Ledger  # noqa: E402
-from orchestrator.store.registry import make_store  # noqa: E402
+from orchestrator.store.files import FilesStore  # noqa: E402
 
 PLANTED = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTED000000001",
@@ -73,7 +73,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def node(planted: None, tmp_path: Path) -> Iterator[Node]:
     made = Node(
-        store=make_store("files", tmp_path / "store"),
+        store=FilesStore(tmp_path / "store"),
         code=ROOT,
         provenance=Provenance(code="c" * 64, git="", host_kind="test"),
         command=SERVER,

@@ -42,7 +42,7 @@ from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings  #
 from orchestrator.errors import BackendError  # noqa: E402
 from orchestrator.host.code import copy_code  # noqa: E402
 from orchestrator.schedule.placement import targets  # noqa: E402
-from orchestrator.store.registry import make_store  # noqa: E402
+from orchestrator.store.files import FilesStore  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.study.workload import WORKLOAD  # noqa: E402
 
@@ -70,7 +70,7 @@ class Study:
     def __init__(self, home: Path, slurm: SlurmSettings, **more: Any) -> None:
         self.home, self.slurm, self.more = home, slurm, more
         self.digest, _ = copy_code(home)
-        self.store = make_store("files", home / "store")
+        self.store = FilesStore(home / "store")
         self.backend = self.next()
 
     def next(self) -> Backend:

@@ -17,7 +17,7 @@ from orchestrator.backends.protocol import Adoption, Backend, Submission  # noqa
 from orchestrator.backends.slurm.core.backend import QUEUE, JobBackend  # noqa: E402
 from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage  # noqa: E402
 from orchestrator.schedule.placement import targets  # noqa: E402
-from orchestrator.store.registry import make_store  # noqa: E402
+from orchestrator.store.files import FilesStore  # noqa: E402
 from orchestrator.testing.backends import BackendUnderTest, LastingBackendContract, WantedEnding  # noqa: E402
 from workloads.contract.json_files import read_object  # noqa: E402
 
@@ -44,7 +44,7 @@ class TestSlurmBackend(LastingBackendContract):
 
         return BackendUnderTest(
             backend=make_backend(home),
-            store=make_store("files", home / "store"),
+            store=FilesStore(home / "store"),
             submission=submission,
             rest=lambda: time.sleep(0.2),
             successor=lambda: make_backend(home),

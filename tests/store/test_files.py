@@ -8,6 +8,7 @@ import pytest
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.files import FilesStore
 from orchestrator.store.link import create_once, prove_links
+from orchestrator.store.location import StoreLocation
 from orchestrator.store.manifest import MANY, read_manifest, sha256_of, verify_sizes, write_manifest
 from orchestrator.store.protocol import Commit
 from orchestrator.store.registry import make_store
@@ -124,7 +125,7 @@ def test_the_proof_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_an_unknown_store_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="'files'"):
-        make_store("file", tmp_path)
+        make_store(StoreLocation(kind="file", folder=str(tmp_path)))
 
 
 def test_an_artifact_of_many_files_is_committed_whole(tmp_path: Path) -> None:

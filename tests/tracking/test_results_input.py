@@ -109,21 +109,23 @@ def test_a_report_that_was_cut_off_half_way_is_written_again_though_its_input_re
 
 
 def test_a_finished_study_is_not_read_again(study, tmp_path):
-    plan, standings, store, home = study
+    plan, standings, store, _home = study
     folder = tmp_path / "report"
-    assert report_if_needed(folder, plan, standings, store, home)
+    assert report_if_needed(folder, plan, standings, store)
 
     class Unread:
+        revision = store.revision
+
         def __getattr__(self, name):
             raise AssertionError(f"the store was asked for {name}")
 
-    assert not report_if_needed(folder, plan, standings, Unread(), home)
+    assert not report_if_needed(folder, plan, standings, Unread())
     for name in ("results.csv", "report.json", "index.html"):
         (folder / name).unlink()
-        assert report_if_needed(folder, plan, standings, store, home)
+        assert report_if_needed(folder, plan, standings, store)
         assert (folder / name).is_file()
     commit(store, plan.jobs[plan.jobs_of["context-k5/s0"]["judge/return"]])
-    assert report_if_needed(folder, plan, standings, store, home)
+    assert report_if_needed(folder, plan, standings, store)
 
 
 def test_the_digest_holds_no_address_of_this_process_and_no_folder_of_this_checkout(study):

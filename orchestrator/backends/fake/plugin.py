@@ -53,7 +53,7 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
         raise BackendError(f"${SECONDS_VARIABLE} is {text!r}; allowed: seconds an attempt, 0 and more, such as 0.5")
-    store = make_store(context.store_kind, context.store_root)
+    store = make_store(context.store)
     return FakeBackend(store=store, now=time.time, hosts=(host,), seconds=seconds)
 
 

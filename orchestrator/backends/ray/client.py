@@ -24,6 +24,7 @@ from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
+from orchestrator.store.location import StoreLocation
 from orchestrator.wording import counted
 
 OPEN_S = 180.0  # for Ray and its first host to start
@@ -317,4 +318,4 @@ class RayBackend:
 
 
 if TYPE_CHECKING:
-    _: PlacingBackend = RayBackend(BackendContext(home=Path(), store_kind="", store_root=Path()), RaySettings())
+    _: PlacingBackend = RayBackend(BackendContext(home=Path(), store=StoreLocation(folder="")), RaySettings())

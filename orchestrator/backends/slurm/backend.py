@@ -23,6 +23,7 @@ from orchestrator.backends.slurm.core.queue import SlurmQueue
 from orchestrator.backends.slurm.pilot.backend import PilotBackend
 from orchestrator.backends.slurm.pilot.pilot import find_pilots
 from orchestrator.backends.slurm.settings import SlurmSettings
+from orchestrator.store.location import StoreLocation
 
 
 def slurm_backend(context: BackendContext, slurm: SlurmSettings) -> Backend:
@@ -119,7 +120,7 @@ class SlurmBackend:
 
 
 if TYPE_CHECKING:
-    _context = BackendContext(home=Path(), store_kind="", store_root=Path())
+    _context = BackendContext(home=Path(), store=StoreLocation(folder=""))
     _jobs, _pilots = JobBackend(_context, SlurmSettings()), PilotBackend(_context, SlurmSettings())
     _both = SlurmBackend(_jobs, _pilots, ())
     _queueing: tuple[QueueingBackend, QueueingBackend] = _jobs, _both

@@ -16,7 +16,6 @@ from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import is_held, process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
-from orchestrator.store.registry import make_store
 from orchestrator.wording import counted
 
 LOCKS = Path(".cache", "torch_extensions")
@@ -28,7 +27,7 @@ def store(subject: Subject) -> Iterator[CheckResult]:
     study = subject.study
     if study.cluster.store.kind != "files":
         try:
-            make_store(study.cluster.store.kind, study.home / "store", check=True)
+            study.store.check()
             yield ok(f"store {study.cluster.store.kind} responds")
         except OrchestratorError as error:
             yield bad(str(error), "see store in cluster/*.yaml")

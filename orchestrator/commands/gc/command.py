@@ -56,7 +56,7 @@ def gc(
         remove_garbage(study, found, lambda _text: None)
         removed = True
     if as_json:
-        paths = [{"path": str(one.path), "what": one.what, "bytes": one.size} for one in found.garbage]
+        paths = [{"path": one.where, "what": one.what, "bytes": one.size} for one in found.garbage]
         kept = [
             {"made_by": one.name, "results": one.results, "bytes": one.size, "last_run": one.at or None}
             for one in found.apart
@@ -83,7 +83,7 @@ COMMAND = Command(
 
 def _text(found: FoundGarbage, total: int, keep_days: float) -> str:
     number = len(found.garbage)
-    lines = shortened_lines([f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.path}" for one in found.garbage], SHOWN)
+    lines = shortened_lines([f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.where}" for one in found.garbage], SHOWN)
     lines += [_kept(one, keep_days) for one in found.apart]
     whole = f"{counted(number, 'path')} to remove, {total / GIB:.3f} GiB"
     return "\n".join([*lines, whole if number else "nothing to remove"])
@@ -97,4 +97,6 @@ def _kept(one: Apart, keep_days: float) -> str:
         why = "an older version made them, or the ledger was rebuilt"
         return f"{results}, that no recorded run asked for ({why}); `--made-by {UNKNOWN}` removes them"
     at = local_time(one.at, seconds=False)
+    if one.elsewhere:
+        return f"{results}, that runs of {one.name} asked for, which shares the store, the last at {at}"
     return f"{results}, that runs of {one.name} asked for, the last at {at}; `--made-by {one.name}` removes them"

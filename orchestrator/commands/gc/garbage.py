@@ -6,11 +6,12 @@ after a crash every commit record still has its artifact and inputs.
 """
 
 import contextlib
-import os
+import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator.backends.registry import backends
@@ -20,29 +21,39 @@ from orchestrator.commands.run.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
-from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.schedule.shared_lease import acquire_study
+from orchestrator.schedule.shared_runs import forget_shared_runs, shared_runs
 from orchestrator.spec.workload import package_of
+from orchestrator.store.files import size_of
+from orchestrator.store.protocol import StoredArtifact
 from orchestrator.study import Study
 
 HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
 """Temporary names of files that are being written."""
+ABANDONED_S = 7 * 86400.0
+"""Age from which what another home publishes counts as abandoned; publishing takes hours at most."""
 HALF_MADE_S = 86400.0
 """Age from which such a file is a leftover; writing one takes seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """A file or folder that can be removed."""
+    """A file, folder or object that can be removed."""
 
-    path: Path
+    where: str
+    """Path or URL."""
     what: str
     """Kind of file, and of which job."""
     size: int
     """Bytes."""
+    remove: Callable[[], None]
+    """Again: nothing to do."""
     fingerprint: str = ""
     """Of the commit record that is withdrawn first, if any."""
+    artifact: StoredArtifact | None = None
+    """What is removed, if that is an artifact."""
     shared: bool = False
     """It may be needed by any open attempt, and is removed only if there are none."""
 
@@ -58,6 +69,8 @@ class Apart:
     results: int
     size: int
     """Bytes of results and attempts."""
+    elsewhere: bool = False
+    """It was made by runs of another home that shares the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +84,10 @@ class FoundGarbage:
     """Number of the newest run when it was searched for."""
     forgettable: Sequence[int]
     """Runs of which nothing is left afterwards."""
+    shared: Sequence[str]
+    """Keys of the runs of all homes that share the store when it was searched."""
+    forgettable_shared: Sequence[str]
+    """Those of them that are too old to keep anything."""
 
 
 def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> FoundGarbage:
@@ -84,11 +101,19 @@ def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
     kept = kept_results(study, keep_days=keep_days, made_by=made_by)
     with Ledger.read(study.home / NAME) as ledger:
         open_ = {(attempt.fingerprint[:FOLDER_DIGITS], attempt.id) for attempt in ledger.open_attempts()}
-    found = [*_commits(study, kept), *_artifacts(study, open_), *_put_aside(study)]
+    stored = {_place(one): one for one in study.store.artifacts()}
+    found = [*_commits(study, kept, stored), *_uncommitted(study, open_, stored.values()), *_put_aside(study)]
     found += _attempts(study, kept, open_)
     if not open_:  # else one may still use any copy of the code, and is adopted by its submission files
         found += [*_of_backends(study), *_code(study, kept)]
-    return FoundGarbage(garbage=found, apart=_apart(study, kept), last=kept.last, forgettable=kept.forgettable)
+    return FoundGarbage(
+        garbage=found,
+        apart=_apart(study, kept, stored),
+        last=kept.last,
+        forgettable=kept.forgettable,
+        shared=kept.shared,
+        forgettable_shared=kept.forgettable_shared,
+    )
 
 
 def remove_garbage(study: Study, found: FoundGarbage, say: Callable[[str], None]) -> None:
@@ -98,25 +123,25 @@ def remove_garbage(study: Study, found: FoundGarbage, say: Callable[[str], None]
         LeaseError: a run is in progress, or there was one since it was searched for.
         StoreError: a commit record cannot be withdrawn.
     """
-    with acquire(study.home) as lease:
+    store = study.store
+    with acquire_study(study.home, store.objects) as lease:
         _refuse_if_run_since(study, found)
         named = _named(study)[0]
         for one in found.garbage:
-            lease.check()
-            if not one.fingerprint and one.path.parts[-3:] in named:
+            lease.confirm()
+            if one.artifact is not None and not one.fingerprint and _place(one.artifact) in named:
                 continue
-            if one.fingerprint and one.fingerprint in study.store.commits():
-                study.store.withdraw(one.fingerprint)
-            if one.path.is_dir() and not one.path.is_symlink():
-                shutil.rmtree(one.path)
-            else:
-                one.path.unlink(missing_ok=True)
-            say(f"removed {one.path}")
-        for aside in (study.home / "store" / "withdrawn").glob("*.json"):
-            if any(aside.name.startswith(f"{one.fingerprint}.") for one in found.garbage if one.fingerprint):
-                aside.unlink()
+            if one.fingerprint and one.fingerprint in store.commits():
+                store.withdraw(one.fingerprint)
+            one.remove()
+            say(f"removed {one.where}")
+        gone = {one.fingerprint for one in found.garbage if one.fingerprint}
+        for record in store.withdrawn() if gone else ():
+            if record.fingerprint in gone:
+                store.delete_withdrawn(record)
+        forget_shared_runs(store.objects, found.forgettable_shared)
         if found.forgettable:
-            with Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store)) as ledger:
+            with Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, store)) as ledger:
                 ledger.forget_runs(found.forgettable)
 
 
@@ -124,34 +149,64 @@ def _refuse_if_run_since(study: Study, found: FoundGarbage) -> None:
     with Ledger.read(study.home / NAME) as ledger:
         last, open_ = ledger.last_plan(), ledger.open_attempts()
     another = (0 if last is None else last.number) != found.last
+    another = another or [run.key for run in shared_runs(study.store.objects)] != list(found.shared)
     if another or (open_ and any(one.shared for one in found.garbage)):
         raise LeaseError("the study was run while `gc` was searching; nothing was removed, run `gc` again")
 
 
-def _commits(study: Study, kept: KeptResults) -> Iterator[Garbage]:
+def _place(artifact: StoredArtifact) -> tuple[str, str, str]:
+    """Stage, digits and attempt."""
+    return artifact.stage, artifact.digits, artifact.attempt
+
+
+def _commits(
+    study: Study, kept: KeptResults, stored: Mapping[tuple[str, str, str], StoredArtifact]
+) -> Iterator[Garbage]:
     """Completed results that are not kept, furthest downstream first."""
-    for one in to_withdraw(study.plan, study.store, sorted(kept.removable)):
-        folder = _artifact_of(study, one.fingerprint)
-        if folder is None or one.fingerprint in kept.kept:
+    store = study.store
+    for one in to_withdraw(study.plan, store, sorted(kept.removable)):
+        if one.fingerprint in kept.kept:
+            continue
+        try:
+            commit = store.read(one.fingerprint)
+        except StoreError:
             continue  # a damaged record: left to `run --refresh`
-        label = one.label.removesuffix(OF_NO_PLAN)
+        place = commit.stage, one.fingerprint[:FOLDER_DIGITS], commit.attempt
+        artifact = stored.get(place) or StoredArtifact(
+            stage=commit.stage, digits=place[1], attempt=commit.attempt, size=0, modified=0.0, where="/".join(place)
+        )
         yield Garbage(
-            path=folder, what=f"result not needed any more: {label}", size=size_of(folder), fingerprint=one.fingerprint
+            where=artifact.where,
+            what=f"result not needed any more: {one.label.removesuffix(OF_NO_PLAN)}",
+            size=artifact.size,
+            remove=partial(store.delete_artifact, artifact),
+            fingerprint=one.fingerprint,
+            artifact=artifact,
         )
 
 
-def _artifacts(study: Study, open_: set[tuple[str, str]]) -> Iterator[Garbage]:
-    """Artifact folders without a commit record and without an open attempt that may write them."""
+def _uncommitted(study: Study, open_: set[tuple[str, str]], stored: Iterable[StoredArtifact]) -> Iterator[Garbage]:
+    """Artifacts without a commit record and without an open attempt that may write them.
+
+    Another home that shares the store may be publishing one: there, only its age tells.
+    """
     named, broken = _named(study)
-    for folder in sorted((study.home / "store" / "artifacts").glob("*/*/*")):
-        stage, digits, attempt = folder.parts[-3:]
-        if (stage, digits, attempt) not in named and digits not in broken and (digits, attempt) not in open_:
-            yield Garbage(path=folder, what="artifact without a commit record", size=size_of(folder))
+    newest = math.inf if study.store.objects is None else time.time() - ABANDONED_S
+    for one in stored:
+        busy = (one.digits, one.attempt) in open_ or one.modified > newest
+        if _place(one) not in named and one.digits not in broken and not busy:
+            yield Garbage(
+                where=one.where,
+                what="artifact without a commit record",
+                size=one.size,
+                remove=partial(study.store.delete_artifact, one),
+                artifact=one,
+            )
 
 
-def _named(study: Study) -> tuple[set[tuple[str, ...]], set[str]]:
+def _named(study: Study) -> tuple[set[tuple[str, str, str]], set[str]]:
     """Stage, digits and attempt of each artifact with a commit record; digits of records that cannot be read."""
-    named: set[tuple[str, ...]] = set()
+    named: set[tuple[str, str, str]] = set()
     broken: set[str] = set()
     for fingerprint in study.store.commits():
         try:
@@ -163,19 +218,24 @@ def _named(study: Study) -> tuple[set[tuple[str, ...]], set[str]]:
 
 
 def _put_aside(study: Study) -> Iterator[Garbage]:
-    for path in sorted((study.home / "store" / "withdrawn").glob("*.json")):
-        yield Garbage(path=path, what="withdrawn commit record", size=size_of(path))
+    for record in study.store.withdrawn():
+        yield Garbage(
+            where=record.where,
+            what="withdrawn commit record",
+            size=record.size,
+            remove=partial(study.store.delete_withdrawn, record),
+        )
     for path in sorted(study.home.glob(f"{NAME}*.broken-*")):
-        yield Garbage(path=path, what="broken ledger", size=size_of(path))
+        yield _local(path, "broken ledger")
     for path in sorted(study.home.glob("mlflow.db.*-*")):
-        yield Garbage(path=path, what="MLflow database that was replaced", size=size_of(path))
+        yield _local(path, "MLflow database that was replaced")
     for path in sorted((study.home / "inbox").glob("*.broken")):
-        yield Garbage(path=path, what="unreadable control command", size=size_of(path))
+        yield _local(path, "unreadable control command")
     for pattern in HALF_MADE:
         for path in sorted(study.home.glob(pattern)):
             with contextlib.suppress(FileNotFoundError):  # it has been renamed
                 if time.time() - path.lstat().st_mtime > HALF_MADE_S:
-                    yield Garbage(path=path, what="unfinished file of a process that died", size=size_of(path))
+                    yield _local(path, "unfinished file of a process that died")
 
 
 def _attempts(study: Study, kept: KeptResults, open_: set[tuple[str, str]]) -> Iterator[Garbage]:
@@ -185,13 +245,13 @@ def _attempts(study: Study, kept: KeptResults, open_: set[tuple[str, str]]) -> I
     for folder in sorted((study.home / "attempts").glob("*")):
         removable = folder.name in released or kept.unknown
         if removable and folder.name not in wanted and folder.name not in busy:
-            yield Garbage(path=folder, what="attempts of a job that is not needed any more", size=size_of(folder))
+            yield _local(folder, "attempts of a job that is not needed any more")
     for fingerprint in sorted(study.store.commits() & kept.here):
         for folder in sorted(job_folder(study.home, fingerprint).glob("*/checkpoints")):
-            yield Garbage(path=folder, what="checkpoints of a completed job", size=size_of(folder))
+            yield _local(folder, "checkpoints of a completed job")
 
 
-def _apart(study: Study, kept: KeptResults) -> list[Apart]:
+def _apart(study: Study, kept: KeptResults, stored: Mapping[tuple[str, str, str], StoredArtifact]) -> list[Apart]:
     """What is kept only because another file or a recent run asked for it, or nobody knows who did."""
     known = _digits(kept.wanted | kept.kept | kept.released | kept.removable)
     nobodys = [folder for folder in (study.home / "attempts").glob("*") if folder.name not in known]
@@ -199,11 +259,26 @@ def _apart(study: Study, kept: KeptResults) -> list[Apart]:
     for origin in kept.apart:
         done = sorted(origin.fingerprints & kept.kept)
         folders = [job_folder(study.home, one) for one in sorted(origin.fingerprints)]
-        folders += [folder for one in done if (folder := _artifact_of(study, one)) is not None]
         size = sum(map(size_of, folders + (nobodys if origin.name == UNKNOWN else [])))
+        digits = _digits(done)
+        size += sum(one.size for one in stored.values() if one.digits in digits)
         if size:
-            found.append(Apart(name=origin.name, at=origin.at, results=len(done), size=size))
+            found.append(
+                Apart(name=origin.name, at=origin.at, results=len(done), size=size, elsewhere=origin.elsewhere)
+            )
     return found
+
+
+def _local(path: Path, what: str, *, shared: bool = False) -> Garbage:
+    """A file or folder on this machine."""
+    return Garbage(where=str(path), what=what, size=size_of(path), remove=partial(_remove, path), shared=shared)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _digits(fingerprints: Iterable[str]) -> set[str]:
@@ -214,7 +289,7 @@ def _of_backends(study: Study) -> Iterator[Garbage]:
     """Leftovers of backends in the study's folder."""
     for plugin in backends().values():
         for one in plugin.garbage(study.home):
-            yield Garbage(path=one.path, what=one.what, size=size_of(one.path), shared=True)
+            yield _local(one.path, one.what, shared=True)
 
 
 def _code(study: Study, kept: KeptResults) -> Iterator[Garbage]:
@@ -228,24 +303,4 @@ def _code(study: Study, kept: KeptResults) -> Iterator[Garbage]:
     for folder in sorted((study.home / "code").glob("*")):
         if folder.name not in made:
             what = "code snapshot of no remaining result"
-            yield Garbage(path=folder, what=what, size=size_of(folder), shared=True)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links are not followed."""
-    if not path.is_dir() or path.is_symlink():
-        return path.lstat().st_size if path.is_symlink() or path.exists() else 0
-    total = 0
-    for place, _, names in os.walk(path):
-        for name in names:
-            total += (Path(place) / name).lstat().st_size
-    return total
-
-
-def _artifact_of(study: Study, fingerprint: str) -> Path | None:
-    """Folder of a completed job's result; None: its commit record is damaged."""
-    try:
-        commit = study.store.read(fingerprint)
-    except StoreError:
-        return None
-    return study.home / "store" / "artifacts" / commit.stage / fingerprint[:FOLDER_DIGITS] / commit.attempt
+            yield _local(folder, what, shared=True)

@@ -5,6 +5,7 @@ is theirs all the same. What was made by another matrix file of the same study, 
 know (it was rebuilt, or an older version kept no record), is removed only when it is named.
 """
 
+import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from orchestrator.errors import PlanError, StoreError
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun, text_of
+from orchestrator.schedule.shared_runs import SharedRun, shared_runs
 from orchestrator.spec.lines import nearest
 from orchestrator.store.protocol import Store
 from orchestrator.study import Study, plans_of_profiles
@@ -35,6 +37,8 @@ class Origin:
     fingerprints: frozenset[str]
     at: float = 0.0
     """When its last run began, seconds since 1970; 0: not known."""
+    elsewhere: bool = False
+    """Runs of another home that shares the store: kept for the days, and only `gc` there may remove them earlier."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,10 @@ class KeptResults:
     """Number of the newest run of any file; 0: none is recorded."""
     forgettable: Sequence[int]
     """Runs of which nothing is left once the rest is removed, but for what another recorded run asked for."""
+    shared: Sequence[str] = ()
+    """Keys of the runs of all homes that share the store."""
+    forgettable_shared: Sequence[str] = ()
+    """Those of them that are too old to keep anything."""
 
 
 def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> KeptResults:
@@ -86,10 +94,15 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
     recent = [run for run in mine if run.at > since]
     here = frozenset(needed).union(*(asked[run.number] for run in recent))
     committed = study.store.commits()
+    shared = shared_runs(study.store.objects)
+    here_is = socket.gethostname(), study.home
+    elsewhere = _homes([run for run in shared if run.at > since and not run.is_of(*here_is)])
     others = _others(study.home, [run for run in runs if run.matrix and run not in mine], asked)
-    unknown = Origin(name=UNKNOWN, fingerprints=committed - here - frozenset().union(*asked.values()))
+    known = here.union(*asked.values(), *(one.fingerprints for one in elsewhere))
+    unknown = Origin(name=UNKNOWN, fingerprints=committed - known)
     named = _named([*others, unknown], made_by)
     left = [one for one in (*others, unknown) if one.name not in named]
+    left += elsewhere
     wanted = here.union(*(one.fingerprints for one in left))
     kept = _with_sources(study.store, wanted & committed, committed)
     old = [run for run in runs if run not in recent and run not in mine[-1:]]
@@ -108,7 +121,19 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
         ],
         last=runs[-1].number if runs else 0,
         forgettable=[run.number for run in released if asked[run.number] & kept <= also],
+        shared=[run.key for run in shared],
+        forgettable_shared=[run.key for run in shared if run.at <= since],
     )
+
+
+def _homes(runs: Iterable[SharedRun]) -> list[Origin]:
+    """What runs of other homes asked for, by their matrix file and machine."""
+    found: dict[str, Origin] = {}
+    for run in runs:
+        before = found.get(run.origin, Origin(name=run.origin, fingerprints=frozenset()))
+        asked = before.fingerprints | run.fingerprints
+        found[run.origin] = Origin(name=run.origin, fingerprints=asked, at=run.at, elsewhere=True)
+    return list(found.values())
 
 
 def _others(home: Path, runs: Iterable[RecordedRun], asked: dict[int, frozenset[str]]) -> list[Origin]:

@@ -25,14 +25,14 @@ from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.job_states import closure
-from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.resilient_store import CALL_TIMEOUT_S, ResilientStore, StoreTimeout, TimedCall
 from orchestrator.schedule.run import RunResult, run
+from orchestrator.schedule.shared_lease import acquire_study
+from orchestrator.schedule.shared_runs import record_shared_run
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import PROGRAM, Commit, Store
-from orchestrator.store.registry import make_store
 from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
@@ -80,7 +80,7 @@ def run_study(
         BackendError, StoreError, LedgerError: the backend, store or ledger cannot be used.
     """
     with disk_errors(study.home), contextlib.ExitStack() as held:
-        lease = held.enter_context(acquire(study.home, say=view.say))
+        lease = held.enter_context(acquire_study(study.home, study.store.objects, say=view.say))
         if on_lease is not None:
             on_lease()
         ledger = held.enter_context(
@@ -89,7 +89,7 @@ def run_study(
         resilient = ResilientStore(
             study.store, SystemClock(), log=_no_log, say=view.say, give_up_after_s=study.cluster.unknown_s
         )
-        resilient.call(lambda: make_store(study.cluster.store.kind, study.home / "store", check=True))
+        resilient.call(study.store.check)
         tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
         standings = resilient.call(study.standings)
         began = time.time()
@@ -100,7 +100,10 @@ def run_study(
 
         def record() -> None:
             # Before the first attempt, since other commands look jobs up in the last plan; of a run that is refused,
-            # they would show what never began.
+            # they would show what never began. The store first: `gc` of another home must not remove what it asks for.
+            objects = study.store.objects
+            if objects is not None:
+                resilient.call(lambda: record_shared_run(objects, study.plan, study.matrix, study.home, lease.holder))
             ledger.record_plan(
                 study.plan,
                 selection,
@@ -149,9 +152,7 @@ def report_of(study: Study) -> bool:
     """Write the report of what is done, if its results have a meaning; returns whether it was written."""
     if not study.publishes_results:
         return False
-    return report_if_needed(
-        study.report_folder, study.plan, study.standings(), study.store, study.home, study.durations
-    )
+    return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.durations)
 
 
 def _backend_of(
@@ -195,8 +196,7 @@ def context_of(
     cluster = study.cluster
     return BackendContext(
         home=study.home,
-        store_kind=cluster.store.kind,
-        store_root=study.home / "store",
+        store=study.store_location,
         stages=tuple(study.plan.workload.by_name),
         grace_s=cluster.grace_s,
         idle_s=cluster.idle_s,

@@ -24,6 +24,7 @@ from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.schema import attempt_json
 from orchestrator.schedule.pace import Pace
 from orchestrator.schedule.retry_policy import paused_of
+from orchestrator.schedule.shared_lease import SharedHolder, shared_holder
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.wording import progress_words, without_state
@@ -116,6 +117,9 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "paused": paused,
         "forecast": forecast_json(study.forecast(standings, _live_times(study, part, attempts, at)), at),
         "avoided": [asdict(one) for one in hosts_excluded(study, attempts, at)],
+        "other_home": None
+        if (other := other_home(study)) is None
+        else {"pid": other.holder.pid, "host": other.holder.host, "home": other.home, "since": other.holder.since},
     }
 
 
@@ -142,6 +146,8 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
         for reason, number in blocked.items()
         if number > BLOCKED_SHOWN
     ]
+    if (other := other_home(study)) is not None:
+        lines.append(f"  {other} shares the store and is running this study")
     lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
     if expected := forecast_text(study.forecast(standings, _live_times(study, part, attempts, at)), at):
         lines += ["", expected]
@@ -164,6 +170,12 @@ def failed_jobs(study: Study, standings: Mapping[str, Standing]) -> tuple[Sequen
     with Ledger.read(study.home / NAME) as ledger:
         found, records = failed_of(study.home, failed, ledger), ledger.job_records()
     return found, paused_of(records.values(), {job.fingerprint for job in jobs.values()}, study.cluster.pause_after)
+
+
+def other_home(study: Study) -> SharedHolder | None:
+    """The process of another home that shares the store and is running the study, if there is one."""
+    found = shared_holder(study.store.objects)
+    return None if found is None or found.is_of(study.home) else found
 
 
 def hosts_excluded(study: Study, attempts: Mapping[str, Sequence[Attempt]], at: float) -> list[ExcludedHost]:

@@ -1,0 +1,153 @@
+"""Two homes that share one store: neither removes what the other's runs have asked for."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from recorded_run import record, run, write_matrix
+
+from orchestrator.commands.gc.garbage import ABANDONED_S, find_garbage, remove_garbage
+from orchestrator.commands.gc.kept_results import UNKNOWN
+from orchestrator.commands.refresh import to_withdraw, withdraw
+from orchestrator.commands.status.command import status_json, status_text
+from orchestrator.errors import LeaseError, StoreError
+from orchestrator.schedule.lease_holder import this_process
+from orchestrator.schedule.shared_lease import acquire_study
+from orchestrator.schedule.shared_runs import record_shared_run, shared_runs
+from orchestrator.store.files import FilesStore
+from orchestrator.study import Study, open_study, reopen_study
+from orchestrator.testing.objects import FolderObjects
+
+DAY_S = 86400.0
+OTHER = ("controls.training.steps=800",)
+
+
+class SharedFiles(FilesStore):
+    """A store in a folder whose users share nothing else."""
+
+    @property
+    def objects(self) -> FolderObjects:  # type: ignore[override]
+        return FolderObjects(self.root / "shared")
+
+
+class Home:
+    """A project with its own outputs/, and a store that it shares."""
+
+    def __init__(self, folder: Path, store: SharedFiles) -> None:
+        self.matrix = write_matrix(folder / "matrix.yaml")
+        self.store = store
+
+    def sharing(self, study: Study) -> Study:
+        study.__dict__["store"] = self.store  # as if its cluster file named the store
+        return study
+
+    def run(self, *overrides: str, at: float | None = None) -> frozenset[str]:
+        """Ask for a plan, and make one row of it; returns the fingerprints that were made."""
+        study = self.sharing(open_study(self.matrix, overrides=overrides))
+        key = record_shared_run(self.store.objects, study.plan, self.matrix, study.home, this_process())
+        when = time.time() if at is None else at
+        os.utime(self.store.objects.root / key, (when, when))
+        return run(study, when)
+
+    def look(self) -> Study:
+        return self.sharing(reopen_study(self.matrix))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SharedFiles:
+    return SharedFiles(tmp_path / "bucket")
+
+
+@pytest.fixture
+def one(tmp_path: Path, store: SharedFiles, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.delenv("ECHO_MATRIX_HOME", raising=False)
+    return Home(tmp_path / "one", store)
+
+
+@pytest.fixture
+def two(tmp_path: Path, store: SharedFiles) -> Home:
+    return Home(tmp_path / "two", store)
+
+
+def test_gc_of_one_home_keeps_what_a_run_of_the_other_asked_for(one: Home, two: Home, store: SharedFiles) -> None:
+    mine, its = one.run(), two.run(*OTHER)
+    assert its - mine
+    found = find_garbage(one.look(), keep_days=0.5)
+    assert [(kept.name, kept.results, kept.elsewhere) for kept in found.apart] == [
+        (f"{two.matrix} on {this_process().host}", len(its - mine), True)
+    ]
+    remove_garbage(one.look(), found, lambda _text: None)
+    assert store.commits() == mine | its
+    remove_garbage(one.look(), find_garbage(one.look(), made_by=[UNKNOWN]), lambda _text: None)
+    assert store.commits() == mine | its
+
+
+def test_what_a_run_of_the_other_home_asked_for_long_ago_is_removed_by_name_only(
+    one: Home, two: Home, store: SharedFiles
+) -> None:
+    mine, its = one.run(), two.run(*OTHER, at=time.time() - 40 * DAY_S)
+    found = find_garbage(one.look())
+    assert [(kept.name, kept.results) for kept in found.apart] == [(UNKNOWN, len(its - mine))]
+    remove_garbage(one.look(), found, lambda _text: None)
+    assert store.commits() == mine | its
+    assert [kept.matrix for kept in shared_runs(store.objects)] == [str(one.matrix)]
+    remove_garbage(one.look(), find_garbage(one.look(), made_by=[UNKNOWN]), lambda _text: None)
+    assert store.commits() == mine
+
+
+def test_a_run_of_the_other_home_since_gc_has_searched_stops_it(one: Home, two: Home, store: SharedFiles) -> None:
+    one.run()
+    one.run(*OTHER, at=time.time() - 40 * DAY_S)
+    record(one.sharing(open_study(one.matrix)), time.time())
+    found = find_garbage(one.look())
+    assert any(thing.fingerprint for thing in found.garbage)
+    before, _ = store.commits(), two.run(*OTHER)
+    with pytest.raises(LeaseError, match="run `gc` again"):
+        remove_garbage(one.look(), found, lambda _text: None)
+    assert store.commits() >= before
+
+
+def test_while_one_home_drives_the_other_neither_withdraws_nor_removes_and_status_says_who(
+    one: Home, two: Home, store: SharedFiles
+) -> None:
+    made = one.run()
+    study = two.look()
+    found, records = find_garbage(study, made_by=[UNKNOWN]), to_withdraw(study.plan, store, made)
+    home = one.look().home
+    with acquire_study(home, store.objects):
+        line = f"pid {os.getpid()} on {this_process().host} ({home}) shares the store and is running this study"
+        assert line in status_text(study)
+        assert status_json(study)["other_home"]["home"] == str(home)
+        assert status_json(one.look())["other_home"] is None
+        with pytest.raises(LeaseError, match="is running this study"):
+            withdraw(study.home, store, records)
+        with pytest.raises(LeaseError, match="is running this study"):
+            remove_garbage(study, found, lambda _text: None)
+    assert store.commits() == made
+    withdraw(study.home, store, records)
+    assert store.commits() == frozenset()
+    assert "shares the store" not in status_text(study)
+
+
+def test_what_another_home_publishes_now_is_no_garbage_and_what_it_left_a_week_ago_is(
+    one: Home, store: SharedFiles
+) -> None:
+    one.run()
+    folder = store.prepare("train", "ab" * 32, "a001-theirs")
+    (folder / "weights.bin").write_bytes(b"half")
+    assert "artifact without a commit record" not in {thing.what for thing in find_garbage(one.look()).garbage}
+    old = time.time() - ABANDONED_S - 60
+    os.utime(folder, (old, old))
+    assert str(folder) in {thing.where for thing in find_garbage(one.look()).garbage}
+
+
+def test_a_damaged_record_of_a_run_stops_gc_and_is_named(one: Home, store: SharedFiles) -> None:
+    one.run()
+    store.objects.put("asked/x.json", json.dumps({"version": 1, "matrix": 3}).encode())
+    with pytest.raises(StoreError, match=r"asked/x.json in the store: not a recorded run: .*matrix is '3', int"):
+        find_garbage(one.look())
+    store.objects.put("asked/x.json", json.dumps({"version": 9}).encode())
+    with pytest.raises(StoreError, match="version is '9', this code reads 1"):
+        find_garbage(one.look())
