@@ -22,7 +22,9 @@ CHILDREN = (
     "orchestrator.backends.ray.membership",
     "orchestrator.backends.slurm.pilot.agent",
     "orchestrator.tracking.mlflow.database",
+    "orchestrator.tracking.mlflow.outages",
     "orchestrator.tracking.mlflow.projector",
+    "orchestrator.tracking.mlflow.runs",
 )
 
 

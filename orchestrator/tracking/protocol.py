@@ -31,6 +31,12 @@ class JobChange:
     """Commit of the code that made it."""
     version: str = ""
     """And its version."""
+    manifest: str = ""
+    """sha256 of the artifact's manifest; empty: there is none, or it is not known."""
+    started: float | None = None
+    """When that attempt started, seconds since 1970; None: it has not, or nobody knows."""
+    ended: float | None = None
+    """And when it ended."""
 
 
 class Tracker(Protocol):
@@ -41,6 +47,9 @@ class Tracker(Protocol):
 
     def job_changed(self, change: JobChange) -> None:
         """Show a job's new state."""
+
+    def wants_all(self) -> bool:
+        """Whether what was completed before this run is to be passed on too, at its end."""
 
     def report(self, folder: Path) -> None:
         """The report was written: show it with the study."""

@@ -3,6 +3,7 @@
 Everything follows from the messages, the artifacts and report.json, so that `sync` gives an empty server the same.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +24,8 @@ from workloads.contract.metrics import case_of
 
 SETTINGS = "settings.json"
 """Artifact of the parent: the parameters in which no cells differ."""
-UNRANKED = "9999"
+SETTINGS_TAG = "echo_matrix.settings"
+"""Tag of the parent with the digest of `SETTINGS`."""
 LARGEST_REPORT = 64 << 20
 SOURCE = "echo-matrix"
 """Type of a dataset's source: a job's artifact."""
@@ -71,14 +73,17 @@ class StudyContent:
         self.states: dict[str, str] = dict(study["states"])
         """Of all jobs, as last reported."""
         self._report: dict[str, Any] | None = None
+        self.load_report(home / "report")
 
     def load_report(self, folder: Path) -> None:
-        """Take means, intervals, ranking and findings from a report; one that cannot be read is none."""
+        """Take means, intervals, ranking and findings from a report, unless it is of other settings."""
         try:
             found = read_object(folder / "report.json", LARGEST_REPORT)
         except (OSError, ValueError):
             return
-        if {"rows", "findings", "controls", "missing", "intervals"} <= found.keys():
+        whole = {"rows", "columns", "findings", "controls", "missing", "intervals", "profile"} <= found.keys()
+        tags = self._study["tags"]
+        if whole and (found["profile"], found["controls"]["fingerprint"]) == (tags["profile"], tags["controls"]):
             self._report = found
 
     # Rows
@@ -101,7 +106,6 @@ class StudyContent:
             **row["axes"],
             **{f"score.{branch}": text for branch, text in scores.items() if text},
             "progress": progress(self.states, row["jobs"]),
-            "order": self._orders().get(label, UNRANKED),
             PARENT_TAG: parent.id,
             DESCRIPTION_TAG: row_text(self._study, self.states, self._report, label),
         }
@@ -156,7 +160,6 @@ class StudyContent:
         about = [text for stage, text in self._study["about"].items() if stage in stages]
         return {
             "progress": progress(self.states, cell["jobs"]),
-            "order": _under(self._orders().get(cell["row"], UNRANKED), cell["tags"]["seed"]),
             **{
                 f"job.{one['name'].replace('/', '.')}": "; ".join(
                     filter(None, (one["state"], one["job"], one["commit"], one["log"]))
@@ -222,7 +225,7 @@ class StudyContent:
     def _show_model(self, runs: Runs, run: Run, cell: Mapping[str, Any], job: str, view: ShownJob) -> None:
         """A logged model that says where the weights are; they are not copied."""
         borrowed = cell["tags"]["kind"] != "cell"  # a ceiling or floor trains nothing
-        if borrowed or view.artifact is None or (run.models):
+        if borrowed or view.artifact is None or (run.has_model):
             return
         name = cell["id"].replace("/", "-").replace("=", "-").replace(".", "_")
         tags = {
@@ -230,12 +233,10 @@ class StudyContent:
             "fingerprint": cell["fingerprints"].get(job, ""),
             "weights": self._place(view.artifact / view.pointer),
         }
-        made = runs.request(
-            "create_logged_model", runs.experiment, name, run.id, tags, self.params(cell), view.stage
-        )
+        made = runs.request("create_logged_model", runs.experiment, name, run.id, tags, self.params(cell), view.stage)
         runs.request("finalize_logged_model", made.model_id, "READY")
         runs.request("log_outputs", run.id, [LoggedModelOutput(made.model_id, 0)])
-        run.models = True
+        run.has_model = True
 
     def _show_tables(self, runs: Runs, run: Run, branch: str, views: Iterable[ShownJob]) -> set[str]:
         lines: list[dict[str, Any]] = []
@@ -277,10 +278,14 @@ class StudyContent:
             DESCRIPTION_TAG: study_text(self._study, self.states, self._report, links, rows),
         }
 
-    def show_settings(self, runs: Runs, parent: Run) -> None:
-        """The parameters in which no cells differ, once for all."""
+    def show_study(self, runs: Runs, parent: Run) -> None:
+        """The parameters in which no cells differ, once for all, and the views."""
+        self.show_views(runs, parent)
         text = json.dumps(self._study["constant"], indent=1, ensure_ascii=False)
-        self._add_texts(runs, parent, "", {SETTINGS: text})
+        digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+        if parent.tags.get(SETTINGS_TAG) != digest:
+            self._add_texts(runs, parent, "", {SETTINGS: text})
+            runs.log(parent, tags={SETTINGS_TAG: digest})
 
     def show_views(self, runs: Runs, parent: Run) -> None:
         """Views of the runs page, as tags of the experiment."""

@@ -111,9 +111,7 @@ def _missing(report: Mapping[str, Any]) -> str:
     return "\n".join(["### Not there", "", *named, *([f"* and {more} more"] if more > 0 else [])])
 
 
-def row_text(
-    study: Mapping[str, Any], states: Mapping[str, str], report: Mapping[str, Any] | None, label: str
-) -> str:
+def row_text(study: Mapping[str, Any], states: Mapping[str, str], report: Mapping[str, Any] | None, label: str) -> str:
     """The description of a row's run: its scores with intervals."""
     row = study["rows"][label]
     kind = "A reference: ceiling or floor, never ranked" if row["reference"] else f"Family {row['family']}"
@@ -129,26 +127,23 @@ def row_text(
     return _within("\n\n".join(parts))
 
 
-def cell_text(
-    cell: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]], about: Sequence[str], links: Mapping[str, str]
-) -> str:
+def cell_text(cell: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]], about: Sequence[str]) -> str:
     """The description of a cell's run: what its values mean, and its jobs with log and commit record.
 
     Args:
         cell: its message.
         jobs: `name`, `state`, `job`, `commit` and `log` of each; paths are relative to the study's folder.
         about: what case values mean.
-        links: title -> address of its tables and images.
     """
     lines = [
-        f"* **{job['name']}** `{job['job']}`: {job['state']}" + "".join(f"<br>`{job[key]}`" for key in ("log", "commit") if job[key])
+        f"* **{job['name']}** `{job['job']}`: {job['state']}"
+        + "".join(f"<br>`{job[key]}`" for key in ("log", "commit") if job[key])
         for job in jobs
         if job["state"]
     ]
     first = f"Cell **{cell['id']}**, computed as {cell['tags']['alias_of']}." if cell["tags"]["alias_of"] else ""
-    shown = " · ".join(f"[{title}]({address})" for title, address in links.items())
     where = "Logs and commit records are relative to the study's folder; `echo-matrix show JOB` tells the rest."
-    return _within("\n\n".join(filter(None, [first, shown, *about, where, "\n".join(lines)])))
+    return _within("\n\n".join(filter(None, [first, *about, where, "\n".join(lines)])))
 
 
 def _code(text: str) -> str:

@@ -23,7 +23,6 @@ PARAMS = 100  # parameters of one request: MLflow's limit
 LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut; the commit record has the whole
 NOT_IN_A_NAME = re.compile(r"[^\w./ :-]")  # MLflow refuses metrics with other characters in their names
 DIGITS = 6  # of a mean over cases
-EVERY = 10  # except for the curve, metrics of every tenth step are sent
 
 CELL_TAG = "echo_matrix.cell"
 STUDY_TAG = "echo_matrix.parent"
@@ -81,9 +80,7 @@ def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[s
         "constant": {key: value for key, value in next(iter(configs.values()), {}).items() if key not in varying},
         "columns": columns,
         "leading": leading,
-        "curves": list(
-            dict.fromkeys(f"{stage.name}/{stage.curve}" for stage in plan.workload.stages if stage.curve)
-        ),
+        "curves": list(dict.fromkeys(f"{stage.name}/{stage.curve}" for stage in plan.workload.stages if stage.curve)),
         "about": {stage.name: stage.about for stage in plan.workload.stages if stage.about},
     }
 
@@ -225,24 +222,23 @@ def status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
 
 
 def final_status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
-    """A cell's status when the run ends and none of its jobs is running."""
-    found = status(states, jobs)
-    return "KILLED" if found in ("RUNNING", "SCHEDULED") else found
+    """A cell's status when the run ends and none of its jobs is running.
 
-
-def series_points(stage: str, curve: str, lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
-    """Lines of metrics.jsonl as points under `{stage}/`, of steps later than the last one sent of that name.
-
-    The metric `curve` is kept whole; of what else a step tells, each `EVERY`th. A value that is not finite is
-    left out: MLflow would show it as the largest number there is.
+    SCHEDULED: some jobs are done, and the others wait for a run that selects them. A job that was running has been
+    ended from outside.
     """
-    found: dict[tuple[str, int], float] = {}
-    for line in lines:
-        name, step, value = f"{stage}/{line['name']}", int(line["step"]), float(line["value"])
-        thinned = line["name"] != curve and step % EVERY != 0
-        if step > sent.get(name, -1) and not thinned and math.isfinite(value):
-            found[name, step] = value
-    return [Point(name=name, step=step, value=value) for (name, step), value in sorted(found.items())]
+    found = status(states, jobs)
+    if found == "SCHEDULED":
+        return "KILLED" if any(states.get(job) in ("retry", "waiting") for job in jobs) else "SCHEDULED"
+    return "KILLED" if found == "RUNNING" else found
+
+
+def point_of(stage: str, line: Mapping[str, Any]) -> Point | None:
+    """A line of metrics.jsonl as a point under `{stage}/`; None: not finite, which MLflow would show as the largest
+    number there is.
+    """
+    value = float(line["value"])
+    return Point(name=f"{stage}/{line['name']}", step=int(line["step"]), value=value) if math.isfinite(value) else None
 
 
 def branch_points(branch: str, lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
@@ -277,17 +273,6 @@ def metric_name(name: str) -> str:
     return NOT_IN_A_NAME.sub("_", name)
 
 
-def batches(points: Sequence[Point]) -> list[Sequence[Point]]:
-    """Points in pieces of a request's size."""
-    return [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
-
-
 def artifact_path(name: str, folder: str) -> str:
     """Where MLflow keeps files of an artifact's folder, "" for the artifact itself."""
     return f"{name}/{folder}".rstrip("/")
-
-
-def point_of(stage, line):  # prototype
-    import math
-    v = float(line["value"])
-    return Point(name=f"{stage}/{line['name']}", step=int(line["step"]), value=v) if math.isfinite(v) else None
