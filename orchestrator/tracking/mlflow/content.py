@@ -13,10 +13,19 @@ from typing import Any, Protocol
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
 
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.tracking.mlflow.case_tables import TABLES_TAG, case_of_slug, case_tables, tables_tag
+from orchestrator.tracking.mlflow.case_tables import CASES, TABLES_TAG, case_of_slug, case_tables, tables_tag
 from orchestrator.tracking.mlflow.descriptions import DESCRIPTION_TAG, cell_text, row_text, study_text
 from orchestrator.tracking.mlflow.projection import PARENT_TAG, ROW_TAG, STUDY_TAG, Point, artifact_path
-from orchestrator.tracking.mlflow.rows import columns_of, orders, progress, row_values, score_text, seeds_text
+from orchestrator.tracking.mlflow.rows import (
+    column_metric,
+    column_title,
+    columns_of,
+    orders,
+    progress,
+    row_values,
+    score_text,
+    seeds_text,
+)
 from orchestrator.tracking.mlflow.runs import IN_TAG, Run, RunName, Runs
 from orchestrator.tracking.mlflow.views import ALL, CELLS, ROWS, runs_page, view_tags
 from workloads.contract.json_files import read_object
@@ -154,10 +163,8 @@ class StudyContent:
     # Cells
 
     def cell_tags(self, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob]) -> dict[str, str]:
-        """Progress, order and description of a cell's run, and a tag for each job that leads to its log and record."""
-        told = [self._job_facts(cell, job, name, jobs.get(job)) for job, name in cell["jobs"].items()]
-        stages = dict.fromkeys(view.stage for view in jobs.values())
-        about = [text for stage, text in self._study["about"].items() if stage in stages]
+        """Progress of a cell's run, and a tag for each job that leads to its log and commit record."""
+        told = self._told(cell, jobs)
         return {
             "progress": progress(self.states, cell["jobs"]),
             **{
@@ -167,8 +174,27 @@ class StudyContent:
                 for one in told
                 if one["state"]
             },
-            DESCRIPTION_TAG: cell_text(cell, told, about),
         }
+
+    def description(
+        self, runs: Runs, run: Run, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob], points: Iterable[Point]
+    ) -> dict[str, str]:
+        """The tag with the description of a cell's run, which is about to get `points`."""
+        values = {**run.values, **{point.name: point.value for point in points}}
+        scores = {
+            column_title(column): f"{values[name]:.{column['decimals']}f}"
+            for column in columns_of(self._study, self._report)
+            if (name := column_metric(column)) in values
+        }
+        here = f"#/experiments/{runs.experiment}/runs/{run.id}/artifacts"
+        done = [view for view in jobs.values() if view.branch and view.artifact is not None]
+        links = {f"cases of {view.branch}": f"{here}/{view.branch}/{CASES}" for view in done}
+        stages = {view.stage for view in jobs.values()}
+        about = [text for stage, text in self._study["about"].items() if stage in stages]
+        return {DESCRIPTION_TAG: cell_text(cell, self._told(cell, jobs), scores, links, about)}
+
+    def _told(self, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob]) -> list[dict[str, str]]:
+        return [self._job_facts(cell, job, name, jobs.get(job)) for job, name in cell["jobs"].items()]
 
     def params(self, cell: Mapping[str, Any]) -> dict[str, str]:
         """The parameters in which cells differ."""

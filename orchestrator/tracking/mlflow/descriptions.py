@@ -68,7 +68,7 @@ def _ranking(study: Mapping[str, Any], report: Mapping[str, Any], runs: Mapping[
         row = study["rows"][label]
         place += 0 if row["reference"] else 1
         name = f"[{label}]({runs[label]})" if label in runs else label
-        lines.append(_line(["" if row["reference"] else str(place), name, *texts]))
+        lines.append(_line(["" if row["reference"] else str(place), name, *map(_plain, texts)]))
     direction = "lowest" if leading["better"] == "low" else "highest"
     caption = f"Ordered by {column_title(leading)}, {direction} first. {BEST_NOTE}"
     return "\n".join(["### Ranking", "", *lines, "", f"{caption}In parentheses: 95 % {report['intervals']}."])
@@ -120,34 +120,55 @@ def row_text(study: Mapping[str, Any], states: Mapping[str, str], report: Mappin
         parts.append(f"Computes the same as {row['alias_of']}, under another name.")
     texts = {} if report is None else {c["branch"]: score_text(report, label, c) for c in columns_of(study, report)}
     if report is not None and any(texts.values()):
-        columns = [column for column in columns_of(study, report) if texts[column["branch"]]]
-        lines = [_line(["score", "mean (95 % interval)"]), _line(["---"] * 2)]
-        lines += [_line([column_title(column), texts[column["branch"]]]) for column in columns]
-        parts += ["\n".join(lines), f"{BEST_NOTE}95 % {report['intervals']}. From the report."]
+        shown = [(column, texts[column["branch"]]) for column in columns_of(study, report)]
+        parts.append(" · ".join(f"{column_title(column)}: **{_plain(text)}**" for column, text in shown if text))
+        parts.append(f"{BEST_NOTE}In parentheses: 95 % {report['intervals']}. From the report.")
     return _within("\n\n".join(parts))
 
 
-def cell_text(cell: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]], about: Sequence[str]) -> str:
-    """The description of a cell's run: what its values mean, and its jobs with log and commit record.
+def cell_text(
+    cell: Mapping[str, Any],
+    jobs: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, str],
+    links: Mapping[str, str],
+    about: Sequence[str],
+) -> str:
+    """The description of a cell's run: its scores, what they mean, and its jobs with log and commit record.
 
     Args:
         cell: its message.
         jobs: `name`, `state`, `job`, `commit` and `log` of each; paths are relative to the study's folder.
+        scores: title -> value.
+        links: title -> address of its tables.
         about: what case values mean.
     """
-    lines = [
-        f"* **{job['name']}** `{job['job']}`: {job['state']}"
-        + "".join(f"<br>`{job[key]}`" for key in ("log", "commit") if job[key])
-        for job in jobs
-        if job["state"]
-    ]
-    first = f"Cell **{cell['id']}**, computed as {cell['tags']['alias_of']}." if cell["tags"]["alias_of"] else ""
+    alias = cell["tags"]["alias_of"]
     where = "Logs and commit records are relative to the study's folder; `echo-matrix show JOB` tells the rest."
-    return _within("\n\n".join(filter(None, [first, *about, where, "\n".join(lines)])))
+    return _within(
+        "\n\n".join(
+            filter(
+                None,
+                [
+                    f"The same computation as {alias}, under another name." if alias else "",
+                    " · ".join(f"{title}: **{value}**" for title, value in scores.items()),
+                    " · ".join(f"[{title}]({address})" for title, address in links.items()),
+                    *about,
+                    where,
+                    "\n".join(map(_job_line, (job for job in jobs if job["state"]))),
+                ],
+            )
+        )
+    )
 
 
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
+def _job_line(job: Mapping[str, Any]) -> str:
+    places = "".join(f"<br>`{job[key]}`" for key in ("log", "commit") if job[key])
+    return f"* **{job['name']}** `{job['job']}`: {job['state']}{places}"
+
+
+def _plain(text: str) -> str:
+    """Text whose asterisk is no markup."""
+    return text.replace("*", "\\*")
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -305,6 +305,7 @@ class Projector:
         }
         points = [point for view in jobs.values() if not view.artifact for point in later_than(view.fresh, run.sent)]
         points += [point for view in new.values() for point in _points_of(view, run.sent)]
+        tags |= self._content.description(runs, run, message, jobs, points)
         runs.log(run, points, self._content.params(message), tags)
         for job, view in new.items():
             self._add_files(runs, run, message["fingerprints"].get(job, ""), job, view)
