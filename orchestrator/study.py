@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.errors import ArtifactMissing, MatrixError, PlanError
 from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.host.environment import JobVariables
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
@@ -65,6 +66,12 @@ class Study:
     def store_location(self) -> StoreLocation:
         """Where the artifact store is."""
         return StoreLocation(kind=self.cluster.store.kind, folder=str((self.home / "store").resolve()))
+
+    @property
+    def job_variables(self) -> JobVariables:
+        """What jobs get of the environment, beyond what every child process gets."""
+        stages = {stage.name: stage.environment for stage in self.plan.workload.stages if stage.environment}
+        return JobVariables(every=self.cluster.environment.jobs, stages=stages)
 
     @property
     def publishes_results(self) -> bool:

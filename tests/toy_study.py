@@ -17,7 +17,7 @@ from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
-from orchestrator.spec.cluster import RetrySettings
+from orchestrator.spec.cluster import EnvironmentSettings, RetrySettings
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
 from workloads.contract.request import DEFAULT_WORKLOAD
@@ -138,6 +138,7 @@ class Settings:
     unknown_s: float = 1800.0
     avoid_s: float = 3600.0
     on_event: str | None = None
+    environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
     checkpoint_every_s: float = 30.0
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = True

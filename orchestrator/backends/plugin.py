@@ -19,6 +19,7 @@ from typing import Any
 from orchestrator.backends.check_result import CheckResult
 from orchestrator.backends.protocol import Backend, HostShare
 from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
+from orchestrator.host.environment import NOTHING_MORE, JobVariables
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
@@ -51,6 +52,8 @@ class BackendContext:
     """Whether any job of the run asks for a device; where none does, devices are not looked at."""
     server: Sequence[str] = COMMAND
     """Command line of a host's warm server."""
+    variables: JobVariables = NOTHING_MORE
+    """What jobs get of the environment beyond what every child process gets."""
 
     def host_description(self) -> dict[str, Any]:
         """What a host needs to know, as JSON (`host.description`)."""
@@ -63,6 +66,7 @@ class BackendContext:
             git=self.git,
             version=self.version,
             server=self.server,
+            variables=self.variables,
         )
 
 

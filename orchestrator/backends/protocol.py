@@ -106,6 +106,8 @@ class Submission:
     """Stage -> fingerprint of the committed input."""
     resources: Resources
     placement: Placement
+    whole_checkpoints: bool = False
+    """`StageSpec.whole_checkpoints`: a host without the attempts' folders downloads the newest alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,8 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
             lease.confirm()
             # Checkpoints first, since the next attempt would resume from them.
             JobCheckpoints(home, one.fingerprint).drop()
+            if store.checkpoints is not None:
+                store.checkpoints.drop(one.fingerprint)
             ledger.reset_job(one.fingerprint)
             if one.fingerprint in store.commits():  # else it was withdrawn from another machine
                 store.withdraw(one.fingerprint)

@@ -23,6 +23,8 @@ from orchestrator.errors import OrchestratorError, PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
+from orchestrator.host.environment import passed
+from orchestrator.host.stored_checkpoints import bring_checkpoints
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.requirements import require_libraries
@@ -30,6 +32,7 @@ from orchestrator.schedule.launcher import new_attempt_id
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.shared_lease import acquire_study
+from orchestrator.store.protocol import StoredCheckpoint
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.wording import counted
@@ -119,7 +122,11 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         acquire_study(study.home, study.store.objects) as lease,
         Ledger.open(study.home / NAME, lease.check, rebuild=rebuild) as ledger,
     ):
-        source = newest_checkpoint(study.home, job.fingerprint)
+        stored, whole = study.store.checkpoints, job.spec.whole_checkpoints
+        if stored is None:
+            source = newest_checkpoint(study.home, job.fingerprint)
+        else:
+            source = bring_checkpoints(stored, study.home, job.fingerprint, whole=whole)
         if source is None:
             raise PlanError(
                 f"{job.label} has no complete checkpoint; `echo-matrix run` starts it from the beginning, "
@@ -132,6 +139,10 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
         except OrchestratorError:
             shutil.rmtree(target.parent, ignore_errors=True)  # of an attempt that was not recorded
             raise
+        made = target / f"step-{source.step}"
+        if stored is not None:
+            one = StoredCheckpoint(fingerprint=job.fingerprint, attempt=attempt, step=source.step)
+            stored.upload(one, made)
         now = time.time()
         with ledger.transaction():
             # The job may have failed because of its shards.
@@ -152,7 +163,7 @@ def convert_checkpoint(study: Study, job: Job, *, ranks: int, stage: int) -> Res
                     step=source.step,
                 )
             )
-    return Resharded(attempt=attempt, step=source.step, checkpoint=target / f"step-{source.step}")
+    return Resharded(attempt=attempt, step=source.step, checkpoint=made)
 
 
 def convert(job: Job, source: Path, ranks: int, stage: int, target: Path, *, beside: Path) -> None:
@@ -164,7 +175,7 @@ def convert(job: Job, source: Path, ranks: int, stage: int, target: Path, *, bes
     """
     command = python_command(job.spec.reshard, str(source))
     command += ["--ranks", str(ranks), "--zero-stage", str(stage), "--out", str(target)]
-    environment = child_environment(CHECKOUT, os.environ, beside)
+    environment = child_environment(CHECKOUT, passed(os.environ, job.spec.environment), beside)
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
     words = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if done.returncode == 2:

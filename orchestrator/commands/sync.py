@@ -23,14 +23,11 @@ def sync(overrides: Overrides = None, *, options: LastRunOptions, as_json: JsonO
     study = options.reopen(overrides, as_smoke=False)
     with acquire(study.home, say=say):  # without a lease, it would mark running jobs as killed
         report_of(study)  # ranking, means and intervals of the runs are those of the report
+        cluster = study.cluster
         shown = sync_all(
-            study.plan,
-            study.standings(),
-            study.store,
-            study.home,
-            study.cluster.tracking.uri,
-            say,
-            study.attempts(),
+            *(study.plan, study.standings(), study.store, study.home, cluster.tracking.uri, say),
+            attempts=study.attempts(),
+            variables=cluster.environment.tracking,
         )
     if as_json:
         print_json({"version": 1, "shown": shown})

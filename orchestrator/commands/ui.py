@@ -1,5 +1,7 @@
 """`ui`: MLflow's user interface."""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,20 +10,32 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import StudyOptions
 from orchestrator.wording import public_url
 
+OPEN = (
+    "echo-matrix: {host} is no address of loopback: whoever has the link, or reads along on the network, can open "
+    "these pages and change runs; `ssh -L` and an address of loopback let in nobody else"
+)
+
 
 def ui(
     *,
     options: StudyOptions,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="N", help="Port to listen on.")] = 5000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port to listen on; 0: one that is free.")
+    ] = 5000,
+    socket_path: Annotated[
+        Path | None,
+        typer.Option("--socket", metavar="FILE", help="Unix socket to listen on instead, for `ssh -L`."),
+    ] = None,
 ) -> None:
     """Serve MLflow's pages for this study until Ctrl-C.
 
-    Where `tracking.uri` of the cluster file names a server, prints its address.
+    The printed link holds a password that is made at each start; without it nobody is let in. Where `tracking.uri` of
+    the cluster file names a server, prints its address.
     """
     from orchestrator.schedule.lease_holder import is_held
     from orchestrator.tracking.mlflow.sqlite_file import database_path
-    from orchestrator.tracking.mlflow.ui import open_ui
+    from orchestrator.tracking.mlflow.ui import is_open_to_others, open_ui
 
     study = options.look()
     uri = study.cluster.tracking.uri
@@ -29,12 +43,25 @@ def ui(
     if database is None:
         print(f"{public_url(uri or '')}  (the MLflow server that tracking.uri names has the runs)")
         return
-    open_ui(study.home, database, study.plan.study, host, port, busy=is_held(study.home))
+    if socket_path is None and is_open_to_others(host):
+        print(OPEN.format(host=host), file=sys.stderr)
+    open_ui(
+        study.home,
+        database,
+        study.plan.study,
+        host,
+        port,
+        socket_path=socket_path and socket_path.absolute(),
+        busy=is_held(study.home),
+    )
 
 
 COMMAND = Command(
     function=ui,
     group=Group.RESULTS,
     position=1,
-    examples=[("echo-matrix ui", "at http://127.0.0.1:5000"), ("echo-matrix ui --port 5001", "on another port")],
+    examples=[
+        ("echo-matrix ui", "prints a link to open, at 127.0.0.1:5000"),
+        ("echo-matrix ui --port 0", "on a port that is free"),
+    ],
 )

@@ -51,7 +51,7 @@ class HostAttempt:
     kill_at: float | None = None
     """Monotonic clock, s, at which ranks that were asked to stop are killed."""
     doing: str = ""
-    """The store call its thread is in: `fetching` or `publishing`; empty: none."""
+    """The store call its thread is in: `fetching`, `uploading` or `publishing`; empty: none."""
     doing_since: float = 0.0
     """Monotonic clock, s."""
     problem: str = ""
@@ -83,6 +83,11 @@ class HostAttempt:
         """How it runs: `Execution` as JSON."""
         execution: Mapping[str, Any] = self.submission["request"]["execution"]
         return execution
+
+    @property
+    def whole_checkpoints(self) -> bool:
+        """Whether each of its checkpoints is complete by itself."""
+        return bool(self.submission.get("whole_checkpoints", False))
 
     @property
     def living(self) -> list[int]:

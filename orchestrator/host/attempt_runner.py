@@ -9,6 +9,7 @@ after `HANG_S`, and meanwhile the heartbeat's phase names the call.
 """
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from orchestrator.errors import StoreError
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.endings import RankEnd, write_ended
+from orchestrator.host.environment import JobVariables, passed
 from orchestrator.host.launch import prepare, start_ranks
 from orchestrator.host.log_collector import LogCollector, LogFile
 from orchestrator.host.machine import oom_kills
@@ -28,6 +30,7 @@ from orchestrator.host.processes import FILE as PROCESSES
 from orchestrator.host.processes import end_leftovers, write_processes
 from orchestrator.host.publish import Provenance, publish
 from orchestrator.host.retry import is_storage_failure, retry_call
+from orchestrator.host.stored_checkpoints import CheckpointUploader
 from orchestrator.host.warm_server import WarmServerSupervisor
 from orchestrator.store.protocol import Store
 from workloads.contract.metrics import read_beat
@@ -51,6 +54,7 @@ class NodeContext:
     provenance: Provenance
     address: str
     visible: tuple[str, ...]
+    variables: JobVariables
     secrets: tuple[str, ...]
     records_endings: bool
     publish_s: float
@@ -58,6 +62,8 @@ class NodeContext:
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held while the state of an attempt or of the warm server changes."""
     closed: threading.Event = field(default_factory=threading.Event)
+    uploader: CheckpointUploader | None = None
+    """Uploads checkpoints; None: other machines see the attempts' folders."""
 
 
 class AttemptRunner:
@@ -132,6 +138,8 @@ class AttemptRunner:
             attempt.ending = ending
             attempt.detail = mask(detail, self._context.secrets)[:LONGEST_DETAIL]
             attempt.ended = ended or time.time()
+        if self._context.uploader is not None:
+            self._context.uploader.forget(attempt.name)
         _close_log(attempt)
         attempt.last_heartbeat = read_beat(attempt.work)
         if self._context.records_endings:
@@ -235,10 +243,14 @@ class AttemptRunner:
                     devices=devices,
                     address=context.address,
                     code_folder=str(context.code),
+                    environment=passed(os.environ, context.variables.of(attempt.submission["request"]["stage"])),
                 )
             except OSError:  # the server has ended, or no descriptor is left: some ranks may have been forked
                 server.signal(attempt.name, signal.SIGKILL, group=True)
                 raise
+            if context.uploader is not None and attempt.ranks.leads:
+                fingerprint, whole = attempt.request["fingerprint"], attempt.whole_checkpoints
+                context.uploader.watch(attempt.name, attempt.work, fingerprint, whole=whole)
 
     def _end_with_server(self, attempt: HostAttempt) -> None:
         """End an attempt whose server has died, and its ranks with it."""
@@ -258,7 +270,13 @@ class AttemptRunner:
             drained.wait(LOG_DRAIN_S)
         _close_log(attempt)
         outcome = outcome_of(attempt, lambda: self._abandoned(attempt))
+        uploader = self._context.uploader
         if isinstance(outcome, tuple):
+            if uploader is not None:
+                attempt.set_doing("uploading", "its last checkpoint cannot be uploaded")
+                with contextlib.suppress(OSError, StoreError):  # then the next attempt repeats more
+                    uploader.last_upload(attempt.name)
+                attempt.set_doing("", "")
             self.end(attempt, *outcome)
             return
         peak = {"peak_pss_mib": attempt.peak_bytes / 2**20} if attempt.peak_bytes else {}
@@ -280,6 +298,8 @@ class AttemptRunner:
             self._context.publish_s,
         )
         point("commit.made")
+        if uploader is not None:
+            uploader.job_done(attempt.name)
         self.end(attempt, "ok", "" if won else "another attempt had published this job first", ended)
 
 

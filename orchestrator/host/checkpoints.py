@@ -19,6 +19,8 @@ from workloads.contract.json_files import read_object
 
 FOLDER_DIGITS = 16
 """Hex digits of a fingerprint in folder names."""
+KEPT_CHECKPOINTS = 2
+"""Newest checkpoints of a training that stay while it is not done: one could be damaged."""
 _CHECKPOINTS = "checkpoints"
 _STEP = re.compile(r"step-(\d+)")
 
@@ -60,6 +62,10 @@ class JobCheckpoints:
         """The complete checkpoint with the highest step, of `attempt` or of any; None if there is none."""
         refs = (ref for ref in self._newest_first() if attempt in (None, ref.attempt))
         return next((ref for ref in refs if is_complete(ref.path)), None)
+
+    def complete(self) -> list[CheckpointRef]:
+        """The complete ones, oldest step first."""
+        return [ref for ref in reversed(self._newest_first()) if is_complete(ref.path)]
 
     def drop(self) -> None:
         """Delete all of them: the job is done."""

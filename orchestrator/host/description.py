@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.code import copy_code
+from orchestrator.host.environment import NOTHING_MORE, JobVariables
 from orchestrator.host.machine import host_kind, node_address
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
@@ -21,6 +22,7 @@ def describe(
     git: str,
     server: Sequence[str],
     version: str = "",
+    variables: JobVariables = NOTHING_MORE,
 ) -> dict[str, Any]:
     """The description of a study's hosts.
 
@@ -31,6 +33,7 @@ def describe(
         git: commit of the checkout, for commit records.
         server: the warm server's command line.
         version: of the code, for commit records.
+        variables: that jobs get of the environment.
     """
     digest = code_digest or copy_code(home)[0]
     return {
@@ -40,6 +43,7 @@ def describe(
         "version": version,
         "store": store.as_json(),
         "command": list(server),
+        "variables": variables.as_json(),
     }
 
 
@@ -62,5 +66,6 @@ def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_e
         address=node_address(),
         visible=visible,
         command=description["command"],
+        variables=JobVariables.from_json(description["variables"]),
         records_endings=records_endings,
     )

@@ -15,6 +15,7 @@ from orchestrator.host.children import import_path
 from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
 from orchestrator.host.multi_node import NodeRanks, await_rendezvous, write_rendezvous
+from orchestrator.host.stored_checkpoints import bring_checkpoints
 from orchestrator.host.warm_server import WarmServer
 from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
@@ -22,10 +23,12 @@ from workloads.contract.request import request_from
 # Set by whatever started the host; a rank's environment says nothing about its scheduler.
 DROPPED_PREFIXES = ("RAY_", "OMP_", "OPENBLAS_", "MKL_", "SLURM_", "SBATCH_", "PMI_")
 DROPPED = ("CUDA_VISIBLE_DEVICES", "PYTHONSTARTUP")
+INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""By which the libraries that ranks meet with choose the network interface on which they listen."""
 
 
 def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
-    """Fetch the inputs and write this node's request.json; False: the leading node has ended already.
+    """Fetch inputs and checkpoints, and write this node's request.json; False: the leading node has ended already.
 
     Sets `inputs`, `request` and, on a node that does not lead, `rendezvous` of the attempt.
 
@@ -35,9 +38,15 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"])
     raw, ranks = attempt.submission["request"], attempt.ranks
+    resume = raw["resume"]
+    if store.checkpoints is not None and ranks.leads:
+        whole, home = attempt.whole_checkpoints, attempt.work.parents[2]
+        newest = bring_checkpoints(store.checkpoints, home, raw["fingerprint"], whole=whole)
+        resume = None if newest is None else str(newest.path)
     request = {
         **raw,
         "inputs": folders,
+        "resume": resume,
         "out": str(store.prepare(raw["stage"], raw["fingerprint"], attempt.name)),
         "rendezvous": rendezvous_of(ranks.first, ranks, None, None),
     }
@@ -75,6 +84,7 @@ def start_ranks(
     devices: Sequence[str],
     address: str,
     code_folder: str,
+    environment: Mapping[str, str],
 ) -> None:
     """Ask `server` to fork every rank of `attempt` on this node; their output goes to its open log.
 
@@ -88,6 +98,7 @@ def start_ranks(
         devices: of the placement, as CUDA_VISIBLE_DEVICES names them.
         address: of this node, for the other nodes.
         code_folder: the code snapshot.
+        environment: that the job may have of this process's.
 
     Raises:
         OSError: the server has ended.
@@ -115,7 +126,7 @@ def start_ranks(
                 "rank": rank,
                 "request": str(attempt.work / ranks.file("request.json")),
                 "env": rank_environment(
-                    os.environ, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
+                    environment, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
                 ),
                 "rendezvous": rendezvous_of(rank, ranks, *rendezvous),
             }
@@ -134,7 +145,7 @@ def rank_environment(
     """The whole environment of one rank.
 
     Args:
-        base: the host's own, from which the scheduler's variables and thread settings are dropped.
+        base: what the job may have of the host's own; the scheduler's variables and thread settings are dropped here.
         execution: of the request.
         rank: its number among all.
         ranks: of this node.
@@ -156,6 +167,8 @@ def rank_environment(
         "WORLD_SIZE": str(ranks.world_size),
         "LOCAL_WORLD_SIZE": str(ranks.count),
     }
+    if ranks.nodes == 1:  # whatever network the user has set for several nodes, nobody else is to be met
+        given |= dict.fromkeys(INTERFACES, "lo")
     if execution["deterministic"]:
         given["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     return {**kept, **given}

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
+from orchestrator.host.environment import passed
 from orchestrator.requirements import missing_libraries
 
 ANSWER_S = 60.0
@@ -45,10 +46,9 @@ def libraries_of_jobs(names: Sequence[str], environment: Mapping[str, str]) -> d
         OSError: it does not start, or says nothing useful.
     """
     command = python_command("orchestrator.host.libraries", *names)
+    variables = child_environment(CHECKOUT, passed(environment))
     try:
-        done = subprocess.run(
-            command, cwd=os.sep, env=child_environment(CHECKOUT, environment), capture_output=True, timeout=ANSWER_S
-        )
+        done = subprocess.run(command, cwd=os.sep, env=variables, capture_output=True, timeout=ANSWER_S)
         found: dict[str, str | None] = json.loads(done.stdout)
     except (ValueError, subprocess.TimeoutExpired) as error:
         raise OSError(f"{' '.join(command)} gives no answer: {error}") from error

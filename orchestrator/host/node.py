@@ -13,11 +13,13 @@ from typing import Any
 
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.attempt_runner import LONGEST_DETAIL, AttemptRunner, NodeContext
+from orchestrator.host.environment import NOTHING_MORE, JobVariables, passed
 from orchestrator.host.limits import LimitWatcher
 from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
 from orchestrator.host.publish import Provenance
 from orchestrator.host.retry import FETCH_RETRY_S, PUBLISH_RETRY_S
+from orchestrator.host.stored_checkpoints import CheckpointUploader
 from orchestrator.host.warm_server import COMMAND, WarmServerSupervisor
 from orchestrator.store.protocol import Store
 from workloads.runtime.masking import secrets_of
@@ -36,6 +38,7 @@ class Node:
         address: of this node, for ranks that meet over the network.
         visible: the share's devices as CUDA_VISIBLE_DEVICES names them; a placement indexes them.
         command: the warm server's command line.
+        variables: that jobs get of this process's environment, beyond those of every child process.
         records_endings: write `ended.json` when an attempt ends, for controllers that start after this node has ended.
         publish_s: how long publication is retried.
         fetch_s: how long fetching inputs and writing the request are retried.
@@ -51,6 +54,7 @@ class Node:
         address: str = LOOPBACK,
         visible: Sequence[str] = (),
         command: Sequence[str] = COMMAND,
+        variables: JobVariables = NOTHING_MORE,
         records_endings: bool = False,
         publish_s: float = PUBLISH_RETRY_S,
         fetch_s: float = FETCH_RETRY_S,
@@ -62,16 +66,25 @@ class Node:
             provenance=provenance,
             address=address,
             visible=tuple(visible),
+            variables=variables,
             secrets=secrets_of(os.environ),
             records_endings=records_endings,
             publish_s=publish_s,
             fetch_s=fetch_s,
+            uploader=None if store.checkpoints is None else CheckpointUploader(store.checkpoints),
         )
         self._lock: threading.RLock = context.lock
         self._closed = context.closed
+        self._uploader = context.uploader
         self._attempts: dict[str, HostAttempt] = {}
         self._logs = LogCollector()
-        self._servers = WarmServerSupervisor(self._on_reply, self._end_waiting, command=tuple(command), folder=code)
+        self._servers = WarmServerSupervisor(
+            self._on_reply,
+            self._end_waiting,
+            command=tuple(command),
+            folder=code,
+            environment=passed(os.environ, variables.every),
+        )
         self._runner = AttemptRunner(context, self._servers, self._logs)
         self._servers.start()
         self._watcher = LimitWatcher(context, self._runner, self._servers, self._living, import_s)
@@ -139,6 +152,8 @@ class Node:
         self._closed.set()
         self._watcher.join()
         self._runner.join(CLOSE_S)
+        if self._uploader is not None:
+            self._uploader.close()
         self._servers.close()
         self._logs.close()
         for attempt in self._attempts.values():

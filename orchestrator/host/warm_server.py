@@ -39,13 +39,21 @@ class WarmServer:
     `{"op": "exited", "code", "stderr"}`.
     """
 
-    def __init__(self, on_reply: Callable[[Mapping[str, Any]], None], *, command: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self,
+        on_reply: Callable[[Mapping[str, Any]], None],
+        *,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> None:
         """Start it and return at once; `{"op": "ready"}` follows seconds later.
 
         Args:
             on_reply: called from another thread; must not block.
             command: its command line; tests use servers with stages of their own.
             folder: the code snapshot, which becomes its working folder and comes first on its import path.
+            environment: its variables, but for those that are set here. Each rank gets its own.
 
         Raises:
             OSError: no process, thread or descriptor is left.
@@ -57,7 +65,7 @@ class WarmServer:
         ours, theirs = socket.socketpair()
         self._socket = ours
         environment = {
-            **child_environment(folder),
+            **child_environment(folder, environment),
             "PYTHONIOENCODING": "utf-8:backslashreplace",  # of the ranks' logs, whatever this shell's terminal takes
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
@@ -159,17 +167,19 @@ class WarmServerSupervisor:
         *,
         command: Sequence[str],
         folder: Path,
+        environment: Mapping[str, str],
     ) -> None:
         """Prepare; `start` starts the first server.
 
         Args:
-            on_reply, command, folder: as for `WarmServer`.
+            on_reply, command, folder, environment: as for `WarmServer`.
             on_give_up: called with the reason when no further server is started.
         """
         self._on_reply = on_reply
         self._on_give_up = on_give_up
         self._command = command
         self._folder = folder
+        self._environment = environment
         self._failed = 0
         self.ready = False
         """Whether the server has imported everything."""
@@ -184,7 +194,9 @@ class WarmServerSupervisor:
             OSError: no process, thread or descriptor is left, or the code folder is gone.
         """
         self.ready, self.failure = False, ""
-        self.server = WarmServer(self._on_reply, command=self._command, folder=self._folder)
+        self.server = WarmServer(
+            self._on_reply, command=self._command, folder=self._folder, environment=self._environment
+        )
 
     def set_ready(self) -> None:
         """Note that the server has imported everything."""

@@ -61,6 +61,8 @@ class Launcher:
         self._context = context
         self._attempted = context.ledger.attempt_counts()
         self._refused_until = float("-inf")
+        self._checkpointed: frozenset[str] | None = None
+        """Jobs with checkpoints in the store when this run first asked; None: it has not."""
         self.submitted = 0
         """Attempts this controller has started."""
 
@@ -86,7 +88,7 @@ class Launcher:
             accumulate=self._context.ledger.charges(job.fingerprint).accumulate,
             resume=resume,
         )
-        begun = step_of(resume)
+        begun = max(step_of(resume), self._stored_step(job, number))
         folder = attempt_folder(home, job.fingerprint, attempt)
         folder.mkdir(parents=True)
         self._attempted[job.fingerprint] = number
@@ -106,6 +108,15 @@ class Launcher:
         watched = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=clock.monotonic())
         submission = build_submission(job, self._context.plan, placement, request)
         return Launch(submission=submission, intent=intent, watched=watched)
+
+    def _stored_step(self, job: Job, number: int) -> int:
+        """Step of the newest checkpoint in the store, from which the host resumes; -1: there is none."""
+        store = self._context.store
+        if self._checkpointed is None:
+            self._checkpointed = store.checkpointed()
+        if number == 1 and job.fingerprint not in self._checkpointed:
+            return -1  # most jobs: another home has not begun it either
+        return store.stored_step(job.fingerprint)
 
     def submit(self, backend: Backend, launches: Sequence[Launch]) -> Iterator[SubmitResult]:
         """Submit what is recorded, all at once, or one by one where the backend refuses."""
@@ -230,6 +241,7 @@ def build_submission(job: Job, plan: Plan, placement: Placement, request: Mappin
         inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
         resources=job.resources,
         placement=placement,
+        whole_checkpoints=job.spec.whole_checkpoints,
     )
 
 

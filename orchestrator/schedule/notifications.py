@@ -18,11 +18,12 @@ import shlex
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.errors import MatrixError
+from orchestrator.host.environment import COMMAND, passed
 from orchestrator.schedule.clock import Clock
 from workloads.runtime.masking import mask, secrets_of
 
@@ -60,19 +61,29 @@ class Notifier:
         log: driver.log.
         note: writes a line to driver.log.
         clock: the controller's.
+        variables: `environment.on_event` of cluster/*.yaml.
 
     Raises:
         MatrixError: the command cannot be split into words.
     """
 
     def __init__(
-        self, command: str | None, *, study: str, profile: str, log: Path, note: Callable[..., None], clock: Clock
+        self,
+        command: str | None,
+        *,
+        study: str,
+        profile: str,
+        log: Path,
+        note: Callable[..., None],
+        clock: Clock,
+        variables: Sequence[str] = (),
     ) -> None:
         self._words = words_of(command)
         self._header = {"version": VERSION, "study": study, "profile": profile}
         self._log = log
         self._note = note
         self._clock = clock
+        self._variables = tuple(variables)
         self._secrets = secrets_of(os.environ)
         self._waiting: deque[tuple[Occasion, str]] = deque()
         self._running: list[subprocess.Popen[bytes]] = []
@@ -116,7 +127,7 @@ class Notifier:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is not meant for it
-                env={**os.environ, VARIABLE: event},
+                env={**passed(os.environ, (*COMMAND, *self._variables)), VARIABLE: event},
             )
             assert process.stdin is not None
             with process.stdin as pipe:  # less than a pipe holds: never waits for the reader

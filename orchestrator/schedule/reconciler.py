@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from orchestrator.backends.protocol import Ending, Placement
 from orchestrator.errors import OrchestratorError
-from orchestrator.host.checkpoints import JobCheckpoints, attempt_folder, step_of
+from orchestrator.host.checkpoints import KEPT_CHECKPOINTS, JobCheckpoints, attempt_folder, step_of
 from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import WAITING_FILE, AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -27,9 +27,6 @@ from orchestrator.schedule.retry_policy import CANCELLED, Verdict, paused_of, pr
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
-
-KEPT_CHECKPOINTS = 2
-"""Newest checkpoints of a training that stay while it is not done: one could be damaged."""
 
 
 class Reconciler:
@@ -136,6 +133,8 @@ class Reconciler:
             trace = signature(failure.type, failure.message, failure.frames, package)
         checkpoints = JobCheckpoints(self._context.home, job.fingerprint)
         step = step_of(checkpoints.newest(watched.attempt))
+        if not done:
+            step = max(step, self._context.store.stored_step(job.fingerprint, watched.attempt))
         del self.attempts[watched.attempt]
         self.placer.release(watched.attempt)
         if began:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.schedule.clock import Clock
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import Store, StoredCheckpoint
 
 CALL_TIMEOUT_S = 10.0
 """A call that takes longer counts as failed; in real seconds, whatever the controller's clock."""
@@ -194,6 +194,30 @@ class ResilientStore:
             self._kinds_hang = isinstance(error, StoreTimeout)
             self._log("commit record unreadable", error=str(error))
             return ""
+
+    def checkpointed(self) -> frozenset[str]:
+        """Fingerprints of jobs with checkpoints in the store; empty where it keeps none, or does not respond."""
+        stored = self._store.checkpoints
+        return frozenset() if stored is None else self._at_once(lambda: frozenset(stored.sizes()), frozenset())
+
+    def stored_step(self, fingerprint: str, attempt: str = "") -> int:
+        """Highest step of a job's checkpoints in the store, of one attempt or of any; -1: none is known."""
+        stored = self._store.checkpoints
+        if stored is None:
+            return -1
+        nothing: Sequence[StoredCheckpoint] = ()
+        found = self._at_once(lambda: stored.complete(fingerprint), nothing)
+        return max((one.step for one in found if attempt in ("", one.attempt)), default=-1)
+
+    def _at_once(self, call: Callable[[], T], otherwise: T) -> T:
+        """The answer of a call that only bookkeeping needs; `otherwise` where the store does not respond."""
+        if self.unresponsive:
+            return otherwise
+        try:
+            return TimedCall(call).result(CALL_TIMEOUT_S)
+        except (OSError, StoreError, StoreTimeout) as error:
+            self._log("store unresponsive", error=str(error))
+            return otherwise
 
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
         """Let the store remove half-made artifacts; a failure is logged, and a later run tries again."""

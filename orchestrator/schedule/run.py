@@ -111,6 +111,7 @@ def run(
         log=home / "driver.log",
         note=log.write,
         clock=clock,
+        variables=cluster.environment.on_event,
     )
     resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
     committed = resilient.call(store.commits)

@@ -4,6 +4,7 @@ A file says `backend` and what differs from that backend's defaults, key by key,
 a section of its own name; the caller passes the backends.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from workloads.contract.workload import Workload
 
 Settings = TypeVar("Settings")
 
+PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
+"""Of a variable's name."""
 FOLDER = "cluster"
 """Folder of cluster files, beside the matrix."""
 LOCAL = "local"
@@ -87,6 +90,18 @@ class TrackingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnvironmentSettings:
+    """Variables of the shell that child processes get too: names, or `PREFIX_*`. `doctor` says what they get anyway."""
+
+    jobs: tuple[str, ...] = ()
+    """Of all jobs."""
+    tracking: tuple[str, ...] = ()
+    """Of the process that writes to MLflow."""
+    on_event: tuple[str, ...] = ()
+    """Of the command `on_event`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetrySettings:
     """How many failed attempts a job may have before it fails, by ending."""
 
@@ -135,6 +150,7 @@ class Cluster:
     """After this long without a controller, hosts on a running cluster end by themselves."""
     on_event: str | None = None
     """A command that receives each notification as JSON on its standard input."""
+    environment: EnvironmentSettings = EnvironmentSettings()
     sections: Mapping[str, Any] = field(default_factory=dict)
     """Backend -> its settings, if the file has a section of that name."""
 
@@ -211,6 +227,11 @@ def _read(node: yaml.MappingNode, path: Path, workload: Workload, backends: Mapp
     }
     values = _merged(backends[values["backend"]].defaults, values)
     cluster: Cluster = replace(build(Cluster, values), sections=read)
+    for key in (one.name for one in fields(EnvironmentSettings)):
+        for pattern in getattr(cluster.environment, key):
+            if not PATTERN.fullmatch(pattern):
+                problem = f"has {pattern!r}; allowed: names of variables, and their beginnings, such as DATA_*"
+                source.refuse(f"environment.{key}", problem)
     found = workload.deepspeed_problem(cluster.deepspeed)
     if found is not None:
         source.refuse(f"deepspeed.{found[0]}", found[1])

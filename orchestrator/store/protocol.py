@@ -139,7 +139,13 @@ class StoredCheckpoint:
 
 
 class CheckpointStore(Protocol):
-    """Checkpoints in a store that machines without a shared folder use; the manifest of each is written last."""
+    """Checkpoints in a store that machines without a shared folder use; the manifest of each is written last.
+
+    `orchestrator/testing/checkpoints.py` tests it, and has one in a local folder.
+    """
+
+    def sizes(self) -> Mapping[str, int]:
+        """Fingerprint -> bytes of all checkpoints of the job, complete or not."""
 
     def complete(self, fingerprint: str) -> Sequence[StoredCheckpoint]:
         """The complete checkpoints of a job, the highest step first."""

@@ -1,8 +1,8 @@
 """Tracker protocol: shows runs while and after they happen.
 
 Obligations (`orchestrator/testing/trackers.py` tests them): no method blocks or raises; what cannot be
-sent is reported once and left to `sync`, which can rebuild everything from what is committed. After `close`
-no run is RUNNING whose job is not.
+sent is reported once, tried again, and left to the next run and to `sync`, which can rebuild everything from what is
+committed. After a `close` that has sent everything, no run is RUNNING whose job is not.
 """
 
 from collections.abc import Mapping

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.backends.ray.environment import ONE_MACHINE
 from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.core.submit import last_lines
 from orchestrator.backends.slurm.pilot.backend import orders_of
@@ -26,8 +27,11 @@ from orchestrator.backends.slurm.pilot.node_launcher import (
 )
 from orchestrator.backends.slurm.pilot.pilot import AgentState, PilotState, agent_state, ending_of_run, pilot_state
 from orchestrator.backends.slurm.pilot.scaling import NO_DEMAND_S, RESUBMIT_QUEUED_S, RESUBMIT_S, Scaling
+from orchestrator.host.environment import JobVariables
 
-DESCRIPTION = {"devices": 0, "memory_gib": 16.0}
+VARIABLES = JobVariables(every=("LAB_*",), stages={"judge": ("JUDGE_KEY",)})
+HOST = {"variables": VARIABLES.as_json(), "store": {"kind": "s3"}}
+DESCRIPTION = {"devices": 0, "memory_gib": 16.0, "nodes": 2, "host": HOST}
 SLURM = {
     "SLURM_JOB_ID": "77",
     "SLURM_NODEID": "1",
@@ -260,9 +264,28 @@ def test_what_a_killed_keeper_left_is_swept_and_what_a_living_one_holds_is_not(
 def test_ray_sees_none_of_its_variables_that_the_user_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    found = ray_environment(tmp_path, 2)
+    node = node_resources("p12", DESCRIPTION, {**SLURM, "SLURM_RESTART_COUNT": "2"})
+    found = ray_environment(tmp_path, node)
     assert "RAY_ADDRESS" not in found and found["RAY_AUTH_MODE"] == "token"
     assert found["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token-2")
+
+
+def test_ray_in_a_pilot_job_gets_what_its_jobs_need_and_slurms_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LAB_POOL", "JUDGE_KEY", "OTHER_KEY", "SLURM_JOB_ID", "MODULEPATH", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "x")
+    found = ray_environment(tmp_path, node_resources("p12", DESCRIPTION, SLURM))
+    assert {"LAB_POOL", "JUDGE_KEY", "SLURM_JOB_ID", "MODULEPATH"} <= found.keys()
+    assert "OTHER_KEY" not in found and "AWS_PROFILE" in found
+    of_files = {**DESCRIPTION, "host": {**HOST, "store": {"kind": "files"}}}
+    assert "AWS_PROFILE" not in ray_environment(tmp_path, node_resources("p12", of_files, SLURM))
+
+
+def test_ray_listens_on_loopback_alone_where_no_other_node_joins_it(tmp_path: Path) -> None:
+    alone, one_of_two = (node_resources("p12", {**DESCRIPTION, "nodes": nodes}, SLURM) for nodes in (1, 2))
+    assert ONE_MACHINE.items() <= ray_environment(tmp_path, alone).items()
+    assert not ONE_MACHINE.keys() & ray_environment(tmp_path, one_of_two).keys()
 
 
 def test_what_a_pilot_job_said_last_is_shown_where_its_agent_could_say_nothing(tmp_path: Path) -> None:

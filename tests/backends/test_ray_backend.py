@@ -1,5 +1,6 @@
 """The Ray backend keeps the backend's promises, whatever of it dies."""
 
+import http.client
 import os
 import signal
 import stat
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from listening import is_loopback, listening_sockets
 from stranger import knock
 from toy_jobs import as_submission, family, toy_context, toy_submission, wait_until
 
@@ -34,10 +36,10 @@ def backend(home: Path) -> Iterator[RayBackend]:
     made.close()
 
 
-def submitted(backend: RayBackend, home: Path, do: str) -> Submission:
+def submitted(backend: RayBackend, home: Path, do: str, *, ranks: int = 1) -> Submission:
     """Submit one toy job to the only host, once it is there."""
     wait_until(backend.hosts, "there is a host", 120)
-    submission = as_submission(toy_submission(home, do), backend.hosts()[0].name)
+    submission = as_submission(toy_submission(home, do, ranks=ranks), backend.hosts()[0].name)
     assert set(backend.submit([submission])) == {submission.attempt}
     return submission
 
@@ -138,6 +140,34 @@ def test_no_other_user_is_let_in(backend: RayBackend) -> None:
     }
     assert any(held == "" for held, _ in asked.values()), f"the token opens its port: {asked}"
     assert all("nauthenticated" in without for held, without in asked.values() if held == "")
+
+
+def web_status(port: int) -> int:
+    """Status of the answer to a request without Ray's token; 0: no web server is there."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("POST", "/get_or_create_runtime_env", b"")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def test_nothing_of_a_run_listens_but_on_loopback(backend: RayBackend, home: Path) -> None:
+    """Ray's head, raylet, agents and workers, our host, the warm server, and two ranks that compute together."""
+    submission = submitted(backend, home, "compute together until asked", ranks=2)
+    work = begun(submission)
+    assert backend._pipe is not None
+    everyone = [backend._pipe.pid, *(pid for pid, _ in family(backend._pipe.pid))]
+    (ranks,) = [{pid for pid, _ in read_processes(work)}]
+    found = listening_sockets(everyone)
+    assert len(ranks) == 2 and ranks <= {pid for _, _, pid in found}, "ranks listen too, for each other"
+    assert [one for one in found if not is_loopback(one[0])] == []
+    answers = [web_status(port) for _, port, _ in found]  # Ray's agent for environments is a web server
+    assert 401 in answers and not any(status and status < 400 for status in answers)
+    backend.kill([submission.attempt])
+    assert ended(backend, submission).ending == "interrupted"
 
 
 def test_closing_leaves_no_process_and_no_folder(backend: RayBackend, home: Path) -> None:

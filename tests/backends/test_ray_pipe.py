@@ -1,5 +1,6 @@
 """The driver and the Ray child speak lines, and either may be killed in the middle of one."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,11 @@ def test_a_child_ends_whose_driver_was_killed_in_the_middle_of_a_request(child: 
 
 
 def test_a_child_that_was_killed_in_the_middle_of_an_answer_is_gone(tmp_path: Path) -> None:
-    pipe = Pipe(("/bin/sh", "-c", """read -r line; printf '{"id": 0, "answer": [{"na'"""), folder=tmp_path)
+    pipe = Pipe(
+        ("/bin/sh", "-c", """read -r line; printf '{"id": 0, "answer": [{"na'"""),
+        folder=tmp_path,
+        environment=os.environ,
+    )
     pipe.open()
     with pytest.raises(ChildGone):
         pipe.wait_open(WITHIN_S)
@@ -49,7 +54,7 @@ def test_a_child_that_reads_nothing_is_given_up_though_a_request_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.backends.ray.pipe.SEND_S", 0.5)
-    pipe = Pipe(("sleep", "600"), folder=tmp_path)
+    pipe = Pipe(("sleep", "600"), folder=tmp_path, environment=os.environ)
     with pytest.raises(ChildGone):
         pipe.request("submit", WITHIN_S, submissions=["x" * (1 << 20)])
     pipe.close()

@@ -34,7 +34,7 @@ from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
-from orchestrator.spec.cluster import BUILT_IN, Cluster, TrackingSettings
+from orchestrator.spec.cluster import BUILT_IN, Cluster, EnvironmentSettings, TrackingSettings
 from orchestrator.study import Study, open_study
 from orchestrator.wording import public_url
 
@@ -145,6 +145,23 @@ def test_a_page_of_the_ledger_that_is_garbled_is_found(study: Study) -> None:
     content[4096 * 3 : 4096 * 4] = b"\xff" * 4096
     path.write_bytes(content)
     assert levels(look("ledger", study)) == {"bad"}
+
+
+def test_the_variables_that_jobs_do_not_get_are_named_and_those_that_one_stage_gets(study: Study) -> None:
+    shell = {"PATH": "/bin", "HF_TOKEN": SECRET, "LAB_POOL": "/pool", "ECHO_MATRIX_JUDGE_KEY": SECRET, "HOOK": "h"}
+    says = [finding.says for finding in look("variables", study, **shell)]
+    assert says == [
+        "jobs get 1 of this shell's 5 variables, not ECHO_MATRIX_JUDGE_KEY, HF_TOKEN, HOOK, LAB_POOL",
+        "those of stage judge also get ECHO_MATRIX_JUDGE_KEY",
+    ]
+    more = EnvironmentSettings(jobs=("HF_TOKEN", "LAB_*"))
+    command = "sh -c 'curl $HOOK'"
+    first, _, unknown = look("variables", study, cluster_with(environment=more, on_event=command), **shell)
+    assert first.says == "jobs get 3 of this shell's 5 variables, not ECHO_MATRIX_JUDGE_KEY, HOOK"
+    assert (unknown.level, unknown.says) == ("warning", "on_event reads HOOK, which it does not get")
+    assert unknown.remedy == "environment: {on_event: [HOOK]}"
+    given = EnvironmentSettings(on_event=("HOOK",))
+    assert levels(look("variables", study, cluster_with(environment=given, on_event=command), **shell)) == {"ok"}
 
 
 def attempt_of(study: Study, name: str) -> Attempt:

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.protocol import Placement, Submission
 from orchestrator.backends.slurm.core.commands import client_environment, dropped_words
-from orchestrator.backends.slurm.core.submit import sbatch_job, script_options
+from orchestrator.backends.slurm.core.submit import job_environment, sbatch_job, script_options
 from orchestrator.backends.slurm.preflight.check import NEEDED, preflight
 from orchestrator.backends.slurm.preflight.limits import Qos
 from orchestrator.backends.slurm.preflight.site import Site
@@ -49,6 +49,13 @@ def test_in_a_job_they_may_be_that_jobs_and_it_is_said_that_they_are_dropped() -
     assert set(client_environment(inside)) == {"PATH", "SLURM_CONF", "SLURM_JWT"}
     said = dropped_words(inside)
     assert "SBATCH_ACCOUNT" in said and "SBATCH_PARTITION" in said and "this shell is in SLURM job 7" in said
+
+
+def test_a_job_gets_what_the_shell_has_but_no_credential_that_its_work_does_not_use() -> None:
+    shell = {**SHELL, "HF_TOKEN": "a", "JUDGE_KEY": "b", "LAB_POOL": "c", "BASH_FUNC_module%%": "() { :; }", "_": "d"}
+    found = job_environment(shell, ("JUDGE_*",))
+    assert shell.keys() - found.keys() == {"HF_TOKEN", *(shell.keys() - client_environment(shell).keys())}
+    assert found["SLURM_JWT"] == SHELL["SLURM_JWT"], "sbatch itself needs it"
 
 
 def test_all_commands_ask_the_cluster_that_sbatch_submits_to() -> None:

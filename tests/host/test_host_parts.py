@@ -265,6 +265,24 @@ def test_a_schedulers_variables_reach_no_rank() -> None:
     assert given["PATH"] == "/bin" and not any(name.startswith(("RAY_", "SLURM_")) for name in given)
 
 
+def test_ranks_of_one_node_listen_on_loopback_alone() -> None:
+    base = {"NCCL_SOCKET_IFNAME": "ib0"}
+
+    def interfaces(nodes: int) -> list[str | None]:
+        given = rank_environment(
+            base,
+            {"threads": 1, "deterministic": False},
+            rank=0,
+            ranks=ranks_of_node(4, 0, nodes),
+            visible=(),
+            code_folder="/code",
+        )
+        return [given.get("NCCL_SOCKET_IFNAME"), given.get("GLOO_SOCKET_IFNAME")]
+
+    assert interfaces(1) == ["lo", "lo"]
+    assert interfaces(2) == ["ib0", None], "several nodes need the network, and the user may say which"
+
+
 def test_a_rank_that_leads_no_group_yet_is_killed_all_the_same() -> None:
     # Between fork and setsid a kill of its group finds no group, and was lost.
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
+from orchestrator.host.environment import JobVariables
 from orchestrator.host.node import Node
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.host.publish import Provenance
@@ -42,6 +43,7 @@ def node(home: Path) -> Iterator[Node]:
         code=ROOT,
         provenance=Provenance(code="c" * 64, git="", host_kind="test", version="0.1.0+g8dd02c226"),
         command=SERVER,
+        variables=JobVariables(every=("TOY_API_KEY",), stages={"train": ("TRAINING_*",)}),
     )
     yield made
     made.close()
@@ -168,14 +170,17 @@ def test_a_failing_rank_takes_the_others_along_and_its_error_is_the_jobs(node: N
 
 
 def test_a_rank_has_the_environment_of_its_request_alone(node: Node, home: Path) -> None:
-    os.environ["RAY_LEFT_BEHIND"] = "1"
+    put = {"RAY_LEFT_BEHIND": "1", "DRIVERS_SECRET": "s", "TRAINING_KEY": "of another stage", "MODULEPATH": "/modules"}
+    os.environ.update(put)
     submission = toy_submission(home, "environment")
     assert ended(node, submission)["ending"] == "ok"
-    del os.environ["RAY_LEFT_BEHIND"]
+    for name in put:
+        del os.environ[name]
     folder = FilesStore(home / "store").fetch(submission["request"]["fingerprint"])
     environment = dict(line.split("=", 1) for line in (folder / "environment.txt").read_text().splitlines())
     assert environment["OMP_NUM_THREADS"] == "1" and environment["LOCAL_RANK"] == "0"
-    assert environment["CUDA_VISIBLE_DEVICES"] == "" and "RAY_LEFT_BEHIND" not in environment
+    assert environment["CUDA_VISIBLE_DEVICES"] == "" and environment["MODULEPATH"] == "/modules"
+    assert environment["TOY_API_KEY"] == SECRET and environment.keys() & put.keys() == {"MODULEPATH"}
     assert (folder / "masked.txt").read_text() == "[]"
     assert (folder / "oom.txt").read_text().strip() == "800"
     session, pid = (folder / "session.txt").read_text().split()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import workloads.runtime.progress as progress_module
 from workloads.contract.request import Request
+from workloads.runtime import checkpoints
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 
@@ -50,6 +51,12 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     elif what == "meet":
         meet(request)
         (out / f"met-{rank}.txt").write_text("met")
+    elif what == "compute together until asked":
+        meet(request, computing=True)
+        (Path(request.work) / f"here-{rank}").touch()
+        while not progress.stopping:
+            time.sleep(0.01)
+        return StageOutcome(steps=3, stopped=True)
     elif what == "until asked":
         (Path(request.work) / f"here-{rank}").touch()
         while not progress.stopping:
@@ -60,6 +67,17 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         while not progress.stopping:
             time.sleep(0.01)
         (out / "said.txt").write_text("in time")
+    elif what == "count":  # to eight; the last line of the result tells where it began
+        saved = checkpoints.resume(request, progress)
+        first = 0 if saved is None else int((saved.folder / "count.txt").read_text())
+        for step in range(first + 1, 9):
+            if progress.stopping:
+                return StageOutcome(steps=step - 1, stopped=True)
+            progress.metric(step, "count", float(step))
+            with checkpoints.writing(request, step, progress) as folder:
+                (folder / "count.txt").write_text(str(step))
+            time.sleep(0.0 if saved is not None else 0.3)
+        (out / "count.txt").write_text(f"8 from {first}")
     elif what == "deaf":
         (Path(request.work) / f"here-{rank}").touch()
         while True:
@@ -95,8 +113,9 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     return StageOutcome(steps=1)
 
 
-def meet(request: Request) -> None:
-    """See the other ranks through the store whose socket the host has bound."""
+def meet(request: Request, *, computing: bool = False) -> None:
+    """See the other ranks through the store whose socket the host has bound; `computing`: add up a tensor too."""
+    import torch
     import torch.distributed as dist
 
     place = request.rendezvous
@@ -107,6 +126,10 @@ def meet(request: Request) -> None:
     )
     store.set(f"here-{place.rank}", "yes")
     store.wait([f"here-{rank}" for rank in range(place.world_size)])
+    if computing:
+        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.world_size)
+        dist.all_reduce(torch.ones(4))
+        return
     store.set(f"gone-{place.rank}", "yes")
     if place.rank == 0:
         store.wait([f"gone-{rank}" for rank in range(place.world_size)])

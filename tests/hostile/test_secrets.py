@@ -18,6 +18,7 @@ if HOST_TESTS not in sys.path:
 
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until  # noqa: E402
 
+from orchestrator.host.environment import JobVariables  # noqa: E402
 from orchestrator.host.node import Node  # noqa: E402
 from orchestrator.host.publish import Provenance  # noqa: E402
 from orchestrator.schedule.ledger.database import Attempt, Ledger  # noqa: E402
@@ -77,6 +78,7 @@ def node(planted: None, tmp_path: Path) -> Iterator[Node]:
         code=ROOT,
         provenance=Provenance(code="c" * 64, git="", host_kind="test"),
         command=SERVER,
+        variables=JobVariables(every=tuple(PLANTED)),
         records_endings=True,
     )
     yield made

@@ -5,7 +5,6 @@ Chromium runs as root here and needs `--no-sandbox`; it looks at nothing but thi
 
 import re
 import shutil
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable
@@ -58,12 +57,6 @@ def assert_shows_something(picture: Path, width: int) -> None:
     assert shares.max() < 0.995
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_the_report_shows_every_row_and_its_figures(tmp_path: Path, browse: Browse) -> None:
     (tmp_path / "strips").mkdir()
     build(tmp_path / "report", made_input(tmp_path / "strips"))
@@ -77,17 +70,17 @@ def test_the_report_shows_every_row_and_its_figures(tmp_path: Path, browse: Brow
 def test_mlflow_shows_the_studys_runs(tmp_path: Path, browse: Browse) -> None:
     plan, home = made_plan(), tmp_path / "home"
     show_all(home, plan, tmp_path / "artifacts")
-    port = free_port()
-    server = start_ui(home, "127.0.0.1", port)
+    server = start_ui(home, "127.0.0.1", 0)
     try:
-        wait_for_ui(server, home, "127.0.0.1", port, timeout_s=300)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        wait_for_ui(server, timeout_s=300)
+        with urllib.request.urlopen(server.link, timeout=10) as answer:
             assert answer.status == 200
-        dom = browse(f"http://127.0.0.1:{port}/#/experiments/1/runs", tmp_path / "mlflow.png", "1400,900")
+        dom = browse(f"{server.link}#/experiments/1/runs", tmp_path / "mlflow.png", "1400,900")
     finally:
         end_ui(server)
-    assert server.poll() is not None
-    assert "GET /" not in (home / "ui.log").read_text(), "pages that stay open for a week fill no disk"
+    assert server.process.poll() is not None
+    assert "GET /" not in server.log.read_text(), "pages that stay open for a week fill no disk"
+    assert "artifacts alone" not in dom, "no page asks for what is closed"
     text = " ".join(re.sub(r"<[^>]+>", " ", dom).split())
     assert plan.study in text and plan.profile in text
     assert f"{len(plan.cells) + 1} matching runs" in text, "the profile's run, and one of each cell folded below it"

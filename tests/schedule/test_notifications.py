@@ -20,6 +20,7 @@ from orchestrator.schedule import notifications
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.notification_process import main
 from orchestrator.schedule.notifications import Notifier
+from orchestrator.spec.cluster import EnvironmentSettings
 from workloads.contract.result import Failure
 
 ONE_CPU = (HostShare(name="fake-0", cpus=1, devices=0, memory_gib=8.0),)
@@ -167,6 +168,21 @@ def test_neither_the_command_nor_a_secret_is_written_down(
     for secret in (b"s3cr3t-of-the-environment", b"T0KEN-IN-ADDRESS"):
         assert secret not in json.dumps(told).encode() + (toy.home / "driver.log").read_bytes()
         assert b"T0KEN-IN-ADDRESS" not in written
+
+
+def test_the_command_gets_the_variables_that_are_named_for_it_and_no_other_secret(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", "s3cr3t-of-the-hook")
+    monkeypatch.setenv("OTHER_TOKEN", "s3cr3t-of-another")
+    out = tmp_path / "seen"
+    toy.settings.on_event = f"sh -c 'env > {out}.new && mv {out}.new {out}'"
+    toy.settings.environment = EnvironmentSettings(on_event=("HOOK_*",))
+    toy.run(small_plan())
+    until(out.exists)
+    seen = dict(line.split("=", 1) for line in out.read_text().splitlines() if "=" in line)
+    assert seen["HOOK_TOKEN"] == "s3cr3t-of-the-hook" and seen["ECHO_MATRIX_EVENT"] == "finished"
+    assert "OTHER_TOKEN" not in seen and seen["PATH"] == os.environ["PATH"]
 
 
 def test_quotes_that_do_not_close_are_refused_before_anything_begins(toy: Toy) -> None:

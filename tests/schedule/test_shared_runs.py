@@ -13,11 +13,14 @@ from orchestrator.commands.gc.kept_results import UNKNOWN
 from orchestrator.commands.refresh import to_withdraw, withdraw
 from orchestrator.commands.status.command import status_json, status_text
 from orchestrator.errors import LeaseError, StoreError
+from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.lease_holder import this_process
+from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run, shared_runs
 from orchestrator.store.files import FilesStore
 from orchestrator.study import Study, open_study, reopen_study
+from orchestrator.testing.checkpoints import FolderCheckpoints, stored, write_checkpoint
 from orchestrator.testing.objects import FolderObjects
 
 DAY_S = 86400.0
@@ -26,6 +29,10 @@ OTHER = ("controls.training.steps=800",)
 
 class SharedFiles(FilesStore):
     """A store in a folder whose users share nothing else."""
+
+    @property
+    def checkpoints(self) -> FolderCheckpoints:  # type: ignore[override]
+        return FolderCheckpoints(self.root / "checkpoints")
 
     @property
     def objects(self) -> FolderObjects:  # type: ignore[override]
@@ -151,3 +158,38 @@ def test_a_damaged_record_of_a_run_stops_gc_and_is_named(one: Home, store: Share
     store.objects.put("asked/x.json", json.dumps({"version": 9}).encode())
     with pytest.raises(StoreError, match="version is '9', this code reads 1"):
         find_garbage(one.look())
+
+
+def test_checkpoints_in_the_store_go_with_a_refresh_and_with_gc(one: Home, store: SharedFiles, tmp_path: Path) -> None:
+    made = one.run()
+    study = one.look()
+    labels = {job.label: job.fingerprint for job in study.plan.jobs.values()}
+    first, other = labels["train/context-k1/s0"], labels["latents"]
+    folder = write_checkpoint(tmp_path / "step-7")
+    for fingerprint in (first, other, "ab" * 32):
+        store.checkpoints.upload(stored("a001-x", 7, fingerprint), folder)
+    withdraw(study.home, store, to_withdraw(study.plan, store, [first]))
+    assert set(store.checkpoints.sizes()) == {other, "ab" * 32}, "the next attempt starts anew"
+    assert {first} < made - store.commits()
+    found = find_garbage(study)
+    assert [thing.where for thing in found.garbage if "checkpoints" in thing.what] == [
+        f"checkpoints/{other} in the store"
+    ]
+    remove_garbage(study, found, lambda _text: None)
+    assert set(store.checkpoints.sizes()) == {"ab" * 32}, "another home may be at it"
+
+
+def test_the_controller_knows_how_far_an_attempt_on_another_disk_has_come(store: SharedFiles, tmp_path: Path) -> None:
+    for attempt, step in (("a001-x", 7), ("a002-y", 9)):
+        folder = write_checkpoint(tmp_path / attempt / f"step-{step}")
+        store.checkpoints.upload(stored(attempt, step), folder)
+    resilient = ResilientStore(
+        store, SystemClock(), log=lambda *_a, **_k: None, say=lambda _text: None, give_up_after_s=1.0
+    )
+    fingerprint = stored("", 0).fingerprint
+    assert resilient.checkpointed() == {fingerprint}
+    assert [resilient.stored_step(fingerprint, attempt) for attempt in ("", "a001-x", "a003-z")] == [9, 7, -1]
+    alone = ResilientStore(
+        FilesStore(tmp_path), SystemClock(), log=lambda *_a, **_k: None, say=lambda _text: None, give_up_after_s=1.0
+    )
+    assert (alone.checkpointed(), alone.stored_step(fingerprint)) == (frozenset(), -1)

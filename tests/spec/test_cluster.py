@@ -11,7 +11,15 @@ from orchestrator.backends.registry import backends
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage, slurm_settings
 from orchestrator.errors import MatrixError
 from orchestrator.spec import cluster as clusters
-from orchestrator.spec.cluster import BUILT_IN, LOCAL, Cluster, RetrySettings, cluster_file, is_name
+from orchestrator.spec.cluster import (
+    BUILT_IN,
+    LOCAL,
+    Cluster,
+    EnvironmentSettings,
+    RetrySettings,
+    cluster_file,
+    is_name,
+)
 from workloads.study.workload import WORKLOAD
 
 EVERY_KEY = Path(__file__).parent / "every_key.yaml"
@@ -318,3 +326,13 @@ def test_a_short_option_of_sbatch_is_refused_when_the_file_is_read(
         load_cluster(path, tmp_path)
     path.write_text(text.replace(old, new.replace("-p short", "--partition=short"), 1))
     load_cluster(path, tmp_path)
+
+
+def test_variables_are_named_or_begin_alike(tmp_path: Path, root: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text("backend: fake\nenvironment:\n  jobs: [LAB_POOL, DATA_*]\n  on_event: [HOOK]\n")
+    assert load_cluster(path, root).environment == EnvironmentSettings(jobs=("LAB_POOL", "DATA_*"), on_event=("HOOK",))
+    for wrong in ("*", "a b", "*_KEY", "LAB-POOL"):
+        path.write_text(f"backend: fake\nenvironment:\n  jobs: ['{wrong}']\n")
+        with pytest.raises(MatrixError, match=r"lab\.yaml:3: environment\.jobs has .*such as DATA_\*"):
+            load_cluster(path, root)

@@ -113,6 +113,11 @@ class StageSpec:
 
     With torch among them, a job imports it and records its settings from the start; otherwise only once it is used.
     """
+    environment: tuple[str, ...] = ()
+    """Variables that its jobs read beside those of every job (`NAME` or `PREFIX_*`): addresses and keys of services.
+
+    The jobs of other stages do not get them.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

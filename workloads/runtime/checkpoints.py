@@ -7,8 +7,9 @@
     with checkpoints.writing(request, step, progress) as folder:
         save_file(model.state_dict(), folder / "model.safetensors")
 
-A checkpoint holds its place in metrics.jsonl, so that after a kill no step is doubled or missing. Never unpickle what
-lies in one: use safetensors, `numpy.savez` or JSON. For what a folder is and how damage is met, see `step_folders`.
+A checkpoint holds the metrics up to its step, so that after a kill, on another machine, no step is doubled or missing.
+`metrics.jsonl` and `manifest.json` in its folder are not for the stage to write. Never unpickle what lies in one: use
+safetensors, `numpy.savez` or JSON. For what a folder is and how damage is met, see `step_folders`.
 """
 
 import shutil
@@ -20,6 +21,8 @@ from pathlib import Path
 from workloads.contract.request import Request
 from workloads.runtime import step_folders
 from workloads.runtime.progress import Progress
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,10 @@ def writing(request: Request, step: int, progress: Progress) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
+    length = progress.flush()
+    progress.copy_metrics(temporary / METRICS, length)
     files = [step_folders.entry(path) for path in sorted(temporary.iterdir())]
-    step_folders.complete(temporary, final, {"step": step, "metrics": progress.flush(), "files": files})
+    step_folders.complete(temporary, final, {"step": step, "metrics": length, "files": files})
 
 
 def resume(request: Request, progress: Progress) -> Saved | None:
@@ -58,7 +63,8 @@ def resume(request: Request, progress: Progress) -> Saved | None:
         return None
     saved = step_folders.first_intact(Path(request.resume), _intact)
     if saved is not None:
-        progress.carry_over(saved.folder.parent.parent / "metrics.jsonl", saved.metrics)
+        own = saved.folder / METRICS  # older code left them with the attempt alone
+        progress.carry_over(own if own.is_file() else saved.folder.parent.parent / METRICS, saved.metrics)
     return saved
 
 

@@ -102,6 +102,11 @@ class Progress:
             os.fsync(self._metrics.fileno())
             return self._metrics.tell()
 
+    def copy_metrics(self, target: Path, length: int) -> None:
+        """Copy the first `length` bytes of the metrics, for a checkpoint; only rank 0 has any."""
+        if self._metrics is not None:
+            _copy_head(Path(self._metrics.name), target, length)
+
     def carry_over(self, metrics: Path, length: int) -> None:
         """Start with the first `length` bytes of an earlier attempt's metrics, so that no step is doubled or missing.
 
@@ -112,11 +117,7 @@ class Progress:
             return
         own = Path(self._metrics.name)
         temporary = own.with_name(f".{own.name}.tmp")
-        with metrics.open("rb") as source, temporary.open("wb") as target:
-            left = length
-            while left and (block := source.read(min(left, 1 << 20))):
-                target.write(block)
-                left -= len(block)
+        _copy_head(metrics, temporary, length)
         with self._file:
             self._metrics.close()
             temporary.replace(own)
@@ -147,3 +148,12 @@ class Progress:
             pause = min(HEARTBEAT_S, max(FIRST_BEAT_S, BEAT_SHARE * (time.monotonic() - began)))
             if self._ended.wait(pause):
                 return
+
+
+def _copy_head(source: Path, target: Path, length: int) -> None:
+    """Copy the first `length` bytes of a file."""
+    with source.open("rb") as read, target.open("wb") as write:
+        left = length
+        while left and (block := read.read(min(left, 1 << 20))):
+            write.write(block)
+            left -= len(block)

@@ -118,5 +118,6 @@ STAGES = (
         "`scene`), 0 to 100. The parts, 0 to 5, are in the same line of the tables of cases: is it the same object, "
         "is it there, does the camera look the same way, are the surroundings the same. Without the object, "
         "appearance and presence are 0.",
+        environment=("ECHO_MATRIX_JUDGE_*",),
     ),
 )

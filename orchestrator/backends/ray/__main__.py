@@ -1,12 +1,12 @@
 """`python -m orchestrator.backends.ray ADDRESS`: the child that holds Ray; `local` is one of its own.
 
-What decides who may speak to a Ray is read when ray is imported, so it is set before.
+What decides who may speak to a Ray, and where it listens, is read when ray is imported, so it is set before.
 """
 
 import os
 import sys
 
-from orchestrator.backends.ray.environment import create_token, join_environment
+from orchestrator.backends.ray.environment import ONE_MACHINE, create_token, join_environment
 from orchestrator.backends.ray.pipe import REFUSED
 from orchestrator.backends.ray.session import TOKEN, make_session, session_folder
 from orchestrator.errors import BackendError
@@ -27,7 +27,7 @@ def main() -> int:
         except (BackendError, OSError) as error:
             print(error, file=sys.stderr)
             return REFUSED
-        os.environ.update(create_token(folder / TOKEN))
+        os.environ.update({**create_token(folder / TOKEN), **ONE_MACHINE})
     else:
         os.environ.update(join_environment())
     from orchestrator.backends.ray.child import Child

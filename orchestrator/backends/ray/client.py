@@ -6,6 +6,7 @@ processes are gone. On a standing cluster the new child takes the same attempts 
 """
 
 import hashlib
+import os
 import secrets
 import threading
 import time
@@ -22,6 +23,7 @@ from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
+from orchestrator.host.environment import RAY, passed, patterns_of_hosts
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
 from orchestrator.store.location import StoreLocation
@@ -43,6 +45,7 @@ class RayBackend:
         """Remember the settings; the child is started by the first call that needs it."""
         host = context.host_description()
         self._code = Path(host["code"])
+        self._variables = patterns_of_hosts(host)
         devices = machine_devices() if ray.devices is None else ray.devices
         self._settings = {
             "address": ray.address,
@@ -267,7 +270,12 @@ class RayBackend:
         if self.outlives_driver:
             self._token_file.write_text(self._nonce, encoding="ascii")
             settings["token"] = {"path": str(self._token_file), "content": self._nonce}
-        self._pipe = Pipe(python_command("orchestrator.backends.ray", settings["address"]), folder=self._code)
+        self._pipe = Pipe(
+            python_command("orchestrator.backends.ray", settings["address"]),
+            folder=self._code,
+            # An embedded Ray hands its environment down to its hosts; the nodes of a standing one have their own.
+            environment=passed(os.environ, RAY if self.outlives_driver else (*RAY, *self._variables)),
+        )
         self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
         for op in ("stop", "kill"):
             again = [attempt for attempt in self._unfinished() if self._end_requested.get(attempt) == op]

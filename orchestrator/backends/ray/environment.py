@@ -12,6 +12,13 @@ SETTINGS = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of a Ray that has one node only: it gives itself the address 127.0.0.1, and all of it listens there alone.
+
+`ray.init(_node_ip_address="127.0.0.1")` does not: Ray replaces a loopback address by that of the network. The variable
+is named for systems whose firewalls ask about every port, and holds on all (`get_node_ip_address` in
+`ray/_private/services.py`).
+"""
 HOST_LABEL = "echo-matrix-host"
 """Label of a node that its starter has named: the name of its host."""
 OBJECT_STORE = 80 << 20

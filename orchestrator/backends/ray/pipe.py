@@ -4,7 +4,7 @@ import json
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,15 @@ class Pipe:
     The child leads a session of its own: Ctrl-C in the terminal is the driver's to act on.
     """
 
-    def __init__(self, command: Sequence[str], *, folder: Path) -> None:
-        """Start it with the code in `folder`; returns at once."""
+    def __init__(self, command: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> None:
+        """Start it with the code in `folder` and variables of its own; returns at once."""
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            env=child_environment(folder),
+            env=child_environment(folder, environment),
             start_new_session=True,
         )
         self._stderr: deque[str] = deque(maxlen=TAIL_LINES)

@@ -21,6 +21,7 @@ def all_checks() -> Mapping[str, Check]:
         "resources": machine.resources,
         "niceness": machine.niceness,
         "limits": machine.limits,
+        "variables": machine.variables,
         "paths": services.paths,
         "store": state.store,
         "disk": state.disk,

@@ -1,6 +1,7 @@
 """Checks of this machine: interpreter, libraries, processors, memory, devices, limits."""
 
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from orchestrator.backends.plugin import excess_devices
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.doctor.subject import Subject
 from orchestrator.commands.libraries import libraries_of
+from orchestrator.host.environment import COMMAND, withheld
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.plan.job import Job
 from orchestrator.requirements import install_command
 from orchestrator.wording import counted
 
+IN_COMMAND = re.compile(r"\$\{?([A-Za-z_]\w*)")
+"""A variable in a command of the shell."""
 FILES = 4096
 """Limit of open files below which Ray warns and, with many workers, fails."""
 
@@ -71,6 +75,23 @@ def resources(subject: Subject) -> Iterator[CheckResult]:
                 f"use a smaller profile, change resources.{stage} in the matrix, or --cluster FILE for larger machines",
             )
     yield ok(f"{here}; {counted(len(asks), 'stage')} checked")
+
+
+def variables(subject: Subject) -> Iterator[CheckResult]:
+    """Which variables of this shell the jobs and other child processes do not get."""
+    study, shell = subject.study, subject.environment
+    given = study.job_variables
+    kept = withheld(shell, given.every)
+    without = f", not {', '.join(kept)}" if kept else ""
+    yield ok(f"jobs get {len(shell) - len(kept)} of this shell's {counted(len(shell), 'variable')}{without}")
+    for stage, patterns in given.stages.items():
+        more = sorted(set(kept) - set(withheld(shell, given.of(stage))))
+        yield ok(f"those of stage {stage} also get {', '.join(more) or ', '.join(patterns) + ' (none is set)'}")
+    command = study.cluster.on_event or ""
+    unknown = withheld(shell, (*COMMAND, *study.cluster.environment.on_event))
+    for name in dict.fromkeys(IN_COMMAND.findall(command)):
+        if name in unknown:
+            yield warning(f"on_event reads {name}, which it does not get", f"environment: {{on_event: [{name}]}}")
 
 
 def niceness(_subject: Subject) -> Iterator[CheckResult]:

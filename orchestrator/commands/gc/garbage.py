@@ -249,6 +249,17 @@ def _attempts(study: Study, kept: KeptResults, open_: set[tuple[str, str]]) -> I
     for fingerprint in sorted(study.store.commits() & kept.here):
         for folder in sorted(job_folder(study.home, fingerprint).glob("*/checkpoints")):
             yield _local(folder, "checkpoints of a completed job")
+    stored, committed = study.store.checkpoints, study.store.commits()
+    for fingerprint, size in sorted(stored.sizes().items()) if stored is not None else ():
+        assert stored is not None
+        known = fingerprint in committed or (fingerprint in kept.released and fingerprint not in kept.wanted)
+        if known and fingerprint[:FOLDER_DIGITS] not in busy:
+            yield Garbage(
+                where=f"checkpoints/{fingerprint} in the store",
+                what="checkpoints of a completed job" if fingerprint in committed else "checkpoints of no job",
+                size=size,
+                remove=partial(stored.drop, fingerprint),
+            )
 
 
 def _apart(study: Study, kept: KeptResults, stored: Mapping[tuple[str, str, str], StoredArtifact]) -> list[Apart]:

@@ -91,7 +91,8 @@ def run_study(
             study.store, SystemClock(), log=_no_log, say=view.say, give_up_after_s=study.cluster.unknown_s
         )
         resilient.call(study.store.check)
-        tracker = make_tracker(study.cluster.tracking.kind, study.home, study.plan, study.cluster.tracking.uri)
+        tracking, variables = study.cluster.tracking, study.cluster.environment.tracking
+        tracker = make_tracker(tracking.kind, study.home, study.plan, tracking.uri, variables)
         standings = resilient.call(study.standings)
         began = time.time()
         if opening := opening_text(study, selected, standings, began):
@@ -207,6 +208,7 @@ def context_of(
         version=version(),
         needs_devices=any(job.resources.devices for job in jobs),
         server=server_command(study.plan.workload_name),
+        variables=study.job_variables,
     )
 
 

@@ -1,5 +1,6 @@
 """What went wrong with MLflow, for how long, and when to try again."""
 
+import re
 import time
 
 from mlflow.exceptions import MlflowException
@@ -17,6 +18,8 @@ CREDENTIALS = (
     "MLflow refuses the credentials: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
     "MLFLOW_TRACKING_TOKEN, in the environment of this command; `echo-matrix doctor` asks again"
 )
+
+_CAUSE = re.compile(r"Max retries exceeded .*: ([^:]{3,200}?)['\")]*\)\)?$")
 
 
 class Outage:
@@ -77,7 +80,10 @@ def reason_of(error: Exception) -> str:
         return PAGE
     if _http_status(error) in (401, 403):
         return CREDENTIALS
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST_REASON]}"
+    text = " ".join(str(error).split())
+    if cause := _CAUSE.search(text):  # of a request that was repeated
+        return f"MLflow does not answer: {cause[1]}"
+    return f"{type(error).__name__}: {text[:LONGEST_REASON]}"
 
 
 def _http_status(error: Exception) -> int | None:

@@ -21,6 +21,7 @@ def sync(
     uri: str | None = None,
     say: Callable[[str], None] = lambda _text: None,
     attempts: Mapping[str, Sequence[Attempt]] = MappingProxyType({}),
+    variables: Sequence[str] = (),
 ) -> int:
     """Send all completed jobs of `plan`, and the states of the others; returns how many completed jobs were sent.
 
@@ -34,6 +35,7 @@ def sync(
         uri: of the MLflow server; None: SQLite in `home`.
         say: is told what the user should know.
         attempts: by job fingerprint, for the times of jobs that failed.
+        variables: `environment.tracking` of the cluster file.
 
     Raises:
         RequirementError: MLflow is not installed.
@@ -42,7 +44,7 @@ def sync(
     """
     require_libraries(("mlflow",), "`sync`")
     told: list[str] = []
-    tracker = MlflowTracker(home, plan, uri, told.append, live=False)
+    tracker = MlflowTracker(home, plan, uri, told.append, live=False, variables=variables)
     tracker.start(standings)
     done = store.commits()
     shown = 0

@@ -32,7 +32,7 @@ class Grain:
 
 CURVE = Grain(whole=512, per_doubling=128)
 """Of the metric that is drawn in the report."""
-OTHERS = Grain(whole=64, per_doubling=32)
+OTHERS = Grain(whole=64, per_doubling=16)
 """Of what else a step tells."""
 
 

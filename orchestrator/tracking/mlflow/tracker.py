@@ -18,10 +18,12 @@ from typing import Any
 
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
+from orchestrator.host.environment import TRACKING, TRACKING_SERVER, passed
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import install_command, missing_libraries
 from orchestrator.tracking.mlflow.identity import experiment_of
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
+from orchestrator.tracking.mlflow.sqlite_file import SQLITE
 from orchestrator.tracking.protocol import JobChange
 
 LOG = "tracking.log"
@@ -72,12 +74,19 @@ BEHIND = "tracking.unsent"
 """File in the study's folder from the first thing to send until everything has been sent."""
 
 
-def mlflow_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that uses MLflow: without variables that redirect it, and without telemetry.
+def mlflow_environment(
+    environment: Mapping[str, str], uri: str | None = None, variables: Sequence[str] = ()
+) -> dict[str, str]:
+    """The environment of a process that writes to MLflow: without variables that redirect it, and without telemetry.
 
-    MLflow's server starts `python -m uvicorn`, which must not import from the current folder either.
+    Args:
+        environment: of this process.
+        uri: `tracking.uri`; a server may want the credentials of its bucket.
+        variables: `environment.tracking` of the cluster file.
     """
-    kept = {key: value for key, value in environment.items() if key not in SCRUBBED}
+    served = () if uri is None or uri.startswith(SQLITE) else TRACKING_SERVER
+    allowed = passed(environment, (*TRACKING, *served, *variables))
+    kept = {key: value for key, value in allowed.items() if key not in SCRUBBED}
     return child_environment(CHECKOUT, kept) | QUIET
 
 
@@ -93,17 +102,20 @@ class MlflowTracker:
         *,
         live: bool = True,
         within_s: float = WITHIN_S,
+        variables: Sequence[str] = (),
     ) -> None:
         """Prepare.
 
         Args:
-            home: the study's folder.
-            plan: of the study.
-            uri: of the MLflow server; None: SQLite in `home`.
+            home: the study's folder under outputs/.
+            plan: of the run.
+            uri: `tracking.uri` of the cluster file.
             report_problem: is told what the user should know.
             live: jobs are running. `sync` sends what is completed, without a rate limit.
             within_s: how long the rest may take that is sent without being live.
+            variables: `environment.tracking` of the cluster file.
         """
+        self._variables = tuple(variables)
         self._home = home.resolve()
         self._plan = plan
         self._uri = uri
@@ -280,7 +292,7 @@ class MlflowTracker:
                     stderr=log,
                     text=True,
                     encoding="utf-8",
-                    env=mlflow_environment(os.environ) | OWN_RETRIES,
+                    env=mlflow_environment(os.environ, self._uri, self._variables) | OWN_RETRIES,
                     start_new_session=True,
                 )
         except OSError as error:

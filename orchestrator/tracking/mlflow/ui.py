@@ -1,28 +1,57 @@
-"""MLflow UI of a study: start its server, wait until it answers, print its address."""
+"""MLflow UI of a study: start its server, wait until it answers, print its link.
+
+The server listens on loopback or on a Unix socket, and every address of it begins with a password that is made at each
+start (`gate`). It serves artifacts of the study's folder alone (`home_artifacts`).
+"""
 
 import contextlib
 import http.client
+import ipaddress
+import json
 import os
+import secrets
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
-from orchestrator.host.children import python_command
+from orchestrator.host.children import child_environment, python_command
+from orchestrator.host.code import CHECKOUT
+from orchestrator.host.environment import passed
 from orchestrator.requirements import require_libraries
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, NAME, SQLITE, follow_home, refuse_unusable, set_journal
-from orchestrator.tracking.mlflow.tracker import mlflow_environment
+from orchestrator.tracking.mlflow.tracker import QUIET
 
+LOG = "ui.log"
+"""File in the study's folder with the output of the server."""
 START_S = 120.0
 """A server on a busy machine has taken 13 s to start."""
-
 POLL_S = 0.25
 END_S = 10.0
+PASSWORD_BYTES = 24
+SERVED = {
+    "MLFLOW_SERVER_ALLOWED_HOSTS": "*",  # `Gate` looks at names, and MLflow's own list lacks the machine's
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
+}
+"""Variables of the server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiServer:
+    """A server of the UI."""
+
+    process: "subprocess.Popen[bytes]"
+    link: str
+    """Address of the UI with its password; ends with a slash, and the part of a page may follow (`#/experiments/1`)."""
+    socket_path: Path | None
+    """Of its Unix socket, which the link's machine and port then lead to by `ssh -L`."""
+    log: Path
 
 
 def open_ui(
@@ -32,6 +61,8 @@ def open_ui(
     host: str,
     port: int,
     *,
+    socket_path: Path | None = None,
+    page: str = "",
     busy: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -42,14 +73,16 @@ def open_ui(
         database: with its runs.
         experiment: the study's name.
         host: address to listen on.
-        port: and its port.
+        port: and its port; 0: one that is free.
+        socket_path: of a Unix socket to listen on instead.
+        page: of the UI that the link opens, such as `#/experiments/1/runs`.
         busy: a run is in progress, on this machine or on another that may see the folder under another name.
-        say: is called with the address when the server answers.
+        say: is called with the link when the server answers.
 
     Raises:
         RequirementError: MLflow is not installed.
-        TrackingError: there are no runs yet, MLflow cannot read them, or the server ended (the port is taken); says
-            what to do.
+        TrackingError: there are no runs yet, MLflow cannot read them, it cannot listen there, or the server ended;
+            says what to do.
     """
     require_libraries(("mlflow",), "`ui`")
     if database.is_file():
@@ -60,47 +93,121 @@ def open_ui(
         refuse_unusable(database)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
-    server = start_ui(home, host, port, database)
+    server = start_ui(home, host, port, database, socket_path)
     try:
-        wait_for_ui(server, home, host, port)
-        say(f"http://{host}:{port}")
-        server.wait()
+        wait_for_ui(server)
+        for line in words_of(server, page):
+            say(line)
+        server.process.wait()
     except KeyboardInterrupt:
         return
     finally:
         end_ui(server)
 
 
-def start_ui(home: Path, host: str, port: int, database: Path | None = None) -> "subprocess.Popen[bytes]":
+def words_of(server: UiServer, page: str = "") -> list[str]:
+    """What is printed once the server answers: the link, and how to reach it where that takes more."""
+    link = server.link + page
+    if server.socket_path is not None:
+        port = link.split(":")[2].partition("/")[0]
+        machine = socket.gethostname()
+        return [link, f"on your own machine first: ssh -N -L {port}:{server.socket_path} {machine}"]
+    return [link]
+
+
+def start_ui(
+    home: Path, host: str, port: int, database: Path | None = None, socket_path: Path | None = None
+) -> UiServer:
     """Start the server for a database, by default the study's own; it may take a while to answer.
 
     Raises:
-        TrackingError: there are no runs yet.
+        TrackingError: there are no runs yet, or it cannot listen there.
     """
     database = (database or home / NAME).resolve()
     if not database.is_file():
         raise TrackingError(
             f"{database} does not exist: nothing has been tracked yet; run `echo-matrix run` or `sync` first"
         )
-    command = python_command("mlflow", "ui", "--backend-store-uri", f"{SQLITE}{database}")
-    command += ["--default-artifact-root", (home / ARTIFACTS).resolve().as_uri()]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts=--no-access-log"]  # one line per request, and open pages keep polling
-    with (home / "ui.log").open("wb") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    with listen(host, port, socket_path) as listening, (home / LOG).open("wb") as log:
+        shown = "127.0.0.1" if socket_path is not None else host
+        number = (port or 5000) if socket_path is not None else listening.getsockname()[1]
+        settings = {
+            "fd": listening.fileno(),
+            "password": password,
+            "names": [socket.gethostname(), socket.getfqdn()],
+            "database": f"{SQLITE}{database}",
+            "home": str(home.resolve()),
+            "artifacts": (home / ARTIFACTS).resolve().as_uri(),
+        }
+        process = subprocess.Popen(
+            python_command("orchestrator.tracking.mlflow.ui_server"),
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            cwd=home,  # uvicorn, which MLflow starts, imports from the current folder
-            env=mlflow_environment(os.environ),
+            env=child_environment(CHECKOUT, passed(os.environ)) | QUIET | SERVED,
+            pass_fds=(listening.fileno(),),
             start_new_session=True,
         )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended, and whoever waits for it says so
+        process.stdin.write(json.dumps(settings).encode() + b"\n")
+        process.stdin.flush()
+    link = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}/{password}/"
+    return UiServer(process=process, link=link, socket_path=socket_path, log=home / LOG)
 
 
-def wait_for_ui(
-    server: "subprocess.Popen[bytes]", home: Path, host: str, port: int, timeout_s: float = START_S
-) -> None:
+def listen(host: str, port: int, socket_path: Path | None = None) -> socket.socket:
+    """A listening socket; of a Unix socket only this user may connect to it.
+
+    Raises:
+        TrackingError: it cannot be had; says what to do.
+    """
+    if socket_path is not None:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            _remove_dead(socket_path)
+            bound.bind(str(socket_path))
+        except OSError as error:
+            bound.close()
+            raise TrackingError(
+                f"--socket {socket_path}: {error.strerror or error}; name a file that does not exist, of at most 107 "
+                "letters, on a local disk"
+            ) from error
+        finally:
+            os.umask(before)
+        bound.listen()
+        return bound
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TrackingError(
+            f"MLflow cannot listen on {host}:{port}: {reason}; choose another port with --port (0: one that is free)"
+        ) from error
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove a socket that nobody listens on; another server's stays, and binding fails."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+
+
+def is_open_to_others(host: str) -> bool:
+    """Whether other machines can reach this address, where it is not one of loopback."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+def wait_for_ui(server: UiServer, timeout_s: float = START_S) -> None:
     """Wait until the server answers.
 
     Raises:
@@ -108,26 +215,42 @@ def wait_for_ui(
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if server.poll() is not None:
+        if server.process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=2) as answer:
-                if answer.status == 200 and server.poll() is None:
-                    return
-        except (urllib.error.URLError, http.client.HTTPException, OSError):
-            time.sleep(POLL_S)
-    tail = (home / "ui.log").read_text(encoding="utf-8", errors="replace")[-800:]
-    raise TrackingError(
-        f"MLflow does not answer on {host}:{port}; is the port taken? choose another with --port; its log ends: {tail}"
-    )
+            if _health(server) == 200 and server.process.poll() is None:
+                return
+        except (http.client.HTTPException, OSError):
+            pass
+        time.sleep(POLL_S)
+    tail = server.log.read_text(encoding="utf-8", errors="replace")[-800:]
+    raise TrackingError(f"MLflow does not answer; its log {server.log} ends: {tail}")
 
 
-def end_ui(server: "subprocess.Popen[bytes]") -> None:
-    """End the server and its workers."""
-    if server.poll() is None:
-        server.terminate()
+def _health(server: UiServer) -> int:
+    """Status of its answer to `/health`."""
+    address = server.link.removeprefix("http://").partition("/")[0]
+    connection = http.client.HTTPConnection(address, timeout=2)
+    if server.socket_path is not None:
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(2)
+        connection.sock.connect(str(server.socket_path))
+    with contextlib.closing(connection):
+        connection.request("GET", f"/{server.link.split('/')[3]}/health")
+        return connection.getresponse().status
+
+
+def end_ui(server: UiServer) -> None:
+    """End the server."""
+    if server.process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            server.process.stdin.close()  # it ends by this alone, should this process be killed
+    if server.process.poll() is None:
+        server.process.terminate()
         try:
-            server.wait(END_S)
+            server.process.wait(END_S)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            server.process.kill()
+            server.process.wait()
+    if server.socket_path is not None:
+        server.socket_path.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, 
 from orchestrator.backends.slurm.preflight.site import Site, read_site, room
 from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
+from orchestrator.host.environment import patterns_of_hosts
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
 
 FULL_S = 30.0
@@ -240,7 +241,7 @@ class JobBackend:
         write_batch(batch, group, self._description)
         unanswered = job = ""
         try:
-            job = submit_batch(batch, sys.executable)
+            job = submit_batch(batch, sys.executable, patterns_of_hosts(self._description))
         except SubmitUnanswered as error:  # it may have been taken: what became of it is looked for by its name
             unanswered = self._queue.silent = str(error)
             if error.refused_as_full:

@@ -24,12 +24,13 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from orchestrator.backends.protocol import Submission
-from orchestrator.backends.slurm.core.commands import SlurmSilent, client_environment
+from orchestrator.backends.slurm.core.commands import KEPT, SlurmSilent, client_environment
 from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S, JobRequest, extra_lines, request_of
 from orchestrator.backends.slurm.core.states import chunks
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.errors import BackendError
 from orchestrator.host.children import python_command
+from orchestrator.host.environment import credentials_in, withheld
 
 LONGEST_LABEL = 120
 """Letters of a label in a job's name."""
@@ -182,8 +183,9 @@ class SiteFull(BackendError):
 class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no types
     """submitit's executor of one batch, without its pickles."""
 
-    def __init__(self, batch: SbatchJob, python: str) -> None:
-        """Take the batch's parameters; nothing is written."""
+    def __init__(self, batch: SbatchJob, python: str, variables: Sequence[str] = ()) -> None:
+        """Take the batch's parameters, and patterns of the credentials that its jobs get; nothing is written."""
+        self._variables = tuple(variables)
         super().__init__(folder=batch.folder, python=shlex.quote(python))
         given: dict[str, Any] = {name: value for name, value in batch.parameters.items() if value is not None}
         self.update_parameters(**given, wckey=None)  # submitit's own would be refused where these are enforced
@@ -206,7 +208,7 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
         return str(self._submit_command(self._command).job_id)
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        kept = client_environment()
+        kept = job_environment(os.environ, self._variables)
         return [
             "env",
             *(f"--unset={name}" for name in os.environ if name not in kept),
@@ -217,6 +219,20 @@ class CommandExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no t
             *script_options(submission_file_path.read_text(encoding="utf-8")),
             str(submission_file_path),
         ]
+
+
+def job_environment(environment: Mapping[str, str], variables: Sequence[str]) -> dict[str, str]:
+    """What sbatch is given of the environment, and by itself gives to the job: its own variables, and no credential.
+
+    Everything else is passed on as `sbatch --export` says: lines of `setup` may read it.
+
+    Args:
+        environment: of this process.
+        variables: patterns of what hosts get, credentials included.
+    """
+    kept = client_environment(environment)
+    others = set(credentials_in(withheld(kept, variables))) - set(KEPT)
+    return {name: value for name, value in kept.items() if name not in others}
 
 
 def script_options(script: str) -> list[str]:
@@ -230,8 +246,8 @@ def script_of(batch: SbatchJob, python: str) -> str:
     return CommandExecutor(batch, python).script()
 
 
-def submit_batch(batch: SbatchJob, python: str) -> str:
-    """Hand a batch to sbatch; returns SLURM's job id.
+def submit_batch(batch: SbatchJob, python: str, variables: Sequence[str]) -> str:
+    """Hand a batch to sbatch, with the credentials that `variables` name; returns SLURM's job id.
 
     Raises:
         SubmitUnanswered: slurmctld did not answer, so nobody can tell.
@@ -241,7 +257,7 @@ def submit_batch(batch: SbatchJob, python: str) -> str:
     batch.folder.mkdir(parents=True, exist_ok=True)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
-            return CommandExecutor(batch, python).send()
+            return CommandExecutor(batch, python, variables).send()
     except (FailedSubmissionError, FailedJobError, RuntimeError, OSError) as error:
         answer = refusal(str(error))
         if not isinstance(error, OSError) and is_silence(answer):

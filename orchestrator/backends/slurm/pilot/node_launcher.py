@@ -24,13 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE, SETTINGS, create_token, token_environment
+from orchestrator.backends.ray.environment import (
+    HOST_LABEL,
+    OBJECT_STORE,
+    ONE_MACHINE,
+    SETTINGS,
+    create_token,
+    token_environment,
+)
 from orchestrator.backends.ray.session import kill_members
 from orchestrator.backends.ray.socket_folder import socket_parent, socket_parents
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, JOIN, OVER, STATE, read_whole, token_of
 from orchestrator.backends.slurm.pilot.pilot import agent_state
 from orchestrator.backends.slurm.settings import RESERVED_GIB
 from orchestrator.host.children import python_command
+from orchestrator.host.environment import SLURM, passed, patterns_of_hosts
 from orchestrator.host.machine import VISIBLE, visible_devices
 from workloads.contract.json_files import read_object, write_object
 
@@ -57,12 +65,16 @@ class NodeResources:
     restart: int
     number: int
     """Its number in the allocation; Ray's head is on 0."""
+    nodes: int
+    """Of the allocation; Ray listens on loopback alone where it is one."""
     host: str
     """Its name for the scheduler: `{pilot}.{name of the node}`, one name for one Ray for ever."""
     cpus: int
     devices: int
     memory_gib: float
     """That jobs may use: less what Ray and the warm server need."""
+    variables: tuple[str, ...]
+    """Patterns of what its hosts get of the environment, for their jobs and for the store."""
 
 
 def node_resources(
@@ -87,10 +99,12 @@ def node_resources(
         job=environment["SLURM_JOB_ID"],
         restart=restart,
         number=int(environment.get("SLURM_NODEID") or 0),
+        nodes=int(description["nodes"]),
         host=f"{pilot}.{UNSAFE.sub('-', name)}{again}",
         cpus=int(environment.get("SLURM_CPUS_PER_TASK") or environment["SLURM_CPUS_ON_NODE"]),
         devices=len(visible_devices(environment.get(VISIBLE, ""))) if description["devices"] else 0,
         memory_gib=max(0.0, given_gib - RESERVED_GIB),
+        variables=patterns_of_hosts(description["host"]),
     )
 
 
@@ -108,10 +122,12 @@ def launch_node(folder: Path) -> int:
         return _run_raylet(folder, temporary, node)
 
 
-def ray_environment(folder: Path, restart: int) -> dict[str, str]:
+def ray_environment(folder: Path, node: NodeResources) -> dict[str, str]:
     """The environment of all of Ray: none of its variables are the user's, and only who has our token is let in."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, **SETTINGS, **token_environment(token_of(folder, restart))}
+    allowed = passed(os.environ, (*SLURM, *node.variables))
+    kept = {name: value for name, value in allowed.items() if not name.startswith("RAY_")}
+    alone = ONE_MACHINE if node.nodes == 1 else {}
+    return {**kept, **SETTINGS, **alone, **token_environment(token_of(folder, node.restart))}
 
 
 @contextlib.contextmanager
@@ -214,7 +230,7 @@ def _start(command: Sequence[str], folder: Path, node: NodeResources, stdin: int
     return subprocess.Popen(
         command,
         stdin=stdin,
-        env=ray_environment(folder, node.restart),
+        env=ray_environment(folder, node),
         start_new_session=True,
         preexec_fn=ignore_slurm_signals,
     )

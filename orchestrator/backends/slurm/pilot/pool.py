@@ -25,6 +25,7 @@ from orchestrator.backends.slurm.pilot.pilot import PilotJob, find_pilots, new_p
 from orchestrator.backends.slurm.pilot.scaling import Scaling
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings
 from orchestrator.errors import BackendError
+from orchestrator.host.environment import patterns_of_hosts
 from workloads.contract.json_files import write_object
 
 READ_S = 0.2
@@ -157,7 +158,7 @@ class PilotPool:
         )
         pilot = new_pilot(batch.folder, batch.name)
         try:
-            ticket = submit_batch(batch, sys.executable)
+            ticket = submit_batch(batch, sys.executable, patterns_of_hosts(self._description))
         except SubmitUnanswered:
             self._retry_after = now + RETRY_S  # SLURM may have it: it is looked for by its name
         except SiteFull as error:
