@@ -48,7 +48,6 @@ def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[s
         plan: the whole matrix of the profile.
         states: of the jobs, by id.
     """
-    text = json.dumps([plan.study, plan.profile, list(plan.overrides)])
     name = plan.profile + "".join(f" {override}" for override in plan.overrides)
     tracked = [job.id for job in plan.jobs.values() if job.spec.tracked]
     known = states or {}
@@ -62,7 +61,7 @@ def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[s
         row["params"] = {key: mine[0][key] for key in varying if key not in own and key in mine[0]}
     return {
         "experiment": plan.study,
-        "key": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        "key": study_key(plan),
         "name": name[:250],
         "tags": {
             "study": plan.study,
@@ -83,6 +82,12 @@ def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[s
         "curves": list(dict.fromkeys(f"{stage.name}/{stage.curve}" for stage in plan.workload.stages if stage.curve)),
         "about": {stage.name: stage.about for stage in plan.workload.stages if stage.about},
     }
+
+
+def study_key(plan: Plan) -> str:
+    """What distinguishes the parent run of a study, profile and overrides from others."""
+    text = json.dumps([plan.study, plan.profile, list(plan.overrides)])
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def row_of(cell: Cell) -> str:
