@@ -1,8 +1,9 @@
 """Saved views of MLflow's runs page: which columns, in which order, which charts; pure functions, without MLflow.
 
-MLflow (since 3.10) keeps a view in a tag of the experiment, `mlflow.sharedViewState.KEY`, and opens it at
+MLflow keeps a view in a tag of the experiment, `mlflow.sharedViewState.KEY`, and opens it at
 `#/experiments/ID/runs?viewStateShareKey=KEY`. Its value is JSON with `name`, `createdAt`, `updatedAt` (ms) and `state`,
-a text: `deflate;` and the base64 of the compressed JSON of the page's state. Other versions ignore the tag.
+a text: `deflate;` and the base64 of the compressed JSON of the page's state. A version
+without saved views ignores the tag, and shows its default columns.
 """
 
 import base64
@@ -17,8 +18,8 @@ from orchestrator.tracking.mlflow.rows import column_metric, columns_of
 VIEW_TAG = "mlflow.sharedViewState."
 ALL, ROWS, CELLS = "all", "rows", "cells"
 """Views: rows with their cells; rows alone, and cells alone, without references."""
-LONGEST = 5000
-"""Characters of a tag of an experiment in MLflow's database; a longer view is left out."""
+LONGEST = 20_000
+"""Characters of a tag of an experiment: MLflow's limit; a longer view is left out."""
 BY_ROW = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "row"}]}
 """MLflow's own grouping: the curves of a row's cells as one."""
 MOST_BARS = 200
