@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.plan.job import Plan
-from orchestrator.reporting.collect import report_spec
+from orchestrator.plan.reported import report_spec
 from orchestrator.spec.cell import Cell
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]

@@ -105,8 +105,8 @@ def score_text(report: Mapping[str, Any] | None, label: str, column: Mapping[str
 
 
 def column_title(column: Mapping[str, Any]) -> str:
-    """`return: Judge, points`."""
-    unit = f", {column['unit']}" if column.get("unit") else ""
+    """`return: Judge, points`; a unit with a colon would be read as an emoji."""
+    unit = f", {column['unit'].replace(':', ' ')}" if column.get("unit") else ""
     return f"{column['branch']}: {column.get('name') or column['metric']}{unit}"
 
 
