@@ -34,6 +34,7 @@ def ui(
     without it nobody is let in. Where `tracking.uri` of the cluster file names a server, prints the address there.
     """
     from orchestrator.schedule.lease_holder import is_held
+    from orchestrator.tracking.mlflow.identity import experiment_of
     from orchestrator.tracking.mlflow.pages import page_of
     from orchestrator.tracking.mlflow.sqlite_file import database_path
     from orchestrator.tracking.mlflow.ui import is_open_to_others, open_ui
@@ -50,7 +51,7 @@ def ui(
     open_ui(
         study.home,
         database,
-        study.plan.study,
+        experiment_of(study.plan, study.home),
         host,
         port,
         socket_path=socket_path and socket_path.absolute(),
