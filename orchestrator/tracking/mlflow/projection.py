@@ -22,6 +22,8 @@ BATCH = 1000  # metrics of one request: MLflow's limit
 PARAMS = 100  # parameters of one request: MLflow's limit
 LONGEST_VALUE = 500  # characters of a parameter; longer ones are cut; the commit record has the whole
 NOT_IN_A_NAME = re.compile(r"[^\w./ :-]")  # MLflow refuses metrics with other characters in their names
+SYSTEM = "system/"
+"""Prefix of metrics that MLflow shows on a page of their own."""
 DIGITS = 6  # of a mean over cases
 
 CELL_TAG = "echo_matrix.cell"
@@ -239,11 +241,13 @@ def final_status(states: Mapping[str, str], jobs: Sequence[str]) -> Status:
 
 
 def point_of(stage: str, line: Mapping[str, Any]) -> Point | None:
-    """A line of metrics.jsonl as a point under `{stage}/`; None: not finite, which MLflow would show as the largest
-    number there is.
+    """A line of metrics.jsonl as a point under `{stage}/`, of system metrics under `system/`.
+
+    None: not finite, which MLflow would show as the largest number there is.
     """
     value = float(line["value"])
-    return Point(name=f"{stage}/{line['name']}", step=int(line["step"]), value=value) if math.isfinite(value) else None
+    name = line["name"] if line["name"].startswith(SYSTEM) else f"{stage}/{line['name']}"
+    return Point(name=name, step=int(line["step"]), value=value) if math.isfinite(value) else None
 
 
 def branch_points(branch: str, lines: Iterable[Mapping[str, Any]], sent: Mapping[str, int]) -> list[Point]:
