@@ -95,6 +95,9 @@ def test_the_description_of_a_study_has_ranking_findings_certificate_and_what_is
         "**held**: steps", "context-k20/0/return: failed",
     ):  # fmt: skip
         assert part in text
+    message["rows"]["context-k20"]["alias_of"] = "context-k5"
+    text = study_text(message, states, report({"context-k1": 4.0, "context-k5": 9.0, "context-k20": 9.0}), {}, {})
+    assert "| 1 | context-k20 |" in text and "| 2 | context-k1 |" in text, "another name takes no place of its own"
     assert "are added when the report is written" in study_text(message, states, None, {}, {})
     assert "return: Judge, points: **9.0 (8.0 to 10.0) \\***" in row_text(
         message, states, report({"context-k5": 9.0}), "context-k5"

@@ -60,18 +60,21 @@ def _ranking(study: Mapping[str, Any], report: Mapping[str, Any], runs: Mapping[
     if leading is None:
         return ""
     lines = [_line(["", "row", *(column_title(column) for column in columns)]), _line(["---"] * (len(columns) + 2))]
-    place = 0
+    places: dict[str, str] = {}
     for label in ranking(study, report):
         texts = [score_text(report, label, column) for column in columns]
         if not any(texts):
             continue
         row = study["rows"][label]
-        place += 0 if row["reference"] else 1
+        again = places.get(row["alias_of"])  # another name of a row takes no place of its own
+        place = "" if row["reference"] else again or str(len(set(places.values())) + 1)
+        if place:
+            places[label] = place
         name = f"[{label}]({runs[label]})" if label in runs else label
-        lines.append(_line(["" if row["reference"] else str(place), name, *map(_plain, texts)]))
+        lines.append(_line([place, name, *map(_plain, texts)]))
     direction = "lowest" if leading["better"] == "low" else "highest"
     caption = f"Ordered by {column_title(leading)}, {direction} first. {BEST_NOTE}"
-    return "\n".join(["### Ranking", "", *lines, "", f"{caption}In parentheses: 95 % {report['intervals']}."])
+    return "\n".join(["### Ranking", "", *lines, "", f"{caption}In parentheses: 95 % intervals {report['intervals']}."])
 
 
 def _findings(report: Mapping[str, Any]) -> str:
@@ -122,7 +125,7 @@ def row_text(study: Mapping[str, Any], states: Mapping[str, str], report: Mappin
     if report is not None and any(texts.values()):
         shown = [(column, texts[column["branch"]]) for column in columns_of(study, report)]
         parts.append(" · ".join(f"{column_title(column)}: **{_plain(text)}**" for column, text in shown if text))
-        parts.append(f"{BEST_NOTE}In parentheses: 95 % {report['intervals']}. From the report.")
+        parts.append(f"{BEST_NOTE}In parentheses: 95 % intervals {report['intervals']}. From the report.")
     return _within("\n\n".join(parts))
 
 
