@@ -51,6 +51,19 @@ class ArtifactMissing(StoreError):
     """A commit record names files that are missing."""
 
 
+class StoreUnreachable(OSError):
+    """A store on the network does not respond, or refuses for now; the same call may succeed later.
+
+    An OSError, so that it is retried and waited for like a network disk that is away.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(number, message)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class LedgerError(OrchestratorError):
     """The ledger cannot be opened or written."""
 
@@ -126,6 +139,8 @@ def disk_errors(where: os.PathLike[str]) -> Iterator[None]:
 
 def disk_error(error: OSError, where: os.PathLike[str] | None = None) -> DiskError | None:
     """An operating system error as a DiskError; None: it has no entry in `REMEDIES`."""
+    if isinstance(error, StoreUnreachable):
+        return DiskError(str(error))
     if NO_TEMPORARY in (error.strerror or ""):
         return DiskError(f"{(error.strerror or '').lower()}; set TMPDIR to a folder that can be written and has room")
     remedy = REMEDIES.get(error.errno or 0)

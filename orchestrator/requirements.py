@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from orchestrator.errors import RequirementError
 
 EXTRAS: Mapping[str, str] = {
+    "boto3": "s3",
     "mlflow": "mlflow",
     "ray": "ray",
     **dict.fromkeys(("PIL", "av", "deepspeed", "requests", "safetensors", "threadpoolctl", "torch"), "local"),
@@ -29,7 +30,7 @@ def install_command(names: Iterable[str]) -> str:
     wanted = tuple(names)
     extras = {EXTRAS[name] for name in wanted if name in EXTRAS}
     if "local" in extras:
-        extras = {"local"}
+        extras -= {"mlflow", "ray"}  # it brings them
     ours = (f"'echo-matrix[{','.join(sorted(extras))}]'",) if extras else ()
     return " ".join(("pip install", *ours, *(name for name in wanted if name not in EXTRAS)))
 

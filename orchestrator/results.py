@@ -116,7 +116,7 @@ class Results:
 
         Keys: `label`, `id`, `stage`, `branch`, `row` and `seed` (None: shared by several), `state`, `reason`,
         `fingerprint`, `attempts` (how many), `host` (of the last one), `started` and `ended` (seconds since 1970),
-        `device_s`, `artifact` (folder, as text). What does not exist yet is None.
+        `device_s`, `artifact` (folder or URL, as text). What does not exist yet is None.
 
         Raises:
             PlanError: a pattern matches nothing.
@@ -180,7 +180,7 @@ class Results:
 
     def _folder(self, job: Job) -> str | None:
         try:
-            return str(self.study.store.fetch(job.fingerprint))
+            return self.study.store.locate(job.fingerprint)
         except StoreError:  # `artifact` says what is wrong with it
             return None
 

@@ -26,6 +26,7 @@ FOLDERS = {
     "root": ROOT,
     # Real command lines, drivers and services, one process or more a test; the longest files first.
     "services": SERVICE,
+    "s3": SERVICE,
     "chaos": SERVICE,
     "training": SERVICE,
     "tracking": SERVICE,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.requirements import require_libraries
 from orchestrator.spec.workload import OURS, package_of
+from orchestrator.store.registry import LIBRARIES as STORES
 from orchestrator.study import Study
 from workloads.contract.workload import StageSpec
 
@@ -12,9 +13,10 @@ from workloads.contract.workload import StageSpec
 def libraries_of(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:
     """The modules that running jobs of these stages imports on this machine, as backend and workload declare them."""
     plugin = backend_plugin(study.cluster.backend)
+    needed = (*plugin.libraries, *STORES.get(study.cluster.store.kind, ()))
     if not plugin.publishes_results or plugin.local_share(study.cluster) is None:
-        return plugin.libraries
-    return tuple(dict.fromkeys((*plugin.libraries, *libraries_of_stages(study, stages))))
+        return needed
+    return tuple(dict.fromkeys((*needed, *libraries_of_stages(study, stages))))
 
 
 def libraries_of_stages(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import typer
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.select import find_job
-from orchestrator.store.manifest import verify_bytes
 from orchestrator.ui.terminal import print_json
 
 
@@ -25,7 +24,7 @@ def path(
     found = find_job(study.plan, job)
     folder = study.result_of(found)
     if verify:
-        verify_bytes(folder, study.store.read(found.fingerprint).manifest)
+        study.store.verify(found.fingerprint)
     if as_json:
         print_json({"version": 1, "label": found.label, "path": str(folder)})
     else:

@@ -95,12 +95,12 @@ def show_text(study: Study, job: Job) -> str:
 
 
 def _commit(study: Study, job: Job) -> tuple[Commit | None, str | None, str]:
-    """The commit record, its folder, and why the folder cannot be used."""
+    """The commit record, its folder or URL, and why that cannot be used."""
     if job.fingerprint not in study.store.commits():
         return None, None, ""
     commit = study.store.read(job.fingerprint)
     try:
-        return commit, str(study.store.fetch(job.fingerprint)), ""
+        return commit, study.store.locate(job.fingerprint), ""
     except StoreError as error:
         return commit, None, str(error)
 

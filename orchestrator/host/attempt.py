@@ -26,6 +26,8 @@ class HostAttempt:
     """Wall clock, s."""
     ended: float | None = None
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fetched: list[Path] = field(default_factory=list)
+    """Folders of inputs, which the store keeps on this machine until they are released."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """As written to request.json; empty until the inputs are here."""
     prepared: bool = False

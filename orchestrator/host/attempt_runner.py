@@ -145,6 +145,15 @@ class AttemptRunner:
         if self._context.records_endings:
             write_ended(attempt.work, {**attempt.report(), "phase": "ended"})
         attempt.phase = "ended"
+        self._release_inputs(attempt)
+
+    def _release_inputs(self, attempt: HostAttempt) -> None:
+        """Let the store remove from this machine what an ended attempt has read."""
+        with self._context.lock:
+            fetched, attempt.fetched = attempt.fetched, []
+        for folder in fetched:
+            with contextlib.suppress(OSError, StoreError):  # it is released when the host ends
+                self._context.store.release(folder)
 
     def end_if_hanging(self, attempt: HostAttempt) -> None:
         """End an attempt whose store call has hung for `HANG_S`."""
@@ -188,6 +197,8 @@ class AttemptRunner:
             else:
                 self.end(attempt, "error", f"the host failed: {message}")
         finally:
+            if attempt.ending is not None:  # while its inputs were still being fetched
+                self._release_inputs(attempt)
             self._threads.discard(threading.current_thread())
 
     def _retry(self, attempt: HostAttempt, doing: str, problem: str, call: Callable[[], T], for_s: float) -> T:

@@ -36,7 +36,7 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
         StoreError, OSError: an input is missing, or the disk cannot be written.
     """
     attempt.work.mkdir(parents=True, exist_ok=True)
-    folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"])
+    folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"], attempt.fetched)
     raw, ranks = attempt.submission["request"], attempt.ranks
     resume = raw["resume"]
     if store.checkpoints is not None and ranks.leads:
@@ -62,8 +62,15 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
     return True
 
 
-def fetch_inputs(store: Store, inputs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+def fetch_inputs(
+    store: Store, inputs: Mapping[str, str], fetched: list[Path]
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Fetch committed inputs: stage -> folder, and stage -> {"fingerprint", "manifest"} for the commit record.
+
+    Args:
+        store: of the study.
+        inputs: stage -> fingerprint.
+        fetched: gets each folder, to be released when the attempt has ended.
 
     Raises:
         ArtifactMissing: an input has no commit record, or its files are missing.
@@ -72,7 +79,8 @@ def fetch_inputs(store: Store, inputs: Mapping[str, str]) -> tuple[dict[str, str
     read: dict[str, dict[str, str]] = {}
     for stage, fingerprint in inputs.items():
         read[stage] = {"fingerprint": fingerprint, "manifest": store.read(fingerprint).manifest}
-        folders[stage] = str(store.fetch(fingerprint))
+        fetched.append(store.fetch(fingerprint))
+        folders[stage] = str(fetched[-1])
     return folders, read
 
 

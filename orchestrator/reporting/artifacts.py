@@ -1,8 +1,13 @@
-"""Committed artifacts of a plan: commit records, case values, curves and images, each read once."""
+"""Committed artifacts of a plan: commit records, case values, curves and images, each read once.
+
+Only the files that are read are fetched: never weights.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from glob import escape
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orchestrator.errors import StoreError
@@ -19,6 +24,11 @@ IMAGES = 4
 """Images of each row and branch in the report's input, the first by name."""
 
 
+AT_ONCE = 16
+"""Artifacts that are read ahead at a time."""
+CASES, CASE_NAMES, METRICS = "cases.jsonl", "cases.json", "metrics.jsonl"
+
+
 class ArtifactReader:
     """Reads commit records and artifacts of a plan, each once."""
 
@@ -29,6 +39,7 @@ class ArtifactReader:
         self._done = store.commits()
         self._commits: dict[str, Commit] = {}
         self._cases: dict[str, list[dict[str, Any]]] = {}
+        self._images: dict[str, list[tuple[str, str]]] = {}
         self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
 
     def commit(self, job: str) -> Commit | None:
@@ -40,25 +51,39 @@ class ArtifactReader:
             self._commits[job] = self._store.read(fingerprint)
         return self._commits[job]
 
+    def read_ahead(self, read: Callable[[str], object], jobs: Iterable[str]) -> None:
+        """Call `read`, which is `cases`, `images` or `series`, for the jobs that are done, several at a time.
+
+        A store in another place answers as many requests in about the time of one.
+        """
+        done = [job for job in dict.fromkeys(jobs) if self.commit(job) is not None]
+        with ThreadPoolExecutor(AT_ONCE, "read-ahead") as pool:
+            list(pool.map(read, done))
+
     def cases(self, job: str) -> list[dict[str, Any]]:
         """The lines of a done job's cases.jsonl."""
         if job not in self._cases:
-            path = self._folder(job) / "cases.jsonl"
-            self._cases[job] = list(_lines(path, case_of))
+            self._cases[job] = list(_lines(self._fetch(job, [CASES]) / CASES, case_of))
         return self._cases[job]
 
     def images(self, job: str) -> list[tuple[str, str]]:
         """(case, path) of a done job's first images."""
-        folder, images = self._folder(job), self.plan.jobs[job].spec.images
-        listing = folder / "cases.json"
+        if job in self._images:
+            return self._images[job]
+        inside = PurePosixPath(self.plan.jobs[job].spec.images)
+        every = [PurePosixPath(entry.path) for entry in self._store.manifest(self.plan.jobs[job].fingerprint)]
+        found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ".png")[:IMAGES]
+        folder = self._fetch(job, [CASE_NAMES, *map(escape, found)])
+        listing = folder / CASE_NAMES
         names: dict[str, str] = {}
         if listing.is_file():
             try:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(f"{listing}: is not a list of cases: {error!r}; {REFRESH_HINT}") from error
-        found = sorted((folder / images).glob("*.png"))[:IMAGES]
-        return [(names.get(path.stem, path.stem), str(path)) for path in found]
+        paths = [folder / path for path in found]
+        self._images[job] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
+        return self._images[job]
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""
@@ -66,15 +91,15 @@ class ArtifactReader:
             curve = self.plan.jobs[job].spec.curve
             points: list[tuple[int, float]] = []
             last: dict[str, float] = {}
-            for line in _lines(self._folder(job) / "metrics.jsonl", metric_of):
+            for line in _lines(self._fetch(job, [METRICS]) / METRICS, metric_of):
                 last[line["name"]] = line["value"]
                 if line["name"] == curve:
                     points.append((line["step"], line["value"]))
             self._series[job] = (*_thinned(points), last)
         return self._series[job]
 
-    def _folder(self, job: str) -> Path:
-        return self._store.fetch(self.plan.jobs[job].fingerprint)
+    def _fetch(self, job: str, patterns: Sequence[str]) -> Path:
+        return self._store.fetch_files(self.plan.jobs[job].fingerprint, patterns)
 
 
 def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:

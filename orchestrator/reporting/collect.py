@@ -52,6 +52,10 @@ def case_values(
     cells = plan.cells if cells is None else cells
     values: list[ResultLine] = []
     missing: list[Missing] = []
+    jobs = (plan.jobs[job] for cell in cells for job in plan.jobs_of[cell.id].values())
+    reader.read_ahead(
+        reader.cases, (job.id for job in jobs if job.branch is not None and _asked(job.branch, plan, branches))
+    )
     for cell in cells:
         axes = axes_text(cell.axes)
         missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
@@ -94,6 +98,8 @@ def report_input(
     """
     reader = ArtifactReader(plan, store)
     measured = case_values(reader, standings)
+    reader.read_ahead(reader.series, (job.id for job in plan.jobs.values() if job.spec.curve))
+    reader.read_ahead(reader.images, (job.id for job in plan.jobs.values() if job.spec.images))
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Generic, TypeVar
 
-from orchestrator.errors import ArtifactMissing, StoreError
+from orchestrator.errors import ArtifactMissing, StoreError, StoreUnreachable
 from orchestrator.schedule.clock import Clock
 from orchestrator.store.protocol import Store, StoredCheckpoint
 
@@ -157,8 +157,8 @@ class ResilientStore:
                     if isinstance(error, StoreError):
                         raise
                     raise StoreError(
-                        f"the store does not respond ({waited:.0f} s so far): {error}; check that its disk is mounted, "
-                        "has room and lets this user write, then `run` again: completed jobs stay completed"
+                        f"the store does not respond ({waited:.0f} s so far): {error}{_remedy(error)}, then `run` "
+                        "again: completed jobs stay completed"
                     ) from error
                 self._log("store unresponsive", error=str(error))
                 if waited >= SAY_AFTER_S and not said:
@@ -240,3 +240,10 @@ class ResilientStore:
             )
         self._pause_s = min(LONGEST_PAUSE_S, max(0.1, self._pause_s * 2))
         self._next_call = now + self._pause_s
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a store that does not respond, where the error itself does not say it."""
+    if isinstance(error, StoreUnreachable):
+        return "; wait until it responds"
+    return "; check that its disk is mounted, has room and lets this user write"

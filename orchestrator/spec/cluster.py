@@ -15,6 +15,7 @@ import yaml
 from orchestrator.errors import MatrixError
 from orchestrator.spec.assignments import assigned, mapping_of
 from orchestrator.spec.lines import SET, Place, compose_file, nearest, place_of, refuse
+from orchestrator.spec.store import StoreSettings, check_store, url_instead
 from orchestrator.spec.typed import Reader, build
 from workloads.contract.fields import Count, Natural, NonNegative, Positive
 from workloads.contract.workload import Workload
@@ -72,14 +73,6 @@ class BackendSection(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreSettings:
-    """The artifact store."""
-
-    kind: Literal["files"] = "files"
-    """files: a folder below outputs/."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
     """The tracker; without a uri: SQLite in the outputs folder."""
 
@@ -123,7 +116,7 @@ class Cluster:
 
     backend: str
     """What takes the attempts."""
-    store: StoreSettings = StoreSettings()
+    store: StoreSettings = field(default_factory=StoreSettings)
     tracking: TrackingSettings = TrackingSettings()
     retries: RetrySettings = RetrySettings()
     pause_after: Count = 3
@@ -216,7 +209,7 @@ def load_cluster(
 
 
 def _read(node: yaml.MappingNode, path: Path, workload: Workload, backends: Mapping[str, BackendSection]) -> Cluster:
-    _refuse_s3(node, path)
+    _refuse_bucket(node, path)
     written = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
     sections = {name: backends[name] for name in backends if name in written}
     reader = Reader(str(path), {})
@@ -229,6 +222,7 @@ def _read(node: yaml.MappingNode, path: Path, workload: Workload, backends: Mapp
     }
     values = _merged(backends[values["backend"]].defaults, values)
     cluster: Cluster = replace(build(Cluster, values), sections=read)
+    check_store(cluster.store, source.has, source.refuse)
     for key in (one.name for one in fields(EnvironmentSettings)):
         for pattern in getattr(cluster.environment, key):
             if not PATTERN.fullmatch(pattern):
@@ -263,9 +257,11 @@ def _description(sections: Mapping[str, BackendSection], backends: Collection[st
     return make_dataclass("ClusterFile", found, kw_only=True)
 
 
-def _refuse_s3(node: yaml.MappingNode, path: Path) -> None:
+def _refuse_bucket(node: yaml.MappingNode, path: Path) -> None:
     for key, section in node.value:
-        for name, value in section.value if key.value == "store" and isinstance(section, yaml.MappingNode) else ():
-            if name.value == "kind" and value.value == "s3":
-                problem = "is 's3'; stores on S3 are not supported yet; allowed: files"
-                refuse(place_of(value, str(path)), "store.kind", problem)
+        if key.value != "store" or not isinstance(section, yaml.MappingNode):
+            continue
+        written = {name.value: value.value for name, value in section.value if isinstance(value, yaml.ScalarNode)}
+        for name, value in section.value:
+            if name.value in written and (line := url_instead(name.value, written)):
+                refuse(place_of(value, str(path)), f"store.{name.value}", f"is not a key; write {line}")

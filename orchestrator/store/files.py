@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import FINGERPRINT, LARGEST, PLAIN_NAME, RERUN_HINT, commit_from
 from orchestrator.store.link import create_once, is_used_proof, prove_links, sync_folder
-from orchestrator.store.manifest import REFRESH_HINT, TEMPORARY, read_manifest, verify_sizes, write_manifest
+from orchestrator.store.manifest import (
+    REFRESH_HINT,
+    TEMPORARY,
+    read_manifest,
+    verify_bytes,
+    verify_sizes,
+    write_manifest,
+)
 from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
 from workloads.contract.json_files import read_plain
 from workloads.runtime.fault_points import point
@@ -149,6 +156,15 @@ class FilesStore:
         """The committed folder, in place, with all its files; see `Store.fetch_files`."""
         del patterns  # nothing is fetched, so nothing is saved
         return self.fetch(fingerprint)
+
+    def release(self, folder: Path) -> None:
+        """Do nothing: the store keeps what is fetched."""
+
+    def verify(self, fingerprint: str) -> Path:
+        """The committed folder, in place, after all its bytes have been read; see `Store.verify`."""
+        folder = self.fetch(fingerprint)
+        verify_bytes(folder, self.read(fingerprint).manifest)
+        return folder
 
     def fetch(self, fingerprint: str) -> Path:
         """The committed folder, in place; all files of the manifest are there with their sizes.

@@ -1,7 +1,9 @@
 """Store location: which store a study uses and where it is; the part of a host's description that names it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 CACHE_GIB = 50.0
@@ -36,3 +38,10 @@ def location_from(raw: Mapping[str, Any]) -> StoreLocation:
     """The location that `as_json` wrote; keys of newer code are left out."""
     known = {field.name for field in fields(StoreLocation)}
     return StoreLocation(**{name: value for name, value in raw.items() if name in known})
+
+
+def cache_folder(location: StoreLocation, environment: Mapping[str, str] = os.environ) -> Path:
+    """s3: the folder with what this machine has fetched."""
+    if location.cache:
+        return Path(location.cache).expanduser()
+    return Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "echo-matrix"

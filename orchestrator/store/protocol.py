@@ -218,7 +218,7 @@ class Store(Protocol):
         """
 
     def fetch(self, fingerprint: str) -> Path:
-        """The committed folder, read-only, on this machine.
+        """The committed folder, read-only, on this machine; it stays until this process ends or releases it.
 
         Raises:
             ArtifactMissing: there is no commit record, or a file is missing or not the one that was committed.
@@ -227,6 +227,16 @@ class Store(Protocol):
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
         """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent."""
+
+    def release(self, folder: Path) -> None:
+        """End one use of a folder that `fetch` or `fetch_files` gave: a cache may remove it once nobody uses it."""
+
+    def verify(self, fingerprint: str) -> Path:
+        """Like `fetch`, after every byte has been compared with the manifest.
+
+        Raises:
+            ArtifactMissing: a file differs from its sha256.
+        """
 
     def withdraw(self, fingerprint: str) -> None:
         """Move the commit record to `withdrawn/{fingerprint}.{n}.json`."""

@@ -2,11 +2,33 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from orchestrator.plan.job import Job, Standing
-from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.store.protocol import PROGRAM, Commit, Store
 from orchestrator.tracking.protocol import JobChange
+
+
+class RecordedAttempt(Protocol):
+    """An attempt as the ledger has it."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def started(self) -> float | None:
+        """Seconds since 1970."""
+
+    @property
+    def ended(self) -> float | None:
+        """Seconds since 1970."""
+
+
+def shown_files(job: Job) -> list[str]:
+    """Patterns of the files of an artifact that trackers may show: tables, and what the stage names; no weights."""
+    named = [f"{folder}/{pattern}".lstrip("/") for folder, pattern, _ in job.spec.files]
+    return ["*.json", "*.jsonl", *named]
 
 
 def completed_change(job: Job, store: Store, work: Path | None = None) -> JobChange:
@@ -27,7 +49,8 @@ def completed_change(job: Job, store: Store, work: Path | None = None) -> JobCha
         standing=Standing(state="done", reason=""),
         attempt=commit.attempt,
         work=work,
-        artifact=store.fetch(job.fingerprint),
+        artifact=store.fetch_files(job.fingerprint, shown_files(job)),
+        place=store.locate(job.fingerprint),
         git=commit.git,
         version=commit.versions.get(PROGRAM, ""),
         manifest=commit.manifest,
@@ -36,7 +59,7 @@ def completed_change(job: Job, store: Store, work: Path | None = None) -> JobCha
     )
 
 
-def ended_change(job: Job, standing: Standing, attempts: Sequence[Attempt]) -> JobChange:
+def ended_change(job: Job, standing: Standing, attempts: Sequence[RecordedAttempt]) -> JobChange:
     """What there is to show of a job that failed or was cancelled; its times are those of its last attempt."""
     last = attempts[-1] if attempts else None
     if last is None:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import resource
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from timing import say
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 
-pytestmark = pytest.mark.bench
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 
 CELLS = 1000
 STEPS = 5000
@@ -25,7 +26,7 @@ def test_a_finished_study_of_a_thousand_cells_to_an_empty_database_and_again(tmp
     folders["train"] = write_series(tmp_path / "train")
     for what in ("to an empty database", "with nothing to do"):
         tracker = MlflowTracker(tmp_path / "home", plan, None, live=False)
-        began = time.perf_counter()
+        began, before = time.perf_counter(), processor_s()
         tracker.start()
         for job in plan.jobs.values():
             change = JobChange(job.id, standing("done"), "a1", None, folders[job.stage], manifest=job.fingerprint)
@@ -34,7 +35,14 @@ def test_a_finished_study_of_a_thousand_cells_to_an_empty_database_and_again(tmp
         log = (tmp_path / "home" / "tracking.log").read_text()
         requests = int(re.findall(r"^(\d+) requests to MLflow$", log, re.MULTILINE)[-1])
         say(f"{CELLS} cells of {STEPS} steps, {what}, {requests} requests", time.perf_counter() - began)
+        say("of which on a processor", processor_s() - before)
     assert requests <= 10
+
+
+def processor_s() -> float:
+    """Seconds that children of this process have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def write_series(folder: Path) -> Path:

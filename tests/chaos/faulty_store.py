@@ -18,7 +18,7 @@ from orchestrator.errors import StoreError
 from orchestrator.store.protocol import Commit, Store
 
 Fate = Literal["ok", "fail", "lie", "hang"]
-"""`fail`: nothing is done and an error raised; `lie`: it is done and an error raised; `hang`: until `release`."""
+"""`fail`: nothing is done and an error raised; `lie`: it is done and an error raised; `hang`: until `go_on`."""
 
 CALLS = ("prepare", "commit", "commits", "read", "fetch", "withdraw", "sweep")
 ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOSPC, errno.EACCES)
@@ -62,9 +62,9 @@ class FaultyStore:
         """No faults from now on, and what hangs goes on."""
         with self._lock:
             self._chances, self._script = {}, {}
-        self.release()
+        self.go_on()
 
-    def release(self) -> None:
+    def go_on(self) -> None:
         """Let hanging calls go on; later ones do not hang either."""
         self._released.set()
 
@@ -82,6 +82,12 @@ class FaultyStore:
 
     def fetch(self, fingerprint: str) -> Path:
         return self._call("fetch", lambda: self._inner.fetch(fingerprint))
+
+    def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
+        return self._call("fetch", lambda: self._inner.fetch_files(fingerprint, patterns))
+
+    def locate(self, fingerprint: str) -> str:
+        return self._inner.locate(fingerprint)
 
     def withdraw(self, fingerprint: str) -> None:
         return self._call("withdraw", lambda: self._inner.withdraw(fingerprint))

@@ -121,7 +121,7 @@ def test_a_hanging_store_does_not_hold_the_loop(toy: Toy, monkeypatch: pytest.Mo
         nonlocal loops
         loops += 1
         if loops == 20:
-            faulty.release()
+            faulty.go_on()
 
     view = SilentView()
     monkeypatch.setattr(view, "tick", count)

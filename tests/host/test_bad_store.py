@@ -146,7 +146,7 @@ def test_a_store_that_hangs_shows_and_holds_up_nobody_else(node: Node, store: Fa
     killed = hanging.pop()
     node.kill([killed["attempt"]])
     assert node.poll()[killed["attempt"]]["ending"] == "interrupted"
-    store.release()
+    store.go_on()
     for submission in hanging:
         assert ended(node, submission)["ending"] == "ok"
     store._released.clear()

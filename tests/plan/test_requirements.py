@@ -26,6 +26,8 @@ from orchestrator.requirements import (
 )
 from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import is_held, this_process
+from orchestrator.store.location import StoreLocation
+from orchestrator.store.registry import make_store
 from orchestrator.study import Study, open_study
 
 INSTALLED = "0.1.0+g0123456ab"
@@ -91,11 +93,22 @@ def test_a_library_that_is_there_is_not_missing(monkeypatch: pytest.MonkeyPatch)
 def test_the_core_has_no_library_that_computes_and_each_extra_brings_what_it_says(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    assert not {"torch", "deepspeed", "ray", "mlflow"} & set(project["dependencies"])
+    assert not {"torch", "deepspeed", "ray", "mlflow", "boto3"} & set(project["dependencies"])
     assert extras["local"] == ["echo-matrix[jobs,mlflow,ray]"]
-    brought = {"local": extras["jobs"], "mlflow": extras["mlflow"], "ray": extras["ray"]}
+    brought = {"local": extras["jobs"], **{name: extras[name] for name in ("mlflow", "ray", "s3")}}
     for module, extra in EXTRAS.items():
         assert {"PIL": "pillow"}.get(module, module) in brought[extra]
+
+
+def test_a_store_on_s3_needs_boto3_on_every_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = StoreLocation(kind="s3", folder=str(tmp_path), url="s3://my-bucket/study")
+    without(monkeypatch, "boto3")
+    with pytest.raises(RequirementError) as caught:
+        make_store(location)
+    assert str(caught.value) == (
+        "the store s3://my-bucket/study needs boto3, which is not installed here; pip install 'echo-matrix[s3]'"
+    )
+    assert install_command(["torch", "ray", "boto3"]) == "pip install 'echo-matrix[local,s3]'"
 
 
 @pytest.mark.parametrize(

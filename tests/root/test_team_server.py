@@ -86,7 +86,7 @@ def test_a_study_at_a_teams_server_is_the_same_after_a_sync_to_an_empty_one(
     password = os.environ["MLFLOW_TRACKING_PASSWORD"]
     wrong = {**os.environ, "MLFLOW_TRACKING_PASSWORD": f"not-{password[:9]}"}
     assert "MLflow refuses the credentials: set MLFLOW_TRACKING_USERNAME and" in call(
-        digits, "sync", code=2, environment=wrong
+        digits, "sync", code=1, environment=wrong
     )
     written = [path for folder in (digits, team / "log") for path in folder.rglob("*") if path.is_file()]
     for secret in (password, wrong["MLFLOW_TRACKING_PASSWORD"]):

@@ -37,6 +37,11 @@ POINTS: Mapping[str, str] = {
     "commit.temporary": "host: the COMMIT lies under its temporary name",
     "commit.linked": "host: the COMMIT is there, the temporary name too",
     "commit.made": "host: the COMMIT is there, the driver has not been told",
+    # The host, with a store on S3.
+    "upload.part": "store: a part of a large file is sent, the file is not complete",
+    "upload.files": "store: all files are sent, the manifest is not",
+    "fetch.part": "store: a part of a large file has arrived, the file is not complete",
+    "fetch.verified": "store: a file is verified, and not yet in the cache",
     # The ranks.
     "deepspeed.before": "rank: before the first DeepSpeed initialisation",
     "deepspeed.after": "rank: DeepSpeed has been initialised, no step taken",

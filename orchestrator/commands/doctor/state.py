@@ -9,13 +9,15 @@ from pathlib import Path
 from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.commands.doctor.subject import Subject
-from orchestrator.errors import LedgerError, OrchestratorError, StoreError
+from orchestrator.errors import LedgerError, OrchestratorError, StoreError, StoreUnreachable
 from orchestrator.host.machine import GIB, existing_folder
 from orchestrator.host.processes import is_alive, read_processes
 from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import is_held, process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.store.link import prove_links
+from orchestrator.store.location import cache_folder
+from orchestrator.study import Study
 from orchestrator.wording import counted
 
 LOCKS = Path(".cache", "torch_extensions")
@@ -23,14 +25,10 @@ LOCKS = Path(".cache", "torch_extensions")
 
 
 def store(subject: Subject) -> Iterator[CheckResult]:
-    """Whether commit records can be written: creates and removes a hard link beside the store."""
+    """Whether commit records can be written: a hard link beside the store, or conditional writes of objects in it."""
     study = subject.study
-    if study.cluster.store.kind != "files":
-        try:
-            study.store.check()
-            yield ok(f"store {study.cluster.store.kind} responds")
-        except OrchestratorError as error:
-            yield bad(str(error), "see store in cluster/*.yaml")
+    if study.cluster.store.kind == "s3":
+        yield from _bucket(study)
         return
     place = existing_folder(study.home / "store")
     try:
@@ -41,6 +39,28 @@ def store(subject: Subject) -> Iterator[CheckResult]:
         yield bad(
             f"{place}: {error}", "make it writable, or set ECHO_MATRIX_HOME to a folder on a local disk, NFS or Lustre"
         )
+
+
+def _bucket(study: Study) -> Iterator[CheckResult]:
+    """Whether the service has what commit records need, and this machine room for what it fetches."""
+    location = study.store_location
+    try:
+        study.store.check()
+        done = len(study.store.commits())
+    except (OrchestratorError, StoreUnreachable) as error:
+        yield bad(str(error), "see store in the cluster file, and docs/how-to/s3.md")
+        return
+    service = location.endpoint or "Amazon S3"
+    yield ok(f"{location.url}: conditional writes work at {service}; {counted(done, 'completed job')}")
+    place = existing_folder(cache_folder(location))
+    free = shutil.disk_usage(place).free / GIB
+    if free < location.cache_gib:
+        yield warning(
+            f"{place} has {free:.1f} GiB free, and the cache of the store may take {location.cache_gib:g}",
+            f"store: {{cache_gib: {max(1, int(free / 2))}}}, or another folder: store: {{cache: ...}}",
+        )
+    else:
+        yield ok(f"{place} has {free:.1f} GiB free for at most {location.cache_gib:g} GiB of what is fetched")
 
 
 def disk(subject: Subject) -> Iterator[CheckResult]:

@@ -71,7 +71,7 @@ def explanation_of(study: Study, job: Job) -> Explanation:
     failed, failure = newest_failure(attempts, folders)
     artifact, per_rank = "", None
     with contextlib.suppress(StoreError):
-        artifact = str(study.store.fetch(job.fingerprint)) if standings[job.id].state == "done" else ""
+        artifact = study.store.locate(job.fingerprint) if standings[job.id].state == "done" else ""
     with contextlib.suppress(OrchestratorError):  # `plan` reports a batch that cannot be divided
         per_rank = share(job)
     return Explanation(

@@ -4,8 +4,7 @@ import socket
 import uuid
 from pathlib import Path
 
-from orchestrator.plan.job import Plan
-from orchestrator.study import REHEARSAL
+from orchestrator.plan.job import REHEARSAL, Plan
 from workloads.contract.json_files import read_object, write_object
 
 NAME = "tracking.json"

@@ -32,7 +32,7 @@ from orchestrator.tracking.mlflow.projection import (
     point_of,
     status,
 )
-from orchestrator.tracking.mlflow.runs import CLOCKS_MS, Pace, Run, RunName, Runs, experiment_id
+from orchestrator.tracking.mlflow.runs import CLOCKS_MS, RequestPace, Run, RunName, Runs, experiment_id
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, SQLITE, database_path, follow_home
 from orchestrator.tracking.mlflow.thinning import Thinner, later_than
 from workloads.contract.metrics import case_of, metric_of
@@ -80,6 +80,8 @@ class JobView:
     """sha256 of the artifact's manifest, or its attempt."""
     started: float | None = None
     ended: float | None = None
+    place: str = ""
+    """Where the artifact is, for people."""
     git: str = ""
     """Commit of the code that made the artifact."""
     version: str = ""
@@ -106,7 +108,7 @@ class Projector:
         """Nothing is sent yet; once `hurry` is set, requests are not rate-limited."""
         self.notes: list[str] = []
         """What the user should know; whoever passes it on empties it."""
-        self.pace = Pace(hurry)
+        self.pace = RequestPace(hurry)
         self.outage = Outage()
         self._home = home
         self._uri = uri
@@ -164,6 +166,7 @@ class Projector:
                 view.rewind()
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
+            view.place = message["place"] or message["artifact"]
             view.manifest = message["manifest"] or str(message["attempt"])
         view.started, view.ended = message["started"] or view.started, message["ended"]
         view.git, view.version = message["git"] or view.git, message["version"] or view.version
@@ -391,8 +394,9 @@ class Projector:
         assert folder is not None
         if view.pointer:
             # Relative to the study's folder, so that it still leads there when that has been moved.
-            place = folder.relative_to(self._home) if folder.is_relative_to(self._home) else folder
-            pointer = {"job": job, "fingerprint": fingerprint, "folder": str(place), "weights": view.pointer}
+            inside = Path(view.place).is_relative_to(self._home)
+            place = str(Path(view.place).relative_to(self._home)) if inside else view.place
+            pointer = {"job": job, "fingerprint": fingerprint, "folder": place, "weights": view.pointer}
             with tempfile.TemporaryDirectory() as temporary:
                 path = Path(temporary) / "checkpoint.json"
                 path.write_text(json.dumps(pointer, indent=1), encoding="utf-8")

@@ -29,7 +29,7 @@ IN_TAG = "echo_matrix.of"
 """Tag of every run but the parent, with the parent's key: a parent has runs of its own for all its cells."""
 
 
-class Pace:
+class RequestPace:
     """Makes requests one after the other, within a rate limit until `hurry` is set."""
 
     def __init__(self, hurry: threading.Event) -> None:
@@ -84,7 +84,7 @@ class RunName:
 class Runs:
     """The runs of a study's folder in one experiment."""
 
-    def __init__(self, client: MlflowClient, experiment: str, home: str, pace: Pace) -> None:
+    def __init__(self, client: MlflowClient, experiment: str, home: str, pace: RequestPace) -> None:
         """Read all of them; `home`: identity of the folder, empty where the database is its own.
 
         Raises:
@@ -250,7 +250,7 @@ class Runs:
                 return
 
 
-def experiment_id(client: MlflowClient, pace: Pace, name: str, artifacts: Path | None) -> tuple[str, str]:
+def experiment_id(client: MlflowClient, pace: RequestPace, name: str, artifacts: Path | None) -> tuple[str, str]:
     """The experiment of this name, made where there is none, and what the user should know (or nothing).
 
     One that was deleted is restored, since its name cannot be given again.

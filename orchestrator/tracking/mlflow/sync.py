@@ -7,10 +7,9 @@ from types import MappingProxyType
 from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import require_libraries
-from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.store.protocol import Store
 from orchestrator.tracking.mlflow.tracker import LOG, WITHIN_S, MlflowTracker
-from orchestrator.tracking.replay import completed_change, ended_change
+from orchestrator.tracking.replay import RecordedAttempt, completed_change, ended_change
 
 
 def sync(
@@ -20,7 +19,7 @@ def sync(
     home: Path,
     uri: str | None = None,
     say: Callable[[str], None] = lambda _text: None,
-    attempts: Mapping[str, Sequence[Attempt]] = MappingProxyType({}),
+    attempts: Mapping[str, Sequence[RecordedAttempt]] = MappingProxyType({}),
     variables: Sequence[str] = (),
 ) -> int:
     """Send all completed jobs of `plan`, and the states of the others; returns how many completed jobs were sent.

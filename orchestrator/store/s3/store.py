@@ -1,0 +1,317 @@
+"""S3 store: artifacts in a bucket, and an object created once that is the commit record.
+
+```
+s3://bucket/prefix/study/
+    commits/{fingerprint}.json                    one listing shows all completed jobs
+    artifacts/{stage}/{fp16}/{attempt}/           what one attempt wrote, and manifest.json, uploaded last
+    withdrawn/{fingerprint}.{n}.json              withdrawn commit records
+    lease/, asked/, checkpoints/                  where machines without a shared folder meet
+```
+Several drivers and hosts, on several machines, may use it at once without coordination.
+"""
+
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ArtifactMissing, StoreError
+from orchestrator.store.commits import FINGERPRINT, PLAIN_NAME, commit_from
+from orchestrator.store.files import FOLDER_DIGITS, SUFFIX
+from orchestrator.store.location import StoreLocation, cache_folder
+from orchestrator.store.protocol import (
+    Commit,
+    ManifestEntry,
+    Store,
+    StoredArtifact,
+    WithdrawnRecord,
+)
+from orchestrator.store.s3.artifacts import FOLDER as ARTIFACTS
+from orchestrator.store.s3.artifacts import ArtifactFiles
+from orchestrator.store.s3.bucket import Bucket
+from orchestrator.store.s3.checkpoints import S3Checkpoints
+from orchestrator.store.s3.client import S3Client, bucket_and_prefix
+from orchestrator.store.s3.objects import S3Objects
+from orchestrator.store.s3.probe import FOLDER as PROBE
+from orchestrator.store.s3.probe import probe
+from orchestrator.store.s3.records import RecordCache
+from workloads.runtime.fault_points import point
+
+COMMITS = "commits/"
+WITHDRAWN = "withdrawn/"
+LISTED_S = 300.0
+"""How long a listing tells which records there are to read; after that each is asked for."""
+READ_AHEAD_AFTER = 4
+"""So many records that are not on this machine, and the rest of the listing is read in parallel."""
+READERS = 16
+PROBED_WITHIN_S = 3600.0
+"""No probe takes longer than this."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """Commit records as last listed."""
+
+    tags: Mapping[str, str]
+    """Fingerprint -> tag."""
+    at: float
+    """By the monotonic clock."""
+
+
+class S3Store:
+    """Artifacts and commit records below the URL of a location."""
+
+    def __init__(self, location: StoreLocation) -> None:
+        bucket, prefix = bucket_and_prefix(location)
+        self._location = location
+        client = S3Client(location)
+        self._objects = S3Objects(client, bucket, prefix, location)
+        self._files = ArtifactFiles(client, bucket, prefix, location)
+        self._checkpoints = S3Checkpoints(Bucket(client=client, name=bucket, prefix=prefix, location=location))
+        study = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:16]
+        self._records = RecordCache(cache_folder(location) / "records" / study)
+        self._listing: _Listing | None = None
+        self._absent = 0
+        self._lock = threading.Lock()
+
+    @property
+    def objects(self) -> S3Objects:
+        """Small objects beside the artifacts: lease, requests of runs."""
+        return self._objects
+
+    @property
+    def checkpoints(self) -> S3Checkpoints:
+        """Checkpoints for other machines."""
+        return self._checkpoints
+
+    def check(self) -> None:
+        """Prove that commit records can be created here.
+
+        Raises:
+            StoreUnreachable: the service does not respond.
+            StoreError: it does not do what is needed, or refuses; says what to do.
+        """
+        probe(self._objects, self._location)
+
+    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
+        """The attempt's own folder on this machine, created if absent.
+
+        Raises:
+            StoreError: `fingerprint` is not 64 hex digits, or a name is not plain.
+        """
+        self._check_names(fingerprint, stage=stage, attempt=attempt)
+        return self._files.prepare(stage, fingerprint[:FOLDER_DIGITS], attempt)
+
+    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
+        """Upload `folder`, its manifest last, and try to create the commit record; True: this attempt has won.
+
+        Raises:
+            StoreError: `folder` is not this attempt's, holds something other than plain files, or the service refuses.
+            StoreUnreachable: it does not respond; the same call may be repeated.
+        """
+        wanted = commit_without_manifest
+        if folder != self.prepare(wanted.stage, wanted.fingerprint, wanted.attempt):
+            raise StoreError(
+                f"{folder} is not the folder of attempt {wanted.attempt!r} of job {wanted.job!r}; "
+                "commit the folder that `prepare` returned"
+            )
+        try:
+            winner = self._read(wanted.fingerprint).attempt  # decided already: nothing is uploaded
+        except ArtifactMissing:
+            winner = self._publish(wanted, folder)
+        self._files.discard(wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt)
+        return winner == wanted.attempt
+
+    def _publish(self, wanted: Commit, folder: Path) -> str:
+        """Upload `folder` and create the commit record; the attempt that has won."""
+        digest = self._files.upload(folder, wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt)
+        whole = dataclasses.replace(wanted, manifest=digest)
+        content = json.dumps(dataclasses.asdict(whole), indent=1, sort_keys=True).encode("utf-8")
+        point("manifest.written")
+        key = self._key(wanted.fingerprint)
+        found = self._objects.create(key, content)
+        return commit_from(found, wanted.fingerprint, self._objects.where(key)).attempt
+
+    def commits(self) -> frozenset[str]:
+        """Fingerprints of all completed jobs; one request for each thousand."""
+        return frozenset(self._list().tags)
+
+    def read(self, fingerprint: str) -> Commit:
+        """The commit record of a completed job; no request where this machine has read it as it was last listed.
+
+        Raises:
+            ArtifactMissing: there is none.
+            StoreError: it is broken, of another version, or names another fingerprint.
+        """
+        tag = self._listed_tag(fingerprint)
+        if not tag:
+            return self._read(fingerprint)
+        content = self._records.get(fingerprint, tag)
+        if content is None and self._read_ahead():
+            content = self._records.get(fingerprint, tag)
+        if content is None:
+            return self._read(fingerprint)
+        return commit_from(content, fingerprint, self._objects.where(self._key(fingerprint)))
+
+    def revision(self) -> str:
+        """A digest of the names and tags of the commit records, from one listing."""
+        return hashlib.sha256(repr(sorted(self._list().tags.items())).encode()).hexdigest()
+
+    def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
+        """The files of a completed job's artifact; see `Store.manifest`."""
+        commit = self.read(fingerprint)
+        return self._files.manifest(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest)
+
+    def locate(self, fingerprint: str) -> str:
+        """The URL of a completed job's artifact; nothing is fetched.
+
+        Raises:
+            ArtifactMissing: there is no commit record.
+            StoreError: it is broken.
+        """
+        commit = self.read(fingerprint)
+        return self._objects.where(f"{ARTIFACTS}/{commit.stage}/{fingerprint[:FOLDER_DIGITS]}/{commit.attempt}/")
+
+    def fetch(self, fingerprint: str) -> Path:
+        """A folder on this machine with the files of the committed artifact, verified; see `Store.fetch`."""
+        return self._fetch(fingerprint, None)
+
+    def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
+        """Like `fetch`, for the files whose path matches one of `patterns`."""
+        return self._fetch(fingerprint, patterns)
+
+    def release(self, folder: Path) -> None:
+        """The cache of this machine may remove a fetched folder once no process uses it."""
+        self._files.release(folder)
+
+    def verify(self, fingerprint: str) -> Path:
+        """Like `fetch`; a damaged file on this machine is downloaded again; see `Store.verify`."""
+        commit = self.read(fingerprint)
+        return self._files.verify(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest)
+
+    def withdraw(self, fingerprint: str) -> None:
+        """Copy the commit record to `withdrawn/{fingerprint}.{n}.json`, then delete it; the artifact stays.
+
+        Only the holder of the study's lease may call it.
+
+        Raises:
+            ArtifactMissing: there is none.
+        """
+        key = self._key(fingerprint)
+        content = self._objects.get(key)
+        numbers = [record.number for record in self._withdrawn(fingerprint)]
+        number = max(numbers, default=0) or 1  # the newest may be ours, of a call that was cut short
+        while self._objects.create(f"{WITHDRAWN}{fingerprint}.{number}{SUFFIX}", content) != content:
+            number += 1
+        self._objects.delete([key])
+        with self._lock:
+            self._listing = None
+
+    def withdrawn(self) -> Sequence[WithdrawnRecord]:
+        """All withdrawn commit records, by fingerprint and number."""
+        return self._withdrawn("")
+
+    def delete_withdrawn(self, record: WithdrawnRecord) -> None:
+        """Delete a withdrawn commit record."""
+        self._check_names(record.fingerprint)
+        self._objects.delete([f"{WITHDRAWN}{record.fingerprint}.{record.number}{SUFFIX}"])
+
+    def artifacts(self) -> Iterator[StoredArtifact]:
+        """Everything that attempts have uploaded, committed or not."""
+        return self._files.list()
+
+    def delete_artifact(self, artifact: StoredArtifact) -> None:
+        """Delete all objects of an artifact."""
+        self._files.delete(artifact)
+
+    def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
+        """Abort uploads of dead attempts, delete what killed probes left; see `Store.sweep`."""
+        self._files.abort_stale(living, dead)
+        before = time.time() - PROBED_WITHIN_S  # S3 refuses machines whose clock differs by a quarter of that
+        self._objects.delete([entry.key for entry in self._objects.entries(PROBE) if entry.modified < before])
+        if self._listing is not None:
+            self._records.keep(self._listing.tags.keys())
+
+    def _fetch(self, fingerprint: str, patterns: Sequence[str] | None) -> Path:
+        commit = self.read(fingerprint)
+        return self._files.fetch(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest, patterns)
+
+    def _list(self) -> _Listing:
+        at = time.monotonic()
+        length = 64 + len(SUFFIX)
+        tags: dict[str, str] = {}
+        for entry in self._objects.entries(COMMITS):
+            name = entry.key.removeprefix(COMMITS)
+            if len(name) == length and name.endswith(SUFFIX) and FINGERPRINT.fullmatch(name[:64]):
+                tags[name[:64]] = entry.tag
+        listing = _Listing(tags=tags, at=at)
+        with self._lock:
+            self._listing, self._absent = listing, 0
+        return listing
+
+    def _listed_tag(self, fingerprint: str) -> str:
+        """The tag of a record in a listing that is not old; empty: not known."""
+        listing = self._listing
+        if listing is None or time.monotonic() - listing.at > LISTED_S:
+            return ""
+        return listing.tags.get(fingerprint, "")
+
+    def _read(self, fingerprint: str) -> Commit:
+        """The commit record as it is now."""
+        key = self._key(fingerprint)
+        where = self._objects.where(key)
+        try:
+            content, tag = self._objects.get_tagged(key)
+        except ArtifactMissing as error:
+            raise ArtifactMissing(f"{where}: no commit record, so the job is not completed; `run` makes it") from error
+        commit = commit_from(content, fingerprint, where)
+        self._records.put(fingerprint, tag, content)
+        return commit
+
+    def _read_ahead(self) -> bool:
+        """Read all listed records that are not on this machine, once a command has asked for several of them."""
+        with self._lock:
+            self._absent += 1
+            if self._absent != READ_AHEAD_AFTER or self._listing is None:
+                return False
+            tags = dict(self._listing.tags)
+        wanted = [fingerprint for fingerprint, tag in tags.items() if self._records.get(fingerprint, tag) is None]
+
+        def read(fingerprint: str) -> None:
+            try:
+                self._read(fingerprint)
+            except StoreError:
+                return  # whoever asks for it is told
+
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(read, wanted))
+        return True
+
+    def _withdrawn(self, fingerprint: str) -> list[WithdrawnRecord]:
+        found = []
+        for entry in self._objects.entries(f"{WITHDRAWN}{fingerprint}"):
+            name, _, number = entry.key.removeprefix(WITHDRAWN).removesuffix(SUFFIX).partition(".")
+            if FINGERPRINT.fullmatch(name) and number.isascii() and number.isdecimal():
+                where = self._objects.where(entry.key)
+                found.append(WithdrawnRecord(fingerprint=name, number=int(number), size=entry.size, where=where))
+        return sorted(found, key=lambda record: (record.fingerprint, record.number))
+
+    def _key(self, fingerprint: str) -> str:
+        self._check_names(fingerprint)
+        return f"{COMMITS}{fingerprint}{SUFFIX}"
+
+    def _check_names(self, fingerprint: str, **names: str) -> None:
+        if not FINGERPRINT.fullmatch(fingerprint):
+            raise StoreError(f"{fingerprint!r} is not a fingerprint (64 lower-case hex digits)")
+        for what, name in names.items():
+            if not PLAIN_NAME.fullmatch(name):
+                raise StoreError(f"{what} {name!r} is not a plain name, so it names nothing in {self._location.url}")
+
+
+if TYPE_CHECKING:
+    _: Store = S3Store(StoreLocation(folder=""))

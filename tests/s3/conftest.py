@@ -1,0 +1,30 @@
+"""Servers that the tests of the S3 store share, one of each kind in a process."""
+
+from collections.abc import Iterator
+
+import pytest
+from s3_servers import Service, credentials, moto, nanio, seaweed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _credentials() -> Iterator[None]:
+    with credentials():
+        yield
+
+
+@pytest.fixture(scope="session")
+def seaweed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def moto_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with moto(tmp_path_factory.mktemp("moto")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def nanio_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with nanio(tmp_path_factory.mktemp("nanio")) as service:
+        yield service
