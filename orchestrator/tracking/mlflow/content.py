@@ -115,6 +115,7 @@ class StudyContent:
             **row["axes"],
             **{f"score.{branch}": text for branch, text in scores.items() if text},
             "progress": progress(self.states, row["jobs"]),
+            **self._ordered(label),
             PARENT_TAG: parent.id,
             DESCRIPTION_TAG: row_text(self._study, self.states, self._report, label),
         }
@@ -153,9 +154,16 @@ class StudyContent:
         found = self._orders()
         for run in runs.of(parent.tags[STUDY_TAG]):
             label = run.tags.get(ROW_TAG) or run.tags.get("mlflow.runName", "").rpartition("/")[0]
-            if label in found:
+            if label in found and (self._report is not None or "order" not in run.tags):
                 place = found[label]
                 runs.log(run, tags={"order": place if ROW_TAG in run.tags else _under(place, run.tags.get("seed", ""))})
+
+    def _ordered(self, label: str, seed: str | None = None) -> dict[str, str]:
+        """The tag by which a row's or cell's run is sorted; without a report the one that it has remains."""
+        found = {} if self._report is None else self._orders()
+        if label not in found:
+            return {}
+        return {"order": found[label] if seed is None else _under(found[label], seed)}
 
     def _orders(self) -> dict[str, str]:
         return orders(self._study, self._report)
@@ -167,6 +175,7 @@ class StudyContent:
         told = self._told(cell, jobs)
         return {
             "progress": progress(self.states, cell["jobs"]),
+            **self._ordered(cell["row"], cell["tags"]["seed"]),
             **{
                 f"job.{one['name'].replace('/', '.')}": "; ".join(
                     filter(None, (one["state"], one["job"], one["commit"], one["log"]))
