@@ -123,7 +123,7 @@ def test_what_a_cell_reads_is_named_with_who_reads_it() -> None:
         for name, job in plan.jobs.items()
     }
     cell = cell_message(dataclasses.replace(plan, jobs=jobs), plan.cells[0], {})
-    assert [(one["name"], one["for"]) for one in cell["data"]] == [("data", "train, evaluate")]
+    assert [(one["name"], one["for"]) for one in cell["inputs"]] == [("data", "train, evaluate")]
 
 
 def test_a_table_has_a_total_beside_its_parts_and_a_column_for_each_judge() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.tracking.mlflow.case_tables import CASES, TABLES_TAG, case_of_slug, case_tables, tables_tag
@@ -250,9 +251,9 @@ class StudyContent:
                     source_type=SOURCE,
                     source=json.dumps({"job": one["job"], "fingerprint": one["fingerprint"]}),
                 ),
-                [InputTag("mlflow.data.context", one["for"])],
+                [InputTag(MLFLOW_DATASET_CONTEXT, one["for"])],
             )
-            for one in cell["data"]
+            for one in cell["inputs"]
         ]
         if inputs:
             runs.request("log_inputs", run.id, inputs)

@@ -179,11 +179,11 @@ def cell_message(plan: Plan, cell: Cell, states: Mapping[str, str]) -> dict[str,
         "jobs": {job: name for name, job in jobs.items()},
         "states": {job: states[job] for job in jobs.values() if job in states},
         "fingerprints": {job: plan.jobs[job].fingerprint for job in jobs.values()},
-        "data": _data(plan, jobs.values()),
+        "inputs": _inputs(plan, jobs.values()),
     }
 
 
-def _data(plan: Plan, jobs: Iterable[str]) -> list[dict[str, str]]:
+def _inputs(plan: Plan, jobs: Iterable[str]) -> list[dict[str, str]]:
     """What the jobs read that is no result of a cell: name, fingerprint, id, and the stages that read it."""
     readers: dict[str, list[str]] = {}
     order = {job: number for number, job in enumerate(plan.jobs)}

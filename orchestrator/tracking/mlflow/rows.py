@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.tracking.mlflow.projection import metric_name, shown
+from orchestrator.wording import counted
 
 LOW, HIGH = ".low", ".high"
 """Ends of the names of the metrics with an interval's limits."""
@@ -15,7 +16,7 @@ LOW, HIGH = ".low", ".high"
 def progress(states: Mapping[str, str], jobs: Iterable[str]) -> str:
     """`5/7 jobs`: how many of them are done."""
     all_jobs = list(jobs)
-    return f"{sum(states.get(job) == 'done' for job in all_jobs)}/{len(all_jobs)} jobs"
+    return f"{sum(states.get(job) == 'done' for job in all_jobs)}/{counted(len(all_jobs), 'job')}"
 
 
 def columns_of(study: Mapping[str, Any], report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
