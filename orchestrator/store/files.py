@@ -239,6 +239,13 @@ class FilesStore:
         else:
             folder.unlink(missing_ok=True)
 
+    def old_versions(self) -> tuple[int, int]:
+        """None: a file system keeps no versions."""
+        return 0, 0
+
+    def delete_old_versions(self) -> None:
+        """Nothing to do."""
+
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
         """Remove temporary files of dead writers; see `Store.sweep`."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self._commits) as entries:

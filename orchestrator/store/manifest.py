@@ -22,7 +22,7 @@ from workloads.runtime.fault_points import point
 NAME = "manifest.json"
 TEMPORARY = f".{NAME}.tmp"
 VERSION = 1
-LARGEST = 256 << 20  # bytes of a manifest; a pool of 20,000 files has 3 MiB
+LARGEST = 256 << 20  # bytes of a manifest; one of 20,000 files has 3 MiB
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = r"(?!\.{1,2}(/|$))[^/\\\x00-\x1f]+"
 PLAIN_PATH = re.compile(rf"{_PART}(/{_PART})*")
@@ -50,7 +50,7 @@ def write_manifest(folder: Path) -> str:
     files: list[str] = []
     for place, names, found in os.walk(folder):
         folders.append(place)
-        files += [os.path.join(place, name) for name in found]  # noqa: PTH118  a pool has 20,000 files: strings only
+        files += [os.path.join(place, name) for name in found]  # noqa: PTH118  there may be 20,000: strings only
         for name in names:
             if os.path.islink(os.path.join(place, name)):  # noqa: PTH114, PTH118
                 raise StoreError(f"{place}/{name} is a symbolic link; an artifact holds plain files only")
@@ -183,7 +183,7 @@ def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], N
         path = f"{folder}/{entry.path}"
         _refuse_links(path.rpartition("/")[0], str(folder), plain)
         try:
-            about = os.lstat(path)  # strings only: a pool has 20,000 files, and every job that reads it checks them
+            about = os.lstat(path)  # strings only: there may be 20,000 files, and every job that reads them checks them
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ArtifactMissing(f"{path} is gone; {REFRESH_HINT}") from error
         except (OSError, ValueError) as error:

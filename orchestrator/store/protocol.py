@@ -253,6 +253,12 @@ class Store(Protocol):
     def delete_artifact(self, artifact: StoredArtifact) -> None:
         """Delete an artifact; its commit record must have been withdrawn."""
 
+    def old_versions(self) -> tuple[int, int]:
+        """How many versions of replaced and deleted objects the store keeps, and their bytes; (0, 0) without any."""
+
+    def delete_old_versions(self) -> None:
+        """Delete them for good."""
+
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
         """Remove temporary files of dead writers.
 

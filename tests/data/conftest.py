@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pool_layouts import in_folders
 
 from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.data import encode, generate, order
@@ -95,3 +96,9 @@ def sections() -> dict[str, dict[str, Any]]:
 def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy pool; never written to."""
     return run_stage(tmp_path_factory.mktemp("pool"), "data", {"data": DATA})[0]
+
+
+@pytest.fixture(scope="session")
+def pool_in_folders(pool_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pool as earlier versions wrote it, with a file for every frame; never written to."""
+    return in_folders(pool_folder, tmp_path_factory.mktemp("folders") / "pool")

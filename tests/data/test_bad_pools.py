@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pool_layouts import in_archives
 
 from workloads.runtime.errors import BadInput
 
 SCENE = "train-0002"
+LAYOUTS = ("folders", "archives")
 
 
 def changed(path: Path, change: Callable[[Any], None]) -> None:
@@ -97,6 +99,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda r: changed(r / "pool.json", lambda raw: raw.update(version=0)),
         r"pool\.json: version is 0",
     ),
+    "description that does not say whether there are archives": (
+        lambda r: changed(r / "pool.json", lambda raw: (raw.update(version=2, archived=True), raw.pop("archived"))),
+        r"pool\.json: 'archived' is missing",
+    ),
     "description without splits": (
         lambda r: changed(r / "pool.json", lambda raw: raw.pop("splits")),
         r"pool\.json: 'splits' is missing",
@@ -104,13 +110,25 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+def copied(pool: Path, root: Path, layout: str, spoil: Callable[[Path], Any]) -> Path:
+    """A pool in folders, copied, spoilt, and put into archives if that is the layout."""
+    shutil.copytree(pool, root)
+    if layout == "archives":
+        changed(root / "pool.json", lambda raw: raw.update(version=2, archived=True))
+    scenes = [path.name for path in (root / "frames").iterdir()]
+    spoil(root)
+    if layout == "archives":
+        in_archives(root, scenes)
+    return root
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("fault", BAD)
 def test_a_bad_pool_is_refused_with_file_and_field(
-    fault: str, stage: Callable[..., Any], sections: dict[str, Any], pool_folder: Path, tmp_path: Path
+    fault: str, layout: str, stage: Callable[..., Any], sections: dict[str, Any], pool_in_folders: Path, tmp_path: Path
 ) -> None:
     spoil, message = BAD[fault]
-    root = Path(shutil.copytree(pool_folder, tmp_path / "pool"))
-    spoil(root)
+    root = copied(pool_in_folders, tmp_path / "pool", layout, spoil)
     config = {"data": sections["data"], "codec": sections["codec"]}
     with pytest.raises(BadInput) as refusal:
         stage("latents", config, inputs={"data": str(root)})
@@ -118,10 +136,10 @@ def test_a_bad_pool_is_refused_with_file_and_field(
     assert str(root) in str(refusal.value)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_labels_may_be_absent(
-    stage: Callable[..., Any], sections: dict[str, Any], pool_folder: Path, tmp_path: Path
+    layout: str, stage: Callable[..., Any], sections: dict[str, Any], pool_in_folders: Path, tmp_path: Path
 ) -> None:
-    root = Path(shutil.copytree(pool_folder, tmp_path / "pool"))
-    shutil.rmtree(root / "overlap_labels")
+    root = copied(pool_in_folders, tmp_path / "pool", layout, lambda r: shutil.rmtree(r / "overlap_labels"))
     config = {"data": sections["data"], "codec": sections["codec"]}
     assert stage("latents", config, inputs={"data": str(root)})[1].steps == 12

@@ -61,10 +61,10 @@ def test_a_frames_caption_is_the_one_that_starts_nearest(pool_folder: Path, tmp_
     assert {frame: pool.caption(scene, frame) for frame in expected} == expected
 
 
-def test_labels_are_strings_and_name_what_overlaps(pool_folder: Path) -> None:
-    pool = Pool.open(pool_folder)
+def test_labels_are_strings_and_name_what_overlaps(pool_in_folders: Path) -> None:
+    pool = Pool.open(pool_in_folders)
     scene = pool.scenes("train")[0]
-    label = json.loads((pool_folder / "overlap_labels" / scene / "3.json").read_text(encoding="utf-8"))
+    label = json.loads((pool_in_folders / "overlap_labels" / scene / "3.json").read_text(encoding="utf-8"))
     shared = overlap(pool.poses(scene)[3], pool.poses(scene))[0]
     assert label["frame_index"] == "3"
     assert label["overlapping_frames"] == [str(j) for j in range(17) if shared[j] >= 0.3 and j != 3]
@@ -113,9 +113,9 @@ def real_pool(root: Path, made: Path, scenes: int) -> Path:
 
 
 def test_a_real_pool_is_used_where_it_lies_and_a_part_is_held_out_by_name(
-    stage: Callable[..., Any], data_section: dict[str, Any], pool_folder: Path, tmp_path: Path
+    stage: Callable[..., Any], data_section: dict[str, Any], pool_in_folders: Path, tmp_path: Path
 ) -> None:
-    root = real_pool(tmp_path / "real", pool_folder, 12)
+    root = real_pool(tmp_path / "real", pool_in_folders, 12)
     data = {**data_section, "source": "context-as-memory", "height": 4, "width": 4}
     out, _ = stage("data", {"data": data}, paths={"pool": str(root)})
     pool = Pool.open(out)

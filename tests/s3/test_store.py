@@ -140,3 +140,22 @@ def test_a_forked_process_has_connections_of_its_own(location: StoreLocation) ->
 def test_what_is_no_plain_name_is_refused(location: StoreLocation, fingerprint: str, stage: str, attempt: str) -> None:
     with pytest.raises(StoreError, match=r"not a (fingerprint|plain name)"):
         S3Store(location).prepare(stage, fingerprint, attempt)
+
+
+def test_old_versions_are_counted_and_deleted_for_good(moto_service: Service, tmp_path: Path) -> None:
+    location, client = moto_service.location(tmp_path), moto_service.client()
+    store = S3Store(location)
+    assert store.old_versions() == (0, 0)
+    versioned = replace(location, url=location.url.replace(moto_service.bucket, "versioned"))
+    client.create_bucket(Bucket="versioned")
+    client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    store = S3Store(versioned)
+    store.objects.put("kept", b"one")
+    store.objects.put("kept", b"three")
+    store.objects.put("gone", b"seven..")
+    store.objects.delete(["gone"])
+    assert store.old_versions() == (3, 10)  # two versions and a mark of deletion
+    store.delete_old_versions()
+    assert store.old_versions() == (0, 0)
+    assert store.objects.get("kept") == b"three"
+    assert [entry.key for entry in store.objects.entries("")] == ["kept"]

@@ -1,4 +1,4 @@
-"""Check a pool in the Context-as-Memory layout, and print everything that is wrong with it.
+"""Check a pool in the Context-as-Memory layout, in folders or in archives; print everything that is wrong with it.
 
     python -m workloads.data.check /data/context-as-memory
     python -m workloads.data.check /data/context-as-memory --frames 20 --json
@@ -20,15 +20,8 @@ from typing import Any
 import numpy as np
 
 from workloads.data.open_pool import prompt_problems, read_prompts, variants
-from workloads.data.pool_checks import (
-    frame_path,
-    label_path,
-    parse_captions,
-    pose_path,
-    pose_problems,
-    read_frame,
-    read_label,
-)
+from workloads.data.pool_checks import parse_captions, pose_problems, read_frame, read_label
+from workloads.data.scene_files import Files, frame_name, label_name, names_in, opened, pose_name, scenes_in
 from workloads.runtime.errors import BadInput
 
 GOOD, BAD, USAGE = 0, 1, 2
@@ -68,52 +61,64 @@ def check(root: Path, pixels: int | None = PIXELS) -> Findings:
     if (root / "prompts.tsv").is_file():
         _check_open(root, found)
         return found
-    folders = sorted(path for path in (root / "frames").glob("*") if path.is_dir())
-    if not folders:
+    try:
+        scenes, archived = scenes_in(root)
+    except BadInput as problem:
+        found.add("scenes", str(problem))
+        return found
+    if not scenes:
         found.add("scenes", f"{root / 'frames'}: no scenes; a scene is a folder of frames 0000.png on")
-    captioned = _check_captions(root, found, {folder.name for folder in folders})
-    for folder in folders:
-        _check_scene(root, folder.name, found, pixels)
-        if folder.name not in captioned:
-            found.add("captions", f"{root / 'captions.txt'}: no line for scene {folder.name}")
+    captioned = _check_captions(root, found, set(scenes))
+    for scene in scenes:
+        try:
+            with opened(root, scene, archived=archived) as files:
+                _check_scene(files, scene, found, pixels)
+        except BadInput as problem:
+            found.add("archives", str(problem))
+        if scene not in captioned:
+            found.add("captions", f"{root / 'captions.txt'}: no line for scene {scene}")
     for path in sorted((root / "jsons").glob("*.json")):
         if not (root / "frames" / path.stem).is_dir():
             found.add("scenes", f"{path}: poses of a scene without frames/{path.stem}; copy the frames too")
     return found
 
 
-def _check_scene(root: Path, scene: str, found: Findings, pixels: int | None) -> None:
+def _check_scene(files: Files, scene: str, found: Findings, pixels: int | None) -> None:
     numbers, sizes = set(), set()
-    for path in sorted((root / "frames" / scene).iterdir()):
-        if path.suffix != ".png":
-            found.add("other files", f"{path}: not a frame; a scene's folder holds 0000.png on and nothing else")
-        elif not path.stem.isdecimal() or path != frame_path(root, scene, int(path.stem)):
-            found.add("frame names", f"{path}: not the name of a frame; allowed: 0000.png, 0001.png, ...")
+    folder = files / f"frames/{scene}"
+    for name in names_in(folder):
+        number = name.removesuffix(".png")
+        if number == name:
+            found.add("other files", f"{folder / name}: not a frame; a scene's folder holds 0000.png on, nothing else")
+        elif not number.isdecimal() or f"frames/{scene}/{name}" != frame_name(scene, int(number)):
+            found.add("frame names", f"{folder / name}: not the name of a frame; allowed: 0000.png, 0001.png, ...")
         else:
-            numbers.add(int(path.stem))
+            numbers.add(int(number))
     length = max(numbers, default=-1) + 1
     found.scenes, found.frames = found.scenes + 1, found.frames + len(numbers)
     if not numbers:
-        found.add("missing frames", f"{root / 'frames' / scene}: no frames; they are numbered 0000 on")
+        found.add("missing frames", f"{folder}: no frames; they are numbered 0000 on")
     for frame in sorted(set(range(length)) - numbers):
         found.add(
             "missing frames",
-            f"{frame_path(root, scene, frame)}: missing frame; frames are numbered 0000 on without gaps",
+            f"{files / frame_name(scene, frame)}: missing frame; frames are numbered 0000 on without gaps",
         )
     for frame in _spread(sorted(numbers), pixels):
         found.read += 1
         try:
-            sizes.add(read_frame(frame_path(root, scene, frame)).shape[:2])
+            sizes.add(read_frame(files / frame_name(scene, frame)).shape[:2])
         except BadInput as problem:
             found.add("pixels", str(problem))
     if len(sizes) > 1:
         listed = ", ".join(f"{h}x{w}" for h, w in sorted(sizes))
-        found.add("frame sizes", f"{root / 'frames' / scene}: frames of {listed} pixels; a scene has one size")
-    for message in pose_problems(pose_path(root, scene), length):
+        found.add("frame sizes", f"{folder}: frames of {listed} pixels; a scene has one size")
+    for message in pose_problems(files / pose_name(scene), length):
         found.add("poses", message)
-    for path in sorted((root / "overlap_labels" / scene).glob("*")):
+    labels = files / f"overlap_labels/{scene}"
+    for name in names_in(labels):
         found.labels += 1
-        if not path.stem.isdecimal() or path != label_path(root, scene, int(path.stem)) or int(path.stem) >= length:
+        path, number = labels / name, name.removesuffix(".json")
+        if not number.isdecimal() or str(path) != str(files / label_name(scene, int(number))) or int(number) >= length:
             found.add("labels", f"{path}: of no frame; the scene has frames 0..{length - 1}, labels 0.json on")
             continue
         try:

@@ -1,8 +1,9 @@
 """Stage data: make a pool, or take a real one as it is (study.md section 2)."""
 
 import hashlib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ from workloads.contract.request import Request
 from workloads.data.geometry import overlap
 from workloads.data.open_pool import read_open
 from workloads.data.pool import SPLITS, WORLDS, write_description
-from workloads.data.pool_checks import ACTOR, check_scene, frame_path, label_path, pose_path, read_captions, read_frame
+from workloads.data.pool_checks import ACTOR, check_scene, frame_count, read_captions, read_frame
 from workloads.data.poses import METRES_PER_CENTIMETRE, Poses
+from workloads.data.scene_files import (
+    archive_path,
+    frame_name,
+    label_name,
+    pose_name,
+    scenes_in,
+    world_name,
+    write_archive,
+)
 from workloads.data.trajectories import trajectory
 from workloads.data.worlds import World, make_world
 from workloads.runtime.errors import BadInput
@@ -52,7 +62,7 @@ def scene_names(data: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> StageOutcome:
-    """Render all scenes and write them in the Context-as-Memory layout; ends early, unfinished, when asked to stop."""
+    """Render all scenes and write an archive for each; ends early, unfinished, when asked to stop."""
     names = scene_names(data)
     total, done = sum(map(len, names.values())), 0
     lengths: dict[str, int] = {}
@@ -66,12 +76,12 @@ def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> Stage
             world, poses = make_world(data, split, index), trajectory(data, split, index)
             frames = world.frames(poses)
             digest.update(frames.tobytes())
-            _write_scene(out, scene, world, poses, frames)
+            write_archive(archive_path(out, scene), _scene(scene, world, poses, frames))
             lengths[scene] = len(poses)
             captions.append(f"{scene}/0_{len(poses) - 1}.mp4\t{world.caption}\n")
             done += 1
     (out / "captions.txt").write_text("".join(captions), encoding="utf-8")
-    write_description(out, name=WORLDS, root=None, splits=names, lengths=lengths, data=data)
+    write_description(out, name=WORLDS, root=None, archived=True, splits=names, lengths=lengths, data=data)
     progress.at(total, total, "rendered")
     return StageOutcome(
         steps=total, records={"pool": digest.hexdigest(), "scenes": total, "frames": sum(lengths.values())}
@@ -92,9 +102,12 @@ def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], prog
             "write `paths: {pool: /data/context-as-memory}` in the cluster file (cluster/local.yaml)"
         )
     root = Path(paths["pool"])
-    if not (root / "frames").is_dir():
-        raise BadInput(f"paths.pool is {str(root)!r}, which has no folder frames/; give the root of the pool")
-    scenes = sorted(folder.name for folder in (root / "frames").iterdir() if folder.is_dir())
+    scenes, archived = scenes_in(root)
+    if not archived and not (root / "frames").is_dir():
+        raise BadInput(
+            f"paths.pool is {str(root)!r}, which has no folder frames/ and no archives scenes/SCENE.zip; "
+            "give the root of the pool"
+        )
     if not scenes:
         raise BadInput(f"{root / 'frames'}: no scenes; a scene is a folder of frames 0000.png on")
     captions = read_captions(root / "captions.txt")
@@ -103,8 +116,8 @@ def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], prog
         if progress.stopping:
             return StageOutcome(steps=done, stopped=True)
         progress.at(done, len(scenes), "checking")
-        lengths[scene] = len(list((root / "frames" / scene).glob("*.png")))
-        check_scene(root, scene, lengths[scene], captions)
+        lengths[scene] = frame_count(root, scene, archived=archived)
+        check_scene(root, scene, lengths[scene], captions, archived=archived)
     held_out = [scene for scene in scenes if is_held_out(scene)]
     of_domain = [scene for scene in scenes if not is_held_out(scene)]
     found = read_open(Path(paths["open"]), data) if "open" in paths else {}
@@ -114,7 +127,16 @@ def take_pool(data: Mapping[str, Any], out: Path, paths: Mapping[str, str], prog
         read_frame(Path(described.image))
         lengths[scene] = 1
     splits = {"train": of_domain, "held_out": held_out, "open": list(found)}
-    write_description(out, name=REAL, root=root.resolve(), splits=splits, lengths=lengths, data=data, open_scenes=found)
+    write_description(
+        out,
+        name=REAL,
+        root=root.resolve(),
+        archived=archived,
+        splits=splits,
+        lengths=lengths,
+        data=data,
+        open_scenes=found,
+    )
     return StageOutcome(steps=len(lengths), records={"scenes": len(lengths), "frames": sum(lengths.values())})
 
 
@@ -124,23 +146,24 @@ def is_held_out(scene: str) -> bool:
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
 
 
-def _write_scene(out: Path, scene: str, world: World, poses: Poses, frames: npt.NDArray[np.uint8]) -> None:
-    frame_path(out, scene, 0).parent.mkdir(parents=True, exist_ok=True)
+def _scene(scene: str, world: World, poses: Poses, frames: npt.NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
+    """The files of a scene, with their paths in the layout."""
     for i, frame in enumerate(frames):
-        Image.fromarray(frame).save(frame_path(out, scene, i), compress_level=1)
+        png = io.BytesIO()
+        Image.fromarray(frame).save(png, "PNG", compress_level=1)
+        yield frame_name(scene, i), png.getvalue()
     centimetres = np.round(poses.positions_m / METRES_PER_CENTIMETRE, 6)
     actor = {
         str(i): {"position": centimetres[i].tolist(), "rotation": [0.0, 0.0, float(poses.yaw_deg[i])]}
         for i in range(len(poses))
     }
-    _write_json(pose_path(out, scene), {ACTOR: actor})
-    _write_json(out / "worlds" / f"{scene}.json", world.to_json())
+    yield pose_name(scene), _json({ACTOR: actor})
+    yield world_name(scene), _json(world.to_json())
     shared = overlap(poses, poses) >= LABEL_OVERLAP
     for i in range(len(poses)):
         listed = [str(j) for j in np.flatnonzero(shared[i]) if j != i]
-        _write_json(label_path(out, scene, i), {"frame_index": str(i), "overlapping_frames": listed})
+        yield label_name(scene, i), _json({"frame_index": str(i), "overlapping_frames": listed})
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), encoding="utf-8")
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode("utf-8")

@@ -1,17 +1,19 @@
-"""A pool of scenes: frames, poses, captions, in the Context-as-Memory layout (study.md section 2; reference.md e).
+"""A pool of scenes: frames, poses, captions (study.md section 2; reference.md e for the layout Context-as-Memory).
 
 ```
-pool.json                        source, splits, frames of each scene, the data section; written last
-frames/{scene}/{0000}.png        jsons/{scene}.json      overlap_labels/{scene}/{i}.json      captions.txt
-worlds/{scene}.json              the parameters of a rendered scene
+pool.json              source, splits, frames of each scene, the data section; written last
+captions.txt
+scenes/{scene}.zip     frames, poses, labels and the parameters of a rendered scene (`scene_files.py`)
 ```
 For a real pool only `pool.json` is ours; its `root` tells where the rest lies, its `open` the pictures, objects and
-prompts of the open domain (`open_pool.py`).
+prompts of the open domain (`open_pool.py`). Version 1 of `pool.json` was of pools whose scenes are in folders; later
+ones say with `archived` which it is.
 """
 
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,20 +23,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from workloads.data.open_pool import OpenScene, from_json, to_json
-from workloads.data.pool_checks import (
-    check_scene,
-    frame_path,
-    pose_path,
-    read_captions,
-    read_frame,
-    read_json,
-    read_poses,
-)
+from workloads.data.pool_checks import check_scene, read_captions, read_frame, read_json, read_poses
 from workloads.data.poses import Poses
+from workloads.data.scene_files import Files, frame_name, opened, pose_name, world_name
 from workloads.data.worlds import World, world_from
 from workloads.runtime.errors import BadInput
 
-VERSION = 1
+VERSION = 2
+READ = (1, VERSION)
 SPLITS = ("train", "held_out", "open")
 WORLDS = "worlds"
 
@@ -47,6 +43,7 @@ class Pool:
         self._root = Path(description["root"]) if description["root"] else folder
         self._splits: dict[str, tuple[str, ...]] = {s: tuple(description["splits"][s]) for s in SPLITS}
         self._lengths: dict[str, int] = dict(description["lengths"])
+        self._archived = description["version"] > 1 and bool(description["archived"])
         self._open = from_json(description.get("open", {}))
         self._poses: dict[str, Poses] = {}
         self.name: str = description["name"]
@@ -63,9 +60,10 @@ class Pool:
         """
         path = Path(folder) / "pool.json"
         raw = read_json(path)
-        if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        if not isinstance(raw, dict) or raw.get("version") not in READ:
             version = raw.get("version") if isinstance(raw, dict) else None
-            raise BadInput(f"{path}: version is {version!r}, this code reads {VERSION}; make the pool again")
+            known = " and ".join(map(str, READ))
+            raise BadInput(f"{path}: version is {version!r}, this code reads {known}; make the pool again")
         try:
             return cls(Path(folder), raw)
         except (KeyError, TypeError) as error:
@@ -88,7 +86,8 @@ class Pool:
         if scene in self._open:
             return Poses(np.zeros((1, 3)), np.zeros(1))
         if scene not in self._poses:
-            self._poses[scene] = read_poses(pose_path(self._root, scene), self.length(scene))
+            with self._files(scene) as files:
+                self._poses[scene] = read_poses(files / pose_name(scene), self.length(scene))
         return self._poses[scene]
 
     def frames(self, scene: str, indices: Iterable[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -97,10 +96,11 @@ class Pool:
         A real pool's frames are resized to cover (bilinear) and cropped to the centre.
 
         Raises:
-            BadInput: a missing or truncated frame, or a rendered one of another size.
+            BadInput: a missing or damaged frame, or a rendered one of another size.
         """
         height, width = int(self.data["height"]), int(self.data["width"])
-        frames = [self._sized(self._path(scene, int(i)), height, width) for i in indices]
+        with self._files(scene) as files:
+            frames = [self._sized(self._frame(files, scene, int(i)), height, width) for i in indices]
         return np.stack(frames) if frames else np.zeros((0, height, width, 3), dtype=np.uint8)
 
     def caption(self, scene: str, frame: int) -> str:
@@ -122,8 +122,9 @@ class Pool:
         """The rendered scene's parameters; None for a real pool."""
         if self.name != WORLDS:
             return None
-        path = self._root / "worlds" / f"{scene}.json"
-        return world_from(read_json(path), str(path))
+        with self._files(scene) as files:
+            path = files / world_name(scene)
+            return world_from(read_json(path), str(path))
 
     def object_of(self, scene: str) -> str | None:
         """The scene's object in words; None for the scenes of a real pool, which does not tell."""
@@ -140,11 +141,14 @@ class Pool:
         """
         if scene in self._open:
             return
-        self._poses[scene] = check_scene(self._root, scene, self.length(scene), self._captions)
+        self._poses[scene] = check_scene(self._root, scene, self.length(scene), self._captions, archived=self._archived)
 
-    def _path(self, scene: str, frame: int) -> Path:
+    def _files(self, scene: str) -> AbstractContextManager[Files]:
+        return opened(self._root, scene, archived=self._archived and scene not in self._open)
+
+    def _frame(self, files: Files, scene: str, frame: int) -> Files:
         if scene not in self._open:
-            return frame_path(self._root, scene, frame)
+            return files / frame_name(scene, frame)
         if frame != 0:
             raise IndexError(f"frame {frame} of 1 in scene {scene}")
         return Path(self._open[scene].image)
@@ -153,7 +157,7 @@ class Pool:
     def _captions(self) -> dict[str, list[tuple[int, int, str]]]:
         return read_captions(self._root / "captions.txt")
 
-    def _sized(self, path: Path, height: int, width: int) -> npt.NDArray[np.uint8]:
+    def _sized(self, path: Files, height: int, width: int) -> npt.NDArray[np.uint8]:
         pixels = read_frame(path)
         h, w = pixels.shape[:2]
         if (h, w) == (height, width):
@@ -172,6 +176,7 @@ def write_description(
     *,
     name: str,
     root: Path | None,
+    archived: bool,
     splits: Mapping[str, Sequence[str]],
     lengths: Mapping[str, int],
     data: Mapping[str, Any],
@@ -181,12 +186,14 @@ def write_description(
 
     Args:
         root: where frames, poses and captions lie if not in `folder`.
+        archived: whether each scene's files are an archive.
         open_scenes: of a real pool, those of the split "open".
     """
     description: dict[str, Any] = {
         "version": VERSION,
         "name": name,
         "root": None if root is None else str(root),
+        "archived": archived,
         "splits": {split: list(splits[split]) for split in SPLITS},
         "lengths": dict(lengths),
         "data": dict(data),

@@ -33,6 +33,12 @@ def gc(
             "asked for. Repeatable.",
         ),
     ] = None,
+    old_versions: Annotated[
+        bool,
+        typer.Option(
+            "--old-versions", help="Also delete what a bucket with versioning keeps of deleted objects, for good."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -44,7 +50,7 @@ def gc(
     outside a terminal it removes only with --yes.
     """
     study = options.reopen()
-    found = find_garbage(study, keep_days=keep_days, made_by=made_by or ())
+    found = find_garbage(study, keep_days=keep_days, made_by=made_by or (), old_versions=old_versions)
     total = sum(one.size for one in found.garbage)
     if not as_json:
         print(_text(found, total, keep_days))
@@ -77,6 +83,7 @@ COMMAND = Command(
         ("echo-matrix gc --yes", "remove without asking"),
         ("echo-matrix gc --keep-days 0", "keep only what profiles and last run need"),
         ("echo-matrix gc --made-by unknown", "also what no recorded run asked for"),
+        ("echo-matrix gc --old-versions --yes", "on S3: what was deleted cannot be restored afterwards"),
     ],
 )
 

@@ -29,6 +29,7 @@ from orchestrator.spec.workload import package_of
 from orchestrator.store.files import size_of
 from orchestrator.store.protocol import StoredArtifact
 from orchestrator.study import Study
+from orchestrator.wording import counted
 
 HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
 """Temporary names of files that are being written."""
@@ -90,8 +91,12 @@ class FoundGarbage:
     """Those of them that are too old to keep anything."""
 
 
-def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> FoundGarbage:
+def find_garbage(
+    study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = (), old_versions: bool = False
+) -> FoundGarbage:
     """List everything that can be removed, and what is kept apart; the arguments are those of `kept_results`.
+
+    With `old_versions` also what a bucket with versioning keeps of deleted objects; what is deleted now adds to that.
 
     Raises:
         MatrixError: a profile of the matrix cannot be planned.
@@ -106,6 +111,11 @@ def find_garbage(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
     found += _attempts(study, kept, open_)
     if not open_:  # else one may still use any copy of the code, and is adopted by its submission files
         found += [*_of_backends(study), *_code(study, kept)]
+    number, size = study.store.old_versions() if old_versions else (0, 0)
+    if number:
+        what = f"{counted(number, 'old version')} of replaced and deleted objects"
+        remove = study.store.delete_old_versions
+        found.append(Garbage(where=study.store_location.url, what=what, size=size, remove=remove))
     return FoundGarbage(
         garbage=found,
         apart=_apart(study, kept, stored),
@@ -140,6 +150,8 @@ def remove_garbage(study: Study, found: FoundGarbage, say: Callable[[str], None]
             if record.fingerprint in gone:
                 store.delete_withdrawn(record)
         forget_shared_runs(store.objects, found.forgettable_shared)
+        with Ledger.read(study.home / NAME) as ledger:
+            store.sweep({attempt.id for attempt in ledger.open_attempts()})
         if found.forgettable:
             with Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, store)) as ledger:
                 ledger.forget_runs(found.forgettable)

@@ -13,6 +13,7 @@ import errno
 import random
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,17 @@ NO_BATCH = frozenset({"NotImplemented", "MissingContentMD5", "MethodNotAllowed",
 
 
 _DAMAGED = "differs from the checksum that its writer gave: it was damaged on its way, or changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldVersion:
+    """A version of an object that is not what the object is now."""
+
+    key: str
+    """With the prefix."""
+    version: str
+    size: int
+    """Bytes; 0: a mark of deletion, or an empty object."""
 
 
 class DamagedObject(StoreError):
@@ -132,6 +144,27 @@ class S3Objects:
                 for key in batch:
                     with s3_errors(self._location, key):
                         self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def old_versions(self) -> Iterator[OldVersion]:
+        """Versions of replaced and deleted objects, and marks of deletion; none where the service has no versions."""
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        with s3_errors(self._location):
+            try:
+                for page in pages:
+                    for found in page.get("Versions", ()):
+                        if not found["IsLatest"]:
+                            yield OldVersion(key=found["Key"], version=found["VersionId"], size=int(found["Size"]))
+                    for mark in page.get("DeleteMarkers", ()):
+                        yield OldVersion(key=mark["Key"], version=mark["VersionId"], size=0)
+            except ClientError as error:
+                if code_of(error) not in NO_BATCH:
+                    raise
+
+    def delete_versions(self, versions: Sequence[OldVersion]) -> None:
+        """Delete these versions, the marks of deletion last: else the version before would be the object again."""
+        for one in sorted(versions, key=lambda version: version.size == 0):
+            with s3_errors(self._location):
+                self._client.delete_object(Bucket=self._bucket, Key=one.key, VersionId=one.version)
 
     def where(self, key: str) -> str:
         """The URL of an object, for people."""

@@ -229,6 +229,15 @@ class S3Store:
         """Delete all objects of an artifact."""
         self._files.delete(artifact)
 
+    def old_versions(self) -> tuple[int, int]:
+        """Versions that a bucket with versioning keeps of what was replaced or deleted, and their bytes."""
+        found = list(self._objects.old_versions())
+        return len(found), sum(version.size for version in found)
+
+    def delete_old_versions(self) -> None:
+        """Delete them for good: nobody can restore what was withdrawn."""
+        self._objects.delete_versions(list(self._objects.old_versions()))
+
     def sweep(self, living: Collection[str], dead: Sequence[tuple[str, str, str]] = ()) -> None:
         """Abort uploads of dead attempts, delete what killed probes left; see `Store.sweep`."""
         self._files.abort_stale(living, dead)
