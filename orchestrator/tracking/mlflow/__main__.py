@@ -12,7 +12,6 @@ While MLflow does not answer, it waits and tries again. Exit code 0: everything 
 1: otherwise; standard error says why. Lines of it that begin with `FOR_THE_USER` are what the controller passes on.
 """
 
-import io
 import json
 import os
 import queue
@@ -25,8 +24,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.host.masked_stream import MaskedStream
 from orchestrator.tracking.mlflow.tracker import FOR_THE_USER
-from workloads.runtime.masking import mask, secrets_of
 
 LONGEST_LOG = 8 << 20
 """Characters of output that are kept, so that a server that refuses for a week does not fill the disk."""
@@ -44,7 +43,7 @@ def main() -> int:
     """Project until the input ends."""
     # Ctrl-C reaches the whole foreground group, but this process ends when the parent closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdout = sys.stderr = MaskedStream(sys.stderr)
+    sys.stdout = sys.stderr = MaskedStream(sys.stderr, LONGEST_LOG)
     lines: Lines = queue.SimpleQueue()
     hurry = Hurry()
     threading.Thread(target=_read, args=(sys.stdin, lines, hurry), daemon=True).start()
@@ -136,31 +135,6 @@ def _tell_notes(projector: Any) -> None:
 
 def _tell(text: str) -> None:
     print(f"{FOR_THE_USER}{text}", file=sys.stderr, flush=True)
-
-
-class MaskedStream(io.TextIOBase):
-    """A stream that masks secrets: MLflow and its libraries print addresses with passwords."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._secrets = secrets_of(os.environ)
-        self._left = LONGEST_LOG
-
-    def writable(self) -> bool:
-        """Always true."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Write `text` with secrets masked, up to `LONGEST_LOG` characters in all."""
-        if self._left > 0:
-            self._left -= len(text)
-            more = "" if self._left > 0 else "\n... later output is not kept\n"
-            self._stream.write(mask(text, self._secrets) + more)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the stream."""
-        self._stream.flush()
 
 
 if __name__ == "__main__":

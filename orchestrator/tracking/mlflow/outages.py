@@ -1,9 +1,12 @@
 """What went wrong with MLflow, for how long, and when to try again."""
 
 import re
+import os
 import time
 
 from mlflow.exceptions import MlflowException
+
+from workloads.runtime.masking import mask, secrets_of
 
 FIRST_S, LONGEST_S = 0.5, 30.0
 """Between two tries: doubled each time, from the first to the longest."""
@@ -80,7 +83,7 @@ def reason_of(error: Exception) -> str:
         return PAGE
     if _http_status(error) in (401, 403):
         return CREDENTIALS
-    text = " ".join(str(error).split())
+    text = " ".join(mask(str(error), secrets_of(os.environ)).split())  # before it is cut: half a secret is not masked
     if cause := _CAUSE.search(text):  # of a request that was repeated
         return f"MLflow does not answer: {cause[1]}"
     return f"{type(error).__name__}: {text[:LONGEST_REASON]}"
