@@ -1,7 +1,7 @@
 """What went wrong with MLflow, for how long, and when to try again."""
 
-import re
 import os
+import re
 import time
 
 from mlflow.exceptions import MlflowException
