@@ -286,7 +286,8 @@ class StudyContent:
                 for path in sorted((view.artifact / kind).glob(pattern))[:most]:
                     if path.suffix == ".png" and path.stem in cases:
                         images[cases[path.stem]] = f"{artifact_path(branch, kind)}/{path.name}"
-        first = [column["metric"] for column in columns_of(self._study, self._report) if column["branch"] == branch]
+        # Not those of the report: a table is the same whether it was made before or after it.
+        first = [column["metric"] for column in self._study["columns"] if column["branch"] == branch]
         tables = case_tables(lines, images, first)
         self._add_texts(runs, run, branch, tables)
         return {f"{branch}/{name}" for name in tables}
