@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 
 def contents_of(client: MlflowClient, experiment: str) -> dict[str, dict[str, Any]]:
-    """By name of the run: all but ids and the time of its start; an id in a tag is replaced by the name it stands for."""
+    """By name of the run: all but ids and the time of its start; names stand for ids in tags."""
     number = client.get_experiment_by_name(experiment).experiment_id
     runs = client.search_runs([number], max_results=1000)
     names = {run.info.run_id: run.info.run_name for run in runs}
