@@ -14,6 +14,7 @@ def sync(overrides: Overrides = None, *, options: LastRunOptions, as_json: JsonO
 
     It can be repeated, also to an empty server, but not during a run, which sends its results itself.
     """
+    from orchestrator.commands.run.run_study import report_of
     from orchestrator.tracking.mlflow.sync import sync as sync_all
 
     def say(text: str) -> None:
@@ -21,6 +22,7 @@ def sync(overrides: Overrides = None, *, options: LastRunOptions, as_json: JsonO
 
     study = options.reopen(overrides, as_smoke=False)
     with acquire(study.home, say=say):  # without a lease, it would mark running jobs as killed
+        report_of(study)  # ranking, means and intervals of the runs are those of the report
         cluster = study.cluster
         shown = sync_all(
             *(study.plan, study.standings(), study.store, study.home, cluster.tracking.uri, say),

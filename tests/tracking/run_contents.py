@@ -10,16 +10,22 @@ from mlflow import MlflowClient
 
 
 def contents_of(client: MlflowClient, experiment: str) -> dict[str, dict[str, Any]]:
-    """By name of the run: all but ids and the time of its start; a tag with the id of a run has its name."""
+    """By name of the run: all but ids and the time of its start; names stand for ids in tags."""
     number = client.get_experiment_by_name(experiment).experiment_id
     runs = client.search_runs([number], max_results=1000)
     names = {run.info.run_id: run.info.run_name for run in runs}
     assert len(set(names.values())) == len(runs)
+
+    def named(text: str) -> str:
+        for run, name in names.items():
+            text = text.replace(run, name)
+        return text.replace(f"/experiments/{number}/", f"/experiments/{experiment}/")
+
     return {
         run.info.run_name: {
             "status": run.info.status,
             "params": run.data.params,
-            "tags": {key: names.get(text, text) for key, text in run.data.tags.items()},
+            "tags": {key: named(text) for key, text in run.data.tags.items()},
             "metrics": {key: _history(client, run.info, key) for key in run.data.metrics},
             "files": dict(_files(client, run.info.run_id, "")),
         }

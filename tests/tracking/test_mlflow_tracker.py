@@ -1,6 +1,7 @@
 """Tracking against a real SQLite MLflow: idempotent, alive after a kill, and nothing left RUNNING."""
 
 import dataclasses
+import json
 import os
 import queue
 import re
@@ -51,6 +52,7 @@ def table(home: Path, query: str) -> list[tuple]:
     return sorted(found)
 
 
+ROWS_OF_IT = {"context-k1": "KILLED", "context-k5": "FAILED", "laptop": "FAILED"}
 EVERYTHING = (
     "select run_uuid, key, value, step, timestamp from metrics",
     "select run_uuid, key, value from params",
@@ -93,12 +95,30 @@ def test_projecting_everything_twice_changes_nothing(tmp_path):
 
     assert {status for (status,) in table(home, "select status from runs")} == {"FINISHED"}
     names = [name for (name,) in table(home, "select name from runs")]
-    assert names == ["context-k1/s0", "context-k5/s0", "laptop", "spatial-withheld/s0"]
+    rows = ["context-k1", "context-k5", "spatial-withheld"]
+    assert names == sorted([*rows, *(f"{row}/s0" for row in rows), "laptop"])
+    below = "select r.name, p.name from tags t join runs r using (run_uuid) join runs p on p.run_uuid = t.value"
+    nested = dict(table(home, f"{below} where t.key = 'mlflow.parentRunId'"))
+    assert nested == {**dict.fromkeys(rows, "laptop"), **{f"{row}/s0": row for row in rows}}
     steps = table(home, "select run_uuid, step from metrics where key = 'train/loss'")
     assert len(steps) == len(set(steps)) == 3 * STEPS
     assert {v for (v,) in table(home, "select value from metrics where key = 'return/judge'")} == {15.0}
     aliases = table(home, "select value from tags where key = 'alias_of' and value != ''")
-    assert aliases == [("context-k1/s0",)]
+    assert aliases == [("context-k1",), ("context-k1/s0",)]
+    orders = "select t.value, r.name from tags t join runs r using (run_uuid) where t.key = 'order' order by t.value"
+    assert [name for _, name in table(home, orders)] == ["laptop", *(n for row in rows for n in (row, f"{row}/s0"))]
+    assert {key for (key,) in table(home, "select key from params")} == {"row"}, "in nothing else do the cells differ"
+    settings = json.loads(next((home / "mlartifacts").rglob("settings.json")).read_text())
+    assert settings["controls.training.global_batch"] == "8" and len(settings["controls.sampler.negative"]) == 900
+    assert table(home, "select count(*) from logged_models") == [(3,)]
+    cases = json.loads(next((home / "mlartifacts").rglob("return/cases.json")).read_text())
+    assert cases["columns"] == ["case", "judge", "psnr_first"]
+    assert cases["data"] == [["worlds/open-00-0/0", 10.0, 10.0], ["worlds/open-00-1/0", 20.0, 20.0]]
+    images = json.loads(next((home / "mlartifacts").rglob("return/images.json")).read_text())
+    shown = next((home / "mlartifacts").rglob("return/images.json")).parents[1] / images["data"][0][1]["filepath"]
+    assert len(images["data"]) == 1 and shown.is_file()
+    progress = table(home, "select distinct value from tags where key = 'progress'")
+    assert progress == [("3/3 jobs",), ("6/6 jobs",)]
     for key, value in (("commit", COMMIT), ("version", VERSION)):
         assert {found for (found,) in table(home, f"select value from tags where key = '{key}'")} == {value}
     late = table(home, "select m.timestamp - r.start_time - 1000 * m.step from metrics m join runs r using (run_uuid)")
@@ -147,7 +167,7 @@ def test_a_driver_that_goes_away_leaves_no_run_running(tmp_path):
     tracker.job_changed(JobChange(trains[1], standing("failed"), "a2"))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
     found = dict(table(home, "select name, status from runs"))
-    assert found == {"context-k1/s0": "KILLED", "context-k5/s0": "FAILED", "laptop": "FAILED"}
+    assert found == {"context-k1/s0": "KILLED", "context-k5/s0": "FAILED", **ROWS_OF_IT}
     assert metric_count(home) == 3
 
 
@@ -251,7 +271,7 @@ def test_results_that_were_made_again_get_a_new_run(tmp_path):
     values = "select value from metrics join runs using (run_uuid) where key = 'return/judge' and lifecycle_stage = "
     assert table(home, f"{values} 'active'") == [(16.0,)]
     assert table(home, f"{values} 'deleted'") == [(15.0,)]
-    assert len(table(home, "select * from runs where lifecycle_stage = 'active'")) == 2
+    assert len(table(home, "select * from runs where lifecycle_stage = 'active'")) == 3
 
 
 def test_two_folders_of_a_study_have_runs_of_their_own_on_one_server(tmp_path):
@@ -265,8 +285,8 @@ def test_two_folders_of_a_study_have_runs_of_their_own_on_one_server(tmp_path):
         parents = "select r.name, t.value from runs r join tags t using (run_uuid) where t.key = 'mlflow.parentRunId'"
         found = connection.execute(parents).fetchall()
         names = sorted(name for (name,) in connection.execute("select name from runs"))
-    assert names == ["context-k1/s0", "context-k1/s0", "laptop", "laptop"]
-    assert len(found) == len({parent for _, parent in found}) == 2
+    assert names == sorted(["context-k1", "context-k1/s0", "laptop"] * 2)
+    assert len(found) == len({parent for _, parent in found}) == 4
 
 
 def test_results_without_a_meaning_have_an_experiment_of_their_own(tmp_path):

@@ -16,6 +16,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from orchestrator.tracking.mlflow.content import StudyContent
 from orchestrator.tracking.mlflow.database import prepare_database
 from orchestrator.tracking.mlflow.identity import home_id
 from orchestrator.tracking.mlflow.outages import Outage, reason_of, refuses_one_request
@@ -40,6 +41,9 @@ SHOWN_TAG = "echo_matrix.shown"
 """Tag of a cell with what it shows, as JSON: job -> manifest of its artifact and the code that showed it."""
 REPORT_TAG = "echo_matrix.report"
 """Tag of the parent with the digest of its report."""
+WORST_FIRST: tuple[Status, ...] = ("RUNNING", "FAILED", "KILLED", "SCHEDULED")
+"""The status of a row is the first of these that a cell of it has."""
+FINISHED: tuple[Status, str] = ("FINISHED", "finished")
 BEGUN = ("running", "done", "failed", "cancelled", "unknown")
 """States of a job whose cells have a run."""
 
@@ -66,6 +70,7 @@ class JobView:
     pointer: str
     """File of the artifact that is only pointed to; empty: none."""
     cells: list[str]
+    attempt: str | None = None
     tail: MetricsTail | None = None
     thinner: Thinner
     fresh: list[Point] = field(default_factory=list)
@@ -127,6 +132,9 @@ class Projector:
         """Those that MLflow refuses, while it takes the others."""
         self._objections: dict[str, int] = {}
         """How often that was."""
+        self._content = StudyContent(home, study)
+        self._changed_rows: set[str] = set()
+        """Rows whose run may differ from what is wanted."""
         self._report: Path | None = None
         self._ended = False
         self._swept = False
@@ -151,7 +159,8 @@ class Projector:
                 cells=message["cells"],
                 thinner=Thinner(curve=f"{message['stage']}/{message['curve']}"),
             )
-        view.state = message["state"]
+        view.state, view.attempt = message["state"], message["attempt"] or view.attempt
+        self._content.states[message["job"]] = view.state
         if view.curve and message["work"] is not None:
             path = Path(message["work"]) / "metrics.jsonl"
             if view.tail is None or view.tail.path != path:
@@ -170,6 +179,8 @@ class Projector:
     def report(self, folder: Path) -> None:
         """The report was written: show it with the parent run."""
         self._report = folder
+        self._content.load_report(folder)
+        self._changed_rows.update(self._content.rows_with_values())
 
     def end(self) -> None:
         """The run has ended: its cells get their last status at the next `send`."""
@@ -205,6 +216,7 @@ class Projector:
                 view.fresh = []
             self._dirty = set(self._refused)
             self._show_report(runs)
+            self._show_rows(runs)
             if self._ended:
                 self._show_end(runs)
             elif not self._swept:
@@ -250,6 +262,7 @@ class Projector:
         if known is not None and not self._live and known.start_ms > start_ms + CLOCKS_MS:
             runs.discard(name)
         self._parent = runs.open(name, self._study["tags"], start_ms)
+        self._content.show_study(runs, self._parent)
         if self._live and not self._ended:
             runs.set_status(self._parent, "RUNNING")
         self._runs = runs
@@ -262,6 +275,7 @@ class Projector:
             self.notes.append(note)
         self._runs = self._parent = None
         self._dirty |= self._begun
+        self._changed_rows.update(self._content.rows_with_values())
         for view in self._jobs.values():
             view.rewind()
 
@@ -284,8 +298,8 @@ class Projector:
         if known is not None and _is_of_other_results(known, shown, start_ms):
             runs.discard(name)
         found, words = self._status_of(message, states)
-        tags = {**message["tags"], PARENT_TAG: self._parent.id, "state": words}
-        tags |= {f"state.{n.replace('/', '.')}": states[job] for job, n in message["jobs"].items() if job in states}
+        row = self._row(runs, message["row"])
+        tags = {**message["tags"], PARENT_TAG: row.id, "state": words, **self._content.cell_tags(message, jobs)}
         for view in jobs.values():
             if view.curve and view.artifact:
                 tags |= {key: text for key, text in (("commit", view.git), ("version", view.version)) if text}
@@ -298,10 +312,12 @@ class Projector:
         }
         points = [point for view in jobs.values() if not view.artifact for point in later_than(view.fresh, run.sent)]
         points += [point for view in new.values() for point in _points_of(view, run.sent)]
-        runs.log(run, points, message["params"], tags)
+        tags |= self._content.description(runs, run, message, jobs, points)
+        runs.log(run, points, self._content.params(message), tags)
         for job, view in new.items():
             self._add_files(runs, run, message["fingerprints"].get(job, ""), job, view)
         if new:
+            self._content.show_results(runs, run, message, jobs, list(new))
             runs.log(run, tags={SHOWN_TAG: json.dumps({**before, **shown}, sort_keys=True)})
         runs.set_status(run, found, self._end_ms(jobs, found))
 
@@ -312,8 +328,46 @@ class Projector:
 
     def _shown_runs(self, runs: Runs) -> list[str]:
         """Ids of the runs that this study run shows."""
+        assert self._parent is not None
         found = [runs.find(self._name_of(cell)) for cell in self._begun]
+        found += [runs.find(self._content.row_name(row, self._parent)) for row in self._rows()]
         return [run.id for run in (self._parent, *found) if run is not None]
+
+    def _rows(self) -> set[str]:
+        """Rows of the cells that have a run."""
+        return {self._cells[cell]["row"] for cell in self._begun}
+
+    def _row(self, runs: Runs, label: str) -> Run:
+        """The run above a row's cells; `_show_rows` brings it in line."""
+        assert self._parent is not None
+        name = self._content.row_name(label, self._parent)
+        self._changed_rows.add(label)
+        known = runs.find(name)
+        if known is not None:
+            return known
+        views = self._views_of(label).values()
+        start_s = min((view.started for view in views if view.started is not None), default=time.time())
+        return runs.open(name, self._content.row_tags(label, self._parent), int(1000 * start_s))
+
+    def _views_of(self, label: str) -> dict[str, JobView]:
+        """The jobs of a row, as far as they are known."""
+        return {job: self._jobs[job] for job in self._study["rows"][label]["jobs"] if job in self._jobs}
+
+    def _show_rows(self, runs: Runs) -> None:
+        """Bring the runs of rows in line, and what the study's own says of all."""
+        assert self._parent is not None
+        for label in sorted(self._changed_rows):
+            run = self._row(runs, label)
+            cells = [cell for cell in self._begun if self._cells[cell]["row"] == label]
+            found = [self._status_of(self._cells[cell], self._states(cell)) for cell in cells]
+            whole, words = next((one for kind in WORST_FIRST for one in found if one[0] == kind), FINISHED)
+            tags = {**self._content.row_tags(label, self._parent), "state": words}
+            runs.log(run, self._content.row_points(label, run), self._content.row_params(label), tags)
+            runs.set_status(run, whole, self._end_ms(self._views_of(label), whole))
+        if self._changed_rows:
+            self._content.show_order(runs, self._parent)
+            runs.log(self._parent, tags=self._content.study_tags(runs, self._parent))
+        self._changed_rows = set()
 
     def _status_of(self, message: Mapping[str, Any], states: Mapping[str, str]) -> tuple[Status, str]:
         """A cell's status, and the same for people."""
@@ -365,6 +419,7 @@ class Projector:
             digest.update(path.name.encode() + path.read_bytes())
         if self._files_lost or self._parent.tags.get(REPORT_TAG) != digest.hexdigest():
             runs.add_files(self._parent, paths, "report", replace=True)
+            self._content.show_views(runs, self._parent)
             runs.log(self._parent, tags={REPORT_TAG: digest.hexdigest()})
         self._report = None
 

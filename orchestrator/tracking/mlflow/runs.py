@@ -60,6 +60,10 @@ class Run:
     """Metric -> last step."""
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
+    """Metric -> last value."""
+    has_model: bool = False
+    """It has a logged model."""
     new: bool = False
     """This process has created it, so it has no files yet."""
 
@@ -87,7 +91,9 @@ class Runs:
             MlflowException: MLflow does not answer.
         """
         self._client = client
-        self._experiment = experiment
+        self.experiment = experiment
+        """Its id."""
+        self._experiment_tags: dict[str, str] | None = None
         self._home = home
         self._call = pace
         self._found: dict[tuple[str, str, str], Run] = {}
@@ -102,7 +108,7 @@ class Runs:
         wanted |= {IN_TAG: name.of} if name.of else {}
         wanted |= {HOME_TAG: self._home} if self._home else {}
         if known is None:
-            made = self._call(self._client.create_run, self._experiment, start_ms, tags=wanted, run_name=name.name)
+            made = self._call(self._client.create_run, self.experiment, start_ms, tags=wanted, run_name=name.name)
             known = Run(id=made.info.run_id, start_ms=start_ms, end_ms=None, status="RUNNING", tags=wanted, new=True)
             self._found[name.of, name.kind, name.key] = known
             self._all.append(known)
@@ -149,6 +155,7 @@ class Runs:
                 tags=[RunTag(key, value) for key, value in some],
             )
             for point in batch:
+                run.values[point.name] = point.value
                 run.sent[point.name] = max(point.step, run.sent.get(point.name, -1))
             run.params |= dict(few)
             run.tags |= dict(some)
@@ -183,6 +190,23 @@ class Runs:
             self._call(self._client.update_run, run.id, status=wanted)
         run.status = wanted
 
+    def of(self, parent: str) -> list[Run]:
+        """The runs of rows and cells of a parent, given its key."""
+        return [run for run in self._all if run.tags.get(IN_TAG) == parent]
+
+    def request(self, name: str, *values: Any, **options: Any) -> Any:
+        """Make a request of MlflowClient by its name."""
+        return self._call(getattr(self._client, name), *values, **options)
+
+    def tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment where they differ."""
+        if self._experiment_tags is None:
+            self._experiment_tags = dict(self.request("get_experiment", self.experiment).tags)
+        for key, value in tags.items():
+            if self._experiment_tags.get(key) != value:
+                self.request("set_experiment_tag", self.experiment, key, value)
+                self._experiment_tags[key] = value
+
     def end_orphans(self, kept: Collection[str] = ()) -> None:
         """Set KILLED the runs that a killed controller left RUNNING, but for those with an id in `kept`."""
         for run in self._all:
@@ -203,6 +227,8 @@ class Runs:
                 # Only this form of the answer has the steps.
                 sent={metric.key: metric.step for metric in run.data.to_proto().metrics},
                 params=dict(run.data.params),
+                values=dict(run.data.metrics),
+                has_model=bool(run.outputs and run.outputs.model_outputs),
                 tags=tags,
             )
             self._all.append(known)
@@ -216,7 +242,7 @@ class Runs:
         token = None
         while True:
             page = self._call(
-                self._client.search_runs, [self._experiment], condition, ViewType.ACTIVE_ONLY, PAGE, page_token=token
+                self._client.search_runs, [self.experiment], condition, ViewType.ACTIVE_ONLY, PAGE, page_token=token
             )
             yield from page
             token = page.token
