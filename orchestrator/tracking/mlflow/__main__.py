@@ -116,6 +116,7 @@ def _apply_waiting(projector: Any, lines: Lines, timeout_s: float) -> bool:
 def _finish(projector: Any, until: float) -> int:
     """Send the rest; a server that is away is waited for."""
     projector.end()
+    projector.until = until
     while not projector.send():
         _tell_notes(projector)
         refused = projector.outage.refusals >= TRIES or not projector.outage.reason

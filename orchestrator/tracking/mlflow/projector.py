@@ -110,6 +110,8 @@ class Projector:
         """What the user should know; whoever passes it on empties it."""
         self.pace = RequestPace(hurry)
         self.outage = Outage()
+        self.until = float("inf")
+        """When to give up, by the monotonic clock."""
         self._home = home
         self._uri = uri
         self._study = study
@@ -200,6 +202,8 @@ class Projector:
         try:
             runs = self._open()
             for cell in sorted(self._dirty - self._refused.keys()):
+                if time.monotonic() > self.until:
+                    raise TimeoutError("the time for the rest is over")
                 try:
                     self._show(runs, cell)
                 except Exception as error:
