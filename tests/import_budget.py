@@ -21,6 +21,7 @@ CHILDREN = (
     "orchestrator.backends.ray.hosts",
     "orchestrator.backends.ray.membership",
     "orchestrator.backends.slurm.pilot.agent",
+    "orchestrator.tracking.mlflow.content",
     "orchestrator.tracking.mlflow.database",
     "orchestrator.tracking.mlflow.home_artifacts",
     "orchestrator.tracking.mlflow.outages",
