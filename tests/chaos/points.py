@@ -12,6 +12,7 @@ from pathlib import Path
 
 from proof import Proof, attempts_begun, differences, taken, wrongs
 from rounds import Kill, Record
+from s3_rounds import left_in_bucket, resumed_elsewhere
 from small_study import SmallStudy
 from victims import Family
 
@@ -21,6 +22,17 @@ from workloads.runtime.fault_points import POINTS
 
 ELSEWHERE = {"ledger.migrating": "needs a ledger of an older version: tests/schedule/test_ledger.py"}
 """Points that no study of today comes by."""
+IN_BUCKET = (
+    "upload.files",
+    "manifest.written",
+    "commit.made",
+    "checkpoint.uploaded",
+    "checkpoint.downloaded",
+    "fetch.verified",
+    "publish.begun",
+    "result.written",
+)
+"""Points around the calls of a store in a bucket; a file of this study is too small for a part."""
 NOTE = "command.recorded"
 NOTE_EVERY_S = 0.5
 DRIVER_WITHIN_S = 600.0
@@ -36,6 +48,8 @@ def play_points(
 ) -> Record:
     """Run `study` to its end with every point of `names` armed, then compare everything.
 
+    A study in a bucket goes on in another home, with another cache, whenever its driver has died.
+
     Args:
         study: in an empty folder.
         reference: of the undisturbed run.
@@ -44,26 +58,31 @@ def play_points(
         kind: for the record.
     """
     record, began = Record(seed=0, kind=kind), time.monotonic()
-    faults = study.home / "faults"
+    faults = study.home.with_name(f"{study.home.name}-faults")
     faults.mkdir(parents=True)
     for name in names:
         (faults / name).write_text("kill", encoding="ascii")
-    armed, output = replace(study, faults=faults), study.home / "output.txt"
+    study, output = replace(study, faults=faults), faults / "output.txt"
     try:
         code = -9
         while code == -9 and record.starts <= 2 * len(names):
+            if record.starts and study.bucket is not None:
+                Family(study.home).end()
+                study = study.on_another_machine()
             with output.open("ab") as said:
-                driver = armed.start(said)
+                driver = study.start(said)
             record.starts += 1
-            code = _ended(driver, armed.folder, faults / NOTE)
+            code = _ended(driver, study.folder, faults / NOTE)
         if code != 0:
             record.problems.append(f"`run` ended with {code}; it said: {output.read_text(errors='replace')[-3000:]}")
         else:
-            begun = attempts_begun(study.folder)
+            record.problems += left_in_bucket(study)
+            record.resumed = resumed_elsewhere(study)
+            begun = attempts_begun(study)
             record.attempts, record.jobs = sum(begun.values()), len(begun)
             unfired = [name for name in names if not (faults / f"{name}.fired").exists()]
             record.problems += [f"no process came by {name!r}" for name in unfired]
-            record.problems += differences(reference, taken(study.folder)) + wrongs(study, jobs=jobs)
+            record.problems += differences(reference, taken(study)) + wrongs(study, jobs=jobs)
             if "nothing to do" not in study.call("run").stdout:
                 record.problems.append("`run` again does not say that there is nothing to do")
             left = Family(study.home).living()
