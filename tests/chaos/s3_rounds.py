@@ -53,7 +53,7 @@ SERVICE = "S3: "
 """Begins the name of a victim that is a request."""
 REQUESTS = "requests fail"
 """How such a victim is killed: these are no kills."""
-RESUMED = re.compile(r"^going on after step \d+, from \S*/attempts/[0-9a-f]+/([^/]+)/", re.MULTILINE)
+RESUMED = re.compile(r"going on after step \d+, from \S*/attempts/[0-9a-f]+/([^/]+)/")
 
 
 class S3Round(Round):
