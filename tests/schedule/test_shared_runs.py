@@ -22,6 +22,7 @@ from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run, shared_runs
 from orchestrator.store.files import FilesStore
+from orchestrator.store.protocol import ObjectEntry
 from orchestrator.study import Study, open_study, reopen_study
 from orchestrator.testing.checkpoints import FolderCheckpoints, stored, write_checkpoint
 from orchestrator.testing.objects import FolderObjects
@@ -198,6 +199,20 @@ def test_a_damaged_record_of_a_run_stops_gc_and_is_named(one: Home, store: Share
     store.objects.put("asked/x.json", json.dumps({"version": 9}).encode())
     with pytest.raises(StoreError, match="version is '9', this code reads 1"):
         find_garbage(one.look())
+
+
+def test_a_record_that_gc_of_another_home_removes_meanwhile_is_skipped(
+    one: Home, two: Home, store: SharedFiles
+) -> None:
+    class Collected(FolderObjects):
+        def entries(self, prefix: str) -> list[ObjectEntry]:
+            found = super().entries(prefix)
+            self.delete([entry.key for entry in found[:1]])
+            return found
+
+    one.run()
+    two.run()
+    assert len(shared_runs(Collected(store.objects.root))) == 1
 
 
 def test_checkpoints_in_the_store_go_with_a_refresh_and_with_gc(one: Home, store: SharedFiles, tmp_path: Path) -> None:
