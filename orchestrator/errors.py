@@ -51,6 +51,12 @@ class ArtifactMissing(StoreError):
     """A commit record names files that are missing."""
 
 
+class CrateError(OrchestratorError):
+    """A crate that cannot be written, or that is not safe to read."""
+
+    exit_code = 2
+
+
 class StoreUnreachable(OSError):
     """A store on the network does not respond, or refuses for now; the same call may succeed later.
 

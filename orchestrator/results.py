@@ -170,10 +170,10 @@ class Results:
 
     def values(self, rows: Patterns = None, seeds: Patterns = None, branches: Patterns = None) -> CaseValues:
         """What `scores`, `cases` and `missing` are made from."""
-        plan = self.study.plan
+        plan, standings = self.study.plan, self.study.standings()
         return case_values(
             ArtifactReader(plan, self.study.store),
-            self.study.standings(),
+            standings,
             select_cells(plan, _texts(rows), _texts(seeds)),
             None if branches is None else select_branches(plan, _texts(branches)),
         )

@@ -93,15 +93,15 @@ class Study:
         """Folder of the newest report."""
         return self.home / "report"
 
-    def standings(self, without: frozenset[str] = frozenset()) -> Mapping[str, Standing]:
+    def standings(self, without: frozenset[str] = frozenset(), within_s: float = 0.0) -> Mapping[str, Standing]:
         """The current state of every job, from commit records and the ledger.
 
-        Commit records and history of the fingerprints in `without` are ignored.
+        Commit records and history of the fingerprints in `without` are ignored; `within_s` as for `Store.commits`.
         """
         with Ledger.read(self.home / NAME) as ledger:
             return standings_of(
                 self.plan,
-                self.store.commits() - without,
+                self.store.commits(within_s) - without,
                 {name: past for name, past in ledger.history().items() if name not in without},
                 ledger.previous_documents(),
                 paused=paused_of(
@@ -252,6 +252,15 @@ def plans_of_profiles(matrix: Path) -> Iterator[Plan]:
     """
     loaded = load_matrix(matrix)
     return (_plan(loaded, profile, ()) for profile in loaded.profiles)
+
+
+def plan_of_matrix(matrix: Path, profile: str, overrides: Sequence[str]) -> Plan:
+    """The plan of one profile of a matrix file, without a cluster file.
+
+    Raises:
+        MatrixError, ControlsError: see `open_study`.
+    """
+    return _plan(load_matrix(matrix), profile, overrides)
 
 
 def outputs_of(matrix: Path) -> Path:

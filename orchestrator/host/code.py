@@ -6,7 +6,7 @@ Source: design, "Processes".
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +15,8 @@ from orchestrator.errors import PlanError
 PACKAGES = ("orchestrator", "workloads")
 LOCK = "constraints.txt"
 SKIPPED = "__pycache__"
+IMPORTED = (".py", ".so", ".pyc")
+"""Of files beside the copied ones, those that Python would import."""
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -68,16 +70,44 @@ def digest_of(files: Mapping[Path, Path]) -> str:
     return total.hexdigest()
 
 
+def _check_copy(folder: Path, files: Mapping[Path, Path], digest: str) -> None:
+    """Refuse a copy that somebody has changed: jobs would run other code than their commit records say."""
+    copied = {path: folder / path for path in files}
+    changed = next((path for path in copied.values() if not path.is_file()), None)
+    if changed is None and digest_of(copied) != digest:
+        changed = next(
+            copied[path] for path, source in files.items() if copied[path].read_bytes() != source.read_bytes()
+        )
+    if changed is None:
+        changed = next((path for path in _importable(folder) if path.relative_to(folder) not in files), None)
+    if changed is not None:
+        raise PlanError(
+            f"{changed}: was changed, removed or added after the code was copied, and jobs would run other code than "
+            f"is recorded; move the copy away, and `run` makes it again: mv {folder} {folder}.changed"
+        )
+
+
+def _importable(folder: Path) -> Iterator[Path]:
+    """The files of a copy that Python would import; `__pycache__` holds what Python itself has made of them."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [inner for inner in folders if inner != SKIPPED]
+        yield from (Path(place, name) for name in sorted(names) if name.endswith(IMPORTED))
+
+
 def copy_code(home: Path, root: Path = CHECKOUT, extra: Package | None = None) -> tuple[str, Path]:
     """Copy the code to `home/code/{digest}/` unless it is there, and return digest and folder.
 
     `root` is the folder of `orchestrator/`: the checkout, or where it is installed; `extra` as in `code_files`.
     The copy appears atomically, also when several controllers make it at once.
+
+    Raises:
+        PlanError: the copy that is there was changed, or a file of the code cannot be read.
     """
     files = code_files(root, extra, home)
     digest = digest_of(files)
     folder = home / "code" / digest
     if folder.is_dir():
+        _check_copy(folder, files, digest)
         return digest, folder
     temporary = home / "code" / f".{digest[:16]}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)

@@ -8,16 +8,11 @@ ones that its jobs read (`StageSpec.environment`).
 A pattern is a name, or a name with one `*` at its beginning or end.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-CREDENTIAL = re.compile(
-    r"(?:^|_)(?:\w*(?:SECRET|TOKEN|PASSWORD|CREDENTIAL)S?|(?:API)?KEY|PASS|PASSWD|JWT|AUTH|COOKIE)(?:_|$)",
-    re.IGNORECASE,
-)
-"""Names of credentials, by their words."""
+from workloads.runtime.secret_names import mentions_secret
 
 EVERYBODY: Mapping[str, tuple[str, ...]] = {
     "user, shell and language": (
@@ -32,6 +27,7 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
     ),
     "libraries, compilers and toolchains": (
         *("LD_*", "CC", "CXX", "FC", "F77", "CPP", "AR", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "FFLAGS", "LDFLAGS"),
+        *("*_LICENSE_FILE", "PERL5LIB", "R_LIBS*", "JULIA_*"),
         *("CPATH", "MAX_JOBS", "NVCC_*", "CUDAHOSTCXX", "CCACHE_*", "EBROOT*", "EBVERSION*", "EBDEVEL*", "SPACK_*"),
     ),
     "environment modules": (
@@ -52,7 +48,12 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
     "numerics and threads": (
         *("TORCH_*", "TORCHINDUCTOR_*", "TORCHDYNAMO_*", "PYTORCH_*", "ATEN_*", "TRITON_*", "DS_*", "DEEPSPEED_*"),
         *("DNNL_*", "ONEDNN_*", "DISABLE_ADDMM_CUDA_LT", "MKL_*", "OMP_*", "KMP_*", "GOMP_*", "OPENBLAS_*", "GOTO_*"),
+        *("JAX_*", "XLA_*", "TF_CPP_*", "TF_ENABLE_*", "TF_FORCE_*", "TF_GPU_*", "TF_XLA_FLAGS"),
         *("BLIS_*", "NVPL_*", "ARMPL_*", "NUMEXPR_*", "NPY_*", "NUMBA_*", "TBB_*", "TOKENIZERS_PARALLELISM"),
+    ),
+    "rendering": (
+        *("EGL_*", "__EGL_*", "__GLX_*", "LIBGL_*", "MESA_*", "VK_*", "MUJOCO_GL", "PYOPENGL_PLATFORM"),
+        *("SDL_VIDEODRIVER",),
     ),
     "network": (
         *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
@@ -64,7 +65,8 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
         *("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE", "HUGGINGFACE_HUB_CACHE"),
         *("TRANSFORMERS_CACHE", "TRANSFORMERS_OFFLINE", "MPLCONFIGDIR", "MPLBACKEND"),
     ),
-    "echo-matrix": ("ECHO_MATRIX_HOME", "ECHO_MATRIX_FAULTS", "ECHO_MATRIX_FAKE_S"),
+    # The last two are of tests: where a process is to die, and by what all processes of a run are found afterwards.
+    "echo-matrix": ("ECHO_MATRIX_HOME", "ECHO_MATRIX_FAKE_S", "ECHO_MATRIX_FAULTS", "ECHO_MATRIX_TEST_MARK"),
 }
 """Purpose -> patterns of what every child gets. None of them but the proxies' may hold a credential."""
 
@@ -137,7 +139,7 @@ def withheld(environment: Mapping[str, str], more: Iterable[str] = ()) -> list[s
 
 def credentials_in(names: Iterable[str]) -> list[str]:
     """Those of the names that look like the name of a credential."""
-    return [name for name in names if CREDENTIAL.search(name)]
+    return [name for name in names if mentions_secret(name)]
 
 
 _PATTERNS = tuple(pattern for patterns in EVERYBODY.values() for pattern in patterns)
@@ -149,7 +151,7 @@ _ENDS = tuple(pattern[1:] for pattern in _PATTERNS if pattern.startswith("*"))
 def _is_everybodys(name: str) -> bool:
     if name in _EXACT:
         return True
-    return (name.startswith(_BEGINNINGS) or name.endswith(_ENDS)) and CREDENTIAL.search(name) is None
+    return (name.startswith(_BEGINNINGS) or name.endswith(_ENDS)) and not mentions_secret(name)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

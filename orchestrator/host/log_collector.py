@@ -10,11 +10,13 @@ import os
 import selectors
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from workloads.runtime.masking import MASK, mask
+from workloads.runtime.masking import Secret, mask, spans_of
+from workloads.runtime.secret_forms import LONGEST
 
 HEAD = 1 << 20  # bytes kept from the beginning
 TAIL = 8 << 20  # and from the end
@@ -25,10 +27,11 @@ RETRY_S = 1.0  # after a line that could not be written
 class LogFile:
     """One attempt's `log.txt`: the first `head` and the last `tail` bytes of all lines written."""
 
-    def __init__(self, path: Path, secrets: tuple[str, ...], *, head: int = HEAD, tail: int = TAIL) -> None:
-        self._path = path
+    def __init__(self, path: Path, secrets: Sequence[Secret], *, head: int = HEAD, tail: int = TAIL) -> None:
+        self.path = path
         self._secrets = secrets
-        self._as_bytes = tuple(secret.encode("utf-8", "surrogateescape") for secret in secrets)
+        longest = max((len(secret.value) for secret in secrets), default=0)
+        self._held = min(max(LONGEST, 4 * longest), LONGEST_LINE // 2)
         self._head = head
         self._tail = tail
         self._left_out = 0
@@ -37,14 +40,19 @@ class LogFile:
         self._file: BinaryIO = path.open("wb", buffering=0)
 
     def split_long_line(self, begun: bytes) -> tuple[bytes, bytes]:
-        """Split a line that is too long into a piece to write now and a rest to keep; no secret lies across the cut."""
-        for secret in self._as_bytes:
-            begun = begun.replace(secret, MASK.encode())
-        held = 0
-        for secret in self._as_bytes:
-            longest = min(len(secret), len(begun)) - 1
-            held = max(held, next((n for n in range(longest, held, -1) if begun.endswith(secret[:n])), 0))
-        return begun[: len(begun) - held], begun[len(begun) - held :]
+        """Split a line that is too long into a piece to write now and a rest to keep; no secret lies across the cut.
+
+        The rest is so long that it holds any secret whose end is still to come.
+        """
+        cut = len(begun) - self._held
+        while cut > 0 and begun[cut] & 0xC0 == 0x80:  # inside of a letter
+            cut -= 1
+        before, after = (part.decode("utf-8", errors="replace") for part in (begun[:cut], begun[cut:]))
+        at, spans = len(before), list(spans_of(before + after, self._secrets))
+        while across := [begin for begin, end in spans if begin < at < end]:
+            at = min(across)
+        at = at or len(before)  # secrets one upon the other, all along
+        return before[:at].encode(), before[at:].encode() + begun[cut:]
 
     def write(self, rank: int, text: str, wall: float) -> None:
         """Append one line (without its line end); one that cannot be written, or comes after `close`, is counted."""
@@ -87,7 +95,7 @@ class LogFile:
         Raises:
             OSError: neither can be written; the file is unchanged.
         """
-        content = self._path.read_bytes()
+        content = self.path.read_bytes()
         note = b"... bytes left out: "
         head_end = content.find(b"\n", self._head - 1) + 1
         rest = content[head_end:]
@@ -97,20 +105,20 @@ class LogFile:
         begin = rest.find(b"\n", max(len(rest) - self._tail - 1, 0)) + 1
         left_out += begin
         kept = note + str(left_out).encode() + b"\n" + rest[begin:]
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
             temporary.write_bytes(content[:head_end] + kept)
-            temporary.replace(self._path)
+            temporary.replace(self.path)
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            with self._path.open("r+b") as file:
+            with self.path.open("r+b") as file:
                 file.seek(head_end)
                 file.write(kept)
                 file.truncate()
         self._left_out = left_out
         self._file.close()
-        self._file = self._path.open("ab", buffering=0)
+        self._file = self.path.open("ab", buffering=0)
 
 
 @dataclass
@@ -122,6 +130,8 @@ class RankPipe:
     drained: threading.Event
     """Set when everything is in the log."""
     pending: bytes = b""
+    returned: bool = False
+    """Whether the last byte read was a carriage return; a line feed after it ends no other line."""
 
 
 @dataclass
@@ -178,8 +188,10 @@ class LogCollector:
         except BlockingIOError:
             return
         wall = time.time()
+        text = data.removeprefix(b"\n") if pipe.returned else data
+        pipe.returned = data.endswith(b"\r")
         # A progress bar's carriage return ends a line as well: else it would be one line for hours.
-        *lines, rest = (pipe.pending + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        *lines, rest = (pipe.pending + text).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         if rest and not data:
             lines.append(rest)
             rest = b""

@@ -22,7 +22,7 @@ from orchestrator.host.retry import FETCH_RETRY_S, PUBLISH_RETRY_S
 from orchestrator.host.stored_checkpoints import CheckpointUploader
 from orchestrator.host.warm_server import COMMAND, WarmServerSupervisor
 from orchestrator.store.protocol import Store
-from workloads.runtime.masking import secrets_of
+from workloads.runtime.masking import mask, secrets_of
 
 IMPORT_S = 600.0  # for a warm server to import everything; a lost file system would block it without end
 CLOSE_S = 10.0  # for threads in a store call, when the node closes
@@ -194,7 +194,8 @@ class Node:
         for attempt in self._attempts.values():
             if attempt.phase == "running" and not attempt.all_ranks_ended:
                 self._runner.server_exited(attempt)
-        self._servers.restart(f"the warm server ended with {reply['code']}: {reply['stderr'][-LONGEST_DETAIL:]}")
+        said = mask(reply["stderr"], secrets_of(os.environ))[-LONGEST_DETAIL:]
+        self._servers.restart(f"the warm server ended with {reply['code']}: {said}")
 
     def _end_waiting(self, reason: str) -> None:
         """End the attempts that wait for a server, since none is started any more."""

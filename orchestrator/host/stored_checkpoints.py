@@ -24,6 +24,7 @@ from orchestrator.host.checkpoints import (
     step_of,
 )
 from orchestrator.host.retry import retry_call
+from orchestrator.store.commits import PLAIN_NAME
 from orchestrator.store.protocol import CheckpointStore, StoredCheckpoint
 from workloads.runtime.fault_points import point
 
@@ -46,6 +47,10 @@ def bring_checkpoints(stored: CheckpointStore, home: Path, fingerprint: str, *, 
         OSError, StoreError: the store does not respond, or the disk cannot be written.
     """
     for one in stored.complete(fingerprint):
+        if not PLAIN_NAME.fullmatch(
+            one.attempt
+        ):  # whoever may write to the store names it, and it becomes a folder here
+            continue
         if whole and one.step <= step_of(newest_checkpoint(home, fingerprint)):
             break
         folder = attempt_folder(home, fingerprint, one.attempt) / "checkpoints" / f"step-{one.step}"

@@ -1,11 +1,13 @@
 """Committed artifacts of a plan: commit records, case values, curves and images, each read once.
 
+What is read has the bytes that were committed: `fetch_files` compares them, and a file that no manifest names is none.
 Only the files that are read are fetched: never weights.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,12 +15,15 @@ from typing import Any
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Plan
 from orchestrator.store.manifest import REFRESH_HINT
-from orchestrator.store.protocol import Commit, Store
+from orchestrator.store.protocol import RECENT_S, Commit, StoreReader
 from workloads.contract.json_files import read_plain
 from workloads.contract.metrics import case_of, metric_of
 
 CURVE_POINTS = 500
 """Most points of a loss curve; a longer one is averaged over equal parts."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes; lines of results have hundreds."""
 
 IMAGES = 4
 """Images of each row and branch in the report's input, the first by name."""
@@ -30,13 +35,13 @@ CASES, CASE_NAMES, METRICS = "cases.jsonl", "cases.json", "metrics.jsonl"
 
 
 class ArtifactReader:
-    """Reads commit records and artifacts of a plan, each once."""
+    """Reads commit records and artifacts of a plan, each once; make it after the states that it is used with."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: StoreReader) -> None:
         self.plan = plan
         """The plan."""
         self._store = store
-        self._done = store.commits()
+        self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
         self._cases: dict[str, list[dict[str, Any]]] = {}
         self._images: dict[str, list[tuple[str, str]]] = {}
@@ -63,7 +68,7 @@ class ArtifactReader:
     def cases(self, job: str) -> list[dict[str, Any]]:
         """The lines of a done job's cases.jsonl."""
         if job not in self._cases:
-            self._cases[job] = list(_lines(self._fetch(job, [CASES]) / CASES, case_of))
+            self._cases[job] = list(self._lines(job, CASES, case_of))
         return self._cases[job]
 
     def images(self, job: str) -> list[tuple[str, str]]:
@@ -71,12 +76,12 @@ class ArtifactReader:
         if job in self._images:
             return self._images[job]
         inside = PurePosixPath(self.plan.jobs[job].spec.images)
-        every = [PurePosixPath(entry.path) for entry in self._store.manifest(self.plan.jobs[job].fingerprint)]
+        every = [PurePosixPath(path) for path in self._named(job)]
         found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ".png")[:IMAGES]
         folder = self._fetch(job, [CASE_NAMES, *map(escape, found)])
-        listing = folder / CASE_NAMES
         names: dict[str, str] = {}
-        if listing.is_file():
+        listing = folder / CASE_NAMES
+        if PurePosixPath(CASE_NAMES) in every and listing.is_file():
             try:
                 names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -91,22 +96,38 @@ class ArtifactReader:
             curve = self.plan.jobs[job].spec.curve
             points: list[tuple[int, float]] = []
             last: dict[str, float] = {}
-            for line in _lines(self._fetch(job, [METRICS]) / METRICS, metric_of):
+            for line in self._lines(job, METRICS, metric_of):
                 last[line["name"]] = line["value"]
                 if line["name"] == curve:
                     points.append((line["step"], line["value"]))
             self._series[job] = (*_thinned(points), last)
         return self._series[job]
 
+    def _lines(
+        self, job: str, name: str, line_of: Callable[[bytes], dict[str, Any] | None]
+    ) -> Iterable[dict[str, Any]]:
+        """The lines of a file of a done job's artifact; none where its manifest names no such file."""
+        path = self._fetch(job, [name]) / name
+        return lines_of(path, line_of) if name in self._named(job) else ()
+
+    def _named(self, job: str) -> list[str]:
+        """The files of a done job's artifact."""
+        return [entry.path for entry in self._store.manifest(self.plan.jobs[job].fingerprint)]
+
     def _fetch(self, job: str, patterns: Sequence[str]) -> Path:
         return self._store.fetch_files(self.plan.jobs[job].fingerprint, patterns)
 
 
-def _lines(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+def lines_of(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterable[dict[str, Any]]:
+    """The lines of cases.jsonl or metrics.jsonl, by `case_of` or `metric_of`; none if there is no such file.
+
+    Raises:
+        StoreError: a line is not valid.
+    """
     if not path.is_file():
         return
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
             if line.strip():
                 known = line_of(line)
                 if known is None:

@@ -14,7 +14,7 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import StoreReader
 from reports.input import (
     CaseValues,
     ControlsCertificate,
@@ -84,7 +84,7 @@ def case_values(
 
 
 def report_input(
-    plan: Plan, standings: Mapping[str, Standing], store: Store, durations: Iterable[Duration] = ()
+    plan: Plan, standings: Mapping[str, Standing], store: StoreReader, durations: Iterable[Duration] = ()
 ) -> ReportInput:
     """The report's input.
 

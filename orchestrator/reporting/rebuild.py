@@ -11,12 +11,13 @@ from typing import Any
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.reporting.collect import report_input, report_spec
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec
 
 DIGEST = ".input-digest"
-"""File in the report folder with the digest of the report's input."""
+"""File in the report folder with the digest of the report's input, and of what was written from it."""
+WRITTEN = ("results.csv", "report.json", "index.html")
 
 
 def input_digest(input: ReportInput) -> str:
@@ -30,6 +31,11 @@ def _named(value: Any) -> str:
     if isinstance(value, Path):
         return value.name
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
+
+
+def report_code(spec: ReportSpec) -> str:
+    """Digest of the code that writes the report, and of the study's part of it: equal code writes equal reports."""
+    return _with_code(hashlib.sha256(), spec)
 
 
 def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
@@ -51,8 +57,9 @@ def report_if_needed(
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took.
     """
-    quick = _quick(plan, standings, store.revision())
-    if _remembered(folder).get("quick") == quick and _is_whole(folder):
+    quick = _quick(plan, standings, store.revision(RECENT_S))
+    remembered = _remembered(folder)
+    if remembered.get("quick") == quick and _is_as_written(folder, remembered):
         return False
     given = report_input(plan, standings, store, durations())
     return _rebuild(folder, given, input_digest(given), quick)
@@ -61,8 +68,8 @@ def report_if_needed(
 def _rebuild(folder: Path, given: ReportInput, digest: str, quick: str) -> bool:
     remembered = _remembered(folder)
     note = {"digest": digest, "quick": quick, "profile": given.profile}
-    if remembered.get("digest") == digest and _is_whole(folder):
-        _write_note(folder, note)
+    if remembered.get("digest") == digest and _is_as_written(folder, remembered):
+        _write_note(folder, {**note, "written": remembered["written"]})
         return False
     other = remembered.get("profile")
     if other is not None and other != given.profile:
@@ -74,12 +81,21 @@ def _rebuild(folder: Path, given: ReportInput, digest: str, quick: str) -> bool:
     from reports.build import build
 
     build(folder, given)
-    _write_note(folder, note)
+    _write_note(folder, {**note, "written": _digest_of_written(folder)})
     return True
 
 
-def _is_whole(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in ("results.csv", "report.json", "index.html"))
+def _is_as_written(folder: Path, remembered: Mapping[str, str]) -> bool:
+    """Whether nobody has removed or edited a file of the report since."""
+    try:
+        return remembered.get("written") == _digest_of_written(folder)
+    except OSError:
+        return False
+
+
+def _digest_of_written(folder: Path) -> str:
+    digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in WRITTEN]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _write_note(folder: Path, note: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 None of the receivers can stop the run or returns anything to it.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from orchestrator.schedule.notifications import Notifier, Occasion
 from orchestrator.schedule.progress import RunProgress, progress_of, remaining_s, shown_metric
 from orchestrator.schedule.retry_policy import first_line
 from orchestrator.wording import counted
+from workloads.runtime.masking import mask, secrets_of
 
 Kind = Literal["submitted", "started", "ended", "done", "tick"]
 
@@ -132,9 +134,9 @@ class RunEvents:
         self._log.write(what, **fields)
 
     def say(self, text: str) -> None:
-        """Show a sentence to the user; an empty one is not shown."""
+        """Show a sentence to the user, without secrets; an empty one is not shown."""
         if text:
-            self._view.say(text)
+            self._view.say(mask(text, secrets_of(os.environ)))
 
     def backend_requests(self, text: str) -> None:
         """Report what the backend has requested and does not have yet, when that changes."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,8 @@ from workloads.runtime.masking import mask, secrets_of
 
 SAID = 300
 """Last characters of a failed command's error output that are logged."""
+KEPT = 1 << 16
+"""Last bytes that are looked at: so many that half a secret at their beginning is not among the last characters."""
 SHORTEST = 6
 """Words of the command with at least so many characters are masked in its error output: one may be a secret."""
 
@@ -53,7 +56,7 @@ def main(order: dict[str, Any]) -> int:
         return 1
     if code:
         reader.join(1.0)
-        last = b"".join(said).decode(errors="replace").strip()[-SAID:]
+        last = last_of(b"".join(said), order["words"])
         note(order, f"ended with {code}" + (f": {last}" if last else ""))
     return int(code != 0)
 
@@ -62,7 +65,23 @@ def keep_last(pipe: BinaryIO, said: list[bytes]) -> None:
     """Read the pipe to its end, and keep the last bytes."""
     with contextlib.suppress(OSError, ValueError):
         while block := pipe.read1(1 << 16):  # type: ignore[attr-defined]
-            said[:] = [(b"".join(said) + block)[-4 * SAID :]]
+            said[:] = [(b"".join(said) + block)[-KEPT:]]
+
+
+def last_of(said: bytes, words: Sequence[str]) -> str:
+    """The end of what a command said, without its own words and without secrets.
+
+    It is cut after it was masked: half a secret is not recognised.
+    """
+    return mask(without_words(said.decode(errors="replace"), words), secrets_of(os.environ)).strip()[-SAID:]
+
+
+def without_words(text: str, words: Sequence[str]) -> str:
+    """`text` without the words of the command, of which one may be a secret."""
+    for word in sorted(words, key=len, reverse=True):
+        if len(word) >= SHORTEST:
+            text = text.replace(word, "***")
+    return text
 
 
 def give(pipe: BinaryIO, about: bytes) -> None:
@@ -73,9 +92,7 @@ def give(pipe: BinaryIO, about: bytes) -> None:
 
 def note(order: dict[str, Any], problem: str) -> None:
     """A line of driver.log, without the command's own words."""
-    for word in sorted(order["words"], key=len, reverse=True):
-        if len(word) >= SHORTEST:
-            problem = problem.replace(word, "***")
+    problem = without_words(problem, order["words"])
     line = {"at": round(time.time(), 3), "what": "on_event failed", "event": order["event"], "error": problem}
     text = mask(json.dumps(line), secrets_of(os.environ))
     with contextlib.suppress(OSError), Path(order["log"]).open("a", encoding="utf-8") as log:

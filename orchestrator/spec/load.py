@@ -65,7 +65,7 @@ def load_matrix(path: Path) -> Matrix:
     nodes: dict[str, yaml.Node] = {}
     written = list(entries(root, source, ""))
     named = next(((node, place) for name, node, place in written if name == KEY), None)
-    module = DEFAULT_WORKLOAD if named is None else read_text(named[0], named[1], KEY)
+    module = _module(named)
     workload = workload_of(module, path, Place(source, None) if named is None else named[1])
     top, rows_key = top_keys(workload), workload.rows_key
     for name, node, place in written:
@@ -124,6 +124,20 @@ def load_matrix(path: Path) -> Matrix:
             matrix, _over(plain(controls), profile.controls), _over(plain(branches), profile.branches), profile=name
         )
     return matrix
+
+
+def workload_named(path: Path) -> str:
+    """The module that matrix.yaml names as its workload; nothing is imported.
+
+    Raises:
+        MatrixError: it is not YAML, or names none in a way that can be read.
+    """
+    written = entries(compose_file(path), str(path), "")
+    return _module(next(((node, place) for name, node, place in written if name == KEY), None))
+
+
+def _module(named: tuple[yaml.Node, Place] | None) -> str:
+    return DEFAULT_WORKLOAD if named is None else read_text(named[0], named[1], KEY)
 
 
 def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> ResolvedMatrix:

@@ -12,6 +12,8 @@ FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """A stage or an attempt: one path component, never `..`."""
 LARGEST = 16 << 20  # bytes of a commit record; those of the study have 3 KiB
+LONGEST_SHOWN = 1000
+"""Characters of a text that is shown to people; labels have some dozens."""
 RERUN_HINT = "move the file away, and `run` makes it again"
 
 _TYPES = {
@@ -51,6 +53,10 @@ def _check_fields(commit: Commit, where: str) -> None:
     for what, name in (("stage", commit.stage), ("attempt", commit.attempt)):
         if not PLAIN_NAME.fullmatch(name):
             raise ValueError(f"{what} is {name[:80]!r}, which is not a plain name; nothing outside the store is read")
+    shown = ("job", "label", "branch", "code", "git", "host_kind")
+    for what, text in ((what, getattr(commit, what) or "") for what in shown):
+        if not text.isprintable() or len(text) > LONGEST_SHOWN:  # a terminal obeys what is not
+            raise ValueError(f"{what} is {text[:80]!r}; allowed: at most {LONGEST_SHOWN} printable characters")
     if not FINGERPRINT.fullmatch(commit.manifest):
         raise ValueError(f"manifest is {commit.manifest[:80]!r}; allowed: the 64 hex digits of a sha256")
     for stage, read in commit.inputs.items():

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from orchestrator.store.link import create_once, is_used_proof, prove_links, syn
 from orchestrator.store.manifest import (
     REFRESH_HINT,
     TEMPORARY,
+    compare_bytes,
     read_manifest,
     verify_bytes,
     verify_sizes,
@@ -101,8 +103,9 @@ class FilesStore:
         )
         return self.read(wanted.fingerprint).attempt == wanted.attempt
 
-    def commits(self) -> frozenset[str]:
-        """Fingerprints of all completed jobs, from one listing."""
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
+        """Fingerprints of all completed jobs, from one listing, which is always new."""
+        del within_s
         try:
             with os.scandir(self._commits) as entries:
                 names = [entry.name for entry in entries]
@@ -131,11 +134,12 @@ class FilesStore:
             raise StoreError(f"{path}: cannot be read as a plain file: {error}; {RERUN_HINT}") from error
         return commit_from(content, fingerprint, str(path))
 
-    def revision(self) -> str:
+    def revision(self, within_s: float = 0.0) -> str:
         """A digest of the names and inodes of the commit records; a record that was made again is another inode.
 
         The time of the folder would change with temporary files.
         """
+        del within_s  # one listing costs less than a millisecond
         try:
             with os.scandir(self._commits) as entries:
                 found = sorted((entry.name, entry.inode()) for entry in entries if not entry.name.startswith("."))
@@ -153,9 +157,17 @@ class FilesStore:
         return str(self.fetch(fingerprint))
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
-        """The committed folder, in place, with all its files; see `Store.fetch_files`."""
-        del patterns  # nothing is fetched, so nothing is saved
-        return self.fetch(fingerprint)
+        """The committed folder, in place, with all its files; those that match have the bytes that were committed.
+
+        Raises:
+            ArtifactMissing: there is no commit record, or a file is missing, of another size, or was changed.
+            StoreError: the commit record or the manifest is broken.
+        """
+        folder = self.fetch(fingerprint)
+        for entry in read_manifest(folder, self.read(fingerprint).manifest):
+            if any(fnmatchcase(entry.path, pattern) for pattern in patterns):
+                compare_bytes(f"{folder}/{entry.path}", entry)
+        return folder
 
     def release(self, folder: Path) -> None:
         """Do nothing: the store keeps what is fetched."""

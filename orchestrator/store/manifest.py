@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,11 @@ def write_manifest(folder: Path) -> str:
             if problem:
                 raise StoreError(f"{folder}: file {path[start:]!r} {problem}; an artifact's files have plain names")
             size, sha256 = _finalise(path, sync=not many)
-            lines.append({"path": path[start:].replace(os.sep, "/"), "size": size, "sha256": sha256})
+            lines.append(ManifestEntry(path=path[start:].replace(os.sep, "/"), size=size, sha256=sha256))
     if many and not sync_tree(folder):
         for path in files:
             sync_folder(Path(path))
-    content = json.dumps({"version": VERSION, "files": lines}, indent=1, sort_keys=True).encode("utf-8")
+    content = manifest_content(lines)
     temporary = folder / TEMPORARY
     write_synced(temporary, content)
     point("manifest.temporary")
@@ -75,6 +75,11 @@ def write_manifest(folder: Path) -> str:
     for place in (*reversed(folders), str(folder.parent)):
         sync_folder(Path(place))
     return hashlib.sha256(content).hexdigest()
+
+
+def manifest_content(entries: Iterable[ManifestEntry]) -> bytes:
+    """The bytes of the manifest with these files, in this order."""
+    return json.dumps({"version": VERSION, "files": [vars(one) for one in entries]}, indent=1, sort_keys=True).encode()
 
 
 def _finalise(path: str, *, sync: bool) -> tuple[int, str]:
@@ -166,13 +171,18 @@ def verify_bytes(folder: Path, digest: str) -> None:
         ArtifactMissing: a file is missing, or of another size or content.
         StoreError: see `verify_sizes`.
     """
+    _verify(folder, digest, compare_bytes)
 
-    def compare(path: str, entry: ManifestEntry) -> None:
-        found = sha256_of(Path(path))
-        if found != entry.sha256:
-            raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {REFRESH_HINT}")
 
-    _verify(folder, digest, compare)
+def compare_bytes(path: str, entry: ManifestEntry) -> None:
+    """Check the bytes of one file.
+
+    Raises:
+        ArtifactMissing: they are not those of the manifest.
+    """
+    found = sha256_of(Path(path))
+    if found != entry.sha256:
+        raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {REFRESH_HINT}")
 
 
 def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None]) -> None:

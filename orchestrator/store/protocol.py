@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 VERSION = 1
+RECENT_S = 60.0
+"""`within_s` of a command that has just listed the commit records, and does not wait for any."""
 PROGRAM = "echo-matrix"
 """Key in `Commit.versions` of the orchestrator's own version."""
 
@@ -164,32 +166,11 @@ class CheckpointStore(Protocol):
         """Delete all checkpoints of a job but the `keep` newest complete ones, incomplete ones included."""
 
 
-class Store(Protocol):
-    """A place for artifacts."""
+class StoreReader(Protocol):
+    """What results are read from: a store, or a crate."""
 
-    @property
-    def objects(self) -> SharedObjects | None:
-        """Where machines that share only the store coordinate; None: all that use it share the study's folder."""
-
-    @property
-    def checkpoints(self) -> CheckpointStore | None:
-        """Where checkpoints are kept for other machines; None: they see the attempts' folders."""
-
-    def check(self) -> None:
-        """Prove that commit records can be created here, without changing `revision`.
-
-        Raises:
-            StoreError: they cannot; says what to do.
-        """
-
-    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
-        """An empty local folder for the attempt to write into."""
-
-    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
-        """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
-
-    def commits(self) -> frozenset[str]:
-        """Fingerprints of all completed jobs."""
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
+        """Fingerprints of all completed jobs; a listing that this object made up to `within_s` seconds ago will do."""
 
     def read(self, fingerprint: str) -> Commit:
         """The commit record of a completed job.
@@ -199,8 +180,8 @@ class Store(Protocol):
             StoreError: it is broken, or names another fingerprint.
         """
 
-    def revision(self) -> str:
-        """A digest of which commit records there are, from one listing."""
+    def revision(self, within_s: float = 0.0) -> str:
+        """A digest of which commit records there are, from one listing; `within_s` as for `commits`."""
 
     def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
         """The files of a completed job's artifact.
@@ -226,7 +207,35 @@ class Store(Protocol):
         """
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
-        """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent."""
+        """Like `fetch`, for the files whose path matches one of `patterns` (as `fnmatch`); others may be absent.
+
+        The bytes of these files are compared with the manifest: one that was changed raises ArtifactMissing.
+        """
+
+
+class Store(StoreReader, Protocol):
+    """A place for artifacts."""
+
+    @property
+    def objects(self) -> SharedObjects | None:
+        """Where machines that share only the store coordinate; None: all that use it share the study's folder."""
+
+    @property
+    def checkpoints(self) -> CheckpointStore | None:
+        """Where checkpoints are kept for other machines; None: they see the attempts' folders."""
+
+    def check(self) -> None:
+        """Prove that commit records can be created here, without changing `revision`.
+
+        Raises:
+            StoreError: they cannot; says what to do.
+        """
+
+    def prepare(self, stage: str, fingerprint: str, attempt: str) -> Path:
+        """An empty local folder for the attempt to write into."""
+
+    def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
+        """Write the manifest of `folder`, publish it, and try to create the commit record. True: this attempt won."""
 
     def release(self, folder: Path) -> None:
         """End one use of a folder that `fetch` or `fetch_files` gave: a cache may remove it once nobody uses it."""

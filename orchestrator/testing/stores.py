@@ -175,6 +175,23 @@ class StoreContract:
         assert store.revision() not in (empty, first)
         assert other.revision() == store.revision()
 
+    def test_an_older_listing_has_what_this_client_did_itself(self, store: Store) -> None:
+        """An older listing has what this client did itself."""
+        assert store.commits() == frozenset()
+        write_and_commit(store, "a001-x")
+        assert store.commits(within_s=60.0) == {FINGERPRINT}
+        store.withdraw(FINGERPRINT)
+        assert store.commits(within_s=60.0) == frozenset()
+
+    def test_every_byte_is_compared_on_request(self, store: Store, other: Store) -> None:
+        """Every byte is compared on request."""
+        write_and_commit(store, "a001-x")
+        assert (store.verify(FINGERPRINT) / "weights.bin").read_bytes() == b"a001-x"
+        store.release(store.fetch(FINGERPRINT))
+        self.replace_file(store, "weights.bin", b"a001-y")
+        with pytest.raises(ArtifactMissing, match=r"weights\.bin has sha256 .{12}, committed was"):
+            other.verify(FINGERPRINT)
+
     def test_single_files_are_fetched_with_their_bytes(self, store: Store, other: Store) -> None:
         """Single files are fetched with their bytes."""
         write_and_commit(store, "a001-x")

@@ -19,8 +19,8 @@ class StripPicture:
     image: str
 
 
-def strips(given: ReportInput, analysis: Analysis) -> list[tuple[str, str, list[StripPicture]]]:
-    """(branch, case, pictures): per branch the case that most rows have, one picture a distinct row."""
+def chosen(given: ReportInput, analysis: Analysis) -> list[tuple[str, str, dict[str, Strip]]]:
+    """(branch, case, strip by row): per branch the case that most rows have; the images that the page shows."""
     found = []
     order = analysis.spec.images.order if analysis.spec.images is not None else ()
     for branch in order or analysis.scoring.names:
@@ -30,7 +30,15 @@ def strips(given: ReportInput, analysis: Analysis) -> list[tuple[str, str, list[
         if not by_case:
             continue
         case = min(by_case, key=lambda c: (-len(by_case[c]), c))
-        pictures = [_picture(row.label, analysis, by_case[case]) for row in analysis.rows]
+        found.append((branch, case, by_case[case]))
+    return found
+
+
+def strips(given: ReportInput, analysis: Analysis) -> list[tuple[str, str, list[StripPicture]]]:
+    """(branch, case, pictures): one picture a distinct row."""
+    found = []
+    for branch, case, by_row in chosen(given, analysis):
+        pictures = [_picture(row.label, analysis, by_row) for row in analysis.rows]
         found.append((branch, case, [picture for picture in pictures if picture is not None]))
     return found
 

@@ -74,8 +74,8 @@ class FaultyStore:
     def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
         return self._call("commit", lambda: self._inner.commit(commit_without_manifest, folder))
 
-    def commits(self) -> frozenset[str]:
-        return self._call("commits", self._inner.commits)
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
+        return self._call("commits", lambda: self._inner.commits(within_s))
 
     def read(self, fingerprint: str) -> Commit:
         return self._call("read", lambda: self._inner.read(fingerprint))

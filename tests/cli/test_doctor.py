@@ -79,6 +79,53 @@ def test_each_thing_that_is_not_well_has_a_remedy(study: Study) -> None:
     assert worst(found) == "bad"
 
 
+def test_a_folder_that_every_user_may_write_to_is_told(study: Study, tmp_path: Path) -> None:
+    code = study.home / "code"
+    code.mkdir(parents=True)
+    for mode, says in (
+        (0o755, "its owner may write, every user may read"),
+        (0o770, "its owner and its group may write, its owner and its group may read"),
+        (0o700, "its owner may write, its owner may read"),
+    ):
+        study.home.chmod(mode)
+        assert [(one.level, one.says) for one in look("access", study)] == [("ok", f"{study.home}: {says}")]
+    for folder in (code, study.home, tmp_path):
+        before = folder.stat().st_mode
+        folder.chmod(0o777)
+        (found,) = look("access", study)
+        assert found.level == "warning" and found.says.startswith(
+            f"{folder}: every user of this machine may write here"
+        )
+        assert found.remedy.startswith(f"chmod o-w {folder}; ")
+        folder.chmod(0o1777)
+        expected = "ok" if folder == tmp_path else "warning"
+        assert levels(look("access", study)) == {expected}, "as in /tmp, nobody moves what is another's, but adds to it"
+        folder.chmod(before)
+
+
+def test_a_redirect_is_not_followed_and_takes_no_credentials_along(study: Study) -> None:
+    received: list[str | None] = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            received.append(self.headers["Authorization"])
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")  # type: ignore[attr-defined]
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cluster = cluster_with(tracking=TrackingSettings(kind="mlflow", uri=f"http://127.0.0.1:{server.server_port}"))
+        (found,) = look("tracker", study, cluster, MLFLOW_TRACKING_TOKEN=SECRET)
+        server.shutdown()
+    assert received == [f"Bearer {SECRET}"]
+    assert found.level == "bad" and "redirects (302), which is not followed" in found.says
+
+
 def test_a_stage_that_no_host_can_take_is_named_with_both_numbers(study: Study) -> None:
     (first, *_) = look(
         "resources", study, cluster_with(sections={"ray": RaySettings(address="local", cpus=2, memory_gib=0.5)})

@@ -233,6 +233,7 @@ def test_asked_to_end_it_gives_up_between_tries_and_scores_nothing() -> None:
         ({"ECHO_MATRIX_JUDGE_URL": f"https://judge/v1?key={KEY}"}, "has a query or a fragment"),
         ({"ECHO_MATRIX_JUDGE_URL": "judge:8000/v1"}, "is no URL of a server; allowed: http or https"),
         ({"ECHO_MATRIX_JUDGE_URL": "http://judge:99999/v1"}, "is no URL of a server"),
+        ({"ECHO_MATRIX_JUDGE_URL": "file:///etc/passwd"}, "is no URL of a server; allowed: http or https"),
         ({"ECHO_MATRIX_JUDGE_URL": "ftp://judge/v1"}, "is no URL of a server"),
         ({"ECHO_MATRIX_JUDGE_KEY": f"{KEY}\nX-Other: 1"}, "ECHO_MATRIX_JUDGE_KEY holds a character that no header"),
         ({"ECHO_MATRIX_JUDGE_CONCURRENCY": "0"}, "CONCURRENCY is '0'; allowed: a whole number, 1..256"),

@@ -17,7 +17,6 @@ from orchestrator.host.log_collector import LogCollector, LogFile
 from orchestrator.host.machine import group_members, machine_devices, machine_gib, oom_kills, pss_bytes
 from orchestrator.host.multi_node import ranks_of_node
 from orchestrator.host.processes import end_leftovers, is_alive, start_time, write_processes
-from workloads.runtime.masking import secrets_of
 from workloads.runtime.server import send_signal
 
 KILL = RankEnd(code=None, signal=signal.SIGKILL)
@@ -72,11 +71,6 @@ def test_a_log_keeps_its_first_and_its_last_bytes_and_says_what_is_left_out(tmp_
     length = len(lines[0]) + 1
     assert int(lines[note].rpartition(" ")[2]) == (2000 - note - len(after)) * length
     assert sum(len(line) + 1 for line in lines) < 1000 + 2000 + 3 * length
-
-
-def test_values_of_secret_variables_are_masked_and_ordinary_words_are_not() -> None:
-    environment = {"AWS_SECRET_ACCESS_KEY": "abcdefgh", "TOKENIZERS_PARALLELISM": "false", "HOME": "/home/somebody"}
-    assert secrets_of(environment) == ("abcdefgh",)
 
 
 def test_the_pump_marks_lines_with_clock_and_rank_and_breaks_progress_bars(tmp_path: Path) -> None:
@@ -206,6 +200,22 @@ def test_the_copy_of_a_package_holds_none_of_the_outputs_inside_it(tmp_path: Pat
     (tmp_path / home / "ledger.sqlite").write_text("grows")
     assert sorted(path.name for path in (folder / "package").rglob("*")) == ["a.py", "inner", odd]
     assert copy_code(tmp_path / home, root, ("package", package)) == (digest, folder)
+
+
+@pytest.mark.parametrize("name", ["orchestrator/a.py", "constraints.txt", "numpy.py", "workloads/inner/x.so"])
+def test_a_copy_of_the_code_that_somebody_has_changed_is_not_run(tmp_path: Path, name: str) -> None:
+    root, home = checkout(tmp_path / "root"), tmp_path / "home"
+    _, folder = copy_code(home, root)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "a.pyc").write_bytes(b"of Python")
+    (folder / "core.123").write_bytes(b"of nobody")
+    copy_code(home, root)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("import os")
+    with pytest.raises(
+        PlanError, match=rf"{name}: was changed, removed or added .*; move the copy away.*: mv {folder} "
+    ):
+        copy_code(home, root)
 
 
 def test_a_file_of_a_package_that_cannot_be_read_is_named(tmp_path: Path) -> None:

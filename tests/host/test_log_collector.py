@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.host.log_collector import HEAD, LONGEST_LINE, TAIL, LogCollector, LogFile
-from workloads.runtime.masking import MASK, credential_in, mask, secrets_of
+from workloads.runtime.masking import Secret, credential_in, mask, secrets_of
+from workloads.runtime.secret_forms import MASK
 
 SECRET = "s3cr3t-value-of-a-key"
 
@@ -32,7 +33,7 @@ def put(writing: int, content: bytes) -> None:
 
 def test_a_gigabyte_without_a_line_break_leaves_a_bounded_log(tmp_path: Path, pump: LogCollector) -> None:
     # 128 MiB stand for it: the same path is taken every 64 KiB.
-    log = LogFile(tmp_path / "log.txt", (SECRET,))
+    log = LogFile(tmp_path / "log.txt", (Secret(SECRET),))
     writing, ended = pump.open(log, 0)
     block = b"x" * (1 << 20)
     with os.fdopen(writing, "wb", buffering=0) as pipe:
@@ -54,7 +55,7 @@ def test_bytes_that_are_no_text_are_logged_as_text(tmp_path: Path, pump: LogColl
 
 @pytest.mark.parametrize("at", [*range(-len(SECRET) - 1, 2), -2 * len(SECRET)])
 def test_a_secret_across_the_break_of_a_long_line_is_masked(tmp_path: Path, pump: LogCollector, at: int) -> None:
-    log = LogFile(tmp_path / "log.txt", (SECRET, SECRET[:8] + "-other"))
+    log = LogFile(tmp_path / "log.txt", (Secret(SECRET), Secret(SECRET[:8] + "-other")))
     writing, ended = pump.open(log, 0)
     put(writing, b"x" * (LONGEST_LINE + at) + SECRET.encode() * 3 + b"y" * LONGEST_LINE)
     assert ended.wait(30)
@@ -142,6 +143,7 @@ PLANTED = {
     "AWS_SECRET_ACCESS_KEY": "abc/def+ghi==",
     "DEPLOY_KEY": "-----BEGIN KEY-----\nfirst line of it\nsecond line of it\n-----END KEY-----",
     "MLFLOW_TRACKING_URI": "https://me:p%40ss-word@mlflow.example/path",
+    "PHRASE_KEY": "open-sesame-open",
     "QUOTED_PASSWORD": 'say "it" now',
     "HOME": "/home/me",
 }
@@ -172,6 +174,8 @@ def test_secrets_are_masked_in_every_form(text: str, masked: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("controls: {negative: open-sesame-open}", "holds the value of $PHRASE_KEY"),
+        ("rows: [open-sesame-open-k5]", None),
         ("s3://key:secret@bucket", "holds an address with a user and a password"),
         ("x abc/def+ghi== y", "holds the value of $AWS_SECRET_ACCESS_KEY"),
         ("hf_" + "a" * 34, "holds what looks like a token (hf_...)"),

@@ -66,6 +66,19 @@ def test_a_machine_downloads_the_newest_where_it_lies_in_a_shared_folder(
     assert sorted(path.name for path in folder.iterdir()) == ["step-10", "step-20"]
 
 
+@pytest.mark.parametrize("attempt", ["..", "../../../../outside", "/etc", ".x", "a\x1b"])
+def test_a_name_that_leads_out_of_the_study_is_not_downloaded(
+    bucket: FolderCheckpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempt: str
+) -> None:
+    upload(bucket, tmp_path / "one", "a001-x", 10)
+    names = [StoredCheckpoint(fingerprint=FINGERPRINT, attempt=attempt, step=99), stored("a001-x", 10)]
+    monkeypatch.setattr(FolderCheckpoints, "complete", lambda _self, _fingerprint: names)
+    monkeypatch.setattr(FolderCheckpoints, "_folder", lambda self, one: self._root / FINGERPRINT / "a001-x" / "step-10")
+    assert place(bring_checkpoints(bucket, tmp_path / "two", FINGERPRINT, whole=False)) == ("a001-x", 10)
+    assert sorted(path.name for path in (tmp_path / "two").rglob("step-*")) == ["step-10"]
+    assert not list(tmp_path.glob("**/step-99"))
+
+
 def test_what_this_machine_has_itself_is_not_downloaded(bucket: FolderCheckpoints, tmp_path: Path) -> None:
     upload(bucket, tmp_path / "one", "a001-x", 20)
     two = tmp_path / "two"

@@ -121,10 +121,10 @@ def test_a_credential_that_is_spelled_with_escapes_is_refused_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str, spelled: str
 ) -> None:
     monkeypatch.setenv("ECHO_TEST_DEPLOY_KEY", secret)
-    said = r"sampler\.negative holds the value of \$ECHO_TEST_DEPLOY_KEY; remove it"
-    with pytest.raises(MatrixError, match=said):
+    said = r"holds the value of \$ECHO_TEST_DEPLOY_KEY; remove it"
+    with pytest.raises(MatrixError, match=rf"matrix\.yaml:\d+: .*{said}"):
         load_matrix(written(tmp_path, instead('negative: ""', f"negative: {spelled}")))
-    with pytest.raises(MatrixError, match=rf"command line: controls\.{said}"):
+    with pytest.raises(MatrixError, match=rf"command line: controls\.sampler\.negative:? {said}"):
         resolve_profile(load_matrix(ROOT / "matrix.yaml"), "laptop", [f"controls.sampler.negative={spelled}"])
 
 

@@ -219,6 +219,10 @@ def test_links_pipes_and_folders_in_place_of_files_are_refused(
         ({"stage": "d\u00e4ta"}, "which is not a plain name"),
         ({"attempt": 5}, "attempt is '5', int; allowed: str"),
         ({"attempt": None}, "attempt is 'None', NoneType; allowed: str"),
+        ({"label": "train\x1b[2J"}, r"label is 'train\\x1b\[2J'; allowed: at most 1000 printable characters"),
+        ({"job": "a\nb"}, "job is .*; allowed: at most 1000 printable characters"),
+        ({"git": "\u202egnp"}, "git is .* printable characters"),
+        ({"branch": "b" * 1001}, "branch is .* printable characters"),
         ({"manifest": ["ab" * 32]}, "manifest is .* allowed: str"),
         ({"manifest": "xyz"}, "manifest is 'xyz'; allowed: the 64 hex digits"),
         ({"inputs": []}, "inputs is .* allowed: dict"),
@@ -262,11 +266,14 @@ def test_a_manifest_of_gigabytes_is_refused_without_being_read(store: FilesStore
         store.fetch(FINGERPRINT)
 
 
-def test_a_changed_byte_is_found_by_verify_and_not_by_fetch(store: FilesStore) -> None:
+def test_a_changed_byte_is_found_by_verify_and_by_who_reads_the_file(store: FilesStore) -> None:
     path = folder_of(store) / "data" / "one.bin"
     path.chmod(0o644)
     path.write_bytes(b"0ne")
     assert store.fetch(FINGERPRINT) == folder_of(store)
+    assert store.fetch_files(FINGERPRINT, ["two.bin"]) == folder_of(store)
+    with pytest.raises(ArtifactMissing, match=r"one\.bin has sha256 .*, committed was .*; `run --refresh JOB`"):
+        store.fetch_files(FINGERPRINT, ["data/*"])
     with pytest.raises(ArtifactMissing, match=r"one\.bin has sha256 .*, committed was .*; `run --refresh JOB`"):
         verified(store)
 

@@ -191,6 +191,10 @@ def test_a_broken_line_of_an_artifact_is_told_with_its_number(tmp_path: Path) ->
     path.write_text(json.dumps(CASE) + "\n\n" + json.dumps(CASE)[:20] + "\n", encoding="utf-8")
     with pytest.raises(StoreError, match=r"cases\.jsonl:3: is not a line of cases\.jsonl: .*; `run --refresh JOB`"):
         list(_lines(path, case_of))
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # one line without an end, sparse
+    with pytest.raises(StoreError, match=r"cases\.jsonl:1: is not a line"):
+        next(iter(_lines(path, case_of)))
 
 
 @pytest.mark.parametrize("content", [*NO_OBJECTS, b'{"verb": "rm", "jobs": []}', b'{"verb": "retry", "jobs": 5}'])

@@ -33,6 +33,10 @@ PLANTED = {
     "MLFLOW_TRACKING_PASSWORD": 'planted "tracking" \\password 5',
     "MLFLOW_TRACKING_URI": "https://somebody:planted-in-uri-6@mlflow.example/",
     "https_proxy": "http://somebody:planted%40in-proxy-7@127.0.0.1:9",
+    "SMTP_PASS": "pl4nt!",
+    "DATA_URL": "https://account.blob/c?sv=2024-11-04&se=2026&sig=planted%2Bsignature%2B10",
+    "DATABASE": "host=db user=me password=planted-in-dsn-11",
+    "SERVICE_ACCOUNT": '{"type": "service_account", "private_key": "planted-in-json-12\\nplanted-in-json-13"}',
     "DEPLOY_KEY": "-----BEGIN PLANTED KEY-----\nplanted-first-line-8\nplanted-second-line-9\n-----END PLANTED KEY-----",
 }
 TRACES = (
@@ -44,7 +48,8 @@ TRACES = (
         "planted-judge-key-4",
     ),
     *("password 5", "planted-in-uri-6", "planted%40in-proxy-7", "planted@in-proxy-7"),
-    *("planted-first-line-8", "planted-second-line-9"),
+    *("planted-first-line-8", "planted-second-line-9", "pl4nt!", "planted+signature+10", "planted-in-dsn-11"),
+    *("planted-in-json-12", "planted-in-json-13"),
 )
 
 
@@ -131,23 +136,19 @@ def test_a_study_with_secrets_in_its_environment_writes_none_of_them(planted: No
     home = tmp_path / "outputs"
     environment = {**os.environ, "ECHO_MATRIX_HOME": str(home), "ECHO_MATRIX_FAKE_S": "0.1"}
 
-    def run(*more: str) -> "subprocess.CompletedProcess[str]":
-        command = [
-            Path(sys.executable).with_name("echo-matrix"),
-            "run",
-            "--cluster",
-            cluster,
-            "--matrix",
-            ROOT / "matrix.yaml",
-        ]
+    def call(command: str, *more: str) -> "subprocess.CompletedProcess[str]":
+        files = ("--cluster", cluster, "--matrix", ROOT / "matrix.yaml")
         return subprocess.run(
-            [*command, "--rows", "context-k1", "--branches", "replay", *more],
+            [Path(sys.executable).with_name("echo-matrix"), command, *files, *more],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,
             timeout=500,
         )
+
+    def run(*more: str) -> "subprocess.CompletedProcess[str]":
+        return call("run", "--rows", "context-k1", "--branches", "replay", *more)
 
     for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "ECHO_MATRIX_JUDGE_KEY", "MLFLOW_TRACKING_URI"):
         refused = run(f"controls.sampler.negative={PLANTED[name]}")
@@ -159,4 +160,7 @@ def test_a_study_with_secrets_in_its_environment_writes_none_of_them(planted: No
     assert ended.returncode == 0, ended.stderr
     assert list(home.rglob("mlflow.db")) and list(home.rglob("ledger.sqlite")) and list(home.rglob("driver.log"))
     assert not [trace for trace in TRACES if trace in ended.stdout + ended.stderr]
+    for command in (["doctor", "--json"], ["explain", "train/context-k1/s0"], ["show", "train/context-k1/s0"]):
+        shown = call(*command)
+        assert shown.stdout and not [trace for trace in TRACES if trace in shown.stdout + shown.stderr], command
     assert leaks(home) == []

@@ -6,7 +6,7 @@ import pytest
 from s3_servers import Service, credentials, moto, nanio, seaweed
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _credentials() -> Iterator[None]:
     with credentials():
         yield

@@ -60,6 +60,7 @@ REFUSALS = {
     "not S3": (page(404, "<html>nothing here</html>"), r"HTTP 404 without an error of S3.*correct store\.endpoint"),
     "a page": (page(200, "<html>hello"), r"without an error of S3, so no S3 service is there"),
     "gateway": (page(502, "<html>bad gateway</html>"), r"fails now .502"),
+    "damaged": (Fault("half", forwarded=False, sent=0.5, answer=refusal(404, "NoSuchKey").answer), "broke off|damaged"),
     "unknown": (refusal(400, "KeyTooLongError"), r"refuses ListObjectsV2 .KeyTooLongError: Told to fail"),
     "not built": (refusal(501, "NotImplemented"), "does not support this request"),
 }

@@ -20,6 +20,7 @@ from s3_proxy import (
     FaultProxy,
     faulty,
     hang,
+    refusal,
 )
 from s3_servers import Service
 
@@ -32,10 +33,16 @@ from orchestrator.store.s3.objects import TRIES, DamagedObject, S3Objects
 from orchestrator.testing.stores import FINGERPRINT, make_commit, write_and_commit
 
 
-@pytest.fixture(scope="module", params=["seaweed", "moto"])
-def proxy_of(request: pytest.FixtureRequest) -> Iterator[FaultProxy]:
-    service: Service = request.getfixturevalue(f"{request.param}_service")
-    with faulty(service) as proxy:
+@pytest.fixture(scope="module")
+def proxy_of(seaweed_service: Service) -> Iterator[FaultProxy]:
+    with faulty(seaweed_service) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def unchecked(moto_service: Service) -> Iterator[FaultProxy]:
+    """Before a server that compares neither signatures nor checksums."""
+    with faulty(moto_service) as proxy:
         yield proxy
 
 
@@ -48,6 +55,9 @@ def proxy(proxy_of: FaultProxy) -> FaultProxy:
 @pytest.fixture
 def store(proxy: FaultProxy, tmp_path: Path) -> Store:
     return make_store(proxy.service.behind(proxy.endpoint).location(tmp_path))
+
+
+CONTENT = b"a record " * 40
 
 
 def objects_of(proxy: FaultProxy, tmp_path: Path, read_timeout_s: float = 20.0) -> S3Objects:
@@ -94,32 +104,54 @@ def test_a_commit_that_another_has_made_meanwhile_is_lost(
 @pytest.mark.parametrize("fault", [TRUNCATED, FLIPPED_ANSWER], ids=lambda fault: fault.name)
 def test_an_answer_that_arrives_damaged_is_read_again(proxy: FaultProxy, tmp_path: Path, fault: Fault) -> None:
     objects = objects_of(proxy, tmp_path)
-    content = b"a record " * 40
     proxy.fail(fault, "GET", "lease/1", times=2)
-    assert objects.create("lease/1", content) == content
+    assert objects.create("lease/1", CONTENT) == CONTENT
     assert proxy.seen("GET", "lease/1") >= 3
 
 
-def test_a_request_that_arrives_damaged_leaves_no_damaged_object(proxy: FaultProxy, tmp_path: Path) -> None:
+def test_a_damaged_request_is_refused_by_a_server_that_compares(proxy: FaultProxy, tmp_path: Path) -> None:
     objects = objects_of(proxy, tmp_path)
-    content = b"a record " * 40
     proxy.fail(FLIPPED_REQUEST, "PUT", "lease/1")
-    try:
-        assert objects.create("lease/1", content) == content
-    except StoreUnreachable:  # the server has compared, and refuses; nothing was written
-        assert objects.create("lease/1", content) == content
-    assert objects.get("lease/1") == content
+    with pytest.raises(StoreUnreachable, match="fails now") as refused:
+        objects.create("lease/1", CONTENT)
+    assert refused.value.errno in TRANSIENT_ERRNOS
+    assert objects.create("lease/1", CONTENT) == CONTENT
 
 
-def test_an_object_that_somebody_has_changed_is_told(proxy: FaultProxy, tmp_path: Path) -> None:
+def test_a_damaged_request_to_a_server_that_does_not_compare_is_repaired(
+    unchecked: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.store.s3.objects.LONGEST_PAUSE_S", 0.01)
+    objects = objects_of(unchecked, tmp_path)
+    unchecked.fail(FLIPPED_REQUEST, "PUT", "lease/1")
+    assert objects.create("lease/1", CONTENT) == CONTENT
+    assert unchecked.seen("PUT", "lease/1") == 2
+    assert objects.get("lease/1") == CONTENT
+
+
+def test_an_object_that_somebody_has_changed_is_told(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.store.s3.objects.LONGEST_PAUSE_S", 0.01)
     objects = objects_of(proxy, tmp_path)
     proxy.fail(FLIPPED_ANSWER, "GET", "lease/1", times=100)
-    with pytest.raises((DamagedObject, StoreUnreachable), match="damaged") as refused:
-        objects.create("lease/1", b"a record " * 40)
+    with pytest.raises(DamagedObject, match="damaged") as refused:
+        objects.create("lease/1", CONTENT)
     assert "lease/1" in str(refused.value)
 
 
-@pytest.mark.parametrize("fault", [INTERNAL, SLOW_DOWN, DROPPED], ids=lambda fault: fault.name)
+def test_an_object_that_would_fill_memory_is_not_read(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = objects_of(proxy, tmp_path)
+    objects.put("asked/large", b"x" * 100)
+    assert objects.get("asked/large") == b"x" * 100
+    monkeypatch.setattr("orchestrator.store.s3.objects.LARGEST", 99)
+    with pytest.raises(StoreError, match=r"asked/large has 100 bytes; allowed: 99; remove it"):
+        objects.get("asked/large")
+
+
+@pytest.mark.parametrize("fault", [INTERNAL, DROPPED], ids=lambda fault: fault.name)
 def test_a_service_that_keeps_failing_is_unreachable_with_an_errno_that_is_waited_for(
     proxy: FaultProxy, tmp_path: Path, fault: Fault
 ) -> None:
@@ -163,8 +195,6 @@ def test_an_object_that_was_created_and_is_gone_is_told(proxy: FaultProxy, tmp_p
 
 
 def test_a_service_without_batches_deletes_one_by_one(proxy: FaultProxy, tmp_path: Path) -> None:
-    from s3_proxy import refusal
-
     objects = objects_of(proxy, tmp_path)
     for number in range(3):
         objects.put(f"asked/{number}", b"x")
@@ -183,3 +213,21 @@ def test_a_listing_has_pages_of_a_thousand(proxy: FaultProxy, tmp_path: Path, mo
     assert proxy.seen("GET", "list-type=2") == 3
     objects.delete([f"asked/{number}" for number in range(5)])
     assert objects.entries("") == []
+
+
+def test_a_record_that_stays_damaged_is_told_and_can_be_withdrawn(
+    unchecked: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.store.s3.objects.LONGEST_PAUSE_S", 0.01)
+    location = unchecked.service.behind(unchecked.endpoint).location(tmp_path)
+    store = make_store(location)
+    assert write_and_commit(store, "a001-x")
+    bucket, prefix = bucket_and_prefix(location)
+    key = f"{prefix}commits/{FINGERPRINT}.json"
+    client = unchecked.service.client()
+    client.put_object(Bucket=bucket, Key=key, Body=b"{}", Metadata={"sha256": "0" * 64})
+    with pytest.raises(StoreError, match=r"differs from the checksum that its writer gave.*if that stays so, delete"):
+        store.read(FINGERPRINT)
+    store.withdraw(FINGERPRINT)
+    assert store.commits() == frozenset()
+    assert write_and_commit(store, "a002-y")

@@ -12,6 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from forging import forge_value, remake_report, resign_commit, resign_files, resign_manifest
+
+from orchestrator.plan.select import find_job
+from orchestrator.study import open_study
 
 ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
 EPOCHS = 300
@@ -83,5 +87,38 @@ def test_the_tutorials_study_is_planned_killed_resumed_shown_and_reported(digits
     assert {"linear/rate=0.1/s0", "mlp/rate=0.1/s0"} <= named
     assert points == 2 * EPOCHS
 
+    check_that_the_crate_can_be_run_again_elsewhere(digits)
+
     code = next((home / "code").iterdir())
     assert (code / "digits_study" / "train.py").is_file() and (code / "orchestrator").is_dir()
+
+
+def check_that_the_crate_can_be_run_again_elsewhere(digits: Path) -> None:
+    """Its cheapest cell gives equal bits; a score that was changed with every digest is found by it alone."""
+    call(digits, "export", "--out", "crate")
+    again = ("audit", "crate", "--workload", "digits_study.workload", "--rerun", "--work", "elsewhere")
+    said = call(digits, *again)
+    assert "4 jobs run again, 4 with equal bits" in said and "code snapshot against" in said
+
+    forge_everything(digits)
+    process = start(digits, *again)
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "evaluate/clean/linear/rate=0.1/s0 is not what the matrix and this code make of it" in said
+    assert "mean of accuracy" in said and "\n2 differences" in said  # and no other
+
+
+def forge_everything(digits: Path) -> None:
+    """Change the first score of the cheapest cell, and all that its crate says of it."""
+    sys.path.insert(0, str(digits))
+    try:
+        plan = open_study(digits / "matrix.yaml", overrides=CHOSEN[2:]).plan
+        job = find_job(plan, "evaluate/clean/linear/rate=0.1/s0")
+        crate = digits / "crate"
+        forge_value(crate, job, 0.999)
+        resign_manifest(crate, job)
+        resign_commit(crate, job)
+        remake_report(crate, plan)
+        resign_files(crate)
+    finally:
+        sys.path.remove(str(digits))

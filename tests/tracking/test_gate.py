@@ -113,6 +113,7 @@ def test_a_link_that_is_opened_from_elsewhere_and_the_pages_own_requests_pass() 
         ("POST", "/ajax-api/3.0/jobs"),
         ("POST", "/api/2.0/mlflow/webhooks"),
         ("POST", "/v1/traces"),
+        ("POST", "/ajax-api/3.0/mlflow/scorer/invoke"),
     ],
 )
 def test_what_starts_programs_or_sends_requests_is_closed_to_everybody(method: str, path: str) -> None:

@@ -15,7 +15,15 @@ from functools import cached_property
 from typing import Any, Literal
 
 from workloads.contract.fields import key_of
-from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, PlannedCluster, ServiceEndpoint
+from workloads.contract.planned import (
+    Diagnosis,
+    Estimate,
+    Planned,
+    PlannedCell,
+    PlannedCluster,
+    PlannedJob,
+    ServiceEndpoint,
+)
 from workloads.contract.rows import Row
 
 FORMAT = 1
@@ -53,6 +61,16 @@ class CountCheck:
     def allowed(share: float, whole: int) -> int:
         """The largest number that is at most `share` of `whole`."""
         return math.floor(share * whole + 1e-9)  # 0.29 * 100 is 28.999999999999996
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a metric may move where a job is run again on a machine that computes other last digits."""
+
+    metric: str
+    """Name in cases.jsonl, or a glob; the first that matches counts."""
+    most: float
+    """Largest difference of the mean over the job's cases, in the metric's unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +124,8 @@ class StageSpec:
     """Each checkpoint is complete, so that older ones are deleted; otherwise each holds a part of the work."""
     reshard: str = ""
     """Program (`python -m`) of the command `reshard`; empty: its checkpoints cannot be converted."""
+    tolerances: tuple[Tolerance, ...] = ()
+    """For `audit --rerun`: a metric that none of these names is not judged on another machine."""
     preload: tuple[str, ...] = ()
     """Modules that a warm server imports before its first job of this stage, and whose libraries `run` looks for.
 
@@ -230,6 +250,15 @@ class Workload:
         Durations of jobs that were not measured are estimated in proportion to them.
         """
         return {}
+
+    def cannot_rerun(self, job: PlannedJob, paths: Mapping[str, str]) -> str:
+        """Why `audit --rerun` cannot make this job's result from those of its inputs; empty: it can.
+
+        Args:
+            job: of the plan of the crate.
+            paths: of the cluster file on this machine: what the job reads besides its inputs.
+        """
+        return ""
 
     def deepspeed_problem(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
         """Key and problem of `deepspeed` settings of a cluster file that the study refuses; None: there is none."""

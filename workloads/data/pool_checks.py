@@ -48,6 +48,8 @@ def read_frame(path: Files) -> npt.NDArray[np.uint8]:
         raise BadInput(f"{path}: missing frame; frames are numbered 0000 on without gaps") from error
     except UnidentifiedImageError as error:
         raise BadInput(f"{path}: not a whole PNG: it has no beginning of one; copy or make the frame again") from error
+    except Image.DecompressionBombError as error:  # a few bytes that stand for gigabytes of pixels
+        raise BadInput(f"{path}: is too large for a frame: {error}; scale the frames down") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise BadInput(f"{path}: not a whole PNG: {error}; copy or make the frame again") from error
 

@@ -26,6 +26,8 @@ EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of every member, so that equal scenes are equal archives; ZIP knows none before it."""
 UNIX, PLAIN_FILE = 3, 0o100644
 """A member's system and mode; without them they would depend on where the archive is written."""
+LARGEST = 256 << 20
+"""Bytes of a member; a compressed one of an archive from elsewhere may be a thousand times as large as it is there."""
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 """What the standard library raises on damaged bytes: checksums, lengths, methods, passwords, positions, names."""
 
@@ -64,10 +66,13 @@ class Member:
 
         Raises:
             FileNotFoundError: there is none.
-            BadInput: it is damaged.
+            BadInput: it is damaged, or larger than any file of a pool.
         """
         if not self.is_file():
             raise FileNotFoundError(str(self))
+        size = self.archive.getinfo(self.path).file_size
+        if size > LARGEST:
+            raise BadInput(f"{self}: has {size} bytes; allowed: {LARGEST}; no frame or label is so large")
         try:
             return self.archive.read(self.path)
         except BROKEN as error:

@@ -4,9 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workloads.contract.planned import Diagnosis, Estimate, Planned, PlannedCell, PlannedCluster, ServiceEndpoint
+from workloads.contract.planned import (
+    Diagnosis,
+    Estimate,
+    Planned,
+    PlannedCell,
+    PlannedCluster,
+    PlannedJob,
+    ServiceEndpoint,
+)
 from workloads.contract.workload import Workload
-from workloads.study import cases, checks, deepspeed, estimate, flops, notes, services
+from workloads.study import cases, checks, deepspeed, estimate, flops, notes, outside, services
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS
 from workloads.study.sections import Branches, Controls
@@ -31,6 +39,10 @@ class EchoMemory(Workload):
     def flops(self, plan: Planned) -> Mapping[str, float]:
         """See `flops`."""
         return flops.flops(plan)
+
+    def cannot_rerun(self, job: PlannedJob, paths: Mapping[str, str]) -> str:
+        """See `outside`."""
+        return outside.cannot_rerun(job, paths)
 
     def deepspeed_problem(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
         """See `deepspeed`."""

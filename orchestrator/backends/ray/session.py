@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,8 +93,20 @@ def end_session(folder: Path) -> None:
 
 
 def session_folders(parents: Iterable[Path] | None = None) -> list[Path]:
-    """The folders of all sessions below `parents`; None: wherever this process would look for a place."""
-    return [folder for parent in parents or socket_parents() for folder in parent.glob("em-ray-*-*")]
+    """The folders of this user's sessions below `parents`; None: wherever this process would look for a place.
+
+    Everybody may make a folder in /tmp, and its name says which processes are killed: that of another user counts for
+    nothing, nor does a link.
+    """
+    found = (folder for parent in parents or socket_parents() for folder in parent.glob("em-ray-*-*"))
+    return [folder for folder in found if _is_ours(folder)]
+
+
+def _is_ours(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        about = folder.lstat()
+        return stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+    return False
 
 
 def sweep(parents: Iterable[Path] | None = None) -> None:

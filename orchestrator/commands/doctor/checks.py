@@ -1,7 +1,8 @@
 """The checks of `doctor`, in order, and their results as text and JSON."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from orchestrator.backends.check_result import CheckResult, Level, bad, ok
 from orchestrator.backends.plugin import BackendPlugin, PlannedRun
@@ -12,6 +13,7 @@ from orchestrator.plan.job import Job
 from orchestrator.spec.cluster import Cluster
 from orchestrator.study import Study
 from orchestrator.wording import counted
+from workloads.runtime.masking import mask, secrets_of
 
 
 def all_checks() -> Mapping[str, Check]:
@@ -24,6 +26,7 @@ def all_checks() -> Mapping[str, Check]:
         "variables": machine.variables,
         "paths": services.paths,
         "store": state.store,
+        "access": state.access,
         "disk": state.disk,
         "ledger": state.ledger,
         "lease": state.lease,
@@ -79,7 +82,8 @@ def examine(subject: Subject, checks: Mapping[str, Check] | None = None) -> Find
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             found.append((name, bad(f"{where}{error.strerror or error}", "make it readable for this user")))
-    return found
+    secrets = secrets_of(os.environ)
+    return [(name, replace(one, says=mask(one.says, secrets), remedy=mask(one.remedy, secrets))) for name, one in found]
 
 
 def worst(found: Findings) -> Level:

@@ -78,15 +78,16 @@ def paths(subject: Subject) -> Iterator[CheckResult]:
 def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, speaks_json: bool = False) -> CheckResult:
     """Whether a server responds to a GET with data.
 
-    Any status is a response, except that of refused credentials and of a server in front that finds none behind it. A
-    web page is none: login pages come with status 200. With `speaks_json`, only a JSON object is.
+    A redirect is not followed: the credentials would go along, to wherever it leads. Any other status is a response,
+    except that of refused credentials and of a server in front that finds none behind it. A web page is none: login
+    pages come with status 200. With `speaks_json`, only a JSON object is.
     """
     place = public_url(url)
     if urlsplit(url).scheme not in ("http", "https"):
         return warning(f"{what}: {place} is not an http address; not checked", "make sure it can be reached")
     try:
         request = urllib.request.Request(url, headers=dict(headers))
-        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+        with urllib.request.build_opener(_NoRedirects).open(request, timeout=ANSWER_S) as answer:
             content = answer.read(MOST_BYTES)
             is_page = content[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
             if is_page or (speaks_json and not content.lstrip().startswith(b"{")):
@@ -100,6 +101,11 @@ def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, spe
     except urllib.error.HTTPError as error:
         if error.code in (401, 403, 407):
             return bad(f"{what} at {place} refuses the credentials ({error.code})", remedy)
+        if 300 <= error.code < 400:
+            said = (
+                f"{what} at {place} redirects ({error.code}), which is not followed: a login page, or another address"
+            )
+            return bad(said, remedy)
         if error.code in (502, 503, 504):
             return bad(f"{what} does not respond at {place}: the server in front of it says {error.code}", remedy)
         if speaks_json:
@@ -109,6 +115,13 @@ def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, spe
         return bad(f"{what} does not respond at {place}: {_words(error.reason)}", remedy)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return bad(f"{what} does not respond at {place}: {_words(error)}", remedy)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Makes a redirect an answer like any other."""
+
+    def redirect_request(self, *_given: object) -> None:
+        """Nothing is asked again."""
 
 
 def _words(reason: object) -> str:

@@ -1,7 +1,9 @@
 """Checks of the study's state: store, disk, ledger, lease, and leftovers of runs that were killed."""
 
+import shlex
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,27 @@ def store(subject: Subject) -> Iterator[CheckResult]:
         yield bad(
             f"{place}: {error}", "make it writable, or set ECHO_MATRIX_HOME to a folder on a local disk, NFS or Lustre"
         )
+
+
+def access(subject: Subject) -> Iterator[CheckResult]:
+    """Who else may write where code and results are read from, and who may read them."""
+    home = existing_folder(subject.study.home)
+    inside = (subject.study.home / name for name in ("code", "store", "attempts", "inbox"))
+    opened = [place for place in (*inside, home) if place.is_dir() and place.stat().st_mode & stat.S_IWOTH]
+    for above in home.parents:
+        mode = above.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:  # with that bit, as in /tmp, nobody moves what is another's
+            opened.append(above)
+    if opened:
+        yield warning(
+            f"{opened[0]}: every user of this machine may write here, and what is read below it runs as you",
+            f"chmod o-w {shlex.quote(str(opened[0]))}; `umask 022` before `run` keeps it so",
+        )
+        return
+    mode = home.stat().st_mode
+    writers = "its owner and its group" if mode & stat.S_IWGRP else "its owner"
+    readers = "every user" if mode & stat.S_IROTH else "its owner and its group" if mode & stat.S_IRGRP else "its owner"
+    yield ok(f"{home}: {writers} may write, {readers} may read")
 
 
 def _bucket(study: Study) -> Iterator[CheckResult]:

@@ -32,7 +32,7 @@ from orchestrator.schedule.run import RunResult, run
 from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run
 from orchestrator.spec.workload import package_of
-from orchestrator.store.protocol import PROGRAM, Commit, Store
+from orchestrator.store.protocol import PROGRAM, RECENT_S, Commit, Store
 from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
@@ -130,7 +130,7 @@ def run_study(
             )
             stopped = outcome.interrupted
             with told_if_slow(view.say, "writing the report"):
-                written = not stopped and report_of(study)
+                written = not stopped and report_of(study, 0.0 if outcome.submitted else RECENT_S)
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
         except LeaseError:
@@ -149,11 +149,15 @@ def _no_log(_what: str, **_fields: object) -> None:
     """Replaces driver.log before it is open."""
 
 
-def report_of(study: Study) -> bool:
-    """Write the report of what is done, if its results have a meaning; returns whether it was written."""
+def report_of(study: Study, within_s: float = 0.0) -> bool:
+    """Write the report of what is done, if its results have a meaning; returns whether it was written.
+
+    `within_s` as for `Store.commits`.
+    """
     if not study.publishes_results:
         return False
-    return report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.durations)
+    standings = study.standings(within_s=within_s)
+    return report_if_needed(study.report_folder, study.plan, standings, study.store, study.durations)
 
 
 def _backend_of(

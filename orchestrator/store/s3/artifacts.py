@@ -13,14 +13,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ArtifactMissing, StoreError
+from orchestrator.errors import FULL, ArtifactMissing, StoreError
 from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, sha256_of, write_manifest
 from orchestrator.store.protocol import ManifestEntry, StoredArtifact
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.cache import Cache
 from orchestrator.store.s3.download import Incoming
-from orchestrator.store.s3.multipart import unfinished_uploads
+from orchestrator.store.s3.multipart import Unfinished, unfinished_uploads
 from orchestrator.store.s3.objects import DamagedObject
 from orchestrator.store.s3.transfer import download_files, upload_folder
 from orchestrator.store.s3.work_folders import WorkFolders
@@ -185,8 +185,7 @@ class ArtifactFiles:
         known = {(stage, fingerprint[:16], attempt) for stage, fingerprint, attempt in dead}
         now = time.time()
         for one in unfinished_uploads(self._bucket, f"{FOLDER}/"):
-            stage, digits, attempt = (*one.key.split("/"), "", "", "")[1:4]
-            if (stage, digits, attempt) in known or (attempt not in living and now - one.begun > STALE_S):
+            if is_stale(one, living, known, now):
                 self._abort(one.key, one.upload)
         for stage, digits, attempt in known:
             self.discard(stage, digits, attempt)
@@ -229,7 +228,16 @@ class ArtifactFiles:
                 )
                 for digest, entries in wanted.items()
             ]
-            download_files(self._bucket, files, landed)
+            try:
+                download_files(self._bucket, files, landed)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                why = (error.strerror or "it is full").lower()
+                raise StoreError(
+                    f"{self.cache.root}: {why}; free some space, or name a folder on a larger disk as cache under "
+                    "store in the cluster file; what has arrived stays there"
+                ) from error
 
     def _get_manifest(self, stage: str, digits: str, attempt: str, digest: str) -> bytes:
         key = self._prefix(stage, digits, attempt) + NAME
@@ -247,3 +255,16 @@ class ArtifactFiles:
     @staticmethod
     def _prefix(stage: str, digits: str, attempt: str) -> str:
         return f"{FOLDER}/{stage}/{digits}/{attempt}/"
+
+
+def is_stale(upload: Unfinished, living: Collection[str], dead: Collection[tuple[str, str, str]], now: float) -> bool:
+    """Whether an unfinished upload is to be aborted.
+
+    Args:
+        upload: of an artifact's file.
+        living: attempts that may be uploading now.
+        dead: (stage, digits, attempt).
+        now: seconds since 1970.
+    """
+    _, stage, digits, attempt, *_ = (*upload.key.split("/"), "", "", "")
+    return (stage, digits, attempt) in dead or (attempt not in living and now - upload.begun > STALE_S)

@@ -13,7 +13,6 @@ goes is the artifact whose last use is longest ago, never one that a living proc
 """
 
 import contextlib
-import errno
 import os
 import secrets
 import shutil
@@ -23,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.errors import StoreError
+from orchestrator.store.link import NO_LINKS
 from orchestrator.store.manifest import NAME
 from orchestrator.store.protocol import ManifestEntry
 from orchestrator.store.s3.leases import Leases, Reservation
@@ -102,9 +102,7 @@ class Cache:
         path = folder / entry.path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(self.blob(entry.sha256), path)
-        except FileExistsError:
-            return True
+            self._link_or_copy(self.blob(entry.sha256), path)
         except FileNotFoundError:
             return False
         return True
@@ -113,12 +111,16 @@ class Cache:
         """Make a file that is already on this machine a blob, without a copy if it is on the same file system."""
         blob = self.blob(entry.sha256)
         blob.parent.mkdir(parents=True, exist_ok=True)
+        self._link_or_copy(source, blob)
+
+    def _link_or_copy(self, source: Path, target: Path) -> None:
+        """Make `target` the same file as `source`, or a copy where that cannot be; one that exists stays."""
         try:
-            os.link(source, blob)
+            os.link(source, target)
         except FileExistsError:
             return
         except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            if error.errno not in NO_LINKS:
                 raise
             copy = self.partial(f"copy-{secrets.token_hex(8)}")
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,7 @@ class Cache:
                 with copy.open("rb") as file:
                     os.fsync(file.fileno())
                 copy.chmod(0o444)
-                copy.rename(blob)
+                copy.rename(target)
             finally:
                 copy.unlink(missing_ok=True)
 
@@ -235,6 +237,9 @@ class Content:
                 continue
             trash.mkdir(parents=True, exist_ok=True)
             folder.rename(trash / str(number))
+            for above in (folder.parent, folder.parent.parent):
+                with contextlib.suppress(OSError):  # others are in it
+                    above.rmdir()
             for _, about in _files(trash / str(number)):
                 path, size = self._blobs.get(about.st_ino, ("", 0))
                 if path:

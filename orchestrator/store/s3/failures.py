@@ -1,7 +1,7 @@
 """Failures of S3 in words: what is wrong, where, and what to do; and whether the same call may succeed later."""
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from botocore.parsers import ResponseParserError
 
 from orchestrator.errors import ArtifactMissing, StoreError, StoreUnreachable
 from orchestrator.store.location import StoreLocation
-from workloads.runtime.masking import mask, secrets_of
+from workloads.runtime.masking import Secret, mask, secrets_of
 
 CHAIN = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile in ~/.aws"
 WRONG_KEY = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidSecurity", "AuthFailure"})
@@ -65,22 +65,25 @@ def translated(
     url = f"{location.url}/{where}" if where else location.url
     place = f"{url} at {service_of(location)}" if location.endpoint else url
     if isinstance(error, boto.ClientError):
-        found = _refusal(error, location, place, url)
+        found = _refusal(error, location, place, url, secrets)
     else:
-        found = _failure(error, location, place)
+        found = _failure(error, location, place, secrets)
     text = mask(str(found), secrets)
     return (
         StoreUnreachable(found.errno or errno.EIO, text) if isinstance(found, StoreUnreachable) else type(found)(text)
     )
 
 
-def _refusal(error: boto.ClientError, location: StoreLocation, place: str, url: str) -> StoreError | StoreUnreachable:
+def _refusal(
+    error: boto.ClientError, location: StoreLocation, place: str, url: str, secrets: Sequence[Secret]
+) -> StoreError | StoreUnreachable:
     """What the service has answered, in words."""
     about: Mapping[str, Any] = error.response.get("Error", {})
     metadata: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
     status, headers = int(metadata.get("HTTPStatusCode", 0)), metadata.get("HTTPHeaders", {})
     code = str(about.get("Code", "") or status)
-    words = " ".join(str(about.get("Message", "")).split())[:LONGEST]
+    # Masked before it is cut: half a secret is not recognised.
+    words = " ".join(mask(str(about.get("Message", "")), secrets).split())[:LONGEST]
     said = f"{code}: {words}" if words else code
     service, bucket = service_of(location), location.url.split("/")[2]
     if code in NO_OBJECT:
@@ -111,13 +114,16 @@ def _refusal(error: boto.ClientError, location: StoreLocation, place: str, url: 
             f"is in region {region}; write region: {region}" if region else f"is in another region ({said}); write it"
         )
         return StoreError(f"{place}: the bucket {bucket!r} {name} under store in the cluster file")
-    html = "html" in headers.get("content-type", "") and status not in GATEWAY
-    if code.isdecimal() and (html or (400 <= status < 500 and status not in (401, 403, 429))):
-        # boto3 calls a page instead of XML a 500.
-        return StoreError(
-            f"{place}: {service} answers HTTP {status} without an error of S3, so no S3 service is there; correct "
-            "store.endpoint in the cluster file"
-        )
+    if code.isdecimal() and not error.operation_name.startswith("Head"):  # an answer without a code of S3
+        kind = headers.get("content-type", "")
+        if "xml" in kind:
+            return StoreUnreachable(errno.EIO, f"{place}: the answer of {service} arrived damaged (HTTP {status})")
+        page = "html" in kind and status not in GATEWAY  # boto3 calls a page instead of XML a 500
+        if page or (400 <= status < 500 and status not in (401, 403, 429)):
+            return StoreError(
+                f"{place}: {service} answers HTTP {status} without an error of S3, so no S3 service is there; correct "
+                "store.endpoint in the cluster file"
+            )
     if code in BUSY or status == 429:
         return StoreUnreachable(errno.EBUSY, f"{place}: {service} asks for fewer requests ({said})")
     if code in PASSING or (status >= 500 and code != "NotImplemented" and status != 501):
@@ -134,10 +140,12 @@ def _refusal(error: boto.ClientError, location: StoreLocation, place: str, url: 
     return StoreError(f"{place}: {service} refuses {error.operation_name} ({said})")
 
 
-def _failure(error: Exception, location: StoreLocation, place: str) -> StoreError | StoreUnreachable:
+def _failure(
+    error: Exception, location: StoreLocation, place: str, secrets: Sequence[Secret]
+) -> StoreError | StoreUnreachable:
     """Why there was no answer of S3, in words."""
     service = service_of(location)
-    said = " ".join(str(error).split())[:LONGEST]
+    said = " ".join(mask(str(error), secrets).split())[:LONGEST]
     if isinstance(error, NO_CREDENTIALS):
         return StoreError(
             f"{place}: no credentials on this machine ({said.rstrip('.')}); set {CHAIN}, on every machine that "

@@ -21,12 +21,15 @@ from botocore.exceptions import ClientError, FlexibleChecksumError
 
 from orchestrator.errors import ArtifactMissing, StoreError, StoreUnreachable
 from orchestrator.store.location import StoreLocation
+from orchestrator.store.manifest import LARGEST as MANIFEST
 from orchestrator.store.protocol import ObjectEntry, SharedObjects
 from orchestrator.store.s3.client import S3Client, code_of, s3_errors
 from orchestrator.store.s3.failures import BUSY, CONFLICT, NO_OBJECT, PASSING, PRECONDITION, service_of
 
 DIGEST = "sha256"
 """Key of the metadata."""
+LARGEST = MANIFEST
+"""Bytes of an object that is read into memory; manifests are the largest."""
 TRIES = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 PAGE = 1000
@@ -35,7 +38,9 @@ NO_BATCH = frozenset({"NotImplemented", "MissingContentMD5", "MethodNotAllowed",
 """Answers of servers that cannot delete several objects in one request."""
 
 
-_DAMAGED = "differs from the checksum that its writer gave: it was damaged on its way, or changed"
+_DAMAGED = (
+    "differs from the checksum that its writer gave: it was damaged on its way, or changed; if that stays so, delete it"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +57,12 @@ class OldVersion:
 class DamagedObject(StoreError):
     """An object whose content is not what its writer sent."""
 
-    def __init__(self, message: str, digest: str) -> None:
+    def __init__(self, message: str, digest: str, content: bytes) -> None:
         super().__init__(message)
         self.digest = digest
         """The sha256 that the writer gave."""
+        self.content = content
+        """As it arrived; empty where boto3 refused to hand it out."""
 
 
 class S3Objects:
@@ -106,27 +113,46 @@ class S3Objects:
         """
         return self.get_tagged(key)[0]
 
+    def get_as_it_is(self, key: str) -> bytes:
+        """The content of an object, even if it is not what its writer sent.
+
+        Raises:
+            ArtifactMissing, StoreUnreachable: see `get`.
+        """
+        try:
+            return self.get(key)
+        except DamagedObject as error:
+            return error.content
+
     def get_tagged(self, key: str) -> tuple[bytes, str]:
         """The content of an object, compared with its sha256, and its tag.
 
         Raises:
             ArtifactMissing, StoreUnreachable: see `get`.
             DamagedObject: it is not what its writer sent.
+            StoreError: it is larger than any of ours.
         """
         failure: StoreError | StoreUnreachable | None = None
         for pause_s in pauses():
             with s3_errors(self._location, key):
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+            if (
+                answer["ContentLength"] > LARGEST
+            ):  # whoever may write to the bucket chooses it, and it would fill memory
+                answer["Body"].close()
+                raise StoreError(
+                    f"{self.where(key)} has {answer['ContentLength']} bytes; allowed: {LARGEST}; remove it"
+                )
             digest = str(answer.get("Metadata", {}).get(DIGEST, ""))
             try:
                 with s3_errors(self._location, key):
                     content: bytes = answer["Body"].read()
                 if digest in ("", sha256(content).hexdigest()):
                     return content, str(answer["ETag"])
-                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest)
+                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest, content)
             except StoreUnreachable as error:  # boto3 repeats requests, and not the reading of an answer
                 compared = isinstance(error.__cause__, FlexibleChecksumError)
-                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest) if compared else error
+                failure = DamagedObject(f"{self.where(key)} {_DAMAGED}", digest, b"") if compared else error
             time.sleep(pause_s)
         assert failure is not None
         raise failure

@@ -12,17 +12,14 @@ Several drivers and hosts, on several machines, may use it at once without coord
 
 import dataclasses
 import hashlib
-import json
-import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ArtifactMissing, StoreError
-from orchestrator.store.commits import FINGERPRINT, PLAIN_NAME, commit_from
-from orchestrator.store.files import FOLDER_DIGITS, SUFFIX
+from orchestrator.store.commits import FINGERPRINT, PLAIN_NAME
+from orchestrator.store.files import FOLDER_DIGITS
 from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.store.protocol import (
     Commit,
@@ -36,31 +33,16 @@ from orchestrator.store.s3.artifacts import ArtifactFiles
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.checkpoints import S3Checkpoints
 from orchestrator.store.s3.client import S3Client, bucket_and_prefix
+from orchestrator.store.s3.commits import SUFFIX, S3Commits
 from orchestrator.store.s3.objects import S3Objects
 from orchestrator.store.s3.probe import FOLDER as PROBE
 from orchestrator.store.s3.probe import probe
 from orchestrator.store.s3.records import RecordCache
 from workloads.runtime.fault_points import point
 
-COMMITS = "commits/"
 WITHDRAWN = "withdrawn/"
-LISTED_S = 300.0
-"""How long a listing tells which records there are to read; after that each is asked for."""
-READ_AHEAD_AFTER = 4
-"""So many records that are not on this machine, and the rest of the listing is read in parallel."""
-READERS = 16
 PROBED_WITHIN_S = 3600.0
 """No probe takes longer than this."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Listing:
-    """Commit records as last listed."""
-
-    tags: Mapping[str, str]
-    """Fingerprint -> tag."""
-    at: float
-    """By the monotonic clock."""
 
 
 class S3Store:
@@ -74,10 +56,7 @@ class S3Store:
         self._files = ArtifactFiles(client, bucket, prefix, location)
         self._checkpoints = S3Checkpoints(Bucket(client=client, name=bucket, prefix=prefix, location=location))
         study = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:16]
-        self._records = RecordCache(cache_folder(location) / "records" / study)
-        self._listing: _Listing | None = None
-        self._absent = 0
-        self._lock = threading.Lock()
+        self._commits = S3Commits(self._objects, RecordCache(cache_folder(location) / "records" / study))
 
     @property
     def objects(self) -> S3Objects:
@@ -121,7 +100,7 @@ class S3Store:
                 "commit the folder that `prepare` returned"
             )
         try:
-            winner = self._read(wanted.fingerprint).attempt  # decided already: nothing is uploaded
+            winner = self._commits.read_now(wanted.fingerprint).attempt  # decided already: nothing is uploaded
         except ArtifactMissing:
             winner = self._publish(wanted, folder)
         self._files.discard(wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt)
@@ -130,16 +109,12 @@ class S3Store:
     def _publish(self, wanted: Commit, folder: Path) -> str:
         """Upload `folder` and create the commit record; the attempt that has won."""
         digest = self._files.upload(folder, wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt)
-        whole = dataclasses.replace(wanted, manifest=digest)
-        content = json.dumps(dataclasses.asdict(whole), indent=1, sort_keys=True).encode("utf-8")
         point("manifest.written")
-        key = self._key(wanted.fingerprint)
-        found = self._objects.create(key, content)
-        return commit_from(found, wanted.fingerprint, self._objects.where(key)).attempt
+        return self._commits.create(dataclasses.replace(wanted, manifest=digest)).attempt
 
-    def commits(self) -> frozenset[str]:
+    def commits(self, within_s: float = 0.0) -> frozenset[str]:
         """Fingerprints of all completed jobs; one request for each thousand."""
-        return frozenset(self._list().tags)
+        return frozenset(self._commits.tags(within_s))
 
     def read(self, fingerprint: str) -> Commit:
         """The commit record of a completed job; no request where this machine has read it as it was last listed.
@@ -148,19 +123,11 @@ class S3Store:
             ArtifactMissing: there is none.
             StoreError: it is broken, of another version, or names another fingerprint.
         """
-        tag = self._listed_tag(fingerprint)
-        if not tag:
-            return self._read(fingerprint)
-        content = self._records.get(fingerprint, tag)
-        if content is None and self._read_ahead():
-            content = self._records.get(fingerprint, tag)
-        if content is None:
-            return self._read(fingerprint)
-        return commit_from(content, fingerprint, self._objects.where(self._key(fingerprint)))
+        return self._commits.read(fingerprint)
 
-    def revision(self) -> str:
+    def revision(self, within_s: float = 0.0) -> str:
         """A digest of the names and tags of the commit records, from one listing."""
-        return hashlib.sha256(repr(sorted(self._list().tags.items())).encode()).hexdigest()
+        return hashlib.sha256(repr(sorted(self._commits.tags(within_s).items())).encode()).hexdigest()
 
     def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
         """The files of a completed job's artifact; see `Store.manifest`."""
@@ -202,15 +169,12 @@ class S3Store:
         Raises:
             ArtifactMissing: there is none.
         """
-        key = self._key(fingerprint)
-        content = self._objects.get(key)
+        content = self._commits.content(fingerprint)
         numbers = [record.number for record in self._withdrawn(fingerprint)]
         number = max(numbers, default=0) or 1  # the newest may be ours, of a call that was cut short
         while self._objects.create(f"{WITHDRAWN}{fingerprint}.{number}{SUFFIX}", content) != content:
             number += 1
-        self._objects.delete([key])
-        with self._lock:
-            self._listing = None
+        self._commits.delete(fingerprint)
 
     def withdrawn(self) -> Sequence[WithdrawnRecord]:
         """All withdrawn commit records, by fingerprint and number."""
@@ -243,63 +207,11 @@ class S3Store:
         self._files.abort_stale(living, dead)
         before = time.time() - PROBED_WITHIN_S  # S3 refuses machines whose clock differs by a quarter of that
         self._objects.delete([entry.key for entry in self._objects.entries(PROBE) if entry.modified < before])
-        if self._listing is not None:
-            self._records.keep(self._listing.tags.keys())
+        self._commits.sweep()
 
     def _fetch(self, fingerprint: str, patterns: Sequence[str] | None) -> Path:
         commit = self.read(fingerprint)
         return self._files.fetch(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest, patterns)
-
-    def _list(self) -> _Listing:
-        at = time.monotonic()
-        length = 64 + len(SUFFIX)
-        tags: dict[str, str] = {}
-        for entry in self._objects.entries(COMMITS):
-            name = entry.key.removeprefix(COMMITS)
-            if len(name) == length and name.endswith(SUFFIX) and FINGERPRINT.fullmatch(name[:64]):
-                tags[name[:64]] = entry.tag
-        listing = _Listing(tags=tags, at=at)
-        with self._lock:
-            self._listing, self._absent = listing, 0
-        return listing
-
-    def _listed_tag(self, fingerprint: str) -> str:
-        """The tag of a record in a listing that is not old; empty: not known."""
-        listing = self._listing
-        if listing is None or time.monotonic() - listing.at > LISTED_S:
-            return ""
-        return listing.tags.get(fingerprint, "")
-
-    def _read(self, fingerprint: str) -> Commit:
-        """The commit record as it is now."""
-        key = self._key(fingerprint)
-        where = self._objects.where(key)
-        try:
-            content, tag = self._objects.get_tagged(key)
-        except ArtifactMissing as error:
-            raise ArtifactMissing(f"{where}: no commit record, so the job is not completed; `run` makes it") from error
-        commit = commit_from(content, fingerprint, where)
-        self._records.put(fingerprint, tag, content)
-        return commit
-
-    def _read_ahead(self) -> bool:
-        """Read all listed records that are not on this machine, once a command has asked for several of them."""
-        with self._lock:
-            self._absent += 1
-            if self._absent != READ_AHEAD_AFTER or self._listing is None:
-                return False
-            tags = dict(self._listing.tags)
-        wanted = [fingerprint for fingerprint, tag in tags.items() if self._records.get(fingerprint, tag) is None]
-
-        def read(fingerprint: str) -> None:
-            try:
-                self._read(fingerprint)
-            except StoreError:
-                return  # whoever asks for it is told
-
-        with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(read, wanted))
-        return True
 
     def _withdrawn(self, fingerprint: str) -> list[WithdrawnRecord]:
         found = []
@@ -309,10 +221,6 @@ class S3Store:
                 where = self._objects.where(entry.key)
                 found.append(WithdrawnRecord(fingerprint=name, number=int(number), size=entry.size, where=where))
         return sorted(found, key=lambda record: (record.fingerprint, record.number))
-
-    def _key(self, fingerprint: str) -> str:
-        self._check_names(fingerprint)
-        return f"{COMMITS}{fingerprint}{SUFFIX}"
 
     def _check_names(self, fingerprint: str, **names: str) -> None:
         if not FINGERPRINT.fullmatch(fingerprint):

@@ -12,7 +12,6 @@ Exit code 0: everything was sent and no run is left RUNNING. 1: otherwise; stand
 begin with `FOR_THE_USER` are what the controller passes on.
 """
 
-import io
 import json
 import os
 import queue
@@ -25,6 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.host.masked_stream import MaskedStream
 from orchestrator.tracking.mlflow.tracker import FOR_THE_USER
 from workloads.runtime.masking import mask, secrets_of
 
@@ -42,7 +42,7 @@ def main() -> int:
     """Project until the input ends."""
     # Ctrl-C reaches the whole foreground group, but this process ends when the parent closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdout = sys.stderr = MaskedStream(sys.stderr)
+    sys.stdout = sys.stderr = MaskedStream(sys.stderr, LONGEST_LOG)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     hurry = threading.Event()
     threading.Thread(target=_read, args=(sys.stdin, lines, hurry), daemon=True).start()
@@ -102,35 +102,10 @@ def _apply(projector: Any, message: dict[str, Any]) -> None:
 
 def reason_of(error: Exception) -> str:
     """Why MLflow cannot be used, in one line."""
-    text = str(error)
+    text = mask(str(error), secrets_of(os.environ))  # before it is cut: half a secret is not recognised
     if "<html" in text.lower() or "<!doctype" in text.lower():
         return PAGE
     return f"{type(error).__name__}: {' '.join(text.split())[:LONGEST_REASON]}"
-
-
-class MaskedStream(io.TextIOBase):
-    """A stream that masks secrets: MLflow and its libraries print addresses with passwords."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._secrets = secrets_of(os.environ)
-        self._left = LONGEST_LOG
-
-    def writable(self) -> bool:
-        """Always true."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Write `text` with secrets masked, up to `LONGEST_LOG` characters in all."""
-        if self._left > 0:
-            self._left -= len(text)
-            more = "" if self._left > 0 else "\n... later output is not kept\n"
-            self._stream.write(mask(text, self._secrets) + more)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the stream."""
-        self._stream.flush()
 
 
 if __name__ == "__main__":

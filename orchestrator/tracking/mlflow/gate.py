@@ -25,7 +25,10 @@ CLOSED = (
         f"/{kind}{version}/mlflow/{what}"
         for kind in ("api/", "ajax-api/")
         for version in ("2.0", "3.0")
-        for what in ("gateway", "gateway-proxy", "mcp-servers", "webhooks", "runs/create-promptlab-run")
+        for what in (
+            *("gateway", "gateway-proxy", "mcp-servers", "webhooks", "runs/create-promptlab-run", "jobs"),
+            *("genai", "issues/invoke", "scorer/invoke", "prompt-optimization"),
+        )
     ),
 )
 """What MLflow offers beside runs: programs that it starts, and requests that it makes with credentials of its own."""

@@ -135,7 +135,7 @@ def start_ui(
         settings = {
             "fd": listening.fileno(),
             "password": password,
-            "names": [socket.gethostname(), socket.getfqdn()],
+            "names": names_of(host),
             "database": f"{SQLITE}{database}",
             "home": str(home.resolve()),
             "artifacts": (home / ARTIFACTS).resolve().as_uri(),
@@ -205,6 +205,11 @@ def is_open_to_others(host: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host != "localhost"
+
+
+def names_of(host: str) -> list[str]:
+    """Names of this machine; the full one too where others reach it, since a name server may take seconds to tell."""
+    return [host, socket.gethostname(), *((socket.getfqdn(),) if is_open_to_others(host) else ())]
 
 
 def wait_for_ui(server: UiServer, timeout_s: float = START_S) -> None:

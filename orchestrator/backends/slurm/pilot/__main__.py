@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION
 from orchestrator.backends.slurm.pilot.node_launcher import launch_node, node_resources
+from orchestrator.host.masked_stream import MaskedStream
 from workloads.contract.json_files import read_object
 
 
@@ -19,4 +20,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout, sys.stderr = MaskedStream(sys.stdout), MaskedStream(sys.stderr)  # files of SLURM
     sys.exit(main())
