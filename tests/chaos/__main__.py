@@ -71,7 +71,7 @@ def main() -> int:
     table = markdown(records, commit=commit, seed=asked.seed)
     print(table)
     if asked.write:
-        write_into(PAGE, table, "make chaos, S3" if asked.s3 else "make chaos")
+        write_into(PAGE, table, "make chaos-s3" if asked.s3 else "make chaos")
     return 1 if any(record["problems"] for record in records) else 0
 
 

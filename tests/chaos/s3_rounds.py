@@ -116,7 +116,7 @@ class S3Round(Round):
         if self._proxy is not None:
             self._proxy.clear()
         self._record.resumed = resumed_elsewhere(self._study)
-        return left_in_bucket(self._study)
+        return [*left_in_bucket(self._study), *waited(self._study)]
 
 
 def checkpointed(study: SmallStudy) -> bool:
@@ -132,8 +132,17 @@ def resumed_elsewhere(study: SmallStudy) -> int:
     for folder in (*study.lost, study.folder):
         here = {path.parent.name for path in folder.glob("attempts/*/*/intent.json")}
         for path in folder.glob("attempts/*/*/log.txt"):
-            number += sum(name not in here for name in RESUMED.findall(path.read_text(errors="replace")))
+            number += any(name not in here for name in RESUMED.findall(path.read_text(errors="replace")))
     return number
+
+
+def waited(study: SmallStudy) -> list[str]:
+    """Whether a controller has waited for one that was dead, in words: a process of the same machine is seen."""
+    outputs = (folder.parent / "output.txt" for folder in (*study.lost, study.folder))
+    said = [path.read_text(errors="replace") for path in outputs if path.exists()]
+    return (
+        ["a controller has waited for a dead one"] if any("cannot be seen from here" in text for text in said) else []
+    )
 
 
 def left_in_bucket(study: SmallStudy) -> list[str]:
