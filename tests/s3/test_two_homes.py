@@ -18,7 +18,7 @@ from orchestrator.study import open_study
 
 SCRIPT = Path(__file__).with_name("two_homes.py")
 HOMES = ("one", "two")
-SHORT, LONG = 5, 40
+SHORT, LONG = 4, 40
 """Commands of each home."""
 REFUSALS = (
     "is running this study; wait for it, or stop it there with `echo-matrix stop`",
