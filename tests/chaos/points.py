@@ -34,8 +34,10 @@ IN_BUCKET = (
 )
 """Points around the calls of a store in a bucket; a file of this study is too small for a part."""
 NOTE = "command.recorded"
-NOTE_EVERY_S = 0.5
+LOOK_EVERY_S = 0.5
 DRIVER_WITHIN_S = 600.0
+LATER = {"checkpoint.uploaded": 3}
+"""Point -> jobs that are done before it is armed: a job that ends meanwhile needs no other machine."""
 
 
 def of_part(*parts: str) -> list[str]:
@@ -60,8 +62,9 @@ def play_points(
     record, began = Record(seed=0, kind=kind), time.monotonic()
     faults = study.home.with_name(f"{study.home.name}-faults")
     faults.mkdir(parents=True)
-    for name in names:
+    for name in sorted(set(names) - LATER.keys()):
         (faults / name).write_text("kill", encoding="ascii")
+    waiting = set(names) & LATER.keys()
     study, output = replace(study, faults=faults), faults / "output.txt"
     try:
         code = -9
@@ -72,7 +75,7 @@ def play_points(
             with output.open("ab") as said:
                 driver = study.start(said)
             record.starts += 1
-            code = _ended(driver, study.folder, faults / NOTE)
+            code = _ended(driver, study, faults, waiting)
         if code != 0:
             record.problems.append(f"`run` ended with {code}; it said: {output.read_text(errors='replace')[-3000:]}")
         else:
@@ -95,12 +98,18 @@ def play_points(
     return record
 
 
-def _ended(driver: "subprocess.Popen[bytes]", folder: Path, note: Path) -> int:
-    """The exit code of a driver, which is given harmless notes while the point after a note is armed."""
-    deadline = time.monotonic() + DRIVER_WITHIN_S
-    while note.exists() and driver.poll() is None and time.monotonic() < deadline:
-        holder = read_holder(folder)
+def _ended(driver: "subprocess.Popen[bytes]", study: SmallStudy, faults: Path, waiting: set[str]) -> int:
+    """The exit code of a driver; meanwhile the points in `waiting` are armed in time, and removed from it.
+
+    It is given harmless notes while the point after a note is armed.
+    """
+    deadline, store, folder = time.monotonic() + DRIVER_WITHIN_S, study.store, study.folder
+    while ((faults / NOTE).exists() or waiting) and driver.poll() is None and time.monotonic() < deadline:
+        for name in [name for name in waiting if len(store.commits()) >= LATER[name]]:
+            (faults / name).write_text("kill", encoding="ascii")
+            waiting.discard(name)
+        holder = read_holder(folder) if (faults / NOTE).exists() else None
         if holder is not None and holder.pid == driver.pid and not list((folder / "inbox").glob("*.json")):
             channel.send(folder, "retry")
-        time.sleep(NOTE_EVERY_S)
+        time.sleep(LOOK_EVERY_S)
     return driver.wait(timeout=DRIVER_WITHIN_S)

@@ -1,11 +1,10 @@
 """A home that shares its store: `two_homes.py HOME CLUSTER MATRIX SEED COMMANDS KILLS JOURNAL`.
 
 Runs so many commands, drawn from the seed, one after another; each is a fork of this process, so that it costs no
-imports. With KILLS at 1, some of them are killed at a random time. A line of JSON for each goes to JOURNAL, and so does
-when this home holds the lease in the store.
+imports. With KILLS at 1, some of them are killed while they hold the lease. A line of JSON for each goes to JOURNAL,
+and so does when this home holds the lease in the store.
 """
 
-import contextlib
 import json
 import os
 import random
@@ -76,25 +75,33 @@ class Journal:
 
 
 def call(home: Path, given: Sequence[str], words: Sequence[str], journal: Journal, kill_after_s: float = 0.0) -> Called:
-    """Run a command of `home` in a fork, to its end or until it is killed."""
+    """Run a command of `home` in a fork, to its end or until it is killed, so long after it has the lease."""
     output = home / "said.txt"
     home.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     child = os.fork()
     if child == 0:
         _become(home, [*words[:1], *given, *words[1:]], output, journal)
-    if kill_after_s:
-        time.sleep(kill_after_s)
-        killed = time.monotonic()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+    killed = _kill_in_the_middle(child, journal, kill_after_s) if kill_after_s else 0.0
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    ended = killed if code < 0 and kill_after_s else time.monotonic()
+    ended = killed if code < 0 else time.monotonic()
     said = output.read_text(encoding="utf-8", errors="replace")
     called = Called(home=str(home), words=list(words), began=began, ended=ended, code=code, said=said)
     journal.write("called", **asdict(called))
     return called
+
+
+def _kill_in_the_middle(child: int, journal: Journal, after_s: float) -> float:
+    """Kill a command so long after it has taken the lease; returns when, before it dies. One that ends stays alone."""
+    while not any(line["pid"] == child for line in journal.read("held")):
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            break
+        time.sleep(0.01)
+    time.sleep(after_s)
+    at = time.monotonic()
+    os.kill(child, signal.SIGKILL)  # it is not waited for yet, so that its number is still its own
+    return at
 
 
 def _become(home: Path, words: Sequence[str], output: Path, journal: Journal) -> None:
@@ -140,7 +147,7 @@ def main(home: Path, cluster: str, matrix: str, seed: int, commands: int, kills:
     given = ("--matrix", matrix, "--cluster", cluster)
     for _ in range(commands):
         (words,) = chance.choices([words for words, _ in DRAWN], [weight for _, weight in DRAWN])
-        kill_after_s = chance.uniform(0.05, 2.0) if kills and chance.random() < 0.3 else 0.0
+        kill_after_s = chance.uniform(0.001, 0.5) if kills and chance.random() < 0.4 else 0.0
         call(home, given, words, Journal(journal), kill_after_s)
         time.sleep(chance.uniform(0.0, 0.3))
     return 0
