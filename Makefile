@@ -31,7 +31,7 @@ test-fast: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) -m "fast or service" $(IN_PARALLEL)
 
-# Needs root: installs Debian's SLURM and Chromium, and starts a SLURM on loopback.
+# Needs root: installs Debian's SLURM, PostgreSQL and Chromium; starts SLURM and MLflow on loopback.
 test-root: $(INSTALLED) root-packages
 	$(PYTEST) -m root
 
@@ -43,11 +43,12 @@ test-long: $(INSTALLED) root-packages
 
 root-packages:
 	cluster/slurm/dev install
+	$(BIN)/python cluster/mlflow/dev install
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
 check: $(INSTALLED)
-	$(BIN)/ruff format --check . cluster/slurm/dev
-	$(BIN)/ruff check . cluster/slurm/dev
+	$(BIN)/ruff format --check . cluster/slurm/dev cluster/mlflow/dev
+	$(BIN)/ruff check . cluster/slurm/dev cluster/mlflow/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/import_budget.py

@@ -11,14 +11,14 @@ from typing import Any
 
 from orchestrator.backends.registry import backends
 from orchestrator.errors import LedgerError, OrchestratorError
-from orchestrator.plan.job import Plan
+from orchestrator.plan.job import REHEARSAL, Plan
 from orchestrator.schedule.lease_holder import is_held
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.lines import printable
 from orchestrator.spec.typed import build
-from orchestrator.study import ON_EVENT, REHEARSAL, Study, open_study, outputs_of, reopen_study, settings_of
+from orchestrator.study import ON_EVENT, Study, open_study, outputs_of, reopen_study, settings_of
 from orchestrator.wording import local_time
 
 

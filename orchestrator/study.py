@@ -18,7 +18,7 @@ from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.job import Job, Plan, Standing
+from orchestrator.plan.job import REHEARSAL, Job, Plan, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -35,8 +35,6 @@ from workloads.contract.planned import Estimate
 from workloads.runtime.masking import mask, secrets_of
 
 HOME_VARIABLE = "ECHO_MATRIX_HOME"
-REHEARSAL = "-rehearsal"
-"""End of the name of a study's folder whose results have no meaning."""
 ON_EVENT = "on_event"
 """Key of the cluster settings that is never recorded: the user's command may hold a credential."""
 SETTINGS = "set"

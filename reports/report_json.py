@@ -7,6 +7,7 @@ from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
 from reports.durations import by_stage
 from reports.input import ReportInput
+from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 
 VERSION = 1
@@ -22,6 +23,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "profile": given.profile,
         "git": given.git,
         "seeds": list(given.seeds),
+        "columns": _columns(analysis),
         **computed_json(analysis),
         "controls": {
             "fingerprint": given.controls.fingerprint,
@@ -37,6 +39,18 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
     }
     found: dict[str, Any] = plain(whole)
     return found
+
+
+def _columns(analysis: Analysis) -> list[dict[str, Any]]:
+    """The metric that stands for each branch, and the rows that may be called best on it, as `results` prints them."""
+    rows = [row.label for row in analysis.rows if not row.reference]
+    return [
+        {
+            **asdict(column),
+            "best": sorted(analysis.best(f"{column.branch}/{column.metric}", rows, column.better)),
+        }
+        for column in headlines(analysis)
+    ]
 
 
 def published_json(spec: ReportSpec, published: PublishedTables) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         ValueError: two values of one case and metric.
     """
     found = measured(given, combinations(given))
-    columns = [_headline(found, branch) for branch in found.scoring.names]
+    columns = headlines(found)
     seeds = frozenset(given.seeds)
     rows = tuple(row.label for row in found.rows if not row.reference)
     scores: dict[tuple[str, str], Score] = {}
@@ -94,6 +94,11 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
         scores=scores,
     )
+
+
+def headlines(found: Measured) -> list[Headline]:
+    """The columns: one metric for each branch."""
+    return [_headline(found, branch) for branch in found.scoring.names]
 
 
 def _headline(found: Measured, branch: str) -> Headline:

@@ -21,8 +21,12 @@ CHILDREN = (
     "orchestrator.backends.ray.hosts",
     "orchestrator.backends.ray.membership",
     "orchestrator.backends.slurm.pilot.agent",
+    "orchestrator.tracking.mlflow.content",
     "orchestrator.tracking.mlflow.database",
+    "orchestrator.tracking.mlflow.home_artifacts",
+    "orchestrator.tracking.mlflow.outages",
     "orchestrator.tracking.mlflow.projector",
+    "orchestrator.tracking.mlflow.runs",
 )
 
 

@@ -48,10 +48,10 @@ class Fault:
     """Share of the body that arrives before the connection ends."""
 
 
-def flipped(body: bytes) -> bytes:
+def flipped(body: bytes, bit: int = 1) -> bytes:
     """`body` with one bit in its middle changed."""
     middle = len(body) // 2
-    return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :] if body else body
+    return body[:middle] + bytes([body[middle] ^ bit]) + body[middle + 1 :] if body else body
 
 
 def refusal(status: int, code: str, more: str = "", **headers: str) -> Fault:
@@ -81,7 +81,8 @@ SLOW_DOWN = refusal(503, "SlowDown")
 INTERNAL = refusal(500, "InternalError")
 DONE_AND_INTERNAL = Fault("the server does it, and answers 500", answer=INTERNAL.answer)
 TRUNCATED = Fault("the answer ends in its middle", answer=_same, sent=0.5)
-FLIPPED_ANSWER = Fault("a bit of the answer differs", answer=lambda a: Answer(a.status, a.headers, flipped(a.body)))
+# Another bit than that of a request: the two would repair each other.
+FLIPPED_ANSWER = Fault("a bit of the answer differs", answer=lambda a: Answer(a.status, a.headers, flipped(a.body, 2)))
 FLIPPED_REQUEST = Fault("a bit of the request differs", request=flipped, answer=_same)
 
 

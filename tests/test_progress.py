@@ -1,12 +1,15 @@
 """What a running job tells, beside its metrics and heartbeat."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
+from orchestrator.tracking.mlflow.projection import Point, point_of
 from workloads.contract.metrics import beat_of, read_beat
 from workloads.runtime.progress import Progress
+from workloads.runtime.system_metrics import SystemSampler
 
 
 def test_a_log_has_a_line_a_tenth_with_the_latest_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +99,39 @@ def test_the_heartbeat_outlives_a_disk_that_takes_nothing_for_a_while(
         assert time.monotonic() < deadline, "no heartbeat came back"
         time.sleep(0.01)
     progress.close()
+
+
+def test_system_metrics_are_those_of_proc_and_nvidia_smi(tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho '0, 97, 1000'\n")
+    program.chmod(0o755)
+    (tmp_path / "meminfo").write_text("MemTotal:  1000000 kB\nMemFree: 1 kB\nMemAvailable:  250000 kB\n")
+    (tmp_path / "stat").write_text("cpu  10 0 10 70 10 0 0 0 0 0\ncpu0 1 2\n")
+    sampler = SystemSampler(tmp_path, str(program))
+    (tmp_path / "stat").write_text("cpu  25 0 20 140 15 0 0 0 0 0\ncpu0 1 2\n")
+    assert sampler.sample() == {
+        "system/cpu_utilization_percentage": 25.0,
+        "system/system_memory_usage_megabytes": 768.0,
+        "system/system_memory_usage_percentage": 75.0,
+        "system/gpu_0_utilization_percentage": 97.0,
+        "system/gpu_0_memory_usage_megabytes": 1048.6,
+    }
+    assert sampler.sample() == {}, "the next one is not due"
+    assert SystemSampler(tmp_path / "elsewhere", str(tmp_path / "none")).sample() == {}
+
+
+def test_a_sample_is_written_with_the_step_that_is_computed_then(tmp_path: Path) -> None:
+    class Sampler(SystemSampler):
+        def sample(self) -> dict[str, float]:
+            return {"system/cpu_utilization_percentage": 50.0}
+
+    progress = Progress(tmp_path, sampler=Sampler())
+    deadline = time.monotonic() + 30
+    while read_beat(tmp_path) is None:
+        assert time.monotonic() < deadline, "no heartbeat"
+        time.sleep(0.005)
+    progress.metric(7, "loss", 0.5)
+    progress.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(one["step"], one["name"]) for one in lines] == [(7, "loss"), (7, "system/cpu_utilization_percentage")]
+    assert point_of("train", lines[1]) == Point(name="system/cpu_utilization_percentage", step=7, value=50.0)

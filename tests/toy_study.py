@@ -17,7 +17,7 @@ from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
-from orchestrator.spec.cluster import EnvironmentSettings, RetrySettings
+from orchestrator.spec.cluster import EnvironmentSettings, RetrySettings, TrackingSettings
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
 from workloads.contract.request import DEFAULT_WORKLOAD
@@ -139,6 +139,7 @@ class Settings:
     avoid_s: float = 3600.0
     on_event: str | None = None
     environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
     checkpoint_every_s: float = 30.0
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = True

@@ -7,7 +7,7 @@ import typer
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions
 from orchestrator.errors import PlanError
-from orchestrator.reporting.collect import report_spec
+from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.ui.terminal import print_json
 

@@ -30,28 +30,32 @@ def ui(
 ) -> None:
     """Serve MLflow's pages for this study until Ctrl-C.
 
-    The printed link holds a password that is made at each start; without it nobody is let in. Where `tracking.uri` of
-    the cluster file names a server, prints its address.
+    The printed link opens the table of this study's runs, best first. It holds a password that is made at each start;
+    without it nobody is let in. Where `tracking.uri` of the cluster file names a server, prints the address there.
     """
     from orchestrator.schedule.lease_holder import is_held
+    from orchestrator.tracking.mlflow.identity import experiment_of
+    from orchestrator.tracking.mlflow.pages import page_of
     from orchestrator.tracking.mlflow.sqlite_file import database_path
     from orchestrator.tracking.mlflow.ui import is_open_to_others, open_ui
 
     study = options.look()
     uri = study.cluster.tracking.uri
     database = database_path(study.home, uri)
+    page = page_of(study.plan, study.home, uri)
     if database is None:
-        print(f"{public_url(uri or '')}  (the MLflow server that tracking.uri names has the runs)")
+        print(f"{public_url(uri or '').rstrip('/')}/{page}  (the MLflow server that tracking.uri names has the runs)")
         return
     if socket_path is None and is_open_to_others(host):
         print(OPEN.format(host=host), file=sys.stderr)
     open_ui(
         study.home,
         database,
-        study.plan.study,
+        experiment_of(study.plan, study.home),
         host,
         port,
         socket_path=socket_path and socket_path.absolute(),
+        page=page,
         busy=is_held(study.home),
     )
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.crate.layout import VERSION
+from orchestrator.plan.reported import report_spec
 from orchestrator.provenance import commits_of, version
-from orchestrator.reporting.collect import report_spec
 from orchestrator.reporting.rebuild import report_code
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import Commit

@@ -22,6 +22,9 @@ STATE_MEANINGS: Mapping[State, str] = {
     "cancelled": "`cancel` ended it; `retry` lets it run again",
 }
 
+REHEARSAL = "-rehearsal"
+"""End of the name of a study's folder, and of its experiment, whose results have no meaning."""
+
 SHORT = 12
 """Hex digits of a fingerprint in ids and messages."""
 

@@ -5,12 +5,11 @@ A result that does not exist is listed as missing, with the state of its job.
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
-from orchestrator.errors import PlanError
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.controls import verdicts
@@ -29,7 +28,7 @@ from reports.input import (
     Strip,
 )
 from reports.spec import ReportSpec
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.workload import StageSpec
 
 
 def case_values(
@@ -181,18 +180,6 @@ def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
 def is_own(cell: Cell, spec: StageSpec) -> bool:
     """Whether a job of this stage counts as the cell's: a reference row trains nothing of its own."""
     return spec.tracked and not (cell.reference and spec.row == "trained")
-
-
-def report_spec(workload: Workload) -> ReportSpec:
-    """The workload's report specification, or the generic one."""
-    if not workload.report:
-        return ReportSpec()
-    spec = getattr(import_module(workload.report), "REPORT", None)
-    if not isinstance(spec, ReportSpec):
-        raise PlanError(
-            f"workload {workload.name}: `report` names {workload.report!r}, which has no REPORT = ReportSpec()"
-        )
-    return spec
 
 
 def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:

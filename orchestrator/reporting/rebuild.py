@@ -10,7 +10,8 @@ from typing import Any
 
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.reporting.collect import report_input, report_spec
+from orchestrator.plan.reported import report_spec
+from orchestrator.reporting.collect import report_input
 from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec

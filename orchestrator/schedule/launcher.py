@@ -221,6 +221,7 @@ def build_request(
             grace_s=settings.grace_s,
             deterministic=settings.deterministic,
             paths=settings.paths,
+            system_metrics=settings.tracking.system_metrics and bool(job.spec.curve),
         ),
         # The host gives each rank its own at more than one rank; at one rank this is all there is to say.
         rendezvous=Rendezvous(world_size=ranks, rank=0, local_rank=0, address=None, port=None, listen_fd=None),

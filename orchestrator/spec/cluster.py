@@ -80,6 +80,8 @@ class TrackingSettings:
     """none: nothing is tracked."""
     uri: str | None = None
     """Address of an MLflow server; null: SQLite below outputs/."""
+    system_metrics: bool = False
+    """true: trainings write the use of processors, memory and accelerators of their first host beside their metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)

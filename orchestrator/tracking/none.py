@@ -16,6 +16,10 @@ class NoTracker:
     def job_changed(self, change: JobChange) -> None:
         """Does nothing."""
 
+    def wants_all(self) -> bool:
+        """Nothing is wanted."""
+        return False
+
     def report(self, folder: Path) -> None:
         """Does nothing."""
 

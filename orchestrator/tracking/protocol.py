@@ -1,8 +1,8 @@
 """Tracker protocol: shows runs while and after they happen.
 
 Obligations (`orchestrator/testing/trackers.py` tests them): no method blocks or raises; what cannot be
-sent is reported once and left to `sync`, which can rebuild everything from what is committed. After `close`
-no run is RUNNING whose job is not.
+sent is reported once, tried again, and left to the next run and to `sync`, which can rebuild everything from what is
+committed. After a `close` that has sent everything, no run is RUNNING whose job is not.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,14 @@ class JobChange:
     """Commit of the code that made it."""
     version: str = ""
     """And its version."""
+    manifest: str = ""
+    """sha256 of the artifact's manifest; empty: there is none, or it is not known."""
+    started: float | None = None
+    """When that attempt started, seconds since 1970; None: it has not, or nobody knows."""
+    ended: float | None = None
+    """And when it ended."""
+    place: str = ""
+    """Where the artifact is, for people: its folder or URL; empty: `artifact`."""
 
 
 class Tracker(Protocol):
@@ -41,6 +49,9 @@ class Tracker(Protocol):
 
     def job_changed(self, change: JobChange) -> None:
         """Show a job's new state."""
+
+    def wants_all(self) -> bool:
+        """Whether what was completed before this run is to be passed on too, at its end."""
 
     def report(self, folder: Path) -> None:
         """The report was written: show it with the study."""

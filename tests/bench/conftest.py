@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "model")]
+HERE = Path(__file__).parent
+sys.path[:0] = [str(path) for path in (HERE, HERE.parent, HERE.parent / "model", HERE.parent / "tracking")]

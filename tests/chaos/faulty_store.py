@@ -83,6 +83,12 @@ class FaultyStore:
     def fetch(self, fingerprint: str) -> Path:
         return self._call("fetch", lambda: self._inner.fetch(fingerprint))
 
+    def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
+        return self._call("fetch", lambda: self._inner.fetch_files(fingerprint, patterns))
+
+    def locate(self, fingerprint: str) -> str:
+        return self._inner.locate(fingerprint)
+
     def withdraw(self, fingerprint: str) -> None:
         return self._call("withdraw", lambda: self._inner.withdraw(fingerprint))
 

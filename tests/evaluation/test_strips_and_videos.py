@@ -44,6 +44,6 @@ def test_a_video_plays_back_as_its_frames_and_is_the_same_file_every_time(tmp_pa
 
 
 def test_odd_sides_are_written_too(tmp_path: Path) -> None:
-    write_video(tmp_path / "odd.mp4", ramp(2, 65, 67))
+    write_video(tmp_path / "odd.mp4", ramp(2, 193, 195))
     with av.open(str(tmp_path / "odd.mp4")) as container:
-        assert (container.streams.video[0].height, container.streams.video[0].width) == (64, 66)
+        assert (container.streams.video[0].height, container.streams.video[0].width) == (192, 194)

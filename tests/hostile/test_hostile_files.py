@@ -13,9 +13,7 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import is_complete
 from orchestrator.host.endings import read_ended
 from orchestrator.host.processes import end_leftovers, read_processes
-from orchestrator.reporting.artifacts import (
-    _lines,
-)  # the reader of lines itself: a whole study for each case takes a minute
+from orchestrator.reporting.artifacts import lines_of
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.driver_log import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
@@ -190,11 +188,11 @@ def test_a_broken_line_of_an_artifact_is_told_with_its_number(tmp_path: Path) ->
     path = tmp_path / "cases.jsonl"
     path.write_text(json.dumps(CASE) + "\n\n" + json.dumps(CASE)[:20] + "\n", encoding="utf-8")
     with pytest.raises(StoreError, match=r"cases\.jsonl:3: is not a line of cases\.jsonl: .*; `run --refresh JOB`"):
-        list(_lines(path, case_of))
+        list(lines_of(path, case_of))
     with path.open("wb") as file:
         file.truncate(1 << 40)  # one line without an end, sparse
     with pytest.raises(StoreError, match=r"cases\.jsonl:1: is not a line"):
-        next(iter(_lines(path, case_of)))
+        next(iter(lines_of(path, case_of)))
 
 
 @pytest.mark.parametrize("content", [*NO_OBJECTS, b'{"verb": "rm", "jobs": []}', b'{"verb": "retry", "jobs": 5}'])

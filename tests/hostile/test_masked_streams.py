@@ -46,7 +46,7 @@ SPLIT_TRACES = (
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     parts=st.lists(st.tuples(FILLED, st.integers(-45, 45), st.sampled_from(SPLIT_TEXTS)), min_size=1, max_size=4),
     filler=st.sampled_from(["x ", "\u4e16 ", "ab, "]),

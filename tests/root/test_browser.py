@@ -17,6 +17,7 @@ from made_plan import made_plan
 from PIL import Image
 from test_mlflow_tracker import show_all
 
+from orchestrator.tracking.mlflow.pages import page_of
 from orchestrator.tracking.mlflow.ui import end_ui, start_ui, wait_for_ui
 from reports.build import build
 
@@ -75,13 +76,17 @@ def test_mlflow_shows_the_studys_runs(tmp_path: Path, browse: Browse) -> None:
         wait_for_ui(server, timeout_s=300)
         with urllib.request.urlopen(server.link, timeout=10) as answer:
             assert answer.status == 200
-        dom = browse(f"{server.link}#/experiments/1/runs", tmp_path / "mlflow.png", "1400,900")
+        dom = browse(f"{server.link}{page_of(plan, home, None)}", tmp_path / "mlflow.png", "1600,900")
     finally:
         end_ui(server)
     assert server.process.poll() is not None
     assert "GET /" not in server.log.read_text(), "pages that stay open for a week fill no disk"
     assert "artifacts alone" not in dom, "no page asks for what is closed"
     text = " ".join(re.sub(r"<[^>]+>", " ", dom).split())
-    assert plan.study in text and plan.profile in text
-    assert f"{len(plan.cells) + 1} matching runs" in text, "the profile's run, and one of each cell folded below it"
-    assert_shows_something(tmp_path / "mlflow.png", 1400)
+    assert "laptop: rows and cells, best first" in text, "the view that the study has saved"
+    rows = [cell.row for cell in plan.cells]
+    assert f"{2 * len(rows)} matching runs" in text
+    assert all(text.index(f"{row} ") < text.index(f"{row}/s0") for row in rows), "a row is above its cells"
+    for column in ("state", "progress", "row", "family", "seed", "return/judge", "3/3 jobs", "15"):
+        assert f" {column} " in text
+    assert_shows_something(tmp_path / "mlflow.png", 1600)

@@ -222,6 +222,12 @@ def test_a_full_disk_is_told(here: Machine, there: Machine, faults: Path, monkey
     assert content_of(there.fetch(digest, ["cases.jsonl"])) == {"cases.jsonl": b"{}\n"}
 
 
+def test_what_cannot_be_cached_is_published_nevertheless(here: Machine, there: Machine) -> None:
+    Path(here.location.cache).parent.mkdir(parents=True, exist_ok=True)
+    Path(here.location.cache).write_text("no folder", encoding="utf-8")
+    assert content_of(there.fetch(here.publish(), ["cases.jsonl"])) == {"cases.jsonl": b"{}\n"}
+
+
 def test_a_cache_that_is_too_small_says_so(here: Machine, there: Machine) -> None:
     digest = here.publish()
     tiny = Machine(replace(there.location, cache_gib=0.001))

@@ -8,7 +8,7 @@ from orchestrator.backends.registry import backends
 from orchestrator.errors import MatrixError
 from orchestrator.spec import cluster
 from orchestrator.spec.cluster import Cluster
-from orchestrator.spec.store import split_url
+from orchestrator.spec.store import endpoint_problem, split_url
 from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.study import open_study
 from workloads.study.workload import WORKLOAD
@@ -37,15 +37,21 @@ def load(tmp_path: Path, store: str, *options: str) -> Cluster:
         ("{kind: s3, url: 's3://ab/x'}", r"names the bucket 'ab'; allowed: 3 to 63"),
         ("{kind: s3, url: 's3://10.0.0.1/x'}", r"names the bucket '10\.0\.0\.1'; allowed"),
         ("{kind: s3, url: 's3:///x'}", r"names the bucket ''; allowed"),
-        ("{kind: s3, url: 's3://key@my-bucket/x'}", r"store\.url holds credentials; .* ~/\.aws only"),
-        ("{kind: s3, url: 's3://key:pass@my-bucket/x'}", r"holds an address with a user and a password"),
+        (
+            "{kind: s3, url: 's3://key@my-bucket/x'}",
+            r"holds what looks like a password.*credentials are read from the env",
+        ),
+        ("{kind: s3, url: 's3://key:pass@my-bucket/x'}", r"holds an address with a user"),
         ("{kind: s3, url: 's3://my-bucket/x?region=a'}", r"with a query or fragment; .*region are keys beside it"),
         ("{kind: s3, url: 's3://my-bucket/a//b'}", r"has the prefix 'a//b'; allowed: names of letters, digits"),
         ("{kind: s3, url: 's3://my-bucket/a/../b'}", r"has the prefix 'a/\.\./b'; allowed"),
         ("{kind: s3, url: 's3://my-bucket/ä b'}", r"has the prefix 'ä b'; allowed"),
         (f"{{kind: s3, url: s3://my-bucket/{'x' * 301}}}", r"has a prefix of 301 characters; allowed: at most 300"),
         (f"{{kind: s3, url: {HERE}, endpoint: host:9000}}", r"store\.endpoint is 'host:9000'; write https://HOST"),
-        (f"{{kind: s3, url: {HERE}, endpoint: 'http://key@host'}}", r"store\.endpoint holds credentials"),
+        (
+            f"{{kind: s3, url: {HERE}, endpoint: 'http://key@host'}}",
+            r"holds what looks like a password.*credentials are read from the env",
+        ),
         (f"{{kind: s3, url: {HERE}, endpoint: 'http://host/b'}}", r"alone: bucket and prefix belong to store\.url"),
         (f"{{kind: s3, url: {HERE}, endpoint: 'http://host:x'}}", r"store\.endpoint is not a URL: "),
         (f"{{kind: s3, url: {HERE}, region: 'eu west'}}", r"store\.region is 'eu west'; write the name of a region"),
@@ -65,6 +71,12 @@ def test_options_may_give_the_store(tmp_path: Path) -> None:
     assert (found.kind, found.url, found.endpoint, found.cache_gib) == ("s3", f"{HERE}/", None, 50.0)
     with pytest.raises(MatrixError, match=r"--set: store\.url is 's4://x'"):
         load(tmp_path, f"{{kind: s3, url: {HERE}}}", "store.url=s4://x")
+
+
+def test_what_holds_a_user_is_refused_by_itself_too() -> None:
+    with pytest.raises(ValueError, match=r"holds credentials; .* read from the environment or ~/\.aws only"):
+        split_url("s3://key@my-bucket/x")
+    assert "holds credentials" in endpoint_problem("http://key@host")
 
 
 @pytest.mark.parametrize(

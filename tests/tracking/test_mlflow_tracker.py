@@ -1,7 +1,10 @@
 """Tracking against a real SQLite MLflow: idempotent, alive after a kill, and nothing left RUNNING."""
 
+import dataclasses
+import json
 import os
 import queue
+import re
 import shutil
 import signal
 import sqlite3
@@ -15,23 +18,29 @@ from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
 from mlflow import MlflowClient
 
 from orchestrator.plan.job import Plan
-from orchestrator.tracking.mlflow.__main__ import _read
+from orchestrator.tracking.mlflow.__main__ import Hurry, _read
+from orchestrator.tracking.mlflow.identity import experiment_of, home_id
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 
 TIMEOUT_S = 120.0
+STARTED, ENDED = 1_700_000_000, 1_700_000_600
 COMMIT, VERSION = "8dd02c226" + 31 * "0", "0.1.0+g8dd02c226"
 
 
-def show_all(home: Path, plan: Plan, folder: Path) -> list[str]:
+def show_all(
+    home: Path, plan: Plan, folder: Path, *, uri: str | None = None, live: bool = False, manifest: str = ""
+) -> list[str]:
+    """Send a finished study; returns what was said."""
     said: list[str] = []
-    tracker = MlflowTracker(home, plan, None, said.append)
+    tracker = MlflowTracker(home, plan, uri, said.append, live=live)
     tracker.start()
     for job in plan.jobs.values():
         artifact = folder / job.id.replace("/", "_")
         if not artifact.exists():
             write_artifact(artifact, job.stage)
-        tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact, COMMIT, VERSION))
+        done = JobChange(job.id, standing("done"), "a1", None, artifact, COMMIT, VERSION, manifest)
+        tracker.job_changed(dataclasses.replace(done, started=STARTED, ended=ENDED))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
     return said
 
@@ -43,12 +52,18 @@ def table(home: Path, query: str) -> list[tuple]:
     return sorted(found)
 
 
+ROWS_OF_IT = {"context-k1": "KILLED", "context-k5": "FAILED", "laptop": "FAILED"}
 EVERYTHING = (
     "select run_uuid, key, value, step, timestamp from metrics",
     "select run_uuid, key, value from params",
     "select run_uuid, key, value from tags",
     "select run_uuid, name, status, start_time from runs",
 )
+
+
+def requests_of(home: Path) -> int:
+    """How many requests the last child has made."""
+    return int(re.findall(r"^(\d+) requests to MLflow$", (home / "tracking.log").read_text(), re.MULTILINE)[-1])
 
 
 def poll(seen, what: str) -> None:
@@ -71,18 +86,39 @@ def test_projecting_everything_twice_changes_nothing(tmp_path):
     plan = made_plan()
     assert show_all(tmp_path / "home", plan, tmp_path / "artifacts") == []
     first = [table(tmp_path / "home", query) for query in EVERYTHING]
-    show_all(tmp_path / "home", plan, tmp_path / "artifacts")
-    assert [table(tmp_path / "home", query) for query in EVERYTHING] == first
-
     home = tmp_path / "home"
+    assert (home / "tracking.unsent").exists() is False
+    show_all(home, plan, tmp_path / "artifacts")
+    assert [table(home, query) for query in EVERYTHING] == first
+    assert requests_of(home) <= 10
+    assert table(home, "select distinct start_time, end_time from runs") == [(STARTED * 1000, ENDED * 1000)]
+
     assert {status for (status,) in table(home, "select status from runs")} == {"FINISHED"}
     names = [name for (name,) in table(home, "select name from runs")]
-    assert names == ["context-k1/s0", "context-k5/s0", "laptop", "spatial-withheld/s0"]
+    rows = ["context-k1", "context-k5", "spatial-withheld"]
+    assert names == sorted([*rows, *(f"{row}/s0" for row in rows), "laptop"])
+    below = "select r.name, p.name from tags t join runs r using (run_uuid) join runs p on p.run_uuid = t.value"
+    nested = dict(table(home, f"{below} where t.key = 'mlflow.parentRunId'"))
+    assert nested == {**dict.fromkeys(rows, "laptop"), **{f"{row}/s0": row for row in rows}}
     steps = table(home, "select run_uuid, step from metrics where key = 'train/loss'")
     assert len(steps) == len(set(steps)) == 3 * STEPS
     assert {v for (v,) in table(home, "select value from metrics where key = 'return/judge'")} == {15.0}
     aliases = table(home, "select value from tags where key = 'alias_of' and value != ''")
-    assert aliases == [("context-k1/s0",)]
+    assert aliases == [("context-k1",), ("context-k1/s0",)]
+    orders = "select t.value, r.name from tags t join runs r using (run_uuid) where t.key = 'order' order by t.value"
+    assert [name for _, name in table(home, orders)] == ["laptop", *(n for row in rows for n in (row, f"{row}/s0"))]
+    assert {key for (key,) in table(home, "select key from params")} == {"row"}, "in nothing else do the cells differ"
+    settings = json.loads(next((home / "mlartifacts").rglob("settings.json")).read_text())
+    assert settings["controls.training.global_batch"] == "8" and len(settings["controls.sampler.negative"]) == 900
+    assert table(home, "select count(*) from logged_models") == [(3,)]
+    cases = json.loads(next((home / "mlartifacts").rglob("return/cases.json")).read_text())
+    assert cases["columns"] == ["case", "judge", "psnr_first"]
+    assert cases["data"] == [["worlds/open-00-0/0", 10.0, 10.0], ["worlds/open-00-1/0", 20.0, 20.0]]
+    images = json.loads(next((home / "mlartifacts").rglob("return/images.json")).read_text())
+    shown = next((home / "mlartifacts").rglob("return/images.json")).parents[1] / images["data"][0][1]["filepath"]
+    assert len(images["data"]) == 1 and shown.is_file()
+    progress = table(home, "select distinct value from tags where key = 'progress'")
+    assert progress == [("3/3 jobs",), ("6/6 jobs",)]
     for key, value in (("commit", COMMIT), ("version", VERSION)):
         assert {found for (found,) in table(home, f"select value from tags where key = '{key}'")} == {value}
     late = table(home, "select m.timestamp - r.start_time - 1000 * m.step from metrics m join runs r using (run_uuid)")
@@ -93,7 +129,7 @@ def test_projecting_everything_twice_changes_nothing(tmp_path):
     assert len(list((home / "mlartifacts").rglob("checkpoint.json"))) == 3
 
 
-def test_a_killed_child_costs_the_run_nothing_and_what_follows_sends_the_rest_once(tmp_path):
+def test_a_killed_child_is_replaced_and_every_step_is_sent_once(tmp_path):
     home, plan, work = tmp_path / "home", made_plan(alias=None), tmp_path / "work"
     said: list[str] = []
     tracker = MlflowTracker(home, plan, None, said.append)
@@ -103,16 +139,19 @@ def test_a_killed_child_costs_the_run_nothing_and_what_follows_sends_the_rest_on
     tracker.job_changed(JobChange(train, standing("running"), "a1", work))
     poll(lambda: metric_count(home) == 10, "ten steps of the running job")
     assert ("RUNNING",) in table(home, "select status from runs where name = 'context-k1/s0'")
-    os.kill(tracker.pid, signal.SIGKILL)
-    poll(lambda: tracker.tick() or said, "the message that tracking has ended")
+    first = tracker.pid
+    os.kill(first, signal.SIGKILL)
     write_metrics(work, 11, 20)
-    for _ in range(50):
-        tracker.job_changed(JobChange(train, standing("running"), "a1", work))
-        tracker.tick()
-    assert not tracker.close(TIMEOUT_S)
-    assert len(said) == 1 and "echo-matrix sync" in said[0]
+    poll(lambda: tracker.tick() or metric_count(home) == 20, "twenty steps, sent by another child")
+    assert tracker.pid != first
+    os.kill(tracker.pid, signal.SIGKILL)  # at the very end, nobody ticks any more
+    write_metrics(work, 21, STEPS)
+    for job in plan.jobs.values():
+        artifact = work if job.id == train else write_artifact(tmp_path / job.id.replace("/", "_"), job.stage)
+        tracker.job_changed(JobChange(job.id, standing("done"), "a1", None, artifact, COMMIT, VERSION))
+    assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
+    assert [text[:60] for text in said] == ["tracking ended with code -9 and is started again in 1 s, wit"]
 
-    show_all(home, plan, tmp_path / "artifacts")
     steps = table(home, "select run_uuid, step from metrics where key = 'train/loss'")
     assert len(steps) == len(set(steps)) == 2 * STEPS
     assert {status for (status,) in table(home, "select status from runs")} == {"FINISHED"}
@@ -128,7 +167,7 @@ def test_a_driver_that_goes_away_leaves_no_run_running(tmp_path):
     tracker.job_changed(JobChange(trains[1], standing("failed"), "a2"))
     assert tracker.close(TIMEOUT_S), (home / "tracking.log").read_text()
     found = dict(table(home, "select name, status from runs"))
-    assert found == {"context-k1/s0": "KILLED", "context-k5/s0": "FAILED", "laptop": "FAILED"}
+    assert found == {"context-k1/s0": "KILLED", "context-k5/s0": "FAILED", **ROWS_OF_IT}
     assert metric_count(home) == 3
 
 
@@ -213,7 +252,59 @@ def test_without_mlflow_the_run_goes_on_and_says_once_what_to_install(tmp_path, 
 
 
 def test_who_is_asked_to_hurry_hears_of_it_before_what_was_said_earlier_is_sent():
-    told, hurry = queue.SimpleQueue(), threading.Event()
-    _read(['{"op": "study"}\n', '{"op": "job"}\n', '{"op": "hurry"}\n'], told, hurry)
-    assert hurry.is_set()
-    assert [told.get() for _ in range(3)] == ['{"op": "study"}\n', '{"op": "job"}\n', None]
+    told, hurry = queue.SimpleQueue(), Hurry()
+    _read(['{"op": "study"}\n', '{"op": "job"}\n', '{"op": "hurry", "within_s": 7}\n'], told, hurry)
+    assert hurry.is_set() and hurry.within_s == 7
+    assert [told.get() for _ in range(3)] == [{"op": "study"}, {"op": "job"}, None]
+
+
+def test_results_that_were_made_again_get_a_new_run(tmp_path):
+    home, plan = tmp_path / "home", made_plan(("context-k1",), alias=None)
+    show_all(home, plan, tmp_path / "artifacts", manifest="m1")
+    shutil.rmtree(tmp_path / "artifacts")
+    for job in plan.jobs.values():
+        folder = write_artifact(tmp_path / "artifacts" / job.id.replace("/", "_"), job.stage)
+        if job.stage == "judge":
+            path = folder / "cases.jsonl"
+            path.write_text(path.read_text().replace('"value": 10.0', '"value": 12.0'))
+    show_all(home, plan, tmp_path / "artifacts", manifest="m2")
+    values = "select value from metrics join runs using (run_uuid) where key = 'return/judge' and lifecycle_stage = "
+    assert table(home, f"{values} 'active'") == [(16.0,)]
+    assert table(home, f"{values} 'deleted'") == [(15.0,)]
+    assert len(table(home, "select * from runs where lifecycle_stage = 'active'")) == 3
+
+
+def test_two_folders_of_a_study_have_runs_of_their_own_on_one_server(tmp_path):
+    plan, shared = made_plan(("context-k1",), alias=None), tmp_path / "shared.db"
+    for home in (tmp_path / "one", tmp_path / "two", tmp_path / "one"):
+        show_all(home, plan, tmp_path / "artifacts", uri=f"sqlite:///{shared}")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    show_all(tmp_path / "moved", plan, tmp_path / "artifacts", uri=f"sqlite:///{shared}")
+    assert requests_of(tmp_path / "moved") <= 10
+    with sqlite3.connect(shared) as connection:
+        parents = "select r.name, t.value from runs r join tags t using (run_uuid) where t.key = 'mlflow.parentRunId'"
+        found = connection.execute(parents).fetchall()
+        names = sorted(name for (name,) in connection.execute("select name from runs"))
+    assert names == sorted(["context-k1", "context-k1/s0", "laptop"] * 2)
+    assert len(found) == len({parent for _, parent in found}) == 4
+
+
+def test_results_without_a_meaning_have_an_experiment_of_their_own(tmp_path):
+    plan = made_plan()
+    assert experiment_of(plan, tmp_path / "toy") == "toy"
+    assert experiment_of(plan, tmp_path / "toy-rehearsal") == "toy-rehearsal"
+    jobs = {name: dataclasses.replace(job, smoke=True) for name, job in plan.jobs.items()}
+    assert experiment_of(dataclasses.replace(plan, jobs=jobs), tmp_path / "toy") == "toy-rehearsal"
+
+
+def test_a_copy_of_a_folder_is_another_one_and_a_moved_folder_is_not(tmp_path):
+    first = tmp_path / "first"
+    first.mkdir()
+    identity = home_id(first)
+    assert home_id(first) == identity
+    shutil.copytree(first, tmp_path / "copy")
+    assert home_id(tmp_path / "copy") != identity
+    first.rename(tmp_path / "moved")
+    assert home_id(tmp_path / "moved") == identity
+    (tmp_path / "moved" / "tracking.json").write_text("{")
+    assert home_id(tmp_path / "moved") != identity

@@ -31,6 +31,7 @@ STUDY = (
 PLAIN = {
     "orchestrator/host/job.py": {"index"},  # a node's number
     "orchestrator/crate/metadata.py": {"context"},  # of JSON-LD
+    "orchestrator/tracking/mlflow/case_tables.py": {"data"},  # a key of MLflow's tables
 }
 """Where a name of the study's stands for something else."""
 

@@ -43,6 +43,8 @@ class Execution:
     deterministic: bool
     paths: Mapping[str, str] = field(default_factory=dict)
     """Name -> place on this machine of files and services that the study uses, from the cluster file."""
+    system_metrics: bool = False
+    """Processors, memory and accelerators are written among the metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ _EXECUTION = {
     **dict.fromkeys(("checkpoint_every_s", "grace_s"), (int, float)),
     **dict.fromkeys(("deepspeed", "paths"), dict),
     "micro_batch": (int, type(None)),
-    "deterministic": bool,
+    **dict.fromkeys(("deterministic", "system_metrics"), bool),
 }
 _RENDEZVOUS = {
     **dict.fromkeys(("world_size", "rank", "local_rank"), int),

@@ -112,6 +112,8 @@ class StageSpec:
     """Records that count what the job left out, and how much it may be."""
     files: tuple[tuple[str, str, int | None], ...] = ()
     """(folder of the artifact, glob, how many at most) of files that the tracker logs."""
+    about: str = ""
+    """What its case values mean and how they are made, for people: the tracker shows it beside them. Markdown."""
     images: str = ""
     """Folder of the artifact with PNG files, one per case, for the report; `cases.json` may name the cases."""
     pointer: str = ""

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-LEAST_SIDE = 64  # pixels; frames with a shorter side are enlarged by a whole number
+LEAST_SIDE = 192  # pixels; frames with a shorter side are enlarged by a whole number
 FRAMES_PER_SECOND = 8
 QUALITY = "18"  # x264's constant rate factor: visually lossless
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from workloads.contract.metrics import METRIC_NAME, MOST_VALUES
 from workloads.contract.result import HEARTBEAT_S
+from workloads.runtime.system_metrics import SystemSampler
 
 TENTHS = 10  # log lines a phase
 FIRST_BEAT_S = 1.0
@@ -40,7 +41,10 @@ class Progress:
     Signal handlers only call `request_stop`; stages check `stopping` between steps.
     """
 
-    def __init__(self, work: Path, *, writes: bool = True) -> None:
+    def __init__(self, work: Path, *, writes: bool = True, sampler: SystemSampler | None = None) -> None:
+        """`sampler`: its samples are written with the step that is computed then."""
+        self._sampler = sampler
+        self._samples: dict[str, float] = {}
         self._work = work
         self._writes = writes
         self._stopping = False
@@ -85,9 +89,11 @@ class Progress:
         step, value = int(step), value if type(value) is int else float(value)  # NumPy's numbers are no JSON
         self._last[name] = value
         if self._metrics is not None:
-            line = {"step": step, "name": name, "value": value, "wall": time.time()}
+            samples, self._samples = self._samples, {}
             with self._file:
-                self._metrics.write(json.dumps(line) + "\n")
+                for key, one in ((name, value), *samples.items()):
+                    line = {"step": step, "name": key, "value": one, "wall": time.time()}
+                    self._metrics.write(json.dumps(line) + "\n")
 
     def show(self, name: str, value: float) -> None:
         """Show a value in the log's next line without writing it: one that is not finite, which no file can hold."""
@@ -136,6 +142,8 @@ class Progress:
         began = time.monotonic()
         while True:
             values = dict(list(dict(self._last).items())[:MOST_VALUES])  # a copy: the stage adds metrics meanwhile
+            if self._sampler is not None:
+                self._samples = self._sampler.sample() or self._samples
             self._beat = {**self._beat, "counter": self._beat["counter"] + 1, "values": values}
             temporary = self._work / ".heartbeat.json.tmp"
             # A full disk may have room at the next heartbeat; the stage reports its own failed writes.

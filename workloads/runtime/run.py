@@ -31,6 +31,7 @@ from workloads.runtime.masking import mask, secrets_of
 from workloads.runtime.numerics import beside, drop_overrides, numerics, numerics_name, over_ranks
 from workloads.runtime.outcome_checks import checked
 from workloads.runtime.progress import Progress, StageOutcome
+from workloads.runtime.system_metrics import SystemSampler
 from workloads.runtime.torch_setup import set_up_when_imported
 
 EXAMPLE = """\
@@ -80,7 +81,8 @@ def run_request(request: Request) -> int:
     outcome = StageOutcome(steps=0)
     error: BaseException | None = None
     bits: dict[str, Any] = {}
-    progress = Progress(work, writes=rank == 0)
+    sampler = SystemSampler() if request.execution.system_metrics and rank == 0 else None
+    progress = Progress(work, writes=rank == 0, sampler=sampler)
     stop_on_signals(progress)
     print(
         f"{request.job}, attempt {request.attempt}" + (f", from {request.resume}" if request.resume else ""), flush=True

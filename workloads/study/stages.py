@@ -126,6 +126,10 @@ STAGES = (
         seconds_guess=1.0,
         smoke=True,
         tracked=True,
+        about="**How a judge scores.** `judge` = 20 · (0.45 `appearance` + 0.25 `presence` + 0.20 `view` + 0.10 "
+        "`scene`), 0 to 100. The parts, 0 to 5, are in the same line of the tables of cases: is it the same object, "
+        "is it there, does the camera look the same way, are the surroundings the same. Without the object, "
+        "appearance and presence are 0.",
         tolerances=(Tolerance(metric="judge*", most=0.5),),
         environment=("ECHO_MATRIX_JUDGE_*",),
     ),

@@ -32,14 +32,15 @@ from orchestrator.schedule.run import RunResult, run
 from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run
 from orchestrator.spec.workload import package_of
-from orchestrator.store.protocol import PROGRAM, RECENT_S, Commit, Store
+from orchestrator.store.protocol import RECENT_S, Store
 from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
+from orchestrator.tracking.replay import completed_change
 from orchestrator.ui.terminal import told_if_slow
 
 TRACKING_END_S = 120.0
-"""How long a finished run waits for the tracker; `sync` sends the rest."""
+"""How long a finished run waits for the tracker; the next run or `sync` sends the rest."""
 TRACKING_STOP_S = 5.0
 """The same for a run that was stopped; the next run sends the rest."""
 
@@ -138,7 +139,7 @@ def run_study(
             raise
         finally:
             with told_if_slow(view.say, "sending the rest to the tracker"):
-                observer.finish()
+                observer.finish(everything=not stopped)
                 tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
     page = study.report_folder / "index.html"
     shown = page.is_file() and study.publishes_results
@@ -225,7 +226,11 @@ class TrackerObserver:
         self._tracker = tracker
         self._store = store
         self._plan = plan
-        self._pending: dict[str, tuple[Event, TimedCall[tuple[Path, Commit]]]] = {}
+        self._pending: dict[str, tuple[Event, TimedCall[JobChange]]] = {}
+        self._passed: set[str] = set()
+        """Completed jobs that were passed on with their artifact."""
+        self._started: dict[str, float] = {}
+        """When the live attempt of a job started."""
 
     def __call__(self, event: Event) -> None:
         """Pass on a change; at a `tick` the tracker reads growing files."""
@@ -233,43 +238,66 @@ class TrackerObserver:
             self._send_completed()
             self._tracker.tick()
         elif event.standing is not None:
+            if event.kind == "started":
+                self._started[event.job] = event.at
             if event.standing.state == "done" and self._plan.jobs[event.job].spec.tracked:
-                self._pending[event.job] = event, self._where(event)
+                self._pending[event.job] = event, self._question(event)
             else:
                 self._send(event)
 
-    def finish(self) -> None:
-        """Pass on the rest; if the store does not respond, without the artifact, which `sync` sends later."""
+    def finish(self, *, everything: bool = True) -> None:
+        """Pass on the rest; if the store does not respond, without the artifact, which `sync` sends later.
+
+        With `everything`, what was completed by earlier runs too, if the tracker wants it.
+        """
         until = time.monotonic() + CALL_TIMEOUT_S
         while self._pending and time.monotonic() < until:
             self._send_completed()
             time.sleep(0.02)
         for event, _ in self._pending.values():
             self._send(event)
+        if everything and not self._pending and self._tracker.wants_all():
+            with contextlib.suppress(StoreTimeout, StoreError, OSError):  # `sync` sends it later
+                TimedCall(self._pass_all).result(CALL_TIMEOUT_S)
         self._pending = {}
 
-    def _where(self, event: Event) -> TimedCall[tuple[Path, Commit]]:
-        fingerprint = self._plan.jobs[event.job].fingerprint
-        return TimedCall(lambda: (self._store.fetch(fingerprint), self._store.read(fingerprint)))
+    def _pass_all(self) -> None:
+        done = self._store.commits()
+        for job in self._plan.jobs.values():
+            if job.spec.tracked and job.fingerprint in done and job.id not in self._passed:
+                self._tracker.job_changed(completed_change(job, self._store))
+
+    def _question(self, event: Event) -> TimedCall[JobChange]:
+        job = self._plan.jobs[event.job]
+        return TimedCall(lambda: completed_change(job, self._store, event.paths.get("attempt")))
 
     def _send_completed(self) -> None:
         for job, (event, question) in list(self._pending.items()):
             try:
-                found: tuple[Path | None, Commit | None] = question.result(0.0)
+                found: JobChange | None = question.result(0.0)
             except StoreTimeout:
                 continue
             except ArtifactMissing:
-                found = None, None
+                found = None
             except (OSError, StoreError):
-                self._pending[job] = event, self._where(event)
+                self._pending[job] = event, self._question(event)
                 continue
             del self._pending[job]
-            self._send(event, *found)
+            if found is None:
+                self._send(event)
+            else:
+                self._passed.add(job)
+                self._tracker.job_changed(replace(found, standing=event.standing or found.standing))
 
-    def _send(self, event: Event, artifact: Path | None = None, commit: Commit | None = None) -> None:
+    def _send(self, event: Event) -> None:
         assert event.standing is not None
-        attempt, work = event.attempt or None, event.paths.get("attempt")
-        change = JobChange(event.job, event.standing, attempt, work, artifact)
-        if commit is not None:
-            change = replace(change, git=commit.git, version=commit.versions.get(PROGRAM, ""))
-        self._tracker.job_changed(change)
+        self._tracker.job_changed(
+            JobChange(
+                event.job,
+                event.standing,
+                event.attempt or None,
+                event.paths.get("attempt"),
+                started=self._started.get(event.job),
+                ended=event.at if event.kind in ("ended", "done") else None,
+            )
+        )

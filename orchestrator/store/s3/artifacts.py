@@ -70,7 +70,7 @@ class ArtifactFiles:
         entries = read_manifest(folder, digest)
         last = ManifestEntry(path=NAME, size=len(content), sha256=digest)
         upload_folder(self._bucket, self._prefix(stage, digits, attempt), folder, entries, last)
-        with contextlib.suppress(StoreError):  # no room: it is in the store
+        with contextlib.suppress(StoreError, OSError):  # no room, or a disk that fails: it is in the store
             self._keep(folder, self.cache.folder(stage, digits, attempt, digest), entries, content)
         return digest
 
@@ -85,22 +85,24 @@ class ArtifactFiles:
             ArtifactMissing: there is no manifest, or another one.
             StoreError: it is broken, or the store refuses or does not answer.
         """
-        if digest in self._manifests:
-            return self._manifests[digest]
+        known = self._manifests.get(digest)
+        if known is not None:
+            return known
         folder = self.cache.folder(stage, digits, attempt, digest)
         try:
             entries = read_manifest(folder, digest)
         except StoreError:
             content = self._get_manifest(stage, digits, attempt, digest)
             self.cache.use(folder)
-            self.cache.add_manifest(folder, content)
             try:
+                self.cache.add_manifest(folder, content)
                 entries = read_manifest(folder, digest)
             finally:
                 self.cache.release(folder)
         self._manifests[digest] = entries
-        while len(self._manifests) > KEPT_MANIFESTS:
-            self._manifests.popitem(last=False)
+        with contextlib.suppress(KeyError):  # another thread was faster
+            while len(self._manifests) > KEPT_MANIFESTS:
+                self._manifests.popitem(last=False)
         return entries
 
     def fetch(self, stage: str, digits: str, attempt: str, digest: str, patterns: Sequence[str] | None) -> Path:

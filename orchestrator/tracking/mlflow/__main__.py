@@ -6,10 +6,10 @@
 | `cell` | `projection.cell_message` |
 | `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact`; its `curve`, `files`, `pointer` |
 | `report` | `folder` |
-| `hurry` | none; from now on requests are not rate-limited |
+| `hurry` | `within_s`: how long the rest may take. From now on requests are not rate-limited |
 
-Exit code 0: everything was sent and no run is left RUNNING. 1: otherwise; standard error says why. Lines of it that
-begin with `FOR_THE_USER` are what the controller passes on.
+While MLflow does not answer, it waits and tries again. Exit code 0: everything was sent and no run is left RUNNING.
+1: otherwise; standard error says why. Lines of it that begin with `FOR_THE_USER` are what the controller passes on.
 """
 
 import json
@@ -25,17 +25,19 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.masked_stream import MaskedStream
+from orchestrator.tracking.mlflow.reason import short
 from orchestrator.tracking.mlflow.tracker import FOR_THE_USER
-from workloads.runtime.masking import mask, secrets_of
 
 LONGEST_LOG = 8 << 20
 """Characters of output that are kept, so that a server that refuses for a week does not fill the disk."""
-LONGEST_REASON = 300
-PAGE = (
-    "a web page answers where MLflow should: is a login page in front of it, or another server at tracking.uri? set "
-    "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; `echo-matrix doctor` asks again"
-)
-HURRY = json.dumps({"op": "hurry"}) + "\n"
+WITHIN_S = 60.0
+"""How long the rest may take if the controller has died, which says nothing of it."""
+TRIES = 2
+"""Of what is refused, once the run has ended."""
+LOOK_S = 0.2
+"""Between two tries at the end."""
+
+Lines = queue.SimpleQueue[dict[str, Any] | None]
 
 
 def main() -> int:
@@ -43,69 +45,98 @@ def main() -> int:
     # Ctrl-C reaches the whole foreground group, but this process ends when the parent closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout = sys.stderr = MaskedStream(sys.stderr, LONGEST_LOG)
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    hurry = threading.Event()
+    lines: Lines = queue.SimpleQueue()
+    hurry = Hurry()
     threading.Thread(target=_read, args=(sys.stdin, lines, hurry), daemon=True).start()
     try:
         return _project(lines, hurry)
     except Exception as error:
         # The run continues without tracking; the log must say why.
         print(traceback.format_exc(), file=sys.stderr)
-        print(f"{FOR_THE_USER}{reason_of(error)}", file=sys.stderr, flush=True)
+        _tell(short(error))
         return 1
 
 
-def _read(source: Iterable[str], lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> None:
+class Hurry(threading.Event):
+    """Set when nothing more than the rest is to be sent."""
+
+    within_s = WITHIN_S
+    """How long that may take."""
+
+
+def _read(source: Iterable[str], lines: Lines, hurry: Hurry) -> None:
     for line in source:
-        if line == HURRY:  # takes effect at once: it is about the lines still in the queue
+        message = json.loads(line)
+        if message["op"] == "hurry":  # takes effect at once: it is about the lines still in the queue
+            hurry.within_s = float(message["within_s"])
             hurry.set()
         else:
-            lines.put(line)
+            lines.put(message)
     lines.put(None)
 
 
-def _project(lines: "queue.SimpleQueue[str | None]", hurry: threading.Event) -> int:
-    first = lines.get()
-    if first is None:
+def _project(lines: Lines, hurry: Hurry) -> int:
+    message = lines.get()
+    if message is None:
         return 0
-    message = json.loads(first)
     from orchestrator.tracking.mlflow.projector import Projector
 
     projector = Projector(Path(message["home"]), message["uri"], message["study"], hurry)
-    for note in projector.notes:
-        print(f"{FOR_THE_USER}{note}", file=sys.stderr, flush=True)
     follow_s = float(message["follow_s"])
     followed = time.monotonic()
-    while True:
-        try:
-            line = lines.get(timeout=max(0.05, followed + follow_s - time.monotonic()))
-        except queue.Empty:
-            line = ""
-        if line is None:
-            projector.finish()
-            return 0
-        if line:
-            _apply(projector, json.loads(line))
-        if time.monotonic() - followed >= follow_s:
+    ended = False
+    while not ended:
+        ended = not _apply_waiting(projector, lines, max(0.05, followed + follow_s - time.monotonic()))
+        if ended or time.monotonic() - followed >= follow_s:
             projector.follow()
             followed = time.monotonic()
+        if not ended:
+            projector.send()
+            _tell_notes(projector)
+    return _finish(projector, time.monotonic() + hurry.within_s)
 
 
-def _apply(projector: Any, message: dict[str, Any]) -> None:
-    if message["op"] == "cell":
-        projector.cell(message["cell"])
-    elif message["op"] == "job":
-        projector.job(message)
-    elif message["op"] == "report":
-        projector.report(Path(message["folder"]))
+def _apply_waiting(projector: Any, lines: Lines, timeout_s: float) -> bool:
+    """Take in all messages that are there, or the first that comes; False: the input has ended."""
+    try:
+        message = lines.get(timeout=timeout_s)
+        while message is not None:
+            if message["op"] == "cell":
+                projector.cell(message["cell"])
+            elif message["op"] == "job":
+                projector.job(message)
+            elif message["op"] == "report":
+                projector.report(Path(message["folder"]))
+            message = lines.get_nowait()
+    except queue.Empty:
+        return True
+    return False
 
 
-def reason_of(error: Exception) -> str:
-    """Why MLflow cannot be used, in one line."""
-    text = mask(str(error), secrets_of(os.environ))  # before it is cut: half a secret is not recognised
-    if "<html" in text.lower() or "<!doctype" in text.lower():
-        return PAGE
-    return f"{type(error).__name__}: {' '.join(text.split())[:LONGEST_REASON]}"
+def _finish(projector: Any, until: float) -> int:
+    """Send the rest; a server that is away is waited for."""
+    projector.end()
+    projector.until = until
+    while not projector.send():
+        _tell_notes(projector)
+        refused = projector.outage.refusals >= TRIES or not projector.outage.reason
+        if refused or time.monotonic() > until:
+            _tell(projector.problem)
+            return 1
+        time.sleep(LOOK_S)
+    _tell_notes(projector)
+    print(f"{projector.pace.requests} requests to MLflow", file=sys.stderr, flush=True)
+    return 0
+
+
+def _tell_notes(projector: Any) -> None:
+    for note in projector.notes:
+        _tell(note)
+    projector.notes.clear()
+
+
+def _tell(text: str) -> None:
+    print(f"{FOR_THE_USER}{text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""MLflow projection: idempotent writes of runs, metrics and files.
+"""MLflow projection: what the messages say of cells and jobs, brought into MLflow's runs.
 
-A run is looked up by tag before it is created. What has been sent already is read back from MLflow when a
-run is first used, so no second record can disagree with it after a kill. The time of a value is the run's
-start plus its step in seconds. Only this process writes.
+Messages change what is wanted; `send` compares it with what the runs hold and sends the difference. Whatever fails, all
+knowledge of MLflow is dropped and read anew before the next try: it may have lost its answer, or be another server.
 """
 
+import hashlib
 import json
 import tempfile
 import threading
@@ -15,39 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Metric, Param, RunTag, ViewType
 
+from orchestrator.tracking.mlflow.content import StudyContent
 from orchestrator.tracking.mlflow.database import prepare_database
+from orchestrator.tracking.mlflow.identity import home_id
+from orchestrator.tracking.mlflow.outages import Outage, reason_of, refuses_one_request
 from orchestrator.tracking.mlflow.projection import (
     CELL_TAG,
-    PARAMS,
     PARENT_TAG,
     STUDY_TAG,
     Point,
+    Status,
     artifact_path,
-    batches,
     branch_points,
     final_status,
-    series_points,
+    point_of,
     status,
 )
+from orchestrator.tracking.mlflow.runs import CLOCKS_MS, RequestPace, Run, RunName, Runs, experiment_id
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, SQLITE, database_path, follow_home
+from orchestrator.tracking.mlflow.thinning import Thinner, later_than
 from workloads.contract.metrics import case_of, metric_of
 
-REQUESTS_PER_S = 20  # design, Budgets: in all
-
-
-@dataclass(kw_only=True)
-class Run:
-    """One MLflow run, and what it contains already."""
-
-    id: str
-    start_ms: int
-    status: str
-    sent: dict[str, int]
-    """Metric -> last step."""
-    params: set[str]
-    tags: dict[str, str]
+SHOWN_TAG = "echo_matrix.shown"
+"""Tag of a cell with what it shows, as JSON: job -> manifest of its artifact and the code that showed it."""
+REPORT_TAG = "echo_matrix.report"
+"""Tag of the parent with the digest of its report."""
+WORST_FIRST: tuple[Status, ...] = ("RUNNING", "FAILED", "KILLED", "SCHEDULED")
+"""The status of a row is the first of these that a cell of it has."""
+FINISHED: tuple[Status, str] = ("FINISHED", "finished")
+BEGUN = ("running", "done", "failed", "cancelled", "unknown")
+"""States of a job whose cells have a run."""
 
 
 @dataclass(kw_only=True)
@@ -59,14 +57,6 @@ class MetricsTail:
 
 
 @dataclass(kw_only=True)
-class CellView:
-    """One cell, as its message described it."""
-
-    message: Mapping[str, Any]
-    run: Run | None = None
-
-
-@dataclass(kw_only=True)
 class JobView:
     """One job, as its last message described it."""
 
@@ -74,7 +64,7 @@ class JobView:
     stage: str
     branch: str
     curve: str
-    """Metric of its series that is kept whole; empty: no series is followed."""
+    """Metric of its series that is drawn; empty: no series is followed."""
     files: list[tuple[str, str, int | None]]
     """Folder of the artifact, glob, and how many at most are shown."""
     pointer: str
@@ -82,51 +72,84 @@ class JobView:
     cells: list[str]
     attempt: str | None = None
     tail: MetricsTail | None = None
+    thinner: Thinner
+    fresh: list[Point] = field(default_factory=list)
+    """Read from the tail, and not sent yet."""
     artifact: Path | None = None
+    manifest: str = ""
+    """sha256 of the artifact's manifest, or its attempt."""
+    started: float | None = None
+    ended: float | None = None
+    place: str = ""
+    """Where the artifact is, for people."""
     git: str = ""
     """Commit of the code that made the artifact."""
     version: str = ""
     """And its version."""
-    shown: set[str] = field(default_factory=set)
-    """Cells its artifact has been shown with."""
+
+    def rewind(self) -> None:
+        """Read its series again from the beginning."""
+        self.thinner, self.fresh = Thinner(curve=self.thinner.curve), []
+        if self.tail is not None:
+            self.tail.offset = 0
+
+    def grow(self) -> bool:
+        """Read what has been appended to its series; True: there is something to send."""
+        if self.tail is not None and self.state in ("running", "unknown"):
+            points = [point_of(self.stage, line) for line in _appended(self.tail)]
+            self.fresh += self.thinner.add(point for point in points if point is not None)
+        return bool(self.fresh)
 
 
 class Projector:
     """Brings MLflow in line with the messages."""
 
     def __init__(self, home: Path, uri: str | None, study: Mapping[str, Any], hurry: threading.Event) -> None:
-        """Open or create the study's parent run; once `hurry` is set, requests are not rate-limited.
-
-        Raises:
-            TrackingError, MlflowException, sqlite3.Error: MLflow cannot be used.
-        """
+        """Nothing is sent yet; once `hurry` is set, requests are not rate-limited."""
         self.notes: list[str] = []
-        """What the user should know."""
+        """What the user should know; whoever passes it on empties it."""
+        self.pace = RequestPace(hurry)
+        self.outage = Outage()
+        self.until = float("inf")
+        """When to give up, by the monotonic clock."""
         self._home = home
-        experiment, database = str(study["experiment"]), database_path(home, uri)
-        if database is not None:
-            note = prepare_database(database, own=uri is None)
-            self.notes += [note] if note else []
-            follow_home(database, experiment, home / ARTIFACTS)
-        self._client = MlflowClient(tracking_uri=uri or f"{SQLITE}{database}")
-        self._next = 0.0
-        self._hurry = hurry
-        self._experiment = self._experiment_of(experiment, None if database is None else home / ARTIFACTS)
-        self._parent = self._find_or_create(STUDY_TAG, study["key"], study["name"], study["tags"])
-        self._cells: dict[str, CellView] = {}
+        self._uri = uri
+        self._study = study
+        self._live = bool(study["live"])
+        self._runs: Runs | None = None
+        self._parent: Run | None = None
+        self._prepared = False
+        self._files_lost = False
+        """The database says what is shown, and its folder of files is gone."""
+        self._code = _digest_of_code()
+        self._cells: dict[str, Mapping[str, Any]] = {}
         self._jobs: dict[str, JobView] = {}
-        self._end_orphaned_runs()
-        self._set_status(self._parent, "RUNNING")
+        self._begun: set[str] = set()
+        """Cells that have a run."""
+        self._dirty: set[str] = set()
+        """Those whose run may differ from what is wanted."""
+        self._refused: dict[str, Exception] = {}
+        """Those that MLflow refuses, while it takes the others."""
+        self._objections: dict[str, int] = {}
+        """How often that was."""
+        self._content = StudyContent(home, study)
+        self._changed_rows: set[str] = set()
+        """Rows whose run may differ from what is wanted."""
+        self._report: Path | None = None
+        self._ended = False
+        self._swept = False
+        """Runs that a killed controller left RUNNING have been ended."""
+        self._end_s = 0.0
 
     def cell(self, message: Mapping[str, Any]) -> None:
         """Record a cell; its run is created when one of its jobs changes."""
-        self._cells.setdefault(message["id"], CellView(message=message))
+        self._cells.setdefault(message["id"], message)
 
     def job(self, message: Mapping[str, Any]) -> None:
-        """Record a job's new state, and update the statuses of its cells."""
-        view = self._jobs.setdefault(
-            message["job"],
-            JobView(
+        """Record a job's new state."""
+        view = self._jobs.get(message["job"])
+        if view is None:
+            view = self._jobs[message["job"]] = JobView(
                 state=message["state"],
                 stage=message["stage"],
                 branch=message["branch"] or "",
@@ -134,214 +157,312 @@ class Projector:
                 files=message["files"],
                 pointer=message["pointer"],
                 cells=message["cells"],
-            ),
-        )
-        view.state, view.attempt = message["state"], message["attempt"]
+                thinner=Thinner(curve=f"{message['stage']}/{message['curve']}"),
+            )
+        view.state, view.attempt = message["state"], message["attempt"] or view.attempt
+        self._content.states[message["job"]] = view.state
         if view.curve and message["work"] is not None:
             path = Path(message["work"]) / "metrics.jsonl"
             if view.tail is None or view.tail.path != path:
                 view.tail = MetricsTail(path=path)
+                view.rewind()
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
+            view.place = message["place"] or message["artifact"]
+            view.manifest = message["manifest"] or str(message["attempt"])
+        view.started, view.ended = message["started"] or view.started, message["ended"]
         view.git, view.version = message["git"] or view.git, message["version"] or view.version
-        if view.state in ("running", "done", "failed", "cancelled", "unknown"):
-            for cell in view.cells:
-                self._show_status(cell)
-        if view.artifact is not None and view.state == "done":
-            self._show_artifact(message["job"], view)
-
-    def follow(self) -> None:
-        """Send what has been appended to the series of running jobs."""
-        for view in list(self._jobs.values()):
-            if view.tail is None or view.state not in ("running", "unknown"):
-                continue
-            lines = list(_appended(view.tail))
-            for cell in view.cells if lines else ():
-                run = self._run(cell)
-                self._send(run, series_points(view.stage, view.curve, lines, run.sent))
+        if view.state in BEGUN:
+            self._begun.update(view.cells)
+        self._dirty.update(self._begun.intersection(view.cells))
 
     def report(self, folder: Path) -> None:
-        """Log the report to the parent run."""
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and not path.name.startswith("."):
-                self._call(self._client.log_artifact, self._parent.id, str(path), "report")
+        """The report was written: show it with the parent run."""
+        self._report = folder
+        self._content.load_report(folder)
+        self._changed_rows.update(self._content.rows_with_values())
 
-    def finish(self) -> None:
-        """Send the rest, and leave no run RUNNING."""
-        self._hurry.set()
-        self.follow()
-        ends = []
-        for cell, view in self._cells.items():
-            if view.run is not None:
-                ends.append(final_status(self._states(cell), list(view.message["jobs"])))
-                self._set_status(view.run, ends[-1])
-                self._tag(view.run, "state", ends[-1].lower())
-        whole = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
-        self._set_status(self._parent, whole)
+    def end(self) -> None:
+        """The run has ended: its cells get their last status at the next `send`."""
+        if not self._ended:
+            self._ended, self._end_s = True, time.time()
+            self._dirty |= self._begun
+            self._refused = {}
 
-    def _end_orphaned_runs(self) -> None:
-        """Set KILLED the runs of this study that a killed controller left RUNNING."""
-        for found in self._search("attributes.status = 'RUNNING'"):
-            tags = found.data.tags
-            if CELL_TAG in tags and tags.get(PARENT_TAG) == self._parent.id:
-                self._call(self._client.set_terminated, found.info.run_id, status="KILLED")
+    def follow(self) -> None:
+        """Read what has been appended to the series of running jobs."""
+        for view in self._jobs.values():
+            if view.grow():
+                self._dirty.update(view.cells)
 
-    def _show_status(self, cell: str) -> None:
-        run = self._run(cell)
-        jobs, states = self._cells[cell].message["jobs"], self._states(cell)
-        found = status(states, list(jobs))
+    def send(self) -> bool:
+        """Send what differs; True: nothing is left to send. It never raises; `outage` says what went wrong."""
+        if self.outage.lasts():
+            return False
+        try:
+            runs = self._open()
+            for cell in sorted(self._dirty - self._refused.keys()):
+                if time.monotonic() > self.until:
+                    raise TimeoutError("the time for the rest is over")
+                try:
+                    self._show(runs, cell)
+                except Exception as error:
+                    # The first time, what is known of MLflow may be outdated: somebody has deleted the run.
+                    self._objections[cell] = self._objections.get(cell, 0) + 1
+                    if not refuses_one_request(error) or self._objections[cell] == 1:
+                        raise
+                    self._refuse(cell, error)
+            for view in self._jobs.values():
+                view.fresh = []
+            self._dirty = set(self._refused)
+            self._show_report(runs)
+            self._show_rows(runs)
+            if self._ended:
+                self._show_end(runs)
+            elif not self._swept:
+                runs.end_orphans(self._shown_runs(runs))
+                self._swept = True
+        except Exception as error:
+            self._fail(error)
+            return False
+        if note := self.outage.end():
+            self.notes.append(note)
+        return not self._refused
+
+    @property
+    def problem(self) -> str:
+        """Why not everything could be sent; empty: it could."""
+        if self.outage.reason:
+            return self.outage.reason
+        refused = next(iter(self._refused.items()), None)
+        return "" if refused is None else f"MLflow refuses the run of {refused[0]}: {reason_of(refused[1])}"
+
+    def _open(self) -> Runs:
+        """The runs as MLflow has them; read again after each failure."""
+        if self._runs is not None:
+            return self._runs
+        experiment, database = str(self._study["experiment"]), database_path(self._home, self._uri)
+        if database is not None and not (self._prepared and database.exists()):
+            note = prepare_database(database, own=self._uri is None)
+            self.notes += [note] if note else []
+            follow_home(database, experiment, self._home / ARTIFACTS)
+            self._prepared = True
+        client = MlflowClient(tracking_uri=self._uri or f"{SQLITE}{database}")
+        artifacts = None if database is None else self._home / ARTIFACTS
+        self._files_lost = artifacts is not None and not artifacts.is_dir()
+        number, note = experiment_id(client, self.pace, experiment, artifacts)
+        self.notes += [note] if note else []
+        owner = "" if self._uri is None else home_id(self._home)
+        runs = Runs(client, number, owner, self.pace)
+        key = str(self._study["key"]) + (f"-{owner}" if owner else "")
+        starts = [view.started for view in self._jobs.values() if view.started is not None]
+        start_ms = int(1000 * min(starts, default=time.time()))
+        name = RunName(kind=STUDY_TAG, key=key, name=str(self._study["name"]))
+        known = runs.find(name)
+        if known is not None and not self._live and known.start_ms > start_ms + CLOCKS_MS:
+            runs.discard(name)
+        self._parent = runs.open(name, self._study["tags"], start_ms)
+        self._content.show_study(runs, self._parent)
+        if self._live and not self._ended:
+            runs.set_status(self._parent, "RUNNING")
+        self._runs = runs
+        return runs
+
+    def _fail(self, error: Exception) -> None:
+        """Forget what is known of MLflow, and wait."""
+        note = self.outage.begin(error)
+        if note and self._live and not self._ended:
+            self.notes.append(note)
+        self._runs = self._parent = None
+        self._dirty |= self._begun
+        self._changed_rows.update(self._content.rows_with_values())
+        for view in self._jobs.values():
+            view.rewind()
+
+    def _refuse(self, cell: str, error: Exception) -> None:
+        """Leave a cell out until the end of the run, which tries it once more."""
+        self._refused[cell] = error
+        for view in self._jobs.values():
+            if cell in view.cells:
+                view.rewind()
+
+    def _show(self, runs: Runs, cell: str) -> None:
+        """Bring one cell's run in line."""
+        message, states = self._cells[cell], self._states(cell)
+        jobs = {job: self._jobs[job] for job in message["jobs"] if job in self._jobs}
+        assert self._parent is not None
+        name = self._name_of(cell)
+        start_ms = int(1000 * min((v.started for v in jobs.values() if v.started is not None), default=time.time()))
+        shown = {message["jobs"][job]: f"{view.manifest}:{self._code}" for job, view in jobs.items() if view.artifact}
+        known = runs.find(name)
+        if known is not None and _is_of_other_results(known, shown, start_ms):
+            runs.discard(name)
+        found, words = self._status_of(message, states)
+        row = self._row(runs, message["row"])
+        tags = {**message["tags"], PARENT_TAG: row.id, "state": words, **self._content.cell_tags(message, jobs)}
+        for view in jobs.values():
+            if view.curve and view.artifact:
+                tags |= {key: text for key, text in (("commit", view.git), ("version", view.version)) if text}
+        run = runs.open(name, {} if runs.find(name) else tags, start_ms)
+        before = {} if self._files_lost else json.loads(run.tags.get(SHOWN_TAG, "{}"))
+        new = {
+            job: view
+            for job, view in jobs.items()
+            if view.artifact and before.get(message["jobs"][job]) != shown[message["jobs"][job]]
+        }
+        points = [point for view in jobs.values() if not view.artifact for point in later_than(view.fresh, run.sent)]
+        points += [point for view in new.values() for point in _points_of(view, run.sent)]
+        tags |= self._content.description(runs, run, message, jobs, points)
+        runs.log(run, points, self._content.params(message), tags)
+        for job, view in new.items():
+            self._add_files(runs, run, message["fingerprints"].get(job, ""), job, view)
+        if new:
+            self._content.show_results(runs, run, message, jobs, list(new))
+            runs.log(run, tags={SHOWN_TAG: json.dumps({**before, **shown}, sort_keys=True)})
+        runs.set_status(run, found, self._end_ms(jobs, found))
+
+    def _name_of(self, cell: str) -> RunName:
+        assert self._parent is not None
+        message = self._cells[cell]
+        return RunName(kind=CELL_TAG, key=message["key"], name=message["name"], of=self._parent.tags[STUDY_TAG])
+
+    def _shown_runs(self, runs: Runs) -> list[str]:
+        """Ids of the runs that this study run shows."""
+        assert self._parent is not None
+        found = [runs.find(self._name_of(cell)) for cell in self._begun]
+        found += [runs.find(self._content.row_name(row, self._parent)) for row in self._rows()]
+        return [run.id for run in (self._parent, *found) if run is not None]
+
+    def _rows(self) -> set[str]:
+        """Rows of the cells that have a run."""
+        return {self._cells[cell]["row"] for cell in self._begun}
+
+    def _row(self, runs: Runs, label: str) -> Run:
+        """The run above a row's cells; `_show_rows` brings it in line."""
+        assert self._parent is not None
+        name = self._content.row_name(label, self._parent)
+        self._changed_rows.add(label)
+        known = runs.find(name)
+        if known is not None:
+            return known
+        views = self._views_of(label).values()
+        start_s = min((view.started for view in views if view.started is not None), default=time.time())
+        return runs.open(name, self._content.row_tags(label, self._parent), int(1000 * start_s))
+
+    def _views_of(self, label: str) -> dict[str, JobView]:
+        """The jobs of a row, as far as they are known."""
+        return {job: self._jobs[job] for job in self._study["rows"][label]["jobs"] if job in self._jobs}
+
+    def _show_rows(self, runs: Runs) -> None:
+        """Bring the runs of rows in line, and what the study's own says of all."""
+        assert self._parent is not None
+        for label in sorted(self._changed_rows):
+            run = self._row(runs, label)
+            cells = [cell for cell in self._begun if self._cells[cell]["row"] == label]
+            found = [self._status_of(self._cells[cell], self._states(cell)) for cell in cells]
+            whole, words = next((one for kind in WORST_FIRST for one in found if one[0] == kind), FINISHED)
+            tags = {**self._content.row_tags(label, self._parent), "state": words}
+            runs.log(run, self._content.row_points(label, run), self._content.row_params(label), tags)
+            runs.set_status(run, whole, self._end_ms(self._views_of(label), whole))
+        if self._changed_rows:
+            self._content.show_order(runs, self._parent)
+            runs.log(self._parent, tags=self._content.study_tags(runs, self._parent))
+        self._changed_rows = set()
+
+    def _status_of(self, message: Mapping[str, Any], states: Mapping[str, str]) -> tuple[Status, str]:
+        """A cell's status, and the same for people."""
+        jobs = list(message["jobs"])
+        if self._ended:
+            found = final_status(states, jobs)
+            return found, "incomplete" if found == "SCHEDULED" else found.lower()
+        now = status(states, jobs)
         # A cell whose jobs all wait has begun nevertheless.
-        self._set_status(run, "RUNNING" if found == "SCHEDULED" else found)
-        self._tag(run, "state", found.lower())
-        for job, name in jobs.items():
-            if job in states:
-                self._tag(run, f"state.{name.replace('/', '.')}", states[job])
+        return "RUNNING" if now == "SCHEDULED" else now, now.lower()
+
+    def _end_ms(self, jobs: Mapping[str, JobView], found: Status) -> int | None:
+        """When a cell ended; None: it goes on, or nobody knows."""
+        if found == "RUNNING":
+            return None
+        if any(view.state in ("running", "unknown") for view in jobs.values()):
+            return int(1000 * self._end_s)
+        ends = [view.ended for view in jobs.values() if view.ended is not None]
+        return int(1000 * max(ends)) if ends else None
 
     def _states(self, cell: str) -> dict[str, str]:
         """The states of a cell's jobs: as last reported, else as they were when the run started."""
-        message = self._cells[cell].message
+        message = self._cells[cell]
         return {**message["states"], **{job: self._jobs[job].state for job in message["jobs"] if job in self._jobs}}
 
-    def _show_artifact(self, job: str, view: JobView) -> None:
+    def _add_files(self, runs: Runs, run: Run, fingerprint: str, job: str, view: JobView) -> None:
         folder = view.artifact
-        if folder is None:
-            return
-        for cell in view.cells:
-            if cell in view.shown:
-                continue
-            run = self._run(cell)
-            if view.curve:
-                for key, value in (("commit", view.git), ("version", view.version)):
-                    if value:
-                        self._tag(run, key, value)
-                lines = _appended(MetricsTail(path=folder / "metrics.jsonl"))
-                self._send(run, series_points(view.stage, view.curve, lines, run.sent))
-            if view.pointer:
-                self._log_pointer(run, cell, job, view, folder)
-            if view.branch:
-                lines = _appended(MetricsTail(path=folder / "cases.jsonl"), case_of)
-                self._send(run, branch_points(view.branch, lines, run.sent))
-            for kind, pattern, most in view.files:
-                paths = sorted((folder / kind).glob(pattern))[:most]
-                self._log_files(run, paths, artifact_path(view.branch or view.stage, kind))
-            view.shown.add(cell)
-
-    def _log_pointer(self, run: Run, cell: str, job: str, view: JobView, folder: Path) -> None:
-        fingerprint = self._cells[cell].message["fingerprints"].get(job, "")
-        with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / "checkpoint.json"
+        assert folder is not None
+        if view.pointer:
             # Relative to the study's folder, so that it still leads there when that has been moved.
-            place = folder.relative_to(self._home) if folder.is_relative_to(self._home) else folder
-            pointer = {"job": job, "fingerprint": fingerprint, "folder": str(place), "weights": view.pointer}
-            path.write_text(json.dumps(pointer, indent=1), encoding="utf-8")
-            self._log_files(run, [path], view.stage)
+            inside = Path(view.place).is_relative_to(self._home)
+            place = str(Path(view.place).relative_to(self._home)) if inside else view.place
+            pointer = {"job": job, "fingerprint": fingerprint, "folder": place, "weights": view.pointer}
+            with tempfile.TemporaryDirectory() as temporary:
+                path = Path(temporary) / "checkpoint.json"
+                path.write_text(json.dumps(pointer, indent=1), encoding="utf-8")
+                runs.add_files(run, [path], view.stage)
+        for kind, pattern, most in view.files:
+            paths = sorted((folder / kind).glob(pattern))[:most]
+            runs.add_files(run, paths, artifact_path(view.branch or view.stage, kind))
 
-    def _log_files(self, run: Run, paths: Sequence[Path], where: str) -> None:
-        """Log the files that the run does not have yet."""
-        if not paths:
+    def _show_report(self, runs: Runs) -> None:
+        """Log the report to the parent run, if it has another one."""
+        if self._report is None or self._parent is None:
             return
-        logged = {item.path.rsplit("/", 1)[-1] for item in self._call(self._client.list_artifacts, run.id, where)}
+        paths = sorted(path for path in self._report.iterdir() if path.is_file() and not path.name.startswith("."))
+        digest = hashlib.sha256()
         for path in paths:
-            if path.name not in logged:
-                self._call(self._client.log_artifact, run.id, str(path), where)
+            digest.update(path.name.encode() + path.read_bytes())
+        if self._files_lost or self._parent.tags.get(REPORT_TAG) != digest.hexdigest():
+            runs.add_files(self._parent, paths, "report", replace=True)
+            self._content.show_views(runs, self._parent)
+            runs.log(self._parent, tags={REPORT_TAG: digest.hexdigest()})
+        self._report = None
 
-    def _send(self, run: Run, points: Sequence[Point]) -> None:
-        for batch in batches(points):
-            metrics = [Metric(p.name, p.value, run.start_ms + 1000 * p.step, p.step) for p in batch]
-            self._call(self._client.log_batch, run.id, metrics=metrics)
-            for point in batch:
-                run.sent[point.name] = max(point.step, run.sent.get(point.name, -1))
+    def _show_end(self, runs: Runs) -> None:
+        """Give the parent its last status, and leave no run RUNNING."""
+        assert self._parent is not None
+        ends = {self._status_of(self._cells[cell], self._states(cell))[0] for cell in self._begun}
+        whole = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
+        ended = [view.ended for view in self._jobs.values() if view.ended is not None]
+        end_s = self._end_s if self._live else max(ended, default=None)
+        runs.set_status(self._parent, whole, None if end_s is None else int(1000 * end_s))
+        runs.end_orphans()
 
-    def _run(self, cell: str) -> Run:
-        view = self._cells[cell]
-        if view.run is None:
-            message = view.message
-            tags = {**message["tags"], PARENT_TAG: self._parent.id}
-            view.run = self._find_or_create(CELL_TAG, message["key"], message["name"], tags)
-            fresh = sorted((k, v) for k, v in message["params"].items() if k not in view.run.params)
-            for i in range(0, len(fresh), PARAMS):
-                params = [Param(k, v) for k, v in fresh[i : i + PARAMS]]
-                self._call(self._client.log_batch, view.run.id, params=params)
-        return view.run
 
-    def _find_or_create(self, tag: str, key: str, name: str, tags: Mapping[str, str]) -> Run:
-        wanted = {**tags, tag: key, "mlflow.runName": name, "mlflow.source.name": "echo-matrix"}
-        found = self._search(f"tags.`{tag}` = '{key}'")
-        if not found:
-            start_ms = int(time.time() * 1000)
-            made = self._call(self._client.create_run, self._experiment, start_ms, tags=wanted, run_name=name)
-            return Run(id=made.info.run_id, start_ms=start_ms, status="RUNNING", sent={}, params=set(), tags=wanted)
-        # The oldest: two controllers at once may have created two, and both must choose the same one.
-        run = min(found, key=lambda r: (r.info.start_time, r.info.run_id))
-        sent = {metric: self._last_step(run.info.run_id, metric) for metric in run.data.metrics}
-        known = Run(
-            id=run.info.run_id,
-            start_ms=run.info.start_time,
-            status=run.info.status,
-            sent=sent,
-            params=set(run.data.params),
-            tags=dict(run.data.tags),
-        )
-        changed = [RunTag(k, v) for k, v in wanted.items() if known.tags.get(k) != v]
-        if changed:
-            self._call(self._client.log_batch, known.id, tags=changed)
-            known.tags |= wanted
-        return known
+def _is_of_other_results(run: Run, shown: Mapping[str, str], start_ms: int) -> bool:
+    """Whether a run shows an artifact that has been made again since, or began long after what it shows."""
+    before = json.loads(run.tags.get(SHOWN_TAG, "{}"))
+    manifests = {name: text.partition(":")[0] for name, text in shown.items()}
+    if any(name in manifests and text.partition(":")[0] != manifests[name] for name, text in before.items()):
+        return True
+    return run.start_ms > start_ms + CLOCKS_MS
 
-    def _last_step(self, run: str, metric: str) -> int:
-        history = self._call(self._client.get_metric_history, run, metric)
-        return max((point.step for point in history), default=-1)
 
-    def _set_status(self, run: Run, wanted: str) -> None:
-        if run.status == wanted:
-            return
-        if wanted in ("FINISHED", "FAILED", "KILLED"):
-            self._call(self._client.set_terminated, run.id, status=wanted)
-        else:
-            self._call(self._client.update_run, run.id, status=wanted)
-        run.status = wanted
+def _points_of(view: JobView, sent: Mapping[str, int]) -> Sequence[Point]:
+    """The values of a job's artifact that were not sent yet."""
+    assert view.artifact is not None
+    points: list[Point] = []
+    if view.curve:
+        thinner = Thinner(curve=view.thinner.curve)
+        lines = _appended(MetricsTail(path=view.artifact / "metrics.jsonl"))
+        found = [point for line in lines if (point := point_of(view.stage, line)) is not None]
+        points += later_than([*thinner.add(found), *thinner.rest()], sent)
+    if view.branch:
+        points += branch_points(view.branch, _appended(MetricsTail(path=view.artifact / "cases.jsonl"), case_of), sent)
+    return points
 
-    def _tag(self, run: Run, key: str, value: str) -> None:
-        if run.tags.get(key) != value:
-            self._call(self._client.set_tag, run.id, key, value)
-            run.tags[key] = value
 
-    def _search(self, condition: str) -> list[Any]:
-        found: list[Any] = []
-        token = None
-        while True:
-            experiments = [self._experiment]
-            page = self._call(
-                self._client.search_runs, experiments, condition, ViewType.ACTIVE_ONLY, 1000, page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                return found
-
-    def _experiment_of(self, name: str, artifacts: Path | None) -> str:
-        """The study's experiment; one that was deleted is restored, since its name cannot be given again."""
-        known = self._call(self._client.get_experiment_by_name, name)
-        if known is not None:
-            if known.lifecycle_stage == LifecycleStage.DELETED:
-                self._call(self._client.restore_experiment, known.experiment_id)
-                self.notes.append(
-                    f"the experiment {name!r} had been deleted in MLflow, and is restored with its runs; "
-                    "tracking.kind: none in the cluster file turns tracking off"
-                )
-            return str(known.experiment_id)
-        location = None if artifacts is None else artifacts.resolve().as_uri()
-        # Without the kind, MLflow 3 shows the experiment as traces and prompts, without its trainings.
-        kind = {"mlflow.experimentKind": "custom_model_development"}
-        return str(self._call(self._client.create_experiment, name, artifact_location=location, tags=kind))
-
-    def _call(self, request: Callable[..., Any], *values: Any, **options: Any) -> Any:
-        """Make one request, within the rate limit while a study runs."""
-        wait = self._next - time.monotonic()
-        if wait > 0:
-            self._hurry.wait(wait)
-        self._next = time.monotonic() + 1 / REQUESTS_PER_S
-        return request(*values, **options)
+def _digest_of_code() -> str:
+    """Of what decides what is shown: another version shows everything anew."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _appended(

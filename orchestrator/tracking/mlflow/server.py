@@ -11,7 +11,7 @@ CREDENTIALS = f"start it, or set tracking.uri: null; if it asks for credentials,
 """What to do where it does not answer."""
 
 
-def api_request(uri: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def api_request(uri: str, environment: Mapping[str, str], question: str = QUESTION) -> tuple[str, dict[str, str]]:
     """Address and headers of a request to the API of the server at `tracking.uri`.
 
     Credentials are those that MLflow sends: of the address, else of the environment.
@@ -21,7 +21,7 @@ def api_request(uri: str, environment: Mapping[str, str]) -> tuple[str, dict[str
     except ValueError:  # whoever sends the request says so
         return uri, {}
     user, _, host = parts.netloc.rpartition("@")
-    url = urlunsplit(parts._replace(netloc=host)) + QUESTION
+    url = urlunsplit(parts._replace(netloc=host)) + question
     if user or USER in environment:
         name, _, password = user.partition(":")
         pair = (unquote(name), unquote(password)) if user else (environment[USER], environment.get(PASSWORD, ""))

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import require_libraries
-from orchestrator.store.protocol import PROGRAM, Store
-from orchestrator.tracking.mlflow.tracker import LOG, MlflowTracker
-from orchestrator.tracking.protocol import JobChange
-
-TIMEOUT_S = 3600.0
+from orchestrator.store.protocol import Store
+from orchestrator.tracking.mlflow.tracker import LOG, WITHIN_S, MlflowTracker
+from orchestrator.tracking.replay import RecordedAttempt, completed_change, ended_change
 
 
 def sync(
@@ -20,11 +19,12 @@ def sync(
     home: Path,
     uri: str | None = None,
     say: Callable[[str], None] = lambda _text: None,
+    attempts: Mapping[str, Sequence[RecordedAttempt]] = MappingProxyType({}),
     variables: Sequence[str] = (),
 ) -> int:
     """Send all completed jobs of `plan`, and the states of the others; returns how many completed jobs were sent.
 
-    Nothing may be running: the run of a cell that has neither completed nor failed is set KILLED.
+    Nothing may be running: the run of a cell that is shown as running is set KILLED, or SCHEDULED if it waits.
 
     Args:
         plan: the whole matrix of the profile.
@@ -33,6 +33,7 @@ def sync(
         home: `outputs/{study}`.
         uri: of the MLflow server; None: SQLite in `home`.
         say: is told what the user should know.
+        attempts: by job fingerprint, for the times of jobs that failed.
         variables: `environment.tracking` of the cluster file.
 
     Raises:
@@ -42,7 +43,7 @@ def sync(
     """
     require_libraries(("mlflow",), "`sync`")
     told: list[str] = []
-    tracker = MlflowTracker(home, plan, uri, told.append, hurried=True, variables=variables)
+    tracker = MlflowTracker(home, plan, uri, told.append, live=False, variables=variables)
     tracker.start(standings)
     done = store.commits()
     shown = 0
@@ -51,18 +52,14 @@ def sync(
         if not job.spec.tracked:
             continue
         if job.fingerprint in done:
-            commit = store.read(job.fingerprint)
-            finished = Standing(state="done", reason=standing.reason)
-            folder = store.fetch(job.fingerprint)
-            made_by = commit.versions.get(PROGRAM, "")
-            tracker.job_changed(JobChange(job.id, finished, commit.attempt, None, folder, commit.git, made_by))
+            tracker.job_changed(completed_change(job, store))
             shown += 1
         elif standing.state in ("failed", "cancelled"):
-            tracker.job_changed(JobChange(job.id, standing))
+            tracker.job_changed(ended_change(job, standing, attempts.get(job.fingerprint, ())))
     report = home / "report"
     if (report / "index.html").is_file():
         tracker.report(report)
-    if not tracker.close(TIMEOUT_S):
+    if not tracker.close(WITHIN_S):
         raise TrackingError(
             f"not everything was sent to MLflow: {tracker.problem}; log: {home / LOG}; then `echo-matrix sync` again"
         )

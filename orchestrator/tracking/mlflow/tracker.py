@@ -1,7 +1,8 @@
 """MLflow tracker, the controller's side: a queue, and a child process that writes to MLflow.
 
-The controller never imports mlflow, never waits for it and never fails because of it. What a dead child has
-not sent, `sync` sends later from the committed artifacts.
+The controller never imports mlflow, never waits for it and never fails because of it. A child that dies is started
+again, and told anew what there is to show. What the last one has not sent, the next run or `sync` sends later from the
+commit records.
 """
 
 import json
@@ -10,6 +11,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from orchestrator.host.code import CHECKOUT
 from orchestrator.host.environment import TRACKING, TRACKING_SERVER, passed
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import install_command, missing_libraries
+from orchestrator.tracking.mlflow.identity import experiment_of
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
 from orchestrator.tracking.mlflow.sqlite_file import SQLITE
 from orchestrator.tracking.protocol import JobChange
@@ -40,13 +43,35 @@ QUIET = {
     "PYTHONUNBUFFERED": "1",
     "GIT_PYTHON_REFRESH": "quiet",
     "PYTHONSAFEPATH": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it asks for the run of each address that it prints
 }
+
+OWN_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""The child waits and tries again by itself; MLflow would block it for minutes first."""
 
 FOLLOW_S = 3.0
 """Between the child's looks at growing metrics."""
 
 END_S = 5.0
 """From SIGTERM to SIGKILL."""
+
+WITHIN_S = 3600.0
+"""How long `sync` may take."""
+
+PART = 0.9
+"""Of the time that a run's end leaves the child, so that it ends by itself."""
+
+START_S = 10.0
+"""A child that dies at the end of the run is replaced if there is more time than this."""
+
+REFUSED = 1
+"""Exit code of a child that could not send everything, and knows why."""
+
+AGAIN_S = (1.0, 300.0)
+"""From the end of a child to the start of the next: doubled each time, from the first to the second."""
+
+BEHIND = "tracking.unsent"
+"""File in the study's folder from the first thing to send until everything has been sent."""
 
 
 def mlflow_environment(
@@ -75,7 +100,8 @@ class MlflowTracker:
         uri: str | None,
         report_problem: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True),
         *,
-        hurried: bool = False,
+        live: bool = True,
+        within_s: float = WITHIN_S,
         variables: Sequence[str] = (),
     ) -> None:
         """Prepare.
@@ -84,8 +110,9 @@ class MlflowTracker:
             home: the study's folder under outputs/.
             plan: of the run.
             uri: `tracking.uri` of the cluster file.
-            report_problem: is told what was not sent, and why.
-            hurried: without a rate limit (for `sync`, which runs alone).
+            report_problem: is told what the user should know.
+            live: jobs are running. `sync` sends what is completed, without a rate limit.
+            within_s: how long the rest may take that is sent without being live.
             variables: `environment.tracking` of the cluster file.
         """
         self._variables = tuple(variables)
@@ -93,13 +120,19 @@ class MlflowTracker:
         self._plan = plan
         self._uri = uri
         self._report_problem = report_problem
-        self._hurried = hurried
+        self._live = live
+        self._within_s = within_s
         self._child: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
+        self._told: dict[str, str] = {}
+        """The last line about each cell, each job and the report: what a new child is told."""
         self._announced: set[str] = set()
         self._states: dict[str, str] = {}
         self._cells = {cell.id: cell for cell in plan.cells}
+        self._deaths = 0
+        self._again_at = 0.0
+        self._read_to = 0
+        """Bytes of the log that were looked through for what the user should know."""
         self._failed = False
         self._closed = False
         self.problem = ""
@@ -118,6 +151,10 @@ class MlflowTracker:
         """Remember the jobs' states; the child is started by the first change, so an idle run starts none."""
         self._states = {job: standing.state for job, standing in (standings or {}).items()}
 
+    def wants_all(self) -> bool:
+        """Whether something is sent, or an earlier run has not sent everything."""
+        return self._sends and (self._child is not None or (self._home / BEHIND).exists())
+
     def job_changed(self, change: JobChange) -> None:
         """See `Tracker.job_changed`."""
         known = self._plan.jobs.get(change.job)
@@ -126,8 +163,10 @@ class MlflowTracker:
         for cell in known.cells:
             if cell not in self._announced:
                 self._announced.add(cell)
-                self._put({"op": "cell", "cell": cell_message(self._plan, self._cells[cell], self._states)})
+                message = cell_message(self._plan, self._cells[cell], self._states)
+                self._put(f"cell {cell}", {"op": "cell", "cell": message})
         self._put(
+            f"job {change.job}",
             {
                 "op": "job",
                 "job": change.job,
@@ -141,20 +180,41 @@ class MlflowTracker:
                 "attempt": change.attempt,
                 "work": None if change.work is None else str(change.work),
                 "artifact": None if change.artifact is None else str(change.artifact),
+                "place": change.place,
                 "git": change.git,
                 "version": change.version,
-            }
+                "manifest": change.manifest,
+                "started": change.started,
+                "ended": change.ended,
+            },
         )
 
     def report(self, folder: Path) -> None:
         """Show the report, if a child is running."""
         if self._child is not None and self._sends:
-            self._put({"op": "report", "folder": str(folder.resolve())})
+            self._put("report", {"op": "report", "folder": str(folder.resolve())})
 
     def tick(self) -> None:
-        """Report once that the child has died."""
-        if self._child is not None and self._sends and self._child.poll() is not None:
-            self._fail(f"ended with code {self._child.returncode}")
+        """Pass on what the child has written for the user; start another one if it has died."""
+        if self._child is None or not self._sends:
+            return
+        for note in self._said():
+            self._report_problem(f"tracking: {note}")
+        if self._child.poll() is None:
+            return
+        now = time.monotonic()
+        if self._again_at == 0.0:
+            least, most = AGAIN_S
+            after = min(most, least * 2**self._deaths)
+            self._deaths += 1
+            self._again_at = now + after
+            if self._deaths == 1:
+                self._report_problem(
+                    f"tracking ended with code {self._child.returncode} and is started again in {after:g} s, with all "
+                    f"that is to be shown; the run continues; log: {self._home / LOG}"
+                )
+        elif now >= self._again_at:
+            self._start()
 
     def leave(self) -> None:
         """Kill the child, which would otherwise set the runs of another controller KILLED at its end."""
@@ -169,26 +229,40 @@ class MlflowTracker:
         if self._closed or self._child is None:
             self._closed = True
             return not self._failed
+        until = time.monotonic() + timeout_s
+        while not self._failed:
+            if self._child.poll() is not None:  # it died before its time
+                self._start()
+            self._lines.put(_line({"op": "hurry", "within_s": max(0.1, (until - time.monotonic()) * PART)}))
+            self._lines.put(None)
+            self._end_child(max(0.0, until - time.monotonic()))
+            if self._child.returncode in (0, REFUSED) or time.monotonic() + START_S > until:
+                break
         self._closed = True
-        if not self._failed:
-            self._put({"op": "hurry"})
-        self._lines.put(None)
+        if self._failed:
+            return False
+        notes = self._said()
+        if self._child.returncode != 0:
+            self._fail(f"ended with code {self._child.returncode}", notes)
+        else:
+            (self._home / BEHIND).unlink(missing_ok=True)
+            for note in notes:
+                self._report_problem(f"tracking: {note}")
+        return not self._failed
+
+    def _end_child(self, timeout_s: float) -> None:
+        """Wait for its end; after `timeout_s`, end it."""
+        assert self._child is not None
         try:
             self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._child.terminate()
-            self._fail(f"was not done after {timeout_s:g} s")
+            self._fail(f"was not done after {timeout_s:.0f} s", self._said())
             try:
                 self._child.wait(END_S)
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
-        if self._child.returncode != 0 and not self._failed:
-            self._fail(f"ended with code {self._child.returncode}")
-        elif not self._failed:
-            for note in self._said():
-                self._report_problem(f"tracking: {note}")
-        return not self._failed
 
     def _ensure_started(self) -> bool:
         if self._child is not None:
@@ -199,56 +273,88 @@ class MlflowTracker:
             return False
         try:
             self._home.mkdir(parents=True, exist_ok=True)
-            with (self._home / LOG).open("w", encoding="utf-8") as log:
-                self._child = subprocess.Popen(
+            (self._home / LOG).write_bytes(b"")
+            (self._home / BEHIND).touch()
+        except OSError as error:
+            self._fail(f"cannot start: {error}")
+            return False
+        return self._start()
+
+    def _start(self) -> bool:
+        """Start a child, and tell it everything."""
+        self._lines.put(None)  # the thread that fed the last one ends
+        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        try:
+            with (self._home / LOG).open("a", encoding="utf-8") as log:
+                child = subprocess.Popen(
                     python_command("orchestrator.tracking.mlflow"),
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     text=True,
                     encoding="utf-8",
-                    env=mlflow_environment(os.environ, self._uri, self._variables),
+                    env=mlflow_environment(os.environ, self._uri, self._variables) | OWN_RETRIES,
                     start_new_session=True,
                 )
         except OSError as error:
             self._fail(f"cannot start: {error}")
             return False
-        self._writer = threading.Thread(target=self._write, name="tracking", daemon=True)
-        self._writer.start()
-        study = study_message(self._plan)
-        self._put({"op": "study", "home": str(self._home), "uri": self._uri, "follow_s": FOLLOW_S, "study": study})
-        if self._hurried:
-            self._put({"op": "hurry"})
+        self._child, self._lines, self._again_at = child, lines, 0.0
+        study = study_message(self._plan, self._states)
+        study |= {"experiment": experiment_of(self._plan, self._home), "live": self._live}
+        lines.put(
+            _line({"op": "study", "home": str(self._home), "uri": self._uri, "follow_s": FOLLOW_S, "study": study})
+        )
+        if not self._live:
+            lines.put(_line({"op": "hurry", "within_s": self._within_s}))
+        for line in list(self._told.values()):  # a late answer of the store may add to it
+            lines.put(line)
+        threading.Thread(target=_write, args=(child, lines), name="tracking", daemon=True).start()
         return True
 
-    def _put(self, message: Mapping[str, Any]) -> None:
-        self._lines.put(json.dumps(message) + "\n")
+    def _put(self, about: str, message: Mapping[str, Any]) -> None:
+        self._told.pop(about, None)
+        self._told[about] = _line(message)
+        self._lines.put(self._told[about])
 
-    def _write(self) -> None:
-        """Feed the pipe from a thread: while the child imports for seconds, the pipe may be full."""
-        assert self._child is not None and self._child.stdin is not None
-        try:
-            while (line := self._lines.get()) is not None:
-                self._child.stdin.write(line)
-                self._child.stdin.flush()
-            self._child.stdin.close()
-        except (BrokenPipeError, ValueError, OSError):
-            # `tick` and `close` notice the end of the child and report it.
-            return
-
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str, notes: Sequence[str] = ()) -> None:
         if not self._failed:
             self._failed = True
-            self.problem = "; ".join((f"tracking {what}", *self._said()))
+            self.problem = "; ".join((f"tracking {what}", *notes))
             goes_on = "" if self._closed else "the run continues; "
             self._report_problem(
-                f"{self.problem}: {goes_on}send what is missing later with `echo-matrix sync`; log: {self._home / LOG}"
+                f"{self.problem}: {goes_on}the next run sends what is missing, or `echo-matrix sync`; "
+                f"log: {self._home / LOG}"
             )
 
     def _said(self) -> list[str]:
-        """What the child has written for the user."""
+        """What the child has written for the user since the last look."""
         try:
-            lines = (self._home / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+            with (self._home / LOG).open("rb") as log:
+                if os.fstat(log.fileno()).st_size == self._read_to:
+                    return []
+                log.seek(self._read_to)
+                content = log.read()
         except OSError:
             return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read_to += len(whole)
+        lines = whole.decode(errors="replace").splitlines()
         return [line.removeprefix(FOR_THE_USER) for line in lines if line.startswith(FOR_THE_USER)]
+
+
+def _line(message: Mapping[str, Any]) -> str:
+    return json.dumps(message) + "\n"
+
+
+def _write(child: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None]") -> None:
+    """Feed the pipe from a thread: while the child imports for seconds, the pipe may be full."""
+    assert child.stdin is not None
+    try:
+        while (line := lines.get()) is not None:
+            child.stdin.write(line)
+            child.stdin.flush()
+        child.stdin.close()
+    except (BrokenPipeError, ValueError, OSError):
+        # `tick` and `close` notice the end of the child.
+        return
