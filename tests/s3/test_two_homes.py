@@ -123,7 +123,9 @@ def missing(homes: TwoHomes, called: list[Called], committed: frozenset[str]) ->
         last = ran[-1]
         asked = homes.asked(*([LONGER] if LONGER in last.words else []))
         again = {"train/context-k1/s0", "evaluate/loop/context-k1/s0", "judge/loop/context-k1/s0"}
-        refreshed = any("--refresh" in one.words and one.ended > last.began and one is not last for one in called)
+        refreshed = LONGER not in last.words and any(
+            "--refresh" in one.words and one.ended > last.began and one is not last for one in called
+        )
         found += [
             f"{name}: {label} is gone"
             for fingerprint, label in asked.items()
