@@ -12,7 +12,7 @@ from pathlib import Path
 
 from proof import Proof, attempts_begun, differences, taken, wrongs
 from rounds import Kill, Record
-from s3_rounds import left_in_bucket, resumed_elsewhere
+from s3_rounds import checkpointed, left_in_bucket, resumed_elsewhere
 from small_study import SmallStudy
 from victims import Family
 
@@ -34,10 +34,10 @@ IN_BUCKET = (
 )
 """Points around the calls of a store in a bucket; a file of this study is too small for a part."""
 NOTE = "command.recorded"
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
 DRIVER_WITHIN_S = 600.0
-LATER = {"checkpoint.uploaded": 3}
-"""Point -> jobs that are done before it is armed: a job that ends meanwhile needs no other machine."""
+LATER = {"checkpoint.uploaded"}
+"""Points that are armed once the last job has a checkpoint in the bucket, so that the next machine needs it."""
 
 
 def of_part(*parts: str) -> list[str]:
@@ -62,9 +62,9 @@ def play_points(
     record, began = Record(seed=0, kind=kind), time.monotonic()
     faults = study.home.with_name(f"{study.home.name}-faults")
     faults.mkdir(parents=True)
-    for name in sorted(set(names) - LATER.keys()):
+    for name in sorted(set(names) - LATER):
         (faults / name).write_text("kill", encoding="ascii")
-    waiting = set(names) & LATER.keys()
+    waiting = set(names) & LATER
     study, output = replace(study, faults=faults), faults / "output.txt"
     try:
         code = -9
@@ -75,7 +75,7 @@ def play_points(
             with output.open("ab") as said:
                 driver = study.start(said)
             record.starts += 1
-            code = _ended(driver, study, faults, waiting)
+            code = _ended(driver, study, faults, waiting, jobs)
         if code != 0:
             record.problems.append(f"`run` ended with {code}; it said: {output.read_text(errors='replace')[-3000:]}")
         else:
@@ -98,16 +98,15 @@ def play_points(
     return record
 
 
-def _ended(driver: "subprocess.Popen[bytes]", study: SmallStudy, faults: Path, waiting: set[str]) -> int:
+def _ended(driver: "subprocess.Popen[bytes]", study: SmallStudy, faults: Path, waiting: set[str], jobs: int) -> int:
     """The exit code of a driver; meanwhile the points in `waiting` are armed in time, and removed from it.
 
     It is given harmless notes while the point after a note is armed.
     """
-    deadline, store, folder = time.monotonic() + DRIVER_WITHIN_S, study.store, study.folder
+    deadline, folder = time.monotonic() + DRIVER_WITHIN_S, study.folder
     while ((faults / NOTE).exists() or waiting) and driver.poll() is None and time.monotonic() < deadline:
-        for name in [name for name in waiting if len(store.commits()) >= LATER[name]]:
-            (faults / name).write_text("kill", encoding="ascii")
-            waiting.discard(name)
+        while waiting and len(study.store.commits()) == jobs - 1 and checkpointed(study):
+            (faults / waiting.pop()).write_text("kill", encoding="ascii")
         holder = read_holder(folder) if (faults / NOTE).exists() else None
         if holder is not None and holder.pid == driver.pid and not list((folder / "inbox").glob("*.json")):
             channel.send(folder, "retry")
