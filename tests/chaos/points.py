@@ -103,9 +103,9 @@ def _ended(driver: "subprocess.Popen[bytes]", study: SmallStudy, faults: Path, w
 
     It is given harmless notes while the point after a note is armed.
     """
-    deadline, folder = time.monotonic() + DRIVER_WITHIN_S, study.folder
+    deadline, store, folder = time.monotonic() + DRIVER_WITHIN_S, study.store, study.folder
     while ((faults / NOTE).exists() or waiting) and driver.poll() is None and time.monotonic() < deadline:
-        while waiting and len(study.store.commits()) == jobs - 1 and checkpointed(study):
+        while waiting and len(store.commits()) == jobs - 1 and checkpointed(store):
             (faults / waiting.pop()).write_text("kill", encoding="ascii")
         holder = read_holder(folder) if (faults / NOTE).exists() else None
         if holder is not None and holder.pid == driver.pid and not list((folder / "inbox").glob("*.json")):

@@ -32,6 +32,7 @@ from small_study import SmallStudy
 from victims import Family
 
 from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.store.protocol import Store
 
 MACHINE = "machine, for good"
 FAULTS: Mapping[str, tuple[Fault, str, str, int]] = {
@@ -95,8 +96,8 @@ class S3Round(Round):
     def _lose_machine(self) -> str:
         """Kill all of it, once the bucket holds a checkpoint of a training that is not done."""
         assert self._driver is not None
-        deadline = time.monotonic() + VICTIM_WITHIN_S
-        while not checkpointed(self._study):
+        deadline, store = time.monotonic() + VICTIM_WITHIN_S, self._study.store
+        while not checkpointed(store):
             if time.monotonic() > deadline or self._driver.poll() is not None:
                 return ""
             time.sleep(0.2)
@@ -119,9 +120,8 @@ class S3Round(Round):
         return [*left_in_bucket(self._study), *waited(self._study)]
 
 
-def checkpointed(study: SmallStudy) -> bool:
+def checkpointed(store: Store) -> bool:
     """Whether the bucket holds a complete checkpoint of a job that is not done."""
-    store = study.store
     assert store.checkpoints is not None
     return any(store.checkpoints.complete(job) for job in set(store.checkpoints.sizes()) - store.commits())
 
