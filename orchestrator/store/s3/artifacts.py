@@ -180,6 +180,8 @@ class ArtifactFiles:
     def abort_stale(self, living: Collection[str], dead: Sequence[tuple[str, str, str]]) -> None:
         """Abort multipart uploads of attempts that are known to be dead, and old ones of those that do not live.
 
+        What either have left on this machine is deleted.
+
         Args:
             living: attempts that may be uploading now.
             dead: (stage, fingerprint, attempt).
@@ -191,6 +193,7 @@ class ArtifactFiles:
                 self._abort(one.key, one.upload)
         for stage, digits, attempt in known:
             self.discard(stage, digits, attempt)
+        self._written.sweep(living)  # of attempts that ended under a controller that has died
 
     def _abort(self, key: str, upload: str) -> None:
         with contextlib.suppress(ArtifactMissing), self._bucket.errors(key):
