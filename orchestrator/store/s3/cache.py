@@ -177,11 +177,13 @@ class Cache:
             held = content.size + self._leases.reserved()
             wanted = max(held + need - self._most, need + MARGIN - self._free() if on_disk else 0)
             freed = content.remove(wanted, used, trash)
+            removed = list(trash.parent.glob("*"))  # and what processes had removed that were killed
             short_of_bound = held + need - self._most - freed
             if short_of_bound <= 0:
                 self._held, self._counted = held - freed, time.monotonic()
                 reservation = self._leases.reserve(need)
-        content.empty(trash)
+        for folder in removed:
+            shutil.rmtree(folder, ignore_errors=True)
         if short_of_bound > 0:
             raise StoreError(
                 f"{self.root}: the cache may hold {_gib(self._most)}, of which {_gib(held - freed)} are in use or "
@@ -221,7 +223,7 @@ class Content:
                 self._old.append((path, size))
 
     def remove(self, wanted: int, used: frozenset[str], trash: Path) -> int:
-        """Remove what is not used until `wanted` bytes are free; returns how many are freed by `empty`."""
+        """Move what is not used to `trash` until its deletion frees `wanted` bytes; returns how many it frees."""
         freed = 0
         while freed < wanted and self._old:
             path, size = self._old.pop()
@@ -249,10 +251,6 @@ class Content:
                             os.unlink(path)  # noqa: PTH108
                         freed += size
         return freed
-
-    def empty(self, trash: Path) -> None:
-        """Delete what has been removed; and what a process that was killed had removed."""
-        shutil.rmtree(trash, ignore_errors=True)
 
     def _artifacts(self) -> list[Path]:
         """All artifacts, the one whose last use is longest ago first."""
