@@ -261,7 +261,7 @@ class StudyContent:
     def _show_model(self, runs: Runs, run: Run, cell: Mapping[str, Any], job: str, view: ShownJob) -> None:
         """A logged model that says where the weights are; they are not copied."""
         borrowed = cell["tags"]["kind"] != "cell"  # a ceiling or floor trains nothing
-        if borrowed or view.artifact is None or (run.has_model):
+        if borrowed or view.artifact is None or run.has_model:
             return
         name = cell["id"].replace("/", "-").replace("=", "-").replace(".", "_")
         tags = {

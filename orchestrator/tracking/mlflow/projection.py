@@ -29,8 +29,6 @@ DIGITS = 6  # of a mean over cases
 CELL_TAG = "echo_matrix.cell"
 STUDY_TAG = "echo_matrix.parent"
 ROW_TAG = "echo_matrix.row"
-IN_TAG = "echo_matrix.in"
-"""In every run of a study's run, and in that itself: its key, so that one search finds all."""
 PARENT_TAG = "mlflow.parentRunId"
 
 
