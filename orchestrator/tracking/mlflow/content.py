@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.tracking.mlflow.case_tables import CASES, TABLES_TAG, case_of_slug, case_tables, tables_tag
 from orchestrator.tracking.mlflow.descriptions import DESCRIPTION_TAG, cell_text, row_text, study_text
-from orchestrator.tracking.mlflow.projection import PARENT_TAG, ROW_TAG, STUDY_TAG, Point, artifact_path
+from orchestrator.tracking.mlflow.projection import PARENT_TAG, ROW_TAG, STUDY_TAG, Point, artifact_path, place_in
 from orchestrator.tracking.mlflow.rows import (
     column_metric,
     column_title,
@@ -63,6 +63,10 @@ class ShownJob(Protocol):
     @property
     def artifact(self) -> Path | None:
         """Its committed folder."""
+
+    @property
+    def place(self) -> str:
+        """Path or URL of that folder, for people."""
 
     @property
     def pointer(self) -> str:
@@ -213,20 +217,16 @@ class StudyContent:
     def _job_facts(self, cell: Mapping[str, Any], job: str, name: str, view: ShownJob | None) -> dict[str, str]:
         fingerprint = cell["fingerprints"].get(job, "")
         attempt = None if view is None else view.attempt
-        log = "" if attempt is None else self._place(attempt_folder(self._home, fingerprint, attempt) / "log.txt")
+        log = "" if attempt is None else str(attempt_folder(self._home, fingerprint, attempt) / "log.txt")
         committed = view is not None and view.artifact is not None and view.state == "done"
         record = self._home / "store" / "commits" / f"{fingerprint}.json"
         return {
             "name": name,
             "job": job,
             "state": self.states.get(job, ""),
-            "commit": self._place(record) if committed and record.is_file() else "",
-            "log": log,
+            "commit": place_in(self._home, str(record)) if committed and record.is_file() else "",
+            "log": place_in(self._home, log),
         }
-
-    def _place(self, path: Path) -> str:
-        """A path relative to the study's folder, so that it still leads there when that has been moved."""
-        return str(path.relative_to(self._home) if path.is_relative_to(self._home) else path)
 
     def show_results(
         self, runs: Runs, run: Run, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob], new: Collection[str]
@@ -267,7 +267,7 @@ class StudyContent:
         tags = {
             "job": job,
             "fingerprint": cell["fingerprints"].get(job, ""),
-            "weights": self._place(view.artifact / view.pointer),
+            "weights": place_in(self._home, f"{view.place}/{view.pointer}"),
         }
         made = runs.request("create_logged_model", runs.experiment, name, run.id, tags, self.params(cell), view.stage)
         runs.request("finalize_logged_model", made.model_id, "READY")

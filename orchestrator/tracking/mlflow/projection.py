@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.plan.job import Plan
@@ -278,6 +279,12 @@ def shown(value: float) -> float:
 def metric_name(name: str) -> str:
     """A metric's name with the characters that MLflow takes."""
     return NOT_IN_A_NAME.sub("_", name)
+
+
+def place_in(home: Path, place: str) -> str:
+    """A path or URL for people; inside the study's folder, relative to it: it stays right when that is moved."""
+    path = Path(place)
+    return str(path.relative_to(home)) if path.is_relative_to(home) else place
 
 
 def artifact_path(name: str, folder: str) -> str:

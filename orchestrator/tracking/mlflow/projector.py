@@ -29,6 +29,7 @@ from orchestrator.tracking.mlflow.projection import (
     artifact_path,
     branch_points,
     final_status,
+    place_in,
     point_of,
     status,
 )
@@ -397,9 +398,7 @@ class Projector:
         folder = view.artifact
         assert folder is not None
         if view.pointer:
-            # Relative to the study's folder, so that it still leads there when that has been moved.
-            inside = Path(view.place).is_relative_to(self._home)
-            place = str(Path(view.place).relative_to(self._home)) if inside else view.place
+            place = place_in(self._home, view.place)
             pointer = {"job": job, "fingerprint": fingerprint, "folder": place, "weights": view.pointer}
             with tempfile.TemporaryDirectory() as temporary:
                 path = Path(temporary) / "checkpoint.json"
