@@ -42,12 +42,16 @@ class Point:
     value: float
 
 
-def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[str, Any]:
+def study_message(
+    plan: Plan, states: Mapping[str, str] | None = None, *, experiment: str = "", live: bool = True
+) -> dict[str, Any]:
     """The parent run, one for each (study, profile, overrides), and what its rows and cells have in common.
 
     Args:
         plan: the whole matrix of the profile.
         states: of the jobs, by id.
+        experiment: in which the runs are; empty: the one with the study's name.
+        live: jobs are running.
     """
     name = plan.profile + "".join(f" {override}" for override in plan.overrides)
     tracked = [job.id for job in plan.jobs.values() if job.spec.tracked]
@@ -61,7 +65,8 @@ def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[s
         own = set(varying_keys(mine))
         row["params"] = {key: mine[0][key] for key in varying if key not in own and key in mine[0]}
     return {
-        "experiment": plan.study,
+        "experiment": experiment or plan.study,
+        "live": live,
         "key": study_key(plan),
         "name": name[:250],
         "tags": {
