@@ -9,11 +9,10 @@ from botocore.exceptions import ClientError
 
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.client import code_of
+from orchestrator.store.s3.objects import DIGEST
 from orchestrator.store.s3.parts import part_count, part_size
 from workloads.runtime.fault_points import point
 
-DIGEST = "sha256"
-"""Name of the metadata that holds the sha256 of an object's content."""
 GONE = "NoSuchUpload"
 
 

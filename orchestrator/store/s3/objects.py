@@ -27,7 +27,7 @@ from orchestrator.store.s3.client import S3Client, code_of, s3_errors
 from orchestrator.store.s3.failures import BUSY, CONFLICT, NO_OBJECT, PASSING, PRECONDITION, service_of
 
 DIGEST = "sha256"
-"""Key of the metadata."""
+"""Key of the metadata with the sha256 of an object's content."""
 LARGEST = MANIFEST
 """Bytes of an object that is read into memory; manifests are the largest."""
 TRIES = 6

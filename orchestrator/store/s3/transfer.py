@@ -18,7 +18,8 @@ from orchestrator.store.manifest import REFRESH_HINT
 from orchestrator.store.protocol import ManifestEntry
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.download import Download, Incoming, OtherContent
-from orchestrator.store.s3.multipart import DIGEST, MultipartUpload, Outgoing, unfinished_uploads
+from orchestrator.store.s3.multipart import MultipartUpload, Outgoing, unfinished_uploads
+from orchestrator.store.s3.objects import DIGEST
 from orchestrator.store.s3.parts import LARGE, Workers
 from workloads.runtime.fault_points import point
 
