@@ -21,18 +21,11 @@ from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import FINGERPRINT, PLAIN_NAME
 from orchestrator.store.files import FOLDER_DIGITS
 from orchestrator.store.location import StoreLocation, cache_folder
-from orchestrator.store.protocol import (
-    Commit,
-    ManifestEntry,
-    Store,
-    StoredArtifact,
-    WithdrawnRecord,
-)
+from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
 from orchestrator.store.s3.artifacts import FOLDER as ARTIFACTS
 from orchestrator.store.s3.artifacts import ArtifactFiles
-from orchestrator.store.s3.bucket import Bucket
+from orchestrator.store.s3.bucket import bucket_of
 from orchestrator.store.s3.checkpoints import S3Checkpoints
-from orchestrator.store.s3.client import S3Client, bucket_and_prefix
 from orchestrator.store.s3.commits import SUFFIX, S3Commits
 from orchestrator.store.s3.objects import S3Objects
 from orchestrator.store.s3.probe import FOLDER as PROBE
@@ -49,12 +42,11 @@ class S3Store:
     """Artifacts and commit records below the URL of a location."""
 
     def __init__(self, location: StoreLocation) -> None:
-        bucket, prefix = bucket_and_prefix(location)
+        bucket = bucket_of(location)
         self._location = location
-        client = S3Client(location)
-        self._objects = S3Objects(client, bucket, prefix, location)
-        self._files = ArtifactFiles(client, bucket, prefix, location)
-        self._checkpoints = S3Checkpoints(Bucket(client=client, name=bucket, prefix=prefix, location=location))
+        self._objects = bucket.objects
+        self._files = ArtifactFiles(bucket)
+        self._checkpoints = S3Checkpoints(bucket)
         study = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:16]
         self._commits = S3Commits(self._objects, RecordCache(cache_folder(location) / "records" / study))
 
