@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from orchestrator.errors import FULL, ArtifactMissing, StoreError
+from orchestrator.store.commits import FOLDER_DIGITS
 from orchestrator.store.location import cache_folder
 from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, sha256_of, write_manifest
 from orchestrator.store.protocol import ManifestEntry, StoredArtifact
@@ -176,7 +177,7 @@ class ArtifactFiles:
             living: attempts that may be uploading now.
             dead: (stage, fingerprint, attempt).
         """
-        known = {(stage, fingerprint[:16], attempt) for stage, fingerprint, attempt in dead}
+        known = {(stage, fingerprint[:FOLDER_DIGITS], attempt) for stage, fingerprint, attempt in dead}
         now = time.time()
         for one in unfinished_uploads(self._bucket, f"{FOLDER}/"):
             if is_stale(one, living, known, now):
