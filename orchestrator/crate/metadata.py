@@ -272,11 +272,8 @@ def _ref(id: str) -> Entity:
 
 def _refs(ids: Iterable[str]) -> Entity | list[Entity]:
     """References; a single one is no list, as RO-Crate 1.1 recommends."""
-    return _one_or_all([_ref(id) for id in ids])
-
-
-def _one_or_all(entities: list[Entity]) -> Entity | list[Entity]:
-    return entities[0] if len(entities) == 1 else entities
+    found = [_ref(id) for id in ids]
+    return found[0] if len(found) == 1 else found
 
 
 def _license(text: str) -> Any:
