@@ -18,9 +18,9 @@ The sha256 of `ro-crate-metadata.json` is the digest of the crate, since that fi
 
 from pathlib import PurePosixPath
 
-from orchestrator.reporting.artifacts import CASE_NAMES, CASES, METRICS
 from orchestrator.store.commits import FOLDER_DIGITS, record_name
 from orchestrator.store.protocol import Commit
+from workloads.contract.metrics import CASE_NAMES, CASES, METRICS
 
 METADATA = "ro-crate-metadata.json"
 README = "README.md"

@@ -30,6 +30,7 @@ from orchestrator.tracking.mlflow.rows import (
 from orchestrator.tracking.mlflow.runs import IN_TAG, Run, RunName, Runs
 from orchestrator.tracking.mlflow.views import ALL, CELLS, ROWS, runs_page, view_tags
 from workloads.contract.json_files import read_object
+from workloads.contract.metrics import CASES as CASE_VALUES
 from workloads.contract.metrics import case_of
 
 SETTINGS = "settings.json"
@@ -280,7 +281,7 @@ class StudyContent:
         for view in views:
             if view.artifact is None:
                 continue
-            lines += _case_lines(view.artifact / "cases.jsonl")
+            lines += _case_lines(view.artifact / CASE_VALUES)
             cases = case_of_slug(view.artifact)
             for kind, pattern, most in view.files:
                 for path in sorted((view.artifact / kind).glob(pattern))[:most]:

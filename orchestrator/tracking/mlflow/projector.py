@@ -36,7 +36,7 @@ from orchestrator.tracking.mlflow.projection import (
 from orchestrator.tracking.mlflow.runs import CLOCKS_MS, RequestPace, Run, RunName, Runs, experiment_id
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, SQLITE, database_path, follow_home
 from orchestrator.tracking.mlflow.thinning import Thinner, later_than
-from workloads.contract.metrics import case_of, metric_of
+from workloads.contract.metrics import CASES, METRICS, case_of, metric_of
 
 SHOWN_TAG = "echo_matrix.shown"
 """Tag of a cell with what it shows, as JSON: job -> manifest of its artifact and the code that showed it."""
@@ -163,7 +163,7 @@ class Projector:
         view.state, view.attempt = message["state"], message["attempt"] or view.attempt
         self._content.states[message["job"]] = view.state
         if view.curve and message["work"] is not None:
-            path = Path(message["work"]) / "metrics.jsonl"
+            path = Path(message["work"]) / METRICS
             if view.tail is None or view.tail.path != path:
                 view.tail = MetricsTail(path=path)
                 view.rewind()
@@ -448,11 +448,11 @@ def _points_of(view: JobView, sent: Mapping[str, int]) -> Sequence[Point]:
     points: list[Point] = []
     if view.curve:
         thinner = Thinner(curve=view.thinner.curve)
-        lines = _appended(MetricsTail(path=view.artifact / "metrics.jsonl"))
+        lines = _appended(MetricsTail(path=view.artifact / METRICS))
         found = [point for line in lines if (point := point_of(view.stage, line)) is not None]
         points += later_than([*thinner.add(found), *thinner.rest()], sent)
     if view.branch:
-        points += branch_points(view.branch, _appended(MetricsTail(path=view.artifact / "cases.jsonl"), case_of), sent)
+        points += branch_points(view.branch, _appended(MetricsTail(path=view.artifact / CASES), case_of), sent)
     return points
 
 
