@@ -26,6 +26,7 @@ from orchestrator.crate.listing import id_of
 from orchestrator.plan.job import SHORT, Job, Plan
 from orchestrator.store.protocol import Commit, ManifestEntry
 from orchestrator.wording import counted
+from reports.input import NUMBERS, PAGE, RESULTS
 
 CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
@@ -44,9 +45,9 @@ MEANINGS = {
     STUDY: "Profile, overrides, jobs that are not done, and durations",
     PLAN: "Every job of the plan, with all that it reads and its fingerprint",
     ENVIRONMENT: "Versions and kinds of hosts that made the results, and of what made the report",
-    f"{REPORT}/results.csv": "Every measured value",
-    f"{REPORT}/report.json": "Scores, intervals and the controls certificate",
-    f"{REPORT}/index.html": "The report",
+    f"{REPORT}/{RESULTS}": "Every measured value",
+    f"{REPORT}/{NUMBERS}": "Scores, intervals and the controls certificate",
+    f"{REPORT}/{PAGE}": "The report",
 }
 ENCODINGS = {".jsonl": "application/jsonl", ".yaml": "application/yaml", ".safetensors": "application/octet-stream"}
 

@@ -29,6 +29,7 @@ from orchestrator.tracking.mlflow.rows import (
 )
 from orchestrator.tracking.mlflow.runs import IN_TAG, Run, RunName, Runs
 from orchestrator.tracking.mlflow.views import ALL, CELLS, ROWS, runs_page, view_tags
+from reports.input import NUMBERS
 from workloads.contract.json_files import read_object
 from workloads.contract.metrics import CASES as CASE_VALUES
 from workloads.contract.metrics import case_of
@@ -93,7 +94,7 @@ class StudyContent:
     def load_report(self, folder: Path) -> None:
         """Take means, intervals, ranking and findings from a report, unless it is of other settings."""
         try:
-            found = read_object(folder / "report.json", LARGEST_REPORT)
+            found = read_object(folder / NUMBERS, LARGEST_REPORT)
         except (OSError, ValueError):
             return
         whole = {"rows", "columns", "findings", "controls", "missing", "intervals", "profile"} <= found.keys()
