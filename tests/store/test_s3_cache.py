@@ -67,6 +67,15 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert not list(cache.root.glob("trash/*"))
 
 
+def test_what_a_killed_process_was_deleting_is_deleted(tmp_path: Path) -> None:
+    cache = cache_of(tmp_path)
+    left = cache.root / "trash" / "of-a-killed-process" / "0" / "file"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"content")
+    fill(cache, "a")
+    assert not list(cache.root.glob("trash/*"))
+
+
 def test_nothing_goes_that_another_process_uses_until_it_ends(tmp_path: Path) -> None:
     cache = cache_of(tmp_path)
     folder = fill(cache, "a")

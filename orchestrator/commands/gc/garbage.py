@@ -19,13 +19,14 @@ from orchestrator.commands.gc.kept_results import KEEP_DAYS, UNKNOWN, KeptResult
 from orchestrator.commands.refresh import OF_NO_PLAN, to_withdraw
 from orchestrator.commands.run.detach import OUT
 from orchestrator.errors import LeaseError, StoreError
-from orchestrator.host.checkpoints import FOLDER_DIGITS, job_folder
+from orchestrator.host.checkpoints import job_folder
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import forget_shared_runs, shared_runs
 from orchestrator.spec.workload import package_of
+from orchestrator.store.commits import FOLDER_DIGITS
 from orchestrator.store.files import size_of
 from orchestrator.store.protocol import StoredArtifact
 from orchestrator.study import Study
