@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from reports.analysis import analyse
-from reports.input import ReportInput
+from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
 from reports.page.page import page
 from reports.report_json import report_json
 from reports.results_csv import results_csv
@@ -22,9 +22,9 @@ def build(folder: Path, input: ReportInput) -> None:
     """
     analysis = analyse(input)
     files = {
-        "results.csv": results_csv(input.values),
-        "report.json": json.dumps(report_json(input, analysis), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
-        "index.html": page(input, analysis),
+        RESULTS: results_csv(input.values),
+        NUMBERS: json.dumps(report_json(input, analysis), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        PAGE: page(input, analysis),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

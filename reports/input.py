@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from reports.spec import ReportSpec
 
+RESULTS, NUMBERS, PAGE = "results.csv", "report.json", "index.html"
+"""Files of a report."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OfCell:

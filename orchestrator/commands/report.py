@@ -10,6 +10,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.ui.terminal import print_json
+from reports.input import NUMBERS
 
 
 def report(
@@ -37,7 +38,7 @@ def report(
         return
     report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.durations)
     if as_json:
-        print((study.report_folder / "report.json").read_text(encoding="utf-8"))
+        print((study.report_folder / NUMBERS).read_text(encoding="utf-8"))
     else:
         print(f"report: {study.report_folder / 'index.html'}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.crate.layout import COMMITS, artifact_path, commit_path
 from orchestrator.errors import ArtifactMissing, StoreError
-from orchestrator.store.commits import FINGERPRINT, LARGEST, commit_from
+from orchestrator.store.commits import LARGEST, commit_from, recorded_fingerprint
 from orchestrator.store.manifest import read_manifest
 from orchestrator.store.protocol import Commit, ManifestEntry, StoreReader
 from workloads.contract.json_files import read_plain
@@ -21,8 +21,8 @@ class CrateStore:
 
     def commits(self, within_s: float = 0.0) -> frozenset[str]:
         """Fingerprints of all commit records."""
-        found = (path.name.removesuffix(".json") for path in (self._folder / COMMITS).glob("*.json"))
-        return frozenset(name for name in found if FINGERPRINT.fullmatch(name))
+        found = {recorded_fingerprint(path.name) for path in (self._folder / COMMITS).glob("*")}
+        return frozenset(found - {""})
 
     def read(self, fingerprint: str) -> Commit:
         """The commit record of a job.

@@ -18,8 +18,9 @@ The sha256 of `ro-crate-metadata.json` is the digest of the crate, since that fi
 
 from pathlib import PurePosixPath
 
-from orchestrator.reporting.artifacts import CASE_NAMES, CASES, METRICS
+from orchestrator.store.commits import FOLDER_DIGITS, record_name
 from orchestrator.store.protocol import Commit
+from workloads.contract.metrics import CASE_NAMES, CASES, METRICS
 
 METADATA = "ro-crate-metadata.json"
 README = "README.md"
@@ -38,15 +39,12 @@ VALUES = (CASES, CASE_NAMES, METRICS)
 VERSION = 1
 """Of `study.json` and of this layout."""
 
-FINGERPRINT_DIGITS = 16
-"""Hex digits of a fingerprint in the names of folders."""
-
 
 def commit_path(fingerprint: str) -> str:
     """Path of a commit record in the crate."""
-    return f"{COMMITS}/{fingerprint}.json"
+    return f"{COMMITS}/{record_name(fingerprint)}"
 
 
 def artifact_path(commit: Commit) -> str:
     """Path of the folder of an artifact in the crate."""
-    return str(PurePosixPath(ARTIFACTS, commit.stage, commit.fingerprint[:FINGERPRINT_DIGITS], commit.attempt))
+    return str(PurePosixPath(ARTIFACTS, commit.stage, commit.fingerprint[:FOLDER_DIGITS], commit.attempt))

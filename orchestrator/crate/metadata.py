@@ -26,6 +26,7 @@ from orchestrator.crate.listing import id_of
 from orchestrator.plan.job import SHORT, Job, Plan
 from orchestrator.store.protocol import Commit, ManifestEntry
 from orchestrator.wording import counted
+from reports.input import NUMBERS, PAGE, RESULTS
 
 CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
@@ -44,9 +45,9 @@ MEANINGS = {
     STUDY: "Profile, overrides, jobs that are not done, and durations",
     PLAN: "Every job of the plan, with all that it reads and its fingerprint",
     ENVIRONMENT: "Versions and kinds of hosts that made the results, and of what made the report",
-    f"{REPORT}/results.csv": "Every measured value",
-    f"{REPORT}/report.json": "Scores, intervals and the controls certificate",
-    f"{REPORT}/index.html": "The report",
+    f"{REPORT}/{RESULTS}": "Every measured value",
+    f"{REPORT}/{NUMBERS}": "Scores, intervals and the controls certificate",
+    f"{REPORT}/{PAGE}": "The report",
 }
 ENCODINGS = {".jsonl": "application/jsonl", ".yaml": "application/yaml", ".safetensors": "application/octet-stream"}
 
@@ -272,11 +273,8 @@ def _ref(id: str) -> Entity:
 
 def _refs(ids: Iterable[str]) -> Entity | list[Entity]:
     """References; a single one is no list, as RO-Crate 1.1 recommends."""
-    return _one_or_all([_ref(id) for id in ids])
-
-
-def _one_or_all(entities: list[Entity]) -> Entity | list[Entity]:
-    return entities[0] if len(entities) == 1 else entities
+    found = [_ref(id) for id in ids]
+    return found[0] if len(found) == 1 else found
 
 
 def _license(text: str) -> Any:

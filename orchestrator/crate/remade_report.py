@@ -21,10 +21,9 @@ from orchestrator.plan.job import SHORT, Plan
 from orchestrator.reporting.collect import report_input
 from orchestrator.reporting.rebuild import report_code
 from orchestrator.wording import counted, shortened
-from reports.input import ReportInput
+from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
 from workloads.contract.json_files import object_of, read_object, read_plain
 
-VALUES, NUMBERS, PAGE = "results.csv", "report.json", "index.html"
 CLOSE = 1e-9
 """Relative difference of numbers that other versions of the same libraries may compute."""
 SHOWN = 5
@@ -84,7 +83,7 @@ def check_report(folder: Path, given: ReportInput) -> AuditCheck:
     notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="echo-matrix-report-") as temporary:
         build(Path(temporary), given)
-        for name in (VALUES, NUMBERS, PAGE):
+        for name in (RESULTS, NUMBERS, PAGE):
             where = f"{REPORT}/{name}"
             made = (Path(temporary) / name).read_bytes()
             try:
@@ -95,7 +94,7 @@ def check_report(folder: Path, given: ReportInput) -> AuditCheck:
             if made == written:
                 continue
             found = list(itertools.islice(_differences(name, where, made, written), SHOWN + 1))
-            if name == VALUES or not others:
+            if name == RESULTS or not others:
                 differences += found
             elif found and name == NUMBERS:
                 unchecked.append(f"{where} is another: {_first(found)}; {others}")
@@ -126,7 +125,7 @@ def other_software(folder: Path, given: ReportInput) -> str:
 
 
 def _differences(name: str, where: str, made: bytes, written: bytes) -> Iterator[Mismatch]:
-    if name == VALUES:
+    if name == RESULTS:
         yield from _value_differences(where, made, written)
     elif name == NUMBERS:
         try:

@@ -15,10 +15,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.store.commits import FOLDER_DIGITS
 from workloads.contract.json_files import read_object
 
-FOLDER_DIGITS = 16
-"""Hex digits of a fingerprint in folder names."""
 KEPT_CHECKPOINTS = 2
 """Newest checkpoints of a training that stay while it is not done: one could be damaged."""
 _CHECKPOINTS = "checkpoints"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.store.protocol import PROGRAM, Commit, Store
+from workloads.contract.metrics import METRICS
 from workloads.contract.result import Result
 
 
@@ -50,9 +51,9 @@ def publish(
         StoreError, OSError: it could not be written; nothing has been published.
     """
     work, out = Path(request["work"]), Path(request["out"])
-    metrics = work / "metrics.jsonl"
+    metrics = work / METRICS
     if metrics.is_file() and metrics.stat().st_size > 0:
-        shutil.copyfile(metrics, out / "metrics.jsonl")
+        shutil.copyfile(metrics, out / METRICS)
     ours = {PROGRAM: provenance.version} if provenance.version else {}
     versions = {str(name): str(version) for name, version in dict(result.records.get("versions", {})).items()}
     return store.commit(

@@ -4,7 +4,6 @@ What is read has the bytes that were committed: `fetch_files` compares them, and
 Only the files that are read are fetched: never weights.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +16,7 @@ from orchestrator.plan.job import Plan
 from orchestrator.store.manifest import REFRESH_HINT
 from orchestrator.store.protocol import RECENT_S, Commit, StoreReader
 from workloads.contract.json_files import read_plain
-from workloads.contract.metrics import case_of, metric_of
+from workloads.contract.metrics import CASE_NAMES, CASES, METRICS, case_names_of, case_of, metric_of
 
 CURVE_POINTS = 500
 """Most points of a loss curve; a longer one is averaged over equal parts."""
@@ -31,7 +30,6 @@ IMAGES = 4
 
 AT_ONCE = 16
 """Artifacts that are read ahead at a time."""
-CASES, CASE_NAMES, METRICS = "cases.jsonl", "cases.json", "metrics.jsonl"
 
 
 class ArtifactReader:
@@ -79,13 +77,15 @@ class ArtifactReader:
         every = [PurePosixPath(path) for path in self._named(job)]
         found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ".png")[:IMAGES]
         folder = self._fetch(job, [CASE_NAMES, *map(escape, found)])
-        names: dict[str, str] = {}
+        names: dict[str, str] | None = {}
         listing = folder / CASE_NAMES
         if PurePosixPath(CASE_NAMES) in every and listing.is_file():
             try:
-                names = {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(listing))}
-            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-                raise StoreError(f"{listing}: is not a list of cases: {error!r}; {REFRESH_HINT}") from error
+                names = case_names_of(read_plain(listing))
+            except (OSError, ValueError) as error:
+                raise StoreError(f"{listing}: cannot be read as a plain file: {error}; {REFRESH_HINT}") from error
+        if names is None:
+            raise StoreError(f"{listing}: is not a list of cases with slug and id; {REFRESH_HINT}")
         paths = [folder / path for path in found]
         self._images[job] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
         return self._images[job]

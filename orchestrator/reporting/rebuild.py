@@ -13,12 +13,12 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
 from orchestrator.store.protocol import RECENT_S, Store
-from reports.input import ReportInput
+from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
 from reports.spec import ReportSpec
 
 DIGEST = ".input-digest"
 """File in the report folder with the digest of the report's input, and of what was written from it."""
-WRITTEN = ("results.csv", "report.json", "index.html")
+WRITTEN = (RESULTS, NUMBERS, PAGE)
 
 
 def input_digest(input: ReportInput) -> str:

@@ -1,7 +1,9 @@
-"""Commit records: parse one and check every field, since its names become paths."""
+"""Commit records: their names and content; every field that is read is checked, since its names become paths."""
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.errors import StoreError
@@ -9,6 +11,9 @@ from orchestrator.store.protocol import VERSION, Commit
 from workloads.contract.json_files import check_types, object_of
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+FOLDER_DIGITS = 16
+"""Hex digits of a fingerprint in folder names; the commit record holds all 64, and readers check them."""
+SUFFIX = ".json"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """A stage or an attempt: one path component, never `..`."""
 LARGEST = 16 << 20  # bytes of a commit record; those of the study have 3 KiB
@@ -23,6 +28,57 @@ _TYPES = {
     "branch": (str, type(None)),
 }
 _NUMBER = (int, float, type(None))
+
+
+def record_name(fingerprint: str) -> str:
+    """The name of a commit record.
+
+    Raises:
+        StoreError: `fingerprint` is none.
+    """
+    if not FINGERPRINT.fullmatch(fingerprint):
+        raise StoreError(f"{fingerprint!r} is not a fingerprint (64 lower-case hex digits)")
+    return f"{fingerprint}{SUFFIX}"
+
+
+def recorded_fingerprint(name: str) -> str:
+    """The fingerprint in the name of a commit record; empty: it is the name of something else."""
+    fingerprint = name.removesuffix(SUFFIX)
+    return fingerprint if fingerprint != name and FINGERPRINT.fullmatch(fingerprint) else ""
+
+
+def withdrawn_name(fingerprint: str, number: int) -> str:
+    """The name of a withdrawn commit record.
+
+    Raises:
+        StoreError: `fingerprint` is none.
+    """
+    return f"{record_name(fingerprint).removesuffix(SUFFIX)}.{number}{SUFFIX}"
+
+
+def withdrawn_number(name: str) -> tuple[str, int] | None:
+    """Fingerprint and number in the name of a withdrawn commit record; None: it is the name of something else."""
+    fingerprint, _, number = name.removesuffix(SUFFIX).partition(".")
+    if not name.endswith(SUFFIX) or not FINGERPRINT.fullmatch(fingerprint):
+        return None
+    return (fingerprint, int(number)) if number.isascii() and number.isdecimal() else None
+
+
+def check_names(place: str, fingerprint: str, **names: str) -> None:
+    """Refuse what could lead out of a store; `names`: kind -> name, for the error, which names the store by `place`.
+
+    Raises:
+        StoreError: `fingerprint` is none, or a name is not plain.
+    """
+    record_name(fingerprint)
+    for what, name in names.items():
+        if not PLAIN_NAME.fullmatch(name):
+            raise StoreError(f"{what} {name!r} is not a plain name, so it names nothing in {place}")
+
+
+def content_of(commit: Commit) -> bytes:
+    """A commit record as JSON; the same bytes for equal ones."""
+    return json.dumps(asdict(commit), indent=1, sort_keys=True).encode("utf-8")
 
 
 def commit_from(content: bytes, fingerprint: str, where: str) -> Commit:

@@ -11,7 +11,6 @@ Several drivers and hosts, on several machines, may use it at once without coord
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
@@ -20,7 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ArtifactMissing, StoreError
-from orchestrator.store.commits import FINGERPRINT, LARGEST, PLAIN_NAME, RERUN_HINT, commit_from
+from orchestrator.store.commits import (
+    FOLDER_DIGITS,
+    LARGEST,
+    RERUN_HINT,
+    SUFFIX,
+    check_names,
+    commit_from,
+    content_of,
+    record_name,
+    recorded_fingerprint,
+    withdrawn_name,
+    withdrawn_number,
+)
 from orchestrator.store.link import create_once, is_used_proof, prove_links, sync_folder
 from orchestrator.store.manifest import (
     REFRESH_HINT,
@@ -34,10 +45,6 @@ from orchestrator.store.manifest import (
 from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
 from workloads.contract.json_files import read_plain
 from workloads.runtime.fault_points import point
-
-FOLDER_DIGITS = 16
-"""Hex digits of a fingerprint in folder names; the commit record holds all 64, and readers check them."""
-SUFFIX = ".json"
 
 
 class FilesStore:
@@ -96,11 +103,9 @@ class FilesStore:
             sync_folder(self._commits)  # the writer may have died, or seen a failure, before this
             return self.read(wanted.fingerprint).attempt == wanted.attempt
         whole = dataclasses.replace(wanted, manifest=write_manifest(folder))
-        content = json.dumps(dataclasses.asdict(whole), indent=1, sort_keys=True).encode("utf-8")
         point("manifest.written")
-        create_once(
-            self._path(wanted.fingerprint), content, wanted.attempt, points=("commit.temporary", "commit.linked")
-        )
+        path = self._path(wanted.fingerprint)
+        create_once(path, content_of(whole), wanted.attempt, points=("commit.temporary", "commit.linked"))
         return self.read(wanted.fingerprint).attempt == wanted.attempt
 
     def commits(self, within_s: float = 0.0) -> frozenset[str]:
@@ -108,15 +113,10 @@ class FilesStore:
         del within_s
         try:
             with os.scandir(self._commits) as entries:
-                names = [entry.name for entry in entries]
+                found = {recorded_fingerprint(entry.name) for entry in entries}
         except FileNotFoundError:
             return frozenset()
-        length = 64 + len(SUFFIX)
-        return frozenset(
-            name[:64]
-            for name in names
-            if len(name) == length and name.endswith(SUFFIX) and FINGERPRINT.fullmatch(name[:64])
-        )
+        return frozenset(found - {""})
 
     def read(self, fingerprint: str) -> Commit:
         """The commit record of a completed job.
@@ -206,7 +206,7 @@ class FilesStore:
         number = 1
         while True:
             try:
-                os.link(path, self._withdrawn / f"{fingerprint}.{number}{SUFFIX}")
+                os.link(path, self._withdrawn / withdrawn_name(fingerprint, number))
                 break
             except FileExistsError:
                 number += 1
@@ -219,16 +219,15 @@ class FilesStore:
         """All withdrawn commit records, by fingerprint and number."""
         found = []
         for path in self._withdrawn.glob(f"*{SUFFIX}"):
-            fingerprint, _, number = path.name.removesuffix(SUFFIX).partition(".")
-            if FINGERPRINT.fullmatch(fingerprint) and number.isascii() and number.isdecimal():
+            if named := withdrawn_number(path.name):
+                fingerprint, number = named
                 size = path.lstat().st_size
-                found.append(WithdrawnRecord(fingerprint=fingerprint, number=int(number), size=size, where=str(path)))
+                found.append(WithdrawnRecord(fingerprint=fingerprint, number=number, size=size, where=str(path)))
         return sorted(found, key=lambda record: (record.fingerprint, record.number))
 
     def delete_withdrawn(self, record: WithdrawnRecord) -> None:
         """Delete a withdrawn commit record."""
-        self._path(record.fingerprint)  # refuses an invalid fingerprint
-        (self._withdrawn / f"{record.fingerprint}.{record.number}{SUFFIX}").unlink(missing_ok=True)
+        (self._withdrawn / withdrawn_name(record.fingerprint, record.number)).unlink(missing_ok=True)
 
     def artifacts(self) -> Iterator[StoredArtifact]:
         """Everything that attempts have published, committed or not."""
@@ -269,15 +268,10 @@ class FilesStore:
             (self._folder(stage, fingerprint, attempt) / TEMPORARY).unlink(missing_ok=True)
 
     def _path(self, fingerprint: str) -> Path:
-        if not FINGERPRINT.fullmatch(fingerprint):
-            raise StoreError(f"{fingerprint!r} is not a fingerprint (64 lower-case hex digits)")
-        return self._commits / f"{fingerprint}{SUFFIX}"
+        return self._commits / record_name(fingerprint)
 
     def _folder(self, stage: str, fingerprint: str, attempt: str) -> Path:
-        self._path(fingerprint)  # refuses an invalid fingerprint
-        for what, name in (("stage", stage), ("attempt", attempt)):
-            if not PLAIN_NAME.fullmatch(name):
-                raise StoreError(f"{what} {name!r} is not a plain name, so it names no folder of {self.root}")
+        check_names(str(self.root), fingerprint, stage=stage, attempt=attempt)
         return self.root / "artifacts" / stage / fingerprint[:FOLDER_DIGITS] / attempt
 
 

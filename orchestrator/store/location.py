@@ -29,6 +29,11 @@ class StoreLocation:
     cache_gib: float = CACHE_GIB
     """s3: what the cache may hold, GiB."""
 
+    @property
+    def service(self) -> str:
+        """s3: the service, for messages."""
+        return self.endpoint or "Amazon S3"
+
     def as_json(self) -> dict[str, Any]:
         """As a mapping for JSON."""
         return asdict(self)

@@ -27,10 +27,10 @@ import sys
 from pathlib import Path
 from orchestrator.store.location import location_from
 from orchestrator.store.s3.artifacts import ArtifactFiles
-from orchestrator.store.s3.client import S3Client, bucket_and_prefix
+from orchestrator.store.s3.bucket import bucket_of
 
 location = location_from({location!r})
-files = ArtifactFiles(S3Client(location), *bucket_and_prefix(location), location)
+files = ArtifactFiles(bucket_of(location))
 print(files.{doing})
 """
 

@@ -14,7 +14,8 @@ from s3_servers import Service
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.location import StoreLocation
 from orchestrator.store.s3.artifacts import STALE_S, ArtifactFiles, is_stale
-from orchestrator.store.s3.client import S3Client, bucket_and_prefix
+from orchestrator.store.s3.bucket import bucket_of
+from orchestrator.store.s3.client import bucket_and_prefix
 from orchestrator.store.s3.multipart import Unfinished
 from orchestrator.store.s3.parts import PART, part_count
 from workloads.runtime.fault_points import VARIABLE
@@ -47,7 +48,7 @@ class Machine:
     @property
     def files(self) -> ArtifactFiles:
         """As a process that has just begun."""
-        return ArtifactFiles(S3Client(self.location), *bucket_and_prefix(self.location), self.location)
+        return ArtifactFiles(bucket_of(self.location))
 
     def write(self) -> Path:
         folder = self.files.prepare(STAGE, DIGITS, ATTEMPT)
@@ -68,9 +69,9 @@ class Machine:
         code = (
             "from orchestrator.store.location import location_from\n"
             "from orchestrator.store.s3.artifacts import ArtifactFiles\n"
-            "from orchestrator.store.s3.client import S3Client, bucket_and_prefix\n"
+            "from orchestrator.store.s3.bucket import bucket_of\n"
             f"location = location_from({self.location.as_json()!r})\n"
-            "files = ArtifactFiles(S3Client(location), *bucket_and_prefix(location), location)\n"
+            "files = ArtifactFiles(bucket_of(location))\n"
             f"print(files.{doing})"
         )
         variables = {} if faults is None else {VARIABLE: str(faults)}

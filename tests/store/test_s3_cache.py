@@ -67,6 +67,15 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert not list(cache.root.glob("trash/*"))
 
 
+def test_what_a_killed_process_was_deleting_is_deleted(tmp_path: Path) -> None:
+    cache = cache_of(tmp_path)
+    left = cache.root / "trash" / "of-a-killed-process" / "0" / "file"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"content")
+    fill(cache, "a")
+    assert not list(cache.root.glob("trash/*"))
+
+
 def test_nothing_goes_that_another_process_uses_until_it_ends(tmp_path: Path) -> None:
     cache = cache_of(tmp_path)
     folder = fill(cache, "a")
@@ -160,3 +169,13 @@ def test_folders_that_dead_hosts_have_left_are_deleted(tmp_path: Path) -> None:
     assert LEFT_S < 1e9
     first.delete("stage", "0" * 16, "a001")
     assert not held.exists()
+
+
+def test_a_sweep_deletes_what_attempts_have_left_that_neither_live_nor_are_at_it(tmp_path: Path) -> None:
+    """An attempt ended under a controller that was killed: no later one knows that it has left something."""
+    host, controller = WorkFolders(tmp_path), WorkFolders(tmp_path)
+    held, left, living = (host.take("stage", "0" * 16, name) for name in ("a001", "a002", "a003"))
+    for folder in (left, living):
+        os.close(host._locks.pop(folder))
+    controller.sweep({"a003"})
+    assert (held.exists(), left.exists(), living.exists()) == (True, False, True)

@@ -4,10 +4,13 @@ import base64
 import dataclasses
 import json
 import sqlite3
+import threading
 import zlib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from made_plan import made_plan
 
 from orchestrator.tracking.mlflow.case_tables import case_tables
@@ -164,6 +167,30 @@ def test_views_order_by_rank_and_have_state_progress_and_scores_as_columns() -> 
     assert charts == [("LINE", "train/loss"), ("BAR", "return/judge")]
     assert of[CELLS]["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "row"}]
     assert opened(view_tags(study(), None, "x", 1)[f"{VIEW_TAG}{view_key(message['key'], CELLS)}"])["groupBy"] is None
+
+
+def test_a_server_that_redirects_gets_the_credentials_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: list[str | None] = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            received.append(self.headers["Authorization"])
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of-this-server")
+    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        assert page_of(made_plan(), tmp_path / "toy", f"http://127.0.0.1:{server.server_port}") == ""
+        server.shutdown()
+    assert received == ["Bearer of-this-server"]
 
 
 def test_ui_opens_the_view_of_the_study_or_its_runs_or_the_start_page(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from orchestrator.tracking.mlflow.projection import (
     cell_message,
     final_status,
     flat,
+    place_in,
     point_of,
     status,
     study_message,
@@ -100,3 +103,15 @@ def test_somebody_elses_run_is_not_written_into():
 
 def test_files_of_the_artifact_itself_lie_under_the_name_of_the_stage() -> None:
     assert artifact_path("fit", "") == "fit" and artifact_path("far", "strips") == "far/strips"
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("/home/study/store/weights", "store/weights"),
+        ("/elsewhere/weights", "/elsewhere/weights"),
+        ("s3://bucket/prefix/weights", "s3://bucket/prefix/weights"),
+    ],
+)
+def test_a_place_is_told_so_that_it_stays_right_when_the_study_is_moved(place: str, shown: str) -> None:
+    assert place_in(Path("/home/study"), place) == shown

@@ -1,9 +1,10 @@
-"""Parsing of heartbeats and of lines of metrics.jsonl and cases.jsonl.
+"""Parsing of heartbeats, of lines of metrics.jsonl and cases.jsonl, and of cases.json.
 
 These files may be read while they are written, or be damaged: each function returns None for invalid content and never
 raises. Standard library only.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Any
 
 from workloads.contract.json_files import object_of, read_object
 
+CASES, CASE_NAMES, METRICS = "cases.jsonl", "cases.json", "metrics.jsonl"
+"""Files of a job: values of cases, the names of these cases, and values of steps."""
 LARGEST_BEAT = 1 << 20  # bytes; a heartbeat has less than 200
 LARGEST_STEP = 2**53
 MOST_VALUES = 20
@@ -52,6 +55,14 @@ def metric_of(line: bytes | str) -> dict[str, Any] | None:
     if not (_is_number(step) and int(step) == step and isinstance(name, str) and _is_number(value, finite=False)):
         return None
     return {"step": int(step), "name": name, "value": float(value)}
+
+
+def case_names_of(content: bytes) -> dict[str, str] | None:
+    """The content of cases.json: name of a case's files without ending -> case; None: not valid."""
+    try:
+        return {str(case["slug"]): str(case["id"]) for case in json.loads(content)}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def case_of(line: bytes | str) -> dict[str, Any] | None:

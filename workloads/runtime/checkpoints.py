@@ -18,11 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workloads.contract.metrics import METRICS
 from workloads.contract.request import Request
 from workloads.runtime import step_folders
 from workloads.runtime.progress import Progress
-
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)

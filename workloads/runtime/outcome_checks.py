@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from workloads.contract.json_files import object_of
-from workloads.contract.metrics import METRIC_NAME, case_of
+from workloads.contract.metrics import CASES, METRIC_NAME, case_of
 from workloads.runtime.progress import StageOutcome
 
 TEXTS = ("case", "metric", "unit", "better")
@@ -29,8 +29,8 @@ def checked(outcome: object, module: str, out: Path | None) -> StageOutcome:
         json.dumps(dict(outcome.records), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{module}.run: StageOutcome.records is {outcome.records!r}: {error}; allowed: JSON") from error
-    if out is not None and not outcome.stopped and (out / "cases.jsonl").is_file():
-        check_cases(out / "cases.jsonl")
+    if out is not None and not outcome.stopped and (out / CASES).is_file():
+        check_cases(out / CASES)
     for name in outcome.cost:
         if not METRIC_NAME.fullmatch(name):
             raise ValueError(f"{module}.run: StageOutcome.cost has {name!r}; allowed: letters, digits, '_-./ :'")

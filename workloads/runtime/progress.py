@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workloads.contract.metrics import METRIC_NAME, MOST_VALUES
+from workloads.contract.metrics import METRIC_NAME, METRICS, MOST_VALUES
 from workloads.contract.result import HEARTBEAT_S
 from workloads.runtime.system_metrics import SystemSampler
 
@@ -52,7 +52,7 @@ class Progress:
         self._beat: dict[str, Any] = {"counter": 0, "step": 0, "of": 0, "phase": "starting"}
         self._logged = ("", -1)
         self._last: dict[str, float] = {}
-        self._metrics = (work / "metrics.jsonl").open("a", encoding="utf-8") if writes else None
+        self._metrics = (work / METRICS).open("a", encoding="utf-8") if writes else None
         self._file = threading.Lock()  # the heartbeat thread flushes while the stage writes, closes and opens
         self._thread = threading.Thread(target=self._beat_until_end, name="heartbeat", daemon=True)
         if writes:

@@ -4,7 +4,6 @@ import http.client
 import os
 import ssl
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from orchestrator.commands.doctor.subject import Subject
 from orchestrator.host.machine import existing_folder, file_system
 from orchestrator.tracking.mlflow.server import CREDENTIALS, api_request
 from orchestrator.tracking.mlflow.sqlite_file import IN_WORDS, Condition, condition_of, database_path, log_ahead_works
+from orchestrator.web import get
 from orchestrator.wording import public_url
 from workloads.contract.planned import ServiceEndpoint
 
@@ -86,8 +86,7 @@ def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, spe
     if urlsplit(url).scheme not in ("http", "https"):
         return warning(f"{what}: {place} is not an http address; not checked", "make sure it can be reached")
     try:
-        request = urllib.request.Request(url, headers=dict(headers))
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=ANSWER_S) as answer:
+        with get(url, headers, ANSWER_S) as answer:
             content = answer.read(MOST_BYTES)
             is_page = content[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
             if is_page or (speaks_json and not content.lstrip().startswith(b"{")):
@@ -115,13 +114,6 @@ def _answer(url: str, headers: Mapping[str, str], what: str, remedy: str, *, spe
         return bad(f"{what} does not respond at {place}: {_words(error.reason)}", remedy)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return bad(f"{what} does not respond at {place}: {_words(error)}", remedy)
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Makes a redirect an answer like any other."""
-
-    def redirect_request(self, *_given: object) -> None:
-        """Nothing is asked again."""
 
 
 def _words(reason: object) -> str:

@@ -73,8 +73,7 @@ def _bucket(study: Study) -> Iterator[CheckResult]:
     except (OrchestratorError, StoreUnreachable) as error:
         yield bad(str(error), "see store in the cluster file, and docs/how-to/s3.md")
         return
-    service = location.endpoint or "Amazon S3"
-    yield ok(f"{location.url}: conditional writes work at {service}; {counted(done, 'completed job')}")
+    yield ok(f"{location.url}: conditional writes work at {location.service}; {counted(done, 'completed job')}")
     place = existing_folder(cache_folder(location))
     free = shutil.disk_usage(place).free / GIB
     if free < location.cache_gib:

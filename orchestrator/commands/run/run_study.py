@@ -38,6 +38,7 @@ from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
 from orchestrator.tracking.replay import completed_change
 from orchestrator.ui.terminal import told_if_slow
+from reports.input import PAGE
 
 TRACKING_END_S = 120.0
 """How long a finished run waits for the tracker; the next run or `sync` sends the rest."""
@@ -141,7 +142,7 @@ def run_study(
             with told_if_slow(view.say, "sending the rest to the tracker"):
                 observer.finish(everything=not stopped)
                 tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
-    page = study.report_folder / "index.html"
+    page = study.report_folder / PAGE
     shown = page.is_file() and study.publishes_results
     return FinishedRun(outcome=outcome, report=page if shown else None, written=written)
 

@@ -14,12 +14,13 @@ from itertools import zip_longest
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.host.checkpoints import FOLDER_DIGITS, JobCheckpoints, step_of
+from orchestrator.host.checkpoints import JobCheckpoints, step_of
 from orchestrator.plan.build import SMOKE_LABEL
 from orchestrator.plan.durations import Duration
 from orchestrator.schedule.launcher import read_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt
+from orchestrator.store.commits import FOLDER_DIGITS
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.json_files import read_object
 from workloads.contract.result import read_result

@@ -11,16 +11,16 @@ from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import FULL, ArtifactMissing, StoreError
-from orchestrator.store.location import StoreLocation, cache_folder
+from orchestrator.store.commits import FOLDER_DIGITS
+from orchestrator.store.location import cache_folder
 from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, sha256_of, write_manifest
 from orchestrator.store.protocol import ManifestEntry, StoredArtifact
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.cache import Cache
 from orchestrator.store.s3.download import Incoming
-from orchestrator.store.s3.multipart import Unfinished, unfinished_uploads
+from orchestrator.store.s3.multipart import Unfinished, abort_upload, unfinished_uploads
 from orchestrator.store.s3.objects import DamagedObject
 from orchestrator.store.s3.transfer import download_files, upload_folder
 from orchestrator.store.s3.work_folders import WorkFolders
@@ -37,16 +37,9 @@ TRIES = 3
 class ArtifactFiles:
     """The files of artifacts in a bucket; for all threads of a process."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str, location: StoreLocation) -> None:
-        """Artifacts below `prefix` of `bucket`; nothing is written yet.
-
-        Args:
-            client: of boto3.
-            bucket: its name.
-            prefix: empty, or with a slash at its end.
-            location: of the store, which names the folders on this machine.
-        """
-        self._bucket = Bucket(client=client, name=bucket, prefix=prefix, location=location)
+    def __init__(self, bucket: Bucket) -> None:
+        """Artifacts in `bucket`, whose location names the folders on this machine; nothing is written yet."""
+        self._bucket, location = bucket, bucket.location
         self.cache = Cache(cache_folder(location), location.cache_gib)
         """Of this machine."""
         self._manifests: OrderedDict[str, tuple[ManifestEntry, ...]] = OrderedDict()
@@ -175,26 +168,25 @@ class ArtifactFiles:
         objects.delete([prefix + NAME])
         objects.delete([entry.key for entry in objects.entries(prefix)])
         for one in unfinished_uploads(self._bucket, prefix):
-            self._abort(one.key, one.upload)
+            abort_upload(self._bucket, one)
 
     def abort_stale(self, living: Collection[str], dead: Sequence[tuple[str, str, str]]) -> None:
         """Abort multipart uploads of attempts that are known to be dead, and old ones of those that do not live.
+
+        What either have left on this machine is deleted.
 
         Args:
             living: attempts that may be uploading now.
             dead: (stage, fingerprint, attempt).
         """
-        known = {(stage, fingerprint[:16], attempt) for stage, fingerprint, attempt in dead}
+        known = {(stage, fingerprint[:FOLDER_DIGITS], attempt) for stage, fingerprint, attempt in dead}
         now = time.time()
         for one in unfinished_uploads(self._bucket, f"{FOLDER}/"):
             if is_stale(one, living, known, now):
-                self._abort(one.key, one.upload)
+                abort_upload(self._bucket, one)
         for stage, digits, attempt in known:
             self.discard(stage, digits, attempt)
-
-    def _abort(self, key: str, upload: str) -> None:
-        with contextlib.suppress(ArtifactMissing), self._bucket.errors(key):
-            self._bucket.client.abort_multipart_upload(**self._bucket.object(key), UploadId=upload)
+        self._written.sweep(living)  # of attempts that ended under a controller that has died
 
     def _keep(self, folder: Path, kept: Path, entries: Sequence[ManifestEntry], content: bytes) -> None:
         """Put what was published here into the cache, as the folder `kept`."""

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from orchestrator.store.location import StoreLocation
-from orchestrator.store.s3.client import S3Client, s3_errors
+from orchestrator.store.s3.client import S3Client, bucket_and_prefix, s3_errors
 from orchestrator.store.s3.objects import S3Objects
 
 NO_OBJECT = 404
@@ -28,7 +29,7 @@ class Bucket:
         """Arguments of boto3 that name the object `key`, which lies below the prefix."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
-    @property
+    @cached_property
     def objects(self) -> S3Objects:
         """Its objects, to be listed and deleted."""
         return S3Objects(self.client, self.name, self.prefix, self.location)
@@ -50,3 +51,9 @@ class Bucket:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == NO_OBJECT:
                     return None
                 raise
+
+
+def bucket_of(location: StoreLocation) -> Bucket:
+    """The bucket of a store, with a client of its own; nothing is asked yet."""
+    name, prefix = bucket_and_prefix(location)
+    return Bucket(client=S3Client(location), name=name, prefix=prefix, location=location)

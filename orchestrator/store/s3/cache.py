@@ -4,7 +4,7 @@
 root/blobs/{2}/{62}                                  contents of files by sha256: verified, read-only
 root/artifacts/{stage}/{digits}/{attempt}-{digest}/  an artifact's own paths: manifest.json, and hard links to blobs
 root/partial/                                        downloads that go on, or will be continued
-root/leases/, reserved/                              locked files of living processes, see leases.py
+root/uses/, reserved/                                locked files of living processes, see uses.py
 root/trash/                                          what is being deleted
 ```
 
@@ -25,7 +25,7 @@ from orchestrator.errors import StoreError
 from orchestrator.store.link import NO_LINKS
 from orchestrator.store.manifest import NAME
 from orchestrator.store.protocol import ManifestEntry
-from orchestrator.store.s3.leases import Leases, Reservation
+from orchestrator.store.s3.uses import CacheUses, Reservation
 
 GIB = 1 << 30
 SMALL = 64 << 20
@@ -46,7 +46,7 @@ class Cache:
         """Use the cache in `root`, which may hold `most_gib` GiB; nothing is written yet."""
         self.root = root
         self._most = int(most_gib * GIB)
-        self._leases = Leases(root)
+        self._uses = CacheUses(root)
         self._thread_lock = threading.Lock()
         self._held = 0  # bytes, estimated
         self._counted = float("-inf")
@@ -65,14 +65,14 @@ class Cache:
 
     def use(self, folder: Path) -> None:
         """Create an artifact's folder if absent; it stays until this process ends or calls `release` as often."""
-        with self._leases.shared():
-            self._leases.take(str(folder.relative_to(self.root)))
+        with self._uses.shared():
+            self._uses.take(str(folder.relative_to(self.root)))
             folder.mkdir(parents=True, exist_ok=True)
             os.utime(folder)
 
     def release(self, folder: Path) -> None:
         """End one use of an artifact by this process."""
-        self._leases.give_back(str(folder.relative_to(self.root)))
+        self._uses.give_back(str(folder.relative_to(self.root)))
 
     def has(self, folder: Path, entry: ManifestEntry) -> bool:
         """Whether a file is in an artifact's folder, or can be linked there; one of another size is removed."""
@@ -171,17 +171,19 @@ class Cache:
 
     def _make_room(self, need: int, on_disk: bool) -> Reservation:
         trash = self.root / "trash" / secrets.token_hex(8)
-        with self._leases.alone():
-            used = self._leases.used()
+        with self._uses.alone():
+            used = self._uses.used()
             content = Content(self.root)
-            held = content.size + self._leases.reserved()
+            held = content.size + self._uses.reserved()
             wanted = max(held + need - self._most, need + MARGIN - self._free() if on_disk else 0)
             freed = content.remove(wanted, used, trash)
+            removed = list(trash.parent.glob("*"))  # and what processes had removed that were killed
             short_of_bound = held + need - self._most - freed
             if short_of_bound <= 0:
                 self._held, self._counted = held - freed, time.monotonic()
-                reservation = self._leases.reserve(need)
-        content.empty(trash)
+                reservation = self._uses.reserve(need)
+        for folder in removed:
+            shutil.rmtree(folder, ignore_errors=True)
         if short_of_bound > 0:
             raise StoreError(
                 f"{self.root}: the cache may hold {_gib(self._most)}, of which {_gib(held - freed)} are in use or "
@@ -221,7 +223,7 @@ class Content:
                 self._old.append((path, size))
 
     def remove(self, wanted: int, used: frozenset[str], trash: Path) -> int:
-        """Remove what is not used until `wanted` bytes are free; returns how many are freed by `empty`."""
+        """Move what is not used to `trash` until its deletion frees `wanted` bytes; returns how many it frees."""
         freed = 0
         while freed < wanted and self._old:
             path, size = self._old.pop()
@@ -249,10 +251,6 @@ class Content:
                             os.unlink(path)  # noqa: PTH108
                         freed += size
         return freed
-
-    def empty(self, trash: Path) -> None:
-        """Delete what has been removed; and what a process that was killed had removed."""
-        shutil.rmtree(trash, ignore_errors=True)
 
     def _artifacts(self) -> list[Path]:
         """All artifacts, the one whose last use is longest ago first."""

@@ -17,10 +17,9 @@ from orchestrator.store.manifest import path_problem, sha256_of
 from orchestrator.store.protocol import CheckpointStore, ManifestEntry, ObjectEntry, StoredCheckpoint
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.download import Incoming
-from orchestrator.store.s3.multipart import Outgoing, unfinished_uploads
+from orchestrator.store.s3.multipart import abort_upload, unfinished_uploads
 from orchestrator.store.s3.objects import DamagedObject
-from orchestrator.store.s3.parts import LARGE
-from orchestrator.store.s3.transfer import download_files, upload_files
+from orchestrator.store.s3.transfer import download_files, upload_folder
 from workloads.contract.json_files import object_of
 
 FOLDER = "checkpoints"
@@ -61,15 +60,7 @@ class S3Checkpoints:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         ]
-        files = [
-            Outgoing(key=f"{prefix}{entry.path}", path=folder / entry.path, size=entry.size, sha256=entry.sha256)
-            for entry in entries
-        ]
-        sizes = {entry.key: entry.size for entry in self._bucket.objects.entries(prefix)}
-        begun = {}
-        if any(file.size > LARGE for file in files):
-            begun = {one.key: one.upload for one in unfinished_uploads(self._bucket, prefix)}
-        upload_files(self._bucket, files, sizes, begun)
+        upload_folder(self._bucket, prefix, folder, entries)
         index = {"version": 1, "files": [vars(entry) for entry in entries]}
         self._bucket.objects.put(f"{prefix}{INDEX}", json.dumps(index).encode())
 
@@ -113,8 +104,7 @@ class S3Checkpoints:
         objects.delete([entry.key for entries in gone.values() for entry in entries])
         if keep == 0:
             for one in unfinished_uploads(self._bucket, f"{FOLDER}/{fingerprint}/"):
-                with self._bucket.errors(one.key):
-                    self._bucket.client.abort_multipart_upload(**self._bucket.object(one.key), UploadId=one.upload)
+                abort_upload(self._bucket, one)
 
     def _listed(self, fingerprint: str) -> dict[StoredCheckpoint, list[ObjectEntry]]:
         found: dict[StoredCheckpoint, list[ObjectEntry]] = {}

@@ -4,20 +4,18 @@
 """
 
 import dataclasses
-import json
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from orchestrator.errors import ArtifactMissing, StoreError
-from orchestrator.store.commits import FINGERPRINT, commit_from
+from orchestrator.store.commits import commit_from, content_of, record_name, recorded_fingerprint
 from orchestrator.store.protocol import Commit
 from orchestrator.store.s3.objects import S3Objects
 from orchestrator.store.s3.records import RecordCache
 
 FOLDER = "commits/"
-SUFFIX = ".json"
 LISTED_S = 300.0
 """How long a listing tells which records there are to read; after that each is asked for."""
 READ_AHEAD_AFTER = 4
@@ -50,12 +48,10 @@ class S3Commits:
         at, known = time.monotonic(), self._listing
         if known is not None and at - known.at < within_s:
             return known.tags
-        length = 64 + len(SUFFIX)
         tags: dict[str, str] = {}
         for entry in self._objects.entries(FOLDER):
-            name = entry.key.removeprefix(FOLDER)
-            if len(name) == length and name.endswith(SUFFIX) and FINGERPRINT.fullmatch(name[:64]):
-                tags[name[:64]] = entry.tag
+            if fingerprint := recorded_fingerprint(entry.key.removeprefix(FOLDER)):
+                tags[fingerprint] = entry.tag
         with self._lock:
             self._listing, self._absent = CommitListing(tags=tags, at=at), 0
         return tags
@@ -63,8 +59,7 @@ class S3Commits:
     def create(self, commit: Commit) -> Commit:
         """Create the record of a job unless there is one; returns the one that is there."""
         key = self._key(commit.fingerprint)
-        content = json.dumps(dataclasses.asdict(commit), indent=1, sort_keys=True).encode("utf-8")
-        found = self._objects.create(key, content)
+        found = self._objects.create(key, content_of(commit))
         self._forget_listing()
         return commit_from(found, commit.fingerprint, self._objects.where(key))
 
@@ -152,6 +147,4 @@ class S3Commits:
 
     @staticmethod
     def _key(fingerprint: str) -> str:
-        if not FINGERPRINT.fullmatch(fingerprint):
-            raise StoreError(f"{fingerprint!r} is not a fingerprint (64 lower-case hex digits)")
-        return f"{FOLDER}{fingerprint}{SUFFIX}"
+        return f"{FOLDER}{record_name(fingerprint)}"

@@ -52,18 +52,13 @@ LONGEST = 300
 """Characters of the service's own words."""
 
 
-def service_of(location: StoreLocation) -> str:
-    """The service, for messages."""
-    return location.endpoint or "Amazon S3"
-
-
 def translated(
     error: Exception, location: StoreLocation, where: str, environment: Mapping[str, str]
 ) -> StoreError | StoreUnreachable:
     """One of boto3's errors as ours; `where`: key below the store's prefix; secrets of `environment` are masked."""
     secrets = secrets_of(environment)
     url = f"{location.url}/{where}" if where else location.url
-    place = f"{url} at {service_of(location)}" if location.endpoint else url
+    place = f"{url} at {location.service}" if location.endpoint else url
     if isinstance(error, boto.ClientError):
         found = _refusal(error, location, place, url, secrets)
     else:
@@ -85,7 +80,7 @@ def _refusal(
     # Masked before it is cut: half a secret is not recognised.
     words = " ".join(mask(str(about.get("Message", "")), secrets).split())[:LONGEST]
     said = f"{code}: {words}" if words else code
-    service, bucket = service_of(location), location.url.split("/")[2]
+    service, bucket = location.service, location.url.split("/")[2]
     if code in NO_OBJECT:
         return ArtifactMissing(f"{url}: no such object")
     if code == "NoSuchBucket":
@@ -144,7 +139,7 @@ def _failure(
     error: Exception, location: StoreLocation, place: str, secrets: Sequence[Secret]
 ) -> StoreError | StoreUnreachable:
     """Why there was no answer of S3, in words."""
-    service = service_of(location)
+    service = location.service
     said = " ".join(mask(str(error), secrets).split())[:LONGEST]
     if isinstance(error, NO_CREDENTIALS):
         return StoreError(

@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.client import code_of
+from orchestrator.store.s3.failures import NO_OBJECT
+from orchestrator.store.s3.objects import DIGEST
 from orchestrator.store.s3.parts import part_count, part_size
 from workloads.runtime.fault_points import point
 
-DIGEST = "sha256"
-"""Name of the metadata that holds the sha256 of an object's content."""
 GONE = "NoSuchUpload"
 
 
@@ -50,6 +50,16 @@ def unfinished_uploads(bucket: Bucket, prefix: str) -> list[Unfinished]:
                 key = upload["Key"].removeprefix(bucket.prefix)
                 found.append(Unfinished(key=key, upload=upload["UploadId"], begun=upload["Initiated"].timestamp()))
     return sorted((one for one in found if one.key.startswith(prefix)), key=lambda one: one.begun)
+
+
+def abort_upload(bucket: Bucket, unfinished: Unfinished) -> None:
+    """Abort an upload, which deletes its parts; one that is gone is no error."""
+    with bucket.errors(unfinished.key):
+        try:
+            bucket.client.abort_multipart_upload(**bucket.object(unfinished.key), UploadId=unfinished.upload)
+        except ClientError as error:
+            if code_of(error) not in {GONE, *NO_OBJECT}:
+                raise
 
 
 class MultipartUpload:

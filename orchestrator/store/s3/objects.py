@@ -24,10 +24,10 @@ from orchestrator.store.location import StoreLocation
 from orchestrator.store.manifest import LARGEST as MANIFEST
 from orchestrator.store.protocol import ObjectEntry, SharedObjects
 from orchestrator.store.s3.client import S3Client, code_of, s3_errors
-from orchestrator.store.s3.failures import BUSY, CONFLICT, NO_OBJECT, PASSING, PRECONDITION, service_of
+from orchestrator.store.s3.failures import BUSY, CONFLICT, NO_OBJECT, PASSING, PRECONDITION
 
 DIGEST = "sha256"
-"""Key of the metadata."""
+"""Key of the metadata with the sha256 of an object's content."""
 LARGEST = MANIFEST
 """Bytes of an object that is read into memory; manifests are the largest."""
 TRIES = 6
@@ -95,7 +95,7 @@ class S3Objects:
             time.sleep(pause_s)
         raise StoreUnreachable(
             errno.EAGAIN,
-            f"{self.where(key)}: {service_of(self._location)} refuses {TRIES} times to create it ({refusal}), "
+            f"{self.where(key)}: {self._location.service} refuses {TRIES} times to create it ({refusal}), "
             "and nothing is there",
         )
 

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.location import StoreLocation
-from orchestrator.store.s3.failures import service_of
 from orchestrator.store.s3.objects import S3Objects
 
 FOLDER = "probe/"
@@ -29,7 +28,7 @@ def probe(objects: S3Objects, location: StoreLocation) -> None:
         StoreError: it does not do what is needed; says what, and what to do.
     """
     key = f"{FOLDER}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
-    service, where = service_of(location), objects.where(key)
+    service, where = location.service, objects.where(key)
     try:
         first, second = (f"{name} {secrets.token_hex(16)}".encode() for name in ("first", "second"))
         _expect(

@@ -18,22 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ArtifactMissing, StoreError
-from orchestrator.store.commits import FINGERPRINT, PLAIN_NAME
-from orchestrator.store.files import FOLDER_DIGITS
+from orchestrator.store.commits import FOLDER_DIGITS, check_names, withdrawn_name, withdrawn_number
 from orchestrator.store.location import StoreLocation, cache_folder
-from orchestrator.store.protocol import (
-    Commit,
-    ManifestEntry,
-    Store,
-    StoredArtifact,
-    WithdrawnRecord,
-)
+from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
 from orchestrator.store.s3.artifacts import FOLDER as ARTIFACTS
 from orchestrator.store.s3.artifacts import ArtifactFiles
-from orchestrator.store.s3.bucket import Bucket
+from orchestrator.store.s3.bucket import bucket_of
 from orchestrator.store.s3.checkpoints import S3Checkpoints
-from orchestrator.store.s3.client import S3Client, bucket_and_prefix
-from orchestrator.store.s3.commits import SUFFIX, S3Commits
+from orchestrator.store.s3.commits import S3Commits
 from orchestrator.store.s3.objects import S3Objects
 from orchestrator.store.s3.probe import FOLDER as PROBE
 from orchestrator.store.s3.probe import probe
@@ -49,12 +41,11 @@ class S3Store:
     """Artifacts and commit records below the URL of a location."""
 
     def __init__(self, location: StoreLocation) -> None:
-        bucket, prefix = bucket_and_prefix(location)
+        bucket = bucket_of(location)
         self._location = location
-        client = S3Client(location)
-        self._objects = S3Objects(client, bucket, prefix, location)
-        self._files = ArtifactFiles(client, bucket, prefix, location)
-        self._checkpoints = S3Checkpoints(Bucket(client=client, name=bucket, prefix=prefix, location=location))
+        self._objects = bucket.objects
+        self._files = ArtifactFiles(bucket)
+        self._checkpoints = S3Checkpoints(bucket)
         study = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:16]
         self._commits = S3Commits(self._objects, RecordCache(cache_folder(location) / "records" / study))
 
@@ -83,7 +74,7 @@ class S3Store:
         Raises:
             StoreError: `fingerprint` is not 64 hex digits, or a name is not plain.
         """
-        self._check_names(fingerprint, stage=stage, attempt=attempt)
+        check_names(self._location.url, fingerprint, stage=stage, attempt=attempt)
         return self._files.prepare(stage, fingerprint[:FOLDER_DIGITS], attempt)
 
     def commit(self, commit_without_manifest: Commit, folder: Path) -> bool:
@@ -172,7 +163,7 @@ class S3Store:
         content = self._commits.content(fingerprint)
         numbers = [record.number for record in self._withdrawn(fingerprint)]
         number = max(numbers, default=0) or 1  # the newest may be ours, of a call that was cut short
-        while self._objects.create(f"{WITHDRAWN}{fingerprint}.{number}{SUFFIX}", content) != content:
+        while self._objects.create(f"{WITHDRAWN}{withdrawn_name(fingerprint, number)}", content) != content:
             number += 1
         self._commits.delete(fingerprint)
 
@@ -182,8 +173,7 @@ class S3Store:
 
     def delete_withdrawn(self, record: WithdrawnRecord) -> None:
         """Delete a withdrawn commit record."""
-        self._check_names(record.fingerprint)
-        self._objects.delete([f"{WITHDRAWN}{record.fingerprint}.{record.number}{SUFFIX}"])
+        self._objects.delete([f"{WITHDRAWN}{withdrawn_name(record.fingerprint, record.number)}"])
 
     def artifacts(self) -> Iterator[StoredArtifact]:
         """Everything that attempts have uploaded, committed or not."""
@@ -216,18 +206,10 @@ class S3Store:
     def _withdrawn(self, fingerprint: str) -> list[WithdrawnRecord]:
         found = []
         for entry in self._objects.entries(f"{WITHDRAWN}{fingerprint}"):
-            name, _, number = entry.key.removeprefix(WITHDRAWN).removesuffix(SUFFIX).partition(".")
-            if FINGERPRINT.fullmatch(name) and number.isascii() and number.isdecimal():
+            if named := withdrawn_number(entry.key.removeprefix(WITHDRAWN)):
                 where = self._objects.where(entry.key)
-                found.append(WithdrawnRecord(fingerprint=name, number=int(number), size=entry.size, where=where))
+                found.append(WithdrawnRecord(fingerprint=named[0], number=named[1], size=entry.size, where=where))
         return sorted(found, key=lambda record: (record.fingerprint, record.number))
-
-    def _check_names(self, fingerprint: str, **names: str) -> None:
-        if not FINGERPRINT.fullmatch(fingerprint):
-            raise StoreError(f"{fingerprint!r} is not a fingerprint (64 lower-case hex digits)")
-        for what, name in names.items():
-            if not PLAIN_NAME.fullmatch(name):
-                raise StoreError(f"{what} {name!r} is not a plain name, so it names nothing in {self._location.url}")
 
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from orchestrator.store.manifest import REFRESH_HINT
 from orchestrator.store.protocol import ManifestEntry
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.download import Download, Incoming, OtherContent
-from orchestrator.store.s3.multipart import DIGEST, MultipartUpload, Outgoing, unfinished_uploads
+from orchestrator.store.s3.multipart import MultipartUpload, Outgoing, unfinished_uploads
+from orchestrator.store.s3.objects import DIGEST
 from orchestrator.store.s3.parts import LARGE, Workers
 from workloads.runtime.fault_points import point
 
@@ -27,7 +28,7 @@ DOWNLOADS = 2
 
 
 def upload_folder(
-    bucket: Bucket, prefix: str, folder: Path, entries: Sequence[ManifestEntry], last: ManifestEntry
+    bucket: Bucket, prefix: str, folder: Path, entries: Sequence[ManifestEntry], last: ManifestEntry | None = None
 ) -> None:
     """Upload the files of `folder` under `prefix`, and after all others the file `last`; again: only what is missing.
 
@@ -36,7 +37,7 @@ def upload_folder(
         prefix: of the keys; ends with `/`.
         folder: on this machine.
         entries: the files, without `last`.
-        last: the file whose presence tells that the others are complete.
+        last: the file whose presence tells that the others are complete; None: the caller writes it.
 
     Raises:
         StoreError: the store refuses or does not answer; what has been sent stays there.
@@ -45,13 +46,14 @@ def upload_folder(
     sizes = {entry.key: entry.size for entry in bucket.objects.entries(prefix)}
     files = [
         Outgoing(key=f"{prefix}{entry.path}", path=folder / entry.path, size=entry.size, sha256=entry.sha256)
-        for entry in (*entries, last)
+        for entry in (*entries, *((last,) if last is not None else ()))
     ]
     large = any(file.size > LARGE for file in files)
     begun = {one.key: one.upload for one in unfinished_uploads(bucket, prefix)} if large else {}
-    upload_files(bucket, files[:-1], sizes, begun)
-    point("upload.files")
-    upload_files(bucket, files[-1:], sizes, begun)
+    upload_files(bucket, files[: len(entries)], sizes, begun)
+    if last is not None:
+        point("upload.files")
+        upload_files(bucket, files[-1:], sizes, begun)
 
 
 def upload_files(bucket: Bucket, files: Sequence[Outgoing], sizes: dict[str, int], begun: dict[str, str]) -> None:

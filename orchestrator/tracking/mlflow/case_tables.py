@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.contract.json_files import read_plain
+from workloads.contract.metrics import CASE_NAMES, case_names_of
 
 TABLES_TAG = "mlflow.loggedArtifacts"
 """MLflow shows the tables that it lists."""
@@ -61,6 +62,6 @@ def case_tables(
 def case_of_slug(folder: Path) -> dict[str, str]:
     """File name without ending -> case, from an artifact's `cases.json`; empty where there is none."""
     try:
-        return {str(case["slug"]): str(case["id"]) for case in json.loads(read_plain(folder / "cases.json"))}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return case_names_of(read_plain(folder / CASE_NAMES)) or {}
+    except (OSError, ValueError):
         return {}

@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
@@ -16,7 +16,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.tracking.mlflow.case_tables import CASES, TABLES_TAG, case_of_slug, case_tables, tables_tag
 from orchestrator.tracking.mlflow.descriptions import DESCRIPTION_TAG, cell_text, row_text, study_text
-from orchestrator.tracking.mlflow.projection import PARENT_TAG, ROW_TAG, STUDY_TAG, Point, artifact_path
+from orchestrator.tracking.mlflow.job_view import JobView
+from orchestrator.tracking.mlflow.projection import PARENT_TAG, ROW_TAG, STUDY_TAG, Point, artifact_path, place_in
 from orchestrator.tracking.mlflow.rows import (
     column_metric,
     column_title,
@@ -29,8 +30,8 @@ from orchestrator.tracking.mlflow.rows import (
 )
 from orchestrator.tracking.mlflow.runs import IN_TAG, Run, RunName, Runs
 from orchestrator.tracking.mlflow.views import ALL, CELLS, ROWS, runs_page, view_tags
+from reports.input import NUMBERS
 from workloads.contract.json_files import read_object
-from workloads.contract.metrics import case_of
 
 SETTINGS = "settings.json"
 """Artifact of the parent: the parameters in which no cells differ."""
@@ -39,38 +40,6 @@ SETTINGS_TAG = "echo_matrix.settings"
 LARGEST_REPORT = 64 << 20
 SOURCE = "echo-matrix"
 """Type of a dataset's source: a job's artifact."""
-
-
-class ShownJob(Protocol):
-    """What is read of a job."""
-
-    @property
-    def state(self) -> str:
-        """Its state."""
-
-    @property
-    def stage(self) -> str:
-        """Its stage."""
-
-    @property
-    def branch(self) -> str:
-        """Its branch, or empty."""
-
-    @property
-    def attempt(self) -> str | None:
-        """Its last attempt."""
-
-    @property
-    def artifact(self) -> Path | None:
-        """Its committed folder."""
-
-    @property
-    def pointer(self) -> str:
-        """File of the artifact that is only pointed to, or empty."""
-
-    @property
-    def files(self) -> Collection[tuple[str, str, int | None]]:
-        """Files of the artifact that are shown."""
 
 
 class StudyContent:
@@ -88,7 +57,7 @@ class StudyContent:
     def load_report(self, folder: Path) -> None:
         """Take means, intervals, ranking and findings from a report, unless it is of other settings."""
         try:
-            found = read_object(folder / "report.json", LARGEST_REPORT)
+            found = read_object(folder / NUMBERS, LARGEST_REPORT)
         except (OSError, ValueError):
             return
         whole = {"rows", "columns", "findings", "controls", "missing", "intervals", "profile"} <= found.keys()
@@ -171,7 +140,7 @@ class StudyContent:
 
     # Cells
 
-    def cell_tags(self, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob]) -> dict[str, str]:
+    def cell_tags(self, cell: Mapping[str, Any], jobs: Mapping[str, JobView]) -> dict[str, str]:
         """Progress of a cell's run, and a tag for each job that leads to its log and commit record."""
         told = self._told(cell, jobs)
         return {
@@ -187,7 +156,7 @@ class StudyContent:
         }
 
     def description(
-        self, runs: Runs, run: Run, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob], points: Iterable[Point]
+        self, runs: Runs, run: Run, cell: Mapping[str, Any], jobs: Mapping[str, JobView], points: Iterable[Point]
     ) -> dict[str, str]:
         """The tag with the description of a cell's run, which is about to get `points`."""
         values = {**run.values, **{point.name: point.value for point in points}}
@@ -203,33 +172,29 @@ class StudyContent:
         about = [text for stage, text in self._study["about"].items() if stage in stages]
         return {DESCRIPTION_TAG: cell_text(cell, self._told(cell, jobs), scores, links, about)}
 
-    def _told(self, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob]) -> list[dict[str, str]]:
+    def _told(self, cell: Mapping[str, Any], jobs: Mapping[str, JobView]) -> list[dict[str, str]]:
         return [self._job_facts(cell, job, name, jobs.get(job)) for job, name in cell["jobs"].items()]
 
     def params(self, cell: Mapping[str, Any]) -> dict[str, str]:
         """The parameters in which cells differ."""
         return {key: cell["params"][key] for key in self._study["varying"] if key in cell["params"]}
 
-    def _job_facts(self, cell: Mapping[str, Any], job: str, name: str, view: ShownJob | None) -> dict[str, str]:
+    def _job_facts(self, cell: Mapping[str, Any], job: str, name: str, view: JobView | None) -> dict[str, str]:
         fingerprint = cell["fingerprints"].get(job, "")
         attempt = None if view is None else view.attempt
-        log = "" if attempt is None else self._place(attempt_folder(self._home, fingerprint, attempt) / "log.txt")
+        log = "" if attempt is None else str(attempt_folder(self._home, fingerprint, attempt) / "log.txt")
         committed = view is not None and view.artifact is not None and view.state == "done"
         record = self._home / "store" / "commits" / f"{fingerprint}.json"
         return {
             "name": name,
             "job": job,
             "state": self.states.get(job, ""),
-            "commit": self._place(record) if committed and record.is_file() else "",
-            "log": log,
+            "commit": place_in(self._home, str(record)) if committed and record.is_file() else "",
+            "log": place_in(self._home, log),
         }
 
-    def _place(self, path: Path) -> str:
-        """A path relative to the study's folder, so that it still leads there when that has been moved."""
-        return str(path.relative_to(self._home) if path.is_relative_to(self._home) else path)
-
     def show_results(
-        self, runs: Runs, run: Run, cell: Mapping[str, Any], jobs: Mapping[str, ShownJob], new: Collection[str]
+        self, runs: Runs, run: Run, cell: Mapping[str, Any], jobs: Mapping[str, JobView], new: Collection[str]
     ) -> None:
         """Data, models and tables of the results `new` (ids of jobs); all jobs of the cell are in `jobs`."""
         self._show_data(runs, run, cell)
@@ -258,29 +223,29 @@ class StudyContent:
         if inputs:
             runs.request("log_inputs", run.id, inputs)
 
-    def _show_model(self, runs: Runs, run: Run, cell: Mapping[str, Any], job: str, view: ShownJob) -> None:
+    def _show_model(self, runs: Runs, run: Run, cell: Mapping[str, Any], job: str, view: JobView) -> None:
         """A logged model that says where the weights are; they are not copied."""
         borrowed = cell["tags"]["kind"] != "cell"  # a ceiling or floor trains nothing
-        if borrowed or view.artifact is None or (run.has_model):
+        if borrowed or view.artifact is None or run.has_model:
             return
         name = cell["id"].replace("/", "-").replace("=", "-").replace(".", "_")
         tags = {
             "job": job,
             "fingerprint": cell["fingerprints"].get(job, ""),
-            "weights": self._place(view.artifact / view.pointer),
+            "weights": place_in(self._home, f"{view.place}/{view.pointer}"),
         }
         made = runs.request("create_logged_model", runs.experiment, name, run.id, tags, self.params(cell), view.stage)
         runs.request("finalize_logged_model", made.model_id, "READY")
         runs.request("log_outputs", run.id, [LoggedModelOutput(made.model_id, 0)])
         run.has_model = True
 
-    def _show_tables(self, runs: Runs, run: Run, branch: str, views: Iterable[ShownJob]) -> set[str]:
+    def _show_tables(self, runs: Runs, run: Run, branch: str, views: Iterable[JobView]) -> set[str]:
         lines: list[dict[str, Any]] = []
         images: dict[str, str] = {}
         for view in views:
             if view.artifact is None:
                 continue
-            lines += _case_lines(view.artifact / "cases.jsonl")
+            lines += view.cases()
             cases = case_of_slug(view.artifact)
             for kind, pattern, most in view.files:
                 for path in sorted((view.artifact / kind).glob(pattern))[:most]:
@@ -340,10 +305,3 @@ class StudyContent:
 def _under(place: str, seed: str) -> str:
     """The order of a cell: below its row, by seed."""
     return f"{place}.{int(seed):04d}" if seed.isdecimal() else place
-
-
-def _case_lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [known for line in path.read_bytes().splitlines() if (known := case_of(line)) is not None]
-    except OSError:
-        return []

@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -17,6 +16,7 @@ from orchestrator.tracking.mlflow.projection import study_key
 from orchestrator.tracking.mlflow.server import api_request
 from orchestrator.tracking.mlflow.sqlite_file import database_path
 from orchestrator.tracking.mlflow.views import ALL, VIEW_TAG, runs_page, view_key
+from orchestrator.web import get
 
 BY_NAME = "/api/2.0/mlflow/experiments/get-by-name?experiment_name="
 TIMEOUT_S = 10.0
@@ -64,7 +64,7 @@ def _asked(uri: str, name: str) -> tuple[str, Mapping[str, str]] | None:
     """The same of a server; None: it has none of this name, or does not answer."""
     url, headers = api_request(uri, os.environ, BY_NAME + quote(name, safe=""))
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S) as answer:
+        with get(url, headers, TIMEOUT_S) as answer:
             found = json.load(answer)["experiment"]
         return str(found["experiment_id"]), {tag["key"]: tag.get("value", "") for tag in found.get("tags", ())}
     except (urllib.error.URLError, HTTPException, OSError, ValueError, KeyError, TypeError):

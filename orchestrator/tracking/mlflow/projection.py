@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.plan.job import Plan
@@ -29,8 +30,6 @@ DIGITS = 6  # of a mean over cases
 CELL_TAG = "echo_matrix.cell"
 STUDY_TAG = "echo_matrix.parent"
 ROW_TAG = "echo_matrix.row"
-IN_TAG = "echo_matrix.in"
-"""In every run of a study's run, and in that itself: its key, so that one search finds all."""
 PARENT_TAG = "mlflow.parentRunId"
 
 
@@ -43,12 +42,16 @@ class Point:
     value: float
 
 
-def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[str, Any]:
+def study_message(
+    plan: Plan, states: Mapping[str, str] | None = None, *, experiment: str = "", live: bool = True
+) -> dict[str, Any]:
     """The parent run, one for each (study, profile, overrides), and what its rows and cells have in common.
 
     Args:
         plan: the whole matrix of the profile.
         states: of the jobs, by id.
+        experiment: in which the runs are; empty: the one with the study's name.
+        live: jobs are running.
     """
     name = plan.profile + "".join(f" {override}" for override in plan.overrides)
     tracked = [job.id for job in plan.jobs.values() if job.spec.tracked]
@@ -62,7 +65,8 @@ def study_message(plan: Plan, states: Mapping[str, str] | None = None) -> dict[s
         own = set(varying_keys(mine))
         row["params"] = {key: mine[0][key] for key in varying if key not in own and key in mine[0]}
     return {
-        "experiment": plan.study,
+        "experiment": experiment or plan.study,
+        "live": live,
         "key": study_key(plan),
         "name": name[:250],
         "tags": {
@@ -280,6 +284,12 @@ def shown(value: float) -> float:
 def metric_name(name: str) -> str:
     """A metric's name with the characters that MLflow takes."""
     return NOT_IN_A_NAME.sub("_", name)
+
+
+def place_in(home: Path, place: str) -> str:
+    """A path or URL for people; inside the study's folder, relative to it: it stays right when that is moved."""
+    path = Path(place)
+    return str(path.relative_to(home)) if path.is_relative_to(home) else place
 
 
 def artifact_path(name: str, folder: str) -> str:

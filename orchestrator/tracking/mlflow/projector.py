@@ -9,8 +9,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,22 @@ from mlflow import MlflowClient
 from orchestrator.tracking.mlflow.content import StudyContent
 from orchestrator.tracking.mlflow.database import prepare_database
 from orchestrator.tracking.mlflow.identity import home_id
+from orchestrator.tracking.mlflow.job_view import JobView
 from orchestrator.tracking.mlflow.outages import Outage, reason_of, refuses_one_request
 from orchestrator.tracking.mlflow.projection import (
     CELL_TAG,
     PARENT_TAG,
     STUDY_TAG,
-    Point,
     Status,
     artifact_path,
-    branch_points,
     final_status,
-    point_of,
+    place_in,
     status,
 )
 from orchestrator.tracking.mlflow.runs import CLOCKS_MS, RequestPace, Run, RunName, Runs, experiment_id
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, SQLITE, database_path, follow_home
 from orchestrator.tracking.mlflow.thinning import Thinner, later_than
-from workloads.contract.metrics import case_of, metric_of
+from workloads.contract.metrics import METRICS
 
 SHOWN_TAG = "echo_matrix.shown"
 """Tag of a cell with what it shows, as JSON: job -> manifest of its artifact and the code that showed it."""
@@ -46,59 +44,6 @@ WORST_FIRST: tuple[Status, ...] = ("RUNNING", "FAILED", "KILLED", "SCHEDULED")
 FINISHED: tuple[Status, str] = ("FINISHED", "finished")
 BEGUN = ("running", "done", "failed", "cancelled", "unknown")
 """States of a job whose cells have a run."""
-
-
-@dataclass(kw_only=True)
-class MetricsTail:
-    """A growing metrics.jsonl, read up to `offset`."""
-
-    path: Path
-    offset: int = 0
-
-
-@dataclass(kw_only=True)
-class JobView:
-    """One job, as its last message described it."""
-
-    state: str
-    stage: str
-    branch: str
-    curve: str
-    """Metric of its series that is drawn; empty: no series is followed."""
-    files: list[tuple[str, str, int | None]]
-    """Folder of the artifact, glob, and how many at most are shown."""
-    pointer: str
-    """File of the artifact that is only pointed to; empty: none."""
-    cells: list[str]
-    attempt: str | None = None
-    tail: MetricsTail | None = None
-    thinner: Thinner
-    fresh: list[Point] = field(default_factory=list)
-    """Read from the tail, and not sent yet."""
-    artifact: Path | None = None
-    manifest: str = ""
-    """sha256 of the artifact's manifest, or its attempt."""
-    started: float | None = None
-    ended: float | None = None
-    place: str = ""
-    """Where the artifact is, for people."""
-    git: str = ""
-    """Commit of the code that made the artifact."""
-    version: str = ""
-    """And its version."""
-
-    def rewind(self) -> None:
-        """Read its series again from the beginning."""
-        self.thinner, self.fresh = Thinner(curve=self.thinner.curve), []
-        if self.tail is not None:
-            self.tail.offset = 0
-
-    def grow(self) -> bool:
-        """Read what has been appended to its series; True: there is something to send."""
-        if self.tail is not None and self.state in ("running", "unknown"):
-            points = [point_of(self.stage, line) for line in _appended(self.tail)]
-            self.fresh += self.thinner.add(point for point in points if point is not None)
-        return bool(self.fresh)
 
 
 class Projector:
@@ -162,10 +107,7 @@ class Projector:
         view.state, view.attempt = message["state"], message["attempt"] or view.attempt
         self._content.states[message["job"]] = view.state
         if view.curve and message["work"] is not None:
-            path = Path(message["work"]) / "metrics.jsonl"
-            if view.tail is None or view.tail.path != path:
-                view.tail = MetricsTail(path=path)
-                view.rewind()
+            view.follow(Path(message["work"]) / METRICS)
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
             view.place = message["place"] or message["artifact"]
@@ -311,7 +253,7 @@ class Projector:
             if view.artifact and before.get(message["jobs"][job]) != shown[message["jobs"][job]]
         }
         points = [point for view in jobs.values() if not view.artifact for point in later_than(view.fresh, run.sent)]
-        points += [point for view in new.values() for point in _points_of(view, run.sent)]
+        points += [point for view in new.values() for point in view.points(run.sent)]
         tags |= self._content.description(runs, run, message, jobs, points)
         runs.log(run, points, self._content.params(message), tags)
         for job, view in new.items():
@@ -397,9 +339,7 @@ class Projector:
         folder = view.artifact
         assert folder is not None
         if view.pointer:
-            # Relative to the study's folder, so that it still leads there when that has been moved.
-            inside = Path(view.place).is_relative_to(self._home)
-            place = str(Path(view.place).relative_to(self._home)) if inside else view.place
+            place = place_in(self._home, view.place)
             pointer = {"job": job, "fingerprint": fingerprint, "folder": place, "weights": view.pointer}
             with tempfile.TemporaryDirectory() as temporary:
                 path = Path(temporary) / "checkpoint.json"
@@ -443,44 +383,9 @@ def _is_of_other_results(run: Run, shown: Mapping[str, str], start_ms: int) -> b
     return run.start_ms > start_ms + CLOCKS_MS
 
 
-def _points_of(view: JobView, sent: Mapping[str, int]) -> Sequence[Point]:
-    """The values of a job's artifact that were not sent yet."""
-    assert view.artifact is not None
-    points: list[Point] = []
-    if view.curve:
-        thinner = Thinner(curve=view.thinner.curve)
-        lines = _appended(MetricsTail(path=view.artifact / "metrics.jsonl"))
-        found = [point for line in lines if (point := point_of(view.stage, line)) is not None]
-        points += later_than([*thinner.add(found), *thinner.rest()], sent)
-    if view.branch:
-        points += branch_points(view.branch, _appended(MetricsTail(path=view.artifact / "cases.jsonl"), case_of), sent)
-    return points
-
-
 def _digest_of_code() -> str:
     """Of what decides what is shown: another version shows everything anew."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
-
-
-def _appended(
-    tail: MetricsTail, line_of: Callable[[bytes], dict[str, Any] | None] = metric_of
-) -> Iterator[dict[str, Any]]:
-    """Complete lines after `offset`, which moves behind them; a line still being written is left for later.
-
-    An invalid line (`line_of` returns None) is skipped.
-    """
-    try:
-        with tail.path.open("rb") as file:
-            file.seek(tail.offset)
-            data = file.read()
-    except OSError:
-        return
-    whole = data[: data.rfind(b"\n") + 1]
-    tail.offset += len(whole)
-    for line in whole.splitlines():
-        known = line_of(line)
-        if known is not None:
-            yield known

@@ -10,6 +10,7 @@ from orchestrator.requirements import require_libraries
 from orchestrator.store.protocol import Store
 from orchestrator.tracking.mlflow.tracker import LOG, WITHIN_S, MlflowTracker
 from orchestrator.tracking.replay import RecordedAttempt, completed_change, ended_change
+from reports.input import PAGE
 
 
 def sync(
@@ -57,7 +58,7 @@ def sync(
         elif standing.state in ("failed", "cancelled"):
             tracker.job_changed(ended_change(job, standing, attempts.get(job.fingerprint, ())))
     report = home / "report"
-    if (report / "index.html").is_file():
+    if (report / PAGE).is_file():
         tracker.report(report)
     if not tracker.close(WITHIN_S):
         raise TrackingError(

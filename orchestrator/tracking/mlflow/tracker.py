@@ -300,8 +300,8 @@ class MlflowTracker:
             self._fail(f"cannot start: {error}")
             return False
         self._child, self._lines, self._again_at = child, lines, 0.0
-        study = study_message(self._plan, self._states)
-        study |= {"experiment": experiment_of(self._plan, self._home), "live": self._live}
+        experiment = experiment_of(self._plan, self._home)
+        study = study_message(self._plan, self._states, experiment=experiment, live=self._live)
         lines.put(
             _line({"op": "study", "home": str(self._home), "uri": self._uri, "follow_s": FOLLOW_S, "study": study})
         )

@@ -1,8 +1,8 @@
-"""Leases and reservations of a cache: who uses what, and who will write how much, told by locked files.
+"""Uses and reservations of a cache: who uses what, and who will write how much, told by locked files.
 
 ```
 root/lock        locked shared while an artifact is taken into use, and alone while it is decided what goes
-root/leases/     a file for each process, which it keeps locked: lines `+folder` and `-folder`
+root/uses/       a file for each process, which it keeps locked: lines `+folder` and `-folder`
 root/reserved/   a file for each download, locked, whose size is what it will still write
 ```
 
@@ -50,8 +50,8 @@ class Reservation:
                 self._descriptor = -1
 
 
-class Leases:
-    """The leases of this process in the cache in `root`, and what those of others say."""
+class CacheUses:
+    """The uses of this process in the cache in `root`, and what those of others say."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -76,7 +76,7 @@ class Leases:
         with self._thread_lock:
             if self._own is None or self._own[0] != os.getpid():  # a fork has no use of its own
                 self._uses.clear()
-                self._own = os.getpid(), locked_file(self._root / "leases" / f"{os.getpid()}-{secrets.token_hex(8)}")
+                self._own = os.getpid(), locked_file(self._root / "uses" / f"{os.getpid()}-{secrets.token_hex(8)}")
             self._uses[name] += 1
             if self._uses[name] == 1:
                 os.write(self._own[1], f"+{name}\n".encode())
@@ -91,9 +91,9 @@ class Leases:
                 os.write(self._own[1], f"-{name}\n".encode())
 
     def used(self) -> frozenset[str]:
-        """The artifacts that living processes use; deletes the leases of those that have ended."""
+        """The artifacts that living processes use; deletes the files of those that have ended."""
         found: set[str] = set()
-        for path in _living(self._root / "leases"):
+        for path in _living(self._root / "uses"):
             used: set[str] = set()
             for line in path.read_text(encoding="utf-8").splitlines():
                 (used.add if line.startswith("+") else used.discard)(line[1:])
