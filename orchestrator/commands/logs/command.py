@@ -8,7 +8,7 @@ from typing import Annotated, TextIO
 import typer
 
 from orchestrator.commands.command import Command, Group
-from orchestrator.commands.logs.log_reader import NAME, AttemptLog, has_log
+from orchestrator.commands.logs.log_reader import NAME, AttemptLog
 from orchestrator.commands.options import JobArgument, LastRunOptions
 from orchestrator.commands.status.command import exit_on_interrupt
 from orchestrator.errors import PlanError
@@ -100,10 +100,10 @@ def print_log(study: Study, attempt: Attempt, out: TextIO, *, tail: int | None =
         PlanError: it has ended, and its log is not here.
     """
     folder = study.folder_of(attempt)
-    if attempt.ending is not None and not has_log(folder):
+    if attempt.ending is not None and not folder.is_dir():
         raise PlanError(
-            f"attempt {attempt.id} has no log in {folder}: it ran with another outputs folder, which has its log, or "
-            "before its log was removed here"
+            f"attempt {attempt.id} has no folder {folder}: it ran with another outputs folder, which has its log, or "
+            "its log was removed"
         )
     _show(AttemptLog(folder), out, tail)
 
