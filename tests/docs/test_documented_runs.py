@@ -31,6 +31,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"retry --failed.*": ("tests/schedule/test_control_commands.py", "failed=True"),
     r"report|report --json": ("tests/services/test_whole_study.py", "report"),
     r"report --source published.*": ("tests/reports/test_published.py", "published"),
+    r"export.*": ("tests/crate/test_export.py", "export"),
+    r"audit.*": ("tests/crate/test_audit_command.py", "audit"),
     r"ui.*": ("tests/tracking/test_ui.py", "ui"),
     r"sync": ("tests/cli/test_keep.py", "sync"),
     r"reshard .*": ("tests/training/test_reshard_verb.py", "reshard"),
