@@ -22,6 +22,7 @@ ALONE = ("init", "--version")
 ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"run .*(--backend slurm|--cluster cluster/slurm\.yaml)\b.*": ("tests/slurm/test_study_on_slurm.py", "slurm"),
     r"(doctor|run) --cluster bucket": ("tests/s3/test_study.py", "s3"),
+    r"(doctor|run|sync) --cluster team": ("tests/root/test_team_server.py", "tracking"),
     r"doctor --backend slurm": ("tests/slurm/test_site_limits.py", "doctor"),
     r"plan .*--sbatch\b.*": ("tests/backends/test_planned_scripts.py", "sbatch"),
     r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),
