@@ -4,7 +4,9 @@ Opening a study writes nothing and imports no large library, so that `plan`, `st
 are fast.
 """
 
+import contextlib
 import os
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +25,7 @@ from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
-from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
+from orchestrator.spec.cluster import LOCAL, Cluster, cluster_file, is_name, load_cluster
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
@@ -39,6 +41,10 @@ ON_EVENT = "on_event"
 """Key of the cluster settings that is never recorded: the user's command may hold a credential."""
 SETTINGS = "set"
 """Key of a run's `--set` in the selection that the ledger records."""
+STORE = "store"
+"""Key of the URL of its store there; empty: a folder."""
+CLUSTER = "cluster"
+"""Key of its cluster file there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,7 @@ class Study:
     cluster_file: Path = Path("cluster") / "local.yaml"
     """File of `cluster`; it does not exist if the settings are the built-in ones."""
     notice: str = ""
-    """Why this is not what matrix.yaml says now, for the user; empty: it is."""
+    """For the user: this is not what matrix.yaml says now, or the last run used another store; or empty."""
 
     @cached_property
     def store(self) -> Store:
@@ -222,13 +228,36 @@ def reopen_study(
             raise
         return declared.planned(None, ())  # the run was perhaps of another file, which is gone
     recorded = settings_of(last)
-    if settings or not recorded:
-        return study
-    try:
-        where = load_cluster(cluster, matrix, study.plan.workload, backends(), recorded)
-    except MatrixError:  # of another cluster file than that of the last run
-        return study
-    return replace(study, cluster=where)
+    if recorded and not settings:
+        with contextlib.suppress(MatrixError):  # of another cluster file than that of the last run
+            where = load_cluster(cluster, matrix, study.plan.workload, backends(), recorded)
+            study = replace(study, cluster=where)
+    return replace(study, notice=_other_store(study, last))
+
+
+def where_it_ran(study: Study) -> dict[str, str]:
+    """What the ledger keeps of a run, so that a command that looks elsewhere for its results can say so."""
+    return {STORE: study.store_location.url, CLUSTER: str(study.cluster_file.resolve())}
+
+
+def _other_store(study: Study, last: RecordedRun) -> str:
+    """That the last run kept its results elsewhere than where they are looked for now; empty: it did not."""
+    then, now = last.selection.get(STORE), study.store_location
+    if then is None or then == now.url:  # an older version did not record it
+        return ""
+    file = Path(last.selection.get(CLUSTER, ""))
+    option = "" if file == study.cluster_file.resolve() else cluster_option(study.matrix, file)
+    where = then or f"{study.home.name}/store"
+    told = f"; to look there:{option}" if option else ""
+    return f"the last run kept its results in {where}, this command looks in {now.url or now.folder}{told}"
+
+
+def cluster_option(matrix: Path, file: Path) -> str:
+    """` --cluster NAME`, or the file, for a command that is printed; empty for the default."""
+    folder = cluster_file(None, matrix, backends()).parent
+    named = file.suffix == ".yaml" and file.parent.resolve() == folder.resolve()
+    chosen = Path(file.stem) if named and is_name(Path(file.stem), backends()) else file
+    return "" if str(chosen) == LOCAL else f" --cluster {shlex.quote(str(chosen))}"
 
 
 def recorded_settings(settings: Sequence[str]) -> list[str]:

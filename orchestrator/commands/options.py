@@ -18,7 +18,7 @@ from orchestrator.last_run import home_of, look_at_study
 from orchestrator.plan.select import selected_part
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
-from orchestrator.study import Study, open_study, reopen_study
+from orchestrator.study import Study, cluster_option, open_study, reopen_study
 
 DEFAULT_MATRIX = Path("matrix.yaml")
 
@@ -148,7 +148,9 @@ class StudyOptions:
 
     def reopen(self, overrides: Sequence[str] | None = None, *, as_smoke: bool = True) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
-        return reopen_study(self.matrix, overrides=overrides or (), as_smoke=as_smoke, **self.given)
+        study = reopen_study(self.matrix, overrides=overrides or (), as_smoke=as_smoke, **self.given)
+        _say(study.notice)
+        return study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,9 +200,10 @@ class Selection:
         return " ".join(f"--{name} {shlex.quote(text)}" for name, text in self.given.items())
 
 
-def matrix_option(matrix: Path) -> str:
-    """` --matrix FILE`, for a command that is printed; empty for the default."""
-    return "" if matrix == DEFAULT_MATRIX else f" --matrix {matrix}"
+def study_options(study: Study) -> str:
+    """` --matrix FILE --cluster NAME`, for a command that is printed; without those that are the default."""
+    matrix = "" if study.matrix == DEFAULT_MATRIX else f" --matrix {shlex.quote(str(study.matrix))}"
+    return matrix + cluster_option(study.matrix, study.cluster_file)
 
 
 def last_selection(study: Study) -> Selection:

@@ -21,6 +21,7 @@ def sync(overrides: Overrides = None, *, options: LastRunOptions, as_json: JsonO
         print(text, file=sys.stderr)
 
     study = options.reopen(overrides, as_smoke=False)
+    say("sending results to MLflow")
     with acquire(study.home, say=say):  # without a lease, it would mark running jobs as killed
         report_of(study)  # ranking, means and intervals of the runs are those of the report
         cluster = study.cluster

@@ -108,6 +108,8 @@ def read_description(folder: Path) -> CrateDescription:
             durations=[Duration(**one) for one in raw["durations"]],
             left_out=raw["left_out"],
         )
+    except FileNotFoundError as error:
+        raise CrateError(f"{STUDY} is not in the crate; get it again from where it was published") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CrateError(f"{STUDY}: is not as `export` writes it: {error}") from error
 
@@ -123,6 +125,8 @@ def read_plan(folder: Path) -> Plan:
         for job in plan.jobs.values():
             _check_job(job, plan)
         return plan
+    except FileNotFoundError as error:
+        raise CrateError(f"{PLAN} is not in the crate; get it again from where it was published") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CrateError(f"{PLAN}: is not as `export` writes it: {error}") from error
 

@@ -109,7 +109,10 @@ def _extract(path: Path, folder: Path, most_bytes: int) -> None:
     except NotADirectoryError as error:
         raise CrateError(f"{path}: has a file where it has a folder too; nothing was read") from error
     except DAMAGED as error:
-        raise CrateError(f"{path}: is no zip file that can be read: {error}") from error
+        raise CrateError(
+            f"{path}: is no zip file that can be read: {error}; name the folder or the zip file that "
+            "`echo-matrix export` has written"
+        ) from error
 
 
 def _check_entry(path: Path, entry: zipfile.ZipInfo, name: str) -> None:

@@ -22,6 +22,8 @@ from workloads.contract.workload import Workload
 
 Settings = TypeVar("Settings")
 
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+"""Of a URL."""
 PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
 """Of a variable's name."""
 FOLDER = "cluster"
@@ -223,6 +225,9 @@ def _read(node: yaml.MappingNode, path: Path, workload: Workload, backends: Mapp
     values = _merged(backends[values["backend"]].defaults, values)
     cluster: Cluster = replace(build(Cluster, values), sections=read)
     check_store(cluster.store, source.has, source.refuse)
+    uri = cluster.tracking.uri
+    if uri is not None and uri != "databricks" and not SCHEME.match(uri):  # MLflow would write into a folder
+        source.refuse("tracking.uri", f"is {uri!r}; write https://HOST or http://HOST:PORT")
     for key in (one.name for one in fields(EnvironmentSettings)):
         for pattern in getattr(cluster.environment, key):
             if not PATTERN.fullmatch(pattern):

@@ -18,6 +18,8 @@ PREFIX = re.compile(r"[A-Za-z0-9._=+@-]+(/[A-Za-z0-9._=+@-]+)*")
 """Characters that no server, tool or URL spells in two ways."""
 ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 REGION = re.compile(r"[a-z0-9-]+", re.IGNORECASE)
+CREDENTIALS = ("access_key", "access_key_id", "secret_key", "secret_access_key", "session_token", "profile")
+"""Keys that other tools have for them, also with `aws_` before."""
 LONGEST_PREFIX = 300
 """Of the 1,024 bytes of a key; the rest is for the paths of files."""
 WANTED = "s3://BUCKET/PREFIX, such as s3://my-bucket/studies"
@@ -116,12 +118,16 @@ def check_store(settings: StoreSettings, given: Callable[[str], bool], refuse: C
         refuse("store.url", str(error))
     if settings.endpoint is not None and (problem := endpoint_problem(settings.endpoint)):
         refuse("store.endpoint", problem)
+    if settings.cache is not None and not settings.cache.startswith(("/", "~")):
+        refuse("store.cache", f"is {settings.cache!r}; write an absolute path, such as /scratch/echo-matrix")
     if settings.region is not None and not REGION.fullmatch(settings.region):
         refuse("store.region", f"is {settings.region!r}; write the name of a region, such as eu-central-1")
 
 
 def url_instead(name: str, written: Mapping[str, str]) -> str:
-    """The line to write instead of `bucket` or `prefix`, given all scalars of the section; empty: `name` is neither."""
+    """The line to write instead of `bucket`, `prefix` or a credential, given all scalars of the section; or empty."""
+    if name.lower().removeprefix("aws_") in CREDENTIALS:
+        return "nothing: credentials are read from the environment or ~/.aws only"
     if name not in ("bucket", "prefix"):
         return ""
     bucket, prefix = written.get("bucket") or "BUCKET", written.get("prefix", "").strip("/")

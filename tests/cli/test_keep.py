@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from rehearsal import FOR_EVER_S, Rehearsal, wait_for
+from rehearsal import CHECKOUT, FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.commands.gc.garbage import FoundGarbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
@@ -166,7 +166,8 @@ def test_without_a_terminal_gc_only_shows_unless_it_is_told_yes(study: Study, re
     shown = rehearsal.call(*whole)
     assert shown.returncode == 0
     assert "result not needed any more: train/context-k1/s0" in shown.stdout
-    assert shown.stdout.endswith("nothing was removed; `echo-matrix gc --yes` removes it\n")
+    assert shown.stdout.endswith(" --keep-days 0 --yes` removes it\n")
+    assert f"nothing was removed; `echo-matrix gc --matrix {CHECKOUT / 'matrix.yaml'} --cluster " in shown.stdout
     assert json.loads(rehearsal.call(*whole, "--json").stdout)["removed"] is False
     assert files(study) == before
     recent = rehearsal.call("gc", "--yes").stdout

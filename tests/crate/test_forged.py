@@ -216,6 +216,13 @@ def test_a_broken_job_of_a_plan_is_bad_input(crate: Path, change: Callable[[Any]
         read_plan(crate)
 
 
+@pytest.mark.parametrize(("name", "read"), [(PLAN, read_plan), (STUDY, read_description)])
+def test_a_file_that_is_not_in_the_crate_is_named(crate: Path, name: str, read: Callable[[Path], object]) -> None:
+    (crate / name).unlink()
+    with pytest.raises(CrateError, match=f"{name} is not in the crate; get it again from where it was published"):
+        read(crate)
+
+
 def test_versions_that_no_commit_record_has_are_found(crate: Path) -> None:
     change_json(crate / ENVIRONMENT, lambda content: content["jobs"][0].update(host_kind="NVIDIA H200"))
     assert "it is not what the commit records say" in wrong_records(crate)["environment"][0]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from finished_study import finished_study
 
+from orchestrator.commands.options import study_options
 from orchestrator.commands.run.opening import opening_text
 from orchestrator.plan.select import select
 
@@ -29,6 +30,18 @@ def test_it_counts_what_is_to_be_done_by_stage_and_names_rows_and_seeds(
     assert "status --watch --matrix other/matrix.yaml" in opening_text(
         elsewhere, study.plan.jobs, study.standings(), 0.0
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "option"),
+    [("cluster/bucket.yaml", "bucket"), ("cluster/fake.yaml", "fake"), ("lab/my bucket.yaml", "'lab/my bucket.yaml'")],
+)
+def test_the_command_that_it_names_has_the_cluster_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, option: str
+) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    assert study_options(study) == ""
+    assert study_options(replace(study, cluster_file=Path(file))) == f" --cluster {option}"
 
 
 def test_with_nothing_to_do_it_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,7 @@ def test_an_option_leaves_what_shares_an_anchor_alone(tmp_path: Path) -> None:
         (["store.bucket=b"], "--set: store.bucket is not a key; write url: s3://b"),
         (["store.kind=s4"], "--set: store.kind is 's4'; allowed: files, s3"),
         (["grace_s=[1"], "--set: grace_s: is not YAML: "),
+        (["tracking.uri=mlflow.lab"], "--set: tracking.uri is 'mlflow.lab'; write https://HOST or http://HOST:PORT"),
         (["tracking.uri=http://me:secret@host"], "--set: tracking.uri: holds an address with a user and a password"),
         (["grace_s=1", "idle=1"], "--set: idle is unknown; did you mean 'idle_s'?; allowed: backend, store"),
     ],

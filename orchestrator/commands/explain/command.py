@@ -8,6 +8,7 @@ import typer
 
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.explain.explanation import Explanation, explanation_of, holds_up, what_next
+from orchestrator.commands.logs.log_reader import has_log
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
@@ -132,8 +133,8 @@ def explain_text(known: Explanation) -> str:
         lines.append(f"  checkpoint: step {known.checkpoint.step} in {known.checkpoint.path}")
     if known.artifact:
         lines.append(f"  artifact: {known.artifact}")
-    if known.attempts:
-        lines.append(f"  log: {known.folders[known.attempts[-1].id] / 'log.txt'}")
+    if known.attempts and has_log(folder := known.folders[known.attempts[-1].id]):
+        lines.append(f"  log: {folder / 'log.txt'}")
     lines += [f"  {describe(one, known.now)}" for one in known.excluded]
     lines.append(f"  next: {what_next(known)}")
     if known.failed is not None:

@@ -1,5 +1,7 @@
 """`gc`: remove results that nothing needs, and leftovers."""
 
+import shlex
+import sys
 from typing import Annotated
 
 import typer
@@ -8,7 +10,7 @@ from orchestrator.commands.active_run import refuse_second_run
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.gc.garbage import Apart, FoundGarbage, find_garbage, remove_garbage
 from orchestrator.commands.gc.kept_results import KEEP_DAYS, RECENT, UNKNOWN
-from orchestrator.commands.options import JsonOption, StudyOptions, YesOption
+from orchestrator.commands.options import JsonOption, StudyOptions, YesOption, study_options
 from orchestrator.host.machine import GIB
 from orchestrator.ui.terminal import confirm, is_interactive, print_json
 from orchestrator.wording import counted, local_time, shortened_lines
@@ -50,6 +52,8 @@ def gc(
     outside a terminal it removes only with --yes.
     """
     study = options.reopen()
+    if old_versions and not study.store_location.url:
+        print(f"echo-matrix: {study.store_location.folder} is a folder, and keeps no old versions", file=sys.stderr)
     found = find_garbage(study, keep_days=keep_days, made_by=made_by or (), old_versions=old_versions)
     total = sum(one.size for one in found.garbage)
     if not as_json:
@@ -71,7 +75,10 @@ def gc(
     elif removed:
         print(f"removed {total / GIB:.3f} GiB")
     elif found.garbage:
-        print("nothing was removed; `echo-matrix gc --yes` removes it")
+        given = "" if keep_days == KEEP_DAYS else f" --keep-days {keep_days:g}"
+        given += "".join(f" --made-by {shlex.quote(name)}" for name in made_by or ())
+        given += " --old-versions" if old_versions else ""
+        print(f"nothing was removed; `echo-matrix gc{study_options(study)}{given} --yes` removes it")
 
 
 COMMAND = Command(

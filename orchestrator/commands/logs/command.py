@@ -94,8 +94,18 @@ def find_attempt(study: Study, job: Job, name: str) -> Attempt:
 
 
 def print_log(study: Study, attempt: Attempt, out: TextIO, *, tail: int | None = None) -> None:
-    """Print the log of one attempt, or its last `tail` lines."""
-    _show(AttemptLog(study.folder_of(attempt)), out, tail)
+    """Print the log of one attempt, or its last `tail` lines.
+
+    Raises:
+        PlanError: it has ended, and its log is not here.
+    """
+    folder = study.folder_of(attempt)
+    if attempt.ending is not None and not folder.is_dir():
+        raise PlanError(
+            f"attempt {attempt.id} has no folder {folder}: it ran with another outputs folder, which has its log, or "
+            "its log was removed"
+        )
+    _show(AttemptLog(folder), out, tail)
 
 
 def follow_attempt(

@@ -17,6 +17,11 @@ NOTE = b"... bytes left out: "
 BLOCK = 1 << 16
 
 
+def has_log(folder: Path) -> bool:
+    """Whether the log of an attempt is in its folder; not that of an attempt of another outputs folder."""
+    return (folder / NAME).is_file() or any(folder.glob(OF_OTHER_NODES))
+
+
 @dataclass(frozen=True)
 class Gap:
     """The line of a shortened log that replaces its middle, in bytes of the file."""

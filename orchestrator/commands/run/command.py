@@ -18,7 +18,7 @@ from orchestrator.commands.options import (
     Selection,
     SmokeOption,
     YesOption,
-    matrix_option,
+    study_options,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
 from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
@@ -84,7 +84,7 @@ def run(
             steady_print(end_text(study, selection))
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:
-                steady_print("scores: echo-matrix results")
+                steady_print(f"scores: echo-matrix results{study_options(study)}")
             steady_print(f"report: {result.report}")
     raise typer.Exit(result.outcome.exit_code)
 
@@ -147,8 +147,7 @@ def _detach(arguments: list[str], study: Study, options: PlanOptions, as_json: b
     if as_json:
         print_json({"version": 1, "pid": started.pid, "works": started.works, "output": str(started.out)})
         return 0
-    named = matrix_option(study.matrix)
-    named += "" if options.cluster is None else f" --cluster {options.cluster}"
+    named = study_options(study)
     # Only that one decides where the study's folder is.
     named += "".join(f" --set {text}" for text in options.settings or () if text.partition("=")[0].strip() == "backend")
     what = "is running the study" if started.works else "is running the study, but has not started an attempt yet"
@@ -205,4 +204,4 @@ def end_text(study: Study, selection: Selection) -> str:
     from orchestrator.ui.scores import scores_text
 
     table = scores_text(Results(study).values(**selection.given), shutil.get_terminal_size().columns)
-    return f"\n{table}\nimages, curves and every run: echo-matrix ui"
+    return f"\n{table}\nimages, curves and every run: echo-matrix ui{study_options(study)}"

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from orchestrator.commands.options import matrix_option
+from orchestrator.commands.options import study_options
 from orchestrator.plan.forecast_show import forecast_line
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.study import Study
@@ -35,7 +35,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
             f"  {each}",
             f"  {_cells(plan, selected)}",
             "  " + expected.replace("; ", "\n    "),
-            f"in another terminal: echo-matrix status --watch{matrix_option(study.matrix)} (also: results, ui, stop)",
+            f"in another terminal: echo-matrix status --watch{study_options(study)} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
             f"all files are in {study.home}",
         ]

@@ -33,7 +33,7 @@ from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import RECENT_S, Store
-from orchestrator.study import Study
+from orchestrator.study import Study, where_it_ran
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
 from orchestrator.tracking.replay import completed_change
@@ -109,7 +109,7 @@ def run_study(
                 resilient.call(lambda: record_shared_run(objects, study.plan, study.matrix, study.home, lease.holder))
             ledger.record_plan(
                 study.plan,
-                selection,
+                {**selection, **where_it_ran(study)},
                 matrix=study.matrix,
                 at=began,
                 settings=cluster_json(study.cluster, study.cluster_file),
