@@ -141,7 +141,8 @@ def test_a_run_whose_terminal_closes_stops_at_a_checkpoint_and_goes_on_later(reh
 
 def test_a_run_whose_reader_ends_stops_at_a_checkpoint_without_a_traceback(rehearsal: Rehearsal) -> None:
     reading, writing = os.pipe()
-    process = rehearsal.start("run", *ROW, seconds=2.0, stdout=writing, stderr=subprocess.PIPE, text=True)
+    line = ["env", "--default-signal=HUP", *rehearsal.line("run", *ROW)]  # the tests themselves may run under nohup
+    process = subprocess.Popen(line, env=rehearsal.environment(2.0), stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     os.close(reading)
     _, said = process.communicate(timeout=120)

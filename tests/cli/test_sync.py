@@ -30,9 +30,15 @@ def test_without_overrides_it_sends_the_cells_of_the_last_run_with_their_times(
     assert "8 jobs sent to MLflow" in said.output
     found = table(study, "select name, status, start_time, end_time from runs")
     assert found == [
+        ("conv", "SCHEDULED", 10_000, 13_000),
         ("conv/s0", "SCHEDULED", 10_000, 13_000),
         ("laptop seeds=[0]", "FINISHED", 10_000, 13_000),
+        ("linear", "FINISHED", 10_000, 13_000),
         ("linear/s0", "FINISHED", 10_000, 13_000),
+        ("mlp", "FINISHED", 10_000, 13_000),
         ("mlp/s0", "FINISHED", 10_000, 13_000),
     ]
-    assert table(study, "select value from tags where key = 'state'") == [("finished",), ("finished",), ("incomplete",)]
+    assert table(study, "select value from tags where key = 'state'") == [
+        *[("finished",)] * 4,
+        *[("incomplete",)] * 2,
+    ]

@@ -122,7 +122,7 @@ def test_what_takes_long_before_and_after_the_jobs_is_told(tmp_path: Path, monke
         view.close()
         return RunResult(counts={"done": 14}, failures=(), interrupted=False, submitted=1)
 
-    def write(_study: Study) -> bool:
+    def write(*_given: object) -> bool:
         return told.wait(5.0)
 
     def soon(say: Callable[[str], object], text: str) -> AbstractContextManager[None]:

@@ -179,21 +179,21 @@ def test_a_job_is_named_without_repeating_the_overrides_of_its_run(home: Path) -
     assert "\n  done\n" in plain(home, "explain", "train/context-k5/s0")
 
 
-def test_a_pool_with_a_missing_frame_stops_the_job_that_reads_it(home: Path, tmp_path: Path) -> None:
+def test_a_pool_with_a_missing_scene_stops_the_job_that_reads_it(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     shutil.copytree(home / "echo-memory" / "store", folder / "echo-memory" / "store")
     store = folder / "echo-memory" / "store"
     for path in (store / "commits").glob("[0-9a-f]*.json"):
         if json.loads(path.read_text(encoding="utf-8"))["stage"] != "data":
             path.unlink()
-    frame = next(iter(sorted((store / "artifacts" / "data").rglob("0007.png"))))
-    frame.unlink()
+    scene = next(iter(sorted((store / "artifacts" / "data").rglob("*.zip"))))
+    scene.unlink()
     cluster = tmp_path / "few-retries.yaml"
     few = "backend: ray\nretries: {free_in_a_row: 1}\ntracking: {kind: none}\n"
     cluster.write_text(few, encoding="utf-8")
     done = run(folder, "--cluster", str(cluster))
     assert done.returncode == 1
-    assert frame.name in done.stdout
+    assert scene.name in done.stdout
     found = by_stage(states(folder))
     assert found["latents"] == {"failed": 1} or found["data"] == {"failed": 1}
     assert set(found["train"]) == {"blocked"}

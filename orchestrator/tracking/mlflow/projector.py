@@ -119,8 +119,8 @@ class Projector:
         self._dirty.update(self._begun.intersection(view.cells))
 
     def report(self, folder: Path) -> None:
-        """The report was written: show it with the parent run."""
-        self._report = folder
+        """The report was written: show it with the parent run; one that is gone meanwhile is not."""
+        self._report = folder if folder.is_dir() else None
         self._content.load_report(folder)
         self._changed_rows.update(self._content.rows_with_values())
 
