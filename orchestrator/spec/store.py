@@ -20,6 +20,8 @@ ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 REGION = re.compile(r"[a-z0-9-]+", re.IGNORECASE)
 LONGEST_PREFIX = 300
 """Of the 1,024 bytes of a key; the rest is for the paths of files."""
+CACHE_GIB = 50.0
+"""Default size of a machine's cache of a store on S3."""
 WANTED = "s3://BUCKET/PREFIX, such as s3://my-bucket/studies"
 _OUTSIDE = "; credentials are read from the environment or ~/.aws only"
 
@@ -38,7 +40,7 @@ class StoreSettings:
     """s3: of the bucket; null: as boto3 is configured on each machine."""
     cache: str | None = None
     """s3: folder on each machine for what it has fetched; null: below the user's cache folder."""
-    cache_gib: Positive = 50.0
+    cache_gib: Positive = CACHE_GIB
     """s3: what that folder may hold."""
 
 

@@ -8,14 +8,13 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 
 from orchestrator.errors import FULL, ArtifactMissing, StoreError
 from orchestrator.store.commits import FOLDER_DIGITS
 from orchestrator.store.location import cache_folder
-from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, sha256_of, write_manifest
+from orchestrator.store.manifest import NAME, REFRESH_HINT, matching, read_manifest, sha256_of, write_manifest
 from orchestrator.store.protocol import ManifestEntry, StoredArtifact
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.cache import Cache
@@ -113,7 +112,7 @@ class ArtifactFiles:
         """
         entries = self.manifest(stage, digits, attempt, digest)
         if patterns is not None:
-            entries = tuple(entry for entry in entries if any(fnmatchcase(entry.path, one) for one in patterns))
+            entries = matching(entries, patterns)
         folder = self.cache.folder(stage, digits, attempt, digest)
         self.cache.use(folder)
         try:
