@@ -1,5 +1,5 @@
 # run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, docs, bench, chaos,
-# fix: for those who change the code.
+# chaos-s3, fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos fix install
+.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos chaos-s3 fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -39,7 +39,7 @@ test-root: $(INSTALLED) root-packages
 test-long: $(INSTALLED) root-packages
 	$(PYTEST) -m long --override-ini=timeout=3600
 	ECHO_MATRIX_FUZZ=5000 $(PYTEST) tests/hostile/test_fuzz_matrix.py
-	$(MAKE) chaos
+	$(MAKE) chaos chaos-s3
 
 root-packages:
 	cluster/slurm/dev install
@@ -63,6 +63,10 @@ bench: $(INSTALLED)
 # Hours: kills the small study 200 times and writes the table of docs/explanation/reliability.md; started again, it goes on.
 chaos: $(INSTALLED)
 	$(BIN)/python tests/chaos --write $(CHAOS_FLAGS)
+
+# The same with the artifacts in a bucket of a SeaweedFS on loopback, and with machines that are lost: 50 kills.
+chaos-s3: $(INSTALLED)
+	$(BIN)/python tests/chaos --s3 --kills 50 --folder /tmp/echo-matrix-chaos-s3 --write $(CHAOS_FLAGS)
 
 # The documentation as a site, in build/site/.
 docs: $(INSTALLED)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.plan.job import Plan
 from orchestrator.schedule.lease_holder import LeaseHolder
 from orchestrator.schedule.ledger.recorded_runs import text_of
@@ -86,7 +86,11 @@ def shared_runs(objects: SharedObjects | None) -> list[SharedRun]:
         assert objects is not None
         hint = "if no run of the last days can have written it, delete the object"
         try:
-            raw = object_of(objects.get(entry.key), entry.key)
+            content = objects.get(entry.key)
+        except ArtifactMissing:
+            continue  # `gc` of another home has just removed it: it keeps nothing any more
+        try:
+            raw = object_of(content, entry.key)
             if raw.get("version") != VERSION:
                 raise StoreError(f"{entry.key}: version is {str(raw.get('version'))[:60]!r}, this code reads {VERSION}")
             check_types(raw, _TYPES, entry.key)

@@ -31,11 +31,11 @@ def reference_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reference(reference_folder: Path) -> Proof:
     """Its results."""
-    return taken(reference_folder)
+    return taken(SmallStudy(home=reference_folder.parent))
 
 
 @pytest.fixture(scope="session")
 def two_rank_reference(tmp_path_factory: pytest.TempPathFactory) -> Proof:
     """Results of a training by two ranks that nothing disturbed."""
     study = two_rank_study(tmp_path_factory.mktemp("chaos") / "undisturbed-2")
-    return taken(undisturbed(study, TWO_RANK_JOBS).folder)
+    return taken(undisturbed(study, TWO_RANK_JOBS))

@@ -1,31 +1,33 @@
-"""A driver that holds the host itself, and trains by two ranks on a CPU with ZeRO 1: `node_driver.py HOME`.
+"""A driver that holds the host itself, and trains by two ranks on a CPU with ZeRO 1: `node_driver.py`.
+
+Home and cluster file are those of the environment: `$ECHO_MATRIX_HOME/cluster.yaml`.
 
 The real loop, ledger, lease, host, warm server and training; only Ray is not there, whose start would take longer than
 all that is killed here.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from small_study import CHECKOUT, CLUSTER, SMALL
+from small_study import CHECKOUT, SMALL
 
 from orchestrator.backends.protocol import Adoption, HostShare, Report, Submission
+from orchestrator.host import stored_checkpoints
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
-from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.run import run
+from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.store.protocol import Store
 from orchestrator.study import open_study
 from orchestrator.ui.progress import PlainView
 
 ROW = "ssm-blockwise"
 TWO_RANKS = ("resources.train.ranks=2", "resources.train.cpus=2", "resources.train.memory_gib=6")
-ZERO = "deepspeed: {zero_optimization: {stage: 1, reduce_bucket_size: 1000000, allgather_bucket_size: 1000000}}"
-"""Small buckets: DeepSpeed's have one size, 2 GiB, however small the model."""
 
 
 class NodeBackend:
@@ -73,14 +75,11 @@ class NodeBackend:
 
 def main(home: Path) -> int:
     """One run of the row's training and what it needs."""
-    cluster = home / "cluster.yaml"
-    temporary = cluster.with_suffix(".new")  # whole or not at all: this process is killed at any time
-    temporary.write_text(CLUSTER.format(uri="null").replace("deepspeed: {}", ZERO), encoding="utf-8")
-    temporary.replace(cluster)
-    study = open_study(CHECKOUT / "matrix.yaml", overrides=(*SMALL, *TWO_RANKS), cluster=cluster)
+    stored_checkpoints.LOOK_S /= 10  # the training is that much shorter than others
+    study = open_study(CHECKOUT / "matrix.yaml", overrides=(*SMALL, *TWO_RANKS), cluster=home / "cluster.yaml")
     selected = [job.id for job in study.plan.jobs.values() if job.label == f"train/{ROW}/s0"]
     with (
-        acquire(study.home) as lease,
+        acquire_study(study.home, study.store.objects) as lease,
         Ledger.open(study.home / NAME, lease.check, rebuild=rebuilder(study.home, study.store)) as ledger,
     ):
         outcome = run(
@@ -99,4 +98,4 @@ def main(home: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(os.environ["ECHO_MATRIX_HOME"])))

@@ -16,7 +16,7 @@ from typing import Any
 from small_study import ROWS, STEPS, SmallStudy
 
 from orchestrator.schedule.ledger.database import NAME, Ledger
-from orchestrator.store.files import FilesStore
+from orchestrator.schedule.ledger.schema import Attempt
 
 JOBS = 3 + len(ROWS) * (1 + 3 + 2)
 """data, latents, index; and a row's training, three evaluations and two judgings."""
@@ -39,15 +39,14 @@ class Proof:
     """Label -> (step, name, value), in order."""
 
 
-def taken(folder: Path) -> Proof:
-    """The results in `outputs/{study}`."""
-    store = FilesStore(folder / "store")
+def taken(study: SmallStudy) -> Proof:
+    """Its results."""
+    store, folder = study.store, study.folder
     files: dict[str, dict[str, str]] = {}
     metrics: dict[str, list[tuple[int, str, float]]] = {}
     for fingerprint in store.commits():
         label, artifact = store.read(fingerprint).label, store.fetch(fingerprint)
-        manifest = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
-        files[label] = {line["path"]: line["sha256"] for line in manifest["files"]}
+        files[label] = {entry.path: entry.sha256 for entry in store.manifest(fingerprint)}
         if files[label].pop("metrics.jsonl", None):
             metrics[label] = list(_values(artifact / "metrics.jsonl"))
     report, table = folder / "report" / "report.json", folder / "report" / "results.csv"
@@ -77,7 +76,7 @@ def differences(reference: Proof, other: Proof) -> list[str]:
 
 def wrongs(study: SmallStudy, *, jobs: int = JOBS) -> list[str]:
     """In words, what a kill has left behind in a study whose run has ended well; empty: nothing."""
-    return [*_wrong_in_the_books(study.folder, jobs), *_left_lying(study.folder)]
+    return [*_wrong_in_the_books(study, jobs), *_left_lying(study.folder)]
 
 
 def doubled_points(database: Path) -> list[str]:
@@ -125,43 +124,49 @@ def missing_points(database: Path, proof: Proof) -> list[str]:
     return found
 
 
-def attempts_begun(folder: Path) -> dict[str, int]:
-    """Label -> attempts."""
-    with Ledger.read(folder / NAME) as ledger:
-        return dict(Counter(attempt.label for attempt in ledger.attempts()))
+def attempts_begun(study: SmallStudy) -> dict[str, int]:
+    """Label -> attempts, on all machines."""
+    return dict(Counter(attempt.label for attempt in _attempts(study)))
 
 
-def _wrong_in_the_books(folder: Path, jobs: int) -> Iterable[str]:
-    store = FilesStore(folder / "store")
+def _attempts(study: SmallStudy) -> list[Attempt]:
+    """All attempts on all machines, in the order in which they began; as the last machine that knows one has it."""
+    found: dict[str, Attempt] = {}
+    for folder in (*study.lost, study.folder):
+        if (folder / NAME).exists():  # a machine may be lost before it has one
+            with Ledger.read(folder / NAME) as ledger:
+                found.update({attempt.id: attempt for attempt in ledger.attempts()})
+    return list(found.values())
+
+
+def _wrong_in_the_books(study: SmallStudy, jobs: int) -> Iterable[str]:
+    store = study.store
     commits = store.commits()
     if len(commits) != jobs:
         yield f"{len(commits)} of {jobs} jobs are committed"
-    with Ledger.read(folder / NAME) as ledger:
+    with Ledger.read(study.folder / NAME) as ledger:
         for attempt in ledger.open_attempts():
             yield f"ledger: {attempt.label} {attempt.id} is open"
-        for fingerprint in commits:
-            commit = store.read(fingerprint)
-            tried = ledger.attempts(fingerprint)
-            won = [attempt.id for attempt in tried if attempt.ending == "ok"]
-            if won != [commit.attempt]:
-                yield f"ledger: {commit.label}: attempts that ended well are {won}, the COMMIT names {commit.attempt}"
-            elif tried[-1].id != commit.attempt:
-                yield f"ledger: {commit.label} was begun again after {commit.attempt} had finished it"
-            for attempt in tried:
-                if attempt.ending in (
-                    "error",
-                    "bad_input",
-                    "diverged",
-                    "out_of_memory",
-                ):  # nothing that was done to it explains it
-                    yield f"ledger: {commit.label} {attempt.id} ended as {attempt.ending}: {attempt.detail}"
+    attempts = _attempts(study)
+    for fingerprint in commits:
+        commit = store.read(fingerprint)
+        tried = [attempt for attempt in attempts if attempt.fingerprint == fingerprint]
+        won = [attempt.id for attempt in tried if attempt.ending == "ok"]
+        if won != [commit.attempt]:
+            yield f"ledger: {commit.label}: attempts that ended well are {won}, the COMMIT names {commit.attempt}"
+        elif tried[-1].id != commit.attempt:
+            yield f"ledger: {commit.label} was begun again after {commit.attempt} had finished it"
+        for attempt in tried:
+            if attempt.ending in ("error", "bad_input", "diverged", "out_of_memory"):  # nothing done to it explains it
+                yield f"ledger: {commit.label} {attempt.id} ended as {attempt.ending}: {attempt.detail}"
 
 
 def _left_lying(folder: Path) -> Iterable[str]:
     for path in (folder / "store").rglob(".*"):
         yield f"store: {path.relative_to(folder)} is left"
-    for path in folder.glob("attempts/*/*/checkpoints"):
-        yield f"{path.relative_to(folder)} is left of a job that is done"
+    for pattern in ("attempts/*/*/checkpoints", "attempts/*/*/.upload-*", "store/attempts/*/*/*"):
+        for path in folder.glob(pattern):
+            yield f"{path.relative_to(folder)} is left of a job that is done"
     if (folder / "driver.json").exists():
         yield "driver.json is left"
     for path in (folder / "inbox").glob("*"):

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,8 @@ class Record:
     """Drivers."""
     attempts: int = 0
     jobs: int = 0
+    resumed: int = 0
+    """Attempts that went on from a checkpoint of a machine that is lost."""
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
@@ -144,6 +146,8 @@ class Round:
         self._random = random.Random(seed)
         self._planned = kills
         self._weights = {**weights, **({(MLFLOW, KILL): 12.0} if server is not None else {})}
+        self._others: dict[str, Callable[[], str]] = {MLFLOW: self._kill_server} if server is not None else {}
+        """Kind of victim that is no process of the study -> what kills it, and says how; empty: it could not."""
         self._jobs = jobs
         self._server = server
         self._first = list(first)
@@ -211,13 +215,11 @@ class Round:
     def _strike(self) -> None:
         wanted = bool(self._first)
         kind, how = self._first[0] if wanted else self._drawn()
-        name = signal.Signals(how).name
-        if kind == MLFLOW:
-            assert self._server is not None
-            self._server.kill()
-            self._note(kind, name)
-            time.sleep(self._random.uniform(0.0, 4.0))
-            self._server.start()
+        if kind in self._others:
+            if done := self._others[kind]():
+                self._note(kind, done)
+                if wanted:
+                    self._first.pop(0)
             return
         victims = self._awaited(kind, VICTIM_WITHIN_S if not wanted else ROUND_WITHIN_S)
         if not victims:
@@ -228,11 +230,18 @@ class Round:
         self._asked = self._asked or (kind == "driver" and how in (TERM, INT))
         for one in chosen:
             one.signal(how)
-        self._note(kind, name)
+        self._note(kind, signal.Signals(how).name)
         if how == STOP:
             time.sleep(self._random.uniform(*STOPPED_S))
             for one in chosen:
                 one.signal(signal.SIGCONT)
+
+    def _kill_server(self) -> str:
+        assert self._server is not None
+        self._server.kill()
+        time.sleep(self._random.uniform(0.0, 4.0))
+        self._server.start()
+        return "SIGKILL"
 
     def _awaited(self, kind: str, within_s: float) -> list[Process]:
         """The living ones of a kind, as soon as there are any; empty where the driver ends before, or it takes long."""
@@ -255,19 +264,23 @@ class Round:
 
     def _compared(self) -> list[str]:
         study, record = self._study, self._record
-        found = self._silence()
-        own = taken(study.folder)
-        begun = attempts_begun(study.folder)
+        found = [*self._silence(), *self._swept()]
+        own = taken(study)
+        begun = attempts_begun(study)
         record.attempts, record.jobs = sum(begun.values()), len(begun)
         found += differences(self._reference, own) + wrongs(study, jobs=self._jobs)
         again = study.call("run")
         if again.returncode != 0 or "nothing to do" not in again.stdout:
             found.append(f"`run` again ended with {again.returncode}: {(again.stdout + again.stderr)[-2000:]}")
-        if attempts_begun(study.folder) != begun:
+        if attempts_begun(study) != begun:
             found.append("`run` again started something")
         if self._server is not None or (study.folder / "mlflow.db").is_file():
             found += self._tracked(own)
         return found + self._silence()
+
+    def _swept(self) -> list[str]:
+        """What is wrong after whatever the study needs before its results are compared: nothing."""
+        return []
 
     def _tracked(self, own: Proof) -> list[str]:
         """What MLflow has twice, now and after `sync`, and what it lacks after it."""

@@ -33,7 +33,7 @@ def test_whatever_dies_the_results_are_those_of_the_undisturbed_run(tmp_path: Pa
 
 def test_a_result_that_is_otherwise_is_seen(reference: Proof, reference_folder: Path) -> None:
     """The comparison compares: a changed byte, a changed step and a missing job are all told."""
-    own = taken(reference_folder)
+    own = taken(SmallStudy(home=reference_folder.parent))
     assert differences(reference, own) == []
     train = "train/ssm-blockwise/s0"
     files = {**own.files, train: {**own.files[train], "weights.safetensors": "0" * 64}}
@@ -54,7 +54,9 @@ def test_the_table_counts_rounds_kills_and_losses(tmp_path: Path) -> None:
     assert "| raylet | SIGKILL | 2 | 3 | 1 |" in table
     assert "2 rounds, 3 kills" in table
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    page.write_text(
+        f"before\n{BEGIN.format(by='make chaos')}\nold\n{END.format(by='make chaos')}\nafter\n", encoding="utf-8"
+    )
     write_into(page, table)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("\nafter\n")

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,20 @@ from orchestrator.commands.status.command import status_json, status_text
 from orchestrator.errors import LeaseError, StoreError
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.lease_holder import this_process
+from orchestrator.schedule.ledger.database import NAME, Ledger
+from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run, shared_runs
 from orchestrator.store.files import FilesStore
+from orchestrator.store.protocol import ObjectEntry
 from orchestrator.study import Study, open_study, reopen_study
 from orchestrator.testing.checkpoints import FolderCheckpoints, stored, write_checkpoint
 from orchestrator.testing.objects import FolderObjects
 
 DAY_S = 86400.0
 OTHER = ("controls.training.steps=800",)
+LONGER = ("controls.training.steps=1600",)
 
 
 class SharedFiles(FilesStore):
@@ -91,6 +96,22 @@ def test_gc_of_one_home_keeps_what_a_run_of_the_other_asked_for(one: Home, two: 
     assert store.commits() == mine | its
 
 
+def test_no_days_to_keep_are_about_the_own_runs_and_the_last_of_each_home_stays_recorded(
+    one: Home, two: Home, store: SharedFiles
+) -> None:
+    first, its = one.run(*OTHER), two.run(*LONGER)
+    mine = one.run()
+    assert first - mine - its
+    found = find_garbage(one.look(), keep_days=0.0)
+    remove_garbage(one.look(), found, lambda _text: None)
+    assert store.commits() == mine | its, "what the other home asked for a moment ago stays"
+    assert {run.matrix for run in shared_runs(store.objects)} == {str(one.matrix), str(two.matrix)}
+    assert len(shared_runs(store.objects)) == 2
+    found = find_garbage(two.look(), made_by=[UNKNOWN])
+    remove_garbage(two.look(), found, lambda _text: None)
+    assert store.commits() == mine | its, "and the other home knows what this one asked for last"
+
+
 def test_what_a_run_of_the_other_home_asked_for_long_ago_is_removed_by_name_only(
     one: Home, two: Home, store: SharedFiles
 ) -> None:
@@ -150,6 +171,26 @@ def test_what_another_home_publishes_now_is_no_garbage_and_what_it_left_a_week_a
     assert str(folder) in {thing.where for thing in find_garbage(one.look()).garbage}
 
 
+def test_what_an_ended_attempt_of_this_home_uploaded_is_garbage_at_once(
+    one: Home, two: Home, store: SharedFiles
+) -> None:
+    one.run()
+    open_, ended = (
+        Attempt(id=name, fingerprint="ab" * 32, job="x", label="x", stage="train", host="here", intended=1.0)
+        for name in ("a002-open", "a001-ended")
+    )
+    with Ledger.open(one.look().home / NAME) as ledger:
+        ledger.record_intent(replace(ended, ending="vanished", ended=2.0))
+        ledger.record_intent(open_)
+    places = {name: store.prepare("train", "ab" * 32, name) for name in ("a001-ended", "a002-open", "a003-theirs")}
+    for folder in places.values():
+        (folder / "weights.bin").write_bytes(b"half")
+    uncommitted = {
+        thing.where for thing in find_garbage(one.look()).garbage if thing.what == "artifact without a commit record"
+    }
+    assert uncommitted == {str(places["a001-ended"])}
+
+
 def test_a_damaged_record_of_a_run_stops_gc_and_is_named(one: Home, store: SharedFiles) -> None:
     one.run()
     store.objects.put("asked/x.json", json.dumps({"version": 1, "matrix": 3}).encode())
@@ -158,6 +199,20 @@ def test_a_damaged_record_of_a_run_stops_gc_and_is_named(one: Home, store: Share
     store.objects.put("asked/x.json", json.dumps({"version": 9}).encode())
     with pytest.raises(StoreError, match="version is '9', this code reads 1"):
         find_garbage(one.look())
+
+
+def test_a_record_that_gc_of_another_home_removes_meanwhile_is_skipped(
+    one: Home, two: Home, store: SharedFiles
+) -> None:
+    class Collected(FolderObjects):
+        def entries(self, prefix: str) -> list[ObjectEntry]:
+            found = super().entries(prefix)
+            self.delete([entry.key for entry in found[:1]])
+            return found
+
+    one.run()
+    two.run()
+    assert len(shared_runs(Collected(store.objects.root))) == 1
 
 
 def test_checkpoints_in_the_store_go_with_a_refresh_and_with_gc(one: Home, store: SharedFiles, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def reference_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reference(reference_folder: Path) -> Proof:
     """Its results."""
-    return taken(reference_folder)
+    return taken(SlurmStudy(home=reference_folder.parent))
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ class SlurmStudy(SmallStudy):
 
     def wrongs(self, reference: Proof) -> list[str]:
         """Whatever is not as after an undisturbed run that has ended well, in words."""
-        found = differences(reference, taken(self.folder)) + wrongs(self, jobs=self.jobs)
+        found = differences(reference, taken(self)) + wrongs(self, jobs=self.jobs)
         assert self.site is not None
         # One that is COMPLETING has ended: SLURM waits for a word of a node that was away.
         queue = self.site.call("squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED", "--format=%i %j %T")

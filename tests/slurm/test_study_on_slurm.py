@@ -48,7 +48,7 @@ def test_the_whole_laptop_matrix_has_the_same_bytes_on_slurm_as_under_ray(study:
     under_ray = SlurmStudy(home=tmp_path / "ray", rows=None)
     done = under_ray.call("run")
     assert done.returncode == 0, done.stdout + done.stderr
-    reference = taken(under_ray.folder)
+    reference = taken(under_ray)
     whole = replace(study, rows=None, jobs=len(reference.files))
     done = whole.call("run")
     assert done.returncode == 0, done.stdout + done.stderr

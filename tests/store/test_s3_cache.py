@@ -169,3 +169,13 @@ def test_folders_that_dead_hosts_have_left_are_deleted(tmp_path: Path) -> None:
     assert LEFT_S < 1e9
     first.delete("stage", "0" * 16, "a001")
     assert not held.exists()
+
+
+def test_a_sweep_deletes_what_attempts_have_left_that_neither_live_nor_are_at_it(tmp_path: Path) -> None:
+    """An attempt ended under a controller that was killed: no later one knows that it has left something."""
+    host, controller = WorkFolders(tmp_path), WorkFolders(tmp_path)
+    held, left, living = (host.take("stage", "0" * 16, name) for name in ("a001", "a002", "a003"))
+    for folder in (left, living):
+        os.close(host._locks.pop(folder))
+    controller.sweep({"a003"})
+    assert (held.exists(), left.exists(), living.exists()) == (True, False, True)

@@ -40,6 +40,8 @@ POINTS: Mapping[str, str] = {
     # The host, with a store on S3.
     "upload.part": "store: a part of a large file is sent, the file is not complete",
     "upload.files": "store: all files are sent, the manifest is not",
+    "checkpoint.uploaded": "store: all files of a checkpoint are in the bucket, older ones are still there",
+    "checkpoint.downloaded": "store: a checkpoint is downloaded, its folder still has its temporary name",
     "fetch.part": "store: a part of a large file has arrived, the file is not complete",
     "fetch.verified": "store: a file is verified, and not yet in the cache",
     # The ranks.

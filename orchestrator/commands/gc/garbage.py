@@ -89,7 +89,7 @@ class FoundGarbage:
     shared: Sequence[str]
     """Keys of the runs of all homes that share the store when it was searched."""
     forgettable_shared: Sequence[str]
-    """Those of them that are too old to keep anything."""
+    """Those of them that keep nothing any more."""
 
 
 def find_garbage(
@@ -107,8 +107,9 @@ def find_garbage(
     kept = kept_results(study, keep_days=keep_days, made_by=made_by)
     with Ledger.read(study.home / NAME) as ledger:
         open_ = {(attempt.fingerprint[:FOLDER_DIGITS], attempt.id) for attempt in ledger.open_attempts()}
+        ended = {(attempt.fingerprint[:FOLDER_DIGITS], attempt.id) for attempt in ledger.attempts()} - open_
     stored = {_place(one): one for one in study.store.artifacts()}
-    found = [*_commits(study, kept, stored), *_uncommitted(study, open_, stored.values()), *_put_aside(study)]
+    found = [*_commits(study, kept, stored), *_uncommitted(study, open_, ended, stored.values()), *_put_aside(study)]
     found += _attempts(study, kept, open_)
     if not open_:  # else one may still use any copy of the code, and is adopted by its submission files
         found += [*_of_backends(study), *_code(study, kept)]
@@ -198,15 +199,18 @@ def _commits(
         )
 
 
-def _uncommitted(study: Study, open_: set[tuple[str, str]], stored: Iterable[StoredArtifact]) -> Iterator[Garbage]:
+def _uncommitted(
+    study: Study, open_: set[tuple[str, str]], ended: set[tuple[str, str]], stored: Iterable[StoredArtifact]
+) -> Iterator[Garbage]:
     """Artifacts without a commit record and without an open attempt that may write them.
 
-    Another home that shares the store may be publishing one: there, only its age tells.
+    Another home that shares the store may be publishing one: of attempts that are not of this home, only age tells.
     """
     named, broken = _named(study)
     newest = math.inf if study.store.objects is None else time.time() - ABANDONED_S
     for one in stored:
-        busy = (one.digits, one.attempt) in open_ or one.modified > newest
+        writer = one.digits, one.attempt
+        busy = writer in open_ or (writer not in ended and one.modified > newest)
         if _place(one) not in named and one.digits not in broken and not busy:
             yield Garbage(
                 where=one.where,

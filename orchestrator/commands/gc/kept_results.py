@@ -38,7 +38,8 @@ class Origin:
     at: float = 0.0
     """When its last run began, seconds since 1970; 0: not known."""
     elsewhere: bool = False
-    """Runs of another home that shares the store: kept for the days, and only `gc` there may remove them earlier."""
+    """Runs of another home that shares the store: kept for `KEEP_DAYS` at least, and only `gc` there may remove them
+    earlier."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class KeptResults:
     shared: Sequence[str] = ()
     """Keys of the runs of all homes that share the store."""
     forgettable_shared: Sequence[str] = ()
-    """Those of them that are too old to keep anything."""
+    """Those of them that keep nothing any more."""
 
 
 def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> KeptResults:
@@ -74,7 +75,7 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
 
     Args:
         study: as the last run of its file planned it.
-        keep_days: how long a run of this file keeps what it asked for.
+        keep_days: how long a run of this file keeps what it asked for; one of another home, `KEEP_DAYS` at least.
         made_by: other matrix files whose results are removed too, or `unknown`.
 
     Raises:
@@ -96,7 +97,8 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
     committed = study.store.commits()
     shared = shared_runs(study.store.objects)
     here_is = socket.gethostname(), study.home
-    elsewhere = _homes([run for run in shared if run.at > since and not run.is_of(*here_is)])
+    others_since = min(since, time.time() - KEEP_DAYS * DAY_S)
+    elsewhere = _homes([run for run in shared if run.at > others_since and not run.is_of(*here_is)])
     others = _others(study.home, [run for run in runs if run.matrix and run not in mine], asked)
     known = here.union(*asked.values(), *(one.fingerprints for one in elsewhere))
     unknown = Origin(name=UNKNOWN, fingerprints=committed - known)
@@ -122,8 +124,26 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
         last=runs[-1].number if runs else 0,
         forgettable=[run.number for run in released if asked[run.number] & kept <= also],
         shared=[run.key for run in shared],
-        forgettable_shared=[run.key for run in shared if run.at <= since],
+        forgettable_shared=[
+            *(run.key for run in shared if run.at <= others_since and not run.is_of(*here_is)),
+            *_superseded([run for run in shared if run.is_of(*here_is)], study.matrix, named, since),
+        ],
     )
+
+
+def _superseded(own: Sequence[SharedRun], matrix: Path, named: Collection[str], since: float) -> list[str]:
+    """Keys of runs of this home that keep nothing, as `gc` decides here about the ledger's.
+
+    Args:
+        own: runs of this home in the store, oldest first.
+        matrix: the file that `gc` was called for.
+        named: matrix files of which nothing is kept.
+        since: up to when runs of that file keep nothing, but for its last.
+    """
+    mine = [run for run in own if run.matrix == text_of(matrix.resolve())]
+    return [
+        run.key for run in own if (run in mine[:-1] and run.at <= since) or (run not in mine and run.matrix in named)
+    ]
 
 
 def _homes(runs: Iterable[SharedRun]) -> list[Origin]:

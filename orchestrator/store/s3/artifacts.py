@@ -172,6 +172,8 @@ class ArtifactFiles:
     def abort_stale(self, living: Collection[str], dead: Sequence[tuple[str, str, str]]) -> None:
         """Abort multipart uploads of attempts that are known to be dead, and old ones of those that do not live.
 
+        What either have left on this machine is deleted.
+
         Args:
             living: attempts that may be uploading now.
             dead: (stage, fingerprint, attempt).
@@ -183,6 +185,7 @@ class ArtifactFiles:
                 abort_upload(self._bucket, one)
         for stage, digits, attempt in known:
             self.discard(stage, digits, attempt)
+        self._written.sweep(living)  # of attempts that ended under a controller that has died
 
     def _keep(self, folder: Path, kept: Path, entries: Sequence[ManifestEntry], content: bytes) -> None:
         """Put what was published here into the cache, as the folder `kept`."""

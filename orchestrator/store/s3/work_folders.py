@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 LEFT_S = 86_400.0
@@ -28,7 +29,7 @@ class WorkFolders:
         """The folder of an attempt, created if absent. The first call deletes what dead processes have left."""
         if not self._cleaned:
             self._cleaned = True
-            self._clean()
+            self._clean(LEFT_S, ())
         folder = self._root / stage / digits / attempt
         folder.mkdir(parents=True, exist_ok=True)
         with self._thread_lock:
@@ -50,10 +51,14 @@ class WorkFolders:
             with contextlib.suppress(OSError):  # others are in it
                 above.rmdir()
 
-    def _clean(self) -> None:
+    def sweep(self, living: Collection[str]) -> None:
+        """Delete the folders that no process has taken, of all attempts but those that may live."""
+        self._clean(0.0, living)
+
+    def _clean(self, left_s: float, living: Collection[str]) -> None:
         for folder in self._root.glob("*/*/*"):
             with contextlib.suppress(OSError):
-                if time.time() - folder.stat().st_mtime < LEFT_S:
+                if folder.name in living or time.time() - folder.stat().st_mtime < left_s:
                     continue
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
