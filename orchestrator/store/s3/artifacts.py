@@ -129,19 +129,17 @@ class ArtifactFiles:
             raise
         return folder
 
-    def verify(self, stage: str, digits: str, attempt: str, digest: str) -> Path:
-        """Like `fetch`, after every byte has been read; a file that is damaged on this machine is downloaded again."""
-        folder = self.fetch(stage, digits, attempt, digest, None)
-        damaged = [
-            entry
-            for entry in self.manifest(stage, digits, attempt, digest)
-            if sha256_of(folder / entry.path) != entry.sha256
-        ]
+    def verify(self, stage: str, digits: str, attempt: str, digest: str, patterns: Sequence[str] | None = None) -> Path:
+        """Like `fetch`, after every byte of these files has been read; one that is damaged here is downloaded again."""
+        folder = self.fetch(stage, digits, attempt, digest, patterns)
+        entries = self.manifest(stage, digits, attempt, digest)
+        chosen = entries if patterns is None else matching(entries, patterns)
+        damaged = [entry for entry in chosen if sha256_of(folder / entry.path) != entry.sha256]
         for entry in damaged:
             self.cache.drop(folder, entry)
         if damaged:
             self.cache.release(folder)
-            return self.fetch(stage, digits, attempt, digest, None)
+            return self.fetch(stage, digits, attempt, digest, patterns)
         return folder
 
     def release(self, folder: Path) -> None:
