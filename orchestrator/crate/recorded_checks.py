@@ -95,7 +95,7 @@ def check_commits(
             said = "lists it as missing" if listed else "does not list it as missing"
             differences.append(Mismatch(where=job.label, expected=expected, found=found, means=f"{STUDY} {said}"))
     done = f"{len(fingerprints)} of {counted(len(plan.jobs), 'job')} done"
-    notes = [f"not done: {len(description.missing)} jobs"] if description.missing else []
+    notes = [f"not done: {counted(len(description.missing), 'job')}"] if description.missing else []
     says = f"{counted(len(fingerprints), 'commit record')} against the plan; {done}"
     in_order = {job: commits[job] for job in plan.jobs if job in commits}
     return AuditCheck(name="commit records", says=says, differences=differences, notes=notes), in_order

@@ -22,6 +22,7 @@ ALONE = ("init", "--version")
 ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"run .*(--backend slurm|--cluster cluster/slurm\.yaml)\b.*": ("tests/slurm/test_study_on_slurm.py", "slurm"),
     r"(doctor|run) --cluster bucket": ("tests/s3/test_study.py", "s3"),
+    r"(doctor|run|sync) --cluster team": ("tests/root/test_team_server.py", "tracking"),
     r"doctor --backend slurm": ("tests/slurm/test_site_limits.py", "doctor"),
     r"plan .*--sbatch\b.*": ("tests/backends/test_planned_scripts.py", "sbatch"),
     r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),
@@ -31,6 +32,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"retry --failed.*": ("tests/schedule/test_control_commands.py", "failed=True"),
     r"report|report --json": ("tests/services/test_whole_study.py", "report"),
     r"report --source published.*": ("tests/reports/test_published.py", "published"),
+    r"export.*": ("tests/crate/test_export.py", "export"),
+    r"audit.*": ("tests/crate/test_audit_command.py", "audit"),
     r"ui.*": ("tests/tracking/test_ui.py", "ui"),
     r"sync": ("tests/cli/test_keep.py", "sync"),
     r"reshard .*": ("tests/training/test_reshard_verb.py", "reshard"),

@@ -19,7 +19,7 @@ from orchestrator.schedule.driver_log import DriverLog
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import from_folders
 from orchestrator.store.files import FilesStore
-from orchestrator.tracking.mlflow.projection import branch_points, series_points
+from orchestrator.tracking.mlflow.projection import branch_points, point_of
 from workloads.contract.json_files import read_object
 from workloads.contract.metrics import beat_of, case_of, metric_of, read_beat
 from workloads.contract.request import read_request, request_from
@@ -164,7 +164,8 @@ def test_a_loss_that_is_not_finite_is_a_line_and_is_not_shown() -> None:
         metric_of(b'{"step": 1, "name": "loss", "value": NaN, "wall": 5}'),
         metric_of('{"step": 2, "name": "loss", "value": 1}'),
     ]
-    assert [point.step for point in series_points("train", "loss", [line for line in lines if line], {})] == [2]
+    points = [point_of("train", line) for line in lines if line]
+    assert [None if point is None else point.step for point in points] == [None, 2]
 
 
 CASE = {"case": "a/b/1", "metric": "psnr", "unit": "dB", "better": "high", "value": 20.5}

@@ -115,6 +115,7 @@ def test_an_option_leaves_what_shares_an_anchor_alone(tmp_path: Path) -> None:
         (["tracking.uri=http://me:secret@host"], "--set: tracking.uri: holds an address with a user and a password"),
         (["grace_s=1", "idle=1"], "--set: idle is unknown; did you mean 'idle_s'?; allowed: backend, store"),
     ],
+    ids=lambda _value: "case",  # pytest puts them into the environment, where KEY=VALUE of a message would be a secret
 )
 def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: list[str], message: str) -> None:
     path = written(tmp_path, "backend: slurm\n")
