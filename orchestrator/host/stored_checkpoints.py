@@ -47,9 +47,7 @@ def bring_checkpoints(stored: CheckpointStore, home: Path, fingerprint: str, *, 
         OSError, StoreError: the store does not respond, or the disk cannot be written.
     """
     for one in stored.complete(fingerprint):
-        if not PLAIN_NAME.fullmatch(
-            one.attempt
-        ):  # whoever may write to the store names it, and it becomes a folder here
+        if not PLAIN_NAME.fullmatch(one.attempt):  # who may write to the store names it, and it becomes a folder here
             continue
         if whole and one.step <= step_of(newest_checkpoint(home, fingerprint)):
             break

@@ -6,6 +6,7 @@ home keeps what it asked for.
 
 import json
 import secrets
+import socket
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ class SharedRun:
     """When it was recorded, by the store's clock, seconds since 1970."""
     fingerprints: frozenset[str]
 
-    def is_of(self, host: str, home: Path) -> bool:
-        """Whether it was a run of this home."""
-        return (self.host, self.home) == (host, text_of(home.resolve()))
+    def is_of(self, home: Path) -> bool:
+        """Whether it was a run of this home, on this machine."""
+        return (self.host, self.home) == (socket.gethostname(), text_of(home.resolve()))
 
     @property
     def origin(self) -> str:

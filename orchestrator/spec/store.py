@@ -22,6 +22,8 @@ CREDENTIALS = ("access_key", "access_key_id", "secret_key", "secret_access_key",
 """Keys that other tools have for them, also with `aws_` before."""
 LONGEST_PREFIX = 300
 """Of the 1,024 bytes of a key; the rest is for the paths of files."""
+CACHE_GIB = 50.0
+"""Default size of a machine's cache of a store on S3."""
 WANTED = "s3://BUCKET/PREFIX, such as s3://my-bucket/studies"
 _OUTSIDE = "; credentials are read from the environment or ~/.aws only"
 
@@ -40,7 +42,7 @@ class StoreSettings:
     """s3: of the bucket; null: as boto3 is configured on each machine."""
     cache: str | None = None
     """s3: folder on each machine for what it has fetched; null: below the user's cache folder."""
-    cache_gib: Positive = 50.0
+    cache_gib: Positive = CACHE_GIB
     """s3: what that folder may hold."""
 
 

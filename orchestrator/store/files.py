@@ -14,7 +14,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,7 @@ from orchestrator.store.manifest import (
     REFRESH_HINT,
     TEMPORARY,
     compare_bytes,
+    matching,
     read_manifest,
     verify_bytes,
     verify_sizes,
@@ -164,9 +164,8 @@ class FilesStore:
             StoreError: the commit record or the manifest is broken.
         """
         folder = self.fetch(fingerprint)
-        for entry in read_manifest(folder, self.read(fingerprint).manifest):
-            if any(fnmatchcase(entry.path, pattern) for pattern in patterns):
-                compare_bytes(f"{folder}/{entry.path}", entry)
+        for entry in matching(read_manifest(folder, self.read(fingerprint).manifest), patterns):
+            compare_bytes(f"{folder}/{entry.path}", entry)
         return folder
 
     def release(self, folder: Path) -> None:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-CACHE_GIB = 50.0
-"""Default size of a machine's cache of a store on S3."""
+from orchestrator.spec.store import CACHE_GIB
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,11 @@ def verify_bytes(folder: Path, digest: str) -> None:
         StoreError: see `verify_sizes`.
     """
     _verify(folder, digest, compare_bytes)
+
+
+def matching(entries: Iterable[ManifestEntry], patterns: Sequence[str]) -> tuple[ManifestEntry, ...]:
+    """The files whose path matches one of `patterns` (as `fnmatch`)."""
+    return tuple(entry for entry in entries if any(fnmatchcase(entry.path, pattern) for pattern in patterns))
 
 
 def compare_bytes(path: str, entry: ManifestEntry) -> None:

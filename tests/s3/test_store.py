@@ -56,6 +56,18 @@ def test_a_finished_study_costs_one_request_for_each_page_of_its_listing(
     assert proxy.seen() == 3 * 3  # three listings
 
 
+def test_a_file_that_was_edited_in_the_cache_is_downloaded_again_before_a_report_reads_it(
+    location: StoreLocation,
+) -> None:
+    store = S3Store(location)
+    write_and_commit(store, "a001-x")
+    path = store.fetch(FINGERPRINT) / "weights.bin"
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content[::-1])
+    assert (store.fetch_files(FINGERPRINT, ["weights.*"]) / "weights.bin").read_bytes() == content
+
+
 def test_a_record_that_was_made_again_or_damaged_here_is_read_from_the_store(
     location: StoreLocation, tmp_path: Path
 ) -> None:

@@ -5,7 +5,6 @@ is theirs all the same. What was made by another matrix file of the same study, 
 know (it was rebuilt, or an older version kept no record), is removed only when it is named.
 """
 
-import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -96,9 +95,10 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
     here = frozenset(needed).union(*(asked[run.number] for run in recent))
     committed = study.store.commits()
     shared = shared_runs(study.store.objects)
-    here_is = socket.gethostname(), study.home
+    own = [run for run in shared if run.is_of(study.home)]
+    of_others = [run for run in shared if not run.is_of(study.home)]
     others_since = min(since, time.time() - KEEP_DAYS * DAY_S)
-    elsewhere = _homes([run for run in shared if run.at > others_since and not run.is_of(*here_is)])
+    elsewhere = _homes([run for run in of_others if run.at > others_since])
     others = _others(study.home, [run for run in runs if run.matrix and run not in mine], asked)
     known = here.union(*asked.values(), *(one.fingerprints for one in elsewhere))
     unknown = Origin(name=UNKNOWN, fingerprints=committed - known)
@@ -125,8 +125,8 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
         forgettable=[run.number for run in released if asked[run.number] & kept <= also],
         shared=[run.key for run in shared],
         forgettable_shared=[
-            *(run.key for run in shared if run.at <= others_since and not run.is_of(*here_is)),
-            *_superseded([run for run in shared if run.is_of(*here_is)], study.matrix, named, since),
+            *(run.key for run in of_others if run.at <= others_since),
+            *_superseded(own, study.matrix, named, since),
         ],
     )
 

@@ -8,14 +8,13 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 
 from orchestrator.errors import FULL, ArtifactMissing, StoreError
 from orchestrator.store.commits import FOLDER_DIGITS
 from orchestrator.store.location import cache_folder
-from orchestrator.store.manifest import NAME, REFRESH_HINT, read_manifest, sha256_of, write_manifest
+from orchestrator.store.manifest import NAME, REFRESH_HINT, matching, read_manifest, sha256_of, write_manifest
 from orchestrator.store.protocol import ManifestEntry, StoredArtifact
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.cache import Cache
@@ -113,7 +112,7 @@ class ArtifactFiles:
         """
         entries = self.manifest(stage, digits, attempt, digest)
         if patterns is not None:
-            entries = tuple(entry for entry in entries if any(fnmatchcase(entry.path, one) for one in patterns))
+            entries = matching(entries, patterns)
         folder = self.cache.folder(stage, digits, attempt, digest)
         self.cache.use(folder)
         try:
@@ -130,19 +129,17 @@ class ArtifactFiles:
             raise
         return folder
 
-    def verify(self, stage: str, digits: str, attempt: str, digest: str) -> Path:
-        """Like `fetch`, after every byte has been read; a file that is damaged on this machine is downloaded again."""
-        folder = self.fetch(stage, digits, attempt, digest, None)
-        damaged = [
-            entry
-            for entry in self.manifest(stage, digits, attempt, digest)
-            if sha256_of(folder / entry.path) != entry.sha256
-        ]
+    def verify(self, stage: str, digits: str, attempt: str, digest: str, patterns: Sequence[str] | None = None) -> Path:
+        """Like `fetch`, after every byte of these files has been read; one that is damaged here is downloaded again."""
+        folder = self.fetch(stage, digits, attempt, digest, patterns)
+        entries = self.manifest(stage, digits, attempt, digest)
+        chosen = entries if patterns is None else matching(entries, patterns)
+        damaged = [entry for entry in chosen if sha256_of(folder / entry.path) != entry.sha256]
         for entry in damaged:
             self.cache.drop(folder, entry)
         if damaged:
             self.cache.release(folder)
-            return self.fetch(stage, digits, attempt, digest, None)
+            return self.fetch(stage, digits, attempt, digest, patterns)
         return folder
 
     def release(self, folder: Path) -> None:

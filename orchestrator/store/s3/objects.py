@@ -136,13 +136,10 @@ class S3Objects:
         for pause_s in pauses():
             with s3_errors(self._location, key):
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-            if (
-                answer["ContentLength"] > LARGEST
-            ):  # whoever may write to the bucket chooses it, and it would fill memory
+            size = answer["ContentLength"]
+            if size > LARGEST:  # whoever may write to the bucket chooses it, and it would fill memory
                 answer["Body"].close()
-                raise StoreError(
-                    f"{self.where(key)} has {answer['ContentLength']} bytes; allowed: {LARGEST}; remove it"
-                )
+                raise StoreError(f"{self.where(key)} has {size} bytes; allowed: {LARGEST}; remove it")
             digest = str(answer.get("Metadata", {}).get(DIGEST, ""))
             try:
                 with s3_errors(self._location, key):

@@ -122,8 +122,7 @@ class S3Store:
 
     def manifest(self, fingerprint: str) -> Sequence[ManifestEntry]:
         """The files of a completed job's artifact; see `Store.manifest`."""
-        commit = self.read(fingerprint)
-        return self._files.manifest(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest)
+        return self._files.manifest(*self._artifact(fingerprint))
 
     def locate(self, fingerprint: str) -> str:
         """The URL of a completed job's artifact; nothing is fetched.
@@ -137,11 +136,11 @@ class S3Store:
 
     def fetch(self, fingerprint: str) -> Path:
         """A folder on this machine with the files of the committed artifact, verified; see `Store.fetch`."""
-        return self._fetch(fingerprint, None)
+        return self._files.fetch(*self._artifact(fingerprint), None)
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
-        """Like `fetch`, for the files whose path matches one of `patterns`."""
-        return self._fetch(fingerprint, patterns)
+        """Like `verify`, for the files whose path matches one of `patterns`."""
+        return self._files.verify(*self._artifact(fingerprint), patterns)
 
     def release(self, folder: Path) -> None:
         """The cache of this machine may remove a fetched folder once no process uses it."""
@@ -149,8 +148,7 @@ class S3Store:
 
     def verify(self, fingerprint: str) -> Path:
         """Like `fetch`; a damaged file on this machine is downloaded again; see `Store.verify`."""
-        commit = self.read(fingerprint)
-        return self._files.verify(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest)
+        return self._files.verify(*self._artifact(fingerprint))
 
     def withdraw(self, fingerprint: str) -> None:
         """Copy the commit record to `withdrawn/{fingerprint}.{n}.json`, then delete it; the artifact stays.
@@ -199,9 +197,10 @@ class S3Store:
         self._objects.delete([entry.key for entry in self._objects.entries(PROBE) if entry.modified < before])
         self._commits.sweep()
 
-    def _fetch(self, fingerprint: str, patterns: Sequence[str] | None) -> Path:
+    def _artifact(self, fingerprint: str) -> tuple[str, str, str, str]:
+        """Stage, digits, attempt and sha256 of the manifest of a completed job."""
         commit = self.read(fingerprint)
-        return self._files.fetch(commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest, patterns)
+        return commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest
 
     def _withdrawn(self, fingerprint: str) -> list[WithdrawnRecord]:
         found = []
