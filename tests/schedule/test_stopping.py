@@ -19,7 +19,6 @@ from orchestrator.backends.protocol import Backend, HostShare
 from orchestrator.commands.run.run_study import run_study
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.run import RunResult
-from orchestrator.study import Study
 from orchestrator.ui.progress import PlainView
 from orchestrator.ui.terminal import told_if_slow
 
