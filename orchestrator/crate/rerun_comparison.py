@@ -41,6 +41,8 @@ class JobComparison:
     says: str
     differences: Sequence[Mismatch] = ()
     unchecked: Sequence[str] = ()
+    compared: bool = True
+    """False: its bits differ on another machine, and it has no values that could be compared."""
 
 
 def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobComparison:
@@ -77,7 +79,16 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
     if moved:
         farthest = max(moved, key=lambda one: one.distance)
         says += f"; {counted(len(moved), 'mean')} compared, most moved {farthest.metric}: {farthest.distance:.2g}"
-    return JobComparison(label=job.label, equal=False, says=says, differences=differences, unchecked=unchecked)
+    else:
+        says += "; it has no values to compare"
+    return JobComparison(
+        label=job.label,
+        equal=False,
+        says=says,
+        differences=differences,
+        unchecked=unchecked,
+        compared=bool(moved),
+    )
 
 
 def _other_files(recorded: Sequence[ManifestEntry], anew: Sequence[ManifestEntry]) -> list[str]:

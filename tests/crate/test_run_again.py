@@ -164,6 +164,16 @@ def test_what_has_no_tolerance_is_said_to_be_unchecked(evaluation: Job, tmp_path
     assert found.unchecked == ["evaluate/clean/mlp/s0: no tolerance is stated for other"]
 
 
+def test_other_bits_without_values_are_not_called_compared(study: Study, tmp_path: Path) -> None:
+    train = next(job for job in study.plan.jobs.values() if job.branch is None and job.row is not None)
+    recorded = result(train, tmp_path / "recorded", VALUES, AVX512)
+    found = compare_results(train, recorded, result(train, tmp_path / "anew", {"a:psnr": 1.0}, AVX2))
+    assert (found.compared, found.equal, list(found.differences)) == (False, False, [])
+    assert found.says.endswith("; it has no values to compare")
+    again = compare_results(train, recorded, result(train, tmp_path / "again", VALUES, AVX2))
+    assert (again.compared, again.equal) == (True, True)
+
+
 def test_a_case_that_only_one_result_has_is_a_difference_on_every_machine(evaluation: Job, tmp_path: Path) -> None:
     recorded = result(evaluation, tmp_path / "recorded", VALUES, AVX512)
     found = compare_results(evaluation, recorded, result(evaluation, tmp_path / "anew", {"a:psnr": 10.0}, AVX2))

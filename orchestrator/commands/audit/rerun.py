@@ -95,6 +95,11 @@ def run_again(study: Study, audit: Audit, crate: Path, choice: RerunChoice, view
     ]
     unchecked = [f"{failed.label} failed when it was run again: {failed.reason}" for failed in outcome.failures]
     unchecked += [line for one in compared for line in one.unchecked]
+    if compared and not any(one.compared for one in compared):
+        unchecked.append(
+            "all bits differ on this other machine, and none of these jobs has values to compare: name one that has "
+            "with --job, such as an evaluation"
+        )
     left = [job.label for job in choice.jobs if job.fingerprint not in done]
     if left and not outcome.failures:
         unchecked.append(f"{counted(len(left), 'job')} not done: {shortened(left, SHOWN)} {outcome.note}".rstrip())
