@@ -249,6 +249,10 @@ class FilesStore:
         else:
             folder.unlink(missing_ok=True)
 
+    def locate_record(self, fingerprint: str) -> str:
+        """Path of the commit record that a job has or would have."""
+        return str(self._path(fingerprint))
+
     def old_versions(self) -> tuple[int, int]:
         """None: a file system keeps no versions."""
         return 0, 0

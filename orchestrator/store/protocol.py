@@ -262,6 +262,9 @@ class Store(StoreReader, Protocol):
     def delete_artifact(self, artifact: StoredArtifact) -> None:
         """Delete an artifact; its commit record must have been withdrawn."""
 
+    def locate_record(self, fingerprint: str) -> str:
+        """Path or URL of the commit record that a job has or would have, for people."""
+
     def old_versions(self) -> tuple[int, int]:
         """How many versions of replaced and deleted objects the store keeps, and their bytes; (0, 0) without any."""
 

@@ -204,6 +204,7 @@ class StoreContract:
         assert not (folder / "absent.txt").exists()
         assert (other.fetch(FINGERPRINT) / "weights.bin").read_bytes() == b"a001-x"
         assert store.locate(FINGERPRINT)
+        assert FINGERPRINT in store.locate_record(FINGERPRINT)
 
     def test_every_reader_says_what_is_missing(self, store: Store) -> None:
         """Every reader says what is missing."""

@@ -37,6 +37,8 @@ class JobChange:
     """When that attempt started, seconds since 1970; None: it has not, or nobody knows."""
     ended: float | None = None
     """And when it ended."""
+    record: str = ""
+    """Where its commit record is, for people."""
     place: str = ""
     """Where the artifact is, for people: its folder or URL; empty: `artifact`."""
 

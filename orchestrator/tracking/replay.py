@@ -50,6 +50,7 @@ def completed_change(job: Job, store: Store, work: Path | None = None) -> JobCha
         attempt=commit.attempt,
         work=work,
         artifact=store.fetch_files(job.fingerprint, shown_files(job)),
+        record=store.locate_record(job.fingerprint),
         place=store.locate(job.fingerprint),
         git=commit.git,
         version=commit.versions.get(PROGRAM, ""),

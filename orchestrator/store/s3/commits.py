@@ -77,7 +77,7 @@ class S3Commits:
             content = self._cache.get(fingerprint, tag)
         if content is None:
             return self.read_now(fingerprint)
-        return commit_from(content, fingerprint, self._objects.where(self._key(fingerprint)))
+        return commit_from(content, fingerprint, self.where(fingerprint))
 
     def read_now(self, fingerprint: str) -> Commit:
         """A record, as it is now.
@@ -144,6 +144,10 @@ class S3Commits:
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(read, wanted))
         return True
+
+    def where(self, fingerprint: str) -> str:
+        """URL of the commit record that a job has or would have, for people."""
+        return self._objects.where(self._key(fingerprint))
 
     @staticmethod
     def _key(fingerprint: str) -> str:

@@ -181,6 +181,10 @@ class S3Store:
         """Delete all objects of an artifact."""
         self._files.delete(artifact)
 
+    def locate_record(self, fingerprint: str) -> str:
+        """URL of the commit record that a job has or would have."""
+        return self._commits.where(fingerprint)
+
     def old_versions(self) -> tuple[int, int]:
         """Versions that a bucket with versioning keeps of what was replaced or deleted, and their bytes."""
         found = list(self._objects.old_versions())

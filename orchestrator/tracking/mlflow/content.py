@@ -184,12 +184,11 @@ class StudyContent:
         attempt = None if view is None else view.attempt
         log = "" if attempt is None else str(attempt_folder(self._home, fingerprint, attempt) / "log.txt")
         committed = view is not None and view.artifact is not None and view.state == "done"
-        record = self._home / "store" / "commits" / f"{fingerprint}.json"
         return {
             "name": name,
             "job": job,
             "state": self.states.get(job, ""),
-            "commit": place_in(self._home, str(record)) if committed and record.is_file() else "",
+            "commit": place_in(self._home, view.record) if view is not None and committed else "",
             "log": place_in(self._home, log),
         }
 

@@ -57,6 +57,8 @@ class JobView:
     """sha256 of the artifact's manifest, or its attempt."""
     started: float | None = None
     ended: float | None = None
+    record: str = ""
+    """Where its commit record is, for people."""
     place: str = ""
     """Where the artifact is, for people."""
     git: str = ""

@@ -110,7 +110,7 @@ class Projector:
             view.follow(Path(message["work"]) / METRICS)
         if message["artifact"] is not None:
             view.artifact, view.tail = Path(message["artifact"]), None
-            view.place = message["place"] or message["artifact"]
+            view.record, view.place = message["record"], message["place"] or message["artifact"]
             view.manifest = message["manifest"] or str(message["attempt"])
         view.started, view.ended = message["started"] or view.started, message["ended"]
         view.git, view.version = message["git"] or view.git, message["version"] or view.version

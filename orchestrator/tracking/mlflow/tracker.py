@@ -180,6 +180,7 @@ class MlflowTracker:
                 "attempt": change.attempt,
                 "work": None if change.work is None else str(change.work),
                 "artifact": None if change.artifact is None else str(change.artifact),
+                "record": change.record,
                 "place": change.place,
                 "git": change.git,
                 "version": change.version,
