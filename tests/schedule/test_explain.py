@@ -52,10 +52,11 @@ def run(toy: Toy, plan: Plan, script: Mapping[str, Sequence[Act]] | None = None)
 def test_a_failed_job_is_told_with_attempts_budgets_checkpoint_log_and_traceback(toy: Toy) -> None:
     plan = small_plan("a")
     run(toy, plan, {"train/a": [Act(script="error", reaches=7, error=FAILURE), Act(script="error", error=FAILURE)]})
-    text = explained(toy, plan, "train/a")
     with toy.ledger() as ledger:
         first, second = [one for one in ledger.attempts() if one.label == "train/a"]
     (folder,) = toy.home.glob(f"attempts/*/{first.id}")
+    (folder.parent / second.id / "log.txt").write_text("no such frame\n", encoding="utf-8")
+    text = explained(toy, plan, "train/a")
     lines = [line for line in text.splitlines() if " fake-0, " not in line]
     assert lines == [
         f"train/a ({first.job})",

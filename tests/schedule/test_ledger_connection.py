@@ -186,3 +186,21 @@ def test_a_ledger_that_is_spoilt_under_a_running_driver_ends_in_a_sentence_or_co
     assert toy.run(small_plan()).counts == {"done": 9}
     assert len(toy.submitted()) == 9 - len(before), "what is done is not done again"
     assert all(toy.endings(job.label).count("ok") == 1 for job in small_plan().jobs.values())
+
+
+def test_the_lease_is_checked_with_the_lock_held(tmp_path: Path) -> None:
+    """A controller that is suspended after the check would else write over its successor when it wakes."""
+    path = tmp_path / "ledger.sqlite"
+    locked = []
+
+    def fence() -> None:
+        with contextlib.closing(sqlite3.connect(path, timeout=0.0, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                locked.append(str(error))
+
+    with Ledger.open(path, fence) as ledger:
+        locked.clear()
+        ledger.reset_job("ab" * 32)
+    assert locked == ["database is locked"]

@@ -2,7 +2,7 @@
 
 A cache of decisions: a commit record outranks it in both directions, and a broken file is put aside and
 rebuilt from commit records and attempt folders. One connection writes, the controller's, and checks its lease
-before each transaction; everyone else opens it read-only. `journal_mode=DELETE` because WAL does
+in each transaction; everyone else opens it read-only. `journal_mode=DELETE` because WAL does
 not work on NFS, `synchronous=EXTRA` because an intention must be on disk before the act (FULL does
 not sync the folder after the journal is unlinked, which is what ends a transaction). Progress and
 heartbeats are not written here.

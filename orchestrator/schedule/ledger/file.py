@@ -39,7 +39,7 @@ class LedgerFile:
 
         Args:
             path: `outputs/{study}/ledger.sqlite`.
-            fence: called before each transaction (`Lease.check`): raises LeaseError when another controller took over.
+            fence: called at the begin of each transaction (`Lease.check`): raises LeaseError when another controller took over.
             rebuild: fills a ledger that was never filled (`rebuild.rebuilder`): a new one, or one that a command made
                 only to record something.
 
@@ -103,11 +103,11 @@ class LedgerFile:
         if self._within:
             yield
             return
-        self._fence()
         with self._translated("written"):
             self._connection.execute("BEGIN IMMEDIATE")
         self._within = True
         try:
+            self._fence()  # with the lock held: a process that is suspended here lets no successor write
             yield
             with self._translated("written"):
                 point("ledger.commit")
