@@ -72,7 +72,7 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
 
 RAY = ("RAY_*",)
 """For the process that holds Ray, besides what the jobs get whose hosts it starts."""
-SLURM = ("SLURM_*",)
+SLURM = ("SLURM_*", "SLURMD_*")
 """For what runs in a job of SLURM."""
 STORES: Mapping[str, tuple[str, ...]] = {"s3": ("AWS_*",)}
 """Kind of store -> for the processes that read and write it: the controller, and hosts, but no job."""

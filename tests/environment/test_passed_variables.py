@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,9 @@ def test_patterns_have_one_star_at_one_end() -> None:
     patterns = [pattern for group in (*EVERYBODY.values(), SLURM) for pattern in group]
     assert all(pattern.strip("*") and pattern.strip("*").count("*") == 0 for pattern in patterns)
     assert len(set(patterns)) == len(patterns)
+
+
+def test_what_runs_in_a_job_of_slurm_knows_the_name_of_its_node() -> None:
+    here = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURP": "1"}
+    kept = [name for name in here if any(fnmatchcase(name, pattern) for pattern in SLURM)]
+    assert kept == ["SLURM_JOB_ID", "SLURMD_NODENAME"]

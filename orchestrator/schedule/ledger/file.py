@@ -39,7 +39,7 @@ class LedgerFile:
 
         Args:
             path: `outputs/{study}/ledger.sqlite`.
-            fence: called at the begin of each transaction (`Lease.check`): raises LeaseError when another controller took over.
+            fence: called in each transaction (`Lease.check`): raises LeaseError when another controller took over.
             rebuild: fills a ledger that was never filled (`rebuild.rebuilder`): a new one, or one that a command made
                 only to record something.
 
