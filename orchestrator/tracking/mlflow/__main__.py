@@ -26,7 +26,8 @@ from typing import Any
 
 from orchestrator.host.masked_stream import MaskedStream
 from orchestrator.tracking.mlflow.reason import short
-from orchestrator.tracking.mlflow.tracker import FOR_THE_USER
+from orchestrator.tracking.mlflow.tracker import FOR_THE_USER, LOG
+from orchestrator.tracking.mlflow.turns import take_turn
 
 LONGEST_LOG = 8 << 20
 """Characters of output that are kept, so that a server that refuses for a week does not fill the disk."""
@@ -81,7 +82,9 @@ def _project(lines: Lines, hurry: Hurry) -> int:
         return 0
     from orchestrator.tracking.mlflow.projector import Projector
 
-    projector = Projector(Path(message["home"]), message["uri"], message["study"], hurry)
+    home = Path(message["home"])
+    take_turn(home / LOG, lambda: min(WITHIN_S, hurry.within_s / 2) + 1.0)
+    projector = Projector(home, message["uri"], message["study"], hurry)
     follow_s = float(message["follow_s"])
     followed = time.monotonic()
     ended = False
