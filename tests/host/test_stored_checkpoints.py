@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared_files import SharedFiles
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
 from orchestrator.host import stored_checkpoints
@@ -16,17 +17,8 @@ from orchestrator.host.checkpoints import CheckpointRef, attempt_folder
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.host.stored_checkpoints import CheckpointUploader, bring_checkpoints
-from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import StoredCheckpoint
 from orchestrator.testing.checkpoints import FINGERPRINT, FolderCheckpoints, stored, write_checkpoint
-
-
-class RemoteFiles(FilesStore):
-    """A store in a folder, for machines that see nothing of each other's disks."""
-
-    @property
-    def checkpoints(self) -> FolderCheckpoints:  # type: ignore[override]
-        return FolderCheckpoints(self.root / "checkpoints")
 
 
 @pytest.fixture
@@ -173,7 +165,7 @@ def test_an_upload_that_fails_is_repeated(tmp_path: Path) -> None:
 
 def a_node(store: Path) -> Node:
     return Node(
-        store=RemoteFiles(store), code=ROOT, provenance=Provenance(code="", git="", host_kind=""), command=SERVER
+        store=SharedFiles(store), code=ROOT, provenance=Provenance(code="", git="", host_kind=""), command=SERVER
     )
 
 
@@ -190,7 +182,7 @@ def test_another_machine_resumes_what_a_node_that_was_stopped_or_lost_had_begun(
     store = tmp_path / "bucket"
     submission = {**toy_submission(tmp_path / "one", "count"), "whole_checkpoints": True}
     name, fingerprint = submission["attempt"], submission["request"]["fingerprint"]
-    bucket = RemoteFiles(store).checkpoints
+    bucket = SharedFiles(store).checkpoints
     first, second = a_node(store), a_node(store)
     try:
         first.start(submission)
@@ -211,7 +203,7 @@ def test_another_machine_resumes_what_a_node_that_was_stopped_or_lost_had_begun(
     finally:
         first.close()
         second.close()
-    folder = RemoteFiles(store).fetch(fingerprint)
+    folder = SharedFiles(store).fetch(fingerprint)
     assert (folder / "count.txt").read_text() == f"8 from {resumed}"
     counted = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert counted == list(range(1, 9)), "no step is doubled or missing"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from s3_proxy import FaultProxy, faulty
 from s3_servers import Service, credentials, moto, nanio, seaweed
 
 
@@ -28,3 +29,17 @@ def moto_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def nanio_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with nanio(tmp_path_factory.mktemp("nanio")) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def proxy_of(moto_service: Service) -> Iterator[FaultProxy]:
+    """The proxy of a test file, which may put it before another server."""
+    with faulty(moto_service) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(proxy_of: FaultProxy) -> FaultProxy:
+    """The same, without what an earlier test has scripted or counted."""
+    proxy_of.clear()
+    return proxy_of

@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from s3_proxy import FLIPPED_ANSWER, TRUNCATED, Fault, FaultProxy, faulty
-from s3_servers import Service
+from s3_proxy import FLIPPED_ANSWER, TRUNCATED, Fault, FaultProxy
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.location import StoreLocation
@@ -25,18 +24,6 @@ LARGE = os.urandom(2 * PART + 4_000_000)
 """Three parts."""
 SMALL = {"cases.jsonl": b"{}\n", "strips/a.png": b"first", "strips/b.png": b"first", "empty": b""}
 PARTS = part_count(len(LARGE))
-
-
-@pytest.fixture(scope="module")
-def proxy_of(moto_service: Service) -> Iterator[FaultProxy]:
-    with faulty(moto_service) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxy(proxy_of: FaultProxy) -> FaultProxy:
-    proxy_of.clear()
-    return proxy_of
 
 
 @dataclass(frozen=True)

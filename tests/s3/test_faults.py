@@ -47,12 +47,6 @@ def unchecked(moto_service: Service) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def proxy(proxy_of: FaultProxy) -> FaultProxy:
-    proxy_of.clear()
-    return proxy_of
-
-
-@pytest.fixture
 def store(proxy: FaultProxy, tmp_path: Path) -> Store:
     return make_store(proxy.service.behind(proxy.endpoint).location(tmp_path))
 

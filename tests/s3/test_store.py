@@ -1,12 +1,11 @@
 """What the S3 store does beyond the contract: requests, records on this machine, calls that were cut short."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from s3_proxy import FaultProxy, faulty, refusal
+from s3_proxy import FaultProxy, refusal
 from s3_servers import Service
 
 from orchestrator.errors import ArtifactMissing, StoreError
@@ -15,18 +14,6 @@ from orchestrator.store.s3.store import S3Store
 from orchestrator.testing.stores import FINGERPRINT, write_and_commit
 
 MANY = [f"{number:02x}" * 32 for number in range(7)]
-
-
-@pytest.fixture(scope="module")
-def proxy_of(moto_service: Service) -> Iterator[FaultProxy]:
-    with faulty(moto_service) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxy(proxy_of: FaultProxy) -> FaultProxy:
-    proxy_of.clear()
-    return proxy_of
 
 
 @pytest.fixture

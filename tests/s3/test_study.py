@@ -1,12 +1,11 @@
 """A study whose artifacts are on S3, by its commands; jobs pretend to run."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from s3_proxy import FaultProxy, faulty, refusal
-from s3_servers import Service
+from s3_proxy import FaultProxy, refusal
 
 from orchestrator import cli
 from orchestrator.commands.doctor.state import store as store_check
@@ -16,18 +15,6 @@ from orchestrator.study import Study, open_study
 
 Called = Callable[..., tuple[int, str]]
 ROWS = ("--rows", "context-k1", "--branches", "loop")
-
-
-@pytest.fixture(scope="module")
-def proxy_of(moto_service: Service) -> Iterator[FaultProxy]:
-    with faulty(moto_service) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxy(proxy_of: FaultProxy) -> FaultProxy:
-    proxy_of.clear()
-    return proxy_of
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from recorded_run import record, run, write_matrix
+from shared_files import SharedFiles
 
 from orchestrator.commands.gc.garbage import ABANDONED_S, find_garbage, remove_garbage
 from orchestrator.commands.gc.kept_results import UNKNOWN
@@ -24,24 +25,12 @@ from orchestrator.schedule.shared_runs import record_shared_run, shared_runs
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import ObjectEntry
 from orchestrator.study import Study, open_study, reopen_study
-from orchestrator.testing.checkpoints import FolderCheckpoints, stored, write_checkpoint
+from orchestrator.testing.checkpoints import stored, write_checkpoint
 from orchestrator.testing.objects import FolderObjects
 
 DAY_S = 86400.0
 OTHER = ("controls.training.steps=800",)
 LONGER = ("controls.training.steps=1600",)
-
-
-class SharedFiles(FilesStore):
-    """A store in a folder whose users share nothing else."""
-
-    @property
-    def checkpoints(self) -> FolderCheckpoints:  # type: ignore[override]
-        return FolderCheckpoints(self.root / "checkpoints")
-
-    @property
-    def objects(self) -> FolderObjects:  # type: ignore[override]
-        return FolderObjects(self.root / "shared")
 
 
 class Home:
