@@ -52,6 +52,8 @@ class StudyContent:
         self.states: dict[str, str] = dict(study["states"])
         """Of all jobs, as last reported."""
         self._report: dict[str, Any] | None = None
+        self._orders = orders(study, None)
+        """Label of a row -> its place."""
         self.load_report(home / "report")
 
     def load_report(self, folder: Path) -> None:
@@ -63,7 +65,7 @@ class StudyContent:
         whole = {"rows", "columns", "findings", "controls", "missing", "intervals", "profile"} <= found.keys()
         tags = self._study["tags"]
         if whole and (found["profile"], found["controls"]["fingerprint"]) == (tags["profile"], tags["controls"]):
-            self._report = found
+            self._report, self._orders = found, orders(self._study, found)
 
     # Rows
 
@@ -121,7 +123,7 @@ class StudyContent:
 
     def show_order(self, runs: Runs, parent: Run) -> None:
         """Sort the runs of rows and cells best first, those of earlier controllers too."""
-        found = self._orders()
+        found = self._orders
         for run in runs.of(parent.tags[STUDY_TAG]):
             label = run.tags.get(ROW_TAG) or run.tags.get("mlflow.runName", "").rpartition("/")[0]
             if label in found and (self._report is not None or "order" not in run.tags):
@@ -130,13 +132,10 @@ class StudyContent:
 
     def _ordered(self, label: str, seed: str | None = None) -> dict[str, str]:
         """The tag by which a row's or cell's run is sorted; without a report the one that it has remains."""
-        found = {} if self._report is None else self._orders()
+        found = {} if self._report is None else self._orders
         if label not in found:
             return {}
         return {"order": found[label] if seed is None else _under(found[label], seed)}
-
-    def _orders(self) -> dict[str, str]:
-        return orders(self._study, self._report)
 
     # Cells
 
