@@ -18,7 +18,7 @@ MOST_FILES = 200_000
 MOST_BYTES = 4 << 30
 """Of all files of a crate together; the shipped study has 8 MiB."""
 BLOCK = 1 << 20
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError, ValueError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 """What `zipfile` raises for a file that is cut, encrypted or damaged."""
 
 

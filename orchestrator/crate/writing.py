@@ -34,7 +34,7 @@ from orchestrator.crate.layout import (
 from orchestrator.crate.listing import files_in, listing_of
 from orchestrator.crate.metadata import CrateCredits, metadata_of
 from orchestrator.errors import CrateError, StoreError
-from orchestrator.plan.job import Job
+from orchestrator.plan.job import Job, Plan
 from orchestrator.plan.recorded import plan_document
 from orchestrator.provenance import version
 from orchestrator.reporting.artifacts import ArtifactReader
@@ -44,6 +44,7 @@ from orchestrator.store.manifest import REFRESH_HINT, manifest_content, sha256_o
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
 from orchestrator.wording import counted
+from reports.input import ReportInput
 
 LARGEST_CODE = 8 << 20  # bytes of the code snapshots together
 
@@ -144,7 +145,7 @@ def _write(
     credits: CrateCredits,
 ) -> Sequence[str]:
     plan, standings, durations = study.plan, study.standings(), study.durations()
-    shown = _shown_images(study, reader)
+    shown = _shown_images(plan, reader, report_input(plan, standings, study.store, durations))
     for job, commit in commits.items():
         _write_json(folder / commit_path(commit.fingerprint), asdict(commit))
         _copy_artifact(study, plan.jobs[job], commit, folder / artifact_path(commit), shown.get(job, ()), weights)
@@ -165,20 +166,19 @@ def _write(
     return left_out
 
 
-def _shown_images(study: Study, reader: ArtifactReader) -> Mapping[str, Sequence[str]]:
-    """Job -> paths of its images that the report shows, relative to its artifact."""
+def _shown_images(plan: Plan, reader: ArtifactReader, given: ReportInput) -> Mapping[str, Sequence[str]]:
+    """Job -> paths of its images that the report of `given` shows, relative to its artifact."""
     from reports.analysis import analyse
     from reports.page.strips import chosen
 
-    given = report_input(study.plan, study.standings(), study.store, study.durations())
     shown = {
         (strip.row, strip.seed, strip.axes, strip.branch, strip.case)
         for _, _, by_row in chosen(given, analyse(given))
         for strip in by_row.values()
     }
-    cells = {cell.id: (cell.row, cell.seed, axes_text(cell.axes)) for cell in study.plan.cells}
+    cells = {cell.id: (cell.row, cell.seed, axes_text(cell.axes)) for cell in plan.cells}
     found: dict[str, list[str]] = {}
-    for job in study.plan.jobs.values():
+    for job in plan.jobs.values():
         if job.spec.images and reader.commit(job.id) is not None:
             found[job.id] = [
                 f"{job.spec.images}/{Path(path).name}"
