@@ -5,11 +5,12 @@ same command then continues. Dependencies are read from the commit records, so t
 plans are included.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.host.checkpoints import JobCheckpoints
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.select import find_jobs
@@ -76,7 +77,7 @@ def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> Non
             if store.checkpoints is not None:
                 store.checkpoints.drop(one.fingerprint)
             ledger.reset_job(one.fingerprint)
-            if one.fingerprint in store.commits():  # else it was withdrawn from another machine
+            with contextlib.suppress(ArtifactMissing):  # withdrawn from another machine
                 store.withdraw(one.fingerprint)
 
 

@@ -111,6 +111,11 @@ def shared_runs(objects: SharedObjects | None) -> list[SharedRun]:
     return sorted(found, key=lambda run: (run.at, run.key))
 
 
+def shared_run_keys(objects: SharedObjects | None) -> set[str]:
+    """Keys of all runs that are recorded in the store, from its listing alone."""
+    return set() if objects is None else {entry.key for entry in objects.entries(PREFIX)}
+
+
 def forget_shared_runs(objects: SharedObjects | None, keys: Collection[str]) -> None:
     """Delete the records of these runs."""
     if objects is not None and keys:

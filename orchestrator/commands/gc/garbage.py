@@ -18,13 +18,13 @@ from orchestrator.backends.registry import backends
 from orchestrator.commands.gc.kept_results import KEEP_DAYS, UNKNOWN, KeptResults, kept_results
 from orchestrator.commands.refresh import OF_NO_PLAN, to_withdraw
 from orchestrator.commands.run.detach import OUT
-from orchestrator.errors import LeaseError, StoreError
+from orchestrator.errors import ArtifactMissing, LeaseError, StoreError
 from orchestrator.host.checkpoints import job_folder
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.shared_lease import acquire_study
-from orchestrator.schedule.shared_runs import forget_shared_runs, shared_runs
+from orchestrator.schedule.shared_runs import forget_shared_runs, shared_run_keys
 from orchestrator.spec.workload import package_of
 from orchestrator.store.commits import FOLDER_DIGITS
 from orchestrator.store.files import size_of
@@ -143,8 +143,9 @@ def remove_garbage(study: Study, found: FoundGarbage, say: Callable[[str], None]
             lease.confirm()
             if one.artifact is not None and not one.fingerprint and _place(one.artifact) in named:
                 continue
-            if one.fingerprint and one.fingerprint in store.commits():
-                store.withdraw(one.fingerprint)
+            if one.fingerprint:
+                with contextlib.suppress(ArtifactMissing):  # withdrawn already
+                    store.withdraw(one.fingerprint)
             one.remove()
             say(f"removed {one.where}")
         gone = {one.fingerprint for one in found.garbage if one.fingerprint}
@@ -163,7 +164,7 @@ def _refuse_if_run_since(study: Study, found: FoundGarbage) -> None:
     with Ledger.read(study.home / NAME) as ledger:
         last, open_ = ledger.last_plan(), ledger.open_attempts()
     another = (0 if last is None else last.number) != found.last
-    another = another or [run.key for run in shared_runs(study.store.objects)] != list(found.shared)
+    another = another or shared_run_keys(study.store.objects) != set(found.shared)
     if another or (open_ and any(one.shared for one in found.garbage)):
         raise LeaseError("the study was run while `gc` was searching; nothing was removed, run `gc` again")
 
@@ -263,10 +264,10 @@ def _attempts(study: Study, kept: KeptResults, open_: set[tuple[str, str]]) -> I
         removable = folder.name in released or kept.unknown
         if removable and folder.name not in wanted and folder.name not in busy:
             yield _local(folder, "attempts of a job that is not needed any more")
-    for fingerprint in sorted(study.store.commits() & kept.here):
+    stored, committed = study.store.checkpoints, study.store.commits()
+    for fingerprint in sorted(committed & kept.here):
         for folder in sorted(job_folder(study.home, fingerprint).glob("*/checkpoints")):
             yield _local(folder, "checkpoints of a completed job")
-    stored, committed = study.store.checkpoints, study.store.commits()
     for fingerprint, size in sorted(stored.sizes().items()) if stored is not None else ():
         assert stored is not None
         known = fingerprint in committed or (fingerprint in kept.released and fingerprint not in kept.wanted)

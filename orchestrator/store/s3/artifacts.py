@@ -146,6 +146,10 @@ class ArtifactFiles:
         """A folder that `fetch` gave is no longer read; the cache may remove it when it needs room."""
         self.cache.release(folder)
 
+    def where(self, stage: str, digits: str, attempt: str) -> str:
+        """The URL below which an artifact is, for people."""
+        return self._bucket.url(self._prefix(stage, digits, attempt))
+
     def list(self) -> Iterator[StoredArtifact]:
         """All that attempts have uploaded, committed or not, sorted; one request for each thousand files."""
         found: dict[tuple[str, str, str], tuple[int, float]] = {}
@@ -155,7 +159,7 @@ class ArtifactFiles:
                 size, modified = found.get((parts[1], parts[2], parts[3]), (0, 0.0))
                 found[parts[1], parts[2], parts[3]] = size + entry.size, max(modified, entry.modified)
         for (stage, digits, attempt), (size, modified) in sorted(found.items()):
-            where = self._bucket.url(self._prefix(stage, digits, attempt))
+            where = self.where(stage, digits, attempt)
             yield StoredArtifact(stage=stage, digits=digits, attempt=attempt, size=size, modified=modified, where=where)
 
     def delete(self, artifact: StoredArtifact) -> None:

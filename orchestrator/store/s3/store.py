@@ -21,7 +21,6 @@ from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.store.commits import FOLDER_DIGITS, check_names, withdrawn_name, withdrawn_number
 from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
-from orchestrator.store.s3.artifacts import FOLDER as ARTIFACTS
 from orchestrator.store.s3.artifacts import ArtifactFiles
 from orchestrator.store.s3.bucket import bucket_of
 from orchestrator.store.s3.checkpoints import S3Checkpoints
@@ -131,8 +130,7 @@ class S3Store:
             ArtifactMissing: there is no commit record.
             StoreError: it is broken.
         """
-        commit = self.read(fingerprint)
-        return self._objects.where(f"{ARTIFACTS}/{commit.stage}/{fingerprint[:FOLDER_DIGITS]}/{commit.attempt}/")
+        return self._files.where(*self._artifact(fingerprint)[:3])
 
     def fetch(self, fingerprint: str) -> Path:
         """A folder on this machine with the files of the committed artifact, verified; see `Store.fetch`."""
