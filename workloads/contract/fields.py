@@ -5,9 +5,9 @@ A section of matrix.yaml is a frozen dataclass whose fields are annotated with `
 or one of these `| None`. The orchestrator reads YAML by these annotations, so a key is declared once; any other type is
 refused.
 
-A key that is added to a study with results has a default and the mark `LATER`: matrix.yaml may leave it out, and at its
-default it is in no plain section, so that no fingerprint of before changes. What reads it takes the default from the
-class: `section.get("key", Section.key)`. Standard library only.
+A key, or a row's parameter, that is added to a study with results has a default and the mark `LATER`: matrix.yaml may
+leave it out, and at its default it is in no plain section, so that no fingerprint of before changes. What reads it
+takes the default from the class: `section.get("key", Section.key)`. Standard library only.
 """
 
 from collections.abc import Mapping

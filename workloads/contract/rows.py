@@ -33,6 +33,11 @@ class Row:
     """Parameters that need a deviation with the reason when they are true."""
 
     @property
+    def factors(self) -> Mapping[str, str]:
+        """What the row is made of, `{"write": "grid", "read": "text"}`: the report compares rows by each of them."""
+        return {}
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """The `row_controls` of the workload that this row's computation reads."""
         return ()
@@ -50,9 +55,11 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 def resolved(row: Row) -> dict[str, Any]:
-    """`row` as a plain object, as in requests and fingerprints: its family and all parameters."""
-    values = {key_of(field.name): plain(getattr(row, field.name)) for field in fields(row)}
-    return {"family": row.family, **values}
+    """`row` as a plain object, as in requests and fingerprints: its family and its parameters.
+
+    Parameters with the mark `LATER` (`fields.py`) are left out at their default.
+    """
+    return {"family": row.family, **plain(row)}
 
 
 def row_from(families: Mapping[str, type[AnyRow]], raw: Mapping[str, Any]) -> AnyRow:
