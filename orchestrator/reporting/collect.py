@@ -78,6 +78,7 @@ def case_values(
         missing=missing,
         sections=sections_of(plan.cells),
         excluded=_excluded(plan, cells),
+        outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
         spec=spec_of_report,
     )
 

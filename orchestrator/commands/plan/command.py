@@ -32,7 +32,7 @@ def plan(
     With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
     its memory or cannot be evaluated.
     """
-    study = options.open(smoke=smoke)
+    study = options.open(smoke=smoke, rows=selection.rows)
     if sbatch:
         check_has_scripts(study)
     withdrawals = find_withdrawals(study, refresh)

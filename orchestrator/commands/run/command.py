@@ -56,7 +56,7 @@ def run(
     """
     require_platform()
     on_lease = None if detached_to is None else enter_background(detached_to)
-    study = options.open(smoke=smoke)
+    study = options.open(smoke=smoke, rows=selection.rows)
     selected = select(study.plan, **selection.given)
     study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
