@@ -343,16 +343,13 @@ class _Declared:
             home=self.home,
             cluster_file=self.cluster_file,
         )
-        outside = resolved.rows.keys() - set(resolved.profile_rows)
-        if not outside:
+        if len(resolved.profile_rows) == len(resolved.rows):
             return study
-        found = rows_of_plan(
-            resolved.rows,
-            resolved.profile_rows,
-            results=rows_with_results(study.plan, outside, study.store.commits()) if look else (),
-            named=named_rows(rows, families_of(resolved.rows), resolved.profile_rows),
-            asked=_asked_rows(study, resolved, smoke) if look else (),
-        )
+        named = named_rows(rows, families_of(resolved.rows), resolved.profile_rows)
+        asked = _asked_rows(study, resolved, smoke) if look else frozenset()
+        there = named.union(asked, resolved.profile_rows)
+        results = rows_with_results(study.plan, there, study.store.commits()) if look else ()
+        found = rows_of_plan(resolved.rows, resolved.profile_rows, named=named, asked=asked, results=results)
         return replace(study, plan=_part_of(study.plan, resolved, found, smoke))
 
 

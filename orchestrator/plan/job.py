@@ -22,8 +22,8 @@ STATE_MEANINGS: Mapping[State, str] = {
     "cancelled": "`cancel` ended it; `retry` lets it run again",
 }
 
-RowReason = Literal["profile", "results", "named", "asked"]
-"""Why a row is in the plan: the profile has it, it has results, `--rows` names it, or an earlier run's named it."""
+RowReason = Literal["profile", "named", "asked", "results"]
+"""Why a row is in the plan: the profile has it, `--rows` names it, that of an earlier run did, or it has results."""
 
 REHEARSAL = "-rehearsal"
 """End of the name of a study's folder, and of its experiment, whose results have no meaning."""

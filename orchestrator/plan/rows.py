@@ -12,9 +12,9 @@ from orchestrator.spec.patterns import matching_rows
 
 REASONS: Mapping[RowReason, str] = {
     "profile": "of the profile",
-    "results": "with results",
     "named": "named by --rows",
     "asked": "named by --rows of an earlier run",
+    "results": "with results",
 }
 """Why a row is in the plan, for people."""
 
@@ -23,21 +23,21 @@ def rows_of_plan(
     rows: Iterable[str],
     profile: Collection[str],
     *,
-    results: Collection[str] = (),
     named: Collection[str] = (),
     asked: Collection[str] = (),
+    results: Collection[str] = (),
 ) -> dict[str, RowReason]:
     """The rows of the plan in file order, and why each is in it: the first reason that holds.
 
     Args:
         rows: of the matrix.
         profile: those that the profile has.
-        results: those with results of their own (`rows_with_results`).
         named: those that the command line asks for (`named_rows`).
         asked: those that earlier runs asked for.
+        results: those with results of their own (`rows_with_results`).
     """
     reasons: Mapping[RowReason, Collection[str]] = {
-        "profile": profile, "results": results, "named": named, "asked": asked,
+        "profile": profile, "named": named, "asked": asked, "results": results,
     }  # fmt: skip
     found = {row: next((why for why, those in reasons.items() if row in those), None) for row in rows}
     return {row: why for row, why in found.items() if why is not None}
@@ -59,33 +59,40 @@ def named_rows(patterns: Patterns, family_of: Mapping[str, str], profile: Collec
     return frozenset(found)
 
 
-def rows_with_results(whole: Plan, rows: Collection[str], commits: Collection[str]) -> frozenset[str]:
-    """Those of these rows that have a result of their own: of a job that no other computation uses.
+def rows_with_results(whole: Plan, planned: Collection[str], commits: Collection[str]) -> frozenset[str]:
+    """The rows beside those planned that have a result of their own: of a job that no other computation uses.
 
-    A shared result tells nothing of a row: data are of all rows, and a training may be another row's.
+    A shared result tells nothing of a row: data are of all rows, and a training may be another row's. Of several names
+    of one computation, only the first brings it into the plan, and none if it is there already: else a row would come
+    up in the tables because another was run.
 
     Args:
         whole: the plan of all rows of the matrix.
-        rows: that are looked for.
+        planned: rows that are in the plan anyway.
         commits: fingerprints of completed jobs.
     """
     computation = {cell.id: cell.alias_of or cell.id for cell in whole.cells}
-    shared = whole.workload.shared
+    of_row: dict[str, set[str]] = {}
+    for cell in whole.cells:
+        of_row.setdefault(cell.row, set()).add(computation[cell.id])
+    there = set[str]().union(*(of_row.get(row, ()) for row in planned))
     found: set[str] = set()
     for cell in whole.cells:
-        if cell.row not in rows or cell.row in found:
+        if cell.row in planned or cell.row in found or computation[cell.id] in there:
             continue
-        own = computation[cell.id]
-        for name, job_id in whole.jobs_of[cell.id].items():
-            job = whole.jobs[job_id]
-            if (
-                job.fingerprint in commits
-                and name not in shared
-                and all(computation[other] == own for other in job.cells)
-            ):
-                found.add(cell.row)
-                break
+        if any(_is_own_result(whole, computation, name, job, commits) for name, job in whole.jobs_of[cell.id].items()):
+            found.add(cell.row)
+            there |= of_row[cell.row]
     return frozenset(found)
+
+
+def _is_own_result(
+    whole: Plan, computation: Mapping[str, str], name: str, job_id: str, commits: Collection[str]
+) -> bool:
+    job = whole.jobs[job_id]
+    if job.fingerprint not in commits or name in whole.workload.shared:
+        return False
+    return len({computation[cell] for cell in job.cells}) == 1
 
 
 def left_outside(patterns: Patterns, plan: Plan) -> list[str]:

@@ -75,7 +75,7 @@ def added_text(added: Mapping[str, RowReason]) -> str:
 
 def outside_lines(plan: Plan) -> list[str]:
     """The rows outside the profile: those that are in the plan, with the reason, and those that are not."""
-    lines = [f"outside profile {plan.profile}: {added_text(plan.added)}"] if plan.added else []
+    lines = [f"beside the rows of profile {plan.profile}: {added_text(plan.added)}"] if plan.added else []
     if plan.outside:
         named = shortened(list(plan.outside), SHOWN)
         rows = counted(len(plan.outside), "row")

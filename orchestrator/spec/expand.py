@@ -50,9 +50,9 @@ def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tu
                 nth = (
                     aliases.get(computation, -1) + 1
                 )  # cells that are left out count, so that they change no fingerprint
+                aliases[computation] = nth
                 if planned is not None and name not in planned:
                     continue
-                aliases[computation] = nth
                 if excludes and matrix.exclusion.entry_of(name, axes, seed) is not None:
                     continue
                 views.check(changes[name])

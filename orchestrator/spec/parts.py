@@ -319,4 +319,9 @@ def profile_rows(
         MatrixError: not a list of texts, an empty one, or a pattern that is given twice or matches nothing.
     """
     place = place or place_of(node, reader.source)
-    return rows_of_patterns(reader.value(node, tuple[str, ...], key, place), place, key, rows)
+    patterns = reader.value(node, tuple[str, ...], key, place)
+    if not patterns:
+        refuse(place, key, f"lists no row; write names, globs or family:NAME, or no key for all rows{listed(rows)}")
+    assert isinstance(node, yaml.SequenceNode)  # the reader has refused anything else
+    places = [place if place.line is None else place_of(child, reader.source) for child in node.value]
+    return rows_of_patterns(list(zip(patterns, places, strict=True)), key, rows)

@@ -44,20 +44,18 @@ def known_rows(pattern: str, place: Place, key: str, rows: Mapping[str, Row]) ->
     return found
 
 
-def rows_of_patterns(patterns: Sequence[str], place: Place, key: str, rows: Mapping[str, Row]) -> tuple[str, ...]:
-    """The rows of a matrix that any of these patterns matches, in file order.
+def rows_of_patterns(patterns: Sequence[tuple[str, Place]], key: str, rows: Mapping[str, Row]) -> tuple[str, ...]:
+    """The rows of a matrix that any of these patterns matches, in file order; each with the place where it is written.
 
     Raises:
-        MatrixError: there is no pattern, one is given twice, or one matches nothing.
+        MatrixError: a pattern is given twice, or matches nothing.
     """
-    if not patterns:
-        refuse(place, key, f"lists no row; write names, globs or family:NAME, or no key for all rows{listed(rows)}")
-    found: set[str] = set()
-    for at, pattern in enumerate(patterns):
-        if pattern in patterns[:at]:
+    found: dict[str, list[str]] = {}
+    for pattern, place in patterns:
+        if pattern in found:
             refuse(place, key, f"lists {pattern!r} twice; remove one")
-        found.update(known_rows(pattern, place, key, rows))
-    return tuple(row for row in rows if row in found)
+        found[pattern] = known_rows(pattern, place, key, rows)
+    return tuple(row for row in rows if any(row in matches for matches in found.values()))
 
 
 def families_of(rows: Mapping[str, Row]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def _added(plan: Plan, open_jobs: Collection[str]) -> list[str]:
     """The rows outside the profile that have work left, and why they are in the plan."""
     working = {cell.row for cell in plan.cells if not set(open_jobs).isdisjoint(plan.jobs_of[cell.id].values())}
     added = {row: why for row, why in plan.added.items() if row in working}
-    return [f"  outside profile {plan.profile}: {added_text(added)}"] if added else []
+    return [f"  beside the rows of profile {plan.profile}: {added_text(added)}"] if added else []
 
 
 def _named(what: str, names: Sequence[str]) -> str:

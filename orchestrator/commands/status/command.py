@@ -133,7 +133,7 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
     if selection and selection.given:
         lines.append(f"  selected: {selection}; {others_text(others)}")
     if part.added:
-        lines.append(f"  outside profile {part.profile}: {added_text(part.added)}")
+        lines.append(f"  beside the rows of profile {part.profile}: {added_text(part.added)}")
     blocked: Counter[str] = Counter()
     for job in part.jobs.values():
         now = standings[job.id]
