@@ -89,7 +89,7 @@ def report_input(
     """The report's input.
 
     Args:
-        plan: the whole matrix of the profile.
+        plan: all rows of the plan.
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.

@@ -94,7 +94,7 @@ COMMAND = Command(
     group=Group.RUN,
     position=1,
     examples=[
-        ("echo-matrix run", "the whole matrix, first profile"),
+        ("echo-matrix run", "all rows of the first profile"),
         ("echo-matrix run --rows ROW,family:NAME --seeds 0", "a part of it"),
         ("echo-matrix run --profile NAME --smoke", "two steps of every cell, as a test"),
         ("echo-matrix run 'seeds=[0,1,2]'", "with another value in the matrix"),
