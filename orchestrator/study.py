@@ -289,14 +289,22 @@ def settings_of(run: RecordedRun) -> tuple[str, ...]:
     return tuple(map(str, run.selection.get(SETTINGS, ())))
 
 
-def whole_plans(matrix: Path) -> Iterator[Plan]:
-    """For each profile of a matrix file the plan of all rows, also of those that the profile does not have.
+def plans_of_profiles(matrix: Path) -> Iterator[Plan]:
+    """The plan of each profile of a matrix file, and that of all rows where the profile does not have them.
+
+    Jobs of both are needed: one may read which rows the plan has.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
     loaded = load_matrix(matrix)
-    return (_whole_plan(resolve_profile(loaded, profile, ())) for profile in loaded.profiles)
+    for profile in loaded.profiles:
+        resolved = resolve_profile(loaded, profile, ())
+        whole = _whole_plan(resolved)
+        yield whole
+        part = _part_of(whole, resolved, rows_of_plan(resolved.rows, resolved.profile_rows))
+        if part.outside:
+            yield part
 
 
 def plan_of_matrix(matrix: Path, profile: str, overrides: Sequence[str], rows: Collection[str] = ()) -> Plan:

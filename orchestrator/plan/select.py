@@ -149,12 +149,19 @@ def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
         labels |= {job.label: job.id for job in plan.jobs.values()} | {job_id: job_id for job_id in plan.jobs}
         matches = {labels[label] for label in fnmatch.filter(labels, name)}
         if not matches:
+            if outside := [row for row in plan.outside if _names_row(name, row)]:
+                raise PlanError(f"no job matches {name!r} in this plan: {_is_outside(plan, *outside)}")
             raise PlanError(
                 f"no job matches {name!r} in the plan of profile {plan.profile}; a glob must match a whole label or "
                 "id, such as 'STAGE/*'; `echo-matrix plan` lists them"
             )
         found |= matches
     return tuple(job for job in plan.jobs.values() if job.id in found)
+
+
+def _names_row(name: str, row: str) -> bool:
+    """Whether a part of a glob over labels is a pattern for this row, and not for every row."""
+    return any(part.strip("*") and fnmatch.fnmatch(row, part) for part in name.split("/"))
 
 
 def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:

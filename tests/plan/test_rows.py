@@ -15,7 +15,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Plan
 from orchestrator.plan.recorded import plan_document, plan_of
 from orchestrator.plan.rows import left_outside, named_rows, rows_of_plan, rows_with_results
-from orchestrator.plan.select import find_job, select
+from orchestrator.plan.select import find_job, find_jobs, select
 from orchestrator.results import Results
 from orchestrator.study import Study, open_study, plan_of_matrix, reopen_study
 from orchestrator.ui.scores import scores_text
@@ -252,6 +252,10 @@ def test_a_job_of_a_row_outside_says_so(matrix: Path) -> None:
         PlanError, match=r"^no job 'train/spatial/s0' in this plan: row spatial is in the matrix, but not "
     ):
         find_job(open_study(matrix).plan, "train/spatial/s0")
+    with pytest.raises(PlanError, match=r"^no job matches 'train/ssm-\*/s0' in this plan: rows ssm-hybrid, ssm-block"):
+        find_jobs(open_study(matrix).plan, ["train/ssm-*/s0"])
+    with pytest.raises(PlanError, match=r"^no job matches '\*/x/\*' in the plan of profile laptop; a glob must match"):
+        find_jobs(open_study(matrix).plan, ["*/x/*"])
 
 
 def test_status_and_results_are_of_the_plan_and_name_the_rest(matrix: Path, capsys: pytest.CaptureFixture[str]) -> None:

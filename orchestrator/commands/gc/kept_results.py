@@ -16,7 +16,7 @@ from orchestrator.schedule.ledger.recorded_runs import RecordedRun, text_of
 from orchestrator.schedule.shared_runs import SharedRun, shared_runs
 from orchestrator.spec.lines import nearest
 from orchestrator.store.protocol import Store
-from orchestrator.study import Study, whole_plans
+from orchestrator.study import Study, plans_of_profiles
 
 KEEP_DAYS = 30.0
 """How long results of runs of this matrix file are kept that nothing else needs."""
@@ -85,7 +85,7 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
         StoreError, LedgerError: the store or ledger cannot be read.
     """
     needed = {job.fingerprint for job in study.plan.jobs.values()}
-    for plan in whole_plans(study.matrix):  # a row outside every profile may have been asked for, here or elsewhere
+    for plan in plans_of_profiles(study.matrix):  # a row outside every profile may have been asked for elsewhere
         needed |= {job.fingerprint for job in plan.jobs.values()}
     with Ledger.read(study.home / NAME) as ledger:
         runs = ledger.recorded_runs()
