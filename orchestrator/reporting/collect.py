@@ -12,7 +12,7 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.controls import verdicts
+from orchestrator.spec.verdicts import declared_differences, verdicts
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
     CaseValues,
@@ -103,8 +103,7 @@ def report_input(
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
-    records: dict[str, Mapping[str, Any]] = {}
-    others: dict[str, dict[str, Mapping[str, Any]]] = {}
+    recorded: dict[str, dict[str, Mapping[str, Any]]] = {}
     workload = plan.workload
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
@@ -117,9 +116,7 @@ def report_input(
                 continue
             if spec is workload.checked:
                 gits.add(commit.git)
-                records[cell.id] = commit.result.get("records", {})
-            else:
-                others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
+            recorded.setdefault(name, {})[cell.id] = commit.result.get("records", {})
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -129,6 +126,7 @@ def report_input(
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for case, path in reader.images(job) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+    compared = [cell for cell in plan.cells if not cell.reference]
     return ReportInput(
         **vars(measured),
         git=", ".join(sorted(filter(None, gits))),
@@ -138,8 +136,11 @@ def report_input(
         curves=curves,
         controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
-            deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
+            deviations=[
+                *(dataclasses.asdict(deviation) for deviation in plan.deviations),
+                *declared_differences(workload, compared, plan.deviations),
+            ],
+            verdicts=verdicts(workload, compared, recorded),
         ),
         durations=_durations(plan, durations),
         notes=notes,

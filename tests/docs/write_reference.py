@@ -230,8 +230,8 @@ def matrix_page(workload: Workload) -> str:
     for family in workload.families:
         found = list(keys_of(family))
         parts += [f"### family `{family.family}`\n", f"{summary(family)}\n"]
-        notes = [f"`{name}: true` needs an entry under `deviations`" for name in family.needs_deviation]
-        parts += [f"{'; '.join(notes)}.\n"] if notes else []
+        reasoned = [f"`{name}`" for name in family.deviating()]
+        parts += [f"Set, {' and '.join(reasoned)} need an entry under `deviations`.\n"] if reasoned else []
         parts.append(key_table(found) if found else "No parameters.\n")
     profile = [
         dataclasses.replace(one, type="list of seeds" if one.name == "seeds" else "mapping", default=default)

@@ -79,6 +79,8 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         "evidence_frames": frames,
         "initial_shared": initial_shared_digest(model),
     }
+    if row.carries_state:
+        records["written"] = batches.written_digest(range(steps))
 
     start = TrainingState.beginning(request, zero_stage(execution), latents.shape)
     samples = Path(request.out) / "samples"
