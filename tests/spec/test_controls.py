@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_records import RECORD, RUN, all_records, by_check, evaluations, record_of
 
 from orchestrator.errors import ControlsError, MatrixError
 from orchestrator.spec.cell import Cell, Deviation
@@ -13,27 +14,7 @@ from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import ResolvedMatrix
 from orchestrator.spec.verdicts import verdicts
-from workloads.study.memory.families import row_from
-from workloads.study.stages import BRANCHES
 from workloads.study.workload import WORKLOAD
-
-RUN = {
-    "versions": {"torch": "2.13"},
-    "device_kind": "cpu",
-    "threads": 1,
-    "world_size": 1,
-    "numerics": {"cpu_capability": "AVX512", "float32_matmul": "highest", "environment": {"MKL_CBWR": "AVX2"}},
-}
-RECORD = {
-    "sample_order": "a" * 64,
-    "drops": "a" * 64,
-    "candidates": "a" * 64,
-    "initial_shared": "b" * 64,
-    "steps": 400,
-    "skipped": 0,
-    "micro_batch": 8,
-    **RUN,
-}
 
 
 @pytest.fixture(scope="module")
@@ -96,28 +77,6 @@ def test_a_different_branch_is_refused(resolved: ResolvedMatrix, cells: tuple[Ce
     changed = (*cells[:5], replace(cells[5], branches=branches), *cells[6:])
     with pytest.raises(ControlsError, match=r"differ in branches\.loop\.cases \(16 and 3\)"):
         check_controls(WORKLOAD, changed, resolved.deviations)
-
-
-def by_check(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {one["check"]: one for one in verdicts(WORKLOAD, cells, {"train": records, **evaluations(cells)})}
-
-
-def all_records(cells: tuple[Cell, ...]) -> dict[str, dict[str, Any]]:
-    return {cell.id: record_of(cell) for cell in cells}
-
-
-def record_of(cell: Cell) -> dict[str, Any]:
-    """What a training of the cell's row records."""
-    row = row_from(cell.trained)
-    frames = row.evidence_frames(cell.controls["evidence"])
-    evidence = {"evidence_frames": frames, "evidence": f"{frames:064}"}
-    written = {"written": f"{frames:064}"} if row.carries_state else {}
-    return {**RECORD, **evidence, **written, "sample_order": str(cell.seed) * 64}
-
-
-def evaluations(cells: tuple[Cell, ...]) -> dict[str, dict[str, dict[str, Any]]]:
-    """What evaluations record, by step."""
-    return {f"evaluate/{branch}": {cell.id: {**RUN, "cases": "c" * 64} for cell in cells} for branch in BRANCHES}
 
 
 def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(cells: tuple[Cell, ...]) -> None:

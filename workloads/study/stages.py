@@ -37,6 +37,7 @@ INDEXED = (
 
 _SHARED = "one job for all cells, but for a row that deviates in what it reads"
 
+_REPEATED = "every training records what it read, and those are compared"
 _OWN_FRAMES = {"evidence_frames": "the row's own number of evidence frames, anchor included"}
 
 # With AVX2 instead of AVX-512, the means over 16 cases after 400 steps moved by at most 0.00005 dB, 0.00002 (SSIM) and
@@ -79,7 +80,7 @@ STAGES = (
         seconds_guess=1.0,
         uncompared={
             **dict.fromkeys(
-                ("sample_order", "drops", "candidates"), "every training records what it read, and those are"
+                ("sample_order", "drops", "candidates"), "every training records what it read, and those are compared"
             ),
             **dict.fromkeys(("segments", "returning"), "counted from what `candidates` is the digest of"),
         },
@@ -161,7 +162,7 @@ STAGES = (
         "is it there, does the camera look the same way, are the surroundings the same. Without the object, "
         "appearance and presence are 0.",
         checks=(RecordCheck(record="judge_rubric", depends=("judge",), optional=True),),
-        uncompared={"judge_missing": "cases without a valid answer: missing in the means, counted beside them"},
+        uncompared={"judge_missing": "cases without a valid answer are missing in the means, and counted beside them"},
         tolerances=(Tolerance(metric="judge*", most=0.5),),
         environment=("ECHO_MATRIX_JUDGE_*",),
     ),
