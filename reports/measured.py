@@ -40,7 +40,7 @@ class Measured:
     scoring: Scoring
     rows: tuple[AnalysedRow, ...]
     panels: Mapping[str, Panel]
-    """By `branch/metric`, over distinct rows; empty without case values."""
+    """By `branch/metric`, over distinct rows, and `repeated` ones; empty without case values."""
     means: Mapping[str, Mapping[str, float]]
     """`branch/metric` -> distinct row -> mean."""
     gone: frozenset[str] = frozenset()
@@ -95,6 +95,12 @@ def combinations(given: CaseValues, others: Iterable[str] = ()) -> list[str]:
     return sorted({v.axes for v in given.values} | {m.axes for m in given.missing} | set(others)) or [""]
 
 
+def repeated(given: CaseValues) -> frozenset[str]:
+    """The row that is another one again (`NoiseSpec`), where both are there: it is compared with that one alone."""
+    pair, names = given.spec.noise, {info.name for info in given.rows}
+    return frozenset() if pair is None or not {pair.row, pair.again} <= names else frozenset({pair.again})
+
+
 def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     """The rows of a study with their values.
 
@@ -126,6 +132,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         if label not in gone
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
+    rows = tuple(row for row in rows if row.label.partition("/")[0] not in repeated(given))
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
     means = {

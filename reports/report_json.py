@@ -7,6 +7,7 @@ from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
 from reports.durations import by_stage
 from reports.input import ReportInput
+from reports.noise import noise
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 
@@ -30,6 +31,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
             "deviations": [dict(deviation) for deviation in given.controls.deviations],
             "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
         },
+        **({"noise": [asdict(line) for line in found_noise]} if (found_noise := noise(analysis)) else {}),
         **{name: [asdict(pair) for pair in instruments.agreement(given)] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
