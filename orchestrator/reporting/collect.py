@@ -116,7 +116,7 @@ def report_input(
                 continue
             if spec is workload.checked:
                 gits.add(commit.git)
-            recorded.setdefault(name, {})[cell.id] = commit.result.get("records", {})
+            recorded.setdefault(name, {})[cell.id] = {**commit.result.get("records", {}), "code": commit.code}
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -126,7 +126,7 @@ def report_input(
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for case, path in reader.images(job) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
-    compared = [cell for cell in plan.cells if not cell.reference]
+    compared, rows = [cell for cell in plan.cells if not cell.reference], {cell.row for cell in plan.cells}
     return ReportInput(
         **vars(measured),
         git=", ".join(sorted(filter(None, gits))),
@@ -137,7 +137,7 @@ def report_input(
         controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
             deviations=[
-                *(dataclasses.asdict(deviation) for deviation in plan.deviations),
+                *(dataclasses.asdict(one) for one in plan.deviations if rows.intersection(one.rows)),
                 *declared_differences(workload, compared, plan.deviations),
             ],
             verdicts=verdicts(workload, compared, recorded),

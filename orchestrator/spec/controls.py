@@ -23,15 +23,7 @@ def check_controls(workload: Workload, cells: Sequence[Cell], deviations: Sequen
     listed = {(deviation.key, row) for deviation in deviations for row in deviation.rows}
     deviating = {row for _, row in listed}
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
-        for parameter in workload.family[cell.family].deviating():
-            key = f"{workload.rows_key}.{parameter}"
-            value = cell.evaluated.get(parameter) or cell.trained.get(parameter)
-            if value and (key, cell.row) not in listed:
-                raise ControlsError(
-                    f"cell {cell.id}: row {cell.row} sets {parameter}: {axis_text(value)}, and no deviation gives the "
-                    "reason; add "
-                    f'{{key: {key}, rows: [{cell.row}], reason: "..."}} under deviations'
-                )
+        _check_row(workload, cell, listed)
     # Cells that share their sections cannot differ, so each combination of sections is compared once.
     flat: dict[int, dict[str, Any]] = {}
     row_controls = frozenset(f"controls.{key}" for key in workload.row_controls)
@@ -44,6 +36,29 @@ def check_controls(workload: Workload, cells: Sequence[Cell], deviations: Sequen
         if frozenset(tokens) not in compared:
             compared.add(frozenset(tokens))
             _check_group(list(tokens.values()), listed, flat, row_controls)
+
+
+def _check_row(workload: Workload, cell: Cell, listed: set[tuple[str, str]]) -> None:
+    """A row gives the reason for what needs one, and is evaluated as it was trained."""
+    reasoned = workload.family[cell.family].deviating()
+    for parameter in reasoned:
+        key = f"{workload.rows_key}.{parameter}"
+        value = cell.evaluated.get(parameter) or cell.trained.get(parameter)
+        if value and (key, cell.row) not in listed:
+            raise ControlsError(
+                f"cell {cell.id}: row {cell.row} sets {parameter}: {axis_text(value)}, and no deviation gives the "
+                f'reason; add {{key: {key}, rows: [{cell.row}], reason: "..."}} under deviations'
+            )
+    if cell.reference:  # it has no training of its own
+        return
+    for parameter in sorted(cell.trained.keys() | cell.evaluated.keys()):
+        trained, evaluated = (form.get(parameter, "absent") for form in (cell.trained, cell.evaluated))
+        if trained != evaluated and parameter not in reasoned:
+            raise ControlsError(
+                f"cell {cell.id}: row {cell.row} is trained with {parameter}: {axis_text(trained)} and evaluated with "
+                f"{parameter}: {axis_text(evaluated)}; a row is evaluated as it was trained, but for parameters in "
+                f"`needs_deviation` of its family, whose reason stands under deviations"
+            )
 
 
 def _check_group(

@@ -16,8 +16,10 @@ from workloads.contract.fields import value_at
 from workloads.contract.rows import row_from
 from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Workload
 
-EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch", "numerics")
-"""Records of how a job ran; where they differ, results may differ in the last bits."""
+EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch", "numerics", "code")
+"""Records of how a job ran; where they differ, results may differ in the last bits. `code`: digest of the
+code that ran, as in the commit record; code that changes the meaning of a result has another revision, and so another
+job."""
 
 BY_SETTING = ("versions", "numerics")
 """Those that hold settings by name: of them, only the settings that differ are told."""

@@ -14,6 +14,7 @@ RUN = {
     "device_kind": "cpu",
     "threads": 1,
     "world_size": 1,
+    "code": "f" * 64,
     "numerics": {"cpu_capability": "AVX512", "float32_matmul": "highest", "environment": {"MKL_CBWR": "AVX2"}},
 }
 RECORD = {

@@ -43,6 +43,21 @@ def test_a_masked_row_needs_its_deviation(cells: tuple[Cell, ...]) -> None:
         check_controls(WORKLOAD, cells, ())
 
 
+def test_a_row_that_is_evaluated_otherwise_than_it_was_trained_is_refused(
+    resolved: ResolvedMatrix, cells: tuple[Cell, ...]
+) -> None:
+    """As a family can whose `trained()` returns another row."""
+    place = next(i for i, cell in enumerate(cells) if cell.row == "context-k5")
+    for changed, said in (
+        ({"family": "context", "frames": 20}, r"trained with frames: 20 and evaluated with frames: 5"),
+        ({"family": "ssm", "frames": 5}, r"trained with family: ssm and evaluated with family: context"),
+        ({"family": "context", "frames": 5, "new": 1}, r"trained with new: 1 and evaluated with new: absent"),
+    ):
+        other = (*cells[:place], replace(cells[place], trained=changed), *cells[place + 1 :])
+        with pytest.raises(ControlsError, match=rf"row context-k5 is {said}; a row is evaluated as it was trained"):
+            check_controls(WORKLOAD, other, resolved.deviations)
+
+
 def test_a_different_control_is_refused_with_both_cells_and_values(
     resolved: ResolvedMatrix, cells: tuple[Cell, ...]
 ) -> None:
@@ -85,7 +100,7 @@ def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(ce
     assert list(found) == [
         "sample_order", "drops", "candidates", "evidence_frames", "evidence", "written", "initial_shared", "steps",
         "cases of evaluate/replay", "cases of evaluate/loop", "cases of evaluate/return", "versions", "device_kind",
-        "threads", "world_size", "micro_batch", "numerics", "rejected steps",
+        "threads", "world_size", "micro_batch", "numerics", "code", "rejected steps",
     ]  # fmt: skip
 
 

@@ -143,6 +143,8 @@ STAGES = (
         images="strips",
         checks=(
             RecordCheck(record="cases", depends=("data",)),
+            RecordCheck(record="commanded", depends=("data",), optional=True),
+            RecordCheck(record="codec_weights", depends=("codec",), optional=True),
             RecordCheck(record="measuring_weights", optional=True),
         ),
         tolerances=_TOLERANCES,
