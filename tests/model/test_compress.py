@@ -75,11 +75,11 @@ def test_a_hybrid_counts_ages_in_pooled_slots() -> None:
 def test_pooled_slots_weigh_what_as_many_single_ones_weigh(count: int, missing: int, ratio: int, decay: float) -> None:
     """Beside a sample with fewer frames, whose groups are its own."""
     fewer = max(0, count - missing)
-    pooled = Compressed(Compress(decay=decay, ratio=ratio, hybrid=True), SIZES)
+    pooled = make_mechanism(Compress(decay=decay, ratio=ratio, hybrid=True), SIZES)
     context = pooled.context(numbered([[True] * (count + 1), [True] * (fewer + 1) + [False] * (count - fewer)]))
     groups = [-(-n // ratio) for n in (count, fewer)]
     rows = [[True] * (n + 1) + [False] * (groups[0] - n) for n in groups]
-    single = Compressed(Compress(decay=decay), SIZES).context(numbered(rows))
+    single = make_mechanism(Compress(decay=decay), SIZES).context(numbered(rows))
     assert torch.equal(context.valid, single.valid) and context.valid.tolist() == rows
     assert context.log_weight is not None and single.log_weight is not None
     assert torch.equal(context.log_weight[context.valid], single.log_weight[single.valid])

@@ -77,9 +77,9 @@ def test_every_token_is_an_average_of_cells_at_the_start_and_after_any_learning(
 ) -> None:
     made = store(8, 8, grid, tokens)
     with torch.no_grad():
-        made.mixing += spread * torch.randn(made.mixing.shape, generator=torch.Generator().manual_seed(0))
+        made.memory.mixing += spread * torch.randn(made.memory.mixing.shape, generator=torch.Generator().manual_seed(0))
     cells = torch.eye(grid * grid)
-    shares = made.store((torch.linalg.pinv(made.pooling) @ cells)[None, None])[0].detach()  # (m, cells)
+    shares = made.store((torch.linalg.pinv(made.memory.pooling) @ cells)[None, None], NO_SLOTS).tokens[0].detach()
     assert shares.shape == (tokens, grid * grid)
     assert (shares >= -1e-5).all()
     torch.testing.assert_close(shares.sum(1), torch.ones(tokens), atol=1e-4, rtol=0)
@@ -88,7 +88,7 @@ def test_every_token_is_an_average_of_cells_at_the_start_and_after_any_learning(
 @pytest.mark.parametrize(("grid", "tokens"), [(2, 4), (4, 16), (8, 64)])
 def test_at_the_start_a_token_is_nearly_its_own_cell_and_the_rest_is_shared_equally(grid: int, tokens: int) -> None:
     made = store(8, 8, grid, tokens)
-    shares = made.mixing.detach().softmax(0)
+    shares = made.memory.mixing.detach().softmax(0)
     cells = grid * grid
     others = 1 / (math.exp(5) + cells - 1)
     expected = torch.full((cells, tokens), others) + (math.exp(5) - 1) * others * torch.eye(cells, tokens)
@@ -107,7 +107,7 @@ def test_what_is_stored_has_the_same_shape_however_many_frames_were_seen(read: s
         summary = made.summary(slots)
         assert summary is not None
         tokens = summary.flatten(2).mean(2)[:, :, None, None].expand(1, 1, 4, 8)  # in place of the patch embedding
-        shapes.add((*summary.shape, *made.store(tokens).shape))
+        shapes.add((*summary.shape, *made.store(tokens, slots).tokens.shape))
     assert shapes == {(1, 1, 1, 4, 4, 1, 3, 8)}
 
 
