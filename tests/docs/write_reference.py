@@ -231,7 +231,7 @@ def matrix_page(workload: Workload) -> str:
         found = list(keys_of(family))
         parts += [f"### family `{family.family}`\n", f"{summary(family)}\n"]
         reasoned = [f"`{name}`" for name in family.deviating()]
-        parts += [f"Set, {' and '.join(reasoned)} need an entry under `deviations`.\n"] if reasoned else []
+        parts += [f"Needs an entry under `deviations` if it is set: {', '.join(reasoned)}.\n"] if reasoned else []
         parts.append(key_table(found) if found else "No parameters.\n")
     profile = [
         dataclasses.replace(one, type="list of seeds" if one.name == "seeds" else "mapping", default=default)
