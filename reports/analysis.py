@@ -9,7 +9,8 @@ import numpy as np
 
 from reports.findings import Material, findings
 from reports.input import ReportInput
-from reports.measured import AnalysedRow, Measured, combinations, measured, repeated
+from reports.measured import AnalysedRow, Measured, combinations, measured
+from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
 from reports.statistics.gain import Gain, retained_gain
@@ -51,14 +52,20 @@ def analyse(given: ReportInput) -> Analysis:
     Raises:
         ValueError: two values of one case and metric, or a table that names no row of the matrix.
     """
+    again = repeated(given)
+    given = competing(given)
     axes = combinations(given, (cost.axes for cost in given.costs))
     found = measured(given, axes)
-    computed, again = {info.name for info in given.rows}, repeated(given)
+    computed = {info.name for info in given.rows}
     named: dict[str, list[str]] = {}
     given_tables = given.tables
     if not given_tables and given.spec.main_table is None:
-        given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference and info.name not in again]}
+        given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference]}
     for name, members in given_tables.items():
+        if again in members:
+            raise ValueError(
+                f"table {name!r} names {again}, which is another row again: it shows noise, and has no rank"
+            )
         unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded})
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
@@ -66,10 +73,6 @@ def analyse(given: ReportInput) -> Analysis:
         if references:
             raise ValueError(f"table {name!r} names {references}, which are ceiling and floor and take no rank")
         labels = found.computed_by.keys()
-        if named_again := again & set(members):
-            raise ValueError(
-                f"table {name!r} names {sorted(named_again)}, which is another row again and takes no rank"
-            )
         for a in axes:
             kept = [label for member in members if (label := row_label(member, a)) in labels]
             if kept:
@@ -204,9 +207,9 @@ def _compact(spec: ReportSpec, rows: Sequence[AnalysedRow]) -> dict[str, list[st
 
 def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     gathered: dict[str, dict[str, dict[str, list[float]]]] = {}
-    left_out = {info.name for info in given.rows if info.reference} | repeated(given)
+    references = {info.name for info in given.rows if info.reference}
     for cost in given.costs:
-        if cost.row in left_out:
+        if cost.row in references:
             continue
         stage = f"{cost.stage}/{cost.branch}" if cost.branch else cost.stage
         values = gathered.setdefault(row_label(cost.row, cost.axes), {}).setdefault(stage, {})

@@ -11,6 +11,7 @@ import numpy as np
 
 from reports import instruments
 from reports.input import CaseValues
+from reports.noise import competing
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
@@ -40,7 +41,7 @@ class Measured:
     scoring: Scoring
     rows: tuple[AnalysedRow, ...]
     panels: Mapping[str, Panel]
-    """By `branch/metric`, over distinct rows, and `repeated` ones; empty without case values."""
+    """By `branch/metric`, over distinct rows; empty without case values."""
     means: Mapping[str, Mapping[str, float]]
     """`branch/metric` -> distinct row -> mean."""
     gone: frozenset[str] = frozenset()
@@ -95,12 +96,6 @@ def combinations(given: CaseValues, others: Iterable[str] = ()) -> list[str]:
     return sorted({v.axes for v in given.values} | {m.axes for m in given.missing} | set(others)) or [""]
 
 
-def repeated(given: CaseValues) -> frozenset[str]:
-    """The row that is another one again (`NoiseSpec`), where both are there: it is compared with that one alone."""
-    pair, names = given.spec.noise, {info.name for info in given.rows}
-    return frozenset() if pair is None or not {pair.row, pair.again} <= names else frozenset({pair.again})
-
-
 def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     """The rows of a study with their values.
 
@@ -111,6 +106,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     Raises:
         ValueError: two values of one case and metric.
     """
+    given = competing(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
     excluded: dict[str, frozenset[int]] = {}
     for one in given.excluded:
@@ -132,7 +128,6 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         if label not in gone
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
-    rows = tuple(row for row in rows if row.label.partition("/")[0] not in repeated(given))
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
     means = {
