@@ -116,7 +116,8 @@ def report_input(
                 continue
             if spec is workload.checked:
                 gits.add(commit.git)
-            recorded.setdefault(name, {})[cell.id] = {**commit.result.get("records", {}), "code": commit.code}
+            records = {**commit.result.get("records", {}), "code": commit.code, "inputs": commit.inputs}
+            recorded.setdefault(name, {})[cell.id] = records
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))

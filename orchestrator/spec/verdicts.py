@@ -42,8 +42,9 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
     Returns `{"check", "verdict", "detail", "cells"}` for each check. Verdicts: `violated`, an unequal record of
     `StageSpec.checks`; `mixed`, unequal execution, both with the cells that differ from the majority; `open`, with the
     cells that have no record yet; else `held`. Records of `StageSpec.counted` are not compared between cells, but with
-    their bound: `violated` lists the cells above it. Execution of other stages than `Workload.checked` has a line only
-    where it is mixed.
+    their bound: `violated` lists the cells above it. `inputs` is `violated` where jobs read other contents under the
+    fingerprint of one job: it was computed again between them. Execution of other stages than `Workload.checked` has a
+    line only where it is mixed.
     """
     found: list[dict[str, Any]] = []
     execution: list[dict[str, Any]] = []
@@ -62,7 +63,7 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
         counts += [
             _named(_counted(workload, check, asked, records), step, whole=whole) for check in stage.counted if asked
         ]
-    return [*found, *execution, *counts]
+    return [*found, _inputs(cells, recorded), *execution, *counts]
 
 
 def declared_differences(
@@ -115,6 +116,31 @@ def _named(line: dict[str, Any], step: str, *, whole: bool) -> dict[str, Any]:
 def _execution(stage: StageSpec) -> list[str]:
     """A stage without batches never records a micro-batch."""
     return [one for one in EXECUTION if one != "micro_batch" or stage.global_batch]
+
+
+def _inputs(cells: Sequence[Cell], recorded: Mapping[str, Records]) -> dict[str, Any]:
+    """What was read of each job, by all jobs of all steps."""
+    reading: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+    for records in recorded.values():
+        for cell in cells:
+            for stage, read in records.get(cell.id, {}).get("inputs", {}).items():
+                contents = reading.setdefault((stage, str(read["fingerprint"])), {})
+                contents.setdefault(str(read["manifest"]), {})[cell.id] = None
+    details: list[str] = []
+    odd: dict[str, None] = {}
+    for (stage, fingerprint), contents in reading.items():
+        if len(contents) > 1:
+            first, *others = sorted(contents, key=lambda manifest: -len(contents[manifest]))
+            parts = (f"{_short(manifest)} by {shortened(list(contents[manifest]), 1)}" for manifest in (first, *others))
+            details.append(f"{stage} {_short(fingerprint)} was read as {', '.join(parts)}")
+            odd |= {cell: None for manifest in others for cell in contents[manifest]}
+    if details:
+        return {"check": "inputs", "verdict": "violated", "detail": "; ".join(details), "cells": list(odd)}
+    verdict = "held" if reading else "open"
+    detail = (
+        f"{counted(len(reading), 'job')} read with the same contents by all that read them" if reading else "none yet"
+    )
+    return {"check": "inputs", "verdict": verdict, "detail": detail, "cells": []}
 
 
 def _checked(

@@ -15,6 +15,7 @@ RUN = {
     "threads": 1,
     "world_size": 1,
     "code": "f" * 64,
+    "inputs": {"data": {"fingerprint": "d" * 64, "manifest": "m" * 64}},
     "numerics": {"cpu_capability": "AVX512", "float32_matmul": "highest", "environment": {"MKL_CBWR": "AVX2"}},
 }
 RECORD = {

@@ -182,6 +182,16 @@ def test_weights_of_a_measuring_network_are_compared_once_one_was_used(cells: tu
     assert "measuring_weights of evaluate/return" not in found
 
 
+def test_cells_that_read_other_contents_under_one_fingerprint_are_violated(cells: tuple[Cell, ...]) -> None:
+    """As when latents were removed and computed again, on another machine, between two trainings."""
+    recorded = {"train": all_records(cells), **evaluations(cells)}
+    recorded["train"]["spatial/s0"]["inputs"] = {"data": {"fingerprint": "d" * 64, "manifest": "n" * 64}}
+    found = {one["check"]: one for one in verdicts(WORKLOAD, cells, recorded)}["inputs"]
+    assert (found["verdict"], found["cells"]) == ("violated", ["spatial/s0"])
+    assert found["detail"].startswith("data dddddddddddd was read as mmmmmmmmmmmm by context-k1/s0 and ")
+    assert found["detail"].endswith(", nnnnnnnnnnnn by spatial/s0")
+
+
 def test_a_branch_that_cells_do_not_have_has_no_line(cells: tuple[Cell, ...]) -> None:
     without = [replace(cell, branches={k: v for k, v in cell.branches.items() if k != "loop"}) for cell in cells]
     found = {one["check"] for one in verdicts(WORKLOAD, without, {"train": all_records(cells)})}
@@ -241,7 +251,7 @@ def test_the_page_lists_every_record_and_says_what_becomes_of_it() -> None:
     told = {(stage, name): why for names, stage, why in lines for name in re.findall(r"\w+", names)}
     compared = {
         (stage.name, check.record) for stage in WORKLOAD.stages for check in (*stage.checks, *stage.counted)
-    } | {("all", name) for name in EXECUTION}
+    } | {("all", name) for name in (*EXECUTION, "inputs")}
     listed_alone = {(stage.name, name): why for stage in WORKLOAD.stages for name, why in stage.uncompared.items()}
     assert {key for key, why in told.items() if not why.startswith("no: ")} == compared
     assert {key: why[len("no: ") :] for key, why in told.items() if why.startswith("no: ")} == listed_alone
