@@ -25,7 +25,7 @@ from toy_rows import (
 )
 
 from workloads.memory.interface import Slots
-from workloads.model.initial import initial_shared_digest
+from workloads.model.initial import initial_shared_digest, trainable_shared_digest
 from workloads.model.world_model import WorldModel
 from workloads.study.memory.base import MemoryRow
 
@@ -50,6 +50,13 @@ def one_thread() -> Iterator[None]:
 
 def test_every_row_starts_the_shared_parameters_at_the_same_bits(row: MemoryRow) -> None:
     assert initial_shared_digest(toy(row)) == initial_shared_digest(toy(rows_named("context-k1")))
+
+
+def test_every_row_trains_the_same_shared_parameters_and_one_that_freezes_any_is_told(row: MemoryRow) -> None:
+    model = toy(row)
+    assert trainable_shared_digest(model) == trainable_shared_digest(toy(rows_named("context-k1")))
+    model.patch_embedding.bias.requires_grad_(requires_grad=False)
+    assert trainable_shared_digest(model) != trainable_shared_digest(toy(row))
 
 
 def test_another_initialisation_stream_starts_elsewhere_and_0_is_none(row: MemoryRow) -> None:

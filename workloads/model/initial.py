@@ -60,6 +60,13 @@ def initial_shared_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def trainable_shared_digest(model: nn.Module) -> str:
+    """sha256 over the names of the shared parameters that train, and whether they decay; equal in all rows."""
+    names = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    shared = sorted(f"{name} {decays(name)}" for name in names if not name.startswith(MECHANISM))
+    return hashlib.sha256("\n".join(shared).encode()).hexdigest()
+
+
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Parameters with weight decay and without it (norms, biases, modulation, gates, decays), in order of name."""
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])

@@ -113,6 +113,7 @@ STAGES = (
                 depends=("data", "codec", "action", "backbone"),
                 declared={"init_stream": "the row's parameters start from other draws"},
             ),
+            RecordCheck(record="trainable_shared", depends=("data", "codec", "action", "backbone"), optional=True),
             RecordCheck(record="steps", depends=("training.steps",)),
         ),
         counted=(
