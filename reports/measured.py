@@ -11,6 +11,7 @@ import numpy as np
 
 from reports import instruments
 from reports.input import CaseValues
+from reports.noise import competing
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
@@ -107,6 +108,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     Raises:
         ValueError: two values of one case and metric.
     """
+    given = competing(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
     excluded: dict[str, frozenset[int]] = {}
     for one in given.excluded:

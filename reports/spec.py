@@ -91,6 +91,20 @@ class ReferenceSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseSpec:
+    """A row and the same row again, which differs in nothing but the initialisation: what is found between is noise.
+
+    Where both are there, the second takes part in no table, rank, range or finding.
+    """
+
+    row: str
+    again: str
+    metrics: Sequence[str] = ()
+    """`branch/metric`, in order; empty: those of the main tables."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostValue:
     """A recorded cost of a stage: a column of the cost table, or the price of a row."""
 
@@ -161,6 +175,7 @@ class Words:
     lead: str = ""
     notes: str = "Notes"
     findings: str = "Findings"
+    noise: str = "Noise: the same row trained again"
     rank_shift: str = ""
     """Caption of the figure; empty: a general one."""
     curves: str = ""
@@ -195,6 +210,7 @@ class ReportSpec:
     scaling: Sequence[ScalingFigure] = ()
     instruments: InstrumentSpec | None = None
     gain: GainSpec | None = None
+    noise: NoiseSpec | None = None
     references: ReferenceSpec | None = None
     prices: Sequence[CostValue] | None = None
     """In order of preference; the first one that every row has is used. None: device seconds of all stages."""

@@ -12,7 +12,7 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.controls import verdicts
+from orchestrator.spec.verdicts import declared_differences, verdicts
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
     CaseValues,
@@ -104,8 +104,7 @@ def report_input(
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
-    records: dict[str, Mapping[str, Any]] = {}
-    others: dict[str, dict[str, Mapping[str, Any]]] = {}
+    recorded: dict[str, dict[str, Mapping[str, Any]]] = {}
     workload = plan.workload
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
@@ -118,9 +117,8 @@ def report_input(
                 continue
             if spec is workload.checked:
                 gits.add(commit.git)
-                records[cell.id] = commit.result.get("records", {})
-            else:
-                others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
+            records = {**commit.result.get("records", {}), "code": commit.code, "inputs": commit.inputs}
+            recorded.setdefault(name, {})[cell.id] = records
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -130,6 +128,7 @@ def report_input(
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for case, path in reader.images(job) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+    compared, rows = [cell for cell in plan.cells if not cell.reference], {cell.row for cell in plan.cells}
     return ReportInput(
         **vars(measured),
         git=", ".join(sorted(filter(None, gits))),
@@ -139,8 +138,11 @@ def report_input(
         curves=curves,
         controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
-            deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
+            deviations=[
+                *(dataclasses.asdict(one) for one in plan.deviations if rows.intersection(one.rows)),
+                *declared_differences(workload, compared, plan.deviations),
+            ],
+            verdicts=verdicts(workload, compared, recorded),
         ),
         durations=_durations(plan, durations),
         notes=notes,

@@ -15,6 +15,7 @@ from reports.durations import by_stage
 from reports.figures.style import FamilyLook, looks_of
 from reports.formats import commits, decimals_of, number
 from reports.input import ReportInput
+from reports.noise import competing, noise
 from reports.page import figures, tables
 from reports.page.costs import cost_table
 from reports.page.strips import strips
@@ -61,6 +62,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
     """
+    found_noise, given = noise(given), competing(given)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -93,6 +95,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         distinct=sum(row.label == row.computed_by for row in analysis.rows if not row.reference),
         references=references.measures(analysis),
         tiles=tiles(given, analysis),
+        noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks),
         scaling=figures.scalings(analysis, looks),

@@ -347,8 +347,9 @@ def build_model(
         BadInput: sizes that do not fit together; the message names the key.
         RowError: a row that cannot be.
     """
-    model = WorldModel(backbone, action, row_from(row), shape)
-    initialise(model, seed)
+    memory = row_from(row)
+    model = WorldModel(backbone, action, memory, shape)
+    initialise(model, seed, memory.init_stream)
     return model
 
 

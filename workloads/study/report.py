@@ -14,6 +14,7 @@ from reports.spec import (
     GainSpec,
     ImageSpec,
     InstrumentSpec,
+    NoiseSpec,
     PublishedTables,
     ReferenceSpec,
     ReportSpec,
@@ -128,6 +129,12 @@ REPORT = ReportSpec(
         caption="Of what K=20 gains over K=1 on return, the share a compact memory keeps; given only where that gain "
         "differs significantly from 0.",
     ),
+    noise=NoiseSpec(
+        row="context-k5",
+        again="context-k5-aa",
+        caption="<code>context-k5-aa</code> is <code>context-k5</code> with other initial weights, drawn from another "
+        "stream, and the same data, order and noise. It is in no table, rank or finding.",
+    ),
     references=ReferenceSpec(
         ceiling="bound-truth",
         floor="bound-anchor",
@@ -171,6 +178,7 @@ REPORT = ReportSpec(
         "stored and read; everything else is the same.",
         notes="What this scale can and cannot tell",
         findings="Six findings, asked of these values",
+        noise="Noise: two trainings that differ in nothing but the initialisation",
         rank_shift="A row that rises to the right is better at coming back than at following.",
         curves="Rows share data, order and noise, so curves may be compared step by step.",
         units="scenes",

@@ -12,8 +12,9 @@ work is not counted. Source: study.md section 5. Standard library only.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from workloads.contract.fields import LATER, Natural
 from workloads.contract.rows import Row, RowError
 
 PATCH = 2
@@ -98,6 +99,11 @@ class MemoryRow(Row):
     """`package.module:Class` of what computes it (a `Mechanism`), imported in the job; empty: nothing is computed."""
     carries_state: ClassVar[bool] = False
     """Whether it writes a state that crosses chunks."""
+    needs_deviation: ClassVar[tuple[str, ...]] = ("init_stream",)
+
+    init_stream: Annotated[Natural, LATER] = 0
+    """Not 0: parameters start from other draws than in every other row, the backbone's too. For an A/A row: what is
+    found between it and the same row without is noise."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -128,7 +134,20 @@ class MemoryRow(Row):
         """What training computes."""
         return self.evaluated()
 
+    def declared(self, controls: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """K, where parameters start, and how the state's frames are chosen."""
+        return {
+            "evidence_frames": self.evidence_frames(controls["evidence"]),
+            "init_stream": self.init_stream,
+            "write_from": self.written_from if self.carries_state else None,
+        }
+
     # Tokens.
+
+    @property
+    def written_from(self) -> str:
+        """Which frames a state is written from. Default: the evidence of the preceding segment, then the segment's."""
+        return "retrieved"
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
         """K, evidence frames of a segment, anchor included; `evidence` is the section, as the row's jobs hold it."""

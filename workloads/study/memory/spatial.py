@@ -75,7 +75,7 @@ class Spatial(ComposedRow):
 
     def evaluated(self) -> MemoryRow:
         """A row that reads nothing is the anchor-only row."""
-        return Context(frames=1) if self.read == "none" else self
+        return Context(frames=1, init_stream=self.init_stream) if self.read == "none" else self
 
     def trained(self) -> MemoryRow:
         """Masking happens at generation only."""
