@@ -55,6 +55,10 @@ class Spatial(MemoryRow):
         """`m`, stored tokens that are read."""
         return s.grid_tokens if self.read != "none" and not self.masked else 0
 
+    def stored_floats(self, s: BackboneSizes) -> int:
+        """The stored tokens, once for all blocks that read them."""
+        return self.stored(s) * s.width
+
     def beside_text(self, s: BackboneSizes) -> int:
         """All of them, where they are read with the text."""
         return self.stored(s) if self.read == "text" else 0
