@@ -228,16 +228,8 @@ def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
             ("pool", disk.pool),
         )
     )
-    return (
-        "\n".join(
-            [
-                "sizes, predicted (floats of the memory: of one sample at the paper's size)",
-                *table,
-                f"disk, GiB: {parts} ({disk.assumption})",
-            ]
-        )
-        + "\n"
-    )
+    title = "sizes, predicted (floats of the memory: of one sample at the paper's size)"
+    return "\n".join([title, *table, f"disk, GiB: {parts} ({disk.assumption})"]) + "\n"
 
 
 def _unit(size: RowSize, count: int) -> str:

@@ -153,8 +153,8 @@ class MemoryRow(Row):
         """Shape of the float32 state in one recurrent block, without the batch."""
         return ()
 
-    # What it takes to remember, in floats of whatever type, per sample. The anchor, which every row has, counts where it
-    # is a slot among others or all there is, and not beside a store.
+    # What it takes to remember, in floats of whatever type, per sample. The anchor, which every row has, counts where
+    # it is a slot among others or all there is, and not beside a store.
 
     def stored_floats(self, s: BackboneSizes) -> int:
         """What its store holds, in all blocks together. Default: its states, and the tokens beside the text."""
