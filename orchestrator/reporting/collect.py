@@ -225,11 +225,13 @@ def _missing(
 def _rows(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
     """Rows in file order, with the row of which each is an alias."""
     row_of = {cell.id: cell.row for cell in cells}
-    sizes: dict[str, dict[str, Mapping[str, float]]] = {}
+    sizes: dict[str, dict[str, dict[str, float]]] = {}
     by_cell = workload.sizes(cells)
     for cell in cells:
         if cell.id in by_cell:
-            sizes.setdefault(cell.row, {})[axes_text(cell.axes)] = by_cell[cell.id]
+            sizes.setdefault(cell.row, {})[axes_text(cell.axes)] = {
+                name: float(size) for name, size in by_cell[cell.id].items()
+            }
     found: dict[str, RowInfo] = {}
     for cell in cells:
         alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
