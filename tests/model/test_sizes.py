@@ -16,6 +16,7 @@ from workloads.memory.interface import Slots
 from workloads.model import cost, initial
 from workloads.model.world_model import LatentShape, WorldModel
 from workloads.study import sizes
+from workloads.study.memory.context import Context
 from workloads.study.memory.families import row_from
 from workloads.study.sizes import (
     flops_denoise,
@@ -163,3 +164,14 @@ def test_what_each_row_reads_and_keeps_at_the_papers_size() -> None:
     state = row_from(LAPTOP["ssm-blockwise"].trained).floats_read(sizes.PAPER, 20)
     kept = row_from(LAPTOP["ssm-blockwise"].trained).floats_kept(sizes.PAPER, 20, 0)
     assert state == kept == 880 * 1536 * 8
+
+
+def test_rows_say_what_they_are_made_of_for_the_reports_factor_effects() -> None:
+    made = {name: tuple(row.factors.values()) for name, row in load_matrix(own_matrix()).rows.items()}
+    assert made["context-k5"] == made["context-k20"] == ("tokens", "none", "self-attention")
+    assert made["context-k1"] == made["spatial-withheld"] == ("none", "none", "none")
+    assert made["spatial"] == ("grid", "none", "text") and made["ssm-hybrid"] == ("convolution", "none", "recurrence")
+    # A trained reader whose store is masked, and ceiling and floor, are no choices to compare.
+    assert made["spatial-masked"] == made["bound-truth"] == ()
+    blind, seeing = (Context(frames=5, address="bearing", yaw=yaw).factors["address"] for yaw in (False, True))
+    assert (blind, seeing) == ("bearing without yaw", "bearing")
