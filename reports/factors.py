@@ -10,9 +10,6 @@ from reports.statistics.factors import FactorEffects, factor_effects
 from reports.statistics.intervals import Interval
 from reports.statistics.scores import headline
 
-NO_LIMITS = 2
-"""Seeds with which no limits are printed: simulated worlds without an effect had one in up to 11 %."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class MetricEffects:
@@ -25,12 +22,8 @@ class MetricEffects:
 
     @property
     def kind(self) -> str:
-        """What the limits are over; empty: there are none."""
-        of = self._any()
-        return "" if of is None or of.seeds == NO_LIMITS else of.kind
-
-    def _any(self) -> Interval | None:
-        return next((mean.interval for group in self.effects.groups for mean in group.means), None)
+        """What the intervals are over; empty: there are none."""
+        return next((mean.interval.kind for group in self.effects.groups for mean in group.means), "")
 
 
 def effects_of(analysis: Analysis) -> Sequence[MetricEffects]:
@@ -66,7 +59,7 @@ def effects_json(analysis: Analysis) -> list[dict[str, Any]]:
                     "rows": list(group.rows),
                     "levels": {factor: list(levels) for factor, levels in group.levels.items()},
                     "means": [
-                        {"factor": mean.factor, "level": mean.level, "rows": list(mean.rows), **limited(mean.interval)}
+                        {"factor": mean.factor, "level": mean.level, "rows": list(mean.rows), **_limits(mean.interval)}
                         for mean in group.means
                     ],
                     "contrasts": [
@@ -74,8 +67,8 @@ def effects_json(analysis: Analysis) -> list[dict[str, Any]]:
                             "factor": c.factor,
                             "a": c.a,
                             "b": c.b,
-                            **limited(c.interval),
-                            "p_adjusted": _p(c.interval, c.p_adjusted),
+                            **_limits(c.interval),
+                            "p_adjusted": c.p_adjusted,
                             "note": c.note,
                         }
                         for c in group.contrasts
@@ -90,8 +83,8 @@ def effects_json(analysis: Analysis) -> list[dict[str, Any]]:
                     "b": i.b,
                     "c": i.c,
                     "d": i.d,
-                    **limited(i.interval),
-                    "p_adjusted": _p(i.interval, i.p_adjusted),
+                    **_limits(i.interval),
+                    "p_adjusted": i.p_adjusted,
                 }
                 for i in one.effects.interactions
             ],
@@ -104,18 +97,8 @@ def effects_json(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def limited(interval: Interval) -> Mapping[str, float | None]:
-    """Effect with its limits, where these are calibrated."""
-    there = interval.seeds != NO_LIMITS
-    return {
-        "effect": interval.mean,
-        "low": interval.low if there else None,
-        "high": interval.high if there else None,
-    }
-
-
-def _p(interval: Interval, p: float) -> float | None:
-    return p if interval.seeds != NO_LIMITS else None
+def _limits(interval: Interval) -> Mapping[str, float]:
+    return {"effect": interval.mean, "low": interval.low, "high": interval.high}
 
 
 def _metrics(analysis: Analysis) -> Sequence[str]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports import instruments, references
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
-from reports.factors import effects_of, limited
+from reports.factors import effects_of
 from reports.figures.style import FamilyLook, looks_of
 from reports.formats import commits, decimals_of, number
 from reports.frontier import frontier
@@ -99,7 +99,6 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         figures=figures.page_figures(given, analysis, looks, sized),
         frontier=sized,
         effects=effects_of(analysis),
-        limited=limited,
         scaling=figures.scalings(analysis, looks),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         every=[

@@ -6,7 +6,8 @@ these combinations an additive model is fitted by least squares,
 $$ y_{abc} = \mu + \alpha_a + \beta_b + \gamma_c + \varepsilon . $$
 
 Every estimate is a weighted sum of combinations, so it is computed for each scene and seed and gets the interval of
-`intervals.py`: over scenes and seeds, for these rows. What the combinations do not determine is not estimated: a
+`intervals.py`: over scenes and seeds, for these rows, with seeds − 1 degrees of freedom at most, since many are tested
+together. What the combinations do not determine is not estimated: a
 contrast of two levels is, if it lies in the row space of the design; levels so joined form a group, and marginal means
 are taken over a group (each of its levels counts alike).
 
@@ -188,7 +189,7 @@ class _Table:
 
     def interval(self, weights: Floats, level: float = LEVEL) -> Interval:
         """Interval of a weighted sum of the cells."""
-        return paired_interval(np.tensordot(weights, self.values, axes=1), level)
+        return paired_interval(np.tensordot(weights, self.values, axes=1), level, self.values.shape[2] - 1)
 
 
 class _Design:
@@ -320,7 +321,7 @@ def _why(table: _Table, factor: int, levels: Sequence[str]) -> str:
     for other in range(len(table.factors)):
         for level in table.levels(other) if other != factor else ():
             if table.holding(other, level) == cells:
-                return f"{' and '.join(levels)} stands only with {table.factors[other]} {level}, and that only with it"
+                return f"{', '.join(levels)} only with {table.factors[other]} {level}, and that with nothing else"
     return ""
 
 
