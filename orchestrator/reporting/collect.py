@@ -222,6 +222,12 @@ def _missing(
             return
 
 
+def _factors(workload: Workload, cell: Cell) -> Mapping[str, str]:
+    """What the row of a cell is made of; a recorded plan has no code that knows."""
+    there = cell.evaluated["family"] in workload.family
+    return dict(row_from(workload.family, cell.evaluated).factors) if there else {}
+
+
 def _rows(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
     """Rows in file order, with the row of which each is an alias."""
     row_of = {cell.id: cell.row for cell in cells}
@@ -243,7 +249,7 @@ def _rows(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
                 family=cell.family,
                 alias_of=alias,
                 reference=cell.reference,
-                factors=row_from(workload.family, cell.evaluated).factors,
+                factors=_factors(workload, cell),
                 sizes=sizes.get(cell.row, {}),
             )
     return list(found.values())
