@@ -6,10 +6,10 @@ these combinations an additive model is fitted by least squares,
 $$ y_{abc} = \mu + \alpha_a + \beta_b + \gamma_c + \varepsilon . $$
 
 Every estimate is a weighted sum of combinations, so it is computed for each scene and seed and gets the interval of
-`intervals.py`: over scenes and seeds, for these rows, with seeds − 1 degrees of freedom at most, since many are tested
-together. What the combinations do not determine is not estimated: a
-contrast of two levels is, if it lies in the row space of the design; levels so joined form a group, and marginal means
-are taken over a group (each of its levels counts alike).
+`intervals.py`: over scenes and seeds, for these rows. It has seeds − 1 degrees of freedom at most, since many are
+tested together. What the combinations do not determine is not estimated: a contrast of two levels is, if it lies in the
+row space of the design; levels so joined form a group, and marginal means are taken over a group (each of its levels
+counts alike).
 
 An interaction of two factors is a difference of differences over four combinations of their levels, in the model with
 all their combinations and the other factors additive.
@@ -25,11 +25,9 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from reports.statistics.intervals import LEVEL, Interval, complete, holm, paired_interval
+from reports.statistics.design import MEAN, CellTable, Design
+from reports.statistics.intervals import LEVEL, Interval, complete, holm
 from reports.statistics.panel import Floats
-
-ROUNDING = 1e-8
-"""Below this a vector is in the row space of a design."""
 
 Choices = Mapping[str, str]
 """Factor -> level."""
@@ -132,7 +130,7 @@ def factor_effects(layouts: Mapping[str, Floats], choices: Mapping[str, Choices]
         members.setdefault(tuple(choices[row][factor] for factor in factors), []).append(i)
     if len(members) < 2:
         return None
-    table = _Table(
+    table = CellTable(
         factors=factors,
         cells=tuple(members),
         rows=tuple(tuple(rows[i] for i in at) for at in members.values()),
@@ -168,64 +166,8 @@ def _left_out(
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Table:
-    """The combinations that exist, with the mean of their rows."""
-
-    factors: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    """A level of each factor."""
-    rows: tuple[tuple[str, ...], ...]
-    values: Floats
-    """(cells, scenes, seeds)."""
-
-    def levels(self, factor: int, cells: Sequence[int] | None = None) -> tuple[str, ...]:
-        """Levels of a factor in some cells (None: all), in order of appearance."""
-        return tuple(dict.fromkeys(self.cells[i][factor] for i in (range(len(self.cells)) if cells is None else cells)))
-
-    def holding(self, factor: int, level: str) -> frozenset[int]:
-        """Cells with a level."""
-        return frozenset(i for i, cell in enumerate(self.cells) if cell[factor] == level)
-
-    def interval(self, weights: Floats, level: float = LEVEL) -> Interval:
-        """Interval of a weighted sum of the cells."""
-        return paired_interval(np.tensordot(weights, self.values, axes=1), level, self.values.shape[2] - 1)
-
-
-class _Design:
-    """Least squares on columns of 0 and 1, each named by factors and their levels."""
-
-    def __init__(self, columns: Sequence[tuple[tuple[int, ...], tuple[str, ...]]], table: _Table) -> None:
-        self._at = {column: i for i, column in enumerate(columns)}
-        matrix = np.array(
-            [
-                [all(cell[f] == level for f, level in zip(*column, strict=True)) for column in columns]
-                for cell in table.cells
-            ],
-            dtype=np.float64,
-        )
-        self._inverse = np.linalg.pinv(matrix)
-        self._projector = self._inverse @ matrix
-
-    def weights(self, wanted: Mapping[tuple[tuple[int, ...], tuple[str, ...]], float]) -> Floats | None:
-        """Weights of the cells whose sum estimates the wanted sum of parameters; None: they do not determine it."""
-        vector = np.zeros(len(self._at))
-        for column, times in wanted.items():
-            if column not in self._at:
-                return None
-            vector[self._at[column]] += times
-        if np.abs(vector @ self._projector - vector).max() > ROUNDING:
-            return None
-        found: Floats = vector @ self._inverse
-        return found
-
-
-MEAN: tuple[tuple[int, ...], tuple[str, ...]] = ((), ())
-"""Column of the general mean."""
-
-
-def _groups(table: _Table) -> tuple[tuple[LevelGroup, ...], tuple[Inseparable, ...]]:
-    design = _Design([MEAN, *(((f,), (level,)) for f in range(len(table.factors)) for level in table.levels(f))], table)
+def _groups(table: CellTable) -> tuple[tuple[LevelGroup, ...], tuple[Inseparable, ...]]:
+    design = Design([MEAN, *(((f,), (level,)) for f in range(len(table.factors)) for level in table.levels(f))], table)
     classes = [_classes(table, design, f) for f in range(len(table.factors))]
     found: dict[tuple[int, ...], list[int]] = {}
     for i, cell in enumerate(table.cells):
@@ -247,7 +189,7 @@ def _groups(table: _Table) -> tuple[tuple[LevelGroup, ...], tuple[Inseparable, .
     return tuple(groups), tuple(apart)
 
 
-def _classes(table: _Table, design: _Design, factor: int) -> dict[str, int]:
+def _classes(table: CellTable, design: Design, factor: int) -> dict[str, int]:
     """Level -> number of its class: levels of one class can be compared. That is an equivalence."""
     found: dict[str, int] = {}
     for level in table.levels(factor):
@@ -261,7 +203,7 @@ def _classes(table: _Table, design: _Design, factor: int) -> dict[str, int]:
     return found
 
 
-def _group(table: _Table, design: _Design, cells: Sequence[int], contrasts: Sequence[LevelContrast]) -> LevelGroup:
+def _group(table: CellTable, design: Design, cells: Sequence[int], contrasts: Sequence[LevelContrast]) -> LevelGroup:
     levels = {f: table.levels(f, cells) for f in range(len(table.factors))}
     means = []
     for f, own in levels.items():
@@ -283,7 +225,7 @@ def _group(table: _Table, design: _Design, cells: Sequence[int], contrasts: Sequ
     )
 
 
-def _note(table: _Table, factor: int, a: str, b: str) -> str:
+def _note(table: CellTable, factor: int, a: str, b: str) -> str:
     """Other factors, if they vary, of which the two levels were seen with one level in common, or with none."""
     found = []
     for other in range(len(table.factors)):
@@ -298,7 +240,7 @@ def _note(table: _Table, factor: int, a: str, b: str) -> str:
     return ", ".join(found)
 
 
-def _inseparable(table: _Table, factor: int, classes: Mapping[str, int]) -> list[Inseparable]:
+def _inseparable(table: CellTable, factor: int, classes: Mapping[str, int]) -> list[Inseparable]:
     of: dict[int, list[str]] = {}
     for level, number in classes.items():
         of.setdefault(number, []).append(level)
@@ -315,7 +257,7 @@ def _inseparable(table: _Table, factor: int, classes: Mapping[str, int]) -> list
     ]
 
 
-def _why(table: _Table, factor: int, levels: Sequence[str]) -> str:
+def _why(table: CellTable, factor: int, levels: Sequence[str]) -> str:
     """The level of another factor that is there exactly where these levels are; empty: there is none."""
     cells = frozenset[int]().union(*(table.holding(factor, level) for level in levels))
     for other in range(len(table.factors)):
@@ -325,12 +267,12 @@ def _why(table: _Table, factor: int, levels: Sequence[str]) -> str:
     return ""
 
 
-def _interactions(table: _Table) -> tuple[tuple[Interaction, ...], int]:
+def _interactions(table: CellTable) -> tuple[tuple[Interaction, ...], int]:
     found: list[tuple[int, int, tuple[str, str, str, str], Floats]] = []
     for f, g in combinations(range(len(table.factors)), 2):
         both = dict.fromkeys(((f, g), (cell[f], cell[g])) for cell in table.cells)
         rest = [((h,), (level,)) for h in range(len(table.factors)) if h not in (f, g) for level in table.levels(h)]
-        design = _Design([*both, *rest], table)
+        design = Design([*both, *rest], table)
         for a, b in combinations(table.levels(f), 2):
             for c, d in combinations(table.levels(g), 2):
                 signs = {(a, c): 1.0, (a, d): -1.0, (b, c): -1.0, (b, d): 1.0}
