@@ -4,7 +4,7 @@ What the report, `echo-matrix results` and `orchestrator.results` have in common
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,10 @@ class AnalysedRow:
     """A ceiling or floor (`references.py`)."""
     excluded_seeds: frozenset[int] = frozenset()
     """Seeds whose cells are excluded."""
+    factors: Mapping[str, str] = field(default_factory=dict)
+    """What it is made of, factor -> level; empty: not known."""
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Name -> number that follows from its declaration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +128,8 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
             computed_by=original if excluded.get(original) == excluded.get(label) else label,
             reference=info.reference,
             excluded_seeds=excluded.get(label, frozenset()),
+            factors=info.factors,
+            sizes=info.sizes.get(a, {}),
         )
         for a in axes
         for info in given.rows

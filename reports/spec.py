@@ -116,6 +116,39 @@ class CostValue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeSpec:
+    """A number that follows from a row's declaration (`Workload.sizes`), of which less is better."""
+
+    key: str
+    name: str
+    """For people."""
+    shape: str = "si"
+    """Format, as of `CostValue`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierSpec:
+    """Quality against sizes of the rows, and which rows no other one matches with less."""
+
+    metric: str
+    """`branch/metric`."""
+    sizes: Sequence[SizeSpec]
+    """The first one orders the rows."""
+    heading: str = "Quality against size"
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorSpec:
+    """Effects of the factors that rows are made of (`Row.factors`)."""
+
+    metrics: Sequence[str] = ()
+    """`branch/metric`; empty: what stands for each ranked branch."""
+    heading: str = "Factor effects"
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DifferenceTile:
     """A number at the top of the page: the difference of two rows, with its interval."""
 
@@ -211,6 +244,8 @@ class ReportSpec:
     instruments: InstrumentSpec | None = None
     gain: GainSpec | None = None
     noise: NoiseSpec | None = None
+    frontier: FrontierSpec | None = None
+    factors: FactorSpec = field(default_factory=FactorSpec)
     references: ReferenceSpec | None = None
     prices: Sequence[CostValue] | None = None
     """In order of preference; the first one that every row has is used. None: device seconds of all stages."""

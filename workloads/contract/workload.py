@@ -262,6 +262,13 @@ class Workload:
         """
         return {}
 
+    def sizes(self, cells: Sequence[PlannedCell]) -> Mapping[str, Mapping[str, float]]:
+        """Cell id -> name -> number that follows from the declaration of its row, such as how much it has to keep.
+
+        The report sets scores against those that `ReportSpec.frontier` names.
+        """
+        return {}
+
     def cannot_rerun(self, job: PlannedJob, paths: Mapping[str, str]) -> str:
         """Why `audit --rerun` cannot make this job's result from those of its inputs; empty: it can.
 
