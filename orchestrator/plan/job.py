@@ -88,6 +88,12 @@ class Plan:
     excluded: tuple[ExcludedCell, ...] = ()
     """Cells of the full product that the matrix leaves out."""
 
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The branches that are on, in the order of the workload."""
+        on = {name for cell in self.cells for name in cell.branches}
+        return tuple(name for name in self.workload.branch_names if name in on)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:

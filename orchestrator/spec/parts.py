@@ -11,7 +11,7 @@ from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.schema import Axis, Profile, resources_of
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of, required
-from workloads.contract.fields import Natural
+from workloads.contract.fields import Natural, row_choice, section_kinds
 from workloads.contract.rows import Row, RowError, row_from
 from workloads.contract.workload import Workload
 
@@ -108,6 +108,9 @@ def axis(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Axis:
     where = place_of(nodes["key"], reader.source)
     path = read_text(nodes["key"], where, f"{key}.key")
     hint = _control_hint(path, where, f"{key}.key", workload)
+    top, _, rest = path.partition(".")
+    if top == "branches" and row_choice(section_kinds(workload.branches)[rest.partition(".")[0]]) == path.split(".")[2]:
+        refuse(where, f"{key}.key", f"is {path}, which chooses rows and changes no result; allowed: another key")
     values = axis_values(reader, nodes["values"], hint, f"{key}.values", place_of(nodes["values"], reader.source))
     return Axis(key=path, values=values)
 

@@ -99,7 +99,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         every=[
             tables.every_metric(analysis, b)
-            for b in scoring.names
+            for b in (*scoring.names, *(branch.name for branch in scoring.unranked))
             if any(m.startswith(f"{b}/") for m in analysis.means)
         ],
         agreement=_agreement(analysis),
