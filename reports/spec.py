@@ -38,8 +38,8 @@ class BranchSpec:
     variant: str = ""
     """Regular expression of the end of a scene's name that distinguishes variants, which count as one scene."""
     group: str = ""
-    """Regular expression of the end of a case's id, with a group of its own `(...)`: the name of the case's group. Every
-    metric is then one for each group, `METRIC@GROUP`, over the same scenes."""
+    """Regular expression of the end of a case's id, with `(...)` around the name of the case's group. Every metric is
+    then one for each group, `METRIC@GROUP`, over the same scenes."""
     ranked: bool = True
     """False: it has no place in ranks, agreement, the tables of scores and `results`, but in figures of its own."""
 

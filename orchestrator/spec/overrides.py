@@ -38,7 +38,7 @@ class Overrides:
 
 
 def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
-    """Read `KEY=VALUE` texts; each value is YAML of its key's type. An optional branch is a key too: null, or a mapping.
+    """Read `KEY=VALUE` texts; each value is YAML of its key's type, and of a branch that may be off null or a mapping.
 
     Raises:
         MatrixError: no `=`, an unknown or repeated key, the key of an axis, a wrong type, a value out of range, or a

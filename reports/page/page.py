@@ -15,7 +15,7 @@ from reports.durations import by_stage
 from reports.figures.style import FamilyLook, looks_of
 from reports.formats import commits, decimals_of, number
 from reports.input import ReportInput
-from reports.page import figures, tables
+from reports.page import figures, groups, tables
 from reports.page.costs import cost_table
 from reports.page.strips import strips
 from reports.page.tables import BUNDLE
@@ -96,6 +96,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks),
         scaling=figures.scalings(analysis, looks),
+        group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
+        group_falls=groups.falls_parts(analysis),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         every=[
             tables.every_metric(analysis, b)
