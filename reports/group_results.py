@@ -24,6 +24,17 @@ class Change:
     high: float | None
 
 
+def shown(found: Measured, wanted: GroupCurves | GroupChanges) -> list[tuple[str, str]]:
+    """(metric, name) of the metrics that were measured, or of their stand-ins, in any group."""
+    names, lines = list(found.panels), []
+    for part, name in wanted.metrics:
+        for metric, said in (part.metric, name), (part.stand_in, found.spec.metrics.get(part.stand_in, part.stand_in)):
+            if metric and groups_of(f"{wanted.branch}/{metric}", names):
+                lines.append((metric, said))
+                break
+    return lines
+
+
 def numbers_of(found: Measured, curves: GroupCurves, metric: str) -> list[int]:
     """The groups of a figure's metric as numbers, rising."""
     groups = groups_of(f"{curves.branch}/{metric}", list(found.panels))
@@ -90,13 +101,13 @@ def groups_json(found: Measured) -> dict[str, Any]:
     lives = {
         f"{curves.branch}/{metric}": {row: {**asdict(life), "text": life.text} for row, life in known.items()}
         for curves in found.spec.group_curves
-        for metric, _ in curves.metrics
+        for metric, _ in shown(found, curves)
         if (known := half_lives(found, curves, metric))
     }
     falls = [
         asdict(change)
         for table in found.spec.group_changes
-        for metric, _ in table.metrics
+        for metric, _ in shown(found, table)
         for change in changes(found, table, metric)
     ]
     return {**({"half_lives": lives} if lives else {}), **({"falls": falls} if falls else {})}

@@ -139,8 +139,8 @@ class GroupCurves:
 
     title: str
     branch: str
-    metrics: Sequence[tuple[str, str]]
-    """(metric without its group, title of its panel); those that were measured are drawn."""
+    metrics: Sequence[tuple[ScorePart, str]]
+    """(metric without its group, title of its panel); those that were measured. A stand-in has its own name."""
     axis: str
     """Name of the number, below the axis: `chunks in between`."""
     floor: str
@@ -154,8 +154,8 @@ class GroupChanges:
 
     title: str
     branch: str
-    metrics: Sequence[tuple[str, str]]
-    """(metric without its group, its name); those that were measured are shown."""
+    metrics: Sequence[tuple[ScorePart, str]]
+    """(metric without its group, its name); those that were measured are shown. A stand-in has its own name."""
     baseline: str
     """The group that the others are compared with."""
     groups: Sequence[tuple[str, str]]

@@ -9,7 +9,7 @@ from reports.analysis import Analysis
 from reports.figures import groups as drawing
 from reports.figures.style import FamilyLook
 from reports.formats import decimals_of, number
-from reports.group_results import changes, half_lives
+from reports.group_results import changes, half_lives, shown
 from reports.groups import grouped
 from reports.spec import GroupChanges, GroupCurves
 
@@ -41,6 +41,8 @@ class FallsPart:
     """The table of one metric."""
 
     table: GroupChanges
+    first: bool
+    """The first one of its table, above which the caption stands."""
     name: str
     unit: str
     lines: Sequence[tuple[str, str, Sequence[FallCell]]]
@@ -52,7 +54,9 @@ def curves_parts(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> list[Cu
     found = []
     for curves in analysis.spec.group_curves:
         figure = drawing.group_curves(analysis, curves, looks)
-        lives = {title: known for metric, title in curves.metrics if (known := half_lives(analysis, curves, metric))}
+        lives = {
+            title: known for metric, title in shown(analysis, curves) if (known := half_lives(analysis, curves, metric))
+        }
         if figure:
             rows = [row.label for row in analysis.rows if any(row.label in known for known in lives.values())]
             lines = [(row, [(known[row].text, known[row].reason) for known in lives.values()]) for row in rows]
@@ -62,9 +66,9 @@ def curves_parts(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> list[Cu
 
 def falls_parts(analysis: Analysis) -> list[FallsPart]:
     """The tables that have lines."""
-    found = []
+    found: list[FallsPart] = []
     for table in analysis.spec.group_changes:
-        for metric, name in table.metrics:
+        for metric, name in shown(analysis, table):
             by_row: dict[str, dict[str, FallCell]] = {}
             decimals = decimals_of(analysis.spec, metric)
             for one in changes(analysis, table, metric):
@@ -79,5 +83,6 @@ def falls_parts(analysis: Analysis) -> list[FallsPart]:
                 for row, cells in by_row.items()
             ]
             if lines:
-                found.append(FallsPart(table=table, name=name, unit=analysis.panels[base].unit, lines=lines))
+                first, unit = not any(part.table is table for part in found), analysis.panels[base].unit
+                found.append(FallsPart(table=table, first=first, name=name, unit=unit, lines=lines))
     return found
