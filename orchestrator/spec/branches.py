@@ -9,10 +9,12 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.spec.lines import Place, listed, nearest, refuse
+import yaml
+
+from orchestrator.spec.lines import Place, entries, is_null, listed, nearest, refuse
 from orchestrator.spec.patterns import FAMILY
-from orchestrator.spec.typed import refuse_incomplete
-from workloads.contract.fields import row_choice, section_kinds
+from orchestrator.spec.typed import Reader, refuse_incomplete
+from workloads.contract.fields import optional_sections, row_choice, section_kinds
 from workloads.contract.rows import Row
 from workloads.contract.workload import Workload
 
@@ -28,6 +30,19 @@ def merged_branches(base: Sections, *layers: Mapping[str, Mapping[str, Any] | No
             on[name] = changes is not None
             values.setdefault(name, {}).update(changes or {})
     return {name: section for name, section in values.items() if on[name]}
+
+
+def refuse_null(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> None:
+    """Refuse null for a branch that is always on.
+
+    Raises:
+        MatrixError: with the branches that may be off.
+    """
+    optional, kinds = optional_sections(workload.branches), section_kinds(workload.branches)
+    for name, child, place in entries(node, reader.source, key):
+        if is_null(child) and name in kinds and name not in optional:
+            may = f"only {', '.join(n for n in kinds if n in optional)} may be off" if optional else "none may be off"
+            refuse(place, f"{key}.{name}", f"is null, but {name} is a branch that is always on; {may}")
 
 
 def check_branches(
@@ -47,7 +62,9 @@ def check_branches(
         if name not in branches:
             continue
         key = f"branches.{name}"
-        refuse_incomplete(branches[name], kind, places.get(key, source), key, f", and the branch is on{where}")
+        below = (place for known, place in places.items() if known.startswith(f"{key}."))
+        place = places.get(key) or next(below, source)
+        refuse_incomplete(branches[name], kind, place, key, f", and the branch is on{where}")
         choice = row_choice(kind)
         if choice is not None:
             chosen_rows(branches[name][choice], rows, places.get(f"{key}.{choice}", source), f"{key}.{choice}")

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from orchestrator.spec.branches import refuse_null
 from orchestrator.spec.cell import Deviation
 from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
@@ -295,6 +296,9 @@ def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Pr
     """A profile: its changes to the base, and the resources of its stages."""
     resources, names = resources_of(workload), ("seeds", "controls", "branches", "resources")
     nodes = fields_of(reader, node, key, names, names[3:], f"a section with {', '.join(hints_of(resources))}")
+
+    if "branches" in nodes:
+        refuse_null(reader, nodes["branches"], f"{key}.branches", workload)
 
     def changes(name: str, cls: type) -> dict[str, Any]:
         return reader.section(nodes[name], cls, f"{key}.{name}", partial=True) if name in nodes else {}

@@ -134,4 +134,6 @@ def test_the_flops_of_a_plan_are_those_of_its_trainings_and_evaluations(root: Pa
 def test_the_flops_of_evaluations_are_not_known_where_only_the_pool_knows_its_cases(root: Path) -> None:
     plan = paper(root)
     known = {plan.jobs[job].label for job, count in plan.workload.flops(plan).items() if count}
-    assert known and all(label.startswith("train/") for label in known)
+    counted = tuple(f"evaluate/{branch}/" for branch in plan.branches if plan.cells[0].branches[branch]["cases"])
+    assert known and all(label.startswith(("train/", *counted)) for label in known)
+    assert not [label for label in known if label.startswith("evaluate/return/")]
