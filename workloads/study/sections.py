@@ -222,7 +222,7 @@ class Loop(Turns):
 
 @dataclass(frozen=True, kw_only=True)
 class Absence:
-    """The branch that asks how long a place is remembered. Off where it is absent."""
+    """The branch that asks how long a place is remembered."""
 
     judged: ClassVar[bool] = True
 
@@ -244,7 +244,7 @@ Perturbation = Literal["pose", "foreign", "noise", "missing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity(Turns):
-    """The branch `return` with something wrong in the evidence: does a row use what it is shown? Off where absent."""
+    """The branch that is `return` with something wrong in the evidence: it tells whether a row uses what it is shown."""
 
     rows: Annotated[tuple[str, ...], ROW_CHOICE]
     """Names and globs of the rows that are evaluated."""
