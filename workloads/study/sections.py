@@ -244,7 +244,7 @@ Perturbation = Literal["pose", "foreign", "noise", "missing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity(Turns):
-    """The branch that is `return` with something wrong in the evidence: it tells whether a row uses what it is shown."""
+    """The branch `return` with something wrong in the evidence: whether a row uses what it is shown."""
 
     rows: Annotated[tuple[str, ...], ROW_CHOICE]
     """Names and globs of the rows that are evaluated."""
