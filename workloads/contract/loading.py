@@ -84,7 +84,7 @@ def table_problems(workload: Workload) -> Iterator[str]:
         defaults = {key_of(one.name): one.default for one in fields(sections)}
         for name in optional:
             if defaults[name] is not None:
-                yield f"`{what}` has {name!r}, which may be None; allowed with the default None: `{name}: ... = None`"
+                yield f"`{what}` has {name!r}, which may be None, without a default; write `{name}: ... = None`"
     if not NAME.fullmatch(workload.name):
         yield f"`name` is {workload.name!r}; allowed: letters, digits, '_' and '-'"
     if not KEY.fullmatch(workload.rows_key) or workload.rows_key in MATRIX_KEYS:
