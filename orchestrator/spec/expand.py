@@ -101,7 +101,7 @@ def _chosen_forms(matrix: ResolvedMatrix, forms: Mapping[str, str]) -> dict[str,
         if choice is not None and section is not None:
             key = f"branches.{branch}.{choice}"
             names = chosen_rows(section[choice], matrix.rows, matrix.places.get(key, "matrix.yaml"), key)
-            found[branch] = frozenset(forms[name] for name in names)
+            found[branch] = frozenset(text for name, text in forms.items() if name in names)
     return found
 
 
