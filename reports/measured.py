@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from reports import instruments
+from reports.groups import by_group
 from reports.input import CaseValues
 from reports.noise import competing
 from reports.spec import Better, ReportSpec
@@ -138,7 +139,8 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
-    found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
+    lines = by_group(instruments.separated(given), given.spec.branches)
+    found = panels(lines, distinct, sorted(set(given.seeds)), variants)
     means = {
         name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
         for name, panel in found.items()

@@ -37,6 +37,11 @@ class BranchSpec:
     a table. Empty: the branch's first metric, in the order of `ReportSpec.metrics`, then by name."""
     variant: str = ""
     """Regular expression of the end of a scene's name that distinguishes variants, which count as one scene."""
+    group: str = ""
+    """Regular expression of the end of a case's id, with `(...)` around the name of the case's group. Every metric is
+    then one for each group, `METRIC@GROUP`, over the same scenes."""
+    ranked: bool = True
+    """False: it has no place in ranks, agreement, the tables of scores and `results`, but in figures of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +181,36 @@ class ScalingFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupCurves:
+    """Metrics against a number that is the group of a case (`BranchSpec.group`), with the half-life of each row."""
+
+    title: str
+    branch: str
+    metrics: Sequence[tuple[ScorePart, str]]
+    """(metric without its group, title of its panel); those that were measured. A stand-in has its own name."""
+    axis: str
+    """Name of the number, below the axis: `chunks in between`."""
+    floor: str
+    """Row that keeps nothing; the score above it, group by group, is what halves."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupChanges:
+    """A table: how far metrics of a row fall from one group of cases to each other (`BranchSpec.group`)."""
+
+    title: str
+    branch: str
+    metrics: Sequence[tuple[ScorePart, str]]
+    """(metric without its group, its name); those that were measured are shown. A stand-in has its own name."""
+    baseline: str
+    """The group that the others are compared with."""
+    groups: Sequence[tuple[str, str]]
+    """(group, heading of its column)."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """Section of the images."""
 
@@ -241,6 +276,8 @@ class ReportSpec:
     """Unit of an effect -> decimals; by default 2."""
     tiles: Sequence[DifferenceTile] = ()
     scaling: Sequence[ScalingFigure] = ()
+    group_curves: Sequence[GroupCurves] = ()
+    group_changes: Sequence[GroupChanges] = ()
     instruments: InstrumentSpec | None = None
     gain: GainSpec | None = None
     noise: NoiseSpec | None = None

@@ -67,9 +67,7 @@ def case_values(
             if reader.commit(job) is not None:
                 for line in reader.cases(job):
                     values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
-    spec_of_report = report_spec(plan.workload)
-    if branches is not None:
-        spec_of_report = _restricted(spec_of_report, branches)
+    spec_of_report = _restricted(report_spec(plan.workload), plan.branches if branches is None else branches)
     return CaseValues(
         study=plan.study,
         profile=plan.profile,

@@ -18,7 +18,7 @@ from reports.formats import commits, decimals_of, number
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
-from reports.page import figures, tables
+from reports.page import figures, groups, tables
 from reports.page.costs import cost_table
 from reports.page.strips import strips
 from reports.page.tables import BUNDLE
@@ -103,6 +103,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         frontier=sized,
         effects=effects_of(analysis),
         scaling=figures.scalings(analysis, looks),
+        group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
+        group_falls=groups.falls_parts(analysis),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         without_rows=[
             (name, rows)
@@ -111,7 +113,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         ],
         every=[
             tables.every_metric(analysis, b)
-            for b in scoring.names
+            for b in (*scoring.names, *(branch.name for branch in scoring.unranked))
             if any(m.startswith(f"{b}/") for m in analysis.means)
         ],
         agreement=_agreement(analysis),
