@@ -91,6 +91,20 @@ class ReferenceSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseSpec:
+    """A row and the same row again, which differs in nothing but the initialisation: what is found between is noise.
+
+    Where both are there, the second takes part in no table, rank, range or finding.
+    """
+
+    row: str
+    again: str
+    metrics: Sequence[str] = ()
+    """`branch/metric`, in order; empty: those of the main tables."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostValue:
     """A recorded cost of a stage: a column of the cost table, or the price of a row."""
 
@@ -99,6 +113,39 @@ class CostValue:
     name: str
     shape: str = "si"
     """Format (`{:.0f}`), or `si`: three digits and a letter for the power of a thousand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeSpec:
+    """A number that follows from a row's declaration (`Workload.sizes`), of which less is better."""
+
+    key: str
+    name: str
+    """For people."""
+    shape: str = "si"
+    """Format, as of `CostValue`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierSpec:
+    """Quality against sizes of the rows, and which rows no other one matches with less."""
+
+    metric: str
+    """`branch/metric`."""
+    sizes: Sequence[SizeSpec]
+    """The first one orders the rows."""
+    heading: str = "Quality against size"
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorSpec:
+    """Effects of the factors that rows are made of (`Row.factors`)."""
+
+    metrics: Sequence[str] = ()
+    """`branch/metric`; empty: what stands for each ranked branch."""
+    heading: str = "Factor effects"
+    caption: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +208,7 @@ class Words:
     lead: str = ""
     notes: str = "Notes"
     findings: str = "Findings"
+    noise: str = "Noise: the same row trained again"
     rank_shift: str = ""
     """Caption of the figure; empty: a general one."""
     curves: str = ""
@@ -195,6 +243,9 @@ class ReportSpec:
     scaling: Sequence[ScalingFigure] = ()
     instruments: InstrumentSpec | None = None
     gain: GainSpec | None = None
+    noise: NoiseSpec | None = None
+    frontier: FrontierSpec | None = None
+    factors: FactorSpec = field(default_factory=FactorSpec)
     references: ReferenceSpec | None = None
     prices: Sequence[CostValue] | None = None
     """In order of preference; the first one that every row has is used. None: device seconds of all stages."""

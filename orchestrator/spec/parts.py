@@ -248,8 +248,8 @@ def deviations(
 
 
 def deviation_keys(workload: Workload) -> tuple[str, ...]:
-    """Parameters of rows that need a deviation with the reason when they are true, as keys of deviations."""
-    names = (name for kind in workload.families for name in kind.needs_deviation)
+    """Parameters of rows that need a deviation with the reason when they are set, as keys of deviations."""
+    names = (name for kind in workload.families for name in kind.deviating())
     return tuple(dict.fromkeys(f"{workload.rows_key}.{name}" for name in names))
 
 
@@ -267,13 +267,11 @@ def _deviation(
     of_rows = deviation_keys(workload)
     if path in of_rows:
         parameter = path.removeprefix(f"{workload.rows_key}.")
-        idle = [
-            row for row in rows if parameter not in known[row].needs_deviation or not getattr(known[row], parameter)
-        ]
+        idle = [row for row in rows if parameter not in known[row].deviating() or not getattr(known[row], parameter)]
         if idle:
-            refuse(place, f"{key}.rows", f"lists {idle[0]!r}, which does not set {parameter}: true")
+            refuse(place, f"{key}.rows", f"lists {idle[0]!r}, which does not set {parameter}")
         if "value" in nodes:
-            refuse(place, f"{key}.value", f"is not allowed with key {path}; the row itself sets {parameter}: true")
+            refuse(place, f"{key}.value", f"is not allowed with key {path}; the row itself sets {parameter}")
         return Deviation(key=path, rows=rows, reason=reason)
     if not path.startswith("controls."):
         near = nearest(path, [*of_rows, *leaves_of(workload.controls, "controls")])

@@ -12,9 +12,12 @@ from markupsafe import Markup
 from reports import instruments, references
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
+from reports.factors import effects_of
 from reports.figures.style import FamilyLook, looks_of
 from reports.formats import commits, decimals_of, number
+from reports.frontier import frontier
 from reports.input import ReportInput
+from reports.noise import competing, noise
 from reports.page import figures, tables
 from reports.page.costs import cost_table
 from reports.page.strips import strips
@@ -61,6 +64,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
     """
+    found_noise, given = noise(given), competing(given)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -78,7 +82,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
-    judged = instruments.agreement(given)
+    judged, sized = instruments.agreement(given), frontier(analysis)
     return environment.get_template("report.html.j2").render(
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         given=given,
@@ -93,8 +97,11 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         distinct=sum(row.label == row.computed_by for row in analysis.rows if not row.reference),
         references=references.measures(analysis),
         tiles=tiles(given, analysis),
+        noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
-        figures=figures.page_figures(given, analysis, looks),
+        figures=figures.page_figures(given, analysis, looks, sized),
+        frontier=sized,
+        effects=effects_of(analysis),
         scaling=figures.scalings(analysis, looks),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         without_rows=[

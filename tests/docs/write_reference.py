@@ -230,8 +230,8 @@ def matrix_page(workload: Workload) -> str:
     for family in workload.families:
         found = list(keys_of(family))
         parts += [f"### family `{family.family}`\n", f"{summary(family)}\n"]
-        notes = [f"`{name}: true` needs an entry under `deviations`" for name in family.needs_deviation]
-        parts += [f"{'; '.join(notes)}.\n"] if notes else []
+        reasoned = [f"`{name}`" for name in family.deviating()]
+        parts += [f"Needs an entry under `deviations` if it is set: {', '.join(reasoned)}.\n"] if reasoned else []
         parts.append(key_table(found) if found else "No parameters.\n")
     profile = [
         dataclasses.replace(

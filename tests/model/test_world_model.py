@@ -246,6 +246,17 @@ def test_a_masked_row_runs_on_the_weights_of_the_row_that_reads(tmp_path: Path) 
     assert not torch.allclose(masked(**given), model(**given))
 
 
+@pytest.mark.parametrize("row", ["text", "readout"])
+def test_weights_from_before_mechanisms_were_made_of_parts_are_read(row: str, tmp_path: Path) -> None:
+    model = randomised(built(row), "head.out.weight")
+    save_model(tmp_path, model, described(row))
+    path = tmp_path / "weights.safetensors"
+    now = load_file(path)
+    save_file({name.replace("mechanism.memory.mixing", "mechanism.mixing"): now[name] for name in now}, path)
+    loaded, _ = load_model(tmp_path)
+    assert torch.equal(loaded(**inputs()), model(**inputs()))
+
+
 OTHER_ROWS = {
     "another family": ("hybrid", plain("context"), 'row.family is "ssm", this job\'s is "context"'),
     "another K": ("context", {"family": "context", "frames": 20}, "row.frames is 4, this job's is 20"),

@@ -199,7 +199,7 @@ REFUSALS = [
     (
         "rows: [spatial-masked]",
         "rows: [spatial]",
-        r"deviations\[0\]\.rows lists 'spatial', which does not set masked: true",
+        r"deviations\[0\]\.rows lists 'spatial', which does not set masked",
     ),
     (
         "key: memory.masked",

@@ -62,6 +62,7 @@ def with_stage(**changes: Any) -> dict[str, Any]:
     [
         (with_stage(sections=("fitting.epcohs",)), "section 'fitting' has no 'epcohs'; allowed: epochs, rate"),
         (with_stage(checks=(RecordCheck(record="a", depends=("fitting.x",)),)), "section 'fitting' has no 'x'"),
+        (with_stage(checks=(RecordCheck(record="a"),)), "stage 'fit' has `checks` or `counted` and is not `tracked`"),
         (with_stage(global_batch="fitting.x"), "section 'fitting' has no 'x'"),
         (with_stage(global_batch="fitting"), "'fitting', a whole section; allowed: section.key"),
         (with_stage(revisions={"rate": "fitting.x"}), "section 'fitting' has no 'x'"),

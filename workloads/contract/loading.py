@@ -98,8 +98,6 @@ def table_problems(workload: Workload) -> Iterator[str]:
             yield f"{kind.__name__} has no `family`: set its name in matrix.yaml"
     if len(workload.family) < len(workload.families):
         yield f"two families have the same name; names: {_listed(kind.family for kind in workload.families)}"
-    if len([stage for stage in workload.stages if stage.checks or stage.counted]) > 1:
-        yield "more than one stage has `checks` or `counted`; allowed: one"
 
 
 def _stage_problems(
@@ -139,6 +137,8 @@ def _stage_problems(
     for path in single:
         if path in keys and "." not in path:
             yield f"{where} names {path!r}, a whole section; allowed: section.key"
+    if (stage.checks or stage.counted) and not stage.tracked:
+        yield f"{where} has `checks` or `counted` and is not `tracked`: no cell has its records; set tracked=True"
 
 
 def _keys(controls: type) -> list[str]:

@@ -16,7 +16,6 @@ What is published, in `out`:
 Source: study.md section 7; design, Jobs and Contract.
 """
 
-import hashlib
 import importlib
 import keyword
 import time
@@ -41,6 +40,7 @@ from workloads.evaluation.cases import Setting, write_settings
 from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, write_checkpoint
 from workloads.evaluation.networks.measures import Measures, measures
 from workloads.evaluation.psnr_ssim import WINDOW
+from workloads.evaluation.recorded import codec_weights, commanded, ids_digest
 from workloads.evaluation.rollout import Case, roll_out
 from workloads.evaluation.strips import shown, write_strip
 from workloads.evaluation.values import CaseMetric, means, write_values
@@ -126,9 +126,16 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     values = publish(branch, settings, pool, out, chunk_frames, networks)
     for name, value in means(values).items():
         progress.metric(0, name, value)
-    records: dict[str, Any] = {"cases": hashlib.sha256("\n".join(s.id for s in settings).encode("utf-8")).hexdigest()}
+    records: dict[str, Any] = {
+        "cases": ids_digest(settings),
+        "commanded": commanded(settings, pool),
+    }
     if networks.weights:
         records["measuring_weights"] = dict(networks.weights)
+    codec = Latents.open(request.inputs["latents"]).codec_section
+    weights = {} if known_frames else codec_weights(codec, request.config["sampler"], request.execution.paths)
+    if weights:
+        records["codec_weights"] = weights
     return StageOutcome(
         steps=len(settings),
         records=records,

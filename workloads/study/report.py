@@ -11,14 +11,18 @@ from reports.spec import (
     BranchSpec,
     CostValue,
     DifferenceTile,
+    FactorSpec,
+    FrontierSpec,
     GainSpec,
     ImageSpec,
     InstrumentSpec,
+    NoiseSpec,
     PublishedTables,
     ReferenceSpec,
     ReportSpec,
     ScalingFigure,
     ScorePart,
+    SizeSpec,
     Words,
 )
 from workloads.study.differences import DIFFERENCES
@@ -34,6 +38,9 @@ BUNDLE = (
 
 OPEN_VARIANT = r"(?<=\d)[-_.]v?\d+"
 """End of an open-domain scene's name: `open-03-2` is variant 2, a layout of the objects, of prompt 3."""
+
+RETURN_SCORE = "return/judge"
+"""`branch/metric` that is set against sizes, and of which factor effects are estimated."""
 
 CAPPED_DB = 99.0
 """PSNR at or above this is that of equal frames, which is capped at 100 dB."""
@@ -128,6 +135,12 @@ REPORT = ReportSpec(
         caption="Of what K=20 gains over K=1 on return, the share a compact memory keeps; given only where that gain "
         "differs significantly from 0.",
     ),
+    noise=NoiseSpec(
+        row="context-k5",
+        again="context-k5-aa",
+        caption="<code>context-k5-aa</code> is <code>context-k5</code> with other initial weights, drawn from another "
+        "stream, and the same data, order and noise. It is in no table, rank or finding.",
+    ),
     references=ReferenceSpec(
         ceiling="bound-truth",
         floor="bound-anchor",
@@ -142,6 +155,22 @@ REPORT = ReportSpec(
         "standing still fails.",
         table_note="the last two lines are ceiling and floor",
         off_scale={"dB": CAPPED_DB},
+    ),
+    frontier=FrontierSpec(
+        metric=RETURN_SCORE,
+        sizes=(
+            SizeSpec(key="floats_kept", name="floats kept"),
+            SizeSpec(key="floats_read", name="floats read"),
+        ),
+        heading="Quality against what is kept and read",
+        caption="Floats of one sample at the paper's size, whatever size was run: <i>kept</i> is what must survive "
+        "between two chunks, in all blocks; a row that retrieves evidence keeps the whole history, here of three "
+        "chunks. <i>Read</i> is what one chunk uses. The anchor, which every row has, is not counted beside a store.",
+    ),
+    factors=FactorSpec(
+        metrics=(RETURN_SCORE, "return/psnr_truth_last"),
+        caption="A memory is three choices: what is stored (write), how a place in the store is found (address), and "
+        "where it enters the backbone (read).",
     ),
     prices=(
         CostValue(stage="train", key="flops", name="FLOPs per training step"),
@@ -171,6 +200,7 @@ REPORT = ReportSpec(
         "stored and read; everything else is the same.",
         notes="What this scale can and cannot tell",
         findings="Six findings, asked of these values",
+        noise="Noise: two trainings that differ in nothing but the initialisation",
         rank_shift="A row that rises to the right is better at coming back than at following.",
         curves="Rows share data, order and noise, so curves may be compared step by step.",
         units="scenes",
