@@ -102,7 +102,8 @@ class ComposedRow(MemoryRow):
 
     def context_slots(self, slots: int) -> int:
         """Frames of context tokens."""
-        return self.parts.write.context_slots(slots)
+        write, _, read = self.parts
+        return max(write.context_slots(slots), read.context_slots(slots))
 
     def beside_text(self, s: BackboneSizes) -> int:
         """Stored tokens that stand beside the text."""
