@@ -24,7 +24,7 @@ def resolved(root: Path) -> ResolvedMatrix:
 
 @pytest.fixture(scope="module")
 def cells(resolved: ResolvedMatrix) -> tuple[Cell, ...]:
-    return expand(resolved)
+    return expand(resolved, resolved.profile_rows)
 
 
 def with_control(cell: Cell, section: str, **changes: Any) -> Cell:
