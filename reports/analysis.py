@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from reports.findings import Material, findings, not_in_profile
+from reports.group_results import groups_json
 from reports.input import ReportInput
 from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.noise import competing, repeated
@@ -180,6 +181,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
             row: {"low": gain.low, "high": gain.high, "reason": gain.reason} for row, gain in analysis.gains.items()
         },
         "findings": list(analysis.findings),
+        **groups_json(analysis),
         "cost": analysis.costs,
     }
     plainly: dict[str, Any] = plain(found)

@@ -6,6 +6,8 @@ from typing import Any
 from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
 from reports.durations import by_stage
+from reports.factors import effects_json
+from reports.frontier import frontier_json
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.scoreboard import headlines
@@ -27,6 +29,13 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "seeds": list(given.seeds),
         "columns": _columns(analysis),
         **computed_json(analysis),
+        "frontier": frontier_json(analysis),
+        "factor_effects": effects_json(analysis),
+        "made_of": [
+            {"row": info.name, "factors": dict(info.factors), "sizes": info.sizes}
+            for info in given.rows
+            if info.factors or info.sizes
+        ],
         "controls": {
             "fingerprint": given.controls.fingerprint,
             "deviations": [dict(deviation) for deviation in given.controls.deviations],

@@ -92,10 +92,11 @@ def _check_absent(
     listed: set[tuple[str, str]],
     row_controls: frozenset[str],
 ) -> None:
-    """A key that only one of two cells has is a difference too, unless it is a row control."""
+    """A key that only one of two cells has is a difference too, unless it is a row control or of a branch of one."""
     own, other = dict(_leaves(cell, flat)), dict(_leaves(first, flat))
+    of_one = tuple(f"branches.{name}." for name in cell.branches.keys() ^ first.branches.keys())
     for key in sorted((own.keys() ^ other.keys()) - row_controls):
-        if (key, cell.row) not in listed and (key, first.row) not in listed:
+        if not key.startswith(of_one) and (key, cell.row) not in listed and (key, first.row) not in listed:
             _refuse(key, first, other.get(key, "absent"), cell, own.get(key, "absent"))
 
 

@@ -159,7 +159,11 @@ class Workload:
     controls: type
     """Frozen dataclass with a field for each section under `controls`, each a frozen dataclass (see `fields.py`)."""
     branches: type
-    """The same for `branches`, with a section for each branch; a keyword of Python gets a `_` at its end."""
+    """The same for `branches`, with a section for each branch; a keyword of Python gets a `_` at its end.
+
+    A field `NAME: Section | None = None` is a branch that may be off. A section's key with the mark `ROW_CHOICE`
+    (`fields.py`) names the rows that are evaluated on the branch.
+    """
     families: tuple[type[Row], ...]
     """Classes of rows."""
     rows_key: str = "rows"
@@ -259,6 +263,13 @@ class Workload:
         """Job id -> floating point operations, of the jobs where they are known.
 
         Durations of jobs that were not measured are estimated in proportion to them.
+        """
+        return {}
+
+    def sizes(self, cells: Sequence[PlannedCell]) -> Mapping[str, Mapping[str, float]]:
+        """Cell id -> name -> number that follows from the declaration of its row, such as how much it has to keep.
+
+        The report sets scores against those that `ReportSpec.frontier` names.
         """
         return {}
 

@@ -17,7 +17,16 @@ from workloads.memory.interface import Rule, constant, xavier
 MECHANISM = "mechanism."
 """Prefix of the parameters that a row adds; all others are shared."""
 
-UNDECAYED = ("bias", "modulation", "gate", "log_tau", "weight_logit")
+UNDECAYED = (
+    "bias",
+    "modulation",
+    "gate",
+    "log_tau",
+    "weight_logit",
+    "query_bias",
+    "key_bias",
+    "log_sharpness",
+)
 """Last parts of the names of parameters without weight decay, beside those of norms."""
 
 

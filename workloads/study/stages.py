@@ -1,17 +1,16 @@
 """The stages of Echo-Memory: one entry each, and the revisions of what is neither a stage nor a family."""
 
 from collections.abc import Mapping
-from typing import get_type_hints
 
-from workloads.contract.fields import key_of
+from workloads.contract.fields import section_kinds
 from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Tolerance
 from workloads.study.sections import Branches
 
-_SECTIONS = get_type_hints(Branches)
+_SECTIONS = section_kinds(Branches)
 
-BRANCHES = tuple(map(key_of, _SECTIONS))
+BRANCHES = tuple(_SECTIONS)
 
-JUDGED = tuple(key_of(name) for name, section in _SECTIONS.items() if section.judged)
+JUDGED = tuple(name for name, section in _SECTIONS.items() if section.judged)
 """Branches with a judge; the others are measured against known frames."""
 
 REVISIONS: Mapping[str, int] = {

@@ -62,6 +62,11 @@ class BackboneSizes:
         return self.channels * PATCH * PATCH
 
     @property
+    def latent_values(self) -> int:
+        """Floats of the latent of one frame."""
+        return self.frame_tokens * self.patch_values
+
+    @property
     def recurrent_blocks(self) -> tuple[int, ...]:
         """Blocks 0, every, 2 every, ...: where a mechanism may have a part of its own.
 
@@ -168,6 +173,28 @@ class MemoryRow(Row):
     def state_shape(self, s: BackboneSizes) -> tuple[int, ...]:
         """Shape of the float32 state in one recurrent block, without the batch."""
         return ()
+
+    # What it takes to remember, in floats of whatever type, per sample. The anchor, which every row has, counts where
+    # it is a slot among others or all there is, and not beside a store.
+
+    def stored_floats(self, s: BackboneSizes) -> int:
+        """What its store holds, in all blocks together. Default: its states, and the tokens beside the text."""
+        states = len(self.recurrent(s)) * prod(self.state_shape(s)) if self.carries_state else 0
+        return states + self.beside_text(s) * s.width
+
+    def floats_read(self, s: BackboneSizes, slots: int) -> int:
+        """What the read of one chunk uses with `slots` valid evidence frames: the store, latents of context tokens."""
+        store, tokens = self.stored_floats(s), self.context_slots(slots)
+        return store + (tokens * s.latent_values if tokens > 1 or not store else 0)
+
+    def floats_kept(self, s: BackboneSizes, slots: int, history: int) -> int:
+        """What must survive between two chunks.
+
+        Default: a state, and all of `history` frames, as latents, since evidence is retrieved from them; of a row that
+        is shown the anchor alone, the anchor.
+        """
+        states = self.stored_floats(s) if self.carries_state else 0
+        return states + (history if slots > 1 else 1) * s.latent_values
 
     # Parameters and FLOPs, per sample.
 
