@@ -116,7 +116,8 @@ def projections(poses: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
     Image axes are right, down, ahead and 1; at the edge of the view, right is half of ahead. A missing slot has
     zeros for a pose: its matrices are finite and nothing reads them.
     """
-    forward, right, up = poses[..., :9].reshape(*poses.shape[:2], 3, 3).unbind(-1)  # columns: axes of the camera in the world
+    # Columns of a rotation are the camera's axes in the world.
+    forward, right, up = poses[..., :9].reshape(*poses.shape[:2], 3, 3).unbind(-1)
     axes = torch.stack([right, -up, forward], -2)  # (b, f, 3, 3), world to camera
     place = poses[..., 9:] / UNIT_M
     focal = 1 / (2 * math.tan(math.radians(HALF_VIEW_DEG)))  # of a picture of width 1
