@@ -9,7 +9,7 @@ import yaml
 from orchestrator.spec.cell import Deviation
 from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
-from orchestrator.spec.schema import Axis, Profile, resources_of
+from orchestrator.spec.schema import Axis, Profile, completed, resources_of
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of, required
 from workloads.contract.fields import Natural
 from workloads.contract.rows import Row, RowError, row_from
@@ -296,9 +296,10 @@ def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Pr
     def changes(name: str, cls: type) -> dict[str, Any]:
         return reader.section(nodes[name], cls, f"{key}.{name}", partial=True) if name in nodes else {}
 
+    needs = completed(workload, reader.section(nodes["resources"], resources, f"{key}.resources"))
     return Profile(
         seeds=seeds(reader, nodes["seeds"], f"{key}.seeds") if "seeds" in nodes else None,
         controls=changes("controls", workload.controls),
         branches=changes("branches", workload.branches),
-        resources=build(resources, reader.section(nodes["resources"], resources, f"{key}.resources")),
+        resources=build(resources, needs),
     )

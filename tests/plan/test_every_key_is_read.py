@@ -18,7 +18,8 @@ from workloads.study.sections import Branches, Controls
 
 EVALUATE = {"evaluate/replay", "evaluate/loop", "evaluate/return"}
 JUDGE = {"judge/loop", "judge/return"}
-TRAIN = {"train"} | EVALUATE | JUDGE
+GENERATE = EVALUATE | JUDGE | {"camera/loop", "camera/return"}
+TRAIN = {"train"} | GENERATE
 INDEX = {"index"} | TRAIN
 LATENTS = {"latents"} | TRAIN
 ALL = {"data", "latents"} | INDEX
@@ -96,9 +97,9 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "training.spike_ratio": ([], "10", TRAIN, None),
     "training.sample_every": ([], "0", TRAIN, None),
     "training.rejected_share": ([], "0.2", TRAIN, None),
-    "sampler.steps": ([], "4", EVALUATE | JUDGE, None),
-    "sampler.guidance": ([], "5", EVALUATE | JUDGE, None),
-    "sampler.negative": ([], "blurry", EVALUATE | JUDGE, None),
+    "sampler.steps": ([], "4", GENERATE, None),
+    "sampler.guidance": ([], "5", GENERATE, None),
+    "sampler.negative": ([], "blurry", GENERATE, None),
     "judge.name": ([], "vlm", JUDGE, None),
     "judge.models": (["controls.judge.name=vlm", "controls.judge.models=[a]"], "[a, b]", JUDGE, None),
     "judge.tail_frames": ([], "2", JUDGE, None),
@@ -112,13 +113,13 @@ BRANCHES = {
     "replay.perceptual": ("alex", {"evaluate/replay"}),
     "replay.frechet": ("inception", {"evaluate/replay"}),
     "replay.frechet_video": ("i3d", {"evaluate/replay"}),
-    "loop.cases": ("4", {"evaluate/loop", "judge/loop"}),
-    "loop.turns_deg": ("[30, -30]", {"evaluate/loop", "judge/loop"}),
-    "loop.batch": ("4", {"evaluate/loop", "judge/loop"}),
-    "loop.perceptual": ("alex", {"evaluate/loop", "judge/loop"}),
-    "return.cases": ("4", {"evaluate/return", "judge/return"}),
-    "return.turns_deg": ("[30, -30]", {"evaluate/return", "judge/return"}),
-    "return.batch": ("4", {"evaluate/return", "judge/return"}),
+    "loop.cases": ("4", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "loop.turns_deg": ("[30, -30]", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "loop.batch": ("4", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "loop.perceptual": ("alex", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "return.cases": ("4", {"evaluate/return", "judge/return", "camera/return"}),
+    "return.turns_deg": ("[30, -30]", {"evaluate/return", "judge/return", "camera/return"}),
+    "return.batch": ("4", {"evaluate/return", "judge/return", "camera/return"}),
 }
 
 # one representative of each family and each of its forms; row.parameter: (another value, stages)
@@ -130,7 +131,7 @@ MEMORY = {
     "compress-hybrid-r2.decay": ("0.8", TRAIN),
     "compress-hybrid-r2.ratio": ("3", TRAIN),
     "spatial-readout.read": ("text", TRAIN),
-    "spatial-readout.masked": ("true", EVALUATE | JUDGE),
+    "spatial-readout.masked": ("true", GENERATE),
     "ssm-hybrid.kernel": ("4", TRAIN),
     "ssm-hybrid.expand": ("1", TRAIN),
     "ssm-blockwise.tau": ("[1, 64]", TRAIN),

@@ -122,6 +122,9 @@ def _stage_problems(
             yield f"{where} reads {need!r}, which has branches, and has none; allowed: {_listed(branches)}"
         if branches and not set(stage.branches) <= set(branches):
             yield f"{where} has branches that its input {need!r} does not have; allowed: {_listed(branches)}"
+    if stage.resources_of and stage.resources_of not in [one.name for one in workload.stages if not one.resources_of]:
+        allowed = _listed(one.name for one in workload.stages if not one.resources_of)
+        yield f"{where} has the resources of {stage.resources_of!r}; allowed: a stage with its own: {allowed}"
     for branch in stage.branches:
         if branch not in workload.branch_names:
             allowed = _listed(workload.branch_names)

@@ -98,6 +98,8 @@ class StageSpec:
     """Increase it when the stage changes its meaning: its jobs and their dependents run again."""
     revisions: Mapping[str, str] = field(default_factory=dict)
     """Kind -> `section.key`; the revision `kind/VALUE` of `Workload.revisions` enters the fingerprint too."""
+    resources_of: str = ""
+    """Another stage whose resources it has in a profile that does not name it; for a stage that came later."""
     seconds_guess: float = 60.0
     """Guessed duration, s, until a first job has ended, of jobs whose FLOPs are not known (`Workload.flops`)."""
     smoke: bool = False
@@ -110,6 +112,8 @@ class StageSpec:
     """Records that the report compares between cells; at most one stage may have `checks` or `counted`."""
     counted: tuple[CountCheck, ...] = ()
     """Records that count what the job left out, and how much it may be."""
+    told: str = ""
+    """Record whose keys are sentences for the notes of the report, such as why cases have no value."""
     files: tuple[tuple[str, str, int | None], ...] = ()
     """(folder of the artifact, glob, how many at most) of files that the tracker logs."""
     about: str = ""
