@@ -59,13 +59,16 @@ def case_values(
     for cell in cells:
         axes = axes_text(cell.axes)
         missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
+        lines: dict[str, list[dict[str, Any]]] = {}
         for job in plan.jobs_of[cell.id].values():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             if branch is None or not _asked(branch, plan, branches) or not is_own(cell, spec):
                 continue
             if reader.commit(job) is not None:
-                for line in reader.cases(job):
-                    values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
+                lines.setdefault(branch, []).extend(reader.cases(job))
+        for branch, measured in lines.items():
+            for line in (*measured, *plan.workload.derive(branch, measured)):
+                values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
     spec_of_report = report_spec(plan.workload)
     if branches is not None:
         spec_of_report = _restricted(spec_of_report, branches)
@@ -120,6 +123,8 @@ def report_input(
                 records[cell.id] = commit.result.get("records", {})
             else:
                 others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
+            told = commit.result.get("records", {}).get(spec.told) if spec.told else None
+            notes += [str(sentence) for sentence in told] if isinstance(told, Mapping) else []
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -142,7 +147,7 @@ def report_input(
             verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
         ),
         durations=_durations(plan, durations),
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )
 
 

@@ -8,6 +8,7 @@ from keyword import iskeyword
 from typing import get_type_hints
 
 from workloads.contract.fields import key_of
+from workloads.contract.metrics import METRIC_NAME
 from workloads.contract.workload import StageSpec, Workload
 
 ATTRIBUTE = "WORKLOAD"
@@ -98,6 +99,7 @@ def table_problems(workload: Workload) -> Iterator[str]:
             yield f"{kind.__name__} has no `family`: set its name in matrix.yaml"
     if len(workload.family) < len(workload.families):
         yield f"two families have the same name; names: {_listed(kind.family for kind in workload.families)}"
+    yield from _derived_problems(workload)
     if len([stage for stage in workload.stages if stage.checks or stage.counted]) > 1:
         yield "more than one stage has `checks` or `counted`; allowed: one"
 
@@ -142,6 +144,26 @@ def _stage_problems(
     for path in single:
         if path in keys and "." not in path:
             yield f"{where} names {path!r}, a whole section; allowed: section.key"
+
+
+def _derived_problems(workload: Workload) -> Iterator[str]:
+    """What cannot be in `derived`."""
+    names: set[str] = set()
+    for metric in workload.derived:
+        where = f"derived metric {metric.name!r}"
+        if metric.name in names:
+            yield f"{where} appears twice in `derived`"
+        if not METRIC_NAME.fullmatch(metric.name):
+            yield f"{where} is not a valid name; allowed: letters, digits and _ . / : - and spaces"
+        if not metric.of:
+            yield f"{where} has an empty `of`; allowed: the metrics that it is computed from"
+        if metric.name in metric.of:
+            yield f"{where} is computed from itself"
+        for branch in metric.branches:
+            if branch not in workload.branch_names:
+                allowed = _listed(workload.branch_names)
+                yield f"{where} has branch {branch!r}, which is not in `branches`; allowed: {allowed}"
+        names.add(metric.name)
 
 
 def _keys(controls: type) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
+from workloads.contract.derived import DerivedMetric, derived_lines
 from workloads.contract.fields import key_of
 from workloads.contract.planned import (
     Diagnosis,
@@ -166,6 +167,8 @@ class Workload:
     """`kind/VALUE` -> revision, for `StageSpec.revisions` and for branches (`branch/NAME`, by default 1)."""
     preload: tuple[str, ...] = ()
     """The same, for every stage."""
+    derived: tuple[DerivedMetric, ...] = ()
+    """Metrics of cases that are computed from others whenever results are read."""
     report: str = ""
     """`package.module` with the `ReportSpec` as `REPORT`; empty: the generic report."""
     template: tuple[str, str] | None = None
@@ -214,6 +217,10 @@ class Workload:
     def checked(self) -> StageSpec | None:
         """The stage with `checks` or `counted`."""
         return next((stage for stage in self.stages if stage.checks or stage.counted), None)
+
+    def derive(self, branch: str, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The derived metrics of one cell on one branch; `lines`: of cases.jsonl, of all its jobs there."""
+        return derived_lines(self.derived, branch, lines) if self.derived else []
 
     def revisions_of(
         self, stage: StageSpec, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None
