@@ -68,6 +68,12 @@ class Scoreboard:
     """Row -> the row of which it is another name."""
     scores: Mapping[tuple[str, str], Score]
     """(row, branch) -> score, of all rows and columns."""
+    beside: Sequence[Headline]
+    """Further columns that tell what a headline is made of (`BranchSpec.beside`), as far as they were measured."""
+    note: str
+    """What these columns mean."""
+    others: Mapping[tuple[str, str], Score]
+    """(row, `branch/metric`) -> score in such a column, in which no row is best."""
 
 
 def scoreboard(given: CaseValues) -> Scoreboard:
@@ -86,6 +92,19 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         for row in found.rows:
             expected, is_best = len(seeds - row.excluded_seeds), row.label in best
             scores[row.label, column.branch] = _score(found, column, row, expected, best=is_best)
+    beside = [
+        _named(found, branch.name, f"{branch.name}/{metric}", "high")
+        for branch in found.scoring.branches
+        for metric in branch.beside
+        if f"{branch.name}/{metric}" in found.means
+    ]
+    others = {
+        (row.label, f"{column.branch}/{column.metric}"): _score(
+            found, column, row, len(seeds - row.excluded_seeds), best=False
+        )
+        for column in beside
+        for row in found.rows
+    }
     return Scoreboard(
         seeds=tuple(sorted(seeds)),
         columns=columns,
@@ -93,6 +112,9 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         references=tuple(row.label for row in found.rows if row.reference),
         same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
         scores=scores,
+        beside=beside,
+        others=others,
+        note=found.spec.words.beside,
     )
 
 
@@ -102,7 +124,10 @@ def headlines(found: Measured) -> list[Headline]:
 
 
 def _headline(found: Measured, branch: str) -> Headline:
-    name, better = headline(found.scoring.of(branch), found.means.keys())
+    return _named(found, branch, *headline(found.scoring.of(branch), found.means.keys()))
+
+
+def _named(found: Measured, branch: str, name: str, better: Better) -> Headline:
     metric = name.partition("/")[2]
     panel = found.panels.get(name)
     return Headline(

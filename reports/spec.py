@@ -35,6 +35,10 @@ class BranchSpec:
     score: Sequence[ScorePart] = ()
     """One part: that metric. Several: their bundle, the mean of the parts after min-max normalisation over the rows of
     a table. Empty: the branch's first metric, in the order of `ReportSpec.metrics`, then by name."""
+    otherwise: Sequence[ScorePart] = ()
+    """Its score where no metric of `score` was measured."""
+    beside: Sequence[str] = ()
+    """Metrics that the table of scores shows too: what the score is made of, and how far it can be trusted."""
     variant: str = ""
     """Regular expression of the end of a scene's name that distinguishes variants, which count as one scene."""
 
@@ -61,7 +65,7 @@ class GainSpec:
     """Retained gain: the share of the gain of the longest over the shortest row that a compact row keeps."""
 
     metric: str
-    """`branch/metric`."""
+    """`branch/metric`; or a branch: the metric that stands for it."""
     shortest: str
     longest: str
     full_families: Sequence[str]
@@ -106,7 +110,9 @@ class DifferenceTile:
     """A number at the top of the page: the difference of two rows, with its interval."""
 
     metric: str
+    """`branch/metric`; or a branch: the metric that stands for it."""
     name: str
+    """`{}` stands for the metric's display name."""
     unit: str
     decimals: int
     rows: Sequence[str]
@@ -124,7 +130,7 @@ class ScalingFigure:
     tick: str
     """Format of the number below the axis."""
     metrics: Sequence[tuple[str, str]]
-    """(`branch/metric`, title of its panel)."""
+    """(`branch/metric`, or a branch: the metric that stands for it; title of its panel, as `DifferenceTile.name`)."""
     caption: str = ""
 
 
@@ -166,6 +172,8 @@ class Words:
     curves: str = ""
     units: str = "cases"
     """Name of the sampling units besides seeds: the scenes of `statistics.panel.scene_of`."""
+    beside: str = ""
+    """What the columns of `BranchSpec.beside` mean, in lines below the table of scores; no HTML."""
     published_nav: str = "Published"
     published: str = "Published numbers through the same code"
     differences: str = "Differences from the published study"
