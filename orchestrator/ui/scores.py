@@ -24,14 +24,14 @@ def scores_text(given: CaseValues, width: int) -> str:
         width: characters of a line; a single column may need more.
     """
     board = scoreboard(given)
-    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded))]
+    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded)), *_outside_lines(given)]
     if not any(score.mean is not None for score in board.scores.values()):
         return "\n".join(["there are no scores yet", *absent])
     lines: list[str] = []
     rows = [row for row in (*board.rows, *board.references) if _is_scored(board, row)]
     compared = sum(row not in board.references for row in rows)
     shown = [
-        *((column, board.scores, column.branch) for column in board.columns),
+        *((column, board.scores, column.key) for column in board.columns),
         *((column, board.others, f"{column.branch}/{column.metric}") for column in board.beside),
     ]
     titles = [[f"{line}  " for line in _title(column)] for column, _, _ in shown]
@@ -60,7 +60,7 @@ def scores_text(given: CaseValues, width: int) -> str:
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
-    return any(board.scores[row, column.branch].mean is not None for column in board.columns)
+    return any(board.scores[row, column.key].mean is not None for column in board.columns)
 
 
 def _without_lines(rows: Sequence[str]) -> list[str]:
@@ -70,6 +70,12 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
 
 def _excluded_lines(excluded: int) -> list[str]:
     return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+
+
+def _outside_lines(given: CaseValues) -> list[str]:
+    rows = counted(len(given.outside), "row")
+    named = shortened(given.outside, SHOWN)
+    return [f"not in profile {given.profile}: {rows}, {named}"] if given.outside else []
 
 
 def _missing_lines(missing: Sequence[Missing]) -> list[str]:
@@ -107,7 +113,7 @@ def _legend(board: Scoreboard) -> list[str]:
 
 
 def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
-    scores = [board.scores[row, column.branch] for column in board.columns]
+    scores = [board.scores[row, column.key] for column in board.columns]
     return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
 
 
