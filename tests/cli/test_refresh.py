@@ -19,7 +19,7 @@ TRAIN = "train/context-k1/s0"
 FROM_TRAIN = {
     TRAIN,
     *(f"evaluate/{branch}/context-k1/s0" for branch in ("replay", "loop", "return")),
-    *(f"judge/{branch}/context-k1/s0" for branch in ("loop", "return")),
+    *(f"{stage}/{branch}/context-k1/s0" for stage in ("judge", "camera") for branch in ("loop", "return")),
 }
 
 
