@@ -6,6 +6,7 @@ worth is derived from both (`workloads/study/gate.py`).
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from workloads.contract.request import Request
 from workloads.data.pool import Pool
@@ -16,9 +17,6 @@ from workloads.evaluation.values import CaseMetric, means, write_values
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.stages import JUDGED
-
-NO_GATE = "no_gate"
-"""Record: why cases have no value -> how many. The report's notes tell it."""
 
 
 def run(request: Request, progress: Progress) -> StageOutcome:
@@ -55,7 +53,10 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     write_values(Path(request.out) / "cases.jsonl", values)
     for name, value in means(values).items():
         progress.metric(0, name, value)
-    return StageOutcome(steps=len(settings), records={NO_GATE: dict(without)} if without else {})
+    records: dict[str, Any] = {}
+    if without:
+        records["no_gate"] = dict(without)  # why cases have no value -> how many: a note of the report
+    return StageOutcome(steps=len(settings), records=records)
 
 
 def lines_of(case: str, camera: Camera) -> list[CaseMetric]:
