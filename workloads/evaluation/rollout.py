@@ -189,11 +189,15 @@ def _evidence(
     latents = np.zeros((len(cases), most, *history.shape[2:]), dtype=np.float32)
     actions = np.zeros((len(cases), most, 12), dtype=np.float32)
     valid = np.zeros((len(cases), most), dtype=np.bool_)
+    # The first frame that is ever written is frame 0: what is carried tells poses by it.
+    base = np.stack([action_vectors(case.poses[[start]], case.poses[0])[0] for case in cases])
     for i, (case, indices) in enumerate(zip(cases, shown, strict=True)):
         latents[i, : len(indices)] = history[i, indices]
         actions[i, : len(indices)] = action_vectors(case.poses[indices], case.poses[start])
         valid[i, : len(indices)] = True
-    return Slots(_tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device))
+    return Slots(
+        _tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device), _tensor(base, device)
+    )
 
 
 def _encoded(codec: FrameCodec, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

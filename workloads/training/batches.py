@@ -10,7 +10,7 @@ Source: study.md sections 1 to 3 and 6.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -119,6 +119,7 @@ class Batches:
         actions = np.empty((b, length, ACTION_WIDTH), dtype=np.float32)
         noise = np.empty_like(target)
         uniform = np.empty(b, dtype=np.float32)
+        bases = np.empty((b, ACTION_WIDTH), dtype=np.float32)
         current: list[tuple[str, Segment] | None] = []
         previous: list[tuple[str, Segment] | None] = []
         for row, (number, sample) in enumerate(zip(samples, chosen, strict=True)):
@@ -131,15 +132,20 @@ class Batches:
             before = sample.start - self._moves
             has_history = self._carries_state and not sample.dropped and before >= 0
             previous.append((sample.scene, self._segment(sample.scene, before, False)) if has_history else None)
+            # What is carried tells poses by the first frame that it was written from: that of the segment before.
+            bases[row] = self._pose(sample.scene, sample.start, before if has_history else sample.start)
         text = np.stack([self._text(sample.scene, sample.start) for sample in chosen])
-        history = (self._slots(previous, device),) if any(previous) else ()
+        slots, history = self._slots(current, device), ()
+        if any(previous):
+            slots = replace(slots, base=_on(bases, device))
+            history = (self._slots(previous, device),)
         return TrainingBatch(
             target=_on(target, device),
             noise=_on(noise, device),
             sigma=sigma_from_uniform(torch.from_numpy(uniform), self._shift).to(device),
             actions=_on(actions, device),
             text=_on(text, device),
-            slots=self._slots(current, device),
+            slots=slots,
             history=history,
         )
 
@@ -167,6 +173,11 @@ class Batches:
         shown = np.concatenate([targets, frames])
         poses = self._poses(scene)
         return Segment(frames=frames, actions=action_vectors(poses[shown], poses[start]))
+
+    def _pose(self, scene: str, frame: int, origin: int) -> npt.NDArray[np.float32]:
+        """(12,) pose of a frame relative to that of another."""
+        poses = self._poses(scene)
+        return action_vectors(poses[[frame]], poses[origin])[0]
 
     def _slots(self, segments: Sequence[tuple[str, Segment] | None], device: str) -> Slots:
         """Evidence of the segments, oldest slots first after the anchor; None has no valid slot at all."""

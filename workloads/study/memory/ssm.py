@@ -5,11 +5,14 @@ from typing import Annotated, ClassVar
 
 from workloads.contract.fields import LATER
 from workloads.contract.rows import RowError
+from workloads.study.memory.address.place import PlaceSpec
 from workloads.study.memory.composed import CELLS, ComposedRow, Parts, check_cells
 from workloads.study.memory.parts import WriteSpec
 from workloads.study.memory.read.recurrence import RecurrenceSpec
 from workloads.study.memory.write.convolution import ConvolutionSpec
+from workloads.study.memory.write.convolution_place import ConvolutionPlaceSpec
 from workloads.study.memory.write.diagonal import DiagonalSpec
+from workloads.study.memory.write.diagonal_place import DiagonalPlaceSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,12 @@ class Ssm(ComposedRow):
         return Parts(self._write(), self._address(), RecurrenceSpec())
 
     def _write(self) -> WriteSpec:
+        places = self.address == PlaceSpec.name
         if self.kernel is not None and self.expand is not None:
+            if places:
+                return ConvolutionPlaceSpec(kernel=self.kernel, expand=self.expand, cells=self.cells)
             return ConvolutionSpec(kernel=self.kernel, expand=self.expand)
         assert self.tau is not None and self.rho is not None  # the row's own check
+        if places:
+            return DiagonalPlaceSpec(tau=self.tau, rho=self.rho, cells=self.cells)
         return DiagonalSpec(tau=self.tau, rho=self.rho)
