@@ -34,6 +34,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
         "excluded": [asdict(one) for one in given.excluded],
+        "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
         "notes": list(given.notes),
     }

@@ -78,6 +78,7 @@ def case_values(
         missing=missing,
         sections=sections_of(plan.cells),
         excluded=_excluded(plan, cells),
+        outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
         spec=spec_of_report,
     )
 
@@ -88,7 +89,7 @@ def report_input(
     """The report's input.
 
     Args:
-        plan: the whole matrix of the profile.
+        plan: all rows of the plan.
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.

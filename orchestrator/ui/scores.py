@@ -23,7 +23,7 @@ def scores_text(given: CaseValues, width: int) -> str:
         width: characters of a line; a single column may need more.
     """
     board = scoreboard(given)
-    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded))]
+    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded)), *_outside_lines(given)]
     if not any(score.mean is not None for score in board.scores.values()):
         return "\n".join(["there are no scores yet", *absent])
     lines: list[str] = []
@@ -58,6 +58,12 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
 
 def _excluded_lines(excluded: int) -> list[str]:
     return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+
+
+def _outside_lines(given: CaseValues) -> list[str]:
+    rows = counted(len(given.outside), "row")
+    named = shortened(given.outside, SHOWN)
+    return [f"not in profile {given.profile}: {rows}, {named}"] if given.outside else []
 
 
 def _missing_lines(missing: Sequence[Missing]) -> list[str]:
