@@ -135,7 +135,8 @@ class Batches:
             # What is carried tells poses by the first frame that it was written from: that of the segment before.
             bases[row] = self._pose(sample.scene, sample.start, before if has_history else sample.start)
         text = np.stack([self._text(sample.scene, sample.start) for sample in chosen])
-        slots, history = self._slots(current, device), ()
+        slots = self._slots(current, device)
+        history: tuple[Slots, ...] = ()
         if any(previous):
             slots = replace(slots, base=_on(bases, device))
             history = (self._slots(previous, device),)
@@ -177,7 +178,8 @@ class Batches:
     def _pose(self, scene: str, frame: int, origin: int) -> npt.NDArray[np.float32]:
         """(12,) pose of a frame relative to that of another."""
         poses = self._poses(scene)
-        return action_vectors(poses[[frame]], poses[origin])[0]
+        vector: npt.NDArray[np.float32] = action_vectors(poses[frame], poses[origin])[0]
+        return vector
 
     def _slots(self, segments: Sequence[tuple[str, Segment] | None], device: str) -> Slots:
         """Evidence of the segments, oldest slots first after the anchor; None has no valid slot at all."""

@@ -1,16 +1,15 @@
-r"""Write `diagonal` with address `place`: one exponentially forgetting average per channel, at every place of the world.
+r"""Write `diagonal` with address `place`: one forgetting average per channel, at every place of the world.
 
-A frame whose columns have the weights $w$ for a cell writes to it with $m = \min(1, \sum w)$, as if it were $m$ frames:
+A frame whose columns have the weights $w$ for a cell writes to it with $m = \min(1, \sum w)$, as if it were $m$ of a
+frame:
 
-$$ H \leftarrow a^m H + (1 - a^m)\,\bar u, \qquad \bar u = \frac{\sum w \tanh(u)}{\sum w}, \qquad n \leftarrow n + m . $$
+$$ H \leftarrow a^m H + (1 - a^m)\,\bar u, \quad \bar u = \frac{\sum w \tanh(u)}{\sum w}, \quad n \leftarrow n + m . $$
 
 Target frames read $\sum_p w_p\, H_p / (1 - a^{n_p})$, the weighted mean of what was written: without the division a
 place that was seen once would be read as nearly empty by slow channels. They write nothing, and evidence frames read
 nothing. State: `H` with its count `n`, `(b, R, P, d + 1)` per recurrent block. Parameters are those of the same write
 without an address. Source: study.md section 5, row `ssm-place`.
 """
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F

@@ -1,6 +1,7 @@
 """What writes of places share: how much of a frame goes to a cell of the world, and what is read of cells.
 
-Letters beside those of `interface.py`: `C` token columns, `R` rows of cells, `P` cells around the circle, `g` registers.
+Letters beside those of `interface.py`: `C` token columns, `R` rows of cells, `P` cells around the circle, `g`
+registers.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ class ConvolutionPlaceSpec(ConvolutionSpec):
         return (self.kernel - 1, min(self.cells[0], s.rows), self.cells[1], self.expand * s.width + 1)
 
     def flops_block(self, s: BackboneSizes, at: BlockPass) -> int:
-        """Evidence: the first linear map, and every register of its cells; target frames: both maps, and their cells."""
+        """Evidence: the first linear map, and each register of its cells; target frames: both maps, and theirs."""
         past, rows, around, _ = self.state_shape(s)
         inner = self.expand * s.width
         moved = 2 * at.frames * s.columns * around * rows * inner * (past if at.write else 1)
