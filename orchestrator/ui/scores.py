@@ -32,7 +32,7 @@ def scores_text(given: CaseValues, width: int) -> str:
     names = ["", "row", *(_name(board, row) for row in rows)]
     columns = [
         [f"{column.branch}  ", f"{_title(column)}  "]
-        + [_cell(board.scores[row, column.branch], column.decimals) for row in rows]
+        + [_cell(board.scores[row, column.key], column.decimals) for row in rows]
         for column in board.columns
     ]
     first = max(map(len, names))
@@ -48,7 +48,7 @@ def scores_text(given: CaseValues, width: int) -> str:
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
-    return any(board.scores[row, column.branch].mean is not None for column in board.columns)
+    return any(board.scores[row, column.key].mean is not None for column in board.columns)
 
 
 def _without_lines(rows: Sequence[str]) -> list[str]:
@@ -99,7 +99,7 @@ def _legend(board: Scoreboard) -> list[str]:
 
 
 def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
-    scores = [board.scores[row, column.branch] for column in board.columns]
+    scores = [board.scores[row, column.key] for column in board.columns]
     return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
 
 
