@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slow_places import Places, cells_of
 from torch import Tensor
 
-from workloads.memory.address.place import Place
+from workloads.memory.address.place import WorldCells
 from workloads.memory.interface import Address, Sizes, StateWrite
 from workloads.memory.write.convolution_place import ConvolvedPlaces, shifts
 from workloads.memory.write.diagonal_place import DecayingPlaces
@@ -24,8 +24,8 @@ SIZES = Sizes(width=WIDTH, blocks=1, heads=1, rows=4, columns=3, controls={})
 TOKENS = SIZES.tokens
 
 
-def address(cells: tuple[int, int] = CELLS, *, yaw: bool = True) -> Place:
-    return Place(PlaceSpec(cells=cells, yaw=yaw), SIZES)
+def address(cells: tuple[int, int] = CELLS, *, yaw: bool = True) -> WorldCells:
+    return WorldCells(PlaceSpec(cells=cells, yaw=yaw), SIZES)
 
 
 def cell(kind: str) -> DecayingPlaces | ConvolvedPlaces:
@@ -157,7 +157,9 @@ def test_shifts_by_fractions_are_those_of_a_loop(masses: list[float], registers:
 @pytest.mark.parametrize("columns", [1, 3, 8])
 @pytest.mark.parametrize("count", [2, 12, 28])
 def test_the_weights_of_a_look_are_linear_between_two_cells_without_a_seam(columns: int, count: int) -> None:
-    made = Place(PlaceSpec(cells=(1, count)), Sizes(width=6, blocks=1, heads=1, rows=1, columns=columns, controls={}))
+    made = WorldCells(
+        PlaceSpec(cells=(1, count)), Sizes(width=6, blocks=1, heads=1, rows=1, columns=columns, controls={})
+    )
     yaw = torch.linspace(-math.pi, math.pi, 41, dtype=torch.float64).float()
     looks = made.looks(poses(yaw[None]))
     torch.testing.assert_close(looks.sum(-1), torch.ones(1, 41, columns))
