@@ -131,7 +131,9 @@ def test_the_base_is_the_segments_pose_as_seen_from_the_first_frame_of_its_histo
         if not batch.history:
             assert batch.slots.base is None
             continue
-        assert batch.slots.base is not None and batch.history[0].base is None  # which is where the history starts
+        assert batch.slots.base is not None and batch.history[0].base is not None
+        there = batch.history[0].valid.any(1)
+        assert torch.equal(batch.history[0].base[there], batch.actions[there, 0])  # no turn: where the history starts
         for row in range(B):
             sample, poses = index.sample(step, row), latents.poses(index.sample(step, row).scene)
             has_history = sample.start >= F - 1 and not sample.dropped
