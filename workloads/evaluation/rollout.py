@@ -130,9 +130,8 @@ def roll_out(
                 on_chunk(chunk, chunks)
             start, end = chunk * moves, (chunk + 1) * moves
             if streams:
-                shown = [np.array([at, *range(since + 1, at)]) for at, since in streamed(start, moves)[-1:]] * len(
-                    cases
-                )
+                at, since = streamed(start, moves)[-1]
+                shown = [np.array([at, *range(since + 1, at)])] * len(cases)
             else:
                 shown = [_retrieved(case.poses, start, end, frames, rule, min_overlap) for case in cases]
             slots = _evidence(cases, history, shown, chunk, moves, device)

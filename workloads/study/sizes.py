@@ -34,7 +34,7 @@ class ModelSizes(BackboneSizes):
     slots: int
     """K, evidence frames of a segment, anchor included."""
     streamed: tuple[int, int] | None = None
-    """Of a state that every frame is written into: frames written for one chunk, and at most in a sample of training."""
+    """Of a state that every frame is written into: frames written for one chunk, and at most in one training sample."""
 
     @property
     def written(self) -> int:
