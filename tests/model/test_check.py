@@ -93,6 +93,8 @@ def test_it_names_what_is_wrong(workload: str, row: str, said: str, capsys: pyte
     assert said in capsys.readouterr().err
 
 
-def test_the_guide_shows_that_command() -> None:
+def test_the_guide_shows_that_command_for_an_address_and_a_mechanism() -> None:
     guide = (CHECKOUT / "docs" / "tutorials" / "add-a-mechanism.md").read_text(encoding="utf-8")
     assert 'python -m workloads.model.check mystudy.workload \'{"family": "fading", "decay": 0.8}\'' in guide
+    own = json.dumps(resolved(OWN["spatial-azimuth"]))
+    assert f"python -m workloads.model.check mystudy.workload '{own}'" in guide
