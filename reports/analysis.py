@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from reports.findings import Material, findings
+from reports.findings import Material, findings, not_in_profile
+from reports.group_results import groups_json
 from reports.input import ReportInput
 from reports.measured import AnalysedRow, Measured, combinations, measured
+from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
 from reports.statistics.gain import Gain, retained_gain
@@ -38,6 +40,8 @@ class Analysis(Measured):
     price_name: str
     units: Mapping[str, str]
     """`branch/metric` -> unit, of metrics without panels."""
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Table of the matrix -> its rows that are not in this profile."""
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -51,6 +55,8 @@ def analyse(given: ReportInput) -> Analysis:
     Raises:
         ValueError: two values of one case and metric, or a table that names no row of the matrix.
     """
+    again = repeated(given)
+    given = competing(given)
     axes = combinations(given, (cost.axes for cost in given.costs))
     found = measured(given, axes)
     computed = {info.name for info in given.rows}
@@ -59,7 +65,11 @@ def analyse(given: ReportInput) -> Analysis:
     if not given_tables and given.spec.main_table is None:
         given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference]}
     for name, members in given_tables.items():
-        unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded})
+        unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded} - set(given.outside))
+        if again in members:
+            raise ValueError(
+                f"table {name!r} names {again}, which is another row again: it shows noise, and has no rank"
+            )
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
         references = sorted({info.name for info in given.rows if info.reference} & set(members))
@@ -70,7 +80,9 @@ def analyse(given: ReportInput) -> Analysis:
             kept = [label for member in members if (label := row_label(member, a)) in labels]
             if kept:
                 named[row_label(name, a)] = kept
-    return _analysis(found, resample(found.panels), named, _costs(given), {})
+    analysis = _analysis(found, resample(found.panels), named, _costs(given), {})
+    lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
+    return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
 
 def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
@@ -101,6 +113,9 @@ def _analysis(
             break
         labels = [row_label(name, axes.replace("/", ";")) for name in (spec.gain.shortest, spec.gain.longest)]
         lost = [label for label in labels if label in found.gone]
+        if without := not_in_profile(label for label in labels if label in found.outside):
+            gains |= {row: Gain(value=None, reason=without) for row in compact}
+            continue
         if lost:
             gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
             continue
@@ -114,6 +129,7 @@ def _analysis(
         cost=price,
         cost_name=price_name,
         suffix=suffix,
+        outside=found.outside,
     )
     return Analysis(
         spec=spec,
@@ -122,6 +138,7 @@ def _analysis(
         panels=found.panels,
         means=means,
         gone=found.gone,
+        outside=found.outside,
         draws=draws,
         tables=analysed,
         main=main,
@@ -164,6 +181,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
             row: {"low": gain.low, "high": gain.high, "reason": gain.reason} for row, gain in analysis.gains.items()
         },
         "findings": list(analysis.findings),
+        **groups_json(analysis),
         "cost": analysis.costs,
     }
     plainly: dict[str, Any] = plain(found)

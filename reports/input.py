@@ -41,6 +41,10 @@ class RowInfo:
     alias_of: str | None
     reference: bool = False
     """A ceiling or floor: scored like the others, but not ranked."""
+    factors: Mapping[str, str] = field(default_factory=dict)
+    """What it is made of, factor -> level; empty: not known."""
+    sizes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Values of the axes -> name -> number that follows from its declaration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +125,14 @@ class CaseValues:
     profile: str
     seeds: Sequence[int]
     rows: Sequence[RowInfo]
-    """All rows of the matrix, or those that were asked for, in file order."""
+    """All rows of the plan, or those that were asked for, in file order."""
     values: Sequence[ResultLine]
     missing: Sequence[Missing]
     sections: Mapping[str, Any]
     """The resolved controls."""
     excluded: Sequence[Excluded] = field(default_factory=tuple)
+    outside: Sequence[str] = field(default_factory=tuple)
+    """Rows of the matrix that the profile does not have, in file order: none of their results is missing."""
     spec: ReportSpec = field(default_factory=ReportSpec)
     """The report specification of the study."""
 

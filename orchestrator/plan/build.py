@@ -11,12 +11,13 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import Fingerprints, config_of
-from orchestrator.plan.job import SHORT, Job, Plan
+from orchestrator.plan.job import SHORT, Job, Plan, RowReason
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
+from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
-from workloads.contract.fields import plain
+from workloads.contract.fields import plain, without_choices
 from workloads.contract.workload import StageSpec, Workload
 
 SMOKE_LABEL = "/smoke"
@@ -25,8 +26,19 @@ Step = tuple[StageSpec, str | None, str]
 """Stage, branch and name of a job of a cell."""
 
 
-def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = False) -> Plan:
+def build_plan(
+    matrix: ResolvedMatrix,
+    cells: Sequence[Cell],
+    smoke: bool = False,
+    rows: Mapping[str, RowReason] | None = None,
+) -> Plan:
     """The plan of all cells.
+
+    Args:
+        matrix: with one profile merged in.
+        cells: of `rows`.
+        smoke: whether it is the plan of a test run.
+        rows: the rows of the plan, and why each is in it; None: all of the matrix.
 
     Raises:
         PlanError: two jobs whose short fingerprints are equal and whose full ones are not.
@@ -34,7 +46,9 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
     builder = _Builder(matrix, smoke)
     with _without_collector():
         jobs_of = {cell.id: builder.jobs_of(cell) for cell in cells}
-    controls = {"controls": plain(matrix.controls), "branches": plain(matrix.branches)}
+    families = families_of(matrix.rows)
+    branches = without_choices(matrix.workload.branches, plain(matrix.branches))
+    controls = {"controls": plain(matrix.controls), "branches": branches}
     return Plan(
         study=matrix.study,
         workload_name=matrix.workload_name,
@@ -47,7 +61,9 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
         cells=tuple(cells),
         jobs=builder.finished(),
         jobs_of=jobs_of,
-        excluded=excluded_of(matrix),
+        excluded=tuple(one for one in excluded_of(matrix) if rows is None or one.row in rows),
+        added={} if rows is None else {row: why for row, why in rows.items() if why != "profile"},
+        outside={} if rows is None else {row: family for row, family in families.items() if row not in rows},
     )
 
 
@@ -137,7 +153,7 @@ class _Builder:
             self._others.setdefault(job_id, []).append(cell.id)
         for kind in remaining:
             ids[kind.name] = self._job(cell, kind, ids)
-        if len(remaining) == len(self._workload.steps):
+        if len(ids) == len(remaining):
             self._shared[id(cell.controls), cell.seed] = {name: ids[name] for name in self._workload.shared}
         self._ids[cell.id] = ids
         return ids
@@ -191,7 +207,8 @@ class _Builder:
         key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.evaluated))
         kinds = self._kinds.get(key)
         if kinds is None:
-            kinds = self._kinds[key] = [self._kind(cell, step) for step in self._workload.steps]
+            steps = [step for step in self._workload.steps if step[1] is None or step[1] in cell.branches]
+            kinds = self._kinds[key] = [self._kind(cell, step) for step in steps]
         return kinds
 
     def _kind(self, cell: Cell, step: Step) -> _Kind:

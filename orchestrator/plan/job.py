@@ -22,6 +22,9 @@ STATE_MEANINGS: Mapping[State, str] = {
     "cancelled": "`cancel` ended it; `retry` lets it run again",
 }
 
+RowReason = Literal["profile", "named", "asked", "results"]
+"""Why a row is in the plan: the profile has it, `--rows` names it, that of an earlier run did, or it has results."""
+
 REHEARSAL = "-rehearsal"
 """End of the name of a study's folder, and of its experiment, whose results have no meaning."""
 
@@ -87,6 +90,16 @@ class Plan:
     """Cell id -> {stage or `stage/branch`: job id}."""
     excluded: tuple[ExcludedCell, ...] = ()
     """Cells of the full product that the matrix leaves out."""
+    added: Mapping[str, RowReason] = field(default_factory=dict)
+    """Row that the profile does not have -> why it is in the plan."""
+    outside: Mapping[str, str] = field(default_factory=dict)
+    """Row of the matrix that is not in the plan -> its family."""
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The branches that are on, in the order of the workload."""
+        on = {name for cell in self.cells for name in cell.branches}
+        return tuple(name for name in self.workload.branch_names if name in on)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def scores_text(given: CaseValues, width: int) -> str:
         width: characters of a line; a single column may need more.
     """
     board = scoreboard(given)
-    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded))]
+    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded)), *_outside_lines(given)]
     if not any(score.mean is not None for score in board.scores.values()):
         return "\n".join(["there are no scores yet", *absent])
     lines: list[str] = []
@@ -32,7 +32,7 @@ def scores_text(given: CaseValues, width: int) -> str:
     names = ["", "row", *(_name(board, row) for row in rows)]
     columns = [
         [f"{column.branch}  ", f"{_title(column)}  "]
-        + [_cell(board.scores[row, column.branch], column.decimals) for row in rows]
+        + [_cell(board.scores[row, column.key], column.decimals) for row in rows]
         for column in board.columns
     ]
     first = max(map(len, names))
@@ -48,7 +48,7 @@ def scores_text(given: CaseValues, width: int) -> str:
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
-    return any(board.scores[row, column.branch].mean is not None for column in board.columns)
+    return any(board.scores[row, column.key].mean is not None for column in board.columns)
 
 
 def _without_lines(rows: Sequence[str]) -> list[str]:
@@ -58,6 +58,12 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
 
 def _excluded_lines(excluded: int) -> list[str]:
     return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+
+
+def _outside_lines(given: CaseValues) -> list[str]:
+    rows = counted(len(given.outside), "row")
+    named = shortened(given.outside, SHOWN)
+    return [f"not in profile {given.profile}: {rows}, {named}"] if given.outside else []
 
 
 def _missing_lines(missing: Sequence[Missing]) -> list[str]:
@@ -93,7 +99,7 @@ def _legend(board: Scoreboard) -> list[str]:
 
 
 def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
-    scores = [board.scores[row, column.branch] for column in board.columns]
+    scores = [board.scores[row, column.key] for column in board.columns]
     return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
 
 

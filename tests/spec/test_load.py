@@ -199,7 +199,7 @@ REFUSALS = [
     (
         "rows: [spatial-masked]",
         "rows: [spatial]",
-        r"deviations\[0\]\.rows lists 'spatial', which does not set masked: true",
+        r"deviations\[0\]\.rows lists 'spatial', which does not set masked",
     ),
     (
         "key: memory.masked",
@@ -293,7 +293,7 @@ OVERRIDES = [
     ("axes.site.values=[pre_norm]", r"command line: axes\.site\.values is unknown; the matrix has no axes"),
     ("seeds=[]", r"command line: seeds is empty"),
     ("resources.train.cpus=0", r"command line: resources\.train\.cpus is 0; allowed: 1 and more"),
-    ("profile=paper", r"command line: profile is unknown; .*allowed: full paths that start with seeds, controls"),
+    ("profile=paper", r"command line: profile is unknown; .*allowed: full paths that start with seeds, rows, controls"),
 ]
 
 
@@ -359,5 +359,5 @@ def test_exponents_without_a_point_are_numbers(matrix: Matrix) -> None:
 
 
 def test_plain_sections_keep_the_names_of_the_file(matrix: Matrix) -> None:
-    assert list(plain(matrix.branches)) == ["replay", "loop", "return"]
+    assert list(plain(matrix.branches)) == ["replay", "loop", "return", "absence", "sensitivity"]
     assert plain(matrix.branches)["return"]["turns_deg"] == [-45.0, 45.0]
