@@ -21,6 +21,7 @@ from reports.input import (
     Curve,
     Excluded,
     JobDuration,
+    LeftOut,
     Missing,
     ReportInput,
     ResultLine,
@@ -28,7 +29,7 @@ from reports.input import (
     Strip,
 )
 from reports.spec import ReportSpec
-from workloads.contract.workload import StageSpec
+from workloads.contract.workload import LEFT_OUT, StageSpec
 
 
 def case_values(
@@ -52,9 +53,15 @@ def case_values(
     cells = plan.cells if cells is None else cells
     values: list[ResultLine] = []
     missing: list[Missing] = []
-    jobs = (plan.jobs[job] for cell in cells for job in plan.jobs_of[cell.id].values())
+    left_out: list[LeftOut] = []
+    jobs = ((plan.jobs[job], cell) for cell in cells for job in plan.jobs_of[cell.id].values())
     reader.read_ahead(
-        reader.cases, (job.id for job in jobs if job.branch is not None and _asked(job.branch, plan, branches))
+        reader.cases,
+        (
+            (job.id, job.part_of(cell))
+            for job, cell in jobs
+            if job.branch is not None and _asked(job.branch, plan, branches)
+        ),
     )
     for cell in cells:
         axes = axes_text(cell.axes)
@@ -63,9 +70,14 @@ def case_values(
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             if branch is None or not _asked(branch, plan, branches) or not is_own(cell, spec):
                 continue
-            if reader.commit(job) is not None:
-                for line in reader.cases(job):
-                    values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
+            commit, part = reader.commit(job), plan.jobs[job].part_of(cell)
+            if commit is None:
+                continue
+            for line in reader.cases(job, part):
+                values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
+            reason = commit.result.get("records", {}).get(LEFT_OUT, {}).get(part) if part else None
+            if reason:
+                left_out.append(LeftOut(row=cell.row, seed=cell.seed, axes=axes, branch=branch, reason=str(reason)))
     spec_of_report = report_spec(plan.workload)
     if branches is not None:
         spec_of_report = _restricted(spec_of_report, branches)
@@ -78,6 +90,7 @@ def case_values(
         missing=missing,
         sections=sections_of(plan.cells),
         excluded=_excluded(plan, cells),
+        left_out=left_out,
         spec=spec_of_report,
     )
 
@@ -98,8 +111,10 @@ def report_input(
     """
     reader = ArtifactReader(plan, store)
     measured = case_values(reader, standings)
-    reader.read_ahead(reader.series, (job.id for job in plan.jobs.values() if job.spec.curve))
-    reader.read_ahead(reader.images, (job.id for job in plan.jobs.values() if job.spec.images))
+    reader.read_ahead(reader.series, ((job.id,) for job in plan.jobs.values() if job.spec.curve))
+    reader.read_ahead(
+        reader.images, ((job.id, part) for job in plan.jobs.values() if job.spec.images for part in job.parts)
+    )
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
@@ -127,7 +142,7 @@ def report_input(
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
-            for case, path in reader.images(job) if spec.images else ():
+            for case, path in reader.images(job, plan.jobs[job].part_of(cell)) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
     return ReportInput(
         **vars(measured),
@@ -215,7 +230,7 @@ def _missing(
             continue
         standing = standings.get(job)
         state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
-        said = reason if branch is None or spec.name == first else f"{spec.name}: {reason}"
+        said = reason if branch is None or spec.name == first or spec.row == "references" else f"{spec.name}: {reason}"
         yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or spec.name, state=state, reason=said)
         if branch is None:
             return

@@ -8,7 +8,7 @@ from keyword import iskeyword
 from typing import get_type_hints
 
 from workloads.contract.fields import key_of
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.workload import REFERENCES, StageSpec, Workload
 
 ATTRIBUTE = "WORKLOAD"
 """Attribute of the module."""
@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?<!_)")
 """Of a stage, which is a key of `resources` and part of paths and labels, and of `rows_key`."""
 
-ROWS = ("none", "trained", "evaluated")
+ROWS = ("none", "trained", "evaluated", "references")
 """Which form of the row a stage may read."""
 
 MATRIX_KEYS = (
@@ -122,6 +122,21 @@ def _stage_problems(
             yield f"{where} reads {need!r}, which has branches, and has none; allowed: {_listed(branches)}"
         if branches and not set(stage.branches) <= set(branches):
             yield f"{where} has branches that its input {need!r} does not have; allowed: {_listed(branches)}"
+        if stage.row == "references" and need not in workload.shared:
+            yield (
+                f"{where} is of reference rows and reads {need!r}, which depends on a row; allowed: "
+                f"{_listed(workload.shared)}"
+            )
+        if workload.by_name[need].row == "references":
+            yield f"{where} reads {need!r}, which is of all reference rows; allowed: {_listed(_of_one_row(workload))}"
+    if stage.row == "references":
+        if not stage.branches or not stage.tracked or stage.seed or stage.curve:
+            yield f"{where} is of reference rows; allowed: branches, tracked=True, and neither seed nor curve"
+        if REFERENCES in keys:
+            yield f"`controls` has a section {REFERENCES!r}, which {where} has in its config; name it differently"
+    for name in stage.performs:
+        if name not in workload.by_name:
+            yield f"{where} performs {name!r}, which is no stage; allowed: {_listed(workload.by_name)}"
     for branch in stage.branches:
         if branch not in workload.branch_names:
             allowed = _listed(workload.branch_names)
@@ -139,6 +154,10 @@ def _stage_problems(
     for path in single:
         if path in keys and "." not in path:
             yield f"{where} names {path!r}, a whole section; allowed: section.key"
+
+
+def _of_one_row(workload: Workload) -> list[str]:
+    return [stage.name for stage in workload.stages if stage.row != "references"]
 
 
 def _keys(controls: type) -> list[str]:

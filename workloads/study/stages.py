@@ -46,6 +46,17 @@ _TOLERANCES = (
     Tolerance(metric="stands_still", most=0.1),
 )
 
+_JUDGED = (Tolerance(metric="judge*", most=0.5),)
+
+_SCORES = (
+    "**How a judge scores.** `judge` = 20 · (0.45 `appearance` + 0.25 `presence` + 0.20 `view` + 0.10 `scene`), "
+    "0 to 100. The parts, 0 to 5, are in the same line of the tables of cases: is it the same object, is it there, "
+    "does the camera look the same way, are the surroundings the same. Without the object, appearance and presence "
+    "are 0."
+)
+
+_JUDGE_VARIABLES = ("ECHO_MATRIX_JUDGE_*",)
+
 # Guessed durations are of the laptop profile, which is run before anything was measured; FLOPs tell those of `train`
 # and `evaluate` (`flops`).
 STAGES = (
@@ -126,11 +137,25 @@ STAGES = (
         seconds_guess=1.0,
         smoke=True,
         tracked=True,
-        about="**How a judge scores.** `judge` = 20 · (0.45 `appearance` + 0.25 `presence` + 0.20 `view` + 0.10 "
-        "`scene`), 0 to 100. The parts, 0 to 5, are in the same line of the tables of cases: is it the same object, "
-        "is it there, does the camera look the same way, are the surroundings the same. Without the object, "
-        "appearance and presence are 0.",
-        tolerances=(Tolerance(metric="judge*", most=0.5),),
-        environment=("ECHO_MATRIX_JUDGE_*",),
+        about=_SCORES,
+        tolerances=_JUDGED,
+        environment=_JUDGE_VARIABLES,
+    ),
+    StageSpec(
+        name="bounds",
+        module="workloads.evaluation.bounds",
+        inputs=("data",),
+        sections=("judge",),
+        row="references",
+        branches=BRANCHES,
+        performs=("evaluate", "judge"),
+        seconds_guess=5.0,
+        smoke=True,
+        tracked=True,
+        files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
+        images="strips",
+        about=_SCORES,
+        tolerances=(*_TOLERANCES, *_JUDGED),
+        environment=_JUDGE_VARIABLES,
     ),
 )
