@@ -157,16 +157,15 @@ def late(known: Known) -> Frames:
 
 
 def pan(known: Known) -> Frames:
-    """Reference line: the given frame alone, turned as commanded; outside its view its mean colour.
+    """Reference line: the given frame alone, turned as commanded; outside its view its edge goes on.
 
     Raises:
         NoMeaning: the camera also moves, which one frame without depth cannot follow.
     """
     if not np.array_equal(known.poses.positions_m, np.repeat(known.poses[0].positions_m, len(known.poses), axis=0)):
         raise NoMeaning("the camera also moves, and one frame can be turned but not moved: its depth is not known")
-    colours, seen = turned_frame(known.source, known.poses.yaw_deg - known.poses.yaw_deg[0])
-    mean = known.source.reshape(-1, 3).mean(axis=0)
-    return known.given(np.rint(np.where(seen[..., None], colours, mean)).astype(np.uint8))
+    colours, _ = turned_frame(known.source, known.poses.yaw_deg - known.poses.yaw_deg[0])
+    return known.given(np.rint(colours).astype(np.uint8))
 
 
 def stops(known: Known) -> Frames:
