@@ -78,9 +78,9 @@ def watched_recur(row: MemoryRow, given: Slots) -> list[tuple[int, tuple[int, ..
     seen: list[tuple[int, tuple[int, ...]]] = []
     inner = model.mechanism.recur
 
-    def watched(block: int, x: torch.Tensor, state: Any) -> torch.Tensor:
+    def watched(block: int, x: torch.Tensor, state: Any, looks: Any) -> torch.Tensor:
         seen.append((block, tuple(x.shape)))
-        return inner(block, x, state)
+        return inner(block, x, state, looks)
 
     model.mechanism.__dict__["recur"] = watched
     model(**inputs, slots=given)

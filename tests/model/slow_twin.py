@@ -200,7 +200,7 @@ class Twin:
             for j in range(self.grid):
                 left, right = j * columns // self.grid, -(-(j + 1) * columns // self.grid)
                 cells.append(image[top:bottom, left:right].mean((0, 1)))
-        logits = self.p["mechanism.mixing"]
+        logits = self.p["mechanism.memory.mixing"]
         tokens = []
         for token in range(logits.shape[1]):
             share = logits[:, token].exp() / logits[:, token].exp().sum()

@@ -7,7 +7,7 @@ from torch import Tensor
 from workloads.model.attention import CrossAttention, SelfAttention
 from workloads.model.initial import initialise
 from workloads.model.norm import rms_norm
-from workloads.model.rotary import rotary_table, rotated
+from workloads.model.rotary import Rotary, rotary_table, rotated
 
 WIDTH, HEADS = 24, 2
 
@@ -58,8 +58,8 @@ def test_self_attention_equals_a_loop_over_heads_and_keys() -> None:
     with torch.no_grad():
         attention.norm_qk.copy_(torch.rand(2, WIDTH, generator=generator) + 0.5)
         table = rotary_table(2, 2, 2, WIDTH // HEADS)
-        out = attention(x, table, bias, 8)
-        few = attention(x, table, bias, 4)
+        out = attention(x, Rotary(table), bias, 8)
+        few = attention(x, Rotary(table), bias, 4)
         for sample in range(2):
             q, k, v = attention.qkv(x[sample]).chunk(3, -1)
             q, k = (turned(normed(y, w), table) for y, w in zip((q, k), attention.norm_qk, strict=True))

@@ -13,7 +13,8 @@ from own_study import CHECKOUT, ROWS, own_matrix
 from orchestrator.spec.load import load_matrix
 from workloads.contract.rows import resolved
 from workloads.model.check import compare, main
-from workloads.study.memory.base import REGISTERED, BackboneSizes, MemoryRow
+from workloads.study.memory.base import REGISTERED, BackboneSizes, BlockPass, MemoryRow
+from workloads.study.memory.composed import ComposedRow, Parts
 from workloads.study.memory.spatial import Spatial
 
 OWN = {name: load_matrix(own_matrix()).rows[name] for name in ROWS}
@@ -30,19 +31,21 @@ def test_all_that_the_guides_mechanisms_declare_is_so(name: str) -> None:
 
 def test_a_declaration_that_says_less_differs(capsys: pytest.CaptureFixture[str]) -> None:
     @dataclass(frozen=True, kw_only=True)
-    class Modest(MemoryRow):
+    class Modest(ComposedRow):
         family: ClassVar[str] = "modest"
-        computation: ClassVar[str] = Spatial.computation
-        write: str = "grid"
-        read: str = "readout"
-        masked: bool = False
 
         @property
-        def reads(self) -> tuple[str, ...]:
-            return ("evidence.frames", "backbone.grid", "backbone.grid_tokens", "backbone.recurrent_every")
+        def parts(self) -> Parts:
+            return Spatial(write="grid", read="readout").parts
 
-        def recurrent(self, s: BackboneSizes) -> tuple[int, ...]:
-            return s.recurrent_blocks
+        def parameters(self, s: BackboneSizes) -> int:
+            return 0
+
+        def flops_block(self, s: BackboneSizes, at: BlockPass) -> int:
+            return 0
+
+        def activations_block(self, s: BackboneSizes, at: BlockPass, wide: int) -> int:
+            return 0
 
     try:
         differing = {line.what for line in compare(Modest()) if not line.agrees}

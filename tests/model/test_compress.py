@@ -10,8 +10,10 @@ from slow_compress import Seen, compressed
 from torch.nn import functional
 
 from workloads.contract.rows import resolved
-from workloads.memory.compress import Compressed, ages, length_pooled, multiscale, pooled_poses
 from workloads.memory.interface import Sizes, Slots
+from workloads.memory.mechanisms import make_mechanism
+from workloads.memory.write.pooled import length_pooled, multiscale, pooled_poses
+from workloads.memory.write.weighted import ages
 from workloads.model.world_model import LatentShape, build_model
 from workloads.study.memory.compress import Compress
 
@@ -56,20 +58,20 @@ def test_the_age_of_the_newest_retrieved_slot_is_zero() -> None:
 
 
 def test_a_weight_is_the_decay_to_the_power_of_the_age() -> None:
-    context = Compressed(Compress(decay=0.9), SIZES).context(numbered([[True] * 4]))
+    context = make_mechanism(Compress(decay=0.9), SIZES).context(numbered([[True] * 4]))
     assert context.scale is None and context.log_weight is not None
     assert context.log_weight[0].exp().tolist() == pytest.approx([1, 0.81, 0.9, 1])
 
 
 def test_a_hybrid_counts_ages_in_pooled_slots() -> None:
-    context = Compressed(Compress(decay=0.9, ratio=2, hybrid=True), SIZES).context(numbered([[True] * 6]))
+    context = make_mechanism(Compress(decay=0.9, ratio=2, hybrid=True), SIZES).context(numbered([[True] * 6]))
     assert context.log_weight is not None
     assert context.log_weight[0].exp().tolist() == pytest.approx([1, 0.81, 0.9, 1])
     assert context.latents.shape[1] == 4
 
 
 def test_scale_latents_gives_weights_for_tokens_and_none_for_logits() -> None:
-    context = Compressed(Compress(decay=0.5, scale="latents"), SIZES).context(numbered([[True] * 3]))
+    context = make_mechanism(Compress(decay=0.5, scale="latents"), SIZES).context(numbered([[True] * 3]))
     assert context.log_weight is None and context.scale is not None
     assert context.scale[0].tolist() == pytest.approx([1, 0.5, 1])
 
@@ -105,7 +107,7 @@ def test_each_sample_of_a_ragged_batch_is_compressed_as_if_it_were_alone() -> No
     latents = torch.randn(4, most, 3, 4, 8, generator=generator)
     actions = poses(*[400 * float(x) for x in torch.rand(most, generator=generator)]).expand(4, most, 12)
     for row in (Compress(ratio=2), Compress(ratio=4), Compress(decay=0.9), Compress(decay=0.8, ratio=3, hybrid=True)):
-        context = Compressed(row, SIZES).context(Slots(latents, actions, valid))
+        context = make_mechanism(row, SIZES).context(Slots(latents, actions, valid))
         for sample, count in enumerate(counts):
             alone = [Seen(latents[sample, slot], actions[sample, slot]) for slot in range(1, count)]
             expected = compressed(row, alone)

@@ -8,24 +8,30 @@ import torch
 from torch import Tensor
 
 from workloads.contract.rows import resolved
-from workloads.memory.interface import Sizes, Slots
-from workloads.memory.spatial import DIAGONAL, Readout, SpatialStore
+from workloads.memory.interface import Address, Sizes, Slots, Stored
+from workloads.memory.mechanisms import make_mechanism
+from workloads.memory.read.cross_attention import ReadByCrossAttention, Readout
+from workloads.memory.write.grid import DIAGONAL
 from workloads.model.initial import initialise
 from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.study.memory.address.none import NoAddressSpec
 from workloads.study.memory.spatial import Spatial
 
+NO_SLOTS = Slots(torch.zeros(1, 1, 1, 1, 1), torch.zeros(1, 1, 12), torch.ones(1, 1, dtype=torch.bool))
+NOWHERE = Address(NoAddressSpec(), Sizes(width=8, blocks=1, heads=2, rows=1, columns=1, controls={}))
 
-def store(rows: int, columns: int, grid: int, tokens: int, read: Any = "text") -> SpatialStore:
+
+def store(rows: int, columns: int, grid: int, tokens: int, read: Any = "text") -> Any:
     controls = {"grid": grid, "grid_tokens": tokens, "recurrent_every": 2}
     sizes = Sizes(width=8, blocks=4, heads=2, rows=rows, columns=columns, controls=controls)
-    made = SpatialStore(Spatial(write="grid", read=read), sizes)
+    made = make_mechanism(Spatial(write="grid", read=read), sizes)
     initialise(made, 0)
     return made
 
 
-def pooled(made: SpatialStore, image: Tensor) -> Tensor:
+def pooled(made: Any, image: Tensor) -> Tensor:
     """Cells of one value a token, `image` (rows, columns)."""
-    return made.pooling @ image.flatten()
+    return made.memory.pooling @ image.flatten()
 
 
 def test_cells_are_rectangles_of_the_image_and_not_runs_of_the_raster() -> None:
@@ -45,20 +51,20 @@ def test_a_grid_that_does_not_divide_the_image_overlaps_as_adaptive_pooling_does
 
 def test_the_grid_of_the_paper_pools_22_x_40_tokens_to_64_cells_of_equal_shares() -> None:
     made = store(22, 40, 8, 64)
-    assert made.pooling.shape == (64, 880)
-    torch.testing.assert_close(made.pooling.sum(1), torch.ones(64))
+    assert made.memory.pooling.shape == (64, 880)
+    torch.testing.assert_close(made.memory.pooling.sum(1), torch.ones(64))
     columns = torch.arange(40.0).expand(22, 40)
     assert pooled(made, columns).view(8, 8)[0].tolist() == pytest.approx([2 + 5 * cell for cell in range(8)])
 
 
 def test_a_token_starts_as_its_own_cell_with_the_softmax_of_five_on_the_diagonal() -> None:
     made = store(4, 4, 2, 3)
-    logits = made.mixing.detach()
+    logits = made.memory.mixing.detach()
     assert logits.shape == (4, 3)
     assert torch.equal(logits, DIAGONAL * torch.eye(4, 3)) and DIAGONAL == 5
     own = math.exp(5) / (math.exp(5) + 3)
     cells = torch.eye(4)
-    tokens = made.store((torch.linalg.pinv(made.pooling) @ cells)[None, None])[0].detach()
+    tokens = made.store((torch.linalg.pinv(made.memory.pooling) @ cells)[None, None], NO_SLOTS).tokens[0].detach()
     assert tokens.argmax(1).tolist() == [0, 1, 2]
     assert [float(tokens[token, token]) for token in range(3)] == pytest.approx([own] * 3, rel=1e-4)
     torch.testing.assert_close(tokens.sum(1), torch.ones(3))
@@ -67,8 +73,8 @@ def test_a_token_starts_as_its_own_cell_with_the_softmax_of_five_on_the_diagonal
 def test_a_mixed_constant_is_the_constant_whatever_is_learned() -> None:
     made = store(3, 5, 2, 4)
     with torch.no_grad():
-        made.mixing.normal_(0, 3, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(made.store(torch.full((1, 1, 15, 8), 0.7)), torch.full((1, 4, 8), 0.7))
+        made.memory.mixing.normal_(0, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made.store(torch.full((1, 1, 15, 8), 0.7), NO_SLOTS).tokens, torch.full((1, 4, 8), 0.7))
 
 
 def test_the_average_is_over_each_samples_valid_evidence_the_anchor_included() -> None:
@@ -100,11 +106,13 @@ def test_a_read_out_adds_the_hyperbolic_tangent_of_its_gate_times_what_it_read(g
     generator = torch.Generator().manual_seed(0)
     x, stored = torch.randn(1, 2, 3, 8, generator=generator), torch.randn(1, 4, 8, generator=generator)
     with torch.no_grad():
-        assert torch.equal(reader(x, stored), x)
+        assert torch.equal(reader(x, Stored(stored), NOWHERE, None), x)
         reader.gate.fill_(100.0)
-        read = reader(x, stored) - x
+        read = reader(x, Stored(stored), NOWHERE, None) - x
         reader.gate.fill_(gate)
-        torch.testing.assert_close(reader(x, stored), x + float(torch.tensor(gate).tanh()) * read)
+        torch.testing.assert_close(
+            reader(x, Stored(stored), NOWHERE, None), x + float(torch.tensor(gate).tanh()) * read
+        )
 
 
 def test_a_read_out_of_equal_tokens_is_their_value_whatever_asks() -> None:
@@ -116,14 +124,14 @@ def test_a_read_out_of_equal_tokens_is_their_value_whatever_asks() -> None:
         reader.gate.fill_(0.5)
         value = reader.out(reader.key_value(token).chunk(2, -1)[1])
         torch.testing.assert_close(
-            reader(x, token.expand(1, 5, 8)) - x,
+            reader(x, Stored(token.expand(1, 5, 8)), NOWHERE, None) - x,
             math.tanh(0.5) * value[:, None].expand(1, 2, 3, 8),
         )
 
 
 def test_readers_stand_in_the_recurrent_blocks_alone() -> None:
     assert list(store(2, 2, 2, 2, "readout").readers) == ["0", "2"]
-    assert list(store(2, 2, 2, 2, "text").readers) == []
+    assert not hasattr(store(2, 2, 2, 2, "text"), "readers")
 
 
 def test_what_is_read_comes_after_text_attention_and_before_the_feed_forward() -> None:
@@ -139,7 +147,7 @@ def test_what_is_read_comes_after_text_attention_and_before_the_feed_forward() -
         block.self_attention.register_forward_hook(lambda *_, i=index: seen.append(f"attend {i}"))
         block.text_attention.register_forward_hook(lambda *_, i=index: seen.append(f"text {i}"))
         block.widen.register_forward_hook(lambda *_, i=index: seen.append(f"feed {i}"))
-    assert isinstance(model.mechanism, SpatialStore)
+    assert isinstance(model.mechanism, ReadByCrossAttention)
     for name, reader in model.mechanism.readers.items():
         reader.register_forward_hook(lambda *_, i=name: seen.append(f"read {i}"))
     slots = Slots(torch.ones(1, 3, 2, 4, 4), torch.zeros(1, 3, 12), torch.ones(1, 3, dtype=torch.bool))

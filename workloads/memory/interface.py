@@ -1,31 +1,37 @@
 """Interface of memory mechanisms: evidence in; context tokens, stored tokens or a recurrence out.
 
 One interface, two operations (study.md section 5): `M_i = write(M_{i-1}, evidence_i)` once per
-chunk and `U_i = read(M_i)`. The world model calls the hooks of `Mechanism`; a hook that a family
-does not override does nothing, so that the base class *is* the anchor-only row `context-k1`.
+chunk and `U_i = read(M_i)`. The world model calls the hooks of `Mechanism`; a hook that is not overridden does
+nothing, so that the base class *is* the anchor-only row `context-k1`.
 
-| hook | when | who overrides it |
+A shipped mechanism is three choices, each a small class: `write/` (what is kept), `address/` (how a place in it is
+found) and `read/` (where it enters the backbone). A read is a `Mechanism` that is given a write and an address:
+
+| hook | when | overridden by |
 |---|---|---|
-| `context` | before patches are embedded | context, compress |
-| `summary`, `store` | beside the patch embedding | spatial |
-| `beside_text` | once per forward | spatial, read: text |
-| `read_stored` | in recurrent blocks, after text attention | spatial, read: readout |
-| `write_block`, `recur` | in recurrent blocks, after self-attention | ssm |
+| `looks` | once per forward or write | all, with what the address makes of poses |
+| `context`, `positions` | before the first block | `read/self_attention.py` |
+| `summary`, `store` | beside the patch embedding | `read/text_attention.py`, `read/cross_attention.py` |
+| `beside_text` | once per forward | `read/text_attention.py` |
+| `read_stored` | in recurrent blocks, after text attention | `read/cross_attention.py` |
+| `write_block`, `recur` | in recurrent blocks, after self-attention | `read/recurrence.py` |
 
-Letters: `b` batch, `k` evidence slots, `t` target latents, `n` tokens of one latent frame, `d`
-width, `m` stored tokens. Evidence is read-only: no hook changes a tensor that it is given.
+Letters: `b` batch, `k` evidence slots, `t` target latents, `f` frames of either, `n` tokens of one latent frame, `d`
+width, `m` stored tokens, `e` width of a head. Evidence is read-only: no hook changes a tensor that it is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from workloads.study.memory.parts import AddressSpec
 
 Rule = Callable[[np.random.Generator, tuple[int, ...]], npt.NDArray[np.float32]]
 """How a parameter starts: its own generator and its shape in, its values out."""
@@ -48,6 +54,8 @@ class Slots:
     """(b, k, 12) poses relative to the first frame of the segment (study.md section 3)."""
     valid: Tensor
     """(b, k) bool."""
+    base: Tensor | None = None
+    """(b, 12) pose of the segment's first frame relative to the first frame that was ever written; None: it is that."""
 
     def trimmed(self) -> Slots:
         """Without the slots that are empty in the whole batch; the anchor's slot always stays."""
@@ -55,22 +63,13 @@ class Slots:
         if bool(used[-1]):
             return self
         count = max(1, int(used.nonzero().max()) + 1 if bool(used.any()) else 1)
-        return Slots(self.latents[:, :count], self.actions[:, :count], self.valid[:, :count])
+        return replace(
+            self, latents=self.latents[:, :count], actions=self.actions[:, :count], valid=self.valid[:, :count]
+        )
 
     def anchor(self) -> Slots:
         """Slot 0 alone."""
-        return Slots(self.latents[:, :1], self.actions[:, :1], self.valid[:, :1])
-
-    @staticmethod
-    def joined(parts: list[Slots]) -> Slots:
-        """All slots of `parts`, one after the other; no longer in the order of one segment."""
-        if len(parts) == 1:
-            return parts[0]
-        return Slots(
-            torch.cat([part.latents for part in parts], 1),
-            torch.cat([part.actions for part in parts], 1),
-            torch.cat([part.valid for part in parts], 1),
-        )
+        return replace(self, latents=self.latents[:, :1], actions=self.actions[:, :1], valid=self.valid[:, :1])
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,34 @@ class ContextTokens:
     """(b, k), added to the attention logits of the slot's keys in every block."""
     scale: Tensor | None = None
     """(b, k), multiplied into the slot's tokens before the first block."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Tokens that are kept beside the sequence, for text attention or a read-out."""
+
+    tokens: Tensor
+    """(b, m, d)"""
+    looks: Any = None
+    """Where each of them looks, in the form of the row's address; None: they are found by content."""
+    valid: Tensor | None = None
+    """(b, m) bool, False where nothing was ever written; None: all are valid."""
+
+
+class Positions(Protocol):
+    """How self-attention tells its tokens apart."""
+
+    def turned(self, x: Tensor) -> Tensor:
+        """Queries and keys (b, l, 2, heads, e), float32, with their positions."""
+        ...
+
+    def values(self, x: Tensor) -> Tensor:
+        """Values (b, l, heads, e) before attention."""
+        ...
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """What attention gives for the first tokens, (b, q, heads, e)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +140,103 @@ class Sizes:
         return tuple(range(0, self.blocks, int(self.controls["recurrent_every"])))
 
 
+class Address(nn.Module):
+    """How a place in a store is found. This one, `none`: by its place in the image, or by content alone.
+
+    `looks` is computed once for all blocks; what reads or writes a store hands it back to the methods of the address.
+    """
+
+    outlives: bool = False
+    """Whether places are kept across chunks: poses are then relative to the first frame that was ever written."""
+
+    def __init__(self, spec: AddressSpec, sizes: Sizes) -> None:
+        super().__init__()
+
+    def looks(self, poses: Tensor) -> Any:
+        """Where frames look: of `poses` (b, f, 12), in the address's own form, first dimensions (b, f)."""
+        return None
+
+    def positions(self, rotary: Positions, looks: Any) -> Positions:
+        """Positions in self-attention."""
+        return rotary
+
+    def turned(self, x: Tensor, looks: Any) -> Tensor:
+        """Queries or keys (b, heads, tokens, e), float32, turned to where their tokens look."""
+        return x
+
+
+class FrameWrite(nn.Module):
+    """A write whose store is frames of context tokens, made anew for each chunk."""
+
+    def forward(self, slots: Slots) -> ContextTokens:
+        """The slots that become tokens, the anchor first."""
+        raise NotImplementedError
+
+
+class TokenWrite(nn.Module):
+    """A write whose store is tokens beside the sequence, made anew for each chunk."""
+
+    def summary(self, slots: Slots) -> Tensor | None:
+        """Latents (b, s, c, h, w) to embed, or None: nothing is stored."""
+        raise NotImplementedError
+
+    def forward(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
+        """What is stored of the embedded summary (b, s, n, d) of `slots`."""
+        raise NotImplementedError
+
+    def readings(self) -> dict[str, float]:
+        """Values for people."""
+        return {}
+
+
+class StateWrite(nn.Module):
+    """A write whose store is a state in one recurrent block, carried across chunks; it also says how it is read."""
+
+    share: Tensor | None = None
+    """|residual| / |x| of the last forward over target frames."""
+
+    def state_shape(self, batch: int, tokens: int) -> tuple[int, ...]:
+        """Shape of the state, whatever was written; it is float32."""
+        raise NotImplementedError
+
+    def run(
+        self,
+        x: Tensor,
+        state: Tensor | None,
+        valid: Tensor | None,
+        address: Address,
+        looks: Any,
+        *,
+        writes: bool,
+        last: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (b, f, n, d) with the residual, and the state after them.
+
+        Args:
+            x: tokens, oldest frame first.
+            state: before the first of them, not changed; None is the empty state.
+            valid: (b, f) bool, as in `Mechanism.write_block`.
+            address: finds the place.
+            looks: where the frames look.
+            writes: these are evidence frames; otherwise target frames.
+            last: nothing follows, so the residual need not be computed.
+        """
+        raise NotImplementedError
+
+    def added(self, x: Tensor, residual: Tensor, writes: bool) -> Tensor:
+        """`x + residual`, remembering how large the residual of target frames was."""
+        if not writes:
+            with torch.no_grad():
+                self.share = residual.norm() / x.norm().clamp(min=1e-12)
+        return x + residual
+
+    def readings(self) -> dict[str, float]:
+        """Values for people."""
+        return {}
+
+
 class Mechanism(nn.Module):
-    """The anchor as a token and nothing else; families override what they add."""
+    """The anchor as a token and nothing else; reads override what they add."""
 
     recurrent: tuple[int, ...] = ()
     """Blocks in which this mechanism writes a state or reads stored tokens."""
@@ -122,37 +244,58 @@ class Mechanism(nn.Module):
     reads_stored: bool = False
     """Whether `read_stored` does anything."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.address: Address | None = None
+        """How it finds a place; None: it needs no poses for that."""
+
     def context(self, slots: Slots) -> ContextTokens:
         """The slots that enter self-attention beside the target."""
         anchor = slots.anchor()
         return ContextTokens(anchor.latents, anchor.actions, anchor.valid)
 
+    def looks(self, poses: Tensor, base: Tensor | None) -> Any:
+        """Where frames look, in the form of the row's address, first dimensions (b, f); None: nothing depends on it.
+
+        Args:
+            poses: (b, f, 12), relative to the segment's first frame.
+            base: pose of that frame, as in `Slots`.
+        """
+        if self.address is None:
+            return None
+        moved = poses if base is None or not self.address.outlives else placed(base, poses)
+        return self.address.looks(moved)
+
+    def positions(self, rotary: Positions, looks: Any) -> Positions:
+        """Positions of all tokens in self-attention; `rotary` has time, row and column."""
+        return rotary
+
     def summary(self, slots: Slots) -> Tensor | None:
         """Latents (b, s, c, h, w) to embed for `store`, or None: nothing is stored."""
         return None
 
-    def store(self, tokens: Tensor) -> Tensor:
-        """Stored tokens (b, m, d) of the embedded summary (b, s, n, d)."""
-        return tokens.flatten(1, 2)
+    def store(self, tokens: Tensor, slots: Slots) -> Stored:
+        """What is stored of the embedded summary (b, s, n, d) of `slots`."""
+        return Stored(tokens.flatten(1, 2))
 
-    def beside_text(self, stored: Tensor) -> Tensor | None:
-        """Tokens (b, m, d) appended to the text in every block, or None."""
+    def beside_text(self, stored: Stored) -> Stored | None:
+        """What stands beside the text in every block, or None."""
         return None
 
-    def read_stored(self, block: int, x: Tensor, stored: Tensor) -> Tensor:
-        """Target tokens (b, t, n, d) with what the stored tokens (b, m, d) add to them."""
+    def read_stored(self, block: int, x: Tensor, stored: Stored, looks: Any) -> Tensor:
+        """Target tokens (b, t, n, d) with what the stored tokens add to them."""
         return x
 
     def state_shapes(self, batch: int) -> list[tuple[int, ...]]:
         """Shape of every tensor of the state; its size does not depend on how much was written."""
         return []
 
-    def recur(self, block: int, x: Tensor, state: Tensor | None) -> Tensor:
+    def recur(self, block: int, x: Tensor, state: Tensor | None, looks: Any) -> Tensor:
         """Target tokens (b, t, n, d) with the recurrence's residual, run on from `state`, which stays as it is."""
         return x
 
     def write_block(
-        self, block: int, x: Tensor, state: Tensor | None, valid: Tensor | None, last: bool
+        self, block: int, x: Tensor, state: Tensor | None, valid: Tensor | None, looks: Any, last: bool
     ) -> tuple[Tensor, Tensor]:
         """Evidence tokens (b, f, n, d) with the residual, and the block's state after them.
 
@@ -161,6 +304,7 @@ class Mechanism(nn.Module):
             x: evidence tokens, oldest first.
             state: before the first of them; None is the empty state.
             valid: (b, f) bool; a sample's valid frames stand at the end. None: all are valid.
+            looks: where the frames look.
             last: nothing follows, so the residual need not be computed.
         """
         return x, x
@@ -168,6 +312,14 @@ class Mechanism(nn.Module):
     def readings(self) -> dict[str, float]:
         """Values for people: gates, decays, shares of the last forward."""
         return {}
+
+
+def placed(base: Tensor, poses: Tensor) -> Tensor:
+    """Poses (b, f, 12) relative to where `base` (b, 12) is relative to; rotations row-major, then translations."""
+    turn = base[:, :9].view(-1, 1, 3, 3)  # (b, 1, 3, 3)
+    rotation = turn @ poses[..., :9].reshape(*poses.shape[:2], 3, 3)
+    moved = (turn @ poses[..., 9:, None])[..., 0] + base[:, None, 9:]
+    return torch.cat([rotation.flatten(-2), moved], -1)
 
 
 def float32(x: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ self-attention (2, d) = norm_q, norm_k stacked.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Rule, constant, float32, xavier
+from workloads.memory.interface import Address, Positions, Rule, Stored, constant, float32, xavier
 from workloads.model.norm import rms_norm
-from workloads.model.rotary import rotated
 
 EPSILON = 1e-6
 """Of every norm (Wan 2.1)."""
@@ -33,12 +33,12 @@ class SelfAttention(nn.Module):
         """Each of the fused maps as if it stood alone."""
         return {"qkv.weight": xavier(3), "norm_qk": constant(1.0)}
 
-    def forward(self, x: Tensor, table: Tensor, bias: Tensor | None, queries: int) -> Tensor:
+    def forward(self, x: Tensor, positions: Positions, bias: Tensor | None, queries: int) -> Tensor:
         """Attend among `x` (b, l, d); only the first `queries` tokens ask, so (b, queries, d) comes out.
 
         Args:
             x: normalised tokens.
-            table: rotary positions (l, e / 2, 2), cosine and sine.
+            positions: of all tokens.
             bias: (b, 1, 1, l) added to the logits of the keys, or None.
             queries: tokens whose output is wanted.
         """
@@ -47,13 +47,13 @@ class SelfAttention(nn.Module):
         qk, value = qkv.split((2 * d, d), -1)
         qk = float32(qk).view(b, length, 2, d)
         qk = rms_norm(qk, self.norm_qk, EPSILON).view(b, length, 2, self.heads, -1)
-        qk = rotated(qk, table[:, None, None]).to(qkv.dtype)
+        qk = positions.turned(qk).to(qkv.dtype)
         query, key = qk.permute(2, 0, 3, 1, 4)
-        value = value.view(b, length, self.heads, -1).transpose(1, 2)
+        value = positions.values(value.view(b, length, self.heads, -1)).transpose(1, 2)
         if bias is not None:
             bias = bias.to(query.dtype)
         y = F.scaled_dot_product_attention(query[:, :, :queries], key, value, attn_mask=bias)
-        y = self.out(y.transpose(1, 2).reshape(b, queries, d))
+        y = self.out(positions.outputs(y.transpose(1, 2)).reshape(b, queries, d))
         return float32(y)
 
 
@@ -73,14 +73,33 @@ class CrossAttention(nn.Module):
         """Each of the fused maps as if it stood alone."""
         return {"key_value.weight": xavier(2), "norm_query": constant(1.0), "norm_key": constant(1.0)}
 
-    def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        """`x` (b, l, d), normalised, reads `text` (b, m, d)."""
+    def forward(
+        self, x: Tensor, text: Tensor, beside: Stored | None = None, address: Address | None = None, looks: Any = None
+    ) -> Tensor:
+        """`x` (b, l, d), normalised, reads `text` (b, m, d) and what stands `beside` it.
+
+        Tokens that are found by an address have logits of their own, from queries and keys that it has turned, in the
+        same softmax. `looks`: where the tokens of `x` look.
+        """
         b, length, d = x.shape
+        words = text.shape[1]
+        found = beside is not None and beside.looks is not None
         q = self.query(x)
-        key, value = self.key_value(text).chunk(2, -1)
+        key, value = self.key_value(text if beside is None else torch.cat([text, beside.tokens], 1)).chunk(2, -1)
         query = rms_norm(float32(q), self.norm_query, EPSILON).to(q.dtype)
         key = rms_norm(float32(key), self.norm_key, EPSILON).to(q.dtype)
         query, key, value = (y.reshape(b, -1, self.heads, d // self.heads).transpose(1, 2) for y in (query, key, value))
-        y = F.scaled_dot_product_attention(query, key, value)
+        mask, scale = None, None
+        if beside is not None and beside.valid is not None:
+            mask = F.pad(beside.valid, (words, 0), value=True)[:, None, None]
+        if found:
+            assert beside is not None and address is not None
+            # Twice as wide: the first half meets text keys, the second, turned, stored ones.
+            asked = address.turned(float32(query), looks).to(q.dtype)
+            stored = address.turned(float32(key[:, :, words:]), beside.looks).to(q.dtype)
+            query, scale = torch.cat([query, asked], -1), (d // self.heads) ** -0.5
+            wide = (0, d // self.heads)
+            key = torch.cat([F.pad(key[:, :, :words], wide), F.pad(stored, wide[::-1])], 2)
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
         y = self.out(y.transpose(1, 2).reshape(b, length, d))
         return float32(y)

@@ -9,12 +9,13 @@ attn2; `text_norm` = norm2; `widen`, `narrow` = ffn.net.0.proj, ffn.net.2.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Rule, float32, given
+from workloads.memory.interface import Address, Positions, Rule, Stored, float32, given
 from workloads.model.action import ActionMap
 from workloads.model.attention import EPSILON, CrossAttention, SelfAttention
 
@@ -51,7 +52,7 @@ class TransformerBlock(nn.Module):
         x: Tensor,
         modulation: Modulation,
         actions: Tensor,
-        table: Tensor,
+        positions: Positions,
         bias: Tensor | None,
         queries: int,
         *,
@@ -63,7 +64,7 @@ class TransformerBlock(nn.Module):
             x: tokens before the block.
             modulation: from `modulated`.
             actions: (b, f, 12).
-            table: rotary positions of the tokens that attend to each other.
+            positions: of the tokens that attend to each other.
             bias: (b, 1, 1, f n) on the logits, or None.
             queries: frames whose output is wanted; the others are only attended to.
             within_frames: each frame attends to itself alone.
@@ -76,16 +77,18 @@ class TransformerBlock(nn.Module):
         y = F.layer_norm(float32(x + a if self.site == "pre_norm" else x), (d,), eps=EPSILON)
         y = torch.addcmul(shift, y, 1 + scale)
         if within_frames:
-            y = self.self_attention(y.view(b * f, n, d), table, None, n).view(b, f, n, d)[:, :queries]
+            y = self.self_attention(y.view(b * f, n, d), positions, None, n).view(b, f, n, d)[:, :queries]
         else:
-            y = self.self_attention(y.view(b, f * n, d), table, bias, queries * n).view(b, queries, n, d)
+            y = self.self_attention(y.view(b, f * n, d), positions, bias, queries * n).view(b, queries, n, d)
         if self.site == "post_attention":
             y = y + a[:, :queries]
         return torch.addcmul(x[:, :queries], gate, y)
 
-    def read_text(self, x: Tensor, text: Tensor) -> Tensor:
-        """`x` (b, f, n, d) after text attention over `text` (b, m, d)."""
-        y: Tensor = self.text_attention(self.text_norm(float32(x)).flatten(1, 2), text)
+    def read_text(
+        self, x: Tensor, text: Tensor, beside: Stored | None = None, address: Address | None = None, looks: Any = None
+    ) -> Tensor:
+        """`x` (b, f, n, d) after text attention over `text` (b, m, d) and what stands `beside` it."""
+        y: Tensor = self.text_attention(self.text_norm(float32(x)).flatten(1, 2), text, beside, address, looks)
         return x + y.view_as(x)
 
     def feed(self, x: Tensor, modulation: Modulation) -> Tensor:

@@ -29,6 +29,26 @@ def rotary_table(frames: int, rows: int, columns: int, head_width: int) -> Tenso
     return torch.stack([angles.cos(), angles.sin()], -1).float()
 
 
+class Rotary:
+    """Positions of a table: queries and keys are turned, values stay."""
+
+    def __init__(self, table: Tensor) -> None:
+        """Take a `table` (l, e / 2, 2) for all samples or (b, l, e / 2, 2), cosine and sine."""
+        self.table = table
+
+    def turned(self, x: Tensor) -> Tensor:
+        """Queries and keys (b, l, 2, heads, e)."""
+        return rotated(x, self.table.unsqueeze(-3).unsqueeze(-3))
+
+    def values(self, x: Tensor) -> Tensor:
+        """As they are."""
+        return x
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """As they are."""
+        return x
+
+
 def rotated(x: Tensor, table: Tensor) -> Tensor:
     """`x` (..., e) float32 with neighbouring channels turned by `table`, broadcast over (..., e / 2, 2)."""
     if torch.compiler.is_compiling():

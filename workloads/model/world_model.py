@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from workloads.memory.interface import Mechanism, Rule, Sizes, Slots, State, float32
+from workloads.memory.interface import Mechanism, Positions, Rule, Sizes, Slots, State, Stored, float32, placed
 from workloads.memory.mechanisms import make_mechanism
 from workloads.model.action import SITES
 from workloads.model.blocks import Head, TransformerBlock
 from workloads.model.initial import initialise
-from workloads.model.rotary import rotary_table
+from workloads.model.rotary import Rotary, rotary_table
 from workloads.runtime.errors import BadInput
 from workloads.study.memory.base import PATCH, MemoryRow
 from workloads.study.memory.families import row_from
@@ -84,7 +84,7 @@ class WorldModel(nn.Module):
         self.mechanism: Mechanism = make_mechanism(row, sizes)
         self.checkpointed = False
         """Whether a block keeps only its input for the backward, which computes the rest once more."""
-        self._tables: dict[tuple[int, str], Tensor] = {}
+        self._tables: dict[tuple[int, str], Positions] = {}
 
     def forward(
         self,
@@ -147,23 +147,25 @@ class WorldModel(nn.Module):
         x = self._embedded(torch.cat(frames, 1))
         words = self._text(text)
         count = t + memory.latents.shape[1]
-        stored = None
+        stored = beside = None
         if summary is not None:
-            stored = self.mechanism.store(x[:, count:])
+            stored = self.mechanism.store(x[:, count:], slots)
             beside = self.mechanism.beside_text(stored)
-            x, words = x[:, :count], words if beside is None else torch.cat([words, beside], 1)
+            x = x[:, :count]
         if memory.scale is not None:
             x = torch.cat([x[:, :t], x[:, t:] * memory.scale[:, :, None, None]], 1)
         poses = torch.cat([actions, memory.actions], 1)
         bias = self._bias(t, memory.valid, memory.log_weight)
-        table = self._table(count, x.device)
+        looks = self.mechanism.looks(poses, slots.base)
+        positions = self.mechanism.positions(self._rotary(count, x.device), looks)
         embedded, projected = self._timestep(sigma * TIMESTEPS)
 
         carried = dict(zip(self.mechanism.recurrent, state, strict=True)) if state is not None else {}
         for index in range(len(self.blocks)):
             x = self._kept_or_again(
-                self._denoise_block, index, x, projected, poses, table, bias, words, stored, carried.get(index), t
-            )
+                self._denoise_block, index, x, projected, poses, positions, bias, words, beside, stored, looks,
+                carried.get(index), t,
+            )  # fmt: skip
         return self._unpatched(self.head(x, embedded))
 
     def diagnostics(self) -> dict[str, float]:
@@ -179,19 +181,40 @@ class WorldModel(nn.Module):
 
         Several segments are one pass: the recurrence runs straight on from one to the next.
         """
-        latents, actions, valid = _in_time(segments)
+        latents, actions, looks, valid = self._in_time(segments)
         x = self._embedded(latents)
-        table = self._table(1, x.device)
+        positions = self._rotary(1, x.device)
         _, projected = self._timestep(torch.zeros(1, device=x.device))
         carried = dict(zip(self.mechanism.recurrent, state, strict=True)) if state is not None else {}
         written: list[Tensor] = []
         for index in range(self.mechanism.recurrent[-1] + 1):
             x, after = self._kept_or_again(
-                self._write_block, index, x, projected, actions, table, words, carried.get(index), valid
+                self._write_block, index, x, projected, actions, positions, words, carried.get(index), valid, looks
             )
             if after is not None:
                 written.append(after)
         return tuple(written)
+
+    def _in_time(self, segments: Sequence[Slots]) -> tuple[Tensor, Tensor, Any, Tensor | None]:
+        """Evidence as it is written: oldest first, the anchor after the retrieved frames of its segment.
+
+        Returns latents (b, f, c, h, w), actions (b, f, 12), where the frames look, and valid (b, f), each sample's
+        valid frames moved to the end in their order; None for valid where nothing is missing.
+        """
+        turned: list[tuple[Tensor, ...]] = []
+        for slots in segments:
+            slots = slots.trimmed()
+            origin = slots.actions if slots.base is None else placed(slots.base, slots.actions)
+            turned.append(tuple(x.roll(-1, 1) for x in (slots.latents, slots.actions, origin, slots.valid)))
+        latents, actions, origin, valid = (torch.cat(parts, 1) for parts in zip(*turned, strict=True))
+        if not bool(valid.all()):
+            count = max(1, int(valid.sum(1).max()))
+            # A stable sort keeps the order in time among the valid frames; only the last `count` places are used.
+            order = valid.to(torch.uint8).sort(dim=1, stable=True).indices[:, -count:]
+            sample = torch.arange(order.shape[0], device=order.device)[:, None]
+            latents, actions, origin, valid = (x[sample, order] for x in (latents, actions, origin, valid))
+        # An address of a state tells poses by the first frame that was ever written.
+        return latents, actions, self.mechanism.looks(origin, None), None if bool(valid.all()) else valid
 
     def _denoise_block(
         self,
@@ -199,23 +222,25 @@ class WorldModel(nn.Module):
         x: Tensor,
         projected: Tensor,
         poses: Tensor,
-        table: Tensor,
+        positions: Positions,
         bias: Tensor | None,
         words: Tensor,
-        stored: Tensor | None,
+        beside: Stored | None,
+        stored: Stored | None,
+        looks: Any,
         state: Tensor | None,
         t: int,
     ) -> Tensor:
         """One block of `denoise`; the last one computes the `t` target frames alone."""
         block, mechanism = self._blocks()[index], self.mechanism
         modulation = block.modulated(projected)
-        x = block.attend(x, modulation, poses, table, bias, t if index == len(self.blocks) - 1 else x.shape[1])
+        x = block.attend(x, modulation, poses, positions, bias, t if index == len(self.blocks) - 1 else x.shape[1])
         recurs = index in mechanism.recurrent
         if recurs and mechanism.carries_state:
-            x = _with_target(x, mechanism.recur(index, x[:, :t], state))
-        x = block.read_text(x, words)
+            x = _with_target(x, mechanism.recur(index, x[:, :t], state, _first(looks, t)))
+        x = block.read_text(x, words, beside, mechanism.address, _first(looks, x.shape[1]))
         if recurs and stored is not None and mechanism.reads_stored:
-            x = _with_target(x, mechanism.read_stored(index, x[:, :t], stored))
+            x = _with_target(x, mechanism.read_stored(index, x[:, :t], stored, _first(looks, t)))
         return block.feed(x, modulation)
 
     def _write_block(
@@ -224,18 +249,19 @@ class WorldModel(nn.Module):
         x: Tensor,
         projected: Tensor,
         actions: Tensor,
-        table: Tensor,
+        positions: Positions,
         words: Tensor,
         state: Tensor | None,
         valid: Tensor | None,
+        looks: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """One block of a write: the tokens, and its state if it is a recurrent one. The last gives its state alone."""
         block, final = self._blocks()[index], self.mechanism.recurrent[-1]
         modulation = block.modulated(projected)
-        x = block.attend(x, modulation, actions, table, None, x.shape[1], within_frames=True)
+        x = block.attend(x, modulation, actions, positions, None, x.shape[1], within_frames=True)
         after: Tensor | None = None
         if index in self.mechanism.recurrent:
-            x, after = self.mechanism.write_block(index, x, state, valid, index == final)
+            x, after = self.mechanism.write_block(index, x, state, valid, looks, index == final)
         return (x if index == final else block.feed(block.read_text(x, words), modulation)), after
 
     def _kept_or_again(self, part: Callable[..., Any], *given: Any) -> Any:
@@ -284,11 +310,11 @@ class WorldModel(nn.Module):
             bias = bias.masked_fill(~valid, -torch.inf)
         return F.pad(bias, (target, 0)).repeat_interleave(self.rows * self.columns, 1)[:, None, None]
 
-    def _table(self, frames: int, device: torch.device) -> Tensor:
+    def _rotary(self, frames: int, device: torch.device) -> Positions:
         key = (frames, str(device))
         if key not in self._tables:
             table = rotary_table(frames, self.rows, self.columns, self.width // self.heads)
-            self._tables[key] = table.to(device)
+            self._tables[key] = Rotary(table.to(device))
         return self._tables[key]
 
     def _check_target(self, noisy: Tensor, sigma: Tensor, actions: Tensor) -> None:
@@ -326,26 +352,9 @@ def build_model(
     return model
 
 
-def _in_time(segments: Sequence[Slots]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Evidence as it is written: oldest first, the anchor after the retrieved frames of its segment.
-
-    Returns latents (b, f, c, h, w), actions (b, f, 12) and valid (b, f), each sample's valid frames moved
-    to the end in their order; None for valid where nothing is missing.
-    """
-    turned = []
-    for slots in segments:
-        slots = slots.trimmed()
-        turned.append(Slots(*(x.roll(-1, 1) for x in (slots.latents, slots.actions, slots.valid))))
-    joined = Slots.joined(turned)
-    if bool(joined.valid.all()):
-        return joined.latents, joined.actions, None
-    count = max(1, int(joined.valid.sum(1).max()))
-    # A stable sort keeps the order in time among the valid frames; only the last `count` places are used.
-    order = joined.valid.to(torch.uint8).sort(dim=1, stable=True).indices[:, -count:]
-    sample = torch.arange(order.shape[0], device=order.device)[:, None]
-    valid = joined.valid[sample, order]
-    latents, actions = joined.latents[sample, order], joined.actions[sample, order]
-    return latents, actions, None if bool(valid.all()) else valid
+def _first(looks: Any, frames: int) -> Any:
+    """Where the first `frames` frames look."""
+    return None if looks is None else looks[:, :frames]
 
 
 def _with_target(x: Tensor, target: Tensor) -> Tensor:

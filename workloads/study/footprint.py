@@ -106,7 +106,7 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
             total += written * d * FLOAT if recomputed else _written_block(s, index, written, wide, last=last)
             if recomputed and index in s.recurrent:
                 total += s.row.activations_state(s, _write_pass(s, written, last=last))
-    return total + s.row.activations_store(s, wide)
+    return total + s.row.activations_store(s, s.slots, wide)
 
 
 def _block(s: ModelSizes, index: int, every: int, queries: int, text: int, wide: int) -> int:

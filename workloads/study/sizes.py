@@ -113,7 +113,7 @@ def flops_denoise(s: ModelSizes, batch: int, slots: int) -> int:
     frames = s.frames + s.row.context_slots(slots)
     target, every = n * s.frames, n * frames
     total = 2 * every * v * d + _flops_prompt(s) + 2 * target * d * v
-    total += s.row.flops_store(s)
+    total += s.row.flops_store(s, slots)
     text, own = s.text_tokens + s.row.beside_text(s), s.recurrent
     for index in range(s.blocks):
         queries = target if index == s.blocks - 1 else every

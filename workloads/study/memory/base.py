@@ -101,6 +101,8 @@ class MemoryRow(Row):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if "family" not in vars(cls):
+            return
         known = REGISTERED.setdefault(cls.family, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"family {cls.family!r} is declared twice, by {known.__module__} and {cls.__module__}")
@@ -154,8 +156,8 @@ class MemoryRow(Row):
         """Parameters that it adds."""
         return 0
 
-    def flops_store(self, s: BackboneSizes) -> int:
-        """Once in every forward: what `summary` and `store` multiply, patch embedding included."""
+    def flops_store(self, s: BackboneSizes, slots: int) -> int:
+        """Once in every forward over `slots` evidence frames: what `summary` and `store` multiply, with embedding."""
         return 0
 
     def flops_block(self, s: BackboneSizes, at: BlockPass) -> int:
@@ -165,7 +167,7 @@ class MemoryRow(Row):
     # Memory that training keeps between forward and backward, bytes per sample. `wide`: bytes of a value that autocast
     # computes in, 4 or 2.
 
-    def activations_store(self, s: BackboneSizes, wide: int) -> int:
+    def activations_store(self, s: BackboneSizes, slots: int, wide: int) -> int:
         """Of what `summary` and `store` compute."""
         return 0
 

@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from workloads.contract.rows import RowError
-from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.composed import ComposedRow, Parts
+from workloads.study.memory.read.self_attention import SelfAttentionSpec
+from workloads.study.memory.write.pooled import PooledSpec
+from workloads.study.memory.write.weighted import WeightedSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compress(MemoryRow):
+class Compress(ComposedRow):
     """Compression of the retrieved frames: weighting, pooling in time, or, declared, both."""
 
     family: ClassVar[str] = "compress"
     order: ClassVar[int] = 2
-    computation: ClassVar[str] = "workloads.memory.compress:Compressed"
 
     decay: float | None = None
     """Weight of a slot is decay ** age, age in slots, newest 0; None: not weighted."""
@@ -45,16 +47,14 @@ class Compress(MemoryRow):
             raise RowError("scale", f"scale is {self.scale!r}; allowed: logits, latents")
         if self.scale == "latents" and self.decay is None:
             raise RowError("scale", "scale: latents needs decay; there is no weight to apply")
+        super().__post_init__()
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """The number of evidence frames."""
-        return ("evidence.frames",)
-
-    def context_slots(self, slots: int) -> int:
-        """The anchor, and one slot for every `ratio` retrieved frames."""
-        return slots if self.ratio is None else 1 + -(-(slots - 1) // self.ratio)
-
-    def remedies(self) -> tuple[str, ...]:
-        """Fewer tokens."""
-        return () if self.ratio is None else ("a larger ratio",)
+    def parts(self) -> Parts:
+        """Pooled, weighted, or pooled and then weighted."""
+        pooled = None if self.ratio is None else PooledSpec(ratio=self.ratio)
+        if self.decay is not None:
+            weighted = WeightedSpec(decay=self.decay, scale=self.scale, pooled=pooled)
+            return Parts(weighted, self._address(), SelfAttentionSpec())
+        assert pooled is not None  # the row's own check
+        return Parts(pooled, self._address(), SelfAttentionSpec())

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workloads.contract.rows import RowError
-from workloads.study.memory.base import MemoryRow
+from workloads.study.memory.composed import ComposedRow, Parts
+from workloads.study.memory.read.self_attention import SelfAttentionSpec
+from workloads.study.memory.write.tokens import TokensSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context(MemoryRow):
+class Context(ComposedRow):
     """Raw context: the anchor and `frames - 1` retrieved frames, as tokens in self-attention."""
 
     family: ClassVar[str] = "context"
     order: ClassVar[int] = 1
-    computation: ClassVar[str] = "workloads.memory.context:RawContext"
 
     frames: int
     """K, the anchor included; stands in place of `controls.evidence.frames`."""
@@ -22,11 +23,13 @@ class Context(MemoryRow):
     def __post_init__(self) -> None:
         if self.frames < 1:
             raise RowError("frames", f"frames is {self.frames}; the anchor is one frame, so at least 1")
+        super().__post_init__()
+
+    @property
+    def parts(self) -> Parts:
+        """Tokens in self-attention."""
+        return Parts(TokensSpec(frames=self.frames), self._address(), SelfAttentionSpec())
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
         """Its own K."""
         return self.frames
-
-    def context_slots(self, slots: int) -> int:
-        """Every frame becomes tokens."""
-        return slots

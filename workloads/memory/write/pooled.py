@@ -1,10 +1,7 @@
-r"""Compression of the retrieved frames: weights that fade with age, pooling in time, or both.
+r"""Write `pooled`: neighbours in time averaged into one slot; the anchor is not pooled.
 
-The anchor is neither weighted nor pooled. A slot of age $j$ (in slots, newest 0) has the weight
-$w_j = \gamma^j$, and $\log w_j$ is added to the attention logits of its keys in every block: a
-weight multiplied into tokens would be undone by the adaptive norm that follows (`scale: latents`
-does that, to be compared). Pooling averages $r$ neighbours in time, in groups cut from the newest
-end; the oldest group may be short and is averaged over its own members. What is pooled is
+Averaged are $r$ neighbours in time, in groups cut from the newest end; the oldest group may be short and is averaged
+over its own members. What is pooled is
 
 $$ 0.60\,\bar x + 0.25\,U_2 A_2 \bar x + 0.15\,U_4 A_4 \bar x $$
 
@@ -12,20 +9,18 @@ with $\bar x$ the mean of the group, $A_s$ the $s \times s$ average over space a
 bilinear inverse ("packed multiscale"). A pooled slot stands at the mean position and the circular mean of
 yaw of its members, not at the mean of their rotation matrices, which is no rotation.
 
-Ages and groups are counted over each sample's own valid slots, so a sample's result does not
-depend on the padding of others. No state crosses chunks, no parameter is added.
-
-Source: study.md section 5, rows `compress-*`; reference.md a.2, a.3.
+Groups are counted over each sample's own valid slots, so a sample's result does not depend on the padding of others. No
+state crosses chunks, no parameter is added. Source: study.md section 5, rows `compress-length-*`; reference.md a.3.
 """
 
-import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.memory.interface import ContextTokens, Mechanism, Sizes, Slots
-from workloads.study.memory.compress import Compress
+from workloads.memory.interface import ContextTokens, FrameWrite, Sizes, Slots
+from workloads.study.memory.write.pooled import PooledSpec
 
 HALF_WEIGHT = 0.25
 """Share of the 2 x 2 average in a pooled slot."""
@@ -33,38 +28,24 @@ QUARTER_WEIGHT = 0.15
 """Share of the 4 x 4 average."""
 
 
-class Compressed(Mechanism):
-    """The anchor, and the retrieved slots after weighting or pooling or both."""
+class Pooled(FrameWrite):
+    """The anchor, and the retrieved slots after pooling."""
 
-    def __init__(self, row: Compress, sizes: Sizes) -> None:
+    def __init__(self, spec: PooledSpec, sizes: Sizes) -> None:
         super().__init__()
-        self.decay, self.ratio, self.scale = row.decay, row.ratio, row.scale
+        self.ratio = spec.ratio
 
-    def context(self, slots: Slots) -> ContextTokens:
-        """Pool, then weight: ages count pooled slots."""
-        slots = slots.trimmed()
+    def forward(self, slots: Slots) -> ContextTokens:
+        """Pool what was retrieved."""
+        kept = self.pooled(slots.trimmed())
+        return ContextTokens(kept.latents, kept.actions, kept.valid)
+
+    def pooled(self, slots: Slots) -> Slots:
+        """The slots after pooling; evidence is averaged in float32."""
         if slots.latents.shape[1] == 1:
-            return ContextTokens(slots.latents, slots.actions, slots.valid)
-        if self.ratio is not None:
-            with torch.autocast(slots.latents.device.type, enabled=False):  # evidence is averaged in float32
-                slots = length_pooled(slots, self.ratio)
-        if self.decay is None:
-            return ContextTokens(slots.latents, slots.actions, slots.valid)
-        log_weight = ages(slots.valid) * math.log(self.decay)
-        if self.scale == "logits":
-            return ContextTokens(slots.latents, slots.actions, slots.valid, log_weight=log_weight)
-        return ContextTokens(slots.latents, slots.actions, slots.valid, scale=log_weight.exp())
-
-
-def ages(valid: Tensor) -> Tensor:
-    """Age of each slot in slots, (b, k) float32: the newest valid retrieved slot 0, the anchor 0.
-
-    `valid` is (b, k), the anchor first, then retrieved slots oldest first, missing ones at the end.
-    """
-    retrieved = valid[:, 1:]
-    slot = torch.arange(retrieved.shape[1], device=valid.device)
-    age = (retrieved.sum(1, keepdim=True) - 1 - slot).clamp(min=0)
-    return F.pad(age, (1, 0)).float()
+            return slots
+        with torch.autocast(slots.latents.device.type, enabled=False):
+            return length_pooled(slots, self.ratio)
 
 
 def length_pooled(slots: Slots, ratio: int) -> Slots:
@@ -79,10 +60,11 @@ def length_pooled(slots: Slots, ratio: int) -> Slots:
     pooling = member / member.sum(2, keepdim=True).clamp(min=1)  # (b, g, k-1)
     mean = torch.einsum("bgk,bkchw->bgchw", pooling, slots.latents[:, 1:])
     poses = pooled_poses(pooling, slots.actions[:, 1:])
-    return Slots(
-        torch.cat([slots.latents[:, :1], multiscale(mean)], 1),
-        torch.cat([slots.actions[:, :1], poses], 1),
-        torch.cat([slots.valid[:, :1], member.any(2)], 1),
+    return replace(
+        slots,
+        latents=torch.cat([slots.latents[:, :1], multiscale(mean)], 1),
+        actions=torch.cat([slots.actions[:, :1], poses], 1),
+        valid=torch.cat([slots.valid[:, :1], member.any(2)], 1),
     )
 
 

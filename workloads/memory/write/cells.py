@@ -1,0 +1,44 @@
+r"""Write `cells`: evidence tokens averaged where they look, in cells of the whole circle.
+
+A cell holds the mean of the evidence tokens of its row, each with its linear weight for the cell: no counts and no
+learned mix, so that a cell stays a place. What no valid frame looked at is empty and is not read. No state crosses
+chunks; bearings are relative to the segment. Source: study.md section 5, rows `spatial-bearing`, `spatial-place`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from workloads.memory.address.bearing import Bearing
+from workloads.memory.address.place import CellRows, cell_weights
+from workloads.memory.interface import Address, Sizes, Slots, Stored, TokenWrite
+from workloads.study.memory.write.cells import CellsSpec
+
+EMPTY = 1e-6
+"""Weight at and below which a cell was not looked at."""
+
+
+class Cells(TokenWrite):
+    """Rows of cells around the circle, each the mean of the tokens that look there."""
+
+    def __init__(self, spec: CellsSpec, sizes: Sizes) -> None:
+        super().__init__()
+        self.written, self.count = not spec.masked, spec.cells[1]
+        self.rows = CellRows(sizes.rows, sizes.columns, min(spec.cells[0], sizes.rows))
+
+    def summary(self, slots: Slots) -> Tensor | None:
+        """All evidence."""
+        return slots.trimmed().latents if self.written else None
+
+    def forward(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
+        """Cells (b, kept rows * P, d) of the embedded evidence (b, k, n, d)."""
+        assert isinstance(address, Bearing)
+        slots = slots.trimmed()
+        weight = cell_weights(address.looks(slots.actions), self.count) * slots.valid[:, :, None, None]  # (b, k, C, P)
+        total = weight.sum((1, 2))  # (b, P)
+        cells = torch.einsum("bkcp,bkrcd->brpd", weight, self.rows.summed(tokens))
+        cells = cells / total.clamp(min=EMPTY)[:, None, :, None]
+        centres = (torch.arange(self.count, device=tokens.device) + 0.5) * (2 * math.pi / self.count)
+        written = (total > EMPTY)[:, None].expand(-1, self.rows.kept, -1)
+        return Stored(cells.flatten(1, 2), centres.expand(len(tokens), 1, -1), written.flatten(1))

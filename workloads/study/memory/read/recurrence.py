@@ -1,0 +1,15 @@
+"""Read `recurrence`: a residual of target tokens in the recurrent blocks. Source: study.md section 5."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from workloads.study.memory.parts import ReadSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrenceSpec(ReadSpec):
+    """What it costs is counted with the state that it reads."""
+
+    name: ClassVar[str] = "recurrence"
+    computation: ClassVar[str] = "workloads.memory.read.recurrence:ReadByRecurrence"
+    recurrent: ClassVar[bool] = True

@@ -1,0 +1,36 @@
+"""Write `cells`: evidence tokens averaged where they look, in cells of the world. Source: study.md section 5."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from workloads.study.memory.base import FLOAT, BackboneSizes
+from workloads.study.memory.parts import WriteSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellsSpec(WriteSpec):
+    """Rows of cells around the whole circle; a cell that nothing looked at is empty."""
+
+    name: ClassVar[str] = "cells"
+    computation: ClassVar[str] = "workloads.memory.write.cells:Cells"
+    controls: ClassVar[tuple[str, ...]] = ("evidence.frames",)
+
+    cells: tuple[int, int]
+    """Rows at most (a frame of fewer rows has its own), and cells of a row."""
+
+    masked: bool = False
+    """Nothing is kept: what a trained reader does without it."""
+
+    def stored(self, s: BackboneSizes) -> int:
+        """All cells, empty ones too."""
+        return 0 if self.masked else min(self.cells[0], s.rows) * self.cells[1]
+
+    def flops_store(self, s: BackboneSizes, slots: int) -> int:
+        """Every evidence frame is embedded, and each of its tokens is added to the cells of its row."""
+        d, n, v = s.width, s.frame_tokens, s.patch_values
+        return 0 if self.masked else slots * (2 * n * v * d + 2 * n * self.cells[1] * d)
+
+    def activations_store(self, s: BackboneSizes, slots: int, wide: int) -> int:
+        """The embedded frames, and the averages."""
+        n, d, v = s.frame_tokens, s.width, s.patch_values
+        return 0 if self.masked else slots * n * (d * FLOAT + v * wide) + 2 * self.stored(s) * d * FLOAT
