@@ -65,7 +65,10 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         write_values(made / "cases.jsonl", [*values, *judged])
         shutil.rmtree(made / "frames")
         shutil.move(made, Path(request.out) / part)
-    return StageOutcome(steps=len(rows), records={LEFT_OUT: left_out})
+    records: dict[str, Any] = {LEFT_OUT: left_out}
+    if networks.weights:
+        records["measuring_weights"] = dict(networks.weights)
+    return StageOutcome(steps=len(rows), records=records)
 
 
 def show(
