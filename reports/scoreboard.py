@@ -5,7 +5,7 @@ that there is none with one seed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from reports.input import CaseValues
 from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.spec import Better
 from reports.statistics.scores import headline
+from reports.suspects import Beaten, beaten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,8 @@ class Scoreboard:
     """Row -> the row of which it is another name."""
     scores: Mapping[tuple[str, str], Score]
     """(row, branch) -> score, of all rows and columns."""
+    suspects: Mapping[str, Sequence[Beaten]] = field(default_factory=dict)
+    """Branch -> floors that beat the baseline in its column (`suspects.beaten`)."""
 
 
 def scoreboard(given: CaseValues) -> Scoreboard:
@@ -93,6 +96,9 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         references=tuple(row.label for row in found.rows if row.reference),
         same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
         scores=scores,
+        suspects={
+            column.branch: wins for column in columns if (wins := beaten(found, f"{column.branch}/{column.metric}"))
+        },
     )
 
 

@@ -230,7 +230,8 @@ def _references(workload: Workload, cells: Iterable[Cell]) -> dict[tuple[object,
         if cell.reference:
             part = part_of(cell.evaluated)
             for step in steps:
-                found.setdefault(_read(step, cell), {})[part] = cell.evaluated
+                if step[1] is None or step[1] in cell.branches:
+                    found.setdefault(_read(step, cell), {})[part] = cell.evaluated
     return {read: dict(sorted(rows.items())) for read, rows in found.items()}
 
 

@@ -11,6 +11,7 @@ from reports.scoreboard import Headline, Score, Scoreboard, scoreboard
 
 GAP = "  "
 BEST = "*"
+NOT_DEFINED = "–"
 SHOWN = 3
 """Rows, or kinds of missing results, that are listed; the others are counted."""
 
@@ -30,9 +31,18 @@ def scores_text(given: CaseValues, width: int) -> str:
     rows = [row for row in (*board.rows, *board.references) if _is_scored(board, row)]
     compared = sum(row not in board.references for row in rows)
     names = ["", "row", *(_name(board, row) for row in rows)]
+    left = {(one.row, one.branch) for one in given.missing}
+
+    def expects(row: str, column: Headline) -> bool:
+        """Whether a row should have a value: a reference row may have no meaning on a branch."""
+        return row not in board.references or (row.partition("/")[0], column.branch) in left
+
     columns = [
         [f"{column.branch}  ", f"{_title(column)}  "]
-        + [_cell(board.scores[row, column.branch], column.decimals) for row in rows]
+        + [
+            _cell(board.scores[row, column.branch], column.decimals, "missing" if expects(row, column) else NOT_DEFINED)
+            for row in rows
+        ]
         for column in board.columns
     ]
     first = max(map(len, names))
@@ -44,7 +54,7 @@ def scores_text(given: CaseValues, width: int) -> str:
             lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
         lines.append("")
     without = [row for row in (*board.rows, *board.references) if row not in rows]
-    return "\n".join([*lines, *_legend(board), *_without_lines(without), *absent])
+    return "\n".join([*lines, *_legend(board), *_suspect_lines(board), *_without_lines(without), *absent])
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
@@ -58,6 +68,17 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
 
 def _excluded_lines(excluded: int) -> list[str]:
     return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+
+
+def _suspect_lines(board: Scoreboard) -> list[str]:
+    """The columns that give a floor more than the baseline."""
+    lines = []
+    for column in board.columns:
+        if wins := board.suspects.get(column.branch):
+            floors = shortened([f"{one.row} ({number(one.mean, column.decimals)})" for one in wins], SHOWN)
+            above = f"{wins[0].baseline} ({number(wins[0].baseline_mean, column.decimals)})"
+            lines.append(f"suspect: {column.branch} {column.name} rates {floors} above {above}")
+    return lines
 
 
 def _missing_lines(missing: Sequence[Missing]) -> list[str]:
@@ -115,9 +136,9 @@ def _title(column: Headline) -> str:
     return f"{column.name}{unit}{'' if column.better == 'high' else ' (low is better)'}"
 
 
-def _cell(score: Score, decimals: int) -> str:
+def _cell(score: Score, decimals: int, absent: str) -> str:
     if score.mean is None:
-        return "missing  "
+        return f"{absent}  "
     half = "" if score.low is None or score.high is None else f" ± {number((score.high - score.low) / 2, decimals)}"
     part = f" ({score.values}/{score.values_expected})" if _is_partial(score) else ""
     return f"{number(score.mean, decimals)}{half}{part} {BEST if score.best else ' '}"

@@ -36,7 +36,7 @@ def asked(folder: Path, inputs: Mapping[str, Path], branch: str, shows: Sequence
         "branch": made_pool.BRANCHES[branch],
         "references": {name: resolved(row_from({"family": "bound", "shows": name})) for name in shows},
     }
-    return made_pool.request(folder, "bounds", config, inputs, branch=branch, seed=None, **changed)
+    return made_pool.request(folder, "bound", config, inputs, branch=branch, seed=None, **changed)
 
 
 def values_of(out: Path) -> Lines:

@@ -39,7 +39,7 @@ def planned(one: ResolvedMatrix) -> Plan:
 
 def bounds_of(plan: Plan) -> dict[str, str]:
     """Branch -> fingerprint of its only job of reference rows."""
-    jobs = [job for job in plan.jobs.values() if job.stage == "bounds"]
+    jobs = [job for job in plan.jobs.values() if job.stage == "bound"]
     found = {str(job.branch): job.fingerprint for job in jobs}
     assert len(found) == len(jobs)
     return found
@@ -52,11 +52,11 @@ def test_all_of_them_are_one_job_a_branch_for_all_seeds_and_wait_for_no_training
     for cell in plan.cells:
         if cell.reference:
             ids = plan.jobs_of[cell.id]
-            assert list(ids) == ["data", *(f"bounds/{branch}" for branch in BRANCHES)]
-    job = find_job(plan, "bounds/return")
+            assert list(ids) == ["data", *(f"bound/{branch}" for branch in BRANCHES)]
+    job = find_job(plan, "bound/return")
     assert list(job.inputs) == ["data"] and job.seed is None and job.row is None
     assert {cell.split("/")[0] for cell in job.cells} == names
-    assert find_job(plan, "bounds/return/bound-anchor/s1") is job
+    assert find_job(plan, "bound/return/bound-anchor/s1") is job
     assert Forecaster(plan).row_of(job) == SHARED
     counts = Counter(job.stage for job in plan.jobs.values())
     assert counts["evaluate"] == counts["judge"] / 2 * 3
@@ -65,7 +65,7 @@ def test_all_of_them_are_one_job_a_branch_for_all_seeds_and_wait_for_no_training
 def test_a_row_is_found_by_what_it_is_and_never_by_its_name(matrix: Matrix) -> None:
     floor, ceiling = Bound(shows="anchor"), Bound(shows="truth")
     plan = planned(resolved(matrix, floor=floor, ceiling=ceiling, again=ceiling))
-    job = find_job(plan, "bounds/loop")
+    job = find_job(plan, "bound/loop")
     assert list(job.parts) == list(job.config["references"]) == sorted(job.parts) and len(job.parts) == 2
     cells = {cell.row: cell for cell in plan.cells}
     assert cells["again"].alias_of is not None
@@ -85,10 +85,10 @@ def test_a_job_of_one_row_has_one_part_which_is_all_of_it(matrix: Matrix) -> Non
 def test_selecting_one_runs_the_job_of_all_and_no_training(matrix: Matrix) -> None:
     plan = planned(resolved(matrix, floor=Bound(shows="anchor"), ceiling=Bound(shows="truth")))
     chosen = [plan.jobs[job].label for job in plan.jobs if job in select(plan, rows="floor")]
-    assert chosen == ["data", *(f"bounds/{branch}" for branch in BRANCHES)]
+    assert chosen == ["data", *(f"bound/{branch}" for branch in BRANCHES)]
     assert not select_own(plan, rows="floor")  # the ceiling uses them too
-    assert {plan.jobs[job].stage for job in select_own(plan, rows="floor,ceiling")} == {"bounds"}
-    assert not {"bounds"} & {plan.jobs[job].stage for job in select(plan, rows="context-k1")}
+    assert {plan.jobs[job].stage for job in select_own(plan, rows="floor,ceiling")} == {"bound"}
+    assert not {"bound"} & {plan.jobs[job].stage for job in select(plan, rows="context-k1")}
 
 
 def test_an_axis_that_they_do_not_read_shares_their_job_and_one_that_they_read_does_not(matrix: Matrix) -> None:
@@ -96,8 +96,8 @@ def test_an_axis_that_they_do_not_read_shares_their_job_and_one_that_they_read_d
     site = replace(one, axes={"site": Axis(key="controls.action.site", values=("pre_qkv", "pre_norm"))})
     assert bounds_of(planned(site)) == bounds_of(planned(one))
     tail = replace(one, axes={"tail": Axis(key="controls.judge.tail_frames", values=(4, 2))})
-    labels = [job.label for job in planned(tail).jobs.values() if job.stage == "bounds"]
-    assert len(labels) == 2 * len(BRANCHES) and "bounds/loop/tail=2" in labels
+    labels = [job.label for job in planned(tail).jobs.values() if job.stage == "bound"]
+    assert len(labels) == 2 * len(BRANCHES) and "bound/loop/tail=2" in labels
 
 
 def test_a_row_that_is_excluded_somewhere_stays_in_the_job_that_is_shared(matrix: Matrix) -> None:
@@ -106,7 +106,7 @@ def test_a_row_that_is_excluded_somewhere_stays_in_the_job_that_is_shared(matrix
     assert bounds_of(build_plan(one, cells)) == bounds_of(planned(one))
 
 
-@pytest.mark.parametrize("stage", ["bounds", "evaluate", "judge"])
+@pytest.mark.parametrize("stage", ["bound", "evaluate", "judge"])
 def test_its_meaning_changes_with_that_of_the_stages_whose_work_it_does(matrix: Matrix, stage: str) -> None:
     one = resolved(matrix, floor=Bound(shows="anchor"))
     stages = tuple(replace(spec, revision=7) if spec.name == stage else spec for spec in WORKLOAD.stages)
@@ -139,6 +139,6 @@ def test_without_a_stage_of_theirs_reference_rows_go_through_the_stages_of_all(m
 def test_a_recorded_plan_has_the_parts(matrix: Matrix) -> None:
     plan = planned(resolved(matrix, floor=Bound(shows="anchor"), ceiling=Bound(shows="truth")))
     back = plan_of(plan_document(plan))
-    job = find_job(back, "bounds/return")
-    assert job.parts == find_job(plan, "bounds/return").parts
+    job = find_job(back, "bound/return")
+    assert job.parts == find_job(plan, "bound/return").parts
     assert job.part_of(back.cells[-1]) in job.parts

@@ -1,4 +1,4 @@
-"""The stage bounds: known frames in place of generated ones, measured and judged by the same code (study.md section 7).
+"""The stage bound: known frames in place of generated ones, measured and judged by the same code (study.md section 7).
 
 One job makes the videos of all rows of family `bound` on a branch. It needs no model, so it waits for no training. What
 is published is what `evaluate` and `judge` publish of one row, for each row in the folder of its part, without frames:

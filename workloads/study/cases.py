@@ -9,7 +9,7 @@ from typing import Any
 from workloads.contract.planned import Planned
 
 WORLDS = "worlds"
-MEASURE = ("evaluate", "bounds")
+MEASURE = ("evaluate", "bound")
 """Stages that need a branch's cases."""
 SCENE_CHUNKS = 4  # of a rendered scene's own way (workloads.data.trajectories)
 START_CHUNKS = 3  # replay: cases start at multiples of this many chunks' moves, so that those of a scene do not overlap

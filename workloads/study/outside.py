@@ -20,7 +20,7 @@ READ: Mapping[str, Mapping[tuple[str, str, str], str]] = {
     "train": {("backbone", "start", "wan"): "wan"},
     "evaluate": _NETWORKS,
     "judge": _JUDGE,
-    "bounds": {**_NETWORKS, **_JUDGE},
+    "bound": {**_NETWORKS, **_JUDGE},
 }
 """Stage -> (section, key, value) -> name under `paths` of what a job with this value reads."""
 

@@ -142,7 +142,7 @@ STAGES = (
         environment=_JUDGE_VARIABLES,
     ),
     StageSpec(
-        name="bounds",
+        name="bound",
         module="workloads.evaluation.bounds",
         inputs=("data",),
         sections=("judge",),
