@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.backends.registry import backends
 from orchestrator.errors import LedgerError, OrchestratorError
 from orchestrator.plan.job import REHEARSAL, Plan
+from orchestrator.plan.select import Patterns
 from orchestrator.schedule.lease_holder import is_held
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -29,6 +30,7 @@ def look_at_study(
     overrides: Sequence[str] = (),
     cluster: Path | None = None,
     settings: Sequence[str] = (),
+    rows: Patterns = None,
 ) -> Study:
     """As `reopen_study`; where that is not possible, the last run with these options, with a `notice`.
 
@@ -36,7 +38,9 @@ def look_at_study(
         MatrixError, ControlsError, and what the workload raises: see `open_study`; no such run is recorded.
     """
     try:
-        study = reopen_study(matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings)
+        study = reopen_study(
+            matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings, rows=rows
+        )
     except Exception as error:  # code of the workload, which may have been edited too, raises anything
         found = _recorded_study(matrix, profile, overrides, cluster, settings)
         if found is None:
@@ -63,7 +67,7 @@ def home_of(matrix: Path, *, cluster: Path | None = None, settings: Sequence[str
         MatrixError, and what the workload raises: the file cannot be read, and no run of it is known.
     """
     try:
-        study = open_study(matrix, cluster=cluster, settings=settings)
+        study = open_study(matrix, cluster=cluster, settings=settings, look=False)
     except Exception as error:
         homes = [home for home, _ in _runs(matrix)] or _unnamed_home(matrix)
         if not homes:

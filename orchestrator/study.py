@@ -20,8 +20,10 @@ from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.job import REHEARSAL, Job, Plan, Standing
+from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
+from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
+from orchestrator.plan.select import Patterns
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
@@ -29,7 +31,8 @@ from orchestrator.spec.cluster import LOCAL, Cluster, cluster_file, is_name, loa
 from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
-from orchestrator.spec.schema import Matrix
+from orchestrator.spec.patterns import families_of
+from orchestrator.spec.schema import Matrix, ResolvedMatrix
 from orchestrator.store.location import StoreLocation
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
@@ -184,16 +187,28 @@ def open_study(
     cluster: Path | None = None,
     settings: Sequence[str] = (),
     smoke: bool = False,
+    rows: Patterns = None,
+    look: bool = True,
 ) -> Study:
-    """Read matrix.yaml and the cluster file, expand, check the controls and plan; by default the first profile.
+    """Read matrix.yaml and the cluster file, expand, check the controls and plan.
 
-    `overrides` are `KEY=VALUE` of the matrix, `settings` of the cluster file.
+    Args:
+        matrix: the matrix file.
+        profile: a profile of it; by default the first.
+        overrides: `KEY=VALUE` of the matrix.
+        cluster: name or file of the cluster settings.
+        settings: `KEY=VALUE` of the cluster file.
+        smoke: whether to plan a test run.
+        rows: what the command line chose with `--rows`: these are in the plan even if the profile does not have them.
+        look: whether store and ledger tell which other rows have results or were asked for; without it, neither need
+            respond.
 
     Raises:
         MatrixError: the matrix, the cluster file, an override or a setting is not valid.
         ControlsError: compared cells differ in a control.
+        StoreError, LedgerError: store or ledger cannot be read.
     """
-    return _declared(matrix, cluster, settings).planned(profile, overrides, smoke)
+    return _declared(matrix, cluster, settings).planned(profile, overrides, smoke, rows=rows, look=look)
 
 
 def reopen_study(
@@ -204,6 +219,8 @@ def reopen_study(
     cluster: Path | None = None,
     settings: Sequence[str] = (),
     as_smoke: bool = True,
+    rows: Patterns = None,
+    look: bool = True,
 ) -> Study:
     """The study with the profile, overrides and settings of the last `run`, unless others are given.
 
@@ -211,27 +228,28 @@ def reopen_study(
     plan a smoke run as the whole one (`as_smoke` is false), since its own have no meaning.
 
     Raises:
-        MatrixError, ControlsError: see `open_study`.
+        MatrixError, ControlsError, StoreError, LedgerError: see `open_study`, for `rows` and `look` too.
     """
     declared = _declared(matrix, cluster, settings)
     with Ledger.read(declared.home / NAME) as ledger:
         last = ledger.last_plan(matrix)
     if last is None:
-        return declared.planned(profile, overrides)
+        return declared.planned(profile, overrides, rows=rows, look=look)
+    recorded, as_it_ran = settings_of(last), declared
+    if recorded and not settings:
+        with contextlib.suppress(MatrixError):  # of another cluster file than that of the last run
+            where = load_cluster(cluster, matrix, declared.matrix.workload, backends(), recorded)
+            as_it_ran = replace(declared, cluster=where)
     smoke, as_last = False, profile is None and not overrides
     if as_last:
         profile, overrides, smoke = last.profile, last.overrides, as_smoke and last.selection.get("smoke") is True
     try:
-        study = declared.planned(profile, overrides, smoke)
+        study = as_it_ran.planned(profile, overrides, smoke, rows=rows, look=look)
     except MatrixError:
         if not as_last or last.is_of(matrix, declared.home):
             raise
-        return declared.planned(None, ())  # the run was perhaps of another file, which is gone
-    recorded = settings_of(last)
-    if recorded and not settings:
-        with contextlib.suppress(MatrixError):  # of another cluster file than that of the last run
-            where = load_cluster(cluster, matrix, study.plan.workload, backends(), recorded)
-            study = replace(study, cluster=where)
+        # The run was perhaps of another file, which is gone.
+        return declared.planned(None, (), rows=rows, look=look)
     return replace(study, notice=_other_store(study, last))
 
 
@@ -272,22 +290,33 @@ def settings_of(run: RecordedRun) -> tuple[str, ...]:
 
 
 def plans_of_profiles(matrix: Path) -> Iterator[Plan]:
-    """The plan of each profile of a matrix file.
+    """The plan of each profile of a matrix file, and that of all rows where the profile does not have them.
+
+    Jobs of both are needed: one may read which rows the plan has.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
     loaded = load_matrix(matrix)
-    return (_plan(loaded, profile, ()) for profile in loaded.profiles)
+    for profile in loaded.profiles:
+        resolved = resolve_profile(loaded, profile, ())
+        whole = _whole_plan(resolved)
+        yield whole
+        part = _part_of(whole, resolved, rows_of_plan(resolved.rows, resolved.profile_rows))
+        if part.outside:
+            yield part
 
 
-def plan_of_matrix(matrix: Path, profile: str, overrides: Sequence[str]) -> Plan:
-    """The plan of one profile of a matrix file, without a cluster file.
+def plan_of_matrix(matrix: Path, profile: str, overrides: Sequence[str], rows: Collection[str] = ()) -> Plan:
+    """The plan of one profile of a matrix file, without cluster file, store and ledger.
+
+    `rows` are in it even if the profile does not have them; those that are not in the matrix are ignored.
 
     Raises:
         MatrixError, ControlsError: see `open_study`.
     """
-    return _plan(load_matrix(matrix), profile, overrides)
+    resolved = resolve_profile(load_matrix(matrix), profile, overrides)
+    return _part_of(_whole_plan(resolved), resolved, rows_of_plan(resolved.rows, resolved.profile_rows, named=rows))
 
 
 def outputs_of(matrix: Path) -> Path:
@@ -304,22 +333,63 @@ class _Declared:
     cluster_file: Path
     home: Path
 
-    def planned(self, profile: str | None, overrides: Sequence[str], smoke: bool = False) -> Study:
-        """The study with one profile; None: the first."""
-        return Study(
+    def planned(
+        self,
+        profile: str | None,
+        overrides: Sequence[str],
+        smoke: bool = False,
+        *,
+        rows: Patterns = None,
+        look: bool = True,
+    ) -> Study:
+        """The study with one profile; None: the first. The other arguments are those of `open_study`."""
+        resolved = resolve_profile(self.matrix, profile or next(iter(self.matrix.profiles)), overrides)
+        study = Study(
             matrix=self.matrix.path,
-            plan=_plan(self.matrix, profile or next(iter(self.matrix.profiles)), overrides, smoke),
+            plan=_whole_plan(resolved, smoke),
             cluster=self.cluster,
             home=self.home,
             cluster_file=self.cluster_file,
         )
+        if len(resolved.profile_rows) == len(resolved.rows):
+            return study
+        named = named_rows(rows, families_of(resolved.rows), resolved.profile_rows)
+        asked = _asked_rows(study, resolved, smoke) if look else frozenset()
+        there = named.union(asked, resolved.profile_rows)
+        results = rows_with_results(study.plan, there, study.store.commits()) if look else ()
+        found = rows_of_plan(resolved.rows, resolved.profile_rows, named=named, asked=asked, results=results)
+        return replace(study, plan=_part_of(study.plan, resolved, found, smoke))
 
 
-def _plan(matrix: Matrix, profile: str, overrides: Sequence[str], smoke: bool = False) -> Plan:
-    resolved = resolve_profile(matrix, profile, overrides)
+def _whole_plan(resolved: ResolvedMatrix, smoke: bool = False) -> Plan:
+    """The plan of all rows of the matrix."""
     cells = expand(resolved)
     check_controls(resolved.workload, cells, resolved.deviations)
     return build_plan(resolved, cells, smoke=smoke)
+
+
+def _part_of(whole: Plan, resolved: ResolvedMatrix, rows: Mapping[str, RowReason], smoke: bool = False) -> Plan:
+    """The plan of these rows."""
+    if len(rows) == len(resolved.rows):
+        return replace(whole, added={row: why for row, why in rows.items() if why != "profile"})
+    return build_plan(resolved, expand(resolved, rows), smoke, rows)
+
+
+def _asked_rows(study: Study, resolved: ResolvedMatrix, smoke: bool) -> frozenset[str]:
+    """The rows that recorded runs of this file, profile and overrides asked for."""
+    with Ledger.read(study.home / NAME) as ledger:
+        runs = ledger.recorded_runs()
+    family_of = families_of(resolved.rows)
+    return frozenset().union(
+        *(
+            named_rows(run.selection["rows"], family_of, resolved.profile_rows)
+            for run in runs
+            if run.selection.get("rows")
+            and (run.profile, run.overrides) == (resolved.profile, resolved.overrides)
+            and (run.selection.get("smoke") is True) == smoke
+            and (run.is_of(study.matrix, study.home) or run.is_gone)
+        )
+    )
 
 
 def _declared(matrix: Path, cluster: Path | None, settings: Sequence[str]) -> _Declared:

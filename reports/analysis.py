@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from reports.findings import Material, findings
+from reports.findings import Material, findings, not_in_profile
 from reports.input import ReportInput
 from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.spec import PublishedTables, ReportSpec
@@ -38,6 +38,8 @@ class Analysis(Measured):
     price_name: str
     units: Mapping[str, str]
     """`branch/metric` -> unit, of metrics without panels."""
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Table of the matrix -> its rows that are not in this profile."""
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -59,7 +61,7 @@ def analyse(given: ReportInput) -> Analysis:
     if not given_tables and given.spec.main_table is None:
         given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference]}
     for name, members in given_tables.items():
-        unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded})
+        unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded} - set(given.outside))
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
         references = sorted({info.name for info in given.rows if info.reference} & set(members))
@@ -70,7 +72,9 @@ def analyse(given: ReportInput) -> Analysis:
             kept = [label for member in members if (label := row_label(member, a)) in labels]
             if kept:
                 named[row_label(name, a)] = kept
-    return _analysis(found, resample(found.panels), named, _costs(given), {})
+    analysis = _analysis(found, resample(found.panels), named, _costs(given), {})
+    lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
+    return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
 
 def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
@@ -101,6 +105,9 @@ def _analysis(
             break
         labels = [row_label(name, axes.replace("/", ";")) for name in (spec.gain.shortest, spec.gain.longest)]
         lost = [label for label in labels if label in found.gone]
+        if without := not_in_profile(label for label in labels if label in found.outside):
+            gains |= {row: Gain(value=None, reason=without) for row in compact}
+            continue
         if lost:
             gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
             continue
@@ -114,6 +121,7 @@ def _analysis(
         cost=price,
         cost_name=price_name,
         suffix=suffix,
+        outside=found.outside,
     )
     return Analysis(
         spec=spec,
@@ -122,6 +130,7 @@ def _analysis(
         panels=found.panels,
         means=means,
         gone=found.gone,
+        outside=found.outside,
         draws=draws,
         tables=analysed,
         main=main,

@@ -4,7 +4,7 @@ Holm's adjustment is over all findings with a p value. Without case values there
 estimate".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,12 @@ from reports.statistics.table import Table
 Verdict = Literal["supported", "contradicted", "undecided", "point estimate"]
 
 ALPHA = 0.05
+
+
+def not_in_profile(rows: Iterable[str]) -> str:
+    """`a and b are not in this profile`; empty without rows."""
+    named = list(dict.fromkeys(rows))
+    return f"{' and '.join(named)} {'is' if len(named) == 1 else 'are'} not in this profile" if named else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,13 @@ class Material:
     cost_name: str = ""
     suffix: str = ""
     """Values of the axes, as row labels end in them; empty without axes."""
+
+    outside: frozenset[str] = frozenset()
+    """Labels of rows that are not in this profile."""
+
+    def without(self, rows: Iterable[str]) -> str:
+        """`context-k5 is not in this profile`, of these row labels; empty: the profile has all of them."""
+        return not_in_profile(row for row in rows if row in self.outside)
 
     def label(self, row: str) -> str:
         """The row's label among rows with axes."""

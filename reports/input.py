@@ -129,13 +129,15 @@ class CaseValues:
     profile: str
     seeds: Sequence[int]
     rows: Sequence[RowInfo]
-    """All rows of the matrix, or those that were asked for, in file order."""
+    """All rows of the plan, or those that were asked for, in file order."""
     values: Sequence[ResultLine]
     missing: Sequence[Missing]
     sections: Mapping[str, Any]
     """The resolved controls."""
     excluded: Sequence[Excluded] = field(default_factory=tuple)
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
+    outside: Sequence[str] = field(default_factory=tuple)
+    """Rows of the matrix that the profile does not have, in file order: none of their results is missing."""
     spec: ReportSpec = field(default_factory=ReportSpec)
     """The report specification of the study."""
 

@@ -45,6 +45,8 @@ class Measured:
     """`branch/metric` -> distinct row -> mean."""
     gone: frozenset[str] = frozenset()
     """Labels of rows that are excluded with these axis values."""
+    outside: frozenset[str] = frozenset()
+    """Labels of rows that are not in this profile."""
 
     @cached_property
     def computed_by(self) -> Mapping[str, str]:
@@ -111,6 +113,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         label = row_label(one.row, one.axes)
         excluded[label] = excluded.get(label, frozenset()) | {one.seed}
     gone = frozenset(label for label, seeds in excluded.items() if seeds >= set(given.seeds))
+    outside = frozenset(row_label(name, a) for name in given.outside for a in axes)
     rows = tuple(
         AnalysedRow(
             label=label,
@@ -134,4 +137,4 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     }
     better = {name: panel.better for name, panel in found.items()}
     scored = scoring(given.spec.branches, given.spec.contrast, given.spec.metrics.keys(), better)
-    return Measured(spec=given.spec, scoring=scored, rows=rows, panels=found, means=means, gone=gone)
+    return Measured(spec=given.spec, scoring=scored, rows=rows, panels=found, means=means, gone=gone, outside=outside)

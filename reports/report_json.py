@@ -39,6 +39,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "suspects": {
             name: [asdict(one) for one in wins] for name in analysis.panels if (wins := beaten(analysis, name))
         },
+        "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
         "notes": list(given.notes),
     }

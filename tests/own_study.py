@@ -36,6 +36,7 @@ def write_own_study(folder: Path) -> Path:
     matrix = matrix.replace("\nmemory: ", "\nworkload: mystudy.workload\nmemory: ", 1)
     matrix = matrix.replace("  bound-truth:", lines + "  bound-truth:", 1)
     matrix = matrix.replace("  families: [context-k1,", f"  families: [{', '.join(ROWS)}, context-k1,", 1)
+    matrix = matrix.replace("    rows: [context-k1,", f"    rows: [{', '.join(ROWS)}, context-k1,")
     path = folder / "matrix.yaml"
     path.write_text(matrix, encoding="utf-8")
     return path

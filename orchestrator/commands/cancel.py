@@ -23,7 +23,7 @@ def cancel(
     Running attempts save a checkpoint first. Jobs that need a cancelled one are blocked. --rows, --seeds and
     --branches choose only jobs that no other cell uses.
     """
-    study = options.look()
+    study = options.look(rows=selection.rows)
     chosen = select_jobs("cancel", study.plan, study.standings(), jobs or (), failed=False, **selection.given)
     send_command("cancel", study, chosen, now=now, as_json=as_json)
 

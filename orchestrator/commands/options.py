@@ -15,12 +15,16 @@ import typer
 from orchestrator.commands import completion
 from orchestrator.errors import PlanError
 from orchestrator.last_run import home_of, look_at_study
+from orchestrator.plan.rows import left_outside
 from orchestrator.plan.select import selected_part
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.study import Study, cluster_option, open_study, reopen_study
+from orchestrator.wording import shortened
 
 DEFAULT_MATRIX = Path("matrix.yaml")
+SHOWN = 6
+"""Rows that are named in a notice; the others are counted."""
 
 MatrixOption = Annotated[
     Path, typer.Option("--matrix", metavar="FILE", help="The matrix file of the study.", show_default=True)
@@ -67,7 +71,8 @@ RowsOption = Annotated[
     typer.Option(
         "--rows",
         metavar="LIST",
-        help="Only these rows: comma-separated names, globs, or family:NAME.",
+        help="Only these rows: comma-separated names, globs, or family:NAME. A name adds a row that the profile does "
+        "not have.",
         autocompletion=completion.rows,
     ),
 ]
@@ -140,15 +145,24 @@ class StudyOptions:
         _say(notice)
         return home
 
-    def look(self, overrides: Sequence[str] | None = None) -> Study:
+    def look(self, overrides: Sequence[str] | None = None, rows: str | None = None) -> Study:
         """Plan the study as the last run did; while its files cannot be planned, that run: see `look_at_study`."""
-        study = look_at_study(self.matrix, overrides=overrides or (), **self.given)
+        study = look_at_study(self.matrix, overrides=overrides or (), rows=rows, **self.given)
         _say(study.notice)
         return study
 
-    def reopen(self, overrides: Sequence[str] | None = None, *, as_smoke: bool = True) -> Study:
+    def reopen(
+        self,
+        overrides: Sequence[str] | None = None,
+        *,
+        as_smoke: bool = True,
+        rows: str | None = None,
+        look: bool = True,
+    ) -> Study:
         """Plan the study as the last run did; see `reopen_study`."""
-        study = reopen_study(self.matrix, overrides=overrides or (), as_smoke=as_smoke, **self.given)
+        study = reopen_study(
+            self.matrix, overrides=overrides or (), as_smoke=as_smoke, rows=rows, look=look, **self.given
+        )
         _say(study.notice)
         return study
 
@@ -160,9 +174,13 @@ class PlanOptions(StudyOptions):
     profile: ProfileOption = None
     overrides: Overrides = None
 
-    def open(self, *, smoke: bool = False) -> Study:
+    def open(self, *, smoke: bool = False, rows: str | None = None) -> Study:
         """Plan the study as the command line says; see `open_study`."""
-        return open_study(self.matrix, profile=self.profile, overrides=self.overrides or (), smoke=smoke, **self.given)
+        study = open_study(
+            self.matrix, profile=self.profile, overrides=self.overrides or (), smoke=smoke, rows=rows, **self.given
+        )
+        _say(_also_matching(study, rows))
+        return study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +236,17 @@ def last_selection(study: Study) -> Selection:
     except PlanError:  # its rows were renamed or removed since
         return Selection()
     return recorded
+
+
+def _also_matching(study: Study, rows: str | None) -> str:
+    """Which rows a glob of `--rows` matches too that are not in the plan; or empty."""
+    found = left_outside(rows, study.plan)
+    if not found:
+        return ""
+    return (
+        f"--rows {rows} also matches {shortened(found, SHOWN)}, not in profile {study.plan.profile} and left out: "
+        "a glob chooses among the rows of the plan; write a name to add its row"
+    )
 
 
 def _say(notice: str) -> None:

@@ -33,7 +33,7 @@ def results(
     """
     if as_json and as_csv:
         raise PlanError("--json and --csv are given; allowed: one of them")
-    study = options.reopen(overrides, as_smoke=False)
+    study = options.reopen(overrides, as_smoke=False, rows=selection.rows)
     if not study.publishes_results:
         raise PlanError(f"the results of backend {study.cluster.backend} have no meaning; there are no scores to show")
     from orchestrator.results import Results
@@ -78,6 +78,7 @@ def results_json(study: Study, given: "CaseValues") -> dict[str, Any]:
         "same_as": dict(board.same_as),
         "missing": [vars(one) for one in given.missing],
         "excluded": [vars(one) for one in given.excluded],
+        "outside": list(given.outside),
     }
 
 

@@ -27,7 +27,7 @@ def retry(
     fewer of its jobs have failed in the same way. --rows, --seeds and --branches choose only jobs that no other cell
     uses.
     """
-    study = options.look()
+    study = options.look(rows=selection.rows)
     chosen = select_jobs("retry", study.plan, study.standings(), jobs or (), failed=failed, **selection.given)
     send_command("retry", study, chosen, as_json=as_json)
 

@@ -61,7 +61,7 @@ def _audit(folder: Path, allowed: Collection[str], expected: str) -> Audit:
     digest, commits, checks = audit_records(folder, recorded, description, expected)
     planned: Plan | MatrixError | ControlsError | NotAllowed
     try:
-        planned = plan_anew(folder, description, allowed)
+        planned = plan_anew(folder, description, allowed, rows={cell.row for cell in recorded.cells})
     except (MatrixError, ControlsError, NotAllowed) as error:
         planned = error
     checks.append(check_plan(recorded, planned))

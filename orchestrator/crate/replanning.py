@@ -27,7 +27,9 @@ class NotAllowed(CrateError):
     """The crate names a workload that the user has not allowed."""
 
 
-def plan_anew(folder: Path, description: CrateDescription, allowed: Collection[str]) -> Plan:
+def plan_anew(
+    folder: Path, description: CrateDescription, allowed: Collection[str], rows: Collection[str] = ()
+) -> Plan:
     """The plan of the matrix of a crate, by the code of this installation.
 
     The matrix is read from a folder of its own, so that nothing else of the crate can be imported.
@@ -36,6 +38,7 @@ def plan_anew(folder: Path, description: CrateDescription, allowed: Collection[s
         folder: of the crate.
         description: has profile and overrides.
         allowed: modules of workloads that may be imported, besides those of this software.
+        rows: of the recorded plan; it has those that the profile does not have but that were asked for.
 
     Raises:
         NotAllowed: the matrix names another workload.
@@ -51,7 +54,7 @@ def plan_anew(folder: Path, description: CrateDescription, allowed: Collection[s
                 f"{MATRIX} names the workload {name!r}, which is no part of this software; nothing of it was imported: "
                 f"if you trust your own copy, installed or in the current folder: `audit --workload {name}`"
             )
-        return plan_of_matrix(matrix, description.profile, description.overrides)
+        return plan_of_matrix(matrix, description.profile, description.overrides, rows)
 
 
 def check_own_fingerprints(plan: Plan) -> AuditCheck:

@@ -11,10 +11,11 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import Fingerprints, config_of
-from orchestrator.plan.job import SHORT, Job, Plan, part_of
+from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
+from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain
 from workloads.contract.workload import REFERENCES, StageSpec, Workload
@@ -25,8 +26,19 @@ Step = tuple[StageSpec, str | None, str]
 """Stage, branch and name of a job of a cell."""
 
 
-def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = False) -> Plan:
+def build_plan(
+    matrix: ResolvedMatrix,
+    cells: Sequence[Cell],
+    smoke: bool = False,
+    rows: Mapping[str, RowReason] | None = None,
+) -> Plan:
     """The plan of all cells.
+
+    Args:
+        matrix: with one profile merged in.
+        cells: of `rows`.
+        smoke: whether it is the plan of a test run.
+        rows: the rows of the plan, and why each is in it; None: all of the matrix.
 
     Raises:
         PlanError: two jobs whose short fingerprints are equal and whose full ones are not.
@@ -34,6 +46,7 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
     builder = _Builder(matrix, cells, smoke)
     with _without_collector():
         jobs_of = {cell.id: builder.jobs_of(cell) for cell in cells}
+    families = families_of(matrix.rows)
     controls = {"controls": plain(matrix.controls), "branches": plain(matrix.branches)}
     return Plan(
         study=matrix.study,
@@ -47,7 +60,9 @@ def build_plan(matrix: ResolvedMatrix, cells: Sequence[Cell], smoke: bool = Fals
         cells=tuple(cells),
         jobs=builder.finished(),
         jobs_of=jobs_of,
-        excluded=excluded_of(matrix),
+        excluded=tuple(one for one in excluded_of(matrix) if rows is None or one.row in rows),
+        added={} if rows is None else {row: why for row, why in rows.items() if why != "profile"},
+        outside={} if rows is None else {row: family for row, family in families.items() if row not in rows},
     )
 
 

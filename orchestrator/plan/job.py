@@ -23,6 +23,9 @@ STATE_MEANINGS: Mapping[State, str] = {
     "cancelled": "`cancel` ended it; `retry` lets it run again",
 }
 
+RowReason = Literal["profile", "named", "asked", "results"]
+"""Why a row is in the plan: the profile has it, `--rows` names it, that of an earlier run did, or it has results."""
+
 REHEARSAL = "-rehearsal"
 """End of the name of a study's folder, and of its experiment, whose results have no meaning."""
 
@@ -102,6 +105,10 @@ class Plan:
     """Cell id -> {stage or `stage/branch`: job id}."""
     excluded: tuple[ExcludedCell, ...] = ()
     """Cells of the full product that the matrix leaves out."""
+    added: Mapping[str, RowReason] = field(default_factory=dict)
+    """Row that the profile does not have -> why it is in the plan."""
+    outside: Mapping[str, str] = field(default_factory=dict)
+    """Row of the matrix that is not in the plan -> its family."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.lines import nearest
-from orchestrator.spec.patterns import FAMILY, is_glob, split_names
+from orchestrator.spec.patterns import FAMILY, is_glob, matching_rows, split_names
 from orchestrator.wording import shortened
 
 Patterns = str | Iterable[str] | None
@@ -49,6 +49,7 @@ def selected_part(plan: Plan, rows: Patterns = None, seeds: Patterns = None, bra
             for cell in cells
         },
         excluded=tuple(one for one in plan.excluded if (one.row, one.seed) in chosen),
+        added={row: why for row, why in plan.added.items() if any(row == cell.row for cell in cells)},
     )
 
 
@@ -74,11 +75,8 @@ def select_cells(plan: Plan, rows: Patterns = None, seeds: Patterns = None) -> l
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
-    families: dict[str, set[str]] = {}
-    for cell in plan.cells:
-        families.setdefault(cell.family, set()).add(cell.row)
-    row_names = _matched("row", _split(rows), list(dict.fromkeys(cell.row for cell in plan.cells)), families)
-    seed_names = _matched("seed", _split(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
+    row_names = _matched_rows(plan, patterns_of(rows))
+    seed_names = _matched("seed", patterns_of(seeds), list(dict.fromkeys(str(cell.seed) for cell in plan.cells)))
     return [cell for cell in plan.cells if cell.row in row_names and str(cell.seed) in seed_names]
 
 
@@ -88,7 +86,7 @@ def select_branches(plan: Plan, branches: Patterns = None) -> list[str]:
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
-    found = _matched("branch", _split(branches), list(plan.workload.branch_names))
+    found = _matched("branch", patterns_of(branches), list(plan.workload.branch_names))
     return [name for name in plan.workload.branch_names if name in found]
 
 
@@ -128,6 +126,8 @@ def find_job(plan: Plan, name: str) -> Job:
     # Jobs of the same stage first: the search for the nearest name is limited.
     stage = name.partition("/")[0]
     names = sorted([*labelled, *plan.jobs], key=lambda known: known.partition("/")[0] != stage)[:COMPARED]
+    if outside := next((part for part in name.split("/") if part in plan.outside), None):
+        raise PlanError(f"no job {name!r} in this plan: {_is_outside(plan, outside)}")
     raise PlanError(
         f"no job {name!r} in the plan of profile {plan.profile}{nearest(name, names)}; allowed: a label "
         "(STAGE/ROW/s0), an id, or a unique prefix of an id; `echo-matrix plan` lists them"
@@ -149,12 +149,19 @@ def find_jobs(plan: Plan, names: Iterable[str]) -> tuple[Job, ...]:
         labels |= {job.label: job.id for job in plan.jobs.values()} | {job_id: job_id for job_id in plan.jobs}
         matches = {labels[label] for label in fnmatch.filter(labels, name)}
         if not matches:
+            if outside := [row for row in plan.outside if _names_row(name, row)]:
+                raise PlanError(f"no job matches {name!r} in this plan: {_is_outside(plan, *outside)}")
             raise PlanError(
                 f"no job matches {name!r} in the plan of profile {plan.profile}; a glob must match a whole label or "
                 "id, such as 'STAGE/*'; `echo-matrix plan` lists them"
             )
         found |= matches
     return tuple(job for job in plan.jobs.values() if job.id in found)
+
+
+def _names_row(name: str, row: str) -> bool:
+    """Whether a part of a glob over labels is a pattern for this row, and not for every row."""
+    return any(part.strip("*") and fnmatch.fnmatch(row, part) for part in name.split("/"))
 
 
 def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
@@ -168,29 +175,56 @@ def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
     return chosen
 
 
-def _split(patterns: Patterns) -> list[str] | None:
+def patterns_of(patterns: Patterns) -> list[str] | None:
+    """The single patterns; None: all."""
     if patterns is None:
         return None
     return split_names([patterns] if isinstance(patterns, str) else patterns)
 
 
-def _matched(
-    what: str, patterns: Sequence[str] | None, names: Sequence[str], families: Mapping[str, set[str]] | None = None
-) -> frozenset[str]:
-    """The names that any pattern matches; `families`: family -> its rows."""
+def _matched_rows(plan: Plan, patterns: Sequence[str] | None) -> frozenset[str]:
+    """The rows of the plan that any pattern matches."""
+    family_of = {cell.row: cell.family for cell in plan.cells}
+    if patterns is None:
+        return frozenset(family_of)
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = matching_rows(pattern, family_of)
+        if not matches:
+            raise PlanError(_no_row(plan, pattern, family_of))
+        found.update(matches)
+    return frozenset(found)
+
+
+def _no_row(plan: Plan, pattern: str, family_of: Mapping[str, str]) -> str:
+    if outside := matching_rows(pattern, plan.outside):
+        return _is_outside(plan, *outside)
+    every = {**family_of, **plan.outside}
+    if pattern.startswith(FAMILY):
+        family, families = pattern.removeprefix(FAMILY), list(dict.fromkeys(every.values()))
+        near = nearest(family, families)
+        return f"no row of family {family!r} in this matrix{near} (families: {', '.join(families)})"
+    also = f"; not in profile {plan.profile}: {', '.join(plan.outside)}" if plan.outside else ""
+    return _no_match("row", pattern, list(family_of), also, nearest(pattern, every))
+
+
+def _is_outside(plan: Plan, *rows: str) -> str:
+    """Why rows of the matrix are not in the plan, and how they come in."""
+    several = len(rows) > 1
+    subject = f"rows {', '.join(rows)} are" if several else f"row {rows[0]} is"
+    them = ("them", "their") if several else ("it", "its")
+    return (
+        f"{subject} in the matrix, but not in profile {plan.profile}, and nothing of {them[1]} own is done; "
+        f"`echo-matrix run --rows {','.join(rows)}` runs {them[0]}"
+    )
+
+
+def _matched(what: str, patterns: Sequence[str] | None, names: Sequence[str]) -> frozenset[str]:
+    """The names that any pattern matches."""
     if patterns is None:
         return frozenset(names)
     found: set[str] = set()
     for pattern in patterns:
-        if families is not None and pattern.startswith(FAMILY):
-            family = pattern.removeprefix(FAMILY)
-            if family not in families:
-                raise PlanError(
-                    f"no row of family {family!r} in this matrix{nearest(family, list(families))} "
-                    f"(families: {', '.join(families)})"
-                )
-            found |= families[family]
-            continue
         matches = fnmatch.filter(names, pattern)
         if not matches:
             raise PlanError(_no_match(what, pattern, names))
@@ -198,7 +232,7 @@ def _matched(
     return frozenset(found)
 
 
-def _no_match(what: str, pattern: str, names: Sequence[str]) -> str:
+def _no_match(what: str, pattern: str, names: Sequence[str], more: str = "", near: str | None = None) -> str:
     if what == "seed" and pattern.isdecimal():
         return (
             f"no seed {pattern} in this matrix (seeds: {', '.join(names)}); "
@@ -206,4 +240,5 @@ def _no_match(what: str, pattern: str, names: Sequence[str]) -> str:
         )
     plural = "branches" if what == "branch" else f"{what}s"
     also = "; also globs and family:NAME" if what == "row" else "; also globs"
-    return f"no {what} {pattern!r} in this matrix{nearest(pattern, names)} ({plural}: {', '.join(names)}{also})"
+    near = nearest(pattern, names) if near is None else near
+    return f"no {what} {pattern!r} in this matrix{near} ({plural}: {', '.join(names)}{more}{also})"

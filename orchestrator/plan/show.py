@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from orchestrator.plan.gaps import gaps
-from orchestrator.plan.job import Job, Plan, Standing, State
+from orchestrator.plan.job import Job, Plan, RowReason, Standing, State
+from orchestrator.plan.rows import REASONS
 from orchestrator.spec.cell import Deviation
-from orchestrator.wording import counted, shortened_lines
+from orchestrator.wording import counted, shortened, shortened_lines
 
 VERSION = 1
 
@@ -43,6 +44,8 @@ def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
             {"id": one.id, "row": one.row, "seed": one.seed, "axes": dict(one.axes), "by": one.entry}
             for one in plan.excluded
         ],
+        "added": dict(plan.added),
+        "outside": list(plan.outside),
         "warnings": gaps(plan),
         "jobs": [job_json(job, standings[job.id]) for job in plan.jobs.values()],
         "counts": counts(standings),
@@ -60,6 +63,24 @@ def job_json(job: Job, standing: Standing) -> dict[str, Any]:
         "needs": list(job.needs),
         "reason": standing.reason,
     }
+
+
+def added_text(added: Mapping[str, RowReason]) -> str:
+    """Rows outside the profile with the reason why they are in the plan: `a, b (it has results)`."""
+    by_reason: dict[RowReason, list[str]] = defaultdict(list)
+    for row, why in added.items():
+        by_reason[why].append(row)
+    return "; ".join(f"{shortened(rows, SHOWN)} ({REASONS[why]})" for why, rows in by_reason.items())
+
+
+def outside_lines(plan: Plan) -> list[str]:
+    """The rows outside the profile: those that are in the plan, with the reason, and those that are not."""
+    lines = [f"beside the rows of profile {plan.profile}: {added_text(plan.added)}"] if plan.added else []
+    if plan.outside:
+        named = shortened(list(plan.outside), SHOWN)
+        rows = counted(len(plan.outside), "row")
+        lines.append(f"not in profile {plan.profile}: {rows}, {named}; `--rows NAME` adds one")
+    return lines
 
 
 def deviation_json(deviation: Deviation) -> dict[str, Any]:
@@ -117,6 +138,8 @@ def plan_text(plan: Plan, standings: Mapping[str, Standing]) -> str:
         lines += ["", "excluded"]
         lines += [f"  {counted(n, 'cell')} by {place}: {entry}" for (place, entry), n in entries.items()]
         lines += [f"  warning: {warning}" for warning in gaps(plan)]
+    if outside := outside_lines(plan):
+        lines += ["", *outside]
     there = {cell.row for cell in plan.cells}
     deviations = [(d, rows) for d in plan.deviations if (rows := [row for row in d.rows if row in there])]
     if deviations:

@@ -91,6 +91,7 @@ def case_values(
         sections=sections_of(plan.cells),
         excluded=_excluded(plan, cells),
         left_out=left_out,
+        outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
         spec=spec_of_report,
     )
 
@@ -101,7 +102,7 @@ def report_input(
     """The report's input.
 
     Args:
-        plan: the whole matrix of the profile.
+        plan: all rows of the plan.
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.

@@ -123,6 +123,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
         digest.update(f"{job.id} {job.fingerprint} {said}\n".encode())
     digest.update(repr((sorted((k, tuple(v)) for k, v in plan.tables.items()), plan.deviations)).encode())
     digest.update(repr([(one.id, one.entry) for one in plan.excluded]).encode())
+    digest.update(repr(list(plan.outside)).encode())
     digest.update(revision.encode())
     return _with_code(digest, report_spec(plan.workload))
 

@@ -23,7 +23,7 @@ from orchestrator.spec.canonical import axis_text
 from orchestrator.spec.cell import ExcludedCell, cell_id
 from orchestrator.spec.limits import MOST_CELLS
 from orchestrator.spec.lines import Place, entries, is_null, kind_of, listed, nearest, place_of, read_text, refuse
-from orchestrator.spec.patterns import FAMILY, is_glob, split_names
+from orchestrator.spec.patterns import is_glob, known_rows, split_names
 from orchestrator.spec.typed import Reader
 from workloads.contract.fields import Natural
 from workloads.contract.rows import Row
@@ -154,7 +154,7 @@ def _entry(
             refuse(where, at, f"is no axis{nearest(name, allowed)}{listed(allowed)}")
         if name == ROWS:
             written = _names(child, where, at)
-            chosen_rows = frozenset(row for text in written for row in _rows_of(text, where, at, rows))
+            chosen_rows = frozenset(row for text in written for row in known_rows(text, where, at, rows))
         elif name == SEEDS:
             written = _seeds(reader, child, where, at)
             chosen_seeds = tuple(_known(written, [str(seed) for seed in seeds], "seed", where, at))
@@ -182,19 +182,6 @@ def _items(node: yaml.Node, place: Place, key: str) -> list[yaml.Node]:
 
 def _names(node: yaml.Node, place: Place, key: str) -> list[str]:
     return split_names(read_text(item, place, key) for item in _items(node, place, key))
-
-
-def _rows_of(text: str, place: Place, key: str, rows: Mapping[str, Row]) -> list[str]:
-    if text.startswith(FAMILY):
-        family = text.removeprefix(FAMILY)
-        known = dict.fromkeys(row.family for row in rows.values())
-        if family not in known:
-            refuse(place, key, f"names no family of a row, {family!r}{nearest(family, known)}{listed(known)}")
-        return [name for name, row in rows.items() if row.family == family]
-    found = fnmatch.filter(rows, text)
-    if not found:
-        refuse(place, key, f"matches no row, {text!r}{nearest(text, rows)}{listed(rows)}")
-    return found
 
 
 def _seeds(reader: Reader, node: yaml.Node, place: Place, key: str) -> list[str]:

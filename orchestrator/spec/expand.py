@@ -6,7 +6,7 @@ the later one becomes an alias of the first. Equal sections are one object in al
 cells cheap.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator.errors import MatrixError
@@ -22,8 +22,12 @@ from workloads.contract.workload import FORMAT
 Sections = Mapping[str, Mapping[str, Any]]
 
 
-def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
-    """All cells of one profile, without those that are excluded.
+def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tuple[Cell, ...]:
+    """All cells of these rows with the controls of one profile, without those that are excluded.
+
+    Args:
+        matrix: with the profile merged in.
+        planned: names of rows; None: all of the matrix, also those that the profile does not have.
 
     Raises:
         MatrixError: controls that are inconsistent at some combination of axis values, or no cell is left.
@@ -43,8 +47,12 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
             controls, branches, shared = views.of(changes[name], reads)
             for seed in matrix.seeds:
                 computation = f"{shared}{forms.text},{seed}]"
-                nth = aliases.get(computation, -1) + 1  # excluded cells count, so that they change no fingerprint
+                nth = (
+                    aliases.get(computation, -1) + 1
+                )  # cells that are left out count, so that they change no fingerprint
                 aliases[computation] = nth
+                if planned is not None and name not in planned:
+                    continue
                 if excludes and matrix.exclusion.entry_of(name, axes, seed) is not None:
                     continue
                 views.check(changes[name])
@@ -68,7 +76,9 @@ def expand(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
     if not cells:
         last = matrix.exclusion.exclude[-1]
         where = f"{last.place}: {last.key}"
-        raise MatrixError(f"{where} leaves profile {matrix.profile} without any cell; exclude less, or add seeds")
+        raise MatrixError(
+            f"{where} leaves profile {matrix.profile} without any cell; exclude less, or add seeds or rows"
+        )
     return tuple(cells)
 
 

@@ -92,7 +92,9 @@ def load_matrix(path: Path) -> Matrix:
     axes = parts.named(reader, nodes["axes"], "axes", lambda r, n, k: parts.axis(r, n, k, workload))
     parts.check_axes(axes, reader)
     seeds = parts.seeds(reader, nodes["seeds"], "seeds")
-    profiles = parts.named(reader, nodes["profiles"], "profiles", lambda r, n, k: parts.profile(r, n, k, workload))
+    profiles = parts.named(
+        reader, nodes["profiles"], "profiles", lambda r, n, k: parts.profile(r, n, k, workload, rows)
+    )
     matrix = Matrix(
         path=path,
         study=study,
@@ -176,6 +178,7 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
         tables=matrix.tables,
         deviations=matrix.deviations,
         exclusion=matrix.exclusion,
+        profile_rows=given.profile_rows or chosen.rows or tuple(matrix.rows),
         resources=build(resources_of(workload), merged["resources"]),
         places=_places(matrix, profile, given),
     )

@@ -1,7 +1,8 @@
 """Command line overrides, such as `controls.SECTION.KEY=7`, validated like the file.
 
-Allowed are full paths: `seeds`, `controls.*`, `branches.*`, `resources.*`, `ROWS.ROW.PARAMETER` (ROWS is the
-workload's `rows_key`) and `axes.NAME.values`. The key of an axis is refused, since the axis sets its value.
+Allowed are full paths: `seeds`, `rows` (those of the profile), `controls.*`, `branches.*`, `resources.*`,
+`ROWS.ROW.PARAMETER` (ROWS is the workload's `rows_key`) and `axes.NAME.values`. The key of an axis is refused, since
+the axis sets its value.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 import yaml
 
 from orchestrator.spec.lines import COMMAND_LINE, LONGEST_KEY, Place, compose, cut, listed, nearest, printable, refuse
-from orchestrator.spec.parts import axis_values, checked_seeds
+from orchestrator.spec.parts import axis_values, checked_seeds, profile_rows
 from orchestrator.spec.schema import Matrix, resources_of
 from orchestrator.spec.typed import Reader, hint_at, hints_of, leaves_of
 from workloads.contract.fields import Natural
@@ -30,6 +31,8 @@ class Overrides:
     """`controls`, `branches` and `resources` as nested dictionaries of what is changed."""
     seeds: tuple[int, ...] | None
     """Not in `tree`, because OmegaConf needs half a minute to merge a long list."""
+    profile_rows: tuple[str, ...] | None
+    """In place of the rows of the profile."""
     rows: Mapping[str, Mapping[str, Any]]
     """Row -> parameter -> value."""
     axes: Mapping[str, tuple[Any, ...]]
@@ -48,6 +51,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
     given: dict[str, str] = {}
     tree: dict[str, Any] = {}
     seeds: tuple[int, ...] | None = None
+    own_rows: tuple[str, ...] | None = None
     rows: dict[str, dict[str, Any]] = {}
     axes: dict[str, tuple[Any, ...]] = {}
     for text in texts:
@@ -63,6 +67,8 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
         top, _, rest = key.partition(".")
         if key == "seeds":
             seeds = checked_seeds(reader.value(node, tuple[Natural, ...], key, _HERE), _HERE, key)
+        elif key == "rows":
+            own_rows = profile_rows(reader, node, key, matrix.rows, _HERE)
         elif top in sections and rest:
             _put(tree, key, _control(reader, node, key, matrix))
         elif top == rows_key and rest:
@@ -77,6 +83,7 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
         texts=tuple(f"{key}={value}" for key, value in given.items()),
         tree=tree,
         seeds=seeds,
+        profile_rows=own_rows,
         rows=rows,
         axes=axes,
         keys=tuple(given),
@@ -132,12 +139,12 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
 def _unknown(key: str, matrix: Matrix) -> NoReturn:
     """Refuse a key and suggest the full path that was meant: one that ends in it, else the closest."""
     paths = [path for top, section in _sections(matrix).items() for path in leaves_of(section, top)]
-    paths += ["seeds", *(f"axes.{axis}.values" for axis in matrix.axes)]
+    paths += ["seeds", "rows", *(f"axes.{axis}.values" for axis in matrix.axes)]
     for row, kind in matrix.rows.items():
         paths += [f"{matrix.workload.rows_key}.{row}.{field.name}" for field in dataclasses.fields(kind)]
     ending = [path for path in paths if path.endswith(f".{key}")]
     hint = f"; did you mean {ending[0]!r}?" if ending else nearest(key, paths)
-    tops = ("seeds", *_sections(matrix), matrix.workload.rows_key, "axes")
+    tops = dict.fromkeys(("seeds", "rows", *_sections(matrix), matrix.workload.rows_key, "axes"))
     below = [path for path in paths if path.startswith(f"{key}.")]
     if below:
         refuse(_HERE, key, f"is a section; write one key, such as {below[0]}=...")

@@ -9,6 +9,7 @@ import yaml
 from orchestrator.spec.cell import Deviation
 from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
+from orchestrator.spec.patterns import rows_of_patterns
 from orchestrator.spec.schema import Axis, Profile, resources_of
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of, required
 from workloads.contract.fields import Natural
@@ -288,17 +289,39 @@ def _deviation(
     return Deviation(key=path, rows=rows, reason=reason, value=value)
 
 
-def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Profile:
-    """A profile: its changes to the base, and the resources of its stages."""
-    resources, names = resources_of(workload), ("seeds", "controls", "branches", "resources")
-    nodes = fields_of(reader, node, key, names, names[3:], f"a section with {', '.join(hints_of(resources))}")
+def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload, rows: Mapping[str, Row]) -> Profile:
+    """A profile: its rows, its changes to the base, and the resources of its stages.
+
+    Raises:
+        MatrixError: anything that is not valid, such as a pattern that matches none of `rows`.
+    """
+    resources, names = resources_of(workload), ("seeds", "rows", "controls", "branches", "resources")
+    nodes = fields_of(reader, node, key, names, names[4:], f"a section with {', '.join(hints_of(resources))}")
 
     def changes(name: str, cls: type) -> dict[str, Any]:
         return reader.section(nodes[name], cls, f"{key}.{name}", partial=True) if name in nodes else {}
 
     return Profile(
         seeds=seeds(reader, nodes["seeds"], f"{key}.seeds") if "seeds" in nodes else None,
+        rows=profile_rows(reader, nodes["rows"], f"{key}.rows", rows) if "rows" in nodes else None,
         controls=changes("controls", workload.controls),
         branches=changes("branches", workload.branches),
         resources=build(resources, reader.section(nodes["resources"], resources, f"{key}.resources")),
     )
+
+
+def profile_rows(
+    reader: Reader, node: yaml.Node, key: str, rows: Mapping[str, Row], place: Place | None = None
+) -> tuple[str, ...]:
+    """The rows of a profile, in file order, from a list of names, globs and `family:NAME`.
+
+    Raises:
+        MatrixError: not a list of texts, an empty one, or a pattern that is given twice or matches nothing.
+    """
+    place = place or place_of(node, reader.source)
+    patterns = reader.value(node, tuple[str, ...], key, place)
+    if not patterns:
+        refuse(place, key, f"lists no row; write names, globs or family:NAME, or no key for all rows{listed(rows)}")
+    assert isinstance(node, yaml.SequenceNode)  # the reader has refused anything else
+    places = [place if place.line is None else place_of(child, reader.source) for child in node.value]
+    return rows_of_patterns(list(zip(patterns, places, strict=True)), key, rows)

@@ -36,6 +36,9 @@ class Profile:
 
     seeds: tuple[int, ...] | None
     """In place of the seeds above."""
+    rows: tuple[str, ...] | None
+    """Names, globs and `family:NAME` of its rows; it has all of them by default. A row outside is in the plan only if
+    `--rows` names it or it has results."""
     controls: Mapping[str, Mapping[str, Any]]
     """Only what differs from the base."""
     branches: Mapping[str, Mapping[str, Any]]
@@ -88,6 +91,8 @@ class ResolvedMatrix(StudyDeclaration):
     profile: str
     overrides: tuple[str, ...]
     """Each `key=value`, as given, without surrounding spaces."""
+    profile_rows: tuple[str, ...]
+    """The rows that the profile has, in file order."""
     resources: Any
     places: Mapping[str, str] = field(repr=False, compare=False)
     """Dotted key -> `matrix.yaml:12` or `command line`, for errors found in expansion."""

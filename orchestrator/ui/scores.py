@@ -24,7 +24,7 @@ def scores_text(given: CaseValues, width: int) -> str:
         width: characters of a line; a single column may need more.
     """
     board = scoreboard(given)
-    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded))]
+    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded)), *_outside_lines(given)]
     if not any(score.mean is not None for score in board.scores.values()):
         return "\n".join(["there are no scores yet", *absent])
     lines: list[str] = []
@@ -79,6 +79,12 @@ def _suspect_lines(board: Scoreboard) -> list[str]:
             above = f"{wins[0].baseline} ({number(wins[0].baseline_mean, column.decimals)})"
             lines.append(f"suspect: {column.branch} {column.name} rates {floors} above {above}")
     return lines
+
+
+def _outside_lines(given: CaseValues) -> list[str]:
+    rows = counted(len(given.outside), "row")
+    named = shortened(given.outside, SHOWN)
+    return [f"not in profile {given.profile}: {rows}, {named}"] if given.outside else []
 
 
 def _missing_lines(missing: Sequence[Missing]) -> list[str]:

@@ -100,6 +100,11 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         figures=figures.page_figures(given, analysis, looks),
         scaling=figures.scalings(analysis, looks),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
+        without_rows=[
+            (name, rows)
+            for name, rows in analysis.lacking.items()
+            if all(name != printed.partition("/")[0] for printed in analysis.tables)
+        ],
         every=[
             tables.every_metric(analysis, b)
             for b in scoring.names

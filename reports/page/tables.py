@@ -55,6 +55,8 @@ class PrintedTable:
     lines: Sequence[TableLine]
     references: Sequence[TableLine]
     """Ceiling and floor, printed beneath: none of them is ever best."""
+    outside: Sequence[str]
+    """Rows of the table that are not in this profile."""
     expected: str
     """How many values a complete cell is a mean of, for the caption."""
 
@@ -91,7 +93,8 @@ def printed(analysis: Analysis, name: str) -> PrintedTable:
             title = bundle_name(bundled, analysis.means.keys()).removeprefix(f"{branch}_")
             columns.append(Column(branch=branch, metric=BUNDLE, name=title, unit="", better="high"))
     bundle = {} if bundled is None else {row: table.score(bundled.name, row) for row in table.names}
-    return _printed(analysis, name, list(table.names), columns, bundle)
+    outside = analysis.lacking.get(name.partition("/")[0], ())
+    return _printed(analysis, name, list(table.names), columns, bundle, outside)
 
 
 def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
@@ -101,7 +104,12 @@ def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
 
 
 def _printed(
-    analysis: Analysis, name: str, rows: Sequence[str], columns: Sequence[Column], bundle: Mapping[str, float]
+    analysis: Analysis,
+    name: str,
+    rows: Sequence[str],
+    columns: Sequence[Column],
+    bundle: Mapping[str, float],
+    outside: Sequence[str] = (),
 ) -> PrintedTable:
     computed = analysis.computed_by
     axes = {row.partition("/")[2] for row in rows}
@@ -134,6 +142,7 @@ def _printed(
         branches=[(branch, count) for branch, count in branches if count],
         lines=lines[: len(rows)],
         references=lines[len(rows) :],
+        outside=outside,
         expected=" or ".join(map(str, expected)),
     )
 

@@ -92,11 +92,12 @@ def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
     trained = [row.label for row in analysis.rows if not row.reference and row.computed_by == row.label]
     counted = [analysis.counted(name, row) for name in analysis.panels for row in trained]
     there, total = sum(present for present, _ in counted), sum(expected for _, expected in counted)
-    missing, excluded = len(given.missing), len(given.excluded)
+    missing, excluded, outside = len(given.missing), len(given.excluded), len(given.outside)
     return Tile(
         value=f"{1000 * there // total / 10:g} %" if total else "0 %",
         name="of the values are there" + (" (metrics without any value are not counted)" if missing else ""),
         detail=(f"absent: {total - there}; " if there < total else "")
         + (f"{missing} results of cells are missing" if missing else "every cell is complete")
-        + (f"; {excluded} {'cell is' if excluded == 1 else 'cells are'} excluded" if excluded else ""),
+        + (f"; {excluded} {'cell is' if excluded == 1 else 'cells are'} excluded" if excluded else "")
+        + (f"; {outside} {'row is' if outside == 1 else 'rows are'} not in this profile" if outside else ""),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from finished_study import finished_study
 
+from orchestrator.crate.audit import audit_crate
 from orchestrator.crate.description import CrateDescription
 from orchestrator.crate.layout import METADATA, README, REPORT
 from orchestrator.crate.listing import files_in, listing_of
@@ -20,7 +21,8 @@ from orchestrator.errors import CrateError, StoreError
 from orchestrator.plan.job import Standing
 from orchestrator.plan.select import find_job
 from orchestrator.store.files import FilesStore
-from orchestrator.study import Study
+from orchestrator.study import Study, open_study
+from reports.input import NUMBERS
 
 
 @pytest.mark.slow  # a report
@@ -164,3 +166,22 @@ def referred(value: Any) -> list[str]:
     if isinstance(value, list):
         return [name for one in value for name in referred(one)]
     return [value["@id"]] if isinstance(value, dict) else []
+
+
+@pytest.mark.slow  # two reports
+def test_a_crate_has_the_rows_that_were_run_although_the_profile_does_not_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = finished_study(tmp_path, monkeypatch)
+    for job in finished.plan.jobs.values():
+        if job.label.endswith(("/conv/s0", "/conv/s1")):
+            finished.store.withdraw(job.fingerprint)
+    text = finished.matrix.read_text(encoding="utf-8")
+    finished.matrix.write_text(text.replace("  laptop:\n", "  laptop:\n    rows: [mlp]\n"), encoding="utf-8")
+    study = open_study(finished.matrix)
+    assert (study.plan.added, list(study.plan.outside)) == ({"linear": "results"}, ["conv"])
+    write_crate(study, tmp_path / "crate")
+    found = audit_crate(tmp_path / "crate", [finished.plan.workload_name])
+    assert {check.name: check.verdict for check in found.checks if check.verdict != "right"} == {}
+    assert found.anew is not None and found.anew.outside == study.plan.outside
+    assert json.loads((tmp_path / "crate" / REPORT / NUMBERS).read_text(encoding="utf-8"))["outside"] == ["conv"]

@@ -234,8 +234,10 @@ def matrix_page(workload: Workload) -> str:
         parts += [f"{'; '.join(notes)}.\n"] if notes else []
         parts.append(key_table(found) if found else "No parameters.\n")
     profile = [
-        dataclasses.replace(one, type="list of seeds" if one.name == "seeds" else "mapping", default=default)
-        for one, default in zip(keys_of(Profile), ("as above", "as above", "as above", ""), strict=True)
+        dataclasses.replace(
+            one, type=f"list of {one.name}" if one.name in ("seeds", "rows") else "mapping", default=default
+        )
+        for one, default in zip(keys_of(Profile), ("as above", "all", "as above", "as above", ""), strict=True)
     ]
     lists = (
         ("`axes`", "An axis is `NAME: {key, values}`.", keys_of(Axis)),

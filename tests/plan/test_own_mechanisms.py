@@ -62,7 +62,9 @@ def test_in_the_package_it_is_two_files_and_a_row(tmp_path: Path) -> None:
     (tmp_path / "workloads/memory/fading_mean.py").write_text(code["mystudy/fading_mean.py"], encoding="utf-8")
     text = (CHECKOUT / "matrix.yaml").read_text(encoding="utf-8")
     row = f"  fading: {ROWS['fading']}\n"
-    (tmp_path / "matrix.yaml").write_text(text.replace("  bound-truth:", f"{row}  bound-truth:", 1), encoding="utf-8")
+    text = text.replace("  bound-truth:", f"{row}  bound-truth:", 1)
+    text = text.replace("    rows: [context-k1,", "    rows: [fading, context-k1,")
+    (tmp_path / "matrix.yaml").write_text(text, encoding="utf-8")
     done = plan(tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "fading" in {line["row"] for line in json.loads(done.stdout)["sizes"]}

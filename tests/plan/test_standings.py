@@ -122,7 +122,8 @@ def test_a_document_is_flat_json(plan: Plan) -> None:
 def test_the_json_of_a_plan_has_the_promised_shape(plan: Plan) -> None:
     shown = plan_json(plan, standings(plan, frozenset(), {}, {}))
     assert json.loads(json.dumps(shown)) == shown
-    assert list(shown) == ["version", "study", "profile", "controls", "cells", "excluded", "warnings", "jobs", "counts"]
+    names = ["version", "study", "profile", "controls", "cells", "excluded", "added", "outside", "warnings", "jobs"]
+    assert list(shown) == [*names, "counts"]
     assert shown["version"] == 1
     assert shown["controls"]["fingerprint"] == plan.controls_fingerprint
     assert shown["controls"]["deviations"][0]["rows"] == ["spatial-masked"]

@@ -135,7 +135,8 @@ def test_an_added_row_is_the_only_new_one(home: Path, tmp_path: Path) -> None:
     text = (CHECKOUT / "matrix.yaml").read_text(encoding="utf-8")
     matrix = tmp_path / "matrix.yaml"
     line = "  context-k5: {family: context, frames: 5}\n"
-    matrix.write_text(text.replace(line, line + "  context-k3: {family: context, frames: 3}\n"), encoding="utf-8")
+    text = text.replace(line, line + "  context-k3: {family: context, frames: 3}\n")
+    matrix.write_text(text.replace("rows: [context-k1,", "rows: [context-k1, context-k3,"), encoding="utf-8")
     before, after = states(home), states(home, matrix=matrix)
     assert {label for label in after if label not in before} == {
         "train/context-k3/s0",

@@ -293,7 +293,7 @@ OVERRIDES = [
     ("axes.site.values=[pre_norm]", r"command line: axes\.site\.values is unknown; the matrix has no axes"),
     ("seeds=[]", r"command line: seeds is empty"),
     ("resources.train.cpus=0", r"command line: resources\.train\.cpus is 0; allowed: 1 and more"),
-    ("profile=paper", r"command line: profile is unknown; .*allowed: full paths that start with seeds, controls"),
+    ("profile=paper", r"command line: profile is unknown; .*allowed: full paths that start with seeds, rows, controls"),
 ]
 
 

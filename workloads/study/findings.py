@@ -57,7 +57,8 @@ def scaling(material: Material) -> Answer:
     table = material.table
     rows = [material.label(row) for row in ("context-k1", "context-k5", "context-k20")]
     if any(row not in table.names for row in rows):
-        return Answer(effect=None, unit="share of range", detail="the table lacks a context row")
+        detail = material.without(rows) or "the table lacks a context row"
+        return Answer(effect=None, unit="share of range", detail=detail)
     at = [table.rows.index(table.names[row]) for row in rows]
     point = _scaling(table.scores["replay"], table.scores["return"], at)
     if not np.isfinite(point).all():
@@ -106,7 +107,8 @@ def reading_raises_nothing(material: Material) -> Answer:
     known = [answer for answer in (first, second) if answer.effect is not None]
     if len(known) < 2:
         missing = [part["name"] for part in parts if part["effect"] is None]
-        detail = f"no value: {', '.join(map(str, missing))}"
+        without = material.without(map(material.label, ("spatial", "context-k1", "spatial-masked")))
+        detail = without or f"no value: {', '.join(map(str, missing))}"
         return Answer(effect=first.effect, low=first.low, high=first.high, unit="dB", parts=parts, detail=detail)
     supports = [a.p_supported for a in known]
     against = [a.p_contradicted for a in known if a.p_contradicted is not None]
@@ -171,7 +173,8 @@ def _directed(material: Material, metric: str, pairs: Sequence[tuple[str, str]],
     unit = "points" if metric.endswith("judge") else "dB"
     absent = sorted({row for pair in computed for row in pair if row not in by_row})
     if absent:
-        return Answer(effect=None, unit=unit, detail=f"{metric} is missing for {', '.join(absent)}")
+        without = material.without(row for pair in labelled for row in pair)
+        return Answer(effect=None, unit=unit, detail=without or f"{metric} is missing for {', '.join(absent)}")
     point = float(np.mean([by_row[a] - by_row[b] for a, b in computed]))
     if metric not in material.panels:
         return Answer(effect=point, unit=unit)

@@ -52,7 +52,15 @@ def rerun_study(audit: Audit, crate: Path, work: Path, cluster: Path | None, set
     matrix = work / MATRIX
     shutil.copyfile(crate / MATRIX, matrix)
     given = audit.description
-    study = open_study(matrix, profile=given.profile, overrides=given.overrides, cluster=cluster, settings=settings)
+    study = open_study(
+        matrix,
+        profile=given.profile,
+        overrides=given.overrides,
+        cluster=cluster,
+        settings=settings,
+        rows={cell.row for cell in audit.anew.cells},
+        look=False,
+    )
     if not study.publishes_results:
         raise PlanError(
             f"--rerun: the results of backend {study.cluster.backend} have no meaning; choose another cluster"

@@ -19,7 +19,7 @@ def doctor(overrides: Overrides = None, *, options: LastRunOptions, as_json: Jso
     changes and submits nothing.
     """
     require_platform()
-    study = options.reopen(overrides)
+    study = options.reopen(overrides, look=False)
     found = examine(Subject(study=study, environment=os.environ))
     if as_json:
         print_json(findings_json(found))

@@ -47,9 +47,9 @@ def gc(
 ) -> None:
     """Remove results that nothing needs, and leftovers of attempts.
 
-    Kept is what a profile of the matrix or its last run needs, and what its runs asked for in the last days. What
-    other matrix files of the same study made is listed apart. Lists what it finds and asks before it removes anything;
-    outside a terminal it removes only with --yes.
+    Kept is what any row of the matrix needs at the scale of a profile, what its last run needs, and what its runs
+    asked for in the last days. What other matrix files of the same study made is listed apart. Lists what it finds
+    and asks before it removes anything; outside a terminal it removes only with --yes.
     """
     study = options.reopen()
     if old_versions and not study.store_location.url:

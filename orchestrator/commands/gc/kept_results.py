@@ -72,6 +72,8 @@ class KeptResults:
 def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequence[str] = ()) -> KeptResults:
     """Decide about every completed job.
 
+    Those of every row of the matrix are needed at the scale of every profile, whichever rows a profile has.
+
     Args:
         study: as the last run of its file planned it.
         keep_days: how long a run of this file keeps what it asked for; one of another home, `KEEP_DAYS` at least.
@@ -83,7 +85,7 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
         StoreError, LedgerError: the store or ledger cannot be read.
     """
     needed = {job.fingerprint for job in study.plan.jobs.values()}
-    for plan in plans_of_profiles(study.matrix):
+    for plan in plans_of_profiles(study.matrix):  # a row outside every profile may have been asked for elsewhere
         needed |= {job.fingerprint for job in plan.jobs.values()}
     with Ledger.read(study.home / NAME) as ledger:
         runs = ledger.recorded_runs()

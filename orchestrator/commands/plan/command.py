@@ -32,7 +32,7 @@ def plan(
     With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
     its memory or cannot be evaluated.
     """
-    study = options.open(smoke=smoke)
+    study = options.open(smoke=smoke, rows=selection.rows)
     if sbatch:
         check_has_scripts(study)
     withdrawals = find_withdrawals(study, refresh)
@@ -69,7 +69,7 @@ COMMAND = Command(
     group=Group.RUN,
     position=0,
     examples=[
-        ("echo-matrix plan", "the whole matrix, first profile"),
+        ("echo-matrix plan", "all rows of the first profile"),
         ("echo-matrix plan --seeds 0 --branches '*'", "what `run` with these options would run"),
         ("echo-matrix plan --profile NAME 'seeds=[0,1,2]'", "another profile, with more seeds"),
         ("echo-matrix plan --refresh STAGE/ROW/s0", "what `run --refresh` would recompute"),

@@ -56,7 +56,7 @@ def run(
     """
     require_platform()
     on_lease = None if detached_to is None else enter_background(detached_to)
-    study = options.open(smoke=smoke)
+    study = options.open(smoke=smoke, rows=selection.rows)
     selected = select(study.plan, **selection.given)
     study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
@@ -94,7 +94,7 @@ COMMAND = Command(
     group=Group.RUN,
     position=1,
     examples=[
-        ("echo-matrix run", "the whole matrix, first profile"),
+        ("echo-matrix run", "all rows of the first profile"),
         ("echo-matrix run --rows ROW,family:NAME --seeds 0", "a part of it"),
         ("echo-matrix run --profile NAME --smoke", "two steps of every cell, as a test"),
         ("echo-matrix run 'seeds=[0,1,2]'", "with another value in the matrix"),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from orchestrator.commands.options import study_options
 from orchestrator.plan.forecast_show import forecast_line
 from orchestrator.plan.job import Plan, Standing
+from orchestrator.plan.show import added_text
 from orchestrator.study import Study
 from orchestrator.wording import counted
 
@@ -34,6 +35,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
             f"{plan.study} · {plan.profile}: {len(open_jobs)} of {counted(len(selected), 'job')} to do",
             f"  {each}",
             f"  {_cells(plan, selected)}",
+            *_added(plan, [job.id for job in open_jobs]),
             "  " + expected.replace("; ", "\n    "),
             f"in another terminal: echo-matrix status --watch{study_options(study)} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
@@ -54,6 +56,13 @@ def _cells(plan: Plan, selected: Collection[str]) -> str:
     cells = [cell for cell in distinct if not own.isdisjoint(plan.jobs_of[cell.id].values())]
     rows, seeds = dict.fromkeys(cell.row for cell in cells), dict.fromkeys(str(cell.seed) for cell in cells)
     return f"{_named('row', list(rows))}; {_named('seed', list(seeds))}"
+
+
+def _added(plan: Plan, open_jobs: Collection[str]) -> list[str]:
+    """The rows outside the profile that have work left, and why they are in the plan."""
+    working = {cell.row for cell in plan.cells if not set(open_jobs).isdisjoint(plan.jobs_of[cell.id].values())}
+    added = {row: why for row, why in plan.added.items() if row in working}
+    return [f"  beside the rows of profile {plan.profile}: {added_text(added)}"] if added else []
 
 
 def _named(what: str, names: Sequence[str]) -> str:

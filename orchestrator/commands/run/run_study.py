@@ -64,7 +64,7 @@ def run_study(
     selection: Mapping[str, Any],
     on_lease: Callable[[], object] | None = None,
 ) -> FinishedRun:
-    """Run what is missing of `selected` and its dependencies, then write the report of the whole matrix.
+    """Run what is missing of `selected` and its dependencies, then write the report of the whole plan.
 
     A run that was stopped writes no report, so that it ends soon: the next one does.
 

@@ -16,7 +16,7 @@ from orchestrator.plan.forecast import LiveTime
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.job import SHORT, Job, Plan, Standing
 from orchestrator.plan.select import select, selected_part
-from orchestrator.plan.show import counts, counts_text, job_json, others_text
+from orchestrator.plan.show import added_text, counts, counts_text, job_json, others_text
 from orchestrator.schedule.attempt_monitor import waiting_reason
 from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_by_attempts
@@ -48,7 +48,7 @@ def status(
     Lists every job that is neither done nor waiting for its turn, then what failed and why. Without --rows, --seeds
     and --branches, the jobs are those that the last run selected. Changes nothing.
     """
-    study = options.look(overrides)
+    study = options.look(overrides, selection.rows)
     chosen = selection if selection.given else last_selection(study)
     if watch:
         # Here, because rich takes a tenth of a second.
@@ -104,6 +104,8 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "study": study.plan.study,
         "profile": study.plan.profile,
         "selection": selection.given if selection else {},
+        "added": dict(part.added),
+        "outside": list(part.outside),
         "jobs": [
             {
                 **job_json(job, standings[job.id]),
@@ -130,6 +132,8 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
     lines = [f"{study.plan.study} · {study.plan.profile} · {counts_text(standings)}"]
     if selection and selection.given:
         lines.append(f"  selected: {selection}; {others_text(others)}")
+    if part.added:
+        lines.append(f"  beside the rows of profile {part.profile}: {added_text(part.added)}")
     blocked: Counter[str] = Counter()
     for job in part.jobs.values():
         now = standings[job.id]

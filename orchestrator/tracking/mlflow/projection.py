@@ -48,7 +48,7 @@ def study_message(
     """The parent run, one for each (study, profile, overrides), and what its rows and cells have in common.
 
     Args:
-        plan: the whole matrix of the profile.
+        plan: all rows of the plan.
         states: of the jobs, by id.
         experiment: in which the runs are; empty: the one with the study's name.
         live: jobs are running.

@@ -28,7 +28,7 @@ def sync(
     Nothing may be running: the run of a cell that is shown as running is set KILLED, or SCHEDULED if it waits.
 
     Args:
-        plan: the whole matrix of the profile.
+        plan: all rows of the plan.
         standings: by job id.
         store: of the study.
         home: `outputs/{study}`.
