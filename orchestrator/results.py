@@ -188,7 +188,7 @@ class Results:
 def scores_table(board: Scoreboard) -> Table:
     """The scores of a scoreboard, one line for each row and branch."""
     return [
-        {**asdict(board.scores[row, column.branch]), "reference": row in board.references}
+        {**asdict(board.scores[row, column.key]), "reference": row in board.references}
         for row in (*board.rows, *board.references)
         for column in board.columns
     ]

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from reports.findings import Material, findings, not_in_profile
+from reports.group_results import groups_json
 from reports.input import ReportInput
 from reports.measured import AnalysedRow, Measured, combinations, measured
+from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
 from reports.statistics.gain import Gain, retained_gain
@@ -53,6 +55,8 @@ def analyse(given: ReportInput) -> Analysis:
     Raises:
         ValueError: two values of one case and metric, or a table that names no row of the matrix.
     """
+    again = repeated(given)
+    given = competing(given)
     axes = combinations(given, (cost.axes for cost in given.costs))
     found = measured(given, axes)
     computed = {info.name for info in given.rows}
@@ -62,6 +66,10 @@ def analyse(given: ReportInput) -> Analysis:
         given_tables = {ALL_ROWS: [info.name for info in given.rows if not info.reference]}
     for name, members in given_tables.items():
         unknown = sorted(set(members) - set(computed) - {one.row for one in given.excluded} - set(given.outside))
+        if again in members:
+            raise ValueError(
+                f"table {name!r} names {again}, which is another row again: it shows noise, and has no rank"
+            )
         if unknown:
             raise ValueError(f"table {name!r} names {unknown}; rows of the matrix are {sorted(computed)}")
         references = sorted({info.name for info in given.rows if info.reference} & set(members))
@@ -173,6 +181,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
             row: {"low": gain.low, "high": gain.high, "reason": gain.reason} for row, gain in analysis.gains.items()
         },
         "findings": list(analysis.findings),
+        **groups_json(analysis),
         "cost": analysis.costs,
     }
     plainly: dict[str, Any] = plain(found)

@@ -41,6 +41,10 @@ class RowInfo:
     alias_of: str | None
     reference: bool = False
     """A ceiling or floor: scored like the others, but not ranked."""
+    factors: Mapping[str, str] = field(default_factory=dict)
+    """What it is made of, factor -> level; empty: not known."""
+    sizes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Values of the axes -> name -> number that follows from its declaration."""
 
 
 @dataclass(frozen=True, kw_only=True)

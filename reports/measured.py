@@ -4,13 +4,15 @@ What the report, `echo-matrix results` and `orchestrator.results` have in common
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from reports import instruments
+from reports.groups import by_group
 from reports.input import CaseValues
+from reports.noise import competing
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
@@ -30,6 +32,10 @@ class AnalysedRow:
     """A ceiling or floor (`references.py`)."""
     excluded_seeds: frozenset[int] = frozenset()
     """Seeds whose cells are excluded."""
+    factors: Mapping[str, str] = field(default_factory=dict)
+    """What it is made of, factor -> level; empty: not known."""
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Name -> number that follows from its declaration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     Raises:
         ValueError: two values of one case and metric.
     """
+    given = competing(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
     excluded: dict[str, frozenset[int]] = {}
     for one in given.excluded:
@@ -122,6 +129,8 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
             computed_by=original if excluded.get(original) == excluded.get(label) else label,
             reference=info.reference,
             excluded_seeds=excluded.get(label, frozenset()),
+            factors=info.factors,
+            sizes=info.sizes.get(a, {}),
         )
         for a in axes
         for info in given.rows
@@ -130,7 +139,8 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
-    found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
+    lines = by_group(instruments.separated(given), given.spec.branches)
+    found = panels(lines, distinct, sorted(set(given.seeds)), variants)
     means = {
         name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
         for name, panel in found.items()

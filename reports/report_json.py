@@ -6,7 +6,10 @@ from typing import Any
 from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
 from reports.durations import by_stage
+from reports.factors import effects_json
+from reports.frontier import frontier_json
 from reports.input import ReportInput
+from reports.noise import competing, noise
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 from reports.suspects import beaten
@@ -16,6 +19,7 @@ VERSION = 1
 
 def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
     """The object of report.json."""
+    found_noise, rest = noise(given), competing(given)
     instrument_names = () if given.spec.instruments is None else (given.spec.instruments.name,)
     units = given.spec.words.units
     whole = {
@@ -26,12 +30,20 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "seeds": list(given.seeds),
         "columns": _columns(analysis),
         **computed_json(analysis),
+        "frontier": frontier_json(analysis),
+        "factor_effects": effects_json(analysis),
+        "made_of": [
+            {"row": info.name, "factors": dict(info.factors), "sizes": info.sizes}
+            for info in given.rows
+            if info.factors or info.sizes
+        ],
         "controls": {
             "fingerprint": given.controls.fingerprint,
             "deviations": [dict(deviation) for deviation in given.controls.deviations],
             "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
         },
-        **{name: [asdict(pair) for pair in instruments.agreement(given)] for name in instrument_names},
+        **({"noise": [asdict(line) for line in found_noise]} if found_noise else {}),
+        **{name: [asdict(pair) for pair in instruments.agreement(rest)] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
         "excluded": [asdict(one) for one in given.excluded],

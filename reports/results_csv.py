@@ -1,4 +1,4 @@
-"""results.csv: every value there is, one a line, the same bytes for the same values."""
+"""results.csv: every value there is, one a line, the same bytes for the same values; and the values of such a file."""
 
 import csv
 import io
@@ -22,6 +22,43 @@ def results_csv(values: Sequence[ResultLine]) -> str:
     return out.getvalue()
 
 
+def read_results_csv(text: str, where: str) -> list[ResultLine]:
+    """The values of a results.csv; `where` names it in errors.
+
+    Raises:
+        ValueError: a line that `results_csv` does not write.
+    """
+    lines = csv.reader(io.StringIO(text), strict=True)
+    found: list[ResultLine] = []
+    try:
+        if tuple(next(lines, ())) != COLUMNS:
+            raise ValueError(f"the first line is not {','.join(COLUMNS)}")
+        for row, seed, axes, branch, case, metric, unit, better, value in lines:
+            if better not in ("high", "low"):
+                raise ValueError(f"better is {better[:40]!r}; allowed: high, low")
+            found.append(
+                ResultLine(
+                    row=_name(row),
+                    seed=int(seed),
+                    axes=_name(axes),
+                    branch=_name(branch),
+                    case=_name(case),
+                    metric=_name(metric),
+                    unit=_name(unit),
+                    better="low" if better == "low" else "high",
+                    value=float(value),
+                )
+            )
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{where}:{lines.line_num}: {error}") from error
+    return found
+
+
 def _text(name: str) -> str:
     """A name that no spreadsheet takes for a formula: behind an apostrophe, where it would be one."""
-    return f"'{name}" if name.startswith(FORMULA) else name
+    return f"'{name}" if name.lstrip("'").startswith(FORMULA) else name
+
+
+def _name(text: str) -> str:
+    """The name that `_text` wrote."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA) else text

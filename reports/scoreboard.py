@@ -4,15 +4,16 @@ A branch is shown by the first metric of its score (`ReportSpec.branches`). An i
 that there is none with one seed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from reports.formats import decimals_of
+from reports.groups import MARK, grouped, groups_of
 from reports.input import CaseValues
 from reports.measured import AnalysedRow, Measured, combinations, measured
-from reports.spec import Better
+from reports.spec import Better, ScorePart
 from reports.statistics.scores import headline
 from reports.suspects import Beaten, beaten
 
@@ -29,6 +30,11 @@ class Headline:
     unit: str
     better: Better
     decimals: int
+
+    @property
+    def key(self) -> str:
+        """Its key in `Scoreboard.scores`: the branch, or `branch/metric` of one of several columns of a branch."""
+        return f"{self.branch}/{self.metric}" if MARK in self.metric else self.branch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +74,9 @@ class Scoreboard:
     same_as: Mapping[str, str]
     """Row -> the row of which it is another name."""
     scores: Mapping[tuple[str, str], Score]
-    """(row, branch) -> score, of all rows and columns."""
+    """(row, key of the column) -> score, of all rows and columns."""
     suspects: Mapping[str, Sequence[Beaten]] = field(default_factory=dict)
-    """Branch -> floors that beat the baseline in its column (`suspects.beaten`)."""
+    """Key of a column -> floors that beat the baseline in it (`suspects.beaten`)."""
 
 
 def scoreboard(given: CaseValues) -> Scoreboard:
@@ -88,7 +94,7 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         best = found.best(f"{column.branch}/{column.metric}", rows, column.better)
         for row in found.rows:
             expected, is_best = len(seeds - row.excluded_seeds), row.label in best
-            scores[row.label, column.branch] = _score(found, column, row, expected, best=is_best)
+            scores[row.label, column.key] = _score(found, column, row, expected, best=is_best)
     return Scoreboard(
         seeds=tuple(sorted(seeds)),
         columns=columns,
@@ -97,28 +103,47 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
         scores=scores,
         suspects={
-            column.branch: wins for column in columns if (wins := beaten(found, f"{column.branch}/{column.metric}"))
+            column.key: wins for column in columns if (wins := beaten(found, f"{column.branch}/{column.metric}"))
         },
     )
 
 
 def headlines(found: Measured) -> list[Headline]:
-    """The columns: one metric for each branch."""
-    return [_headline(found, branch) for branch in found.scoring.names]
+    """The columns: one metric for each branch; of unranked branches alone, one for each group of their cases."""
+    names = found.means.keys()
+    if found.scoring.branches:
+        chosen = [headline(branch, names) for branch in found.scoring.branches]
+    else:
+        parts = [(branch.name, part) for branch in found.scoring.unranked for part in branch.score[:1]]
+        chosen = [(grouped(name, group), better) for name, group, better in _grouped(parts, list(names))]
+    return [_headline(found, name, better) for name, better in chosen]
 
 
-def _headline(found: Measured, branch: str) -> Headline:
-    name, better = headline(found.scoring.of(branch), found.means.keys())
-    metric = name.partition("/")[2]
+def _grouped(parts: Sequence[tuple[str, ScorePart]], names: Sequence[str]) -> Iterator[tuple[str, str, Better]]:
+    """`branch/metric`, group and direction of each group that was measured; the stand-in if the metric was not."""
+    for branch, part in parts:
+        known = (f"{branch}/{metric}" for metric in (part.metric, part.stand_in) if metric)
+        name = next((one for one in known if groups_of(one, names)), "")
+        for group in sorted(groups_of(name, names), key=lambda text: (len(text), text)) if name else ():
+            yield name, group, part.better
+
+
+def _headline(found: Measured, name: str, better: str) -> Headline:
+    branch, _, metric = name.partition("/")
     panel = found.panels.get(name)
     return Headline(
         branch=branch,
         metric=metric,
-        name=found.spec.metrics.get(metric, metric),
+        name=_title(found, metric),
         unit="" if panel is None else panel.unit,
         better="low" if "low" in (better, None if panel is None else panel.better) else "high",
         decimals=decimals_of(found.spec, metric),
     )
+
+
+def _title(found: Measured, metric: str) -> str:
+    plain, mark, group = metric.partition(MARK)
+    return found.spec.metrics.get(metric, f"{found.spec.metrics.get(plain, plain)}{mark}{group}")
 
 
 def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, best: bool) -> Score:

@@ -37,6 +37,11 @@ class BranchSpec:
     a table. Empty: the branch's first metric, in the order of `ReportSpec.metrics`, then by name."""
     variant: str = ""
     """Regular expression of the end of a scene's name that distinguishes variants, which count as one scene."""
+    group: str = ""
+    """Regular expression of the end of a case's id, with `(...)` around the name of the case's group. Every metric is
+    then one for each group, `METRIC@GROUP`, over the same scenes."""
+    ranked: bool = True
+    """False: it has no place in ranks, agreement, the tables of scores and `results`, but in figures of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,20 @@ class ReferenceSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseSpec:
+    """A row and the same row again, which differs in nothing but the initialisation: what is found between is noise.
+
+    Where both are there, the second takes part in no table, rank, range or finding.
+    """
+
+    row: str
+    again: str
+    metrics: Sequence[str] = ()
+    """`branch/metric`, in order; empty: those of the main tables."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostValue:
     """A recorded cost of a stage: a column of the cost table, or the price of a row."""
 
@@ -107,6 +126,39 @@ class CostValue:
     name: str
     shape: str = "si"
     """Format (`{:.0f}`), or `si`: three digits and a letter for the power of a thousand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeSpec:
+    """A number that follows from a row's declaration (`Workload.sizes`), of which less is better."""
+
+    key: str
+    name: str
+    """For people."""
+    shape: str = "si"
+    """Format, as of `CostValue`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierSpec:
+    """Quality against sizes of the rows, and which rows no other one matches with less."""
+
+    metric: str
+    """`branch/metric`."""
+    sizes: Sequence[SizeSpec]
+    """The first one orders the rows."""
+    heading: str = "Quality against size"
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorSpec:
+    """Effects of the factors that rows are made of (`Row.factors`)."""
+
+    metrics: Sequence[str] = ()
+    """`branch/metric`; empty: what stands for each ranked branch."""
+    heading: str = "Factor effects"
+    caption: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +185,36 @@ class ScalingFigure:
     """Format of the number below the axis."""
     metrics: Sequence[tuple[str, str]]
     """(`branch/metric`, title of its panel)."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCurves:
+    """Metrics against a number that is the group of a case (`BranchSpec.group`), with the half-life of each row."""
+
+    title: str
+    branch: str
+    metrics: Sequence[tuple[ScorePart, str]]
+    """(metric without its group, title of its panel); those that were measured. A stand-in has its own name."""
+    axis: str
+    """Name of the number, below the axis: `chunks in between`."""
+    floor: str
+    """Row that keeps nothing; the score above it, group by group, is what halves."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupChanges:
+    """A table: how far metrics of a row fall from one group of cases to each other (`BranchSpec.group`)."""
+
+    title: str
+    branch: str
+    metrics: Sequence[tuple[ScorePart, str]]
+    """(metric without its group, its name); those that were measured are shown. A stand-in has its own name."""
+    baseline: str
+    """The group that the others are compared with."""
+    groups: Sequence[tuple[str, str]]
+    """(group, heading of its column)."""
     caption: str = ""
 
 
@@ -169,6 +251,7 @@ class Words:
     lead: str = ""
     notes: str = "Notes"
     findings: str = "Findings"
+    noise: str = "Noise: the same row trained again"
     rank_shift: str = ""
     """Caption of the figure; empty: a general one."""
     curves: str = ""
@@ -201,8 +284,13 @@ class ReportSpec:
     """Unit of an effect -> decimals; by default 2."""
     tiles: Sequence[DifferenceTile] = ()
     scaling: Sequence[ScalingFigure] = ()
+    group_curves: Sequence[GroupCurves] = ()
+    group_changes: Sequence[GroupChanges] = ()
     instruments: InstrumentSpec | None = None
     gain: GainSpec | None = None
+    noise: NoiseSpec | None = None
+    frontier: FrontierSpec | None = None
+    factors: FactorSpec = field(default_factory=FactorSpec)
     references: ReferenceSpec | None = None
     prices: Sequence[CostValue] | None = None
     """In order of preference; the first one that every row has is used. None: device seconds of all stages."""

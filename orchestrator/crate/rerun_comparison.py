@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.crate.findings import Mismatch
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.reporting.artifacts import lines_of
-from orchestrator.spec.controls import EXECUTION
+from orchestrator.spec.verdicts import EXECUTION
 from orchestrator.store.protocol import PROGRAM, Commit, ManifestEntry
 from orchestrator.wording import counted, shortened
 from workloads.contract.metrics import CASES, METRICS, case_of, metric_of

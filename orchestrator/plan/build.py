@@ -17,7 +17,7 @@ from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
-from workloads.contract.fields import plain
+from workloads.contract.fields import plain, without_choices
 from workloads.contract.workload import REFERENCES, StageSpec, Workload
 
 SMOKE_LABEL = "/smoke"
@@ -47,7 +47,8 @@ def build_plan(
     with _without_collector():
         jobs_of = {cell.id: builder.jobs_of(cell) for cell in cells}
     families = families_of(matrix.rows)
-    controls = {"controls": plain(matrix.controls), "branches": plain(matrix.branches)}
+    branches = without_choices(matrix.workload.branches, plain(matrix.branches))
+    controls = {"controls": plain(matrix.controls), "branches": branches}
     return Plan(
         study=matrix.study,
         workload_name=matrix.workload_name,
@@ -154,7 +155,7 @@ class _Builder:
             self._others.setdefault(job_id, []).append(cell.id)
         for kind in remaining:
             ids[kind.name] = self._job(cell, kind, ids)
-        if not cell.reference and len(remaining) == len(self._workload.steps):
+        if not cell.reference and len(ids) == len(remaining):
             self._shared[id(cell.controls), cell.seed] = {name: ids[name] for name in self._workload.shared}
         self._ids[cell.id] = ids
         return ids
@@ -208,7 +209,8 @@ class _Builder:
         key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.evaluated))
         kinds = self._kinds.get(key)
         if kinds is None:
-            steps = self._workload.reference_steps if cell.reference else self._workload.steps
+            every = self._workload.reference_steps if cell.reference else self._workload.steps
+            steps = [step for step in every if step[1] is None or step[1] in cell.branches]
             kinds = self._kinds[key] = [self._kind(cell, step) for step in steps]
         return kinds
 

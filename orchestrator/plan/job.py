@@ -110,6 +110,12 @@ class Plan:
     outside: Mapping[str, str] = field(default_factory=dict)
     """Row of the matrix that is not in the plan -> its family."""
 
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The branches that are on, in the order of the workload."""
+        on = {name for cell in self.cells for name in cell.branches}
+        return tuple(name for name in self.workload.branch_names if name in on)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:

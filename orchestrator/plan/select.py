@@ -84,10 +84,18 @@ def select_branches(plan: Plan, branches: Patterns = None) -> list[str]:
     """The names of these branches, in the order of the workload.
 
     Raises:
-        PlanError: a pattern matches nothing; with the nearest name.
+        PlanError: a pattern matches nothing, with the nearest name; or a branch that is off.
     """
-    found = _matched("branch", patterns_of(branches), list(plan.workload.branch_names))
-    return [name for name in plan.workload.branch_names if name in found]
+    patterns, on = patterns_of(branches), plan.branches
+    for name in patterns or ():
+        off = [known for known in fnmatch.filter(plan.workload.branch_names, name) if known not in on]
+        if off and not fnmatch.filter(on, name):
+            raise PlanError(
+                f"branch {off[0]} is off in profile {plan.profile} (on: {', '.join(on)}); switch it on with "
+                f"`branches.{off[0]}={{}}`, which takes its values under `branches` of the matrix, or write them there"
+            )
+    found = _matched("branch", patterns, list(on))
+    return [name for name in on if name in found]
 
 
 def with_needs(plan: Plan, ids: Iterable[str]) -> frozenset[str]:
@@ -166,6 +174,11 @@ def _names_row(name: str, row: str) -> bool:
 
 def _own(plan: Plan, cells: Iterable[Cell], branches: Patterns) -> set[str]:
     branch_names = select_branches(plan, branches)
+    cells = list(cells)
+    lost = [] if branches is None else [name for name in branch_names if not any(name in c.branches for c in cells)]
+    if lost and len(lost) == len(branch_names):
+        rows = dict.fromkeys(cell.row for cell in plan.cells if lost[0] in cell.branches)
+        raise PlanError(f"no selected row has branch {lost[0]}; it has the rows {shortened(list(rows), SHOWN)}")
     chosen: set[str] = set()
     for cell in cells:
         for name, job_id in plan.jobs_of[cell.id].items():

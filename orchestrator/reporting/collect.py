@@ -12,7 +12,7 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.controls import verdicts
+from orchestrator.spec.verdicts import declared_differences, verdicts
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
     CaseValues,
@@ -29,7 +29,8 @@ from reports.input import (
     Strip,
 )
 from reports.spec import ReportSpec
-from workloads.contract.workload import LEFT_OUT, StageSpec
+from workloads.contract.rows import row_from
+from workloads.contract.workload import LEFT_OUT, StageSpec, Workload
 
 
 def case_values(
@@ -78,14 +79,12 @@ def case_values(
             reason = commit.result.get("records", {}).get(LEFT_OUT, {}).get(part) if part else None
             if reason:
                 left_out.append(LeftOut(row=cell.row, seed=cell.seed, axes=axes, branch=branch, reason=str(reason)))
-    spec_of_report = report_spec(plan.workload)
-    if branches is not None:
-        spec_of_report = _restricted(spec_of_report, branches)
+    spec_of_report = _restricted(report_spec(plan.workload), plan.branches if branches is None else branches)
     return CaseValues(
         study=plan.study,
         profile=plan.profile,
         seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
-        rows=_rows(cells),
+        rows=_rows(cells, plan.workload),
         values=values,
         missing=missing,
         sections=sections_of(plan.cells),
@@ -119,8 +118,7 @@ def report_input(
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
-    records: dict[str, Mapping[str, Any]] = {}
-    others: dict[str, dict[str, Mapping[str, Any]]] = {}
+    recorded: dict[str, dict[str, Mapping[str, Any]]] = {}
     workload = plan.workload
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
@@ -133,9 +131,8 @@ def report_input(
                 continue
             if spec is workload.checked:
                 gits.add(commit.git)
-                records[cell.id] = commit.result.get("records", {})
-            else:
-                others.setdefault(name, {})[cell.id] = commit.result.get("records", {})
+            records = {**commit.result.get("records", {}), "code": commit.code, "inputs": commit.inputs}
+            recorded.setdefault(name, {})[cell.id] = records
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -145,6 +142,7 @@ def report_input(
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for case, path in reader.images(job, plan.jobs[job].part_of(cell)) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+    compared, rows = [cell for cell in plan.cells if not cell.reference], {cell.row for cell in plan.cells}
     return ReportInput(
         **vars(measured),
         git=", ".join(sorted(filter(None, gits))),
@@ -154,8 +152,11 @@ def report_input(
         curves=curves,
         controls=ControlsCertificate(
             fingerprint=plan.controls_fingerprint,
-            deviations=[dataclasses.asdict(deviation) for deviation in plan.deviations],
-            verdicts=verdicts(workload, [cell for cell in plan.cells if not cell.reference], records, others),
+            deviations=[
+                *(dataclasses.asdict(one) for one in plan.deviations if rows.intersection(one.rows)),
+                *declared_differences(workload, compared, plan.deviations),
+            ],
+            verdicts=verdicts(workload, compared, recorded),
         ),
         durations=_durations(plan, durations),
         notes=notes,
@@ -237,14 +238,34 @@ def _missing(
             return
 
 
-def _rows(cells: Sequence[Cell]) -> list[RowInfo]:
+def _factors(workload: Workload, cell: Cell) -> Mapping[str, str]:
+    """What the row of a cell is made of; a recorded plan has no code that knows."""
+    there = cell.evaluated["family"] in workload.family
+    return dict(row_from(workload.family, cell.evaluated).factors) if there else {}
+
+
+def _rows(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
     """Rows in file order, with the row of which each is an alias."""
     row_of = {cell.id: cell.row for cell in cells}
+    sizes: dict[str, dict[str, dict[str, float]]] = {}
+    by_cell = workload.sizes(cells)
+    for cell in cells:
+        if cell.id in by_cell:
+            sizes.setdefault(cell.row, {})[axes_text(cell.axes)] = {
+                name: float(size) for name, size in by_cell[cell.id].items()
+            }
     found: dict[str, RowInfo] = {}
     for cell in cells:
         alias = None if cell.alias_of is None else row_of.get(cell.alias_of)
         alias = alias if alias != cell.row else None
         # Where the first row is excluded, another is none of its aliases: any cell may tell.
         if cell.row not in found or (alias and not found[cell.row].alias_of):
-            found[cell.row] = RowInfo(name=cell.row, family=cell.family, alias_of=alias, reference=cell.reference)
+            found[cell.row] = RowInfo(
+                name=cell.row,
+                family=cell.family,
+                alias_of=alias,
+                reference=cell.reference,
+                factors=_factors(workload, cell),
+                sizes=sizes.get(cell.row, {}),
+            )
     return list(found.values())

@@ -4,18 +4,22 @@ A cell holds only what its computation reads: row controls that its row does not
 resolves to another computation holds that one. So two cells are the same computation exactly if they are equal, and
 the later one becomes an alias of the first. Equal sections are one object in all cells, which keeps ten thousand
 cells cheap.
+
+A branch that is evaluated for chosen rows alone is in the branches of their cells alone, and of cells that are the same
+computation. The identity of a cell does not depend on that choice.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator.errors import MatrixError
+from orchestrator.spec.branches import chosen_rows
 from orchestrator.spec.canonical import axis_text, canonical, digest, digest_of_text
 from orchestrator.spec.cell import Cell, ExcludedCell, cell_id
 from orchestrator.spec.exclusion import excluded_cells
 from orchestrator.spec.schema import ResolvedMatrix
 from orchestrator.spec.variants import changed, first_problem, labels_of, variants
-from workloads.contract.fields import plain, without_defaults
+from workloads.contract.fields import plain, row_choice, section_kinds, without_choices, without_defaults
 from workloads.contract.rows import Row, resolved
 from workloads.contract.workload import FORMAT
 
@@ -35,6 +39,7 @@ def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tu
     excludes = bool(matrix.exclusion.exclude)
     views = _Views(matrix)
     rows = [(name, row, _reads(row), _Forms(row)) for name, row in matrix.rows.items()]
+    chosen = _chosen_forms(matrix, {name: forms.text for name, _, _, forms in rows})
     combinations = [
         (labels_of(matrix.axes, values), changes)
         for values, changes in variants(matrix.axes, matrix.deviations, matrix.rows)
@@ -43,6 +48,7 @@ def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tu
     aliases: dict[str, int] = {}
     cells: list[Cell] = []
     for name, row, reads, forms in rows:
+        left_out = frozenset(branch for branch, texts in chosen.items() if forms.text not in texts)
         for axes, changes in combinations:
             controls, branches, shared = views.of(changes[name], reads)
             for seed in matrix.seeds:
@@ -67,7 +73,7 @@ def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tu
                         trained=forms.trained,
                         evaluated=forms.evaluated,
                         controls=controls,
-                        branches=branches,
+                        branches=views.without(branches, left_out),
                         alias_of=first_of.get(computation),
                         fingerprint=digest_of_text(f'[{FORMAT},"cell",{nth},{computation}]'),
                     )
@@ -97,6 +103,18 @@ class _Forms:
         self.text = f'"{digest(self.trained)}","{digest(self.evaluated)}"'
 
 
+def _chosen_forms(matrix: ResolvedMatrix, forms: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Branch that is evaluated for chosen rows -> the texts of their forms; `forms`: text of each row's."""
+    found = {}
+    for branch, kind in section_kinds(matrix.workload.branches).items():
+        choice, section = row_choice(kind), plain(matrix.branches).get(branch)
+        if choice is not None and section is not None:
+            key = f"branches.{branch}.{choice}"
+            names = chosen_rows(section[choice], matrix.rows, matrix.places.get(key, "matrix.yaml"), key)
+            found[branch] = frozenset(text for name, text in forms.items() if name in names)
+    return found
+
+
 def _reads(row: Row) -> tuple[str, ...]:
     """Row controls that the computation reads."""
     return row.trained().reads
@@ -113,6 +131,16 @@ class _Views:
         self._checked: set[int] = set()
         self._whole: dict[int, tuple[Any, Any]] = {}
         self._kept: dict[str, tuple[Any, str]] = {}
+        self._parts: dict[tuple[int, frozenset[str]], Sections] = {}
+
+    def without(self, branches: Sections, left_out: frozenset[str]) -> Sections:
+        """The branches, of `of`, without some; equal ones are one object."""
+        if left_out.isdisjoint(branches):
+            return branches
+        same = (id(branches), left_out)
+        if same not in self._parts:
+            self._parts[same] = {name: section for name, section in branches.items() if name not in left_out}
+        return self._parts[same]
 
     def of(self, changes: Mapping[str, Any], reads: tuple[str, ...]) -> tuple[Sections, Sections, str]:
         """Controls, branches, and the start of the text that is hashed into a cell's fingerprint."""
@@ -127,6 +155,7 @@ class _Views:
                 without_defaults(workload.branches, branches),
             )
         controls, branches = self._whole[id(changes)]
+        branches = without_choices(self._matrix.workload.branches, branches)
         sections = {name: self._shared(self._without(name, section, reads)) for name, section in controls.items()}
         parts = {name: self._shared(section) for name, section in branches.items()}
         text = canonical([{name: d for name, (_, d) in sections.items()}, {name: d for name, (_, d) in parts.items()}])

@@ -16,6 +16,7 @@ import yaml
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec import parts
+from orchestrator.spec.branches import check_branches, merged_branches
 from orchestrator.spec.exclusion import read_exclusion
 from orchestrator.spec.limits import MOST_CELLS
 from orchestrator.spec.lines import (
@@ -123,7 +124,10 @@ def load_matrix(path: Path) -> Matrix:
     _check_whole(matrix, plain(controls), plain(branches))
     for name, profile in matrix.profiles.items():
         _check_whole(
-            matrix, _over(plain(controls), profile.controls), _over(plain(branches), profile.branches), profile=name
+            matrix,
+            _over(plain(controls), profile.controls),
+            merged_branches(plain(branches), profile.branches),
+            profile=name,
         )
     return matrix
 
@@ -157,13 +161,16 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
     given = read_overrides(overrides, matrix)
     merged: Any = {
         "controls": _over(plain(matrix.controls), chosen.controls),
-        "branches": _over(plain(matrix.branches), chosen.branches),
         "resources": plain(chosen.resources),
     }
-    if given.tree:
+    above = {name: changes for name, changes in given.tree.items() if name != "branches"}
+    if above:
         from omegaconf import OmegaConf  # 50 ms, for overrides alone
 
-        merged = OmegaConf.to_container(OmegaConf.merge(merged, given.tree), resolve=False)
+        merged = OmegaConf.to_container(OmegaConf.merge(merged, above), resolve=False)
+    branches = merged_branches(plain(matrix.branches), chosen.branches, given.tree.get("branches", {}))
+    places = _places(matrix, profile, given)
+    check_branches(matrix.workload, branches, matrix.rows, places, f" (profile {profile})", str(matrix.path))
     result = ResolvedMatrix(
         study=matrix.study,
         profile=profile,
@@ -174,16 +181,16 @@ def resolve_profile(matrix: Matrix, profile: str, overrides: Sequence[str]) -> R
         controls=build(workload.controls, merged["controls"]),
         rows=_changed_rows(matrix, given),
         axes=_chosen(matrix, given),
-        branches=build(workload.branches, merged["branches"]),
+        branches=build(workload.branches, branches),
         tables=matrix.tables,
         deviations=matrix.deviations,
         exclusion=matrix.exclusion,
         profile_rows=given.profile_rows or chosen.rows or tuple(matrix.rows),
         resources=build(resources_of(workload), merged["resources"]),
-        places=_places(matrix, profile, given),
+        places=places,
     )
     _check_number(result, matrix.path)
-    _check_whole(matrix, merged["controls"], merged["branches"], profile=profile, given=given)
+    _check_whole(matrix, merged["controls"], branches, profile=profile, given=given)
     return result
 
 
@@ -236,7 +243,14 @@ def _check_whole(
 ) -> None:
     """Refuse inconsistent controls, in the first combinations of axes and deviations."""
     seen: list[Mapping[str, Any]] = []
+    places, where = _places(matrix, profile, given), f" (profile {profile})" if profile else ""
+    check_branches(matrix.workload, branches, matrix.rows, places, where, str(matrix.path))
     axes = matrix.axes if given is None else _chosen(matrix, given)
+    for name, axis in axes.items():
+        top, branch, _ = axis.key.split(".")
+        if top == "branches" and branch not in branches:
+            off = f"is {axis.key}, but branch {branch} is off{where}; switch it on there, or remove the axis"
+            refuse(places.get(f"axes.{name}.key", str(matrix.path)), f"axes.{name}.key", off)
     combinations = variants(axes, matrix.deviations, matrix.rows)
     for values, changes_of in itertools.islice(combinations, CHECKED_COMBINATIONS):
         labels = labels_of(axes, values)
@@ -248,8 +262,7 @@ def _check_whole(
             found = first_problem(matrix.workload, *changed(controls, branches, changes))
             if found is not None:
                 key, problem = found
-                place = _places(matrix, profile, given).get(key, str(matrix.path))
-                refuse(place, key, f"{problem} (profile {profile})" if profile else problem)
+                refuse(places.get(key, str(matrix.path)), key, f"{problem}{where}")
 
 
 def _chosen(matrix: Matrix, given: Overrides) -> dict[str, Axis]:

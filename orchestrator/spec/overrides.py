@@ -16,7 +16,7 @@ from orchestrator.spec.lines import COMMAND_LINE, LONGEST_KEY, Place, compose, c
 from orchestrator.spec.parts import axis_values, checked_seeds, profile_rows
 from orchestrator.spec.schema import Matrix, resources_of
 from orchestrator.spec.typed import Reader, hint_at, hints_of, leaves_of
-from workloads.contract.fields import Natural
+from workloads.contract.fields import Natural, optional_sections
 
 _HERE = Place(COMMAND_LINE, None)
 
@@ -41,10 +41,11 @@ class Overrides:
 
 
 def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
-    """Read `KEY=VALUE` texts; each value is YAML of its key's type.
+    """Read `KEY=VALUE` texts; each value is YAML of its key's type, and of a branch that may be off null or a mapping.
 
     Raises:
-        MatrixError: no `=`, an unknown or repeated key, the key of an axis, a wrong type, or a value out of range.
+        MatrixError: no `=`, an unknown or repeated key, the key of an axis, a wrong type, a value out of range, or a
+            branch together with one of its keys.
     """
     reader = Reader(COMMAND_LINE, {})
     sections, rows_key = _sections(matrix), matrix.workload.rows_key
@@ -60,6 +61,9 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
             refuse(_HERE, "", f"{text!r} is not an override; write KEY=VALUE")
         if key in given:
             refuse(_HERE, key, f"is given twice, as {given[key]} and {value}; remove one")
+        for other in given:
+            if key.startswith(f"{other}.") or other.startswith(f"{key}."):
+                refuse(_HERE, key, f"is given together with {other}; write all of it in one of them")
         given[key] = value
         node = compose(value, f"{COMMAND_LINE}: {printable(cut(key, LONGEST_KEY))}")
         if node is None:
@@ -101,6 +105,8 @@ def _control(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> Any:
             values = ", ".join(str(value) for value in axis.values)
             refuse(_HERE, key, f"is the key of axis {name}; write axes.{name}.values=[...] (in the matrix: [{values}])")
     top, _, rest = key.partition(".")
+    if top == "branches" and rest in optional_sections(matrix.workload.branches):
+        return reader.value(node, hints_of(matrix.workload.branches)[rest], key, _HERE, partial=True)
     hint = hint_at(_sections(matrix)[top], rest)
     if hint is None:
         _unknown(key, matrix)

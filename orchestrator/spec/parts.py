@@ -6,13 +6,14 @@ from typing import Any, TypeVar
 
 import yaml
 
+from orchestrator.spec.branches import refuse_null
 from orchestrator.spec.cell import Deviation
 from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.patterns import rows_of_patterns
 from orchestrator.spec.schema import Axis, Profile, resources_of
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of, required
-from workloads.contract.fields import Natural
+from workloads.contract.fields import Natural, row_choice, section_kinds
 from workloads.contract.rows import Row, RowError, row_from
 from workloads.contract.workload import Workload
 
@@ -109,6 +110,9 @@ def axis(reader: Reader, node: yaml.Node, key: str, workload: Workload) -> Axis:
     where = place_of(nodes["key"], reader.source)
     path = read_text(nodes["key"], where, f"{key}.key")
     hint = _control_hint(path, where, f"{key}.key", workload)
+    top, _, rest = path.partition(".")
+    if top == "branches" and row_choice(section_kinds(workload.branches)[rest.partition(".")[0]]) == path.split(".")[2]:
+        refuse(where, f"{key}.key", f"is {path}, which chooses rows and changes no result; allowed: another key")
     values = axis_values(reader, nodes["values"], hint, f"{key}.values", place_of(nodes["values"], reader.source))
     return Axis(key=path, values=values)
 
@@ -248,8 +252,8 @@ def deviations(
 
 
 def deviation_keys(workload: Workload) -> tuple[str, ...]:
-    """Parameters of rows that need a deviation with the reason when they are true, as keys of deviations."""
-    names = (name for kind in workload.families for name in kind.needs_deviation)
+    """Parameters of rows that need a deviation with the reason when they are set, as keys of deviations."""
+    names = (name for kind in workload.families for name in kind.deviating())
     return tuple(dict.fromkeys(f"{workload.rows_key}.{name}" for name in names))
 
 
@@ -267,13 +271,11 @@ def _deviation(
     of_rows = deviation_keys(workload)
     if path in of_rows:
         parameter = path.removeprefix(f"{workload.rows_key}.")
-        idle = [
-            row for row in rows if parameter not in known[row].needs_deviation or not getattr(known[row], parameter)
-        ]
+        idle = [row for row in rows if parameter not in known[row].deviating() or not getattr(known[row], parameter)]
         if idle:
-            refuse(place, f"{key}.rows", f"lists {idle[0]!r}, which does not set {parameter}: true")
+            refuse(place, f"{key}.rows", f"lists {idle[0]!r}, which does not set {parameter}")
         if "value" in nodes:
-            refuse(place, f"{key}.value", f"is not allowed with key {path}; the row itself sets {parameter}: true")
+            refuse(place, f"{key}.value", f"is not allowed with key {path}; the row itself sets {parameter}")
         return Deviation(key=path, rows=rows, reason=reason)
     if not path.startswith("controls."):
         near = nearest(path, [*of_rows, *leaves_of(workload.controls, "controls")])
@@ -297,6 +299,9 @@ def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload, rows:
     """
     resources, names = resources_of(workload), ("seeds", "rows", "controls", "branches", "resources")
     nodes = fields_of(reader, node, key, names, names[4:], f"a section with {', '.join(hints_of(resources))}")
+
+    if "branches" in nodes:
+        refuse_null(reader, nodes["branches"], f"{key}.branches", workload)
 
     def changes(name: str, cls: type) -> dict[str, Any]:
         return reader.section(nodes[name], cls, f"{key}.{name}", partial=True) if name in nodes else {}

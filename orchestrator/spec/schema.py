@@ -41,8 +41,8 @@ class Profile:
     `--rows` names it or it has results."""
     controls: Mapping[str, Mapping[str, Any]]
     """Only what differs from the base."""
-    branches: Mapping[str, Mapping[str, Any]]
-    """Only what differs from the base."""
+    branches: Mapping[str, Mapping[str, Any] | None]
+    """Only what differs from the base; null: the branch is off."""
     resources: Any
     """For every stage: what its jobs need."""
 

@@ -54,6 +54,19 @@ def required(cls: Any) -> tuple[str, ...]:
     )
 
 
+def refuse_incomplete(values: Mapping[str, Any], cls: type, place: Place | str, key: str, why: str = "") -> None:
+    """Refuse values of the section `cls` in which a required key is missing; `why` they are needed, for people.
+
+    Raises:
+        MatrixError: with the first missing key, what it should be, and the names of the others.
+    """
+    absent = [name for name in required(cls) if name not in values]
+    if absent:
+        first = f"{key}.{absent[0]}" if key else absent[0]
+        others = f" (also {', '.join(absent[1:])})" if absent[1:] else ""
+        refuse(place, first, f"is missing{others}{why}; {_meaning(hints_of(cls)[absent[0]])}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """Reads one source and records the line of every key in `places`."""
@@ -78,11 +91,8 @@ class Reader:
                 refuse(place, dotted, f"is unknown{nearest(name, hints)}{listed(hints)}")
             self.note(dotted, place)
             values[name] = self.value(child, hints[name], dotted, place, partial=partial)
-        absent = [name for name in required(cls) if name not in values]
-        if absent and not partial:
-            first = f"{key}.{absent[0]}" if key else absent[0]
-            others = f" (also {', '.join(absent[1:])})" if absent[1:] else ""
-            refuse(place_of(node, self.source), first, f"is missing{others}; {_meaning(hints[absent[0]])}")
+        if not partial:
+            refuse_incomplete(values, cls, place_of(node, self.source), key)
         return values
 
     def value(self, node: yaml.Node, hint: Any, key: str, place: Place, *, partial: bool = False) -> Any:
@@ -239,16 +249,17 @@ def hint_at(cls: type, path: str) -> Any:
     """The annotation of a dotted path below `cls`; None if there is no such leaf."""
     hint: Any = cls
     for name in path.split("."):
-        hint = hints_of(hint).get(name) if _is_section(hint) else None
-    return None if _is_section(hint) else hint
+        kind = unwrap(hint)[0]
+        hint = hints_of(kind).get(name) if _is_section(kind) else None
+    return None if _is_section(unwrap(hint)[0]) else hint
 
 
 def leaves_of(cls: type, prefix: str) -> list[str]:
     """Dotted paths of all leaves below `cls`, each after `prefix`."""
     found: list[str] = []
     for name, hint in hints_of(cls).items():
-        path = f"{prefix}.{name}"
-        found += leaves_of(hint, path) if _is_section(hint) else [path]
+        path, kind = f"{prefix}.{name}", unwrap(hint)[0]
+        found += leaves_of(kind, path) if _is_section(kind) else [path]
     return found
 
 

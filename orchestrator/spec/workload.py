@@ -10,7 +10,8 @@ from types import ModuleType
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.lines import Place, refuse
-from orchestrator.spec.typed import hints_of, unreadable
+from orchestrator.spec.typed import unreadable
+from workloads.contract.fields import section_kinds
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.workload import Workload
 
@@ -112,7 +113,7 @@ def _beside(name: str, folder: Path, before: Collection[str]) -> str:
 def _unread(name: str, workload: Workload) -> str:
     """Which key of a section or of a row has a type that no YAML is read as; or empty."""
     trees = (workload.controls, workload.branches)
-    sections = [section for tree in trees for section in hints_of(tree).values()]
+    sections = [section for tree in trees for section in section_kinds(tree).values()]
     problem = next(filter(None, map(unreadable, (*sections, *workload.families))), "")
     return problem and f"is {name}, whose {problem}"
 

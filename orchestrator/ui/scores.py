@@ -40,7 +40,7 @@ def scores_text(given: CaseValues, width: int) -> str:
     columns = [
         [f"{column.branch}  ", f"{_title(column)}  "]
         + [
-            _cell(board.scores[row, column.branch], column.decimals, "missing" if expects(row, column) else NOT_DEFINED)
+            _cell(board.scores[row, column.key], column.decimals, "missing" if expects(row, column) else NOT_DEFINED)
             for row in rows
         ]
         for column in board.columns
@@ -58,7 +58,7 @@ def scores_text(given: CaseValues, width: int) -> str:
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
-    return any(board.scores[row, column.branch].mean is not None for column in board.columns)
+    return any(board.scores[row, column.key].mean is not None for column in board.columns)
 
 
 def _without_lines(rows: Sequence[str]) -> list[str]:
@@ -74,7 +74,7 @@ def _suspect_lines(board: Scoreboard) -> list[str]:
     """The columns that give a floor more than the baseline."""
     lines = []
     for column in board.columns:
-        if wins := board.suspects.get(column.branch):
+        if wins := board.suspects.get(column.key):
             floors = shortened([f"{one.row} ({number(one.mean, column.decimals)})" for one in wins], SHOWN)
             above = f"{wins[0].baseline} ({number(wins[0].baseline_mean, column.decimals)})"
             lines.append(f"suspect: {column.branch} {column.name} rates {floors} above {above}")
@@ -120,7 +120,7 @@ def _legend(board: Scoreboard) -> list[str]:
 
 
 def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
-    scores = [board.scores[row, column.branch] for column in board.columns]
+    scores = [board.scores[row, column.key] for column in board.columns]
     return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
 
 

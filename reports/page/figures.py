@@ -7,7 +7,9 @@ from markupsafe import Markup
 
 from reports.analysis import Analysis
 from reports.figures import branches, scaling, training
+from reports.figures.frontier import quality_against_size
 from reports.figures.style import FamilyLook
+from reports.frontier import Frontier
 from reports.input import ReportInput
 from reports.spec import ScalingFigure
 from reports.statistics.scores import Scoring, bundle_name
@@ -26,10 +28,12 @@ def _score_name(analysis: Analysis, branch: str) -> str:
     return f"{branch}: {sign}{part.metric}" + (f" ({unit})" if unit else "")
 
 
-def page_figures(given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook]) -> Mapping[str, Markup]:
+def page_figures(
+    given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook], sized: Frontier | None
+) -> Mapping[str, Markup]:
     """The figures by name; empty where there is nothing to draw."""
     rows = looks_of_rows(analysis, looks)
-    found = dict.fromkeys(("normalised", "scatter", "ranks", "cost", "loss"), "")
+    found = dict.fromkeys(("normalised", "scatter", "ranks", "cost", "loss", "frontier"), "")
     table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
     quality = quality_branch(analysis.scoring)
     found |= of_contrast(analysis, rows)
@@ -38,6 +42,8 @@ def page_figures(given: ReportInput, analysis: Analysis, looks: Mapping[str, Fam
     if table is not None and _scored(table) >= 2 and sum(row in analysis.price for row in table.rows) >= 2:
         label = _score_name(analysis, quality)
         found["cost"] = training.quality_against_cost(analysis, table, rows, quality, label)
+    if sized is not None:
+        found["frontier"] = quality_against_size(sized, rows)
     if given.curves:
         families = {name: looks[name] for name in dict.fromkeys(r.family for r in analysis.rows if not r.reference)}
         found["loss"] = training.loss_curves(given.curves, families, rows)

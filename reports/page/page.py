@@ -12,10 +12,13 @@ from markupsafe import Markup
 from reports import instruments, references
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
+from reports.factors import effects_of
 from reports.figures.style import FamilyLook, looks_of
 from reports.formats import commits, decimals_of, number
+from reports.frontier import frontier
 from reports.input import ReportInput
-from reports.page import figures, tables
+from reports.noise import competing, noise
+from reports.page import figures, groups, tables
 from reports.page.costs import cost_table
 from reports.page.strips import strips
 from reports.page.tables import BUNDLE
@@ -62,6 +65,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
     """
+    found_noise, given = noise(given), competing(given)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -79,7 +83,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
-    judged = instruments.agreement(given)
+    judged, sized = instruments.agreement(given), frontier(analysis)
     return environment.get_template("report.html.j2").render(
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         given=given,
@@ -96,9 +100,14 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         lines=references.reference_lines(analysis),
         left_out=_left_out(given),
         tiles=tiles(given, analysis),
+        noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
-        figures=figures.page_figures(given, analysis, looks),
+        figures=figures.page_figures(given, analysis, looks, sized),
+        frontier=sized,
+        effects=effects_of(analysis),
         scaling=figures.scalings(analysis, looks),
+        group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
+        group_falls=groups.falls_parts(analysis),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         without_rows=[
             (name, rows)
@@ -107,7 +116,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         ],
         every=[
             tables.every_metric(analysis, b)
-            for b in scoring.names
+            for b in (*scoring.names, *(branch.name for branch in scoring.unranked))
             if any(m.startswith(f"{b}/") for m in analysis.means)
         ],
         agreement=_agreement(analysis),

@@ -5,7 +5,7 @@ of one table. A bundle with a stand-in for a metric has another name, because it
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -19,7 +19,9 @@ class Scoring:
     """The branches with their scores, and the two that are contrasted."""
 
     branches: Sequence[BranchSpec]
+    """Those that are ranked."""
     contrast: tuple[str, str] | None
+    unranked: Sequence[BranchSpec] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -44,7 +46,8 @@ class Scoring:
 
     def of(self, name: str) -> BranchSpec:
         """The branch of that name; without a score if it is not known."""
-        return next((branch for branch in self.branches if branch.name == name), BranchSpec(name=name))
+        known = (*self.branches, *self.unranked)
+        return next((branch for branch in known if branch.name == name), BranchSpec(name=name))
 
 
 def scoring(
@@ -71,10 +74,11 @@ def scoring(
             metric = min(own, key=lambda name: (order.get(name, len(order)), name))
             low = better[f"{branch.name}/{metric}"] == "low"
             score = (ScorePart(metric=metric, better="low" if low else "high"),)
-        found.append(BranchSpec(name=branch.name, score=score, variant=branch.variant))
-    if contrast is None and len(found) > 1:
-        contrast = (found[0].name, found[1].name)
-    return Scoring(branches=tuple(found), contrast=contrast)
+        found.append(replace(branch, score=score))
+    ranked, unranked = ([branch for branch in found if branch.ranked is kept] for kept in (True, False))
+    if contrast is None and len(ranked) > 1:
+        contrast = (ranked[0].name, ranked[1].name)
+    return Scoring(branches=tuple(ranked), contrast=contrast, unranked=tuple(unranked))
 
 
 def stands_in(part: ScorePart, branch: str, names: Collection[str]) -> bool:

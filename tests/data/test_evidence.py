@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,6 +51,22 @@ def test_top_takes_the_largest_overlaps_in_time_order() -> None:
     these = Candidates(np.arange(10, 15), np.array([0.5, 0.9, 0.5, 0.4, 0.5]))
     assert choose(these, 3, "top").tolist() == [11, 14]
     assert choose(these, 4, "top").tolist() == [11, 12, 14]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 20])
+@pytest.mark.parametrize("beside", ["none", "one", "K-2", "K-1", "K", "K+1", "many"])
+def test_at_the_borders_of_n_and_k_spread_takes_all_or_rounds_equal_steps_half_up(frames: int, beside: str) -> None:
+    near = {"K-2": frames - 2, "K-1": frames - 1, "K": frames, "K+1": frames + 1}
+    n = max(0, {"none": 0, "one": 1, "many": 1000, **near}[beside])
+    these = Candidates(np.arange(n) * 3 + 1, np.linspace(0.9, 0.3, n))
+    found = choose(these, frames, "spread").tolist()
+    if n <= frames - 1:
+        assert found == these.indices.tolist()
+    elif frames <= 2:  # the largest overlap is the first here; with K = 1 the anchor alone is left
+        assert found == [1][: frames - 1]
+    else:
+        steps = (Fraction(q * (n - 1), frames - 2) + Fraction(1, 2) for q in range(frames - 1))
+        assert found == [3 * (step.numerator // step.denominator) + 1 for step in steps]
 
 
 def test_the_published_formula_gives_known_slots() -> None:

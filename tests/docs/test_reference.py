@@ -12,11 +12,11 @@ from orchestrator.spec.cell import Deviation, Resources
 from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.exclusion import Exclusion
 from orchestrator.spec.schema import Axis, Matrix, Profile
-from orchestrator.spec.typed import hints_of
+from workloads.contract.fields import section_kinds
 from workloads.study.workload import WORKLOAD
 
 SECTIONS = [
-    *(section for top in (WORKLOAD.controls, WORKLOAD.branches) for section in hints_of(top).values()),
+    *(section for top in (WORKLOAD.controls, WORKLOAD.branches) for section in section_kinds(top).values()),
     *WORKLOAD.families,
     *(Axis, Deviation, Profile, Resources, Cluster),
     *(plugin.settings for plugin in backends().values()),

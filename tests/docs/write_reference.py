@@ -28,7 +28,7 @@ from orchestrator.spec.exclusion import Exclusion
 from orchestrator.spec.load import top_keys
 from orchestrator.spec.schema import Axis, Matrix, Profile
 from orchestrator.spec.typed import hints_of, unwrap
-from workloads.contract.fields import key_of
+from workloads.contract.fields import key_of, optional_sections, row_choice, section_kinds
 from workloads.contract.loading import OPTIONAL_KEYS, load_workload
 from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.contract.workload import Workload
@@ -161,7 +161,8 @@ def readers(workload: Workload, path: str) -> str:
     top, section, *rest = path.split(".")
     key = ".".join([section, *rest])
     if top == "branches":
-        found = [stage.name for stage in workload.stages if section in stage.branches]
+        chooses = row_choice(section_kinds(workload.branches)[section]) == rest[0]
+        found = [stage.name for stage in workload.stages if section in stage.branches and not chooses]
     else:
         found = [stage.name for stage in workload.stages if {section, key} & set(stage.sections)]
     words = ", ".join(found) or NEVER
@@ -209,16 +210,17 @@ def matrix_page(workload: Workload) -> str:
     for name in ("controls", "branches"):
         declared = getattr(workload, name)
         parts.append(f"## `{name}`\n")
-        for section, hint in hints_of(declared).items():
+        for section, kind in section_kinds(declared).items():
             prefix = f"{name}.{section}."
+            off = " It may be left out: then it is off." if section in optional_sections(declared) else ""
             parts += [
                 f"### `{name}.{section}`\n",
-                f"{meanings(declared).get(section) or summary(hint)}\n",
+                f"{meanings(declared).get(section) or summary(kind)}{off}\n",
                 table(
                     ("key", "type and allowed values", "meaning", "in the fingerprint of"),
                     (
                         (f"`{one.name}`", one.type, one.meaning, readers(workload, one.name))
-                        for one in keys_of(hint, prefix)
+                        for one in keys_of(kind, prefix)
                     ),
                 ),
             ]
@@ -230,8 +232,8 @@ def matrix_page(workload: Workload) -> str:
     for family in workload.families:
         found = list(keys_of(family))
         parts += [f"### family `{family.family}`\n", f"{summary(family)}\n"]
-        notes = [f"`{name}: true` needs an entry under `deviations`" for name in family.needs_deviation]
-        parts += [f"{'; '.join(notes)}.\n"] if notes else []
+        reasoned = [f"`{name}`" for name in family.deviating()]
+        parts += [f"Needs an entry under `deviations` if it is set: {', '.join(reasoned)}.\n"] if reasoned else []
         parts.append(key_table(found) if found else "No parameters.\n")
     profile = [
         dataclasses.replace(

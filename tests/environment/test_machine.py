@@ -107,16 +107,15 @@ def test_a_limit_on_the_job_holds_in_its_steps(cgroups: tuple[Path, Path]) -> No
     assert machine_gib(proc, groups) == 1.0
 
 
-def test_rays_sockets_lie_in_the_users_temporary_folder_where_that_can_be(tmp_path: Path) -> None:
-    short, taken = Path("/dev/shm/em-1"), Path("/dev/shm/em-2")
-    short.mkdir(exist_ok=True)
+def test_rays_sockets_lie_in_the_users_temporary_folder_where_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = tmp_path / "taken"
     taken.touch()
-    try:
-        assert socket_parent({"TMPDIR": str(short)}) == short
+    with monkeypatch.context() as patch:  # pytest's folders are longer than a socket's may be
+        patch.setattr("orchestrator.backends.ray.socket_folder.SOCKET_BYTES", 10 * SOCKET_BYTES)
+        assert socket_parent({"TMPDIR": str(tmp_path)}) == tmp_path
         assert socket_parent({"TMPDIR": str(taken)}) == Path("/tmp"), "no folder"
-    finally:
-        short.rmdir()
-        taken.unlink()
     long = tmp_path / ("x" * SOCKET_BYTES)
     long.mkdir()
     assert long in socket_parents({"TMPDIR": str(long)}) and socket_parent({"TMPDIR": str(long)}) == Path("/tmp")

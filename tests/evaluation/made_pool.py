@@ -35,6 +35,21 @@ BRANCHES: dict[str, dict[str, Any]] = {
     "replay": {"cases": 4, "chunks": 3, "batch": 2, **STAND_INS},
     "loop": {"cases": 3, "turns_deg": [45.0, 45.0, -45.0, -45.0], "batch": 2, "perceptual": "random"},
     "return": {"cases": 3, "turns_deg": [-45.0, 45.0], "batch": 2},
+    "absence": {
+        "cases": 2,
+        "away_deg": [45.0, 45.0],
+        "between_deg": [-30.0, 30.0],
+        "gaps": [0, 2],
+        "batch": 2,
+    },
+    "sensitivity": {
+        "cases": 3,
+        "turns_deg": [-45.0, 45.0],
+        "batch": 2,
+        "perturb": ["pose", "foreign", "noise", "missing"],
+        "pose_deg": 5.0,
+        "noise": 0.5,
+    },
 }
 EXECUTION = Execution(
     device="cpu",

@@ -61,6 +61,40 @@ def means(scores: Mapping[str, list[Scores]]) -> dict[str, dict[str, float]]:
     }
 
 
+ABSENCE_DEG = [45.0, 45.0, -30.0, 30.0, -45.0, -45.0]
+
+
+def swapped(index: int, height: int, width: int) -> list[Scores]:
+    """Scores of true videos of the branch absence in which the object is another one after it was out of sight."""
+    world = world_of(index, height, width)
+    poses = turning(world.first_pose, ABSENCE_DEG, 9)
+    hidden = ~world.object_mask(poses[16:33]).any(axis=(1, 2))
+    assert hidden.all()  # so nothing in the video tells of the swap
+    last = poses[tail(poses, 4, 0.75)]
+    views = views_around(world, world.first_pose, last)
+    return [judge(views, other.frames(last)) for other in world.others()]
+
+
+def test_an_object_that_is_swapped_out_of_sight_is_never_taken_for_the_right_one() -> None:
+    """Presence tells that an object stands out, not which: a row with no memory has more of the *right* one's score.
+
+    `context-k1` had 0.00 of 5 for appearance and 0.8 for presence (laptop, 16 cases): no swap is above it in what is
+    of the right object, and none reaches what the study allows another object.
+    """
+    scores = [score for index in range(4) for score in swapped(index, 8, 16)]
+    assert max(score.appearance or 0.0 for score in scores) == 0.0
+    assert max(score.total or 0.0 for score in scores) <= 64
+    assert min(score.view for score in scores) == 5.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 16)])
+def test_a_swapped_object_keeps_its_presence_and_no_appearance_in_64_worlds(height: int, width: int) -> None:
+    scores = [score for index in range(WORLDS) for score in swapped(index, height, width)]
+    assert np.mean([score.appearance for score in scores]) <= 0.05
+    assert 50 <= np.mean([score.total for score in scores]) <= 64  # view, scene and presence stay: 54 of 100
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 16)])
 def test_known_videos_get_the_scores_that_the_study_promises(height: int, width: int) -> None:

@@ -1,6 +1,7 @@
 """Roll-outs with models that only do what a test needs; the real one is in test_evaluate_stage."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from workloads.data.evidence import candidates, choose
 from workloads.data.frames import BrokenFrame
 from workloads.data.geometry import action_vectors
 from workloads.data.poses import Poses
+from workloads.evaluation.perturbations import pose_off, without_frame
 from workloads.evaluation.rollout import Case, roll_out
 from workloads.memory.interface import Slots
 
@@ -102,6 +104,30 @@ def test_evidence_is_the_anchor_and_what_the_rule_of_training_chooses_with_poses
             expected = action_vectors(case.poses[indices], case.poses[start])
             np.testing.assert_array_equal(slots.actions[i, :n].numpy(), expected)
     assert int(model.written[2][1].valid.sum()) > len(cases)  # something was retrieved at all
+
+
+def test_a_case_s_perturbation_is_what_the_model_is_shown_of_that_case_alone() -> None:
+    cases, videos = made()
+    model, plain = Knowing(videos), Knowing(videos)
+    worse = replace(cases[1], perturb=lambda shown: without_frame(pose_off(shown, 5.0)))
+    roll(model, [cases[0], worse])
+    roll(plain, cases)
+    (_, seen), (_, given) = model.written[2], plain.written[2]
+    np.testing.assert_array_equal(seen.latents[0].numpy(), given.latents[0].numpy())
+    np.testing.assert_array_equal(seen.actions[0].numpy(), given.actions[0].numpy())
+    assert int(seen.valid[1].sum()) == int(given.valid[1].sum()) - 1
+    start, found = 2 * (F - 1), choose(candidates(cases[1].poses, 2 * (F - 1), LENGTH - 1, 0.3), 4, "spread")
+    retrieved = cases[1].poses[found]
+    off = action_vectors(Poses(retrieved.positions_m, retrieved.yaw_deg + 5.0), cases[1].poses[start])
+    assert all(np.isclose(off, one).all(axis=1).any() for one in seen.actions[1, 1 : len(found)].numpy())
+
+
+def test_cases_that_are_drawn_as_one_have_its_noise() -> None:
+    cases, videos = made()
+    model, plain = Knowing(videos), Knowing(videos)
+    roll(model, [replace(case, id=f"{case.id}@x", drawn_as=("replay", case.id)) for case in cases], branch="other")
+    roll(plain, cases)
+    torch.testing.assert_close(model.seen[0]["noisy"], plain.seen[0]["noisy"], rtol=0, atol=0)
 
 
 def test_actions_of_a_chunk_are_commanded_poses_relative_to_its_first_frame() -> None:

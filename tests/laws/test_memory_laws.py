@@ -25,7 +25,7 @@ from toy_rows import (
 )
 
 from workloads.memory.interface import Slots
-from workloads.model.initial import initial_shared_digest
+from workloads.model.initial import initial_shared_digest, trainable_shared_digest
 from workloads.model.world_model import WorldModel
 from workloads.study.memory.base import MemoryRow
 
@@ -50,6 +50,21 @@ def one_thread() -> Iterator[None]:
 
 def test_every_row_starts_the_shared_parameters_at_the_same_bits(row: MemoryRow) -> None:
     assert initial_shared_digest(toy(row)) == initial_shared_digest(toy(rows_named("context-k1")))
+
+
+def test_every_row_trains_the_same_shared_parameters_and_one_that_freezes_any_is_told(row: MemoryRow) -> None:
+    model = toy(row)
+    assert trainable_shared_digest(model) == trainable_shared_digest(toy(rows_named("context-k1")))
+    model.patch_embedding.bias.requires_grad_(requires_grad=False)
+    assert trainable_shared_digest(model) != trainable_shared_digest(toy(row))
+
+
+def test_another_initialisation_stream_starts_elsewhere_and_0_is_none(row: MemoryRow) -> None:
+    digests = [initial_shared_digest(toy(replace(row, init_stream=stream))) for stream in (0, 1, 2)]
+    assert digests[0] == initial_shared_digest(toy(row)) and len(set(digests)) == 3
+    other, seeded = (dict(one.named_parameters()) for one in (toy(replace(row, init_stream=1)), toy(row, 1)))
+    for name, parameter in toy(row).named_parameters():  # the mechanism's own too: all that another seed draws anew
+        assert torch.equal(parameter, other[name]) == torch.equal(parameter, seeded[name]), name
 
 
 def test_another_seed_starts_elsewhere(row: MemoryRow) -> None:
@@ -119,6 +134,27 @@ def test_one_sample_never_leaks_into_another(row: MemoryRow) -> None:
     again = model(**other, slots=moved, history=past)
     torch.testing.assert_close(again[0], out[0], atol=1e-6, rtol=0)
     assert not torch.allclose(again[1], out[1])
+
+
+def test_two_cases_in_one_batch_are_the_same_two_apart(row: MemoryRow) -> None:
+    """With evidence of unequal length, a history, and the state carried into a second chunk."""
+    model, count = awake(row), slots_of(row)
+    given, later, inputs = evidence(count, missing=(0, 4)), evidence(count, seed=3, missing=(2, 0)), target()
+
+    def two_chunks(sample: slice) -> Tensor:
+        chosen = {key: value[sample] for key, value in inputs.items()}
+        state: Any = None
+        said = []
+        for slots in (given, later):
+            own = Slots(slots.latents[sample], slots.actions[sample], slots.valid[sample]).trimmed()
+            state = model.write(state, own, chosen["text"])
+            said.append(model.denoise(**chosen, slots=own, state=state))
+        return torch.stack(said)
+
+    with torch.inference_mode():
+        together = two_chunks(slice(None))
+        apart = torch.cat([two_chunks(slice(i, i + 1)) for i in range(BATCH)], dim=1)
+    torch.testing.assert_close(apart, together, atol=1e-5, rtol=0)
 
 
 def test_reading_changes_nothing(row: MemoryRow) -> None:

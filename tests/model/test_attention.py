@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from workloads.memory.rotary import Rotary, rotary_table, rotated
 from workloads.model.attention import CrossAttention, SelfAttention
 from workloads.model.initial import initialise
 from workloads.model.norm import rms_norm
-from workloads.model.rotary import Rotary, rotary_table, rotated
 
 WIDTH, HEADS = 24, 2
 

@@ -70,6 +70,21 @@ def test_a_hybrid_counts_ages_in_pooled_slots() -> None:
     assert context.latents.shape[1] == 4
 
 
+@given(st.integers(1, 24), st.integers(0, 6), st.integers(2, 8), st.floats(0.05, 0.95))
+@settings(max_examples=60, deadline=None)
+def test_pooled_slots_weigh_what_as_many_single_ones_weigh(count: int, missing: int, ratio: int, decay: float) -> None:
+    """Beside a sample with fewer frames, whose groups are its own."""
+    fewer = max(0, count - missing)
+    pooled = make_mechanism(Compress(decay=decay, ratio=ratio, hybrid=True), SIZES)
+    context = pooled.context(numbered([[True] * (count + 1), [True] * (fewer + 1) + [False] * (count - fewer)]))
+    groups = [-(-n // ratio) for n in (count, fewer)]
+    rows = [[True] * (n + 1) + [False] * (groups[0] - n) for n in groups]
+    single = make_mechanism(Compress(decay=decay), SIZES).context(numbered(rows))
+    assert torch.equal(context.valid, single.valid) and context.valid.tolist() == rows
+    assert context.log_weight is not None and single.log_weight is not None
+    assert torch.equal(context.log_weight[context.valid], single.log_weight[single.valid])
+
+
 def test_scale_latents_gives_weights_for_tokens_and_none_for_logits() -> None:
     context = make_mechanism(Compress(decay=0.5, scale="latents"), SIZES).context(numbered([[True] * 3]))
     assert context.log_weight is None and context.scale is not None

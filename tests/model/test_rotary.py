@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from workloads.model.rotary import rotary_table, rotated
+from workloads.memory.rotary import rotary_table, rotated
 
 
 def turned_slowly(x: Tensor, frames: int, rows: int, columns: int) -> Tensor:

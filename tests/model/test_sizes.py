@@ -1,5 +1,6 @@
 """The arithmetic of plans against the models themselves: every row of matrix.yaml, and mechanisms of a user's own."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from orchestrator.spec.load import load_matrix, resolve_profile
 from workloads.memory.interface import Slots
 from workloads.model import cost, initial
 from workloads.model.world_model import LatentShape, WorldModel
+from workloads.study import sizes
+from workloads.study.memory.context import Context
 from workloads.study.memory.families import row_from
 from workloads.study.sizes import (
     flops_denoise,
@@ -25,6 +28,7 @@ from workloads.study.sizes import (
     tokens_forward,
     tokens_written,
 )
+from workloads.study.workload import WORKLOAD
 
 SMALL = ("controls.data.chunk_frames=5", "controls.evidence.frames=6", "controls.data.height=16")
 
@@ -124,3 +128,50 @@ def test_the_table_of_the_documentation_is_the_codes() -> None:
     for row in ("spatial-masked", *ROWS):  # spatial's weights; not of the study
         del found[row]
     assert table == found
+
+
+def test_the_papers_size_is_that_of_the_profile_paper() -> None:
+    # Of rows that read every control; the others leave some of them out.
+    readers = [model_sizes(PAPER[row].controls, row_from(PAPER[row].trained)) for row in ("spatial-readout", "spatial")]
+    assert all(getattr(readers[0], f.name) == getattr(sizes.PAPER, f.name) for f in fields(sizes.PAPER))
+    data, turns = PAPER["spatial"].controls["data"], PAPER["spatial"].branches["loop"]["turns_deg"]
+    assert (len(turns) - 1) * (data["chunk_frames"] - 1) + 1 == sizes.PAPER_HISTORY
+
+
+def test_what_each_row_reads_and_keeps_at_the_papers_size() -> None:
+    # study.md, section 5: latents of K = 20 are 1.13 M, the block-wise state is 10.8 M; 241 frames are 13.6 M.
+    shipped = [cell for cell in LAPTOP.values() if cell.family in WORKLOAD.family]
+    found = {cell.row: WORKLOAD.sizes([cell])[cell.id] for cell in shipped}
+    assert {row: (size["floats_read"] / 1e6, size["floats_kept"] / 1e6) for row, size in found.items()} == {
+        row: (pytest.approx(read, rel=0.005), pytest.approx(kept, rel=0.005))
+        for row, read, kept in [
+            ("context-k1", 0.0563, 0.0563),
+            ("context-k5", 0.282, 13.57),
+            ("context-k20", 1.13, 13.57),
+            ("compress-weight", 1.13, 13.57),
+            ("compress-length-r2", 0.620, 13.57),
+            ("compress-length-r4", 0.338, 13.57),
+            ("compress-length-r8", 0.225, 13.57),
+            ("compress-hybrid-r2", 0.620, 13.57),
+            ("compress-hybrid-r4", 0.338, 13.57),
+            ("spatial", 0.0983, 13.57),
+            ("spatial-readout", 0.0983, 13.57),
+            ("spatial-masked", 0.0563, 13.57),
+            ("ssm-hybrid", 43.25, 56.83),
+            ("ssm-blockwise", 10.81, 24.39),
+        ]
+    }
+    state = row_from(LAPTOP["ssm-blockwise"].trained).floats_read(sizes.PAPER, 20)
+    kept = row_from(LAPTOP["ssm-blockwise"].trained).floats_kept(sizes.PAPER, 20, 0)
+    assert state == kept == 880 * 1536 * 8
+
+
+def test_rows_say_what_they_are_made_of_for_the_reports_factor_effects() -> None:
+    made = {name: tuple(row.factors.values()) for name, row in load_matrix(own_matrix()).rows.items()}
+    assert made["context-k5"] == made["context-k20"] == ("tokens", "none", "self-attention")
+    assert made["context-k1"] == made["spatial-withheld"] == ("none", "none", "none")
+    assert made["spatial"] == ("grid", "none", "text") and made["ssm-hybrid"] == ("convolution", "none", "recurrence")
+    # A trained reader whose store is masked, and ceiling and floor, are no choices to compare.
+    assert made["spatial-masked"] == made["bound-truth"] == ()
+    blind, seeing = (Context(frames=5, address="bearing", yaw=yaw).factors["address"] for yaw in (False, True))
+    assert (blind, seeing) == ("bearing without yaw", "bearing")

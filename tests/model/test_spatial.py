@@ -70,6 +70,47 @@ def test_a_token_starts_as_its_own_cell_with_the_softmax_of_five_on_the_diagonal
     torch.testing.assert_close(tokens.sum(1), torch.ones(3))
 
 
+@pytest.mark.parametrize(("grid", "tokens"), [(1, 1), (2, 3), (2, 4), (4, 16), (8, 64)])
+@pytest.mark.parametrize("spread", [0.0, 3.0, 30.0])
+def test_every_token_is_an_average_of_cells_at_the_start_and_after_any_learning(
+    grid: int, tokens: int, spread: float
+) -> None:
+    made = store(8, 8, grid, tokens)
+    with torch.no_grad():
+        made.memory.mixing += spread * torch.randn(made.memory.mixing.shape, generator=torch.Generator().manual_seed(0))
+    cells = torch.eye(grid * grid)
+    shares = made.store((torch.linalg.pinv(made.memory.pooling) @ cells)[None, None], NO_SLOTS).tokens[0].detach()
+    assert shares.shape == (tokens, grid * grid)
+    assert (shares >= -1e-5).all()
+    torch.testing.assert_close(shares.sum(1), torch.ones(tokens), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("grid", "tokens"), [(2, 4), (4, 16), (8, 64)])
+def test_at_the_start_a_token_is_nearly_its_own_cell_and_the_rest_is_shared_equally(grid: int, tokens: int) -> None:
+    made = store(8, 8, grid, tokens)
+    shares = made.memory.mixing.detach().softmax(0)
+    cells = grid * grid
+    others = 1 / (math.exp(5) + cells - 1)
+    expected = torch.full((cells, tokens), others) + (math.exp(5) - 1) * others * torch.eye(cells, tokens)
+    torch.testing.assert_close(shares, expected)
+    assert float(shares.diagonal().min()) > 0.7
+
+
+@pytest.mark.parametrize("read", ["text", "readout"])
+def test_what_is_stored_has_the_same_shape_however_many_frames_were_seen(read: str) -> None:
+    made = store(2, 2, 2, 3, read)
+    shapes = set()
+    for frames in (1, 2, 5, 20):
+        slots = Slots(
+            torch.ones(1, frames, 1, 4, 4), torch.zeros(1, frames, 12), torch.ones(1, frames, dtype=torch.bool)
+        )
+        summary = made.summary(slots)
+        assert summary is not None
+        tokens = summary.flatten(2).mean(2)[:, :, None, None].expand(1, 1, 4, 8)  # in place of the patch embedding
+        shapes.add((*summary.shape, *made.store(tokens, slots).tokens.shape))
+    assert shapes == {(1, 1, 1, 4, 4, 1, 3, 8)}
+
+
 def test_a_mixed_constant_is_the_constant_whatever_is_learned() -> None:
     made = store(3, 5, 2, 4)
     with torch.no_grad():

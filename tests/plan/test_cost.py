@@ -130,7 +130,19 @@ def test_the_flops_of_a_plan_are_those_of_its_trainings_and_evaluations(root: Pa
     assert len(found) == sum(job.stage in ("train", "evaluate") for job in plan.jobs.values())
 
 
+def test_the_flops_of_a_branch_with_groups_are_those_of_all_of_them(root: Path) -> None:
+    on = ["branches.absence.gaps=[0, 2, 4]", "branches.sensitivity.perturb=[pose, missing]"]
+    plan = open_study(root / "matrix.yaml", overrides=on).plan
+    found = {plan.jobs[job].label: count for job, count in plan.workload.flops(plan).items()}
+    size = next(size for size in row_sizes(plan, BUILT_IN) if size.label == "context-k5")
+    chunk = 8 * flops_denoise(size.model, 1, size.model.slots)
+    assert found["evaluate/absence/context-k5/s0"] == 16 * (4 + 6 + 8) * chunk
+    assert found["evaluate/sensitivity/context-k5/s0"] == 16 * 3 * 2 * chunk
+
+
 def test_the_flops_of_evaluations_are_not_known_where_only_the_pool_knows_its_cases(root: Path) -> None:
     plan = paper(root)
     known = {plan.jobs[job].label for job, count in plan.workload.flops(plan).items() if count}
-    assert known and all(label.startswith("train/") for label in known)
+    counted = tuple(f"evaluate/{branch}/" for branch in plan.branches if plan.cells[0].branches[branch]["cases"])
+    assert known and all(label.startswith(("train/", *counted)) for label in known)
+    assert not [label for label in known if label.startswith("evaluate/return/")]

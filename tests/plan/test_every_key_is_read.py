@@ -119,7 +119,25 @@ BRANCHES = {
     "return.cases": ("4", {"evaluate/return", "judge/return"}),
     "return.turns_deg": ("[30, -30]", {"evaluate/return", "judge/return"}),
     "return.batch": ("4", {"evaluate/return", "judge/return"}),
+    "absence.cases": ("4", {"evaluate/absence", "judge/absence"}),
+    "absence.away_deg": ("[90]", {"evaluate/absence", "judge/absence"}),
+    "absence.between_deg": ("[30, -30]", {"evaluate/absence", "judge/absence"}),
+    "absence.gaps": ("[0, 4]", {"evaluate/absence", "judge/absence"}),
+    "absence.batch": ("4", {"evaluate/absence", "judge/absence"}),
+    "sensitivity.cases": ("4", {"evaluate/sensitivity", "judge/sensitivity"}),
+    "sensitivity.turns_deg": ("[30, -30]", {"evaluate/sensitivity", "judge/sensitivity"}),
+    "sensitivity.batch": ("4", {"evaluate/sensitivity", "judge/sensitivity"}),
+    "sensitivity.perturb": ("[pose]", {"evaluate/sensitivity", "judge/sensitivity"}),
+    "sensitivity.pose_deg": ("10", {"evaluate/sensitivity", "judge/sensitivity"}),
+    "sensitivity.noise": ("1", {"evaluate/sensitivity", "judge/sensitivity"}),
 }
+OPTIONAL = {
+    "absence": "cases=8 away_deg=[45,45] between_deg=[-30,30] gaps=[0,2] batch=2",
+    "sensitivity": "cases=8 turns_deg=[-45,45] batch=2 rows=['*'] perturb=[pose,noise] pose_deg=5 noise=0.5",
+}
+"""Branches that the golden matrix lacks."""
+CHOOSING = {"sensitivity.rows"}
+"""Keys that choose rows and are in no fingerprint: tests/spec/test_branches.py."""
 
 # one representative of each family and each of its forms; row.parameter: (another value, stages)
 MEMORY = {
@@ -169,7 +187,7 @@ def changed(matrix: Matrix, base: list[str], *overrides: str) -> dict[str, set[s
 
 def test_the_table_names_every_control_and_every_branch_key() -> None:
     assert {f"controls.{key}" for key in CONTROLS} == set(leaves_of(Controls, "controls"))
-    assert {f"branches.{key}" for key in BRANCHES} == set(leaves_of(Branches, "branches"))
+    assert {f"branches.{key}" for key in {*BRANCHES, *CHOOSING}} == set(leaves_of(Branches, "branches"))
 
 
 def test_the_table_names_every_parameter_of_every_family(matrix: Matrix) -> None:
@@ -192,6 +210,8 @@ def test_a_changed_branch_changes_its_own_jobs(matrix: Matrix, key: str) -> None
     value, stages = BRANCHES[key]
     # LPIPS needs larger frames than the laptop's.
     base = ["controls.data.height=32", "controls.data.width=32"] if key.endswith("perceptual") else []
+    branch = key.partition(".")[0]
+    base += [f"branches.{branch}.{one}" for one in OPTIONAL.get(branch, "").split()]
     assert changed(matrix, base, f"branches.{key}={value}") == dict.fromkeys(matrix.rows, stages)
 
 

@@ -81,7 +81,7 @@ def png(path: Path, pixels: np.ndarray) -> None:
 
 def without_figures(given: ReportInput) -> ReportInput:
     """The input without what only figures and tables of cost show: a page of it is a text, rendered in a moment."""
-    spec = replace(given.spec, scaling=(), published=None)
+    spec = replace(given.spec, scaling=(), published=None, frontier=None)
     return replace(given, costs=[], curves=[], spec=spec)
 
 

@@ -12,7 +12,7 @@ from reports.statistics.panel import scene_of
 from reports.statistics.scores import branch_score, normalised
 from workloads.study.report import REPORT
 
-REPLAY, _, RETURN = REPORT.branches
+REPLAY, _, RETURN, *_ = REPORT.branches
 
 SCORES = st.lists(st.integers(-3, 3), min_size=3, max_size=9)
 

@@ -9,6 +9,7 @@ from finished_study import finished_study
 from orchestrator.commands.options import study_options
 from orchestrator.commands.run.opening import opening_text
 from orchestrator.plan.select import select
+from orchestrator.study import open_study
 
 
 def test_it_counts_what_is_to_be_done_by_stage_and_names_rows_and_seeds(
@@ -47,3 +48,13 @@ def test_the_command_that_it_names_has_the_cluster_of_the_run(
 def test_with_nothing_to_do_it_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = finished_study(tmp_path, monkeypatch)
     assert opening_text(study, study.plan.jobs, study.standings(), 0.0) == ""
+
+
+def test_it_names_the_rows_that_the_profile_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = finished_study(tmp_path, monkeypatch, without=("evaluate/clean/conv/s0",))
+    text = finished.matrix.read_text(encoding="utf-8")
+    finished.matrix.write_text(text.replace("  laptop:\n", "  laptop:\n    rows: [mlp]\n"), encoding="utf-8")
+    study = open_study(finished.matrix)
+    assert study.plan.added == {"linear": "results", "conv": "results"}
+    lines = opening_text(study, study.plan.jobs, study.standings(), 0.0).splitlines()
+    assert lines[3] == "  beside the rows of profile laptop: conv (with results)", "linear has nothing left to do"

@@ -15,7 +15,9 @@ from orchestrator import results as results_module
 from orchestrator.cli import app
 from orchestrator.commands.run.run_study import report_of
 from orchestrator.errors import ArtifactMissing, PlanError
-from orchestrator.reporting.collect import report_input
+from orchestrator.plan.recorded import plan_document, plan_of
+from orchestrator.reporting.artifacts import ArtifactReader
+from orchestrator.reporting.collect import case_values, report_input
 from orchestrator.results import Results, open_results
 from orchestrator.study import open_study
 from orchestrator.ui.scores import scores_text
@@ -172,3 +174,14 @@ def test_a_smoke_run_is_in_no_table_and_makes_no_report(
 def test_seeds_may_be_integers_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = Results(finished_study(tmp_path, monkeypatch))
     assert results.scores(seeds=np.int64(1)) == results.scores(seeds=1)  # type: ignore[arg-type]
+
+
+def test_a_plan_that_was_recorded_without_its_code_has_values_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    recorded = plan_of(plan_document(study.plan))
+    found = case_values(ArtifactReader(recorded, study.store), study.standings())
+    whole = case_values(ArtifactReader(study.plan, study.store), study.standings())
+    assert found.values == whole.values and {row.name for row in found.rows} == {"linear", "mlp", "conv"}
+    assert all(row.factors == row.sizes == {} for row in found.rows)

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.spec.verdicts import EXECUTION
+from workloads.study.workload import WORKLOAD
+
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")
 CHECKOUT = Path(__file__).parents[2]
 SMALL = (
@@ -106,6 +109,20 @@ def test_what_was_not_selected_is_missing_and_said_to_be(study: Path) -> None:
     report = json.loads((study / "report" / "report.json").read_text(encoding="utf-8"))
     assert {line["row"] for line in report["missing"]} >= {"context-k20", "compress-weight", "ssm-hybrid"}
     assert (study / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_everything_that_a_job_records_is_compared_or_listed_and_the_controls_hold(study: Path) -> None:
+    for path in (study / "store" / "commits").glob("[0-9a-f]*.json"):
+        commit = json.loads(path.read_text(encoding="utf-8"))
+        stage = WORKLOAD.by_name[commit["stage"]]
+        checks = {check.record for check in (*stage.checks, *stage.counted)}
+        assert set(commit["result"]["records"]) <= {*EXECUTION, *checks, *stage.uncompared}, commit["label"]
+    report = json.loads((study / "report" / "report.json").read_text(encoding="utf-8"))
+    found = {one["check"]: one for one in report["controls"]["verdicts"]}
+    assert {one["verdict"] for one in found.values()} == {"open"}  # of the other rows nothing is there yet
+    assert "context-k5/s0" not in found["evidence"]["cells"]
+    declared = {row for one in report["controls"]["deviations"] for row in one["rows"]}
+    assert declared == {"context-k1", "context-k5", "spatial-withheld", "spatial-masked"}
 
 
 def test_a_second_run_starts_nothing(home: Path) -> None:

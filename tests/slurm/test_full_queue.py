@@ -38,7 +38,9 @@ def test_what_the_queue_does_not_take_waits_and_is_submitted_when_there_is_room(
     monkeypatch.setattr(slurm, "FULL_S", 1.0)
     home = tmp_path / "toy"
     backend = make_backend(home)
-    submissions = [as_submission(toy_submission(home, "write", memory_gib=0.5), slurm.QUEUE) for _ in range(3)]
+    # The first makes room once it is asked to, not before the others have been refused.
+    does = ("until asked", "write", "write")
+    submissions = [as_submission(toy_submission(home, do, memory_gib=0.5), slurm.QUEUE) for do in does]
     first, *others = [submission.attempt for submission in submissions]
     tickets = backend.submit(submissions)
     assert [bool(tickets[one]) for one in (first, *others)] == [True, False, False]
@@ -50,7 +52,9 @@ def test_what_the_queue_does_not_take_waits_and_is_submitted_when_there_is_room(
         "interrupted",
         "asked to end before SLURM took it",
     )
-    wait_until(lambda: [backend.poll()[one].ending for one in (first, others[0])] == ["ok", "ok"], "both")
+    wait_until(lambda: backend.poll()[first].phase == "running", "the first")
+    backend.stop([first])
+    wait_until(lambda: [backend.poll()[one].ending for one in (first, others[0])] == ["interrupted", "ok"], "both")
     backend.close()
 
 

@@ -5,27 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_records import RECORD, RUN, all_records, by_check, evaluations, record_of
 
 from orchestrator.errors import ControlsError, MatrixError
 from orchestrator.spec.cell import Cell, Deviation
-from orchestrator.spec.controls import check_controls, verdicts
+from orchestrator.spec.controls import check_controls
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import ResolvedMatrix
+from orchestrator.spec.verdicts import verdicts
 from workloads.study.workload import WORKLOAD
-
-RECORD = {
-    "sample_order": "a" * 64,
-    "initial_shared": "b" * 64,
-    "steps": 400,
-    "skipped": 0,
-    "versions": {"torch": "2.13"},
-    "device_kind": "cpu",
-    "threads": 1,
-    "world_size": 1,
-    "micro_batch": 8,
-    "numerics": {"cpu_capability": "AVX512", "float32_matmul": "highest", "environment": {"MKL_CBWR": "AVX2"}},
-}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +41,21 @@ def test_a_masked_row_needs_its_deviation(cells: tuple[Cell, ...]) -> None:
         match=r"row spatial-masked sets masked: true, and no deviation gives the reason; .*\{key: memory\.masked, rows",
     ):
         check_controls(WORKLOAD, cells, ())
+
+
+def test_a_row_that_is_evaluated_otherwise_than_it_was_trained_is_refused(
+    resolved: ResolvedMatrix, cells: tuple[Cell, ...]
+) -> None:
+    """As a family can whose `trained()` returns another row."""
+    place = next(i for i, cell in enumerate(cells) if cell.row == "context-k5")
+    for changed, said in (
+        ({"family": "context", "frames": 20}, r"trained with frames: 20 and evaluated with frames: 5"),
+        ({"family": "ssm", "frames": 5}, r"trained with family: ssm and evaluated with family: context"),
+        ({"family": "context", "frames": 5, "new": 1}, r"trained with new: 1 and evaluated with new: absent"),
+    ):
+        other = (*cells[:place], replace(cells[place], trained=changed), *cells[place + 1 :])
+        with pytest.raises(ControlsError, match=rf"row context-k5 is {said}; a row is evaluated as it was trained"):
+            check_controls(WORKLOAD, other, resolved.deviations)
 
 
 def test_a_different_control_is_refused_with_both_cells_and_values(
@@ -90,32 +94,28 @@ def test_a_different_branch_is_refused(resolved: ResolvedMatrix, cells: tuple[Ce
         check_controls(WORKLOAD, changed, resolved.deviations)
 
 
-def by_check(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {one["check"]: one for one in verdicts(WORKLOAD, cells, records)}
-
-
-def all_records(cells: tuple[Cell, ...]) -> dict[str, dict[str, Any]]:
-    return {cell.id: {**RECORD, "sample_order": str(cell.seed) * 64} for cell in cells}
-
-
 def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(cells: tuple[Cell, ...]) -> None:
     found = by_check(cells, all_records(cells))
     assert {one["verdict"] for one in found.values()} == {"held"}
     assert list(found) == [
-        "sample_order", "initial_shared", "steps", "versions", "device_kind", "threads", "world_size", "micro_batch",
-        "numerics", "rejected steps",
+        "sample_order", "drops", "candidates", "evidence_frames", "evidence", "written", "initial_shared", "steps",
+        "cases of evaluate/replay", "cases of evaluate/loop", "cases of evaluate/return", "inputs", "versions",
+        "device_kind", "threads", "world_size", "micro_batch", "numerics", "code", "rejected steps",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "value"), [("sample_order", "c" * 64), ("initial_shared", "c" * 64), ("steps", 399)])
+DIGESTS = ("sample_order", "drops", "candidates", "evidence", "initial_shared")
+
+
+@pytest.mark.parametrize(("key", "value"), [*((key, "c" * 64) for key in DIGESTS), ("steps", 399)])
 def test_an_unequal_digest_or_number_of_steps_is_violated_and_names_the_odd_cell(
     cells: tuple[Cell, ...], key: str, value: Any
 ) -> None:
     records = all_records(cells)
-    records["context-k5/s1"][key] = value
+    records["spatial/s1"][key] = value
     found = by_check(cells, records)[key]
-    assert (found["verdict"], found["cells"]) == ("violated", ["context-k5/s1"])
-    assert "seed 1" in found["detail"] and "context-k5/s1" in found["detail"]
+    assert (found["verdict"], found["cells"]) == ("violated", ["spatial/s1"])
+    assert "seed 1" in found["detail"] and "spatial/s1" in found["detail"]
 
 
 def test_without_a_majority_all_cells_are_named(cells: tuple[Cell, ...]) -> None:
@@ -135,8 +135,8 @@ def test_unequal_execution_is_mixed(cells: tuple[Cell, ...]) -> None:
 
 def test_of_what_decides_bits_only_what_differs_is_named_with_its_cells(cells: tuple[Cell, ...]) -> None:
     records = all_records(cells)
-    records["spatial/s0"]["numerics"] = {**RECORD["numerics"], "cpu_capability": "AVX2"}
-    records["ssm-hybrid/s1"]["numerics"] = {**RECORD["numerics"], "environment": {}}
+    records["spatial/s0"]["numerics"] = {**RUN["numerics"], "cpu_capability": "AVX2"}
+    records["ssm-hybrid/s1"]["numerics"] = {**RUN["numerics"], "environment": {}}
     found = by_check(cells, records)["numerics"]
     assert (found["verdict"], found["cells"]) == ("mixed", ["spatial/s0", "ssm-hybrid/s1"])
     assert found["detail"] == (
@@ -148,11 +148,11 @@ def test_of_what_decides_bits_only_what_differs_is_named_with_its_cells(cells: t
 def test_an_evaluation_that_ran_otherwise_is_named_and_one_that_did_not_takes_no_line(
     cells: tuple[Cell, ...],
 ) -> None:
-    others = {name: all_records(cells) for name in ("evaluate/loop", "evaluate/return")}
-    others["evaluate/loop"]["spatial/s0"]["numerics"] = {**RECORD["numerics"], "float32_matmul": "high"}
-    del others["evaluate/return"]["spatial/s0"]
-    plain = len(verdicts(WORKLOAD, cells, all_records(cells)))
-    found = verdicts(WORKLOAD, cells, all_records(cells), others)
+    recorded = {"train": all_records(cells), **evaluations(cells)}
+    plain = len(verdicts(WORKLOAD, cells, recorded))
+    recorded["evaluate/loop"]["spatial/s0"]["numerics"] = {**RUN["numerics"], "float32_matmul": "high"}
+    del recorded["evaluate/return"]["spatial/s0"]
+    found = verdicts(WORKLOAD, cells, recorded)
     assert len(found) == plain + 1
     mixed = next(one for one in found if one["verdict"] == "mixed")
     assert (mixed["check"], mixed["cells"]) == ("numerics of evaluate/loop", ["spatial/s0"])
@@ -229,9 +229,9 @@ def test_a_declared_deviation_of_the_steps_is_no_violation(resolved: ResolvedMat
     check_controls(WORKLOAD, cells, (*resolved.deviations, deviation))
     records = all_records(cells)
     for seed in (0, 1):
-        records[f"context-k1/s{seed}"].update(steps=300, sample_order="d" * 64)
+        records[f"context-k1/s{seed}"].update(steps=300, sample_order="d" * 64, drops="d" * 64, evidence="d" * 64)
     found = by_check(cells, records)
-    assert found["steps"]["verdict"] == found["sample_order"]["verdict"] == "held"
+    assert {found[one]["verdict"] for one in ("steps", "sample_order", "drops", "evidence")} == {"held"}
 
 
 SITES = ("post_attention", "pre_norm", "pre_qkv", "pre_qkv_gated")
@@ -301,10 +301,9 @@ def test_after_the_run_the_cells_of_one_site_are_one_comparison(with_sites: Reso
     # At the gated site the map is drawn and a gate is there: other initial shared weights, rightly.
     gated = {cell.id for cell in cells if site_of(cell) == "pre_qkv_gated"}
     records = {
-        cell.id: {**RECORD, "initial_shared": ("e" if cell.id in gated else "b") * 64, "sample_order": "a" * 64}
-        for cell in cells
+        cell.id: {**record_of(cell), "initial_shared": ("e" if cell.id in gated else "b") * 64} for cell in cells
     }
-    assert {one["verdict"] for one in verdicts(WORKLOAD, cells, records)} == {"held"}
+    assert {one["verdict"] for one in by_check(cells, records).values()} == {"held"}
     odd = "spatial-readout/site=pre_norm/s1"
     records[odd]["initial_shared"] = "e" * 64  # what every cell of another site has
     found = by_check(cells, records)["initial_shared"]

@@ -5,6 +5,7 @@ A tracking child that is killed alone is in test_mlflow_tracker.py.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from made_plan import STEPS, made_plan, standing, write_metrics
 from mlflow import MlflowClient
-from test_mlflow_tracker import TIMEOUT_S, metric_count, poll
+from test_mlflow_tracker import EVERYTHING, TIMEOUT_S, metric_count, poll, table
 
 from orchestrator.plan.job import Plan
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
@@ -65,6 +66,14 @@ def resumed(folder: Path, earlier: Path, step: int) -> Path:
     progress.close()
     assert (folder / "metrics.jsonl").read_bytes() == kept
     return folder
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process that is no child of this one has ended; without an init process it stays as a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_an_attempt_that_goes_on_from_an_earlier_step_than_was_sent_doubles_none(tmp_path: Path) -> None:
@@ -119,3 +128,24 @@ def test_two_children_that_send_the_same_at_once_make_one_point_of_it(tmp_path: 
             for tracker in (older, newer):
                 tracker.job_changed(JobChange(train, standing("done"), "a1", work, work))
     assert_every_step_once(home)
+
+
+def test_a_child_of_a_dead_driver_that_comes_late_changes_nothing_of_what_the_next_one_has_sent(tmp_path: Path) -> None:
+    home, plan, work = tmp_path / "home", made_plan(alias=None), tmp_path / "a1"
+    write_metrics(work, 1, STEPS)
+    command = [sys.executable, str(Path(__file__).with_name("dying_driver.py")), str(home), str(work)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        late = int(driver.stdout.readline().removeprefix("told "))
+        os.kill(late, signal.SIGSTOP)  # while it imports MLflow, which takes seconds
+        driver.kill()
+    try:
+        with tracking(home, plan) as tracker:
+            for job in plan.jobs.values():
+                tracker.job_changed(JobChange(job.id, standing("done"), "a2", work, work))
+        sent = [table(home, query) for query in EVERYTHING]
+    finally:
+        os.kill(late, signal.SIGCONT)
+    poll(lambda: has_ended(late), "the end of the late child")
+    assert [table(home, query) for query in EVERYTHING] == sent

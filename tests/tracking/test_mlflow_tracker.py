@@ -57,7 +57,7 @@ EVERYTHING = (
     "select run_uuid, key, value, step, timestamp from metrics",
     "select run_uuid, key, value from params",
     "select run_uuid, key, value from tags",
-    "select run_uuid, name, status, start_time from runs",
+    "select run_uuid, name, status, start_time, end_time from runs",
 )
 
 
@@ -84,7 +84,7 @@ def metric_count(home: Path) -> int:
 
 def test_projecting_everything_twice_changes_nothing(tmp_path):
     plan = made_plan()
-    assert show_all(tmp_path / "home", plan, tmp_path / "artifacts") == []
+    assert show_all(tmp_path / "home", plan, tmp_path / "artifacts", live=True) == []
     first = [table(tmp_path / "home", query) for query in EVERYTHING]
     home = tmp_path / "home"
     assert (home / "tracking.unsent").exists() is False

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from orchestrator.tracking.mlflow.turns import take_turn
+from orchestrator.tracking.mlflow.turns import is_overtaken, take_turn
 
 
 def test_the_second_waits_until_the_first_has_ended(tmp_path: Path) -> None:
@@ -31,3 +31,15 @@ def test_one_that_does_not_end_is_not_waited_for_without_end(tmp_path: Path) -> 
     os.close(take_turn(log, lambda: 0.2))
     assert time.monotonic() - began >= 0.2
     os.close(first)
+
+
+def test_a_child_is_overtaken_by_a_later_controller_and_by_its_end_and_not_by_a_disk_that_fails(tmp_path: Path) -> None:
+    unsent = tmp_path / "tracking.unsent"
+    unsent.write_text("first", encoding="utf-8")
+    assert not is_overtaken(unsent, "first")
+    unsent.write_text("second", encoding="utf-8")
+    assert is_overtaken(unsent, "first")
+    unsent.unlink()
+    assert is_overtaken(unsent, "first")
+    unsent.mkdir()
+    assert not is_overtaken(unsent, "first")

@@ -133,6 +133,17 @@ def test_the_evidence_digest_tells_rows_of_different_k_apart_and_nothing_else(po
     assert make(pool).evidence_digest(steps) != make(pool, frames=1).evidence_digest(steps)
 
 
+def test_what_a_state_is_written_from_has_a_digest_of_its_own_with_the_preceding_segments_frames(
+    pool: dict[str, str],
+) -> None:
+    steps, stateful = range(STEPS), make(pool, carries_state=True)
+    assert stateful.written_digest(steps) == make(pool, carries_state=True, seed=5).written_digest(steps)
+    assert stateful.written_digest(steps) != make(pool, carries_state=True, frames=1).written_digest(steps)
+    assert stateful.written_digest(steps) != stateful.evidence_digest(steps)
+    assert any(stateful.batch(step, range(B)).history for step in steps)
+    assert make(pool).written_digest(steps) == make(pool).evidence_digest(steps)  # without a state nothing precedes
+
+
 def test_all_tensors_are_float32_and_contiguous(pool: dict[str, str]) -> None:
     batch = make(pool, carries_state=True).batch(STEPS - 1, range(B))
     found: list[torch.Tensor] = []

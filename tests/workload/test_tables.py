@@ -42,6 +42,16 @@ class Measures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MaybeFitting:
+    fitting: Fitting | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaybeFar:
+    far: Measure | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Layers(Row):
     family = "layers"
     widths: tuple[int, ...]
@@ -63,6 +73,7 @@ def with_stage(**changes: Any) -> dict[str, Any]:
     [
         (with_stage(sections=("fitting.epcohs",)), "section 'fitting' has no 'epcohs'; allowed: epochs, rate"),
         (with_stage(checks=(RecordCheck(record="a", depends=("fitting.x",)),)), "section 'fitting' has no 'x'"),
+        (with_stage(checks=(RecordCheck(record="a"),)), "stage 'fit' has `checks` or `counted` and is not `tracked`"),
         (with_stage(global_batch="fitting.x"), "section 'fitting' has no 'x'"),
         (with_stage(global_batch="fitting"), "'fitting', a whole section; allowed: section.key"),
         (with_stage(revisions={"rate": "fitting.x"}), "section 'fitting' has no 'x'"),
@@ -96,6 +107,8 @@ def with_stage(**changes: Any) -> dict[str, Any]:
         ({"row_controls": ("fitting.x",)}, "`row_controls` names 'fitting.x'"),
         ({"name": "a b"}, "`name` is 'a b'; allowed: letters"),
         ({"controls": Fitting}, "`controls` has 'epochs' of type <class 'int'>; allowed: a dataclass"),
+        ({"controls": MaybeFitting}, "`controls` has 'fitting', which may be None; allowed: sections that are always"),
+        ({"branches": MaybeFar}, "`branches` has 'far', which may be None, without a default; write `far: "),
         ({"controls": int}, "`controls` is <class 'int'>; allowed: a dataclass"),
     ],
 )

@@ -7,11 +7,14 @@ refused.
 
 A key, or a row's parameter, that is added to a study with results has a default and the mark `LATER`: matrix.yaml may
 leave it out, and at its default it is in no plain section, so that no fingerprint of before changes. What reads it
-takes the default from the class: `section.get("key", Section.key)`. Standard library only.
+takes the default from the class: `section.get("key", Section.key)`.
+
+A branch that a study may go without is a field `NAME: Section | None = None` of its `branches`: where it is None the
+branch is off, and it is in no plain section. Standard library only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -51,6 +54,17 @@ class Later:
 LATER = Later()
 
 
+@dataclass(frozen=True)
+class RowChoice:
+    """Marks the key of a branch's section with names and globs of the rows that are evaluated on it.
+
+    No job reads the key and no fingerprint has it.
+    """
+
+
+ROW_CHOICE = RowChoice()
+
+
 def key_of(name: str) -> str:
     """The key of a dataclass field: `return_` stands for `return`, a keyword of Python."""
     return name.removesuffix("_")
@@ -63,7 +77,8 @@ def plain(section: Any) -> Any:
     if hasattr(section, "__dataclass_fields__"):
         values = {key_of(f.name): plain(getattr(section, f.name)) for f in fields(section)}
         kind: Any = type(section)
-        return _said(values, later_defaults(kind))
+        off = {key for key in optional_sections(kind) if values[key] is None}
+        return _said({key: value for key, value in values.items() if key not in off}, later_defaults(kind))
     return section
 
 
@@ -74,9 +89,48 @@ def later_defaults(section: Any) -> Mapping[str, Any]:
     return {key_of(f.name): plain(f.default) for f in fields(section) if LATER in get_args(marks[f.name])}
 
 
+@cache
+def optional_sections(top: Any) -> frozenset[str]:
+    """Keys of the dataclass `top` with a section that may be None: branches that may be off."""
+    hints = get_type_hints(top)
+    return frozenset(
+        key_of(name)
+        for name, hint in hints.items()
+        if type(None) in get_args(hint) and any(map(is_dataclass, get_args(hint)))
+    )
+
+
+@cache
+def section_kinds(top: Any) -> Mapping[str, Any]:
+    """Key -> dataclass of its section, of the sections of the dataclass `top`; those that may be None among them."""
+    return {
+        key_of(name): next(filter(is_dataclass, get_args(hint)), hint) for name, hint in get_type_hints(top).items()
+    }
+
+
+@cache
+def row_choice(section: Any) -> str | None:
+    """The key of a dataclass that has the mark `ROW_CHOICE`; None: every row is evaluated on the branch."""
+    hints = get_type_hints(section, include_extras=True)
+    return next((key_of(name) for name, hint in hints.items() if ROW_CHOICE in get_args(hint)), None)
+
+
+def without_choices(top: Any, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Plain sections of the dataclass `top` without the keys that choose rows; the others stay the same objects."""
+    kinds, found = section_kinds(top), {}
+    for name, values in sections.items():
+        choice = row_choice(kinds[name])
+        found[name] = values if choice is None else {key: value for key, value in values.items() if key != choice}
+    return found
+
+
 def without_defaults(top: Any, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Plain sections of the dataclass `top` without `LATER` keys at their default; the others stay the same objects."""
-    return {name: _said(sections[name], later_defaults(kind)) for name, kind in _kinds(top).items()}
+    return {
+        name: _said(sections[name], later_defaults(kind))
+        for name, kind in section_kinds(top).items()
+        if name in sections
+    }
 
 
 def value_at(top: Any, sections: Mapping[str, Mapping[str, Any]], path: str) -> Any:
@@ -86,11 +140,7 @@ def value_at(top: Any, sections: Mapping[str, Mapping[str, Any]], path: str) -> 
         KeyError: neither the sections nor the dataclass have such a key.
     """
     name, _, key = path.partition(".")
-    return sections[name][key] if key in sections[name] else later_defaults(_kinds(top)[name])[key]
-
-
-def _kinds(top: Any) -> dict[str, Any]:
-    return {key_of(name): kind for name, kind in get_type_hints(top).items()}
+    return sections[name][key] if key in sections[name] else later_defaults(section_kinds(top)[name])[key]
 
 
 def _said(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:

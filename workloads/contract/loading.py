@@ -3,11 +3,11 @@
 import importlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from keyword import iskeyword
 from typing import get_type_hints
 
-from workloads.contract.fields import key_of
+from workloads.contract.fields import key_of, optional_sections, section_kinds
 from workloads.contract.workload import REFERENCES, StageSpec, Workload
 
 ATTRIBUTE = "WORKLOAD"
@@ -74,10 +74,17 @@ def table_problems(workload: Workload) -> Iterator[str]:
         if not is_dataclass(sections):
             yield f"`{what}` is {sections!r}; allowed: a dataclass with a field for each section"
             return
-        for name, section in get_type_hints(sections).items():
+        for name, section in section_kinds(sections).items():
             if not is_dataclass(section):
-                yield f"`{what}` has {key_of(name)!r} of type {section!r}; allowed: a dataclass with the section's keys"
+                yield f"`{what}` has {name!r} of type {section!r}; allowed: a dataclass with the section's keys"
                 return
+        optional = optional_sections(sections)
+        if optional and what == "controls":
+            yield f"`controls` has {sorted(optional)[0]!r}, which may be None; allowed: sections that are always there"
+        defaults = {key_of(one.name): one.default for one in fields(sections)}
+        for name in optional:
+            if defaults[name] is not None:
+                yield f"`{what}` has {name!r}, which may be None, without a default; write `{name}: ... = None`"
     if not NAME.fullmatch(workload.name):
         yield f"`name` is {workload.name!r}; allowed: letters, digits, '_' and '-'"
     if not KEY.fullmatch(workload.rows_key) or workload.rows_key in MATRIX_KEYS:
@@ -98,8 +105,6 @@ def table_problems(workload: Workload) -> Iterator[str]:
             yield f"{kind.__name__} has no `family`: set its name in matrix.yaml"
     if len(workload.family) < len(workload.families):
         yield f"two families have the same name; names: {_listed(kind.family for kind in workload.families)}"
-    if len([stage for stage in workload.stages if stage.checks or stage.counted]) > 1:
-        yield "more than one stage has `checks` or `counted`; allowed: one"
 
 
 def _stage_problems(
@@ -154,6 +159,8 @@ def _stage_problems(
     for path in single:
         if path in keys and "." not in path:
             yield f"{where} names {path!r}, a whole section; allowed: section.key"
+    if (stage.checks or stage.counted) and not stage.tracked:
+        yield f"{where} has `checks` or `counted` and is not `tracked`: no cell has its records; set tracked=True"
 
 
 def _of_one_row(workload: Workload) -> list[str]:

@@ -83,6 +83,10 @@ class PlannedCell(Protocol):
         """The row as it is trained, resolved."""
 
     @property
+    def evaluated(self) -> Mapping[str, Any]:
+        """The row as it is evaluated, resolved."""
+
+    @property
     def controls(self) -> Mapping[str, Mapping[str, Any]]:
         """Resolved sections; row controls only where the row reads them."""
 

@@ -30,7 +30,13 @@ class Row:
     reference: ClassVar[bool] = False
     """A ceiling or floor: evaluated like the others, but it trains nothing of its own and is not ranked."""
     needs_deviation: ClassVar[tuple[str, ...]] = ()
-    """Parameters that need a deviation with the reason when they are true."""
+    """Parameters that need a deviation with the reason when they are set: true, or a number other than 0. A family adds
+    to those of what it derives from."""
+
+    @classmethod
+    def deviating(cls) -> tuple[str, ...]:
+        """`needs_deviation` of the family and of all that it derives from."""
+        return tuple(dict.fromkeys(name for kind in cls.__mro__ for name in vars(kind).get("needs_deviation", ())))
 
     @property
     def factors(self) -> Mapping[str, str]:
@@ -41,6 +47,16 @@ class Row:
     def reads(self) -> tuple[str, ...]:
         """The `row_controls` of the workload that this row's computation reads."""
         return ()
+
+    def declared(self, controls: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """What the row decides by itself of what `RecordCheck.declared` names: name -> plain value.
+
+        None: the row records nothing of that kind, and is not compared in it.
+
+        Args:
+            controls: the sections of a cell of this row, plain.
+        """
+        return {}
 
     def evaluated(self) -> "Row":
         """The row that evaluation computes; an alias returns the row that it stands for."""

@@ -37,7 +37,7 @@ LEFT_OUT = "left_out"
 
 @dataclass(frozen=True, kw_only=True)
 class RecordCheck:
-    """A value in a job's `result.records` that must be equal in all compared cells that agree on `depends`.
+    """A value in a job's `result.records` that must be equal in all compared cells that agree on what it depends on.
 
     The report shows unequal values as `violated`.
     """
@@ -45,6 +45,12 @@ class RecordCheck:
     record: str
     depends: tuple[str, ...] = ()
     """Sections under `controls`, or `section.key`, that the value depends on besides the seed."""
+    declared: Mapping[str, str] = field(default_factory=dict)
+    """Names in `Row.declared` that it depends on as well -> why rows may differ in them, for people. Rows that declare
+    the same must have recorded the same; one that declares something else than most is listed among the report's
+    deviations. Where the record itself is named, every row must have recorded what it declares."""
+    optional: bool = False
+    """Some studies record it and some do not: no line while no job of the study has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +125,11 @@ class StageSpec:
     curve: str = ""
     """Metric of metrics.jsonl that the report draws and the tracker logs at every step; empty: none."""
     checks: tuple[RecordCheck, ...] = ()
-    """Records that the report compares between cells; at most one stage may have `checks` or `counted`."""
+    """Records that the report compares between cells, of a stage that is `tracked`."""
     counted: tuple[CountCheck, ...] = ()
     """Records that count what the job left out, and how much it may be."""
+    uncompared: Mapping[str, str] = field(default_factory=dict)
+    """Record -> why it is not compared between cells, for people."""
     files: tuple[tuple[str, str, int | None], ...] = ()
     """(folder of the artifact, glob, how many at most) of files that the tracker logs."""
     about: str = ""
@@ -163,7 +171,11 @@ class Workload:
     controls: type
     """Frozen dataclass with a field for each section under `controls`, each a frozen dataclass (see `fields.py`)."""
     branches: type
-    """The same for `branches`, with a section for each branch; a keyword of Python gets a `_` at its end."""
+    """The same for `branches`, with a section for each branch; a keyword of Python gets a `_` at its end.
+
+    A field `NAME: Section | None = None` is a branch that may be off. A section's key with the mark `ROW_CHOICE`
+    (`fields.py`) names the rows that are evaluated on the branch.
+    """
     families: tuple[type[Row], ...]
     """Classes of rows."""
     rows_key: str = "rows"
@@ -230,8 +242,9 @@ class Workload:
 
     @cached_property
     def checked(self) -> StageSpec | None:
-        """The stage with `checks` or `counted`."""
-        return next((stage for stage in self.stages if stage.checks or stage.counted), None)
+        """The first tracked stage with `checks` or `counted`, else the first one: how its jobs ran is told in full."""
+        tracked = [stage for stage in self.stages if stage.tracked]
+        return next((stage for stage in tracked if stage.checks or stage.counted), tracked[0] if tracked else None)
 
     def revisions_of(
         self, stage: StageSpec, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None
@@ -275,6 +288,13 @@ class Workload:
         """Job id -> floating point operations, of the jobs where they are known.
 
         Durations of jobs that were not measured are estimated in proportion to them.
+        """
+        return {}
+
+    def sizes(self, cells: Sequence[PlannedCell]) -> Mapping[str, Mapping[str, float]]:
+        """Cell id -> name -> number that follows from the declaration of its row, such as how much it has to keep.
+
+        The report sets scores against those that `ReportSpec.frontier` names.
         """
         return {}
 

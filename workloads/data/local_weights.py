@@ -4,6 +4,7 @@ Nothing is ever fetched, and nothing is unpickled: weights are safetensors. Wher
 study; it comes from `paths:` of the cluster file.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,15 @@ def weight_files(folder: Path, stem: str) -> list[Path]:
             raise BadInput(f"{path}: missing, but {index.name} names it; fetch the file again")
         open_tensors(path)
     return files
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """sha256 over the files, in order: which weights something was computed with."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def check_finite(named: Iterable[tuple[str, Tensor]], where: Path) -> None:

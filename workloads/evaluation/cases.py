@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from workloads.data.pool import Pool
 from workloads.data.poses import Poses
 from workloads.data.trajectories import turning as along
 from workloads.runtime.errors import BadInput
+
+GROUP_MARK = "@"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,12 @@ class Setting:
     """Frame of the scene that the case starts from."""
     poses: Poses
     """Commanded, the first frame's included."""
+    group: str = ""
+    """Cases of different groups never share a batch; the end of the id names it."""
+    drawn_as: tuple[str, str] | None = None
+    """Branch and case whose noise it is generated from; None: its own."""
+    perturbation: str = ""
+    """What is wrong with its evidence (`perturbations.py`); empty: nothing."""
 
     @property
     def slug(self) -> str:
@@ -55,6 +65,20 @@ def first_by_hash(settings: Sequence[Setting], wanted: int, key: str) -> list[Se
     return sorted(ordered[: wanted or len(ordered)], key=lambda setting: setting.id)
 
 
+def in_group(setting: Setting, group: str, **changed: Any) -> Setting:
+    """The case as one of a group: with the group at the end of its id, `{pool}/{scene}/{first frame}@{group}`."""
+    return replace(setting, id=f"{setting.id}{GROUP_MARK}{group}", group=group, **changed)
+
+
+def batches(settings: Sequence[Setting], size: int) -> list[list[Setting]]:
+    """Consecutive cases of one group, `size` together."""
+    found: list[list[Setting]] = []
+    for _, group in groupby(settings, key=lambda setting: setting.group):
+        together = list(group)
+        found += [together[i : i + size] for i in range(0, len(together), size)]
+    return found
+
+
 def turning(pool: Pool, scenes: Sequence[str], turns_deg: Sequence[float], chunk_frames: int) -> list[Setting]:
     """From each scene's first frame, a chunk for each turn: on the spot, yaw linear per frame."""
     settings = []
@@ -64,8 +88,8 @@ def turning(pool: Pool, scenes: Sequence[str], turns_deg: Sequence[float], chunk
     return settings
 
 
-def open_scenes(pool: Pool) -> Sequence[str]:
-    """The scenes of the open domain.
+def open_scenes(pool: Pool, branch: str) -> Sequence[str]:
+    """The scenes of the open domain, from which `branch` starts.
 
     Raises:
         BadInput: there are none: a real pool brings none of its own.
@@ -73,7 +97,7 @@ def open_scenes(pool: Pool) -> Sequence[str]:
     scenes = pool.scenes("open")
     if not scenes:
         raise BadInput(
-            f"the branch return starts from open-domain frames, and the pool {pool.name!r} has none; write "
+            f"the branch {branch} starts from open-domain frames, and the pool {pool.name!r} has none; write "
             "`paths: {open: FOLDER}` in the cluster file (prompts.tsv and images/ in it), set "
             "controls.data.open_prompts above 0, and make the pool again; or leave the branch out "
             "(--branches replay,loop)"

@@ -16,7 +16,6 @@ What is published, in `out`:
 Source: study.md section 7; design, Jobs and Contract.
 """
 
-import hashlib
 import importlib
 import keyword
 import time
@@ -36,11 +35,13 @@ from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
 from workloads.evaluation.branches.interface import Branch, Frames
-from workloads.evaluation.cases import Setting, write_settings
+from workloads.evaluation.cases import Setting, batches, write_settings
 from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, write_checkpoint
 from workloads.evaluation.networks.measures import Measures, measures
+from workloads.evaluation.perturbations import FOREIGN, foreign_scene, perturb_of
 from workloads.evaluation.psnr_ssim import WINDOW
-from workloads.evaluation.rollout import Case, roll_out
+from workloads.evaluation.recorded import codec_weights, commanded, ids_digest
+from workloads.evaluation.rollout import Case, Perturb, roll_out
 from workloads.evaluation.strips import shown, write_strip
 from workloads.evaluation.values import CaseMetric, means, write_values
 from workloads.evaluation.videos import write_video
@@ -74,8 +75,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     videos.mkdir(parents=True, exist_ok=True)
     rank, world = request.rendezvous.rank, request.rendezvous.world_size
     networks = measuring(branch, request, (int(pool.data["height"]), int(pool.data["width"]))) if rank == 0 else None
-    batches = [settings[i : i + int(section["batch"])] for i in range(0, len(settings), int(section["batch"]))]
-    mine = batches[rank::world]
+    mine = batches(settings, int(section["batch"]))[rank::world]
     if request.resume is not None:  # each rank its own, so that none computes what another is about to take over
         restore(Path(request.resume), videos, [s for batch in mine for s in batch], request.fingerprint)
     mine = [batch for batch in mine if not all(is_finished(videos, s) for s in batch)]
@@ -114,9 +114,16 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     values = publish(branch, settings, pool, out, chunk_frames, networks, partial(branch.truth, pool=pool))
     for name, value in means(values).items():
         progress.metric(0, name, value)
-    records: dict[str, Any] = {"cases": hashlib.sha256("\n".join(s.id for s in settings).encode("utf-8")).hexdigest()}
+    records: dict[str, Any] = {
+        "cases": ids_digest(settings),
+        "commanded": commanded(settings, pool),
+    }
     if networks.weights:
         records["measuring_weights"] = dict(networks.weights)
+    codec = Latents.open(request.inputs["latents"]).codec_section
+    weights = codec_weights(codec, request.config["sampler"], request.execution.paths)
+    if weights:
+        records["codec_weights"] = weights
     return StageOutcome(
         steps=len(settings),
         records=records,
@@ -196,6 +203,15 @@ class Generator:
         encoder = make_text_encoder(self.description["codec"], self.request.execution.paths, self.device)
         return encoder.encode(sampler["negative"])
 
+    def _perturb(self, setting: Setting) -> Perturb | None:
+        """What is done to the evidence of a case; None: nothing."""
+        if not setting.perturbation:
+            return None
+        others = [scene for scene in self.pool.scenes("open") if scene != setting.scene]
+        foreign = self.pool.frames(foreign_scene(setting, others), [0]) if setting.perturbation == FOREIGN else None
+        latents = None if foreign is None else self.codec.encode_each(foreign)[0]
+        return perturb_of(setting, self.request.config["branch"], latents)
+
     def __call__(
         self, batch: Sequence[Setting], progress: Progress, videos: Path, settings: Sequence[Setting]
     ) -> list[Any]:
@@ -209,6 +225,8 @@ class Generator:
                 first_frame=self.pool.frames(setting.scene, [setting.start])[0],
                 poses=setting.poses,
                 text=self.latents.text(setting.scene, setting.start),
+                drawn_as=setting.drawn_as,
+                perturb=self._perturb(setting),
             )
             for setting in batch
         ]

@@ -27,6 +27,23 @@ from workloads.memory.interface import Slots
 from workloads.model.world_model import WorldModel
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The evidence of one case and chunk: the anchor, then the retrieved frames, oldest first."""
+
+    latents: npt.NDArray[np.float32]
+    """(k, c, h, w)."""
+    poses: Poses
+    """(k,), of the frames."""
+    end: Poses
+    """One pose: that of the chunk's last frame."""
+    chunk: int
+
+
+Perturb = Callable[[Shown], Shown]
+"""Evidence in, evidence with something wrong in it out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One video to generate."""
@@ -39,6 +56,10 @@ class Case:
     """All commanded poses, the first frame's included: chunks · (F − 1) + 1."""
     text: npt.NDArray[np.float32]
     """(l, width), the caption's tokens."""
+    drawn_as: tuple[str, str] | None = None
+    """Branch and case that name the noise in place of its own: common random numbers."""
+    perturb: Perturb | None = None
+    """What is done to the evidence of each chunk before the model sees it; None: nothing."""
 
 
 def roll_out(
@@ -105,14 +126,15 @@ def roll_out(
             if on_chunk is not None:
                 on_chunk(chunk, chunks)
             start, end = chunk * moves, (chunk + 1) * moves
-            slots = _evidence(cases, history, start, end, frames, rule, min_overlap, device)
+            slots = _evidence(cases, history, chunk, moves, frames, rule, min_overlap, device)
             state = model.write(state, slots, text)
             targets = np.arange(start, end + 1, codec.time_factor)
             actions = _tensor(
                 np.stack([action_vectors(case.poses[targets], case.poses[start]) for case in cases]), device
             )
             shape = (len(targets), *history.shape[2:])
-            noise = np.stack([draws.normal(shape, "evaluation", branch, case.id, chunk) for case in cases])
+            names = [case.drawn_as or (branch, case.id) for case in cases]
+            noise = np.stack([draws.normal(shape, "evaluation", *name, chunk) for name in names])
             latents, lost = solver.solve(model, _tensor(noise, device), actions, text, negative, slots, state)
             for i, (made, step) in enumerate(zip(latents.float().cpu().numpy(), lost.tolist(), strict=True)):
                 where = f"case {cases[i].id}, chunk {chunk + 1} of {chunks}"
@@ -171,28 +193,31 @@ class _Solver:
 def _evidence(
     cases: Sequence[Case],
     history: npt.NDArray[np.float32],
-    start: int,
-    end: int,
+    chunk: int,
+    moves: int,
     frames: int,
     rule: str,
     min_overlap: float,
     device: torch.device | str,
 ) -> Slots:
-    """Anchor `start` in slot 0, then the retrieved frames, oldest first; missing slots at the end."""
-    shown = [
-        np.concatenate([[start], choose(candidates(case.poses, start, end, min_overlap), frames, rule)])
-        if frames > 1
-        else np.array([start])
-        for case in cases
-    ]
-    most = max(len(indices) for indices in shown)
+    """The chunk's first frame in slot 0, then the retrieved frames, oldest first; missing slots at the end."""
+    start, end = chunk * moves, (chunk + 1) * moves
+    shown: list[Shown] = []
+    for i, case in enumerate(cases):
+        indices = np.array([start])
+        if frames > 1:
+            indices = np.concatenate([indices, choose(candidates(case.poses, start, end, min_overlap), frames, rule)])
+        one = Shown(history[i, indices], case.poses[indices], case.poses[end], chunk)
+        shown.append(one if case.perturb is None else case.perturb(one))
+    most = max(len(one.latents) for one in shown)
     latents = np.zeros((len(cases), most, *history.shape[2:]), dtype=np.float32)
     actions = np.zeros((len(cases), most, 12), dtype=np.float32)
     valid = np.zeros((len(cases), most), dtype=np.bool_)
-    for i, (case, indices) in enumerate(zip(cases, shown, strict=True)):
-        latents[i, : len(indices)] = history[i, indices]
-        actions[i, : len(indices)] = action_vectors(case.poses[indices], case.poses[start])
-        valid[i, : len(indices)] = True
+    for i, (case, one) in enumerate(zip(cases, shown, strict=True)):
+        count = len(one.latents)
+        latents[i, :count] = one.latents
+        actions[i, :count] = action_vectors(one.poses, case.poses[start])
+        valid[i, :count] = True
     return Slots(_tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device))
 
 

@@ -1,7 +1,8 @@
 """How parameters start, which of them decay, and the digest of those that all rows share.
 
 A parameter's first value is a function of (seed, its name, its shape) alone: two rows with the same
-seed start the backbone at the same bits, in whatever order modules are built (study.md section 1).
+seed start the backbone at the same bits, in whatever order modules are built (study.md section 1). The one exception is
+a row's `init_stream`, which is there to have other draws (section 8, A/A).
 """
 
 import hashlib
@@ -16,21 +17,31 @@ from workloads.memory.interface import Rule, constant, xavier
 MECHANISM = "mechanism."
 """Prefix of the parameters that a row adds; all others are shared."""
 
-UNDECAYED = ("bias", "modulation", "gate", "log_tau", "weight_logit")
+UNDECAYED = (
+    "bias",
+    "modulation",
+    "gate",
+    "log_tau",
+    "weight_logit",
+    "query_bias",
+    "key_bias",
+    "log_sharpness",
+)
 """Last parts of the names of parameters without weight decay, beside those of norms."""
 
 
-def initialise(model: nn.Module, seed: int) -> None:
-    """Set every parameter of `model` to its first value.
+def initialise(model: nn.Module, seed: int, init_stream: int = 0) -> None:
+    """Set every parameter of `model` to its first value, drawn from `init_stream` if that is not 0.
 
     A module says by `initial_rules()` how its parameters start; what it leaves out starts by the
     general rule: matrices Xavier uniform, biases 0, a norm's weight 1.
     """
     rules = dict(_rules(model))
+    key = (init_stream,) if init_stream else ()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             rule = rules.get(name) or _general_rule(name, parameter)
-            values = rule(stream("parameter", seed, name), tuple(parameter.shape))
+            values = rule(stream("parameter", seed, name, *key), tuple(parameter.shape))
             parameter.copy_(torch.from_numpy(values))
 
 
@@ -56,6 +67,13 @@ def initial_shared_digest(model: nn.Module) -> str:
             digest.update(f"{name}{tuple(parameter.shape)}".encode())
             digest.update(parameter.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def trainable_shared_digest(model: nn.Module) -> str:
+    """sha256 over the names of the shared parameters that train, and whether they decay; equal in all rows."""
+    names = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    shared = sorted(f"{name} {decays(name)}" for name in names if not name.startswith(MECHANISM))
+    return hashlib.sha256("\n".join(shared).encode()).hexdigest()
 
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

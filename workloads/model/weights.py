@@ -26,6 +26,15 @@ WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
 
 
+FORMER = {"mechanism.mixing": "mechanism.memory.mixing"}
+"""Name in weights from before mechanisms were made of parts -> name now."""
+
+
+def current_name(name: str) -> str:
+    """The name now of a parameter, or of what an optimiser keeps for one (`NAME...`)."""
+    return next((now + name.removeprefix(old) for old, now in FORMER.items() if name.startswith(old)), name)
+
+
 def save_model(folder: Path, model: WorldModel, description: Mapping[str, Any]) -> None:
     """Write float32 weights and their description; `shape` is taken from the model if it is not given.
 
@@ -73,7 +82,8 @@ def load_model(
         )
     shards = Shards(folder / WEIGHTS, {str(folder / WEIGHTS): open_tensors(folder / WEIGHTS)})
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: entry.shape for name, entry in shards.entries.items()}
+    in_file = {current_name(name): name for name in shards.entries}
+    found = {name: shards.entries[written].shape for name, written in in_file.items()}
     if expected != found:
         odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise BadInput(
@@ -81,7 +91,7 @@ def load_model(
             f"first {odd[0]}: expected {expected.get(odd[0])}, found {found.get(odd[0])}; "
             "use weights that were trained for this row"
         )
-    model.load_state_dict({name: shards.read(name) for name in found})
+    model.load_state_dict({name: shards.read(written) for name, written in in_file.items()})
     return model.to(device).eval().requires_grad_(False), description
 
 

@@ -20,10 +20,10 @@ from torch.utils.checkpoint import checkpoint
 
 from workloads.memory.interface import Mechanism, Positions, Rule, Sizes, Slots, State, Stored, float32, placed
 from workloads.memory.mechanisms import make_mechanism
+from workloads.memory.rotary import Rotary, rotary_table
 from workloads.model.action import SITES
 from workloads.model.blocks import Head, TransformerBlock
 from workloads.model.initial import initialise
-from workloads.model.rotary import Rotary, rotary_table
 from workloads.runtime.errors import BadInput
 from workloads.study.memory.base import PATCH, MemoryRow
 from workloads.study.memory.families import row_from
@@ -347,8 +347,9 @@ def build_model(
         BadInput: sizes that do not fit together; the message names the key.
         RowError: a row that cannot be.
     """
-    model = WorldModel(backbone, action, row_from(row), shape)
-    initialise(model, seed)
+    memory = row_from(row)
+    model = WorldModel(backbone, action, memory, shape)
+    initialise(model, seed, memory.init_stream)
     return model
 
 

@@ -12,6 +12,7 @@ WORLDS = "worlds"
 MEASURE = ("evaluate", "bound")
 """Stages that need a branch's cases."""
 SCENE_CHUNKS = 4  # of a rendered scene's own way (workloads.data.trajectories)
+OPEN = ("return", "absence", "sensitivity")  # start from open-domain first frames
 START_CHUNKS = 3  # replay: cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
 
 
@@ -47,8 +48,11 @@ def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str
 
 
 def cases_of(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -> int | None:
-    """Cases of a branch in a rendered pool; None for a branch whose cases are counted by its evaluation only."""
-    if branch == "return":
+    """Cases of a branch in a rendered pool, those of one group where it has several (`chunks_of`).
+
+    None for a branch whose cases are counted by its evaluation only.
+    """
+    if branch in OPEN:
         return int(data["open_prompts"] * data["open_variants"])
     if branch == "loop":
         return int(data["held_out_scenes"])
@@ -57,3 +61,14 @@ def cases_of(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -
     moves = data["chunk_frames"] - 1
     starts = range(0, SCENE_CHUNKS * moves + 1 - section["chunks"] * moves, START_CHUNKS * moves)
     return int(data["held_out_scenes"]) * len(starts)
+
+
+def chunks_of(branch: str, section: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Chunks of a case, for each group of a branch's cases; None for a branch that is not known here."""
+    if branch == "absence":
+        return tuple(2 * len(section["away_deg"]) + gap for gap in section["gaps"])
+    if branch == "sensitivity":
+        return (len(section["turns_deg"]),) * (1 + len(section["perturb"]))
+    if "turns_deg" in section:
+        return (len(section["turns_deg"]),)
+    return (int(section["chunks"]),) if "chunks" in section else None

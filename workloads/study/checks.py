@@ -1,9 +1,10 @@
 """What must hold between the controls: each number alone may be in range and the whole impossible."""
 
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 
 from workloads.study.memory.base import PATCH
-from workloads.study.sections import Branches, Controls
+from workloads.study.sections import Absence, Branches, Controls
 from workloads.study.sizes import RGB, WAN_CHANNELS, WAN_TIME_FACTOR
 
 WAN_FACTOR = 8  # pixels of its latents' side
@@ -13,6 +14,8 @@ LPIPS_SIDE = {
     "alex": 31,
     "vgg": 16,
 }  # pixels that survive the network's pooling: workloads/evaluation/networks/lpips.py
+VIEW_DEG = 52.67  # what a camera sees: workloads/data/geometry.py
+CLOSED_DEG = 1e-9
 MIN_HEAD = 6  # rotary positions over time, height and width, two values each
 
 
@@ -27,7 +30,14 @@ def problems(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]
     yield from _training(controls)
     yield from _judge(controls, branches)
     yield from _networks(controls, branches)
-    for name, turns in (("loop", branches.loop.turns_deg), ("return", branches.return_.turns_deg)):
+    sensitivity = branches.sensitivity
+    if branches.absence is not None:
+        yield from _absence(branches.absence)
+    if sensitivity is not None and len(set(sensitivity.perturb)) < max(1, len(sensitivity.perturb)):
+        yield "branches.sensitivity.perturb", f"is {list(sensitivity.perturb)}; allowed: one and more, each once"
+    turned = [("loop", branches.loop.turns_deg), ("return", branches.return_.turns_deg)]
+    turned += [] if sensitivity is None else [("sensitivity", sensitivity.turns_deg)]
+    for name, turns in turned:
         mirrored = tuple(-turn for turn in reversed(turns))
         if not turns or 0 in turns or turns != mirrored:
             yield (
@@ -35,6 +45,30 @@ def problems(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]
                 f"is {list(turns)}, which does not come back the way it went; allowed: turns other than 0 whose "
                 "second half undoes the first in reverse, such as [45.0, -45.0]",
             )
+
+
+def _absence(absence: Absence) -> Iterator[tuple[str, str]]:
+    away, between, gaps = absence.away_deg, absence.between_deg, absence.gaps
+    if not between or 0 in between or abs(sum(between)) > CLOSED_DEG:
+        yield (
+            "branches.absence.between_deg",
+            f"is {list(between)}; allowed: turns other than 0 that add up to 0, such as [-30.0, 30.0]",
+        )
+        return
+    seen = [yaw for yaw in accumulate(between, initial=sum(away)) if abs(yaw) < VIEW_DEG or abs(yaw) > 360 - VIEW_DEG]
+    if not away or 0 in away or seen:
+        where = f"; with between_deg {list(between)} the camera comes to {seen[0]:g} degrees" if seen else ""
+        yield (
+            "branches.absence.away_deg",
+            f"is {list(away)}{where}; allowed: turns other than 0 that take the source out of sight, a view of "
+            f"{VIEW_DEG:g} degrees, such as [45.0, 45.0]",
+        )
+    if len(gaps) < 2 or gaps[0] != 0 or any(a >= b for a, b in pairwise(gaps)) or any(n % len(between) for n in gaps):
+        yield (
+            "branches.absence.gaps",
+            f"is {list(gaps)}; allowed: rising numbers from 0, multiples of {len(between)} (the turns of between_deg), "
+            f"such as [0, {len(between)}, {2 * len(between)}]",
+        )
 
 
 def _latents(controls: Controls) -> Iterator[tuple[str, str]]:
@@ -136,7 +170,10 @@ def _judge(controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
             "controls.judge.models",
             f"is {list(controls.judge.models)}, but judge.name is mask, which asks no model; allowed: []",
         )
-    shortest = min(len(branches.loop.turns_deg), len(branches.return_.turns_deg)) * (controls.data.chunk_frames - 1)
+    chunks = [len(branches.loop.turns_deg), len(branches.return_.turns_deg)]
+    chunks += [] if branches.absence is None else [2 * len(branches.absence.away_deg)]
+    chunks += [] if branches.sensitivity is None else [len(branches.sensitivity.turns_deg)]
+    shortest = min(chunks) * (controls.data.chunk_frames - 1)
     if controls.judge.tail_frames > max(shortest, 1):
         yield (
             "controls.judge.tail_frames",

@@ -26,6 +26,7 @@ from workloads.study.sizes import (
     model_sizes,
     parameters_added,
     parameters_shared,
+    remembered,
     tokens_forward,
     tokens_written,
 )
@@ -159,6 +160,7 @@ def sizes_json(sizes: Sequence[RowSize], disk: Disk) -> dict[str, Any]:
                 "parameters": parameters_shared(size.model),
                 "parameters_added": parameters_added(size.model),
                 "flops_step": full_step(size.model, size.global_batch),
+                **remembered(size.model.row, size.model.slots),
                 "devices": size.devices,
                 "memory_bytes": size.memory.total,
                 "memory_parts": {
@@ -190,9 +192,12 @@ def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
     limit = sizes[0].limit_gib
     of = f" of {limit:g}" if limit is not None else ""
     memory = f"GiB/{_unit(sizes[0], 1)}{of}"
-    lines = [["row", "tokens", "tokens written", "parameters", "of them added", "TFLOP/step", memory]]
+    lines = [
+        ["row", "tokens", "tokens written", "parameters", "of them added", "TFLOP/step", "floats read", "kept", memory]
+    ]
     for size in sizes:
         model, total = size.model, size.memory.total / GIB
+        floats = remembered(model.row, model.slots)
         lines.append(
             [
                 size.label,
@@ -201,6 +206,8 @@ def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
                 f"{parameters_shared(model) + parameters_added(model):,}",
                 f"{parameters_added(model):,}",
                 _teraflop(full_step(model, size.global_batch)),
+                f"{floats['floats_read'] / 1e6:.3g} M",
+                f"{floats['floats_kept'] / 1e6:.3g} M",
                 f"{total:.1f}{' too much' if size.fits is False else ''}",
             ]
         )
@@ -221,7 +228,8 @@ def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
             ("pool", disk.pool),
         )
     )
-    return "\n".join(["sizes, predicted", *table, f"disk, GiB: {parts} ({disk.assumption})"]) + "\n"
+    title = "sizes, predicted (floats of the memory: of one sample at the paper's size)"
+    return "\n".join([title, *table, f"disk, GiB: {parts} ({disk.assumption})"]) + "\n"
 
 
 def _unit(size: RowSize, count: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workloads.contract.planned import Planned, PlannedJob
-from workloads.study.cases import WORLDS, cases_of
+from workloads.study.cases import WORLDS, cases_of, chunks_of
 from workloads.study.memory.families import row_from
 from workloads.study.sizes import ModelSizes, flops_denoise, flops_write, full_step, model_sizes
 
@@ -50,10 +50,9 @@ def _evaluation(model: ModelSizes, job: PlannedJob, controls: Mapping[str, Mappi
     section, sampler = job.config["branch"], controls["sampler"]
     rendered = controls["data"]["source"] == WORLDS
     cases = int(section["cases"]) or (cases_of(str(job.branch), section, controls["data"]) if rendered else None)
-    turns = section.get("turns_deg")
-    if cases is None or (turns is None and "chunks" not in section):
+    chunks = chunks_of(str(job.branch), section)
+    if cases is None or chunks is None:
         return None
-    chunks = len(turns) if turns is not None else int(section["chunks"])
     passes = int(sampler["steps"]) * (1 if float(sampler["guidance"]) == 1.0 else 2)
     chunk = passes * flops_denoise(model, 1, model.slots) + flops_write(model, 1, model.slots)
-    return float(cases * chunks * chunk)
+    return float(cases * sum(chunks) * chunk)

@@ -11,14 +11,20 @@ from reports.spec import (
     BranchSpec,
     CostValue,
     DifferenceTile,
+    FactorSpec,
+    FrontierSpec,
     GainSpec,
+    GroupChanges,
+    GroupCurves,
     ImageSpec,
     InstrumentSpec,
+    NoiseSpec,
     PublishedTables,
     ReferenceSpec,
     ReportSpec,
     ScalingFigure,
     ScorePart,
+    SizeSpec,
     Words,
 )
 from workloads.study.differences import DIFFERENCES
@@ -32,8 +38,13 @@ BUNDLE = (
     ScorePart(metric="lpips", better="low", stand_in="rf_distance", stand_in_suffix="_rf"),
 )
 
+GATED = ScorePart(metric="judge_gated", stand_in="judge")
+
 OPEN_VARIANT = r"(?<=\d)[-_.]v?\d+"
 """End of an open-domain scene's name: `open-03-2` is variant 2, a layout of the objects, of prompt 3."""
+
+RETURN_SCORE = "return/judge"
+"""`branch/metric` that is set against sizes, and of which factor effects are estimated."""
 
 CAPPED_DB = 99.0
 """PSNR at or above this is that of equal frames, which is capped at 100 dB."""
@@ -63,6 +74,8 @@ REPORT = ReportSpec(
         BranchSpec(name="replay", score=BUNDLE),
         BranchSpec(name="loop", score=BUNDLE),
         BranchSpec(name="return", score=(ScorePart(metric="judge"),), variant=OPEN_VARIANT),
+        BranchSpec(name="absence", score=(GATED,), variant=OPEN_VARIANT, group=r"@gap(\d+)", ranked=False),
+        BranchSpec(name="sensitivity", score=(GATED,), variant=OPEN_VARIANT, group=r"@([a-z]+)", ranked=False),
     ),
     contrast=("replay", "return"),
     main_table="families",
@@ -111,6 +124,43 @@ REPORT = ReportSpec(
             caption="The anchor alone, then 4 and 19 retrieved frames",
         ),
     ),
+    group_curves=(
+        GroupCurves(
+            title="How long a place is remembered",
+            branch="absence",
+            metrics=(
+                (GATED, "judge where the camera left, points"),
+                (ScorePart(metric="judge_appearance"), "appearance of the right object, 0 to 5"),
+                (ScorePart(metric="psnr_truth_last"), "PSNR to truth, last frame, dB"),
+            ),
+            axis="chunks in between",
+            floor="context-k1",
+            caption="The camera turns 90° away, looks about for so many chunks without seeing the source, and comes "
+            "back. The half-life is the number of chunks after which half of what a row had above "
+            "<code>context-k1</code> is gone, linear in log<sub>2</sub>(n + 1). A judge's points are partly for the "
+            "view and the scene: true videos with <i>another</i> object keep 54 of 100, and 0 of appearance.",
+        ),
+    ),
+    group_changes=(
+        GroupChanges(
+            title="What a row does with wrong evidence",
+            branch="sensitivity",
+            metrics=(
+                (GATED, "judge where the camera left"),
+                (ScorePart(metric="psnr_truth_last"), "PSNR to truth, last frame"),
+            ),
+            baseline="none",
+            groups=(
+                ("pose", "poses off"),
+                ("foreign", "one frame of another world"),
+                ("noise", "noise"),
+                ("missing", "one frame missing"),
+            ),
+            caption="By how much the score of <i>return</i> falls when something is wrong with the retrieved frames, "
+            "with half its interval, paired over scenes; bold where the interval excludes 0. A row that reads no "
+            "retrieved frame falls by 0 exactly.",
+        ),
+    ),
     instruments=InstrumentSpec(
         name="judges",
         metric="judge",
@@ -127,6 +177,12 @@ REPORT = ReportSpec(
         full_families=("context",),
         caption="Of what K=20 gains over K=1 on return, the share a compact memory keeps; given only where that gain "
         "differs significantly from 0.",
+    ),
+    noise=NoiseSpec(
+        row="context-k5",
+        again="context-k5-aa",
+        caption="<code>context-k5-aa</code> is <code>context-k5</code> with other initial weights, drawn from another "
+        "stream, and the same data, order and noise. It is in no table, rank or finding.",
     ),
     references=ReferenceSpec(
         ceiling="bound-truth",
@@ -168,6 +224,22 @@ REPORT = ReportSpec(
         table_note="the last two lines are ceiling and floor",
         off_scale={"dB": CAPPED_DB},
     ),
+    frontier=FrontierSpec(
+        metric=RETURN_SCORE,
+        sizes=(
+            SizeSpec(key="floats_kept", name="floats kept"),
+            SizeSpec(key="floats_read", name="floats read"),
+        ),
+        heading="Quality against what is kept and read",
+        caption="Floats of one sample at the paper's size, whatever size was run: <i>kept</i> is what must survive "
+        "between two chunks, in all blocks; a row that retrieves evidence keeps the whole history, here of three "
+        "chunks. <i>Read</i> is what one chunk uses. The anchor, which every row has, is not counted beside a store.",
+    ),
+    factors=FactorSpec(
+        metrics=(RETURN_SCORE, "return/psnr_truth_last"),
+        caption="A memory is three choices: what is stored (write), how a place in the store is found (address), and "
+        "where it enters the backbone (read).",
+    ),
     prices=(
         CostValue(stage="train", key="flops", name="FLOPs per training step"),
         CostValue(stage="train", key="tokens", name="tokens per forward"),
@@ -196,6 +268,7 @@ REPORT = ReportSpec(
         "stored and read; everything else is the same.",
         notes="What this scale can and cannot tell",
         findings="Six findings, asked of these values",
+        noise="Noise: two trainings that differ in nothing but the initialisation",
         rank_shift="A row that rises to the right is better at coming back than at following.",
         curves="Rows share data, order and noise, so curves may be compared step by step.",
         units="scenes",

@@ -7,7 +7,7 @@ fingerprint (`contract/fields.py`). Memory rows are in `memory/`.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from workloads.contract.fields import LATER, Count, Natural, NonNegative, Positive, Range, Share
+from workloads.contract.fields import LATER, ROW_CHOICE, Count, Natural, NonNegative, Positive, Range, Share
 
 Perceptual = Literal["random", "alex", "vgg"]
 """Network of the perceptual distance. random: the stand-in; alex, vgg: LPIPS, with weights in `paths.lpips`."""
@@ -221,10 +221,50 @@ class Loop(Turns):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Absence:
+    """The branch that asks how long a place is remembered."""
+
+    judged: ClassVar[bool] = True
+
+    cases: Natural
+    """First frames, each evaluated once for every gap; 0: all."""
+    away_deg: tuple[Annotated[float, Range(-180, 180)], ...]
+    """Yaw of each chunk that takes the source out of sight, in degrees; at the end they are undone in reverse."""
+    between_deg: tuple[Annotated[float, Range(-180, 180)], ...]
+    """Yaw of the chunks in between, over and over; they add up to 0 and keep the source out of sight."""
+    gaps: tuple[Natural, ...]
+    """How many chunks are in between: a group of cases for each, rising from 0."""
+    batch: Count
+    """Cases that are generated together; those of two gaps never are."""
+
+
+Perturbation = Literal["pose", "foreign", "noise", "missing"]
+"""What is wrong with the evidence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(Turns):
+    """The branch `return` with something wrong in the evidence: whether a row uses what it is shown."""
+
+    rows: Annotated[tuple[str, ...], ROW_CHOICE]
+    """Names and globs of the rows that are evaluated."""
+    perturb: tuple[Perturbation, ...]
+    """A group of cases for each, beside one with the evidence as it is. pose: retrieved frames are shown with their yaw
+    off by `pose_deg`; foreign: one retrieved frame is of another world; noise: the retrieved latents with noise added;
+    missing: one retrieved frame is left out. The one frame is that which sees most of where the chunk ends."""
+    pose_deg: Annotated[float, Range(-180, 180)]
+    """Error of the yaw for `pose`, in degrees."""
+    noise: NonNegative
+    """Standard deviation of the noise, as a multiple of that of the frame's latents."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Branches:
-    """The three evaluations. Source: study.md section 7."""
+    """The evaluations; those that may be null are off where matrix.yaml lacks them. Source: study.md section 7."""
 
     replay: Replay
     loop: Loop
     return_: Turns
     """The branch that turns away and back in an unfamiliar world; `return` in matrix.yaml."""
+    absence: Absence | None = None
+    sensitivity: Sensitivity | None = None

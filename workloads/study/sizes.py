@@ -38,6 +38,36 @@ class ModelSizes(BackboneSizes):
         return self.row.recurrent(self)
 
 
+PAPER = BackboneSizes(
+    width=1536,
+    blocks=30,
+    heads=12,
+    feed_forward=8960,
+    frequency_width=256,
+    recurrent_every=4,
+    grid=8,
+    grid_tokens=64,
+    site="pre_qkv",
+    channels=WAN_CHANNELS,
+    rows=22,
+    columns=40,
+    frames=21,
+    text_tokens=512,
+    text_width=4096,
+)
+"""Of the profile `paper`: what a row remembers is compared at this size, whatever profile is run."""
+PAPER_HISTORY = 241
+"""Frames that may be evidence of the fourth chunk of the branch loop at that size: three of 80, and the first."""
+
+
+def remembered(row: MemoryRow, slots: int) -> dict[str, float]:
+    """`floats_read` and `floats_kept` of a row at the paper's size, with `slots` evidence frames, anchor included."""
+    return {
+        "floats_read": row.floats_read(PAPER, slots),
+        "floats_kept": row.floats_kept(PAPER, slots, PAPER_HISTORY),
+    }
+
+
 def model_sizes(controls: Mapping[str, Mapping[str, Any]], row: MemoryRow) -> ModelSizes:
     """Sizes of `row`, as it is trained, under resolved `controls` (data, codec, evidence, action, backbone)."""
     backbone, codec = controls["backbone"], controls["codec"]

@@ -1,17 +1,16 @@
 """The stages of Echo-Memory: one entry each, and the revisions of what is neither a stage nor a family."""
 
 from collections.abc import Mapping
-from typing import get_type_hints
 
-from workloads.contract.fields import key_of
+from workloads.contract.fields import section_kinds
 from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Tolerance
 from workloads.study.sections import Branches
 
-_SECTIONS = get_type_hints(Branches)
+_SECTIONS = section_kinds(Branches)
 
-BRANCHES = tuple(map(key_of, _SECTIONS))
+BRANCHES = tuple(_SECTIONS)
 
-JUDGED = tuple(key_of(name) for name, section in _SECTIONS.items() if section.judged)
+JUDGED = tuple(name for name, section in _SECTIONS.items() if section.judged)
 """Branches with a judge; the others are measured against known frames."""
 
 REVISIONS: Mapping[str, int] = {
@@ -34,6 +33,11 @@ INDEXED = (
     "training.steps",
     "training.global_batch",
 )
+
+_SHARED = "one job for all cells, but for a row that deviates in what it reads"
+
+_REPEATED = "every training records what it read, and those are compared"
+_OWN_FRAMES = {"evidence_frames": "the row's own number of evidence frames, anchor included"}
 
 # With AVX2 instead of AVX-512, the means over 16 cases after 400 steps moved by at most 0.00005 dB, 0.00002 (SSIM) and
 # 0.001 points; other libraries and devices differ in more operations. Rows that the study tells apart: 0.5 dB and more.
@@ -66,6 +70,7 @@ STAGES = (
         sections=("data",),
         revisions={"source": "data.source"},
         seconds_guess=5.0,
+        uncompared={"pool": _SHARED, "scenes": _SHARED, "frames": _SHARED},
     ),
     StageSpec(
         name="latents",
@@ -74,6 +79,7 @@ STAGES = (
         sections=("data", "codec"),
         revisions={"codec": "codec.kind"},
         seconds_guess=2.0,
+        uncompared={"latents": _SHARED, "frames": _SHARED},
     ),
     StageSpec(
         name="index",
@@ -82,6 +88,12 @@ STAGES = (
         sections=INDEXED,
         seed=True,
         seconds_guess=1.0,
+        uncompared={
+            **dict.fromkeys(
+                ("sample_order", "drops", "candidates"), "every training records what it read, and those are compared"
+            ),
+            **dict.fromkeys(("segments", "returning"), "counted from what `candidates` is the digest of"),
+        },
     ),
     StageSpec(
         name="train",
@@ -96,7 +108,22 @@ STAGES = (
         curve="loss",
         checks=(
             RecordCheck(record="sample_order", depends=INDEXED),
-            RecordCheck(record="initial_shared", depends=("data", "codec", "action", "backbone")),
+            RecordCheck(record="drops", depends=INDEXED),
+            RecordCheck(record="candidates", depends=INDEXED),
+            RecordCheck(record="evidence_frames", declared=_OWN_FRAMES),
+            RecordCheck(record="evidence", depends=INDEXED, declared=_OWN_FRAMES),
+            RecordCheck(
+                record="written",
+                depends=INDEXED,
+                declared={**_OWN_FRAMES, "write_from": "other frames of the past are written into the row's state"},
+                optional=True,
+            ),
+            RecordCheck(
+                record="initial_shared",
+                depends=("data", "codec", "action", "backbone"),
+                declared={"init_stream": "the row's parameters start from other draws"},
+            ),
+            RecordCheck(record="trainable_shared", depends=("data", "codec", "action", "backbone"), optional=True),
             RecordCheck(record="steps", depends=("training.steps",)),
         ),
         counted=(
@@ -125,6 +152,12 @@ STAGES = (
         tracked=True,
         files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
         images="strips",
+        checks=(
+            RecordCheck(record="cases", depends=("data",)),
+            RecordCheck(record="commanded", depends=("data",), optional=True),
+            RecordCheck(record="codec_weights", depends=("codec",), optional=True),
+            RecordCheck(record="measuring_weights", optional=True),
+        ),
         tolerances=_TOLERANCES,
     ),
     StageSpec(
@@ -138,6 +171,8 @@ STAGES = (
         smoke=True,
         tracked=True,
         about=_SCORES,
+        checks=(RecordCheck(record="judge_rubric", depends=("judge",), optional=True),),
+        uncompared={"judge_missing": "cases without a valid answer are missing in the means, and counted beside them"},
         tolerances=_JUDGED,
         environment=_JUDGE_VARIABLES,
     ),

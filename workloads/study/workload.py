@@ -14,9 +14,9 @@ from workloads.contract.planned import (
     ServiceEndpoint,
 )
 from workloads.contract.workload import Workload
-from workloads.study import cases, checks, deepspeed, estimate, flops, notes, outside, services
+from workloads.study import cases, checks, deepspeed, estimate, flops, notes, outside, services, sizes
 from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS
+from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS, row_from
 from workloads.study.sections import Branches, Controls
 from workloads.study.stages import REVISIONS, STAGES
 
@@ -39,6 +39,11 @@ class EchoMemory(Workload):
     def flops(self, plan: Planned) -> Mapping[str, float]:
         """See `flops`."""
         return flops.flops(plan)
+
+    def sizes(self, cells: Sequence[PlannedCell]) -> Mapping[str, Mapping[str, float]]:
+        """Floats read and kept by each memory at the paper's size; none of ceiling and floor."""
+        rows = {cell.id: (row_from(cell.evaluated), cell.controls["evidence"]) for cell in cells if not cell.reference}
+        return {name: sizes.remembered(row, row.evidence_frames(evidence)) for name, (row, evidence) in rows.items()}
 
     def cannot_rerun(self, job: PlannedJob, paths: Mapping[str, str]) -> str:
         """See `outside`."""

@@ -9,7 +9,7 @@ Source: study.md sections 1 to 3 and 6.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 from workloads.data import draws
 from workloads.data.evidence import choose
 from workloads.data.geometry import action_vectors
-from workloads.data.index import Index
+from workloads.data.index import Index, Sample
 from workloads.data.latents import Latents
 from workloads.memory.interface import Slots
 from workloads.model.flow import sigma_from_uniform
@@ -128,9 +128,8 @@ class Batches:
             noise[row] = draws.normal(noise.shape[1:], "training noise", self._seed, step, number)
             uniform[row] = draws.uniform((1,), "training timestep", self._seed, step, number)[0]
             current.append((sample.scene, segment))
-            before = sample.start - self._moves
-            has_history = self._carries_state and not sample.dropped and before >= 0
-            previous.append((sample.scene, self._segment(sample.scene, before, False)) if has_history else None)
+            before = self._preceding(sample)
+            previous.append(None if before is None else (sample.scene, self._segment(sample.scene, before, False)))
         text = np.stack([self._text(sample.scene, sample.start) for sample in chosen])
         history = (self._slots(previous, device),) if any(previous) else ()
         return TrainingBatch(
@@ -145,14 +144,31 @@ class Batches:
 
     def evidence_digest(self, steps: Iterable[int]) -> str:
         """sha256 over the evidence frames, anchor first, of every sample of `steps` in order."""
+        return self._digest(steps, lambda sample: self._chosen(sample.scene, sample.start, sample.dropped))
+
+    def written_digest(self, steps: Iterable[int]) -> str:
+        """The same over all frames that a state is written from: those of the preceding segment, then its own."""
+
+        def written(sample: Sample) -> npt.NDArray[np.int64]:
+            before = self._preceding(sample)
+            history = NO_FRAMES if before is None else self._chosen(sample.scene, before, False)
+            return np.concatenate([history, self._chosen(sample.scene, sample.start, sample.dropped)])
+
+        return self._digest(steps, written)
+
+    def _digest(self, steps: Iterable[int], frames_of: Callable[[Sample], npt.NDArray[np.int64]]) -> str:
         digest = hashlib.sha256()
         for step in steps:
             for number in range(self._index.batch):
-                sample = self._index.sample(step, number)
-                frames = self._chosen(sample.scene, sample.start, sample.dropped)
+                frames = frames_of(self._index.sample(step, number))
                 digest.update(np.ascontiguousarray(frames, dtype="<i8").tobytes())
                 digest.update(b";")
         return digest.hexdigest()
+
+    def _preceding(self, sample: Sample) -> int | None:
+        """First frame of the segment whose evidence a state was written from before the sample; None: there is none."""
+        before = sample.start - self._moves
+        return before if self._carries_state and not sample.dropped and before >= 0 else None
 
     def _chosen(self, scene: str, start: int, dropped: bool) -> npt.NDArray[np.int64]:
         found = (

@@ -32,6 +32,7 @@ from torch import Tensor
 from workloads.contract.request import Request
 from workloads.model.differences import differences
 from workloads.model.shards import open_tensors
+from workloads.model.weights import current_name
 from workloads.runtime.errors import BadInput
 from workloads.runtime.step_folders import Damaged, check, complete, entry, read_manifest, sync
 from workloads.training.spikes import LossMean
@@ -269,7 +270,7 @@ def _state(checkpoint: Path) -> TrainingState:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     file = open_tensors(path)
-    return {tensor: file.get_tensor(tensor) for tensor in file.keys()}  # noqa: SIM118 - not a mapping
+    return {current_name(tensor): file.get_tensor(tensor) for tensor in file.keys()}  # noqa: SIM118 - not a mapping
 
 
 def _beside(checkpoint: Path) -> Path:

@@ -23,7 +23,7 @@ from workloads.contract.request import Request
 from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.model.cost import flops_step, tokens_forward, tokens_written
-from workloads.model.initial import initial_shared_digest, parameters_added
+from workloads.model.initial import initial_shared_digest, parameters_added, trainable_shared_digest
 from workloads.model.wan import load_wan
 from workloads.model.weights import save_model
 from workloads.model.world_model import LatentShape, WorldModel, build_model
@@ -78,7 +78,10 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         "evidence": batches.evidence_digest(range(steps)),
         "evidence_frames": frames,
         "initial_shared": initial_shared_digest(model),
+        "trainable_shared": trainable_shared_digest(model),
     }
+    if row.carries_state:
+        records["written"] = batches.written_digest(range(steps))
 
     start = TrainingState.beginning(request, zero_stage(execution), latents.shape)
     samples = Path(request.out) / "samples"

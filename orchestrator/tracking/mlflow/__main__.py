@@ -2,7 +2,7 @@
 
 | op | fields |
 |---|---|
-| `study` | comes first: `home`, `uri`, `follow_s` between looks at growing metrics, `projection.study_message` |
+| `study` | comes first: `home`, `uri`, `token`, `follow_s` between looks at series, `projection.study_message` |
 | `cell` | `projection.cell_message` |
 | `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact`; its `curve`, `files`, `pointer` |
 | `report` | `folder` |
@@ -20,14 +20,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from orchestrator.host.masked_stream import MaskedStream
 from orchestrator.tracking.mlflow.reason import short
-from orchestrator.tracking.mlflow.tracker import FOR_THE_USER, LOG
-from orchestrator.tracking.mlflow.turns import take_turn
+from orchestrator.tracking.mlflow.tracker import BEHIND, FOR_THE_USER, LOG, REFUSED
+from orchestrator.tracking.mlflow.turns import is_overtaken, take_turn
 
 LONGEST_LOG = 8 << 20
 """Characters of output that are kept, so that a server that refuses for a week does not fill the disk."""
@@ -64,6 +65,10 @@ class Hurry(threading.Event):
     within_s = WITHIN_S
     """How long that may take."""
 
+    def turn_s(self) -> float:
+        """How long to wait for an older child: it ends by itself, unless this one has to end before."""
+        return min(WITHIN_S, self.within_s / 2) + 1.0 if self.is_set() else 2 * WITHIN_S
+
 
 def _read(source: Iterable[str], lines: Lines, hurry: Hurry) -> None:
     for line in source:
@@ -83,7 +88,11 @@ def _project(lines: Lines, hurry: Hurry) -> int:
     from orchestrator.tracking.mlflow.projector import Projector
 
     home = Path(message["home"])
-    take_turn(home / LOG, lambda: min(WITHIN_S, hurry.within_s / 2) + 1.0)
+    overtaken = partial(is_overtaken, home / BEHIND, message["token"])
+    take_turn(home / LOG, lambda: 0.0 if overtaken() else hurry.turn_s())
+    if overtaken():
+        print("a later controller tracks this study: nothing is sent", file=sys.stderr, flush=True)
+        return REFUSED
     projector = Projector(home, message["uri"], message["study"], hurry)
     follow_s = float(message["follow_s"])
     followed = time.monotonic()
@@ -96,7 +105,7 @@ def _project(lines: Lines, hurry: Hurry) -> int:
         if not ended:
             projector.send()
             _tell_notes(projector)
-    return _finish(projector, time.monotonic() + hurry.within_s)
+    return _finish(projector, time.monotonic() + hurry.within_s, overtaken)
 
 
 def _apply_waiting(projector: Any, lines: Lines, timeout_s: float) -> bool:
@@ -116,16 +125,16 @@ def _apply_waiting(projector: Any, lines: Lines, timeout_s: float) -> bool:
     return False
 
 
-def _finish(projector: Any, until: float) -> int:
-    """Send the rest; a server that is away is waited for."""
+def _finish(projector: Any, until: float, overtaken: Callable[[], bool]) -> int:
+    """Send the rest; a server that is away is waited for, unless a later controller tracks the study."""
     projector.end()
     projector.until = until
     while not projector.send():
         _tell_notes(projector)
         refused = projector.outage.refusals >= TRIES or not projector.outage.reason
-        if refused or time.monotonic() > until:
+        if refused or time.monotonic() > until or overtaken():
             _tell(projector.problem)
-            return 1
+            return REFUSED
         time.sleep(LOOK_S)
     _tell_notes(projector)
     print(f"{projector.pace.requests} requests to MLflow", file=sys.stderr, flush=True)

@@ -138,9 +138,10 @@ def _columns(plan: Plan) -> tuple[list[dict[str, Any]], str]:
             "decimals": 3,
         }
         for branch in spec.branches
+        if branch.ranked and branch.name in plan.branches
         for part in branch.score[:1]
     ]
-    return columns, spec.contrast[1] if spec.contrast else next(iter(plan.workload.branch_names), "")
+    return columns, spec.contrast[1] if spec.contrast else next(iter(plan.branches), "")
 
 
 def _config(plan: Plan, cell: Cell) -> dict[str, Any]:

@@ -368,10 +368,9 @@ class Projector:
         """Give the parent its last status, and leave no run RUNNING."""
         assert self._parent is not None
         ends = {self._status_of(self._cells[cell], self._states(cell))[0] for cell in self._begun}
-        whole = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
-        ended = [view.ended for view in self._jobs.values() if view.ended is not None]
-        end_s = self._end_s if self._live else max(ended, default=None)
-        runs.set_status(self._parent, whole, None if end_s is None else int(1000 * end_s))
+        whole: Status = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
+        end_ms = self._end_ms(self._jobs, whole) or (int(1000 * self._end_s) if self._live else None)
+        runs.set_status(self._parent, whole, end_ms)
         runs.end_orphans()
 
 

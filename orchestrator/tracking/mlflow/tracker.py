@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ AGAIN_S = (1.0, 300.0)
 """From the end of a child to the start of the next: doubled each time, from the first to the second."""
 
 BEHIND = "tracking.unsent"
-"""File in the study's folder from the first thing to send until everything has been sent."""
+"""File in the study's folder from the first thing to send until everything has been sent, with the token of whoever
+sends: a child that finds another one there is late."""
 
 
 def mlflow_environment(
@@ -117,6 +119,7 @@ class MlflowTracker:
         """
         self._variables = tuple(variables)
         self._home = home.resolve()
+        self._token = uuid.uuid4().hex
         self._plan = plan
         self._uri = uri
         self._report_problem = report_problem
@@ -275,7 +278,7 @@ class MlflowTracker:
         try:
             self._home.mkdir(parents=True, exist_ok=True)
             (self._home / LOG).write_bytes(b"")
-            (self._home / BEHIND).touch()
+            (self._home / BEHIND).write_text(self._token, encoding="utf-8")
         except OSError as error:
             self._fail(f"cannot start: {error}")
             return False
@@ -303,9 +306,8 @@ class MlflowTracker:
         self._child, self._lines, self._again_at = child, lines, 0.0
         experiment = experiment_of(self._plan, self._home)
         study = study_message(self._plan, self._states, experiment=experiment, live=self._live)
-        lines.put(
-            _line({"op": "study", "home": str(self._home), "uri": self._uri, "follow_s": FOLLOW_S, "study": study})
-        )
+        first = {"home": str(self._home), "uri": self._uri, "token": self._token, "follow_s": FOLLOW_S, "study": study}
+        lines.put(_line({"op": "study", **first}))
         if not self._live:
             lines.put(_line({"op": "hurry", "within_s": self._within_s}))
         for line in list(self._told.values()):  # a late answer of the store may add to it

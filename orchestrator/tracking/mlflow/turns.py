@@ -3,6 +3,9 @@
 A controller that is killed leaves a child that sends what it still has. The child of the next controller waits for it:
 of two that look at the same time neither finds a run, and both create one. The lock is that of the log, which every
 child has; it ends with its process, however that ends.
+
+One that comes late, after the child of the next controller, sends nothing: what it knows is old, and it would set
+KILLED what has finished since. The next controller sends all that is completed.
 """
 
 import fcntl
@@ -36,3 +39,18 @@ def take_turn(log: Path, for_s: Callable[[], float]) -> int:
         else:
             break
     return descriptor
+
+
+def is_overtaken(unsent: Path, token: str) -> bool:
+    """Whether a later controller tracks the study, or has sent everything already.
+
+    Args:
+        unsent: file with the token of the last controller, until that has sent everything.
+        token: of this child's controller.
+    """
+    try:
+        return unsent.read_text(encoding="utf-8") != token
+    except FileNotFoundError:
+        return True
+    except OSError:  # a disk that does not answer says nothing
+        return False

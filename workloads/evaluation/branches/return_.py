@@ -24,7 +24,7 @@ def settings(pool: Pool, section: Mapping[str, Any], chunk_frames: int) -> list[
     turns = [float(turn) for turn in section["turns_deg"]]
     if not turns or abs(sum(turns)) > CLOSED_DEG:
         raise BadInput(f"branches.return.turns_deg is {turns}; allowed: turns that add up to 0, e.g. [-45.0, 45.0]")
-    found = turning(pool, open_scenes(pool), turns, chunk_frames)
+    found = turning(pool, open_scenes(pool, "return"), turns, chunk_frames)
     return first_by_hash(found, int(section["cases"]), "branches.return.cases")
 
 

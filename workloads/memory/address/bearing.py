@@ -16,7 +16,7 @@ from torch import Tensor
 
 from workloads.data.geometry import FIELD_OF_VIEW_DEG, HALF_VIEW_DEG
 from workloads.memory.interface import Address, Positions, Sizes
-from workloads.model.rotary import Rotary, rotated
+from workloads.memory.rotary import Rotary, rotated
 from workloads.study.memory.parts import AddressSpec
 
 

@@ -16,7 +16,7 @@ from workloads.memory.interface import Address, Sizes
 from workloads.study.memory.address.place import PlaceSpec
 
 
-class Place(Address):
+class WorldCells(Address):
     """`looks`: weights (b, f, C, P) of the cells of a row for a frame's columns."""
 
     outlives = True

@@ -7,7 +7,6 @@ alone has nothing to turn); both are normalised after the turn, and the logits a
 head, which starts at $\log 8$. Source: study.md section 5, rows `spatial-readout`, `spatial-place`.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workloads.memory.address.turned import Turned
 from workloads.memory.interface import (
     Address,
     Mechanism,
@@ -28,11 +28,6 @@ from workloads.memory.interface import (
     xavier,
 )
 from workloads.study.memory.read.cross_attention import ReadoutSpec
-
-CONTENT = 0.3
-"""Share of the content in what an address turns (study.md section 5)."""
-SHARPNESS = 8.0
-"""Of addressed logits at the start."""
 
 
 class ReadByCrossAttention(Mechanism):
@@ -81,7 +76,7 @@ class Readout(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
         self.gate = nn.Parameter(torch.empty(1))
-        self.turns = Turned(width, heads) if addressed else None
+        self.turns = Turned(width, heads, sharpened=True) if addressed else None
 
     def initial_rules(self) -> Mapping[str, Rule]:
         """Closed at the start: the row begins as the anchor-only row."""
@@ -100,23 +95,3 @@ class Readout(nn.Module):
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
         read = self.out(read.transpose(1, 2).reshape(b, t, n, d))
         return x + self.gate.tanh() * float32(read)
-
-
-class Turned(nn.Module):
-    """Queries and keys that an address turns: shifted, turned, normalised, and sharpened."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.empty(heads, 1, width // heads))
-        self.key = nn.Parameter(torch.empty(heads, 1, width // heads))
-        self.log_sharpness = nn.Parameter(torch.empty(heads, 1, 1))
-
-    def initial_rules(self) -> Mapping[str, Rule]:
-        """An address alone has something to turn."""
-        return {"query": constant(1.0), "key": constant(1.0), "log_sharpness": constant(math.log(SHARPNESS))}
-
-    def forward(self, query: Tensor, key: Tensor, address: Address, looks: Any, stored: Any) -> tuple[Tensor, Tensor]:
-        """`query` (b, heads, t n, e) and `key` (b, heads, m, e), in float32, ready for logits without a scale."""
-        asked = F.normalize(address.turned(CONTENT * float32(query) + self.query, looks), dim=-1)
-        found = F.normalize(address.turned(CONTENT * float32(key) + self.key, stored), dim=-1)
-        return asked * self.log_sharpness.exp(), found

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, Mechanism, Sizes, StateWrite
+from workloads.memory.interface import Address, ContextTokens, Mechanism, Sizes, Slots, StateWrite
+from workloads.memory.write.tokens import Tokens
 from workloads.study.memory.read.recurrence import RecurrenceSpec
 
 
@@ -28,7 +29,16 @@ class ReadByRecurrence(Mechanism):
         self.recurrent = sizes.recurrent()
         self.tokens = sizes.tokens
         self.address = address
+        address.outlives = True  # as the state does
+        self.beside = None if spec.context is None else Tokens(spec.context, sizes)
         self.cells = nn.ModuleDict({str(block): write() for block in self.recurrent})
+
+    def context(self, slots: Slots) -> ContextTokens:
+        """The anchor, or the frames that are tokens too."""
+        if self.beside is None:
+            return super().context(slots)
+        tokens: ContextTokens = self.beside(slots)
+        return tokens
 
     def state_shapes(self, batch: int) -> list[tuple[int, ...]]:
         """One tensor per recurrent block, whatever was written."""

@@ -13,7 +13,6 @@ chunks; what is stored has M tokens however much was written. Source: study.md s
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +37,6 @@ class Grid(TokenWrite):
         self.pooling: Tensor
         self.register_buffer("pooling", pooling, persistent=False)  # (cells, n)
         self.mixing = nn.Parameter(torch.empty(side * side, tokens))
-        self.register_load_state_dict_pre_hook(_under_its_former_name)  # type: ignore[no-untyped-call]
 
     def initial_rules(self) -> Mapping[str, Rule]:
         """Token j starts as cell j, nearly."""
@@ -59,10 +57,3 @@ class Grid(TokenWrite):
     def readings(self) -> dict[str, float]:
         """How strongly a token keeps to its own cell."""
         return {"mixing_peak": float(self.mixing.detach().softmax(0).amax(0).mean())}
-
-
-def _under_its_former_name(module: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Weights from before writes were parts have the matrix as `mechanism.mixing`."""
-    former = f"{prefix.removesuffix('memory.')}mixing"
-    if former in weights:
-        weights[f"{prefix}mixing"] = weights.pop(former)

@@ -12,8 +12,9 @@ work is not counted. Source: study.md section 5. Standard library only.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from workloads.contract.fields import LATER, Natural
 from workloads.contract.rows import Row, RowError
 
 PATCH = 2
@@ -61,6 +62,11 @@ class BackboneSizes:
         return self.channels * PATCH * PATCH
 
     @property
+    def latent_values(self) -> int:
+        """Floats of the latent of one frame."""
+        return self.frame_tokens * self.patch_values
+
+    @property
     def recurrent_blocks(self) -> tuple[int, ...]:
         """Blocks 0, every, 2 every, ...: where a mechanism may have a part of its own.
 
@@ -98,6 +104,11 @@ class MemoryRow(Row):
     """`package.module:Class` of what computes it (a `Mechanism`), imported in the job; empty: nothing is computed."""
     carries_state: ClassVar[bool] = False
     """Whether it writes a state that crosses chunks."""
+    needs_deviation: ClassVar[tuple[str, ...]] = ("init_stream",)
+
+    init_stream: Annotated[Natural, LATER] = 0
+    """Not 0: parameters start from other draws than in every other row, the backbone's too. For an A/A row: what is
+    found between it and the same row without is noise."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -128,7 +139,20 @@ class MemoryRow(Row):
         """What training computes."""
         return self.evaluated()
 
+    def declared(self, controls: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """K, where parameters start, and how the state's frames are chosen."""
+        return {
+            "evidence_frames": self.evidence_frames(controls["evidence"]),
+            "init_stream": self.init_stream,
+            "write_from": self.written_from if self.carries_state else None,
+        }
+
     # Tokens.
+
+    @property
+    def written_from(self) -> str:
+        """Which frames a state is written from. Default: the evidence of the preceding segment, then the segment's."""
+        return "retrieved"
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
         """K, evidence frames of a segment, anchor included; `evidence` is the section, as the row's jobs hold it."""
@@ -149,6 +173,28 @@ class MemoryRow(Row):
     def state_shape(self, s: BackboneSizes) -> tuple[int, ...]:
         """Shape of the float32 state in one recurrent block, without the batch."""
         return ()
+
+    # What it takes to remember, in floats of whatever type, per sample. The anchor, which every row has, counts where
+    # it is a slot among others or all there is, and not beside a store.
+
+    def stored_floats(self, s: BackboneSizes) -> int:
+        """What its store holds, in all blocks together. Default: its states, and the tokens beside the text."""
+        states = len(self.recurrent(s)) * prod(self.state_shape(s)) if self.carries_state else 0
+        return states + self.beside_text(s) * s.width
+
+    def floats_read(self, s: BackboneSizes, slots: int) -> int:
+        """What the read of one chunk uses with `slots` valid evidence frames: the store, latents of context tokens."""
+        store, tokens = self.stored_floats(s), self.context_slots(slots)
+        return store + (tokens * s.latent_values if tokens > 1 or not store else 0)
+
+    def floats_kept(self, s: BackboneSizes, slots: int, history: int) -> int:
+        """What must survive between two chunks.
+
+        Default: a state, and all of `history` frames, as latents, since evidence is retrieved from them; of a row that
+        is shown the anchor alone, the anchor.
+        """
+        states = self.stored_floats(s) if self.carries_state else 0
+        return states + (history if slots > 1 else 1) * s.latent_values
 
     # Parameters and FLOPs, per sample.
 

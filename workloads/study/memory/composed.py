@@ -33,6 +33,10 @@ def check_cells(cells: tuple[int, ...]) -> None:
         raise RowError("cells", f"cells is {list(cells)}; allowed: rows (1 and more) and cells of a row (2 and more)")
 
 
+NOTHING_STORED: Mapping[str, str] = {"write": "none", "address": "none", "read": "none"}
+"""Factors of a row that has the anchor alone."""
+
+
 class Parts(NamedTuple):
     """The three choices of a row."""
 
@@ -77,9 +81,10 @@ class ComposedRow(MemoryRow):
 
     @property
     def factors(self) -> Mapping[str, str]:
-        """The names of the three choices."""
+        """The names of the three choices; an address without yaw is another one."""
         write, address, read = self.parts
-        return {"write": write.name, "address": address.name, "read": read.name}
+        found = address.name if self.yaw else f"{address.name} without yaw"
+        return {"write": write.name, "address": found, "read": read.name}
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -90,9 +95,15 @@ class ComposedRow(MemoryRow):
         """`m`, stored tokens that are read."""
         return self.parts.write.stored(s) if self.parts.read.stored else 0
 
+    def stored_floats(self, s: BackboneSizes) -> int:
+        """Its states, and its stored tokens, once for all blocks that read them."""
+        states = len(self.recurrent(s)) * prod(self.state_shape(s)) if self.carries_state else 0
+        return states + self.stored(s) * s.width
+
     def context_slots(self, slots: int) -> int:
         """Frames of context tokens."""
-        return self.parts.write.context_slots(slots)
+        write, _, read = self.parts
+        return max(write.context_slots(slots), read.context_slots(slots))
 
     def beside_text(self, s: BackboneSizes) -> int:
         """Stored tokens that stand beside the text."""

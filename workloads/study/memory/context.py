@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from workloads.contract.rows import RowError
-from workloads.study.memory.composed import ComposedRow, Parts
+from workloads.study.memory.composed import NOTHING_STORED, ComposedRow, Parts
 from workloads.study.memory.read.self_attention import SelfAttentionSpec
 from workloads.study.memory.write.tokens import TokensSpec
 
@@ -29,6 +29,11 @@ class Context(ComposedRow):
     def parts(self) -> Parts:
         """Tokens in self-attention."""
         return Parts(TokensSpec(frames=self.frames), self._address(), SelfAttentionSpec())
+
+    @property
+    def factors(self) -> Mapping[str, str]:
+        """The anchor alone is no store."""
+        return NOTHING_STORED if self.frames == 1 else super().factors
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
         """Its own K."""

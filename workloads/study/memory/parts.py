@@ -108,6 +108,10 @@ class ReadSpec(PartSpec):
     stored: ClassVar[bool] = False
     """Whether it reads stored tokens."""
 
+    def context_slots(self, slots: int) -> int:
+        """Frames of context tokens that it makes of `slots` valid evidence frames. Default: the anchor."""
+        return 1
+
     def beside_text(self, stored: int) -> int:
         """Tokens that stand beside the text in every block, of `stored` ones."""
         return 0

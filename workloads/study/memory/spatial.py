@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from workloads.contract.fields import LATER
 from workloads.contract.rows import RowError
 from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.composed import CELLS, ComposedRow, Parts, check_cells
+from workloads.study.memory.composed import CELLS, NOTHING_STORED, ComposedRow, Parts, check_cells
 from workloads.study.memory.context import Context
 from workloads.study.memory.parts import ReadSpec, WriteSpec
 from workloads.study.memory.read.cross_attention import ReadoutSpec
@@ -70,12 +70,14 @@ class Spatial(ComposedRow):
 
     @property
     def factors(self) -> Mapping[str, str]:
-        """A store that is not read is none."""
-        return {"write": "none", "address": "none", "read": "none"} if self.read == "none" else super().factors
+        """A store that is not read is none; of a trained reader whose store is masked there are none to compare."""
+        if self.masked:
+            return {}
+        return NOTHING_STORED if self.read == "none" else super().factors
 
     def evaluated(self) -> MemoryRow:
         """A row that reads nothing is the anchor-only row."""
-        return Context(frames=1) if self.read == "none" else self
+        return Context(frames=1, init_stream=self.init_stream) if self.read == "none" else self
 
     def trained(self) -> MemoryRow:
         """Masking happens at generation only."""

@@ -1,7 +1,8 @@
 """State-space recurrence: hybrid or block-wise. Source: study.md section 5."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from workloads.contract.fields import LATER
 from workloads.contract.rows import RowError
@@ -9,7 +10,10 @@ from workloads.study.memory.composed import CELLS, ComposedRow, Parts, check_cel
 from workloads.study.memory.parts import WriteSpec
 from workloads.study.memory.read.recurrence import RecurrenceSpec
 from workloads.study.memory.write.convolution import ConvolutionSpec
+from workloads.study.memory.write.delta import DeltaSpec
 from workloads.study.memory.write.diagonal import DiagonalSpec
+from workloads.study.memory.write.matrix import MatrixSpec
+from workloads.study.memory.write.tokens import TokensSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +32,21 @@ class Ssm(ComposedRow):
     """block-wise: shortest and longest time constant at the start, in frames, log-spaced over channels."""
     rho: tuple[float, float] | None = None
     """block-wise: bounds of the residual's weight."""
+    state: Annotated[Literal["vector", "matrix", "delta"], LATER] = "vector"
+    """vector: by the other parameters; matrix: of keys and values, added up, with tau; delta: the same, corrected."""
+    context: Annotated[int, LATER] = 1
+    """K of frames that are context tokens too, in place of `controls.evidence.frames`; 1: only the anchor is one."""
 
     cells: Annotated[tuple[int, int], LATER] = CELLS
     """Of address: place: rows at most, and cells around the circle."""
 
     def __post_init__(self) -> None:
+        if self.context < 1:
+            raise RowError("context", f"context is {self.context}; allowed: 1 (the anchor alone) and more")
+        if self.state != "vector":
+            self._check_matrix()
+            super().__post_init__()
+            return
         convolution = self.kernel is not None or self.expand is not None
         decay = self.tau is not None or self.rho is not None
         if convolution and decay:
@@ -60,9 +74,29 @@ class Ssm(ComposedRow):
     @property
     def parts(self) -> Parts:
         """The state that the parameters are of."""
-        return Parts(self._write(), self._address(), RecurrenceSpec())
+        context = None if self.context == 1 else TokensSpec(frames=self.context)
+        return Parts(self._write(), self._address(), RecurrenceSpec(context=context))
+
+    def _check_matrix(self) -> None:
+        if self.state not in ("matrix", "delta"):
+            raise RowError("state", f"state is {self.state!r}; allowed: vector, matrix, delta")
+        if self.kernel is not None or self.expand is not None or self.rho is not None:
+            raise RowError("state", f"state: {self.state} takes tau alone; leave out kernel, expand and rho")
+        if self.tau is None or not 0 < self.tau[0] < self.tau[1]:
+            raise RowError("tau", f"state: {self.state} needs tau: two numbers above 0, the smaller first")
+
+    def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
+        """Its own K where frames are context tokens too."""
+        return self.context if self.context > 1 else super().evidence_frames(evidence)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Not the number of evidence frames where it has its own."""
+        return tuple(key for key in super().reads if self.context == 1 or key != "evidence.frames")
 
     def _write(self) -> WriteSpec:
+        if self.state != "vector" and self.tau is not None:
+            return DeltaSpec(tau=self.tau) if self.state == "delta" else MatrixSpec(tau=self.tau)
         if self.kernel is not None and self.expand is not None:
             return ConvolutionSpec(kernel=self.kernel, expand=self.expand)
         assert self.tau is not None and self.rho is not None  # the row's own check

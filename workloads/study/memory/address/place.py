@@ -14,5 +14,5 @@ class PlaceSpec(AddressSpec):
     """Rows at most (a frame of fewer rows has its own), and cells of a row."""
 
     name: ClassVar[str] = "place"
-    computation: ClassVar[str] = "workloads.memory.address.place:Place"
+    computation: ClassVar[str] = "workloads.memory.address.place:WorldCells"
     finds: ClassVar[tuple[str, ...]] = ("diagonal", "convolution")

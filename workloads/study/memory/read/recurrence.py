@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from workloads.study.memory.parts import ReadSpec
+from workloads.study.memory.write.tokens import TokensSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,3 +14,10 @@ class RecurrenceSpec(ReadSpec):
     name: ClassVar[str] = "recurrence"
     computation: ClassVar[str] = "workloads.memory.read.recurrence:ReadByRecurrence"
     recurrent: ClassVar[bool] = True
+
+    context: TokensSpec | None = None
+    """Frames that are context tokens too; None: only the anchor is one."""
+
+    def context_slots(self, slots: int) -> int:
+        """Of these frames."""
+        return 1 if self.context is None else self.context.context_slots(slots)

@@ -1,0 +1,73 @@
+"""Excerpt: the input of a report as it is kept beside its values, small enough for a repository.
+
+All values, costs, verdicts and durations stay. Strips and curves are chosen and thinned; nothing that is computed
+depends on them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reports.analysis import Analysis, analyse
+from reports.input import Curve, ReportInput, Strip
+from reports.page.figures import quality_branch
+from reports.page.strips import chosen
+from reports.statistics.scores import headline
+
+CURVE_POINTS = 100
+"""Most points of a curve."""
+CURVE_DIGITS = 4
+"""Significant digits of its values."""
+BY_EYE = 10
+"""Strips of the branch that stands for quality."""
+
+
+def excerpt(given: ReportInput) -> ReportInput:
+    """The input with fewer strips and thinner curves.
+
+    Strips are of the case that the page shows. On the branch that stands for quality they are of ten rows from the best
+    to the worst, evenly over their ranks; on the others of the best and the middle one. Ceiling and floor are added.
+    """
+    return replace(
+        given, strips=_strips(given, analyse(given)), curves=[thinned(curve, CURVE_POINTS) for curve in given.curves]
+    )
+
+
+def thinned(curve: Curve, most: int) -> Curve:
+    """The curve with at most `most` points, means over equal parts, at their last steps."""
+    width = -(-len(curve.steps) // most) or 1
+    parts = [slice(i, i + width) for i in range(0, len(curve.steps), width)]
+    means = [sum(curve.values[part]) / len(curve.values[part]) for part in parts]
+    return replace(
+        curve,
+        steps=[curve.steps[part][-1] for part in parts],
+        values=[float(f"{mean:.{CURVE_DIGITS}g}") if math.isfinite(mean) else math.nan for mean in means],
+    )
+
+
+def _strips(given: ReportInput, analysis: Analysis) -> list[Strip]:
+    found: list[Strip] = []
+    spec = analysis.spec.references
+    bounds = set() if spec is None else {spec.ceiling, spec.floor}
+    for branch, _, by_row in chosen(given, analysis):
+        metric, better = headline(analysis.scoring.of(branch), analysis.means.keys())
+        means = analysis.means.get(metric, {})
+        ranked = [
+            row.label
+            for row in analysis.rows
+            if not row.reference and row.label == row.computed_by and row.label in by_row and row.label in means
+        ]
+        ranked.sort(key=lambda row: means[row], reverse=better == "high")
+        most = BY_EYE if branch == quality_branch(analysis.scoring) else 2
+        kept = (
+            {ranked[i] for i in _even(len(ranked), most)}
+            if most > 2
+            else {*ranked[:1], *ranked[len(ranked) // 2 :][:1]}
+        )
+        found += [strip for row, strip in by_row.items() if row in kept or row.split("/")[0] in bounds]
+    return found
+
+
+def _even(count: int, most: int) -> Sequence[int]:
+    """At most `most` of 0 .. count − 1, evenly spaced, both ends in."""
+    return range(count) if count <= most else [round(i * (count - 1) / (most - 1)) for i in range(most)]

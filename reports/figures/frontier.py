@@ -1,0 +1,69 @@
+"""Quality against the sizes of rows, with the Pareto frontier."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullFormatter
+
+from reports.figures.style import PAPER, SOFT, FamilyLook, drawn
+from reports.frontier import Frontier
+
+LOG_FROM = 30
+"""Ratio of the largest to the smallest size from which on the axis is logarithmic."""
+
+
+def quality_against_size(found: Frontier, looks: Mapping[str, FamilyLook]) -> str:
+    """A panel for each size: rows on the frontier filled, named and joined by steps; the others hollow."""
+
+    up = 1 if found.better == "high" else -1
+
+    def draw(figure: Figure) -> None:
+        panels = np.atleast_1d(figure.subplots(1, len(found.spec.sizes), sharey=True))
+        for axes, size in zip(panels, found.spec.sizes, strict=True):
+            sizes = [one.sizes[size.key] for one in found.rows]
+            if min(sizes) > 0 and max(sizes) >= LOG_FROM * min(sizes):
+                axes.set_xscale("log")
+            edge = [(one.sizes[size.key], one.mean) for one in found.rows if one.on[size.key]]
+            edge.sort(key=lambda point: point[0])
+            edge.append((max(sizes), edge[-1][1]))
+            axes.step([x for x, _ in edge], [y for _, y in edge], where="post", color=SOFT, linewidth=1.0)
+            for one in found.rows:
+                look, on, x = looks[one.row], one.on[size.key], one.sizes[size.key]
+                if one.low is not None and one.high is not None:
+                    axes.plot([x, x], [one.low, one.high], color=look.colour, linewidth=1.1, alpha=0.4)
+                axes.plot(
+                    [x],
+                    [one.mean],
+                    look.marker,
+                    markersize=9 if on else 6,
+                    markerfacecolor=look.colour if on else PAPER,
+                    markeredgecolor=PAPER if on else look.colour,
+                    zorder=4 if on else 3,
+                )
+            axes.margins(0.16)
+            _name(axes, sorted((one.sizes[size.key], one.mean, one.row) for one in found.rows if one.on[size.key]), up)
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel(size.name)
+        panels[0].set_ylabel(f"{found.spec.metric}" + (f" ({found.unit})" if found.unit else ""))
+
+    return drawn(4.6 * len(found.spec.sizes), 3.9, draw)
+
+
+def _name(axes: Any, points: Sequence[tuple[float, float, str]], up: int) -> None:
+    """Names on the better side of their points and left of them, where a frontier has no points; near ones apart."""
+    bottom, top = axes.get_ylim()
+    apart, last = 0.06 * (top - bottom), -np.inf
+    for i, (x, y, name) in enumerate(points):
+        last = max(up * y, last + apart)
+        axes.annotate(
+            name,
+            (x, up * last),
+            xytext=(-7 if i else 4, 9 * up),
+            textcoords="offset points",
+            ha="right" if i else "left",
+            va="center",
+            fontsize=9,
+        )

@@ -1,0 +1,105 @@
+"""Quality against size: which rows no other one matches with less, and in how many resamples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reports.analysis import Analysis
+from reports.formats import decimals_of, number, shaped
+from reports.spec import FrontierSpec
+from reports.statistics.frontier import on_frontier
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierRow:
+    """A row with its sizes and score."""
+
+    row: str
+    sizes: Mapping[str, float]
+    mean: float
+    low: float | None
+    high: float | None
+    on: Mapping[str, bool]
+    """Size -> whether no other row matches it with less."""
+    share: Mapping[str, float | None]
+    """Size -> share of the resamples in which that is so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """The rows, smallest first."""
+
+    spec: FrontierSpec
+    unit: str
+    better: str
+    """`high` or `low`."""
+    rows: Sequence[FrontierRow]
+
+    def printed(self, analysis: Analysis) -> list[tuple[str, list[str]]]:
+        """(row, cells): its sizes, the score, half of its interval, and for each size whether it is on the frontier."""
+        decimals = decimals_of(analysis.spec, self.spec.metric.split("/", 1)[1])
+        found = []
+        for one in self.rows:
+            half = None if one.low is None or one.high is None else (one.high - one.low) / 2
+            cells = [shaped(one.sizes[size.key], size.shape) for size in self.spec.sizes]
+            cells += [number(one.mean, decimals), number(half, decimals)]
+            for size in self.spec.sizes:
+                share = one.share[size.key]
+                cells += ["●" if one.on[size.key] else "", "" if share is None else f"{100 * share:.0f} %"]
+            found.append((one.row, cells))
+        return found
+
+
+def frontier(analysis: Analysis) -> Frontier | None:
+    """The frontier of the distinct rows of the main table's axes; None: undeclared, or under two rows have it all."""
+    spec = analysis.spec.frontier
+    panel = None if spec is None else analysis.panels.get(spec.metric)
+    if spec is None or panel is None:
+        return None
+    suffix, means = analysis.main.partition("/")[2], analysis.means[spec.metric]
+    sign = 1.0 if panel.better == "high" else -1.0
+    rows = [
+        row
+        for row in analysis.rows
+        if row.label == row.computed_by
+        and not row.reference
+        and row.label.partition("/")[2] == suffix
+        and row.label in means
+        and all(size.key in row.sizes for size in spec.sizes)
+    ]
+    if len(rows) < 2:
+        return None
+    labels = tuple(row.label for row in rows)
+    scores = np.array([sign * means[label] for label in labels])
+    drawn = None if analysis.draws is None else sign * analysis.draws.of(labels).metrics[spec.metric]
+    on, share = {}, {}
+    for size in spec.sizes:
+        sizes = np.array([float(row.sizes[size.key]) for row in rows])
+        on[size.key] = on_frontier(sizes, scores)
+        share[size.key] = None if drawn is None else on_frontier(sizes, drawn).mean(axis=0)
+    found = []
+    for i, row in enumerate(rows):
+        low, high = analysis.limits(spec.metric, row.label) or (None, None)
+        found.append(
+            FrontierRow(
+                row=row.label,
+                sizes={size.key: row.sizes[size.key] for size in spec.sizes},
+                mean=means[row.label],
+                low=low,
+                high=high,
+                on={key: bool(values[i]) for key, values in on.items()},
+                share={key: None if values is None else float(values[i]) for key, values in share.items()},
+            )
+        )
+    found.sort(key=lambda one: (*one.sizes.values(), -sign * one.mean))
+    return Frontier(spec=spec, unit=panel.unit, better=panel.better, rows=found)
+
+
+def frontier_json(analysis: Analysis) -> dict[str, Any] | None:
+    """The frontier as in report.json."""
+    found = frontier(analysis)
+    if found is None:
+        return None
+    return {"metric": found.spec.metric, "unit": found.unit, "rows": [dict(vars(one)) for one in found.rows]}

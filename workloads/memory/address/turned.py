@@ -1,0 +1,46 @@
+r"""Queries and keys that an address turns, for stores that are asked by more than content.
+
+Turned are $0.3\,q + b_q$ and $0.3\,k + b_k$ with learned vectors that start at 1: an address alone has nothing to turn.
+Both are normalised after the turn; for a softmax their product is sharpened by $e^s$, one $s$ a head, which starts
+at $\log 8$. Source: study.md section 5, `bearing`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workloads.memory.interface import Address, Rule, constant, float32
+
+CONTENT = 0.3
+"""Share of the content in what is turned (study.md section 5)."""
+SHARPNESS = 8.0
+"""Of the logits at the start."""
+
+
+class Turned(nn.Module):
+    """Shifts, turns and normalises queries and keys."""
+
+    def __init__(self, width: int, heads: int, *, sharpened: bool) -> None:
+        super().__init__()
+        self.query_bias = nn.Parameter(torch.empty(heads, 1, width // heads))
+        self.key_bias = nn.Parameter(torch.empty(heads, 1, width // heads))
+        self.log_sharpness = nn.Parameter(torch.empty(heads, 1, 1)) if sharpened else None
+
+    def initial_rules(self) -> Mapping[str, Rule]:
+        """An address alone has something to turn."""
+        rules = {"query_bias": constant(1.0), "key_bias": constant(1.0)}
+        return rules if self.log_sharpness is None else rules | {"log_sharpness": constant(math.log(SHARPNESS))}
+
+    def forward(self, query: Tensor, key: Tensor, address: Address, asks: Any, looks: Any) -> tuple[Tensor, Tensor]:
+        """`query` (b, heads, q, e) that looks along `asks` and `key` (b, heads, m, e) along `looks`, float32, of
+        norm 1.
+
+        A sharpened query has the norm e^s.
+        """
+        asked = F.normalize(address.turned(CONTENT * float32(query) + self.query_bias, asks), dim=-1)
+        found = F.normalize(address.turned(CONTENT * float32(key) + self.key_bias, looks), dim=-1)
+        return (asked if self.log_sharpness is None else asked * self.log_sharpness.exp()), found

@@ -1,0 +1,108 @@
+r"""Write `matrix`: a matrix of keys and values in every head, which forgets exponentially.
+
+With queries and keys of norm 1 that the address has turned, over the $n$ tokens of frame $t$,
+
+$$ S_t = a\,S_{t-1} + \sum_n \beta_n k_n v_n^\top, \quad a = e^{-1/\tau}, \quad \beta = \sigma(\cdot), \qquad
+   y = q\,S_t, \quad x \mathrel{+}= W\bigl(y\,(\overline{y^2} + 0.05)^{-1/2}\; 2\sigma(o)\bigr) $$
+
+with one $\tau$ a head, in frames; $W = 0$ at the start. Target frames are written to the copy that they read, as
+evidence is. State: `S`, `(b, heads, e, e)` per recurrent block: of no place in particular, so that it can be as
+small as its width. Bearings are relative to the first frame that was ever written.
+Source: study.md section 5, "matrix states".
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workloads.memory.address.turned import Turned
+from workloads.memory.interface import Address, Rule, Sizes, StateWrite, constant, float32, given
+from workloads.memory.write.diagonal import decaying_sum
+from workloads.study.memory.write.matrix import MatrixSpec
+
+FLOOR = 0.05
+"""Added to the mean square of what is read before its root is divided by (study.md section 5)."""
+
+
+class MatrixState(StateWrite):
+    """Keys and values of everything that was written, added up."""
+
+    def __init__(self, spec: MatrixSpec, sizes: Sizes) -> None:
+        super().__init__()
+        self.width, self.heads, self.tau = sizes.width, sizes.heads, spec.tau
+        self.norm = nn.LayerNorm(sizes.width)
+        self.project = nn.Linear(sizes.width, 4 * sizes.width + sizes.heads)
+        self.turns = Turned(sizes.width, sizes.heads, sharpened=False)
+        self.log_tau = nn.Parameter(torch.empty(sizes.heads))
+        self.out = nn.Linear(sizes.width, sizes.width)
+
+    def initial_rules(self) -> Mapping[str, Rule]:
+        """Time constants spread over heads; nothing is read at the start."""
+        spread = torch.linspace(math.log(self.tau[0]), math.log(self.tau[1]), self.heads)
+        return {"log_tau": given(spread), "out.weight": constant(0.0)}
+
+    def state_shape(self, batch: int, tokens: int) -> tuple[int, ...]:
+        """(b, heads, e, e)."""
+        return (batch, self.heads, self.width // self.heads, self.width // self.heads)
+
+    def run(
+        self,
+        x: Tensor,
+        state: Tensor | None,
+        valid: Tensor | None,
+        address: Address,
+        looks: Any,
+        *,
+        writes: bool,
+        last: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Residual added to `x` (b, f, n, d), and the state after the last frame."""
+        b, f, n, d = x.shape
+        query, key, value, opened, weight = self.project(self.norm(float32(x))).split((d, d, d, d, self.heads), -1)
+        query, key = self.turns(self._by_head(query), self._by_head(key), address, looks, looks)
+        query, key, value = (
+            float32(y).reshape(b, self.heads, f, n, -1) for y in (query, key, self._by_head(value))
+        )  # (b, heads, f, n, e)
+        beta = float32(weight).sigmoid().permute(0, 3, 1, 2)  # (b, heads, f, n)
+        if valid is not None:
+            beta = beta * valid[:, None, :, None]
+        if state is None:
+            state = x.new_zeros(self.state_shape(b, n), dtype=torch.float32)
+        read, after = self._recurred(query, key, value, beta, state, valid, writes=writes)
+        if last:
+            return x, after
+        read = read * torch.rsqrt(read.square().mean(-1, keepdim=True) + FLOOR)
+        read = read.permute(0, 2, 3, 1, 4).flatten(3) * (2 * float32(opened).sigmoid())
+        return self.added(x, float32(self.out(read)), writes), after
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(b, f, n, d) as (b, heads, f n, e)."""
+        return x.reshape(len(x), -1, self.heads, self.width // self.heads).transpose(1, 2)
+
+    def _recurred(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        beta: Tensor,
+        state: Tensor,
+        valid: Tensor | None,
+        *,
+        writes: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """What each token (b, heads, f, n, e) reads after its frame was written, and the state after the last."""
+        frames = query.shape[2]
+        rate = -torch.exp(-self.log_tau)[:, None, None]  # log a, (heads, 1, 1)
+        added = torch.einsum("bhfn,bhfne,bhfnv->bfhev", beta, key, value)
+        every = torch.arange(1, frames + 1, device=query.device)[None]
+        seen = every if valid is None else valid.cumsum(1)  # (1 or b, f)
+        held = decaying_sum(added, rate) + torch.exp(seen[:, :, None, None, None] * rate) * state[:, None]
+        return torch.einsum("bhfne,bfhev->bhfnv", query, held), held[:, -1]
+
+    def readings(self) -> dict[str, float]:
+        """The spread of time constants, in frames."""
+        tau = self.log_tau.detach().exp()
+        return {"tau_least": float(tau.min()), "tau_most": float(tau.max())}
