@@ -11,7 +11,7 @@ import pytest
 
 from workloads.contract.request import Request
 from workloads.contract.rows import RowError, resolved
-from workloads.data import generate
+from workloads.data import encode, generate
 from workloads.evaluation import bounds, evaluate, judging
 from workloads.evaluation.cases import read_settings
 from workloads.evaluation.finished import save_frames
@@ -83,7 +83,10 @@ def test_what_a_row_gets_is_what_evaluate_and_judge_say_of_the_same_videos(
     one = tmp_path / "bounds"
     made_pool.run(bounds, asked(one, inputs, "return", ["half"], smoke=True))
     evaluated, judged = tmp_path / "evaluate", made_pool.judgement(tmp_path / "judge", inputs, "return", tmp_path)
-    plain = made_pool.evaluation(evaluated, inputs, "return", smoke=True)
+    sections = {"data": made_pool.CONTROLS["data"], "codec": made_pool.CONTROLS["codec"]}
+    made_pool.run(encode, made_pool.request(tmp_path / "latents", "latents", sections, inputs))
+    read = {**inputs, "latents": tmp_path / "latents" / "out"}
+    plain = made_pool.evaluation(evaluated, read, "return", smoke=True)
     videos = evaluated / "out" / "frames"
     videos.mkdir()
     settings = read_settings(one / "out" / "half" / "cases.json")

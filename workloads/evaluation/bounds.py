@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from workloads.contract.request import Request
-from workloads.contract.workload import LEFT_OUT, REFERENCES
+from workloads.contract.workload import REFERENCES
 from workloads.data.pool import SPLITS, Pool
 from workloads.evaluation import judging
 from workloads.evaluation.adversaries import VIDEOS, Known, NoMeaning
@@ -65,7 +65,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         write_values(made / "cases.jsonl", [*values, *judged])
         shutil.rmtree(made / "frames")
         shutil.move(made, Path(request.out) / part)
-    records: dict[str, Any] = {LEFT_OUT: left_out}
+    records: dict[str, Any] = {"left_out": left_out}  # `workloads.contract.workload.LEFT_OUT`
     if networks.weights:
         records["measuring_weights"] = dict(networks.weights)
     return StageOutcome(steps=len(rows), records=records)
