@@ -119,6 +119,7 @@ def test_everything_that_a_job_records_is_compared_or_listed_and_the_controls_ho
         assert set(commit["result"]["records"]) <= {*EXECUTION, *checks, *stage.uncompared}, commit["label"]
     report = json.loads((study / "report" / "report.json").read_text(encoding="utf-8"))
     found = {one["check"]: one for one in report["controls"]["verdicts"]}
+    assert found.pop("inputs")["verdict"] == "held"
     assert {one["verdict"] for one in found.values()} == {"open"}  # of the other rows nothing is there yet
     assert "context-k5/s0" not in found["evidence"]["cells"]
     declared = {row for one in report["controls"]["deviations"] for row in one["rows"]}

@@ -35,7 +35,8 @@ def test_cells_are_rows_times_axes_times_seeds_in_file_order(matrix: Matrix) -> 
 
 
 def test_a_cell_holds_only_the_memory_controls_that_its_computation_reads(matrix: Matrix) -> None:
-    cells = {cell.row: cell for cell in expand(resolve_profile(matrix, "laptop", []))}
+    resolved = resolve_profile(matrix, "laptop", [])
+    cells = {cell.row: cell for cell in expand(resolved, resolved.profile_rows)}
     held = {
         row: {key for key in ("grid", "grid_tokens", "recurrent_every") if key in cell.controls["backbone"]}
         for row, cell in cells.items()
