@@ -109,7 +109,8 @@ def _measured_now(study: Study, cells: Sequence[Cell], work: Path) -> Iterator[R
         out = work / name.replace("/", "-")
         made[job_id] = str(run_here(job, out, {stage: made[need] for stage, need in job.inputs.items()}))
         for cell in cells if job.branch is not None else ():
-            for line in lines_of(out / "out" / job.part_of(cell) / CASES, case_of):
+            found = list(lines_of(out / "out" / job.part_of(cell) / CASES, case_of))
+            for line in (*found, *study.plan.workload.derive(str(job.branch), found)):
                 yield ResultLine(row=cell.row, seed=cell.seed, axes="", branch=str(job.branch), **line)
 
 

@@ -101,6 +101,7 @@ def with_stage(**changes: Any) -> dict[str, Any]:
             {"stages": (replace(FIT, performs=("fitt",)),)},
             "stage 'fit' performs 'fitt', which is no stage; allowed: fit",
         ),
+        (with_stage(resources_of="fit"), "stage 'fit' has the resources of 'fit'; allowed: a stage with its own: none"),
         ({"stages": ()}, "`stages` is empty"),
         ({"families": ()}, "`families` is empty"),
         ({"rows_key": "seeds"}, "`rows_key` is 'seeds'; allowed: letters"),

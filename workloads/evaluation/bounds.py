@@ -1,7 +1,7 @@
 """The stage bound: known frames in place of generated ones, measured and judged by the same code (study.md section 7).
 
-One job makes the videos of all rows of family `bound` on a branch. It needs no model, so it waits for no training. What
-is published is what `evaluate` and `judge` publish of one row, for each row in the folder of its part, without frames:
+One job makes the videos of all rows of family `bound` on a branch. It needs no model, so it waits for no training. It
+publishes what `evaluate`, `judge` and `camera` publish of one row, for each row in the folder of its part, but no frames:
 `{part}/cases.jsonl`, `{part}/cases.json`, `{part}/strips/`, `{part}/samples/`.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from workloads.contract.request import Request
 from workloads.contract.workload import REFERENCES
 from workloads.data.pool import SPLITS, Pool
-from workloads.evaluation import judging
+from workloads.evaluation import gating, judging
 from workloads.evaluation.adversaries import VIDEOS, Known, NoMeaning
 from workloads.evaluation.branches.interface import Frames
 from workloads.evaluation.cases import Setting
@@ -109,16 +109,18 @@ def known_of_case(pool: Pool, truth_of: Callable[[Setting], Frames | None], sett
 
 def scored(request: Request, made: Path, progress: Progress, views_of: judging.ViewsOf) -> list[CaseMetric] | None:
     """What the stages after an evaluation say of the videos in `made`; None: asked to stop."""
-    if request.branch not in JUDGED:
-        return []
-    out = made.with_name(f"{made.name}-judged")
-    out.mkdir(exist_ok=True)
     inputs = {"data": request.inputs["data"], "evaluate": str(made)}
-    outcome = judging.run(replace(request, inputs=inputs, out=str(out)), _Within(progress), views_of)
-    if outcome.stopped:
-        return None
-    lines = (out / "cases.jsonl").read_text(encoding="utf-8").splitlines()
-    return [CaseMetric(**json.loads(line)) for line in lines]
+    found: list[CaseMetric] = []
+    for name, stage in (("judge", partial(judging.run, views_of=views_of)), ("camera", gating.run)):
+        if request.branch not in JUDGED:
+            continue
+        out = made.with_name(f"{made.name}-{name}")
+        out.mkdir(exist_ok=True)
+        if stage(replace(request, inputs=inputs, out=str(out)), _Within(progress)).stopped:
+            return None
+        lines = (out / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+        found += [CaseMetric(**json.loads(line)) for line in lines]
+    return found
 
 
 class _Within(Progress):

@@ -14,7 +14,7 @@ SLACK = 1e-9  # a ray on the very edge of the frame's view is in it
 
 
 def turned_frame(
-    frame: npt.NDArray[np.uint8], yaw_deg: npt.NDArray[np.floating[Any]]
+    frame: npt.NDArray[np.uint8 | np.float64], yaw_deg: npt.NDArray[np.floating[Any]]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """`frame` (h, w, 3) as a camera sees it that has turned by each of `yaw_deg` (t,), degrees, to the right.
 

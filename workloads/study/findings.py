@@ -14,7 +14,7 @@ from reports.statistics.agreement import kendall
 from reports.statistics.intervals import LEVEL, Interval, complete, holm, interval_or_none
 from reports.statistics.panel import Floats
 from reports.statistics.resampling import limits
-from reports.statistics.scores import normalised, score_parts
+from reports.statistics.scores import headline, normalised, score_parts
 
 AGREES = 0.8
 """Kendall's lower limit above which replay and return are said to rank alike."""
@@ -28,6 +28,8 @@ def ranked_differently(material: Material) -> Answer:
     limit of resamples and carries no p of its own, so its share of resamples at or below 0.8 stands in.
     """
     table = material.table
+    if off := _without_branches(material, "replay", "return"):
+        return Answer(effect=None, unit="Kendall's tau", detail=off)
     tau = float(kendall(table.scores["replay"], table.scores["return"]))
     if not np.isfinite(tau):
         return Answer(effect=None, unit="Kendall's tau", detail="under three rows have a replay and a return score")
@@ -59,6 +61,8 @@ def scaling(material: Material) -> Answer:
     if any(row not in table.names for row in rows):
         detail = material.without(rows) or "the table lacks a context row"
         return Answer(effect=None, unit="share of range", detail=detail)
+    if off := _without_branches(material, "replay", "return"):
+        return Answer(effect=None, unit="share of range", detail=off)
     at = [table.rows.index(table.names[row]) for row in rows]
     point = _scaling(table.scores["replay"], table.scores["return"], at)
     if not np.isfinite(point).all():
@@ -89,7 +93,7 @@ def scaling(material: Material) -> Answer:
 def hybrid_loses(material: Material) -> Answer:
     """(3) Hybrid loses to plain length pooling on return, mean over r = 2 and 4."""
     pairs = [(f"compress-hybrid-r{r}", f"compress-length-r{r}") for r in (2, 4)]
-    return _directed(material, "return/judge", pairs, sign=-1)
+    return _directed(material, _return_score(material), pairs, sign=-1)
 
 
 def reading_raises_nothing(material: Material) -> Answer:
@@ -125,7 +129,7 @@ def reading_raises_nothing(material: Material) -> Answer:
 
 def blockwise_wins(material: Material) -> Answer:
     """(5) `ssm-blockwise` beats `ssm-hybrid` on return."""
-    return _directed(material, "return/judge", [("ssm-blockwise", "ssm-hybrid")], sign=+1)
+    return _directed(material, _return_score(material), [("ssm-blockwise", "ssm-hybrid")], sign=+1)
 
 
 def efficiency_differs(material: Material) -> Answer:
@@ -134,6 +138,8 @@ def efficiency_differs(material: Material) -> Answer:
     cost = np.array([material.cost.get(row, np.nan) for row in table.rows])
     if np.isfinite(cost).sum() < 2:
         return Answer(effect=None, unit="share of resamples", detail="no cost is known for the table's rows")
+    if off := _without_branches(material, "replay", "return"):
+        return Answer(effect=None, unit="share of resamples", detail=off)
     price = normalised(cost)
     best = {b: normalised(table.scores[b]) - price for b in ("replay", "return")}
     if not all(np.isfinite(values).any() for values in best.values()):
@@ -165,12 +171,23 @@ QUESTIONS: Sequence[tuple[str, str, Callable[[Material], Answer]]] = (
 )
 
 
+def _return_score(material: Material) -> str:
+    """The return score: the judge's total of cases that left; of published values, which have no gate, of all."""
+    return headline(material.table.scoring.of("return"), material.means.keys())[0]
+
+
+def _without_branches(material: Material, *branches: str) -> str:
+    """Why a finding has no value where the plan is without some of these branches; empty: it has them."""
+    absent = [branch for branch in branches if branch not in material.table.scores]
+    return f"the plan is without the branch {' and '.join(absent)}" if absent else ""
+
+
 def _directed(material: Material, metric: str, pairs: Sequence[tuple[str, str]], sign: int) -> Answer:
     """Mean of A − B over `pairs`, paired by scene and seed; `sign` is the direction of the claim."""
     by_row = material.means.get(metric, {})
     labelled = [(material.label(a), material.label(b)) for a, b in pairs]
     computed = [(material.computed_by.get(a, a), material.computed_by.get(b, b)) for a, b in labelled]
-    unit = "points" if metric.endswith("judge") else "dB"
+    unit = "dB" if metric.startswith("replay/") else "points"
     absent = sorted({row for pair in computed for row in pair if row not in by_row})
     if absent:
         without = material.without(row for pair in labelled for row in pair)
@@ -226,7 +243,7 @@ def _share(values: Floats, *, below: bool) -> float:
 def _opposite_pair(material: Material) -> tuple[float | None, tuple[str, str] | None]:
     """The opposite pair with the smallest p: (the larger adjusted p of its two branches, its rows)."""
     layouts = _replay_layouts(material)
-    back = material.panels.get("return/judge")
+    back = material.panels.get(_return_score(material))
     if layouts is None or back is None:
         return None, None
     tested = []

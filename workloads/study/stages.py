@@ -50,6 +50,7 @@ _TOLERANCES = (
     Tolerance(metric="stands_still", most=0.1),
 )
 
+_CAMERA = (Tolerance(metric="camera_q", most=0.01), Tolerance(metric="camera_*", most=0.1))
 _JUDGED = (Tolerance(metric="judge*", most=0.5),)
 
 _SCORES = (
@@ -183,7 +184,8 @@ STAGES = (
         sections=("judge",),
         row="references",
         branches=BRANCHES,
-        performs=("evaluate", "judge"),
+        performs=("evaluate", "judge", "camera"),
+        resources_of="evaluate",
         seconds_guess=5.0,
         smoke=True,
         tracked=True,
@@ -191,7 +193,24 @@ STAGES = (
         images="strips",
         about=_SCORES,
         uncompared=dict.fromkeys(("left_out", "measuring_weights"), "one job for all reference rows"),
-        tolerances=(*_TOLERANCES, *_JUDGED),
+        tolerances=(*_TOLERANCES, *_JUDGED, *_CAMERA),
         environment=_JUDGE_VARIABLES,
+    ),
+    StageSpec(
+        name="camera",
+        module="workloads.evaluation.gating",
+        inputs=("evaluate", "data"),
+        branches=JUDGED,
+        resources_of="judge",
+        seconds_guess=0.5,
+        smoke=True,
+        tracked=True,
+        about="**Did the camera do it?** The source frame, turned, is fitted to the first chunk: `camera_q` is the "
+        "fit, -1 to 1; `camera_f` the share of the commanded turn, 1 as commanded. `camera_measurable`: the fit is at "
+        "least 0.35. `camera_refused`: on the way back the source itself is shown, faded or jumped to. `camera_left`: "
+        "measurable, 2/3 to 4/3 of the turn, and not refused. `judge_gated` is `judge` in cases that left, else 0.",
+        tolerances=_CAMERA,
+        told="no_gate",
+        uncompared={"no_gate": "the same for every row, since it follows from the commanded poses; in the notes"},
     ),
 )
