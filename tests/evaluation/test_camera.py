@@ -44,7 +44,6 @@ LEAVES: Mapping[str, Callable[[Known], Frames]] = {
     "truth": adversaries.truth,
     "noise": noise,
     "pan": adversaries.pan,
-    "backwards": adversaries.backwards,
 }
 
 
