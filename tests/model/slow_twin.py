@@ -6,9 +6,11 @@ of what is there, so a mask, a padding and a batch do not exist, and a slot is c
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from slow_compress import Seen, compressed
+from slow_places import Places, yaw_of
 from torch import Tensor
 
 from workloads.study.memory.base import MemoryRow
@@ -173,17 +175,67 @@ class Twin:
         )
         return x + torch.tanh(self.p[f"{name}.gate"]) * self.linear(f"{name}.narrow", mixed), window[1:]
 
-    def written(self, segments: Sequence[Sequence[Seen]], words: Tensor, columns: int) -> dict[int, Tensor]:
-        """States after the evidence of `segments`, frame by frame through the blocks, each frame for itself."""
-        states: dict[int, Tensor] = {}
+    def seen_from(self, action: Tensor, base: Tensor | None) -> float:
+        """Yaw of a frame in the world that places are fixed in."""
+        assert isinstance(self.row, Ssm)
+        return yaw_of(action, base) if self.row.yaw else 0.0
+
+    def decay(self, index: int) -> Tensor | None:
+        assert isinstance(self.row, Ssm)
+        return torch.exp(-1 / torch.exp(self.p[f"mechanism.cells.{index}.log_tau"])) if self.row.rho else None
+
+    def place_written(self, index: int, frame: Tensor, yaw: float, columns: int, store: Places | None) -> Places:
+        """The store of block `index` after one frame (n, d), which stays as it is."""
+        name = f"mechanism.cells.{index}"
+        y = self.affine(f"{name}.norm", frame, NORM_EPSILON)
+        assert isinstance(self.row, Ssm)
+        if self.row.rho is not None:
+            tokens = torch.tanh(self.linear(f"{name}.project", y).chunk(2, -1)[0])
+        else:
+            tokens = self.linear(f"{name}.widen", y)
+        image = tokens.view(len(tokens) // columns, columns, -1)
+        rows, around = self.row.cells
+        made = store or Places(min(rows, len(image)), around, (self.row.kernel or 1) - 1)
+        made.write(yaw, image, self.decay(index))
+        return made
+
+    def place_read(self, index: int, frame: Tensor, yaw: float, columns: int, store: Places) -> Tensor:
+        """A target frame (n, d) with what it finds in the store of block `index`."""
+        name, n = f"mechanism.cells.{index}", len(frame)
+        y = self.affine(f"{name}.norm", frame, NORM_EPSILON)
+        assert isinstance(self.row, Ssm)
+        if self.row.rho is not None:
+            _, o = self.linear(f"{name}.project", y).chunk(2, -1)
+            [found] = store.read(yaw, (n // columns, columns, o.shape[1]), self.decay(index))
+            rho = self.row.rho[0] + (self.row.rho[1] - self.row.rho[0]) * torch.sigmoid(self.p[f"{name}.weight_logit"])
+            return frame + rho * self.linear(f"{name}.out", found.view(n, -1) * torch.sigmoid(o))
+        taps, own = self.p[f"{name}.taps"], self.linear(f"{name}.widen", y)
+        mixed = self.p[f"{name}.bias"] + taps[-1] * own
+        for back, found in enumerate(store.read(yaw, (n // columns, columns, own.shape[1]), None), 1):
+            mixed = mixed + taps[-1 - back] * found.view(n, -1)
+        return frame + torch.tanh(self.p[f"{name}.gate"]) * self.linear(f"{name}.narrow", mixed)
+
+    def written(
+        self, segments: Sequence[Sequence[Seen]], words: Tensor, columns: int, base: Tensor | None
+    ) -> dict[int, Any]:
+        """States after the evidence of `segments`, frame by frame through the blocks, each frame for itself.
+
+        `base`: pose of the last segment as seen from the first; two segments at most.
+        """
+        states: dict[int, Any] = {}
+        placed = isinstance(self.row, Ssm) and self.row.address == "place"
         _, projected = self.modulations(torch.zeros((), dtype=words.dtype))
-        for anchor, *retrieved in (list(segment) for segment in segments if segment):
+        for number, (anchor, *retrieved) in enumerate(list(segment) for segment in segments if segment):
+            origin = base if number == len([s for s in segments if s]) - 1 else None
             for frame in [*retrieved, anchor]:
                 x = self.tokens(frame.latent)[None]
                 for index in range(self.recurrent[-1] + 1):
                     six = self.p[f"blocks.{index}.modulation"][0] + projected
                     x = self.with_attention(index, x, six, frame.action[None], torch.ones(1, dtype=x.dtype), columns)
-                    if index in self.recurrent:
+                    if index in self.recurrent and placed:
+                        yaw = self.seen_from(frame.action, origin)
+                        states[index] = self.place_written(index, x[0], yaw, columns, states.get(index))
+                    elif index in self.recurrent:
                         after, states[index] = self.stepped(index, x[0], states.get(index))
                         x = after[None]
                     x = self.with_feed_forward(index, self.with_text(index, x, words), six)
@@ -222,6 +274,7 @@ class Twin:
         text: Tensor,
         evidence: Sequence[Seen],
         history: Sequence[Sequence[Seen]] = (),
+        base: Tensor | None = None,
     ) -> Tensor:
         """What the model says of `noisy` (t, c, h, w); `evidence` is the anchor and then the rest, oldest first."""
         row, columns, t = self.row, noisy.shape[-1] // 2, len(noisy)
@@ -232,7 +285,7 @@ class Twin:
         if isinstance(row, Compress):
             context += compressed(row, retrieved)
         words = self.linear("text_embedding.2", gelu(self.linear("text_embedding.0", text)))
-        states = self.written([*history, evidence], words, columns) if isinstance(row, Ssm) else {}
+        states = self.written([*history, evidence], words, columns, base) if isinstance(row, Ssm) else {}
         stored = self.stored(evidence, columns) if isinstance(row, Spatial) and not row.masked else None
         if stored is not None and isinstance(row, Spatial) and row.read == "text":
             words = torch.cat([words, stored])
@@ -249,8 +302,11 @@ class Twin:
             x = self.with_attention(index, x, six, poses, weights, columns)
             if isinstance(row, Ssm) and index in self.recurrent:
                 state, target = states.get(index), []
-                for frame in x[:t]:
-                    after, state = self.stepped(index, frame, state)
+                for frame, action in zip(x[:t], actions, strict=True):
+                    if isinstance(state, Places):
+                        after = self.place_read(index, frame, self.seen_from(action, base), columns, state)
+                    else:
+                        after, state = self.stepped(index, frame, state)
                     target.append(after)
                 x = torch.cat([torch.stack(target), x[t:]])
             x = self.with_text(index, x, words)

@@ -214,7 +214,7 @@ class Generator:
     ) -> list[Any]:
         """Videos (T, h, w, 3) of one batch."""
         config, described, branch = self.request.config, self.description, str(self.request.branch)
-        sampler = config["sampler"]
+        sampler, row = config["sampler"], row_from(self.request.row or described["row"])
         done = _count(videos, settings)
         cases = [
             Case(
@@ -231,7 +231,8 @@ class Generator:
             self.model,
             self.codec,
             cases,
-            frames=row_from(self.request.row or described["row"]).evidence_frames(config["evidence"]),
+            frames=row.evidence_frames(config["evidence"]),
+            streams=row.carries_state and row.written_from == "stream",
             rule=config["evidence"]["rule"],
             min_overlap=float(config["evidence"]["min_overlap"]),
             chunk_frames=int(described["data"]["chunk_frames"]),

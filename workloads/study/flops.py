@@ -56,5 +56,5 @@ def _evaluation(model: ModelSizes, job: PlannedJob, controls: Mapping[str, Mappi
     if cases is None or chunks is None:
         return None
     passes = int(sampler["steps"]) * (1 if float(sampler["guidance"]) == 1.0 else 2)
-    chunk = passes * flops_denoise(model, 1, model.slots) + flops_write(model, 1, model.slots)
+    chunk = passes * flops_denoise(model, 1, model.slots) + flops_write(model, 1, model.written)
     return float(cases * sum(chunks) * chunk)

@@ -154,6 +154,14 @@ class MemoryRow(Row):
         """Which frames a state is written from. Default: the evidence of the preceding segment, then the segment's."""
         return "retrieved"
 
+    def frames_written(self, slots: int, chunk_frames: int) -> int:
+        """Frames of a state's write before one chunk, with `slots` evidence frames. Default: these."""
+        return slots
+
+    def frames_trained(self, slots: int, chunk_frames: int, scene_frames: int) -> int:
+        """The same in one sample of training, at most. Default: the evidence of two segments."""
+        return 2 * slots
+
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
         """K, evidence frames of a segment, anchor included; `evidence` is the section, as the row's jobs hold it."""
         return int(evidence.get("frames", 1))
