@@ -204,7 +204,5 @@ def test_cells_ask_an_address_for_bearings_and_say_so() -> None:
     sizes = Sizes(width=24, blocks=1, heads=2, rows=2, columns=4, controls={})
     slots = Slots(torch.zeros(1, 1, 1, 1, 1), torch.zeros(1, 1, 12), torch.ones(1, 1, dtype=torch.bool))
     cells = Cells(CellsSpec(cells=(8, 28)), sizes)
-    with pytest.raises(
-        BadInput, match=r"bearings from its address, \(b, f, 4\) in radians, which Address\.looks"
-    ):
+    with pytest.raises(BadInput, match=r"bearings from its address, \(b, f, 4\) in radians, which Address\.looks"):
         cells.stored(torch.zeros(1, 1, 8, 24), slots, Address(NoAddressSpec(), sizes))
