@@ -93,6 +93,8 @@ class AddressSpec(PartSpec):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if not cls.name:
+            raise TypeError(f"address {cls.__module__}.{cls.__qualname__} has no `name`: set its name in matrix.yaml")
         known = ADDRESSES.setdefault(cls.name, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"address {cls.name!r} is declared twice, by {known.__module__} and {cls.__module__}")
