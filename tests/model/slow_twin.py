@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from slow_cameras import LEVEL, bearing, image_of_world, matrix_pairs, multiplied, whole_turns
 from slow_compress import Seen, compressed
 from slow_places import Places, yaw_of
 from torch import Tensor
@@ -44,6 +45,8 @@ class Twin:
         self, parameters: dict[str, Tensor], row: MemoryRow, site: str, heads: int, every: int, grid: int
     ) -> None:
         self.p, self.row, self.site, self.heads, self.grid = parameters, row, site, heads, grid
+        self.address = row.address if isinstance(row, Context | Compress) else "none"
+        """Of frames in self-attention."""
         self.blocks = 1 + max(int(name.split(".")[1]) for name in parameters if name.startswith("blocks."))
         self.recurrent = list(range(0, self.blocks, every))
 
@@ -80,21 +83,26 @@ class Twin:
         embedded = self.linear("time_embedding.2", y * torch.sigmoid(y))
         return embedded, self.linear("time_projection", embedded * torch.sigmoid(embedded)).view(6, -1)
 
-    def turned(self, x: Tensor, positions: Sequence[tuple[int, int, int]]) -> Tensor:
-        """`x` (l, d): in every head, pairs of channels turned by time, row and column."""
+    def turned(
+        self, x: Tensor, positions: Sequence[tuple[int, int, int]], poses: Sequence[Tensor], columns: int
+    ) -> Tensor:
+        """`x` (l, d): in every head, pairs of channels turned by time, row and column, or by an address."""
         e = x.shape[1] // self.heads
         space = 2 * (e // 6)
-        angles = torch.tensor(
-            [
-                [
-                    at[axis] / 10000 ** (2 * pair / wide)
-                    for axis, wide in enumerate((e - 2 * space, space, space))
-                    for pair in range(wide // 2)
-                ]
-                for at in positions
-            ],
-            dtype=x.dtype,
-        ).repeat(1, self.heads)
+        turns = []
+        for at, pose in zip(positions, poses, strict=True):
+            turn = [
+                at[axis] / 10000 ** (2 * pair / wide)
+                for axis, wide in enumerate((e - 2 * space, space, space))
+                for pair in range(wide // 2)
+            ]
+            if self.address != "none":
+                theta = bearing(pose, at[2], columns)
+                turn[e // 2 - space // 2 :] = [m * theta for m in whole_turns(space // 2, columns)]
+            if self.address == "ray":
+                turn = [0 if pair in matrix_pairs(e) else angle for pair, angle in enumerate(turn)]
+            turns.append(turn)
+        angles = torch.tensor(turns, dtype=x.dtype).repeat(1, self.heads)
         a, b = x[:, 0::2], x[:, 1::2]
         return torch.stack([a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()], -1).flatten(1)
 
@@ -108,13 +116,30 @@ class Twin:
         return torch.cat(heads, 1)
 
     def self_attention(
-        self, index: int, x: Tensor, positions: Sequence[tuple[int, int, int]], weights: Tensor
+        self,
+        index: int,
+        x: Tensor,
+        positions: Sequence[tuple[int, int, int]],
+        poses: Sequence[Tensor],
+        weights: Tensor,
+        columns: int,
     ) -> Tensor:
         name = f"blocks.{index}.self_attention"
         q, k, v = self.linear(f"{name}.qkv", x).chunk(3, -1)
         q, k = (root_mean_square_normed(y, w) for y, w in zip((q, k), self.p[f"{name}.norm_qk"], strict=True))
-        q, k = self.turned(q, positions), self.turned(k, positions)
-        return self.linear(f"{name}.out", self.attended(q, k, v, weights))
+        q, k = (self.turned(y, positions, poses, columns) for y in (q, k))
+        if self.address != "ray":
+            return self.linear(f"{name}.out", self.attended(q, k, v, weights))
+        rows, seen = (
+            1 + max(row for _, row, _ in positions),
+            dict(zip((t for t, _, _ in positions), poses, strict=True)),
+        )
+        cameras = {frame: image_of_world(pose, columns / rows) for frame, pose in seen.items()}
+        back = {frame: torch.linalg.inv(camera) for frame, camera in cameras.items()}
+        image, world = ([matrices[t] for t, _, _ in positions] for matrices in (cameras, back))
+        q, k = multiplied(q, self.heads, [matrix.T for matrix in image]), multiplied(k, self.heads, world)
+        y = self.attended(q, k, multiplied(v, self.heads, world), weights)
+        return self.linear(f"{name}.out", multiplied(y, self.heads, image))
 
     def with_attention(
         self, index: int, x: Tensor, six: Tensor, actions: Tensor, weights: Tensor, columns: int
@@ -125,9 +150,11 @@ class Twin:
         a = actions @ self.p[f"blocks.{index}.action.weight"].T + self.p[f"blocks.{index}.action.bias"]
         a = a[:, None]  # (f, 1, d)
         positions = [(t, place // columns, place % columns) for t in range(f) for place in range(n)]
+        poses = [pose if getattr(self.row, "yaw", True) else LEVEL for pose in actions for _ in range(n)]
 
         def attention(y: Tensor) -> Tensor:
-            out = self.self_attention(index, y.reshape(f * n, d), positions, weights.repeat_interleave(n))
+            flat, many = y.reshape(f * n, d), weights.repeat_interleave(n)
+            out = self.self_attention(index, flat, positions, poses, many, columns)
             return out.view(f, n, d)
 
         def m(y: Tensor) -> Tensor:

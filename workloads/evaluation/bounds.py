@@ -1,8 +1,8 @@
 """The stage bound: known frames in place of generated ones, measured and judged by the same code (study.md section 7).
 
 One job makes the videos of all rows of family `bound` on a branch. It needs no model, so it waits for no training. It
-publishes what `evaluate`, `judge` and `camera` publish of one row, each row's in the folder of its part, but no frames:
-`{part}/cases.jsonl`, `{part}/cases.json`, `{part}/strips/`, `{part}/samples/`.
+publishes what `evaluate`, `judge` and `camera` publish of one row, for each row in the folder of its part, but no
+frames: `{part}/cases.jsonl`, `{part}/cases.json`, `{part}/strips/`, `{part}/samples/`.
 """
 
 import json

@@ -113,6 +113,7 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
 def _block(s: ModelSizes, index: int, every: int, queries: int, text: int, wide: int) -> int:
     target = s.frame_tokens * s.frames
     total = _attention(s, every, queries, wide) + _text_and_feed(s, queries, text, wide)
+    total += s.row.activations_attention(s, every, queries, wide)
     if index in s.recurrent:
         total += s.row.activations_block(s, BlockPass(tokens=target, frames=s.frames, stream=queries), wide)
     return total

@@ -32,48 +32,48 @@ TURN, PLACE = 45.0, 22.0
 
 def pictures() -> Mapping[str, str]:
     """File name -> the SVG of each choice."""
-    found = {"write": (9.4, 3.1, write), "address": (9.2, 3.5, address), "read": (9.2, 2.9, read)}
+    found = {"write": (9.2, 3.1, write), "address": (9.3, 3.5, address), "read": (9.25, 2.9, read)}
     return {f"{name}.svg": _alone(drawn(width, height, _flat(draw))) for name, (width, height, draw) in found.items()}
 
 
 def write(axes: Any) -> None:
     """Three frames, and what four kinds of store keep of them."""
     seen = {-45.0: _columns(-TURN), 0.0: _columns(0), 45.0: _columns(TURN)}
-    axes.text(0.15, 2.8, "evidence", fontsize=11)
+    axes.text(0.15, 2.8, "evidence", fontsize=12)
     for i, (yaw, held) in enumerate(seen.items()):
         _strip(axes, 0.15, 2.05 - 0.55 * i, held)
         axes.text(
-            1.3, 2.22 - 0.55 * i, f"{yaw:+.0f}°".replace("-", "−") if yaw else "0°", fontsize=8, color=SOFT, va="center"
+            1.3, 2.22 - 0.55 * i, f"{yaw:+.0f}°".replace("-", "−") if yaw else "0°", fontsize=9, color=SOFT, va="center"
         )
-    _note(axes, 0.15, "the same thing, seen\nin the last column and,\nafter a turn, in the first")
-    _arrow(axes, (1.68, 1.67), (2.0, 1.67))
+    _note(axes, 0.15, "the same thing,\nseen in the last\ncolumn and, after a\nturn, in the first")
+    _arrow(axes, (1.72, 1.67), (1.95, 1.67))
 
-    axes.text(2.2, 2.8, "tokens", fontsize=11, color=CONTEXT)
+    axes.text(2.05, 2.8, "tokens", fontsize=12, color=CONTEXT)
     for i, held in enumerate(seen.values()):
-        _strip(axes, 2.2 + 0.1 * i, 2.0 - 0.22 * i, held)
-    _note(axes, 2.2, "every frame as it is;\npooled: a mean of several;\nweighted: old ones count less")
+        _strip(axes, 2.05 + 0.1 * i, 2.0 - 0.22 * i, held)
+    _note(axes, 2.05, "every frame as it is;\npooled: a mean of\nseveral; weighted:\nold ones count less")
 
-    axes.text(4.1, 2.8, "grid", fontsize=11, color=SPATIAL)
-    _strip(axes, 4.1, 1.6, [any(held[i] for held in seen.values()) for i in range(4)], faint=True)
-    _note(axes, 4.1, "one image: the mean\nof all frames, column\nover column")
+    axes.text(3.7, 2.8, "grid", fontsize=12, color=SPATIAL)
+    _strip(axes, 3.7, 1.6, [any(held[i] for held in seen.values()) for i in range(4)], faint=True)
+    _note(axes, 3.7, "one image: the\nmean of all frames,\ncolumn over\ncolumn")
 
-    axes.text(5.75, 2.8, "cells", fontsize=11, color=SPATIAL)
-    _ring(axes, (6.4, 1.85), 0.66, looked=[0.0, TURN, -TURN])
-    _note(axes, 5.75, "28 cells around the world:\nthe mean of what looked\nthere; grey was not seen")
+    axes.text(5.25, 2.8, "cells", fontsize=12, color=SPATIAL)
+    _ring(axes, (5.9, 1.85), 0.66, looked=[0.0, TURN, -TURN])
+    _note(axes, 5.25, "28 cells around the\nworld: the mean of\nwhat looked there;\ngrey was not seen")
 
-    axes.text(7.6, 2.8, "state", fontsize=11, color=SSM)
-    _strip(axes, 7.6, 2.05, [any(held[i] for held in seen.values()) for i in range(4)], faint=True, edge=SSM)
-    axes.text(8.74, 2.23, "diagonal,\nconvo-\nlution", fontsize=7.5, color=SOFT, va="center")
+    axes.text(7.05, 2.8, "state", fontsize=12, color=SSM)
+    _strip(axes, 7.05, 2.05, [any(held[i] for held in seen.values()) for i in range(4)], faint=True, edge=SSM)
+    axes.text(8.22, 2.23, "diagonal,\nconvolution", fontsize=9.5, color=SOFT, va="center")
     for i in range(16):
-        axes.add_patch(Rectangle((7.6 + i % 4 * 0.17, 1.25 + i // 4 * 0.17), 0.17, 0.17, fc="none", ec=SSM, lw=0.8))
-    axes.text(8.4, 1.59, "matrix, delta:\nkey × value", fontsize=7.5, color=SOFT, va="center")
-    _note(axes, 7.6, "as large after a thousand\nframes as after one;\nold ones fade")
+        axes.add_patch(Rectangle((7.05 + i % 4 * 0.17, 1.25 + i // 4 * 0.17), 0.17, 0.17, fc="none", ec=SSM, lw=0.8))
+    axes.text(7.85, 1.59, "matrix, delta:\nkey × value", fontsize=9.5, color=SOFT, va="center")
+    _note(axes, 7.05, "as large after a\nthousand frames as\nafter one; old ones\nfade")
 
 
 def address(axes: Any) -> None:
     """A camera that turned by 45 degrees, and where three addresses look for what it sees."""
-    middle, far = (1.25, 1.6), 1.05
-    axes.text(0.15, 3.2, "from above", fontsize=11)
+    middle, far = (1.25, 1.85), 0.95
+    axes.text(0.15, 3.2, "from above", fontsize=12)
     for yaw, colour, label in ((0.0, SOFT, "then"), (TURN, INK, f"now, +{TURN:.0f}°")):
         axes.add_patch(
             Wedge(
@@ -81,28 +81,28 @@ def address(axes: Any) -> None:
             )
         )
         x, y = _at(middle, far + 0.16, yaw - (12 if not yaw else -8))
-        axes.text(x, y, label, fontsize=8.5, color=colour, ha="center" if not yaw else "left", va="center")
+        axes.text(x, y, label, fontsize=9.5, color=colour, ha="center" if not yaw else "left", va="center")
     axes.add_patch(Circle(middle, far, fc="none", ec=LINE))
     axes.add_patch(Circle(middle, 0.04, fc=INK, ec="none"))
     axes.plot(*_at(middle, far * 0.86, PLACE), "*", color=THING, markersize=13)
-    _note(axes, 0.15, "the thing was in the last\ncolumn, and is in the first", 0.3)
+    _note(axes, 0.15, "the thing was in the last\ncolumn, and is in the first", 0.72)
 
     then, now = _columns(0), _columns(TURN)
     for x, name, colour in ((3.0, "none", SOFT), (5.05, "bearing", SPATIAL), (7.1, "place", SSM)):
-        axes.text(x, 3.2, f"address: {name}", fontsize=11, color=colour)
+        axes.text(x, 3.2, f"address: {name}", fontsize=12, color=colour)
         _strip(axes, x + 0.35, 2.5, then)
         _strip(axes, x + 0.35, 1.0, now)
-        axes.text(x + 0.28, 2.67, "then", fontsize=8.5, color=SOFT, ha="right", va="center")
-        axes.text(x + 0.28, 1.17, "now", fontsize=8.5, color=INK, ha="right", va="center")
+        axes.text(x + 0.28, 2.67, "then", fontsize=9.5, color=SOFT, ha="right", va="center")
+        axes.text(x + 0.28, 1.17, "now", fontsize=9.5, color=INK, ha="right", va="center")
     first, last = 0.14, 0.14 + 3 * 0.27
     _arrow(axes, (3.35 + first, 1.36), (3.35 + first, 2.48), SOFT)
-    axes.text(3.63, 1.9, "the same column:\nsomething else", fontsize=8.5, color=SOFT, va="center")
-    _note(axes, 3.0, "a location of the image reads\nthe same location of the store", 0.3)
+    axes.text(3.63, 1.9, "the same column:\nsomething else", fontsize=9.5, color=SOFT, va="center")
+    _note(axes, 3.0, "a location of the image\nreads the same location\nof the store", 0.72)
 
     _arrow(axes, (5.4 + first, 1.36), (5.4 + last, 2.48), SPATIAL)
-    axes.text(5.4 + first - 0.1, 1.46, "θ = 25°", fontsize=8.5, color=SOFT, ha="right", va="bottom")
-    axes.text(5.4 + last + 0.2, 2.32, "θ = 20°", fontsize=8.5, color=SOFT, va="top")
-    _note(axes, 5.05, "queries and keys are turned by\ntheir θ: near bearings match", 0.3)
+    axes.text(5.4 + first - 0.1, 1.46, "θ = 25°", fontsize=9.5, color=SOFT, ha="right", va="bottom")
+    axes.text(5.4 + last + 0.2, 2.32, "θ = 20°", fontsize=9.5, color=SOFT, va="top")
+    _note(axes, 5.05, "queries and keys are\nturned by their θ:\nnear bearings match", 0.72)
 
     for i in range(5):
         cell = (7.45 + i * 0.3, 1.8)
@@ -111,7 +111,7 @@ def address(axes: Any) -> None:
     axes.text(9.0, 1.92, "…", fontsize=10, color=SSM, va="center")
     _arrow(axes, (7.45 + last, 2.48), (7.45 + 3.5 * 0.3, 2.06), SSM)
     _arrow(axes, (7.45 + 3.5 * 0.3 - 0.05, 1.78), (7.45 + first, 1.36), SSM)
-    _note(axes, 7.1, "both columns belong to the same\ntwo cells of the world, by distance", 0.3)
+    _note(axes, 7.1, "both columns belong to\nthe same two cells of\nthe world", 0.72)
 
 
 def read(axes: Any) -> None:
@@ -132,21 +132,21 @@ def read(axes: Any) -> None:
         axes.add_patch(
             Rectangle((x, low), wide, 0.66, fc="none", ec=colour if kept else SOFT, lw=1.4, ls="--" if dashed else "-")
         )
-        axes.text(x + wide / 2, low + 0.33, label, fontsize=9.5, ha="center", va="center")
+        axes.text(x + wide / 2, low + 0.33, label, fontsize=10, ha="center", va="center")
         if kept:
             axes.add_patch(Rectangle((x, 2.05), wide, 0.36, fc=colour, ec="none", alpha=0.16))
-            axes.text(x + wide / 2, 2.23, kept, fontsize=8.5, ha="center", va="center")
+            axes.text(x + wide / 2, 2.23, kept, fontsize=10, ha="center", va="center")
             _arrow(axes, (x + wide / 2, 2.03), (x + wide / 2, low + 0.69), colour)
-            axes.text(x + wide / 2, 2.57, name, fontsize=11, color=colour, ha="center", va="center")
+            axes.text(x + wide / 2, 2.57, name, fontsize=12, color=colour, ha="center", va="center")
     end = 1.15 + 4 * step + wide
     _arrow(axes, (end + 0.03, low + 0.33), (end + 0.36, low + 0.33))
     axes.text(end + 0.42, low + 0.33, "next\nblock", fontsize=9, va="center")
     axes.text(
-        1.15, 0.55, "solid: in every block; dashed: in every n-th block (recurrent_every)", fontsize=8.5, color=SOFT
+        1.15, 0.55, "solid: in every block; dashed: in every n-th block (recurrent_every)", fontsize=9.5, color=SOFT
     )
     axes.text(
         1.15, 0.25, "a row has one of the four (ssm-*-published the first two); the anchor is a context token in all",
-        fontsize=8.5, color=SOFT,
+        fontsize=9.5, color=SOFT,
     )  # fmt: skip
 
 
@@ -187,8 +187,8 @@ def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], colo
     )
 
 
-def _note(axes: Any, x: float, text: str, y: float = 0.55) -> None:
-    axes.text(x, y, text, fontsize=8.5, color=SOFT, va="center", linespacing=1.35)
+def _note(axes: Any, x: float, text: str, y: float = 0.84) -> None:
+    axes.text(x, y, text, fontsize=9.5, color=SOFT, va="top", linespacing=1.3)
 
 
 def _flat(draw: Callable[[Any], None]) -> Callable[[Figure], None]:

@@ -225,6 +225,10 @@ class MemoryRow(Row):
         """Of what `summary` and `store` compute."""
         return 0
 
+    def activations_attention(self, s: BackboneSizes, keys: int, queries: int, wide: int) -> int:
+        """Of self-attention in one block, of `queries` among `keys` tokens, beyond what every row keeps."""
+        return 0
+
     def activations_block(self, s: BackboneSizes, at: BlockPass, wide: int) -> int:
         """Of its part of one recurrent block."""
         return 0

@@ -91,6 +91,10 @@ class AddressSpec(PartSpec):
     yaw: bool = True
     """False: as if every camera looked straight ahead. The control that shows that it is the address."""
 
+    def activations_attention(self, s: BackboneSizes, keys: int, queries: int, wide: int) -> int:
+        """Bytes that autograd keeps of self-attention in one block, beyond those that it keeps without an address."""
+        return 0
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if not cls.name:
