@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from slow_cameras import LEVEL, bearing, image_of_world, matrix_pairs, multiplied, whole_turns
+from slow_cameras import LEVEL, bearing, depth_turns, image_of_world, matrix_pairs, multiplied, whole_turns
 from slow_compress import Seen, compressed
 from slow_places import Places, yaw_of
 from torch import Tensor
@@ -99,6 +99,9 @@ class Twin:
             if self.address != "none":
                 theta = bearing(pose, at[2], columns)
                 turn[e // 2 - space // 2 :] = [m * theta for m in whole_turns(space // 2, columns)]
+            if self.address == "depths":
+                own = matrix_pairs(e)
+                turn[own.start : own.stop] = depth_turns(pose, bearing(pose, at[2], columns), len(own), columns)
             if self.address == "ray":
                 turn = [0 if pair in matrix_pairs(e) else angle for pair, angle in enumerate(turn)]
             turns.append(turn)
