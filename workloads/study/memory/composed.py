@@ -130,6 +130,22 @@ class ComposedRow(MemoryRow):
         write, _, read = self.parts
         return write.flops_block(s, at) + read.flops_block(s, at, self.stored(s))
 
+    def flops_looks(self, s: BackboneSizes, tokens: int) -> int:
+        """Of its address."""
+        return self.parts.address.flops_looks(s, tokens)
+
+    def flops_text(self, s: BackboneSizes, tokens: int) -> int:
+        """Of its read."""
+        return self.parts.read.flops_text(s, tokens, self.stored(s))
+
+    def activations_looks(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Of its address."""
+        return self.parts.address.activations_looks(s, tokens, wide)
+
+    def activations_text(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Of its read."""
+        return self.parts.read.activations_text(s, tokens, self.stored(s), wide)
+
     def activations_store(self, s: BackboneSizes, slots: int, wide: int) -> int:
         """Of its write."""
         return self.parts.write.activations_store(s, slots, wide)

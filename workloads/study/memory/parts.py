@@ -91,6 +91,14 @@ class AddressSpec(PartSpec):
     yaw: bool = True
     """False: as if every camera looked straight ahead. The control that shows that it is the address."""
 
+    def flops_looks(self, s: BackboneSizes, tokens: int) -> int:
+        """Where `tokens` look, once in every forward or write."""
+        return 0
+
+    def activations_looks(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Bytes that autograd keeps of where `tokens` look."""
+        return 0
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         known = ADDRESSES.setdefault(cls.name, cls)
@@ -118,6 +126,14 @@ class ReadSpec(PartSpec):
 
     def flops_block(self, s: BackboneSizes, at: BlockPass, stored: int) -> int:
         """In one recurrent block, over `stored` tokens."""
+        return 0
+
+    def flops_text(self, s: BackboneSizes, tokens: int, stored: int) -> int:
+        """In text attention of `tokens` in one block, beyond tokens that stand beside the text."""
+        return 0
+
+    def activations_text(self, s: BackboneSizes, tokens: int, stored: int, wide: int) -> int:
+        """Bytes that autograd keeps of text attention of `tokens` in one block, beyond tokens beside the text."""
         return 0
 
     def activations_block(self, s: BackboneSizes, at: BlockPass, stored: int, wide: int) -> int:
