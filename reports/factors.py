@@ -104,5 +104,5 @@ def _limits(interval: Interval) -> Mapping[str, float]:
 def _metrics(analysis: Analysis) -> Sequence[str]:
     spec = analysis.spec.factors
     if spec.metrics:
-        return spec.metrics
+        return [analysis.metric_of(name) for name in spec.metrics]
     return [headline(analysis.scoring.of(branch), analysis.means.keys())[0] for branch in analysis.scoring.ranked]

@@ -1,7 +1,7 @@
 """Quality against size: which rows no other one matches with less, and in how many resamples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class Frontier:
 def frontier(analysis: Analysis) -> Frontier | None:
     """The frontier of the distinct rows of the main table's axes; None: undeclared, or under two rows have it all."""
     spec = analysis.spec.frontier
+    spec = None if spec is None else replace(spec, metric=analysis.metric_of(spec.metric))
     panel = None if spec is None else analysis.panels.get(spec.metric)
     if spec is None or panel is None:
         return None

@@ -17,7 +17,7 @@ from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
 from reports.statistics.panel import Panel, panels, row_label
-from reports.statistics.scores import Scoring, scoring
+from reports.statistics.scores import Scoring, metric_of, scoring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,16 @@ class Measured:
     def excluded_seeds(self) -> Mapping[str, frozenset[int]]:
         """Label -> seeds whose cells are excluded."""
         return {row.label: row.excluded_seeds for row in self.rows}
+
+    def metric_of(self, name: str) -> str:
+        """`branch/metric` of a name in the specification, which may be a branch."""
+        return metric_of(name, self.scoring, self.means.keys())
+
+    def titled(self, text: str, metric: str) -> str:
+        """`text` with the display name of `branch/metric` for `{}`."""
+        own = metric.partition("/")[2]
+        name = self.spec.metrics.get(own, own)
+        return text.format(name if name[:2].isupper() else f"{name[:1].lower()}{name[1:]}")
 
     def mean(self, metric: str, row: str) -> float | None:
         """A row's mean; None without values."""

@@ -74,6 +74,12 @@ class Scoreboard:
     """Row -> the row of which it is another name."""
     scores: Mapping[tuple[str, str], Score]
     """(row, key of the column) -> score, of all rows and columns."""
+    beside: Sequence[Headline]
+    """Further columns that tell what a headline is made of (`BranchSpec.beside`), as far as they were measured."""
+    note: str
+    """What these columns mean."""
+    others: Mapping[tuple[str, str], Score]
+    """(row, `branch/metric`) -> score in such a column, in which no row is best."""
 
 
 def scoreboard(given: CaseValues) -> Scoreboard:
@@ -92,6 +98,18 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         for row in found.rows:
             expected, is_best = len(seeds - row.excluded_seeds), row.label in best
             scores[row.label, column.key] = _score(found, column, row, expected, best=is_best)
+    beside = [
+        _headline(found, name, "high")
+        for branch in found.scoring.branches
+        for metric in branch.beside
+        if (name := f"{branch.name}/{metric}") in found.means
+    ]
+    others = {
+        (row.label, name): _score(found, column, row, len(seeds - row.excluded_seeds), best=False)
+        for column in beside
+        for name in [f"{column.branch}/{column.metric}"]
+        for row in found.rows
+    }
     return Scoreboard(
         seeds=tuple(sorted(seeds)),
         columns=columns,
@@ -99,6 +117,9 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         references=tuple(row.label for row in found.rows if row.reference),
         same_as={row.label: row.computed_by for row in found.rows if row.label != row.computed_by},
         scores=scores,
+        beside=beside,
+        others=others,
+        note=found.spec.words.beside,
     )
 
 

@@ -35,6 +35,10 @@ class BranchSpec:
     score: Sequence[ScorePart] = ()
     """One part: that metric. Several: their bundle, the mean of the parts after min-max normalisation over the rows of
     a table. Empty: the branch's first metric, in the order of `ReportSpec.metrics`, then by name."""
+    otherwise: Sequence[ScorePart] = ()
+    """Its score where no metric of `score` was measured."""
+    beside: Sequence[str] = ()
+    """Metrics that the table of scores shows too: what the score is made of, and how far it can be trusted."""
     variant: str = ""
     """Regular expression of the end of a scene's name that distinguishes variants, which count as one scene."""
     group: str = ""
@@ -66,7 +70,7 @@ class GainSpec:
     """Retained gain: the share of the gain of the longest over the shortest row that a compact row keeps."""
 
     metric: str
-    """`branch/metric`."""
+    """`branch/metric`; or a branch: the metric that stands for it."""
     shortest: str
     longest: str
     full_families: Sequence[str]
@@ -136,7 +140,7 @@ class FrontierSpec:
     """Quality against sizes of the rows, and which rows no other one matches with less."""
 
     metric: str
-    """`branch/metric`."""
+    """`branch/metric`; or a branch: the metric that stands for it."""
     sizes: Sequence[SizeSpec]
     """The first one orders the rows."""
     heading: str = "Quality against size"
@@ -148,7 +152,7 @@ class FactorSpec:
     """Effects of the factors that rows are made of (`Row.factors`)."""
 
     metrics: Sequence[str] = ()
-    """`branch/metric`; empty: what stands for each ranked branch."""
+    """`branch/metric`, or a branch: the metric that stands for it; empty: each ranked branch."""
     heading: str = "Factor effects"
     caption: str = ""
 
@@ -158,7 +162,9 @@ class DifferenceTile:
     """A number at the top of the page: the difference of two rows, with its interval."""
 
     metric: str
+    """`branch/metric`; or a branch: the metric that stands for it."""
     name: str
+    """`{}` stands for the metric's display name."""
     unit: str
     decimals: int
     rows: Sequence[str]
@@ -176,7 +182,7 @@ class ScalingFigure:
     tick: str
     """Format of the number below the axis."""
     metrics: Sequence[tuple[str, str]]
-    """(`branch/metric`, title of its panel)."""
+    """(`branch/metric`, or a branch: the metric that stands for it; title of its panel, as `DifferenceTile.name`)."""
     caption: str = ""
 
 
@@ -249,6 +255,8 @@ class Words:
     curves: str = ""
     units: str = "cases"
     """Name of the sampling units besides seeds: the scenes of `statistics.panel.scene_of`."""
+    beside: str = ""
+    """What the columns of `BranchSpec.beside` mean, in lines below the table of scores; no HTML."""
     published_nav: str = "Published"
     published: str = "Published numbers through the same code"
     differences: str = "Differences from the published study"

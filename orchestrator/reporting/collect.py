@@ -60,13 +60,16 @@ def case_values(
     for cell in cells:
         axes = axes_text(cell.axes)
         missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
+        lines: dict[str, list[dict[str, Any]]] = {}
         for job in plan.jobs_of[cell.id].values():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             if branch is None or not _asked(branch, plan, branches) or not is_own(cell, spec):
                 continue
             if reader.commit(job) is not None:
-                for line in reader.cases(job):
-                    values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
+                lines.setdefault(branch, []).extend(reader.cases(job))
+        for branch, measured in lines.items():
+            for line in (*measured, *plan.workload.derive(branch, measured)):
+                values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
     spec_of_report = _restricted(report_spec(plan.workload), plan.branches if branches is None else branches)
     return CaseValues(
         study=plan.study,
@@ -118,6 +121,8 @@ def report_input(
                 gits.add(commit.git)
             records = {**commit.result.get("records", {}), "code": commit.code, "inputs": commit.inputs}
             recorded.setdefault(name, {})[cell.id] = records
+            told = records.get(spec.told) if spec.told else None
+            notes += [str(sentence) for sentence in told] if isinstance(told, Mapping) else []
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -144,7 +149,7 @@ def report_input(
             verdicts=verdicts(workload, compared, recorded),
         ),
         durations=_durations(plan, durations),
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -125,6 +126,9 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
     digest.update(repr([(one.id, one.entry) for one in plan.excluded]).encode())
     digest.update(repr(list(plan.outside)).encode())
     digest.update(revision.encode())
+    for metric in plan.workload.derived:
+        digest.update(f"{metric.name} {metric.of} {metric.branches} {metric.unit}\n".encode())
+        digest.update(Path(inspect.getfile(metric.value)).read_bytes())
     return _with_code(digest, report_spec(plan.workload))
 
 

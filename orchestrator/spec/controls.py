@@ -72,7 +72,17 @@ def _check_group(
             reference = expected.setdefault(key, (value, cell))
             if reference[0] != value:
                 _refuse(key, reference[1], reference[0], cell, value)
-        _check_absent(cell, group[0], flat, listed, row_controls)
+    # A key that only some of them have is a difference too, unless it is a row control or of a branch of the others.
+    for place, cell in enumerate(group):
+        own = dict(_leaves(cell, flat))
+        for key in sorted(expected.keys() - own.keys() - row_controls):
+            top, name, _ = key.split(".", 2)
+            if (key, cell.row) in listed or (top == "branches" and name not in cell.branches):
+                continue
+            value, holder = expected[key]
+            if any(holder is earlier for earlier in group[:place]):
+                _refuse(key, holder, value, cell, "absent")
+            _refuse(key, cell, "absent", holder, value)
 
 
 def _refuse(key: str, a: Cell, value_a: Any, b: Cell, value_b: Any) -> NoReturn:
@@ -83,21 +93,6 @@ def _refuse(key: str, a: Cell, value_a: Any, b: Cell, value_b: Any) -> NoReturn:
         f"cells {a.id} and {b.id} differ in {key} ({value_a!r} and {value_b!r}), and no deviation gives the reason; "
         f"{remedy}"
     )
-
-
-def _check_absent(
-    cell: Cell,
-    first: Cell,
-    flat: dict[int, dict[str, Any]],
-    listed: set[tuple[str, str]],
-    row_controls: frozenset[str],
-) -> None:
-    """A key that only one of two cells has is a difference too, unless it is a row control or of a branch of one."""
-    own, other = dict(_leaves(cell, flat)), dict(_leaves(first, flat))
-    of_one = tuple(f"branches.{name}." for name in cell.branches.keys() ^ first.branches.keys())
-    for key in sorted((own.keys() ^ other.keys()) - row_controls):
-        if not key.startswith(of_one) and (key, cell.row) not in listed and (key, first.row) not in listed:
-            _refuse(key, first, other.get(key, "absent"), cell, own.get(key, "absent"))
 
 
 def _leaves(cell: Cell, flat: dict[int, dict[str, Any]]) -> Iterable[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from orchestrator.spec.cell import Deviation
 from orchestrator.spec.limits import LONGEST_NAME
 from orchestrator.spec.lines import Place, entries, kind_of, listed, nearest, place_of, read_text, refuse
 from orchestrator.spec.patterns import rows_of_patterns
-from orchestrator.spec.schema import Axis, Profile, resources_of
+from orchestrator.spec.schema import Axis, Profile, completed, resources_of
 from orchestrator.spec.typed import Reader, build, hint_at, hints_of, leaves_of, required
 from workloads.contract.fields import Natural, row_choice, section_kinds
 from workloads.contract.rows import Row, RowError, row_from
@@ -306,12 +306,13 @@ def profile(reader: Reader, node: yaml.Node, key: str, workload: Workload, rows:
     def changes(name: str, cls: type) -> dict[str, Any]:
         return reader.section(nodes[name], cls, f"{key}.{name}", partial=True) if name in nodes else {}
 
+    needs = completed(workload, reader.section(nodes["resources"], resources, f"{key}.resources"))
     return Profile(
         seeds=seeds(reader, nodes["seeds"], f"{key}.seeds") if "seeds" in nodes else None,
         rows=profile_rows(reader, nodes["rows"], f"{key}.rows", rows) if "rows" in nodes else None,
         controls=changes("controls", workload.controls),
         branches=changes("branches", workload.branches),
-        resources=build(resources, reader.section(nodes["resources"], resources, f"{key}.resources")),
+        resources=build(resources, needs),
     )
 
 

@@ -15,9 +15,21 @@ from workloads.contract.workload import Workload
 
 
 def resources_of(workload: Workload) -> Any:
-    """The dataclass of a profile's `resources`: what a job of each stage needs."""
-    fields = [(stage.name, Resources) for stage in workload.stages]
+    """The dataclass of a profile's `resources`: what a job of each stage needs.
+
+    A stage that takes another's (`StageSpec.resources_of`) may be left out of matrix.yaml: `completed` adds it.
+    """
+    fields: list[Any] = [
+        (stage.name, Resources, field(default=None)) if stage.resources_of else (stage.name, Resources)
+        for stage in workload.stages
+    ]
     return make_dataclass("StageResources", fields, frozen=True, kw_only=True)
+
+
+def completed(workload: Workload, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """A profile's `resources`, with those of another stage for each one that is left out and may be."""
+    taken = {stage.name: resources[stage.resources_of] for stage in workload.stages if stage.resources_of}
+    return {**taken, **resources}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 
 from orchestrator.ui.words import STATE_WORDS
 from orchestrator.wording import counted, shortened
@@ -29,16 +30,27 @@ def scores_text(given: CaseValues, width: int) -> str:
     lines: list[str] = []
     rows = [row for row in (*board.rows, *board.references) if _is_scored(board, row)]
     compared = sum(row not in board.references for row in rows)
-    names = ["", "row", *(_name(board, row) for row in rows)]
+    shown = [
+        *((column, board.scores, column.key) for column in board.columns),
+        *((column, board.others, f"{column.branch}/{column.metric}") for column in board.beside),
+    ]
+    titles = [[f"{line}  " for line in _title(column)] for column, _, _ in shown]
+    if not any(unit.strip() for *_, unit in titles):
+        titles = [title[:-1] for title in titles]
+    names = ["", "row", "", *(_name(board, row) for row in rows)]
+    del names[len(titles[0]) : 3]
     columns = [
-        [f"{column.branch}  ", f"{_title(column)}  "]
-        + [_cell(board.scores[row, column.key], column.decimals) for row in rows]
-        for column in board.columns
+        title + [_cell(scores[row, key], column.decimals) for row in rows]
+        for title, (column, scores, key) in zip(titles, shown, strict=True)
     ]
     first = max(map(len, names))
-    for block in _blocks([max(map(len, column)) for column in columns], width - first):
+    headlines = len(board.columns)
+    groups = [[at] for at in range(headlines)]
+    for _, group in groupby(range(len(board.beside)), lambda at: board.beside[at].branch):
+        groups.append([headlines + at for at in group])
+    for block in _blocks([max(map(len, column)) for column in columns], width - first, groups, headlines):
         for i, name in enumerate(names):
-            if i == 2 + compared:
+            if i == len(titles[0]) + compared:
                 lines.append(f"{'references':<{first}}".rstrip())
             cells = [f"{columns[at][i]:>{max(map(len, columns[at]))}}" for at in block]
             lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
@@ -87,6 +99,8 @@ def _legend(board: Scoreboard) -> list[str]:
     lines = []
     if any(score.best for score in shown):
         lines.append(f"{BEST} best of its column, or not significantly worse{over} (paired, Holm, p >= 0.05)")
+    if board.beside and board.note:
+        lines.append(board.note)
     if any(score.low is not None for score in shown):
         lines.append(f"± half the 95 % interval over cases and {len(board.seeds)} seeds")
     elif len(board.seeds) < 2:
@@ -103,22 +117,38 @@ def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
     return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
 
 
-def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Columns that stand side by side, by number: as many as fit, at least one."""
+def _blocks(widths: Sequence[int], room: int, groups: Sequence[Sequence[int]], first_beside: int) -> list[list[int]]:
+    """Columns that stand side by side, by number: as many as fit, at least one.
+
+    Args:
+        widths: of the columns.
+        room: for them.
+        groups: columns that are not parted if they fit together.
+        first_beside: this column begins a block.
+    """
     blocks: list[list[int]] = []
     left = 0
-    for at, width in enumerate(widths):
-        if not blocks or width + len(GAP) > left:
-            blocks.append([])
-            left = room
-        blocks[-1].append(at)
-        left -= width + len(GAP)
+    for group in groups:
+        whole = sum(widths[at] + len(GAP) for at in group)
+        if first_beside in group or left < whole <= room:
+            left = 0
+        for at in group:
+            if not blocks or widths[at] + len(GAP) > left:
+                blocks.append([])
+                left = room
+            blocks[-1].append(at)
+            left -= widths[at] + len(GAP)
     return blocks
 
 
-def _title(column: Headline) -> str:
-    unit = f", {column.unit.partition(':')[0]}" if column.unit else ""
-    return f"{column.name}{unit}{'' if column.better == 'high' else ' (low is better)'}"
+def _title(column: Headline) -> tuple[str, str, str]:
+    """Branch, name and unit."""
+    unit = column.unit.partition(":")[0]
+    return (
+        column.branch,
+        f"{column.name}{'' if column.better == 'high' else ' (low is better)'}",
+        "" if unit == "1" else unit,
+    )
 
 
 def _cell(score: Score, decimals: int) -> str:

@@ -27,7 +27,8 @@ def scaling(analysis: Analysis, figure_spec: ScalingFigure, looks: Mapping[str, 
         if (named := re.fullmatch(figure_spec.rows, row.label.partition("/")[0]))
         and row.label.partition("/")[2] == suffix
     )
-    metrics = [(metric, label) for metric, label in figure_spec.metrics if metric in analysis.means]
+    declared = [(analysis.metric_of(name), label) for name, label in figure_spec.metrics]
+    metrics = [(metric, analysis.titled(label, metric)) for metric, label in declared if metric in analysis.means]
     if len(rows) < 2 or not metrics:
         return ""
     own = looks[rows[0][1]]

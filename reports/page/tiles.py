@@ -66,7 +66,8 @@ def _differences(analysis: Analysis) -> list[Tile]:
     suffix = analysis.main.partition("/")[2].replace("/", ";")
     found = []
     for tile in analysis.spec.tiles:
-        panel = analysis.panels.get(tile.metric)
+        metric = analysis.metric_of(tile.metric)
+        panel = analysis.panels.get(metric)
         for row in tile.rows:
             labels = [row_label(name, suffix) for name in (row, tile.over)]
             a, b = (analysis.computed_by.get(label, label) for label in labels)
@@ -80,7 +81,7 @@ def _differences(analysis: Analysis) -> list[Tile]:
                 found.append(
                     Tile(
                         value=f"{sign}{number(interval.mean, tile.decimals)} {tile.unit}",
-                        name=f"{tile.name}, {row} over {tile.over}",
+                        name=f"{analysis.titled(tile.name, metric)}, {row} over {tile.over}",
                         detail=f"{between} {tile.unit}, {interval.kind}",
                     )
                 )

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from reports.spec import BranchSpec, ScorePart
+from reports.spec import Better, BranchSpec, ScorePart
 from reports.statistics.panel import Floats
 
 
@@ -69,12 +69,14 @@ def scoring(
     measured = {name.split("/", 1)[0] for name in better} | set(contrast or ())
     for branch in branches or [BranchSpec(name=name) for name in sorted(measured)]:
         own = [name.split("/", 1)[1] for name in better if name.startswith(f"{branch.name}/")]
-        score = branch.score
+        score, beside = branch.score, branch.beside
+        if branch.otherwise and not {part.metric for part in score} & {*own}:
+            score, beside = branch.otherwise, ()
         if not score and own:
             metric = min(own, key=lambda name: (order.get(name, len(order)), name))
             low = better[f"{branch.name}/{metric}"] == "low"
             score = (ScorePart(metric=metric, better="low" if low else "high"),)
-        found.append(replace(branch, score=score))
+        found.append(replace(branch, score=score, beside=beside))
     ranked, unranked = ([branch for branch in found if branch.ranked is kept] for kept in (True, False))
     if contrast is None and len(ranked) > 1:
         contrast = (ranked[0].name, ranked[1].name)
@@ -86,7 +88,7 @@ def stands_in(part: ScorePart, branch: str, names: Collection[str]) -> bool:
     return bool(part.stand_in) and f"{branch}/{part.metric}" not in names and f"{branch}/{part.stand_in}" in names
 
 
-def score_parts(branch: BranchSpec, names: Collection[str]) -> tuple[tuple[str, str], ...]:
+def score_parts(branch: BranchSpec, names: Collection[str]) -> tuple[tuple[str, Better], ...]:
     """(`branch/metric`, better) of the parts of a branch's score."""
     return tuple(
         (f"{branch.name}/{part.stand_in if stands_in(part, branch.name, names) else part.metric}", part.better)
@@ -94,12 +96,17 @@ def score_parts(branch: BranchSpec, names: Collection[str]) -> tuple[tuple[str, 
     )
 
 
-def headline(branch: BranchSpec, names: Collection[str]) -> tuple[str, str]:
+def headline(branch: BranchSpec, names: Collection[str]) -> tuple[str, Better]:
     """(`branch/metric`, better) of the metric that stands for the branch: the first of its score.
 
     The metric is empty where nothing was measured and no score is declared.
     """
     return next(iter(score_parts(branch, names)), (f"{branch.name}/", "high"))
+
+
+def metric_of(name: str, scoring: Scoring, names: Collection[str]) -> str:
+    """`branch/metric` of a name in a specification: as it is, or of a branch the metric that stands for it."""
+    return name if "/" in name else headline(scoring.of(name), names)[0]
 
 
 def bundle_name(branch: BranchSpec, names: Collection[str]) -> str:

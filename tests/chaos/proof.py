@@ -18,7 +18,7 @@ from small_study import ROWS, STEPS, SmallStudy
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.schema import Attempt
 
-JOBS = 3 + len(ROWS) * (1 + 3 + 2)
+JOBS = 3 + len(ROWS) * (1 + 3 + 2 + 2)
 """data, latents, index; and a row's training, three evaluations and two judgings."""
 MEASURED = ("samples_per_s", "tokens_per_s", "memory_mib")
 """Metrics that tell of the machine: their steps are compared, their values cannot be."""

@@ -16,7 +16,7 @@ def call(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize(("options", "jobs"), [((), 27), (("--workload", "mystudy.workload"), 20)])
+@pytest.mark.parametrize(("options", "jobs"), [((), 35), (("--workload", "mystudy.workload"), 20)])
 def test_what_is_said_to_come_next_can_be_run(tmp_path: Path, options: tuple[str, ...], jobs: int) -> None:
     begun = call(tmp_path, "init", "new", "--backend", "fake", *options)
     assert begun.returncode == 0, begun.stderr

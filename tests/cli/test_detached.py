@@ -35,7 +35,7 @@ def output_at_its_end(rehearsal: Rehearsal) -> str:
     """What a detached driver wrote, once its last line is there: it gives the study back before it writes that line."""
     path = rehearsal.home / "driver.out"
     return str(
-        wait_for(lambda: (text := path.read_text(encoding="utf-8")).endswith("9 done\n") and text, "no last line")
+        wait_for(lambda: (text := path.read_text(encoding="utf-8")).endswith("11 done\n") and text, "no last line")
     )
 
 
@@ -52,7 +52,7 @@ def test_a_detached_run_returns_once_it_works_and_ends_by_itself(rehearsal: Rehe
     assert f"pid {holder.pid} is running the study; its output goes to {rehearsal.home / 'driver.out'}" in done.stdout
     assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == ["status", "logs", "stop"]
     assert rehearsal.call("status", "--watch").returncode == 0
-    assert output_at_its_end(rehearsal).startswith("echo-memory · laptop: 9 of 9 jobs to do\n")
+    assert output_at_its_end(rehearsal).startswith("echo-memory · laptop: 11 of 11 jobs to do\n")
     assert not is_held(rehearsal.home)
     assert not list(rehearsal.home.glob(".driver.out*"))
 
@@ -66,7 +66,7 @@ def test_a_detached_run_runs_this_code_and_not_that_of_the_current_folder(rehear
         line, env=rehearsal.environment(0.1), cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert output_at_its_end(rehearsal).startswith("echo-memory · laptop: 9 of 9 jobs to do\n")
+    assert output_at_its_end(rehearsal).startswith("echo-memory · laptop: 11 of 11 jobs to do\n")
     assert not is_held(rehearsal.home)
 
 
@@ -102,7 +102,7 @@ def test_of_two_detached_runs_at_once_one_drives_and_the_other_says_who(rehearsa
 def test_with_nothing_to_do_a_detached_run_says_so_and_starts_nobody(rehearsal: Rehearsal) -> None:
     assert rehearsal.call("run", *ROW).returncode == 0
     done = rehearsal.call("run", "--detach", *ROW)
-    assert (done.returncode, done.stdout) == (0, "nothing to do: all 9 jobs are done\n")
+    assert (done.returncode, done.stdout) == (0, "nothing to do: all 11 jobs are done\n")
 
 
 def test_what_stops_a_detached_driver_is_said_where_it_was_started(rehearsal: Rehearsal) -> None:

@@ -80,7 +80,7 @@ def test_without_slurm_on_path_a_run_on_it_ends_with_2_and_books_nothing(
         "run", "--matrix", str(root / "matrix.yaml"), "--backend", "slurm", "--rows", "context-k1"
     )
     assert code == 2
-    assert out.startswith("echo-memory · laptop: 9 of 9 jobs to do\n")
+    assert out.startswith("echo-memory · laptop: 11 of 11 jobs to do\n")
     assert "started" not in out
     assert err == (
         "echo-matrix: not on PATH: sbatch, srun, squeue, scancel, scontrol; log in to a machine of the cluster, or "

@@ -19,7 +19,7 @@ TRAIN = "train/context-k1/s0"
 FROM_TRAIN = {
     TRAIN,
     *(f"evaluate/{branch}/context-k1/s0" for branch in ("replay", "loop", "return")),
-    *(f"judge/{branch}/context-k1/s0" for branch in ("loop", "return")),
+    *(f"{stage}/{branch}/context-k1/s0" for stage in ("judge", "camera") for branch in ("loop", "return")),
 }
 
 
@@ -125,7 +125,7 @@ def test_plan_shows_what_a_refresh_would_do_and_changes_nothing(study: Study, re
 def test_run_makes_again_what_it_withdrew_and_nothing_else(study: Study, rehearsal: Rehearsal) -> None:
     again = rehearsal.call("run", *ROW, "--refresh", TRAIN)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.splitlines()[0] == "results to withdraw, furthest downstream first (6)"
+    assert again.stderr.splitlines()[0] == "results to withdraw, furthest downstream first (8)"
     assert set(labels(again.stderr)) == FROM_TRAIN
     started = {line.partition(" started ")[2].split()[0] for line in again.stdout.splitlines() if " started " in line}
     assert started == FROM_TRAIN

@@ -279,6 +279,7 @@ class Desk:
                 cluster=cluster and Path(cluster),
                 settings=settings,
                 smoke=smoke,
+                look=False,  # a bucket of a page is nowhere
             )
         return self.studies[key]
 

@@ -15,7 +15,7 @@ from workloads.study.memory.base import MemoryRow
 ROWS: dict[str, MemoryRow] = {
     name: row
     for name, row in load_matrix(own_matrix()).rows.items()
-    if isinstance(row, MemoryRow) and not row.reference
+    if isinstance(row, MemoryRow) and not row.reference and not row.init_stream  # an A/A row is another row again
 }
 NAMES = list(ROWS)
 STATEFUL = [name for name, row in ROWS.items() if row.carries_state]

@@ -52,6 +52,8 @@ def test_sixteen_rows_are_thirteen_trainings_and_fourteen_generations(resolved: 
         ("evaluate", "return"): 14,
         ("judge", "loop"): 14,
         ("judge", "return"): 14,
+        ("camera", "loop"): 14,
+        ("camera", "return"): 14,
     }
 
 
@@ -148,7 +150,7 @@ def test_other_steps_keep_the_pool_and_its_latents(matrix: Matrix, resolved: Res
 def test_a_smoke_run_shares_what_it_makes_in_full_and_nothing_else(resolved: ResolvedMatrix) -> None:
     real, smoke = planned(resolved), planned(resolved, smoke=True)
     assert {real.jobs[job].stage for job in real.jobs.keys() & smoke.jobs.keys()} == {"data", "latents", "index"}
-    assert {job.stage for job in smoke.jobs.values() if job.smoke} == {"train", "evaluate", "judge"}
+    assert {job.stage for job in smoke.jobs.values() if job.smoke} == {"train", "evaluate", "judge", "camera"}
     assert not {job.label for job in real.jobs.values()} & {job.label for job in smoke.jobs.values() if job.smoke}
 
 
@@ -171,9 +173,9 @@ def test_golden_fingerprints_of_five_jobs(resolved: ResolvedMatrix, golden: Call
     golden("fingerprints.json", json.dumps({label: by_label[label] for label in chosen}, indent=2) + "\n")
 
 
-def test_ten_thousand_cells_are_sixty_thousand_jobs_and_share_their_sections(matrix: Matrix) -> None:
+def test_ten_thousand_cells_are_eighty_thousand_jobs_and_share_their_sections(matrix: Matrix) -> None:
     seeds = list(range(714))
     plan = planned(resolve_profile(matrix, "laptop", [f"seeds={seeds}"]))
-    assert (len(plan.cells), len(plan.jobs)) == (16 * 714, 2 + 84 * 714)
+    assert (len(plan.cells), len(plan.jobs)) == (16 * 714, 2 + 112 * 714)
     assert len({id(job.config) for job in plan.jobs.values()}) < 60
-    assert all(len(ids) == 9 for ids in itertools.islice(plan.jobs_of.values(), 100))
+    assert all(len(ids) == 11 for ids in itertools.islice(plan.jobs_of.values(), 100))

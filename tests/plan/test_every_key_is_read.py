@@ -18,7 +18,8 @@ from workloads.study.sections import Branches, Controls
 
 EVALUATE = {"evaluate/replay", "evaluate/loop", "evaluate/return"}
 JUDGE = {"judge/loop", "judge/return"}
-TRAIN = {"train"} | EVALUATE | JUDGE
+GENERATE = EVALUATE | JUDGE | {"camera/loop", "camera/return"}
+TRAIN = {"train"} | GENERATE
 INDEX = {"index"} | TRAIN
 LATENTS = {"latents"} | TRAIN
 ALL = {"data", "latents"} | INDEX
@@ -96,9 +97,9 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "training.spike_ratio": ([], "10", TRAIN, None),
     "training.sample_every": ([], "0", TRAIN, None),
     "training.rejected_share": ([], "0.2", TRAIN, None),
-    "sampler.steps": ([], "4", EVALUATE | JUDGE, None),
-    "sampler.guidance": ([], "5", EVALUATE | JUDGE, None),
-    "sampler.negative": ([], "blurry", EVALUATE | JUDGE, None),
+    "sampler.steps": ([], "4", GENERATE, None),
+    "sampler.guidance": ([], "5", GENERATE, None),
+    "sampler.negative": ([], "blurry", GENERATE, None),
     "judge.name": ([], "vlm", JUDGE, None),
     "judge.models": (["controls.judge.name=vlm", "controls.judge.models=[a]"], "[a, b]", JUDGE, None),
     "judge.tail_frames": ([], "2", JUDGE, None),
@@ -112,24 +113,24 @@ BRANCHES = {
     "replay.perceptual": ("alex", {"evaluate/replay"}),
     "replay.frechet": ("inception", {"evaluate/replay"}),
     "replay.frechet_video": ("i3d", {"evaluate/replay"}),
-    "loop.cases": ("4", {"evaluate/loop", "judge/loop"}),
-    "loop.turns_deg": ("[30, -30]", {"evaluate/loop", "judge/loop"}),
-    "loop.batch": ("4", {"evaluate/loop", "judge/loop"}),
-    "loop.perceptual": ("alex", {"evaluate/loop", "judge/loop"}),
-    "return.cases": ("4", {"evaluate/return", "judge/return"}),
-    "return.turns_deg": ("[30, -30]", {"evaluate/return", "judge/return"}),
-    "return.batch": ("4", {"evaluate/return", "judge/return"}),
-    "absence.cases": ("4", {"evaluate/absence", "judge/absence"}),
-    "absence.away_deg": ("[90]", {"evaluate/absence", "judge/absence"}),
-    "absence.between_deg": ("[30, -30]", {"evaluate/absence", "judge/absence"}),
-    "absence.gaps": ("[0, 4]", {"evaluate/absence", "judge/absence"}),
-    "absence.batch": ("4", {"evaluate/absence", "judge/absence"}),
-    "sensitivity.cases": ("4", {"evaluate/sensitivity", "judge/sensitivity"}),
-    "sensitivity.turns_deg": ("[30, -30]", {"evaluate/sensitivity", "judge/sensitivity"}),
-    "sensitivity.batch": ("4", {"evaluate/sensitivity", "judge/sensitivity"}),
-    "sensitivity.perturb": ("[pose]", {"evaluate/sensitivity", "judge/sensitivity"}),
-    "sensitivity.pose_deg": ("10", {"evaluate/sensitivity", "judge/sensitivity"}),
-    "sensitivity.noise": ("1", {"evaluate/sensitivity", "judge/sensitivity"}),
+    "loop.cases": ("4", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "loop.turns_deg": ("[30, -30]", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "loop.batch": ("4", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "loop.perceptual": ("alex", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "return.cases": ("4", {"evaluate/return", "judge/return", "camera/return"}),
+    "return.turns_deg": ("[30, -30]", {"evaluate/return", "judge/return", "camera/return"}),
+    "return.batch": ("4", {"evaluate/return", "judge/return", "camera/return"}),
+    "absence.cases": ("4", {"evaluate/absence", "judge/absence", "camera/absence"}),
+    "absence.away_deg": ("[90]", {"evaluate/absence", "judge/absence", "camera/absence"}),
+    "absence.between_deg": ("[30, -30]", {"evaluate/absence", "judge/absence", "camera/absence"}),
+    "absence.gaps": ("[0, 4]", {"evaluate/absence", "judge/absence", "camera/absence"}),
+    "absence.batch": ("4", {"evaluate/absence", "judge/absence", "camera/absence"}),
+    "sensitivity.cases": ("4", {"evaluate/sensitivity", "judge/sensitivity", "camera/sensitivity"}),
+    "sensitivity.turns_deg": ("[30, -30]", {"evaluate/sensitivity", "judge/sensitivity", "camera/sensitivity"}),
+    "sensitivity.batch": ("4", {"evaluate/sensitivity", "judge/sensitivity", "camera/sensitivity"}),
+    "sensitivity.perturb": ("[pose]", {"evaluate/sensitivity", "judge/sensitivity", "camera/sensitivity"}),
+    "sensitivity.pose_deg": ("10", {"evaluate/sensitivity", "judge/sensitivity", "camera/sensitivity"}),
+    "sensitivity.noise": ("1", {"evaluate/sensitivity", "judge/sensitivity", "camera/sensitivity"}),
 }
 OPTIONAL = {
     "absence": "cases=8 away_deg=[45,45] between_deg=[-30,30] gaps=[0,2] batch=2",
@@ -148,7 +149,7 @@ MEMORY = {
     "compress-hybrid-r2.decay": ("0.8", TRAIN),
     "compress-hybrid-r2.ratio": ("3", TRAIN),
     "spatial-readout.read": ("text", TRAIN),
-    "spatial-readout.masked": ("true", EVALUATE | JUDGE),
+    "spatial-readout.masked": ("true", GENERATE),
     "ssm-hybrid.kernel": ("4", TRAIN),
     "ssm-hybrid.expand": ("1", TRAIN),
     "ssm-blockwise.tau": ("[1, 64]", TRAIN),

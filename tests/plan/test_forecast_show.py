@@ -102,11 +102,12 @@ def test_plan_shows_what_a_run_of_the_same_options_would_run(
     shown = json.loads(capsys.readouterr().out)
     assert {job["label"] for job in shown["jobs"]} == {
         "data", "latents", "index/s0", "train/context-k1/s0", "evaluate/loop/context-k1/s0", "judge/loop/context-k1/s0",
+        "camera/loop/context-k1/s0",
     }  # fmt: skip
     whole = len(open_study(root / "matrix.yaml").plan.jobs)
-    assert (shown["counts"], shown["others"], shown["selection"]) == ({"new": 6}, {"new": whole - 6}, chosen.given)
-    assert (shown["forecast"]["jobs"], [size["row"] for size in shown["sizes"]]) == (6, ["context-k1"])
+    assert (shown["counts"], shown["others"], shown["selection"]) == ({"new": 7}, {"new": whole - 7}, chosen.given)
+    assert (shown["forecast"]["jobs"], [size["row"] for size in shown["sizes"]]) == (7, ["context-k1"])
     plan(options=options, selection=chosen)
     text = capsys.readouterr().out
-    assert f"selected: --rows context-k1 --branches loop; {whole - 6} other jobs, all new\n" in text
-    assert "\nestimated: 6 jobs, about " in text
+    assert f"selected: --rows context-k1 --branches loop; {whole - 7} other jobs, all new\n" in text
+    assert "\nestimated: 7 jobs, about " in text

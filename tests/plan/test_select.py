@@ -31,6 +31,7 @@ def test_a_selection_holds_all_that_it_needs(plan: Plan) -> None:
     chosen = select(plan, rows="context-k5", seeds="1", branches="loop")
     assert labels(plan, chosen) == {
         "data", "latents", "index/s1", "train/context-k5/s1", "evaluate/loop/context-k5/s1", "judge/loop/context-k5/s1",
+        "camera/loop/context-k5/s1",
     }  # fmt: skip
 
 

@@ -131,7 +131,7 @@ def test_the_json_of_a_plan_has_the_promised_shape(plan: Plan) -> None:
     assert set(shown["cells"][0]) == {"id", "row", "seed", "axes", "jobs"}
     assert set(shown["cells"][0]["jobs"]) == {
         "data", "latents", "index", "train", "evaluate/replay", "evaluate/loop", "evaluate/return", "judge/loop",
-        "judge/return",
+        "judge/return", "camera/loop", "camera/return",
     }  # fmt: skip
     ids = {job["id"] for job in shown["jobs"]}
     for job in shown["jobs"]:
@@ -141,17 +141,17 @@ def test_the_json_of_a_plan_has_the_promised_shape(plan: Plan) -> None:
 
 def test_the_text_of_a_plan_says_what_runs_why_and_what_is_shared(plan: Plan) -> None:
     text = plan_text(plan, standings(plan, frozenset(), {}, {}))
-    assert "study echo-memory, profile laptop: 16 cells, 14 distinct, 86 jobs" in text
-    assert "\nnew (86)\n" in text
+    assert "study echo-memory, profile laptop: 16 cells, 14 distinct, 114 jobs" in text
+    assert "\nnew (114)\n" in text
     assert "... and 30 more of evaluate: never run" in text
     assert "  spatial-text/s0 = spatial/s0\n" in text
     assert "  memory.masked of spatial-masked: asks whether" in text
-    assert text.endswith("86 new\n")
+    assert text.endswith("114 new\n")
 
 
 def test_the_text_of_a_finished_plan_says_nothing_to_do(plan: Plan) -> None:
     text = plan_text(plan, standings(plan, all_done(plan), {}, {}))
-    assert text.endswith("86 done\nnothing to do\n")
+    assert text.endswith("114 done\nnothing to do\n")
     assert "\ndone (" not in text
 
 

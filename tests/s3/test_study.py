@@ -54,7 +54,7 @@ def study_of(tmp_path: Path, root: Path, cluster: Path, monkeypatch: pytest.Monk
 
 def test_a_study_runs_on_a_bucket_and_another_home_finds_it_done(proxy: FaultProxy, called: Called) -> None:
     code, said = called("run", *ROWS)
-    assert (code, "6 done" in said) == (0, True), said
+    assert (code, "7 done" in said) == (0, True), said
     proxy.clear()
     for words in (("plan", *ROWS), ("status",), ("show", "train/context-k1/s0"), ("run", *ROWS)):
         code, said = called(*words)

@@ -86,11 +86,11 @@ def test_the_status_of_a_selection_counts_the_other_jobs_apart(toy: Toy, plan: P
     toy.run(plan, selected=sorted(select(plan, **CONTEXT.given)))
     assert status_text(study_of(toy, plan), CONTEXT).splitlines()[:2] == [
         "echo-memory · laptop · 9 done",
-        "  selected: --rows 'context-*' --branches replay; 77 other jobs, all new",
+        "  selected: --rows 'context-*' --branches replay; 105 other jobs, all new",
     ]
-    assert status_text(study_of(toy, plan)).startswith("echo-memory · laptop · 9 done, 77 new\n\n")
+    assert status_text(study_of(toy, plan)).startswith("echo-memory · laptop · 9 done, 105 new\n\n")
     shown = status_json(study_of(toy, plan), CONTEXT)
-    assert (shown["selection"], shown["counts"], shown["others"]) == (CONTEXT.given, {"done": 9}, {"new": 77})
+    assert (shown["selection"], shown["counts"], shown["others"]) == (CONTEXT.given, {"done": 9}, {"new": 105})
 
 
 def test_a_run_records_how_long_its_jobs_took_and_what_was_expected(toy: Toy, plan: Plan) -> None:
@@ -109,7 +109,7 @@ def test_a_run_records_how_long_its_jobs_took_and_what_was_expected(toy: Toy, pl
     assert train.seconds == pytest.approx(40.0, abs=1.0)
     forecast = status_json(study)["forecast"]
     assert forecast["jobs"] == len(plan.jobs) - len(chosen)
-    assert forecast["basis"] == {"measured": 53, "guess": 28}
+    assert forecast["basis"] == {"measured": 53, "guess": 56}
     assert "core-hours; " in status_text(study)
     assert status_json(study, Selection(rows="context-k5", branches="replay"))["forecast"]["jobs"] == 0
 

@@ -119,6 +119,7 @@ def test_everything_that_a_job_records_is_compared_or_listed_and_the_controls_ho
         assert set(commit["result"]["records"]) <= {*EXECUTION, *checks, *stage.uncompared}, commit["label"]
     report = json.loads((study / "report" / "report.json").read_text(encoding="utf-8"))
     found = {one["check"]: one for one in report["controls"]["verdicts"]}
+    assert found.pop("inputs")["verdict"] == "held"
     assert {one["verdict"] for one in found.values()} == {"open"}  # of the other rows nothing is there yet
     assert "context-k5/s0" not in found["evidence"]["cells"]
     declared = {row for one in report["controls"]["deviations"] for row in one["rows"]}
@@ -145,7 +146,7 @@ def test_a_renamed_row_and_other_resources_run_nothing(home: Path, tmp_path: Pat
 def test_more_steps_train_anew_and_keep_pool_and_latents(home: Path) -> None:
     found = by_stage(states(home, "controls.training.steps=7"))
     assert found["data"] == found["latents"] == {"done": 1}
-    assert all(set(found[stage]) == {"new"} for stage in ("index", "train", "evaluate", "judge"))
+    assert all(set(found[stage]) == {"new"} for stage in ("index", "train", "evaluate", "judge", "camera"))
 
 
 def test_an_added_row_is_the_only_new_one(home: Path, tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_an_added_row_is_the_only_new_one(home: Path, tmp_path: Path) -> None:
     assert {label for label in after if label not in before} == {
         "train/context-k3/s0",
         *(f"evaluate/{branch}/context-k3/s0" for branch in BRANCHES),
-        *(f"judge/{branch}/context-k3/s0" for branch in ("loop", "return")),
+        *(f"{stage}/{branch}/context-k3/s0" for stage in ("judge", "camera") for branch in ("loop", "return")),
     }
     assert {label: after[label] for label in before} == before
 
@@ -181,7 +182,7 @@ def test_mlflow_holds_a_finished_run_per_cell_with_its_loss_and_strip(study: Pat
     status_, steps, metrics, row = runs["context-k5/s0"]
     assert (status_, row) == ("FINISHED", "context-k5")
     assert steps == list(range(1, 7))
-    assert {"replay/psnr", "loop/psnr", "return/psnr_truth_last", "return/judge"} <= set(metrics)
+    assert {"replay/psnr", "loop/psnr", "return/psnr_truth_last", "return/judge", "return/judge_gated"} <= set(metrics)
     assert list((study / "mlartifacts").rglob("*.png"))
     assert "RUNNING" not in {found[0] for found in runs.values()}
 

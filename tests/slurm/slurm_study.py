@@ -28,7 +28,7 @@ from orchestrator.store.files import FilesStore
 
 ROW = "ssm-blockwise"
 TRAIN = f"train/{ROW}/s0"
-JOBS = 3 + 1 + 3 + 2
+JOBS = 3 + 1 + 3 + 2 + 2
 """data, latents, index; the row's training, three evaluations and two judgings."""
 BEFORE = ("data", "latents", "index/s0")
 """What a training needs."""

@@ -39,7 +39,7 @@ def test_pilot_jobs_and_drivers_die_and_the_study_has_the_same_bytes(
     assert study.attempts(TRAIN)[1].id == training.attempt and study.attempts(TRAIN)[1].begun > 0
     with Ledger.read(study.folder / NAME) as ledger:
         jobs_of_slurm = {attempt.stage for attempt in ledger.attempts() if attempt.host == QUEUE}
-    assert jobs_of_slurm == {"judge"}
+    assert jobs_of_slurm == {"judge", "camera"}
     wait_until(lambda: not study.job_of("pilot"), "the end of a pilot job that nobody needs")
     wait_until(lambda: not Family(study.home).living(), "the end of its processes", within_s=10.0)
     assert study.wrongs(reference) == []

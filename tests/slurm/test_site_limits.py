@@ -82,7 +82,7 @@ def test_the_limits_of_the_site_are_read(folder: Folder) -> None:
 
 def test_a_plan_that_fits_is_well(folder: Folder) -> None:
     assert folder.doctor("bad") == []
-    assert "96 jobs of the plan, within the site's limits" in [one["says"] for one in folder.doctor("ok")]
+    assert "128 jobs of the plan, within the site's limits" in [one["says"] for one in folder.doctor("ok")]
 
 
 def test_a_partition_that_does_not_exist_is_refused_before_anything_is_submitted(folder: Folder) -> None:

@@ -24,7 +24,7 @@ def resolved(root: Path) -> ResolvedMatrix:
 
 @pytest.fixture(scope="module")
 def cells(resolved: ResolvedMatrix) -> tuple[Cell, ...]:
-    return expand(resolved)
+    return expand(resolved, resolved.profile_rows)
 
 
 def with_control(cell: Cell, section: str, **changes: Any) -> Cell:
@@ -79,6 +79,23 @@ def test_a_missing_control_is_refused_and_a_missing_memory_control_is_not(
     changed = (*cells[:2], replace(cells[2], controls={**cells[2].controls, "training": bare}), *cells[3:])
     with pytest.raises(ControlsError, match=r"differ in controls\.training\.clip \(1\.0 and 'absent'\)"):
         check_controls(WORKLOAD, changed, resolved.deviations)
+
+
+def test_a_key_that_two_rows_have_otherwise_is_found_beside_a_row_that_deviates_in_it(
+    resolved: ResolvedMatrix, cells: tuple[Cell, ...]
+) -> None:
+    """The first row, with which all others used to be compared, may differ in that very key."""
+    deviation = Deviation(key="controls.training.clip", rows=("context-k1",), reason="tried", value=2.0)
+    changed = list(cells)
+    for place, cell in enumerate(cells):
+        if cell.row == "context-k1":
+            changed[place] = with_control(cell, "training", clip=2.0)
+        elif cell.row != "ssm-hybrid":  # which alone keeps the key
+            bare = {key: value for key, value in cell.controls["training"].items() if key != "clip"}
+            changed[place] = replace(cell, controls={**cell.controls, "training": bare})
+    message = r"cells context-k5/s0 and ssm-hybrid/s0 differ in controls\.training\.clip \('absent' and 1\.0\)"
+    with pytest.raises(ControlsError, match=message):
+        check_controls(WORKLOAD, changed, (*resolved.deviations, deviation))
 
 
 def test_a_memory_control_must_be_equal_where_it_is_read(resolved: ResolvedMatrix, cells: tuple[Cell, ...]) -> None:

@@ -361,3 +361,13 @@ def test_exponents_without_a_point_are_numbers(matrix: Matrix) -> None:
 def test_plain_sections_keep_the_names_of_the_file(matrix: Matrix) -> None:
     assert list(plain(matrix.branches)) == ["replay", "loop", "return", "absence", "sensitivity"]
     assert plain(matrix.branches)["return"]["turns_deg"] == [-45.0, 45.0]
+
+
+def test_a_stage_that_came_later_has_the_resources_of_another_where_a_profile_does_not_name_it(root: Path) -> None:
+    """The golden matrix is older than the stage `camera`."""
+    golden = load_matrix(root / "tests" / "golden" / "matrix.yaml")
+    found = resolve_profile(golden, "paper", []).resources
+    assert found.camera == found.judge and found.camera.minutes == 600
+    changed = resolve_profile(golden, "paper", ["resources.camera.minutes=5"]).resources
+    assert (changed.camera.minutes, changed.judge.minutes) == (5, 600)
+    assert resolve_profile(load_matrix(root / "matrix.yaml"), "paper", []).resources.camera.minutes == 240

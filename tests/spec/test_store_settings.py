@@ -101,7 +101,7 @@ def test_a_study_has_its_own_folder_below_the_url(tmp_path: Path, root: Path, mo
         f"backend: ray\nstore: {{kind: s3, url: {HERE}/, endpoint: 'http://127.0.0.1:1', cache: ~/fast}}\n",
         encoding="utf-8",
     )
-    study = open_study(root / "matrix.yaml", cluster=path)
+    study = open_study(root / "matrix.yaml", cluster=path, look=False)
     assert study.store_location == StoreLocation(
         kind="s3",
         folder=str(study.home.resolve() / "store"),

@@ -36,11 +36,16 @@ def cells(resolved: ResolvedMatrix) -> tuple[Cell, ...]:
 
 
 def compared(matrix: ResolvedMatrix) -> tuple[Cell, ...]:
-    return tuple(cell for cell in expand(matrix) if not cell.reference)
+    return tuple(cell for cell in expand(matrix, matrix.profile_rows) if not cell.reference)
 
 
 def with_row(matrix: ResolvedMatrix, name: str, row: Row, *deviations: Deviation) -> ResolvedMatrix:
-    return replace(matrix, rows={**matrix.rows, name: row}, deviations=(*matrix.deviations, *deviations))
+    return replace(
+        matrix,
+        rows={**matrix.rows, name: row},
+        profile_rows=(*matrix.profile_rows, name),
+        deviations=(*matrix.deviations, *deviations),
+    )
 
 
 def test_a_job_that_saw_other_frames_than_its_row_says_is_violated_and_named(cells: tuple[Cell, ...]) -> None:
@@ -126,28 +131,28 @@ def test_a_study_from_before_a_record_has_no_line_of_it(cells: tuple[Cell, ...])
     assert "written" not in by_check(cells, records)
 
 
-AGAIN = Deviation(key="memory.init_stream", rows=("context-k5-aa",), reason="A/A")
+AGAIN = Deviation(key="memory.init_stream", rows=("context-k5-again",), reason="A/A")
 
 
 def test_another_initialisation_needs_a_reason_and_is_compared_with_its_own_kind(resolved: ResolvedMatrix) -> None:
-    bare = with_row(resolved, "context-k5-aa", Context(frames=5, init_stream=1))
+    bare = with_row(resolved, "context-k5-again", Context(frames=5, init_stream=1))
     message = (
-        r"row context-k5-aa sets init_stream: 1, and no deviation gives the reason; add \{key: memory\.init_stream"
+        r"row context-k5-again sets init_stream: 1, and no deviation gives the reason; add \{key: memory\.init_stream"
     )
     with pytest.raises(ControlsError, match=message):
-        check_controls(WORKLOAD, expand(bare), bare.deviations)
-    matrix = with_row(resolved, "context-k5-aa", Context(frames=5, init_stream=1), AGAIN)
+        check_controls(WORKLOAD, expand(bare, bare.profile_rows), bare.deviations)
+    matrix = with_row(resolved, "context-k5-again", Context(frames=5, init_stream=1), AGAIN)
     cells = compared(matrix)
-    check_controls(WORKLOAD, expand(matrix), matrix.deviations)
+    check_controls(WORKLOAD, expand(matrix, matrix.profile_rows), matrix.deviations)
     records = all_records(cells)
     for seed in (0, 1):
-        records[f"context-k5-aa/s{seed}"]["initial_shared"] = "c" * 64
+        records[f"context-k5-again/s{seed}"]["initial_shared"] = "c" * 64
     found = by_check(cells, records)
     assert {one["verdict"] for one in found.values()} == {"held"}
     assert found["initial_shared"]["detail"] == "equal in the cells of the same init_stream (0: 32 cells; 1: 2 cells)"
     assert not any(one["key"] == "init_stream" for one in declared_differences(WORKLOAD, cells, matrix.deviations))
-    records["context-k5-aa/s0"]["evidence"] = "f" * 64  # with context-k5 it is compared in everything else
-    assert by_check(cells, records)["evidence"]["cells"] == ["context-k5/s0", "context-k5-aa/s0"]
+    records["context-k5-again/s0"]["evidence"] = "f" * 64  # with context-k5 it is compared in everything else
+    assert by_check(cells, records)["evidence"]["cells"] == ["context-k5/s0", "context-k5-again/s0"]
 
 
 @pytest.mark.parametrize(

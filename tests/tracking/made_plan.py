@@ -27,7 +27,14 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def made_plan(rows: tuple[str, ...] = ("context-k1", "context-k5"), alias: str | None = "spatial-withheld") -> Plan:
+STAGES = (("train", None), ("evaluate", "return"), ("judge", "return"))
+
+
+def made_plan(
+    rows: tuple[str, ...] = ("context-k1", "context-k5"),
+    alias: str | None = "spatial-withheld",
+    stages: tuple[tuple[str, str | None], ...] = STAGES,
+) -> Plan:
     """Cells of one seed; `alias` is another name of the first row."""
     cells, jobs, jobs_of = [], {}, {}
     names = [(row, row) for row in rows] + ([(alias, rows[0])] if alias else [])
@@ -44,7 +51,7 @@ def made_plan(rows: tuple[str, ...] = ("context-k1", "context-k5"), alias: str |
         )  # fmt: skip
         served = tuple(f"{name}/s0" for name, c in names if c == computed)
         jobs_of[cell] = {}
-        for stage, branch in (("train", None), ("evaluate", "return"), ("judge", "return")):
+        for stage, branch in stages:
             name = f"{stage}/{branch}" if branch else stage
             id_ = f"{name}/{fingerprint(name + computed)[:12]}"
             jobs_of[cell][name] = id_
@@ -70,16 +77,25 @@ def write_metrics(folder: Path, first: int = 1, last: int = STEPS) -> None:
                 file.write(json.dumps({"step": step, "name": name, "value": value, "wall": 0.0}) + "\n")
 
 
+VALUES = {
+    "evaluate": [("psnr_first", "dB", (10.0, 20.0))],
+    "judge": [("judge", "points:mask", (10.0, 20.0))],
+    "camera": [("camera_left", "1", (0.0, 1.0)), ("camera_measurable", "1", (0.0, 1.0)),
+               ("camera_refused", "1", (0.0, 0.0))],
+}  # fmt: skip
+"""Stage -> metric, unit and values of its two cases."""
+
+
 def write_artifact(folder: Path, stage: str) -> Path:
     """What a job of `stage` publishes, as far as tracking and results read it."""
     folder.mkdir(parents=True, exist_ok=True)
     if stage == "train":
         write_metrics(folder)
         return folder
-    metric, unit = ("psnr_first", "dB") if stage == "evaluate" else ("judge", "points:mask")
     lines = [
         json.dumps({"case": f"worlds/open-00-{i}/0", "metric": metric, "unit": unit, "better": "high", "value": v})
-        for i, v in enumerate((10.0, 20.0))
+        for metric, unit, values in VALUES[stage]
+        for i, v in enumerate(values)
     ]
     (folder / "cases.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if stage == "evaluate":

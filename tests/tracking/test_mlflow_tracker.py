@@ -14,7 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from made_plan import STEPS, made_plan, standing, write_artifact, write_metrics
+from made_plan import STAGES, STEPS, made_plan, standing, write_artifact, write_metrics
 from mlflow import MlflowClient
 
 from orchestrator.plan.job import Plan
@@ -127,6 +127,19 @@ def test_projecting_everything_twice_changes_nothing(tmp_path):
     assert max(len(v) for (v,) in table(home, "select value from params")) <= 500
     assert len(list((home / "mlartifacts").rglob("*.png"))) == 3
     assert len(list((home / "mlartifacts").rglob("checkpoint.json"))) == 3
+
+
+def test_metrics_derived_from_several_jobs_are_with_those_of_the_cell(tmp_path):
+    home, plan = tmp_path / "home", made_plan(("context-k1",), None, (*STAGES, ("camera", "return")))
+    show_all(home, plan, tmp_path / "artifacts")
+    found = dict(table(home, "select key, value from metrics where key like 'return/judge%'"))
+    assert found == {"return/judge": 15.0, "return/judge_gated": 10.0, "return/judge_gated_most": 15.0}
+    cases = json.loads(next((home / "mlartifacts").rglob("return/cases.json")).read_text())
+    at = cases["columns"].index("judge_gated")
+    assert [line[at] for line in cases["data"]] == [0.0, 20.0]
+    first = [table(home, query) for query in EVERYTHING]
+    show_all(home, plan, tmp_path / "artifacts")
+    assert [table(home, query) for query in EVERYTHING] == first
 
 
 def test_a_killed_child_is_replaced_and_every_step_is_sent_once(tmp_path):

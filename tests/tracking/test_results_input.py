@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_plan import STEPS, made_plan, standing, write_artifact
+from made_plan import STAGES, STEPS, made_plan, standing, write_artifact
 
 from orchestrator.plan.job import Standing
 from orchestrator.reporting.collect import report_input
@@ -195,3 +195,45 @@ def test_notes_name_the_networks_that_the_branches_name(study):
     assert "LPIPS is measured on VGG16; published values are AlexNet's." in said
     real = {"perceptual": "alex", "frechet": "inception", "frechet_video": "i3d"}
     assert "need pretrained networks" not in noted(study[0], {"replay": real}, study)
+
+
+def gated_study(tmp_path, *left_out):
+    plan = made_plan(stages=(*STAGES, ("camera", "return")))
+    store = FilesStore(tmp_path / "gated" / "store")
+    for job in plan.jobs.values():
+        if job.stage not in left_out:
+            commit(store, job)
+    return plan, {job: standing("done") for job in plan.jobs}, store
+
+
+def test_derived_metrics_stand_beside_those_of_jobs_under_every_name_of_a_row(tmp_path):
+    given = report_input(*gated_study(tmp_path))
+    for row in ("context-k1", "spatial-withheld", "context-k5"):
+        lines = {(v.case[-3], v.metric, v.unit): v.value for v in given.values if v.row == row}
+        assert (lines["0", "judge", "points:mask"], lines["1", "judge", "points:mask"]) == (10.0, 20.0)
+        assert (lines["0", "judge_gated", "points:mask"], lines["1", "judge_gated", "points:mask"]) == (0.0, 20.0)
+        assert lines["0", "judge_gated_most", "points:mask"] == 10.0, "what is not measurable counts in the bound"
+    both = [v for v in given.values if v.metric != "judge_gated"]
+    assert [v for v in both if not v.metric.startswith(("judge_gated", "camera"))] == [
+        v for v in report_input(*gated_study(tmp_path / "none", "camera")).values
+    ]
+
+
+def test_without_the_camera_there_is_no_gated_score_and_its_job_is_missing(tmp_path):
+    given = report_input(*gated_study(tmp_path, "camera"))
+    assert {v.metric for v in given.values} == {"psnr_first", "judge"}
+
+
+def test_what_a_stage_tells_is_a_note_of_the_report_once(tmp_path):
+    plan, standings, store = gated_study(tmp_path, "camera")
+    told = "return has no gate: the camera moves by up to 1 m"
+    for job in plan.jobs.values():
+        if job.stage == "camera":
+            folder = write_artifact(store.prepare(job.stage, job.fingerprint, "a1"), job.stage)
+            made = Commit(
+                fingerprint=job.fingerprint, attempt="a1", stage=job.stage, branch=job.branch, job=job.id,
+                label=job.label, manifest="", inputs={}, code="c", git="abc123", versions={}, host_kind="cpu",
+                started=1.0, ended=3.0, result={"steps": 2, "records": {"no_gate": {told: 2}}, "cost": {}},
+            )  # fmt: skip
+            assert store.commit(made, folder)
+    assert [note for note in report_input(plan, standings, store).notes if "no gate" in note] == [told]

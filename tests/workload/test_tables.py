@@ -84,6 +84,7 @@ def with_stage(**changes: Any) -> dict[str, Any]:
             {"stages": (replace(FIT, branches=("far",)), replace(FIT, name="sum", inputs=("fit",)))},
             "stage 'sum' reads 'fit', which has branches, and has none; allowed: far",
         ),
+        (with_stage(resources_of="fit"), "stage 'fit' has the resources of 'fit'; allowed: a stage with its own: none"),
         ({"stages": ()}, "`stages` is empty"),
         ({"families": ()}, "`families` is empty"),
         ({"rows_key": "seeds"}, "`rows_key` is 'seeds'; allowed: letters"),

@@ -8,6 +8,7 @@ from keyword import iskeyword
 from typing import get_type_hints
 
 from workloads.contract.fields import key_of, optional_sections, section_kinds
+from workloads.contract.metrics import METRIC_NAME
 from workloads.contract.workload import StageSpec, Workload
 
 ATTRIBUTE = "WORKLOAD"
@@ -105,6 +106,7 @@ def table_problems(workload: Workload) -> Iterator[str]:
             yield f"{kind.__name__} has no `family`: set its name in matrix.yaml"
     if len(workload.family) < len(workload.families):
         yield f"two families have the same name; names: {_listed(kind.family for kind in workload.families)}"
+    yield from _derived_problems(workload)
 
 
 def _stage_problems(
@@ -127,6 +129,9 @@ def _stage_problems(
             yield f"{where} reads {need!r}, which has branches, and has none; allowed: {_listed(branches)}"
         if branches and not set(stage.branches) <= set(branches):
             yield f"{where} has branches that its input {need!r} does not have; allowed: {_listed(branches)}"
+    if stage.resources_of and stage.resources_of not in [one.name for one in workload.stages if not one.resources_of]:
+        allowed = _listed(one.name for one in workload.stages if not one.resources_of)
+        yield f"{where} has the resources of {stage.resources_of!r}; allowed: a stage with its own: {allowed}"
     for branch in stage.branches:
         if branch not in workload.branch_names:
             allowed = _listed(workload.branch_names)
@@ -146,6 +151,26 @@ def _stage_problems(
             yield f"{where} names {path!r}, a whole section; allowed: section.key"
     if (stage.checks or stage.counted) and not stage.tracked:
         yield f"{where} has `checks` or `counted` and is not `tracked`: no cell has its records; set tracked=True"
+
+
+def _derived_problems(workload: Workload) -> Iterator[str]:
+    """What cannot be in `derived`."""
+    names: set[str] = set()
+    for metric in workload.derived:
+        where = f"derived metric {metric.name!r}"
+        if metric.name in names:
+            yield f"{where} appears twice in `derived`"
+        if not METRIC_NAME.fullmatch(metric.name):
+            yield f"{where} is not a valid name; allowed: letters, digits and _ . / : - and spaces"
+        if not metric.of:
+            yield f"{where} has an empty `of`; allowed: the metrics that it is computed from"
+        if metric.name in metric.of:
+            yield f"{where} is computed from itself"
+        for branch in metric.branches:
+            if branch not in workload.branch_names:
+                allowed = _listed(workload.branch_names)
+                yield f"{where} has branch {branch!r}, which is not in `branches`; allowed: {allowed}"
+        names.add(metric.name)
 
 
 def _keys(controls: type) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
+from workloads.contract.derived import DerivedMetric, derived_lines
 from workloads.contract.fields import key_of
 from workloads.contract.planned import (
     Diagnosis,
@@ -104,6 +105,8 @@ class StageSpec:
     """Increase it when the stage changes its meaning: its jobs and their dependents run again."""
     revisions: Mapping[str, str] = field(default_factory=dict)
     """Kind -> `section.key`; the revision `kind/VALUE` of `Workload.revisions` enters the fingerprint too."""
+    resources_of: str = ""
+    """Another stage whose resources it has in a profile that does not name it; for a stage that came later."""
     seconds_guess: float = 60.0
     """Guessed duration, s, until a first job has ended, of jobs whose FLOPs are not known (`Workload.flops`)."""
     smoke: bool = False
@@ -118,6 +121,8 @@ class StageSpec:
     """Records that count what the job left out, and how much it may be."""
     uncompared: Mapping[str, str] = field(default_factory=dict)
     """Record -> why it is not compared between cells, for people."""
+    told: str = ""
+    """Record whose keys are sentences for the notes of the report, such as why cases have no value."""
     files: tuple[tuple[str, str, int | None], ...] = ()
     """(folder of the artifact, glob, how many at most) of files that the tracker logs."""
     about: str = ""
@@ -174,6 +179,8 @@ class Workload:
     """`kind/VALUE` -> revision, for `StageSpec.revisions` and for branches (`branch/NAME`, by default 1)."""
     preload: tuple[str, ...] = ()
     """The same, for every stage."""
+    derived: tuple[DerivedMetric, ...] = ()
+    """Metrics of cases that are computed from others whenever results are read."""
     report: str = ""
     """`package.module` with the `ReportSpec` as `REPORT`; empty: the generic report."""
     template: tuple[str, str] | None = None
@@ -223,6 +230,10 @@ class Workload:
         """The first tracked stage with `checks` or `counted`, else the first one: how its jobs ran is told in full."""
         tracked = [stage for stage in self.stages if stage.tracked]
         return next((stage for stage in tracked if stage.checks or stage.counted), tracked[0] if tracked else None)
+
+    def derive(self, branch: str, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The derived metrics of one cell on one branch; `lines`: of cases.jsonl, of all its jobs there."""
+        return derived_lines(self.derived, branch, lines) if self.derived else []
 
     def revisions_of(
         self, stage: StageSpec, config: Mapping[str, Any], row: Mapping[str, Any] | None, branch: str | None

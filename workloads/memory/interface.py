@@ -168,19 +168,22 @@ class Address(nn.Module):
 class FrameWrite(nn.Module):
     """A write whose store is frames of context tokens, made anew for each chunk."""
 
-    def forward(self, slots: Slots) -> ContextTokens:
+    def context(self, slots: Slots) -> ContextTokens:
         """The slots that become tokens, the anchor first."""
         raise NotImplementedError
 
 
 class TokenWrite(nn.Module):
-    """A write whose store is tokens beside the sequence, made anew for each chunk."""
+    """A write whose store is tokens beside the sequence, made anew for each chunk.
+
+    No part has a `forward` that returns more than tensors: ZeRO 3 finds only in them what a backward will need.
+    """
 
     def summary(self, slots: Slots) -> Tensor | None:
         """Latents (b, s, c, h, w) to embed, or None: nothing is stored."""
         raise NotImplementedError
 
-    def forward(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
+    def stored(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
         """What is stored of the embedded summary (b, s, n, d) of `slots`."""
         raise NotImplementedError
 

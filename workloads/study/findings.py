@@ -14,7 +14,7 @@ from reports.statistics.agreement import kendall
 from reports.statistics.intervals import LEVEL, Interval, complete, holm, interval_or_none
 from reports.statistics.panel import Floats
 from reports.statistics.resampling import limits
-from reports.statistics.scores import normalised, score_parts
+from reports.statistics.scores import headline, normalised, score_parts
 
 AGREES = 0.8
 """Kendall's lower limit above which replay and return are said to rank alike."""
@@ -89,7 +89,7 @@ def scaling(material: Material) -> Answer:
 def hybrid_loses(material: Material) -> Answer:
     """(3) Hybrid loses to plain length pooling on return, mean over r = 2 and 4."""
     pairs = [(f"compress-hybrid-r{r}", f"compress-length-r{r}") for r in (2, 4)]
-    return _directed(material, "return/judge", pairs, sign=-1)
+    return _directed(material, _return_score(material), pairs, sign=-1)
 
 
 def reading_raises_nothing(material: Material) -> Answer:
@@ -125,7 +125,7 @@ def reading_raises_nothing(material: Material) -> Answer:
 
 def blockwise_wins(material: Material) -> Answer:
     """(5) `ssm-blockwise` beats `ssm-hybrid` on return."""
-    return _directed(material, "return/judge", [("ssm-blockwise", "ssm-hybrid")], sign=+1)
+    return _directed(material, _return_score(material), [("ssm-blockwise", "ssm-hybrid")], sign=+1)
 
 
 def efficiency_differs(material: Material) -> Answer:
@@ -165,12 +165,17 @@ QUESTIONS: Sequence[tuple[str, str, Callable[[Material], Answer]]] = (
 )
 
 
+def _return_score(material: Material) -> str:
+    """The return score: the judge's total of cases that left; of published values, which have no gate, of all."""
+    return headline(material.table.scoring.of("return"), material.means.keys())[0]
+
+
 def _directed(material: Material, metric: str, pairs: Sequence[tuple[str, str]], sign: int) -> Answer:
     """Mean of A − B over `pairs`, paired by scene and seed; `sign` is the direction of the claim."""
     by_row = material.means.get(metric, {})
     labelled = [(material.label(a), material.label(b)) for a, b in pairs]
     computed = [(material.computed_by.get(a, a), material.computed_by.get(b, b)) for a, b in labelled]
-    unit = "points" if metric.endswith("judge") else "dB"
+    unit = "dB" if metric.startswith("replay/") else "points"
     absent = sorted({row for pair in computed for row in pair if row not in by_row})
     if absent:
         without = material.without(row for pair in labelled for row in pair)
@@ -226,7 +231,7 @@ def _share(values: Floats, *, below: bool) -> float:
 def _opposite_pair(material: Material) -> tuple[float | None, tuple[str, str] | None]:
     """The opposite pair with the smallest p: (the larger adjusted p of its two branches, its rows)."""
     layouts = _replay_layouts(material)
-    back = material.panels.get("return/judge")
+    back = material.panels.get(_return_score(material))
     if layouts is None or back is None:
         return None, None
     tested = []

@@ -44,5 +44,6 @@ def published_tables(path: Path = FILE) -> PublishedTables:
         tables={name: members for name, members in named.items() if members},
         units={"return/judge": "points, VLM"},
         caption="eight cases a row, one seed, no per-case values, so no intervals and no verdict beyond the point "
-        "estimate. Its judge and its LPIPS are other instruments than the embedded ones; compare orders, not values.",
+        "estimate. Its judge and its LPIPS are other instruments than the embedded ones; compare orders, not values. "
+        "It has no gate: the judge's total counts whether or not the camera left.",
     )

@@ -168,4 +168,21 @@ STAGES = (
         tolerances=(Tolerance(metric="judge*", most=0.5),),
         environment=("ECHO_MATRIX_JUDGE_*",),
     ),
+    StageSpec(
+        name="camera",
+        module="workloads.evaluation.gating",
+        inputs=("evaluate", "data"),
+        branches=JUDGED,
+        resources_of="judge",
+        seconds_guess=0.5,
+        smoke=True,
+        tracked=True,
+        about="**Did the camera do it?** The source frame, turned, is fitted to the first chunk: `camera_q` is the "
+        "fit, -1 to 1; `camera_f` the share of the commanded turn, 1 as commanded. `camera_measurable`: the fit is at "
+        "least 0.35. `camera_refused`: on the way back the source itself is shown, faded or jumped to. `camera_left`: "
+        "measurable, 2/3 to 4/3 of the turn, and not refused. `judge_gated` is `judge` in cases that left, else 0.",
+        tolerances=(Tolerance(metric="camera_q", most=0.01), Tolerance(metric="camera_*", most=0.1)),
+        told="no_gate",
+        uncompared={"no_gate": "the same for every row, since it follows from the commanded poses; in the notes"},
+    ),
 )

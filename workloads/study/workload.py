@@ -15,6 +15,7 @@ from workloads.contract.planned import (
 )
 from workloads.contract.workload import Workload
 from workloads.study import cases, checks, deepspeed, estimate, flops, notes, outside, services, sizes
+from workloads.study.gate import DERIVED
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS, row_from
 from workloads.study.sections import Branches, Controls
@@ -78,6 +79,7 @@ WORKLOAD = EchoMemory(
     row_controls=MEMORY_CONTROLS,
     revisions=REVISIONS,
     preload=("numpy", "PIL.Image", "safetensors.torch", "torch"),
+    derived=DERIVED,
     report="workloads.study.report",
     template=("workloads.study", "templates/matrix.yaml"),
     unchecked_paths=("judge_url", "judge_cache"),

@@ -5,6 +5,7 @@
 | `study` | comes first: `home`, `uri`, `token`, `follow_s` between looks at series, `projection.study_message` |
 | `cell` | `projection.cell_message` |
 | `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact`; its `curve`, `files`, `pointer` |
+| `derived` | `cell`, `branch`, `lines`: its derived metrics there, as in cases.jsonl |
 | `report` | `folder` |
 | `hurry` | `within_s`: how long the rest may take. From now on requests are not rate-limited |
 
@@ -117,6 +118,8 @@ def _apply_waiting(projector: Any, lines: Lines, timeout_s: float) -> bool:
                 projector.cell(message["cell"])
             elif message["op"] == "job":
                 projector.job(message)
+            elif message["op"] == "derived":
+                projector.derived(message)
             elif message["op"] == "report":
                 projector.report(Path(message["folder"]))
             message = lines.get_nowait()

@@ -6,7 +6,7 @@ Everything follows from the messages, the artifacts and report.json, so that `sy
 import hashlib
 import json
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,16 +192,27 @@ class StudyContent:
         }
 
     def show_results(
-        self, runs: Runs, run: Run, cell: Mapping[str, Any], jobs: Mapping[str, JobView], new: Collection[str]
+        self,
+        runs: Runs,
+        run: Run,
+        cell: Mapping[str, Any],
+        jobs: Mapping[str, JobView],
+        new: Collection[str],
+        derived: Mapping[str, Sequence[Mapping[str, Any]]],
+        computed: Iterable[str],
     ) -> None:
-        """Data, models and tables of the results `new` (ids of jobs); all jobs of the cell are in `jobs`."""
+        """Data, models and tables of the results `new` (ids of jobs); all jobs of the cell are in `jobs`.
+
+        `derived`: branch -> lines of derived metrics; `computed`: branches on which these are new.
+        """
         self._show_data(runs, run, cell)
         for job in new:
             if jobs[job].pointer:
                 self._show_model(runs, run, cell, job, jobs[job])
         tables = {str(one["path"]) for one in json.loads(run.tags.get(TABLES_TAG, "[]"))}
-        for branch in dict.fromkeys(jobs[job].branch for job in new if jobs[job].branch):
-            tables |= self._show_tables(runs, run, branch, [view for view in jobs.values() if view.branch == branch])
+        for branch in dict.fromkeys([*(jobs[job].branch for job in new if jobs[job].branch), *computed]):
+            views = [view for view in jobs.values() if view.branch == branch]
+            tables |= self._show_tables(runs, run, branch, views, derived.get(branch, ()))
         if tables:
             runs.log(run, tags={TABLES_TAG: tables_tag(tables)})
 
@@ -237,8 +248,10 @@ class StudyContent:
         runs.request("log_outputs", run.id, [LoggedModelOutput(made.model_id, 0)])
         run.has_model = True
 
-    def _show_tables(self, runs: Runs, run: Run, branch: str, views: Iterable[JobView]) -> set[str]:
-        lines: list[dict[str, Any]] = []
+    def _show_tables(
+        self, runs: Runs, run: Run, branch: str, views: Iterable[JobView], derived: Sequence[Mapping[str, Any]]
+    ) -> set[str]:
+        lines: list[Mapping[str, Any]] = [*derived]
         images: dict[str, str] = {}
         for view in views:
             if view.artifact is None:

@@ -99,7 +99,12 @@ class JobView:
 
     def cases(self) -> list[dict[str, Any]]:
         """The lines of its artifact's cases.jsonl; none where there is no such file."""
-        return [] if self.artifact is None else list(_lines_of(self.artifact / CASES, case_of))
+        return [] if self.artifact is None else case_lines(self.artifact)
+
+
+def case_lines(artifact: Path) -> list[dict[str, Any]]:
+    """The valid lines of an artifact's cases.jsonl; none where there is no such file."""
+    return list(_lines_of(artifact / CASES, case_of))
 
 
 def _lines_of(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterator[dict[str, Any]]:

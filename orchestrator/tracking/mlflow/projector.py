@@ -26,6 +26,7 @@ from orchestrator.tracking.mlflow.projection import (
     STUDY_TAG,
     Status,
     artifact_path,
+    branch_points,
     final_status,
     place_in,
     status,
@@ -37,6 +38,8 @@ from workloads.contract.metrics import METRICS
 
 SHOWN_TAG = "echo_matrix.shown"
 """Tag of a cell with what it shows, as JSON: job -> manifest of its artifact and the code that showed it."""
+DERIVED = " derived"
+"""End of the names in it that are no jobs: a branch with its derived metrics."""
 REPORT_TAG = "echo_matrix.report"
 """Tag of the parent with the digest of its report."""
 WORST_FIRST: tuple[Status, ...] = ("RUNNING", "FAILED", "KILLED", "SCHEDULED")
@@ -69,6 +72,8 @@ class Projector:
         self._code = _digest_of_code()
         self._cells: dict[str, Mapping[str, Any]] = {}
         self._jobs: dict[str, JobView] = {}
+        self._derived: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        """Cell -> branch -> lines of its derived metrics, as in cases.jsonl."""
         self._begun: set[str] = set()
         """Cells that have a run."""
         self._dirty: set[str] = set()
@@ -117,6 +122,11 @@ class Projector:
         if view.state in BEGUN:
             self._begun.update(view.cells)
         self._dirty.update(self._begun.intersection(view.cells))
+
+    def derived(self, message: Mapping[str, Any]) -> None:
+        """Record the derived metrics of a cell on a branch."""
+        self._derived.setdefault(message["cell"], {})[message["branch"]] = message["lines"]
+        self._dirty.update(self._begun.intersection([message["cell"]]))
 
     def report(self, folder: Path) -> None:
         """The report was written: show it with the parent run; one that is gone meanwhile is not."""
@@ -236,6 +246,8 @@ class Projector:
         name = self._name_of(cell)
         start_ms = int(1000 * min((v.started for v in jobs.values() if v.started is not None), default=time.time()))
         shown = {message["jobs"][job]: f"{view.manifest}:{self._code}" for job, view in jobs.items() if view.artifact}
+        derived = self._derived.get(cell, {})
+        shown |= {f"{branch}{DERIVED}": f"{_digest_of(lines)}:{self._code}" for branch, lines in derived.items()}
         known = runs.find(name)
         if known is not None and _is_of_other_results(known, shown, start_ms):
             runs.discard(name)
@@ -252,14 +264,16 @@ class Projector:
             for job, view in jobs.items()
             if view.artifact and before.get(message["jobs"][job]) != shown[message["jobs"][job]]
         }
+        computed = [branch for branch in derived if before.get(f"{branch}{DERIVED}") != shown[f"{branch}{DERIVED}"]]
         points = [point for view in jobs.values() if not view.artifact for point in later_than(view.fresh, run.sent)]
         points += [point for view in new.values() for point in view.points(run.sent)]
+        points += [point for branch in computed for point in branch_points(branch, derived[branch], run.sent)]
         tags |= self._content.description(runs, run, message, jobs, points)
         runs.log(run, points, self._content.params(message), tags)
         for job, view in new.items():
             self._add_files(runs, run, message["fingerprints"].get(job, ""), job, view)
-        if new:
-            self._content.show_results(runs, run, message, jobs, list(new))
+        if new or computed:
+            self._content.show_results(runs, run, message, jobs, list(new), derived, computed)
             runs.log(run, tags={SHOWN_TAG: json.dumps({**before, **shown}, sort_keys=True)})
         runs.set_status(run, found, self._end_ms(jobs, found))
 
@@ -367,7 +381,7 @@ class Projector:
         """Give the parent its last status, and leave no run RUNNING."""
         assert self._parent is not None
         ends = {self._status_of(self._cells[cell], self._states(cell))[0] for cell in self._begun}
-        whole = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
+        whole: Status = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
         end_ms = self._end_ms(self._jobs, whole) or (int(1000 * self._end_s) if self._live else None)
         runs.set_status(self._parent, whole, end_ms)
         runs.end_orphans()
@@ -380,6 +394,10 @@ def _is_of_other_results(run: Run, shown: Mapping[str, str], start_ms: int) -> b
     if any(name in manifests and text.partition(":")[0] != manifests[name] for name, text in before.items()):
         return True
     return run.start_ms > start_ms + CLOCKS_MS
+
+
+def _digest_of(lines: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(lines, sort_keys=True).encode("utf-8")).hexdigest()[:16]
 
 
 def _digest_of_code() -> str:

@@ -23,6 +23,7 @@ from orchestrator.host.environment import TRACKING, TRACKING_SERVER, passed
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import install_command, missing_libraries
 from orchestrator.tracking.mlflow.identity import experiment_of
+from orchestrator.tracking.mlflow.job_view import case_lines
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
 from orchestrator.tracking.mlflow.sqlite_file import SQLITE
 from orchestrator.tracking.protocol import JobChange
@@ -131,6 +132,8 @@ class MlflowTracker:
         """The last line about each cell, each job and the report: what a new child is told."""
         self._announced: set[str] = set()
         self._states: dict[str, str] = {}
+        self._measured: dict[str, list[dict[str, Any]]] = {}
+        """Lines of the cases of completed jobs, where metrics are derived from them."""
         self._cells = {cell.id: cell for cell in plan.cells}
         self._deaths = 0
         self._again_at = 0.0
@@ -168,6 +171,10 @@ class MlflowTracker:
                 self._announced.add(cell)
                 message = cell_message(self._plan, self._cells[cell], self._states)
                 self._put(f"cell {cell}", {"op": "cell", "cell": message})
+        if known.branch is not None and change.artifact is not None and self._plan.workload.derived:
+            self._measured[known.id] = case_lines(change.artifact)
+            for cell in known.cells:
+                self._derive(cell, known.branch)
         self._put(
             f"job {change.job}",
             {
@@ -192,6 +199,14 @@ class MlflowTracker:
                 "ended": change.ended,
             },
         )
+
+    def _derive(self, cell: str, branch: str) -> None:
+        """Tell the derived metrics of a cell on a branch, as far as the jobs that they need are completed."""
+        jobs = [job for job in self._plan.jobs_of[cell].values() if self._plan.jobs[job].branch == branch]
+        measured = [line for job in jobs for line in self._measured.get(job, ())]
+        if lines := self._plan.workload.derive(branch, measured):
+            message = {"op": "derived", "cell": cell, "branch": branch, "lines": lines}
+            self._put(f"derived {cell} {branch}", message)
 
     def report(self, folder: Path) -> None:
         """Show the report, if a child is running."""

@@ -51,8 +51,7 @@ class ReadByCrossAttention(Mechanism):
 
     def store(self, tokens: Tensor, slots: Slots) -> Stored:
         """Of its write."""
-        stored: Stored = self.memory(tokens, slots, self.address)
-        return stored
+        return self.memory.stored(tokens, slots, self.address)
 
     def read_stored(self, block: int, x: Tensor, stored: Stored, looks: Any) -> Tensor:
         """Target tokens after the block's own read-out."""

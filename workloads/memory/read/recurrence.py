@@ -37,8 +37,7 @@ class ReadByRecurrence(Mechanism):
         """The anchor, or the frames that are tokens too."""
         if self.beside is None:
             return super().context(slots)
-        tokens: ContextTokens = self.beside(slots)
-        return tokens
+        return self.beside.context(slots)
 
     def state_shapes(self, batch: int) -> list[tuple[int, ...]]:
         """One tensor per recurrent block, whatever was written."""

@@ -20,8 +20,7 @@ class ReadBySelfAttention(Mechanism):
 
     def context(self, slots: Slots) -> ContextTokens:
         """Of its write."""
-        tokens: ContextTokens = self.memory(slots)
-        return tokens
+        return self.memory.context(slots)
 
     def positions(self, rotary: Positions, looks: Any) -> Positions:
         """Of its address."""

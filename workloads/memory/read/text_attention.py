@@ -25,8 +25,7 @@ class ReadBesideText(Mechanism):
 
     def store(self, tokens: Tensor, slots: Slots) -> Stored:
         """Of its write."""
-        stored: Stored = self.memory(tokens, slots, self.address)
-        return stored
+        return self.memory.stored(tokens, slots, self.address)
 
     def beside_text(self, stored: Stored) -> Stored | None:
         """All of it."""

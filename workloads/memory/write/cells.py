@@ -31,7 +31,7 @@ class Cells(TokenWrite):
         """All evidence."""
         return slots.trimmed().latents if self.written else None
 
-    def forward(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
+    def stored(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
         """Cells (b, kept rows * P, d) of the embedded evidence (b, k, n, d)."""
         assert isinstance(address, Bearing)
         slots = slots.trimmed()

@@ -50,7 +50,7 @@ class Grid(TokenWrite):
         share = slots.valid / slots.valid.sum(1, keepdim=True).clamp(min=1)  # (b, k)
         return (share[:, :, None, None, None] * slots.latents).sum(1, keepdim=True)
 
-    def forward(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
+    def stored(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
         """M tokens (b, m, d) of the averaged frame (b, 1, n, d)."""
         return Stored((self.mixing.softmax(0).T @ self.pooling) @ tokens[:, 0])
 

@@ -35,7 +35,7 @@ class Pooled(FrameWrite):
         super().__init__()
         self.ratio = spec.ratio
 
-    def forward(self, slots: Slots) -> ContextTokens:
+    def context(self, slots: Slots) -> ContextTokens:
         """Pool what was retrieved."""
         kept = self.pooled(slots.trimmed())
         return ContextTokens(kept.latents, kept.actions, kept.valid)

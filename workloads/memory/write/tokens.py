@@ -15,7 +15,7 @@ class Tokens(FrameWrite):
         super().__init__()
         self.frames = spec.frames
 
-    def forward(self, slots: Slots) -> ContextTokens:
+    def context(self, slots: Slots) -> ContextTokens:
         """Keep the slots.
 
         Raises:

@@ -27,7 +27,7 @@ class Weighted(FrameWrite):
         self.decay, self.scale = spec.decay, spec.scale
         self.pooling = None if spec.pooled is None else Pooled(spec.pooled, sizes)
 
-    def forward(self, slots: Slots) -> ContextTokens:
+    def context(self, slots: Slots) -> ContextTokens:
         """Pool, then weight."""
         slots = slots.trimmed()
         if self.pooling is not None:

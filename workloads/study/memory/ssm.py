@@ -33,7 +33,7 @@ class Ssm(ComposedRow):
     rho: tuple[float, float] | None = None
     """block-wise: bounds of the residual's weight."""
     state: Annotated[Literal["vector", "matrix", "delta"], LATER] = "vector"
-    """vector: by the other parameters. A matrix of keys and values a head, with tau: matrix adds what is written, delta corrects what is there."""
+    """vector: by the other parameters; matrix: of keys and values, added up, with tau; delta: the same, corrected."""
     context: Annotated[int, LATER] = 1
     """K of frames that are context tokens too, in place of `controls.evidence.frames`; 1: only the anchor is one."""
 
