@@ -7,7 +7,9 @@ of what is there, so a mask, a padding and a batch do not exist, and a slot is c
 import math
 from collections.abc import Sequence
 
+import slow_address
 import torch
+from slow_address import Spot, spots, unit
 from slow_compress import Seen, compressed
 from torch import Tensor
 
@@ -78,8 +80,20 @@ class Twin:
         embedded = self.linear("time_embedding.2", y * torch.sigmoid(y))
         return embedded, self.linear("time_projection", embedded * torch.sigmoid(embedded)).view(6, -1)
 
-    def turned(self, x: Tensor, positions: Sequence[tuple[int, int, int]]) -> Tensor:
-        """`x` (l, d): in every head, pairs of channels turned by time, row and column."""
+    def spots(self, actions: Sequence[Tensor], tokens: int, columns: int) -> list[Spot] | None:
+        """Where the tokens of frames look, in rows with an address."""
+        if getattr(self.row, "address", "none") == "none":
+            return None
+        return spots(actions, tokens // columns, columns, yaw=bool(getattr(self.row, "yaw", True)))
+
+    def by_address(self, x: Tensor, at: Sequence[Spot], columns: int) -> Tensor:
+        """`x` (l, d) turned in every head to where its tokens look."""
+        return torch.cat([slow_address.turned(head, at, columns) for head in x.chunk(self.heads, -1)], -1)
+
+    def turned(
+        self, x: Tensor, positions: Sequence[tuple[int, int, int]], at: Sequence[Spot] | None, columns: int
+    ) -> Tensor:
+        """`x` (l, d): in every head, pairs of channels turned by time, row and column, or the bearing `at` it."""
         e = x.shape[1] // self.heads
         space = 2 * (e // 6)
         angles = torch.tensor(
@@ -92,26 +106,44 @@ class Twin:
                 for at in positions
             ],
             dtype=x.dtype,
-        ).repeat(1, self.heads)
+        )
+        if at is not None:
+            turns = slow_address.whole_turns(space // 2, columns)
+            angles[:, -len(turns) :] = torch.tensor([[m * bearing for m in turns] for _, bearing in at], dtype=x.dtype)
+        angles = angles.repeat(1, self.heads)
         a, b = x[:, 0::2], x[:, 1::2]
         return torch.stack([a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()], -1).flatten(1)
 
-    def attended(self, query: Tensor, key: Tensor, value: Tensor, weights: Tensor) -> Tensor:
-        """Softmax attention (l, d) in which key j counts `weights[j]` times, head by head."""
+    def attended(
+        self, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, other: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Softmax attention (l, d) in which key j counts `weights[j]` times, head by head.
+
+        `other`: queries, and keys for the last of the values, which meet each other alone.
+        """
         e, heads = query.shape[1] // self.heads, []
         for head in range(self.heads):
             mine = slice(head * e, (head + 1) * e)
-            strength = weights * torch.exp(query[:, mine] @ key[:, mine].T / math.sqrt(e))
+            logits = query[:, mine] @ key[:, mine].T
+            if other is not None:
+                logits = torch.cat([logits, other[0][:, mine] @ other[1][:, mine].T], 1)
+            strength = weights * torch.exp(logits / math.sqrt(e))
             heads.append(strength / strength.sum(1, keepdim=True) @ value[:, mine])
         return torch.cat(heads, 1)
 
     def self_attention(
-        self, index: int, x: Tensor, positions: Sequence[tuple[int, int, int]], weights: Tensor
+        self,
+        index: int,
+        x: Tensor,
+        positions: Sequence[tuple[int, int, int]],
+        weights: Tensor,
+        at: Sequence[Spot] | None,
+        columns: int,
     ) -> Tensor:
         name = f"blocks.{index}.self_attention"
         q, k, v = self.linear(f"{name}.qkv", x).chunk(3, -1)
         q, k = (root_mean_square_normed(y, w) for y, w in zip((q, k), self.p[f"{name}.norm_qk"], strict=True))
-        q, k = self.turned(q, positions), self.turned(k, positions)
+        q, k = (self.turned(y, positions, at, columns) for y in (q, k))
         return self.linear(f"{name}.out", self.attended(q, k, v, weights))
 
     def with_attention(
@@ -123,10 +155,11 @@ class Twin:
         a = actions @ self.p[f"blocks.{index}.action.weight"].T + self.p[f"blocks.{index}.action.bias"]
         a = a[:, None]  # (f, 1, d)
         positions = [(t, place // columns, place % columns) for t in range(f) for place in range(n)]
+        at = self.spots(list(actions), n, columns) if isinstance(self.row, Context | Compress) else None
 
         def attention(y: Tensor) -> Tensor:
-            out = self.self_attention(index, y.reshape(f * n, d), positions, weights.repeat_interleave(n))
-            return out.view(f, n, d)
+            every = weights.repeat_interleave(n)
+            return self.self_attention(index, y.reshape(f * n, d), positions, every, at, columns).view(f, n, d)
 
         def m(y: Tensor) -> Tensor:
             return y * (1 + scale) + shift
@@ -140,24 +173,64 @@ class Twin:
         assert self.site == "pre_qkv_gated"
         return x + gate * attention(m(normed(x)) + torch.tanh(self.p[f"blocks.{index}.action.gate"]) * a)
 
-    def with_text(self, index: int, x: Tensor, words: Tensor) -> Tensor:
+    def with_text(
+        self,
+        index: int,
+        x: Tensor,
+        words: Tensor,
+        found: tuple[Tensor, Sequence[Spot], Sequence[Spot], int] | None = None,
+    ) -> Tensor:
+        """`found`: stored tokens that an address finds, where they are, where `x` looks, columns."""
         name = f"blocks.{index}.text_attention"
         flat = self.affine(f"blocks.{index}.text_norm", x, EPSILON).flatten(0, 1)
         query = root_mean_square_normed(self.linear(f"{name}.query", flat), self.p[f"{name}.norm_query"])
         k, v = self.linear(f"{name}.key_value", words).chunk(2, -1)
         key = root_mean_square_normed(k, self.p[f"{name}.norm_key"])
-        return x + self.linear(f"{name}.out", self.attended(query, key, v, torch.ones(len(words)))).view_as(x)
+        other = None
+        if found is not None:
+            stored, places, at, columns = found
+            more, values = self.linear(f"{name}.key_value", stored).chunk(2, -1)
+            more = root_mean_square_normed(more, self.p[f"{name}.norm_key"])
+            other = self.by_address(query, at, columns), self.by_address(more, places, columns)
+            v = torch.cat([v, values])
+        return x + self.linear(f"{name}.out", self.attended(query, key, v, torch.ones(len(v)), other)).view_as(x)
 
     def with_feed_forward(self, index: int, x: Tensor, six: Tensor) -> Tensor:
         shift, scale, gate = six[3:]
         y = self.linear(f"blocks.{index}.widen", normed(x) * (1 + scale) + shift)
         return x + gate * self.linear(f"blocks.{index}.narrow", gelu(y))
 
-    def stepped(self, index: int, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def matrix(
+        self, index: int, x: Tensor, state: Tensor | None, action: Tensor, columns: int, *, writes: bool
+    ) -> tuple[Tensor, Tensor]:
+        """One frame (n, d) through the matrix of block `index`."""
+        assert isinstance(self.row, Ssm)
+        name = f"mechanism.cells.{index}."
+        own = {key.removeprefix(name): value for key, value in self.p.items() if key.startswith(name)}
+        at = self.spots([action], len(x), columns)
+        assert at is not None
+        if self.row.address == "learned":
+            rows = len(x) // columns
+            told = torch.tensor([[math.cos(b), math.sin(b), (r + 0.5) / rows] for r, b in at], dtype=x.dtype)
+            hidden = gelu(self.linear("mechanism.address.widen", told))
+            places = {"added": self.linear("mechanism.address.out", hidden)}
+        else:
+            units = torch.eye(x.shape[1] // self.heads, dtype=x.dtype)
+            turns = [slow_address.turned(units, [spot] * len(units), columns).T for spot in at]
+            places = {"turn": torch.stack(turns)}
+        y = self.affine(f"{name}norm", x, NORM_EPSILON)
+        read, after = slow_address.stepped(own, y, state, places, delta=self.row.state == "delta", writes=writes)
+        return x + self.linear(f"{name}out", read), after
+
+    def stepped(
+        self, index: int, x: Tensor, state: Tensor | None, action: Tensor, columns: int, *, writes: bool
+    ) -> tuple[Tensor, Tensor]:
         """One frame (n, d) through the recurrence of block `index`; the frame and the state after it."""
         name = f"mechanism.cells.{index}"
         y = self.affine(f"{name}.norm", x, NORM_EPSILON)
         assert isinstance(self.row, Ssm)
+        if self.row.state != "vector":
+            return self.matrix(index, x, state, action, columns, writes=writes)
         if self.row.rho is not None:
             a = torch.exp(-1 / torch.exp(self.p[f"{name}.log_tau"]))
             u, o = self.linear(f"{name}.project", y).chunk(2, -1)
@@ -184,7 +257,8 @@ class Twin:
                     six = self.p[f"blocks.{index}.modulation"][0] + projected
                     x = self.with_attention(index, x, six, frame.action[None], torch.ones(1, dtype=x.dtype), columns)
                     if index in self.recurrent:
-                        after, states[index] = self.stepped(index, x[0], states.get(index))
+                        state = states.get(index)
+                        after, states[index] = self.stepped(index, x[0], state, frame.action, columns, writes=True)
                         x = after[None]
                     x = self.with_feed_forward(index, self.with_text(index, x, words), six)
         return states
@@ -207,10 +281,24 @@ class Twin:
             tokens.append(sum(s * cell for s, cell in zip(share, cells, strict=True)))
         return torch.stack(tokens)  # type: ignore[arg-type]
 
-    def read_out(self, index: int, x: Tensor, stored: Tensor) -> Tensor:
+    def read_out(
+        self, index: int, x: Tensor, stored: Tensor, found: tuple[Sequence[Spot], Sequence[Spot], int] | None
+    ) -> Tensor:
+        """`found`: where the stored tokens are, where `x` looks, columns."""
         name = f"mechanism.readers.{index}"
         query = self.linear(f"{name}.query", self.affine(f"{name}.norm", x, NORM_EPSILON)).flatten(0, 1)
         key, value = self.linear(f"{name}.key_value", stored).chunk(2, -1)
+        if found is not None:
+            places, at, columns = found
+            e, asked, kept = x.shape[-1] // self.heads, [], []
+            for head in range(self.heads):
+                mine = slice(head * e, (head + 1) * e)
+                q = 0.3 * query[:, mine] + self.p[f"{name}.turns.query_bias"][head]
+                k = 0.3 * key[:, mine] + self.p[f"{name}.turns.key_bias"][head]
+                sharpness = torch.exp(self.p[f"{name}.turns.log_sharpness"][head])
+                asked.append(unit(slow_address.turned(q, at, columns)) * sharpness * math.sqrt(e))
+                kept.append(unit(slow_address.turned(k, places, columns)))
+            query, key = torch.cat(asked, -1), torch.cat(kept, -1)
         read = self.attended(query, key, value, torch.ones(len(stored)))
         return x + torch.tanh(self.p[f"{name}.gate"]) * self.linear(f"{name}.out", read).view_as(x)
 
@@ -227,14 +315,21 @@ class Twin:
         row, columns, t = self.row, noisy.shape[-1] // 2, len(noisy)
         anchor, *retrieved = evidence
         context = [anchor]
-        if isinstance(row, Context):
+        if isinstance(row, Context) or (isinstance(row, Ssm) and row.context > 1):
             context += retrieved
         if isinstance(row, Compress):
             context += compressed(row, retrieved)
         words = self.linear("text_embedding.2", gelu(self.linear("text_embedding.0", text)))
         states = self.written([*history, evidence], words, columns) if isinstance(row, Ssm) else {}
-        stored = self.stored(evidence, columns) if isinstance(row, Spatial) and not row.masked else None
-        if stored is not None and isinstance(row, Spatial) and row.read == "text":
+        stored, places = None, None
+        if isinstance(row, Spatial) and not row.masked:
+            n = noisy.shape[-2] // 2 * columns
+            at = self.spots([frame.action for frame in evidence], n, columns)
+            if at is None:
+                stored = self.stored(evidence, columns)
+            else:
+                stored, places = slow_address.cells(torch.cat([self.tokens(frame.latent) for frame in evidence]), at)
+        if stored is not None and places is None and isinstance(row, Spatial) and row.read == "text":
             words = torch.cat([words, stored])
 
         by_logits = not isinstance(row, Compress) or row.scale == "logits"
@@ -249,13 +344,17 @@ class Twin:
             x = self.with_attention(index, x, six, poses, weights, columns)
             if isinstance(row, Ssm) and index in self.recurrent:
                 state, target = states.get(index), []
-                for frame in x[:t]:
-                    after, state = self.stepped(index, frame, state)
+                for frame, action in zip(x[:t], actions, strict=True):
+                    after, state = self.stepped(index, frame, state, action, columns, writes=False)
                     target.append(after)
                 x = torch.cat([torch.stack(target), x[t:]])
-            x = self.with_text(index, x, words)
+            looks, beside, found = self.spots(list(poses), x.shape[1], columns), None, None
+            if stored is not None and places is not None and looks is not None and isinstance(row, Spatial):
+                beside = (stored, places, looks, columns) if row.read == "text" else None
+                found = places, looks[: t * x.shape[1]], columns
+            x = self.with_text(index, x, words, beside)
             if stored is not None and isinstance(row, Spatial) and row.read == "readout" and index in self.recurrent:
-                x = torch.cat([self.read_out(index, x[:t], stored), x[t:]])
+                x = torch.cat([self.read_out(index, x[:t], stored, found), x[t:]])
             x = self.with_feed_forward(index, x, six)
         shift, scale = self.p["head.modulation"][0] + embedded
         values = self.linear("head.out", normed(x[:t]) * (1 + scale) + shift)

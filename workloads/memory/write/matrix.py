@@ -76,7 +76,7 @@ class MatrixState(StateWrite):
         last: bool,
     ) -> tuple[Tensor, Tensor]:
         """Residual added to `x` (b, f, n, d), and the state after the last frame."""
-        b, f, n, d = x.shape
+        b, _, n, d = x.shape
         query, key, value, opened, weight = self.project(self.norm(float32(x))).split((d, d, d, d, self.heads), -1)
         written = None
         if writes or self.keeps_targets:

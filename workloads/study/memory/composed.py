@@ -55,10 +55,7 @@ class ComposedRow(MemoryRow):
     """False: the address is told that every camera looks straight ahead; it shows what the address does."""
 
     def __post_init__(self) -> None:
-        if self.address not in ADDRESSES:
-            raise RowError("address", f"address is {self.address!r}; allowed: {', '.join(sorted(ADDRESSES))}")
-        if not self.yaw and self.address == "none":
-            raise RowError("yaw", "yaw: false changes nothing, for address is none; give the row an address")
+        self._check_address()
         write, found = self.parts.write.name, ADDRESSES[self.address]
         if write not in found.finds:
             fitting = sorted(name for name, kind in ADDRESSES.items() if write in kind.finds)
@@ -67,6 +64,12 @@ class ComposedRow(MemoryRow):
                 f"address: {self.address} finds nothing in what write {write} keeps; "
                 f"allowed with it: {', '.join(fitting)}",
             )
+
+    def _check_address(self) -> None:
+        if self.address not in ADDRESSES:
+            raise RowError("address", f"address is {self.address!r}; allowed: {', '.join(sorted(ADDRESSES))}")
+        if not self.yaw and self.address == "none":
+            raise RowError("yaw", "yaw: false changes nothing, for address is none; give the row an address")
 
     @property
     def parts(self) -> Parts:

@@ -52,6 +52,7 @@ class Spatial(ComposedRow):
             )
         check_cells(self.cells)
         if self.read == "none":
+            self._check_address()
             if self.address != "none":
                 raise RowError("address", f"address: {self.address} finds nothing, for read is none")
             return

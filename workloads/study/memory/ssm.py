@@ -43,6 +43,11 @@ class Ssm(ComposedRow):
     def __post_init__(self) -> None:
         if self.context < 1:
             raise RowError("context", f"context is {self.context}; allowed: 1 (the anchor alone) and more")
+        if self.cells != CELLS and self.address != "place":
+            raise RowError(
+                "cells", f"cells is {list(self.cells)}, but address is {self.address}; allowed: with address: place"
+            )
+        check_cells(self.cells)
         if self.state != "vector":
             self._check_matrix()
             super().__post_init__()
@@ -66,9 +71,6 @@ class Ssm(ComposedRow):
         for key, pair in (("tau", self.tau), ("rho", self.rho)):
             if pair is not None and not (len(pair) == 2 and 0 < pair[0] < pair[1]):
                 raise RowError(key, f"{key} is {list(pair)}; allowed: two numbers above 0, the smaller first")
-        if self.cells != CELLS and self.address != "place":
-            raise RowError("cells", f"cells is {list(self.cells)}, but address is {self.address}; allowed with place")
-        check_cells(self.cells)
         super().__post_init__()
 
     @property
@@ -82,7 +84,7 @@ class Ssm(ComposedRow):
             raise RowError("state", f"state is {self.state!r}; allowed: vector, matrix, delta")
         if self.kernel is not None or self.expand is not None or self.rho is not None:
             raise RowError("state", f"state: {self.state} takes tau alone; leave out kernel, expand and rho")
-        if self.tau is None or not 0 < self.tau[0] < self.tau[1]:
+        if self.tau is None or len(self.tau) != 2 or not 0 < self.tau[0] < self.tau[1]:
             raise RowError("tau", f"state: {self.state} needs tau: two numbers above 0, the smaller first")
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
