@@ -42,9 +42,14 @@ class DeltaState(MatrixState):
 
 
 def ridge_regression(keys: Tensor, values: Tensor) -> Tensor:
-    """The map (..., e, v) from `keys` (..., n, e) to `values` (..., n, v): both forms, of which the smaller is solved."""
+    """The map (..., e, v) from `keys` (..., n, e) to `values` (..., n, v): of two equal forms the smaller."""
     n, e = keys.shape[-2:]
     penalty = RIDGE * torch.eye(min(n, e), device=keys.device, dtype=keys.dtype)
     if n <= e:
-        return keys.mT @ torch.linalg.solve(keys @ keys.mT + penalty, values)
-    return torch.linalg.solve(keys.mT @ keys + penalty, keys.mT @ values)
+        return keys.mT @ _solved(keys @ keys.mT + penalty, values)
+    return _solved(keys.mT @ keys + penalty, keys.mT @ values)
+
+
+def _solved(matrix: Tensor, values: Tensor) -> Tensor:
+    solved: Tensor = torch.linalg.solve(matrix, values)
+    return solved

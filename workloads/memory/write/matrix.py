@@ -101,7 +101,8 @@ class MatrixState(StateWrite):
 
     def _by_frame(self, x: Tensor, tokens: int) -> Tensor:
         """(b, heads, f n, e) as (b, heads, f, n, e), float32."""
-        return float32(x).unflatten(2, (-1, tokens))
+        b, heads, _, e = x.shape
+        return float32(x).view(b, heads, -1, tokens, e)
 
     def _recurred(self, query: Tensor | None, written: Written | None, state: Tensor) -> tuple[Tensor | None, Tensor]:
         """What each token (b, heads, f, n, e) reads after its frame was written, and the state after the last."""

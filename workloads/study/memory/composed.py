@@ -84,10 +84,8 @@ class ComposedRow(MemoryRow):
 
     @property
     def factors(self) -> Mapping[str, str]:
-        """The names of the three choices; an address without yaw is another one."""
-        write, address, read = self.parts
-        found = address.name if self.yaw else f"{address.name} without yaw"
-        return {"write": write.name, "address": found, "read": read.name}
+        """What the three choices are called."""
+        return dict(zip(("write", "address", "read"), (part.factor for part in self.parts), strict=True))
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -32,6 +32,11 @@ class PartSpec:
     controls: ClassVar[tuple[str, ...]] = ()
     """Controls of `MEMORY_CONTROLS` that size it."""
 
+    @property
+    def factor(self) -> str:
+        """What the report's factors call it. Default: its name."""
+        return self.name
+
     def parameters(self, s: BackboneSizes) -> int:
         """Parameters of its own, all blocks together."""
         return 0
@@ -98,6 +103,11 @@ class AddressSpec(PartSpec):
     def activations_looks(self, s: BackboneSizes, tokens: int, wide: int) -> int:
         """Bytes that autograd keeps of where `tokens` look."""
         return 0
+
+    @property
+    def factor(self) -> str:
+        """Without yaw it is another one."""
+        return self.name if self.yaw else f"{self.name} without yaw"
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

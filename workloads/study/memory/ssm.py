@@ -79,6 +79,14 @@ class Ssm(ComposedRow):
         context = None if self.context == 1 else TokensSpec(frames=self.context)
         return Parts(self._write(), self._address(), RecurrenceSpec(context=context))
 
+    @property
+    def factors(self) -> Mapping[str, str]:
+        """Frames that are tokens too are a second store, with a second read."""
+        found = dict(super().factors)
+        if self.context > 1:
+            found["write"], found["read"] = f"tokens and {found['write']}", f"self-attention and {found['read']}"
+        return found
+
     def _check_matrix(self) -> None:
         if self.state not in ("matrix", "delta"):
             raise RowError("state", f"state is {self.state!r}; allowed: vector, matrix, delta")
