@@ -1,5 +1,5 @@
 # run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, docs, bench, chaos,
-# chaos-s3, fix: for those who change the code.
+# chaos-s3, adversaries, fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos chaos-s3 fix install
+.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos chaos-s3 adversaries fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -59,6 +59,10 @@ reference: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/bench -m bench -s -q
+
+# Every metric of every branch against videos that remember nothing: half a minute, before a metric is added or changed.
+adversaries: $(INSTALLED)
+	$(BIN)/python tests/adversary_table.py
 
 # Hours: kills the small study 200 times and writes the table of docs/explanation/reliability.md; started again, it goes on.
 chaos: $(INSTALLED)

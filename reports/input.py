@@ -66,6 +66,14 @@ class Excluded(OfCell):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut(OfCell):
+    """A branch on which a reference row has no meaning: it has no values there, and none is missing."""
+
+    branch: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobDuration:
     """How long a job took, all its attempts together, and what had been estimated when its run began."""
 
@@ -131,6 +139,7 @@ class CaseValues:
     sections: Mapping[str, Any]
     """The resolved controls."""
     excluded: Sequence[Excluded] = field(default_factory=tuple)
+    left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
     """Rows of the matrix that the profile does not have, in file order: none of their results is missing."""
     spec: ReportSpec = field(default_factory=ReportSpec)

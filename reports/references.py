@@ -1,7 +1,8 @@
-"""Reference rows: ceiling and floor, scored like the other rows and shown separately.
+"""Reference rows: ceiling, floors and reference lines, scored like the other rows and shown separately.
 
-They enter no rank, normalisation, agreement, finding, gain or price. The floor shows on which metrics a row that does
-nothing scores well.
+They enter no rank, normalisation, agreement, finding, gain or price. The floors show on which metrics a row that does
+nothing scores well: a metric that gives one of them more than the baseline, by more than the interval of the
+difference, is *suspect*.
 """
 
 import math
@@ -12,6 +13,7 @@ import numpy as np
 
 from reports.analysis import Analysis
 from reports.formats import decimals_of, number
+from reports.suspects import beaten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,49 @@ def measures(analysis: Analysis) -> list[Measure]:
                 )
             )
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceLine:
+    """A reference row with its value of each metric, as texts: empty if it has none."""
+
+    row: str
+    kind: str
+    about: str
+    values: Sequence[tuple[str, bool]]
+    """(value, whether it beats the baseline)."""
+
+
+def reference_lines(analysis: Analysis) -> tuple[list[str], list[ReferenceLine]]:
+    """The main metrics of all branches as `branch/metric`, and floors and reference lines with their values."""
+    spec = analysis.spec.references
+    if spec is None:
+        return [], []
+    metrics = [
+        f"{branch}/{metric}"
+        for branch in analysis.scoring.names
+        for metric in analysis.main_metrics(branch)
+        if f"{branch}/{metric}" in analysis.panels
+    ]
+    won = {metric: {one.row for one in beaten(analysis, metric)} for metric in metrics}
+    kinds = {
+        spec.ceiling: ("ceiling", spec.ceiling_name),
+        spec.floor: ("floor", spec.floor_name),
+        **{name: ("floor", about) for name, about in spec.adversaries.items()},
+        **{name: ("line", about) for name, about in spec.lines.items()},
+    }
+    lines = []
+    for row in analysis.rows:
+        kind, about = kinds.get(row.label.partition("/")[0], ("", ""))
+        if not row.reference or not kind:
+            continue
+        means = [analysis.mean(metric, row.label) for metric in metrics]
+        values = [
+            (number(mean, decimals_of(analysis.spec, metric.partition("/")[2])), row.label in won[metric])
+            for metric, mean in zip(metrics, means, strict=True)
+        ]
+        lines.append(ReferenceLine(row=row.label, kind=kind, about=about, values=values))
+    return metrics, lines
 
 
 def levels(analysis: Analysis, metric: str) -> list[tuple[str, float]]:

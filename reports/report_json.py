@@ -12,6 +12,7 @@ from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
+from reports.suspects import beaten
 
 VERSION = 1
 
@@ -46,6 +47,10 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
         "excluded": [asdict(one) for one in given.excluded],
+        "left_out": [asdict(one) for one in given.left_out],
+        "suspects": {
+            name: [asdict(one) for one in wins] for name in analysis.panels if (wins := beaten(analysis, name))
+        },
         "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
         "notes": list(given.notes),

@@ -5,7 +5,7 @@ that there is none with one seed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from reports.input import CaseValues
 from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.spec import Better, ScorePart
 from reports.statistics.scores import headline
+from reports.suspects import Beaten, beaten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class Scoreboard:
     """What these columns mean."""
     others: Mapping[tuple[str, str], Score]
     """(row, `branch/metric`) -> score in such a column, in which no row is best."""
+    suspects: Mapping[str, Sequence[Beaten]] = field(default_factory=dict)
+    """Key of a column -> floors that beat the baseline in it (`suspects.beaten`)."""
 
 
 def scoreboard(given: CaseValues) -> Scoreboard:
@@ -120,6 +123,9 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         beside=beside,
         others=others,
         note=found.spec.words.beside,
+        suspects={
+            column.key: wins for column in columns if (wins := beaten(found, f"{column.branch}/{column.metric}"))
+        },
     )
 
 

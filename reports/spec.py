@@ -84,6 +84,14 @@ class ReferenceSpec:
 
     ceiling: str
     floor: str
+    adversaries: Mapping[str, str] = field(default_factory=dict)
+    """Further floors -> what each does, for people."""
+    lines: Mapping[str, str] = field(default_factory=dict)
+    """Reference rows that may score -> what each does, for people: a row above one does more than that."""
+    baseline: str = ""
+    """Row that no floor should beat on a `guarded` metric."""
+    guarded: Sequence[str] = ()
+    """`branch/metric`; not those that compare every frame with the truth, which some floors show in part."""
     ceiling_name: str = "ceiling"
     floor_name: str = "floor"
     suspect_heading: str = "floor is as good as the best row"

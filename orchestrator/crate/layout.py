@@ -18,6 +18,7 @@ The sha256 of `ro-crate-metadata.json` is the digest of the crate, since that fi
 
 from pathlib import PurePosixPath
 
+from orchestrator.plan.job import Job
 from orchestrator.store.commits import FOLDER_DIGITS, record_name
 from orchestrator.store.protocol import Commit
 from workloads.contract.metrics import CASE_NAMES, CASES, METRICS
@@ -35,6 +36,12 @@ CODE = "code"
 
 VALUES = (CASES, CASE_NAMES, METRICS)
 """Files of an artifact that the report is made from, besides its images."""
+
+
+def values_of(job: Job) -> list[str]:
+    """The paths of these in the artifact of a job, of each of its parts too."""
+    return [*VALUES, *(f"{part}/{name}" for part in job.parts if part for name in VALUES)]
+
 
 VERSION = 1
 """Of `study.json` and of this layout."""

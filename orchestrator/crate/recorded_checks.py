@@ -15,7 +15,7 @@ from orchestrator.crate.crate_store import CrateStore
 from orchestrator.crate.description import CrateDescription
 from orchestrator.crate.environment import jobs_by_environment
 from orchestrator.crate.findings import AuditCheck, Mismatch
-from orchestrator.crate.layout import CODE, ENVIRONMENT, METADATA, STUDY, VALUES, artifact_path, commit_path
+from orchestrator.crate.layout import CODE, ENVIRONMENT, METADATA, STUDY, artifact_path, commit_path, values_of
 from orchestrator.crate.listing import CrateListing, files_in
 from orchestrator.errors import StoreError
 from orchestrator.host.code import digest_of
@@ -139,7 +139,8 @@ def check_artifacts(folder: Path, plan: Plan, commits: Mapping[str, Commit]) -> 
     differences: list[Mismatch] = []
     compared = by_digest = 0
     for job_id, commit in commits.items():
-        label, place = plan.jobs[job_id].label, artifact_path(commit)
+        job, place = plan.jobs[job_id], artifact_path(commit)
+        label = job.label
         own = folder / place
         if not (own / MANIFEST).is_file():
             differences.append(Mismatch(where=f"{place}/{MANIFEST}", expected=commit.manifest, found="no such file"))
@@ -164,7 +165,7 @@ def check_artifacts(folder: Path, plan: Plan, commits: Mapping[str, Commit]) -> 
                 differences.append(
                     Mismatch(where=f"{place}/{path}", expected=expected, found=f"sha256 {one.sha256}", means=means)
                 )
-        for path in sorted((entries.keys() & set(VALUES)) - there.keys()):
+        for path in sorted((entries.keys() & set(values_of(job))) - there.keys()):
             expected = f"sha256 {entries[path].sha256}"
             differences.append(Mismatch(where=f"{place}/{path}", expected=expected, found="no such file"))
         compared += len(there)

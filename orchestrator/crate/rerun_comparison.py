@@ -132,6 +132,10 @@ def _moved(job: Job, recorded: Path, anew: Path) -> list[_Moved]:
     """The metrics of both results, in order of the recorded one; a metric or case of only one is infinitely far."""
     if job.branch is None:
         return []
+    return [one for part in job.parts for one in _moved_of(recorded / part, anew / part)]
+
+
+def _moved_of(recorded: Path, anew: Path) -> list[_Moved]:
     theirs, ours = _values(recorded), _values(anew)
     found = []
     for metric, unit in dict.fromkeys([*theirs, *ours]):

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from orchestrator.crate.layout import (
     README,
     REPORT,
     STUDY,
-    VALUES,
     artifact_path,
     commit_path,
+    values_of,
 )
 from orchestrator.crate.listing import files_in, listing_of
 from orchestrator.crate.metadata import CrateCredits, metadata_of
@@ -39,6 +39,7 @@ from orchestrator.plan.recorded import plan_document
 from orchestrator.provenance import version
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.collect import axes_text, report_input
+from orchestrator.spec.cell import Cell
 from orchestrator.store.manifest import NAME as MANIFEST
 from orchestrator.store.manifest import REFRESH_HINT, manifest_content, sha256_of
 from orchestrator.store.protocol import Commit
@@ -176,15 +177,23 @@ def _shown_images(plan: Plan, reader: ArtifactReader, given: ReportInput) -> Map
         for _, _, by_row in chosen(given, analyse(given))
         for strip in by_row.values()
     }
-    cells = {cell.id: (cell.row, cell.seed, axes_text(cell.axes)) for cell in plan.cells}
+    cells = {cell.id: cell for cell in plan.cells}
     found: dict[str, list[str]] = {}
     for job in plan.jobs.values():
         if job.spec.images and reader.commit(job.id) is not None:
             found[job.id] = [
-                f"{job.spec.images}/{Path(path).name}"
-                for case, path in reader.images(job.id)
-                if any((*cells[cell], job.branch or "", case) in shown for cell in job.cells)
+                f"{part}/{job.spec.images}/{Path(path).name}".lstrip("/")
+                for part, of in _by_part(job, [cells[cell] for cell in job.cells]).items()
+                for case, path in reader.images(job.id, part)
+                if any((one.row, one.seed, axes_text(one.axes), job.branch or "", case) in shown for one in of)
             ]
+    return found
+
+
+def _by_part(job: Job, cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(job.part_of(cell), []).append(cell)
     return found
 
 
@@ -198,7 +207,7 @@ def _copy_artifact(study: Study, job: Job, commit: Commit, folder: Path, images:
         )
     _made(folder / MANIFEST).write_bytes(content)
     listed = {entry.path: entry for entry in entries}
-    wanted = [*VALUES, *images, *([job.spec.pointer] if weights and job.spec.pointer else [])]
+    wanted = [*values_of(job), *images, *([job.spec.pointer] if weights and job.spec.pointer else [])]
     names = [name for name in wanted if name in listed]
     source = study.store.fetch_files(commit.fingerprint, [glob.escape(name) for name in names])
     for name in names:

@@ -4,21 +4,21 @@ A job that several cells share is created for the first of them in file order, w
 """
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import Fingerprints, config_of
-from orchestrator.plan.job import SHORT, Job, Plan, RowReason
+from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain, without_choices
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.workload import REFERENCES, StageSpec, Workload
 
 SMOKE_LABEL = "/smoke"
 
@@ -43,7 +43,7 @@ def build_plan(
     Raises:
         PlanError: two jobs whose short fingerprints are equal and whose full ones are not.
     """
-    builder = _Builder(matrix, smoke)
+    builder = _Builder(matrix, cells, smoke)
     with _without_collector():
         jobs_of = {cell.id: builder.jobs_of(cell) for cell in cells}
     families = families_of(matrix.rows)
@@ -119,7 +119,7 @@ class _Kind:
 class _Builder:
     """Creates jobs as cells need them."""
 
-    def __init__(self, matrix: ResolvedMatrix, smoke: bool) -> None:
+    def __init__(self, matrix: ResolvedMatrix, cells: Iterable[Cell], smoke: bool) -> None:
         self._workload, self._workload_name = matrix.workload, matrix.workload_name
         self._smoke = smoke
         self._fingerprints = Fingerprints()
@@ -133,6 +133,7 @@ class _Builder:
         self._shared: dict[tuple[int, int], dict[str, str]] = {}
         """Controls of a cell, seed -> the jobs of stages that do not depend on the row."""
         self._labels: set[str] = set()
+        self._references = _references(matrix.workload, cells)
         self._resources: Mapping[str, Resources] = {
             stage: getattr(matrix.resources, stage) for stage in matrix.workload.by_name
         }
@@ -146,14 +147,15 @@ class _Builder:
             ids = dict(self._ids[cell.alias_of])
             remaining: list[_Kind] = []
         else:
-            shared = self._shared.get((id(cell.controls), cell.seed), {})
+            # A reference cell may need only some of the shared jobs, so it looks for each of its own.
+            shared = {} if cell.reference else self._shared.get((id(cell.controls), cell.seed), {})
             ids = dict(shared)
             remaining = self._kinds_of(cell)[len(shared) :]
         for job_id in ids.values():
             self._others.setdefault(job_id, []).append(cell.id)
         for kind in remaining:
             ids[kind.name] = self._job(cell, kind, ids)
-        if len(ids) == len(remaining):
+        if not cell.reference and len(ids) == len(remaining):
             self._shared[id(cell.controls), cell.seed] = {name: ids[name] for name in self._workload.shared}
         self._ids[cell.id] = ids
         return ids
@@ -207,24 +209,27 @@ class _Builder:
         key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.evaluated))
         kinds = self._kinds.get(key)
         if kinds is None:
-            steps = [step for step in self._workload.steps if step[1] is None or step[1] in cell.branches]
+            every = self._workload.reference_steps if cell.reference else self._workload.steps
+            steps = [step for step in every if step[1] is None or step[1] in cell.branches]
             kinds = self._kinds[key] = [self._kind(cell, step) for step in steps]
         return kinds
 
     def _kind(self, cell: Cell, step: Step) -> _Kind:
         stage, branch, name = step
         reads = stage.row
-        row = None if reads == "none" else cell.trained if reads == "trained" else cell.evaluated
+        row = {"trained": cell.trained, "evaluated": cell.evaluated}.get(reads)
         section = cell.branches[branch] if branch is not None else None
         where = (name, id(cell.controls), id(section))
         config = self._configs.get(where)
         if config is None:
             config = self._configs[where] = config_of(stage, cell.controls, section)
+            if reads == "references":
+                config[REFERENCES] = self._references[_read(step, cell)]
         return _Kind(step, config, row, self._workload, self._fingerprints)
 
     def _label(self, cell: Cell, kind: _Kind, smoke: bool) -> str:
         label = f"{kind.name}/{cell.id}"
-        if kind.spec.name in self._workload.shared:
+        if kind.spec.name in self._workload.rowless:
             # The job is shared by rows: its label has only the axis values that it reads.
             parts = [f"{axis}={value}" for axis, value in cell.axes if axis in self._named_by[kind.spec.name]]
             shared = "/".join([kind.name, *parts, *([f"s{cell.seed}"] if kind.spec.seed else [])])
@@ -232,6 +237,26 @@ class _Builder:
             label = label if shared in self._labels else shared
         self._labels.add(label)
         return label + SMOKE_LABEL if smoke else label
+
+
+def _references(workload: Workload, cells: Iterable[Cell]) -> dict[tuple[object, ...], dict[str, Mapping[str, Any]]]:
+    """What a stage of reference rows reads besides them -> the distinct rows that read it, by part, sorted."""
+    found: dict[tuple[object, ...], dict[str, Mapping[str, Any]]] = {}
+    steps = [step for step in workload.reference_steps if step[0].row == "references"]
+    for cell in cells if steps else ():
+        if cell.reference:
+            part = part_of(cell.evaluated)
+            for step in steps:
+                if step[1] is None or step[1] in cell.branches:
+                    found.setdefault(_read(step, cell), {})[part] = cell.evaluated
+    return {read: dict(sorted(rows.items())) for read, rows in found.items()}
+
+
+def _read(step: Step, cell: Cell) -> tuple[object, ...]:
+    """Which sections a job reads: equal ones are the same objects in all cells."""
+    stage, branch, name = step
+    sections = (id(cell.controls[path.partition(".")[0]]) for path in stage.sections)
+    return (name, *sections, id(cell.branches[branch]) if branch is not None else None)
 
 
 def _inputs(workload: Workload, stage: StageSpec, branch: str | None) -> Iterator[tuple[str, str]]:

@@ -127,7 +127,7 @@ class Forecaster:
     def __init__(self, plan: Plan, durations: Iterable[Duration] = (), backend: str = "") -> None:
         self._plan = plan
         self._rows = {cell.id: cell.row for cell in plan.cells}
-        self._shared = frozenset(plan.workload.shared)
+        self._rowless = plan.workload.rowless
         self._flops: Mapping[str, float] | None = None
         self._classes = {with_devices: MeasuredDurations(backend) for with_devices in (False, True)}
         self._known: dict[tuple[object, ...], JobEstimate] = {}
@@ -161,7 +161,7 @@ class Forecaster:
 
     def row_of(self, job: Job) -> str:
         """The row that a job counts for: that of its first cell."""
-        if job.stage in self._shared or not job.cells:
+        if job.stage in self._rowless or not job.cells:
             return SHARED
         return self._rows.get(job.cells[0], SHARED)
 

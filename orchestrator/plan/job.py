@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Deviation, ExcludedCell, Resources
 from workloads.contract.request import DEFAULT_WORKLOAD, Stage
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.workload import REFERENCES, StageSpec, Workload
 
 State = Literal["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"]
 
@@ -68,6 +69,20 @@ class Job:
     def needs(self) -> tuple[str, ...]:
         """Ids of the jobs that it depends on."""
         return tuple(sorted(set(self.inputs.values())))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Folders of its artifact that each hold what is of one row; "": the whole of it does."""
+        return tuple(self.config[REFERENCES]) if self.spec.row == "references" else ("",)
+
+    def part_of(self, cell: Cell) -> str:
+        """The folder with what is of this cell's row."""
+        return part_of(cell.evaluated) if self.spec.row == "references" else ""
+
+
+def part_of(row: Mapping[str, Any]) -> str:
+    """Part of a resolved reference row: a row is found by what it is, never by its name."""
+    return digest(row)[:SHORT]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,8 +41,8 @@ class ArtifactReader:
         self._store = store
         self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
-        self._cases: dict[str, list[dict[str, Any]]] = {}
-        self._images: dict[str, list[tuple[str, str]]] = {}
+        self._cases: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._images: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
 
     def commit(self, job: str) -> Commit | None:
@@ -54,32 +54,33 @@ class ArtifactReader:
             self._commits[job] = self._store.read(fingerprint)
         return self._commits[job]
 
-    def read_ahead(self, read: Callable[[str], object], jobs: Iterable[str]) -> None:
-        """Call `read`, which is `cases`, `images` or `series`, for the jobs that are done, several at a time.
+    def read_ahead(self, read: Callable[..., object], wanted: Iterable[tuple[str, ...]]) -> None:
+        """Call `read`, which is `cases`, `images` or `series`, with the jobs that are done, several at a time.
 
         A store in another place answers as many requests in about the time of one.
         """
-        done = [job for job in dict.fromkeys(jobs) if self.commit(job) is not None]
+        done = [one for one in dict.fromkeys(wanted) if self.commit(one[0]) is not None]
         with ThreadPoolExecutor(AT_ONCE, "read-ahead") as pool:
-            list(pool.map(read, done))
+            list(pool.map(lambda one: read(*one), done))
 
-    def cases(self, job: str) -> list[dict[str, Any]]:
-        """The lines of a done job's cases.jsonl."""
-        if job not in self._cases:
-            self._cases[job] = list(self._lines(job, CASES, case_of))
-        return self._cases[job]
+    def cases(self, job: str, part: str = "") -> list[dict[str, Any]]:
+        """The lines of a done job's cases.jsonl, or of that of a part (`Job.parts`)."""
+        if (job, part) not in self._cases:
+            self._cases[job, part] = list(self._lines(job, f"{part}/{CASES}".lstrip("/"), case_of))
+        return self._cases[job, part]
 
-    def images(self, job: str) -> list[tuple[str, str]]:
-        """(case, path) of a done job's first images."""
-        if job in self._images:
-            return self._images[job]
-        inside = PurePosixPath(self.plan.jobs[job].spec.images)
+    def images(self, job: str, part: str = "") -> list[tuple[str, str]]:
+        """(case, path) of a done job's first images, or of those of a part (`Job.parts`)."""
+        if (job, part) in self._images:
+            return self._images[job, part]
+        inside = PurePosixPath(part, self.plan.jobs[job].spec.images)
         every = [PurePosixPath(path) for path in self._named(job)]
         found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ".png")[:IMAGES]
-        folder = self._fetch(job, [CASE_NAMES, *map(escape, found)])
+        listed = PurePosixPath(part, CASE_NAMES)
+        folder = self._fetch(job, [str(listed), *map(escape, found)])
         names: dict[str, str] | None = {}
-        listing = folder / CASE_NAMES
-        if PurePosixPath(CASE_NAMES) in every and listing.is_file():
+        listing = folder / listed
+        if listed in every and listing.is_file():
             try:
                 names = case_names_of(read_plain(listing))
             except (OSError, ValueError) as error:
@@ -87,8 +88,8 @@ class ArtifactReader:
         if names is None:
             raise StoreError(f"{listing}: is not a list of cases with slug and id; {REFRESH_HINT}")
         paths = [folder / path for path in found]
-        self._images[job] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
-        return self._images[job]
+        self._images[job, part] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
+        return self._images[job, part]
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""

@@ -21,6 +21,7 @@ from reports.input import (
     Curve,
     Excluded,
     JobDuration,
+    LeftOut,
     Missing,
     ReportInput,
     ResultLine,
@@ -29,7 +30,7 @@ from reports.input import (
 )
 from reports.spec import ReportSpec
 from workloads.contract.rows import row_from
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.workload import LEFT_OUT, StageSpec, Workload
 
 
 def case_values(
@@ -53,9 +54,15 @@ def case_values(
     cells = plan.cells if cells is None else cells
     values: list[ResultLine] = []
     missing: list[Missing] = []
-    jobs = (plan.jobs[job] for cell in cells for job in plan.jobs_of[cell.id].values())
+    left_out: list[LeftOut] = []
+    jobs = ((plan.jobs[job], cell) for cell in cells for job in plan.jobs_of[cell.id].values())
     reader.read_ahead(
-        reader.cases, (job.id for job in jobs if job.branch is not None and _asked(job.branch, plan, branches))
+        reader.cases,
+        (
+            (job.id, job.part_of(cell))
+            for job, cell in jobs
+            if job.branch is not None and _asked(job.branch, plan, branches)
+        ),
     )
     for cell in cells:
         axes = axes_text(cell.axes)
@@ -65,8 +72,13 @@ def case_values(
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             if branch is None or not _asked(branch, plan, branches) or not is_own(cell, spec):
                 continue
-            if reader.commit(job) is not None:
-                lines.setdefault(branch, []).extend(reader.cases(job))
+            commit, part = reader.commit(job), plan.jobs[job].part_of(cell)
+            if commit is None:
+                continue
+            lines.setdefault(branch, []).extend(reader.cases(job, part))
+            reason = commit.result.get("records", {}).get(LEFT_OUT, {}).get(part) if part else None
+            if reason:
+                left_out.append(LeftOut(row=cell.row, seed=cell.seed, axes=axes, branch=branch, reason=str(reason)))
         for branch, measured in lines.items():
             for line in (*measured, *plan.workload.derive(branch, measured)):
                 values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
@@ -80,6 +92,7 @@ def case_values(
         missing=missing,
         sections=sections_of(plan.cells),
         excluded=_excluded(plan, cells),
+        left_out=left_out,
         outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
         spec=spec_of_report,
     )
@@ -101,8 +114,10 @@ def report_input(
     """
     reader = ArtifactReader(plan, store)
     measured = case_values(reader, standings)
-    reader.read_ahead(reader.series, (job.id for job in plan.jobs.values() if job.spec.curve))
-    reader.read_ahead(reader.images, (job.id for job in plan.jobs.values() if job.spec.images))
+    reader.read_ahead(reader.series, ((job.id,) for job in plan.jobs.values() if job.spec.curve))
+    reader.read_ahead(
+        reader.images, ((job.id, part) for job in plan.jobs.values() if job.spec.images for part in job.parts)
+    )
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
@@ -130,7 +145,7 @@ def report_input(
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
-            for case, path in reader.images(job) if spec.images else ():
+            for case, path in reader.images(job, plan.jobs[job].part_of(cell)) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
     compared, rows = [cell for cell in plan.cells if not cell.reference], {cell.row for cell in plan.cells}
     return ReportInput(
@@ -222,7 +237,7 @@ def _missing(
             continue
         standing = standings.get(job)
         state, reason = ("new", "") if standing is None else (standing.state, standing.reason)
-        said = reason if branch is None or spec.name == first else f"{spec.name}: {reason}"
+        said = reason if branch is None or spec.name == first or spec.row == "references" else f"{spec.name}: {reason}"
         yield Missing(row=cell.row, seed=cell.seed, axes=axes, branch=branch or spec.name, state=state, reason=said)
         if branch is None:
             return

@@ -34,6 +34,7 @@ from reports.input import (
     Curve,
     Excluded,
     JobDuration,
+    LeftOut,
     Missing,
     OfCell,
     ReportInput,
@@ -94,10 +95,11 @@ class KeptInput:
     controls: ControlsCertificate
     durations: Sequence[JobDuration]
     notes: Sequence[str] = field(default_factory=tuple)
+    left_out: Sequence[LeftOut] = field(default_factory=tuple)
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes")
+SAME_AT_LAST = ("durations", "notes", "left_out")
 """Fields that are kept as they are."""
 
 

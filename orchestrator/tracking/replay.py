@@ -27,8 +27,8 @@ class RecordedAttempt(Protocol):
 
 def shown_files(job: Job) -> list[str]:
     """Patterns of the files of an artifact that trackers may show: tables, and what the stage names; no weights."""
-    named = [f"{folder}/{pattern}".lstrip("/") for folder, pattern, _ in job.spec.files]
-    return ["*.json", "*.jsonl", *named]
+    named = ["*.json", "*.jsonl", *(f"{folder}/{pattern}".lstrip("/") for folder, pattern, _ in job.spec.files)]
+    return [*named, *(f"{part}/{pattern}" for part in job.parts if part for pattern in named)]
 
 
 def completed_change(job: Job, store: Store, work: Path | None = None) -> JobChange:

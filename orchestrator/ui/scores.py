@@ -12,6 +12,7 @@ from reports.scoreboard import Headline, Score, Scoreboard, scoreboard
 
 GAP = "  "
 BEST = "*"
+NOT_DEFINED = "–"
 SHOWN = 3
 """Rows, or kinds of missing results, that are listed; the others are counted."""
 
@@ -39,8 +40,15 @@ def scores_text(given: CaseValues, width: int) -> str:
         titles = [title[:-1] for title in titles]
     names = ["", "row", "", *(_name(board, row) for row in rows)]
     del names[len(titles[0]) : 3]
+    left = {(one.row, one.branch) for one in given.missing}
+
+    def absent_text(row: str, column: Headline) -> str:
+        """What stands for no value: a reference row may have no meaning on a branch."""
+        expected = row not in board.references or (row.partition("/")[0], column.branch) in left
+        return "missing" if expected else NOT_DEFINED
+
     columns = [
-        title + [_cell(scores[row, key], column.decimals) for row in rows]
+        title + [_cell(scores[row, key], column.decimals, absent_text(row, column)) for row in rows]
         for title, (column, scores, key) in zip(titles, shown, strict=True)
     ]
     first = max(map(len, names))
@@ -56,7 +64,7 @@ def scores_text(given: CaseValues, width: int) -> str:
             lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
         lines.append("")
     without = [row for row in (*board.rows, *board.references) if row not in rows]
-    return "\n".join([*lines, *_legend(board), *_without_lines(without), *absent])
+    return "\n".join([*lines, *_legend(board), *_suspect_lines(board), *_without_lines(without), *absent])
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
@@ -70,6 +78,17 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
 
 def _excluded_lines(excluded: int) -> list[str]:
     return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+
+
+def _suspect_lines(board: Scoreboard) -> list[str]:
+    """The columns that give a floor more than the baseline."""
+    lines = []
+    for column in board.columns:
+        if wins := board.suspects.get(column.key):
+            floors = shortened([f"{one.row} ({number(one.mean, column.decimals)})" for one in wins], SHOWN)
+            above = f"{wins[0].baseline} ({number(wins[0].baseline_mean, column.decimals)})"
+            lines.append(f"suspect: {column.branch} {column.name} rates {floors} above {above}")
+    return lines
 
 
 def _outside_lines(given: CaseValues) -> list[str]:
@@ -151,9 +170,9 @@ def _title(column: Headline) -> tuple[str, str, str]:
     )
 
 
-def _cell(score: Score, decimals: int) -> str:
+def _cell(score: Score, decimals: int, absent: str) -> str:
     if score.mean is None:
-        return "missing  "
+        return f"{absent}  "
     half = "" if score.low is None or score.high is None else f" ± {number((score.high - score.low) / 2, decimals)}"
     part = f" ({score.values}/{score.values_expected})" if _is_partial(score) else ""
     return f"{number(score.mean, decimals)}{half}{part} {BEST if score.best else ' '}"

@@ -25,6 +25,7 @@ from reports.page.tables import BUNDLE
 from reports.page.tiles import tiles
 from reports.spec import ImageSpec, PublishedTables, ReportSpec
 from reports.statistics.intervals import LEVEL
+from reports.statistics.panel import row_label
 from reports.statistics.resampling import RESAMPLES
 from reports.statistics.table import agreement, comparisons, inversions
 
@@ -96,6 +97,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         rows=sum(not row.reference for row in analysis.rows),
         distinct=sum(row.label == row.computed_by for row in analysis.rows if not row.reference),
         references=references.measures(analysis),
+        lines=references.reference_lines(analysis),
+        left_out=_left_out(given),
         tiles=tiles(given, analysis),
         noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
@@ -135,6 +138,11 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
     )
+
+
+def _left_out(given: ReportInput) -> list[tuple[str, str, str]]:
+    """(row, branch, reason) of the branches on which a reference row has no meaning, once for all seeds."""
+    return list(dict.fromkeys((row_label(one.row, one.axes), one.branch, one.reason) for one in given.left_out))
 
 
 def _excluded(given: ReportInput) -> list[tuple[str, str, str, str]]:

@@ -54,7 +54,7 @@ class PrintedTable:
     """(branch, how many columns)."""
     lines: Sequence[TableLine]
     references: Sequence[TableLine]
-    """Reference rows, printed beneath: none of them is ever best."""
+    """Ceiling and floor, printed beneath: none of them is ever best."""
     outside: Sequence[str]
     """Rows of the table that are not in this profile."""
     expected: str
@@ -113,7 +113,14 @@ def _printed(
 ) -> PrintedTable:
     computed = analysis.computed_by
     axes = {row.partition("/")[2] for row in rows}
-    references = [r.label for r in analysis.rows if r.reference and r.label.partition("/")[2] in axes]
+    shown = analysis.spec.references
+    beneath = None if shown is None else (shown.ceiling, shown.floor)
+    references = [
+        row.label
+        for row in analysis.rows
+        for name, _, at in [row.label.partition("/")]
+        if row.reference and at in axes and (beneath is None or name in beneath)
+    ]
     grid = {row: [_value(analysis, column, row, bundle) for column in columns] for row in (*rows, *references)}
     best = [_best(analysis, column, rows, {row: grid[row][i] for row in rows}) for i, column in enumerate(columns)]
     lines = [

@@ -1,16 +1,19 @@
 """Each adversary and reference line shows what its name says (study.md section 7)."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from workloads.data.frames import blank
 from workloads.data.poses import Poses
 from workloads.data.trajectories import turning
 from workloads.data.worlds import World, make_world
 from workloads.evaluation import adversaries
-from workloads.evaluation.adversaries import VIDEOS, Known
+from workloads.evaluation.adversaries import VIDEOS, Known, NoMeaning
 from workloads.evaluation.pan import turned_frame
+from workloads.study.memory.bound import Shows
 
 F = 9
 RETURN, LOOP = (-45.0, 45.0), (45.0, 45.0, -45.0, -45.0)
@@ -43,11 +46,15 @@ def loop() -> Known:
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_every_video_has_the_commanded_length_and_begins_with_the_given_frame(back: Known, name: str) -> None:
-    frames = VIDEOS[name](back)
-    assert frames.shape == (len(back.poses), 8, 16, 3)
+def test_every_video_has_the_commanded_length_and_begins_with_the_given_frame(loop: Known, name: str) -> None:
+    frames = VIDEOS[name](loop)
+    assert frames.shape == (len(loop.poses), 8, 16, 3)
     assert frames.dtype == np.uint8
-    assert (frames[0] == back.source).all()
+    assert (frames[0] == loop.source).all()
+
+
+def test_every_row_of_the_family_has_a_video() -> None:
+    assert set(get_args(Shows)) == set(VIDEOS)
 
 
 def test_standing_still_is_constant(back: Known) -> None:
@@ -154,18 +161,30 @@ def test_a_pan_is_the_world_where_the_given_frame_saw_it() -> None:
     assert error.mean() < 2 < mirrored.mean()
 
 
+def test_beyond_the_frame_a_pan_goes_on_with_its_edge_so_that_no_frame_is_blank(back: Known) -> None:
+    colours, seen = turned_frame(back.source, np.array([60.0, -60.0, 90.0, 170.0]))
+    assert not seen.any()
+    for i, edge in ((0, back.source[:, -1]), (1, back.source[:, 0])):
+        assert (colours[i] >= edge.min(axis=0)).all() and (colours[i] <= edge.max(axis=0)).all()
+    assert not blank(np.rint(colours).astype(np.uint8)).any()
+
+
 def test_a_pan_cannot_follow_a_camera_that_moves(back: Known) -> None:
     moved = Poses(back.poses.positions_m + np.arange(len(back.poses))[:, None], back.poses.yaw_deg)
-    with pytest.raises(ValueError, match=r"can be turned, but not moved"):
+    with pytest.raises(NoMeaning, match=r"can be turned but not moved"):
         VIDEOS["pan"](Known(source=back.source, poses=moved, chunk_frames=F, truth=back.truth))
 
 
-def test_stopping_and_playing_backwards_differ_from_the_truth_only_where_the_way_is_longer(
+def test_stopping_and_playing_backwards_have_a_meaning_where_the_way_comes_back_and_is_longer(
     back: Known, loop: Known
 ) -> None:
     moves = F - 1
+    out = Known(source=loop.source, poses=loop.poses[: 2 * F - 1], chunk_frames=F, truth=loop.true()[: 2 * F - 1])
     for name in ("stops", "backwards"):
-        assert (VIDEOS[name](back) == back.true()).all()
+        with pytest.raises(NoMeaning, match=r"commanded to do just this, so it is the truth"):
+            VIDEOS[name](back)
+        with pytest.raises(NoMeaning, match=r"not commanded to come back"):
+            VIDEOS[name](out)
         assert (VIDEOS[name](loop)[: moves + 1] == loop.true()[: moves + 1]).all()
         assert (VIDEOS[name](loop)[-moves:] == loop.true()[-moves:]).all()
     assert (VIDEOS["stops"](loop)[moves:-moves] == loop.true()[moves]).all()
@@ -178,5 +197,5 @@ def test_the_wrong_way_is_minus_one(back: Known) -> None:
 
 @pytest.mark.parametrize("name", ["truth", "fades", "half", "other-world", "late"])
 def test_what_is_not_known_is_refused(back: Known, name: str) -> None:
-    with pytest.raises(ValueError, match=r"this video is made from|this video shows"):
+    with pytest.raises(NoMeaning, match=r"nobody knows the true frames|only a rendered world|no other rendered world"):
         VIDEOS[name](Known(source=back.source, poses=back.poses, chunk_frames=F, truth=None))

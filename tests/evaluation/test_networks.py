@@ -220,7 +220,6 @@ def test_an_evaluation_names_its_values_by_the_networks_and_records_their_weight
     asked = replace(
         plain,
         config={**plain.config, "branch": section},
-        row={"family": "bound", "shows": "anchor"},
         execution=replace(plain.execution, paths=paths),
     )
     outcome = made_pool.run(evaluate, asked)
@@ -234,9 +233,5 @@ def test_an_evaluation_names_its_values_by_the_networks_and_records_their_weight
     with pytest.raises(BadInput, match=r"branches\.replay\.perceptual: vgg needs pretrained weights"):
         made_pool.run(
             evaluate,
-            replace(
-                plain,
-                config={**plain.config, "branch": {**section, "perceptual": "vgg"}},
-                row={"family": "bound", "shows": "anchor"},
-            ),
+            replace(plain, config={**plain.config, "branch": {**section, "perceptual": "vgg"}}),
         )

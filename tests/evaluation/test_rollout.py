@@ -149,6 +149,17 @@ def test_the_state_is_written_once_a_chunk_and_carried() -> None:
     assert [seen["state"] for seen in model.seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
+def test_the_base_of_a_chunk_is_its_first_pose_as_seen_from_frame_0() -> None:
+    cases, videos = made()
+    model = Knowing(videos)
+    roll(model, cases)
+    for chunk, (_, slots) in enumerate(model.written):
+        assert slots.base is not None
+        for i, case in enumerate(cases):
+            expected = action_vectors(case.poses[chunk * (F - 1)], case.poses[0])[0]
+            np.testing.assert_array_equal(slots.base[i].numpy(), expected)
+
+
 def test_noise_depends_on_branch_case_and_chunk_and_not_on_the_row_or_the_batch() -> None:
     cases, videos = made()
     together, alone, other = Knowing(videos), Knowing(videos[1:]), Knowing(videos)

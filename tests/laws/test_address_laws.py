@@ -1,174 +1,171 @@
-"""What holds for the rows that find a place by where the camera looks (study.md section 5, "Write, address, read")."""
+"""What holds for every row with an address (study.md section 5, "Write, address, read")."""
 
-import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toy_rows import BATCH, NAMES, SHAPE, SLOTS, awake, evidence, history_of, rows_named, slots_of, target, toy
+from toy_rows import (
+    BATCH,
+    NAMES,
+    ROWS,
+    awake,
+    evidence,
+    history_of,
+    rows_named,
+    slots_of,
+    target,
+    toy,
+)
 
-from workloads.data.geometry import Poses, action_vectors
-from workloads.memory.interface import Slots, Stored, placed
-from workloads.model.world_model import WorldModel
-from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.composed import ComposedRow
+from workloads.data.geometry import action_vectors
+from workloads.data.poses import Poses
+from workloads.memory.interface import Slots
+from workloads.model.cost import flops_denoise, flops_write
+from workloads.model.initial import parameters_added
 
-
-def address_of(name: str) -> str:
-    """As its factor is called: without yaw it is another one."""
-    return dict(rows_named(name).factors).get("address", "none")
-
-
-ADDRESSED = [name for name in NAMES if address_of(name) not in ("none", "learned")]
-SEEING = [name for name in ADDRESSED if not address_of(name).endswith("without yaw")]
-BLIND = [name for name in ADDRESSED if name not in SEEING]
-CELLED = [name for name in SEEING if rows_named(name).factors["write"] == "cells" or address_of(name) == "place"]
-CELL = 2 * math.pi / 28
-
-
-def turn(yaw: float) -> Tensor:
-    """Pose (b, 12) of a turn on the spot."""
-    pose = torch.zeros(BATCH, 12)
-    pose[:, 0] = pose[:, 4] = math.cos(yaw)
-    pose[:, 1], pose[:, 3] = -math.sin(yaw), math.sin(yaw)
-    pose[:, 8] = 1
-    return pose
+ADDRESSED = [name for name in NAMES if ROWS[name].factors.get("address", "none") != "none"]
+TURNING = [name for name in ADDRESSED if not name.endswith("-noyaw")]
+PLACED = [name for name in TURNING if ROWS[name].factors["address"] == "place"]
+FRAMES = 16
+AHEAD = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]).repeat(BATCH, 1)
 
 
-def as_if_turned(model: WorldModel, yaw: float) -> WorldModel:
-    """The model, whose address is told every pose as if where all started had looked `yaw` further."""
-    address: Any = model.mechanism.address
-    inner = address.looks
-    address.__dict__["looks"] = lambda poses: inner(placed(turn(yaw)[: len(poses)], poses))
-    return model
+def world(turned_by: float) -> Poses:
+    """Poses of a camera that turns to and fro, in a world that is turned as a whole."""
+    yaw = np.linspace(0, 75, FRAMES) * np.cos(np.arange(FRAMES)) + 160 + turned_by  # crosses 180 degrees
+    return Poses(np.zeros((FRAMES, 3)), yaw)
 
 
-def said(model: WorldModel, row: MemoryRow) -> Tensor:
-    given = evidence(slots_of(row), missing=(2, 0))
+def segment(slots: Slots, poses: Poses, start: int, origin: int | None) -> Slots:
+    """`slots` as evidence of the segment that begins at `start`: its anchor, and frames before it in their order."""
+    count = slots.latents.shape[1]
+    shown = [start, *np.linspace(0, max(0, start - 1), count - 1).astype(int)]
+    actions = torch.from_numpy(action_vectors(poses[shown], poses[start])).expand(BATCH, -1, -1).contiguous()
+    base = None if origin is None else torch.from_numpy(action_vectors(poses[start], poses[origin])).expand(BATCH, -1)
+    return replace(slots, actions=actions, base=base)
+
+
+def told(name: str, poses: Poses) -> Tensor:
+    """What an awake row says of a target in this world; a history begins at frame 4, the segment at frame 9."""
+    row = rows_named(name)
+    inputs = target()
+    start, before = 9, 4
+    frames = range(start, start + inputs["actions"].shape[1])
+    actions = torch.from_numpy(action_vectors(poses[list(frames)], poses[start])).expand(BATCH, -1, -1)
+    past = [segment(slots, poses, before, None) for slots in history_of(row)]
+    own = segment(evidence(slots_of(row)), poses, start, before if past else None)
+    out: Tensor = awake(row)(**{**inputs, "actions": actions.contiguous()}, slots=own, history=past)
+    return out.detach()
+
+
+@pytest.mark.parametrize("name", ADDRESSED)
+def test_turning_the_whole_world_changes_nothing(name: str) -> None:
+    here = told(name, world(0))
+    for turned_by in (20.0, -90.0, 137.7, 360.0):
+        torch.testing.assert_close(told(name, world(turned_by)), here, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ADDRESSED)
+def test_a_look_depends_on_where_a_camera_looks_and_on_nothing_else(name: str) -> None:
+    """Poses said from another segment, whose place is said too, look along the same; without yaw all look ahead."""
+    mechanism, poses = toy(rows_named(name)).mechanism, world(0)
+    outlives = mechanism.address is not None and mechanism.address.outlives
+    said = []
+    for start in (4, 4 if not outlives else 11):
+        actions = torch.from_numpy(action_vectors(poses, poses[start]))[None]
+        base = torch.from_numpy(action_vectors(poses[start], poses[2]))
+        said.append(mechanism.looks(actions, base))
+    torch.testing.assert_close(said[0], said[1], atol=1e-5, rtol=1e-5)
+    alike = torch.allclose(said[0][:, :1].expand_as(said[0]), said[0], atol=1e-5)
+    assert alike is name.endswith("-noyaw")
+
+
+@pytest.mark.parametrize("name", [name for name in TURNING if f"{name}-noyaw" in NAMES])
+def test_a_control_without_yaw_is_as_large_as_its_row(name: str) -> None:
+    row, control = (toy(rows_named(each)) for each in (name, f"{name}-noyaw"))
+    assert parameters_added(row) == parameters_added(control)
+    assert row.mechanism.state_shapes(BATCH) == control.mechanism.state_shapes(BATCH)
+    for cost in (flops_denoise, flops_write):
+        assert cost(row, BATCH, 4) == cost(control, BATCH, 4)
+    a, b = (dict(each.named_parameters()) for each in (row, control))
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("name", ADDRESSED)
+def test_poses_matter_through_the_address_in_rows_and_not_in_their_controls(name: str) -> None:
+    row = rows_named(name)
+    model, inputs, own = awake(row), target(), evidence(slots_of(row))
     with torch.no_grad():
-        out: Tensor = model(**target(), slots=given, history=history_of(row))
-    return out
+        for block in model.blocks:
+            block.action.weight.zero_()  # where the backbone itself is told poses
+        out = model(**inputs, slots=own, history=history_of(row))
+        moved = replace(own, actions=own.actions.roll(1, 1))
+        again = model(**inputs, slots=moved, history=history_of(row))
+    assert bool((again - out).abs().max() > 1e-5) is not name.endswith("-noyaw")
 
 
-@pytest.mark.parametrize("yaw", [0.4, 2.9, -1.7])
-@pytest.mark.parametrize("name", [name for name in SEEING if name not in CELLED])
-def test_where_bearings_count_from_does_not_matter(name: str, yaw: float) -> None:
+def around(actions: Tensor, degrees: float) -> Tensor:
+    """Poses (b, 12) that look so much further to the right."""
+    yaw = torch.atan2(actions[:, 3], actions[:, 0]) + np.deg2rad(degrees)
+    turned = torch.zeros_like(actions)
+    turned[:, 0] = turned[:, 4] = yaw.cos()
+    turned[:, 1], turned[:, 3] = -yaw.sin(), yaw.sin()
+    turned[:, 8] = 1
+    return turned
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_cells_are_alike_around_the_whole_circle(name: str) -> None:
+    """Everything turned by whole cells is the same store turned: none is at an end, at 180 degrees or elsewhere."""
     row = rows_named(name)
-    torch.testing.assert_close(said(as_if_turned(awake(row), yaw), row), said(awake(row), row), atol=1e-5, rtol=0)
+    model, inputs = awake(row), target()
+    count: int = toy(row).mechanism.state_shapes(1)[0][-2]
+    written, found = [], []
+    with torch.no_grad():
+        for cells in range(count):
+            own = replace(evidence(slots_of(row)), base=around(AHEAD, 7 + cells * 360 / count))
+            state = model.write(None, own, inputs["text"])
+            assert state is not None
+            written.append(state[0].roll(-cells, -2))
+            found.append(model.denoise(**inputs, slots=own, state=state))
+    for state, out in zip(written, found, strict=True):
+        torch.testing.assert_close(state, written[0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(out, found[0], atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("cells", [1, -9, 14])
-@pytest.mark.parametrize("name", CELLED)
-def test_which_cell_is_the_first_does_not_matter(name: str, cells: int) -> None:
+@pytest.mark.parametrize("name", PLACED)
+def test_a_cell_that_was_never_written_says_nothing(name: str) -> None:
     row = rows_named(name)
-    turned = said(as_if_turned(awake(row), cells * CELL), row)
-    torch.testing.assert_close(turned, said(awake(row), row), atol=1e-5, rtol=0)
+    model, inputs, own = awake(row), target(), evidence(slots_of(row))
+    with torch.no_grad():
+        state = model.write(None, own, inputs["text"])
+        assert state is not None
+        out = model.denoise(**inputs, slots=own, state=state)
+        garbage = []
+        for tensor in state:
+            count = tensor[..., -1:]
+            never = (count == 0).expand_as(tensor[..., :-1])
+            assert never.any() and not never.all()
+            garbage.append(torch.cat([tensor[..., :-1].masked_fill(never, 1e6), count], -1))
+        assert torch.equal(model.denoise(**inputs, slots=own, state=tuple(garbage)), out)
 
 
-@pytest.mark.parametrize("name", SEEING)
-def test_where_a_camera_looks_changes_what_it_reads(name: str) -> None:
-    """So that the two above say something: a quarter turn of the evidence alone is seen."""
+@pytest.mark.parametrize("name", PLACED)
+def test_a_camera_that_looks_elsewhere_finds_nothing_of_what_was_written(name: str) -> None:
+    """Evidence within 45 degrees of ahead; a target that looks back is told nothing of it, one that looks ahead is."""
     row = rows_named(name)
-    model = awake(row)
-    address: Any = model.mechanism.address
-    inner, before = address.looks, said(model, row)
-
-    def looks(poses: Tensor) -> Any:
-        moved = placed(turn(math.pi / 2)[: len(poses)], poses)
-        return inner(torch.cat([poses[:, :1], moved[:, 1:]], 1))
-
-    address.__dict__["looks"] = looks
-    assert (said(model, row) - before).abs().max() > 1e-4
-
-
-def world(yaw_deg: float) -> dict[str, Any]:
-    """A target and evidence of two segments, of cameras in a world that is turned by `yaw_deg` about its origin."""
-    generator = np.random.default_rng(3)
-
-    def seen(count: int) -> Poses:
-        yaw, place = generator.uniform(-180, 180, count), generator.uniform(-2, 2, (count, 3))
-        angle = math.radians(yaw_deg)
-        about = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
-        return Poses(place @ about.T, yaw + yaw_deg)
-
-    start, first, later = seen(1), seen(1), seen(SHAPE.frames)
-    cameras = [(first, seen(SLOTS)), (start, seen(SLOTS))]
-
-    def told(poses: Poses, reference: Poses) -> Tensor:
-        return torch.from_numpy(action_vectors(poses, reference))[None].expand(BATCH, -1, -1)
-
-    origin = first
-    segments = [
-        {"actions": told(poses, reference), "base": told(reference, origin)[:, 0]} for reference, poses in cameras
-    ]
-    return {"actions": told(later, start), "history": segments[0], "own": segments[1]}
-
-
-@pytest.mark.parametrize("yaw_deg", [63.0, 180.0])
-@pytest.mark.parametrize("name", ADDRESSED)
-def test_turning_the_whole_world_changes_nothing(name: str, yaw_deg: float) -> None:
-    row = rows_named(name)
-    model, count, out = awake(row), slots_of(row), []
-    for by in (0.0, yaw_deg):
-        found = world(by)
-        own, past = (
-            replace(
-                evidence(count, seed=seed),
-                actions=found[which]["actions"][:, :count],
-                base=found[which]["base"] if row.carries_state else None,
-            )
-            for seed, which in ((0, "own"), (7, "history"))
-        )
-        given = {**target(), "actions": found["actions"]}
-        with torch.no_grad():
-            out.append(model(**given, slots=own, history=[past] if row.carries_state else []))
-    torch.testing.assert_close(out[1], out[0], atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("name", ADDRESSED)
-def test_there_is_no_seam_where_the_circle_closes(name: str) -> None:
-    row = rows_named(name)
-    model, given = awake(row), evidence(slots_of(row))
-    out = []
-    for side in (1e-7, -1e-7):
-        back = turn(math.pi)[:, None].expand(-1, given.actions.shape[1], -1).clone()
-        back[..., 3], back[..., 1] = side, -side
-        with torch.no_grad():
-            out.append(model(**target(), slots=replace(given, actions=back), history=history_of(row)))
-    torch.testing.assert_close(out[1], out[0], atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("name", [name for name in ADDRESSED if rows_named(name).factors["write"] == "cells"])
-def test_cells_that_were_never_written_have_no_influence(name: str) -> None:
-    row = rows_named(name)
-    model, before = awake(row), said(awake(row), row)
-    inner, empty = model.mechanism.store, []
-
-    def store(tokens: Tensor, slots: Slots) -> Stored:
-        made = inner(tokens, slots)
-        assert made.valid is not None
-        empty.append(int((~made.valid).sum()))
-        return replace(made, tokens=torch.where(made.valid[..., None], made.tokens, 1e3))
-
-    model.mechanism.__dict__["store"] = store
-    torch.testing.assert_close(said(model, row), before, atol=1e-6, rtol=0)
-    assert 0 < empty[0] < BATCH * 2 * 28
-
-
-@pytest.mark.parametrize("name", BLIND)
-def test_a_row_without_yaw_is_its_row_in_size_and_blind_to_where_the_camera_looks(name: str) -> None:
-    row = rows_named(name)
-    assert isinstance(row, ComposedRow)
-    seeing = toy(replace(row, yaw=True))
-    shapes = {key: value.shape for key, value in toy(row).named_parameters()}
-    assert shapes == {key: value.shape for key, value in seeing.named_parameters()}
-    assert any(rows_named(other) == replace(row, yaw=True) for other in SEEING)
-    assert torch.equal(said(as_if_turned(awake(row), 1.3), row), said(awake(row), row))
-
-
-def test_each_family_has_a_row_with_an_address_and_its_control() -> None:
-    families = {rows_named(name).family for name in SEEING}
-    assert families == {"context", "spatial", "ssm"} == {rows_named(name).family for name in BLIND}
+    model, inputs = awake(row), target()
+    change = []
+    with torch.no_grad():
+        for degrees in (0.0, 180.0):
+            looking = around(AHEAD, degrees)[:, None].expand(-1, inputs["actions"].shape[1], -1)
+            said = []
+            for seed in (0, 3):
+                own = evidence(slots_of(row), seed=seed)
+                state = model.write(None, own, inputs["text"])
+                anchor = evidence(1)
+                said.append(model.denoise(**{**inputs, "actions": looking}, slots=anchor, state=state))
+            change.append(float((said[1] - said[0]).abs().max()))
+    assert change[0] > 1e-3 and change[1] == 0

@@ -7,28 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
+from slow_cameras import bearing, whole_turns
 from torch import Tensor
 
-HALF_VIEW = math.radians(26.335)
 CELLS = 28
 
 Spot = tuple[float, float]
 
 
-def spots(actions: Sequence[Tensor], rows: int, columns: int, *, yaw: bool) -> list[Spot]:
+def spots(poses: Sequence[Tensor], rows: int, columns: int, turned_by: float = 0.0) -> list[Spot]:
     """Of all tokens of frames, row by row."""
-    found = []
-    for action in actions:
-        turn = math.atan2(float(action[3]), float(action[0])) if yaw else 0.0
-        for row in range(rows):
-            for column in range(columns):
-                found.append((row, turn + math.atan((2 * (column + 0.5) / columns - 1) * math.tan(HALF_VIEW))))
-    return found
-
-
-def whole_turns(pairs: int, columns: int) -> list[int]:
-    most = round(180 / (52.67 / columns))
-    return [round(1 + (most - 1) * pair / (pairs - 1)) if pairs > 1 else 1 for pair in range(pairs)]
+    every = [(pose, row, column) for pose in poses for row in range(rows) for column in range(columns)]
+    return [(row, turned_by + bearing(pose, column, columns)) for pose, row, column in every]
 
 
 def turned(x: Tensor, at: Sequence[Spot], columns: int) -> Tensor:

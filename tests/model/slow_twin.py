@@ -6,11 +6,14 @@ of what is there, so a mask, a padding and a batch do not exist, and a slot is c
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import slow_address
 import torch
 from slow_address import Spot, spots, unit
+from slow_cameras import LEVEL, bearing, image_of_world, matrix_pairs, multiplied, whole_turns
 from slow_compress import Seen, compressed
+from slow_places import Places, yaw_of
 from torch import Tensor
 
 from workloads.study.memory.base import MemoryRow
@@ -37,6 +40,10 @@ def gelu(x: Tensor) -> Tensor:
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+Found = tuple[Tensor, Sequence[Spot], Sequence[Spot], int]
+"""Stored tokens that an address finds, where they are, where those look that ask, and columns."""
+
+
 class Twin:
     """One sample through the parameters of a model."""
 
@@ -44,6 +51,8 @@ class Twin:
         self, parameters: dict[str, Tensor], row: MemoryRow, site: str, heads: int, every: int, grid: int
     ) -> None:
         self.p, self.row, self.site, self.heads, self.grid = parameters, row, site, heads, grid
+        self.address = row.address if isinstance(row, Context | Compress) else "none"
+        """Of frames in self-attention."""
         self.blocks = 1 + max(int(name.split(".")[1]) for name in parameters if name.startswith("blocks."))
         self.recurrent = list(range(0, self.blocks, every))
 
@@ -80,37 +89,26 @@ class Twin:
         embedded = self.linear("time_embedding.2", y * torch.sigmoid(y))
         return embedded, self.linear("time_projection", embedded * torch.sigmoid(embedded)).view(6, -1)
 
-    def spots(self, actions: Sequence[Tensor], tokens: int, columns: int) -> list[Spot] | None:
-        """Where the tokens of frames look, in rows with an address."""
-        if getattr(self.row, "address", "none") == "none":
-            return None
-        return spots(actions, tokens // columns, columns, yaw=bool(getattr(self.row, "yaw", True)))
-
-    def by_address(self, x: Tensor, at: Sequence[Spot], columns: int) -> Tensor:
-        """`x` (l, d) turned in every head to where its tokens look."""
-        return torch.cat([slow_address.turned(head, at, columns) for head in x.chunk(self.heads, -1)], -1)
-
     def turned(
-        self, x: Tensor, positions: Sequence[tuple[int, int, int]], at: Sequence[Spot] | None, columns: int
+        self, x: Tensor, positions: Sequence[tuple[int, int, int]], poses: Sequence[Tensor], columns: int
     ) -> Tensor:
-        """`x` (l, d): in every head, pairs of channels turned by time, row and column, or the bearing `at` it."""
+        """`x` (l, d): in every head, pairs of channels turned by time, row and column, or by an address."""
         e = x.shape[1] // self.heads
         space = 2 * (e // 6)
-        angles = torch.tensor(
-            [
-                [
-                    at[axis] / 10000 ** (2 * pair / wide)
-                    for axis, wide in enumerate((e - 2 * space, space, space))
-                    for pair in range(wide // 2)
-                ]
-                for at in positions
-            ],
-            dtype=x.dtype,
-        )
-        if at is not None:
-            turns = slow_address.whole_turns(space // 2, columns)
-            angles[:, -len(turns) :] = torch.tensor([[m * bearing for m in turns] for _, bearing in at], dtype=x.dtype)
-        angles = angles.repeat(1, self.heads)
+        turns = []
+        for at, pose in zip(positions, poses, strict=True):
+            turn = [
+                at[axis] / 10000 ** (2 * pair / wide)
+                for axis, wide in enumerate((e - 2 * space, space, space))
+                for pair in range(wide // 2)
+            ]
+            if self.address != "none":
+                theta = bearing(pose, at[2], columns)
+                turn[e // 2 - space // 2 :] = [m * theta for m in whole_turns(space // 2, columns)]
+            if self.address == "ray":
+                turn = [0 if pair in matrix_pairs(e) else angle for pair, angle in enumerate(turn)]
+            turns.append(turn)
+        angles = torch.tensor(turns, dtype=x.dtype).repeat(1, self.heads)
         a, b = x[:, 0::2], x[:, 1::2]
         return torch.stack([a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()], -1).flatten(1)
 
@@ -136,15 +134,26 @@ class Twin:
         index: int,
         x: Tensor,
         positions: Sequence[tuple[int, int, int]],
+        poses: Sequence[Tensor],
         weights: Tensor,
-        at: Sequence[Spot] | None,
         columns: int,
     ) -> Tensor:
         name = f"blocks.{index}.self_attention"
         q, k, v = self.linear(f"{name}.qkv", x).chunk(3, -1)
         q, k = (root_mean_square_normed(y, w) for y, w in zip((q, k), self.p[f"{name}.norm_qk"], strict=True))
-        q, k = (self.turned(y, positions, at, columns) for y in (q, k))
-        return self.linear(f"{name}.out", self.attended(q, k, v, weights))
+        q, k = (self.turned(y, positions, poses, columns) for y in (q, k))
+        if self.address != "ray":
+            return self.linear(f"{name}.out", self.attended(q, k, v, weights))
+        rows, seen = (
+            1 + max(row for _, row, _ in positions),
+            dict(zip((t for t, _, _ in positions), poses, strict=True)),
+        )
+        cameras = {frame: image_of_world(pose, columns / rows) for frame, pose in seen.items()}
+        back = {frame: torch.linalg.inv(camera) for frame, camera in cameras.items()}
+        image, world = ([matrices[t] for t, _, _ in positions] for matrices in (cameras, back))
+        q, k = multiplied(q, self.heads, [matrix.T for matrix in image]), multiplied(k, self.heads, world)
+        y = self.attended(q, k, multiplied(v, self.heads, world), weights)
+        return self.linear(f"{name}.out", multiplied(y, self.heads, image))
 
     def with_attention(
         self, index: int, x: Tensor, six: Tensor, actions: Tensor, weights: Tensor, columns: int
@@ -155,11 +164,12 @@ class Twin:
         a = actions @ self.p[f"blocks.{index}.action.weight"].T + self.p[f"blocks.{index}.action.bias"]
         a = a[:, None]  # (f, 1, d)
         positions = [(t, place // columns, place % columns) for t in range(f) for place in range(n)]
-        at = self.spots(list(actions), n, columns) if isinstance(self.row, Context | Compress) else None
+        poses = [pose if getattr(self.row, "yaw", True) else LEVEL for pose in actions for _ in range(n)]
 
         def attention(y: Tensor) -> Tensor:
-            every = weights.repeat_interleave(n)
-            return self.self_attention(index, y.reshape(f * n, d), positions, every, at, columns).view(f, n, d)
+            flat, many = y.reshape(f * n, d), weights.repeat_interleave(n)
+            out = self.self_attention(index, flat, positions, poses, many, columns)
+            return out.view(f, n, d)
 
         def m(y: Tensor) -> Tensor:
             return y * (1 + scale) + shift
@@ -173,14 +183,11 @@ class Twin:
         assert self.site == "pre_qkv_gated"
         return x + gate * attention(m(normed(x)) + torch.tanh(self.p[f"blocks.{index}.action.gate"]) * a)
 
-    def with_text(
-        self,
-        index: int,
-        x: Tensor,
-        words: Tensor,
-        found: tuple[Tensor, Sequence[Spot], Sequence[Spot], int] | None = None,
-    ) -> Tensor:
-        """`found`: stored tokens that an address finds, where they are, where `x` looks, columns."""
+    def by_address(self, x: Tensor, at: Sequence[Spot], columns: int) -> Tensor:
+        """`x` (l, d) turned in every head to where its tokens look."""
+        return torch.cat([slow_address.turned(head, at, columns) for head in x.chunk(self.heads, -1)], -1)
+
+    def with_text(self, index: int, x: Tensor, words: Tensor, found: Found | None = None) -> Tensor:
         name = f"blocks.{index}.text_attention"
         flat = self.affine(f"blocks.{index}.text_norm", x, EPSILON).flatten(0, 1)
         query = root_mean_square_normed(self.linear(f"{name}.query", flat), self.p[f"{name}.norm_query"])
@@ -201,16 +208,15 @@ class Twin:
         return x + gate * self.linear(f"blocks.{index}.narrow", gelu(y))
 
     def matrix(
-        self, index: int, x: Tensor, state: Tensor | None, action: Tensor, columns: int, *, writes: bool
+        self, index: int, x: Tensor, state: Tensor | None, yaw: float, columns: int, *, writes: bool
     ) -> tuple[Tensor, Tensor]:
-        """One frame (n, d) through the matrix of block `index`."""
+        """One frame (n, d), which looks along `yaw`, through the matrix of block `index`."""
         assert isinstance(self.row, Ssm)
         name = f"mechanism.cells.{index}."
         own = {key.removeprefix(name): value for key, value in self.p.items() if key.startswith(name)}
-        at = self.spots([action], len(x), columns)
-        assert at is not None
+        rows = len(x) // columns
+        at = spots([LEVEL], rows, columns, yaw)
         if self.row.address == "learned":
-            rows = len(x) // columns
             told = torch.tensor([[math.cos(b), math.sin(b), (r + 0.5) / rows] for r, b in at], dtype=x.dtype)
             hidden = gelu(self.linear("mechanism.address.widen", told))
             places = {"added": self.linear("mechanism.address.out", hidden)}
@@ -223,14 +229,15 @@ class Twin:
         return x + self.linear(f"{name}out", read), after
 
     def stepped(
-        self, index: int, x: Tensor, state: Tensor | None, action: Tensor, columns: int, *, writes: bool
+        self, index: int, x: Tensor, state: Tensor | None, yaw: float, columns: int, *, writes: bool
     ) -> tuple[Tensor, Tensor]:
         """One frame (n, d) through the recurrence of block `index`; the frame and the state after it."""
+        assert isinstance(self.row, Ssm)
+        if self.row.state != "vector":
+            return self.matrix(index, x, state, yaw, columns, writes=writes)
         name = f"mechanism.cells.{index}"
         y = self.affine(f"{name}.norm", x, NORM_EPSILON)
         assert isinstance(self.row, Ssm)
-        if self.row.state != "vector":
-            return self.matrix(index, x, state, action, columns, writes=writes)
         if self.row.rho is not None:
             a = torch.exp(-1 / torch.exp(self.p[f"{name}.log_tau"]))
             u, o = self.linear(f"{name}.project", y).chunk(2, -1)
@@ -246,19 +253,69 @@ class Twin:
         )
         return x + torch.tanh(self.p[f"{name}.gate"]) * self.linear(f"{name}.narrow", mixed), window[1:]
 
-    def written(self, segments: Sequence[Sequence[Seen]], words: Tensor, columns: int) -> dict[int, Tensor]:
-        """States after the evidence of `segments`, frame by frame through the blocks, each frame for itself."""
-        states: dict[int, Tensor] = {}
+    def seen_from(self, action: Tensor, base: Tensor | None) -> float:
+        """Yaw of a frame in the world that places are fixed in."""
+        assert isinstance(self.row, Ssm)
+        return yaw_of(action, base) if self.row.yaw else 0.0
+
+    def decay(self, index: int) -> Tensor | None:
+        assert isinstance(self.row, Ssm)
+        return torch.exp(-1 / torch.exp(self.p[f"mechanism.cells.{index}.log_tau"])) if self.row.rho else None
+
+    def place_written(self, index: int, frame: Tensor, yaw: float, columns: int, store: Places | None) -> Places:
+        """The store of block `index` after one frame (n, d), which stays as it is."""
+        name = f"mechanism.cells.{index}"
+        y = self.affine(f"{name}.norm", frame, NORM_EPSILON)
+        assert isinstance(self.row, Ssm)
+        if self.row.rho is not None:
+            tokens = torch.tanh(self.linear(f"{name}.project", y).chunk(2, -1)[0])
+        else:
+            tokens = self.linear(f"{name}.widen", y)
+        image = tokens.view(len(tokens) // columns, columns, -1)
+        rows, around = self.row.cells
+        made = store or Places(min(rows, len(image)), around, (self.row.kernel or 1) - 1)
+        made.write(yaw, image, self.decay(index))
+        return made
+
+    def place_read(self, index: int, frame: Tensor, yaw: float, columns: int, store: Places) -> Tensor:
+        """A target frame (n, d) with what it finds in the store of block `index`."""
+        name, n = f"mechanism.cells.{index}", len(frame)
+        y = self.affine(f"{name}.norm", frame, NORM_EPSILON)
+        assert isinstance(self.row, Ssm)
+        if self.row.rho is not None:
+            _, o = self.linear(f"{name}.project", y).chunk(2, -1)
+            [found] = store.read(yaw, (n // columns, columns, o.shape[1]), self.decay(index))
+            rho = self.row.rho[0] + (self.row.rho[1] - self.row.rho[0]) * torch.sigmoid(self.p[f"{name}.weight_logit"])
+            return frame + rho * self.linear(f"{name}.out", found.view(n, -1) * torch.sigmoid(o))
+        taps, own = self.p[f"{name}.taps"], self.linear(f"{name}.widen", y)
+        mixed = self.p[f"{name}.bias"] + taps[-1] * own
+        for back, found in enumerate(store.read(yaw, (n // columns, columns, own.shape[1]), None), 1):
+            mixed = mixed + taps[-1 - back] * found.view(n, -1)
+        return frame + torch.tanh(self.p[f"{name}.gate"]) * self.linear(f"{name}.narrow", mixed)
+
+    def written(
+        self, segments: Sequence[Sequence[Seen]], words: Tensor, columns: int, base: Tensor | None
+    ) -> dict[int, Any]:
+        """States after the evidence of `segments`, frame by frame through the blocks, each frame for itself.
+
+        `base`: pose of the last segment as seen from the first; two segments at most.
+        """
+        states: dict[int, Any] = {}
+        placed = isinstance(self.row, Ssm) and self.row.address == "place"
         _, projected = self.modulations(torch.zeros((), dtype=words.dtype))
-        for anchor, *retrieved in (list(segment) for segment in segments if segment):
+        for number, (anchor, *retrieved) in enumerate(list(segment) for segment in segments if segment):
+            origin = base if number == len([s for s in segments if s]) - 1 else None
             for frame in [*retrieved, anchor]:
                 x = self.tokens(frame.latent)[None]
                 for index in range(self.recurrent[-1] + 1):
                     six = self.p[f"blocks.{index}.modulation"][0] + projected
                     x = self.with_attention(index, x, six, frame.action[None], torch.ones(1, dtype=x.dtype), columns)
-                    if index in self.recurrent:
+                    yaw = self.seen_from(frame.action, origin)
+                    if index in self.recurrent and placed:
+                        states[index] = self.place_written(index, x[0], yaw, columns, states.get(index))
+                    elif index in self.recurrent:
                         state = states.get(index)
-                        after, states[index] = self.stepped(index, x[0], state, frame.action, columns, writes=True)
+                        after, states[index] = self.stepped(index, x[0], state, yaw, columns, writes=True)
                         x = after[None]
                     x = self.with_feed_forward(index, self.with_text(index, x, words), six)
         return states
@@ -281,15 +338,12 @@ class Twin:
             tokens.append(sum(s * cell for s, cell in zip(share, cells, strict=True)))
         return torch.stack(tokens)  # type: ignore[arg-type]
 
-    def read_out(
-        self, index: int, x: Tensor, stored: Tensor, found: tuple[Sequence[Spot], Sequence[Spot], int] | None
-    ) -> Tensor:
-        """`found`: where the stored tokens are, where `x` looks, columns."""
+    def read_out(self, index: int, x: Tensor, stored: Tensor, found: Found | None) -> Tensor:
         name = f"mechanism.readers.{index}"
         query = self.linear(f"{name}.query", self.affine(f"{name}.norm", x, NORM_EPSILON)).flatten(0, 1)
         key, value = self.linear(f"{name}.key_value", stored).chunk(2, -1)
         if found is not None:
-            places, at, columns = found
+            _, places, at, columns = found
             e, asked, kept = x.shape[-1] // self.heads, [], []
             for head in range(self.heads):
                 mine = slice(head * e, (head + 1) * e)
@@ -310,6 +364,7 @@ class Twin:
         text: Tensor,
         evidence: Sequence[Seen],
         history: Sequence[Sequence[Seen]] = (),
+        base: Tensor | None = None,
     ) -> Tensor:
         """What the model says of `noisy` (t, c, h, w); `evidence` is the anchor and then the rest, oldest first."""
         row, columns, t = self.row, noisy.shape[-1] // 2, len(noisy)
@@ -320,17 +375,15 @@ class Twin:
         if isinstance(row, Compress):
             context += compressed(row, retrieved)
         words = self.linear("text_embedding.2", gelu(self.linear("text_embedding.0", text)))
-        states = self.written([*history, evidence], words, columns) if isinstance(row, Ssm) else {}
-        stored, places = None, None
-        if isinstance(row, Spatial) and not row.masked:
-            n = noisy.shape[-2] // 2 * columns
-            at = self.spots([frame.action for frame in evidence], n, columns)
-            if at is None:
-                stored = self.stored(evidence, columns)
-            else:
-                stored, places = slow_address.cells(torch.cat([self.tokens(frame.latent) for frame in evidence]), at)
-        if stored is not None and places is None and isinstance(row, Spatial) and row.read == "text":
-            words = torch.cat([words, stored])
+        states = self.written([*history, evidence], words, columns, base) if isinstance(row, Ssm) else {}
+        stored, places, rows = None, None, noisy.shape[-2] // 2
+        if isinstance(row, Spatial) and row.write == "cells":
+            seen = [frame.action if row.yaw else LEVEL for frame in evidence]
+            tokens = torch.cat([self.tokens(frame.latent) for frame in evidence])
+            stored, places = slow_address.cells(tokens, spots(seen, rows, columns))
+        elif isinstance(row, Spatial) and not row.masked:
+            stored = self.stored(evidence, columns)
+            words = torch.cat([words, stored]) if row.read == "text" else words
 
         by_logits = not isinstance(row, Compress) or row.scale == "logits"
         frames = [self.tokens(latent) for latent in noisy]
@@ -345,13 +398,19 @@ class Twin:
             if isinstance(row, Ssm) and index in self.recurrent:
                 state, target = states.get(index), []
                 for frame, action in zip(x[:t], actions, strict=True):
-                    after, state = self.stepped(index, frame, state, action, columns, writes=False)
+                    if isinstance(state, Places):
+                        after = self.place_read(index, frame, self.seen_from(action, base), columns, state)
+                    else:
+                        yaw = self.seen_from(action, base)
+                        after, state = self.stepped(index, frame, state, yaw, columns, writes=False)
                     target.append(after)
                 x = torch.cat([torch.stack(target), x[t:]])
-            looks, beside, found = self.spots(list(poses), x.shape[1], columns), None, None
-            if stored is not None and places is not None and looks is not None and isinstance(row, Spatial):
+            beside: Found | None = None
+            found: Found | None = None
+            if stored is not None and places is not None and isinstance(row, Spatial):
+                looks = spots(list(poses) if row.yaw else [LEVEL] * len(poses), rows, columns)
                 beside = (stored, places, looks, columns) if row.read == "text" else None
-                found = places, looks[: t * x.shape[1]], columns
+                found = stored, places, looks[: t * x.shape[1]], columns
             x = self.with_text(index, x, words, beside)
             if stored is not None and isinstance(row, Spatial) and row.read == "readout" and index in self.recurrent:
                 x = torch.cat([self.read_out(index, x[:t], stored, found), x[t:]])

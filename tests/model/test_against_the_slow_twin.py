@@ -83,7 +83,9 @@ def inputs(row: MemoryRow, most: int) -> tuple[dict[str, Tensor], Slots, list[Sl
     }
     own = slots(tuple(min(most, counts[0]) for counts in VALID), generator)
     past = slots(tuple(min(most, counts[1]) for counts in VALID), generator)
-    return target, own, [past] if row.carries_state else []
+    if not row.carries_state:
+        return target, own, []
+    return target, replace(own, base=poses(len(VALID), 1, generator)[:, 0]), [past]
 
 
 def listed(given: Slots, sample: int) -> list[Seen]:
@@ -104,7 +106,9 @@ def compared(row: MemoryRow, site: str) -> None:
     slow = []
     for sample in range(2):
         one = {name: value[sample].double() for name, value in target.items()}
-        slow.append(twin.velocity(**one, evidence=listed(own, sample), history=[listed(h, sample) for h in history]))
+        past = [listed(h, sample) for h in history]
+        base = None if own.base is None else own.base[sample].double()
+        slow.append(twin.velocity(**one, evidence=listed(own, sample), history=past, base=base))
     expected = torch.stack(slow)
     torch.testing.assert_close(out.double(), expected, atol=2e-4, rtol=2e-4)
     (expected * pull).sum().backward()  # type: ignore[no-untyped-call]

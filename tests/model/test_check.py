@@ -15,6 +15,7 @@ from workloads.contract.rows import resolved
 from workloads.model.check import compare, main
 from workloads.study.memory.base import REGISTERED, BackboneSizes, BlockPass, MemoryRow
 from workloads.study.memory.composed import ComposedRow, Parts
+from workloads.study.memory.families import row_from
 from workloads.study.memory.spatial import Spatial
 
 OWN = {name: load_matrix(own_matrix()).rows[name] for name in ROWS}
@@ -93,6 +94,7 @@ def test_it_names_what_is_wrong(workload: str, row: str, said: str, capsys: pyte
     assert said in capsys.readouterr().err
 
 
-def test_the_guide_shows_that_command() -> None:
+def test_the_guide_shows_that_command_for_an_address_and_a_mechanism() -> None:
     guide = (CHECKOUT / "docs" / "tutorials" / "add-a-mechanism.md").read_text(encoding="utf-8")
-    assert 'python -m workloads.model.check mystudy.workload \'{"family": "fading", "decay": 0.8}\'' in guide
+    shown = re.findall(r"python -m workloads\.model\.check mystudy\.workload '(.*?)'", guide)
+    assert [row_from(json.loads(row)) for row in shown] == [OWN["spatial-azimuth"], OWN["fading"]]

@@ -122,8 +122,8 @@ def test_a_wan_backbone_with_the_action_maps_of_thirty_blocks() -> None:
 
 def test_the_table_of_the_documentation_is_the_codes() -> None:
     text = (CHECKOUT / "docs" / "explanation" / "sizes.md").read_text(encoding="utf-8")
-    first = text.split("\n## ")[1]
-    cells_of = [line.split("|") for line in first.splitlines() if line.startswith("| `")]
+    text = text.split("## Parameters added")[1].split("\n## ")[0]
+    cells_of = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
     table = {cells[1].strip(" `"): int(cells[2].replace(",", "")) for cells in cells_of}
     found = {row: parameters_added(model_sizes(cell.controls, row_from(cell.trained))) for row, cell in PAPER.items()}
     for row in ("spatial-masked", "context-k5-aa", *ROWS):  # spatial's weights; context-k5 again; not of the study
@@ -175,6 +175,10 @@ def test_what_each_row_reads_and_keeps_at_the_papers_size() -> None:
             ("ssm-delta-bearing-noyaw", 1.573, 15.15),
             ("ssm-hybrid", 43.25, 56.83),
             ("ssm-blockwise", 10.81, 24.39),
+            ("ssm-hybrid-place", 11.01, 24.59),  # 2 registers of 8 x 28 cells in each of 8 blocks
+            ("ssm-hybrid-place-noyaw", 11.01, 24.59),
+            ("ssm-place", 2.754, 16.33),
+            ("ssm-place-noyaw", 2.754, 16.33),
         ]
     }
     state = row_from(LAPTOP["ssm-blockwise"].trained).floats_read(sizes.PAPER, 20)

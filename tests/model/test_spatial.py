@@ -11,11 +11,14 @@ from workloads.contract.rows import resolved
 from workloads.memory.interface import Address, Sizes, Slots, Stored
 from workloads.memory.mechanisms import make_mechanism
 from workloads.memory.read.cross_attention import ReadByCrossAttention, Readout
+from workloads.memory.write.cells import Cells
 from workloads.memory.write.grid import DIAGONAL
 from workloads.model.initial import initialise
 from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.runtime.errors import BadInput
 from workloads.study.memory.address.none import NoAddressSpec
 from workloads.study.memory.spatial import Spatial
+from workloads.study.memory.write.cells import CellsSpec
 
 NO_SLOTS = Slots(torch.zeros(1, 1, 1, 1, 1), torch.zeros(1, 1, 12), torch.ones(1, 1, dtype=torch.bool))
 NOWHERE = Address(NoAddressSpec(), Sizes(width=8, blocks=1, heads=2, rows=1, columns=1, controls={}))
@@ -195,3 +198,11 @@ def test_what_is_read_comes_after_text_attention_and_before_the_feed_forward() -
     model(torch.ones(1, 2, 2, 4, 4), torch.tensor([0.5]), torch.zeros(1, 2, 12), torch.ones(1, 1, 4), slots)
     expected = [[f"attend {i}", f"text {i}", *([f"read {i}"] if i in (0, 2) else []), f"feed {i}"] for i in range(4)]
     assert seen == [step for block in expected for step in block]
+
+
+def test_cells_ask_an_address_for_bearings_and_say_so() -> None:
+    sizes = Sizes(width=24, blocks=1, heads=2, rows=2, columns=4, controls={})
+    slots = Slots(torch.zeros(1, 1, 1, 1, 1), torch.zeros(1, 1, 12), torch.ones(1, 1, dtype=torch.bool))
+    cells = Cells(CellsSpec(cells=(8, 28)), sizes)
+    with pytest.raises(BadInput, match=r"bearings from its address, \(b, f, 4\) in radians, which Address\.looks"):
+        cells.stored(torch.zeros(1, 1, 8, 24), slots, Address(NoAddressSpec(), sizes))

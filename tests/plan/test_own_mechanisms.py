@@ -1,18 +1,24 @@
-"""A memory mechanism is two files and a row: beside matrix.yaml, or in the package, as the tutorial shows."""
+"""An address or a mechanism is two files and a row: beside matrix.yaml, or in the package, as the tutorial shows."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from own_study import CHECKOUT, ROWS, files, own_matrix, write_own_study
+from own_study import CHECKOUT, ROWS, blocks, files, own_matrix, page, write_own_matrix, write_own_study
 
 from orchestrator.study import open_study
+from workloads.contract.rows import RowError
 from workloads.study.memory import families
+from workloads.study.memory.parts import ADDRESSES, AddressSpec
+
+AZIMUTH = {"family": "spatial", "write": "cells", "read": "text", "address": "azimuth"}
 
 
 def plan_of(matrix: Path, profile: str) -> Any:
@@ -26,6 +32,58 @@ def test_the_rows_that_were_there_keep_their_fingerprints(profile: str) -> None:
     assert {label: job for label, job in after.items() if label in before} == before
     added = {label.split("/")[-2] for label in after if label not in before}
     assert added == set(ROWS)
+
+
+@pytest.mark.slow
+def test_an_address_is_two_files_and_a_line_of_the_workload(tmp_path: Path) -> None:
+    """In a process that has never seen it, with the first workload that the page shows."""
+    shown = dict(reversed(blocks()))  # of each file, what the page shows first
+    for name in ("azimuth", "azimuth_turn", "workload"):
+        path = tmp_path / "mystudy" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(shown[f"mystudy/{name}.py"], encoding="utf-8")
+    rows = dict(re.findall(r"^  (spatial-azimuth[\w-]*): (\{.*\})$", page(), re.MULTILINE))
+    assert set(rows) == {"spatial-azimuth", "spatial-azimuth-noyaw"}
+    matrix = write_own_matrix(tmp_path, rows)
+    done = plan(tmp_path)
+    assert done.returncode == 0, done.stderr
+    sizes = {line["row"]: line for line in json.loads(done.stdout)["sizes"]}
+    assert all(sizes[row]["parameters_added"] == 0 for row in rows)
+
+    text = matrix.read_text(encoding="utf-8").replace(
+        "write: cells, read: text, address: azimuth}", "write: grid, read: text, address: azimuth}"
+    )
+    matrix.write_text(text, encoding="utf-8")
+    done = plan(tmp_path)
+    said = "address: azimuth finds nothing in what write grid keeps; allowed with it: none"
+    assert done.returncode == 2 and "memory.spatial-azimuth" in done.stderr
+    assert said in " ".join(done.stderr.split()) and f"`{said}`" in " ".join(page().split())
+
+
+def test_an_address_of_ones_own_is_named_among_those_that_are_allowed() -> None:
+    own_row = families.row_from(AZIMUTH) if plan_of(own_matrix(), "laptop") else None
+    assert own_row is not None and own_row.factors == {"write": "cells", "address": "azimuth", "read": "text"}
+    with pytest.raises(RowError, match=r"address is 'azimut'; allowed: .*\bazimuth, bearing\b"):
+        families.row_from({**AZIMUTH, "address": "azimut"})
+    with pytest.raises(RowError, match=r"finds nothing in what write tokens keeps; allowed with it: bearing, none"):
+        families.row_from({"family": "context", "frames": 5, "address": "azimuth"})
+
+
+def test_an_address_needs_a_name_that_no_other_has() -> None:
+    before = dict(ADDRESSES)
+    with pytest.raises(TypeError, match=r"address 'bearing' is declared twice, by workloads\..*bearing and test_own_"):
+
+        @dataclass(frozen=True, kw_only=True)
+        class Taken(AddressSpec):
+            name: ClassVar[str] = "bearing"
+
+    with pytest.raises(TypeError, match=r"Nameless has no `name`"):
+
+        @dataclass(frozen=True, kw_only=True)
+        class Nameless(AddressSpec):
+            pass
+
+    assert before == ADDRESSES
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_mlflow_shows_the_studys_runs(tmp_path: Path, browse: Browse) -> None:
     server = start_ui(home, "127.0.0.1", 0)
     try:
         wait_for_ui(server, timeout_s=300)
-        with urllib.request.urlopen(server.link, timeout=10) as answer:
+        with urllib.request.urlopen(server.link, timeout=60) as answer:
             assert answer.status == 200
         dom = browse(f"{server.link}{page_of(plan, home, None)}", tmp_path / "mlflow.png", "1600,900")
     finally:

@@ -417,7 +417,7 @@ def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
 ) -> None:
     """Beside them the jobs of other stages are jobs of SLURM."""
     pilot = PilotSettings(cpus=2, memory_gib=3.5, minutes=30.0, nodes=2, allocations=1, stages=("data",))
-    study = Study(tmp_path_factory.mktemp("two"), slurm_settings(pilot), idle_s=3.0)
+    study = Study(tmp_path_factory.mktemp("two"), slurm_settings(pilot), idle_s=8.0)
     (plain, promised) = targets(study.backend)
     assert (plain.name, promised.name, promised.stages) == (QUEUE, PENDING_HOST, ("data",))
     assert plain.stages is not None and "data" not in plain.stages and "train" in plain.stages
@@ -426,15 +426,15 @@ def test_two_nodes_are_two_hosts_and_nothing_is_left_once_they_have_idled(
     hosts = study.hosts(2)
     assert sorted(host.name.partition(".")[2] for host in hosts) == ["n1", "n2"]
     assert [(host.cpus, host.memory_gib) for host in hosts] == [(2, 1.5), (2, 1.5)]
-    processes, folder = ray_of(study), temporary_of(study)
     submissions = [study.submission("write", host.name) for host in hosts]
-    study.backend.submit(submissions)
+    study.backend.submit(submissions)  # at once: the pilot job ends after seconds without an attempt
+    processes, folder = ray_of(study), temporary_of(study)
     assert [study.until(one.attempt, "ended").ending for one in submissions] == ["ok", "ok"]
     assert study.until(job.attempt, "ended").ending == "ok"
-    wait_until(lambda: not study.jobs(site), "the end of a pilot job that nobody needs", 30.0)
+    wait_until(lambda: not study.jobs(site), "the end of a pilot job that nobody needs")
     wait_until(lambda: not folder.exists() and not any(map(alive, processes)), "nothing of its Ray on the nodes", 30.0)
     assert not [line for line in Path("/proc/net/unix").read_text().splitlines() if str(folder) in line]
     study.backend.poll()
     assert [one.name for one in targets(study.backend)] == [QUEUE, PENDING_HOST]
     study.backend.close()
-    wait_until(lambda: not study.jobs(site), "the end of one that was asked for and never begun", 30.0)
+    wait_until(lambda: not study.jobs(site), "the end of one that was asked for and never begun")

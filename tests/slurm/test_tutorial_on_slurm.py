@@ -31,7 +31,7 @@ def start(digits: Path, home: Path, *arguments: str, **environment: str) -> "sub
 
 
 def ended_well(driver: "subprocess.Popen[str]") -> None:
-    said, _ = driver.communicate(timeout=180)
+    said, _ = driver.communicate(timeout=400)
     assert driver.returncode == 0 and f"{JOBS} done" in said, said
 
 

@@ -23,7 +23,7 @@ from orchestrator.tracking.mlflow.identity import experiment_of, home_id
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 240.0
 STARTED, ENDED = 1_700_000_000, 1_700_000_600
 COMMIT, VERSION = "8dd02c226" + 31 * "0", "0.1.0+g8dd02c226"
 

@@ -92,6 +92,8 @@ def test_the_report_is_written_once_and_kept_when_the_profile_changes(study, tmp
     assert rebuild_if_changed(folder, dataclasses.replace(given, profile="evening"))
     assert (tmp_path / "report-laptop" / "index.html").is_file()
     assert "evening" in (folder / "index.html").read_text()
+    findings = json.loads((folder / "report.json").read_text())["findings"]
+    assert findings[0]["detail"] == "the plan is without the branch replay"
 
 
 def test_a_report_that_was_cut_off_half_way_is_written_again_though_its_input_returns(study, tmp_path):

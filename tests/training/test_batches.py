@@ -123,8 +123,30 @@ def test_history_is_the_evidence_of_the_preceding_segment(pool: dict[str, str]) 
     assert with_history > 0
 
 
+def test_the_base_is_the_segments_pose_as_seen_from_the_first_frame_of_its_history(pool: dict[str, str]) -> None:
+    latents, index = opened(pool)
+    moved = 0
+    for step in range(STEPS):
+        batch = make(pool, carries_state=True).batch(step, range(B))
+        if not batch.history:
+            assert batch.slots.base is None
+            continue
+        assert batch.slots.base is not None and batch.history[0].base is not None
+        there = batch.history[0].valid.any(1)
+        assert torch.equal(batch.history[0].base[there], batch.actions[there, 0])  # no turn: where the history starts
+        for row in range(B):
+            sample, poses = index.sample(step, row), latents.poses(index.sample(step, row).scene)
+            has_history = sample.start >= F - 1 and not sample.dropped
+            origin = sample.start - (F - 1) if has_history else sample.start
+            expected = action_vectors(poses[sample.start], poses[origin])[0]
+            np.testing.assert_array_equal(batch.slots.base[row].numpy(), expected)
+            moved += abs(expected[3]) > 0.01
+    assert moved > 0
+
+
 def test_rows_without_a_state_get_no_history(pool: dict[str, str]) -> None:
-    assert all(make(pool).batch(step, range(B)).history == () for step in range(STEPS))
+    batches = [make(pool).batch(step, range(B)) for step in range(STEPS)]
+    assert all(batch.history == () and batch.slots.base is None for batch in batches)
 
 
 def test_the_evidence_digest_tells_rows_of_different_k_apart_and_nothing_else(pool: dict[str, str]) -> None:

@@ -60,6 +60,7 @@ class Layers(Row):
 
 
 FIT = StageSpec(name="fit", module="fit", sections=("fitting",), row="trained", seed=True)
+REFERENCES_OF = StageSpec(name="lines", module="lines", row="references", branches=("far",), tracked=True)
 GOOD = Workload(name="small", stages=(FIT,), controls=Sections, branches=Measures, families=(Layers,))
 
 
@@ -79,10 +80,26 @@ def with_stage(**changes: Any) -> dict[str, Any]:
         (with_stage(name="fine-tune"), "stage 'fine-tune' is not a valid name; allowed: letters"),
         (with_stage(name="import"), "no keyword of Python"),
         (with_stage(name="fit_"), "stage 'fit_' is not a valid name; allowed: letters"),
-        (with_stage(row="train"), "has `row` 'train'; allowed: none, trained, evaluated"),
+        (with_stage(row="train"), "has `row` 'train'; allowed: none, trained, evaluated, references"),
         (
             {"stages": (replace(FIT, branches=("far",)), replace(FIT, name="sum", inputs=("fit",)))},
             "stage 'sum' reads 'fit', which has branches, and has none; allowed: far",
+        ),
+        (
+            with_stage(row="references"),
+            "of reference rows; allowed: branches, tracked=True, and neither seed nor curve",
+        ),
+        (
+            {"stages": (FIT, replace(REFERENCES_OF, inputs=("fit",)))},
+            "stage 'lines' is of reference rows and reads 'fit', which depends on a row; allowed: none",
+        ),
+        (
+            {"stages": (FIT, REFERENCES_OF, replace(FIT, name="sum", inputs=("lines",), branches=("far",)))},
+            "stage 'sum' reads 'lines', which is of all reference rows; allowed: fit, sum",
+        ),
+        (
+            {"stages": (replace(FIT, performs=("fitt",)),)},
+            "stage 'fit' performs 'fitt', which is no stage; allowed: fit",
         ),
         (with_stage(resources_of="fit"), "stage 'fit' has the resources of 'fit'; allowed: a stage with its own: none"),
         ({"stages": ()}, "`stages` is empty"),

@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 from workloads.contract.fields import key_of, optional_sections, section_kinds
 from workloads.contract.metrics import METRIC_NAME
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.workload import REFERENCES, StageSpec, Workload
 
 ATTRIBUTE = "WORKLOAD"
 """Attribute of the module."""
@@ -20,7 +20,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?<!_)")
 """Of a stage, which is a key of `resources` and part of paths and labels, and of `rows_key`."""
 
-ROWS = ("none", "trained", "evaluated")
+ROWS = ("none", "trained", "evaluated", "references")
 """Which form of the row a stage may read."""
 
 MATRIX_KEYS = (
@@ -129,6 +129,21 @@ def _stage_problems(
             yield f"{where} reads {need!r}, which has branches, and has none; allowed: {_listed(branches)}"
         if branches and not set(stage.branches) <= set(branches):
             yield f"{where} has branches that its input {need!r} does not have; allowed: {_listed(branches)}"
+        if stage.row == "references" and need not in workload.shared:
+            yield (
+                f"{where} is of reference rows and reads {need!r}, which depends on a row; allowed: "
+                f"{_listed(workload.shared)}"
+            )
+        if workload.by_name[need].row == "references":
+            yield f"{where} reads {need!r}, which is of all reference rows; allowed: {_listed(_of_one_row(workload))}"
+    if stage.row == "references":
+        if not stage.branches or not stage.tracked or stage.seed or stage.curve:
+            yield f"{where} is of reference rows; allowed: branches, tracked=True, and neither seed nor curve"
+        if REFERENCES in keys:
+            yield f"`controls` has a section {REFERENCES!r}, which {where} has in its config; name it differently"
+    for name in stage.performs:
+        if name not in workload.by_name:
+            yield f"{where} performs {name!r}, which is no stage; allowed: {_listed(workload.by_name)}"
     if stage.resources_of and stage.resources_of not in [one.name for one in workload.stages if not one.resources_of]:
         allowed = _listed(one.name for one in workload.stages if not one.resources_of)
         yield f"{where} has the resources of {stage.resources_of!r}; allowed: a stage with its own: {allowed}"
@@ -151,6 +166,10 @@ def _stage_problems(
             yield f"{where} names {path!r}, a whole section; allowed: section.key"
     if (stage.checks or stage.counted) and not stage.tracked:
         yield f"{where} has `checks` or `counted` and is not `tracked`: no cell has its records; set tracked=True"
+
+
+def _of_one_row(workload: Workload) -> list[str]:
+    return [stage.name for stage in workload.stages if stage.row != "references"]
 
 
 def _derived_problems(workload: Workload) -> Iterator[str]:

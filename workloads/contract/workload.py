@@ -30,6 +30,11 @@ from workloads.contract.rows import Row
 FORMAT = 1
 """Version of the layout of fingerprints."""
 
+REFERENCES = "references"
+"""In a job's config, for a stage with `row="references"`: its rows, `{part: resolved row}`."""
+LEFT_OUT = "left_out"
+"""In the records of such a job: `{part: why its row has no meaning on this branch}`; the row is not missing there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecordCheck:
@@ -95,14 +100,21 @@ class StageSpec:
     """Stages whose artifacts it reads; from a stage with branches, that of the same branch."""
     sections: tuple[str, ...] = ()
     """Sections under `controls` that it reads; `section.key` for a single key."""
-    row: Literal["none", "trained", "evaluated"] = "none"
-    """Whether it reads the row, and in which form: `Row.trained()` or `Row.evaluated()`."""
+    row: Literal["none", "trained", "evaluated", "references"] = "none"
+    """Whether it reads the row, and in which form: `Row.trained()` or `Row.evaluated()`.
+
+    "references": it reads all reference rows at once, as `config[REFERENCES]`, and they go through such stages and no
+    others but those that these read. What a job of one row writes, it writes for each row in a folder, named as its
+    part.
+    """
     seed: bool = False
     """Whether it reads the seed; otherwise all seeds share its job."""
     branches: tuple[str, ...] = ()
     """One job for each of these; (): one job without a branch."""
     revision: int = 1
     """Increase it when the stage changes its meaning: its jobs and their dependents run again."""
+    performs: tuple[str, ...] = ()
+    """Other stages whose work it does as well: their revisions and the kinds of theirs enter its fingerprint too."""
     revisions: Mapping[str, str] = field(default_factory=dict)
     """Kind -> `section.key`; the revision `kind/VALUE` of `Workload.revisions` enters the fingerprint too."""
     resources_of: str = ""
@@ -210,11 +222,21 @@ class Workload:
     @cached_property
     def steps(self) -> tuple[tuple[StageSpec, str | None, str], ...]:
         """Stage, branch and name (`stage` or `stage/branch`) of each job of a cell, dependencies first."""
-        return tuple(
-            (stage, branch, stage.name if branch is None else f"{stage.name}/{branch}")
-            for stage in self.stages
-            for branch in (stage.branches or (None,))
-        )
+        return _steps(stage for stage in self.stages if stage.row != "references")
+
+    @cached_property
+    def reference_steps(self) -> tuple[tuple[StageSpec, str | None, str], ...]:
+        """The same of a cell of a reference row: `steps`, unless there are stages for reference rows."""
+        needed: set[str] = set()
+        for stage in reversed(self.stages):
+            if stage.row == "references" or stage.name in needed:
+                needed |= {stage.name, *stage.inputs}
+        return _steps(stage for stage in self.stages if stage.name in needed) or self.steps
+
+    @cached_property
+    def rowless(self) -> frozenset[str]:
+        """Stages whose jobs are of no single row: those that depend on none, and those of all reference rows."""
+        return frozenset(self.shared) | {stage.name for stage in self.stages if stage.row == "references"}
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
@@ -243,13 +265,16 @@ class Workload:
         Raises:
             KeyError: `revisions` has no entry for a value.
         """
-        found = {f"stage/{stage.name}": stage.revision}
-        for kind, path in stage.revisions.items():
-            section, _, key = path.partition(".")
-            line = f"{kind}/{config[section][key]}"
-            found[line] = self.revisions[line]
-        if row is not None:
-            found[f"{self.rows_key}/{row['family']}"] = self.family[row["family"]].revision
+        found: dict[str, int] = {}
+        for one in (stage, *(self.by_name[name] for name in stage.performs)):
+            found[f"stage/{one.name}"] = one.revision
+            for kind, path in one.revisions.items():
+                section, _, key = path.partition(".")
+                line = f"{kind}/{config[section][key]}"
+                found[line] = self.revisions[line]
+        rows = config[REFERENCES].values() if stage.row == "references" else () if row is None else (row,)
+        for read in rows:
+            found[f"{self.rows_key}/{read['family']}"] = self.family[read["family"]].revision
         if branch is not None:
             found[f"branch/{branch}"] = self.revisions.get(f"branch/{branch}", 1)
         if self.name_in_fingerprints:
@@ -310,3 +335,11 @@ class Workload:
     ) -> Iterable[tuple[str, Diagnosis | ServiceEndpoint]]:
         """Checks of `doctor` for services and files of the study: name, and a result or a server to contact."""
         return ()
+
+
+def _steps(stages: Iterable[StageSpec]) -> tuple[tuple[StageSpec, str | None, str], ...]:
+    return tuple(
+        (stage, branch, stage.name if branch is None else f"{stage.name}/{branch}")
+        for stage in stages
+        for branch in (stage.branches or (None,))
+    )

@@ -55,6 +55,16 @@ def eligible(overlaps: npt.NDArray[np.float64], min_overlap: float) -> Candidate
     return Candidates(indices, overlaps[indices])
 
 
+def streamed(start: int, moves: int) -> list[tuple[int, int]]:
+    """What a stream writes before the segment that begins at `start`, and with it: every frame once, in time order.
+
+    One pair for each chunk of `moves` moves, the last that of `start`, the first what is left at the beginning: its
+    anchor, and the frame after which it writes, which is the anchor before. The same in training and at generation.
+    """
+    anchors = sorted({0, *range(start % moves, start + 1, moves)})
+    return list(zip(anchors, [-1, *anchors[:-1]], strict=True))
+
+
 def choose(found: Candidates, frames: int, rule: str) -> npt.NDArray[np.int64]:
     """The retrieved frames of `frames` evidence frames (anchor included), oldest first; at most `frames - 1`.
 

@@ -22,6 +22,10 @@ from workloads.evaluation.strips import TAIL_FRAMES
 Frames = npt.NDArray[np.uint8]
 
 
+class NoMeaning(ValueError):
+    """A video that cannot be made of what is known of a case, or would show nothing that another does not."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What is known of a case without a model."""
@@ -54,21 +58,38 @@ class Known:
         """The truth.
 
         Raises:
-            ValueError: nobody knows it.
+            NoMeaning: nobody knows it.
         """
         if self.truth is None:
-            raise ValueError("this video is made from the true frames, which nobody knows here")
+            raise NoMeaning("nobody knows the true frames: only a rendered world shows them")
         return self.truth
 
     def rendered(self, poses: Poses) -> Frames:
         """The case's world at other poses.
 
         Raises:
-            ValueError: it is not rendered.
+            NoMeaning: it is not rendered.
         """
         if self.world is None:
-            raise ValueError("this video is made from a rendered world, and this pool has none")
+            raise NoMeaning("only a rendered world can be seen from other poses than the commanded")
         return self.world.frames(poses)
+
+    def instead(self, at: npt.NDArray[np.int64]) -> Frames:
+        """At each frame the true one with the number in `at`, which begins as commanded and ends in time.
+
+        Raises:
+            NoMeaning: the camera is not commanded to come back, or these are the frames that it is commanded to see.
+        """
+        if not self.comes_back:
+            raise NoMeaning("the camera is not commanded to come back")
+        if np.allclose(self.poses[at].array(), self.poses.array()):
+            raise NoMeaning("the camera is commanded to do just this, so it is the truth")
+        return self.given(self.true()[at])
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the camera ends where it began."""
+        return np.allclose(self.poses[0].array(), self.poses[len(self.poses) - 1].array())
 
 
 def truth(known: Known) -> Frames:
@@ -106,8 +127,7 @@ def waits(known: Known) -> Frames:
     last = len(known.poses) - 1
     at = np.arange(last + 1)
     out = np.minimum(at, known.moves // 2)
-    closed = np.allclose(known.poses[0].array(), known.poses[last].array())
-    return known.given(known.true()[np.minimum(out, last - at) if closed else out])
+    return known.given(known.true()[np.minimum(out, last - at) if known.comes_back else out])
 
 
 def mean_colour(known: Known) -> Frames:
@@ -120,10 +140,10 @@ def other_world(known: Known) -> Frames:
     """Another world, along the same way from where its own camera starts.
 
     Raises:
-        ValueError: there is none.
+        NoMeaning: there is none.
     """
     if known.other is None or known.other_pose is None:
-        raise ValueError("this video shows another rendered world, and this pool has none")
+        raise NoMeaning("there is no other rendered world")
     first, start = known.poses[0], known.other_pose
     turn = rotations(start.yaw_deg - first.yaw_deg)[0]
     moved = (known.poses.positions_m - first.positions_m) @ turn.T
@@ -137,29 +157,28 @@ def late(known: Known) -> Frames:
 
 
 def pan(known: Known) -> Frames:
-    """Reference line: the given frame alone, turned as commanded; outside its view its mean colour.
+    """Reference line: the given frame alone, turned as commanded; outside its view its edge goes on.
 
     Raises:
-        ValueError: the camera also moves, which one frame without depth cannot follow.
+        NoMeaning: the camera also moves, which one frame without depth cannot follow.
     """
     if not np.array_equal(known.poses.positions_m, np.repeat(known.poses[0].positions_m, len(known.poses), axis=0)):
-        raise ValueError("one frame can be turned, but not moved: its depth is not known")
-    colours, seen = turned_frame(known.source, known.poses.yaw_deg - known.poses.yaw_deg[0])
-    mean = known.source.reshape(-1, 3).mean(axis=0)
-    return known.given(np.rint(np.where(seen[..., None], colours, mean)).astype(np.uint8))
+        raise NoMeaning("the camera also moves, and one frame can be turned but not moved: its depth is not known")
+    colours, _ = turned_frame(known.source, known.poses.yaw_deg - known.poses.yaw_deg[0])
+    return known.given(np.rint(colours).astype(np.uint8))
 
 
 def stops(known: Known) -> Frames:
     """Reference line: the camera stops where the first chunk ends, and comes back from there to be in time."""
     last = len(known.poses) - 1
     at = np.arange(last + 1)
-    return known.given(known.true()[np.minimum(np.minimum(at, known.moves), last - at)])
+    return known.instead(np.minimum(np.minimum(at, known.moves), last - at))
 
 
 def backwards(known: Known) -> Frames:
     """Reference line: the first chunk, then the same frames backwards, and again."""
     at = np.arange(len(known.poses)) % (2 * known.moves)
-    return known.given(known.true()[np.minimum(at, 2 * known.moves - at)])
+    return known.instead(np.minimum(at, 2 * known.moves - at))
 
 
 VIDEOS: Mapping[str, Callable[[Known], Frames]] = {

@@ -1,46 +1,148 @@
-"""Ceiling and floor: known frames in place of generated ones, scored by the same code (study.md section 7).
+"""The stage bound: known frames in place of generated ones, measured and judged by the same code (study.md section 7).
 
-`truth` shows what the camera would see, `anchor` a camera that stands still. A row of family `bound` is
-evaluated like any other, so that a score beside it is read on the same scale.
+One job makes the videos of all rows of family `bound` on a branch. It needs no model, so it waits for no training. It
+publishes what `evaluate`, `judge` and `camera` publish of one row, for each row in the folder of its part, but no
+frames: `{part}/cases.jsonl`, `{part}/cases.json`, `{part}/strips/`, `{part}/samples/`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
-
-from workloads.data.pool import Pool
-from workloads.evaluation.branches.interface import Branch, Frames
+from workloads.contract.request import Request
+from workloads.contract.workload import REFERENCES
+from workloads.data.pool import SPLITS, Pool
+from workloads.evaluation import gating, judging
+from workloads.evaluation.adversaries import VIDEOS, Known, NoMeaning
+from workloads.evaluation.branches.interface import Frames
 from workloads.evaluation.cases import Setting
-from workloads.runtime.progress import Progress
+from workloads.evaluation.evaluate import branch_of, measuring, publish, settings_of
+from workloads.evaluation.finished import save_frames
+from workloads.evaluation.values import CaseMetric, write_values
+from workloads.runtime.errors import BadInput
+from workloads.runtime.progress import Progress, StageOutcome
+from workloads.study.memory.families import row_from
+from workloads.study.stages import JUDGED
+
+Made = TypeVar("Made")
 
 
-def showable(shows: str, settings: Sequence[Setting], branch: Branch, pool: Pool) -> list[Setting]:
-    """The cases that can be shown: all for the anchor, those with a known truth for the truth."""
-    if shows == "anchor":
-        return list(settings)
-    return [setting for setting in settings if branch.truth(setting, pool) is not None]
+def run(request: Request, progress: Progress) -> StageOutcome:
+    """Measure and judge every row of `config.references` on one branch; rank 0 does all of it.
+
+    Raises:
+        BadInput: a row that shows no known frames, or what `evaluate` and `judge` refuse.
+    """
+    if request.rendezvous.rank > 0:
+        return StageOutcome(steps=0)
+    branch, pool = branch_of(request), Pool.open(request.inputs["data"])
+    chunk_frames = int(pool.data["chunk_frames"])
+    settings = settings_of(request, branch, pool)
+    networks = measuring(branch, request, (int(pool.data["height"]), int(pool.data["width"])))
+    truth_of = _once_a_case(partial(branch.truth, pool=pool))
+    known_of = _once_a_case(partial(known_of_case, pool, truth_of))
+    views_of = _once_a_case(partial(judging.tail_views, request, pool))
+    rows: Mapping[str, Mapping[str, Any]] = request.config[REFERENCES]
+    left_out: dict[str, str] = {}
+    for number, (part, row) in enumerate(rows.items()):
+        if progress.stopping:
+            return StageOutcome(steps=number, stopped=True)
+        shows, made = row_from(row).known_frames, Path(request.work) / "made" / part
+        progress.at(number, len(rows), f"{request.branch}, {shows}")
+        (made / "frames").mkdir(parents=True, exist_ok=True)
+        shown, why = show(shows, settings, known_of, made / "frames")
+        if not shown:
+            left_out[part] = why
+            continue
+        values = publish(branch, shown, pool, made, chunk_frames, networks, truth_of)
+        judged = scored(request, made, progress, views_of)
+        if judged is None:
+            return StageOutcome(steps=number, stopped=True)
+        write_values(made / "cases.jsonl", [*values, *judged])
+        shutil.rmtree(made / "frames")
+        shutil.move(made, Path(request.out) / part)
+    records: dict[str, Any] = {"left_out": left_out}  # `workloads.contract.workload.LEFT_OUT`
+    if networks.weights:
+        records["measuring_weights"] = dict(networks.weights)
+    return StageOutcome(steps=len(rows), records=records)
 
 
-@dataclass(frozen=True)
-class Known:
-    """In place of a model: called like one, it gives known videos."""
+def show(
+    shows: str, settings: list[Setting], known_of: Callable[[Setting], Known], videos: Path
+) -> tuple[list[Setting], str]:
+    """Write the videos of the cases that this can be shown of; returns these, and why others cannot.
 
-    shows: str
-    branch: Branch
-    pool: Pool
+    Raises:
+        BadInput: nothing is called so.
+    """
+    if shows not in VIDEOS:
+        raise BadInput(f"a reference row shows {shows!r} instead of generating; allowed: {', '.join(VIDEOS)}")
+    shown, why = [], ""
+    for setting in settings:
+        try:
+            save_frames(videos, setting, VIDEOS[shows](known_of(setting)))
+            shown.append(setting)
+        except NoMeaning as error:
+            why = str(error)
+    return shown, why
 
-    def __call__(
-        self, batch: Sequence[Setting], progress: Progress, videos: Path, settings: Sequence[Setting]
-    ) -> list[Frames]:
-        """Videos (T, h, w, 3) of one batch; frame 0 is the given one."""
-        return [self._video(setting) for setting in batch]
 
-    def _video(self, setting: Setting) -> Frames:
-        first = self.pool.frames(setting.scene, [setting.start])
-        if self.shows == "anchor":
-            return first.repeat(len(setting.poses), axis=0)
-        truth = self.branch.truth(setting, self.pool)
-        assert truth is not None  # `showable` has left the others out
-        return np.concatenate([first, truth[1:]])
+def known_of_case(pool: Pool, truth_of: Callable[[Setting], Frames | None], setting: Setting) -> Known:
+    """What is known of a case; the other world is half the way round the list of its split, where layouts differ."""
+    scenes = next(pool.scenes(split) for split in SPLITS if setting.scene in pool.scenes(split))
+    other = scenes[(scenes.index(setting.scene) + len(scenes) // 2) % len(scenes)]
+    world = pool.world(other) if other != setting.scene else None
+    return Known(
+        source=pool.frames(setting.scene, [setting.start])[0],
+        poses=setting.poses,
+        chunk_frames=int(pool.data["chunk_frames"]),
+        truth=truth_of(setting),
+        world=pool.world(setting.scene),
+        other=world,
+        other_pose=None if world is None else world.first_pose,
+    )
+
+
+def scored(request: Request, made: Path, progress: Progress, views_of: judging.ViewsOf) -> list[CaseMetric] | None:
+    """What the stages after an evaluation say of the videos in `made`; None: asked to stop."""
+    inputs = {"data": request.inputs["data"], "evaluate": str(made)}
+    found: list[CaseMetric] = []
+    for name, stage in (("judge", partial(judging.run, views_of=views_of)), ("camera", gating.run)):
+        if request.branch not in JUDGED:
+            continue
+        out = made.with_name(f"{made.name}-{name}")
+        out.mkdir(exist_ok=True)
+        if stage(replace(request, inputs=inputs, out=str(out)), _Within(progress)).stopped:
+            return None
+        lines = (out / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+        found += [CaseMetric(**json.loads(line)) for line in lines]
+    return found
+
+
+class _Within(Progress):
+    """A part of an attempt: it is asked to stop with the whole, and writes nothing."""
+
+    def __init__(self, whole: Progress) -> None:
+        super().__init__(Path(), writes=False)
+        self._whole = whole
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the whole has been asked to stop."""
+        return self._whole.stopping
+
+
+def _once_a_case(make: Callable[[Setting], Made]) -> Callable[[Setting], Made]:
+    """`make`, of which each case is remembered: all rows look at the same."""
+    known: dict[str, Made] = {}
+
+    def remembered(setting: Setting) -> Made:
+        if setting.id not in known:
+            known[setting.id] = make(setting)
+        return known[setting.id]
+
+    return remembered

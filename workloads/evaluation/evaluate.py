@@ -19,9 +19,9 @@ Source: study.md section 7; design, Jobs and Contract.
 import importlib
 import keyword
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,7 @@ from workloads.data.frames import BrokenFrame, blank
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
-from workloads.evaluation.bounds import Known, showable
-from workloads.evaluation.branches.interface import Branch
+from workloads.evaluation.branches.interface import Branch, Frames
 from workloads.evaluation.cases import Setting, batches, write_settings
 from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, write_checkpoint
 from workloads.evaluation.networks.measures import Measures, measures
@@ -70,18 +69,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     pool = Pool.open(request.inputs["data"])
     section = request.config["branch"]
     chunk_frames = int(pool.data["chunk_frames"])
-    if min(int(pool.data["height"]), int(pool.data["width"])) < WINDOW:
-        raise BadInput(
-            f"controls.data.height, width are {pool.data['height']}, {pool.data['width']}; "
-            f"SSIM compares windows of {WINDOW} × {WINDOW} pixels: allowed: {WINDOW} and more"
-        )
-    settings = branch.settings(pool, section, chunk_frames)
-    row = None if request.row is None else row_from(request.row)
-    known_frames = "" if row is None else row.known_frames
-    if known_frames:
-        settings = showable(known_frames, settings, branch, pool)
-    if request.smoke:
-        settings = settings[:1]
+    settings = settings_of(request, branch, pool)
     out, checkpoints = Path(request.out), Path(request.work) / "checkpoints"
     videos = out / "frames"
     videos.mkdir(parents=True, exist_ok=True)
@@ -96,7 +84,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     def keep() -> None:
         write_checkpoint(checkpoints, videos, settings, request.fingerprint, listed)
 
-    generate: Known | Generator | None = Known(known_frames, branch, pool) if known_frames else None
+    generate: Generator | None = None
     for batch in mine:
         if progress.stopping:
             return StageOutcome(steps=_count(videos, settings), stopped=True)
@@ -123,7 +111,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     keep()
     generated_s = time.monotonic() - began
     progress.at(len(settings), len(settings), f"{request.branch}, measuring")
-    values = publish(branch, settings, pool, out, chunk_frames, networks)
+    values = publish(branch, settings, pool, out, chunk_frames, networks, partial(branch.truth, pool=pool))
     for name, value in means(values).items():
         progress.metric(0, name, value)
     records: dict[str, Any] = {
@@ -133,7 +121,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     if networks.weights:
         records["measuring_weights"] = dict(networks.weights)
     codec = Latents.open(request.inputs["latents"]).codec_section
-    weights = {} if known_frames else codec_weights(codec, request.config["sampler"], request.execution.paths)
+    weights = codec_weights(codec, request.config["sampler"], request.execution.paths)
     if weights:
         records["codec_weights"] = weights
     return StageOutcome(
@@ -141,6 +129,21 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         records=records,
         cost={"generate_s": generated_s, "measure_s": time.monotonic() - began - generated_s},
     )
+
+
+def settings_of(request: Request, branch: Branch, pool: Pool) -> list[Setting]:
+    """The cases that a request asks for.
+
+    Raises:
+        BadInput: a section that the pool cannot satisfy, or frames that are too small.
+    """
+    if min(int(pool.data["height"]), int(pool.data["width"])) < WINDOW:
+        raise BadInput(
+            f"controls.data.height, width are {pool.data['height']}, {pool.data['width']}; "
+            f"SSIM compares windows of {WINDOW} × {WINDOW} pixels: allowed: {WINDOW} and more"
+        )
+    settings = branch.settings(pool, request.config["branch"], int(pool.data["chunk_frames"]))
+    return settings[:1] if request.smoke else settings
 
 
 def branch_of(request: Request) -> Branch:
@@ -214,7 +217,7 @@ class Generator:
     ) -> list[Any]:
         """Videos (T, h, w, 3) of one batch."""
         config, described, branch = self.request.config, self.description, str(self.request.branch)
-        sampler = config["sampler"]
+        sampler, row = config["sampler"], row_from(self.request.row or described["row"])
         done = _count(videos, settings)
         cases = [
             Case(
@@ -231,7 +234,8 @@ class Generator:
             self.model,
             self.codec,
             cases,
-            frames=row_from(self.request.row or described["row"]).evidence_frames(config["evidence"]),
+            frames=row.evidence_frames(config["evidence"]),
+            streams=row.carries_state and row.written_from == "stream",
             rule=config["evidence"]["rule"],
             min_overlap=float(config["evidence"]["min_overlap"]),
             chunk_frames=int(described["data"]["chunk_frames"]),
@@ -267,7 +271,13 @@ def device_of(request: Request) -> str:
 
 
 def publish(
-    branch: Branch, settings: Sequence[Setting], pool: Pool, out: Path, chunk_frames: int, networks: Measures
+    branch: Branch,
+    settings: Sequence[Setting],
+    pool: Pool,
+    out: Path,
+    chunk_frames: int,
+    networks: Measures,
+    truth_of: Callable[[Setting], Frames | None],
 ) -> list[CaseMetric]:
     """Measure the videos in `out/frames` and write everything else beside them; returns all values."""
     for folder in ("strips", "samples"):
@@ -275,7 +285,7 @@ def publish(
     values, features, blanks = [], [], {}
     for number, setting in enumerate(settings):
         frames = load_frames(out / "frames", setting)
-        truth = branch.truth(setting, pool)
+        truth = truth_of(setting)
         values += branch.measure(setting, frames, truth, pool, chunk_frames, networks)
         features.append(branch.features(frames, truth, networks))
         blanks[setting.id] = float(blank(frames[1:]).mean())

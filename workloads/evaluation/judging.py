@@ -3,15 +3,20 @@
 The judge's name is its unit's suffix (`points:mask`), so that scores of two judges are never one column.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from workloads.contract.request import Request
 from workloads.data.pool import Pool
 from workloads.evaluation import judge_vlm
-from workloads.evaluation.cases import read_settings
+from workloads.evaluation.cases import Setting, read_settings
 from workloads.evaluation.finished import load_frames
 from workloads.evaluation.judge_lines import score_lines
-from workloads.evaluation.judge_mask import judge, tail, views_around
+from workloads.evaluation.judge_mask import Views, judge, tail, views_around
 from workloads.evaluation.values import CaseMetric, means, write_values
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
@@ -20,8 +25,17 @@ from workloads.study.stages import JUDGED
 MASK, VLM = "mask", "vlm"
 
 
-def run(request: Request, progress: Progress) -> StageOutcome:
+ViewsOf = Callable[[Setting], tuple[npt.NDArray[np.int64], Views] | None]
+"""The frames of a case's tail, by number, and the truth around them; None where no frame can be judged."""
+
+
+def run(request: Request, progress: Progress, views_of: ViewsOf | None = None) -> StageOutcome:
     """Judge every case of an evaluation. A score that cannot be given is missing, never zero.
+
+    Args:
+        request: of the stage.
+        progress: of the attempt.
+        views_of: as `mask` draws them (`tail_views`); given by who judges the same cases several times.
 
     Raises:
         BadInput: an unknown judge, a branch that is not judged, or what the judge itself refuses.
@@ -33,17 +47,15 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         return judge_vlm.run(request, progress)
     if name != MASK:
         raise BadInput(f"controls.judge.name is {name!r}; allowed: {MASK}, {VLM}")
-    return by_mask(request, progress)
+    return by_mask(request, progress, views_of or partial(tail_views, request, Pool.open(request.inputs["data"])))
 
 
-def by_mask(request: Request, progress: Progress) -> StageOutcome:
+def by_mask(request: Request, progress: Progress, views_of: ViewsOf) -> StageOutcome:
     """Judge by the renderer's truth.
 
     Raises:
         BadInput: a pool without truth.
     """
-    section = request.config["judge"]
-    pool = Pool.open(request.inputs["data"])
     evaluated = Path(request.inputs["evaluate"])
     settings = read_settings(evaluated / "cases.json")
     values: list[CaseMetric] = []
@@ -51,18 +63,29 @@ def by_mask(request: Request, progress: Progress) -> StageOutcome:
         if progress.stopping:
             return StageOutcome(steps=number, stopped=True)
         progress.at(number, len(settings), f"judging {request.branch}")
-        world = pool.world(setting.scene)
-        if world is None:
-            raise BadInput(
-                f"controls.judge.name is {MASK!r}, which needs the truth of a rendered world, but the pool is "
-                f"{pool.name!r}; allowed: controls.data.source: worlds"
-            )
-        frames = load_frames(evaluated / "frames", setting)
-        last = tail(setting.poses, int(section["tail_frames"]), float(section["min_overlap"]))
-        if len(last):
-            scores = judge(views_around(world, setting.poses[0], setting.poses[last]), frames[last])
+        found = views_of(setting)
+        if found is not None:
+            last, views = found
+            scores = judge(views, load_frames(evaluated / "frames", setting)[last])
             values += score_lines(setting.id, f"points:{MASK}", scores)
     write_values(Path(request.out) / "cases.jsonl", values)
     for name, value in means(values).items():
         progress.metric(0, name, value)
     return StageOutcome(steps=len(settings))
+
+
+def tail_views(request: Request, pool: Pool, setting: Setting) -> tuple[npt.NDArray[np.int64], Views] | None:
+    """See `ViewsOf`.
+
+    Raises:
+        BadInput: a pool without truth.
+    """
+    section = request.config["judge"]
+    world = pool.world(setting.scene)
+    if world is None:
+        raise BadInput(
+            f"controls.judge.name is {MASK!r}, which needs the truth of a rendered world, but the pool is "
+            f"{pool.name!r}; allowed: controls.data.source: worlds"
+        )
+    last = tail(setting.poses, int(section["tail_frames"]), float(section["min_overlap"]))
+    return (last, views_around(world, setting.poses[0], setting.poses[last])) if len(last) else None

@@ -19,8 +19,8 @@ def turned_frame(
     """`frame` (h, w, 3) as a camera sees it that has turned by each of `yaw_deg` (t,), degrees, to the right.
 
     Returns:
-        Colours (t, h, w, 3), 0..255, between the outermost pixels' centres and the edge those of the outermost pixel; 0
-        outside the frame's view. And which pixels were in the frame's view, (t, h, w).
+        Colours (t, h, w, 3), 0..255; from the centres of the outermost pixels on, also outside the frame's view, those
+        of the outermost pixel. And which pixels were in the frame's view, (t, h, w).
     """
     h, w = frame.shape[:2]
     edge = np.tan(np.deg2rad(HALF_VIEW_DEG))
@@ -30,7 +30,8 @@ def turned_frame(
     # Rays of the turned camera, (forward 1, right, up), in the axes of the frame's camera.
     ahead = np.cos(yaw) - np.sin(yaw) * right  # (t, 1, w)
     safe = np.where(ahead > 0, ahead, 1.0)
-    x = (np.sin(yaw) + np.cos(yaw) * right) / safe / edge + np.zeros((1, h, 1))
+    aside = np.sin(yaw) + np.cos(yaw) * right
+    x = np.where(ahead > 0, aside / safe / edge, np.where(aside > 0, 2.0, -2.0)) + np.zeros((1, h, 1))  # 2: outside
     y = up / safe / (edge * h / w)
     seen: npt.NDArray[np.bool_] = (ahead > 0) & (np.abs(x) <= 1 + SLACK) & (np.abs(y) <= 1 + SLACK)
     column, of_column = _between((x + 1) / 2 * w - 0.5, w)
@@ -39,8 +40,7 @@ def turned_frame(
     below, beside = np.minimum(row + 1, h - 1), np.minimum(column + 1, w - 1)
     upper = colours[row, column] * (1 - of_column) + colours[row, beside] * of_column
     lower = colours[below, column] * (1 - of_column) + colours[below, beside] * of_column
-    found = upper * (1 - of_row) + lower * of_row
-    return np.where(seen[..., None], found, 0.0), seen
+    return upper * (1 - of_row) + lower * of_row, seen
 
 
 def _between(at: npt.NDArray[np.float64], size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from workloads.data import draws
 from workloads.data.codec import FrameCodec
-from workloads.data.evidence import candidates, choose
+from workloads.data.evidence import candidates, choose, streamed
 from workloads.data.frames import BrokenFrame
 from workloads.data.geometry import action_vectors
 from workloads.data.poses import Poses
@@ -77,6 +77,7 @@ def roll_out(
     negative_text: npt.NDArray[np.float32] | None,
     device: torch.device | str,
     precision: str = "float32",
+    streams: bool = False,
     on_chunk: Callable[[int, int], None] | None = None,
 ) -> list[npt.NDArray[np.uint8]]:
     """Generate one batch of videos, (T, h, w, 3) each, T = len(poses); frame 0 is the given one.
@@ -94,6 +95,8 @@ def roll_out(
         branch: names the noise, with case and chunk.
         negative_text: (l, width), tokens of `sampler.negative`; read when guidance is not 1.
         precision: `training.precision`; bfloat16 computes under autocast, as training does.
+        streams: every frame is written into the model's state once, so the frames of a chunk are let go of after the
+            next one's write; `rule` and `frames` choose none.
         on_chunk: told (chunk, of) before each chunk.
 
     Raises:
@@ -126,7 +129,12 @@ def roll_out(
             if on_chunk is not None:
                 on_chunk(chunk, chunks)
             start, end = chunk * moves, (chunk + 1) * moves
-            slots = _evidence(cases, history, chunk, moves, frames, rule, min_overlap, device)
+            if streams:
+                at, since = streamed(start, moves)[-1]
+                shown = [np.array([at, *range(since + 1, at)])] * len(cases)
+            else:
+                shown = [_retrieved(case.poses, start, end, frames, rule, min_overlap) for case in cases]
+            slots = _evidence(cases, history, shown, chunk, moves, device)
             state = model.write(state, slots, text)
             targets = np.arange(start, end + 1, codec.time_factor)
             actions = _tensor(
@@ -145,7 +153,8 @@ def roll_out(
                 except BrokenFrame as error:
                     raise BrokenFrame(f"{where}, after solver step {solver.steps}: {error}") from None
             if chunk < chunks - 1:
-                history = np.concatenate([history, _encoded(codec, videos[:, start + 1 : end + 1])], axis=1)
+                made_now = _encoded(codec, videos[:, start + 1 : end + 1])
+                history = made_now if streams else np.concatenate([history, made_now], axis=1)
     return list(videos)
 
 
@@ -190,35 +199,46 @@ class _Solver:
         return x, lost
 
 
+def _retrieved(poses: Poses, start: int, end: int, frames: int, rule: str, min_overlap: float) -> npt.NDArray[np.int64]:
+    """Evidence of the chunk `start`..`end`: its first frame, then what the rule chooses of all before, oldest first."""
+    indices = np.array([start])
+    if frames > 1:
+        indices = np.concatenate([indices, choose(candidates(poses, start, end, min_overlap), frames, rule)])
+    return indices
+
+
 def _evidence(
     cases: Sequence[Case],
     history: npt.NDArray[np.float32],
+    chosen: Sequence[npt.NDArray[np.int64]],
     chunk: int,
     moves: int,
-    frames: int,
-    rule: str,
-    min_overlap: float,
     device: torch.device | str,
 ) -> Slots:
-    """The chunk's first frame in slot 0, then the retrieved frames, oldest first; missing slots at the end."""
+    """The chosen frames of each case as slots, the chunk's first frame in slot 0; missing slots at the end.
+
+    `history` ends with the chunk's first frame; what came before it may be gone.
+    """
     start, end = chunk * moves, (chunk + 1) * moves
+    first = start + 1 - history.shape[1]
     shown: list[Shown] = []
-    for i, case in enumerate(cases):
-        indices = np.array([start])
-        if frames > 1:
-            indices = np.concatenate([indices, choose(candidates(case.poses, start, end, min_overlap), frames, rule)])
-        one = Shown(history[i, indices], case.poses[indices], case.poses[end], chunk)
+    for i, (case, indices) in enumerate(zip(cases, chosen, strict=True)):
+        one = Shown(history[i, indices - first], case.poses[indices], case.poses[end], chunk)
         shown.append(one if case.perturb is None else case.perturb(one))
     most = max(len(one.latents) for one in shown)
     latents = np.zeros((len(cases), most, *history.shape[2:]), dtype=np.float32)
     actions = np.zeros((len(cases), most, 12), dtype=np.float32)
     valid = np.zeros((len(cases), most), dtype=np.bool_)
+    # The first frame that is ever written is frame 0: what is carried tells poses by it.
+    base = np.stack([action_vectors(case.poses[start], case.poses[0])[0] for case in cases])
     for i, (case, one) in enumerate(zip(cases, shown, strict=True)):
         count = len(one.latents)
         latents[i, :count] = one.latents
         actions[i, :count] = action_vectors(one.poses, case.poses[start])
         valid[i, :count] = True
-    return Slots(_tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device))
+    return Slots(
+        _tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device), _tensor(base, device)
+    )
 
 
 def _encoded(codec: FrameCodec, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -9,6 +9,8 @@ from typing import Any
 from workloads.contract.planned import Planned
 
 WORLDS = "worlds"
+MEASURE = ("evaluate", "bound")
+"""Stages that need a branch's cases."""
 SCENE_CHUNKS = 4  # of a rendered scene's own way (workloads.data.trajectories)
 OPEN = ("return", "absence", "sensitivity")  # start from open-domain first frames
 START_CHUNKS = 3  # replay: cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
@@ -22,7 +24,7 @@ def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str
         selected: ids of jobs; evaluations that are not among them are left out. None: all.
     """
     for job in plan.jobs.values():
-        if job.branch is None or job.stage != "evaluate" or (selected is not None and job.id not in selected):
+        if job.branch is None or job.stage not in MEASURE or (selected is not None and job.id not in selected):
             continue
         data, section = plan.jobs[job.inputs["data"]].config["data"], job.config["branch"]
         if data["source"] != WORLDS:

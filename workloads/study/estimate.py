@@ -156,7 +156,7 @@ def sizes_json(sizes: Sequence[RowSize], disk: Disk) -> dict[str, Any]:
             {
                 "row": size.label,
                 "tokens": tokens_forward(size.model, size.model.slots),
-                "tokens_written": tokens_written(size.model, size.model.slots),
+                "tokens_written": tokens_written(size.model, size.model.written),
                 "parameters": parameters_shared(size.model),
                 "parameters_added": parameters_added(size.model),
                 "flops_step": full_step(size.model, size.global_batch),
@@ -202,7 +202,7 @@ def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
             [
                 size.label,
                 f"{tokens_forward(model, model.slots):,}",
-                f"{tokens_written(model, model.slots):,}",
+                f"{tokens_written(model, model.written):,}",
                 f"{parameters_shared(model) + parameters_added(model):,}",
                 f"{parameters_added(model):,}",
                 _teraflop(full_step(model, size.global_batch)),

@@ -28,6 +28,8 @@ def ranked_differently(material: Material) -> Answer:
     limit of resamples and carries no p of its own, so its share of resamples at or below 0.8 stands in.
     """
     table = material.table
+    if off := _without_branches(material, "replay", "return"):
+        return Answer(effect=None, unit="Kendall's tau", detail=off)
     tau = float(kendall(table.scores["replay"], table.scores["return"]))
     if not np.isfinite(tau):
         return Answer(effect=None, unit="Kendall's tau", detail="under three rows have a replay and a return score")
@@ -59,6 +61,8 @@ def scaling(material: Material) -> Answer:
     if any(row not in table.names for row in rows):
         detail = material.without(rows) or "the table lacks a context row"
         return Answer(effect=None, unit="share of range", detail=detail)
+    if off := _without_branches(material, "replay", "return"):
+        return Answer(effect=None, unit="share of range", detail=off)
     at = [table.rows.index(table.names[row]) for row in rows]
     point = _scaling(table.scores["replay"], table.scores["return"], at)
     if not np.isfinite(point).all():
@@ -134,6 +138,8 @@ def efficiency_differs(material: Material) -> Answer:
     cost = np.array([material.cost.get(row, np.nan) for row in table.rows])
     if np.isfinite(cost).sum() < 2:
         return Answer(effect=None, unit="share of resamples", detail="no cost is known for the table's rows")
+    if off := _without_branches(material, "replay", "return"):
+        return Answer(effect=None, unit="share of resamples", detail=off)
     price = normalised(cost)
     best = {b: normalised(table.scores[b]) - price for b in ("replay", "return")}
     if not all(np.isfinite(values).any() for values in best.values()):
@@ -168,6 +174,12 @@ QUESTIONS: Sequence[tuple[str, str, Callable[[Material], Answer]]] = (
 def _return_score(material: Material) -> str:
     """The return score: the judge's total of cases that left; of published values, which have no gate, of all."""
     return headline(material.table.scoring.of("return"), material.means.keys())[0]
+
+
+def _without_branches(material: Material, *branches: str) -> str:
+    """Why a finding has no value where the plan is without some of these branches; empty: it has them."""
+    absent = [branch for branch in branches if branch not in material.table.scores]
+    return f"the plan is without the branch {' and '.join(absent)}" if absent else ""
 
 
 def _directed(material: Material, metric: str, pairs: Sequence[tuple[str, str]], sign: int) -> Answer:

@@ -1,7 +1,7 @@
 """FLOPs of the jobs of a plan: trainings and evaluations, from the sizes of their models (`sizes`).
 
-What is not counted has no entry: rendering, encoding and judging, and evaluations whose number of cases only the pool
-knows. The networks of an evaluation (distances, features) and the sample videos of a training are not counted.
+What is not counted has no entry: rendering, encoding, judging and bounds, and evaluations of which only the pool knows
+how many cases they have. The networks of an evaluation (distances, features) and sample videos are not counted.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def flops(plan: Planned) -> dict[str, float]:
     models: dict[tuple[int, int], ModelSizes] = {}
     counted: dict[tuple[int, ...], float | None] = {}
     for cell in plan.cells:
-        if cell.alias_of is not None:
+        if cell.alias_of is not None or cell.reference:  # a reference row generates nothing
             continue
         same = (id(cell.controls), id(cell.trained))
         if same not in models:
@@ -46,9 +46,7 @@ def _training(model: ModelSizes, job: PlannedJob, controls: Mapping[str, Mapping
 
 
 def _evaluation(model: ModelSizes, job: PlannedJob, controls: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """FLOPs of an evaluation; None: not known. A row that shows known frames generates none."""
-    if job.row is not None and row_from(job.row).known_frames:
-        return 0.0
+    """FLOPs of an evaluation; None: not known."""
     section, sampler = job.config["branch"], controls["sampler"]
     rendered = controls["data"]["source"] == WORLDS
     cases = int(section["cases"]) or (cases_of(str(job.branch), section, controls["data"]) if rendered else None)
@@ -56,5 +54,5 @@ def _evaluation(model: ModelSizes, job: PlannedJob, controls: Mapping[str, Mappi
     if cases is None or chunks is None:
         return None
     passes = int(sampler["steps"]) * (1 if float(sampler["guidance"]) == 1.0 else 2)
-    chunk = passes * flops_denoise(model, 1, model.slots) + flops_write(model, 1, model.slots)
+    chunk = passes * flops_denoise(model, 1, model.slots) + flops_write(model, 1, model.written)
     return float(cases * sum(chunks) * chunk)

@@ -17,6 +17,7 @@ from typing import Any
 
 from workloads.study.memory.base import FLOAT, BlockPass
 from workloads.study.sizes import (
+    POOL_FRAMES,
     ModelSizes,
     latent_shape,
     parameters_added,
@@ -36,7 +37,7 @@ MAX_LIVE = 1_000_000_000
 """DeepSpeed's default `stage3_max_live_parameters`."""
 CHECKPOINTS_KEPT = 2
 """Newest training checkpoints that stay until the job is done."""
-POOL_SCENES, POOL_FRAMES = 100, 7601
+POOL_SCENES = 100
 """Of the published Context-as-Memory pool; assumed when the plan is made, for the pool is not opened."""
 
 
@@ -98,7 +99,7 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
         total += every * d * FLOAT if recomputed else _block(s, index, every, queries, text, wide)
     if s.row.carries_state:
         # The evidence of the segment before is written with this one's: one pass over twice the slots.
-        written = 2 * s.slots * n
+        written = s.trained * n
         total += written * v * wide + s.row.activations_looks(s, written, wide)
         final = s.recurrent[-1]
         for index in range(final + 1):
@@ -113,6 +114,7 @@ def _block(s: ModelSizes, index: int, every: int, queries: int, text: int, wide:
     target = s.frame_tokens * s.frames
     total = _attention(s, every, queries, wide) + _text_and_feed(s, queries, text, wide)
     total += s.row.activations_text(s, queries, wide)
+    total += s.row.activations_attention(s, every, queries, wide)
     if index in s.recurrent:
         total += s.row.activations_block(s, BlockPass(tokens=target, frames=s.frames, stream=queries), wide)
     return total
@@ -127,7 +129,7 @@ def _written_block(s: ModelSizes, index: int, tokens: int, wide: int, *, last: b
 
 def _write_pass(s: ModelSizes, tokens: int, *, last: bool) -> BlockPass:
     """Both segments' evidence in one pass."""
-    return BlockPass(tokens=tokens, frames=2 * s.slots, stream=tokens, write=True, last=last)
+    return BlockPass(tokens=tokens, frames=s.trained, stream=tokens, write=True, last=last)
 
 
 def _attention(s: ModelSizes, every: int, queries: int, wide: int) -> int:
@@ -156,7 +158,7 @@ def _largest_block(s: ModelSizes, wide: int) -> int:
     every, text = tokens_forward(s, s.slots), s.text_tokens + s.row.beside_text(s)
     sizes = [_block(s, index, every, every, text, wide) for index in {0, *s.recurrent[:1]}]
     if s.row.carries_state:
-        sizes.append(_written_block(s, 0, 2 * s.slots * s.frame_tokens, wide, last=False))
+        sizes.append(_written_block(s, 0, s.trained * s.frame_tokens, wide, last=False))
     return max(sizes)
 
 
@@ -164,7 +166,7 @@ def _working(s: ModelSizes, wide: int) -> int:
     """Gradients alive at once in a block's backward: of the feed-forward, or of q, k and v; and its input's."""
     tokens = tokens_forward(s, s.slots)
     if s.row.carries_state:
-        tokens = max(tokens, 2 * s.slots * s.frame_tokens)
+        tokens = max(tokens, s.trained * s.frame_tokens)
     return tokens * (2 * s.width * FLOAT + max(2 * s.feed_forward * wide, 5 * s.width * FLOAT))
 
 

@@ -6,17 +6,21 @@ from collections.abc import Iterator, Mapping
 from workloads.contract.planned import PlannedJob
 from workloads.study.services import JUDGE_URL
 
+_NETWORKS = {
+    ("branch", "perceptual", "alex"): "lpips",
+    ("branch", "perceptual", "vgg"): "lpips",
+    ("branch", "frechet", "inception"): "inception",
+    ("branch", "frechet_video", "i3d"): "i3d",
+}
+_JUDGE = {("judge", "name", "vlm"): "judge_url"}
+
 READ: Mapping[str, Mapping[tuple[str, str, str], str]] = {
     "data": {("data", "source", "context-as-memory"): "pool"},
     "latents": {("codec", "kind", "wan"): "wan_vae", ("codec", "text", "umt5"): "umt5"},
     "train": {("backbone", "start", "wan"): "wan"},
-    "evaluate": {
-        ("branch", "perceptual", "alex"): "lpips",
-        ("branch", "perceptual", "vgg"): "lpips",
-        ("branch", "frechet", "inception"): "inception",
-        ("branch", "frechet_video", "i3d"): "i3d",
-    },
-    "judge": {("judge", "name", "vlm"): "judge_url"},
+    "evaluate": _NETWORKS,
+    "judge": _JUDGE,
+    "bound": {**_NETWORKS, **_JUDGE},
 }
 """Stage -> (section, key, value) -> name under `paths` of what a job with this value reads."""
 

@@ -19,6 +19,8 @@ ACTION_WIDTH = 12
 STEP_FORWARDS = 3
 """A backward costs two forwards."""
 RGB = 3
+POOL_FRAMES = 7601
+"""Of a scene of the published pool."""
 WAN_CHANNELS, WAN_TIME_FACTOR = 16, 4
 """Of the Wan 2.1 VAE: channels of a latent, and frames of one after the first."""
 
@@ -31,6 +33,18 @@ class ModelSizes(BackboneSizes):
     """As it is trained."""
     slots: int
     """K, evidence frames of a segment, anchor included."""
+    streamed: tuple[int, int] | None = None
+    """Of a state that every frame is written into: frames written for one chunk, and at most in one training sample."""
+
+    @property
+    def written(self) -> int:
+        """Frames that are written for one chunk."""
+        return self.slots if self.streamed is None else self.streamed[0]
+
+    @property
+    def trained(self) -> int:
+        """Frames that are written in a sample of training: the evidence of two segments, or of a stream's longest."""
+        return 2 * self.slots if self.streamed is None else self.streamed[1]
 
     @property
     def recurrent(self) -> tuple[int, ...]:
@@ -72,9 +86,14 @@ def model_sizes(controls: Mapping[str, Mapping[str, Any]], row: MemoryRow) -> Mo
     """Sizes of `row`, as it is trained, under resolved `controls` (data, codec, evidence, action, backbone)."""
     backbone, codec = controls["backbone"], controls["codec"]
     latent = latent_shape(controls["data"], codec)
+    slots, chunk, scene = row.evidence_frames(controls["evidence"]), int(controls["data"]["chunk_frames"]), 0
+    streams = row.carries_state and row.written_from == "stream"
+    if streams:
+        scene = scene_frames(controls["data"])
     return ModelSizes(
         row=row,
-        slots=row.evidence_frames(controls["evidence"]),
+        slots=slots,
+        streamed=(row.frames_written(slots, chunk), row.frames_trained(slots, chunk, scene)) if streams else None,
         width=int(backbone["width"]),
         blocks=int(backbone["blocks"]),
         heads=int(backbone["heads"]),
@@ -91,6 +110,11 @@ def model_sizes(controls: Mapping[str, Mapping[str, Any]], row: MemoryRow) -> Mo
         text_tokens=int(codec["text_tokens"]),
         text_width=int(codec["text_width"]),
     )
+
+
+def scene_frames(data: Mapping[str, Any]) -> int:
+    """Frames of a scene, at most: four chunks of a rendered one; those of the published pool."""
+    return 4 * (int(data["chunk_frames"]) - 1) + 1 if data["source"] == "worlds" else POOL_FRAMES
 
 
 def latent_shape(data: Mapping[str, Any], codec: Mapping[str, Any]) -> tuple[int, int, int, int]:
@@ -180,7 +204,7 @@ def flops_step(s: ModelSizes, batch: int, slots: int, history: Sequence[int] = (
 
 def full_step(s: ModelSizes, batch: int) -> int:
     """`flops_step` with every evidence slot filled, of the segment before too in rows that write it."""
-    return flops_step(s, batch, s.slots, (s.slots,) if s.row.carries_state else ())
+    return flops_step(s, batch, s.slots, (s.trained - s.slots,) if s.row.carries_state else ())
 
 
 def _flops_prompt(s: ModelSizes) -> int:

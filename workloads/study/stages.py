@@ -50,6 +50,18 @@ _TOLERANCES = (
     Tolerance(metric="stands_still", most=0.1),
 )
 
+_CAMERA = (Tolerance(metric="camera_q", most=0.01), Tolerance(metric="camera_*", most=0.1))
+_JUDGED = (Tolerance(metric="judge*", most=0.5),)
+
+_SCORES = (
+    "**How a judge scores.** `judge` = 20 · (0.45 `appearance` + 0.25 `presence` + 0.20 `view` + 0.10 `scene`), "
+    "0 to 100. The parts, 0 to 5, are in the same line of the tables of cases: is it the same object, is it there, "
+    "does the camera look the same way, are the surroundings the same. Without the object, appearance and presence "
+    "are 0."
+)
+
+_JUDGE_VARIABLES = ("ECHO_MATRIX_JUDGE_*",)
+
 # Guessed durations are of the laptop profile, which is run before anything was measured; FLOPs tell those of `train`
 # and `evaluate` (`flops`).
 STAGES = (
@@ -159,14 +171,30 @@ STAGES = (
         seconds_guess=1.0,
         smoke=True,
         tracked=True,
-        about="**How a judge scores.** `judge` = 20 · (0.45 `appearance` + 0.25 `presence` + 0.20 `view` + 0.10 "
-        "`scene`), 0 to 100. The parts, 0 to 5, are in the same line of the tables of cases: is it the same object, "
-        "is it there, does the camera look the same way, are the surroundings the same. Without the object, "
-        "appearance and presence are 0.",
+        about=_SCORES,
         checks=(RecordCheck(record="judge_rubric", depends=("judge",), optional=True),),
         uncompared={"judge_missing": "cases without a valid answer are missing in the means, and counted beside them"},
-        tolerances=(Tolerance(metric="judge*", most=0.5),),
-        environment=("ECHO_MATRIX_JUDGE_*",),
+        tolerances=_JUDGED,
+        environment=_JUDGE_VARIABLES,
+    ),
+    StageSpec(
+        name="bound",
+        module="workloads.evaluation.bounds",
+        inputs=("data",),
+        sections=("judge",),
+        row="references",
+        branches=BRANCHES,
+        performs=("evaluate", "judge", "camera"),
+        resources_of="evaluate",
+        seconds_guess=5.0,
+        smoke=True,
+        tracked=True,
+        files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
+        images="strips",
+        about=_SCORES,
+        uncompared=dict.fromkeys(("left_out", "measuring_weights"), "one job for all reference rows"),
+        tolerances=(*_TOLERANCES, *_JUDGED, *_CAMERA),
+        environment=_JUDGE_VARIABLES,
     ),
     StageSpec(
         name="camera",
@@ -181,7 +209,7 @@ STAGES = (
         "fit, -1 to 1; `camera_f` the share of the commanded turn, 1 as commanded. `camera_measurable`: the fit is at "
         "least 0.35. `camera_refused`: on the way back the source itself is shown, faded or jumped to. `camera_left`: "
         "measurable, 2/3 to 4/3 of the turn, and not refused. `judge_gated` is `judge` in cases that left, else 0.",
-        tolerances=(Tolerance(metric="camera_q", most=0.01), Tolerance(metric="camera_*", most=0.1)),
+        tolerances=_CAMERA,
         told="no_gate",
         uncompared={"no_gate": "the same for every row, since it follows from the commanded poses; in the notes"},
     ),

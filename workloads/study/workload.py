@@ -90,6 +90,7 @@ WORKLOAD = EchoMemory(
 def with_families(*families: type[MemoryRow]) -> EchoMemory:
     """The study with further memory mechanisms; see docs/tutorials/add-a-mechanism.md.
 
-    Fingerprints of its own rows do not change.
+    An address needs no mention here: its declaration registers itself when it is imported. Fingerprints of the study's
+    own rows do not change.
     """
     return replace(WORKLOAD, families=(*FAMILIES, *families))

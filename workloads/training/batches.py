@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from workloads.data import draws
-from workloads.data.evidence import choose
+from workloads.data.evidence import choose, streamed
 from workloads.data.geometry import action_vectors
 from workloads.data.index import Index, Sample
 from workloads.data.latents import Latents
@@ -29,7 +29,8 @@ from workloads.model.flow import sigma_from_uniform
 from workloads.runtime.errors import BadInput
 from workloads.study.sizes import ACTION_WIDTH
 
-NO_FRAMES: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+Piece = tuple[int, int | None]
+"""Anchor of a segment that is written, and the frame after which all are; None: those that the rule retrieves."""
 KEPT_SEGMENTS = 65_536
 """Segments whose indices and action vectors stay in memory, about 2 KiB each."""
 KEPT_TEXT_BYTES = 256 * 2**20
@@ -53,7 +54,7 @@ class TrainingBatch:
     slots: Slots
     """(b, k, ...) the anchor, then what was retrieved."""
     history: tuple[Slots, ...]
-    """Evidence of the preceding segment, for rows that carry a state; empty when no sample has one."""
+    """Evidence of the segments before, oldest first, for rows that carry a state; empty when no sample has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +87,14 @@ class Batches:
         carries_state: bool,
         shift: float,
         seed: int,
+        write_from: str = "retrieved",
     ) -> None:
-        """Take `evidence_frames` (K, the anchor included) by `rule` for every segment."""
+        """Take `evidence_frames` (K, the anchor included) by `rule` for every segment.
+
+        Args:
+            write_from: what a state is written from before the segment's own evidence: `retrieved`, the evidence of the
+                segment before; `stream`, every frame before, and no evidence is chosen.
+        """
         self._time_factor = latents.time_factor
         if (latents.shape["frames"] - 1) * self._time_factor + 1 != chunk_frames:
             raise BadInput(
@@ -101,6 +108,7 @@ class Batches:
         self._evidence_frames = evidence_frames
         self._rule = rule
         self._carries_state = carries_state
+        self._write_from = write_from
         self._shift = shift
         self._seed = seed
         shape = latents.shape
@@ -119,42 +127,41 @@ class Batches:
         actions = np.empty((b, length, ACTION_WIDTH), dtype=np.float32)
         noise = np.empty_like(target)
         uniform = np.empty(b, dtype=np.float32)
-        current: list[tuple[str, Segment] | None] = []
-        previous: list[tuple[str, Segment] | None] = []
+        pieces: list[list[Segment]] = []
         for row, (number, sample) in enumerate(zip(samples, chosen, strict=True)):
-            segment = self._segment(sample.scene, sample.start, sample.dropped)
+            written = [self._segment(sample.scene, *piece) for piece in self._pieces(sample)]
             target[row] = self._latents.target(sample.scene, sample.start)
-            actions[row] = segment.actions[:length]
+            actions[row] = written[-1].actions[:length]
             noise[row] = draws.normal(noise.shape[1:], "training noise", self._seed, step, number)
             uniform[row] = draws.uniform((1,), "training timestep", self._seed, step, number)[0]
-            current.append((sample.scene, segment))
-            before = self._preceding(sample)
-            previous.append(None if before is None else (sample.scene, self._segment(sample.scene, before, False)))
+            pieces.append(written)
         text = np.stack([self._text(sample.scene, sample.start) for sample in chosen])
-        history = (self._slots(previous, device),) if any(previous) else ()
+        # Segments end together: the last is the sample's own, and who has fewer before it lacks the oldest.
+        most = max(len(written) for written in pieces)
+        *history, slots = [
+            self._slots(chosen, [written[i] if i >= -len(written) else None for written in pieces], pieces, device)
+            for i in range(-most, 0)
+        ]
         return TrainingBatch(
             target=_on(target, device),
             noise=_on(noise, device),
             sigma=sigma_from_uniform(torch.from_numpy(uniform), self._shift).to(device),
             actions=_on(actions, device),
             text=_on(text, device),
-            slots=self._slots(current, device),
-            history=history,
+            slots=slots,
+            history=tuple(history),
         )
 
     def evidence_digest(self, steps: Iterable[int]) -> str:
         """sha256 over the evidence frames, anchor first, of every sample of `steps` in order."""
-        return self._digest(steps, lambda sample: self._chosen(sample.scene, sample.start, sample.dropped))
+        return self._digest(steps, lambda sample: self._frames(sample.scene, *self._own(sample)))
 
     def written_digest(self, steps: Iterable[int]) -> str:
-        """The same over all frames that a state is written from: those of the preceding segment, then its own."""
-
-        def written(sample: Sample) -> npt.NDArray[np.int64]:
-            before = self._preceding(sample)
-            history = NO_FRAMES if before is None else self._chosen(sample.scene, before, False)
-            return np.concatenate([history, self._chosen(sample.scene, sample.start, sample.dropped)])
-
-        return self._digest(steps, written)
+        """The same over all frames that a state is written from, the sample's own segment last."""
+        return self._digest(
+            steps,
+            lambda sample: np.concatenate([self._frames(sample.scene, *piece) for piece in self._pieces(sample)]),
+        )
 
     def _digest(self, steps: Iterable[int], frames_of: Callable[[Sample], npt.NDArray[np.int64]]) -> str:
         digest = hashlib.sha256()
@@ -165,44 +172,74 @@ class Batches:
                 digest.update(b";")
         return digest.hexdigest()
 
-    def _preceding(self, sample: Sample) -> int | None:
-        """First frame of the segment whose evidence a state was written from before the sample; None: there is none."""
-        before = sample.start - self._moves
-        return before if self._carries_state and not sample.dropped and before >= 0 else None
+    def _own(self, sample: Sample) -> Piece:
+        """The segment of a sample: with its evidence, or a cold start."""
+        return sample.start, sample.start - 1 if sample.dropped else None
 
-    def _chosen(self, scene: str, start: int, dropped: bool) -> npt.NDArray[np.int64]:
-        found = (
-            NO_FRAMES if dropped else choose(self._index.candidates(scene, start), self._evidence_frames, self._rule)
-        )
+    def _pieces(self, sample: Sample) -> list[Piece]:
+        """The segments that a state is written from, the sample's own last; that one alone without a state."""
+        if not self._carries_state or sample.dropped:
+            return [self._own(sample)]
+        if self._write_from == "stream":
+            return list(streamed(sample.start, self._moves))
+        before = sample.start - self._moves
+        return [*([(before, None)] if before >= 0 else []), self._own(sample)]
+
+    def _frames(self, scene: str, start: int, since: int | None) -> npt.NDArray[np.int64]:
+        """(k,) evidence of the segment at `start`, the anchor first: by the rule, or all frames after `since`."""
+        if since is None:
+            found = choose(self._index.candidates(scene, start), self._evidence_frames, self._rule)
+        else:
+            found = np.arange(since + 1, start, dtype=np.int64)
         return np.concatenate([np.array([start], dtype=np.int64), found])
 
-    def _make_segment(self, scene: str, start: int, dropped: bool) -> Segment:
-        frames = self._chosen(scene, start, dropped)
+    def _make_segment(self, scene: str, start: int, since: int | None) -> Segment:
+        frames = self._frames(scene, start, since)
         # Target latent i takes the pose of pixel frame i x time factor; evidence its own frame's.
         targets = np.arange(start, start + self._moves + 1, self._time_factor, dtype=np.int64)
         shown = np.concatenate([targets, frames])
         poses = self._poses(scene)
         return Segment(frames=frames, actions=action_vectors(poses[shown], poses[start]))
 
-    def _slots(self, segments: Sequence[tuple[str, Segment] | None], device: str) -> Slots:
-        """Evidence of the segments, oldest slots first after the anchor; None has no valid slot at all."""
-        b, k = len(segments), max(len(entry[1].frames) for entry in segments if entry is not None)
+    def _slots(
+        self,
+        samples: Sequence[Sample],
+        segments: Sequence[Segment | None],
+        pieces: Sequence[Sequence[Segment]],
+        device: str,
+    ) -> Slots:
+        """Evidence of one segment of each sample, oldest slots first after the anchor; None has no valid slot at all.
+
+        `pieces`: all segments of each sample. What is carried tells poses by the first frame of the first of them.
+        """
+        b, k = len(segments), max(len(segment.frames) for segment in segments if segment is not None)
         latents = np.zeros((b, k, *self._latent), dtype=np.float32)
         actions = np.zeros((b, k, ACTION_WIDTH), dtype=np.float32)
         valid = np.zeros((b, k), dtype=np.bool_)
-        for row, entry in enumerate(segments):
-            if entry is None:
+        base = np.zeros((b, ACTION_WIDTH), dtype=np.float32)
+        for row, (sample, segment) in enumerate(zip(samples, segments, strict=True)):
+            if segment is None:
                 continue
-            scene, segment = entry
-            count = len(segment.frames)
-            latents[row, :count] = self._scene(scene)[segment.frames]
+            count, poses = len(segment.frames), self._poses(sample.scene)
+            latents[row, :count] = self._scene(sample.scene)[segment.frames]
             actions[row, :count] = segment.actions[self._length :]
             valid[row, :count] = True
-        return Slots(_on(latents, device), _on(actions, device), _on(valid, device))
+            base[row] = action_vectors(poses[int(segment.frames[0])], poses[int(pieces[row][0].frames[0])])[0]
+        alone = max(len(written) for written in pieces) == 1
+        return Slots(
+            _on(latents, device), _on(actions, device), _on(valid, device), None if alone else _on(base, device)
+        )
 
 
 def make_batches(
-    latents: Latents, index: Index, config: Mapping[str, Any], *, evidence_frames: int, carries_state: bool, seed: int
+    latents: Latents,
+    index: Index,
+    config: Mapping[str, Any],
+    *,
+    evidence_frames: int,
+    carries_state: bool,
+    write_from: str,
+    seed: int,
 ) -> Batches:
     """The batches of a train request's `config`."""
     return Batches(
@@ -214,6 +251,7 @@ def make_batches(
         carries_state=carries_state,
         shift=float(config["training"]["shift"]),
         seed=seed,
+        write_from=write_from,
     )
 
 

@@ -83,6 +83,7 @@ class SampleVideos:
         config: Mapping[str, Any],
         *,
         evidence_frames: int,
+        streams: bool = False,
         folder: Path,
         device: str,
         paths: Mapping[str, str] | None = None,
@@ -101,7 +102,7 @@ class SampleVideos:
             self._codec = make_codec(latents.codec_section, paths, device)
             self._cases = sample_cases(latents, self._codec, int(config["data"]["chunk_frames"]))
         self._config = config
-        self._evidence_frames = evidence_frames
+        self._evidence_frames, self._streams = evidence_frames, streams
         self._folder = folder
         self._device = device
 
@@ -125,6 +126,7 @@ class SampleVideos:
                 self._codec,
                 self._cases,
                 frames=self._evidence_frames,
+                streams=self._streams,
                 rule=str(config["evidence"]["rule"]),
                 min_overlap=float(config["evidence"]["min_overlap"]),
                 chunk_frames=int(config["data"]["chunk_frames"]),

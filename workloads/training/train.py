@@ -30,6 +30,7 @@ from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
+from workloads.study.sizes import scene_frames
 from workloads.training.batches import make_batches
 from workloads.training.checkpoint import TrainingState, write_checkpoint
 from workloads.training.engine import Engine, join_ranks
@@ -68,7 +69,13 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     _check_index(index, steps, shape.global_batch, request.inputs["index"])
     frames = row.evidence_frames(config["evidence"])
     batches = make_batches(
-        latents, index, config, evidence_frames=frames, carries_state=row.carries_state, seed=request.seed
+        latents,
+        index,
+        config,
+        evidence_frames=frames,
+        carries_state=row.carries_state,
+        write_from=row.written_from,
+        seed=request.seed,
     )
     model = build_model(config["backbone"], config["action"], request.row, LatentShape(**latents.shape), request.seed)
     if config["backbone"].get("start") == "wan":  # requests from before this key start from scratch
@@ -100,7 +107,15 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         if engine.rank == 0:
             resumed.restore_samples(samples)
 
-    videos = SampleVideos(latents, config, evidence_frames=frames, folder=samples, device=device, paths=execution.paths)
+    videos = SampleVideos(
+        latents,
+        config,
+        evidence_frames=frames,
+        streams=row.written_from == "stream",
+        folder=samples,
+        device=device,
+        paths=execution.paths,
+    )
 
     def save(at: Position) -> None:
         state = replace(
@@ -163,7 +178,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
             "micro_batch": shape.micro_batch,
         },
         cost={
-            **full_cost(model, frames, shape.global_batch),
+            **full_cost(model, frames, shape.global_batch, config["data"]),
             "device_s": end.seconds * shape.ranks,
             "s_per_step": end.seconds / max(1, end.step),
             "parameters_added": float(added),
@@ -172,17 +187,22 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     )
 
 
-def full_cost(model: WorldModel, frames: int, global_batch: int) -> dict[str, float]:
+def full_cost(model: WorldModel, frames: int, global_batch: int, data: Mapping[str, Any]) -> dict[str, float]:
     """What the row asks for with all `frames` evidence slots of a sample filled, whatever the sampler drew.
+
+    Args:
+        data: the section; what a stream writes depends on the lengths of chunks and scenes.
 
     Returns:
         `tokens` of one sample's forward, `tokens_written` of one sample's write, `flops` of one step over the
         global batch.
     """
-    history = (frames,) if model.mechanism.carries_state else ()
+    row, chunk = model.row, int(data["chunk_frames"])
+    trained = row.frames_trained(frames, chunk, scene_frames(data))
+    history = (trained - frames,) if model.mechanism.carries_state else ()
     return {
         "tokens": float(tokens_forward(model, frames)),
-        "tokens_written": float(tokens_written(model, frames)),
+        "tokens_written": float(tokens_written(model, row.frames_written(frames, chunk))),
         "flops": float(flops_step(model, global_batch, frames, history)),
     }
 

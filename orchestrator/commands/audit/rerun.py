@@ -132,7 +132,9 @@ def _compared(job: Job, study: Study, audit: Audit, crate: Path) -> JobCompariso
         anew = JobResult(
             commit=store.read(job.fingerprint),
             manifest=store.manifest(job.fingerprint),
-            folder=store.fetch_files(job.fingerprint, (CASES, METRICS)),
+            folder=store.fetch_files(
+                job.fingerprint, [METRICS, *(f"{part}/{CASES}".lstrip("/") for part in job.parts)]
+            ),
         )
         return compare_results(job, recorded, anew)
     except StoreError as error:

@@ -45,10 +45,14 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
 
 
 def _cells(plan: Plan, selected: Collection[str]) -> str:
-    """Rows and seeds of which something is selected that is not needed for another row as well."""
+    """Rows and seeds of which something is selected that no other row needs, and selected reference rows."""
     distinct = [cell for cell in plan.cells if cell.alias_of is None]
     used = Counter(job_id for cell in distinct for job_id in set(plan.jobs_of[cell.id].values()))
-    own = {job_id for job_id, cells in used.items() if cells == 1 and job_id in selected}
+    own = {
+        job_id
+        for job_id, cells in used.items()
+        if job_id in selected and (cells == 1 or plan.jobs[job_id].spec.row == "references")
+    }
     cells = [cell for cell in distinct if not own.isdisjoint(plan.jobs_of[cell.id].values())]
     rows, seeds = dict.fromkeys(cell.row for cell in cells), dict.fromkeys(str(cell.seed) for cell in cells)
     return f"{_named('row', list(rows))}; {_named('seed', list(seeds))}"

@@ -1,7 +1,7 @@
 """One job of a study, as the tracker sees it: its last state, its series while that grows, and its artifact."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ class JobView:
     """Commit of the code that made the artifact."""
     version: str = ""
     """And its version."""
+
+    def part(self, folder: str) -> "JobView":
+        """The same job as a cell sees it whose results are in this folder of the artifact; "": all of it."""
+        return replace(self, artifact=self.artifact / folder) if folder and self.artifact is not None else self
 
     def rewind(self) -> None:
         """Read its series again from the beginning."""

@@ -241,7 +241,8 @@ class Projector:
     def _show(self, runs: Runs, cell: str) -> None:
         """Bring one cell's run in line."""
         message, states = self._cells[cell], self._states(cell)
-        jobs = {job: self._jobs[job] for job in message["jobs"] if job in self._jobs}
+        parts = message["parts"]
+        jobs = {job: self._jobs[job].part(parts.get(job, "")) for job in message["jobs"] if job in self._jobs}
         assert self._parent is not None
         name = self._name_of(cell)
         start_ms = int(1000 * min((v.started for v in jobs.values() if v.started is not None), default=time.time()))

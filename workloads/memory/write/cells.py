@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from workloads.memory.address.bearing import Bearing
 from workloads.memory.address.place import CellRows, cell_weights
 from workloads.memory.interface import Address, Sizes, Slots, Stored, TokenWrite
+from workloads.runtime.errors import BadInput
 from workloads.study.memory.write.cells import CellsSpec
 
 EMPTY = 1e-6
@@ -33,9 +33,14 @@ class Cells(TokenWrite):
 
     def stored(self, tokens: Tensor, slots: Slots, address: Address) -> Stored:
         """Cells (b, kept rows * P, d) of the embedded evidence (b, k, n, d)."""
-        assert isinstance(address, Bearing)
         slots = slots.trimmed()
-        weight = cell_weights(address.looks(slots.actions), self.count) * slots.valid[:, :, None, None]  # (b, k, C, P)
+        looks = address.looks(slots.actions)
+        if not isinstance(looks, Tensor) or looks.shape != (*slots.valid.shape, self.rows.columns):
+            raise BadInput(
+                f"memory row: write cells needs bearings from its address, (b, f, {self.rows.columns}) in radians, "
+                f"which {type(address).__name__}.looks does not give; remove cells from what it `finds`"
+            )
+        weight = cell_weights(looks, self.count) * slots.valid[:, :, None, None]  # (b, k, C, P)
         total = weight.sum((1, 2))  # (b, P)
         cells = torch.einsum("bkcp,bkrcd->brpd", weight, self.rows.summed(tokens))
         cells = cells / total.clamp(min=EMPTY)[:, None, :, None]

@@ -12,7 +12,7 @@ work is not counted. Source: study.md section 5. Standard library only.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from workloads.contract.fields import LATER, Natural
 from workloads.contract.rows import Row, RowError
@@ -127,8 +127,8 @@ class MemoryRow(Row):
         return ("evidence.frames", "backbone.recurrent_every") if self.carries_state else ()
 
     @property
-    def known_frames(self) -> Literal["", "truth", "anchor"]:
-        """Which known frames are shown in place of generated ones; empty: it generates."""
+    def known_frames(self) -> str:
+        """Which known frames are shown instead of generated ones (`evaluation/adversaries.py`); empty: it generates."""
         return ""
 
     def evaluated(self) -> "MemoryRow":
@@ -153,6 +153,14 @@ class MemoryRow(Row):
     def written_from(self) -> str:
         """Which frames a state is written from. Default: the evidence of the preceding segment, then the segment's."""
         return "retrieved"
+
+    def frames_written(self, slots: int, chunk_frames: int) -> int:
+        """Frames of a state's write before one chunk, with `slots` evidence frames. Default: these."""
+        return slots
+
+    def frames_trained(self, slots: int, chunk_frames: int, scene_frames: int) -> int:
+        """The same in one sample of training, at most. Default: the evidence of two segments."""
+        return 2 * slots
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
         """K, evidence frames of a segment, anchor included; `evidence` is the section, as the row's jobs hold it."""
@@ -223,6 +231,10 @@ class MemoryRow(Row):
 
     def activations_store(self, s: BackboneSizes, slots: int, wide: int) -> int:
         """Of what `summary` and `store` compute."""
+        return 0
+
+    def activations_attention(self, s: BackboneSizes, keys: int, queries: int, wide: int) -> int:
+        """Of self-attention in one block, of `queries` among `keys` tokens, beyond what every row keeps."""
         return 0
 
     def activations_block(self, s: BackboneSizes, at: BlockPass, wide: int) -> int:

@@ -151,6 +151,10 @@ class ComposedRow(MemoryRow):
         """Of its write."""
         return self.parts.write.activations_store(s, slots, wide)
 
+    def activations_attention(self, s: BackboneSizes, keys: int, queries: int, wide: int) -> int:
+        """Of its address."""
+        return self.parts.address.activations_attention(s, keys, queries, wide)
+
     def activations_block(self, s: BackboneSizes, at: BlockPass, wide: int) -> int:
         """Of its write and its read."""
         write, _, read = self.parts

@@ -109,8 +109,14 @@ class AddressSpec(PartSpec):
         """Without yaw it is another one."""
         return self.name if self.yaw else f"{self.name} without yaw"
 
+    def activations_attention(self, s: BackboneSizes, keys: int, queries: int, wide: int) -> int:
+        """Bytes that autograd keeps of self-attention in one block, beyond those that it keeps without an address."""
+        return 0
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if not cls.name:
+            raise TypeError(f"address {cls.__module__}.{cls.__qualname__} has no `name`: set its name in matrix.yaml")
         known = ADDRESSES.setdefault(cls.name, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"address {cls.name!r} is declared twice, by {known.__module__} and {cls.__module__}")

@@ -6,12 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from workloads.contract.fields import LATER
 from workloads.contract.rows import RowError
+from workloads.study.memory.address.place import PlaceSpec
 from workloads.study.memory.composed import CELLS, ComposedRow, Parts, check_cells
 from workloads.study.memory.parts import WriteSpec
 from workloads.study.memory.read.recurrence import RecurrenceSpec
 from workloads.study.memory.write.convolution import ConvolutionSpec
+from workloads.study.memory.write.convolution_place import ConvolutionPlaceSpec
 from workloads.study.memory.write.delta import DeltaSpec
 from workloads.study.memory.write.diagonal import DiagonalSpec
+from workloads.study.memory.write.diagonal_place import DiagonalPlaceSpec
 from workloads.study.memory.write.matrix import MatrixSpec
 from workloads.study.memory.write.tokens import TokensSpec
 
@@ -37,6 +40,9 @@ class Ssm(ComposedRow):
     context: Annotated[int, LATER] = 1
     """K of frames that are context tokens too, in place of `controls.evidence.frames`; 1: only the anchor is one."""
 
+    write_from: Annotated[Literal["retrieved", "stream"], LATER] = "retrieved"
+    """retrieved: evidence of each segment, chosen from the history; stream: every frame once, so no history is kept."""
+
     cells: Annotated[tuple[int, int], LATER] = CELLS
     """Of address: place: rows at most, and cells around the circle."""
 
@@ -48,6 +54,10 @@ class Ssm(ComposedRow):
                 "cells", f"cells is {list(self.cells)}, but address is {self.address}; allowed: with address: place"
             )
         check_cells(self.cells)
+        if self.write_from not in ("retrieved", "stream"):
+            raise RowError("write_from", f"write_from is {self.write_from!r}; allowed: retrieved, stream")
+        if self.write_from == "stream" and self.context > 1:
+            raise RowError("context", f"context is {self.context}, but write_from: stream retrieves none; allowed: 1")
         if self.state != "vector":
             self._check_matrix()
             super().__post_init__()
@@ -96,18 +106,41 @@ class Ssm(ComposedRow):
             raise RowError("tau", f"state: {self.state} needs tau: two numbers above 0, the smaller first")
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
-        """Its own K where frames are context tokens too."""
+        """Its own K where frames are context tokens too; the anchor alone where none is retrieved."""
+        if self.write_from == "stream":
+            return 1
         return self.context if self.context > 1 else super().evidence_frames(evidence)
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Not the number of evidence frames where it has its own."""
-        return tuple(key for key in super().reads if self.context == 1 or key != "evidence.frames")
+        own = self.context > 1 or self.write_from == "stream"
+        return tuple(key for key in super().reads if not own or key != "evidence.frames")
+
+    @property
+    def written_from(self) -> str:
+        """Retrieved evidence or every frame."""
+        return self.write_from
+
+    def frames_written(self, slots: int, chunk_frames: int) -> int:
+        """A stream's: the frames since the anchor before, and the anchor."""
+        return chunk_frames - 1 if self.write_from == "stream" else super().frames_written(slots, chunk_frames)
+
+    def frames_trained(self, slots: int, chunk_frames: int, scene_frames: int) -> int:
+        """A stream's: all frames before the last segment of a scene, and its anchor."""
+        if self.write_from == "stream":
+            return max(1, scene_frames - chunk_frames + 1)
+        return super().frames_trained(slots, chunk_frames, scene_frames)
 
     def _write(self) -> WriteSpec:
         if self.state != "vector" and self.tau is not None:
             return DeltaSpec(tau=self.tau) if self.state == "delta" else MatrixSpec(tau=self.tau)
+        places = self.address == PlaceSpec.name
         if self.kernel is not None and self.expand is not None:
+            if places:
+                return ConvolutionPlaceSpec(kernel=self.kernel, expand=self.expand, cells=self.cells)
             return ConvolutionSpec(kernel=self.kernel, expand=self.expand)
         assert self.tau is not None and self.rho is not None  # the row's own check
+        if places:
+            return DiagonalPlaceSpec(tau=self.tau, rho=self.rho, cells=self.cells)
         return DiagonalSpec(tau=self.tau, rho=self.rho)
