@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.data.evidence import RULES, Candidates, candidates, choose
+from workloads.data.evidence import RULES, Candidates, candidates, choose, streamed
 from workloads.data.poses import Poses
 from workloads.runtime.errors import BadInput
 
@@ -110,3 +110,17 @@ def test_an_unknown_rule_and_no_frames_are_refused() -> None:
         choose(these, 0, "spread")
     with pytest.raises(ValueError, match=r"segment 2\.\.9 of 3 frames"):
         candidates(Poses(np.zeros((3, 3)), np.zeros(3)), 2, 9, 0.3)
+
+
+@given(st.integers(0, 200), st.integers(1, 40))
+def test_a_stream_writes_every_frame_once_in_time_order_up_to_its_anchor(start: int, moves: int) -> None:
+    pieces = streamed(start, moves)
+    written = [frame for anchor, since in pieces for frame in [*range(since + 1, anchor), anchor]]
+    assert written == list(range(start + 1))
+    assert all(anchor - since <= moves for anchor, since in pieces)
+
+
+@given(st.integers(0, 32), st.integers(1, 40))
+def test_a_chunk_of_a_generated_stream_writes_what_training_wrote_there(chunks: int, moves: int) -> None:
+    """At generation one pair a chunk, the last; in training all of them at once."""
+    assert [streamed(chunk * moves, moves)[-1] for chunk in range(chunks + 1)] == streamed(chunks * moves, moves)

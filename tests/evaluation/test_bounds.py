@@ -12,7 +12,7 @@ import pytest
 from workloads.contract.request import Request
 from workloads.contract.rows import RowError, resolved
 from workloads.data import encode, generate
-from workloads.evaluation import bounds, evaluate, judging
+from workloads.evaluation import bounds, evaluate, gating, judging
 from workloads.evaluation.cases import read_settings
 from workloads.evaluation.finished import save_frames
 from workloads.runtime.errors import BadInput
@@ -77,9 +77,7 @@ def test_the_judge_scores_them_where_a_branch_is_judged(measured: Mapping[str, L
     assert "judge" not in measured["replay"]["truth"]
 
 
-def test_what_a_row_gets_is_what_evaluate_and_judge_say_of_the_same_videos(
-    inputs: Mapping[str, Path], tmp_path: Path
-) -> None:
+def test_what_a_row_gets_is_what_the_stages_say_of_the_same_videos(inputs: Mapping[str, Path], tmp_path: Path) -> None:
     one = tmp_path / "bounds"
     made_pool.run(bounds, asked(one, inputs, "return", ["half"], smoke=True))
     evaluated, judged = tmp_path / "evaluate", made_pool.judgement(tmp_path / "judge", inputs, "return", tmp_path)
@@ -96,8 +94,12 @@ def test_what_a_row_gets_is_what_evaluate_and_judge_say_of_the_same_videos(
         save_frames(videos, setting, bounds.VIDEOS["half"](known))
     assert made_pool.run(evaluate, plain).steps == len(settings)  # all its videos are there: no model is loaded
     made_pool.run(judging, replace(judged, inputs={**judged.inputs, "evaluate": str(evaluated / "out")}))
-    both = [*made_pool.values(evaluated / "out"), *made_pool.values(tmp_path / "judge" / "out")]
-    assert made_pool.values(one / "out" / "half") == sorted(both, key=lambda line: (line["case"], line["metric"]))
+    camera = made_pool.judgement(tmp_path / "camera", inputs, "return", evaluated / "out")
+    made_pool.run(gating, camera)
+    each = [
+        line for made in (evaluated, tmp_path / "judge", tmp_path / "camera") for line in made_pool.values(made / "out")
+    ]
+    assert made_pool.values(one / "out" / "half") == sorted(each, key=lambda line: (line["case"], line["metric"]))
     for name in ("cases.json", "strips", "samples"):
         theirs, ours = evaluated / "out" / name, one / "out" / "half" / name
         files = [path.relative_to(theirs) for path in theirs.rglob("*")] or [Path()]

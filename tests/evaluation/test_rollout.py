@@ -306,3 +306,40 @@ def test_a_model_whose_values_are_enormous_is_told_and_not_clipped() -> None:
     words = rf"^case worlds/scene-0/0, chunk 2 of {CHUNKS}, after solver step 3: 100% of the values of frame 0 of 5 are"
     with pytest.raises(BrokenFrame, match=words):
         roll(Exploding(videos, 0, 1e6), cases)
+
+
+def flat(chunks: int, degrees: float) -> tuple[list[Case], np.ndarray]:
+    """One case that turns by so many degrees a frame."""
+    length = chunks * (F - 1) + 1
+    videos = (draws.uniform((1, length, H, W, 3), "test", "long videos") * 256).astype(np.uint8)
+    poses = Poses(np.zeros((length, 3)), np.arange(float(length)) * degrees)
+    return [Case(id="worlds/long/0", first_frame=videos[0, 0], poses=poses, text=np.zeros((2, 4), np.float32))], videos
+
+
+def test_a_stream_writes_every_frame_once_and_as_many_in_each_of_32_chunks() -> None:
+    cases, videos = flat(32, 0.25)  # everything that was seen overlaps: there is always more to retrieve
+    stream, retrieving = Knowing(videos), Knowing(videos)
+    roll(stream, cases, streams=True, frames=1)
+    roll(retrieving, cases, frames=1000)
+    assert [int(slots.valid.sum()) for _, slots in stream.written] == [1] + [F - 1] * 31
+    assert [int(slots.valid.sum()) for _, slots in retrieving.written] == [1 + (F - 1) * i for i in range(32)]
+    written = torch.cat([slots.latents[0].roll(-1, 0) for _, slots in stream.written])
+    np.testing.assert_array_equal(written.numpy(), CODEC.encode(videos[0, : len(written)]))
+    for chunk, (_, slots) in enumerate(stream.written):
+        poses, start = cases[0].poses, chunk * (F - 1)
+        indices = [start, *range(max(0, start - F + 2), start)]
+        np.testing.assert_array_equal(slots.actions[0].numpy(), action_vectors(poses[indices], poses[start]))
+
+
+def test_a_stream_is_what_is_retrieved_where_the_frames_are_the_same() -> None:
+    """A camera that turns out of the view of its first frame at once: what overlaps is what is not yet written."""
+    cases, videos = flat(2, 2.0)
+    yaw = np.array([0.0, 40, 42, 44, 46, 48, 50, 52, 54])
+    cases = [Case(id=cases[0].id, first_frame=videos[0, 0], poses=Poses(np.zeros((9, 3)), yaw), text=cases[0].text)]
+    stream, retrieving = Knowing(videos), Knowing(videos)
+    roll(stream, cases, streams=True, frames=1)
+    roll(retrieving, cases, frames=20)
+    for (_, one), (_, other) in zip(stream.written, retrieving.written, strict=True):
+        for name in ("latents", "actions", "valid", "base"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert int(stream.written[1][1].valid.sum()) == F - 1

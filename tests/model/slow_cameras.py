@@ -23,6 +23,17 @@ def whole_turns(pairs: int, columns: int) -> list[int]:
     return [round(1 + (most - 1) * j / (pairs - 1)) if pairs > 1 else 1 for j in range(pairs)]
 
 
+def depth_turns(pose: Tensor, theta: float, pairs: int, columns: int) -> list[float]:
+    """Angles of `pairs` pairs: half of them for the point 4 m along the ray, the others for that at 8 m."""
+    most, angles = whole_turns(2, columns)[-1], []
+    for depth in (4.0, 8.0):
+        ahead, right = float(pose[9]) + depth * math.cos(theta), float(pose[10]) + depth * math.sin(theta)
+        for i in range(pairs // 2):
+            share = i / (pairs // 2 - 1) if pairs > 2 else 0
+            angles.append(round(most / 2 * (1 + share)) * math.atan2(right, ahead))
+    return angles
+
+
 def image_of_world(pose: Tensor, aspect: float) -> Tensor:
     """(4, 4): a camera's picture has width 1 and height 1; its axes are right, down, ahead."""
     stands = torch.eye(4, dtype=torch.float64)

@@ -11,7 +11,7 @@ from typing import Any
 import slow_address
 import torch
 from slow_address import Spot, spots, unit
-from slow_cameras import LEVEL, bearing, image_of_world, matrix_pairs, multiplied, whole_turns
+from slow_cameras import LEVEL, bearing, depth_turns, image_of_world, matrix_pairs, multiplied, whole_turns
 from slow_compress import Seen, compressed
 from slow_places import Places, yaw_of
 from torch import Tensor
@@ -105,6 +105,9 @@ class Twin:
             if self.address != "none":
                 theta = bearing(pose, at[2], columns)
                 turn[e // 2 - space // 2 :] = [m * theta for m in whole_turns(space // 2, columns)]
+            if self.address == "depths":
+                own = matrix_pairs(e)
+                turn[own.start : own.stop] = depth_turns(pose, bearing(pose, at[2], columns), len(own), columns)
             if self.address == "ray":
                 turn = [0 if pair in matrix_pairs(e) else angle for pair, angle in enumerate(turn)]
             turns.append(turn)

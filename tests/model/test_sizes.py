@@ -1,6 +1,7 @@
 """The arithmetic of plans against the models themselves: every row of matrix.yaml, and mechanisms of a user's own."""
 
-from dataclasses import fields
+import re
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,15 +13,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
+from workloads.contract.rows import RowError
 from workloads.memory.interface import Slots
 from workloads.model import cost, initial
 from workloads.model.world_model import LatentShape, WorldModel
 from workloads.study import sizes
 from workloads.study.memory.context import Context
 from workloads.study.memory.families import row_from
+from workloads.study.memory.ssm import Ssm
 from workloads.study.sizes import (
     flops_denoise,
     flops_write,
+    full_step,
     latent_shape,
     model_sizes,
     parameters_added,
@@ -207,3 +211,36 @@ def test_rows_say_what_they_are_made_of_for_the_reports_factor_effects() -> None
     assert made["compress-hybrid-r2"] == ("pooled and weighted", "none", "self-attention")
     blind, seeing = (Context(frames=5, address="bearing", yaw=yaw).factors["address"] for yaw in (False, True))
     assert (blind, seeing) == ("bearing without yaw", "bearing")
+
+
+def test_a_stream_writes_a_chunk_at_a_time_and_keeps_no_history() -> None:
+    retrieved, stream = (
+        Ssm(tau=(1.0, 128.0), rho=(0.1, 0.2), address="place", write_from=name) for name in ("retrieved", "stream")
+    )
+    controls = PAPER["ssm-place"].controls
+    worlds = {**controls, "data": {**controls["data"], "source": "worlds"}}
+    found = [model_sizes(worlds, row) for row in (retrieved, stream)]
+    assert [s.written for s in found] == [20, 80]
+    assert [s.trained for s in found] == [40, 3 * 80 + 1]  # the last of four chunks: all frames before it, its anchor
+    assert model_sizes(controls, stream).trained == 7601 - 80  # of a scene of the published pool
+    assert "evidence.frames" in retrieved.reads and "evidence.frames" not in stream.reads
+    state = 8 * 8 * 28 * 1537
+    frame = 16 * 44 * 80
+    for history in (241, 2**20):
+        assert stream.floats_kept(sizes.PAPER, 1, history) == state + frame
+        assert retrieved.floats_kept(sizes.PAPER, 20, history) == state + history * frame
+    # A step's write costs what its frames cost.
+    shortest = replace(found[1], streamed=(80, 1))
+    assert full_step(found[1], 1) - full_step(shortest, 1) == 3 * flops_write(found[1], 1, 240)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"write_from": "all"}, "write_from is 'all'; allowed: retrieved, stream"),
+        ({"write_from": "stream", "context": 5}, "context is 5, but write_from: stream retrieves none; allowed: 1"),
+    ],
+)
+def test_what_a_stream_cannot_be_is_refused(parameters: dict[str, Any], said: str) -> None:
+    with pytest.raises(RowError, match=re.escape(said)):
+        Ssm(tau=(1.0, 128.0), rho=(0.1, 0.2), **parameters)

@@ -23,7 +23,14 @@ def opened(pool: dict[str, str]) -> tuple[Latents, Index]:
     return Latents.open(Path(pool["latents"])), Index.open(Path(pool["index"]))
 
 
-def make(pool: dict[str, str], *, frames: int = K, carries_state: bool = False, seed: int = 0) -> Batches:
+def make(
+    pool: dict[str, str],
+    *,
+    frames: int = K,
+    carries_state: bool = False,
+    seed: int = 0,
+    write_from: str = "retrieved",
+) -> Batches:
     return Batches(
         *opened(pool),
         chunk_frames=F,
@@ -32,6 +39,7 @@ def make(pool: dict[str, str], *, frames: int = K, carries_state: bool = False, 
         carries_state=carries_state,
         shift=3.0,
         seed=seed,
+        write_from=write_from,
     )
 
 
@@ -142,6 +150,51 @@ def test_the_base_is_the_segments_pose_as_seen_from_the_first_frame_of_its_histo
             np.testing.assert_array_equal(batch.slots.base[row].numpy(), expected)
             moved += abs(expected[3]) > 0.01
     assert moved > 0
+
+
+def test_a_stream_writes_every_frame_before_a_segment_as_at_generation(pool: dict[str, str]) -> None:
+    latents, index = opened(pool)
+    batches, seen = make(pool, frames=1, carries_state=True, write_from="stream"), set()
+    for step in range(STEPS):
+        batch = batches.batch(step, range(B))
+        for row in range(B):
+            sample, poses = index.sample(step, row), latents.poses(index.sample(step, row).scene)
+            written = []
+            for slots in [*batch.history, batch.slots]:
+                count = int(slots.valid[row].sum())
+                # The anchor is slot 0, and is written last.
+                written += [slots.latents[row, slot] for slot in [*range(1, count), 0][: count or 0]]
+            first = sample.start if sample.dropped else 0
+            expected = latents.latents(sample.scene)[first : sample.start + 1]
+            np.testing.assert_array_equal(torch.stack(written).numpy(), expected)
+            if batch.slots.base is not None:
+                there = action_vectors(poses[sample.start], poses[first])[0]
+                np.testing.assert_array_equal(batch.slots.base[row].numpy(), there)
+            seen.add(len(expected))
+    assert len(seen) > 2
+
+
+def test_a_stream_of_nothing_but_the_anchor_is_what_is_retrieved_at_the_beginning(pool: dict[str, str]) -> None:
+    _, index = opened(pool)
+    found = 0
+    for step in range(STEPS):
+        for number in range(B):
+            if index.sample(step, number).start == 0:
+                one = make(pool, carries_state=True).batch(step, [number])
+                other = make(pool, frames=1, carries_state=True, write_from="stream").batch(step, [number])
+                assert one.history == other.history == ()
+                assert torch.equal(one.slots.latents, other.slots.latents)
+                assert torch.equal(one.slots.actions, other.slots.actions)
+                found += 1
+    assert found > 0
+
+
+def test_the_digest_of_what_is_written_tells_a_stream_and_that_of_evidence_does_not(pool: dict[str, str]) -> None:
+    steps = range(STEPS)
+    alone, stream = make(pool, frames=1), make(pool, frames=1, carries_state=True, write_from="stream")
+    assert stream.evidence_digest(steps) == alone.evidence_digest(steps)
+    retrieved = make(pool, frames=1, carries_state=True)
+    assert stream.written_digest(steps) != retrieved.written_digest(steps)
 
 
 def test_rows_without_a_state_get_no_history(pool: dict[str, str]) -> None:

@@ -45,10 +45,7 @@ class Ray(Address):
 
     def looks(self, poses: Tensor) -> Tensor:
         """The poses; without yaw those of a camera that stays where it is and looks ahead."""
-        if self.yaw:
-            return float32(poses)
-        still = torch.cat([torch.eye(3).flatten(), torch.zeros(3)]).to(poses.device)
-        return still.expand(poses.shape)
+        return float32(poses if self.yaw else still(poses))
 
     def positions(self, rotary: Positions, looks: Tensor) -> Positions:
         """Those of `bearing`, which leave the channels of the matrices alone, and the matrices."""
@@ -98,6 +95,12 @@ class Cameras:
         through = (own * matrices[:, :, None, :, None, None]).sum(-1)
         through = through.reshape(*x.shape[:-1], stop - first).to(x.dtype)
         return torch.cat([x[..., :first], through, x[..., stop:]], -1)
+
+
+def still(poses: Tensor) -> Tensor:
+    """Poses as many as `poses` (b, f, 12) of a camera that stays where it is and looks ahead."""
+    ahead = torch.cat([torch.eye(3).flatten(), torch.zeros(3)])
+    return ahead.to(poses.device).expand(poses.shape)
 
 
 def matrix_channels(head: int) -> slice:
