@@ -60,13 +60,18 @@ def awake(row: MemoryRow, **backbone: int) -> WorldModel:
     return model
 
 
-def evidence(count: int, seed: int = 0, missing: tuple[int, ...] = ()) -> Slots:
-    generator = torch.Generator().manual_seed(seed)
-    yaw = torch.rand(BATCH, count, generator=generator) - 0.5
-    actions = torch.zeros(BATCH, count, 12)
+def turns(yaw: Tensor) -> Tensor:
+    """Poses (..., 12) of cameras that turned by `yaw` on the spot."""
+    actions = torch.zeros(*yaw.shape, 12)
     actions[..., 0] = actions[..., 4] = yaw.cos()
     actions[..., 1], actions[..., 3] = -yaw.sin(), yaw.sin()
     actions[..., 8] = 1
+    return actions
+
+
+def evidence(count: int, seed: int = 0, missing: tuple[int, ...] = ()) -> Slots:
+    generator = torch.Generator().manual_seed(seed)
+    actions = turns(torch.rand(BATCH, count, generator=generator) - 0.5)
     valid = torch.ones(BATCH, count, dtype=torch.bool)
     for sample, lost in enumerate(missing):
         valid[sample, max(1, count - lost) :] = False
@@ -77,10 +82,12 @@ def evidence(count: int, seed: int = 0, missing: tuple[int, ...] = ()) -> Slots:
 def target(seed: int = 1) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     size = (BATCH, SHAPE.frames, SHAPE.channels, SHAPE.height, SHAPE.width)
+    actions = turns(4 * torch.rand(BATCH, SHAPE.frames, generator=generator) - 2)
+    actions[..., 9:] = torch.randn(BATCH, SHAPE.frames, 3, generator=generator)
     return {
         "noisy": torch.randn(size, generator=generator),
         "sigma": torch.tensor([0.3, 0.9])[:BATCH],
-        "actions": torch.randn(BATCH, SHAPE.frames, 12, generator=generator),
+        "actions": actions,
         "text": torch.randn(BATCH, SHAPE.text_tokens, SHAPE.text_width, generator=generator),
     }
 

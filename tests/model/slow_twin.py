@@ -8,7 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import slow_address
 import torch
+from slow_address import Spot, spots, unit
 from slow_cameras import LEVEL, bearing, depth_turns, image_of_world, matrix_pairs, multiplied, whole_turns
 from slow_compress import Seen, compressed
 from slow_places import Places, yaw_of
@@ -36,6 +38,10 @@ def root_mean_square_normed(x: Tensor, weight: Tensor) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+Found = tuple[Tensor, Sequence[Spot], Sequence[Spot], int]
+"""Stored tokens that an address finds, where they are, where those look that ask, and columns."""
 
 
 class Twin:
@@ -109,12 +115,20 @@ class Twin:
         a, b = x[:, 0::2], x[:, 1::2]
         return torch.stack([a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()], -1).flatten(1)
 
-    def attended(self, query: Tensor, key: Tensor, value: Tensor, weights: Tensor) -> Tensor:
-        """Softmax attention (l, d) in which key j counts `weights[j]` times, head by head."""
+    def attended(
+        self, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, other: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Softmax attention (l, d) in which key j counts `weights[j]` times, head by head.
+
+        `other`: queries, and keys for the last of the values, which meet each other alone.
+        """
         e, heads = query.shape[1] // self.heads, []
         for head in range(self.heads):
             mine = slice(head * e, (head + 1) * e)
-            strength = weights * torch.exp(query[:, mine] @ key[:, mine].T / math.sqrt(e))
+            logits = query[:, mine] @ key[:, mine].T
+            if other is not None:
+                logits = torch.cat([logits, other[0][:, mine] @ other[1][:, mine].T], 1)
+            strength = weights * torch.exp(logits / math.sqrt(e))
             heads.append(strength / strength.sum(1, keepdim=True) @ value[:, mine])
         return torch.cat(heads, 1)
 
@@ -172,21 +186,58 @@ class Twin:
         assert self.site == "pre_qkv_gated"
         return x + gate * attention(m(normed(x)) + torch.tanh(self.p[f"blocks.{index}.action.gate"]) * a)
 
-    def with_text(self, index: int, x: Tensor, words: Tensor) -> Tensor:
+    def by_address(self, x: Tensor, at: Sequence[Spot], columns: int) -> Tensor:
+        """`x` (l, d) turned in every head to where its tokens look."""
+        return torch.cat([slow_address.turned(head, at, columns) for head in x.chunk(self.heads, -1)], -1)
+
+    def with_text(self, index: int, x: Tensor, words: Tensor, found: Found | None = None) -> Tensor:
         name = f"blocks.{index}.text_attention"
         flat = self.affine(f"blocks.{index}.text_norm", x, EPSILON).flatten(0, 1)
         query = root_mean_square_normed(self.linear(f"{name}.query", flat), self.p[f"{name}.norm_query"])
         k, v = self.linear(f"{name}.key_value", words).chunk(2, -1)
         key = root_mean_square_normed(k, self.p[f"{name}.norm_key"])
-        return x + self.linear(f"{name}.out", self.attended(query, key, v, torch.ones(len(words)))).view_as(x)
+        other = None
+        if found is not None:
+            stored, places, at, columns = found
+            more, values = self.linear(f"{name}.key_value", stored).chunk(2, -1)
+            more = root_mean_square_normed(more, self.p[f"{name}.norm_key"])
+            other = self.by_address(query, at, columns), self.by_address(more, places, columns)
+            v = torch.cat([v, values])
+        return x + self.linear(f"{name}.out", self.attended(query, key, v, torch.ones(len(v)), other)).view_as(x)
 
     def with_feed_forward(self, index: int, x: Tensor, six: Tensor) -> Tensor:
         shift, scale, gate = six[3:]
         y = self.linear(f"blocks.{index}.widen", normed(x) * (1 + scale) + shift)
         return x + gate * self.linear(f"blocks.{index}.narrow", gelu(y))
 
-    def stepped(self, index: int, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def matrix(
+        self, index: int, x: Tensor, state: Tensor | None, yaw: float, columns: int, *, writes: bool
+    ) -> tuple[Tensor, Tensor]:
+        """One frame (n, d), which looks along `yaw`, through the matrix of block `index`."""
+        assert isinstance(self.row, Ssm)
+        name = f"mechanism.cells.{index}."
+        own = {key.removeprefix(name): value for key, value in self.p.items() if key.startswith(name)}
+        rows = len(x) // columns
+        at = spots([LEVEL], rows, columns, yaw)
+        if self.row.address == "learned":
+            told = torch.tensor([[math.cos(b), math.sin(b), (r + 0.5) / rows] for r, b in at], dtype=x.dtype)
+            hidden = gelu(self.linear("mechanism.address.widen", told))
+            places = {"added": self.linear("mechanism.address.out", hidden)}
+        else:
+            units = torch.eye(x.shape[1] // self.heads, dtype=x.dtype)
+            turns = [slow_address.turned(units, [spot] * len(units), columns).T for spot in at]
+            places = {"turn": torch.stack(turns)}
+        y = self.affine(f"{name}norm", x, NORM_EPSILON)
+        read, after = slow_address.stepped(own, y, state, places, delta=self.row.state == "delta", writes=writes)
+        return x + self.linear(f"{name}out", read), after
+
+    def stepped(
+        self, index: int, x: Tensor, state: Tensor | None, yaw: float, columns: int, *, writes: bool
+    ) -> tuple[Tensor, Tensor]:
         """One frame (n, d) through the recurrence of block `index`; the frame and the state after it."""
+        assert isinstance(self.row, Ssm)
+        if self.row.state != "vector":
+            return self.matrix(index, x, state, yaw, columns, writes=writes)
         name = f"mechanism.cells.{index}"
         y = self.affine(f"{name}.norm", x, NORM_EPSILON)
         assert isinstance(self.row, Ssm)
@@ -262,11 +313,12 @@ class Twin:
                 for index in range(self.recurrent[-1] + 1):
                     six = self.p[f"blocks.{index}.modulation"][0] + projected
                     x = self.with_attention(index, x, six, frame.action[None], torch.ones(1, dtype=x.dtype), columns)
+                    yaw = self.seen_from(frame.action, origin)
                     if index in self.recurrent and placed:
-                        yaw = self.seen_from(frame.action, origin)
                         states[index] = self.place_written(index, x[0], yaw, columns, states.get(index))
                     elif index in self.recurrent:
-                        after, states[index] = self.stepped(index, x[0], states.get(index))
+                        state = states.get(index)
+                        after, states[index] = self.stepped(index, x[0], state, yaw, columns, writes=True)
                         x = after[None]
                     x = self.with_feed_forward(index, self.with_text(index, x, words), six)
         return states
@@ -289,10 +341,21 @@ class Twin:
             tokens.append(sum(s * cell for s, cell in zip(share, cells, strict=True)))
         return torch.stack(tokens)  # type: ignore[arg-type]
 
-    def read_out(self, index: int, x: Tensor, stored: Tensor) -> Tensor:
+    def read_out(self, index: int, x: Tensor, stored: Tensor, found: Found | None) -> Tensor:
         name = f"mechanism.readers.{index}"
         query = self.linear(f"{name}.query", self.affine(f"{name}.norm", x, NORM_EPSILON)).flatten(0, 1)
         key, value = self.linear(f"{name}.key_value", stored).chunk(2, -1)
+        if found is not None:
+            _, places, at, columns = found
+            e, asked, kept = x.shape[-1] // self.heads, [], []
+            for head in range(self.heads):
+                mine = slice(head * e, (head + 1) * e)
+                q = 0.3 * query[:, mine] + self.p[f"{name}.turns.query_bias"][head]
+                k = 0.3 * key[:, mine] + self.p[f"{name}.turns.key_bias"][head]
+                sharpness = torch.exp(self.p[f"{name}.turns.log_sharpness"][head])
+                asked.append(unit(slow_address.turned(q, at, columns)) * sharpness * math.sqrt(e))
+                kept.append(unit(slow_address.turned(k, places, columns)))
+            query, key = torch.cat(asked, -1), torch.cat(kept, -1)
         read = self.attended(query, key, value, torch.ones(len(stored)))
         return x + torch.tanh(self.p[f"{name}.gate"]) * self.linear(f"{name}.out", read).view_as(x)
 
@@ -310,15 +373,20 @@ class Twin:
         row, columns, t = self.row, noisy.shape[-1] // 2, len(noisy)
         anchor, *retrieved = evidence
         context = [anchor]
-        if isinstance(row, Context):
+        if isinstance(row, Context) or (isinstance(row, Ssm) and row.context > 1):
             context += retrieved
         if isinstance(row, Compress):
             context += compressed(row, retrieved)
         words = self.linear("text_embedding.2", gelu(self.linear("text_embedding.0", text)))
         states = self.written([*history, evidence], words, columns, base) if isinstance(row, Ssm) else {}
-        stored = self.stored(evidence, columns) if isinstance(row, Spatial) and not row.masked else None
-        if stored is not None and isinstance(row, Spatial) and row.read == "text":
-            words = torch.cat([words, stored])
+        stored, places, rows = None, None, noisy.shape[-2] // 2
+        if isinstance(row, Spatial) and row.write == "cells":
+            seen = [frame.action if row.yaw else LEVEL for frame in evidence]
+            tokens = torch.cat([self.tokens(frame.latent) for frame in evidence])
+            stored, places = slow_address.cells(tokens, spots(seen, rows, columns))
+        elif isinstance(row, Spatial) and not row.masked:
+            stored = self.stored(evidence, columns)
+            words = torch.cat([words, stored]) if row.read == "text" else words
 
         by_logits = not isinstance(row, Compress) or row.scale == "logits"
         frames = [self.tokens(latent) for latent in noisy]
@@ -336,12 +404,19 @@ class Twin:
                     if isinstance(state, Places):
                         after = self.place_read(index, frame, self.seen_from(action, base), columns, state)
                     else:
-                        after, state = self.stepped(index, frame, state)
+                        yaw = self.seen_from(action, base)
+                        after, state = self.stepped(index, frame, state, yaw, columns, writes=False)
                     target.append(after)
                 x = torch.cat([torch.stack(target), x[t:]])
-            x = self.with_text(index, x, words)
+            beside: Found | None = None
+            found: Found | None = None
+            if stored is not None and places is not None and isinstance(row, Spatial):
+                looks = spots(list(poses) if row.yaw else [LEVEL] * len(poses), rows, columns)
+                beside = (stored, places, looks, columns) if row.read == "text" else None
+                found = stored, places, looks[: t * x.shape[1]], columns
+            x = self.with_text(index, x, words, beside)
             if stored is not None and isinstance(row, Spatial) and row.read == "readout" and index in self.recurrent:
-                x = torch.cat([self.read_out(index, x[:t], stored), x[t:]])
+                x = torch.cat([self.read_out(index, x[:t], stored, found), x[t:]])
             x = self.with_feed_forward(index, x, six)
         shift, scale = self.p["head.modulation"][0] + embedded
         values = self.linear("head.out", normed(x[:t]) * (1 + scale) + shift)

@@ -96,7 +96,7 @@ def listed(given: Slots, sample: int) -> list[Seen]:
 def compared(row: MemoryRow, site: str) -> None:
     """Output and all gradients of the model and of its twin."""
     model = awake(row, site)
-    target, own, history = inputs(row, getattr(row, "frames", 8))
+    target, own, history = inputs(row, row.evidence_frames({"frames": 8}))
     pull = torch.randn(target["noisy"].shape, generator=torch.Generator().manual_seed(2))
     out = model(**target, slots=own, history=history)
     (out * pull).sum().backward()  # type: ignore[no-untyped-call]

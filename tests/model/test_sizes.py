@@ -153,6 +153,10 @@ def test_what_each_row_reads_and_keeps_at_the_papers_size() -> None:
             ("context-k1", 0.0563, 0.0563),
             ("context-k5", 0.282, 13.57),
             ("context-k20", 1.13, 13.57),
+            ("context-k5-aa", 0.282, 13.57),
+            ("context-k5-bearing", 0.282, 13.57),
+            ("context-k20-bearing", 1.13, 13.57),
+            ("context-k20-noyaw", 1.13, 13.57),
             ("compress-weight", 1.13, 13.57),
             ("compress-length-r2", 0.620, 13.57),
             ("compress-length-r4", 0.338, 13.57),
@@ -162,6 +166,17 @@ def test_what_each_row_reads_and_keeps_at_the_papers_size() -> None:
             ("spatial", 0.0983, 13.57),
             ("spatial-readout", 0.0983, 13.57),
             ("spatial-masked", 0.0563, 13.57),
+            ("spatial-bearing", 0.344, 13.57),
+            ("spatial-bearing-noyaw", 0.344, 13.57),
+            ("spatial-place", 0.344, 13.57),
+            ("spatial-place-noyaw", 0.344, 13.57),
+            ("ssm-hybrid-published", 43.54, 56.83),
+            ("ssm-blockwise-published", 11.095, 24.39),
+            ("ssm-matrix-bearing", 1.573, 15.15),
+            ("ssm-matrix-bearing-noyaw", 1.573, 15.15),
+            ("ssm-matrix-learned", 1.573, 15.15),
+            ("ssm-delta-bearing", 1.573, 15.15),
+            ("ssm-delta-bearing-noyaw", 1.573, 15.15),
             ("ssm-hybrid", 43.25, 56.83),
             ("ssm-blockwise", 10.81, 24.39),
             ("ssm-hybrid-place", 11.01, 24.59),  # 2 registers of 8 x 28 cells in each of 8 blocks
@@ -182,6 +197,18 @@ def test_rows_say_what_they_are_made_of_for_the_reports_factor_effects() -> None
     assert made["spatial"] == ("grid", "none", "text") and made["ssm-hybrid"] == ("convolution", "none", "recurrence")
     # A trained reader whose store is masked, and ceiling and floor, are no choices to compare.
     assert made["spatial-masked"] == made["bound-truth"] == ()
+    # Cells that are fixed in the world, and what they are found by.
+    assert made["spatial-bearing"] == ("cells", "bearing", "text")
+    assert made["spatial-place-noyaw"] == ("cells", "bearing without yaw", "readout")
+    assert made["ssm-delta-bearing"] == ("delta", "bearing", "recurrence")
+    assert made["ssm-matrix-learned"] == ("matrix", "learned", "recurrence")
+    # Two stores are no row of either.
+    assert made["ssm-blockwise-published"] == (
+        "tokens and diagonal",
+        "none",
+        "self-attention and recurrence",
+    )
+    assert made["compress-hybrid-r2"] == ("pooled and weighted", "none", "self-attention")
     blind, seeing = (Context(frames=5, address="bearing", yaw=yaw).factors["address"] for yaw in (False, True))
     assert (blind, seeing) == ("bearing without yaw", "bearing")
 

@@ -51,6 +51,7 @@ def test_a_cell_holds_only_the_memory_controls_that_its_computation_reads(matrix
         "context-k1",
         "context-k5",
         "context-k20",
+        "context-k20-bearing",
         "spatial-withheld",
     }
     assert {row for row, cell in cells.items() if cell.reference} < without
@@ -104,4 +105,4 @@ def test_axis_values_that_cannot_be_together_are_refused(matrix: Matrix) -> None
 def test_equal_sections_are_the_same_objects(matrix: Matrix) -> None:
     cells = expand(resolve_profile(matrix, "laptop", ["seeds=[0, 1, 2]"]))
     assert len({id(cell.controls["data"]) for cell in cells}) == 1
-    assert len({id(cell.controls) for cell in cells}) == 5
+    assert len({id(cell.controls) for cell in cells}) == 6

@@ -76,16 +76,16 @@ class CrossAttention(nn.Module):
     def forward(
         self, x: Tensor, text: Tensor, beside: Stored | None = None, address: Address | None = None, looks: Any = None
     ) -> Tensor:
-        """`x` (b, l, d), normalised, reads `text` (b, m, d) and what stands `beside` it.
+        """`x` (b, l, d), normalised, reads `text` (b, m, d), the tokens that stand `beside` it at the end.
 
-        Tokens that are found by an address have logits of their own, from queries and keys that it has turned, in the
+        Those that are found by an address have logits of their own, from queries and keys that it has turned, in the
         same softmax. `looks`: where the tokens of `x` look.
         """
         b, length, d = x.shape
-        words = text.shape[1]
+        words = text.shape[1] - (0 if beside is None else beside.tokens.shape[1])
         found = beside is not None and beside.looks is not None
         q = self.query(x)
-        key, value = self.key_value(text if beside is None else torch.cat([text, beside.tokens], 1)).chunk(2, -1)
+        key, value = self.key_value(text).chunk(2, -1)
         query = rms_norm(float32(q), self.norm_query, EPSILON).to(q.dtype)
         key = rms_norm(float32(key), self.norm_key, EPSILON).to(q.dtype)
         query, key, value = (y.reshape(b, -1, self.heads, d // self.heads).transpose(1, 2) for y in (query, key, value))
@@ -94,12 +94,14 @@ class CrossAttention(nn.Module):
             mask = F.pad(beside.valid, (words, 0), value=True)[:, None, None]
         if found:
             assert beside is not None and address is not None
-            # Twice as wide: the first half meets text keys, the second, turned, stored ones.
+            # Twice as wide: the first half meets text keys, the second, turned, stored ones. Values too, since the
+            # fused kernels of CPUs take one width alone; without them every logit would be kept for the backward.
             asked = address.turned(float32(query), looks).to(q.dtype)
             stored = address.turned(float32(key[:, :, words:]), beside.looks).to(q.dtype)
             query, scale = torch.cat([query, asked], -1), (d // self.heads) ** -0.5
             wide = (0, d // self.heads)
             key = torch.cat([F.pad(key[:, :, :words], wide), F.pad(stored, wide[::-1])], 2)
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+            value = F.pad(value, wide)
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)[..., : d // self.heads]
         y = self.out(y.transpose(1, 2).reshape(b, length, d))
         return float32(y)

@@ -87,7 +87,7 @@ class TransformerBlock(nn.Module):
     def read_text(
         self, x: Tensor, text: Tensor, beside: Stored | None = None, address: Address | None = None, looks: Any = None
     ) -> Tensor:
-        """`x` (b, f, n, d) after text attention over `text` (b, m, d) and what stands `beside` it."""
+        """`x` (b, f, n, d) after text attention over `text` (b, m, d), what stands `beside` it included."""
         y: Tensor = self.text_attention(self.text_norm(float32(x)).flatten(1, 2), text, beside, address, looks)
         return x + y.view_as(x)
 

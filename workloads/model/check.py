@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.rows import RowError, resolved
-from workloads.memory.interface import Slots
+from workloads.memory.interface import Slots, Stored
 from workloads.model.initial import parameters_added
 from workloads.model.world_model import LatentShape, WorldModel, build_model
 from workloads.study import footprint, sizes
@@ -136,6 +136,16 @@ def kept_bytes(s: ModelSizes, precision: torch.dtype, *, recomputed: bool) -> in
         return tensor
 
     noisy, sigma, actions, text = _inputs(s)
+    inner = model.mechanism.store
+
+    def stored(tokens: Tensor, slots: Slots) -> Stored:
+        """What a block is given beside its tensors, and keeps where it is computed again."""
+        made = inner(tokens, slots)
+        if recomputed:
+            keep(made.tokens)
+        return made
+
+    model.mechanism.__dict__["store"] = stored
     with (
         torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16),
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),

@@ -151,6 +151,7 @@ class WorldModel(nn.Module):
         if summary is not None:
             stored = self.mechanism.store(x[:, count:], slots)
             beside = self.mechanism.beside_text(stored)
+            words = words if beside is None else torch.cat([words, beside.tokens], 1)
             x = x[:, :count]
         if memory.scale is not None:
             x = torch.cat([x[:, :t], x[:, t:] * memory.scale[:, :, None, None]], 1)

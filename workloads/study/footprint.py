@@ -88,11 +88,11 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
     d, n, v = s.width, s.frame_tokens, s.patch_values
     every, target = tokens_forward(s, s.slots), n * s.frames
     text = s.text_tokens + s.row.beside_text(s)
-    total = every * v * wide  # patches
+    total = every * v * wide + s.row.activations_looks(s, every, wide)  # patches, and where tokens look
     total += s.text_tokens * (s.text_width * wide + 2 * d * wide)  # text, and both sides of its embedding's GELU
     total += target * (2 * d * FLOAT + d * wide + v * FLOAT)  # the head
     total += target * v * FLOAT  # the loss
-    if wide == FLOAT:
+    if wide == FLOAT or recomputed:
         total += text * d * FLOAT  # the words, which all blocks share
     for index in range(s.blocks):
         queries = target if index == s.blocks - 1 else every
@@ -100,7 +100,7 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
     if s.row.carries_state:
         # The evidence of the segment before is written with this one's: one pass over twice the slots.
         written = s.trained * n
-        total += written * v * wide
+        total += written * v * wide + s.row.activations_looks(s, written, wide)
         final = s.recurrent[-1]
         for index in range(final + 1):
             last = index == final
@@ -113,6 +113,7 @@ def activations(s: ModelSizes, wide: int, *, recomputed: bool) -> int:
 def _block(s: ModelSizes, index: int, every: int, queries: int, text: int, wide: int) -> int:
     target = s.frame_tokens * s.frames
     total = _attention(s, every, queries, wide) + _text_and_feed(s, queries, text, wide)
+    total += s.row.activations_text(s, queries, wide)
     total += s.row.activations_attention(s, every, queries, wide)
     if index in s.recurrent:
         total += s.row.activations_block(s, BlockPass(tokens=target, frames=s.frames, stream=queries), wide)

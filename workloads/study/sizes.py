@@ -167,11 +167,12 @@ def flops_denoise(s: ModelSizes, batch: int, slots: int) -> int:
     frames = s.frames + s.row.context_slots(slots)
     target, every = n * s.frames, n * frames
     total = 2 * every * v * d + _flops_prompt(s) + 2 * target * d * v
-    total += s.row.flops_store(s, slots)
+    total += s.row.flops_store(s, slots) + s.row.flops_looks(s, every)
     text, own = s.text_tokens + s.row.beside_text(s), s.recurrent
     for index in range(s.blocks):
         queries = target if index == s.blocks - 1 else every
         total += _flops_attention(s, frames, every, queries, every) + _flops_rest(s, queries, text)
+        total += s.row.flops_text(s, queries)
         if index in own:
             total += s.row.flops_block(s, BlockPass(tokens=target, frames=s.frames, stream=queries))
     return batch * total
@@ -184,7 +185,7 @@ def flops_write(s: ModelSizes, batch: int, slots: int) -> int:
     n = s.frame_tokens
     tokens, own = n * slots, s.recurrent
     final = own[-1]
-    total = 2 * tokens * s.patch_values * s.width + _flops_prompt(s)
+    total = 2 * tokens * s.patch_values * s.width + _flops_prompt(s) + s.row.flops_looks(s, tokens)
     for index in range(final + 1):
         total += _flops_attention(s, slots, tokens, tokens, n)
         if index in own:

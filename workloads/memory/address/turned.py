@@ -35,12 +35,11 @@ class Turned(nn.Module):
         rules = {"query_bias": constant(1.0), "key_bias": constant(1.0)}
         return rules if self.log_sharpness is None else rules | {"log_sharpness": constant(math.log(SHARPNESS))}
 
-    def forward(self, query: Tensor, key: Tensor, address: Address, asks: Any, looks: Any) -> tuple[Tensor, Tensor]:
-        """`query` (b, heads, q, e) that looks along `asks` and `key` (b, heads, m, e) along `looks`, float32, of
-        norm 1.
+    def queries(self, x: Tensor, address: Address, looks: Any) -> Tensor:
+        """Queries (b, heads, q, e) of tokens that look along `looks`, float32, of norm 1, or e^s if sharpened."""
+        asked = F.normalize(address.turned(CONTENT * float32(x) + self.query_bias, looks), dim=-1)
+        return asked if self.log_sharpness is None else asked * self.log_sharpness.exp()
 
-        A sharpened query has the norm e^s.
-        """
-        asked = F.normalize(address.turned(CONTENT * float32(query) + self.query_bias, asks), dim=-1)
-        found = F.normalize(address.turned(CONTENT * float32(key) + self.key_bias, looks), dim=-1)
-        return (asked if self.log_sharpness is None else asked * self.log_sharpness.exp()), found
+    def keys(self, x: Tensor, address: Address, looks: Any) -> Tensor:
+        """Keys (b, heads, m, e) of tokens that look along `looks`, float32, of norm 1."""
+        return F.normalize(address.turned(CONTENT * float32(x) + self.key_bias, looks), dim=-1)

@@ -89,8 +89,9 @@ class Readout(nn.Module):
         mask = None if stored.valid is None else stored.valid[:, None, None]
         scale = None
         if self.turns is not None:
-            query, key = self.turns(query, key, address, looks, stored.looks)
-            query, key, scale = query.to(value.dtype), key.to(value.dtype), 1.0
+            query = self.turns.queries(query, address, looks).to(value.dtype)
+            key = self.turns.keys(key, address, stored.looks).to(value.dtype)
+            scale = 1.0
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
         read = self.out(read.transpose(1, 2).reshape(b, t, n, d))
         return x + self.gate.tanh() * float32(read)

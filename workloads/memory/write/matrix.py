@@ -13,7 +13,7 @@ Source: study.md section 5, "matrix states".
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,24 @@ FLOOR = 0.05
 """Added to the mean square of what is read before its root is divided by (study.md section 5)."""
 
 
+class Written(NamedTuple):
+    """What is written of frames."""
+
+    key: Tensor
+    """(b, heads, f, n, e), turned, of norm 1."""
+    value: Tensor
+    """(b, heads, f, n, e)"""
+    beta: Tensor
+    """(b, heads, f, n), 0 where nothing is written."""
+    valid: Tensor | None
+    """(b, f) bool; None: all are valid."""
+
+
 class MatrixState(StateWrite):
     """Keys and values of everything that was written, added up."""
+
+    keeps_targets: bool = True
+    """Whether target frames are written to the copy that they read."""
 
     def __init__(self, spec: MatrixSpec, sizes: Sizes) -> None:
         super().__init__()
@@ -60,47 +76,46 @@ class MatrixState(StateWrite):
         last: bool,
     ) -> tuple[Tensor, Tensor]:
         """Residual added to `x` (b, f, n, d), and the state after the last frame."""
-        b, f, n, d = x.shape
+        b, _, n, d = x.shape
         query, key, value, opened, weight = self.project(self.norm(float32(x))).split((d, d, d, d, self.heads), -1)
-        query, key = self.turns(self._by_head(query), self._by_head(key), address, looks, looks)
-        query, key, value = (
-            float32(y).reshape(b, self.heads, f, n, -1) for y in (query, key, self._by_head(value))
-        )  # (b, heads, f, n, e)
-        beta = float32(weight).sigmoid().permute(0, 3, 1, 2)  # (b, heads, f, n)
-        if valid is not None:
-            beta = beta * valid[:, None, :, None]
+        written = None
+        if writes or self.keeps_targets:
+            beta = float32(weight).sigmoid().permute(0, 3, 1, 2)  # (b, heads, f, n)
+            beta = beta if valid is None else beta * valid[:, None, :, None]
+            key = self.turns.keys(self._by_head(key), address, looks)
+            written = Written(self._by_frame(key, n), self._by_frame(self._by_head(value), n), beta, valid)
+        asked = None if last else self._by_frame(self.turns.queries(self._by_head(query), address, looks), n)
         if state is None:
             state = x.new_zeros(self.state_shape(b, n), dtype=torch.float32)
-        read, after = self._recurred(query, key, value, beta, state, valid, writes=writes)
-        if last:
+        with torch.autocast(x.device.type, enabled=False):
+            read, after = self._recurred(asked, written, state)
+        if read is None:
             return x, after
         read = read * torch.rsqrt(read.square().mean(-1, keepdim=True) + FLOOR)
-        read = read.permute(0, 2, 3, 1, 4).flatten(3) * (2 * float32(opened).sigmoid())
+        read = 2 * (read.permute(0, 2, 3, 1, 4).flatten(3) * float32(opened).sigmoid())
         return self.added(x, float32(self.out(read)), writes), after
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(b, f, n, d) as (b, heads, f n, e)."""
         return x.reshape(len(x), -1, self.heads, self.width // self.heads).transpose(1, 2)
 
-    def _recurred(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        beta: Tensor,
-        state: Tensor,
-        valid: Tensor | None,
-        *,
-        writes: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def _by_frame(self, x: Tensor, tokens: int) -> Tensor:
+        """(b, heads, f n, e) as (b, heads, f, n, e), float32."""
+        b, heads, _, e = x.shape
+        return float32(x).view(b, heads, -1, tokens, e)
+
+    def _recurred(self, query: Tensor | None, written: Written | None, state: Tensor) -> tuple[Tensor | None, Tensor]:
         """What each token (b, heads, f, n, e) reads after its frame was written, and the state after the last."""
-        frames = query.shape[2]
+        assert written is not None  # evidence and target frames are
+        frames = written.key.shape[2]
         rate = -torch.exp(-self.log_tau)[:, None, None]  # log a, (heads, 1, 1)
-        added = torch.einsum("bhfn,bhfne,bhfnv->bfhev", beta, key, value)
-        every = torch.arange(1, frames + 1, device=query.device)[None]
-        seen = every if valid is None else valid.cumsum(1)  # (1 or b, f)
+        added = torch.einsum("bhfne,bhfnv->bfhev", written.beta[..., None] * written.key, written.value)
+        every = torch.arange(1, frames + 1, device=state.device)[None]
+        seen = every if written.valid is None else written.valid.cumsum(1)  # (1 or b, f)
         held = decaying_sum(added, rate) + torch.exp(seen[:, :, None, None, None] * rate) * state[:, None]
-        return torch.einsum("bhfne,bfhev->bhfnv", query, held), held[:, -1]
+        # Cloned: a slice would keep what is held after every frame.
+        after = held[:, -1].clone()
+        return (None if query is None else torch.einsum("bhfne,bfhev->bhfnv", query, held)), after
 
     def readings(self) -> dict[str, float]:
         """The spread of time constants, in frames."""

@@ -218,6 +218,14 @@ class MemoryRow(Row):
         """Its part of one recurrent block."""
         return 0
 
+    def flops_looks(self, s: BackboneSizes, tokens: int) -> int:
+        """Where `tokens` look, once in every forward or write."""
+        return 0
+
+    def flops_text(self, s: BackboneSizes, tokens: int) -> int:
+        """What it adds to text attention of `tokens` in one block, beyond tokens that stand beside the text."""
+        return 0
+
     # Memory that training keeps between forward and backward, bytes per sample. `wide`: bytes of a value that autocast
     # computes in, 4 or 2.
 
@@ -231,6 +239,14 @@ class MemoryRow(Row):
 
     def activations_block(self, s: BackboneSizes, at: BlockPass, wide: int) -> int:
         """Of its part of one recurrent block."""
+        return 0
+
+    def activations_looks(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Of where `tokens` look, once in every forward or write."""
+        return 0
+
+    def activations_text(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Of text attention of `tokens` in one block, beyond tokens that stand beside the text."""
         return 0
 
     def activations_state(self, s: BackboneSizes, at: BlockPass) -> int:

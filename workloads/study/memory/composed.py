@@ -55,10 +55,7 @@ class ComposedRow(MemoryRow):
     """False: the address is told that every camera looks straight ahead; it shows what the address does."""
 
     def __post_init__(self) -> None:
-        if self.address not in ADDRESSES:
-            raise RowError("address", f"address is {self.address!r}; allowed: {', '.join(sorted(ADDRESSES))}")
-        if not self.yaw and self.address == "none":
-            raise RowError("yaw", "yaw: false changes nothing, for address is none; give the row an address")
+        self._check_address()
         write, found = self.parts.write.name, ADDRESSES[self.address]
         if write not in found.finds:
             fitting = sorted(name for name, kind in ADDRESSES.items() if write in kind.finds)
@@ -67,6 +64,12 @@ class ComposedRow(MemoryRow):
                 f"address: {self.address} finds nothing in what write {write} keeps; "
                 f"allowed with it: {', '.join(fitting)}",
             )
+
+    def _check_address(self) -> None:
+        if self.address not in ADDRESSES:
+            raise RowError("address", f"address is {self.address!r}; allowed: {', '.join(sorted(ADDRESSES))}")
+        if not self.yaw and self.address == "none":
+            raise RowError("yaw", "yaw: false changes nothing, for address is none; give the row an address")
 
     @property
     def parts(self) -> Parts:
@@ -81,10 +84,8 @@ class ComposedRow(MemoryRow):
 
     @property
     def factors(self) -> Mapping[str, str]:
-        """The names of the three choices; an address without yaw is another one."""
-        write, address, read = self.parts
-        found = address.name if self.yaw else f"{address.name} without yaw"
-        return {"write": write.name, "address": found, "read": read.name}
+        """What the three choices are called."""
+        return dict(zip(("write", "address", "read"), (part.factor for part in self.parts), strict=True))
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -129,6 +130,22 @@ class ComposedRow(MemoryRow):
         """Of its write and its read."""
         write, _, read = self.parts
         return write.flops_block(s, at) + read.flops_block(s, at, self.stored(s))
+
+    def flops_looks(self, s: BackboneSizes, tokens: int) -> int:
+        """Of its address."""
+        return self.parts.address.flops_looks(s, tokens)
+
+    def flops_text(self, s: BackboneSizes, tokens: int) -> int:
+        """Of its read."""
+        return self.parts.read.flops_text(s, tokens, self.stored(s))
+
+    def activations_looks(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Of its address."""
+        return self.parts.address.activations_looks(s, tokens, wide)
+
+    def activations_text(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Of its read."""
+        return self.parts.read.activations_text(s, tokens, self.stored(s), wide)
 
     def activations_store(self, s: BackboneSizes, slots: int, wide: int) -> int:
         """Of its write."""

@@ -32,8 +32,8 @@ class Context(ComposedRow):
 
     @property
     def factors(self) -> Mapping[str, str]:
-        """The anchor alone is no store."""
-        return NOTHING_STORED if self.frames == 1 else super().factors
+        """The anchor alone is no store, unless it is found by an address."""
+        return NOTHING_STORED if self.frames == 1 and self.address == "none" else super().factors
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:
         """Its own K."""

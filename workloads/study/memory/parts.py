@@ -32,6 +32,11 @@ class PartSpec:
     controls: ClassVar[tuple[str, ...]] = ()
     """Controls of `MEMORY_CONTROLS` that size it."""
 
+    @property
+    def factor(self) -> str:
+        """What the report's factors call it. Default: its name."""
+        return self.name
+
     def parameters(self, s: BackboneSizes) -> int:
         """Parameters of its own, all blocks together."""
         return 0
@@ -91,6 +96,19 @@ class AddressSpec(PartSpec):
     yaw: bool = True
     """False: as if every camera looked straight ahead. The control that shows that it is the address."""
 
+    def flops_looks(self, s: BackboneSizes, tokens: int) -> int:
+        """Where `tokens` look, once in every forward or write."""
+        return 0
+
+    def activations_looks(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Bytes that autograd keeps of where `tokens` look."""
+        return 0
+
+    @property
+    def factor(self) -> str:
+        """Without yaw it is another one."""
+        return self.name if self.yaw else f"{self.name} without yaw"
+
     def activations_attention(self, s: BackboneSizes, keys: int, queries: int, wide: int) -> int:
         """Bytes that autograd keeps of self-attention in one block, beyond those that it keeps without an address."""
         return 0
@@ -124,6 +142,14 @@ class ReadSpec(PartSpec):
 
     def flops_block(self, s: BackboneSizes, at: BlockPass, stored: int) -> int:
         """In one recurrent block, over `stored` tokens."""
+        return 0
+
+    def flops_text(self, s: BackboneSizes, tokens: int, stored: int) -> int:
+        """In text attention of `tokens` in one block, beyond tokens that stand beside the text."""
+        return 0
+
+    def activations_text(self, s: BackboneSizes, tokens: int, stored: int, wide: int) -> int:
+        """Bytes that autograd keeps of text attention of `tokens` in one block, beyond tokens beside the text."""
         return 0
 
     def activations_block(self, s: BackboneSizes, at: BlockPass, stored: int, wide: int) -> int:

@@ -52,6 +52,7 @@ class Spatial(ComposedRow):
             )
         check_cells(self.cells)
         if self.read == "none":
+            self._check_address()
             if self.address != "none":
                 raise RowError("address", f"address: {self.address} finds nothing, for read is none")
             return
@@ -65,7 +66,8 @@ class Spatial(ComposedRow):
         write: WriteSpec = GridSpec(masked=self.masked)
         if self.write == "cells":
             write = CellsSpec(cells=self.cells, masked=self.masked)
-        read: ReadSpec = TextSpec() if self.read == "text" else ReadoutSpec(addressed=self.address != "none")
+        addressed = self.address != "none"
+        read: ReadSpec = TextSpec(addressed=addressed) if self.read == "text" else ReadoutSpec(addressed=addressed)
         return Parts(write, self._address(), read)
 
     @property

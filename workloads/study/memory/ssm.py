@@ -49,6 +49,11 @@ class Ssm(ComposedRow):
     def __post_init__(self) -> None:
         if self.context < 1:
             raise RowError("context", f"context is {self.context}; allowed: 1 (the anchor alone) and more")
+        if self.cells != CELLS and self.address != "place":
+            raise RowError(
+                "cells", f"cells is {list(self.cells)}, but address is {self.address}; allowed: with address: place"
+            )
+        check_cells(self.cells)
         if self.write_from not in ("retrieved", "stream"):
             raise RowError("write_from", f"write_from is {self.write_from!r}; allowed: retrieved, stream")
         if self.write_from == "stream" and self.context > 1:
@@ -76,9 +81,6 @@ class Ssm(ComposedRow):
         for key, pair in (("tau", self.tau), ("rho", self.rho)):
             if pair is not None and not (len(pair) == 2 and 0 < pair[0] < pair[1]):
                 raise RowError(key, f"{key} is {list(pair)}; allowed: two numbers above 0, the smaller first")
-        if self.cells != CELLS and self.address != "place":
-            raise RowError("cells", f"cells is {list(self.cells)}, but address is {self.address}; allowed with place")
-        check_cells(self.cells)
         super().__post_init__()
 
     @property
@@ -87,12 +89,20 @@ class Ssm(ComposedRow):
         context = None if self.context == 1 else TokensSpec(frames=self.context)
         return Parts(self._write(), self._address(), RecurrenceSpec(context=context))
 
+    @property
+    def factors(self) -> Mapping[str, str]:
+        """Frames that are tokens too are a second store, with a second read."""
+        found = dict(super().factors)
+        if self.context > 1:
+            found["write"], found["read"] = f"tokens and {found['write']}", f"self-attention and {found['read']}"
+        return found
+
     def _check_matrix(self) -> None:
         if self.state not in ("matrix", "delta"):
             raise RowError("state", f"state is {self.state!r}; allowed: vector, matrix, delta")
         if self.kernel is not None or self.expand is not None or self.rho is not None:
             raise RowError("state", f"state: {self.state} takes tau alone; leave out kernel, expand and rho")
-        if self.tau is None or not 0 < self.tau[0] < self.tau[1]:
+        if self.tau is None or len(self.tau) != 2 or not 0 < self.tau[0] < self.tau[1]:
             raise RowError("tau", f"state: {self.state} needs tau: two numbers above 0, the smaller first")
 
     def evidence_frames(self, evidence: Mapping[str, Any]) -> int:

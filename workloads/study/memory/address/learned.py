@@ -21,3 +21,11 @@ class LearnedSpec(AddressSpec):
     def parameters(self, s: BackboneSizes) -> int:
         """Two layers, which all blocks share."""
         return linear(TOLD, s.width) + linear(s.width, s.width)
+
+    def flops_looks(self, s: BackboneSizes, tokens: int) -> int:
+        """The two layers."""
+        return 2 * tokens * s.width * (TOLD + s.width)
+
+    def activations_looks(self, s: BackboneSizes, tokens: int, wide: int) -> int:
+        """Both sides of the GELU, and what is added."""
+        return tokens * 3 * s.width * wide

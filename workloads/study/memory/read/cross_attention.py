@@ -32,6 +32,15 @@ class ReadoutSpec(ReadSpec):
         return 4 * at.tokens * d * d + 4 * m * d * d + 4 * at.tokens * m * d if m else 0
 
     def activations_block(self, s: BackboneSizes, at: BlockPass, stored: int, wide: int) -> int:
-        """Input and its norm; query, what attention gives, what the gate multiplies."""
-        d = s.width
-        return at.stream * d * FLOAT + at.tokens * d * wide + at.tokens * d * (2 * wide + FLOAT)
+        """Input and its norm; query, what attention gives, what the gate multiplies; of stored tokens key and value.
+
+        Addressed also: both before and the query after they are normalised, norms, turns, a copy of what was read.
+        """
+        d, m, turns = s.width, stored, s.width // s.heads * FLOAT
+        total = at.stream * d * FLOAT + at.tokens * d * wide + at.tokens * d * (2 * wide + FLOAT)
+        total += m * d * (2 * wide + (wide if wide != FLOAT else 0))  # under autocast the tokens again
+        if not self.addressed or not m:
+            return total
+        norms = 2 * s.heads * FLOAT
+        asked = at.tokens * (d * (2 * FLOAT + wide) + norms + turns)
+        return total + asked + m * (d * (FLOAT + wide) + norms + turns)

@@ -31,6 +31,7 @@ class CellsSpec(WriteSpec):
         return 0 if self.masked else slots * (2 * n * v * d + 2 * n * self.cells[1] * d)
 
     def activations_store(self, s: BackboneSizes, slots: int, wide: int) -> int:
-        """The embedded frames, and the averages."""
+        """The embedded frames, the weights of their columns, and the averages."""
         n, d, v = s.frame_tokens, s.width, s.patch_values
-        return 0 if self.masked else slots * n * (d * FLOAT + v * wide) + 2 * self.stored(s) * d * FLOAT
+        weights = slots * s.columns * self.cells[1] * wide
+        return 0 if self.masked else slots * n * (d * FLOAT + v * wide) + weights + self.stored(s) * d * FLOAT

@@ -20,6 +20,11 @@ class WeightedSpec(WriteSpec):
     pooled: PooledSpec | None = None
     """What pools the slots first; None: single frames are weighted."""
 
+    @property
+    def factor(self) -> str:
+        """With pooling it is another one."""
+        return self.name if self.pooled is None else f"{self.pooled.name} and {self.name}"
+
     def context_slots(self, slots: int) -> int:
         """As many as there are to weigh."""
         return slots if self.pooled is None else self.pooled.context_slots(slots)
