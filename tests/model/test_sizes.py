@@ -156,7 +156,7 @@ def test_what_each_row_reads_and_keeps_at_the_papers_size() -> None:
             ("context-k5-aa", 0.282, 13.57),
             ("context-k5-bearing", 0.282, 13.57),
             ("context-k20-bearing", 1.13, 13.57),
-            ("context-k20-noyaw", 1.13, 13.57),
+            ("context-k20-bearing-noyaw", 1.13, 13.57),
             ("compress-weight", 1.13, 13.57),
             ("compress-length-r2", 0.620, 13.57),
             ("compress-length-r4", 0.338, 13.57),
