@@ -157,7 +157,6 @@ def test_what_each_row_reads_and_keeps_at_the_papers_size() -> None:
             ("context-k5-bearing", 0.282, 13.57),
             ("context-k20-bearing", 1.13, 13.57),
             ("context-k20-bearing-noyaw", 1.13, 13.57),
-            ("context-k20-noyaw", 1.13, 13.57),
             ("context-k20-depths", 1.13, 13.57),
             ("context-k20-depths-noyaw", 1.13, 13.57),
             ("context-k20-ray", 1.13, 13.57),
