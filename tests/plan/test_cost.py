@@ -101,7 +101,7 @@ def test_a_shared_axis_gives_a_line_for_each_of_its_values(root: Path, tmp_path:
     axis = "axes: {site: {key: controls.action.site, values: [pre_qkv, pre_qkv_gated]}}"
     path.write_text(text.replace("axes: {}", axis), encoding="utf-8")
     sizes = {size.label: size for size in row_sizes(open_study(path).plan, BUILT_IN)}
-    assert len(sizes) == 32
+    assert len(sizes) == 36
     plain, gated = (sizes[f"context-k5/site={site}"].model for site in ("pre_qkv", "pre_qkv_gated"))
     assert plain.site == "pre_qkv" and gated.site == "pre_qkv_gated"
 

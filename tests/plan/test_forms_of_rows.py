@@ -15,6 +15,8 @@ def test_training_and_evaluation_agree_in_every_field_but_those_with_a_reason(pr
     reasons = {(one.key, row) for one in matrix.deviations for row in one.rows}
     for cell in plan.cells:
         jobs = {name: plan.jobs[job] for name, job in plan.jobs_of[cell.id].items()}
+        if "train" not in jobs:
+            continue  # known frames: nothing is trained
         trained = jobs["train"]
         for name, evaluated in jobs.items():
             if evaluated.stage != "evaluate":

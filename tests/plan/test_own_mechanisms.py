@@ -65,7 +65,9 @@ def test_an_address_of_ones_own_is_named_among_those_that_are_allowed() -> None:
     assert own_row is not None and own_row.factors == {"write": "cells", "address": "azimuth", "read": "text"}
     with pytest.raises(RowError, match=r"address is 'azimut'; allowed: .*\bazimuth, bearing\b"):
         families.row_from({**AZIMUTH, "address": "azimut"})
-    with pytest.raises(RowError, match=r"finds nothing in what write tokens keeps; allowed with it: bearing, none"):
+    with pytest.raises(
+        RowError, match=r"finds nothing in what write tokens keeps; allowed with it: bearing, depths, none, ray"
+    ):
         families.row_from({"family": "context", "frames": 5, "address": "azimuth"})
 
 
