@@ -19,6 +19,8 @@ from orchestrator.reporting import results_folder
 from orchestrator.reporting.results_folder import (
     FINGERPRINTS,
     INPUT,
+    SAME,
+    SAME_AT_LAST,
     STRIPS,
     VALUES,
     read_results_folder,
@@ -44,7 +46,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> ReportInput:
     odd = [replace(made.values[0], case=case) for case in ("=1+1", "'=1", 'it\'s, "this"\nand that', "'plain")]
     lost = replace(made.curves[0], values=[math.nan, *made.curves[0].values[1:]])
     rows = [replace(row, factors={"write": "grid"}, sizes={"": {"kept": 5.0}}) for row in made.rows]
-    return replace(made, values=[*made.values, *odd], curves=[lost, *made.curves[1:]], rows=rows)
+    tables = {**made.tables, "later": ["context-k1", "not-in-profile"]}
+    curves, outside = [lost, *made.curves[1:]], ["not-in-profile"]
+    return replace(made, values=[*made.values, *odd], curves=curves, rows=rows, tables=tables, outside=outside)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,12 @@ def test_a_folder_gives_back_what_was_kept(tmp_path: Path, given: ReportInput, p
     # All but strips and curves is as it was given.
     whole, kept = comparable(given), comparable(found)
     assert {name for name in whole if whole[name] != kept[name]} == {"strips", "curves"}
+
+
+def test_nothing_of_the_input_is_forgotten() -> None:
+    """A field that is lost changes the page: without `outside` a table of the matrix names unknown rows."""
+    anew = {"values", "strips", "curves", "spec"}
+    assert {field.name for field in fields(ReportInput)} == {*SAME, *SAME_AT_LAST, *anew}
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, given: ReportInput, plan: Plan) -> None:
