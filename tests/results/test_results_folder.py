@@ -93,6 +93,15 @@ def test_nothing_of_the_input_is_forgotten() -> None:
     assert {field.name for field in fields(ReportInput)} == {*SAME, *SAME_AT_LAST, *anew}
 
 
+def test_a_folder_is_about_the_branches_that_were_on(tmp_path: Path, written: Path, plan: Plan) -> None:
+    kept = json.loads((written / INPUT).read_text(encoding="utf-8"))
+    assert plan.branches and kept["branches"] == list(plan.branches)
+    folder = tmp_path / "kept"
+    shutil.copytree(written, folder)
+    with_key(branches=[])(folder)
+    assert list(read_results_folder(folder, plan).spec.branches) == []
+
+
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, given: ReportInput, plan: Plan) -> None:
     for folder, values in (("one", given.values), ("two", given.values[::-1])):
         write_results_folder(tmp_path / folder, replace(given, values=values), plan, frozenset())
