@@ -225,6 +225,9 @@ def test_the_report_of_a_folder_is_that_of_the_study(
     assert f"report: {made / 'index.html'}" in capsys.readouterr().out
     for name in ("report.json", "results.csv", "index.html"):
         assert (made / name).read_bytes() == (study.report_folder / name).read_bytes(), name
+    with_key(tables={"one": ["nowhere"]})(tmp_path / "kept")
+    with pytest.raises(PlanError, match=r"--source .*kept: table 'one' names \['nowhere'\]"):
+        app(["report", "--source", str(tmp_path / "kept")], standalone_mode=False)
 
 
 def test_other_sources_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
