@@ -77,7 +77,10 @@ def _of_folder(study: Study, source: Path) -> Path:
 
     given = read_results_folder(source, study.plan)
     folder = study.home / f"report-of-{source.resolve().name}"
-    build(folder, given)
+    try:
+        build(folder, given)
+    except ValueError as error:
+        raise PlanError(f"--source {source}: {error}; it was edited, or written for another version") from error
     return folder
 
 

@@ -19,6 +19,8 @@ from orchestrator.reporting import results_folder
 from orchestrator.reporting.results_folder import (
     FINGERPRINTS,
     INPUT,
+    SAME,
+    SAME_AT_LAST,
     STRIPS,
     VALUES,
     read_results_folder,
@@ -44,7 +46,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> ReportInput:
     odd = [replace(made.values[0], case=case) for case in ("=1+1", "'=1", 'it\'s, "this"\nand that', "'plain")]
     lost = replace(made.curves[0], values=[math.nan, *made.curves[0].values[1:]])
     rows = [replace(row, factors={"write": "grid"}, sizes={"": {"kept": 5.0}}) for row in made.rows]
-    return replace(made, values=[*made.values, *odd], curves=[lost, *made.curves[1:]], rows=rows)
+    tables = {**made.tables, "later": ["context-k1", "not-in-profile"]}
+    curves, outside = [lost, *made.curves[1:]], ["not-in-profile"]
+    return replace(made, values=[*made.values, *odd], curves=curves, rows=rows, tables=tables, outside=outside)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,21 @@ def test_a_folder_gives_back_what_was_kept(tmp_path: Path, given: ReportInput, p
     # All but strips and curves is as it was given.
     whole, kept = comparable(given), comparable(found)
     assert {name for name in whole if whole[name] != kept[name]} == {"strips", "curves"}
+
+
+def test_nothing_of_the_input_is_forgotten() -> None:
+    """A field that is lost changes the page: without `outside` a table of the matrix names unknown rows."""
+    anew = {"values", "strips", "curves", "spec"}
+    assert {field.name for field in fields(ReportInput)} == {*SAME, *SAME_AT_LAST, *anew}
+
+
+def test_a_folder_is_about_the_branches_that_were_on(tmp_path: Path, written: Path, plan: Plan) -> None:
+    kept = json.loads((written / INPUT).read_text(encoding="utf-8"))
+    assert plan.branches and kept["branches"] == list(plan.branches)
+    folder = tmp_path / "kept"
+    shutil.copytree(written, folder)
+    with_key(branches=[])(folder)
+    assert list(read_results_folder(folder, plan).spec.branches) == []
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, given: ReportInput, plan: Plan) -> None:
@@ -206,6 +225,9 @@ def test_the_report_of_a_folder_is_that_of_the_study(
     assert f"report: {made / 'index.html'}" in capsys.readouterr().out
     for name in ("report.json", "results.csv", "index.html"):
         assert (made / name).read_bytes() == (study.report_folder / name).read_bytes(), name
+    with_key(tables={"one": ["nowhere"]})(tmp_path / "kept")
+    with pytest.raises(PlanError, match=r"--source .*kept: table 'one' names \['nowhere'\]"):
+        app(["report", "--source", str(tmp_path / "kept")], standalone_mode=False)
 
 
 def test_other_sources_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
