@@ -85,6 +85,16 @@ def test_a_look_depends_on_where_a_camera_looks_and_on_nothing_else(name: str) -
     assert alike is name.endswith("-noyaw")
 
 
+@pytest.mark.parametrize("name", [name for name in ADDRESSED if ROWS[name].factors["address"] != "learned"])
+def test_autocast_leaves_a_look_as_it_is(name: str) -> None:
+    mechanism, poses = toy(rows_named(name)).mechanism, world(0)
+    actions = torch.from_numpy(action_vectors(poses, poses[4]))[None]
+    base = torch.from_numpy(action_vectors(poses[4], poses[2]))
+    exact = mechanism.looks(actions, base)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(mechanism.looks(actions, base), exact)
+
+
 @pytest.mark.parametrize("name", [name for name in TURNING if f"{name}-noyaw" in NAMES])
 def test_a_control_without_yaw_is_as_large_as_its_row(name: str) -> None:
     row, control = (toy(rows_named(each)) for each in (name, f"{name}-noyaw"))

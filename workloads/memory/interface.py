@@ -319,10 +319,12 @@ class Mechanism(nn.Module):
 
 def placed(base: Tensor, poses: Tensor) -> Tensor:
     """Poses (b, f, 12) relative to where `base` (b, 12) is relative to; rotations row-major, then translations."""
-    turn = base[:, :9].view(-1, 1, 3, 3)  # (b, 1, 3, 3)
-    rotation = turn @ poses[..., :9].reshape(*poses.shape[:2], 3, 3)
-    moved = (turn @ poses[..., 9:, None])[..., 0] + base[:, None, 9:]
-    return torch.cat([rotation.flatten(-2), moved], -1)
+    # Autocast would round the products to bfloat16: a yaw would be off by up to a quarter of a degree.
+    with torch.autocast(poses.device.type, enabled=False):
+        turn = base[:, :9].view(-1, 1, 3, 3)  # (b, 1, 3, 3)
+        rotation = turn @ poses[..., :9].reshape(*poses.shape[:2], 3, 3)
+        moved = (turn @ poses[..., 9:, None])[..., 0] + base[:, None, 9:]
+        return torch.cat([rotation.flatten(-2), moved], -1)
 
 
 def float32(x: Tensor) -> Tensor:
