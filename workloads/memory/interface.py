@@ -9,7 +9,7 @@ found) and `read/` (where it enters the backbone). A read is a `Mechanism` that 
 
 | hook | when | overridden by |
 |---|---|---|
-| `looks` | once per forward or write | all, with what the address makes of poses |
+| `looks` | once per forward or write | none: the address says it |
 | `context`, `positions` | before the first block | `read/self_attention.py` |
 | `summary`, `store` | beside the patch embedding | `read/text_attention.py`, `read/cross_attention.py` |
 | `beside_text` | once per forward | `read/text_attention.py` |
@@ -201,6 +201,10 @@ class StateWrite(nn.Module):
     def state_shape(self, batch: int, tokens: int) -> tuple[int, ...]:
         """Shape of the state, whatever was written; it is float32."""
         raise NotImplementedError
+
+    def empty(self, x: Tensor) -> Tensor:
+        """The state before anything was written, for tokens `x` (b, f, n, d)."""
+        return x.new_zeros(self.state_shape(len(x), x.shape[2]), dtype=torch.float32)
 
     def run(
         self,

@@ -46,7 +46,7 @@ class ConvolvedPlaces(ShortConvolution):
         inputs = float32(self.widen(self.norm(float32(x))))  # (b, f, n, e)
         if writes:
             return x, self._written(inputs, state, Visits.of(looks, valid))
-        assert state is not None
+        state = self.empty(x) if state is None else state
         mixed = torch.addcmul(self.bias, self.taps[-1], inputs) + self._read(state, looks)
         residual = self.gate.tanh() * float32(self.narrow(mixed))
         return self.added(x, residual, writes), state

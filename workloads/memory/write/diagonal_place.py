@@ -48,7 +48,7 @@ class DecayingPlaces(DecayingState):
         u, o = self.project.weight.chunk(2), self.project.bias.chunk(2)
         if writes:
             return x, self._written(F.linear(y, u[0], o[0]), state, Visits.of(looks, valid))
-        assert state is not None
+        state = self.empty(x) if state is None else state
         gate = float32(F.linear(y, u[1], o[1])).sigmoid()
         low, high = self.rho
         weight = low + (high - low) * self.weight_logit.sigmoid()
