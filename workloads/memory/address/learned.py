@@ -1,7 +1,7 @@
 """Address `learned`: a small network says from bearing and row what is added to queries and keys.
 
-A reference for what is built in elsewhere: it has to learn what a turn is, and turning the world changes its results.
-Source: study.md section 5, row `ssm-matrix-learned`.
+A reference for what is built in elsewhere: it has to learn what a turn is, and what it says depends on
+where bearings are counted from. Source: study.md section 5, row `ssm-matrix-learned`.
 """
 
 import torch
