@@ -43,7 +43,7 @@ def report(
     """Write the report of all completed jobs."""
     if export is not None and source != STUDY:
         raise PlanError(f"--export writes results of the study; it takes no --source {source}")
-    study = options.open()
+    study = options.open(look=source == STUDY)  # what was kept elsewhere needs neither store nor ledger
     if source == PUBLISHED:
         _print_published(study)
         return
