@@ -12,6 +12,7 @@ from orchestrator.plan.job import STATE_MEANINGS, Job, Plan, Standing
 from orchestrator.plan.recorded import plan_of
 from orchestrator.store.commits import FINGERPRINT
 from workloads.contract.json_files import check_types, read_object
+from workloads.contract.workload import REFERENCES
 
 LARGEST = 256 << 20  # bytes of a JSON file; the plan of 10,000 jobs has 10 MiB
 
@@ -141,6 +142,8 @@ def _check_job(job: Job, plan: Plan) -> None:
     check_types(vars(job), _JOB, where)
     if not FINGERPRINT.fullmatch(job.fingerprint):
         raise ValueError(f"{where}: fingerprint is {job.fingerprint[:80]!r}; allowed: the 64 hex digits of a sha256")
+    if job.spec.row == "references" and not isinstance(job.config.get(REFERENCES), dict):
+        raise ValueError(f"{where}: its config has no {REFERENCES}, and it is of reference rows")
     unknown = [need for need in job.inputs.values() if not isinstance(need, str) or need not in plan.jobs]
     if unknown or job.id not in plan.jobs:
         raise ValueError(f"{where}: needs {str(unknown)[:80]}, which is no job of the plan")

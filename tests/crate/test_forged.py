@@ -216,6 +216,16 @@ def test_a_broken_job_of_a_plan_is_bad_input(crate: Path, change: Callable[[Any]
         read_plan(crate)
 
 
+def test_a_job_of_reference_rows_without_any_is_bad_input(crate: Path) -> None:
+    def change(plan: Any) -> None:
+        for stage in plan["workload"]["stages"]:
+            stage["row"] = "references"
+
+    change_json(crate / PLAN, change)
+    with pytest.raises(CrateError, match="its config has no references, and it is of reference rows"):
+        read_plan(crate)
+
+
 @pytest.mark.parametrize(("name", "read"), [(PLAN, read_plan), (STUDY, read_description)])
 def test_a_file_that_is_not_in_the_crate_is_named(crate: Path, name: str, read: Callable[[Path], object]) -> None:
     (crate / name).unlink()
