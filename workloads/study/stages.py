@@ -90,9 +90,7 @@ STAGES = (
         seed=True,
         seconds_guess=1.0,
         uncompared={
-            **dict.fromkeys(
-                ("sample_order", "drops", "candidates"), "every training records what it read, and those are compared"
-            ),
+            **dict.fromkeys(("sample_order", "drops", "candidates"), _REPEATED),
             **dict.fromkeys(("segments", "returning"), "counted from what `candidates` is the digest of"),
         },
     ),
