@@ -31,6 +31,7 @@ _JOB = {
     "seed": (int, type(None)),
     "smoke": bool,
 }
+_CELL = dict.fromkeys(("id", "row"), str)
 _DURATION = {
     **dict.fromkeys(("fingerprint", "stage", "branch", "row", "profile", "backend", "kind", "basis"), str),
     **dict.fromkeys(("cpus", "devices"), int),
@@ -125,6 +126,8 @@ def read_plan(folder: Path) -> Plan:
         plan = plan_of(read_object(folder / PLAN, LARGEST))
         for job in plan.jobs.values():
             _check_job(job, plan)
+        for cell in plan.cells:
+            check_types(vars(cell), _CELL, f"cell {str(cell.id)[:80]!r}")
         return plan
     except FileNotFoundError as error:
         raise CrateError(f"{PLAN} is not in the crate; get it again from where it was published") from error
