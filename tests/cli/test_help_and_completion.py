@@ -78,14 +78,15 @@ def test_no_summary_is_cut_and_no_usage_is_doubled(
     ("line", "offered"),
     [
         ("echo-matrix re", ["retry", "results", "report", "reshard"]),
-        ("echo-matrix run --rows context-k", ["context-k1", "context-k5", "context-k20", "context-k5-aa"]),
-        ("echo-matrix run --rows bound-truth,bound", ["bound-truth,bound-anchor"]),
+        ("echo-matrix run --rows compress-hybrid", ["compress-hybrid-r2", "compress-hybrid-r4"]),
+        ("echo-matrix run --rows bound-truth,bound-a", ["bound-truth,bound-anchor"]),
         ("echo-matrix plan --profile ", ["laptop", "evening", "study", "paper"]),
         ("echo-matrix run --seeds ", ["0"]),
         ("echo-matrix run --branches re", ["replay", "return"]),
         ("echo-matrix run --backend s", ["slurm"]),
         ("echo-matrix run --cluster cluster/r", ["cluster/ray.yaml"]),
         ("echo-matrix logs train/context-k1/", ["train/context-k1/s0"]),
+        ("echo-matrix logs train/spatial-place/", ["train/spatial-place/s0"]),  # a row outside the profile
         ("echo-matrix retry train/context-k5/s0 train/context-k1/", ["train/context-k1/s0"]),
         ("echo-matrix run --refresh lat", ["latents"]),
     ],
