@@ -18,6 +18,7 @@ from orchestrator.tracking.mlflow.thinning import Thinner
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 from orchestrator.tracking.replay import shown_files
+from workloads.contract.derived import DerivedMetric
 from workloads.study.workload import WORKLOAD
 
 ROWS = {"ceiling": "truth", "again": "truth", "floor": "anchor", "nowhere": "stops"}
@@ -136,6 +137,17 @@ def test_the_tracker_derives_metrics_of_a_cell_from_its_part(study, tmp_path):
         "ceiling/s0": 80.0, "again/s0": 80.0, "floor/s0": 0.0,
     }  # fmt: skip
     assert {lines[0]["metric"] for lines in derived.values()} == {"judge_gated"}
+
+
+def test_a_derived_metric_that_fails_is_told_once_and_the_job_is_shown(study, tmp_path):
+    plan, job, _, folder = study
+    broken = DerivedMetric(name="half", of=("psnr_first",), value=lambda value: value / 0)
+    plan = dataclasses.replace(plan, workload=dataclasses.replace(plan.workload, derived=(broken,)))
+    said = []
+    tracker = Told(tmp_path / "home", plan, None, said.append)
+    tracker.job_changed(JobChange(job.id, standing("done"), artifact=folder))
+    assert {one["op"] for one in tracker.messages} == {"cell", "job"}
+    assert len(said) == 1 and "derived metric 'half' of psnr_first 10.0: its function raises ZeroDivision" in said[0]
 
 
 def test_a_crate_has_the_values_of_all_parts_and_a_rerun_compares_them(study, tmp_path):

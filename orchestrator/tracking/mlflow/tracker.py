@@ -134,6 +134,8 @@ class MlflowTracker:
         self._states: dict[str, str] = {}
         self._measured: dict[tuple[str, str], list[dict[str, Any]]] = {}
         """(job, part of its artifact) -> lines of its cases, of completed jobs, where metrics are derived from them."""
+        self._is_underivable = False
+        """Whether it was told that a metric cannot be derived."""
         self._cells = {cell.id: cell for cell in plan.cells}
         self._deaths = 0
         self._again_at = 0.0
@@ -206,7 +208,14 @@ class MlflowTracker:
         jobs = [job for name in self._plan.jobs_of[cell].values() if (job := self._plan.jobs[name]).branch == branch]
         parts = [(job.id, job.part_of(self._cells[cell])) for job in jobs]
         measured = [line for part in parts for line in self._measured.get(part, ())]
-        if lines := self._plan.workload.derive(branch, measured):
+        try:
+            lines = self._plan.workload.derive(branch, measured)
+        except ValueError as error:  # the study's own function
+            if not self._is_underivable:
+                self._is_underivable = True
+                self._report_problem(f"tracking: {error}")
+            return
+        if lines:
             message = {"op": "derived", "cell": cell, "branch": branch, "lines": lines}
             self._put(f"derived {cell} {branch}", message)
 
