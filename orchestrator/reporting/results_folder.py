@@ -96,10 +96,11 @@ class KeptInput:
     durations: Sequence[JobDuration]
     notes: Sequence[str] = field(default_factory=tuple)
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
+    outside: Sequence[str] = field(default_factory=tuple)
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside")
 """Fields that are kept as they are."""
 
 

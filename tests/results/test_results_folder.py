@@ -19,6 +19,8 @@ from orchestrator.reporting import results_folder
 from orchestrator.reporting.results_folder import (
     FINGERPRINTS,
     INPUT,
+    SAME,
+    SAME_AT_LAST,
     STRIPS,
     VALUES,
     read_results_folder,
@@ -44,7 +46,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> ReportInput:
     odd = [replace(made.values[0], case=case) for case in ("=1+1", "'=1", 'it\'s, "this"\nand that', "'plain")]
     lost = replace(made.curves[0], values=[math.nan, *made.curves[0].values[1:]])
     rows = [replace(row, factors={"write": "grid"}, sizes={"": {"kept": 5.0}}) for row in made.rows]
-    return replace(made, values=[*made.values, *odd], curves=[lost, *made.curves[1:]], rows=rows)
+    tables = {**made.tables, "more": [made.rows[0].name, made.rows[1].name, "not-in-this-profile"]}
+    values, curves = [*made.values, *odd], [lost, *made.curves[1:]]
+    return replace(made, values=values, curves=curves, rows=rows, tables=tables, outside=["not-in-this-profile"])
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,10 @@ def test_a_folder_gives_back_what_was_kept(tmp_path: Path, given: ReportInput, p
     # All but strips and curves is as it was given.
     whole, kept = comparable(given), comparable(found)
     assert {name for name in whole if whole[name] != kept[name]} == {"strips", "curves"}
+
+
+def test_every_field_of_the_input_is_kept() -> None:
+    assert {one.name for one in fields(ReportInput)} == {*SAME, *SAME_AT_LAST, "values", "strips", "curves", "spec"}
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, given: ReportInput, plan: Plan) -> None:
@@ -206,6 +214,16 @@ def test_the_report_of_a_folder_is_that_of_the_study(
     assert f"report: {made / 'index.html'}" in capsys.readouterr().out
     for name in ("report.json", "results.csv", "index.html"):
         assert (made / name).read_bytes() == (study.report_folder / name).read_bytes(), name
+
+
+@pytest.mark.slow  # a page
+def test_an_input_that_contradicts_its_values_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_study(tmp_path / "study", monkeypatch)
+    app(["report", "--export", str(tmp_path / "kept")], standalone_mode=False)
+    content = json.loads((tmp_path / "kept" / INPUT).read_text(encoding="utf-8"))
+    (tmp_path / "kept" / INPUT).write_text(json.dumps({**content, "tables": {"all": ["nothing"]}}), encoding="utf-8")
+    with pytest.raises(PlanError, match=r"--source .*kept: input\.json contradicts the values"):
+        app(["report", "--source", str(tmp_path / "kept")], standalone_mode=False)
 
 
 def test_other_sources_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
