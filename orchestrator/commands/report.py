@@ -77,7 +77,12 @@ def _of_folder(study: Study, source: Path) -> Path:
 
     given = read_results_folder(source, study.plan)
     folder = study.home / f"report-of-{source.resolve().name}"
-    build(folder, given)
+    try:
+        build(folder, given)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # Only the values and images have a digest.
+        problem = f"input.json contradicts the values ({type(error).__name__}: {error})"
+        raise PlanError(f"--source {source}: {problem}; export it again, or get it anew") from error
     return folder
 
 
