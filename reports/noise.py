@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from reports import instruments
 from reports.formats import decimals_of
+from reports.groups import by_group
 from reports.input import CaseValues
 from reports.statistics.intervals import complete, interval_or_none
 from reports.statistics.panel import panels, row_label
@@ -71,7 +72,9 @@ def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> I
     labels = [(row_label(row, a), row_label(again, a)) for a in axes]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     distinct = [label for pair in labels for label in pair]
-    found = panels(instruments.separated(given), distinct, sorted(set(given.seeds)), variants)
+    # A branch with groups of cases has no metric over all of them, and so none here.
+    lines = by_group(instruments.separated(given), given.spec.branches)
+    found = panels(lines, distinct, sorted(set(given.seeds)), variants)
     branches = list(variants) or sorted({line.branch for line in given.values})
     of_tables = [f"{branch}/{one}" for branch in branches for one in given.spec.metrics] or list(found)
     for metric in metrics or of_tables:

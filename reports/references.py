@@ -111,6 +111,16 @@ def reference_lines(analysis: Analysis) -> tuple[list[str], list[ReferenceLine]]
     return metrics, lines
 
 
+def guards(analysis: Analysis) -> bool:
+    """Whether floors can be compared with the baseline: metrics are guarded, and the baseline is there."""
+    spec = analysis.spec.references
+    return (
+        spec is not None
+        and bool(spec.guarded)
+        and any(row.label.partition("/")[0] == spec.baseline for row in analysis.rows)
+    )
+
+
 def levels(analysis: Analysis, metric: str) -> list[tuple[str, float]]:
     """(name, mean) of ceiling and floor on `branch/metric`, for lines in figures; without those off the scale."""
     spec = analysis.spec.references

@@ -79,10 +79,8 @@ def _of_folder(study: Study, source: Path) -> Path:
     folder = study.home / f"report-of-{source.resolve().name}"
     try:
         build(folder, given)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        # Only the values and images have a digest.
-        problem = f"input.json contradicts the values ({type(error).__name__}: {error})"
-        raise PlanError(f"--source {source}: {problem}; export it again, or get it anew") from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # only values and images have a digest
+        raise PlanError(f"--source {source}: {error}; it was edited, or written for another version") from error
     return folder
 
 

@@ -1,5 +1,7 @@
 """How a study is reported: branches, scores and names, as its workload declares them."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from importlib import import_module
 
 from orchestrator.errors import PlanError
@@ -17,3 +19,9 @@ def report_spec(workload: Workload) -> ReportSpec:
             f"workload {workload.name}: `report` names {workload.report!r}, which has no REPORT = ReportSpec()"
         )
     return spec
+
+
+def restricted(spec: ReportSpec, branches: Collection[str]) -> ReportSpec:
+    """The specification without the other branches."""
+    contrast = spec.contrast if spec.contrast and set(spec.contrast) <= set(branches) else None
+    return replace(spec, branches=[one for one in spec.branches if one.name in branches], contrast=contrast)

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
-from orchestrator.plan.reported import report_spec
+from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.verdicts import declared_differences, verdicts
@@ -28,7 +28,6 @@ from reports.input import (
     RowInfo,
     Strip,
 )
-from reports.spec import ReportSpec
 from workloads.contract.rows import row_from
 from workloads.contract.workload import LEFT_OUT, StageSpec, Workload
 
@@ -82,7 +81,7 @@ def case_values(
         for branch, measured in lines.items():
             for line in (*measured, *plan.workload.derive(branch, measured)):
                 values.append(ResultLine(row=cell.row, seed=cell.seed, axes=axes, branch=branch, **line))
-    spec_of_report = _restricted(report_spec(plan.workload), plan.branches if branches is None else branches)
+    spec_of_report = restricted(report_spec(plan.workload), plan.branches if branches is None else branches)
     return CaseValues(
         study=plan.study,
         profile=plan.profile,
@@ -218,12 +217,6 @@ def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:
 def _asked(branch: str, plan: Plan, branches: Collection[str] | None) -> bool:
     """Whether a missing result is asked for: of these branches, or of a stage, which every branch needs."""
     return branches is None or branch in branches or branch not in plan.workload.branch_names
-
-
-def _restricted(spec: ReportSpec, branches: Collection[str]) -> ReportSpec:
-    """The specification without the other branches."""
-    contrast = spec.contrast if spec.contrast and set(spec.contrast) <= set(branches) else None
-    return dataclasses.replace(spec, branches=[one for one in spec.branches if one.name in branches], contrast=contrast)
 
 
 def _missing(

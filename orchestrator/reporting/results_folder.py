@@ -25,7 +25,7 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Plan
-from orchestrator.plan.reported import report_spec
+from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.decoding import decoded
 from reports.excerpt import excerpt
 from reports.input import (
@@ -97,6 +97,8 @@ class KeptInput:
     notes: Sequence[str] = field(default_factory=tuple)
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
+    branches: Sequence[str] | None = None
+    """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
@@ -131,6 +133,7 @@ def write_results_folder(folder: Path, given: ReportInput, plan: Plan, done: fro
         values_sha256=_sha256(values),
         strips=strips,
         curves=[_kept_curve(curve) for curve in kept.curves],
+        branches=plan.branches,
         **{name: getattr(kept, name) for name in (*SAME, *SAME_AT_LAST)},
     )
     fingerprints = {
@@ -176,11 +179,12 @@ def read_results_folder(folder: Path, plan: Plan) -> ReportInput:
             )
         values = _decompressed(folder / VALUES)
         _check(values, kept.values_sha256, folder / VALUES)
+        spec = report_spec(plan.workload)
         return ReportInput(
             values=read_results_csv(values.decode("utf-8"), str(folder / VALUES)),
             strips=[_strip(folder, strip) for strip in kept.strips],
             curves=[_curve(curve) for curve in kept.curves],
-            spec=report_spec(plan.workload),
+            spec=spec if kept.branches is None else restricted(spec, kept.branches),
             **{name: getattr(kept, name) for name in (*SAME, *SAME_AT_LAST)},
         )
     except OSError as error:

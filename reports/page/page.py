@@ -98,6 +98,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         distinct=sum(row.label == row.computed_by for row in analysis.rows if not row.reference),
         references=references.measures(analysis),
         lines=references.reference_lines(analysis),
+        guards=references.guards(analysis),
         left_out=_left_out(given),
         tiles=tiles(given, analysis),
         noise=found_noise,

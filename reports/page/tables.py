@@ -150,7 +150,13 @@ def _printed(
 def _best(
     analysis: Analysis, column: Column, rows: Sequence[str], values: Mapping[str, float | None]
 ) -> frozenset[str]:
-    """The rows that are marked: for a metric those of `best_rows`; of a bundle, which has no interval, the largest."""
+    """The rows that are marked: for a metric those of `best_rows`; of a bundle, which has no interval, the largest.
+
+    None in a column that tells what a score is made of (`BranchSpec.beside`): more of it need not be better.
+    """
+    branch, _, metric = column.metric.partition("/")
+    if metric in analysis.scoring.of(branch).beside:
+        return frozenset()
     if column.metric in analysis.panels:
         return analysis.best(column.metric, rows, column.better)
     there = [value for value in values.values() if value is not None]

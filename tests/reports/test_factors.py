@@ -134,11 +134,19 @@ def test_rows_that_cannot_be_compared_are_named() -> None:
     layouts |= {"masked": layouts["a"], "half": layouts["a"]}
     choices = {**UNBALANCED, "late": UNBALANCED["a"], "empty": UNBALANCED["a"], "half": {"write": "grid"}}
     assert found(layouts, choices).left_out == {
-        "late": "lacks a seed that other rows have",
+        "late": "lacks a seed that most rows have",
         "empty": "has no values",
         "masked": "says nothing of what it is made of",
         "half": "has no address, read",
     }
+
+
+def test_a_row_that_is_ahead_by_a_seed_leaves_no_other_out() -> None:
+    whole = exact(UNBALANCED)
+    layouts = {row: np.where(np.arange(2) == 0, values, np.nan) for row, values in whole.items()} | {"a": whole["a"]}
+    effects = found(layouts, UNBALANCED)
+    assert not effects.left_out
+    assert {one.interval.seeds for one in effects.groups[0].contrasts} == {1}
 
 
 def test_scenes_that_a_row_lacks_are_left_out_and_counted() -> None:

@@ -10,12 +10,13 @@ from orchestrator.ui.scores import scores_text
 from reports.analysis import analyse, analyse_published
 from reports.input import ReportInput, ResultLine
 from reports.page.page import page
+from reports.page.tables import printed
 from reports.report_json import report_json
 from reports.scoreboard import scoreboard
 from workloads.contract.derived import derived_lines
 from workloads.study.gate import AT_MOST, DERIVED, GATED
 from workloads.study.published import published_tables
-from workloads.study.report import REPORT
+from workloads.study.report import BESIDE, REPORT
 
 STAYED, BLURRED = "context-k20", "ssm-blockwise"
 """A row whose camera never leaves, and one whose camera cannot be measured."""
@@ -77,6 +78,16 @@ def test_the_page_names_the_gated_judge_with_the_share_that_left_beside_it(given
     html = page(without_figures(given), analyse(without_figures(given)))
     assert "of the gated judge on return, context-k20 over context-k1" in html
     assert all(f"<th>{name}&nbsp;" in html for name in ("Gated judge", "Left", "Turn", "Judge", "Gated, at most"))
+
+
+def test_no_row_of_a_table_is_best_in_what_the_headline_is_made_of(given: ReportInput) -> None:
+    """A camera that turns 1.3 times as far as commanded is not better than one that does as commanded."""
+    table = printed(analyse(given), "families")
+    best = {i for line in table.lines for i, cell in enumerate(line.cells) if cell.best}
+    marked = {table.columns[i].metric for i in best}
+    beside = {f"{branch}/{name}" for branch in ("loop", "return") for name in BESIDE}
+    assert beside <= {column.metric for column in table.columns}
+    assert {"replay/psnr", f"return/{GATED}"} <= marked and not marked & beside
 
 
 def test_the_table_of_scores_shows_what_the_headline_is_made_of(given: ReportInput) -> None:

@@ -75,6 +75,19 @@ def test_the_page_has_the_table_beside_the_findings_and_is_otherwise_the_same() 
     assert AGAIN not in made[:start] + made[end:]
 
 
+def test_a_branch_of_groups_has_no_noise_over_all_of_them() -> None:
+    given = again(PLAIN)
+    ends = ("@gap0", "@gap4")
+    grouped = [
+        replace(line, branch="absence", case=f"{line.case}{end}")
+        for line in given.values
+        if line.branch == "return"
+        for end in ends
+    ]
+    found = noise(replace(given, values=[*given.values, *grouped]))
+    assert found == noise(given)
+
+
 def test_alone_it_is_a_row_like_any_other() -> None:
     rows = [RowInfo(name=AGAIN, family="context", alias_of=None)]
     given = again(PLAIN)

@@ -6,6 +6,7 @@ import pytest
 from made_input import made_input, without_figures
 
 from orchestrator.ui.scores import scores_text
+from reports import references
 from reports.analysis import analyse
 from reports.build import build
 from reports.input import LeftOut, Missing, RowInfo
@@ -95,3 +96,10 @@ def test_the_page_and_report_json_have_all_of_them(given, tmp_path):
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert page.count("bound-stops is left out of return: it is the truth.") == 1
     assert page.count('<span class="chip violated">') >= 1
+    assert "must not give a floor more than context-k1" in page
+
+
+def test_nothing_is_said_of_a_baseline_that_is_not_there(given):
+    spec = dataclasses.replace(REPORT, references=dataclasses.replace(REPORT.references, baseline="nothing"))
+    assert references.guards(analyse(given))
+    assert not references.guards(analyse(dataclasses.replace(given, spec=spec)))

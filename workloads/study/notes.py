@@ -62,16 +62,17 @@ def notes_of(cells: Sequence[PlannedCell], sections: Mapping[str, Mapping[str, A
     notes += _measuring_notes(sections)
     if any(cell.reference for cell in cells):
         notes.append(
-            "Two lines are no memories: the true frames are the ceiling, and a camera that stands still is the floor. "
-            "They take no rank and count in no finding; the floor shows which measures reward standing still, as "
-            "comparing first and last frames does wherever the camera ends where it began."
+            "Bounds are no memories: the true frames are the ceiling, a camera that stands still is the floor, and "
+            "other known videos are further floors or reference lines. They take no rank and count in no finding; the "
+            "floor shows which measures reward standing still, as comparing first and last frames does wherever the "
+            "camera ends where it began."
         )
     if any(f"branch {branch}" in sections for branch in JUDGED):
         notes.append(
             "Loop and return are scored by the gated judge: the judge's total in a case in which the camera was "
             "measured to leave as commanded, 0 in any other. Left is the share of such cases, Turn how much of the "
             "commanded turn was made. A case whose turn cannot be measured counts as 0, and in the bound (Gated, at "
-            "most) with its total."
+            "most) with its total, unless it is refused for its way back; what it adds to Turn means nothing."
         )
     if sections.get("judge", {}).get("name") == "mask":
         notes.append(

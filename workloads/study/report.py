@@ -140,8 +140,8 @@ REPORT = ReportSpec(
             ),
             axis="chunks in between",
             floor="context-k1",
-            caption="The camera turns 90° away, looks about for so many chunks without seeing the source, and comes "
-            "back. The half-life is the number of chunks after which half of what a row had above "
+            caption="The camera turns away, looks about for so many chunks without seeing the source, and comes back. "
+            "The half-life is the number of chunks after which half of what a row had above "
             "<code>context-k1</code> is gone, linear in log<sub>2</sub>(n + 1). A judge's points are partly for the "
             "view and the scene: true videos with <i>another</i> object keep 54 of 100, and 0 of appearance.",
         ),
@@ -278,7 +278,8 @@ REPORT = ReportSpec(
         curves="Rows share data, order and noise, so curves may be compared step by step.",
         units="scenes",
         beside="gated judge: the judge's total where the camera left as commanded, else 0\n"
-        "left: share of such cases; turn: share of the commanded one; at most: if unmeasurable ones left",
+        "left: share of such cases; at most: if unmeasurable ones left\n"
+        "turn: share of the commanded one, of unmeasurable cases too, where it means nothing",
         published_nav="The paper beside",
         published="The paper's numbers through the same code",
         differences="Where we differ from the paper",
