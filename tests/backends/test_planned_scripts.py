@@ -108,7 +108,7 @@ def test_only_what_would_run_is_sent(matrix: Path) -> None:
     states: Mapping[str, Any] = {"data": "done", "latents": "running", "train": "failed"}
     standings = {job.id: Standing(state=states.get(job.stage, "new"), reason="") for job in jobs}
     stages = by_stage(scripts_of(study, standings))
-    assert set(stages) == {"index", "evaluate", "judge", "camera"}
+    assert set(stages) == {"index", "evaluate", "judge", "camera", "bound"}
     assert [script.needs for script in stages["index"]] == [()]
 
 
@@ -128,7 +128,7 @@ def test_a_pilot_job_is_shown_with_the_jobs_that_run_in_it(matrix: Path, tmp_pat
     pilot, *others = scripts_of(study, study.standings()).scripts
     assert (pilot.kind, pilot.at_once, pilot.request["minutes"]) == ("pilot", 2, 60)
     assert {job.partition("/")[0] for job in pilot.jobs} == {"evaluate", "judge", "camera"}
-    assert {script.stage for script in others} == {"data", "latents", "index", "train"}
+    assert {script.stage for script in others} == {"data", "latents", "index", "train", "bound"}
     assert "pilot job, sent while jobs wait for room, at most 2 at once: 1 node with 4 cpus, 16384 MiB; 60 minutes" in (
         scripts_text(scripts_of(study, study.standings()))
     )

@@ -78,9 +78,10 @@ def test_a_training_step_against_diffusers(pair: tuple[WorldModel, nn.Module], c
     model, peer = (torch.compile(each) if compiled else each for each in pair)
     inputs = on_device(given(CASE))
     mine, other = inputs.ours(), inputs.theirs()
+    slots = mine["slots"]
     mine |= {
         "actions": mine["actions"].to(DEVICE),
-        "slots": Slots(*(x.to(DEVICE) for x in vars(mine["slots"]).values())),
+        "slots": Slots(slots.latents.to(DEVICE), slots.actions.to(DEVICE), slots.valid.to(DEVICE)),
     }
 
     def predict() -> Tensor:

@@ -199,6 +199,7 @@ def test_the_variables_that_jobs_do_not_get_are_named_and_those_that_one_stage_g
     says = [finding.says for finding in look("variables", study, **shell)]
     assert says == [
         "jobs get 1 of this shell's 5 variables, not ECHO_MATRIX_JUDGE_KEY, HF_TOKEN, HOOK, LAB_POOL",
+        "those of stage bound also get ECHO_MATRIX_JUDGE_KEY",
         "those of stage judge also get ECHO_MATRIX_JUDGE_KEY",
     ]
     more = EnvironmentSettings(jobs=("HF_TOKEN", "LAB_*"))

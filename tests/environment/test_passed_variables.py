@@ -68,11 +68,11 @@ def test_a_named_variable_is_passed_whatever_its_name_looks_like() -> None:
     assert credentials_in(withheld(shell)) == ["HF_TOKEN", "LAB_KEY"]
 
 
-def test_the_judges_key_reaches_the_jobs_of_the_judge_alone() -> None:
+def test_the_judges_key_reaches_the_jobs_that_judge_alone() -> None:
     variables = JobVariables(every=("LAB",), stages={one.name: one.environment for one in WORKLOAD.stages})
     shell = {"ECHO_MATRIX_JUDGE_KEY": "k", "ECHO_MATRIX_JUDGE_URL": "u", "LAB": "l"}
     found = {stage.name: sorted(passed(shell, variables.of(stage.name))) for stage in WORKLOAD.stages}
-    assert found.pop("judge") == sorted(shell)
+    assert found.pop("judge") == found.pop("bound") == sorted(shell)
     assert set(map(tuple, found.values())) == {("LAB",)}
     assert passed(shell, variables.of_any) == shell, "a host has it to give"
     assert isinstance(WORKLOAD, Workload)

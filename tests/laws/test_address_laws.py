@@ -17,6 +17,7 @@ from toy_rows import (
     slots_of,
     target,
     toy,
+    turns,
 )
 
 from workloads.data.geometry import action_vectors
@@ -34,9 +35,12 @@ AHEAD = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]).repeat(BATCH, 1)
 
 
 def world(turned_by: float) -> Poses:
-    """Poses of a camera that turns to and fro, in a world that is turned as a whole."""
-    yaw = np.linspace(0, 75, FRAMES) * np.cos(np.arange(FRAMES)) + 160 + turned_by  # crosses 180 degrees
-    return Poses(np.zeros((FRAMES, 3)), yaw)
+    """Poses of a camera that turns and moves to and fro, in a world that is turned as a whole about its origin."""
+    step, angle = np.arange(FRAMES), np.deg2rad(turned_by)
+    yaw = np.linspace(0, 75, FRAMES) * np.cos(step) + 160  # crosses 180 degrees
+    place = np.stack([2 * np.sin(step), 2 * np.cos(2 * step), np.cos(3 * step)], 1)
+    about = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    return Poses(place @ about.T, yaw + turned_by)
 
 
 def segment(slots: Slots, poses: Poses, start: int, origin: int | None) -> Slots:
@@ -85,6 +89,16 @@ def test_a_look_depends_on_where_a_camera_looks_and_on_nothing_else(name: str) -
     assert alike is name.endswith("-noyaw")
 
 
+@pytest.mark.parametrize("name", [name for name in ADDRESSED if ROWS[name].factors["address"] != "learned"])
+def test_autocast_leaves_a_look_as_it_is(name: str) -> None:
+    mechanism, poses = toy(rows_named(name)).mechanism, world(0)
+    actions = torch.from_numpy(action_vectors(poses, poses[4]))[None]
+    base = torch.from_numpy(action_vectors(poses[4], poses[2]))
+    exact = mechanism.looks(actions, base)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(mechanism.looks(actions, base), exact)
+
+
 @pytest.mark.parametrize("name", [name for name in TURNING if f"{name}-noyaw" in NAMES])
 def test_a_control_without_yaw_is_as_large_as_its_row(name: str) -> None:
     row, control = (toy(rows_named(each)) for each in (name, f"{name}-noyaw"))
@@ -112,11 +126,7 @@ def test_poses_matter_through_the_address_in_rows_and_not_in_their_controls(name
 def around(actions: Tensor, degrees: float) -> Tensor:
     """Poses (b, 12) that look so much further to the right."""
     yaw = torch.atan2(actions[:, 3], actions[:, 0]) + np.deg2rad(degrees)
-    turned = torch.zeros_like(actions)
-    turned[:, 0] = turned[:, 4] = yaw.cos()
-    turned[:, 1], turned[:, 3] = -yaw.sin(), yaw.sin()
-    turned[:, 8] = 1
-    return turned
+    return turns(yaw)
 
 
 @pytest.mark.parametrize("name", PLACED)

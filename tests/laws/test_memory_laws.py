@@ -340,3 +340,5 @@ def test_evidence_of_a_wrong_shape_is_refused(row: MemoryRow) -> None:
     short = replace(given, actions=given.actions[..., :9])
     with pytest.raises(ValueError, match=r"slots\.actions has the shape .* the model expects"):
         toy(row)(**target(), slots=short)
+    with pytest.raises(ValueError, match=r"slots\.base has the shape .* the model expects"):
+        toy(row)(**target(), slots=replace(given, base=given.actions[:1, 0]))

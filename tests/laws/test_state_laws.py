@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from toy_rows import BACKBONE, SHAPE, SLOTS, STATEFUL, awake, changed, evidence, rows_named, slots_of, target
+from toy_rows import BACKBONE, BATCH, SHAPE, SLOTS, STATEFUL, awake, changed, evidence, rows_named, slots_of, target
 
 from workloads.memory.interface import Slots
 from workloads.study.memory.base import MemoryRow
@@ -118,6 +118,14 @@ def test_two_segments_are_written_in_their_order(row: MemoryRow) -> None:
         there = model.write(model.write(None, second, text), first, text)
     assert here is not None and there is not None
     assert all((a - b).abs().max() > 1e-3 for a, b in zip(here, there, strict=True))
+
+
+def test_no_state_is_read_as_the_empty_state(row: MemoryRow) -> None:
+    model, inputs, given = awake(row), target(), evidence(slots_of(row))
+    empty = tuple(torch.zeros(shape) for shape in model.mechanism.state_shapes(BATCH))
+    with torch.no_grad():
+        nothing = model.denoise(**inputs, slots=given, state=None)
+        torch.testing.assert_close(model.denoise(**inputs, slots=given, state=empty), nothing, atol=1e-6, rtol=0)
 
 
 def test_gradients_pass_both_writes() -> None:

@@ -27,10 +27,21 @@ ROWS: dict[str, dict[str, Any]] = {
     "ssm-blockwise": {"family": "ssm", "tau": [1.0, 128.0], "rho": [0.1, 0.2]},
 }
 
+ADDRESSED: dict[str, dict[str, Any]] = {
+    "context-bearing": {"family": "context", "frames": 4, "address": "bearing"},
+    "context-ray": {"family": "context", "frames": 4, "address": "ray"},
+    "cells-text": {"family": "spatial", "write": "cells", "read": "text", "address": "bearing"},
+    "cells-readout": {"family": "spatial", "write": "cells", "read": "readout", "address": "bearing"},
+    "blockwise-place": {"family": "ssm", "tau": [1.0, 128.0], "rho": [0.1, 0.2], "address": "place"},
+    "hybrid-place": {"family": "ssm", "kernel": 3, "expand": 2, "address": "place"},
+    "delta-bearing": {"family": "ssm", "state": "delta", "tau": [16.0, 128.0], "address": "bearing"},
+    "matrix-learned": {"family": "ssm", "state": "matrix", "tau": [16.0, 128.0], "address": "learned"},
+}
+
 
 def model_of(row: str) -> WorldModel:
     """A model with every gate open and every zero replaced, so that each parameter matters."""
-    model = build_model(BACKBONE, {"site": "pre_qkv"}, resolved(row_from(ROWS[row])), SHAPE, 0)
+    model = build_model(BACKBONE, {"site": "pre_qkv"}, resolved(row_from((ROWS | ADDRESSED)[row])), SHAPE, 0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -75,7 +86,7 @@ def saved_bytes(model: WorldModel, given: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", ROWS | ADDRESSED)
 def test_recomputing_gives_the_same_bits_in_loss_and_every_gradient(row: str, precision: torch.dtype) -> None:
     found = []
     for checkpointed in (False, True):

@@ -30,6 +30,19 @@ def test_all_that_the_guides_mechanisms_declare_is_so(name: str) -> None:
     assert {line.what.split(",")[0] for line in found} >= {"parameters added", "shapes of the state", "bytes kept"}
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"family": "spatial", "write": "cells", "read": "text", "address": "bearing", "cells": [4, 12]},
+        {"family": "ssm", "tau": [1.0, 128.0], "rho": [0.1, 0.2], "address": "place", "cells": [4, 12]},
+        {"family": "ssm", "kernel": 3, "expand": 2, "address": "place", "cells": [4, 12]},
+    ],
+)
+def test_flops_of_frames_with_more_rows_than_there_are_cells_are_as_declared(row: dict[str, object]) -> None:
+    found = [line for line in compare(row_from(row)) if line.what.startswith("FLOPs")]
+    assert len(found) == 2 and [line for line in found if not line.agrees] == []
+
+
 def test_a_declaration_that_says_less_differs(capsys: pytest.CaptureFixture[str]) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Modest(ComposedRow):

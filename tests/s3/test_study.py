@@ -49,7 +49,7 @@ def called(
 
 def study_of(tmp_path: Path, root: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path / "one"))
-    return open_study(root / "matrix.yaml", cluster=cluster)
+    return open_study(root / "matrix.yaml", cluster=cluster, look=False)
 
 
 def test_a_study_runs_on_a_bucket_and_another_home_finds_it_done(proxy: FaultProxy, called: Called) -> None:

@@ -105,7 +105,12 @@ def test_zero_gives_the_losses_of_the_plain_engine_and_resumes(pool: Pool, tmp_p
 
 
 @pytest.mark.parametrize("again", [{}, {"activation_checkpointing": {}}], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("row", ["context-k4", "compress-hybrid", "spatial-readout", "ssm-hybrid", "ssm-blockwise"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "context-k4", "compress-hybrid", "spatial-readout", "ssm-hybrid", "ssm-blockwise", "spatial-place", "ssm-place",
+    ],
+)  # fmt: skip
 def test_weights_cut_over_ranks_train_sample_and_read_as_whole_ones(
     pool: Pool, tmp_path: Path, row: str, again: dict[str, object]
 ) -> None:

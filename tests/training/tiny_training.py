@@ -40,6 +40,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "ssm-hybrid": {"family": "ssm", "kernel": 3, "expand": 2},
     "ssm-blockwise": {"family": "ssm", "tau": [1.0, 128.0], "rho": [0.1, 0.2]},
 }
+ADDRESSED: dict[str, dict[str, Any]] = {
+    "spatial-place": {"family": "spatial", "write": "cells", "read": "readout", "address": "bearing"},
+    "ssm-place": {"family": "ssm", "tau": [1.0, 128.0], "rho": [0.1, 0.2], "address": "place"},
+}
 EXECUTION = Execution(
     device="cpu", ranks=1, threads=1, micro_batch=None, accumulate=1, deepspeed={}, checkpoint_every_s=1e9,
     keep="weights", grace_s=1.0, deterministic=True,
@@ -105,8 +109,8 @@ def train_request(
     }  # fmt: skip
     request = Request(
         job="train/0", stage="train", branch=None, fingerprint="1" * 64, attempt=attempt, config=config,
-        row=resolved(row_from(ROWS[row])), seed=0, inputs=dict(inputs), out=str(out), work=str(work), resume=None,
-        execution=replace(EXECUTION, **(how or {})), rendezvous=ALONE,
+        row=resolved(row_from((ROWS | ADDRESSED)[row])), seed=0, inputs=dict(inputs), out=str(out), work=str(work),
+        resume=None, execution=replace(EXECUTION, **(how or {})), rendezvous=ALONE,
     )  # fmt: skip
     return replace(request, **changes)
 

@@ -235,7 +235,7 @@ class Generator:
             self.codec,
             cases,
             frames=row.evidence_frames(config["evidence"]),
-            streams=row.carries_state and row.written_from == "stream",
+            streams=row.streams,
             rule=config["evidence"]["rule"],
             min_overlap=float(config["evidence"]["min_overlap"]),
             chunk_frames=int(described["data"]["chunk_frames"]),

@@ -9,7 +9,7 @@ found) and `read/` (where it enters the backbone). A read is a `Mechanism` that 
 
 | hook | when | overridden by |
 |---|---|---|
-| `looks` | once per forward or write | all, with what the address makes of poses |
+| `looks` | once per forward or write | none: the address says it |
 | `context`, `positions` | before the first block | `read/self_attention.py` |
 | `summary`, `store` | beside the patch embedding | `read/text_attention.py`, `read/cross_attention.py` |
 | `beside_text` | once per forward | `read/text_attention.py` |
@@ -202,6 +202,10 @@ class StateWrite(nn.Module):
         """Shape of the state, whatever was written; it is float32."""
         raise NotImplementedError
 
+    def empty(self, x: Tensor) -> Tensor:
+        """The state before anything was written, for tokens `x` (b, f, n, d)."""
+        return x.new_zeros(self.state_shape(len(x), x.shape[2]), dtype=torch.float32)
+
     def run(
         self,
         x: Tensor,
@@ -319,10 +323,12 @@ class Mechanism(nn.Module):
 
 def placed(base: Tensor, poses: Tensor) -> Tensor:
     """Poses (b, f, 12) relative to where `base` (b, 12) is relative to; rotations row-major, then translations."""
-    turn = base[:, :9].view(-1, 1, 3, 3)  # (b, 1, 3, 3)
-    rotation = turn @ poses[..., :9].reshape(*poses.shape[:2], 3, 3)
-    moved = (turn @ poses[..., 9:, None])[..., 0] + base[:, None, 9:]
-    return torch.cat([rotation.flatten(-2), moved], -1)
+    # Autocast would round the products to bfloat16: a yaw would be off by up to a quarter of a degree.
+    with torch.autocast(poses.device.type, enabled=False):
+        turn = base[:, :9].view(-1, 1, 3, 3)  # (b, 1, 3, 3)
+        rotation = turn @ poses[..., :9].reshape(*poses.shape[:2], 3, 3)
+        moved = (turn @ poses[..., 9:, None])[..., 0] + base[:, None, 9:]
+        return torch.cat([rotation.flatten(-2), moved], -1)
 
 
 def float32(x: Tensor) -> Tensor:

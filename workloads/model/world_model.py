@@ -333,6 +333,8 @@ class WorldModel(nn.Module):
             _expect("slots.latents", slots.latents, (batch, k, s.channels, s.height, s.width))
             _expect("slots.actions", slots.actions, (batch, k, ACTION_WIDTH))
             _expect("slots.valid", slots.valid, (batch, k))
+            if slots.base is not None:
+                _expect("slots.base", slots.base, (batch, ACTION_WIDTH))
 
 
 _LOG_BASE = 9.210340371976184

@@ -87,13 +87,12 @@ def model_sizes(controls: Mapping[str, Mapping[str, Any]], row: MemoryRow) -> Mo
     backbone, codec = controls["backbone"], controls["codec"]
     latent = latent_shape(controls["data"], codec)
     slots, chunk, scene = row.evidence_frames(controls["evidence"]), int(controls["data"]["chunk_frames"]), 0
-    streams = row.carries_state and row.written_from == "stream"
-    if streams:
+    if row.streams:
         scene = scene_frames(controls["data"])
     return ModelSizes(
         row=row,
         slots=slots,
-        streamed=(row.frames_written(slots, chunk), row.frames_trained(slots, chunk, scene)) if streams else None,
+        streamed=(row.frames_written(slots, chunk), row.frames_trained(slots, chunk, scene)) if row.streams else None,
         width=int(backbone["width"]),
         blocks=int(backbone["blocks"]),
         heads=int(backbone["heads"]),

@@ -111,7 +111,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         latents,
         config,
         evidence_frames=frames,
-        streams=row.written_from == "stream",
+        streams=row.streams,
         folder=samples,
         device=device,
         paths=execution.paths,

@@ -16,7 +16,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle, Wedge
 
 from reports.figures.style import FAMILY_COLOURS, INK, LINE, PAPER, SOFT, VARIABLES, drawn
 from workloads.data.geometry import HALF_VIEW_DEG
-from workloads.study.memory.composed import CELLS
+from workloads.study.memory.parts import CELLS
 
 HERE = Path(__file__).parent
 CSS = HERE.parents[2] / "reports" / "page" / "templates" / "report.css"

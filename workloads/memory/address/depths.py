@@ -19,8 +19,9 @@ from workloads.memory.interface import Address, Positions, Sizes, float32
 from workloads.memory.rotary import Rotary
 from workloads.study.memory.address.depths import DepthsSpec
 
-DEPTHS_M = (4.0, 8.0)
-"""Half of how far a frame is taken to see, and that far."""
+HYPOTHESES_M = (4.0, 8.0)
+"""Half of how far a frame is taken to see, and that far: two of the five depths that study.md names, since a
+narrow head has one pair of channels for each."""
 
 
 class Depths(Address):
@@ -37,7 +38,7 @@ class Depths(Address):
         poses = float32(poses if self.yaw else still(poses))
         bearing = self.bearing.looks(poses)  # (b, f, C)
         ahead, right = poses[..., 9, None], poses[..., 10, None]
-        points = [torch.atan2(right + z * bearing.sin(), ahead + z * bearing.cos()) for z in DEPTHS_M]
+        points = [torch.atan2(right + z * bearing.sin(), ahead + z * bearing.cos()) for z in HYPOTHESES_M]
         return torch.stack([bearing, *points], -1)
 
     def positions(self, rotary: Positions, looks: Tensor) -> Positions:
@@ -45,7 +46,7 @@ class Depths(Address):
         turned = self.bearing.positions(rotary, looks[..., 0])
         assert isinstance(turned, Rotary)
         first, stop = self.channels.start // 2, self.channels.stop // 2
-        turns = depth_turns((stop - first) // len(DEPTHS_M), self.columns).to(looks)
+        turns = depth_turns((stop - first) // len(HYPOTHESES_M), self.columns).to(looks)
         angle = (looks[..., 1:, None] * turns).flatten(-2)[:, :, None]  # (b, f, 1, C, pairs)
         table = torch.stack([angle.cos(), angle.sin()], -1).expand(-1, -1, self.rows, -1, -1, -1).flatten(1, 3)
         return Rotary(torch.cat([turned.table[:, :, :first], table, turned.table[:, :, stop:]], 2))

@@ -1,7 +1,7 @@
 """Address `learned`: a small network says from bearing and row what is added to queries and keys.
 
-A reference for what is built in elsewhere: it has to learn what a turn is, and turning the world changes its results.
-Source: study.md section 5, row `ssm-matrix-learned`.
+A reference for what is built in elsewhere: it has to learn what a turn is, and what it says depends on
+where bearings are counted from. Source: study.md section 5, row `ssm-matrix-learned`.
 """
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from workloads.memory.address.bearing import bearings, column_offsets
 from workloads.memory.interface import Address, Sizes
+from workloads.study.memory.address.learned import TOLD
 from workloads.study.memory.parts import AddressSpec
 
 
@@ -21,7 +22,7 @@ class Learned(Address):
         self.yaw, self.heads, self.rows = spec.yaw, sizes.heads, sizes.rows
         self.offsets: Tensor
         self.register_buffer("offsets", column_offsets(sizes.columns), persistent=False)
-        self.widen = nn.Linear(3, sizes.width)
+        self.widen = nn.Linear(TOLD, sizes.width)
         self.out = nn.Linear(sizes.width, sizes.width)
 
     def looks(self, poses: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ frame included, changes nothing. Source: study.md section 5, `place`.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -41,30 +40,3 @@ def cell_weights(looks: Tensor, cells: int) -> Tensor:
     first = index == low.remainder(cells)[..., None]
     second = index == (low + 1).remainder(cells)[..., None]
     return first * (1 - share) + second * share
-
-
-@dataclass(frozen=True)
-class CellRows:
-    """Rows of tokens that share a row of cells: token row r of `rows` belongs to cell row floor(r · kept / rows)."""
-
-    rows: int
-    columns: int
-    kept: int
-
-    def summed(self, x: Tensor) -> Tensor:
-        """Tokens (b, f, n, d) as rows of cells (b, f, kept, C, d): the mean over the token rows of each."""
-        x = x.view(*x.shape[:2], self.rows, self.columns, x.shape[-1])
-        if self.kept == self.rows:
-            return x
-        member = self._member(x)
-        return torch.einsum("kr,bfrcd->bfkcd", member / member.sum(1, keepdim=True), x)
-
-    def spread(self, x: Tensor) -> Tensor:
-        """Rows of cells (b, f, kept, C, d) back as tokens (b, f, n, d)."""
-        if self.kept != self.rows:
-            x = torch.einsum("kr,bfkcd->bfrcd", self._member(x), x)
-        return x.flatten(2, 3)
-
-    def _member(self, x: Tensor) -> Tensor:
-        row = torch.arange(self.rows, device=x.device) * self.kept // self.rows
-        return (row == torch.arange(self.kept, device=x.device)[:, None]).to(x.dtype)

@@ -2,9 +2,8 @@ r"""Read `readout`: cross-attention of target tokens to stored ones, in the recu
 
 $$ x \mathrel{+}= \tanh(g)\, W\,\mathrm{attention}(q(\mathrm{LN}\,x), k, v), \qquad g = 0 \text{ at the start.} $$
 
-With an address, what is turned is $0.3\,q + b_q$ and $0.3\,k + b_k$ with learned vectors that start at 1 (an address
-alone has nothing to turn); both are normalised after the turn, and the logits are sharpened by $e^s$, one $s$ a
-head, which starts at $\log 8$. Source: study.md section 5, rows `spatial-readout`, `spatial-place`.
+With an address, queries and keys are turned as in `address/turned.py`, and the logits are sharpened. Source:
+study.md section 5, rows `spatial-readout`, `spatial-place`.
 """
 
 from collections.abc import Mapping

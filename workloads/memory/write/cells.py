@@ -10,8 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from workloads.memory.address.place import CellRows, cell_weights
+from workloads.memory.address.place import cell_weights
 from workloads.memory.interface import Address, Sizes, Slots, Stored, TokenWrite
+from workloads.memory.write.places import CellRows
 from workloads.runtime.errors import BadInput
 from workloads.study.memory.write.cells import CellsSpec
 
@@ -25,7 +26,7 @@ class Cells(TokenWrite):
     def __init__(self, spec: CellsSpec, sizes: Sizes) -> None:
         super().__init__()
         self.written, self.count = not spec.masked, spec.cells[1]
-        self.rows = CellRows(sizes.rows, sizes.columns, min(spec.cells[0], sizes.rows))
+        self.rows = CellRows.of(sizes, spec.cells)
 
     def summary(self, slots: Slots) -> Tensor | None:
         """All evidence."""
@@ -42,7 +43,7 @@ class Cells(TokenWrite):
             )
         weight = cell_weights(looks, self.count) * slots.valid[:, :, None, None]  # (b, k, C, P)
         total = weight.sum((1, 2))  # (b, P)
-        cells = torch.einsum("bkcp,bkrcd->brpd", weight, self.rows.summed(tokens))
+        cells = torch.einsum("bkcp,bkrcd->brpd", weight, self.rows.averaged(tokens))
         cells = cells / total.clamp(min=EMPTY)[:, None, :, None]
         centres = (torch.arange(self.count, device=tokens.device) + 0.5) * (2 * math.pi / self.count)
         written = (total > EMPTY)[:, None].expand(-1, self.rows.kept, -1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from workloads.memory.interface import Address, Sizes, float32
 from workloads.memory.write.convolution import ShortConvolution
-from workloads.memory.write.places import UNWRITTEN, Visits, counted, parted, rows_of
+from workloads.memory.write.places import UNWRITTEN, CellRows, Visits, counted, parted
 from workloads.study.memory.write.convolution_place import ConvolutionPlaceSpec
 
 
@@ -25,7 +25,7 @@ class ConvolvedPlaces(ShortConvolution):
 
     def __init__(self, spec: ConvolutionPlaceSpec, sizes: Sizes) -> None:
         super().__init__(spec, sizes)
-        self.rows, self.around = rows_of(sizes, spec.cells), spec.cells[1]
+        self.rows, self.around = CellRows.of(sizes, spec.cells), spec.cells[1]
 
     def state_shape(self, batch: int, tokens: int) -> tuple[int, ...]:
         """(b, kernel - 1, R, P, e + 1), the newest first, the occupancy last."""
@@ -46,7 +46,7 @@ class ConvolvedPlaces(ShortConvolution):
         inputs = float32(self.widen(self.norm(float32(x))))  # (b, f, n, e)
         if writes:
             return x, self._written(inputs, state, Visits.of(looks, valid))
-        assert state is not None
+        state = self.empty(x) if state is None else state
         mixed = torch.addcmul(self.bias, self.taps[-1], inputs) + self._read(state, looks)
         residual = self.gate.tanh() * float32(self.narrow(mixed))
         return self.added(x, residual, writes), state
@@ -58,7 +58,7 @@ class ConvolvedPlaces(ShortConvolution):
             kept, whole = shifts(visits.mass, past)
             weight = visits.mass[..., None] * kept  # (b, f, P, g): of a frame in each register
             columns = (visits.share[..., None] * weight[:, :, None]).flatten(3).flatten(1, 2)  # (b, f C, P g)
-            tokens = self.rows.summed(inputs).transpose(2, 3).flatten(3).flatten(1, 2)  # (b, f C, R e)
+            tokens = self.rows.averaged(inputs).transpose(2, 3).flatten(3).flatten(1, 2)  # (b, f C, R e)
             written = (columns.mT @ tokens).view(len(inputs), self.around, past, self.rows.kept, self.inner)
             written = written.permute(0, 2, 3, 1, 4)
             occupied = weight.sum(1).transpose(1, 2)  # (b, g, P)

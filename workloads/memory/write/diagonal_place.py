@@ -17,7 +17,7 @@ from torch import Tensor
 
 from workloads.memory.interface import Address, Sizes, float32
 from workloads.memory.write.diagonal import DecayingState
-from workloads.memory.write.places import UNWRITTEN, Visits, counted, parted, rows_of
+from workloads.memory.write.places import UNWRITTEN, CellRows, Visits, counted, parted
 from workloads.study.memory.write.diagonal_place import DiagonalPlaceSpec
 
 
@@ -26,7 +26,7 @@ class DecayingPlaces(DecayingState):
 
     def __init__(self, spec: DiagonalPlaceSpec, sizes: Sizes) -> None:
         super().__init__(spec, sizes)
-        self.rows, self.around = rows_of(sizes, spec.cells), spec.cells[1]
+        self.rows, self.around = CellRows.of(sizes, spec.cells), spec.cells[1]
 
     def state_shape(self, batch: int, tokens: int) -> tuple[int, ...]:
         """(b, R, P, d + 1), the count last."""
@@ -48,7 +48,7 @@ class DecayingPlaces(DecayingState):
         u, o = self.project.weight.chunk(2), self.project.bias.chunk(2)
         if writes:
             return x, self._written(F.linear(y, u[0], o[0]), state, Visits.of(looks, valid))
-        assert state is not None
+        state = self.empty(x) if state is None else state
         gate = float32(F.linear(y, u[1], o[1])).sigmoid()
         low, high = self.rho
         weight = low + (high - low) * self.weight_logit.sigmoid()
@@ -59,7 +59,7 @@ class DecayingPlaces(DecayingState):
         """The state after frames (b, f, n, d), in closed form: what is written fades by what is written later."""
         rate = -torch.exp(-self.log_tau)
         with torch.autocast(u.device.type, enabled=False):
-            seen = torch.einsum("bfcp,bfrcd->bfrpd", visits.share, self.rows.summed(float32(u).tanh()))
+            seen = torch.einsum("bfcp,bfrcd->bfrpd", visits.share, self.rows.averaged(float32(u).tanh()))
             mass, count = visits.mass, visits.mass.sum(1)
             later = mass.flip(1).cumsum(1).flip(1) - mass
             negative = torch.exp(later[..., None] * rate) * torch.expm1(mass[..., None] * rate)  # (b, f, P, d)

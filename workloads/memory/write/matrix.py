@@ -76,7 +76,7 @@ class MatrixState(StateWrite):
         last: bool,
     ) -> tuple[Tensor, Tensor]:
         """Residual added to `x` (b, f, n, d), and the state after the last frame."""
-        b, _, n, d = x.shape
+        n, d = x.shape[2:]
         query, key, value, opened, weight = self.project(self.norm(float32(x))).split((d, d, d, d, self.heads), -1)
         written = None
         if writes or self.keeps_targets:
@@ -86,7 +86,7 @@ class MatrixState(StateWrite):
             written = Written(self._by_frame(key, n), self._by_frame(self._by_head(value), n), beta, valid)
         asked = None if last else self._by_frame(self.turns.queries(self._by_head(query), address, looks), n)
         if state is None:
-            state = x.new_zeros(self.state_shape(b, n), dtype=torch.float32)
+            state = self.empty(x)
         with torch.autocast(x.device.type, enabled=False):
             read, after = self._recurred(asked, written, state)
         if read is None:

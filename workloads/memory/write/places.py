@@ -1,4 +1,4 @@
-"""What writes of places share: how much of a frame goes to a cell of the world, and what is read of cells.
+"""What writes of places share: rows of cells, how much of a frame goes to a cell, and what is read of cells.
 
 Letters beside those of `interface.py`: `C` token columns, `R` rows of cells, `P` cells around the circle, `g`
 registers.
@@ -9,16 +9,42 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workloads.memory.address.place import CellRows
 from workloads.memory.interface import Sizes
 
 UNWRITTEN = 1e-3
 """Count at and below which a cell has too little in it to be read (study.md section 5)."""
 
 
-def rows_of(sizes: Sizes, cells: tuple[int, int]) -> CellRows:
-    """Rows of cells for frames of a token grid; a frame of fewer rows has its own."""
-    return CellRows(sizes.rows, sizes.columns, min(cells[0], sizes.rows))
+@dataclass(frozen=True)
+class CellRows:
+    """Rows of tokens that share a row of cells: token row r of `rows` belongs to cell row floor(r · kept / rows)."""
+
+    rows: int
+    columns: int
+    kept: int
+
+    @staticmethod
+    def of(sizes: Sizes, cells: tuple[int, int]) -> "CellRows":
+        """For frames of a token grid, `cells[0]` rows at most; a frame of fewer rows has its own."""
+        return CellRows(sizes.rows, sizes.columns, min(cells[0], sizes.rows))
+
+    def averaged(self, x: Tensor) -> Tensor:
+        """Tokens (b, f, n, d) as rows of cells (b, f, kept, C, d): the mean over the token rows of each."""
+        x = x.view(*x.shape[:2], self.rows, self.columns, x.shape[-1])
+        if self.kept == self.rows:
+            return x
+        member = self._member(x)
+        return torch.einsum("kr,bfrcd->bfkcd", member / member.sum(1, keepdim=True), x)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Rows of cells (b, f, kept, C, d) back as tokens (b, f, n, d)."""
+        if self.kept != self.rows:
+            x = torch.einsum("kr,bfkcd->bfrcd", self._member(x), x)
+        return x.flatten(2, 3)
+
+    def _member(self, x: Tensor) -> Tensor:
+        row = torch.arange(self.rows, device=x.device) * self.kept // self.rows
+        return (row == torch.arange(self.kept, device=x.device)[:, None]).to(x.dtype)
 
 
 @dataclass(frozen=True)

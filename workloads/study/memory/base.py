@@ -154,6 +154,11 @@ class MemoryRow(Row):
         """Which frames a state is written from. Default: the evidence of the preceding segment, then the segment's."""
         return "retrieved"
 
+    @property
+    def streams(self) -> bool:
+        """Whether a state is written from every frame once, so that none is retrieved."""
+        return self.carries_state and self.written_from == "stream"
+
     def frames_written(self, slots: int, chunk_frames: int) -> int:
         """Frames of a state's write before one chunk, with `slots` evidence frames. Default: these."""
         return slots

@@ -16,9 +16,6 @@ from workloads.study.memory import address
 from workloads.study.memory.base import FLOAT, BackboneSizes, BlockPass, MemoryRow
 from workloads.study.memory.parts import ADDRESSES, AddressSpec, ReadSpec, WriteSpec
 
-CELLS = (8, 28)
-"""Rows of cells at most, and cells around the circle: a cell of 28 is about a token of the laptop's frames wide."""
-
 for _module in pkgutil.iter_modules(address.__path__):
     importlib.import_module(f"{address.__name__}.{_module.name}")
 

@@ -20,6 +20,9 @@ from workloads.study.memory.base import BackboneSizes, BlockPass
 ADDRESSES: dict[str, type["AddressSpec"]] = {}
 """Name -> declaration, of every address that has been imported: ours and the user's."""
 
+CELLS = (8, 28)
+"""Rows of cells at most, and cells around the circle: a cell of 28 is about a token of the laptop's frames wide."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartSpec:

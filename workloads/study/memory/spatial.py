@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from workloads.contract.fields import LATER
 from workloads.contract.rows import RowError
 from workloads.study.memory.base import MemoryRow
-from workloads.study.memory.composed import CELLS, NOTHING_STORED, ComposedRow, Parts, check_cells
+from workloads.study.memory.composed import NOTHING_STORED, ComposedRow, Parts, check_cells
 from workloads.study.memory.context import Context
-from workloads.study.memory.parts import ReadSpec, WriteSpec
+from workloads.study.memory.parts import CELLS, ReadSpec, WriteSpec
 from workloads.study.memory.read.cross_attention import ReadoutSpec
 from workloads.study.memory.read.text_attention import TextSpec
 from workloads.study.memory.write.cells import CellsSpec
@@ -25,8 +25,8 @@ class Spatial(ComposedRow):
     needs_deviation: ClassVar[tuple[str, ...]] = ("masked",)
 
     write: Literal["grid", "cells", "none"]
-    """grid: all evidence is pooled to a grid of the image and mixed to tokens; cells: to cells that are fixed in the
-    world; none: nothing is stored."""
+    """grid: all evidence is pooled to a grid of the image and mixed to tokens; cells: averaged where it looks,
+    in cells around the whole circle; none: nothing is stored."""
     read: Literal["text", "readout", "none"]
     """text: appended to the text keys and values; readout: own cross-attention; none: withheld."""
     masked: bool = False

@@ -1,4 +1,4 @@
-"""State-space recurrence: hybrid or block-wise. Source: study.md section 5."""
+"""State-space recurrence: hybrid, block-wise, or a matrix a head. Source: study.md section 5."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from workloads.contract.fields import LATER
 from workloads.contract.rows import RowError
 from workloads.study.memory.address.place import PlaceSpec
-from workloads.study.memory.composed import CELLS, ComposedRow, Parts, check_cells
-from workloads.study.memory.parts import WriteSpec
+from workloads.study.memory.composed import ComposedRow, Parts, check_cells
+from workloads.study.memory.parts import CELLS, WriteSpec
 from workloads.study.memory.read.recurrence import RecurrenceSpec
 from workloads.study.memory.write.convolution import ConvolutionSpec
 from workloads.study.memory.write.convolution_place import ConvolutionPlaceSpec
@@ -21,7 +21,7 @@ from workloads.study.memory.write.tokens import TokensSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Ssm(ComposedRow):
-    """A recurrence in the recurrent blocks: short convolution (hybrid) or decaying state (block-wise)."""
+    """A recurrence in the recurrent blocks: short convolution (hybrid), decaying state (block-wise), or a matrix."""
 
     family: ClassVar[str] = "ssm"
     order: ClassVar[int] = 4
@@ -32,7 +32,8 @@ class Ssm(ComposedRow):
     expand: int | None = None
     """hybrid: inner width over d."""
     tau: tuple[float, float] | None = None
-    """block-wise: shortest and longest time constant at the start, in frames, log-spaced over channels."""
+    """Shortest and longest time constant at the start, in frames, log-spaced: block-wise over channels, of a matrix
+    over heads."""
     rho: tuple[float, float] | None = None
     """block-wise: bounds of the residual's weight."""
     state: Annotated[Literal["vector", "matrix", "delta"], LATER] = "vector"

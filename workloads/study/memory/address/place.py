@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from workloads.study.memory.parts import AddressSpec
+from workloads.study.memory.parts import CELLS, AddressSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceSpec(AddressSpec):
     """Cells that are fixed in the world; what looks there writes and reads."""
 
-    cells: tuple[int, int] = (8, 28)
+    cells: tuple[int, int] = CELLS
     """Rows at most (a frame of fewer rows has its own), and cells of a row."""
 
     name: ClassVar[str] = "place"

@@ -1,10 +1,11 @@
-"""Write `cells`: evidence tokens averaged where they look, in cells of the world. Source: study.md section 5."""
+"""Write `cells`: evidence tokens averaged where they look, in cells of the whole circle. Source: study.md section 5."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from workloads.study.memory.base import FLOAT, BackboneSizes
 from workloads.study.memory.parts import WriteSpec
+from workloads.study.memory.write.places import flops_moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +27,11 @@ class CellsSpec(WriteSpec):
         return 0 if self.masked else min(self.cells[0], s.rows) * self.cells[1]
 
     def flops_store(self, s: BackboneSizes, slots: int) -> int:
-        """Every evidence frame is embedded, and each of its tokens is added to the cells of its row."""
+        """Every evidence frame is embedded, its tokens are brought together in rows, and these added to their cells."""
         d, n, v = s.width, s.frame_tokens, s.patch_values
-        return 0 if self.masked else slots * (2 * n * v * d + 2 * n * self.cells[1] * d)
+        rows, around = min(self.cells[0], s.rows), self.cells[1]
+        added = 2 * slots * (n * v * d + rows * s.columns * around * d)
+        return 0 if self.masked else added + flops_moved(s, rows, slots, d)
 
     def activations_store(self, s: BackboneSizes, slots: int, wide: int) -> int:
         """The embedded frames, the weights of their columns, and the averages."""
