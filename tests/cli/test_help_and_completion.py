@@ -78,7 +78,10 @@ def test_no_summary_is_cut_and_no_usage_is_doubled(
     ("line", "offered"),
     [
         ("echo-matrix re", ["retry", "results", "report", "reshard"]),
-        ("echo-matrix run --rows compress-length-r", ["compress-length-r2", "compress-length-r4", "compress-length-r8"]),
+        (
+            "echo-matrix run --rows compress-length-r",
+            ["compress-length-r2", "compress-length-r4", "compress-length-r8"],
+        ),
         ("echo-matrix run --rows bound-truth,bound-a", ["bound-truth,bound-anchor"]),
         ("echo-matrix plan --profile ", ["laptop", "evening", "study", "paper"]),
         ("echo-matrix run --seeds ", ["0"]),
