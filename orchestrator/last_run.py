@@ -31,6 +31,7 @@ def look_at_study(
     cluster: Path | None = None,
     settings: Sequence[str] = (),
     rows: Patterns = None,
+    look: bool = True,
 ) -> Study:
     """As `reopen_study`; where that is not possible, the last run with these options, with a `notice`.
 
@@ -39,7 +40,7 @@ def look_at_study(
     """
     try:
         study = reopen_study(
-            matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings, rows=rows
+            matrix, profile=profile, overrides=overrides, cluster=cluster, settings=settings, rows=rows, look=look
         )
     except Exception as error:  # code of the workload, which may have been edited too, raises anything
         found = _recorded_study(matrix, profile, overrides, cluster, settings)

@@ -43,9 +43,13 @@ def _matrix(context: typer.Context) -> "Matrix":
 
 
 def _study(context: typer.Context) -> "Study":
+    """The study with all rows of the matrix, since a store elsewhere may take long to tell which have results."""
     from orchestrator.last_run import look_at_study
 
     given = context.params
+    rows: list[str] | None = None
+    with contextlib.suppress(Exception):  # the plan of the last run may still be known
+        rows = list(_matrix(context).rows)
     cluster = given.get("cluster")
     overrides = [text for text in given.get("overrides") or () if "=" in text]
     return look_at_study(
@@ -53,6 +57,8 @@ def _study(context: typer.Context) -> "Study":
         profile=given.get("profile"),
         overrides=overrides,
         cluster=None if cluster is None else Path(cluster),
+        rows=rows,
+        look=False,
     )
 
 
@@ -89,7 +95,7 @@ def profiles(context: typer.Context, _incomplete: str) -> Iterable[str]:
 
 @_quiet
 def jobs(context: typer.Context, _incomplete: str) -> Iterable[str]:
-    """Labels of the jobs of the plan."""
+    """Labels of the jobs of all rows."""
     return (job.label for job in _study(context).plan.jobs.values())
 
 

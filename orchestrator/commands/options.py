@@ -174,10 +174,16 @@ class PlanOptions(StudyOptions):
     profile: ProfileOption = None
     overrides: Overrides = None
 
-    def open(self, *, smoke: bool = False, rows: str | None = None) -> Study:
+    def open(self, *, smoke: bool = False, rows: str | None = None, look: bool = True) -> Study:
         """Plan the study as the command line says; see `open_study`."""
         study = open_study(
-            self.matrix, profile=self.profile, overrides=self.overrides or (), smoke=smoke, rows=rows, **self.given
+            self.matrix,
+            profile=self.profile,
+            overrides=self.overrides or (),
+            smoke=smoke,
+            rows=rows,
+            look=look,
+            **self.given,
         )
         _say(_also_matching(study, rows))
         return study

@@ -43,7 +43,7 @@ def report(
     """Write the report of all completed jobs."""
     if export is not None and source != STUDY:
         raise PlanError(f"--export writes results of the study; it takes no --source {source}")
-    study = options.open()
+    study = options.open(look=source == STUDY)  # what was kept elsewhere needs neither store nor ledger
     if source == PUBLISHED:
         _print_published(study)
         return
@@ -79,7 +79,7 @@ def _of_folder(study: Study, source: Path) -> Path:
     folder = study.home / f"report-of-{source.resolve().name}"
     try:
         build(folder, given)
-    except ValueError as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # only values and images have a digest
         raise PlanError(f"--source {source}: {error}; it was edited, or written for another version") from error
     return folder
 

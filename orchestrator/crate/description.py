@@ -12,6 +12,7 @@ from orchestrator.plan.job import STATE_MEANINGS, Job, Plan, Standing
 from orchestrator.plan.recorded import plan_of
 from orchestrator.store.commits import FINGERPRINT
 from workloads.contract.json_files import check_types, read_object
+from workloads.contract.workload import REFERENCES
 
 LARGEST = 256 << 20  # bytes of a JSON file; the plan of 10,000 jobs has 10 MiB
 
@@ -30,6 +31,7 @@ _JOB = {
     "seed": (int, type(None)),
     "smoke": bool,
 }
+_CELL = dict.fromkeys(("id", "row"), str)
 _DURATION = {
     **dict.fromkeys(("fingerprint", "stage", "branch", "row", "profile", "backend", "kind", "basis"), str),
     **dict.fromkeys(("cpus", "devices"), int),
@@ -124,6 +126,8 @@ def read_plan(folder: Path) -> Plan:
         plan = plan_of(read_object(folder / PLAN, LARGEST))
         for job in plan.jobs.values():
             _check_job(job, plan)
+        for cell in plan.cells:
+            check_types(vars(cell), _CELL, f"cell {str(cell.id)[:80]!r}")
         return plan
     except FileNotFoundError as error:
         raise CrateError(f"{PLAN} is not in the crate; get it again from where it was published") from error
@@ -141,6 +145,8 @@ def _check_job(job: Job, plan: Plan) -> None:
     check_types(vars(job), _JOB, where)
     if not FINGERPRINT.fullmatch(job.fingerprint):
         raise ValueError(f"{where}: fingerprint is {job.fingerprint[:80]!r}; allowed: the 64 hex digits of a sha256")
+    if job.spec.row == "references" and not isinstance(job.config.get(REFERENCES), dict):
+        raise ValueError(f"{where}: its config has no {REFERENCES}, and it is of reference rows")
     unknown = [need for need in job.inputs.values() if not isinstance(need, str) or need not in plan.jobs]
     if unknown or job.id not in plan.jobs:
         raise ValueError(f"{where}: needs {str(unknown)[:80]}, which is no job of the plan")

@@ -150,13 +150,16 @@ class _Builder:
             # A reference cell may need only some of the shared jobs, so it looks for each of its own.
             shared = {} if cell.reference else self._shared.get((id(cell.controls), cell.seed), {})
             ids = dict(shared)
-            remaining = self._kinds_of(cell)[len(shared) :]
+            remaining = [kind for kind in self._kinds_of(cell) if kind.name not in shared]
         for job_id in ids.values():
             self._others.setdefault(job_id, []).append(cell.id)
         for kind in remaining:
             ids[kind.name] = self._job(cell, kind, ids)
         if not cell.reference and len(ids) == len(remaining):
-            self._shared[id(cell.controls), cell.seed] = {name: ids[name] for name in self._workload.shared}
+            # Those with branches are looked up: a cell may lack one.
+            self._shared[id(cell.controls), cell.seed] = {
+                name: ids[name] for name in self._workload.shared if name in ids
+            }
         self._ids[cell.id] = ids
         return ids
 

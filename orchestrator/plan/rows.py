@@ -80,17 +80,15 @@ def rows_with_results(whole: Plan, planned: Collection[str], commits: Collection
     for cell in whole.cells:
         if cell.row in planned or cell.row in found or computation[cell.id] in there:
             continue
-        if any(_is_own_result(whole, computation, name, job, commits) for name, job in whole.jobs_of[cell.id].items()):
+        if any(_is_own_result(whole, computation, job, commits) for job in whole.jobs_of[cell.id].values()):
             found.add(cell.row)
             there |= of_row[cell.row]
     return frozenset(found)
 
 
-def _is_own_result(
-    whole: Plan, computation: Mapping[str, str], name: str, job_id: str, commits: Collection[str]
-) -> bool:
+def _is_own_result(whole: Plan, computation: Mapping[str, str], job_id: str, commits: Collection[str]) -> bool:
     job = whole.jobs[job_id]
-    if job.fingerprint not in commits or name in whole.workload.shared:
+    if job.fingerprint not in commits or job.stage in whole.workload.shared:
         return False
     return len({computation[cell] for cell in job.cells}) == 1
 

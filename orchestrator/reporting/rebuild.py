@@ -128,8 +128,16 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
     digest.update(revision.encode())
     for metric in plan.workload.derived:
         digest.update(f"{metric.name} {metric.of} {metric.branches} {metric.unit}\n".encode())
-        digest.update(Path(inspect.getfile(metric.value)).read_bytes())
+        digest.update(_source_of(metric.value))
     return _with_code(digest, report_spec(plan.workload))
+
+
+def _source_of(function: Callable[..., Any]) -> bytes:
+    """The file of a function; of one that has none, such as `max` or a `partial`, how it is printed."""
+    try:
+        return Path(inspect.getfile(function)).read_bytes()
+    except (TypeError, OSError):
+        return repr(function).encode()
 
 
 def _with_code(digest: Any, spec: ReportSpec) -> str:

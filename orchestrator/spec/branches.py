@@ -5,14 +5,13 @@ profile, and above it the command line, switches it off with `null`, and on agai
 below.
 """
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from orchestrator.spec.lines import Place, entries, is_null, listed, nearest, refuse
-from orchestrator.spec.patterns import FAMILY
+from orchestrator.spec.lines import Place, entries, is_null, refuse
+from orchestrator.spec.patterns import known_rows
 from orchestrator.spec.typed import Reader, refuse_incomplete
 from workloads.contract.fields import optional_sections, row_choice, section_kinds
 from workloads.contract.rows import Row
@@ -76,15 +75,4 @@ def chosen_rows(patterns: Sequence[str], rows: Mapping[str, Row], place: Place |
     Raises:
         MatrixError: one that matches no row.
     """
-    found: set[str] = set()
-    for pattern in patterns:
-        family = pattern.removeprefix(FAMILY)
-        if family != pattern:
-            matches = [name for name, row in rows.items() if row.family == family]
-        else:
-            matches = fnmatch.filter(rows, pattern)
-        if not matches:
-            near = nearest(pattern, rows)
-            refuse(place, key, f"lists {pattern!r}, which matches no row{near}{listed(rows)}, globs and family:NAME")
-        found.update(matches)
-    return frozenset(found)
+    return frozenset(row for pattern in patterns for row in known_rows(pattern, place, key, rows))

@@ -53,10 +53,8 @@ def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tu
             controls, branches, shared = views.of(changes[name], reads)
             for seed in matrix.seeds:
                 computation = f"{shared}{forms.text},{seed}]"
-                nth = (
-                    aliases.get(computation, -1) + 1
-                )  # cells that are left out count, so that they change no fingerprint
-                aliases[computation] = nth
+                # Cells that are left out count too, so that they change no fingerprint.
+                nth = aliases[computation] = aliases.get(computation, -1) + 1
                 if planned is not None and name not in planned:
                     continue
                 if excludes and matrix.exclusion.entry_of(name, axes, seed) is not None:

@@ -62,7 +62,8 @@ def read_overrides(texts: Sequence[str], matrix: Matrix) -> Overrides:
         if key in given:
             refuse(_HERE, key, f"is given twice, as {given[key]} and {value}; remove one")
         for other in given:
-            if key.startswith(f"{other}.") or other.startswith(f"{key}."):
+            # `rows` are those of the profile, and `rows.ROW.PARAMETER` may be of a row.
+            if "rows" not in (key, other) and (key.startswith(f"{other}.") or other.startswith(f"{key}.")):
                 refuse(_HERE, key, f"is given together with {other}; write all of it in one of them")
         given[key] = value
         node = compose(value, f"{COMMAND_LINE}: {printable(cut(key, LONGEST_KEY))}")
@@ -106,7 +107,11 @@ def _control(reader: Reader, node: yaml.Node, key: str, matrix: Matrix) -> Any:
             refuse(_HERE, key, f"is the key of axis {name}; write axes.{name}.values=[...] (in the matrix: [{values}])")
     top, _, rest = key.partition(".")
     if top == "branches" and rest in optional_sections(matrix.workload.branches):
-        return reader.value(node, hints_of(matrix.workload.branches)[rest], key, _HERE, partial=True)
+        found = reader.value(node, hints_of(matrix.workload.branches)[rest], key, _HERE, partial=True)
+        for name, axis in matrix.axes.items():
+            if axis.key in {f"{key}.{own}" for own in found or ()}:
+                refuse(_HERE, key, f"sets {axis.key}, the key of axis {name}; write axes.{name}.values=[...]")
+        return found
     hint = hint_at(_sections(matrix)[top], rest)
     if hint is None:
         _unknown(key, matrix)

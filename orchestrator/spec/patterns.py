@@ -28,7 +28,7 @@ def matching_rows(pattern: str, family_of: Mapping[str, str]) -> list[str]:
     return fnmatch.filter(family_of, pattern)
 
 
-def known_rows(pattern: str, place: Place, key: str, rows: Mapping[str, Row]) -> list[str]:
+def known_rows(pattern: str, place: Place | str, key: str, rows: Mapping[str, Row]) -> list[str]:
     """The rows of a matrix that a pattern matches, in file order.
 
     Raises:

@@ -216,6 +216,22 @@ def test_a_broken_job_of_a_plan_is_bad_input(crate: Path, change: Callable[[Any]
         read_plan(crate)
 
 
+def test_a_job_of_reference_rows_without_any_is_bad_input(crate: Path) -> None:
+    def change(plan: Any) -> None:
+        for stage in plan["workload"]["stages"]:
+            stage["row"] = "references"
+
+    change_json(crate / PLAN, change)
+    with pytest.raises(CrateError, match="its config has no references, and it is of reference rows"):
+        read_plan(crate)
+
+
+def test_a_cell_whose_row_is_no_name_is_bad_input(crate: Path) -> None:
+    change_json(crate / PLAN, lambda plan: plan["cells"][0].update(row=["mlp"]))
+    with pytest.raises(CrateError, match=r"row is .*, list; allowed: str"):
+        audit_crate(crate, ALLOWED)
+
+
 @pytest.mark.parametrize(("name", "read"), [(PLAN, read_plan), (STUDY, read_description)])
 def test_a_file_that_is_not_in_the_crate_is_named(crate: Path, name: str, read: Callable[[Path], object]) -> None:
     (crate / name).unlink()

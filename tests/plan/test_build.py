@@ -167,6 +167,17 @@ def test_raising_a_revision_redoes_what_read_it_and_nothing_else(resolved: Resol
     }
 
 
+def test_a_stage_of_all_rows_may_come_after_one_of_a_row_and_have_branches(resolved: ResolvedMatrix) -> None:
+    data, latents, index, train = (WORKLOAD.by_name[name] for name in ("data", "latents", "index", "train"))
+    after = replace(index, inputs=("data",), branches=("loop", "return"))
+    stages = (data, replace(train, inputs=("data",)), latents, after)
+    plan = planned(replace(resolved, workload=replace(WORKLOAD, stages=stages)))
+    assert {frozenset(jobs) for jobs in plan.jobs_of.values()} == {
+        frozenset(("data", "train", "latents", "index/loop", "index/return"))
+    }
+    assert Counter(job.stage for job in plan.jobs.values()) == {"data": 1, "latents": 1, "index": 2, "train": 13}
+
+
 def test_golden_fingerprints_of_five_jobs(resolved: ResolvedMatrix, golden: Callable[[str, str], None]) -> None:
     by_label = {job.label: job.fingerprint for job in planned(resolved).jobs.values()}
     chosen = ("data", "latents", "index/s0", "train/ssm-blockwise/s0", "judge/return/spatial-masked/s0")

@@ -8,6 +8,7 @@ from finished_study import finished_study
 
 from orchestrator.commands.options import study_options
 from orchestrator.commands.run.opening import opening_text
+from orchestrator.plan.job import Standing
 from orchestrator.plan.select import select
 from orchestrator.study import open_study
 
@@ -58,3 +59,6 @@ def test_it_names_the_rows_that_the_profile_does_not_have(tmp_path: Path, monkey
     assert study.plan.added == {"linear": "results", "conv": "results"}
     lines = opening_text(study, study.plan.jobs, study.standings(), 0.0).splitlines()
     assert lines[3] == "  beside the rows of profile laptop: conv (with results)", "linear has nothing left to do"
+    shared = next(job.id for job in study.plan.jobs.values() if job.stage in study.plan.workload.shared)
+    standings = {**study.standings(), shared: Standing(state="new", reason="")}
+    assert "beside" not in opening_text(study, [shared], standings, 0.0), "what all rows need is not theirs"

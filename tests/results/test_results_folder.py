@@ -238,6 +238,19 @@ def test_other_sources_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         app(["report", "--source", str(tmp_path), "--export", "kept"], standalone_mode=False)
 
 
+def test_a_source_elsewhere_needs_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = finished_study(tmp_path, monkeypatch)
+    text = study.matrix.read_text(encoding="utf-8")
+    study.matrix.write_text(text.replace("  laptop:\n", "  laptop:\n    rows: [mlp]\n"), encoding="utf-8")
+
+    def away(location: object) -> None:
+        raise AssertionError("the store is asked for rows with results")
+
+    monkeypatch.setattr("orchestrator.study.make_store", away)
+    with pytest.raises(PlanError, match="allowed: study, published, or a folder"):
+        app(["report", "--source", "nothing"], standalone_mode=False)
+
+
 def test_what_is_committed_is_small_and_can_be_read(root: Path) -> None:
     for folder in sorted((root / "docs" / "results").glob("*/")):
         assert sum(path.stat().st_size for path in folder.rglob("*")) <= MOST_IN_THE_REPOSITORY, folder

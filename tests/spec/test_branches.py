@@ -129,6 +129,18 @@ def test_an_axis_of_a_branch_that_is_off_is_refused(tmp_path: Path) -> None:
         load_matrix(path)
 
 
+def test_the_key_of_an_axis_is_refused_inside_a_mapping_too(tmp_path: Path) -> None:
+    path = with_branches(tmp_path, ABSENCE)
+    axis = "axes: {batch: {key: branches.absence.batch, values: [1, 2]}}"
+    path.write_text(re.sub(r"(?m)^axes: \{\}", axis, path.read_text(encoding="utf-8")), encoding="utf-8")
+    matrix = load_matrix(path)
+    with pytest.raises(
+        MatrixError, match=r"branches\.absence sets branches\.absence\.batch, the key of axis batch; wr"
+    ):
+        resolve_profile(matrix, "laptop", ["branches.absence={batch: 4}"])
+    assert resolve_profile(matrix, "laptop", ["branches.absence={cases: 4}"]).axes["batch"].values == (1, 2)
+
+
 def test_a_branch_that_is_off_is_not_selected_by_name_and_its_message_says_how_to_switch_it_on(golden: Plan) -> None:
     said = (
         r"branch absence is off in profile laptop \(on: replay, loop, return\); switch it on with "
@@ -161,7 +173,7 @@ def test_which_rows_are_chosen_is_in_no_fingerprint(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_not_there_or_not_chosen_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=r"sensitivity\.rows lists 'context-k6', which matches no row; did you mean"):
+    with pytest.raises(MatrixError, match=r"sensitivity\.rows matches no row, 'context-k6'; did you mean"):
         load_matrix(with_branches(tmp_path, SENSITIVITY.format(rows="[context-k6]")))
     plan = planned(load_matrix(with_branches(tmp_path, SENSITIVITY.format(rows="[context-k5]"))))
     with pytest.raises(PlanError, match=r"no selected row has branch sensitivity; it has the rows context-k5"):

@@ -1,12 +1,14 @@
 """`rows` of a profile: names, globs and families, in the file and on the command line."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import MatrixError
 from orchestrator.spec.load import load_matrix, resolve_profile
+from orchestrator.spec.overrides import read_overrides
 from orchestrator.spec.schema import Matrix
 
 MATRIX = (Path(__file__).parent.parent / "golden" / "matrix.yaml").read_text(encoding="utf-8")
@@ -76,6 +78,13 @@ def test_the_command_line_comes_before_the_profile(tmp_path: Path) -> None:
         MatrixError, match=r"^command line: rows matches no row, 'ssm-hybird'; did you mean 'ssm-hybrid'\?"
     ):
         rows(matrix, "rows=[ssm-hybird]")
+
+
+def test_rows_of_the_profile_and_parameters_of_rows_may_be_given_together() -> None:
+    matrix = load_matrix(Path(__file__).parent.parent / "golden" / "matrix.yaml")
+    named = replace(matrix, workload=replace(matrix.workload, rows_key="rows"))
+    found = read_overrides(["rows=[context-k1]", "rows.context-k5.frames=6"], named)
+    assert found.profile_rows == ("context-k1",) and found.rows == {"context-k5": {"frames": 6}}
 
 
 def test_the_shipped_profiles_list_their_rows_so_that_nobody_pays_for_rows_unasked(root: Path) -> None:

@@ -15,7 +15,10 @@ from orchestrator.store.protocol import Commit
 from orchestrator.tracking.mlflow.job_view import JobView
 from orchestrator.tracking.mlflow.projection import cell_message
 from orchestrator.tracking.mlflow.thinning import Thinner
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
+from orchestrator.tracking.protocol import JobChange
 from orchestrator.tracking.replay import shown_files
+from workloads.contract.derived import DerivedMetric
 from workloads.study.workload import WORKLOAD
 
 ROWS = {"ceiling": "truth", "again": "truth", "floor": "anchor", "nowhere": "stops"}
@@ -105,6 +108,46 @@ def test_the_tracker_shows_a_cell_what_is_in_its_part(study):
     assert [line["value"] for line in view.part(PARTS["anchor"]).cases()] == [11.0, 21.0]
     assert view.part("") is view and view.cases() == []
     assert f"{PARTS['truth']}/strips/*.png" in shown_files(job) and "strips/*.png" in shown_files(job)
+
+
+class Told(MlflowTracker):
+    """A tracker without a child: what one would be told is looked at."""
+
+    def _ensure_started(self):
+        return True
+
+    @property
+    def messages(self):
+        return [json.loads(line) for line in self._told.values()]
+
+
+def test_the_tracker_derives_metrics_of_a_cell_from_its_part(study, tmp_path):
+    plan, job, _, folder = study
+    for shows, left in (("truth", 1.0), ("anchor", 0.0)):
+        lines = [("judge", "points:mask", 80.0), ("camera_left", "1", left)]
+        lines += [("camera_measurable", "1", 1.0), ("camera_refused", "1", 0.0)]
+        with (folder / PARTS[shows] / "cases.jsonl").open("a", encoding="utf-8") as file:
+            for metric, unit, value in lines:
+                line = {"case": "worlds/open-00-0/0", "metric": metric, "unit": unit, "better": "high", "value": value}
+                file.write(json.dumps(line) + "\n")
+    tracker = Told(tmp_path / "home", plan, None)
+    tracker.job_changed(JobChange(job.id, standing("done"), artifact=folder))
+    derived = {one["cell"]: one["lines"] for one in tracker.messages if one["op"] == "derived"}
+    assert {cell: lines[0]["value"] for cell, lines in derived.items()} == {
+        "ceiling/s0": 80.0, "again/s0": 80.0, "floor/s0": 0.0,
+    }  # fmt: skip
+    assert {lines[0]["metric"] for lines in derived.values()} == {"judge_gated"}
+
+
+def test_a_derived_metric_that_fails_is_told_once_and_the_job_is_shown(study, tmp_path):
+    plan, job, _, folder = study
+    broken = DerivedMetric(name="half", of=("psnr_first",), value=lambda value: value / 0)
+    plan = dataclasses.replace(plan, workload=dataclasses.replace(plan.workload, derived=(broken,)))
+    said = []
+    tracker = Told(tmp_path / "home", plan, None, said.append)
+    tracker.job_changed(JobChange(job.id, standing("done"), artifact=folder))
+    assert {one["op"] for one in tracker.messages} == {"cell", "job"}
+    assert len(said) == 1 and "derived metric 'half' of psnr_first 10.0: its function raises ZeroDivision" in said[0]
 
 
 def test_a_crate_has_the_values_of_all_parts_and_a_rerun_compares_them(study, tmp_path):

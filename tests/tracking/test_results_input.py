@@ -10,9 +10,10 @@ from made_plan import STAGES, STEPS, made_plan, standing, write_artifact
 
 from orchestrator.plan.job import Standing
 from orchestrator.reporting.collect import report_input
-from orchestrator.reporting.rebuild import _named, input_digest, rebuild_if_changed, report_if_needed
+from orchestrator.reporting.rebuild import _named, _source_of, input_digest, rebuild_if_changed, report_if_needed
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
+from workloads.study.workload import WORKLOAD
 
 
 def commit(store, job, started=1.0):
@@ -138,6 +139,11 @@ def test_the_digest_holds_no_address_of_this_process_and_no_folder_of_this_check
     assert str(Path.cwd()) not in written
     other = dataclasses.replace(given, spec=dataclasses.replace(given.spec, main_table="context"))
     assert input_digest(other) != input_digest(given)
+
+
+def test_a_derived_metric_may_be_a_function_without_a_file():
+    assert _source_of(max) == b"<built-in function max>"
+    assert b"def gated(" in _source_of(WORKLOAD.derived[0].value)
 
 
 def test_reading_the_input_imports_neither_scipy_nor_matplotlib():

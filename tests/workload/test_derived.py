@@ -68,6 +68,24 @@ def test_a_derived_metric_that_cannot_be_is_refused(changed: Mapping[str, Any], 
     assert next(table_problems(twice)) == "derived metric 'ratio' appears twice in `derived`"
 
 
+def test_what_a_function_cannot_compute_has_no_value_or_names_the_metric() -> None:
+    lines = [line("x", "a", 6.0), line("x", "b", 0.0)]
+    endless = replace(RATIO, value=lambda a, b: float("inf"))
+    assert derived_lines([endless], "far", lines) == []
+    with pytest.raises(
+        ValueError, match=r"'ratio' of a 6\.0, b 0\.0: its function raises ZeroDivisionError: .* return N"
+    ):
+        derived_lines([replace(RATIO, value=lambda a, b: a / b)], "far", lines)
+
+
+def test_a_metric_that_is_computed_from_a_later_one_is_refused() -> None:
+    more = DerivedMetric(name="more", of=("ratio",), value=lambda ratio: ratio + 1)
+    assert list(table_problems(replace(WORKLOAD, derived=(RATIO, more)))) == []
+    assert list(table_problems(replace(WORKLOAD, derived=(more, RATIO)))) == [
+        "derived metric 'more' is computed from 'ratio', which comes after it in `derived`; put 'ratio' first"
+    ]
+
+
 def test_a_gated_total_is_the_total_of_what_left_and_zero_otherwise() -> None:
     assert (gated(40.0, 1.0), gated(40.0, 0.0)) == (40.0, 0.0)
 

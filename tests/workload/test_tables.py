@@ -101,6 +101,10 @@ def with_stage(**changes: Any) -> dict[str, Any]:
             {"stages": (replace(FIT, performs=("fitt",)),)},
             "stage 'fit' performs 'fitt', which is no stage; allowed: fit",
         ),
+        (
+            {"stages": (replace(FIT, revisions={"rate": "fitting.rate"}), replace(REFERENCES_OF, performs=("fit",)))},
+            "stage 'lines' performs 'fit', whose revision reads 'fitting.rate'; add that to its `sections`",
+        ),
         (with_stage(resources_of="fit"), "stage 'fit' has the resources of 'fit'; allowed: a stage with its own: none"),
         ({"stages": ()}, "`stages` is empty"),
         ({"families": ()}, "`families` is empty"),

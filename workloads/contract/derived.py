@@ -3,6 +3,7 @@
 No job runs for them, so that a study that is finished gets them too. Standard library only.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +18,8 @@ class DerivedMetric:
     """Metrics that it is computed from. The first gives the unit: where it has several, such as those of several
     judges, there is one value for each. The others have that unit too, or a single one."""
     value: Callable[..., float | None]
-    """A pure function of their values, in order; None: not defined. It is not called where one of them is missing."""
+    """A pure function of their values, in order; None, or what is not finite: not defined. It is not called where one
+    of them is missing."""
     better: Literal["high", "low"] = "high"
     unit: str = ""
     """Empty: that of the first."""
@@ -34,6 +36,9 @@ def derived_lines(
         metrics: a later one may be computed from an earlier one.
         branch: of the lines.
         lines: of all jobs of the cell on that branch: `case`, `metric`, `unit`, `value`.
+
+    Raises:
+        ValueError: the function of a metric raises.
     """
     asked = [one for one in metrics if not one.branches or branch in one.branches]
     if not asked:
@@ -60,4 +65,14 @@ def derived_lines(
 
 def _value(metric: DerivedMetric, by_unit: Sequence[Mapping[str, float]], unit: str) -> float | None:
     values = [units.get(unit, next(iter(units.values())) if len(units) == 1 else None) for units in by_unit]
-    return None if None in values else metric.value(*values)
+    if None in values:
+        return None
+    try:
+        found = metric.value(*values)
+    except Exception as error:  # a study's own function
+        given = ", ".join(f"{name} {value!r}" for name, value in zip(metric.of, values, strict=True))
+        raise ValueError(
+            f"derived metric {metric.name!r} of {given}: its function raises {type(error).__name__}: {error}; let it "
+            "return None where the metric is not defined"
+        ) from error
+    return found if found is not None and math.isfinite(found) else None

@@ -56,7 +56,7 @@ LATER = Later()
 
 @dataclass(frozen=True)
 class RowChoice:
-    """Marks the key of a branch's section with names and globs of the rows that are evaluated on it.
+    """Marks the key of a branch's section with names, globs and `family:NAME` of the rows that are evaluated on it.
 
     No job reads the key and no fingerprint has it.
     """

@@ -144,6 +144,10 @@ def _stage_problems(
     for name in stage.performs:
         if name not in workload.by_name:
             yield f"{where} performs {name!r}, which is no stage; allowed: {_listed(workload.by_name)}"
+            continue
+        for path in workload.by_name[name].revisions.values():
+            if path not in stage.sections and path.partition(".")[0] not in stage.sections:
+                yield f"{where} performs {name!r}, whose revision reads {path!r}; add that to its `sections`"
     if stage.resources_of and stage.resources_of not in [one.name for one in workload.stages if not one.resources_of]:
         allowed = _listed(one.name for one in workload.stages if not one.resources_of)
         yield f"{where} has the resources of {stage.resources_of!r}; allowed: a stage with its own: {allowed}"
@@ -175,6 +179,7 @@ def _of_one_row(workload: Workload) -> list[str]:
 def _derived_problems(workload: Workload) -> Iterator[str]:
     """What cannot be in `derived`."""
     names: set[str] = set()
+    every = {metric.name for metric in workload.derived}
     for metric in workload.derived:
         where = f"derived metric {metric.name!r}"
         if metric.name in names:
@@ -185,6 +190,8 @@ def _derived_problems(workload: Workload) -> Iterator[str]:
             yield f"{where} has an empty `of`; allowed: the metrics that it is computed from"
         if metric.name in metric.of:
             yield f"{where} is computed from itself"
+        for later in sorted(every.intersection(metric.of) - names - {metric.name}):
+            yield f"{where} is computed from {later!r}, which comes after it in `derived`; put {later!r} first"
         for branch in metric.branches:
             if branch not in workload.branch_names:
                 allowed = _listed(workload.branch_names)

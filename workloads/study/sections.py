@@ -247,7 +247,7 @@ class Sensitivity(Turns):
     """The branch `return` with something wrong in the evidence: whether a row uses what it is shown."""
 
     rows: Annotated[tuple[str, ...], ROW_CHOICE]
-    """Names and globs of the rows that are evaluated."""
+    """Names, globs and `family:NAME` of the rows that are evaluated."""
     perturb: tuple[Perturbation, ...]
     """A group of cases for each, beside one with the evidence as it is. pose: retrieved frames are shown with their yaw
     off by `pose_deg`; foreign: one retrieved frame is of another world; noise: the retrieved latents with noise added;

@@ -7,6 +7,7 @@ from orchestrator.commands.options import study_options
 from orchestrator.plan.forecast_show import forecast_line
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.show import added_text
+from orchestrator.spec.cell import Cell
 from orchestrator.study import Study
 from orchestrator.wording import counted
 
@@ -35,7 +36,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
             f"{plan.study} · {plan.profile}: {len(open_jobs)} of {counted(len(selected), 'job')} to do",
             f"  {each}",
             f"  {_cells(plan, selected)}",
-            *_added(plan, [job.id for job in open_jobs]),
+            *_added(plan, {job.id for job in open_jobs}),
             "  " + expected.replace("; ", "\n    "),
             f"in another terminal: echo-matrix status --watch{study_options(study)} (also: results, ui, stop)",
             "Ctrl-C stops at the next checkpoint; the same command continues",
@@ -44,23 +45,28 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
     )
 
 
-def _cells(plan: Plan, selected: Collection[str]) -> str:
-    """Rows and seeds of which something is selected that no other row needs, and selected reference rows."""
+def _own_cells(plan: Plan, ids: Collection[str]) -> list[Cell]:
+    """The cells with one of these jobs that no other row needs, and the reference cells with one of these jobs."""
     distinct = [cell for cell in plan.cells if cell.alias_of is None]
     used = Counter(job_id for cell in distinct for job_id in set(plan.jobs_of[cell.id].values()))
     own = {
         job_id
         for job_id, cells in used.items()
-        if job_id in selected and (cells == 1 or plan.jobs[job_id].spec.row == "references")
+        if job_id in ids and (cells == 1 or plan.jobs[job_id].spec.row == "references")
     }
-    cells = [cell for cell in distinct if not own.isdisjoint(plan.jobs_of[cell.id].values())]
+    return [cell for cell in distinct if not own.isdisjoint(plan.jobs_of[cell.id].values())]
+
+
+def _cells(plan: Plan, selected: Collection[str]) -> str:
+    """Rows and seeds of which something is selected that no other row needs."""
+    cells = _own_cells(plan, selected)
     rows, seeds = dict.fromkeys(cell.row for cell in cells), dict.fromkeys(str(cell.seed) for cell in cells)
     return f"{_named('row', list(rows))}; {_named('seed', list(seeds))}"
 
 
 def _added(plan: Plan, open_jobs: Collection[str]) -> list[str]:
-    """The rows outside the profile that have work left, and why they are in the plan."""
-    working = {cell.row for cell in plan.cells if not set(open_jobs).isdisjoint(plan.jobs_of[cell.id].values())}
+    """The rows outside the profile that have work of their own left, and why they are in the plan."""
+    working = {cell.row for cell in _own_cells(plan, open_jobs)}
     added = {row: why for row, why in plan.added.items() if row in working}
     return [f"  beside the rows of profile {plan.profile}: {added_text(added)}"] if added else []
 

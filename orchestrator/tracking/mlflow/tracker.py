@@ -132,8 +132,10 @@ class MlflowTracker:
         """The last line about each cell, each job and the report: what a new child is told."""
         self._announced: set[str] = set()
         self._states: dict[str, str] = {}
-        self._measured: dict[str, list[dict[str, Any]]] = {}
-        """Lines of the cases of completed jobs, where metrics are derived from them."""
+        self._measured: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        """(job, part of its artifact) -> lines of its cases, of completed jobs, where metrics are derived from them."""
+        self._is_underivable = False
+        """Whether it was told that a metric cannot be derived."""
         self._cells = {cell.id: cell for cell in plan.cells}
         self._deaths = 0
         self._again_at = 0.0
@@ -172,7 +174,8 @@ class MlflowTracker:
                 message = cell_message(self._plan, self._cells[cell], self._states)
                 self._put(f"cell {cell}", {"op": "cell", "cell": message})
         if known.branch is not None and change.artifact is not None and self._plan.workload.derived:
-            self._measured[known.id] = case_lines(change.artifact)
+            for part in known.parts:
+                self._measured[known.id, part] = case_lines(change.artifact / part)
             for cell in known.cells:
                 self._derive(cell, known.branch)
         self._put(
@@ -202,9 +205,17 @@ class MlflowTracker:
 
     def _derive(self, cell: str, branch: str) -> None:
         """Tell the derived metrics of a cell on a branch, as far as the jobs that they need are completed."""
-        jobs = [job for job in self._plan.jobs_of[cell].values() if self._plan.jobs[job].branch == branch]
-        measured = [line for job in jobs for line in self._measured.get(job, ())]
-        if lines := self._plan.workload.derive(branch, measured):
+        jobs = [job for name in self._plan.jobs_of[cell].values() if (job := self._plan.jobs[name]).branch == branch]
+        parts = [(job.id, job.part_of(self._cells[cell])) for job in jobs]
+        measured = [line for part in parts for line in self._measured.get(part, ())]
+        try:
+            lines = self._plan.workload.derive(branch, measured)
+        except ValueError as error:  # the study's own function
+            if not self._is_underivable:
+                self._is_underivable = True
+                self._report_problem(f"tracking: {error}")
+            return
+        if lines:
             message = {"op": "derived", "cell": cell, "branch": branch, "lines": lines}
             self._put(f"derived {cell} {branch}", message)
 
