@@ -204,7 +204,7 @@ def test_the_variables_that_jobs_do_not_get_are_named_and_those_that_one_stage_g
     ]
     more = EnvironmentSettings(jobs=("HF_TOKEN", "LAB_*"))
     command = "sh -c 'curl $HOOK'"
-    first, _, unknown = look("variables", study, cluster_with(environment=more, on_event=command), **shell)
+    first, *_, unknown = look("variables", study, cluster_with(environment=more, on_event=command), **shell)
     assert first.says == "jobs get 3 of this shell's 5 variables, not ECHO_MATRIX_JUDGE_KEY, HOOK"
     assert (unknown.level, unknown.says) == ("warning", "on_event reads HOOK, which it does not get")
     assert unknown.remedy == "environment: {on_event: [HOOK]}"
