@@ -15,6 +15,7 @@ from orchestrator.backends.slurm.preflight.limits import Shape
 from orchestrator.backends.slurm.preflight.site import read_site
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import open_study
+from workloads.study.workload import WORKLOAD
 
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")
 
@@ -82,7 +83,8 @@ def test_the_limits_of_the_site_are_read(folder: Folder) -> None:
 
 def test_a_plan_that_fits_is_well(folder: Folder) -> None:
     assert folder.doctor("bad") == []
-    assert "128 jobs of the plan, within the site's limits" in [one["says"] for one in folder.doctor("ok")]
+    jobs = len(open_study(folder.folder / "matrix.yaml", look=False).plan.jobs)
+    assert f"{jobs} jobs of the plan, within the site's limits" in [one["says"] for one in folder.doctor("ok")]
 
 
 def test_a_partition_that_does_not_exist_is_refused_before_anything_is_submitted(folder: Folder) -> None:
@@ -98,7 +100,7 @@ def test_a_partition_that_does_not_exist_is_refused_before_anything_is_submitted
 def test_limits_below_what_a_stage_asks_for_are_refused_each_with_its_remedy(folder: Folder) -> None:
     folder.write("{partition: short}")
     first, *others = folder.refused().splitlines()
-    assert first == "SLURM cannot run this, for 6 reasons:"
+    assert first == f"SLURM cannot run this, for {len(WORKLOAD.stages)} reasons:"
     assert others[3] == (
         "  matrix.yaml: resources.train.minutes is 30, and a job gets 2 more to record its end: 32, but partition "
         "'short' allows 10 minutes; set slurm.stages.train.minutes in cluster/slurm.yaml to at most 8 (a job whose "
