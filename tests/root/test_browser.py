@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_input import ROWS, made_input
-from made_plan import made_plan
+from made_plan import STAGES, made_plan
 from PIL import Image
 from test_mlflow_tracker import show_all
 
@@ -69,7 +69,7 @@ def test_the_report_shows_every_row_and_its_figures(tmp_path: Path, browse: Brow
 
 
 def test_mlflow_shows_the_studys_runs(tmp_path: Path, browse: Browse) -> None:
-    plan, home = made_plan(), tmp_path / "home"
+    plan, home = made_plan(stages=(*STAGES, ("camera", "return"))), tmp_path / "home"
     show_all(home, plan, tmp_path / "artifacts")
     server = start_ui(home, "127.0.0.1", 0)
     try:
@@ -87,6 +87,6 @@ def test_mlflow_shows_the_studys_runs(tmp_path: Path, browse: Browse) -> None:
     rows = [cell.row for cell in plan.cells]
     assert f"{2 * len(rows)} matching runs" in text
     assert all(text.index(f"{row} ") < text.index(f"{row}/s0") for row in rows), "a row is above its cells"
-    for column in ("state", "progress", "row", "family", "seed", "return/judge", "3/3 jobs", "15"):
+    for column in ("state", "progress", "row", "family", "seed", "return/judge_gated", "4/4 jobs", "10"):
         assert f" {column} " in text
     assert_shows_something(tmp_path / "mlflow.png", 1600)
