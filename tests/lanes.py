@@ -46,6 +46,10 @@ FILES = {
     "data/test_real_pool.py": SERVICE,
     "data/test_wan_codec.py": SERVICE,
     "evaluation/test_networks.py": SERVICE,
+    "evaluation/test_resume_after_damage.py": SERVICE,
+    # Every row's model, built and measured again and again.
+    "model/test_against_the_slow_twin.py": SERVICE,
+    "model/test_footprint.py": SERVICE,
     "model/test_wan_loading.py": SERVICE,
     "model/test_wan_parity.py": SERVICE,
 }
