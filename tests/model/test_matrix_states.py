@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from workloads.memory.address.bearing import Bearing
-from workloads.memory.interface import Sizes
+from workloads.memory.interface import Sizes, StatePass
 from workloads.memory.write.delta import RIDGE, DeltaState, ridge_regression
 from workloads.memory.write.matrix import MatrixState, Written
 from workloads.model.initial import initialise
@@ -63,5 +63,5 @@ def test_a_matrix_is_computed_in_float32_when_the_rest_is_not(kind: type[MatrixS
 
     cell.__dict__["_recurred"] = watched
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        cell.run(x, None, None, address, looks, writes=True, last=False)
+        cell.run(x, None, StatePass(address=address, looks=looks, writes=True))
     assert set(seen) == {torch.float32}

@@ -10,7 +10,7 @@ from slow_places import Places, cells_of
 from torch import Tensor
 
 from workloads.memory.address.place import WorldCells
-from workloads.memory.interface import Address, Sizes, StateWrite
+from workloads.memory.interface import Address, Sizes, StatePass, StateWrite
 from workloads.memory.write.convolution_place import ConvolvedPlaces, shifts
 from workloads.memory.write.diagonal_place import DecayingPlaces
 from workloads.memory.write.places import Visits
@@ -52,13 +52,13 @@ def poses(yaw: Tensor) -> Tensor:
 
 
 def wrote(made: StateWrite, x: Tensor, state: Tensor | None, looks: Tensor, valid: Tensor | None = None) -> Tensor:
-    out, after = made.run(x, state, valid, address(), looks, writes=True, last=False)
+    out, after = made.run(x, state, StatePass(address=address(), looks=looks, valid=valid, writes=True))
     assert out is x  # evidence reads nothing
     return after
 
 
 def read(made: StateWrite, x: Tensor, state: Tensor, looks: Tensor) -> Tensor:
-    out, after = made.run(x, state, None, address(), looks, writes=False, last=False)
+    out, after = made.run(x, state, StatePass(address=address(), looks=looks, writes=False))
     assert after is state  # target frames write nothing
     return out
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from workloads.memory.interface import Address, Sizes
+from workloads.memory.interface import Address, Sizes, StatePass
 from workloads.memory.write.convolution import ShortConvolution
 from workloads.memory.write.diagonal import DecayingState, _final, decaying_sum
 from workloads.model.initial import initialise
@@ -23,7 +23,7 @@ NOWHERE = Address(NoAddressSpec(), SIZES)
 
 
 def ran(made: DecayingState | ShortConvolution, x: Tensor, state: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-    return made.run(x, state, None, NOWHERE, None, writes=False, last=last)
+    return made.run(x, state, StatePass(address=NOWHERE, looks=None, writes=False, last=last))
 
 
 def cell(kind: str) -> DecayingState | ShortConvolution:
@@ -201,8 +201,8 @@ def test_a_recurrence_equals_its_loop_with_and_without_missing_frames(kind: str)
     valid = torch.arange(frames)[None] >= torch.tensor(missing)[:, None]
     with torch.no_grad():
         for start in (state, None):
-            out, after = made.run(x, start, valid, NOWHERE, None, writes=True, last=False)
-            _, only = made.run(x, start, valid, NOWHERE, None, writes=True, last=True)
+            out, after = made.run(x, start, StatePass(address=NOWHERE, looks=None, valid=valid, writes=True))
+            _, only = made.run(x, start, StatePass(address=NOWHERE, looks=None, valid=valid, writes=True, last=True))
             for sample, lost in enumerate(missing):
                 begin = torch.zeros_like(state[sample]) if start is None else start[sample]
                 slow, end = stepped(made, x[sample, lost:], begin) if lost < frames else (x[sample, :0], begin)

@@ -192,6 +192,22 @@ class TokenWrite(nn.Module):
         return {}
 
 
+@dataclass(frozen=True, kw_only=True)
+class StatePass:
+    """The frames that a recurrence runs over in one block."""
+
+    address: Address
+    """Finds the place of their tokens."""
+    looks: Any
+    """Where they look, in the form of the address."""
+    valid: Tensor | None = None
+    """(b, f) bool, as in `Mechanism.write_block`."""
+    writes: bool
+    """These are evidence frames; otherwise target frames."""
+    last: bool = False
+    """Nothing follows, so the residual need not be computed."""
+
+
 class StateWrite(nn.Module):
     """A write whose store is a state in one recurrent block, carried across chunks; it also says how it is read."""
 
@@ -206,33 +222,19 @@ class StateWrite(nn.Module):
         """The state before anything was written, for tokens `x` (b, f, n, d)."""
         return x.new_zeros(self.state_shape(len(x), x.shape[2]), dtype=torch.float32)
 
-    def run(
-        self,
-        x: Tensor,
-        state: Tensor | None,
-        valid: Tensor | None,
-        address: Address,
-        looks: Any,
-        *,
-        writes: bool,
-        last: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def run(self, x: Tensor, state: Tensor | None, at: StatePass) -> tuple[Tensor, Tensor]:
         """Tokens (b, f, n, d) with the residual, and the state after them.
 
         Args:
             x: tokens, oldest frame first.
             state: before the first of them, not changed; None is the empty state.
-            valid: (b, f) bool, as in `Mechanism.write_block`.
-            address: finds the place.
-            looks: where the frames look.
-            writes: these are evidence frames; otherwise target frames.
-            last: nothing follows, so the residual need not be computed.
+            at: which frames they are of.
         """
         raise NotImplementedError
 
-    def added(self, x: Tensor, residual: Tensor, writes: bool) -> Tensor:
+    def added(self, x: Tensor, residual: Tensor, at: StatePass) -> Tensor:
         """`x + residual`, remembering how large the residual of target frames was."""
-        if not writes:
+        if not at.writes:
             with torch.no_grad():
                 self.share = residual.norm() / x.norm().clamp(min=1e-12)
         return x + residual

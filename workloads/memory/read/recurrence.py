@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, ContextTokens, Mechanism, Sizes, Slots, StateWrite
+from workloads.memory.interface import Address, ContextTokens, Mechanism, Sizes, Slots, StatePass, StateWrite
 from workloads.memory.write.tokens import Tokens
 from workloads.study.memory.read.recurrence import RecurrenceSpec
 
@@ -45,13 +45,14 @@ class ReadByRecurrence(Mechanism):
 
     def recur(self, block: int, x: Tensor, state: Tensor | None, looks: Any) -> Tensor:
         """Target tokens with the residual."""
-        return self._cell(block).run(x, state, None, self.address, looks, writes=False, last=False)[0]
+        return self._cell(block).run(x, state, StatePass(address=self.address, looks=looks, writes=False))[0]
 
     def write_block(
         self, block: int, x: Tensor, state: Tensor | None, valid: Tensor | None, looks: Any, last: bool
     ) -> tuple[Tensor, Tensor]:
         """Evidence tokens with the residual, and the block's state after them."""
-        return self._cell(block).run(x, state, valid, self.address, looks, writes=True, last=last)
+        at = StatePass(address=self.address, looks=looks, valid=valid, writes=True, last=last)
+        return self._cell(block).run(x, state, at)
 
     def _cell(self, block: int) -> StateWrite:
         cell = self.cells[str(block)]

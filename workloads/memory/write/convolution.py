@@ -8,13 +8,12 @@ Source: study.md section 5, row `ssm-hybrid`.
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, Rule, Sizes, StateWrite, constant, float32, uniform
+from workloads.memory.interface import Rule, Sizes, StatePass, StateWrite, constant, float32, uniform
 from workloads.study.memory.write.convolution import ConvolutionSpec
 
 
@@ -40,37 +39,27 @@ class ShortConvolution(StateWrite):
         """(b, kernel - 1, n, e), oldest first."""
         return (batch, self.kernel - 1, tokens, self.inner)
 
-    def run(
-        self,
-        x: Tensor,
-        state: Tensor | None,
-        valid: Tensor | None,
-        address: Address,
-        looks: Any,
-        *,
-        writes: bool,
-        last: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def run(self, x: Tensor, state: Tensor | None, at: StatePass) -> tuple[Tensor, Tensor]:
         """Residual added to `x` (b, f, n, d), and the inputs that the next frames will see."""
         past = self.kernel - 1
         inputs = float32(self.widen(self.norm(float32(x))))  # (b, f, n, e)
-        if valid is not None:
-            inputs = inputs * valid[:, :, None, None]
+        if at.valid is not None:
+            inputs = inputs * at.valid[:, :, None, None]
         if state is None:
             inputs = F.pad(inputs, (0, 0, 0, 0, past, 0))
         else:
             inputs = torch.cat([state, inputs], 1)
-            if valid is not None:
-                inputs = _beside_valid(inputs, valid, past)
+            if at.valid is not None:
+                inputs = _beside_valid(inputs, at.valid, past)
         after = inputs[:, inputs.shape[1] - past :]
-        if last:
+        if at.last:
             return x, after
         f = x.shape[1]
         mixed = torch.addcmul(self.bias, self.taps[0], inputs[:, :f])
         for tap in range(1, self.kernel):
             mixed = torch.addcmul(mixed, self.taps[tap], inputs[:, tap : tap + f])
         residual = self.gate.tanh() * float32(self.narrow(mixed))
-        return self.added(x, residual, writes), after
+        return self.added(x, residual, at), after
 
     def readings(self) -> dict[str, float]:
         """tanh(g)."""

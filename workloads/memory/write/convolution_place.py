@@ -14,7 +14,7 @@ Source: study.md section 5, row `ssm-hybrid-place`.
 import torch
 from torch import Tensor
 
-from workloads.memory.interface import Address, Sizes, float32
+from workloads.memory.interface import Sizes, StatePass, float32
 from workloads.memory.write.convolution import ShortConvolution
 from workloads.memory.write.places import UNWRITTEN, CellRows, Visits, counted, parted
 from workloads.study.memory.write.convolution_place import ConvolutionPlaceSpec
@@ -31,25 +31,15 @@ class ConvolvedPlaces(ShortConvolution):
         """(b, kernel - 1, R, P, e + 1), the newest first, the occupancy last."""
         return (batch, self.kernel - 1, self.rows.kept, self.around, self.inner + 1)
 
-    def run(
-        self,
-        x: Tensor,
-        state: Tensor | None,
-        valid: Tensor | None,
-        address: Address,
-        looks: Tensor,
-        *,
-        writes: bool,
-        last: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def run(self, x: Tensor, state: Tensor | None, at: StatePass) -> tuple[Tensor, Tensor]:
         """Evidence as it is and the registers after it, or target frames with the residual and the state as it is."""
         inputs = float32(self.widen(self.norm(float32(x))))  # (b, f, n, e)
-        if writes:
-            return x, self._written(inputs, state, Visits.of(looks, valid))
+        if at.writes:
+            return x, self._written(inputs, state, Visits.of(at.looks, at.valid))
         state = self.empty(x) if state is None else state
-        mixed = torch.addcmul(self.bias, self.taps[-1], inputs) + self._read(state, looks)
+        mixed = torch.addcmul(self.bias, self.taps[-1], inputs) + self._read(state, at.looks)
         residual = self.gate.tanh() * float32(self.narrow(mixed))
-        return self.added(x, residual, writes), state
+        return self.added(x, residual, at), state
 
     def _written(self, inputs: Tensor, state: Tensor | None, visits: Visits) -> Tensor:
         """The registers after frames (b, f, n, e)."""

@@ -12,12 +12,11 @@ not depend on the input, which is what allows the scan in closed form. Source: s
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, Rule, Sizes, StateWrite, constant, float32, given, xavier
+from workloads.memory.interface import Rule, Sizes, StatePass, StateWrite, constant, float32, given, xavier
 from workloads.study.memory.write.diagonal import DiagonalSpec
 
 
@@ -48,38 +47,28 @@ class DecayingState(StateWrite):
         """(b, n, d)."""
         return (batch, tokens, self.width)
 
-    def run(
-        self,
-        x: Tensor,
-        state: Tensor | None,
-        valid: Tensor | None,
-        address: Address,
-        looks: Any,
-        *,
-        writes: bool,
-        last: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def run(self, x: Tensor, state: Tensor | None, at: StatePass) -> tuple[Tensor, Tensor]:
         """Residual added to `x` (b, f, n, d), and the state after the last frame."""
         u, o = self.project(self.norm(float32(x))).chunk(2, -1)
         rate = -torch.exp(-self.log_tau)  # log a, (d,)
         inputs = -torch.expm1(rate) * float32(u).tanh()  # (1 - a) tanh(u)
-        if valid is not None:
-            inputs = inputs * valid[:, :, None, None]
-        h = _final(inputs, rate) if last else decaying_sum(inputs, rate)
+        if at.valid is not None:
+            inputs = inputs * at.valid[:, :, None, None]
+        h = _final(inputs, rate) if at.last else decaying_sum(inputs, rate)
         if state is not None:
-            h = h + self._faded(state, rate, valid, x.shape[1], last)
-        if last:
+            h = h + self._faded(state, rate, at, x.shape[1])
+        if at.last:
             return x, h
         low, high = self.rho
         weight = low + (high - low) * self.weight_logit.sigmoid()
         residual = weight * float32(self.out(h * float32(o).sigmoid()))
-        return self.added(x, residual, writes), h[:, -1]
+        return self.added(x, residual, at), h[:, -1]
 
-    def _faded(self, state: Tensor, rate: Tensor, valid: Tensor | None, frames: int, last: bool) -> Tensor:
+    def _faded(self, state: Tensor, rate: Tensor, at: StatePass, frames: int) -> Tensor:
         """What is left of `state` (b, n, d) after each frame, or after the last."""
         every = torch.arange(1, frames + 1, device=state.device)[None]
-        seen = every if valid is None else valid.cumsum(1)  # (1 or b, f)
-        if last:
+        seen = every if at.valid is None else at.valid.cumsum(1)  # (1 or b, f)
+        if at.last:
             return torch.exp(seen[:, -1, None, None] * rate) * state
         return torch.exp(seen[:, :, None, None] * rate) * state[:, None]
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.memory.interface import Address, Sizes, float32
+from workloads.memory.interface import Sizes, StatePass, float32
 from workloads.memory.write.diagonal import DecayingState
 from workloads.memory.write.places import UNWRITTEN, CellRows, Visits, counted, parted
 from workloads.study.memory.write.diagonal_place import DiagonalPlaceSpec
@@ -32,28 +32,18 @@ class DecayingPlaces(DecayingState):
         """(b, R, P, d + 1), the count last."""
         return (batch, self.rows.kept, self.around, self.width + 1)
 
-    def run(
-        self,
-        x: Tensor,
-        state: Tensor | None,
-        valid: Tensor | None,
-        address: Address,
-        looks: Tensor,
-        *,
-        writes: bool,
-        last: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def run(self, x: Tensor, state: Tensor | None, at: StatePass) -> tuple[Tensor, Tensor]:
         """Evidence as it is and the state after it, or target frames with the residual and the state as it is."""
         y = self.norm(float32(x))
         u, o = self.project.weight.chunk(2), self.project.bias.chunk(2)
-        if writes:
-            return x, self._written(F.linear(y, u[0], o[0]), state, Visits.of(looks, valid))
+        if at.writes:
+            return x, self._written(F.linear(y, u[0], o[0]), state, Visits.of(at.looks, at.valid))
         state = self.empty(x) if state is None else state
         gate = float32(F.linear(y, u[1], o[1])).sigmoid()
         low, high = self.rho
         weight = low + (high - low) * self.weight_logit.sigmoid()
-        residual = weight * float32(self.out(self._read(state, looks) * gate))
-        return self.added(x, residual, writes), state
+        residual = weight * float32(self.out(self._read(state, at.looks) * gate))
+        return self.added(x, residual, at), state
 
     def _written(self, u: Tensor, state: Tensor | None, visits: Visits) -> Tensor:
         """The state after frames (b, f, n, d), in closed form: what is written fades by what is written later."""

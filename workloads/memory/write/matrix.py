@@ -13,13 +13,13 @@ Source: study.md section 5, "matrix states".
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from workloads.memory.address.turned import Turned
-from workloads.memory.interface import Address, Rule, Sizes, StateWrite, constant, float32, given
+from workloads.memory.interface import Rule, Sizes, StatePass, StateWrite, constant, float32, given
 from workloads.memory.write.diagonal import decaying_sum
 from workloads.study.memory.write.matrix import MatrixSpec
 
@@ -64,27 +64,17 @@ class MatrixState(StateWrite):
         """(b, heads, e, e)."""
         return (batch, self.heads, self.width // self.heads, self.width // self.heads)
 
-    def run(
-        self,
-        x: Tensor,
-        state: Tensor | None,
-        valid: Tensor | None,
-        address: Address,
-        looks: Any,
-        *,
-        writes: bool,
-        last: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def run(self, x: Tensor, state: Tensor | None, at: StatePass) -> tuple[Tensor, Tensor]:
         """Residual added to `x` (b, f, n, d), and the state after the last frame."""
         n, d = x.shape[2:]
         query, key, value, opened, weight = self.project(self.norm(float32(x))).split((d, d, d, d, self.heads), -1)
         written = None
-        if writes or self.keeps_targets:
+        if at.writes or self.keeps_targets:
             beta = float32(weight).sigmoid().permute(0, 3, 1, 2)  # (b, heads, f, n)
-            beta = beta if valid is None else beta * valid[:, None, :, None]
-            key = self.turns.keys(self._by_head(key), address, looks)
-            written = Written(self._by_frame(key, n), self._by_frame(self._by_head(value), n), beta, valid)
-        asked = None if last else self._by_frame(self.turns.queries(self._by_head(query), address, looks), n)
+            beta = beta if at.valid is None else beta * at.valid[:, None, :, None]
+            key = self.turns.keys(self._by_head(key), at.address, at.looks)
+            written = Written(self._by_frame(key, n), self._by_frame(self._by_head(value), n), beta, at.valid)
+        asked = None if at.last else self._by_frame(self.turns.queries(self._by_head(query), at.address, at.looks), n)
         if state is None:
             state = self.empty(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -93,7 +83,7 @@ class MatrixState(StateWrite):
             return x, after
         read = read * torch.rsqrt(read.square().mean(-1, keepdim=True) + FLOOR)
         read = 2 * (read.permute(0, 2, 3, 1, 4).flatten(3) * float32(opened).sigmoid())
-        return self.added(x, float32(self.out(read)), writes), after
+        return self.added(x, float32(self.out(read)), at), after
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(b, f, n, d) as (b, heads, f n, e)."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from workloads.memory.interface import Sizes
+from workloads.study.memory.parts import cell_rows
 
 UNWRITTEN = 1e-3
 """Count at and below which a cell has too little in it to be read (study.md section 5)."""
@@ -26,7 +27,7 @@ class CellRows:
     @staticmethod
     def of(sizes: Sizes, cells: tuple[int, int]) -> "CellRows":
         """For frames of a token grid, `cells[0]` rows at most; a frame of fewer rows has its own."""
-        return CellRows(sizes.rows, sizes.columns, min(cells[0], sizes.rows))
+        return CellRows(sizes.rows, sizes.columns, cell_rows(cells, sizes.rows))
 
     def averaged(self, x: Tensor) -> Tensor:
         """Tokens (b, f, n, d) as rows of cells (b, f, kept, C, d): the mean over the token rows of each."""

@@ -24,6 +24,11 @@ CELLS = (8, 28)
 """Rows of cells at most, and cells around the circle: a cell of 28 is about a token of the laptop's frames wide."""
 
 
+def cell_rows(cells: tuple[int, int], rows: int) -> int:
+    """Rows of cells of frames with `rows` rows of tokens: at most `cells[0]`."""
+    return min(cells[0], rows)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PartSpec:
     """One of the three choices. Every method has a neutral default: it costs nothing."""

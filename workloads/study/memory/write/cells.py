@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from workloads.study.memory.base import FLOAT, BackboneSizes
-from workloads.study.memory.parts import WriteSpec
+from workloads.study.memory.parts import WriteSpec, cell_rows
 from workloads.study.memory.write.places import flops_moved
 
 
@@ -24,12 +24,12 @@ class CellsSpec(WriteSpec):
 
     def stored(self, s: BackboneSizes) -> int:
         """All cells, empty ones too."""
-        return 0 if self.masked else min(self.cells[0], s.rows) * self.cells[1]
+        return 0 if self.masked else cell_rows(self.cells, s.rows) * self.cells[1]
 
     def flops_store(self, s: BackboneSizes, slots: int) -> int:
         """Every evidence frame is embedded, its tokens are brought together in rows, and these added to their cells."""
         d, n, v = s.width, s.frame_tokens, s.patch_values
-        rows, around = min(self.cells[0], s.rows), self.cells[1]
+        rows, around = cell_rows(self.cells, s.rows), self.cells[1]
         added = 2 * slots * (n * v * d + rows * s.columns * around * d)
         return 0 if self.masked else added + flops_moved(s, rows, slots, d)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from workloads.study.memory.base import FLOAT, BackboneSizes, BlockPass
+from workloads.study.memory.parts import cell_rows
 from workloads.study.memory.write.convolution import ConvolutionSpec
 from workloads.study.memory.write.places import flops_moved
 
@@ -19,7 +20,7 @@ class ConvolutionPlaceSpec(ConvolutionSpec):
 
     def state_shape(self, s: BackboneSizes) -> tuple[int, ...]:
         """The registers and their occupancy."""
-        return (self.kernel - 1, min(self.cells[0], s.rows), self.cells[1], self.expand * s.width + 1)
+        return (self.kernel - 1, cell_rows(self.cells, s.rows), self.cells[1], self.expand * s.width + 1)
 
     def flops_block(self, s: BackboneSizes, at: BlockPass) -> int:
         """Evidence: the first linear map, and each register of its cells; target frames: both maps, and theirs."""

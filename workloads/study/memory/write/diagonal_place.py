@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from workloads.study.memory.base import FLOAT, BackboneSizes, BlockPass
+from workloads.study.memory.parts import cell_rows
 from workloads.study.memory.write.diagonal import DiagonalSpec
 from workloads.study.memory.write.places import flops_moved
 
@@ -19,7 +20,7 @@ class DiagonalPlaceSpec(DiagonalSpec):
 
     def state_shape(self, s: BackboneSizes) -> tuple[int, ...]:
         """The averages and their count."""
-        return (min(self.cells[0], s.rows), self.cells[1], s.width + 1)
+        return (cell_rows(self.cells, s.rows), self.cells[1], s.width + 1)
 
     def flops_block(self, s: BackboneSizes, at: BlockPass) -> int:
         """Evidence: one linear map, and its cells; target frames: two maps, and theirs."""
