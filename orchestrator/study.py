@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.errors import ArtifactMissing, MatrixError, PlanError
@@ -68,6 +69,13 @@ class Study:
     def store(self) -> Store:
         """The artifact store."""
         return make_store(self.store_location)
+
+    def changed(self, **fields: Any) -> "Study":
+        """The study with other fields that say nothing of its store, which stays open with what it has listed."""
+        other = replace(self, **fields)
+        if "store" in vars(self):
+            vars(other)["store"] = self.store
+        return other
 
     @property
     def store_location(self) -> StoreLocation:
@@ -250,7 +258,7 @@ def reopen_study(
             raise
         # The run was perhaps of another file, which is gone.
         return declared.planned(None, (), rows=rows, look=look)
-    return replace(study, notice=_other_store(study, last))
+    return study.changed(notice=_other_store(study, last))
 
 
 def where_it_ran(study: Study) -> dict[str, str]:
@@ -358,7 +366,7 @@ class _Declared:
         there = named.union(asked, resolved.profile_rows)
         results = rows_with_results(study.plan, there, study.store.commits()) if look else ()
         found = rows_of_plan(resolved.rows, resolved.profile_rows, named=named, asked=asked, results=results)
-        return replace(study, plan=_part_of(study.plan, resolved, found, smoke))
+        return study.changed(plan=_part_of(study.plan, resolved, found, smoke))
 
 
 def _whole_plan(resolved: ResolvedMatrix, smoke: bool = False) -> Plan:

@@ -10,6 +10,7 @@ from orchestrator.errors import MatrixError
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.overrides import read_overrides
 from orchestrator.spec.schema import Matrix
+from orchestrator.study import open_study
 
 MATRIX = (Path(__file__).parent.parent / "golden" / "matrix.yaml").read_text(encoding="utf-8")
 LAPTOP = "  laptop:\n"
@@ -90,3 +91,11 @@ def test_rows_of_the_profile_and_parameters_of_rows_may_be_given_together() -> N
 def test_the_shipped_profiles_list_their_rows_so_that_nobody_pays_for_rows_unasked(root: Path) -> None:
     profiles = load_matrix(root / "matrix.yaml").profiles
     assert [name for name, profile in profiles.items() if profile.rows is None] == []
+
+
+def test_the_store_that_was_asked_for_rows_with_results_stays_open(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a bucket another one would be a second client, which lists all commit records again."""
+    monkeypatch.setenv("ECHO_MATRIX_HOME", "/nonexistent")
+    study = open_study(root / "matrix.yaml")
+    assert len(study.plan.outside) > 0 and "store" in vars(study)
+    assert study.changed(notice="other").store is study.store
