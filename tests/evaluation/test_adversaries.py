@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from known_cases import known_in
 
 from workloads.data.frames import blank
 from workloads.data.poses import Poses
@@ -21,18 +22,7 @@ DATA = {"seed": 0, "height": 8, "width": 16, "translation_m": 0.0, "open_variant
 
 
 def known_of(turns: tuple[float, ...]) -> Known:
-    world, other = make_world(DATA, "held_out", 0), make_world(DATA, "held_out", 3)
-    poses = turning(world.first_pose, turns, F)
-    truth = world.frames(poses)
-    return Known(
-        source=truth[0],
-        poses=poses,
-        chunk_frames=F,
-        truth=truth,
-        world=world,
-        other=other,
-        other_pose=other.first_pose,
-    )
+    return known_in(make_world(DATA, "held_out", 0), make_world(DATA, "held_out", 3), turns, F)
 
 
 @pytest.fixture(scope="module")

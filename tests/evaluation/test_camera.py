@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
+from known_cases import known_in
 
 from workloads.data import draws
 from workloads.data.poses import Poses
@@ -62,17 +63,7 @@ def world_of(index: int, height: int, width: int, chunk_frames: int) -> World:
 
 def known_of(index: int, size: tuple[int, int], turns: tuple[float, ...] = RETURN, chunk_frames: int = 9) -> Known:
     world, other = world_of(index, *size, chunk_frames), world_of(index + LAYOUT, *size, chunk_frames)
-    poses = turning(world.first_pose, turns, chunk_frames)
-    truth = world.frames(poses)
-    return Known(
-        source=truth[0],
-        poses=poses,
-        chunk_frames=chunk_frames,
-        truth=truth,
-        world=world,
-        other=other,
-        other_pose=other.first_pose,
-    )
+    return known_in(world, other, turns, chunk_frames)
 
 
 def seen(known: Known, video: Callable[[Known], Frames]) -> Camera:
