@@ -9,15 +9,19 @@ and the limits are Student's t with Satterthwaite's degrees of freedom. Their
 coverage is measured in `test_interval_misses_as_often_as_it_says`.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from reports.statistics.panel import Floats
+
+Bools = npt.NDArray[np.bool_]
 
 LEVEL = 0.95
 """Coverage of every interval in the report."""
@@ -54,16 +58,40 @@ def paired_interval(difference: Floats, level: float = LEVEL, most_freedom: floa
 
     Reference: Satterthwaite (1946), Biometrics Bulletin 2(6), 110-114.
     """
-    scenes, seeds = difference.shape
+    return interval_of_sum([difference], level, most_freedom)
+
+
+def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom: float = math.inf) -> Interval:
+    r"""Confidence interval for the sum of the means of layouts that share their seeds, but not their scenes.
+
+    A contrast of two branches is such a sum, since a seed is one network on both. With $A_s$ the sum of the layouts'
+    means in seed $s$,
+
+    $$ \widehat{\mathrm{Var}} = \frac{\mathrm{var}(A)}{S} + \sum_b \frac{M_{scene,b} - M_{rest,b}}{I_b S} , $$
+
+    which for one layout is the variance of the module's docstring.
+
+    Args:
+        parts: each (scenes, seeds), with the same seeds, no missing cells.
+        level: wanted coverage.
+        most_freedom: as of `paired_interval`.
+
+    Raises:
+        ValueError: a layout with fewer than two scenes, no seed, unequal seeds, or a missing cell.
+    """
+    seeds = parts[0].shape[1]
+    scenes = min(part.shape[0] for part in parts)
     if scenes < 2 or seeds < 1:
         raise ValueError(f"an interval needs at least 2 scenes and 1 seed, got {scenes} and {seeds}")
-    if not np.isfinite(difference).all():
+    if any(part.shape[1] != seeds for part in parts):
+        raise ValueError(f"layouts of one sum share their seeds, got {[part.shape[1] for part in parts]}")
+    if not all(np.isfinite(part).all() for part in parts):
         raise ValueError("an interval needs a complete layout; leave out scenes with missing cells first")
-    mean = float(difference.mean())
-    variance, freedom = (_one_way if seeds == 1 else _two_way)(difference)
+    mean = sum(float(part.mean()) for part in parts)
+    variance, freedom = (_over_scenes if seeds == 1 else _over_both)(parts)
     freedom = freedom if seeds == 1 else min(freedom, most_freedom)
     kind: Literal["scenes and seeds", "scenes only"] = "scenes only" if seeds == 1 else "scenes and seeds"
-    scale = max(float(np.abs(difference).max()), TINY)
+    scale = max(*(float(np.abs(part).max()) for part in parts), TINY)
     if variance <= (TINY * scale) ** 2:
         p = 1.0 if abs(mean) <= TINY * scale else 0.0
         return Interval(mean=mean, low=mean, high=mean, p=p, scenes=scenes, seeds=seeds, kind=kind)
@@ -73,26 +101,35 @@ def paired_interval(difference: Floats, level: float = LEVEL, most_freedom: floa
     return Interval(mean=mean, low=mean - reach, high=mean + reach, p=p, scenes=scenes, seeds=seeds, kind=kind)
 
 
-def _one_way(values: Floats) -> tuple[float, float]:
-    scenes = values.shape[0]
-    return float(values[:, 0].var(ddof=1)) / scenes, float(scenes - 1)
+def _over_scenes(parts: Sequence[Floats]) -> tuple[float, float]:
+    """Variance of the sum of means and its degrees of freedom, for one seed."""
+    return _satterthwaite([(float(part[:, 0].var(ddof=1)) / len(part), len(part) - 1.0) for part in parts])
 
 
-def _two_way(values: Floats) -> tuple[float, float]:
-    """Variance of the mean and its degrees of freedom, for at least two scenes and two seeds."""
-    scenes, seeds = values.shape
-    mean = values.mean()
-    by_scene = values.mean(axis=1)
-    by_seed = values.mean(axis=0)
-    rest = values - by_scene[:, None] - by_seed[None, :] + mean
-    ms_scene = seeds * float(((by_scene - mean) ** 2).sum()) / (scenes - 1)
-    ms_seed = scenes * float(((by_seed - mean) ** 2).sum()) / (seeds - 1)
-    ms_rest = float((rest**2).sum()) / ((scenes - 1) * (seeds - 1))
-    combined = ms_scene + ms_seed - ms_rest
-    if combined <= 0:
-        return max(ms_scene, ms_seed) / (scenes * seeds), float(min(scenes, seeds) - 1)
-    spread = ms_scene**2 / (scenes - 1) + ms_seed**2 / (seeds - 1) + ms_rest**2 / ((scenes - 1) * (seeds - 1))
-    return combined / (scenes * seeds), max(1.0, combined**2 / spread)
+def _over_both(parts: Sequence[Floats]) -> tuple[float, float]:
+    """Variance of the sum of means and its degrees of freedom, for at least two scenes and two seeds."""
+    seeds = parts[0].shape[1]
+    of_seeds = float(np.sum([part.mean(axis=0) for part in parts], axis=0).var(ddof=1)) / seeds
+    components, of_scenes = [(of_seeds, seeds - 1.0)], 0.0
+    for part in parts:
+        scenes, mean = len(part), part.mean()
+        by_scene, by_seed = part.mean(axis=1), part.mean(axis=0)
+        rest = part - by_scene[:, None] - by_seed[None, :] + mean
+        ms_scene = seeds * float(((by_scene - mean) ** 2).sum()) / (scenes - 1)
+        ms_rest = float((rest**2).sum()) / ((scenes - 1) * (seeds - 1))
+        of_scenes += ms_scene / (scenes * seeds)
+        components.append((ms_scene / (scenes * seeds), scenes - 1.0))
+        components.append((-ms_rest / (scenes * seeds), (scenes - 1.0) * (seeds - 1.0)))
+    if sum(variance for variance, _ in components) <= 0:
+        return max(of_scenes, of_seeds), float(min(seeds, *(len(part) for part in parts)) - 1)
+    return _satterthwaite(components)
+
+
+def _satterthwaite(components: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The sum of variances, each with its degrees of freedom, and the degrees of freedom of the sum, at least 1."""
+    total = sum(variance for variance, _ in components)
+    spread = sum(variance**2 / freedom for variance, freedom in components)
+    return total, max(1.0, total**2 / spread) if spread > 0 else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +143,43 @@ class Complete:
 
 
 def complete(layouts: Sequence[Floats]) -> Complete:
-    """Cut layouts (scenes, seeds; NaN is missing) to the scenes present for all in every seed all have."""
+    """Cut layouts (scenes, seeds; NaN is missing) to the largest block of scenes and seeds that all of them have.
+
+    Largest is the block with most (scenes − 1)(seeds − 1), which is what a comparison over scenes and seeds is made
+    from; where no block has two of each, the one with most scenes. So one scene of a third seed takes away nothing of
+    what two whole seeds say.
+    """
     present = np.stack([np.isfinite(layout) for layout in layouts])  # (layouts, scenes, seeds)
-    seeds = present.any(axis=1).all(axis=0)
-    scenes = present[:, :, seeds].all(axis=(0, 2)) if seeds.any() else np.zeros(present.shape[1], dtype=bool)
+    everywhere = present.all(axis=0)
+    scenes, seeds = largest_block(everywhere)
     return Complete(
         layouts=tuple(layout[scenes][:, seeds] for layout in layouts),
         dropped_scenes=int(present.any(axis=(0, 2)).sum() - scenes.sum()),
         dropped_seeds=int(present.any(axis=(0, 1)).sum() - seeds.sum()),
     )
+
+
+MOST_SEEDS_TRIED = 10
+"""Up to so many incomplete seeds every set of seeds is tried; of more, those with the most scenes first."""
+
+
+def largest_block(present: Bools) -> tuple[Bools, Bools]:
+    """(scenes, seeds), as masks, of the largest block without a gap in `present` (`complete` says what is largest)."""
+    some, whole = present.any(axis=0), present.all(axis=0)
+    partial = [int(seed) for seed in np.argsort(-present.sum(axis=0), kind="stable") if some[seed] and not whole[seed]]
+    if len(partial) > MOST_SEEDS_TRIED:
+        tried: Iterable[Sequence[int]] = (partial[:count] for count in range(len(partial) + 1))
+    else:
+        tried = (chosen for count in range(len(partial) + 1) for chosen in itertools.combinations(partial, count))
+    best = (-1, -1, -1)
+    found: tuple[Bools, Bools] = np.zeros(len(present), dtype=bool), np.zeros(len(whole), dtype=bool)
+    for chosen in tried:
+        seeds: Bools = np.array([whole[seed] or seed in chosen for seed in range(len(whole))])
+        scenes: Bools = np.asarray(present[:, seeds].all(axis=1))
+        size = (max(0, int(scenes.sum()) - 1) * (int(seeds.sum()) - 1), int(scenes.sum()), int(seeds.sum()))
+        if seeds.any() and scenes.any() and size > best:
+            best, found = size, (scenes, seeds)
+    return found
 
 
 def interval_or_none(values: Floats) -> Interval | None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.statistics.agreement import kendall, mean_ranks, pearson, ranks, spearman
-from reports.statistics.intervals import complete, holm, paired_interval
+from reports.statistics.intervals import complete, holm, interval_of_sum, paired_interval
 from reports.statistics.panel import scene_of
 from reports.statistics.scores import branch_score, normalised
 from workloads.study.report import REPORT
@@ -159,3 +159,26 @@ def test_interval_misses_as_often_as_it_says(worlds, scene_sd, seed_sd, seeds, m
         pooled += scipy.stats.ttest_1samp(layout.ravel(), 0).pvalue < 0.05
     assert excluded / worlds <= most
     assert pooled > excluded
+
+
+def test_one_scene_of_a_third_seed_takes_nothing_from_two_whole_seeds():
+    values = generator(5).normal(size=(8, 3))
+    partly = values.copy()
+    partly[1:, 2] = np.nan
+    assert complete([partly]).layouts[0].tolist() == values[:, :2].tolist()
+    assert complete([partly, values]).dropped_seeds == 1
+
+
+def test_a_seed_that_lacks_few_scenes_is_worth_more_than_these_scenes():
+    values = np.ones((8, 3))
+    values[:2, 2] = np.nan
+    assert complete([values]).layouts[0].shape == (6, 3)
+
+
+def test_two_branches_of_one_training_share_their_seeds():
+    draws = generator(6)
+    seeds = draws.normal(size=(1, 4))
+    replay, back = seeds + 0.01 * draws.normal(size=(20, 4)), -seeds + 0.01 * draws.normal(size=(12, 4))
+    together, apart = interval_of_sum([replay, back]), paired_interval(replay)
+    assert together.mean == pytest.approx(replay.mean() + back.mean())
+    assert together.high - together.low < 0.1 * (apart.high - apart.low)
