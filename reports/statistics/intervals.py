@@ -165,14 +165,15 @@ MOST_SEEDS_TRIED = 10
 
 def largest_block(present: Bools) -> tuple[Bools, Bools]:
     """(scenes, seeds), as masks, of the largest block without a gap in `present` (`complete` says what is largest)."""
-    some, whole = present.any(axis=0), present.all(axis=0)
+    some: Bools = np.asarray(present.any(axis=0))
+    whole: Bools = np.asarray(present.all(axis=0))
     partial = [int(seed) for seed in np.argsort(-present.sum(axis=0), kind="stable") if some[seed] and not whole[seed]]
     if len(partial) > MOST_SEEDS_TRIED:
         tried: Iterable[Sequence[int]] = (partial[:count] for count in range(len(partial) + 1))
     else:
         tried = (chosen for count in range(len(partial) + 1) for chosen in itertools.combinations(partial, count))
     best = (-1, -1, -1)
-    found: tuple[Bools, Bools] = np.zeros(len(present), dtype=bool), np.zeros(len(whole), dtype=bool)
+    found: tuple[Bools, Bools] = np.zeros(len(present), np.bool_), np.zeros(len(whole), np.bool_)
     for chosen in tried:
         seeds: Bools = np.array([whole[seed] or seed in chosen for seed in range(len(whole))])
         scenes: Bools = np.asarray(present[:, seeds].all(axis=1))
