@@ -39,7 +39,8 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
     Compared are cells with the same axis values and seed that agree on what the record depends on: a deviation may have
     changed it, or the row declares another value.
 
-    Returns `{"check", "verdict", "detail", "cells"}` for each check. Verdicts: `violated`, an unequal record of
+    Returns `{"check", "verdict", "detail", "cells", "branch"}` for each check; `branch` is the one whose records it
+    compares, empty where they stand for every branch. Verdicts: `violated`, an unequal record of
     `StageSpec.checks`; `mixed`, unequal execution, both with the cells that differ from the majority; `open`, with the
     cells that have no record yet; else `held`. Records of `StageSpec.counted` are not compared between cells, but with
     their bound: `violated` lists the cells above it. `inputs` is `violated` where jobs read other contents under the
@@ -110,7 +111,9 @@ class _Declared:
 
 
 def _named(line: dict[str, Any], step: str, *, whole: bool) -> dict[str, Any]:
-    return line if whole and "/" not in step else {**line, "check": f"{line['check']} of {step}"}
+    """The line of a check with the step that its records are of, and the branch of that step."""
+    named = line["check"] if whole and "/" not in step else f"{line['check']} of {step}"
+    return {**line, "check": named, "branch": step.partition("/")[2]}
 
 
 def _execution(stage: StageSpec) -> list[str]:
@@ -135,12 +138,12 @@ def _inputs(cells: Sequence[Cell], recorded: Mapping[str, Records]) -> dict[str,
             details.append(f"{stage} {_short(fingerprint)} was read as {', '.join(parts)}")
             odd |= {cell: None for manifest in others for cell in contents[manifest]}
     if details:
-        return {"check": "inputs", "verdict": "violated", "detail": "; ".join(details), "cells": list(odd)}
+        return {"check": "inputs", "verdict": "violated", "detail": "; ".join(details), "cells": list(odd), "branch": ""}
     verdict = "held" if reading else "open"
     detail = (
         f"{counted(len(reading), 'job')} read with the same contents by all that read them" if reading else "none yet"
     )
-    return {"check": "inputs", "verdict": verdict, "detail": detail, "cells": []}
+    return {"check": "inputs", "verdict": verdict, "detail": detail, "cells": [], "branch": ""}
 
 
 def _checked(
