@@ -122,8 +122,8 @@ class ControlsCertificate:
     fingerprint: str = ""
     deviations: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     verdicts: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
-    """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...], "branch"}`; `branch` is the
-    only one whose numbers rest on the check, empty or absent where all do."""
+    """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...], "branch"}`; `branch` is
+    the only one whose numbers rest on the check, empty or absent where all do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ def noise(given: CaseValues) -> list[NoiseLine]:
 
 
 def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> Iterator[NoiseLine]:
-    axes, found_bad = sorted({line.axes for line in given.values}), violations(given.controls)
+    axes, violated = sorted({line.axes for line in given.values}), violations(given.controls)
     labels = [(row_label(row, a), row_label(again, a)) for a in axes]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     distinct = [label for pair in labels for label in pair]
@@ -102,5 +102,5 @@ def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> I
                     p=interval.p,
                     scenes=interval.scenes,
                     seeds=interval.seeds,
-                    comparable=not any(one.concerns(label, branch) for one in found_bad for label in (first, second)),
+                    comparable=not any(one.concerns(label, branch) for one in violated for label in (first, second)),
                 )

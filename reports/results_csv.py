@@ -40,9 +40,13 @@ def read_results_csv(text: str, where: str) -> list[ResultLine]:
     lines = csv.reader(io.StringIO(text), strict=True)
     found: list[ResultLine] = []
     try:
-        if tuple(next(lines, ())) != COLUMNS:
+        heading = tuple(next(lines, ()))
+        if heading not in (COLUMNS, (*COLUMNS, CONTROLS)):
             raise ValueError(f"the first line is not {','.join(COLUMNS)}")
-        for row, seed, axes, branch, case, metric, unit, better, value in lines:
+        for fields in lines:
+            row, seed, axes, branch, case, metric, unit, better, value = fields[: len(COLUMNS)]
+            if len(fields) != len(heading) or fields[len(COLUMNS) :] not in ([], [""], [VIOLATED]):
+                raise ValueError(f"{len(fields)} columns, {len(heading)} wanted; {CONTROLS} is empty or {VIOLATED}")
             if better not in ("high", "low"):
                 raise ValueError(f"better is {better[:40]!r}; allowed: high, low")
             found.append(

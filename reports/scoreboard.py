@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import MARK, grouped, groups_of
 from reports.input import CaseValues
@@ -127,7 +128,7 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         beside=beside,
         others=others,
         note=found.spec.words.beside,
-        crossed_out=() if found.crossed_out is None else [(one.check, one.rows) for one in found.crossed_out.violations],
+        crossed_out=[(one.check, one.rows) for one in violations(given.controls)],
         suspects={
             column.key: wins for column in columns if (wins := beaten(found, f"{column.branch}/{column.metric}"))
         },

@@ -27,7 +27,7 @@ from reports.input import (
     Strip,
 )
 from workloads.contract.rows import row_from
-from workloads.contract.workload import LEFT_OUT, StageSpec, Workload
+from workloads.contract.workload import LEFT_OUT, Workload
 
 
 def case_values(

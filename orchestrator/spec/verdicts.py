@@ -64,7 +64,7 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
         counts += [
             _named(_counted(workload, check, asked, records), step, whole=whole) for check in stage.counted if asked
         ]
-    return [*found, _inputs(cells, recorded), *execution, *counts]
+    return [*found, {**_inputs(cells, recorded), "branch": ""}, *execution, *counts]
 
 
 def declared_differences(
@@ -138,12 +138,12 @@ def _inputs(cells: Sequence[Cell], recorded: Mapping[str, Records]) -> dict[str,
             details.append(f"{stage} {_short(fingerprint)} was read as {', '.join(parts)}")
             odd |= {cell: None for manifest in others for cell in contents[manifest]}
     if details:
-        return {"check": "inputs", "verdict": "violated", "detail": "; ".join(details), "cells": list(odd), "branch": ""}
+        return {"check": "inputs", "verdict": "violated", "detail": "; ".join(details), "cells": list(odd)}
     verdict = "held" if reading else "open"
     detail = (
         f"{counted(len(reading), 'job')} read with the same contents by all that read them" if reading else "none yet"
     )
-    return {"check": "inputs", "verdict": verdict, "detail": detail, "cells": [], "branch": ""}
+    return {"check": "inputs", "verdict": verdict, "detail": detail, "cells": []}
 
 
 def _checked(
