@@ -10,6 +10,7 @@ from reports.factors import effects_json
 from reports.frontier import frontier_json
 from reports.input import ReportInput
 from reports.noise import competing, noise
+from reports.scale import scale_json
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 from reports.suspects import beaten
@@ -31,6 +32,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "columns": _columns(analysis),
         **computed_json(analysis),
         "frontier": frontier_json(analysis),
+        **scale_json(analysis),
         "factor_effects": effects_json(analysis),
         "made_of": [
             {"row": info.name, "factors": dict(info.factors), "sizes": info.sizes}
