@@ -38,6 +38,10 @@ class Interval:
     low: float
     high: float
     p: float
+    error: float
+    """Standard error of the mean; 0: it is known exactly."""
+    freedom: float
+    """Degrees of freedom of its Student's t."""
     scenes: int
     seeds: int
     kind: Literal["scenes and seeds", "scenes only"]
@@ -94,11 +98,22 @@ def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom:
     scale = max(*(float(np.abs(part).max()) for part in parts), TINY)
     if variance <= (TINY * scale) ** 2:
         p = 1.0 if abs(mean) <= TINY * scale else 0.0
-        return Interval(mean=mean, low=mean, high=mean, p=p, scenes=scenes, seeds=seeds, kind=kind)
-    error = math.sqrt(variance)
-    reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
-    p = 2.0 * float(stdtr(freedom, -abs(mean) / error))
-    return Interval(mean=mean, low=mean - reach, high=mean + reach, p=p, scenes=scenes, seeds=seeds, kind=kind)
+        error = reach = 0.0
+    else:
+        error = math.sqrt(variance)
+        reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
+        p = 2.0 * float(stdtr(freedom, -abs(mean) / error))
+    return Interval(
+        mean=mean,
+        low=mean - reach,
+        high=mean + reach,
+        p=p,
+        error=error,
+        freedom=freedom,
+        scenes=scenes,
+        seeds=seeds,
+        kind=kind,
+    )
 
 
 def _over_scenes(parts: Sequence[Floats]) -> tuple[float, float]:
@@ -226,10 +241,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Reference: Holm (1979), Scandinavian Journal of Statistics 6(2), 65-70.
     """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted = [1.0] * len(p_values)
-    running = 0.0
-    for place, i in enumerate(order):
-        running = max(running, min(1.0, (len(order) - place) * p_values[i]))
-        adjusted[i] = running
-    return adjusted
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    times = np.arange(len(values), 0, -1)
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, times * values[order]))
+    return [float(p) for p in adjusted]
