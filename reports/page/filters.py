@@ -1,7 +1,7 @@
 """Filters of the page by table, by axis and by seed: radio buttons and style rules, without scripts.
 
-The mark of a row (`macros.j2`: name) has classes that say in which tables it is and which axis values it has. For each
-choice a rule hides every line and picture whose mark has not the chosen class. Lines of one seed have a class themselves.
+The mark of a row (`macros.j2`: name) has classes for its tables and its axis values. For each choice a rule hides every
+line and picture whose mark has not the chosen class. Lines of one seed have a class themselves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

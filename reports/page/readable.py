@@ -2,7 +2,7 @@
 
 The templates write plain tables, boxes and figures; one pass over the page's tags adds
 
-* to each header cell its `scope` (an empty one becomes a plain cell), and to each table a caption, the heading above it;
+* to each header cell its `scope` (an empty one becomes a plain cell), to each table its heading as a caption;
 * to each box that scrolls a place in the order of the Tab key, the role of a region and a name;
 * to each drawing the role of an image, a title (its figure's heading) and a description (its caption);
 * to the first use of a term in each section a link to its definition, which also shows when pointed at.
