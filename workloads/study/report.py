@@ -29,6 +29,7 @@ from reports.spec import (
 )
 from workloads.study.differences import DIFFERENCES
 from workloads.study.gate import AT_MOST, GATED
+from workloads.study.glossary import GLOSSARY
 
 if TYPE_CHECKING:
     from reports.findings import Answer, Material
@@ -284,5 +285,6 @@ REPORT = ReportSpec(
         published="The paper's numbers through the same code",
         differences="Where we differ from the paper",
     ),
+    glossary=GLOSSARY,
     code=(Path(__file__).parent,),
 )
