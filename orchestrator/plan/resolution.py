@@ -61,7 +61,7 @@ def resolution_lines(plan: Plan, home: Path) -> list[str]:
     if not report_spec(plan.workload).smallest_effects:
         return []
     if _seeds(plan) == 1:
-        return [f"{ONE_SEED}: `echo-matrix power` says how many it takes"]
+        return [f"{ONE_SEED}: `echo-matrix power` says what it takes"]
     return [str(one) for one in unresolved(plan, home)]
 
 

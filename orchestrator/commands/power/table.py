@@ -223,7 +223,10 @@ def _rows_text(one: Comparison) -> str:
 
 
 def _deviations(of: VarianceComponents, decimals: int) -> str:
-    texts = ["?" if value is None else f"{math.sqrt(value):.{decimals}f}" for value in (of.scene, of.seed, of.rest)]
+    values = (of.scene, of.seed, of.rest)
+    texts = ["?" if value is None else f"{math.sqrt(value):.{decimals}f}" for value in values]
+    if of.seed is None:
+        texts[2] = "in scene"
     return " ".join(f"{text:>8}" for text in texts)
 
 
