@@ -10,6 +10,7 @@ from reports.factors import effects_json
 from reports.frontier import frontier_json
 from reports.input import ReportInput
 from reports.noise import competing, noise
+from reports.power import power_json
 from reports.scale import scale_json
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
@@ -57,6 +58,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
         "notes": list(given.notes),
+        **({"power": power_json(given, analysis, analysis.main)} if given.spec.smallest_effects else {}),
     }
     found: dict[str, Any] = plain(whole)
     return found

@@ -6,12 +6,11 @@ that one drawing serves light and dark. The bytes depend on the values alone.
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 
 INK, SOFT, LINE, PAPER = "#0a0b05", "#0a0b06", "#0a0b07", "#0a0b08"
@@ -26,6 +25,17 @@ VARIABLES: Mapping[str, str] = {
 """Placeholder -> the CSS variable that it becomes."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+DASHES: tuple[Any, ...] = (
+    "solid",
+    (0, (5, 2)),
+    (0, (1.5, 1.5)),
+    (0, (6, 2, 1.5, 2)),
+    (0, (9, 3)),
+    (0, (3, 1.5)),
+    (0, (6, 1.5, 1.5, 1.5, 1.5, 1.5)),
+    (0, (1, 3)),
+)
+"""Of lines: nothing is told by colour alone."""
 
 STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
@@ -57,22 +67,28 @@ class FamilyLook:
     """How rows of a family are drawn."""
 
     css: str
-    """Class of the page that sets its colour."""
+    """Classes of the page that set its colour and the shape of its mark."""
     colour: str
     """Placeholder."""
     marker: str
+    dash: Any = "solid"
+    """Line style."""
 
 
 def looks_of(families: Iterable[str]) -> dict[str, FamilyLook]:
-    """Family -> colour and marker by its place, the same pair for no two of 64.
+    """Family -> colour, marker and dash by its place, the same colour and marker for no two of 64.
 
-    After eight families colours repeat, each with another marker.
+    After eight families colours repeat, each with another marker and dash.
     """
     found = {}
     for i, family in enumerate(dict.fromkeys(families)):
         place, turn = i % len(FAMILY_COLOURS), i // len(FAMILY_COLOURS)
+        shape = (place + turn) % len(MARKERS)
         found[family] = FamilyLook(
-            css=f"family-{place + 1}", colour=FAMILY_COLOURS[place], marker=MARKERS[(place + turn) % len(MARKERS)]
+            css=f"family-{place + 1} mark-{shape + 1}",
+            colour=FAMILY_COLOURS[place],
+            marker=MARKERS[shape],
+            dash=DASHES[shape],
         )
     return found
 
@@ -96,30 +112,6 @@ def point(axes: Any, x: float, y: float, look: FamilyLook, spread: Spread | None
             [x], [y], xerr=[[left], [right]], yerr=[[down], [up]], fmt="none", ecolor=colour, elinewidth=1.1, alpha=0.4
         )
     axes.plot([x], [y], look.marker, color=colour, markersize=8, markeredgecolor=PAPER, zorder=3)
-
-
-def label_points(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Names beside their points: right of them in the left half, left of them in the right; near ones apart."""
-    known = [(float(x), float(y), name) for x, y, name in points if np.isfinite(x) and np.isfinite(y)]
-    if not known:
-        return
-    xs, ys = np.array([x for x, _, _ in known]), np.array([y for _, y, _ in known])
-    middle = (xs.min() + xs.max()) / 2
-    step = (ys.max() - ys.min() or 1.0) * 0.055
-    taken: dict[str, list[float]] = {"left": [], "right": []}
-    for x, y, name in sorted(known, key=lambda point: point[1]):
-        side = "left" if x <= middle else "right"
-        at = max([y, *(other + step for other in taken[side][-1:])])
-        taken[side].append(at)
-        axes.annotate(
-            name,
-            (x, at),
-            xytext=(8 if side == "left" else -8, 6),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=9,
-        )
 
 
 def _themed(svg: str) -> str:

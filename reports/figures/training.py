@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
-from reports.figures.style import SOFT, FamilyLook, drawn, label_points, point
+from reports.figures.labels import names_beside
+from reports.figures.style import SOFT, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.statistics.panel import row_label
 from reports.statistics.table import Table
@@ -27,7 +28,7 @@ def quality_against_cost(
         axes = figure.subplots()
         for x, y, row in points:
             point(axes, x, y, looks[row], None)
-        label_points(axes, points)
+        names_beside(axes, points)
         axes.set_xlabel(analysis.price_name)
         axes.set_ylabel(label)
         axes.margins(0.16)
@@ -41,7 +42,7 @@ def loss_curves(curves: Sequence[Curve], families: Mapping[str, FamilyLook], loo
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, look in families.items():
-            axes.plot([], [], color=look.colour, linewidth=2, label=name)
+            axes.plot([], [], color=look.colour, linewidth=2, linestyle=look.dash, label=name)
         for curve in curves:
             label = row_label(curve.row, curve.axes)
             values = np.asarray(curve.values, dtype=np.float64)
@@ -49,7 +50,10 @@ def loss_curves(curves: Sequence[Curve], families: Mapping[str, FamilyLook], loo
                 continue
             window = max(1, values.size // 50)
             smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
-            axes.plot(curve.steps[window - 1 :], smooth, color=looks[label].colour, linewidth=1.0, alpha=0.7)
+            look = looks[label]
+            axes.plot(
+                curve.steps[window - 1 :], smooth, color=look.colour, linestyle=look.dash, linewidth=1.0, alpha=0.7
+            )
         axes.set_xlabel("training step")
         axes.set_ylabel("loss")
         axes.set_yscale("log")
