@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from reports.comparable import answered
+from reports.comparable import NOT_COMPARABLE, answered
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
 from reports.input import ReportInput
-from reports.measured import AnalysedRow, Measured, combinations, measured
+from reports.measured import AnalysedRow, Measured, combinations, measured, with_failures
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
@@ -22,6 +22,7 @@ from reports.statistics.resampling import Draws, resample
 from reports.statistics.scores import scoring
 from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
+from reports.unanswered import scenarios
 
 ALL_ROWS = "all rows"
 """The table of a study that names none."""
@@ -99,6 +100,14 @@ def analyse(given: ReportInput) -> Analysis:
         of_all = _analysis(found.everything, resample(found.everything.panels), named, _costs(given), {})
         rows = found.crossed_out.rows(found.scoring.names)
         analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, rows))
+    if bounded := _verdicts_with_failures(found, named, _costs(given)):
+        analysis = replace(
+            analysis,
+            findings=[
+                one if one["verdict"] == NOT_COMPARABLE else {**one, "verdicts_with_failures": bounded[one["id"]]}
+                for one in analysis.findings
+            ],
+        )
     lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
     return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
@@ -159,6 +168,7 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        unanswered=found.unanswered,
         crossed_out=found.crossed_out,
         everything=found.everything,
         draws=draws,
@@ -171,6 +181,20 @@ def _analysis(
         price_name=price_name,
         units=units,
     )
+
+
+def _verdicts_with_failures(
+    found: Measured, named: Mapping[str, Sequence[str]], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> dict[str, list[str]]:
+    """Finding -> its verdicts with unanswered cases at worst and at best; empty: every case was answered."""
+    rows = sorted({row for name, one in found.unanswered.items() for row in one.rows(found.panels[name])})
+    tried: dict[str, dict[str, None]] = {}
+    means = found.means.get(found.metric_of(found.scoring.ranked[-1]), {}) if found.scoring.ranked else {}
+    for worst in scenarios(rows, means) if rows else ():
+        one = with_failures(found, worst)
+        for finding in _analysis(one, resample(one.panels), named, costs, {}).findings:
+            tried.setdefault(finding["id"], {})[finding["verdict"]] = None
+    return {name: sorted(verdicts) for name, verdicts in tried.items()}
 
 
 def computed_json(analysis: Analysis) -> dict[str, Any]:
@@ -191,6 +215,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "high": high,
                 "n": there,
                 "missing": None if there is None or expected is None else expected - there,
+                **({} if (bounds := shown.bounds(metric, row.label)) is None else vars(bounds)),
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
     found = {

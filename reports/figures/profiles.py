@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from reports.figures.style import FamilyLook, drawn
-from reports.scale import Profile
+from reports.scale import PerformanceProfile
 
 DASHES = ("-", "--", ":", "-.")
 """Rows of one family differ in their dashes; after four they repeat."""
@@ -13,7 +13,7 @@ MOST_NAMED = 8
 """Rows that are named at the curves: the ones that are above others for longest."""
 
 
-def performance_profiles(profile: Profile, looks: Mapping[str, FamilyLook]) -> str:
+def performance_profiles(profile: PerformanceProfile, looks: Mapping[str, FamilyLook]) -> str:
     """One step curve a row; the rows with the largest areas are named at the end of the axis."""
     of_family: dict[str, int] = {}
     area = {row: sum(shares) for row, shares in profile.shares.items()}

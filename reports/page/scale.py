@@ -114,7 +114,7 @@ def _texts(score: scale.ScaledScore | None, decimals: int) -> tuple[str, str]:
     return number(score.value, decimals), half
 
 
-def _profile(one: scale.Profile, looks: Mapping[str, FamilyLook]) -> ProfilePart:
+def _profile(one: scale.PerformanceProfile, looks: Mapping[str, FamilyLook]) -> ProfilePart:
     return ProfilePart(
         branch=one.branch,
         metrics=one.metrics,
