@@ -1,6 +1,7 @@
 """Mixes of jobs that are hard to schedule, on which the placement is measured (`echo-matrix simulate --mix`). Pure.
 
-64 devices in hosts of 8. Estimates are the true durations times a log-normal factor (sigma 0.3), drawn from the seed.
+64 devices in hosts of 8. The median job takes ten minutes; a training of eight devices an hour, a judgement two.
+Estimates are the true durations times a log-normal factor (sigma 0.3), drawn from the seed.
 """
 
 from collections.abc import Callable, Mapping

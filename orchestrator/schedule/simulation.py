@@ -5,11 +5,14 @@ bound of any schedule: the work over the devices, or the longest chain, by the t
 """
 
 import heapq
+import math
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from orchestrator.plan.makespan import longest_chains
-from orchestrator.schedule.placement import ReadyQueue, Reservations, Target
+from orchestrator.backends.protocol import HostShare
+from orchestrator.plan.makespan import Capacity, longest_chains, makespan
+from orchestrator.schedule.placement import ReadyQueue, Reservations
 from orchestrator.spec.cell import Resources
 
 
@@ -33,9 +36,11 @@ class SimulatedAttempt:
     """Where and when a job ran."""
 
     job: str
+    stage: str
     host: str
     devices: tuple[int, ...]
-    cpus: int
+    """Counted from 0, as the cpus are."""
+    cpus: tuple[int, ...]
     begin_s: float
     end_s: float
     ready_s: float
@@ -61,8 +66,20 @@ class Schedule:
         """Makespan over the lower bound."""
         return self.makespan_s / self.bound_s if self.bound_s else 1.0
 
+    @property
+    def longest_wait_s(self) -> float:
+        """Longest time that a job waited after its inputs were there."""
+        return max((one.begin_s - one.ready_s for one in self.attempts), default=0.0)
 
-def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[Target]) -> Schedule:
+    def share_used(self, hosts: Sequence[HostShare]) -> float:
+        """Share of the devices, or without any of the cpus, that jobs held on average until the last one ended."""
+        devices = sum(host.devices for host in hosts)
+        held = sum((one.end_s - one.begin_s) * (len(one.devices if devices else one.cpus)) for one in self.attempts)
+        there = (devices or sum(host.cpus for host in hosts)) * self.makespan_s
+        return held / there if there else 0.0
+
+
+def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> Schedule:
     """Run jobs on hosts as a run places them.
 
     Args:
@@ -82,47 +99,50 @@ def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[Target]) -> Schedule:
     queue = ReadyQueue(longest_chains(jobs, estimates), estimates)
     queue.add(job for job in jobs if not waiting[job.id])
     ready_at = {job.id: 0.0 for job in jobs if not waiting[job.id]}
-    reservations, ends, attempts, now = Reservations(), list[tuple[float, str]](), list[SimulatedAttempt](), 0.0
-    placed: set[str] = set()
-    while len(attempts) < len(jobs) or ends:
+    ran: dict[str, SimulatedAttempt] = {}
+    ends: list[tuple[float, str]] = []
+    reservations, now = Reservations(), 0.0
+    free_cpus = {host.name: list(range(host.cpus)) for host in hosts}
+    while len(ran) < len(jobs) or ends:
         rooms = reservations.rooms(hosts)
-        for job_id, placement in queue.place(rooms, lambda job: job not in placed, len(jobs), now=now):
-            job = known[job_id]
-            placed.add(job_id)
+        for job_id, placement in queue.place(rooms, lambda job: job not in ran, len(jobs), now=now):
+            job, free = known[job_id], free_cpus[placement.host]
             reservations.reserve(job_id, placement, job.resources.memory_gib, now + job.estimate_s)
-            heapq.heappush(ends, (now + job.seconds, job_id))
-            attempts.append(
-                SimulatedAttempt(
-                    job=job_id,
-                    host=placement.host,
-                    devices=tuple(placement.devices),
-                    cpus=placement.cpus,
-                    begin_s=now,
-                    end_s=now + job.seconds,
-                    ready_s=ready_at[job_id],
-                )
+            ran[job_id] = SimulatedAttempt(
+                job=job_id,
+                stage=job.stage,
+                host=placement.host,
+                devices=tuple(placement.devices),
+                cpus=tuple(free[: placement.cpus]),
+                begin_s=now,
+                end_s=now + job.seconds,
+                ready_s=ready_at[job_id],
             )
+            del free[: placement.cpus]
+            heapq.heappush(ends, (now + job.seconds, job_id))
         if not ends:
-            stuck = next(job.id for job in jobs if job.id not in placed)
+            stuck = next(job.id for job in jobs if job.id not in ran)
             raise ValueError(f"{stuck} never starts: it fits on no host, or waits for a job that never ends")
         now = ends[0][0]
         while ends and ends[0][0] <= now:
-            _, job_id = heapq.heappop(ends)
-            reservations.release(job_id)
-            for freed in frees.get(job_id, ()):
-                waiting[freed].discard(job_id)
+            ended = ran[heapq.heappop(ends)[1]]
+            reservations.release(ended.job)
+            free_cpus[ended.host] = sorted((*free_cpus[ended.host], *ended.cpus))
+            for freed in frees.get(ended.job, ()):
+                waiting[freed].discard(ended.job)
                 if not waiting[freed]:
                     ready_at[freed] = now
                     queue.add([known[freed]])
-    return Schedule(attempts=tuple(attempts), bound_s=lower_bound(jobs, sum(_devices(host) for host in hosts)))
+    return Schedule(attempts=tuple(ran.values()), bound_s=lower_bound(jobs, hosts))
 
 
-def lower_bound(jobs: Sequence[SimulatedJob], devices: int) -> float:
-    """Seconds that no schedule undercuts: device-seconds over the devices, or the longest chain."""
-    longest = max(longest_chains(jobs, {job.id: job.seconds for job in jobs}).values(), default=0.0)
-    work = sum(job.seconds * job.resources.devices for job in jobs)
-    return max(longest, work / devices if devices else 0.0)
+def lower_bound(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> float:
+    """Seconds that no schedule undercuts: the longest chain of jobs, or the work over the devices or cpus."""
+    capacity = Capacity(cpus=sum(host.cpus for host in hosts), devices=sum(host.devices for host in hosts))
+    return makespan(jobs, {job.id: job.seconds for job in jobs}, capacity)
 
 
-def _devices(host: Target) -> int:
-    return getattr(host, "devices", 0)
+def drawn_apart(jobs: Sequence[SimulatedJob], sigma: float, seed: int) -> list[SimulatedJob]:
+    """The jobs with true durations that differ from their estimates by a log-normal factor of median 1."""
+    draws = random.Random(seed)
+    return [replace(job, seconds=job.estimate_s * math.exp(sigma * draws.gauss(0.0, 1.0))) for job in jobs]
