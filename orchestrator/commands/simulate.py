@@ -58,7 +58,7 @@ def simulate(
             help="In place of the study, jobs that are hard to schedule: gangs, heavy-tail or train-and-evaluate.",
         ),
     ] = None,
-    seeds: Annotated[
+    draws: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, max=10_000, help="Schedules, each with its own draws.")
     ] = 1,
     wrong: Annotated[
@@ -92,7 +92,7 @@ def simulate(
         given = [(text, parsed_hosts(text)) for text in hosts or (MIX_HOSTS,)]
         draw, name = MIXES[mix], f"mix {mix}"
     with told_if_slow(lambda text: print(text, file=sys.stderr), "simulating"):
-        found = [_simulated(text, one, draw, seeds) for text, one in given]
+        found = [_simulated(text, one, draw, draws) for text, one in given]
     if svg is not None:
         _draw(svg, found[0].schedules[0], given[0][1])
     if as_json:
