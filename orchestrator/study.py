@@ -162,8 +162,11 @@ class Study:
             live: job id -> time of its live attempt.
         """
         ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
-        forecaster = Forecaster(self.plan, self.durations() if ahead else (), self.cluster.backend)
-        return forecaster.forecast(ahead, self.capacity, live)
+        return self.forecaster(measured=bool(ahead)).forecast(ahead, self.capacity, live)
+
+    def forecaster(self, *, measured: bool = True) -> Forecaster:
+        """What estimates the durations of jobs; `measured`: from those of the ledger, too."""
+        return Forecaster(self.plan, self.durations() if measured else (), self.cluster.backend)
 
     @property
     def capacity(self) -> Capacity:
