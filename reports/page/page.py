@@ -20,6 +20,7 @@ from reports.page.costs import cost_table
 from reports.page.glossary import glossary
 from reports.page.published import published_part
 from reports.page.readable import anchor, readable
+from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
 from reports.page.strips import strips
 from reports.page.tiles import tiles
@@ -90,6 +91,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         scaling=figures.scalings(analysis, looks),
         group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
         group_falls=groups.falls_parts(analysis),
+        scale=scale_part(analysis, figures.looks_of_rows(analysis, looks)),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         without_rows=[
             (name, rows)
