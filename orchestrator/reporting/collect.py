@@ -11,6 +11,8 @@ from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.artifacts import ArtifactReader
+from orchestrator.reporting.registration.changes import registration_of
+from orchestrator.reporting.registration.file import Entry
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.verdicts import declared_differences, verdicts
 from orchestrator.store.protocol import StoreReader
@@ -98,7 +100,11 @@ def case_values(
 
 
 def report_input(
-    plan: Plan, standings: Mapping[str, Standing], store: StoreReader, durations: Iterable[Duration] = ()
+    plan: Plan,
+    standings: Mapping[str, Standing],
+    store: StoreReader,
+    durations: Iterable[Duration] = (),
+    registered: Sequence[Entry] = (),
 ) -> ReportInput:
     """The report's input.
 
@@ -107,6 +113,7 @@ def report_input(
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.
+        registered: what was registered of it, oldest first.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -163,6 +170,7 @@ def report_input(
             verdicts=verdicts(workload, compared, recorded),
         ),
         durations=_durations(plan, durations),
+        registration=registration_of(registered, plan, measured.spec),
         notes=list(dict.fromkeys(notes)),
     )
 

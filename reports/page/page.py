@@ -18,6 +18,7 @@ from reports.noise import competing, noise
 from reports.page import agreement, figures, groups, inversions, missing, tables
 from reports.page.costs import cost_table
 from reports.page.published import published_part
+from reports.page.registration import registration_part
 from reports.page.strips import strips
 from reports.page.tiles import tiles
 from reports.spec import ImageSpec
@@ -71,6 +72,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         left_out=missing.left_out(given),
         tiles=tiles(given, analysis),
         noise=found_noise,
+        registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks, sized),
         frontier=sized,
