@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from reports import instruments
+from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import by_group
 from reports.input import CaseValues
@@ -38,6 +39,8 @@ class NoiseLine:
     p: float
     scenes: int
     seeds: int
+    comparable: bool = True
+    """False: a control of one of the two did not hold."""
 
 
 def repeated(given: CaseValues) -> str | None:
@@ -91,7 +94,7 @@ def noise_difference(given: CaseValues, metric: str) -> Floats | None:
 
 
 def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> Iterator[NoiseLine]:
-    axes = sorted({line.axes for line in given.values})
+    axes, violated = sorted({line.axes for line in given.values}), violations(given.controls)
     labels = [(row_label(row, a), row_label(again, a)) for a in axes]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     distinct = [label for pair in labels for label in pair]
@@ -122,4 +125,5 @@ def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> I
                     p=interval.p,
                     scenes=interval.scenes,
                     seeds=interval.seeds,
+                    comparable=not any(one.concerns(label, branch) for one in violated for label in (first, second)),
                 )

@@ -272,6 +272,17 @@ class PublishedTables:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Term:
+    """A term of the page: its first use in each section shows what it means, and leads to the glossary."""
+
+    name: str
+    meaning: str
+    """One or two sentences, not HTML."""
+    also: Sequence[str] = ()
+    """Other spellings: plurals, names of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Words:
     """Headings and texts of the page."""
 
@@ -332,5 +343,7 @@ class ReportSpec:
     differences: Sequence[tuple[str, str]] = ()
     """(letter, text, not HTML)."""
     words: Words = field(default_factory=Words)
+    glossary: Sequence[Term] = ()
+    """The study's own terms; one of a general term's name stands for it (`page.glossary.GENERAL`)."""
     code: Sequence[Path] = ()
     """Folders of the code of this specification; the report is rebuilt if a file in them changes."""

@@ -13,7 +13,7 @@ from orchestrator.errors import PlanError, disk_errors
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.provenance import commits_of
 from orchestrator.reporting.registration.changes import changes
-from orchestrator.reporting.registration.content import Content, content_of
+from orchestrator.reporting.registration.content import Content, content_of, evaluations_of
 from orchestrator.reporting.registration.file import Entry, registration_file, write_registration
 from orchestrator.spec.workload import package_of
 from orchestrator.study import Study
@@ -64,11 +64,13 @@ def register(
         print(show_text(study, entries, content) if show else register_text(study, entries))
 
 
-def evaluations_of(study: Study) -> int:
-    """Evaluations of the plan that were done, also those that were withdrawn: somebody may have seen them."""
-    evaluated = {job.fingerprint for job in study.plan.jobs.values() if job.branch is not None}
-    seen = study.store.commits() | {record.fingerprint for record in study.store.withdrawn()}
-    return len(evaluated & seen)
+def evaluations_seen(study: Study, entries: Sequence[Entry]) -> int:
+    """Evaluations of the plan, and of those registered before, that were done: somebody may have seen them.
+
+    Those that were withdrawn count, and those of rows that are ceiling or floor do not.
+    """
+    planned = evaluations_of(study.plan).union(*(one.content["plan"]["evaluations"] for one in entries))
+    return len(planned & (study.store.commits() | {record.fingerprint for record in study.store.withdrawn()}))
 
 
 def _entry(study: Study, entries: Sequence[Entry], content: Content, *, amend: bool, late: bool) -> Entry:
@@ -79,7 +81,7 @@ def _entry(study: Study, entries: Sequence[Entry], content: Content, *, amend: b
     """
     if not study.publishes_results:
         raise PlanError(f"the results of backend {study.cluster.backend} have no meaning; there is nothing to register")
-    profile, done = study.plan.profile, evaluations_of(study)
+    profile, done = study.plan.profile, evaluations_seen(study, entries)
     if entries and not amend:
         raise PlanError(
             f"profile {profile} is registered since {local_time(entries[-1].at)}; `--show` shows it, `--amend` adds "

@@ -30,6 +30,7 @@ from reports.spec import (
 from workloads.study.differences import DIFFERENCES
 from workloads.study.effects import SMALLEST_EFFECTS
 from workloads.study.gate import AT_MOST, GATED
+from workloads.study.glossary import GLOSSARY
 
 if TYPE_CHECKING:
     from reports.findings import Answer, Material
@@ -286,5 +287,6 @@ REPORT = ReportSpec(
         published="The paper's numbers through the same code",
         differences="Where we differ from the paper",
     ),
+    glossary=GLOSSARY,
     code=(Path(__file__).parent,),
 )

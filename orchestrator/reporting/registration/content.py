@@ -50,10 +50,19 @@ def content_of(plan: Plan, spec: ReportSpec) -> dict[str, Any]:
         "plan": {
             "jobs": len(plan.jobs),
             "fingerprints": digest(sorted(job.fingerprint for job in plan.jobs.values())),
+            "evaluations": sorted(evaluations_of(plan)),
         },
     }
     plainly: dict[str, Any] = _plain(found)
     return plainly
+
+
+def evaluations_of(plan: Plan) -> frozenset[str]:
+    """Fingerprints of the jobs that evaluate a row that is compared: who has seen none of them, has seen no result."""
+    references = {cell.id for cell in plan.cells if cell.reference}
+    return frozenset(
+        job.fingerprint for job in plan.jobs.values() if job.branch is not None and not references.issuperset(job.cells)
+    )
 
 
 def _questions(spec: ReportSpec) -> dict[str, Any]:
