@@ -13,6 +13,7 @@ from reports import instruments
 from reports.groups import by_group
 from reports.input import CaseValues
 from reports.noise import competing
+from reports.replaced import is_replaced
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
@@ -73,6 +74,11 @@ class Measured:
         own = metric.partition("/")[2]
         name = self.spec.metrics.get(own, own)
         return text.format(name if name[:2].isupper() else f"{name[:1].lower()}{name[1:]}")
+
+    def shown_metrics(self, branch: str) -> list[str]:
+        """The branch's metrics, by name, without those that another one is shown instead of on the page."""
+        own = [name for name in self.means if name.startswith(f"{branch}/")]
+        return sorted(name.split("/", 1)[1] for name in own if not is_replaced(self.spec, name, self.means.keys()))
 
     def mean(self, metric: str, row: str) -> float | None:
         """A row's mean; None without values."""

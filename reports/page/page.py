@@ -16,6 +16,7 @@ from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, groups, inversions, missing, tables
+from reports.page.answer import answer_part
 from reports.page.costs import cost_table
 from reports.page.published import published_part
 from reports.page.strips import strips
@@ -25,6 +26,7 @@ from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLES = ("report.css", "answer.css")
 
 
 def page(given: ReportInput, analysis: Analysis) -> str:
@@ -54,7 +56,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
     judged, sized = instruments.agreement(given), frontier(analysis)
     return environment.get_template("report.html.j2").render(
-        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,
         analysis=analysis,
         spec=spec,
@@ -69,6 +71,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
+        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks)),
         tiles=tiles(given, analysis),
         noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
