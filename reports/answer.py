@@ -51,14 +51,18 @@ def answer(given: ReportInput, analysis: Analysis, ranking: Ranking | None) -> A
     limits = given.notes[0] if given.notes else ""
     if ranking is None or not ranking.last.order:
         asked = "" if ranking is None else f" on {ranking.last.branch}"
+        crossed = [] if ranking is None else _crossed_out(analysis, ranking)
         claim = f"No {spec.words.row} has a score{asked} yet, so there is no answer."
-        return Answer(disagreement="", disagrees=False, claim=claim, surety="", gaps=_gaps(given, None), limits=limits)
+        if crossed:
+            claim = f"No {spec.words.row} can be compared{asked}: controls are violated, so there is no answer."
+        gaps = _gaps(given, analysis, None)
+        return Answer(disagreement="", disagrees=False, claim=claim, surety="", gaps=gaps, limits=limits)
     return Answer(
         disagreement=_disagreement(analysis, ranking),
         disagrees=bool(ranking.sure),
         claim=_claim(spec, ranking),
         surety=_surety(spec, ranking),
-        gaps=_gaps(given, ranking),
+        gaps=_gaps(given, analysis, ranking),
         limits=limits,
     )
 
@@ -175,16 +179,28 @@ def _most(analysis: Analysis) -> str:
     return f" (most in the table {name}: {found} of {count})"
 
 
-def _gaps(given: ReportInput, ranking: Ranking | None) -> str:
+def _gaps(given: ReportInput, analysis: Analysis, ranking: Ranking | None) -> str:
     found = []
     if ranking is not None:
-        lacking = [row for row in ranking.rows if row not in ranking.last.scores]
+        crossed = _crossed_out(analysis, ranking)
+        if crossed:
+            verb = "is" if len(crossed) == 1 else "are"
+            found.append(f"{_named(crossed, given.spec.words)} {verb} left out, as a control is violated")
+        lacking = [row for row in ranking.rows if row not in ranking.last.scores and row not in crossed]
         if lacking:
             verb = "has" if len(lacking) == 1 else "have"
             found.append(f"{_named(lacking, given.spec.words)} {verb} no score on {ranking.last.branch}")
     if given.missing:
         found.append("1 result is missing" if len(given.missing) == 1 else f"{len(given.missing)} results are missing")
     return "" if not found else f"{_capital(' and '.join(found))}: the answer may change with them."
+
+
+def _crossed_out(analysis: Analysis, ranking: Ranking) -> list[str]:
+    """Rows that a violated control takes out of the comparison."""
+    if analysis.crossed_out is None:
+        return []
+    crossed = set(analysis.crossed_out.rows([branch.branch for branch in ranking.branches]))
+    return [row for row in ranking.rows if row in crossed]
 
 
 def _on_scale(references: ReferenceSpec | None, last: RankedBranch) -> str:

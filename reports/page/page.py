@@ -15,10 +15,13 @@ from reports.formats import commits, number
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
-from reports.page import agreement, figures, groups, inversions, missing, tables
+from reports.page import agreement, figures, filters, groups, inversions, missing, tables
 from reports.page.answer import answer_part
 from reports.page.costs import cost_table
+from reports.page.glossary import glossary
 from reports.page.published import published_part
+from reports.page.readable import anchor, readable
+from reports.page.seeds import seed_table
 from reports.page.strips import strips
 from reports.page.tiles import tiles
 from reports.spec import ImageSpec
@@ -27,6 +30,8 @@ from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("report.css", "answer.css")
+GLOSSARY = "<!-- glossary -->"
+"""Where the glossary stands: its terms are those that the page before it uses."""
 
 
 def page(given: ReportInput, analysis: Analysis) -> str:
@@ -55,7 +60,13 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
     judged, sized = instruments.agreement(given), frontier(analysis)
-    return environment.get_template("report.html.j2").render(
+    chosen = filters.filters(analysis, given.seeds)
+    html = environment.get_template("report.html.j2").render(
+        filters=chosen,
+        rules=filters.rules(chosen),
+        row_in=filters.classes(analysis),
+        table_in=filters.table_classes(analysis),
+        seeds_of=seed_table(analysis, given.seeds),
         css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,
         analysis=analysis,
@@ -72,6 +83,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
         answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks)),
+        not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
@@ -111,3 +123,6 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
     )
+    whole, used = readable(html, glossary(spec))
+    terms = [(anchor(term), term) for term in used]
+    return whole.replace(GLOSSARY, environment.get_template("sections/glossary.j2").render(terms=terms))
