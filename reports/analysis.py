@@ -141,6 +141,8 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        values=found.values,
+        instruments=found.instruments,
         draws=draws,
         tables=analysed,
         main=main,

@@ -22,7 +22,7 @@ def build(folder: Path, input: ReportInput) -> None:
     """
     analysis = analyse(input)
     files = {
-        RESULTS: results_csv(input.values),
+        RESULTS: results_csv(analysis.values),
         NUMBERS: json.dumps(report_json(input, analysis), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
         PAGE: page(input, analysis),
     }

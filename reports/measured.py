@@ -10,9 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from reports import instruments
+from reports.columns import Columns, columns
 from reports.groups import by_group
 from reports.input import CaseValues
-from reports.noise import competing
+from reports.instruments import InstrumentAgreement
+from reports.noise import competing, repeated
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
@@ -53,6 +55,10 @@ class Measured:
     """Labels of rows that are excluded with these axis values."""
     outside: frozenset[str] = frozenset()
     """Labels of rows that are not in this profile."""
+    values: Columns = field(default_factory=lambda: columns(()))
+    """Every value that was given."""
+    instruments: Sequence[InstrumentAgreement] = ()
+    """How far instruments agree on the values (`instruments.py`)."""
 
     @cached_property
     def computed_by(self) -> Mapping[str, str]:
@@ -104,7 +110,7 @@ class Measured:
         """(values present, values expected)."""
         panel = self.panels[metric]
         seeds = len(panel.seeds) - len(self.excluded_seeds[row])
-        there = int(panel.count[panel.rows.index(self.computed_by[row])].sum())
+        there = int(panel.present[panel.place[self.computed_by[row]]])
         return there, panel.expected // len(panel.seeds) * seeds
 
 
@@ -123,6 +129,8 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     Raises:
         ValueError: two values of one case and metric.
     """
+    values, again = columns(given.values), repeated(given)
+    competing_values = values.of(~values.row.is_in([again])) if again is not None else values
     given = competing(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
     excluded: dict[str, frozenset[int]] = {}
@@ -149,7 +157,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
-    lines = by_group(instruments.separated(given), given.spec.branches)
+    lines = by_group(instruments.separated(given, competing_values), given.spec.branches)
     found = panels(lines, distinct, sorted(set(given.seeds)), variants)
     means = {
         name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
@@ -157,4 +165,14 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     }
     better = {name: panel.better for name, panel in found.items()}
     scored = scoring(given.spec.branches, given.spec.contrast, given.spec.metrics.keys(), better)
-    return Measured(spec=given.spec, scoring=scored, rows=rows, panels=found, means=means, gone=gone, outside=outside)
+    return Measured(
+        spec=given.spec,
+        scoring=scored,
+        rows=rows,
+        panels=found,
+        means=means,
+        gone=gone,
+        outside=outside,
+        values=values,
+        instruments=instruments.agreement(given, competing_values),
+    )

@@ -3,13 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
 from reports.durations import by_stage
 from reports.factors import effects_json
 from reports.frontier import frontier_json
 from reports.input import ReportInput
-from reports.noise import competing, noise
+from reports.noise import noise
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 from reports.suspects import beaten
@@ -19,7 +18,7 @@ VERSION = 1
 
 def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
     """The object of report.json."""
-    found_noise, rest = noise(given), competing(given)
+    found_noise = noise(given)
     instrument_names = () if given.spec.instruments is None else (given.spec.instruments.name,)
     units = given.spec.words.units
     whole = {
@@ -43,7 +42,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
             "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
         },
         **({"noise": [asdict(line) for line in found_noise]} if found_noise else {}),
-        **{name: [asdict(pair) for pair in instruments.agreement(rest)] for name in instrument_names},
+        **{name: [asdict(pair) for pair in analysis.instruments] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
         "excluded": [asdict(one) for one in given.excluded],

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 
+from reports.columns import Columns
 from reports.input import ResultLine
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -11,15 +12,30 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = ("row", "seed", "axes", "branch", "case", "metric", "unit", "better", "value")
 
 
-def results_csv(values: Sequence[ResultLine]) -> str:
+def results_csv(values: Columns) -> str:
     """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line."""
+    values = values.in_order()
+    cells = _texts(values, "row", "seed", "axes", "branch")
+    cases = _texts(values, "case")
+    measures = _texts(values, "metric", "unit", "better")
+    numbers = map(repr, values.value.tolist())
+    lines = (",".join(parts) for parts in zip(cells, cases, measures, numbers, strict=True))
+    return "\n".join([",".join(COLUMNS), *lines, ""])
+
+
+def _texts(values: Columns, *columns: str) -> Iterator[str]:
+    """Some columns of each line, written once for all lines in which they are the same."""
+    found, at = values.distinct(*columns)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for v in sorted(values, key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric, v.unit)):
-        row, axes, branch, case, metric, unit = map(_text, (v.row, v.axes, v.branch, v.case, v.metric, v.unit))
-        writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value))])
-    return out.getvalue()
+    writer = csv.writer(out, lineterminator="")
+    texts = []
+    for names in found:
+        # A lone empty text would be quoted; before a comma it is not.
+        writer.writerow([*(_text(name) if isinstance(name, str) else name for name in names), 0])
+        texts.append(out.getvalue().removesuffix(",0"))
+        out.seek(0)
+        out.truncate()
+    return map(texts.__getitem__, at.tolist())
 
 
 def read_results_csv(text: str, where: str) -> list[ResultLine]:

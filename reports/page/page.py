@@ -83,7 +83,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
-    judged, sized = instruments.agreement(given), frontier(analysis)
+    judged, sized = analysis.instruments, frontier(analysis)
     return environment.get_template("report.html.j2").render(
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         given=given,
