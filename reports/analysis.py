@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
+from reports.statistics.comparisons import comparisons
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
@@ -42,6 +44,11 @@ class Analysis(Measured):
     """`branch/metric` -> unit, of metrics without panels."""
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Table of the matrix -> its rows that are not in this profile."""
+
+    @cached_property
+    def comparisons(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Table -> the paired differences of its rows."""
+        return {name: comparisons(table, self.computed_by, self.panels) for name, table in self.tables.items()}
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -175,10 +182,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
             }
     found = {
         "rows": rows,
-        "tables": {
-            name: tables.as_json(table, analysis.computed_by, analysis.panels)
-            for name, table in analysis.tables.items()
-        },
+        "tables": {name: tables.as_json(table, analysis.comparisons[name]) for name, table in analysis.tables.items()},
         "bounds": [row.label for row in analysis.rows if row.reference],
         "retained_gain": {row: gain.value for row, gain in analysis.gains.items()},
         "retained_gain_limits": {

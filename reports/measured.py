@@ -17,7 +17,8 @@ from reports.instruments import InstrumentAgreement
 from reports.noise import competing, repeated
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
-from reports.statistics.intervals import Interval, complete, interval_or_none
+from reports.statistics.intervals import Interval
+from reports.statistics.pairs import intervals
 from reports.statistics.panel import Panel, panels, row_label
 from reports.statistics.scores import Scoring, metric_of, scoring
 
@@ -89,7 +90,14 @@ class Measured:
         panel = self.panels.get(metric)
         if panel is None or panel.pooled:
             return None
-        return interval_or_none(complete([panel.layout(self.computed_by[row])]).layouts[0])
+        if metric not in self._intervals:
+            self._intervals[metric] = intervals(panel.layouts)
+        return self._intervals[metric][panel.place[self.computed_by[row]]]
+
+    @cached_property
+    def _intervals(self) -> dict[str, Sequence[Interval | None]]:
+        """`branch/metric` -> interval of each row of its panel, of those asked for."""
+        return {}
 
     def limits(self, metric: str, row: str) -> tuple[float, float] | None:
         """Low and high of the interval, around the mean of all values; None without interval."""

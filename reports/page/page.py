@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from reports import instruments, references
+from reports import references
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of

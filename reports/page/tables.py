@@ -9,7 +9,6 @@ from reports.analysis import Analysis
 from reports.formats import decimals_of, number
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
-from reports.statistics.table import comparisons
 
 BUNDLE = "bundle"
 """The metric of a bundle's column."""
@@ -105,13 +104,9 @@ def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
     return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
 
 
-def row_to_row(analysis: Analysis) -> list[tuple[str, list[dict[str, Any]]]]:
+def row_to_row(analysis: Analysis) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
     """(table, differences of its rows in pairs) of the tables that have any."""
-    return [
-        (name, found)
-        for name, table in analysis.tables.items()
-        if (found := comparisons(table, analysis.computed_by, analysis.panels))
-    ]
+    return [(name, found) for name, found in analysis.comparisons.items() if found]
 
 
 def _printed(

@@ -58,7 +58,8 @@ class Panel:
     @cached_property
     def present(self) -> Ints:
         """How many values each row has, (rows,)."""
-        return self.count.sum(axis=(1, 2)).astype(np.int64)
+        found: Ints = self.count.sum(axis=(1, 2)).astype(np.int64)
+        return found
 
     def layout(self, row: str) -> Floats:
         """Scene means of one row, (scenes, seeds); NaN where a scene has no value."""
@@ -174,11 +175,11 @@ def _panel(
     scene = scenes.of_case[case]
     pooled = bool((scenes.of_case[cases] < 0).all())
     if pooled:
-        scene, names = np.zeros_like(scene), (POOLED,)
+        scene = np.zeros_like(scene)
     else:
         counted = scene >= 0
         values, row, case, scene, seed = values.of(counted), row[counted], case[counted], scene[counted], seed[counted]
-        names = scenes.of_branch(first.branch)
+    names = (POOLED,) if pooled else scenes.of_branch(first.branch)
     cell = row * len(seeds) + seed
     for i in np.flatnonzero((cell[1:] == cell[:-1]) & (case[1:] == case[:-1]))[:1]:
         again = values.line(int(i))
@@ -189,6 +190,8 @@ def _panel(
     shape = (len(rows), len(names), len(seeds))
     place = (row * len(names) + scene) * len(seeds) + seed
     size = shape[0] * shape[1] * shape[2]
+    # `bincount` adds in the order of the values, as a loop would.
+    total = np.bincount(place, weights=values.value, minlength=size).astype(np.float64)
     return Panel(
         metric=name,
         unit=first.unit,
@@ -196,7 +199,6 @@ def _panel(
         rows=tuple(rows),
         scenes=names,
         seeds=tuple(seeds),
-        # `bincount` adds in the order of the values, as a loop would.
         total=np.bincount(place, weights=values.value, minlength=size).reshape(shape),
         count=np.bincount(place, minlength=size).reshape(shape).astype(np.float64),
         expected=len(cases) * len(seeds),
