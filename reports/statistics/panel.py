@@ -191,7 +191,7 @@ def _panel(
     place = (row * len(names) + scene) * len(seeds) + seed
     size = shape[0] * shape[1] * shape[2]
     # `bincount` adds in the order of the values, as a loop would.
-    total = np.bincount(place, weights=values.value, minlength=size).astype(np.float64)
+    total: Floats = np.asarray(np.bincount(place, weights=values.value, minlength=size), dtype=np.float64)
     return Panel(
         metric=name,
         unit=first.unit,
