@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from reports.columns import Columns, MeasureOfCase
+from reports.comparable import violated, violations
 from reports.input import CaseValues
 from reports.spec import InstrumentSpec
 from reports.statistics.agreement import pearson
@@ -84,7 +85,7 @@ def is_scored(spec: InstrumentSpec, metric: str, unit: str) -> bool:
 def agreement(given: CaseValues, values: Columns) -> list[InstrumentAgreement]:
     """Every pair of instruments on every branch, over all rows, seeds and cases that both scored.
 
-    Aliases are left out, since they would count twice, and so are reference rows.
+    Aliases are left out, since they would count twice, and so are reference rows and values of violated controls.
     """
     spec = given.spec.instruments
     if spec is None:
@@ -93,6 +94,7 @@ def agreement(given: CaseValues, values: Columns) -> list[InstrumentAgreement]:
     first = leading(given, values)
     scored = [unit for unit in values.unit.names if is_scored(spec, spec.metric, unit)]
     values = values.of(values.metric.is_in([spec.metric]) & values.row.is_in(counted) & values.unit.is_in(scored))
+    values = values.of(~violated(violations(given.controls), values))
     places = values.places("row", "seed", "axes", "case")
     by_instrument, at = values.distinct("branch", "unit")
     scores = {

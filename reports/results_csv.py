@@ -2,25 +2,36 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from reports.columns import Columns
+from reports.comparable import VIOLATED, Violation, violated
 from reports.input import ResultLine
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet computes a text that begins so. No name of ours does; a name in somebody's data may."""
 COLUMNS = ("row", "seed", "axes", "branch", "case", "metric", "unit", "better", "value")
+CONTROLS = "controls"
+"""A last column, where a control did not hold: `violated` in the lines that rest on it, else empty."""
 
 
-def results_csv(values: Columns) -> str:
-    """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line."""
+def results_csv(values: Columns, found: Sequence[Violation] = ()) -> str:
+    """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line.
+
+    Args:
+        values: in any order.
+        found: controls that did not hold; with some, there is a column `controls`.
+    """
     values = values.in_order()
     cells = _texts(values, "row", "seed", "axes", "branch")
     cases = _texts(values, "case")
     measures = _texts(values, "metric", "unit", "better")
     numbers = map(repr, values.value.tolist())
-    lines = (",".join(parts) for parts in zip(cells, cases, measures, numbers, strict=True))
-    return "\n".join([",".join(COLUMNS), *lines, ""])
+    columns: list[Iterable[str]] = [cells, cases, measures, numbers]
+    if found:
+        columns.append(VIOLATED if one else "" for one in violated(found, values).tolist())
+    lines = map(",".join, zip(*columns, strict=True))
+    return "\n".join([",".join((*COLUMNS, CONTROLS) if found else COLUMNS), *lines, ""])
 
 
 def _texts(values: Columns, *columns: str) -> Iterator[str]:
@@ -47,9 +58,13 @@ def read_results_csv(text: str, where: str) -> list[ResultLine]:
     lines = csv.reader(io.StringIO(text), strict=True)
     found: list[ResultLine] = []
     try:
-        if tuple(next(lines, ())) != COLUMNS:
+        heading = tuple(next(lines, ()))
+        if heading not in (COLUMNS, (*COLUMNS, CONTROLS)):
             raise ValueError(f"the first line is not {','.join(COLUMNS)}")
-        for row, seed, axes, branch, case, metric, unit, better, value in lines:
+        for fields in lines:
+            row, seed, axes, branch, case, metric, unit, better, value = fields[: len(COLUMNS)]
+            if len(fields) != len(heading) or fields[len(COLUMNS) :] not in ([], [""], [VIOLATED]):
+                raise ValueError(f"{len(fields)} columns, {len(heading)} wanted; {CONTROLS} is empty or {VIOLATED}")
             if better not in ("high", "low"):
                 raise ValueError(f"better is {better[:40]!r}; allowed: high, low")
             found.append(

@@ -15,9 +15,12 @@ from reports.formats import commits, number
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
-from reports.page import agreement, figures, groups, inversions, missing, tables
+from reports.page import agreement, figures, filters, groups, inversions, missing, tables
 from reports.page.costs import cost_table
+from reports.page.glossary import glossary
 from reports.page.published import published_part
+from reports.page.readable import anchor, readable
+from reports.page.seeds import seed_table
 from reports.page.strips import strips
 from reports.page.tiles import tiles
 from reports.spec import ImageSpec
@@ -25,6 +28,8 @@ from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
+GLOSSARY = "<!-- glossary -->"
+"""Where the glossary stands: its terms are those that the page before it uses."""
 
 
 def page(given: ReportInput, analysis: Analysis) -> str:
@@ -53,7 +58,13 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
     judged, sized = analysis.instruments, frontier(analysis)
-    return environment.get_template("report.html.j2").render(
+    chosen = filters.filters(analysis, given.seeds)
+    html = environment.get_template("report.html.j2").render(
+        filters=chosen,
+        rules=filters.rules(chosen),
+        row_in=filters.classes(analysis),
+        table_in=filters.table_classes(analysis),
+        seeds_of=seed_table(analysis, given.seeds),
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         given=given,
         analysis=analysis,
@@ -69,6 +80,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
+        not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
@@ -108,3 +120,6 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
     )
+    whole, used = readable(html, glossary(spec))
+    terms = [(anchor(term), term) for term in used]
+    return whole.replace(GLOSSARY, environment.get_template("sections/glossary.j2").render(terms=terms))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.spec import Better
+from reports.statistics.differences import differences
 from reports.statistics.intervals import holm
-from reports.statistics.pairs import differences
 from reports.statistics.panel import Panel
 
 LEVEL_P = 0.05

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from reports.statistics.differences import differences
 from reports.statistics.intervals import holm
-from reports.statistics.pairs import differences
 from reports.statistics.panel import Panel
 from reports.statistics.scores import headline
 from reports.statistics.table import Table

@@ -65,7 +65,9 @@ def paired_interval(difference: Floats, level: float = LEVEL, most_freedom: floa
     return interval_of_sum([difference], level, most_freedom)
 
 
-def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom: float = math.inf) -> Interval:
+def interval_of_sum(
+    parts: Sequence[Floats], level: float = LEVEL, most_freedom: float = math.inf, least_of_seeds: float = 0.0
+) -> Interval:
     r"""Confidence interval for the sum of the means of layouts that share their seeds, but not their scenes.
 
     A contrast of two branches is such a sum, since a seed is one network on both. With $A_s$ the sum of the layouts'
@@ -79,6 +81,8 @@ def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom:
         parts: each (scenes, seeds), with the same seeds, no missing cells.
         level: wanted coverage.
         most_freedom: as of `paired_interval`.
+        least_of_seeds: $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom; unless there is one
+            seed. `seed_scatter.py` has it from other rows.
 
     Raises:
         ValueError: a layout with fewer than two scenes, no seed, unequal seeds, or a missing cell.
@@ -92,7 +96,7 @@ def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom:
     if not all(np.isfinite(part).all() for part in parts):
         raise ValueError("an interval needs a complete layout; leave out scenes with missing cells first")
     kind: Literal["scenes and seeds", "scenes only"] = "scenes only" if seeds == 1 else "scenes and seeds"
-    found = estimates(parts, most_freedom)
+    found = estimates(parts, most_freedom, least_of_seeds)
     mean, reach = float(found.mean), float(found.reach(level))
     return Interval(
         mean=mean,
@@ -125,13 +129,18 @@ class Estimates:
         return found
 
 
-def estimates(parts: Sequence[Floats], most_freedom: float = math.inf) -> Estimates:
+def estimates(
+    parts: Sequence[Floats], most_freedom: Floats | float = math.inf, least_of_seeds: Floats | float = 0.0
+) -> Estimates:
     """`interval_of_sum` of many sums at once: each part (..., scenes, seeds), complete, with two scenes or more."""
     seeds = parts[0].shape[-1]
     means = [part.mean(axis=(-2, -1)) for part in parts]
     mean: Floats = np.asarray(sum(means))
-    variance, freedom = (_over_scenes if seeds == 1 else _over_both)(parts, means)
-    freedom = freedom if seeds == 1 else np.minimum(freedom, most_freedom)
+    if seeds == 1:
+        variance, freedom = _over_scenes(parts)
+    else:
+        variance, freedom = _over_both(parts, means, least_of_seeds, most_freedom)
+        freedom = np.minimum(freedom, most_freedom)
     scale = np.max([np.abs(part).max(axis=(-2, -1)) for part in parts], axis=0, initial=TINY)
     scattered = variance > (TINY * scale) ** 2
     error: Floats = np.where(scattered, np.sqrt(np.where(scattered, variance, 0.0)), 0.0)
@@ -141,16 +150,22 @@ def estimates(parts: Sequence[Floats], most_freedom: float = math.inf) -> Estima
     return Estimates(mean=mean, error=error, freedom=freedom, p=p)
 
 
-def _over_scenes(parts: Sequence[Floats], _means: Sequence[Floats]) -> tuple[Floats, Floats]:
+def _over_scenes(parts: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Variance of the sum of means and its degrees of freedom, for one seed."""
     return _satterthwaite([(part[..., 0].var(axis=-1, ddof=1) / _scenes(part), _scenes(part) - 1.0) for part in parts])
 
 
-def _over_both(parts: Sequence[Floats], means: Sequence[Floats]) -> tuple[Floats, Floats]:
+def _over_both(
+    parts: Sequence[Floats], means: Sequence[Floats], least: Floats | float, most_freedom: Floats | float
+) -> tuple[Floats, Floats]:
     """Variance of the sum of means and its degrees of freedom, for at least two scenes and two seeds."""
     seeds = parts[0].shape[-1]
-    of_seeds = np.sum([part.mean(axis=-2) for part in parts], axis=0).var(axis=-1, ddof=1) / seeds
-    components, of_scenes = [(of_seeds, seeds - 1.0)], np.zeros(of_seeds.shape)
+    own = np.sum([part.mean(axis=-2) for part in parts], axis=0).var(axis=-1, ddof=1)
+    of_seeds = np.maximum(own, least) / seeds
+    of_scenes = np.zeros(of_seeds.shape)
+    components: list[tuple[Floats, Floats | float]] = [
+        (of_seeds, np.where(np.asarray(least) > 0, most_freedom, seeds - 1.0))
+    ]
     for part, mean in zip(parts, means, strict=True):
         scenes = _scenes(part)
         by_scene, by_seed = part.mean(axis=-1), part.mean(axis=-2)
@@ -170,7 +185,7 @@ def _scenes(part: Floats) -> int:
     return int(part.shape[-2])
 
 
-def _satterthwaite(components: Sequence[tuple[Floats, float]]) -> tuple[Floats, Floats]:
+def _satterthwaite(components: Sequence[tuple[Floats, Floats | float]]) -> tuple[Floats, Floats]:
     """The sum of variances, each with its degrees of freedom, and the degrees of freedom of the sum, at least 1."""
     total: Floats = np.asarray(sum(variance for variance, _ in components))
     spread = np.asarray(sum(variance * variance / freedom for variance, freedom in components))

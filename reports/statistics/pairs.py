@@ -1,128 +1,22 @@
-"""Paired differences of many pairs of rows in one score, each over the scenes and seeds that both of its rows have.
+"""Differences of all pairs of rows in one score, each paired over the scenes and seeds that both rows have.
 
-The same numbers as `intervals.paired_interval` of every pair, worked out for many pairs at once: those whose rows lack
-the same cells are cut to the same block.
+The same numbers as `intervals.interval_of_sum` of every pair, with the scatter over seeds of all rows
+(`seed_scatter.py`), worked out for a whole row of pairs at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
-from reports.statistics.intervals import Estimates, Interval, estimates, largest_block
+from reports.statistics.intervals import TINY, Bools, largest_block
 from reports.statistics.panel import Floats
-
-Ints = npt.NDArray[np.int_]
+from reports.statistics.seed_scatter import SeedScatter, seed_scatter
 
 NOT_TESTED = 1.0
 """p of a pair without an interval."""
-
-AT_ONCE = 1 << 18
-"""Values of the differences that are in memory at once: more do not fit into a processor's cache."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Differences:
-    """One of two rows less the other, an entry for each pair, (pairs,). NaN: under two scenes are there for both."""
-
-    estimates: Estimates
-    scenes: Ints
-    """Scenes that both rows have."""
-    seeds: Ints
-    """Seeds that both rows have; with one, the error is over scenes only."""
-    dropped_scenes: Ints
-    """Scenes that one of the rows has and that do not count."""
-    dropped_seeds: Ints
-
-    def interval(self, pair: int) -> Interval | None:
-        """The interval of one pair."""
-        if not np.isfinite(self.estimates.error[pair]):
-            return None
-        mean, reach, seeds = float(self.estimates.mean[pair]), float(self.reach[pair]), int(self.seeds[pair])
-        return Interval(
-            mean=mean,
-            low=mean - reach,
-            high=mean + reach,
-            p=float(self.estimates.p[pair]),
-            error=float(self.estimates.error[pair]),
-            freedom=float(self.estimates.freedom[pair]),
-            scenes=int(self.scenes[pair]),
-            seeds=seeds,
-            kind="scenes only" if seeds == 1 else "scenes and seeds",
-        )
-
-    @cached_property
-    def reach(self) -> Floats:
-        """How far the limits are from the mean, (pairs,)."""
-        return self.estimates.reach()
-
-    @property
-    def tested(self) -> npt.NDArray[np.bool_]:
-        """Whether there is an interval."""
-        found: npt.NDArray[np.bool_] = np.isfinite(self.estimates.error)
-        return found
-
-
-def differences(values: Floats, first: Ints, second: Ints) -> Differences:
-    """Of each pair, the first row less the second.
-
-    Args:
-        values: (rows, scenes, seeds) of one score, NaN is missing.
-        first: (pairs,), a row of each pair.
-        second: (pairs,), the other.
-    """
-    mean, error, freedom, p = (np.full(len(first), np.nan) for _ in range(4))
-    counts = [np.zeros(len(first), dtype=np.int_) for _ in range(4)]
-    present = np.isfinite(values)
-    kinds: dict[bytes, int] = {}
-    kind = np.array([kinds.setdefault(mask.tobytes(), len(kinds)) for mask in present], dtype=np.int_)
-    _, start, group = np.unique(kind[first] * len(kinds) + kind[second], return_index=True, return_inverse=True)
-    together = np.argsort(group, kind="stable")
-    for at in np.split(together, np.cumsum(np.bincount(group))[:-1]) if len(start) else ():
-        a, b = present[first[at[0]]], present[second[at[0]]]
-        scenes, seeds = largest_block(a & b)
-        kept = int(scenes.sum()), int(seeds.sum())
-        either = a | b
-        dropped = int(either.any(axis=1).sum()) - kept[0], int(either.any(axis=0).sum()) - kept[1]
-        for into, count in zip(counts, (*kept, *dropped), strict=True):
-            into[at] = count
-        if kept[0] < 2 or kept[1] < 1:
-            continue
-        for part in _parts(at, kept[0] * kept[1]):
-            of = (
-                values[rows] if kept == values.shape[1:] else values[np.ix_(rows, scenes, seeds)]
-                for rows in (first[part], second[part])
-            )
-            found = estimates([np.subtract(*of)])
-            mean[part], error[part], freedom[part], p[part] = found.mean, found.error, found.freedom, found.p
-    return Differences(
-        estimates=Estimates(mean=mean, error=error, freedom=freedom, p=p),
-        scenes=counts[0],
-        seeds=counts[1],
-        dropped_scenes=counts[2],
-        dropped_seeds=counts[3],
-    )
-
-
-def intervals(values: Floats) -> list[Interval | None]:
-    """The interval of each row alone, on the largest block that it has; None: fewer than two scenes.
-
-    Args:
-        values: (rows, scenes, seeds) of one score, NaN is missing.
-    """
-    rows = len(values)
-    nothing = np.zeros((1, *values.shape[1:]))
-    found = differences(np.concatenate([values, nothing]), np.arange(rows), np.full(rows, rows))
-    return [found.interval(i) for i in range(rows)]
-
-
-def _parts(at: Ints, size: int) -> Iterator[Ints]:
-    count = max(1, AT_ONCE // size)
-    return (at[i : i + count] for i in range(0, len(at), count))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +28,7 @@ class RowPairs:
     error: Floats
     """Standard error; 0: the difference is the same everywhere."""
     freedom: Floats
-    seeds: Ints
+    seeds: npt.NDArray[np.int_]
     """Seeds that both rows have; with one, the error is over scenes only."""
 
     def above(self) -> Floats:
@@ -148,31 +42,98 @@ class RowPairs:
         return p
 
 
-def row_pairs(layouts: Mapping[str, Floats]) -> RowPairs:
+def row_pairs(layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads: Floats | None = None) -> RowPairs:
     """Compare every row with every other.
 
     Args:
         layouts: row -> (scenes, seeds) of one score, NaN is missing; all of one shape.
+        pool: the rows whose scatter over seeds is pooled, as `layouts`; by default those of `layouts`.
+        loads: (rows, rows of the pool), where layouts are sums of rows: how often each row of the pool is in each.
     """
     rows = tuple(layouts)
-    upper = np.triu_indices(len(rows), 1)
-    values = np.stack([layouts[row] for row in rows]) if rows else np.zeros((0, 0, 0))
-    found = differences(values, *upper)
-    # A difference that is rounding error alone is none.
-    mean = np.where((found.estimates.error == 0) & (found.estimates.p == 1), 0.0, found.estimates.mean)
-    return RowPairs(
-        rows=rows,
-        mean=_square(rows, mean, -mean, np.nan),
-        error=_square(rows, found.estimates.error, found.estimates.error, np.nan),
-        freedom=_square(rows, found.estimates.freedom, found.estimates.freedom, np.nan),
-        seeds=_square(rows, found.seeds, found.seeds, 0).astype(np.int_),
-    )
+    shape = (len(rows), len(rows))
+    mean, error, freedom = (np.full(shape, np.nan) for _ in range(3))
+    seeds = np.zeros(shape, dtype=np.int_)
+    if rows:
+        values = np.stack([layouts[row] for row in rows])
+        pooled = np.stack(pool) if pool else values
+        present = np.isfinite(values)
+        kinds: dict[bytes, list[int]] = {}
+        for i, mask in enumerate(present):
+            kinds.setdefault(mask.tobytes(), []).append(i)
+        blocks: dict[tuple[bytes, bytes], _Block] = {}
+        for i in range(len(rows)):
+            own = present[i].tobytes()
+            for other, members in kinds.items():
+                at = np.array([j for j in members if j > i], dtype=np.int_)
+                if not at.size:
+                    continue
+                if (own, other) not in blocks:
+                    blocks[own, other] = _block(present[i] & present[members[0]], pooled)
+                block = blocks[own, other]
+                if block.scenes.sum() < 2 or not block.seeds.any():
+                    continue
+                cells = np.ix_(block.scenes, block.seeds)
+                difference = values[i][cells] - values[(at[:, None, None], *(axis[None] for axis in cells))]
+                size = 2.0 if loads is None else ((loads[i] - loads[at]) ** 2).sum(axis=1)
+                mean[i, at], error[i, at], freedom[i, at] = _tested(difference, block.scatter, size)
+                seeds[i, at] = block.seeds.sum()
+        lower = np.tril_indices(len(rows), -1)
+        mean[lower] = -mean.T[lower]
+        for one in (error, freedom):
+            one[lower] = one.T[lower]
+        seeds[lower] = seeds.T[lower]
+    return RowPairs(rows=rows, mean=mean, error=error, freedom=freedom, seeds=seeds)
 
 
-def _square(rows: Sequence[str], above: npt.NDArray[Any], below: npt.NDArray[Any], diagonal: float) -> Floats:
-    """(rows, rows) from what is above its diagonal, (pairs,), and below it."""
-    square = np.full((len(rows), len(rows)), diagonal)
-    upper = np.triu_indices(len(rows), 1)
-    square[upper] = above
-    square[upper[::-1]] = below
-    return square
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """Scenes and seeds without a gap, as masks, and the scatter of the rows that have all of them."""
+
+    scenes: Bools
+    seeds: Bools
+    scatter: SeedScatter | None
+
+
+def _block(present: Bools, pooled: Floats) -> _Block:
+    scenes, seeds = largest_block(present)
+    cells = pooled[:, scenes][:, :, seeds]
+    whole = cells[np.isfinite(cells).all(axis=(1, 2))]
+    scatter = seed_scatter([whole.mean(axis=1)]) if whole.size else None
+    return _Block(scenes=scenes, seeds=seeds, scatter=scatter)
+
+
+def _tested(difference: Floats, scatter: SeedScatter | None, size: Floats | float) -> tuple[Floats, Floats, Floats]:
+    """(mean, standard error, degrees of freedom), each (pairs,), of (pairs, scenes, seeds); as `interval_of_sum`.
+
+    Args:
+        difference: without gaps.
+        scatter: of rows over these seeds.
+        size: of the contrast, the sum of its squared weights.
+    """
+    scenes, seeds = difference.shape[1:]
+    mean: Floats = difference.mean(axis=(1, 2))
+    scale = np.maximum(np.abs(difference).max(axis=(1, 2)), TINY)
+    if seeds == 1:
+        variance = difference[:, :, 0].var(axis=1, ddof=1) / scenes
+        freedom = np.full(mean.shape, scenes - 1.0)
+    else:
+        most = seeds - 1.0 if scatter is None else scatter.freedom
+        least = 0.0 if scatter is None else size * float(scatter.covariance[0, 0])
+        by_scene, by_seed = difference.mean(axis=2), difference.mean(axis=1)
+        rest = difference - by_scene[:, :, None] - by_seed[:, None, :] + mean[:, None, None]
+        of_scenes = ((by_scene - mean[:, None]) ** 2).sum(axis=1) / (scenes - 1) / scenes
+        of_seeds = np.maximum(((by_seed - mean[:, None]) ** 2).sum(axis=1) / (seeds - 1), least) / seeds
+        of_rest = (rest**2).sum(axis=(1, 2)) / ((scenes - 1) * (seeds - 1)) / (scenes * seeds)
+        total = of_scenes + of_seeds - of_rest
+        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / most + of_rest**2 / ((scenes - 1) * (seeds - 1))
+        positive = total > 0
+        variance = np.where(positive, total, np.maximum(of_scenes, of_seeds))
+        satterthwaite = np.maximum(1.0, total**2 / np.where(spread > 0, spread, 1.0))
+        freedom = np.where(positive & (spread > 0), satterthwaite, np.where(positive, 1.0, min(scenes, seeds) - 1.0))
+        freedom = np.minimum(freedom, most)
+    # Rows with the same values are equal, whatever others do.
+    alike = np.abs(difference).max(axis=(1, 2)) <= TINY
+    error = np.where(alike | (variance <= (TINY * scale) ** 2), 0.0, np.sqrt(variance))
+    exact = (error == 0) & (np.abs(mean) <= TINY * scale)
+    return np.where(exact, 0.0, mean), error, freedom

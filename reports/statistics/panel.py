@@ -5,8 +5,8 @@ averaged first.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +40,11 @@ class Panel:
     def pooled(self) -> bool:
         """Whether the metric has no scenes to resample."""
         return self.scenes == (POOLED,)
+
+    def without(self, rows: Collection[str]) -> "Panel":
+        """The panel with no values of these rows; scenes, and so resamples, stay the same."""
+        kept = np.array([row not in rows for row in self.rows], dtype=np.float64)[:, None, None]
+        return replace(self, total=self.total * kept, count=self.count * kept)
 
     def means(self) -> Floats:
         """Mean of every row over its values, (rows,); NaN without values."""
@@ -199,7 +204,7 @@ def _panel(
         rows=tuple(rows),
         scenes=names,
         seeds=tuple(seeds),
-        total=np.bincount(place, weights=values.value, minlength=size).reshape(shape),
+        total=total.reshape(shape),
         count=np.bincount(place, minlength=size).reshape(shape).astype(np.float64),
         expected=len(cases) * len(seeds),
     )

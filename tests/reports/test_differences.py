@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from reports.statistics.differences import differences, intervals
 from reports.statistics.intervals import Interval, complete, interval_or_none
-from reports.statistics.pairs import differences, intervals, row_pairs
 from reports.statistics.panel import Floats
 
 
@@ -63,14 +63,3 @@ def test_of_one_seed_the_bits_are_the_same_too() -> None:
     assert found.mean.tolist() == [one.mean for one in intervals]
     assert (found.mean - found.reach()).tolist() == [one.low for one in intervals]
     assert found.p.tolist() == [one.p for one in intervals]
-
-
-def test_a_square_of_pairs_has_each_of_them_both_ways() -> None:
-    values = layouts(9, 12, 2, 0.3)
-    found = row_pairs({f"row-{i}": one for i, one in enumerate(values)})
-    assert np.array_equal(found.mean, -found.mean.T, equal_nan=True)
-    assert np.array_equal(found.error, found.error.T, equal_nan=True)
-    assert np.isnan(np.diag(found.mean)).all()
-    assert found.mean[0, 1] == 0
-    assert found.mean[0, 2] == pytest.approx(float((values[0] - values[2]).mean()))
-    assert row_pairs({}).mean.shape == (0, 0)
