@@ -21,6 +21,7 @@ from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
 from reports.statistics.scores import scoring
+from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
 
 ALL_ROWS = "all rows"
@@ -50,6 +51,17 @@ class Analysis(Measured):
     def comparisons(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """Table -> the paired differences of its rows."""
         return {name: comparisons(table, self.computed_by, self.panels) for name, table in self.tables.items()}
+
+    @cached_property
+    def signals(self) -> Mapping[str, SignalToNoise]:
+        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
+        found = {}
+        rows = [row.label for row in self.rows if not row.reference and row.label == row.computed_by]
+        for name, panel in self.panels.items():
+            signal = signal_to_noise([panel.layout(row) for row in rows]) if len(panel.seeds) > 1 else None
+            if signal is not None:
+                found[name] = signal
+        return found
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
