@@ -180,7 +180,7 @@ def _analysis(
 
 
 def computed_json(analysis: Analysis) -> dict[str, Any]:
-    """The part of report.json that is computed; NaN and infinities have become null."""
+    """The part of report.json that is computed; NaN still inside, `plain` makes it null."""
     rows: dict[str, dict[str, Any]] = {}
     for row in analysis.rows:
         rows[row.label] = {}
@@ -199,7 +199,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "missing": None if there is None or expected is None else expected - there,
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
-    found = {
+    return {
         "rows": rows,
         "tables": {name: tables.as_json(table, analysis.comparisons[name]) for name, table in analysis.tables.items()},
         "bounds": [row.label for row in analysis.rows if row.reference],
@@ -211,17 +211,20 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
         **groups_json(analysis),
         "cost": analysis.costs,
     }
-    plainly: dict[str, Any] = plain(found)
-    return plainly
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: NaN and infinities become null, numpy numbers Python's."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, (bool, str)) or value is None:
+    if isinstance(value, str):
         return value
     if isinstance(value, (int, np.integer)):
         return int(value)

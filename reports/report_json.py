@@ -95,9 +95,12 @@ def _not_comparable(analysis: Analysis) -> list[dict[str, Any]]:
 
 def published_json(spec: ReportSpec, published: PublishedTables) -> dict[str, Any]:
     """The same object for published tables; intervals are null."""
-    return {
-        "version": VERSION,
-        "source": published.source,
-        **computed_json(analyse_published(spec, published)),
-        "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
-    }
+    found: dict[str, Any] = plain(
+        {
+            "version": VERSION,
+            "source": published.source,
+            **computed_json(analyse_published(spec, published)),
+            "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
+        }
+    )
+    return found
