@@ -65,8 +65,8 @@ class Analysis(Measured):
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
-        metrics = [name.split("/", 1)[1] for name in self.means if name.startswith(f"{branch}/")]
-        return [metric for metric in self.spec.metrics or sorted(metrics) if metric in metrics]
+        metrics = self.shown_metrics(branch)
+        return [metric for metric in self.spec.metrics or metrics if metric in metrics]
 
 
 def analyse(given: ReportInput) -> Analysis:

@@ -42,7 +42,7 @@ def _texts(values: Columns, *columns: str) -> Iterator[str]:
     texts = []
     for names in found:
         # A lone empty text would be quoted; before a comma it is not.
-        writer.writerow([*(_text(name) if isinstance(name, str) else name for name in names), 0])
+        writer.writerow([*(as_text(name) if isinstance(name, str) else name for name in names), 0])
         texts.append(out.getvalue().removesuffix(",0"))
         out.seek(0)
         out.truncate()
@@ -85,11 +85,11 @@ def read_results_csv(text: str, where: str) -> list[ResultLine]:
     return found
 
 
-def _text(name: str) -> str:
+def as_text(name: str) -> str:
     """A name that no spreadsheet takes for a formula: behind an apostrophe, where it would be one."""
     return f"'{name}" if name.lstrip("'").startswith(FORMULA) else name
 
 
 def _name(text: str) -> str:
-    """The name that `_text` wrote."""
+    """The name that `as_text` wrote."""
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA) else text
