@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.comparable import answered
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
 from reports.input import ReportInput
@@ -81,6 +82,10 @@ def analyse(given: ReportInput) -> Analysis:
             if kept:
                 named[row_label(name, a)] = kept
     analysis = _analysis(found, resample(found.panels), named, _costs(given), {})
+    if found.everything is not None and found.crossed_out is not None:
+        of_all = _analysis(found.everything, resample(found.everything.panels), named, _costs(given), {})
+        rows = found.crossed_out.rows(found.scoring.names)
+        analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, rows))
     lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
     return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
@@ -141,6 +146,8 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        crossed_out=found.crossed_out,
+        everything=found.everything,
         draws=draws,
         tables=analysed,
         main=main,
@@ -159,17 +166,19 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
     for row in analysis.rows:
         rows[row.label] = {}
         for metric in analysis.means:
-            mean = analysis.mean(metric, row.label)
-            there, expected = analysis.counted(metric, row.label) if metric in analysis.panels else (None, None)
+            shown = analysis.shown(metric, row.label)
+            mean = shown.mean(metric, row.label)
+            there, expected = shown.counted(metric, row.label) if metric in analysis.panels else (None, None)
             if mean is None and not analysis.panels:
                 continue
-            low, high = analysis.limits(metric, row.label) or (None, None)
+            low, high = shown.limits(metric, row.label) or (None, None)
             rows[row.label][metric] = {
                 "mean": mean,
                 "low": low,
                 "high": high,
                 "n": there,
                 "missing": None if there is None or expected is None else expected - there,
+                **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
     found = {
         "rows": rows,

@@ -119,10 +119,11 @@ class Curve(OfCell):
 class ControlsCertificate:
     """Controls: their values, the intended deviations, and whether the records of the cells agree."""
 
-    fingerprint: str
-    deviations: Sequence[Mapping[str, Any]]
-    verdicts: Sequence[Mapping[str, Any]]
-    """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...]}`"""
+    fingerprint: str = ""
+    deviations: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    verdicts: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...], "branch"}`; `branch` is
+    the only one whose numbers rest on the check, empty or absent where all do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,8 @@ class CaseValues:
     """Rows of the matrix that the profile does not have, in file order: none of their results is missing."""
     spec: ReportSpec = field(default_factory=ReportSpec)
     """The report specification of the study."""
+    controls: ControlsCertificate = field(default_factory=ControlsCertificate)
+    """Of all compared cells of the plan, whichever of them the values are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +158,6 @@ class ReportInput(CaseValues):
     costs: Sequence[Cost]
     strips: Sequence[Strip]
     curves: Sequence[Curve]
-    controls: ControlsCertificate
     durations: Sequence[JobDuration] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
     """Notes for the first page, such as what this scale can and cannot show."""

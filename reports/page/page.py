@@ -80,6 +80,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
+        not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],

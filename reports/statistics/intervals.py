@@ -65,7 +65,9 @@ def paired_interval(difference: Floats, level: float = LEVEL, most_freedom: floa
     return interval_of_sum([difference], level, most_freedom)
 
 
-def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom: float = math.inf) -> Interval:
+def interval_of_sum(
+    parts: Sequence[Floats], level: float = LEVEL, most_freedom: float = math.inf, least_of_seeds: float = 0.0
+) -> Interval:
     r"""Confidence interval for the sum of the means of layouts that share their seeds, but not their scenes.
 
     A contrast of two branches is such a sum, since a seed is one network on both. With $A_s$ the sum of the layouts'
@@ -79,6 +81,8 @@ def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom:
         parts: each (scenes, seeds), with the same seeds, no missing cells.
         level: wanted coverage.
         most_freedom: as of `paired_interval`.
+        least_of_seeds: $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom; unless there is one
+            seed. `seed_scatter.py` has it from other rows.
 
     Raises:
         ValueError: a layout with fewer than two scenes, no seed, unequal seeds, or a missing cell.
@@ -92,7 +96,7 @@ def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom:
     if not all(np.isfinite(part).all() for part in parts):
         raise ValueError("an interval needs a complete layout; leave out scenes with missing cells first")
     mean = sum(float(part.mean()) for part in parts)
-    variance, freedom = (_over_scenes if seeds == 1 else _over_both)(parts)
+    variance, freedom = _over_scenes(parts) if seeds == 1 else _over_both(parts, least_of_seeds, most_freedom)
     freedom = freedom if seeds == 1 else min(freedom, most_freedom)
     kind: Literal["scenes and seeds", "scenes only"] = "scenes only" if seeds == 1 else "scenes and seeds"
     scale = max(*(float(np.abs(part).max()) for part in parts), TINY)
@@ -121,11 +125,12 @@ def _over_scenes(parts: Sequence[Floats]) -> tuple[float, float]:
     return _satterthwaite([(float(part[:, 0].var(ddof=1)) / len(part), len(part) - 1.0) for part in parts])
 
 
-def _over_both(parts: Sequence[Floats]) -> tuple[float, float]:
+def _over_both(parts: Sequence[Floats], least: float, most_freedom: float) -> tuple[float, float]:
     """Variance of the sum of means and its degrees of freedom, for at least two scenes and two seeds."""
     seeds = parts[0].shape[1]
-    of_seeds = float(np.sum([part.mean(axis=0) for part in parts], axis=0).var(ddof=1)) / seeds
-    components, of_scenes = [(of_seeds, seeds - 1.0)], 0.0
+    own = float(np.sum([part.mean(axis=0) for part in parts], axis=0).var(ddof=1))
+    of_seeds = max(own, least) / seeds
+    components, of_scenes = [(of_seeds, most_freedom if least > 0 else seeds - 1.0)], 0.0
     for part in parts:
         scenes, mean = len(part), part.mean()
         by_scene, by_seed = part.mean(axis=1), part.mean(axis=0)
