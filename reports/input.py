@@ -150,6 +150,44 @@ class ControlsCertificate:
     the only one whose numbers rest on the check, empty or absent where all do."""
 
 
+RegistrationStatus = Literal["registered", "changed", "explored"]
+"""Declared before the first evaluation, and so still; declared before, and changed since; not declared before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amendment:
+    """A registration that was changed."""
+
+    at: float
+    """Seconds since 1970."""
+    commit: str
+    digest: str
+    evaluations: int
+    """Evaluations that were done by then."""
+    changes: Sequence[str]
+    """In words, from the entry before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What was declared of a study before its first evaluation, and what was changed since."""
+
+    at: float
+    """Of the first entry, seconds since 1970."""
+    commit: str
+    digest: str
+    """Of the last entry, which has those of all before."""
+    evaluations: int
+    """Evaluations that were done at the first entry; above 0 nothing counts as registered."""
+    amendments: Sequence[Amendment]
+    changes: Sequence[str]
+    """In words: from what was registered last before the first evaluation to what is reported."""
+    findings: Mapping[str, RegistrationStatus]
+    rows: Mapping[str, RegistrationStatus]
+    metrics: Sequence[str]
+    """`branch/metric` of those that were registered."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CaseValues:
     """The measured values of a study: everything that scores are computed from."""
@@ -183,6 +221,8 @@ class ReportInput(CaseValues):
     strips: Sequence[Strip]
     curves: Sequence[Curve]
     durations: Sequence[JobDuration] = field(default_factory=tuple)
+    registration: Registration | None = None
+    """None: nothing was registered."""
     notes: Sequence[str] = field(default_factory=tuple)
     """Notes for the first page, such as what this scale can and cannot show; the first stands beside the answer."""
     sources: Sequence[Source] = field(default_factory=tuple)

@@ -11,6 +11,8 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.certificate import certificate, is_own
+from orchestrator.reporting.registration.changes import registration_of
+from orchestrator.reporting.registration.file import Entry
 from orchestrator.spec.cell import Cell
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
@@ -99,7 +101,11 @@ def case_values(
 
 
 def report_input(
-    plan: Plan, standings: Mapping[str, Standing], store: StoreReader, durations: Iterable[Duration] = ()
+    plan: Plan,
+    standings: Mapping[str, Standing],
+    store: StoreReader,
+    durations: Iterable[Duration] = (),
+    registered: Sequence[Entry] = (),
 ) -> ReportInput:
     """The report's input.
 
@@ -108,6 +114,7 @@ def report_input(
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.
+        registered: what was registered of it, oldest first.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -173,6 +180,7 @@ def report_input(
         sources=sources,
         videos=videos,
         durations=_durations(plan, durations),
+        registration=registration_of(registered, plan, measured.spec),
         notes=list(dict.fromkeys(notes)),
     )
 

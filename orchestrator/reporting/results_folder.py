@@ -37,6 +37,7 @@ from reports.input import (
     LeftOut,
     Missing,
     OfCell,
+    Registration,
     ReportInput,
     RowInfo,
     Source,
@@ -101,10 +102,11 @@ class KeptInput:
     sources: Sequence[Source] = field(default_factory=tuple)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
+    registration: Registration | None = None
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "sources")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "sources")
 """Fields that are kept as they are."""
 
 

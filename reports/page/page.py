@@ -21,6 +21,8 @@ from reports.page.costs import cost_table
 from reports.page.glossary import glossary
 from reports.page.published import published_part
 from reports.page.readable import anchor, readable
+from reports.page.registration import registration_part
+from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
 from reports.page.sources import anchors, source_lines
 from reports.page.strips import strips
@@ -94,6 +96,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
+        registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks, sized),
         frontier=sized,
@@ -101,6 +104,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         scaling=figures.scalings(analysis, looks),
         group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
         group_falls=groups.falls_parts(analysis),
+        scale=scale_part(analysis, figures.looks_of_rows(analysis, looks)),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         without_rows=[
             (name, rows)

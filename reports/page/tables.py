@@ -24,6 +24,8 @@ class Column:
     name: str
     unit: str
     better: Better
+    signal: str = ""
+    """Signal to noise: how far rows are apart in units of their seeds; empty: one seed, or a bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +80,15 @@ def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
                 metric=f"{branch}/{metric}",
                 name=analysis.spec.metrics.get(metric, metric),
                 unit=panel.unit if panel is not None else "",
+                signal=_signal(analysis, f"{branch}/{metric}"),
                 better="low" if low else "high",
             )
         )
     return found
+
+
+def _signal(analysis: Analysis, metric: str) -> str:
+    return number(analysis.signals[metric].ratio, 1) if metric in analysis.signals else ""
 
 
 def printed(analysis: Analysis, name: str) -> PrintedTable:

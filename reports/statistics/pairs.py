@@ -42,9 +42,7 @@ class RowPairs:
         return p
 
 
-def row_pairs(
-    layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads: Floats | None = None
-) -> RowPairs:
+def row_pairs(layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads: Floats | None = None) -> RowPairs:
     """Compare every row with every other.
 
     Args:
