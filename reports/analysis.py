@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
 from reports.statistics.scores import scoring
+from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
 
 ALL_ROWS = "all rows"
@@ -44,10 +46,21 @@ class Analysis(Measured):
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Table of the matrix -> its rows that are not in this profile."""
 
+    @cached_property
+    def signals(self) -> Mapping[str, SignalToNoise]:
+        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
+        found = {}
+        rows = [row.label for row in self.rows if not row.reference and row.label == row.computed_by]
+        for name, panel in self.panels.items():
+            signal = signal_to_noise([panel.layout(row) for row in rows]) if len(panel.seeds) > 1 else None
+            if signal is not None:
+                found[name] = signal
+        return found
+
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
-        metrics = [name.split("/", 1)[1] for name in self.means if name.startswith(f"{branch}/")]
-        return [metric for metric in self.spec.metrics or sorted(metrics) if metric in metrics]
+        metrics = self.shown_metrics(branch)
+        return [metric for metric in self.spec.metrics or metrics if metric in metrics]
 
 
 def analyse(given: ReportInput) -> Analysis:

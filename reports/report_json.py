@@ -11,6 +11,8 @@ from reports.frontier import frontier_json
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.power import power_json
+from reports.registration import registration_json
+from reports.scale import scale_json
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 from reports.suspects import beaten
@@ -32,6 +34,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "columns": _columns(analysis),
         **computed_json(analysis),
         "frontier": frontier_json(analysis),
+        **scale_json(analysis),
         "factor_effects": effects_json(analysis),
         "made_of": [
             {"row": info.name, "factors": dict(info.factors), "sizes": info.sizes}
@@ -55,6 +58,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         },
         "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
+        "registration": None if given.registration is None else registration_json(given.registration, analysis),
         "notes": list(given.notes),
         **({"power": power_json(given, analysis, analysis.main)} if given.spec.smallest_effects else {}),
     }

@@ -24,6 +24,8 @@ class Column:
     name: str
     unit: str
     better: Better
+    signal: str = ""
+    """Signal to noise: how far rows are apart in units of their seeds; empty: one seed, or a bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +69,9 @@ class PrintedTable:
 
 def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
     """The columns of one branch: the main metrics, or every one."""
-    metrics = sorted(name.split("/", 1)[1] for name in analysis.means if name.startswith(f"{branch}/"))
     better = dict(score_parts(analysis.scoring.of(branch), analysis.means.keys()))
     found = []
-    for metric in metrics if every else analysis.main_metrics(branch):
+    for metric in analysis.shown_metrics(branch) if every else analysis.main_metrics(branch):
         panel = analysis.panels.get(f"{branch}/{metric}")
         low = better.get(f"{branch}/{metric}") == "low" or (panel is not None and panel.better == "low")
         found.append(
@@ -79,10 +80,15 @@ def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
                 metric=f"{branch}/{metric}",
                 name=analysis.spec.metrics.get(metric, metric),
                 unit=panel.unit if panel is not None else "",
+                signal=_signal(analysis, f"{branch}/{metric}"),
                 better="low" if low else "high",
             )
         )
     return found
+
+
+def _signal(analysis: Analysis, metric: str) -> str:
+    return number(analysis.signals[metric].ratio, 1) if metric in analysis.signals else ""
 
 
 def printed(analysis: Analysis, name: str) -> PrintedTable:

@@ -19,7 +19,7 @@ from reports.statistics.power import DesignPower, VarianceComponents, half_width
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparedPower:
     """One pair of rows, or several of a finding, in every design."""
 
     name: str
@@ -45,7 +45,7 @@ class PowerTable:
     asked: SmallestEffect
     power: float
     rows: int
-    comparisons: Sequence[Comparison]
+    comparisons: Sequence[ComparedPower]
     costs: Sequence[tuple[int, int, DesignCost]]
     """(seeds, scenes, what they take beyond what is done) of each design."""
     scenes_key: str
@@ -119,7 +119,7 @@ def power_table(
         power=power,
         rows=sum(not row.reference for row in found.rows),
         comparisons=[
-            Comparison(
+            ComparedPower(
                 name=name,
                 found=one,
                 designs=designs(asked.effect, one.pilot, grid, seeds, power, declared=asked),
@@ -154,7 +154,7 @@ def power_json(table: PowerTable) -> dict[str, Any]:
     }
 
 
-def _comparison_json(table: PowerTable, one: Comparison) -> dict[str, Any]:
+def _comparison_json(table: PowerTable, one: ComparedPower) -> dict[str, Any]:
     pilot = one.found.pilot
     return {
         "name": one.name,
@@ -217,7 +217,7 @@ def _variances(table: PowerTable) -> list[str]:
     return lines
 
 
-def _rows_text(one: Comparison) -> str:
+def _rows_text(one: ComparedPower) -> str:
     pairs = "; ".join(f"{a} − {b}" for a, b in one.found.pairs)
     return f"{one.name} pair: {pairs}" if one.name in ("median", "worst") else pairs
 
