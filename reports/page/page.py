@@ -24,8 +24,11 @@ from reports.page.readable import anchor, readable
 from reports.page.registration import registration_part
 from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
+from reports.page.sources import anchors, source_lines
 from reports.page.strips import strips
 from reports.page.tiles import tiles
+from reports.page.videos import clips
+from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
@@ -61,6 +64,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
+    ranked, made = ranking(analysis), source_lines(given, analysis)
     judged, sized = instruments.agreement(given), frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
@@ -84,7 +88,11 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
-        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks)),
+        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks), ranked),
+        clips=clips(given, analysis, ranked),
+        sources=made,
+        source_of=anchors(made, analysis),
+        has_runs=any(job.run for line in made for job in line.jobs),
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
