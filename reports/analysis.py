@@ -138,9 +138,7 @@ def _analysis(
             gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
             continue
         shortest, longest = (computed_by.get(label, label) for label in labels)
-        gains |= retained_gain(
-            found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels, draws
-        )
+        gains |= retained_gain(found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels)
     material = Material(
         table=table,
         computed_by=computed_by,
