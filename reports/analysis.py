@@ -123,7 +123,7 @@ def _analysis(
     main = next((name for name in analysed if spec.main_table in (None, name.split("/")[0])), "")
     ranked = [row.label for row in rows if not row.reference]
     table = analysed[main] if main else tables.analyse(ranked, computed_by, means, draws, scored)
-    price, price_name = _price(spec, table.rows, costs)
+    price, price_name = price_of(spec, table.rows, costs)
     suffix = main.partition("/")[2]
     gains: dict[str, Gain] = {}
     for axes, compact in _compact(spec, rows).items():
@@ -254,7 +254,7 @@ def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def _price(
+def price_of(
     spec: ReportSpec, rows: Sequence[str], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> tuple[dict[str, float], str]:
     """The price of each row and its name: the first price that every row with costs has."""

@@ -26,9 +26,10 @@ from orchestrator.reporting.results_folder import (
     read_results_folder,
     write_results_folder,
 )
-from reports.excerpt import CURVE_POINTS, excerpt, thinned
+from reports.excerpt import CURVE_POINTS, excerpt
 from reports.input import Curve, ReportInput
 from reports.results_csv import read_results_csv, results_csv
+from reports.thinning import thinned
 
 MOST_IN_THE_REPOSITORY = 8_000_000
 """Bytes of a folder below docs/results."""
