@@ -10,9 +10,13 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from reports.input import CaseValues, ControlsCertificate, OfCell
+import numpy as np
+
+from reports.columns import Bools, Columns
+from reports.input import CaseValues, ControlsCertificate
 from reports.statistics.panel import row_label
 
 VIOLATED = "violated"
@@ -38,13 +42,16 @@ class Violation:
 
     def concerns(self, label: str, branch: str) -> bool:
         """Whether numbers of a row (`row_label`) on a branch rest on it."""
-        of_row = not self.cells or any(row_of(cell) == label for cell in self.cells)
-        return of_row and self.branch in ("", branch)
+        return (not self.cells or label in self._labels) and self.branch in ("", branch)
 
     @property
     def rows(self) -> list[str]:
         """Labels of its rows, by name; empty: every row."""
-        return sorted({row_of(cell) for cell in self.cells})
+        return sorted(self._labels)
+
+    @cached_property
+    def _labels(self) -> frozenset[str]:
+        return frozenset(map(row_of, self.cells))
 
 
 def violations(controls: ControlsCertificate) -> tuple[Violation, ...]:
@@ -66,15 +73,15 @@ def row_of(cell: str) -> str:
     return cell.rpartition("/")[0]
 
 
-def cell_of(of: OfCell) -> str:
-    """The id of the cell that something belongs to."""
-    return f"{row_label(of.row, of.axes)}/s{of.seed}"
-
-
-def is_violated(found: Sequence[Violation], of: OfCell, branch: str) -> bool:
-    """Whether a value of a cell on a branch rests on a violated control."""
-    cell = cell_of(of)
-    return any((not one.cells or cell in one.cells) and one.branch in ("", branch) for one in found)
+def violated(found: Sequence[Violation], values: Columns) -> Bools:
+    """Whether each value rests on a violated control, (values,)."""
+    cells, at = values.distinct("row", "axes", "seed", "branch")
+    named = [(f"{row_label(row, axes)}/s{seed}", branch) for row, axes, seed, branch in cells]
+    bad = [
+        any((not one.cells or cell in one.cells) and one.branch in ("", branch) for one in found)
+        for cell, branch in named
+    ]
+    return np.array(bad, dtype=np.bool_)[at]
 
 
 @dataclass(frozen=True, kw_only=True)

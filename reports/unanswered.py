@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reports.input import Missing, ResultLine
+from reports.columns import Columns
+from reports.input import Missing
 from reports.spec import AnswerScale, InstrumentSpec
-from reports.statistics.panel import POOLED, Floats, Panel, row_label, scene_of
+from reports.statistics.panel import Floats, Panel, row_label, scene_of
 
 EVERY_COMBINATION = 3
 """Up to so many rows with unanswered cases, each combination of worst and best is tried."""
@@ -50,7 +51,7 @@ class Unanswered:
 
 
 def unanswered(
-    lines: Sequence[ResultLine],
+    values: Columns,
     panels: Mapping[str, Panel],
     spec: InstrumentSpec | None,
     missing: Sequence[Missing],
@@ -59,7 +60,7 @@ def unanswered(
     """`branch/metric` -> its unanswered cases; metrics without any are left out.
 
     Args:
-        lines: that the panels are made of.
+        values: that the panels are made of.
         panels: by `branch/metric`.
         spec: the instruments with their scales.
         missing: results that are not there yet.
@@ -75,15 +76,17 @@ def unanswered(
     for name, (_, runs) in lacking.items():
         wanted.setdefault(name.partition("/")[0], set()).update(runs)
     known: dict[str, set[str]] = {name: set() for name in lacking}
+    values = values.of(values.branch.is_in(list(wanted)))
+    for branch, metric, case in values.distinct("branch", "metric", "case")[0]:
+        if f"{branch}/{metric}" in known:
+            known[f"{branch}/{metric}"].add(case)
     of_runs: dict[tuple[str, str, int], dict[str, dict[str, float]]] = {}
-    for v in lines:
-        if v.branch not in wanted or v.case == POOLED:
-            continue
-        if (name := f"{v.branch}/{v.metric}") in known:
-            known[name].add(v.case)
-        run = row_label(v.row, v.axes), v.seed
-        if run in wanted[v.branch]:
-            of_runs.setdefault((v.branch, *run), {}).setdefault(v.case, {})[v.metric] = v.value
+    cells, at = values.distinct("branch", "row", "axes", "seed")
+    runs_of = [(branch, row_label(row, axes), seed) for branch, row, axes, seed in cells]
+    lacks = np.array([(row, seed) in wanted[branch] for branch, row, seed in runs_of], dtype=np.bool_)
+    for i in np.flatnonzero(lacks[at]).tolist():
+        v = values.line(i)
+        of_runs.setdefault(runs_of[at[i]], {}).setdefault(v.case, {})[v.metric] = v.value
     found = {}
     for name, (scale, runs) in lacking.items():
         branch, _, metric = name.partition("/")
