@@ -193,7 +193,8 @@ def _verdicts_with_failures(
     found: Measured, named: Mapping[str, Sequence[str]], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> dict[str, list[str]]:
     """Finding -> its verdicts with unanswered cases at worst and at best; empty: every case was answered."""
-    rows = sorted({row for name, one in found.unanswered.items() for row in one.rows(found.panels[name])})
+    ranked = {row.label for row in found.rows if not row.reference}
+    rows = sorted(ranked & {row for name, one in found.unanswered.items() for row in one.rows(found.panels[name])})
     tried: dict[str, dict[str, None]] = {}
     means = found.means.get(found.metric_of(found.scoring.ranked[-1]), {}) if found.scoring.ranked else {}
     for worst in scenarios(rows, means) if rows else ():

@@ -10,7 +10,8 @@ for the worst value $w$ and the best $b$. Reference: Manski (1990), Nonparametri
 Economic Review 80(2), 319-323.
 
 A case is unanswered where the row has other values of it on the branch, some row has the instrument's, and the row has
-not; a case that was answered for no row is not known of. What is missing since a job is not done is no failure.
+not. A case that was answered for no row is not known of; of a row without any answer there is no mean to bound. What is
+missing since a job is not done is no failure.
 """
 
 import itertools
@@ -131,7 +132,8 @@ def _runs(panel: Panel, undone: Collection[tuple[str, int, str]]) -> list[tuple[
     if panel.pooled:
         return []
     cases, branch = panel.expected // len(panel.seeds), panel.metric.partition("/")[0]
-    places = np.argwhere(panel.count.sum(axis=1) < cases)
+    answered = panel.count.sum(axis=1)
+    places = np.argwhere((answered < cases) & (answered.sum(axis=1, keepdims=True) > 0))
     runs = [(panel.rows[row], panel.seeds[seed]) for row, seed in places]
     return [run for run in runs if (*run, branch) not in undone]
 

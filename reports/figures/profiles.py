@@ -9,6 +9,8 @@ from reports.scale import PerformanceProfile
 
 DASHES = ("-", "--", ":", "-.")
 """Rows of one family differ in their dashes; after four they repeat."""
+MOST_DRAWN = 40
+"""Rows up to which all are drawn; of more, the named ones alone."""
 MOST_NAMED = 8
 """Rows that are named at the curves: the ones that are above others for longest."""
 
@@ -21,7 +23,8 @@ def performance_profiles(profile: PerformanceProfile, looks: Mapping[str, Family
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for row, shares in profile.shares.items():
+        for row in profile.shares if len(profile.shares) <= MOST_DRAWN else named:
+            shares = profile.shares[row]
             look = looks[row]
             place = of_family[look.css] = of_family.get(look.css, -1) + 1
             axes.plot(
