@@ -97,12 +97,13 @@ class KeptInput:
     notes: Sequence[str] = field(default_factory=tuple)
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
+    defaults: Mapping[str, str] = field(default_factory=dict)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "defaults")
 """Fields that are kept as they are."""
 
 

@@ -9,9 +9,10 @@ from reports.formats import number
 from reports.input import ReportInput
 from reports.statistics.agreement import kendall, pearson
 from reports.statistics.intervals import LEVEL, complete, interval_or_none
+from reports.statistics.inversions import inverted
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import limits
-from reports.statistics.table import Table, inversions
+from reports.statistics.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def _winners(table: Table, contrast: tuple[str, str]) -> list[Tile]:
     both = int((np.isfinite(scores[first]) & np.isfinite(scores[second])).sum())
     return [
         Tile(
-            value=f"{len(inversions(table))} of {both * (both - 1) // 2}",
+            value=f"{len(inverted(table))} of {both * (both - 1) // 2}",
             name=f"pairs of rows change order between {first} and {second}",
             detail=f"best on {first}: {best[first]}; on {second}: {best[second]}".replace(
                 "-", "\N{NON-BREAKING HYPHEN}"

@@ -81,8 +81,8 @@ def interval_of_sum(
         parts: each (scenes, seeds), with the same seeds, no missing cells.
         level: wanted coverage.
         most_freedom: as of `paired_interval`.
-        least_of_seeds: $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom; unless there is one
-            seed. `seed_scatter.py` has it from other rows.
+        least_of_seeds: if positive, $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom
+            (`seed_scatter.py` has it from other rows), and $M_{rest}$ is not subtracted; unless there is one seed.
 
     Raises:
         ValueError: a layout with fewer than two scenes, no seed, unequal seeds, or a missing cell.
@@ -139,7 +139,8 @@ def _over_both(parts: Sequence[Floats], least: float, most_freedom: float) -> tu
         ms_rest = float((rest**2).sum()) / ((scenes - 1) * (seeds - 1))
         of_scenes += ms_scene / (scenes * seeds)
         components.append((ms_scene / (scenes * seeds), scenes - 1.0))
-        components.append((-ms_rest / (scenes * seeds), (scenes - 1.0) * (seeds - 1.0)))
+        if least <= 0:
+            components.append((-ms_rest / (scenes * seeds), (scenes - 1.0) * (seeds - 1.0)))
     if sum(variance for variance, _ in components) <= 0:
         return max(of_scenes, of_seeds), float(min(seeds, *(len(part) for part in parts)) - 1)
     return _satterthwaite(components)

@@ -42,9 +42,7 @@ class RowPairs:
         return p
 
 
-def row_pairs(
-    layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads: Floats | None = None
-) -> RowPairs:
+def row_pairs(layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads: Floats | None = None) -> RowPairs:
     """Compare every row with every other.
 
     Args:
@@ -123,16 +121,11 @@ def _tested(difference: Floats, scatter: SeedScatter | None, size: Floats | floa
         most = seeds - 1.0 if scatter is None else scatter.freedom
         least = 0.0 if scatter is None else size * float(scatter.covariance[0, 0])
         by_scene, by_seed = difference.mean(axis=2), difference.mean(axis=1)
-        rest = difference - by_scene[:, :, None] - by_seed[:, None, :] + mean[:, None, None]
         of_scenes = ((by_scene - mean[:, None]) ** 2).sum(axis=1) / (scenes - 1) / scenes
         of_seeds = np.maximum(((by_seed - mean[:, None]) ** 2).sum(axis=1) / (seeds - 1), least) / seeds
-        of_rest = (rest**2).sum(axis=(1, 2)) / ((scenes - 1) * (seeds - 1)) / (scenes * seeds)
-        total = of_scenes + of_seeds - of_rest
-        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / most + of_rest**2 / ((scenes - 1) * (seeds - 1))
-        positive = total > 0
-        variance = np.where(positive, total, np.maximum(of_scenes, of_seeds))
-        satterthwaite = np.maximum(1.0, total**2 / np.where(spread > 0, spread, 1.0))
-        freedom = np.where(positive & (spread > 0), satterthwaite, np.where(positive, 1.0, min(scenes, seeds) - 1.0))
+        variance = of_scenes + of_seeds
+        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / most
+        freedom = np.maximum(1.0, variance**2 / np.where(spread > 0, spread, 1.0))
         freedom = np.minimum(freedom, most)
     # Rows with the same values are equal, whatever others do.
     alike = np.abs(difference).max(axis=(1, 2)) <= TINY
