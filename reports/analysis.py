@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from reports.comparable import answered
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
 from reports.input import ReportInput
@@ -19,6 +21,7 @@ from reports.statistics.inversions import Inversions, inversions, inversions_jso
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
 from reports.statistics.scores import scoring
+from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
 
 ALL_ROWS = "all rows"
@@ -49,6 +52,17 @@ class Analysis(Measured):
     def inversions(self, name: str) -> Inversions:
         """The pairs of a table's rows that the branches of the contrast order differently."""
         return inversions(self.tables[name], self.panels, self.pools.get(name.partition("/")[2], ()))
+
+    @cached_property
+    def signals(self) -> Mapping[str, SignalToNoise]:
+        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
+        found = {}
+        rows = [row.label for row in self.rows if not row.reference and row.label == row.computed_by]
+        for name, panel in self.panels.items():
+            signal = signal_to_noise([panel.layout(row) for row in rows]) if len(panel.seeds) > 1 else None
+            if signal is not None:
+                found[name] = signal
+        return found
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -87,11 +101,18 @@ def analyse(given: ReportInput) -> Analysis:
             kept = [label for member in members if (label := row_label(member, a)) in labels]
             if kept:
                 named[row_label(name, a)] = kept
+    apart = [] if found.crossed_out is None else found.crossed_out.rows(found.scoring.names)
     own = ";".join(f"{axis}={value}" for axis, value in given.defaults.items())
-    ordered = sorted(axes, key=lambda one: one != own)
-    analysis = _analysis(
-        found, resample(found.panels), named, _costs(given), {}, ordered, tuple(sorted(set(given.seeds)))
+    asked = _Asked(
+        axes=tuple(sorted(axes, key=lambda one: one != own)),
+        seeds=tuple(sorted(set(given.seeds))),
+        apart=frozenset(apart),
     )
+    costs = _costs(given)
+    analysis = _analysis(found, resample(found.panels), named, costs, {}, asked)
+    if found.everything is not None:
+        of_all = _analysis(found.everything, resample(found.everything.panels), named, costs, {}, asked)
+        analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, apart))
     lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
     return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
@@ -104,19 +125,29 @@ def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
     return _analysis(found, None, published.tables, {}, published.units)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What findings are asked of."""
+
+    axes: tuple[str, ...] = ("",)
+    """Combinations of axis values, the study's own first."""
+    seeds: tuple[int, ...] = ()
+    apart: frozenset[str] = frozenset()
+    """Rows that are not comparable: their scatter over seeds says nothing of the others."""
+
+
 def _analysis(
     found: Measured,
     draws: Draws | None,
     named: Mapping[str, Sequence[str]],
     costs: Mapping[str, Mapping[str, Mapping[str, float]]],
     units: Mapping[str, str],
-    axes: Sequence[str] = ("",),
-    seeds: tuple[int, ...] = (),
+    asked: "_Asked | None" = None,
 ) -> Analysis:
-    """Put everything together; `axes`: the combinations of values, the study's own first."""
+    asked = asked or _Asked()
     spec, rows, means, scored, computed_by = found.spec, found.rows, found.means, found.scoring, found.computed_by
     analysed = {name: tables.analyse(members, computed_by, means, draws, scored) for name, members in named.items()}
-    suffixes = [one.replace(";", "/") for one in axes]
+    suffixes = [one.replace(";", "/") for one in asked.axes]
     mains = {
         suffix: name
         for suffix in suffixes
@@ -127,7 +158,10 @@ def _analysis(
         suffix: [row.label for row in rows if not row.reference and row.label.partition("/")[2] == suffix]
         for suffix in suffixes
     }
-    pools = {suffix: tuple(label for label in ranked[suffix] if computed_by[label] == label) for suffix in suffixes}
+    pools = {
+        suffix: tuple(label for label in ranked[suffix] if computed_by[label] == label and label not in asked.apart)
+        for suffix in suffixes
+    }
     materials = []
     for suffix in suffixes:
         name = mains.get(suffix, "")
@@ -144,7 +178,7 @@ def _analysis(
                 suffix=suffix,
                 outside=found.outside,
                 pool=pools[suffix],
-                seeds=seeds,
+                seeds=asked.seeds,
                 units=spec.words.units,
             )
         )
@@ -161,9 +195,7 @@ def _analysis(
             gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
             continue
         shortest, longest = (computed_by.get(label, label) for label in labels)
-        gains |= retained_gain(
-            found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels, draws
-        )
+        gains |= retained_gain(found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels)
     return Analysis(
         spec=spec,
         scoring=scored,
@@ -172,6 +204,8 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        crossed_out=found.crossed_out,
+        everything=found.everything,
         draws=draws,
         tables=analysed,
         main=next(iter(mains.values()), ""),
@@ -191,17 +225,19 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
     for row in analysis.rows:
         rows[row.label] = {}
         for metric in analysis.means:
-            mean = analysis.mean(metric, row.label)
-            there, expected = analysis.counted(metric, row.label) if metric in analysis.panels else (None, None)
+            shown = analysis.shown(metric, row.label)
+            mean = shown.mean(metric, row.label)
+            there, expected = shown.counted(metric, row.label) if metric in analysis.panels else (None, None)
             if mean is None and not analysis.panels:
                 continue
-            low, high = analysis.limits(metric, row.label) or (None, None)
+            low, high = shown.limits(metric, row.label) or (None, None)
             rows[row.label][metric] = {
                 "mean": mean,
                 "low": low,
                 "high": high,
                 "n": there,
                 "missing": None if there is None or expected is None else expected - there,
+                **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
     found = {
         "rows": rows,

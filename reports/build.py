@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from reports.analysis import analyse
+from reports.comparable import violations
 from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
 from reports.page.page import page
 from reports.report_json import report_json
@@ -22,7 +23,7 @@ def build(folder: Path, input: ReportInput) -> None:
     """
     analysis = analyse(input)
     files = {
-        RESULTS: results_csv(input.values),
+        RESULTS: results_csv(input.values, violations(input.controls)),
         NUMBERS: json.dumps(report_json(input, analysis), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
         PAGE: page(input, analysis),
     }

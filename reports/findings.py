@@ -14,7 +14,8 @@ from reports.statistics.panel import Panel
 from reports.statistics.sure_order import FEWEST_SEEDS
 from reports.statistics.table import Table
 
-Verdict = Literal["supported", "contradicted", "undecided", "point estimate", "one seed"]
+Verdict = Literal["supported", "contradicted", "undecided", "point estimate", "one seed", "not comparable"]
+"""`not comparable`: it rests on a row whose controls did not hold (`comparable.answered`)."""
 
 ALPHA = 0.05
 

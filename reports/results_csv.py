@@ -4,21 +4,30 @@ import csv
 import io
 from collections.abc import Sequence
 
+from reports.comparable import VIOLATED, Violation, is_violated
 from reports.input import ResultLine
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet computes a text that begins so. No name of ours does; a name in somebody's data may."""
 COLUMNS = ("row", "seed", "axes", "branch", "case", "metric", "unit", "better", "value")
+CONTROLS = "controls"
+"""A last column, where a control did not hold: `violated` in the lines that rest on it, else empty."""
 
 
-def results_csv(values: Sequence[ResultLine]) -> str:
-    """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line."""
+def results_csv(values: Sequence[ResultLine], violated: Sequence[Violation] = ()) -> str:
+    """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line.
+
+    Args:
+        values: in any order.
+        violated: controls that did not hold; with some, there is a column `controls`.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, CONTROLS) if violated else COLUMNS)
     for v in sorted(values, key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric, v.unit)):
         row, axes, branch, case, metric, unit = map(_text, (v.row, v.axes, v.branch, v.case, v.metric, v.unit))
-        writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value))])
+        last = [VIOLATED if is_violated(violated, v, v.branch) else ""] if violated else []
+        writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value)), *last])
     return out.getvalue()
 
 
@@ -31,9 +40,13 @@ def read_results_csv(text: str, where: str) -> list[ResultLine]:
     lines = csv.reader(io.StringIO(text), strict=True)
     found: list[ResultLine] = []
     try:
-        if tuple(next(lines, ())) != COLUMNS:
+        heading = tuple(next(lines, ()))
+        if heading not in (COLUMNS, (*COLUMNS, CONTROLS)):
             raise ValueError(f"the first line is not {','.join(COLUMNS)}")
-        for row, seed, axes, branch, case, metric, unit, better, value in lines:
+        for fields in lines:
+            row, seed, axes, branch, case, metric, unit, better, value = fields[: len(COLUMNS)]
+            if len(fields) != len(heading) or fields[len(COLUMNS) :] not in ([], [""], [VIOLATED]):
+                raise ValueError(f"{len(fields)} columns, {len(heading)} wanted; {CONTROLS} is empty or {VIOLATED}")
             if better not in ("high", "low"):
                 raise ValueError(f"better is {better[:40]!r}; allowed: high, low")
             found.append(

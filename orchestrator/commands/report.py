@@ -48,7 +48,9 @@ def report(
         _print_published(study)
         return
     if source == STUDY:
-        report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.durations)
+        report_if_needed(
+            study.report_folder, study.plan, study.standings(), study.store, study.durations, study.registered
+        )
         folder = study.report_folder
     else:
         folder = _of_folder(study, Path(source))
@@ -91,7 +93,7 @@ def _exported(study: Study, export: Path) -> str:
     from orchestrator.reporting.collect import report_input
     from orchestrator.reporting.results_folder import write_results_folder
 
-    given = report_input(study.plan, study.standings(), study.store, study.durations())
+    given = report_input(study.plan, study.standings(), study.store, study.durations(), study.registered)
     size = write_results_folder(export, given, study.plan, study.store.commits())
     return f"\nexported: {export}, {size / 1e6:.1f} MB; its report: echo-matrix report --source {export}"
 

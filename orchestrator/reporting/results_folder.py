@@ -37,6 +37,7 @@ from reports.input import (
     LeftOut,
     Missing,
     OfCell,
+    Registration,
     ReportInput,
     RowInfo,
     Strip,
@@ -100,10 +101,11 @@ class KeptInput:
     defaults: Mapping[str, str] = field(default_factory=dict)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
+    registration: Registration | None = None
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "defaults")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "defaults")
 """Fields that are kept as they are."""
 
 

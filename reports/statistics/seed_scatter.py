@@ -27,8 +27,7 @@ How often limits made so miss is simulated, rows that scatter up to ten times as
 
 Sources: pooling over rows is the error term of a randomised block design (Scheffe 1959, The Analysis of Variance,
 section 4.1); the larger of both is a cautious form of the moderated t of Smyth (2004), Statistical Applications in
-Genetics and Molecular Biology 3(1), article 3; effective degrees of freedom: Kish (1965), Survey Sampling, section
-11.7.
+Genetics and Molecular Biology 3(1), 3; effective degrees of freedom: Kish (1965), Survey Sampling, section 11.7.
 """
 
 from collections.abc import Sequence
