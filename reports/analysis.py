@@ -51,7 +51,7 @@ class Analysis(Measured):
 
     def inversions(self, name: str) -> Inversions:
         """The pairs of a table's rows that the branches of the contrast order differently."""
-        return inversions(self.tables[name], self.panels, self.pools.get(name.partition("/")[2], ()))
+        return inversions(self.tables[name], self.panels)
 
     @cached_property
     def signals(self) -> Mapping[str, SignalToNoise]:

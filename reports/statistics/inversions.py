@@ -106,19 +106,18 @@ def inverted(table: Table) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(*np.nonzero(opposite), strict=True)]
 
 
-def inversions(table: Table, panels: Mapping[str, Panel], pool: Sequence[str] = ()) -> Inversions:
+def inversions(table: Table, panels: Mapping[str, Panel]) -> Inversions:
     """The inverted pairs of a table.
 
     Args:
         table: analysed.
         panels: by `branch/metric`; empty without values by case.
-        pool: distinct rows whose scatter over seeds is pooled beside those of the table.
     """
     contrast = table.scoring.contrast
     if contrast is None:
         return Inversions(pairs=(), count=None)
     scores = (table.scores[contrast[0]], table.scores[contrast[1]])
-    pairs = _pairs(table, contrast, panels, pool)
+    pairs = _pairs(table, contrast, panels)
     above = () if pairs is None else tuple(one.above() for one in pairs)
     found = [_inversion(table, scores, pairs, above, a, b) for a, b in inverted(table)]
     if pairs is not None:
@@ -155,18 +154,15 @@ def inversions_json(table: Table, found: Inversions) -> dict[str, Any]:
     }
 
 
-def _pairs(
-    table: Table, contrast: tuple[str, str], panels: Mapping[str, Panel], pool: Sequence[str]
-) -> tuple[RowPairs, RowPairs] | None:
+def _pairs(table: Table, contrast: tuple[str, str], panels: Mapping[str, Panel]) -> tuple[RowPairs, RowPairs] | None:
     """Differences of the table's rows on both branches, under their names in the table."""
-    rows = list(dict.fromkeys((*table.computed, *pool)))
     found = []
     for branch in contrast:
-        scores = held_scores(table, branch, rows, panels)
+        scores = held_scores(table, branch, table.computed, panels)
         if scores is None:
             return None
         own = {name: scores[row] for name, row in zip(table.rows, table.computed, strict=True)}
-        found.append(row_pairs(own, pool=list(scores.values())))
+        found.append(row_pairs(own))
     return found[0], found[1]
 
 

@@ -285,6 +285,12 @@ def _extremes(scores: Floats) -> tuple[int, int]:
     return int(np.nanargmax(scores)), int(np.nanargmin(scores))
 
 
+def _ends(material: Material, branch: str) -> tuple[str, str]:
+    """The rows of the panels with the values of the extremes."""
+    high, low = _extremes(material.table.scores[branch])
+    return material.table.computed[high], material.table.computed[low]
+
+
 def _gain_share(scores: Floats, at: Sequence[int]) -> float:
     """The gain from the first to the last of these rows in shares of the range over all rows."""
     if not np.isfinite(scores).any():
@@ -307,7 +313,7 @@ def _range_shares(
     parts, value = [], 0.0
     for i, (branch, sign) in enumerate((("replay", -1.0), ("return", 1.0))):
         high, low = _extremes(table.scores[branch])
-        top, bottom = table.computed[high], table.computed[low]
+        top, bottom = _ends(material, branch)
         if top not in kept or bottom not in kept:
             return f"no limits: the best or worst row of {branch} lacks a score on the other branch"
         if order.above[i][kept.index(top), kept.index(bottom)] > ALPHA:
@@ -318,4 +324,6 @@ def _range_shares(
             weights[row] = weights.get(row, 0.0) + sign * times / spread
         parts.append(BranchContrast(layouts=scores[branch], weights=weights))
         value += sign * shares[branch]
+    if all(set(ends) == set(_ends(material, branch)) for branch in BRANCHES):
+        return "no limits: K=1 and K=20 are the ends of both ranges, so that both shares are 1 whatever the values"
     return contrasted(parts, plus=value)
