@@ -66,8 +66,8 @@ class Analysis(Measured):
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
-        metrics = [name.split("/", 1)[1] for name in self.means if name.startswith(f"{branch}/")]
-        return [metric for metric in self.spec.metrics or sorted(metrics) if metric in metrics]
+        metrics = self.shown_metrics(branch)
+        return [metric for metric in self.spec.metrics or metrics if metric in metrics]
 
 
 def analyse(given: ReportInput) -> Analysis:
@@ -166,7 +166,7 @@ def _analysis(
     for suffix in suffixes:
         name = mains.get(suffix, "")
         table = analysed[name] if name else tables.analyse(ranked[suffix], computed_by, means, draws, scored)
-        price, price_name = _price(spec, table.rows, costs)
+        price, price_name = price_of(spec, table.rows, costs)
         materials.append(
             Material(
                 table=table,
@@ -305,7 +305,7 @@ def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def _price(
+def price_of(
     spec: ReportSpec, rows: Sequence[str], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> tuple[dict[str, float], str]:
     """The price of each row and its name: the first price that every row with costs has."""

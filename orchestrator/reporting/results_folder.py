@@ -40,6 +40,7 @@ from reports.input import (
     Registration,
     ReportInput,
     RowInfo,
+    Source,
     Strip,
 )
 from reports.results_csv import read_results_csv, results_csv
@@ -99,13 +100,14 @@ class KeptInput:
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
     defaults: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[Source] = field(default_factory=tuple)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
     registration: Registration | None = None
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "defaults")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "sources", "defaults")
 """Fields that are kept as they are."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from reports.figures.labels import names_beside, names_in_column
+from reports.figures.labels import MOST_LETTERS, names_beside, names_in_column, shortened
 from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, point
 from reports.statistics.agreement import pearson
 from reports.statistics.intervals import LEVEL
@@ -36,7 +36,7 @@ def normalised_branches(table: Table, looks: Mapping[str, FamilyLook], contrast:
                 markeredgewidth=1.8,
             )
             axes.plot(second[i], place, "o", markersize=8, color=colour)
-        axes.set_yticks(range(len(order)), [table.rows[i] for i in order], color=INK)
+        axes.set_yticks(range(len(order)), [shortened(table.rows[i], MOST_LETTERS, len) for i in order], color=INK)
         axes.set_xlim(-0.05, 1.05)
         axes.set_xlabel(f"normalised over the rows of the table:  ○ {contrast[0]}   ● {contrast[1]}")
         axes.grid(visible=False, axis="y")

@@ -4,7 +4,7 @@
 they are drawn: only then, after the layout, is it known where everything stands.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,10 @@ STEP = 3.0
 """Of the grid of places that are tried where a name has no room beside its point, in points."""
 MOST_SEARCHED = 60
 """Points of a figure for which room farther away is searched; with more, the figure would be names alone."""
+MOST_LETTERS = 28
+"""Of a name beside an axis (`shortened`)."""
+WIDEST = 0.4
+"""Of the axes: a name beside a point."""
 LINE_HEIGHT = 1.3
 """Of a column of names, in heights of its letters."""
 LEADER = 10.0
@@ -95,6 +99,21 @@ def place(
                 taken = np.vstack([taken, free[:1]])
                 break
     return found
+
+
+def shortened(text: str, room: float, width_of: Callable[[str], float]) -> str:
+    """`text`, or as many of its first and last letters around `…` as fit into `room`; `width_of`: of a text."""
+    if width_of(text) <= room:
+        return text
+    fits, too_many = 1, len(text)
+    while too_many - fits > 1:
+        kept = (fits + too_many) // 2
+        fits, too_many = (kept, too_many) if width_of(_around(text, kept)) <= room else (fits, kept)
+    return _around(text, fits)
+
+
+def _around(text: str, kept: int) -> str:
+    return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def _tried(
@@ -197,8 +216,22 @@ class NamesInColumn(Artist):
         lifted = height / 2 if self._above else 0.0
         at = [float(across.transform((self._x, y))[1]) + lifted for y, _ in self._names]
         x = float(across.transform((self._x, self._names[0][0]))[0])
+        room = x - box.x0 if self._style["ha"] == "right" else box.x1 - x
+        text = Text(0, 0, "", va="center", figure=self.figure, **self._style)
         for y, (_, name) in zip(apart(at, height, box.y0, box.y1), self._names, strict=True):
-            Text(x, y, name, va="center", figure=self.figure, **self._style).draw(renderer)
+            text.set_text(shortened(name, room, _width(text, renderer)))
+            text.set_position((x, y))
+            text.draw(renderer)
+
+
+def _width(text: Text, renderer: Any) -> Callable[[str], float]:
+    """The width of words written as `text` is."""
+
+    def width(words: str) -> float:
+        text.set_text(words)
+        return float(text.get_window_extent(renderer).width)
+
+    return width
 
 
 def names_beside(

@@ -8,6 +8,9 @@ from reports.formats import decimals_of, number, p_text
 from reports.page.tables import BUNDLE
 from reports.statistics.inversions import InversionCount
 
+MOST_LINES = 20
+"""Pairs of a table that the page shows; report.json has all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InversionTable:
@@ -20,6 +23,10 @@ class InversionTable:
     """Better on the first branch, on the second, both differences, probability of this direction, adjusted p."""
     chance: str
     """How many there are, beside what noise alone would give."""
+    count: int
+    """Pairs that change order, of which `lines` has the first."""
+    pairs: int
+    """Pairs with both scores."""
 
 
 def inversion_tables(analysis: Analysis) -> list[InversionTable]:
@@ -50,9 +57,11 @@ def inversion_tables(analysis: Analysis) -> list[InversionTable]:
                     number(pair.probability, 2) or "–",
                     p_text(pair.p_adjusted) or "–",
                 )
-                for pair in found.pairs
+                for pair in found.pairs[:MOST_LINES]
             ],
             chance=chance(found.count),
+            count=found.count.observed,
+            pairs=found.count.pairs,
         )
         for name in analysis.tables
         for found in [analysis.inversions(name)]
@@ -62,12 +71,11 @@ def inversion_tables(analysis: Analysis) -> list[InversionTable]:
 
 def chance(count: InversionCount) -> str:
     """How many pairs are inverted, beside what is expected where both branches order the rows alike, in words."""
-    said = f"{count.observed} of {count.pairs} pairs are ordered differently"
     unrelated = f"{number(count.unrelated, 1)} if the branches were unrelated"
     if count.expected is None or count.low is None or count.high is None:
-        return f"{said}; {unrelated}. What noise alone would give is not known: {count.reason}."
+        return f"It would be {unrelated}. What noise alone would give is not known: {count.reason}."
     return (
-        f"{said}. Noise alone would give {number(count.expected, 1)} ({number(count.low, 0)} to "
+        f"Noise alone would give {number(count.expected, 1)} ({number(count.low, 0)} to "
         f"{number(count.high, 0)}) if both branches ordered the rows alike: p {_equals(p_text(count.p))}; {unrelated}."
     )
 

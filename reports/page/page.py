@@ -16,6 +16,7 @@ from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, filters, groups, inversions, missing, tables
+from reports.page.answer import answer_part
 from reports.page.axes import axis_parts
 from reports.page.costs import cost_table
 from reports.page.findings import finding_groups
@@ -25,13 +26,17 @@ from reports.page.readable import anchor, readable
 from reports.page.registration import registration_part
 from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
+from reports.page.sources import anchors, source_lines
 from reports.page.strips import strips
 from reports.page.tiles import tiles
+from reports.page.videos import clips
+from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLES = ("report.css", "answer.css")
 GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
@@ -62,6 +67,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
+    ranked, made = ranking(analysis), source_lines(given, analysis)
     judged, sized = instruments.agreement(given), frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
@@ -70,7 +76,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         row_in=filters.classes(analysis),
         table_in=filters.table_classes(analysis),
         seeds_of=seed_table(analysis, given.seeds),
-        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,
         analysis=analysis,
         spec=spec,
@@ -85,12 +91,18 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
+        data=figures.figures_data(given, analysis, ranked),
+        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks), ranked),
+        clips=clips(given, analysis, ranked),
+        sources=made,
+        source_of=anchors(made, analysis),
+        has_runs=any(job.run for line in made for job in line.jobs),
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
         registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
-        figures=figures.page_figures(given, analysis, looks, sized),
+        figures=figures.page_figures(given, analysis, looks, sized, ranked),
         frontier=sized,
         effects=effects_of(analysis),
         scaling=figures.scalings(analysis, looks),
@@ -122,6 +134,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         durations=by_stage(given.durations),
         excluded=missing.excluded(given),
         row_css=figures.row_css(analysis, looks),
+        price_name=figures.price_of_all(analysis, ranked)[1],
         quality=figures.quality_branch(scoring),
         sections=json.dumps(given.sections, indent=2, sort_keys=True, ensure_ascii=False),
         published=None if declared is None or published is None else published_part(declared, published, looks),

@@ -67,12 +67,16 @@ class PrintedTable:
     """How many values a complete cell is a mean of, for the caption."""
 
 
+def branches_of(analysis: Analysis) -> list[str]:
+    """The branches in the order of the tables: those that are contrasted first, as a table may be wide."""
+    return list(dict.fromkeys((*analysis.scoring.ranked, *analysis.scoring.names)))
+
+
 def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
     """The columns of one branch: the main metrics, or every one."""
-    metrics = sorted(name.split("/", 1)[1] for name in analysis.means if name.startswith(f"{branch}/"))
     better = dict(score_parts(analysis.scoring.of(branch), analysis.means.keys()))
     found = []
-    for metric in metrics if every else analysis.main_metrics(branch):
+    for metric in analysis.shown_metrics(branch) if every else analysis.main_metrics(branch):
         panel = analysis.panels.get(f"{branch}/{metric}")
         low = better.get(f"{branch}/{metric}") == "low" or (panel is not None and panel.better == "low")
         found.append(
@@ -97,7 +101,7 @@ def printed(analysis: Analysis, name: str) -> PrintedTable:
     table = analysis.tables[name]
     bundled = analysis.scoring.bundled
     columns: list[Column] = []
-    for branch in analysis.scoring.names:
+    for branch in branches_of(analysis):
         own = columns_of(analysis, branch, every=False)
         columns += own
         if own and bundled is not None and branch == bundled.name:
@@ -154,7 +158,7 @@ def _printed(
         )
         for row in (*rows, *references)
     ]
-    branches = [(branch, sum(column.branch == branch for column in columns)) for branch in analysis.scoring.names]
+    branches = [(branch, sum(column.branch == branch for column in columns)) for branch in branches_of(analysis)]
     expected = sorted({analysis.panels[c.metric].expected for c in columns if c.metric in analysis.panels})
     return PrintedTable(
         name=name,

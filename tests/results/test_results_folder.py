@@ -26,7 +26,7 @@ from orchestrator.reporting.results_folder import (
     read_results_folder,
     write_results_folder,
 )
-from reports.excerpt import CURVE_POINTS, excerpt, thinned
+from reports.excerpt import CURVE_POINTS, excerpt
 from reports.input import Curve, ReportInput
 from reports.results_csv import read_results_csv, results_csv
 
