@@ -155,10 +155,14 @@ def test_holm_runs_over_the_findings_of_all_values_of_an_axis(three: ReportInput
 def test_the_larger_claim_of_a_finding_is_its_verdict_and_nothing_is_asked_without_an_answer(
     three: ReportInput,
 ) -> None:
-    told: dict[str, Material] = {}
+    asked_of: list[Material] = []
 
     def answering(answer: Answer | None) -> Callable[[Material], Answer | None]:
-        return lambda material: told.setdefault("material", material) and answer
+        def ask(material: Material) -> Answer | None:
+            asked_of.append(material)
+            return answer
+
+        return ask
 
     asked = [
         ("a", "A", answering(Answer(effect=1.0, p_supported=0.001, p_contradicted=0.9, seeds=3))),
@@ -171,6 +175,6 @@ def test_the_larger_claim_of_a_finding_is_its_verdict_and_nothing_is_asked_witho
         ("a", "supported"), ("b", "contradicted"), ("c", "supported"),
     ]  # fmt: skip
     four = [*asked, ("e", "E", answering(Answer(effect=1.0, p_supported=0.03, seeds=3)))]
-    assert [one["verdict"] for one in findings(four, [told["material"]])] == [
+    assert [one["verdict"] for one in findings(four, asked_of[:1])] == [
         "supported", "contradicted", "undecided", "undecided",
     ]  # fmt: skip

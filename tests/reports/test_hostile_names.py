@@ -100,7 +100,9 @@ def test_the_page_forbids_scripts_and_addresses_to_whoever_shows_it(text: str) -
     elements = Elements()
     elements.feed(text)
     policies = [one["content"] for tag, one in elements.found if one.get("http-equiv") == "Content-Security-Policy"]
-    assert policies == ["default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"]
+    assert policies == [
+        "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
+    ]
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
