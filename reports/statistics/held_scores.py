@@ -16,7 +16,7 @@ from reports.statistics.table import Table
 def held_scores(
     table: Table, branch: str, rows: Sequence[str], panels: Mapping[str, Panel]
 ) -> dict[str, Floats] | None:
-    """Scores by row, (scenes, seeds); higher is better, NaN is missing; None: the score has no values by scene.
+    """Row -> (scenes, seeds), higher is better, NaN is missing; None: the score has no values by scene.
 
     Args:
         table: whose ranges are held.
