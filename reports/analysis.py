@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.checked import check
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
 from reports.input import ReportInput
@@ -53,8 +54,9 @@ def analyse(given: ReportInput) -> Analysis:
     """The analysis of a study.
 
     Raises:
-        ValueError: two values of one case and metric, or a table that names no row of the matrix.
+        ValueError: values that contradict each other (`checked`), or a table that names no row of the matrix.
     """
+    check(given)
     again = repeated(given)
     given = competing(given)
     axes = combinations(given, (cost.axes for cost in given.costs))

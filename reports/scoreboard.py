@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from reports.checked import check
 from reports.formats import decimals_of
 from reports.groups import MARK, grouped, groups_of
 from reports.input import CaseValues
@@ -89,8 +90,9 @@ def scoreboard(given: CaseValues) -> Scoreboard:
     """The table of scores of these values.
 
     Raises:
-        ValueError: two values of one case and metric.
+        ValueError: values that contradict each other (`checked`).
     """
+    check(given)
     found = measured(given, combinations(given))
     columns = headlines(found)
     seeds = frozenset(given.seeds)
