@@ -6,15 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, label_points, point
+from reports.figures.labels import names_beside, names_in_column
+from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, point
 from reports.statistics.agreement import pearson
 from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import limits
 from reports.statistics.scores import normalised
 from reports.statistics.table import Table, branch_ranks
-
-MOST_TIED = 3
-"""Names at one rank; with more, the figure would have no room for its lines."""
 
 
 def normalised_branches(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, str]) -> str:
@@ -57,7 +55,7 @@ def scatter(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, 
         for i, row in enumerate(table.rows):
             if np.isfinite(x[i]) and np.isfinite(y[i]):
                 point(axes, x[i], y[i], looks[row], spread.get(row))
-        label_points(axes, [(x[i], y[i], row) for i, row in enumerate(table.rows)])
+        names_beside(axes, [(x[i], y[i], row) for i, row in enumerate(table.rows)])
         r = float(pearson(x, y))
         axes.set_title(f"r = {r:.2f}" if math.isfinite(r) else "r is not defined", loc="left", fontsize=11)
         axes.set_xlabel(labels[0])
@@ -88,14 +86,10 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
                 markeredgecolor=PAPER,
                 solid_capstyle="round",
             )
-        for at, branch, side in ((-0.05, first, "right"), (1.05, second, "left")):
-            for value in sorted({float(place[branch][i]) for i in rows}):
-                tied = [table.rows[i] for i in rows if place[branch][i] == value]
-                if len(tied) > MOST_TIED:
-                    tied = [*tied[: MOST_TIED - 1], f"{len(tied) - MOST_TIED + 1} more"]
-                name = ", ".join(tied)
-                text = f"{name}   {value:.0f}" if side == "right" else f"{value:.0f}   {name}"
-                axes.text(at, value, text, ha=side, va="center", fontsize=9.5)
+        left = [(y, f"{name}   {y:g}") for y, name in ((float(place[first][i]), table.rows[i]) for i in rows)]
+        right = [(y, f"{y:g}   {name}") for y, name in ((float(place[second][i]), table.rows[i]) for i in rows)]
+        names_in_column(axes, -0.05, left, side="left", size=9.5, color=INK)
+        names_in_column(axes, 1.05, right, side="right", size=9.5, color=INK)
         axes.set_xlim(-0.95, 1.95)
         axes.set_ylim(len(table.rows) + 0.6, 0.3)
         axes.set_xticks([0, 1], [f"{first} rank", f"{second} rank"])

@@ -1,12 +1,12 @@
 """Quality against the sizes of rows, with the Pareto frontier."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
+from reports.figures.labels import names_beside
 from reports.figures.style import PAPER, SOFT, FamilyLook, drawn
 from reports.frontier import Frontier
 
@@ -16,8 +16,6 @@ LOG_FROM = 30
 
 def quality_against_size(found: Frontier, looks: Mapping[str, FamilyLook]) -> str:
     """A panel for each size: rows on the frontier filled, named and joined by steps; the others hollow."""
-
-    up = 1 if found.better == "high" else -1
 
     def draw(figure: Figure) -> None:
         panels = np.atleast_1d(figure.subplots(1, len(found.spec.sizes), sharey=True))
@@ -43,27 +41,15 @@ def quality_against_size(found: Frontier, looks: Mapping[str, FamilyLook]) -> st
                     zorder=4 if on else 3,
                 )
             axes.margins(0.16)
-            _name(axes, sorted((one.sizes[size.key], one.mean, one.row) for one in found.rows if one.on[size.key]), up)
+            places = [(one.sizes[size.key], one.mean, one.row, one.on[size.key]) for one in found.rows]
+            names_beside(
+                axes,
+                [(x, y, row) for x, y, row, on in places if on],
+                [(x, y) for x, y, _, on in places if not on],
+            )
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(size.name)
         panels[0].set_ylabel(f"{found.spec.metric}" + (f" ({found.unit})" if found.unit else ""))
 
     return drawn(4.6 * len(found.spec.sizes), 3.9, draw)
-
-
-def _name(axes: Any, points: Sequence[tuple[float, float, str]], up: int) -> None:
-    """Names on the better side of their points and left of them, where a frontier has no points; near ones apart."""
-    bottom, top = axes.get_ylim()
-    apart, last = 0.06 * (top - bottom), -np.inf
-    for i, (x, y, name) in enumerate(points):
-        last = max(up * y, last + apart)
-        axes.annotate(
-            name,
-            (x, up * last),
-            xytext=(-7 if i else 4, 9 * up),
-            textcoords="offset points",
-            ha="right" if i else "left",
-            va="center",
-            fontsize=9,
-        )

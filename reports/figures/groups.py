@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reports.analysis import Analysis
-from reports.figures.style import SOFT, FamilyLook, drawn
+from reports.figures.labels import names_in_column
+from reports.figures.style import INK, SOFT, FamilyLook, drawn
 from reports.group_results import numbers_of, shown
 from reports.groups import grouped
 from reports.references import levels
@@ -19,7 +20,7 @@ BESIDE = 0.04
 """Of the axis: how far apart the points of all rows at one number may be."""
 NEAR = 0.25
 """A reference row is drawn where it is so near the rows, in parts of their range: others would flatten them."""
-NAME_HEIGHT, NAME_WIDTH = 0.055, 0.45
+NAME_WIDTH = 0.45
 """Of the axes, for the name of a row."""
 
 
@@ -73,22 +74,18 @@ def _panel(axes: Any, analysis: Analysis, curves: GroupCurves, metric: str, look
         for i, limits in line.limits.items():
             axes.plot([at[i], at[i]], limits, color=look.colour, linewidth=1.1, alpha=0.4)
     low, high = axes.get_ylim()
-    for name, level in levels(analysis, names[0]):
-        if low - NEAR * (high - low) <= level <= high + NEAR * (high - low):
-            axes.axhline(level, color=SOFT, linewidth=1.0, linestyle=DASHED)
-            axes.text(places[0], level, name, ha="left", va="bottom", fontsize=8, color=SOFT)
+    near = [
+        (level, name)
+        for name, level in levels(analysis, names[0])
+        if low - NEAR * (high - low) <= level <= high + NEAR * (high - low)
+    ]
+    for level, _ in near:
+        axes.axhline(level, color=SOFT, linewidth=1.0, linestyle=DASHED)
+    names_in_column(axes, float(places[0]), near, side="right", size=8, color=SOFT, above=True)
     axes.set_xlim(places[0] - 0.05 * width, places[-1] + NAME_WIDTH * width)
     axes.set_xticks(places, [str(number) for number in numbers])
-    _label(axes, float(places[-1] + BESIDE * width), [(line.means[max(line.means)], line.row) for line in lines])
-
-
-def _label(axes: Any, x: float, ends: Sequence[tuple[float, str]]) -> None:
-    """Names to the right of the lines' ends, apart from each other."""
-    low, high = axes.get_ylim()
-    step, at = (high - low) * NAME_HEIGHT, -np.inf
-    for y, name in sorted(ends):
-        at = max(y, at + step)
-        axes.annotate(name, (x, at), xytext=(4, 0), textcoords="offset points", ha="left", va="center", fontsize=8)
+    ends = [(line.means[max(line.means)], line.row) for line in lines]
+    names_in_column(axes, float(places[-1] + 2 * BESIDE * width), ends, side="right", size=8, color=INK)
 
 
 def _lines(analysis: Analysis, names: Sequence[str]) -> list[Line]:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reports.analysis import Analysis
+from reports.figures.labels import names_in_column
 from reports.figures.style import SOFT, FamilyLook, drawn, point
 from reports.references import levels
 from reports.spec import ScalingFigure
@@ -44,9 +45,10 @@ def scaling(analysis: Analysis, figure_spec: ScalingFigure, looks: Mapping[str, 
             for i, _, mean, interval in known:
                 half = None if interval is None else (interval.high - interval.low) / 2
                 point(axes, float(i), mean, own, None if half is None else (0.0, 0.0, half, half))
-            for name, level in levels(analysis, metric):
+            drawn_levels = [(level, name) for name, level in levels(analysis, metric)]
+            for level, _ in drawn_levels:
                 axes.axhline(level, color=SOFT, linewidth=1.0, linestyle=(0, (4, 3)))
-                axes.text(len(points) - 0.62, level, name, ha="right", va="bottom", fontsize=8, color=SOFT)
+            names_in_column(axes, len(points) - 0.62, drawn_levels, side="left", size=8, color=SOFT, above=True)
             axes.set_xticks(range(len(points)), [figure_spec.tick.format(k) for k, *_ in points])
             axes.set_xlim(-0.4, len(points) - 0.6)
             axes.set_title(label, loc="left", fontsize=10)

@@ -6,12 +6,11 @@ that one drawing serves light and dark. The bytes depend on the values alone.
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 
 INK, SOFT, LINE, PAPER = "#0a0b05", "#0a0b06", "#0a0b07", "#0a0b08"
@@ -96,30 +95,6 @@ def point(axes: Any, x: float, y: float, look: FamilyLook, spread: Spread | None
             [x], [y], xerr=[[left], [right]], yerr=[[down], [up]], fmt="none", ecolor=colour, elinewidth=1.1, alpha=0.4
         )
     axes.plot([x], [y], look.marker, color=colour, markersize=8, markeredgecolor=PAPER, zorder=3)
-
-
-def label_points(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Names beside their points: right of them in the left half, left of them in the right; near ones apart."""
-    known = [(float(x), float(y), name) for x, y, name in points if np.isfinite(x) and np.isfinite(y)]
-    if not known:
-        return
-    xs, ys = np.array([x for x, _, _ in known]), np.array([y for _, y, _ in known])
-    middle = (xs.min() + xs.max()) / 2
-    step = (ys.max() - ys.min() or 1.0) * 0.055
-    taken: dict[str, list[float]] = {"left": [], "right": []}
-    for x, y, name in sorted(known, key=lambda point: point[1]):
-        side = "left" if x <= middle else "right"
-        at = max([y, *(other + step for other in taken[side][-1:])])
-        taken[side].append(at)
-        axes.annotate(
-            name,
-            (x, at),
-            xytext=(8 if side == "left" else -8, 6),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=9,
-        )
 
 
 def _themed(svg: str) -> str:

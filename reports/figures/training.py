@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.analysis import Analysis
-from reports.figures.style import SOFT, FamilyLook, drawn, label_points, point
+from reports.figures.labels import names_beside
+from reports.figures.style import SOFT, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.statistics.panel import row_label
 from reports.statistics.table import Table
@@ -27,7 +28,7 @@ def quality_against_cost(
         axes = figure.subplots()
         for x, y, row in points:
             point(axes, x, y, looks[row], None)
-        label_points(axes, points)
+        names_beside(axes, points)
         axes.set_xlabel(analysis.price_name)
         axes.set_ylabel(label)
         axes.margins(0.16)

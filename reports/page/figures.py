@@ -15,6 +15,9 @@ from reports.spec import ScalingFigure
 from reports.statistics.scores import Scoring, bundle_name
 from reports.statistics.table import Table
 
+REFERENCE = "reference"
+"""CSS class of reference rows."""
+
 
 def _score_name(analysis: Analysis, branch: str) -> str:
     """A branch's score as an axis names it; a metric of which less is better is drawn negated."""
@@ -72,6 +75,11 @@ def scalings(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> list[tuple[
 def looks_of_rows(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> dict[str, FamilyLook]:
     """Label -> how the row is drawn; reference rows are not."""
     return {row.label: looks[row.family] for row in analysis.rows if not row.reference}
+
+
+def row_css(analysis: Analysis, looks: Mapping[str, FamilyLook]) -> dict[str, str]:
+    """Label -> CSS class of its family's colour."""
+    return {row.label: REFERENCE if row.reference else looks[row.family].css for row in analysis.rows}
 
 
 def quality_branch(scoring: Scoring) -> str:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reports.analysis import Analysis
 from reports.formats import decimals_of, number
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
+from reports.statistics.table import comparisons
 
 BUNDLE = "bundle"
 """The metric of a bundle's column."""
@@ -101,6 +103,15 @@ def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
     """All rows and all metrics of one branch."""
     rows = [row.label for row in analysis.rows if not row.reference]
     return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
+
+
+def row_to_row(analysis: Analysis) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(table, differences of its rows in pairs) of the tables that have any."""
+    return [
+        (name, found)
+        for name, table in analysis.tables.items()
+        if (found := comparisons(table, analysis.computed_by, analysis.panels))
+    ]
 
 
 def _printed(

@@ -38,6 +38,10 @@ class Interval:
     low: float
     high: float
     p: float
+    error: float
+    """Standard error of the mean; 0: it is known exactly."""
+    freedom: float
+    """Degrees of freedom of its Student's t."""
     scenes: int
     seeds: int
     kind: Literal["scenes and seeds", "scenes only"]
@@ -94,11 +98,22 @@ def interval_of_sum(parts: Sequence[Floats], level: float = LEVEL, most_freedom:
     scale = max(*(float(np.abs(part).max()) for part in parts), TINY)
     if variance <= (TINY * scale) ** 2:
         p = 1.0 if abs(mean) <= TINY * scale else 0.0
-        return Interval(mean=mean, low=mean, high=mean, p=p, scenes=scenes, seeds=seeds, kind=kind)
-    error = math.sqrt(variance)
-    reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
-    p = 2.0 * float(stdtr(freedom, -abs(mean) / error))
-    return Interval(mean=mean, low=mean - reach, high=mean + reach, p=p, scenes=scenes, seeds=seeds, kind=kind)
+        error = reach = 0.0
+    else:
+        error = math.sqrt(variance)
+        reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
+        p = 2.0 * float(stdtr(freedom, -abs(mean) / error))
+    return Interval(
+        mean=mean,
+        low=mean - reach,
+        high=mean + reach,
+        p=p,
+        error=error,
+        freedom=freedom,
+        scenes=scenes,
+        seeds=seeds,
+        kind=kind,
+    )
 
 
 def _over_scenes(parts: Sequence[Floats]) -> tuple[float, float]:
@@ -142,6 +157,17 @@ class Complete:
     dropped_seeds: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompleteTogether:
+    """The same for several branches, of which each has own scenes and all have the same seeds."""
+
+    layouts: tuple[tuple[Floats, ...], ...]
+    """branch -> its layouts, each (scenes of the branch kept, seeds kept)."""
+    dropped_scenes: int
+    """Of all branches together."""
+    dropped_seeds: int
+
+
 def complete(layouts: Sequence[Floats]) -> Complete:
     """Cut layouts (scenes, seeds; NaN is missing) to the largest block of scenes and seeds that all of them have.
 
@@ -149,13 +175,25 @@ def complete(layouts: Sequence[Floats]) -> Complete:
     from; where no block has two of each, the one with most scenes. So one scene of a third seed takes away nothing of
     what two whole seeds say.
     """
-    present = np.stack([np.isfinite(layout) for layout in layouts])  # (layouts, scenes, seeds)
-    everywhere = present.all(axis=0)
-    scenes, seeds = largest_block(everywhere)
-    return Complete(
-        layouts=tuple(layout[scenes][:, seeds] for layout in layouts),
-        dropped_scenes=int(present.any(axis=(0, 2)).sum() - scenes.sum()),
-        dropped_seeds=int(present.any(axis=(0, 1)).sum() - seeds.sum()),
+    cut = complete_together([layouts])
+    return Complete(layouts=cut.layouts[0], dropped_scenes=cut.dropped_scenes, dropped_seeds=cut.dropped_seeds)
+
+
+def complete_together(branches: Sequence[Sequence[Floats]]) -> CompleteTogether:
+    """`complete` for the layouts of several branches: the scenes of each are cut alone, the seeds jointly.
+
+    A block is as large as its smallest branch.
+    """
+    present = [np.stack([np.isfinite(layout) for layout in layouts]) for layouts in branches]
+    scenes, seeds = largest_blocks([np.asarray(one.all(axis=0)) for one in present])
+    return CompleteTogether(
+        layouts=tuple(
+            tuple(layout[kept][:, seeds] for layout in layouts) for kept, layouts in zip(scenes, branches, strict=True)
+        ),
+        dropped_scenes=sum(
+            int(one.any(axis=(0, 2)).sum() - kept.sum()) for one, kept in zip(present, scenes, strict=True)
+        ),
+        dropped_seeds=int(np.logical_or.reduce([one.any(axis=(0, 1)) for one in present]).sum() - seeds.sum()),
     )
 
 
@@ -165,20 +203,28 @@ MOST_SEEDS_TRIED = 10
 
 def largest_block(present: Bools) -> tuple[Bools, Bools]:
     """(scenes, seeds), as masks, of the largest block without a gap in `present` (`complete` says what is largest)."""
-    some: Bools = np.asarray(present.any(axis=0))
-    whole: Bools = np.asarray(present.all(axis=0))
-    partial = [int(seed) for seed in np.argsort(-present.sum(axis=0), kind="stable") if some[seed] and not whole[seed]]
+    (scenes,), seeds = largest_blocks([present])
+    return scenes, seeds
+
+
+def largest_blocks(present: Sequence[Bools]) -> tuple[list[Bools], Bools]:
+    """(scenes of each branch, seeds), as masks, of the largest block without a gap in any of the branches."""
+    some: Bools = np.asarray(np.stack([one.any(axis=0) for one in present]).all(axis=0))
+    whole: Bools = np.asarray(np.stack([one.all(axis=0) for one in present]).all(axis=0))
+    counted = np.min([one.sum(axis=0) for one in present], axis=0)
+    partial = [int(seed) for seed in np.argsort(-counted, kind="stable") if some[seed] and not whole[seed]]
     if len(partial) > MOST_SEEDS_TRIED:
         tried: Iterable[Sequence[int]] = (partial[:count] for count in range(len(partial) + 1))
     else:
         tried = (chosen for count in range(len(partial) + 1) for chosen in itertools.combinations(partial, count))
     best = (-1, -1, -1)
-    found: tuple[Bools, Bools] = np.zeros(len(present), np.bool_), np.zeros(len(whole), np.bool_)
+    found = ([np.zeros(len(one), np.bool_) for one in present], np.zeros(len(whole), np.bool_))
     for chosen in tried:
         seeds: Bools = np.array([whole[seed] or seed in chosen for seed in range(len(whole))])
-        scenes: Bools = np.asarray(present[:, seeds].all(axis=1))
-        size = (max(0, int(scenes.sum()) - 1) * (int(seeds.sum()) - 1), int(scenes.sum()), int(seeds.sum()))
-        if seeds.any() and scenes.any() and size > best:
+        scenes: list[Bools] = [np.asarray(one[:, seeds].all(axis=1)) for one in present]
+        fewest = min(int(one.sum()) for one in scenes)
+        size = (max(0, fewest - 1) * (int(seeds.sum()) - 1), fewest, int(seeds.sum()))
+        if seeds.any() and fewest and size > best:
             best, found = size, (scenes, seeds)
     return found
 
@@ -195,10 +241,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Reference: Holm (1979), Scandinavian Journal of Statistics 6(2), 65-70.
     """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted = [1.0] * len(p_values)
-    running = 0.0
-    for place, i in enumerate(order):
-        running = max(running, min(1.0, (len(order) - place) * p_values[i]))
-        adjusted[i] = running
-    return adjusted
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    times = np.arange(len(values), 0, -1)
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, times * values[order]))
+    return [float(p) for p in adjusted]

@@ -10,7 +10,13 @@ import pytest
 from reports.figures.style import VARIABLES
 
 FOLDER = Path(__file__).parents[2] / "docs" / "explanation" / "pictures"
-PICTURES = ("write", "address", "read")
+PICTURES = {
+    "write": "write-address-read",
+    "address": "write-address-read",
+    "read": "write-address-read",
+    "stream": "mechanisms",
+}
+"""Picture -> the page that shows it."""
 
 
 @pytest.fixture(scope="module")
@@ -39,5 +45,5 @@ def test_a_picture_has_its_colours_for_light_and_dark_within(name: str) -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_says_in_words_what_it_shows(name: str) -> None:
-    page = (FOLDER.parent / "write-address-read.md").read_text(encoding="utf-8")
+    page = (FOLDER.parent / f"{PICTURES[name]}.md").read_text(encoding="utf-8")
     assert re.search(rf"!\[[^\]]{{30,}}\]\(pictures/{name}\.svg\)", page)

@@ -16,6 +16,7 @@ from toy_rows import (
     STATEFUL,
     awake,
     changed,
+    each,
     evidence,
     history_of,
     rows_named,
@@ -31,12 +32,12 @@ from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.context import Context
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=each(NAMES))
 def row(request: pytest.FixtureRequest) -> MemoryRow:
     return rows_named(request.param)
 
 
-@pytest.fixture(params=STATEFUL)
+@pytest.fixture(params=each(STATEFUL))
 def state_row(request: pytest.FixtureRequest) -> MemoryRow:
     return rows_named(request.param)
 
@@ -80,7 +81,7 @@ def with_head(row: MemoryRow) -> WorldModel:
     return model
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if rows_named(n).context_slots(slots_of(rows_named(n))) == 1])
+@pytest.mark.parametrize("name", each([n for n in NAMES if rows_named(n).context_slots(slots_of(rows_named(n))) == 1]))
 def test_a_row_starts_as_the_anchor_only_row_bit_for_bit(name: str) -> None:
     row = rows_named(name)
     if getattr(row, "read", None) == "text":
@@ -267,7 +268,7 @@ def slots_that_matter(model: WorldModel, row: MemoryRow) -> set[int]:
         }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each(NAMES))
 def test_a_changed_frame_changes_the_target_exactly_in_the_rows_that_claim_to_read_it(name: str) -> None:
     row = ROWS[name].evaluated()
     everything, claimed = set(range(slots_of(row))), set(range(slots_of(row)))

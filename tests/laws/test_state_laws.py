@@ -5,13 +5,26 @@ from typing import Any
 
 import pytest
 import torch
-from toy_rows import BACKBONE, BATCH, SHAPE, SLOTS, STATEFUL, awake, changed, evidence, rows_named, slots_of, target
+from toy_rows import (
+    BACKBONE,
+    BATCH,
+    SHAPE,
+    SLOTS,
+    STATEFUL,
+    awake,
+    changed,
+    each,
+    evidence,
+    rows_named,
+    slots_of,
+    target,
+)
 
 from workloads.memory.interface import Slots
 from workloads.study.memory.base import MemoryRow
 
 
-@pytest.fixture(params=STATEFUL)
+@pytest.fixture(params=each(STATEFUL))
 def row(request: pytest.FixtureRequest) -> MemoryRow:
     return rows_named(request.param)
 

@@ -1,7 +1,10 @@
 """Every row of matrix.yaml, and the mechanisms of the tutorial, at toy size: models, evidence, targets."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 from own_study import own_matrix
 from torch import Tensor
@@ -30,6 +33,13 @@ BACKBONE = {
     "grid": 2,
     "grid_tokens": 3,
 }
+
+
+def each(names: Sequence[str]) -> list[Any]:
+    """Rows as parameters of a test. A control without yaw is its row with one input zeroed: not in the fast lane."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("-noyaw") else []) for name in names]
+
+
 BATCH = 2
 SLOTS = 9
 BLOCKS = 2  # recurrent ones: 0 and 2

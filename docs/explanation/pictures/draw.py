@@ -1,9 +1,11 @@
-"""The pictures of write-address-read.md, in the colours of the report: `python docs/explanation/pictures/draw.py`.
+"""Pictures of this folder's pages, in the colours of the report: `python docs/explanation/pictures/draw.py`.
 
-A world is a circle of 28 cells, in which a camera that sees 52.67 degrees turns on the spot; its frames have four
-columns of tokens, as on the laptop. tests/docs/test_pictures.py compares the files with what is drawn here.
+Write, address and read: a world is a circle of 28 cells, in which a camera that sees 52.67 degrees turns on the spot;
+its frames have four columns of tokens, as on the laptop. Stream: stream.csv, which tests/bench/test_bench_stream.py
+writes. tests/docs/test_pictures.py compares the files with what is drawn here.
 """
 
+import csv
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +35,8 @@ TURN, PLACE = 45.0, 22.0
 def pictures() -> Mapping[str, str]:
     """File name -> the SVG of each choice."""
     found = {"write": (9.2, 3.1, write), "address": (9.3, 3.5, address), "read": (9.25, 2.9, read)}
-    return {f"{name}.svg": _alone(drawn(width, height, _flat(draw))) for name, (width, height, draw) in found.items()}
+    flat = {f"{name}.svg": _alone(drawn(width, height, _flat(draw))) for name, (width, height, draw) in found.items()}
+    return {**flat, "stream.svg": _alone(drawn(9.2, 2.7, stream))}
 
 
 def write(axes: Any) -> None:
@@ -174,6 +177,26 @@ def _ring(axes: Any, middle: tuple[float, float], radius: float, looked: Sequenc
             )
         )  # fmt: skip
     axes.plot(*_at(middle, radius - 0.12, PLACE), "*", color=THING, markersize=11)
+
+
+def stream(figure: Figure) -> None:
+    """Frames written, processor time and bytes held, chunk by chunk."""
+    with (HERE / "stream.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    shown = (
+        ("frames_written", "frames written"),
+        ("write_ms", "processor time of the write, ms"),
+        ("kib_held", "held beyond chunk 2, KiB"),
+    )
+    looks = (("stream", SSM, "-", "stream"), ("retrieved", CONTEXT, "--", "retrieved"))
+    for axes, (column, title) in zip(figure.subplots(1, 3), shown, strict=True):
+        for source, colour, dash, label in looks:
+            values = [float(line[column]) for line in lines if line["write_from"] == source]
+            axes.plot(range(2, len(values)), values[2:], dash, color=colour, lw=1.8, label=label)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("chunk", fontsize=9)
+        axes.set_ylim(bottom=0)
+    axes.legend(fontsize=9, frameon=False, loc="upper left")
 
 
 def _at(middle: tuple[float, float], radius: float, bearing: float) -> tuple[float, float]:

@@ -1,0 +1,237 @@
+"""Places of names in figures, so that no two of them overlap.
+
+`apart` and `place` are pure. `names_beside` and `names_in_column` add artists to a figure, which place their names when
+they are drawn: only then, after the layout, is it known where everything stands.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from numpy.typing import NDArray
+
+from reports.figures.style import INK, SOFT
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+FONT = 9.0
+MARKER = 9.0
+"""Width of a point's marker, in points."""
+GAP = 2.0
+"""Between two names, and between a name and a marker, in points."""
+STEP = 3.0
+"""Of the grid of places that are tried where a name has no room beside its point, in points."""
+MOST_SEARCHED = 60
+"""Points of a figure for which room farther away is searched; with more, the figure would be names alone."""
+LINE_HEIGHT = 1.3
+"""Of a column of names, in heights of its letters."""
+LEADER = 10.0
+"""A name farther than this from its point is joined to it by a line, in points."""
+
+
+def apart(at: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> list[float]:
+    """The places nearest to `at`, in least squares, that are at least `gap` apart and lie from `low` to `high`.
+
+    Equal ones keep their order. Pool adjacent violators: sorted places less `gap` times their index need only be
+    non-decreasing, and clipping such a fit keeps it best (Best and Chakravarti 1990, Mathematical Programming 47).
+    Where the range has no room for all, the gap is what fits.
+    """
+    if not at:
+        return []
+    if len(at) > 1:
+        gap = min(gap, (high - low) / (len(at) - 1))
+    order = sorted(range(len(at)), key=lambda i: at[i])
+    blocks: list[tuple[float, int]] = []
+    for place, i in enumerate(order):
+        mean, count = at[i] - place * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            before, many = blocks.pop()
+            mean, count = (before * many + mean * count) / (many + count), many + count
+        blocks.append((mean, count))
+    fitted = np.clip(np.repeat([m for m, _ in blocks], [n for _, n in blocks]), low, high - (len(at) - 1) * gap)
+    found = [0.0] * len(at)
+    for place, i in enumerate(order):
+        found[i] = float(fitted[place] + place * gap)
+    return found
+
+
+def place(
+    points: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+    area: Box,
+    marker: float,
+    gap: float,
+    unnamed: Sequence[tuple[float, float]] = (),
+) -> list[Box | None]:
+    """A box for the name of each point: beside it where there is room, else the nearest room in `area`.
+
+    No box is nearer than `gap` to another one or to a marker. None: there is no room left for this name.
+
+    Args:
+        points: (x, y) of each marker's middle.
+        sizes: (width, height) of each name.
+        area: what all boxes lie in.
+        marker: width of a marker.
+        gap: the least distance.
+        unnamed: markers without a name.
+    """
+    middle, half = np.asarray([*points, *unnamed], dtype=np.float64).reshape(-1, 2), marker / 2
+    taken = np.concatenate([middle - half, middle + half], axis=1)
+    found: list[Box | None] = [None] * len(points)
+    crowd = np.hypot(*(middle[:, None] - middle[None]).transpose(2, 0, 1))
+    # Who has the least room chooses first.
+    for i in sorted(range(len(points)), key=lambda i: (np.partition(crowd[i], min(3, len(points) - 1))[:4].sum(), i)):
+        for corners in _tried(points[i], sizes[i], half + gap, area, far=len(middle) <= MOST_SEARCHED):
+            boxes = np.concatenate([corners, corners + np.asarray(sizes[i])], axis=1)
+            inside = (boxes[:, :2] >= area[:2]).all(axis=1) & (boxes[:, 2:] <= area[2:]).all(axis=1)
+            free = boxes[inside & ~_touches(boxes, taken, gap).any(axis=1)]
+            if len(free):
+                left, bottom, right, top = map(float, free[0])
+                found[i] = (left, bottom, right, top)
+                taken = np.vstack([taken, free[:1]])
+                break
+    return found
+
+
+def _tried(
+    point: tuple[float, float], size: tuple[float, float], away: float, area: Box, *, far: bool
+) -> Iterator[NDArray[np.float64]]:
+    yield _beside(point, size, away)
+    if far:
+        yield _grid(point, size, area)
+
+
+def _touches(boxes: NDArray[np.float64], others: NDArray[np.float64], gap: float) -> NDArray[np.bool_]:
+    """(boxes, others): nearer than `gap` in both directions."""
+    a, b, near = boxes[:, None], others[None], gap * (1 - 1e-9)
+    return (
+        (a[..., 0] < b[..., 2] + near)
+        & (b[..., 0] < a[..., 2] + near)
+        & (a[..., 1] < b[..., 3] + near)
+        & (b[..., 1] < a[..., 3] + near)
+    )
+
+
+def _beside(point: tuple[float, float], size: tuple[float, float], away: float) -> NDArray[np.float64]:
+    """(8, 2) lower left corners around the point, the best one first: right, left, above, below, then diagonally."""
+    (x, y), (width, height) = point, size
+    right, left, centre = x + away, x - away - width, x - width / 2
+    above, below, level = y + away, y - away - height, y - height / 2
+    return np.array(
+        [
+            (right, level), (left, level), (centre, above), (centre, below),
+            (right, above), (left, above), (right, below), (left, below),
+        ]
+    )  # fmt: skip
+
+
+def _grid(point: tuple[float, float], size: tuple[float, float], area: Box) -> NDArray[np.float64]:
+    """(n, 2) lower left corners all over the area, those of boxes near the point first."""
+    xs, ys = np.arange(area[0], area[2] - size[0], STEP), np.arange(area[1], area[3] - size[1], STEP)
+    corners = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    nearest = np.clip(point, corners, corners + np.asarray(size))
+    return corners[np.argsort(((nearest - point) ** 2).sum(axis=1), kind="stable")]
+
+
+class NamesBeside(Artist):
+    """Names beside the points of one pair of axes."""
+
+    def __init__(self, points: Sequence[tuple[float, float, str]], unnamed: Sequence[tuple[float, float]]) -> None:
+        """Of points in the data's units."""
+        super().__init__()
+        self._points, self._unnamed = points, unnamed
+        self.set_in_layout(False)
+        self.set_zorder(5)
+
+    def draw(self, renderer: Any) -> None:
+        """Place and draw the names; a name for which there is no room is left out."""
+        axes: Any = self.axes
+        area, pixel = axes.get_window_extent(renderer), renderer.points_to_pixels(1.0)
+        texts = [
+            Text(0, 0, name, fontsize=FONT, color=INK, va="bottom", figure=self.figure) for *_, name in self._points
+        ]
+        boxes = [text.get_window_extent(renderer) for text in texts]
+        at = [self._pixels(x, y) for x, y, _ in self._points]
+        found = place(
+            at,
+            [(box.width, box.height) for box in boxes],
+            (area.x0, area.y0, area.x1, area.y1),
+            MARKER * pixel,
+            GAP * pixel,
+            [self._pixels(x, y) for x, y in self._unnamed],
+        )
+        for (x, y), text, box in zip(at, texts, found, strict=True):
+            if box is None:
+                continue
+            end = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
+            if np.hypot(end[0] - x, end[1] - y) > LEADER * pixel:
+                Line2D([x, end[0]], [y, end[1]], color=SOFT, linewidth=0.6, figure=self.figure).draw(renderer)
+            text.set_position(box[:2])
+            text.draw(renderer)
+
+    def _pixels(self, x: float, y: float) -> tuple[float, float]:
+        axes: Any = self.axes
+        across, up = axes.transData.transform((x, y))
+        return float(across), float(up)
+
+
+class NamesInColumn(Artist):
+    """Names one above the other at the side of one pair of axes."""
+
+    def __init__(self, x: float, names: Sequence[tuple[float, str]], style: Mapping[str, Any], above: bool) -> None:
+        """Of (y, name) in the data's units; `style`: of the texts; `above`: on a line at y."""
+        super().__init__()
+        self._x, self._names, self._style, self._above = x, names, dict(style), above
+        self.set_in_layout(False)
+        self.set_zorder(5)
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the names, each as near to its place as the others leave."""
+        axes: Any = self.axes
+        across, box = axes.transData, axes.get_window_extent(renderer)
+        height = renderer.points_to_pixels(LINE_HEIGHT * float(self._style["fontsize"]))
+        lifted = height / 2 if self._above else 0.0
+        at = [float(across.transform((self._x, y))[1]) + lifted for y, _ in self._names]
+        x = float(across.transform((self._x, self._names[0][0]))[0])
+        for y, (_, name) in zip(apart(at, height, box.y0, box.y1), self._names, strict=True):
+            Text(x, y, name, va="center", figure=self.figure, **self._style).draw(renderer)
+
+
+def names_beside(
+    axes: Any, points: Sequence[tuple[float, float, str]], unnamed: Sequence[tuple[float, float]] = ()
+) -> None:
+    """Names beside their points, none over another one or over a marker; points that are not finite have none."""
+    known = [(float(x), float(y), name) for x, y, name in points if np.isfinite(x) and np.isfinite(y)]
+    if known:
+        axes.add_artist(NamesBeside(known, unnamed))
+
+
+def names_in_column(
+    axes: Any,
+    x: float,
+    names: Sequence[tuple[float, str]],
+    *,
+    side: Literal["left", "right"],
+    size: float,
+    color: str,
+    above: bool = False,
+) -> None:
+    """Names at `x`, each as near as may be to its y, none over another one.
+
+    Args:
+        axes: what they stand in.
+        x: in the data's units.
+        names: (y, name); those that are not finite have none.
+        side: of `x`, on which they stand.
+        size: of the letters, in points.
+        color: of the letters.
+        above: they stand on lines at y, not at their height.
+    """
+    known = [(float(y), name) for y, name in names if np.isfinite(y)]
+    if known:
+        style = {"fontsize": size, "color": color, "ha": "left" if side == "right" else "right"}
+        axes.add_artist(NamesInColumn(x, known, style, above))

@@ -1,0 +1,39 @@
+"""The section of published tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from reports.analysis import Analysis
+from reports.figures.style import FamilyLook
+from reports.page import agreement, figures, tables
+from reports.spec import PublishedTables
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedPart:
+    """Published tables, as the page prints them."""
+
+    source: str
+    caption: Markup
+    findings: Sequence[Mapping[str, Any]]
+    tables: Sequence[tables.PrintedTable]
+    agreement: Sequence[tuple[str, list[str]]]
+    figures: Mapping[str, Markup]
+    css: Mapping[str, str]
+
+
+def published_part(given: PublishedTables, published: Analysis, looks: Mapping[str, FamilyLook]) -> PublishedPart:
+    """The section; `published` is the analysis of `given`."""
+    drawn = figures.of_contrast(published, figures.looks_of_rows(published, looks))
+    return PublishedPart(
+        source=given.source,
+        caption=Markup(given.caption),
+        findings=published.findings,
+        tables=[tables.printed(published, name) for name in published.tables],
+        agreement=agreement.lines(published),
+        figures={name: Markup(svg) for name, svg in drawn.items()},
+        css=figures.row_css(published, looks),
+    )

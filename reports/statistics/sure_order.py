@@ -1,0 +1,125 @@
+r"""Pairs of rows whose order is sure, on several branches together, and what follows for Kendall's tau and for the best.
+
+Every ordered pair of rows on every branch is one hypothesis, "row i is not above row j", with a one-sided p from the
+paired difference; Holm's adjustment runs over all of them. So with probability $1 - \alpha$ no pair is called in the
+wrong direction, on any branch, whatever the dependence between pairs. What is deduced from these orders is right
+whenever they are: all its conclusions together are wrong with probability $\alpha$ at most.
+
+*Kendall's tau.* Of $N$ pairs let $C$ be surely ordered alike and $D$ surely ordered oppositely on both branches. The
+true tau lies in $[2C/N - 1,\; 1 - 2D/N]$: every pair that is not sure may be discordant, or concordant.
+
+*Best rows.* A row that is surely below another is not the best. The rows that are left contain the best one; if two
+branches leave sets without a common row, their best rows differ.
+
+Sources: Holm (1979), Scandinavian Journal of Statistics 6(2), 65-70; confidence sets of the best by multiple
+comparisons: Hsu (1984), Annals of Statistics 12(3), 1136-1144, here by all pairs, which needs no equal variances.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+
+from reports.statistics.intervals import LEVEL, holm
+from reports.statistics.pairs import RowPairs
+from reports.statistics.panel import Floats
+
+ALPHA = 1.0 - LEVEL
+
+FEWEST_SEEDS = 2
+"""Of a pair whose order may be sure beyond the networks that were trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OppositePair:
+    """Two rows that the branches order differently, and the adjusted p of the less sure order."""
+
+    better_on_first: str
+    better_on_second: str
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SureOrder:
+    """Adjusted p of every ordered pair on every branch."""
+
+    rows: tuple[str, ...]
+    above: tuple[Floats, ...]
+    """branch -> (rows, rows): p of row i being above row j, adjusted over all pairs of all branches."""
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs of rows."""
+        return len(self.rows) * (len(self.rows) - 1) // 2
+
+    def alike(self) -> Floats:
+        """Sorted p, (pairs,), of each pair being ordered alike on the first two branches: the surest first."""
+        first, second = self.above[:2]
+        both = np.maximum(first, second)
+        return np.sort(np.minimum(both, both.T)[np.triu_indices(len(self.rows), 1)])
+
+    def opposite(self) -> list[OppositePair]:
+        """Each pair being ordered oppositely on the first two branches, the surest first."""
+        first, second = self.above[:2]
+        both = np.maximum(first, second.T)
+        upper = zip(*np.triu_indices(len(self.rows), 1), strict=True)
+        found = []
+        for a, b in upper:
+            i, j = (a, b) if both[a, b] <= both[b, a] else (b, a)
+            found.append(
+                OppositePair(better_on_first=self.rows[i], better_on_second=self.rows[j], p=float(both[i, j]))
+            )
+        return sorted(found, key=lambda pair: (pair.p, pair.better_on_first, pair.better_on_second))
+
+    def tau_limits(self, alpha: float = ALPHA) -> tuple[float, float]:
+        """Limits of Kendall's tau between the first two branches (derivation above)."""
+        alike = int((self.alike() <= alpha).sum())
+        opposite = sum(pair.p <= alpha for pair in self.opposite())
+        return 2.0 * alike / self.pairs - 1.0, 1.0 - 2.0 * opposite / self.pairs
+
+    def p_tau_above(self, value: float) -> float:
+        """The smallest level at which the lower limit of tau is above `value`; 1 where there is none."""
+        needed = floor((1.0 + value) / 2.0 * self.pairs + 1e-9)  # so many alike are not yet enough
+        sorted_p = self.alike()
+        return float(sorted_p[needed]) if needed < len(sorted_p) else 1.0
+
+    def beaten(self, branch: int) -> Floats:
+        """(rows,): p of each row being below some other one."""
+        return np.asarray(self.above[branch].min(axis=0, initial=1.0), dtype=np.float64)
+
+    def best(self, branch: int, alpha: float = ALPHA) -> tuple[str, ...]:
+        """The rows that may be the best."""
+        return tuple(row for row, p in zip(self.rows, self.beaten(branch), strict=True) if p > alpha)
+
+    def p_no_common_best(self) -> float:
+        """The smallest level at which no row may be the best on the first two branches both."""
+        return float(np.minimum(self.beaten(0), self.beaten(1)).max(initial=0.0))
+
+    def p_same_best(self) -> float:
+        """The smallest level at which the same single row is left on the first two branches; 1 where there is none."""
+        if not self.rows:
+            return 1.0
+        first, second = self.beaten(0), self.beaten(1)
+        candidate = int(np.argmax(np.minimum(first, second)))
+        others = np.arange(len(self.rows)) != candidate
+        return float(max(first[others].max(initial=0.0), second[others].max(initial=0.0)))
+
+
+def sure_order(branches: Sequence[RowPairs], fewest_seeds: int = FEWEST_SEEDS) -> SureOrder:
+    """Adjust the p of every ordered pair over all of these branches.
+
+    Args:
+        branches: the differences of the same rows on each.
+        fewest_seeds: a pair with fewer is never sure. 1: the orders are those of the networks that were trained.
+    """
+    rows = branches[0].rows
+    off_diagonal = ~np.eye(len(rows), dtype=np.bool_)
+    raw = [np.where(pairs.seeds >= fewest_seeds, pairs.above(), 1.0) for pairs in branches]
+    adjusted = np.array(holm(np.concatenate([p[off_diagonal] for p in raw]).tolist()))
+    above = []
+    for own in np.split(adjusted, len(branches)):
+        whole = np.ones((len(rows), len(rows)))
+        whole[off_diagonal] = own
+        above.append(whole)
+    return SureOrder(rows=rows, above=tuple(above))
