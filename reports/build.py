@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from reports.analysis import analyse
+from reports.figures.style import recorded
 from reports.forms.forms import forms
 from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
 from reports.page.page import page
@@ -32,15 +33,17 @@ def build(folder: Path, input: ReportInput, formats: Collection[str] = ()) -> li
         ModuleNotFoundError: a format needs a library that is not installed.
     """
     analysis = analyse(input)
+    with recorded() as drawings:
+        html = page(input, analysis)
     files: dict[str, bytes] = {
         name: text.encode("utf-8")
         for name, text in {
             RESULTS: results_csv(input.values),
             NUMBERS: json.dumps(report_json(input, analysis), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
-            PAGE: page(input, analysis),
+            PAGE: html,
         }.items()
     }
-    files |= forms(input, analysis, formats)
+    files |= forms(input, analysis, drawings, formats)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = folder / name

@@ -95,9 +95,7 @@ def _tested(difference: Floats) -> tuple[Floats, Floats, Floats]:
         of_seeds = ((by_seed - mean[:, None]) ** 2).sum(axis=1) / (seeds - 1) / seeds
         of_rest = (rest**2).sum(axis=(1, 2)) / ((scenes - 1) * (seeds - 1)) / (scenes * seeds)
         total = of_scenes + of_seeds - of_rest
-        spread = (
-            of_scenes**2 / (scenes - 1) + of_seeds**2 / (seeds - 1) + of_rest**2 / ((scenes - 1) * (seeds - 1))
-        )
+        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / (seeds - 1) + of_rest**2 / ((scenes - 1) * (seeds - 1))
         positive = total > 0
         variance = np.where(positive, total, np.maximum(of_scenes, of_seeds))
         satterthwaite = np.maximum(1.0, total**2 / np.where(spread > 0, spread, 1.0))

@@ -67,9 +67,7 @@ class SureOrder:
         found = []
         for a, b in upper:
             i, j = (a, b) if both[a, b] <= both[b, a] else (b, a)
-            found.append(
-                OppositePair(better_on_first=self.rows[i], better_on_second=self.rows[j], p=float(both[i, j]))
-            )
+            found.append(OppositePair(better_on_first=self.rows[i], better_on_second=self.rows[j], p=float(both[i, j])))
         return sorted(found, key=lambda pair: (pair.p, pair.better_on_first, pair.better_on_second))
 
     def tau_limits(self, alpha: float = ALPHA) -> tuple[float, float]:
