@@ -4,11 +4,14 @@ Everything is worked out before the first file is written, and each file appears
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+from reports.against import Comparison, comparison_json
 from reports.analysis import analyse
 from reports.figures.style import recorded
+from reports.forms.against_text import against_md
 from reports.forms.forms import forms
 from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
 from reports.page.page import page
@@ -16,13 +19,16 @@ from reports.report_json import report_json
 from reports.results_csv import results_csv
 
 
-def build(folder: Path, input: ReportInput, formats: Collection[str] = ()) -> list[str]:
+def build(
+    folder: Path, input: ReportInput, formats: Collection[str] = (), against: Comparison | None = None
+) -> list[str]:
     """Write `results.csv`, `report.json` and `index.html` into `folder`, which is made if need be.
 
     Args:
         folder: of the report.
         input: of the report.
         formats: of `reports.forms.forms.FORMATS`, what else to write.
+        against: with other results; the page has a section of it, and `against.md` and `against.json` are written.
 
     Returns:
         The files that were written, relative to `folder`.
@@ -34,16 +40,19 @@ def build(folder: Path, input: ReportInput, formats: Collection[str] = ()) -> li
     """
     analysis = analyse(input)
     with recorded() as drawings:
-        html = page(input, analysis)
+        html = page(input, analysis, against)
     files: dict[str, bytes] = {
         name: text.encode("utf-8")
         for name, text in {
             RESULTS: results_csv(input.values),
-            NUMBERS: json.dumps(report_json(input, analysis), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+            NUMBERS: _json(report_json(input, analysis)),
             PAGE: html,
         }.items()
     }
     files |= forms(input, analysis, drawings, formats)
+    if against is not None:
+        files["against.md"] = against_md(against).encode("utf-8")
+        files["against.json"] = _json(comparison_json(against)).encode("utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = folder / name
@@ -52,3 +61,7 @@ def build(folder: Path, input: ReportInput, formats: Collection[str] = ()) -> li
         temporary.write_bytes(content)
         temporary.replace(path)
     return list(files)
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

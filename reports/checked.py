@@ -195,9 +195,9 @@ def _mixed(columns: _Columns) -> Iterator[_Problem]:
                 continue
             here, there = (getattr(columns.values[i], kind) for i in (at, before))
             text = _plain(f"{columns.name(at)} has {kind} {here!r}, and {there!r} ") + "{also}"
-            hint = "convert the values" if kind == "unit" else "correct it"
+            word, hint = ("unit", "convert the values") if kind == "unit" else ("direction", "correct it")
             yield _Problem(
-                at=at, other=before, text=f"{text}; allowed: one {kind} of a metric; {hint}, or give it another name"
+                at=at, other=before, text=f"{text}; allowed: one {word} of a metric; {hint}, or give it another name"
             )
 
 

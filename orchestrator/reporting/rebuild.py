@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.durations import Duration
@@ -17,6 +17,9 @@ from orchestrator.reporting.collect import report_input
 from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec
+
+if TYPE_CHECKING:  # what writes it is imported only then
+    from reports.against import Comparison
 
 DIGEST = ".input-digest"
 """File in the report folder with the digest of the report's input, and of each file that was written from it."""
@@ -74,17 +77,36 @@ def report_if_needed(
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took.
+
+    Raises:
+        PlanError: the results contradict each other.
     """
     quick = _quick(plan, standings, store.revision(RECENT_S))
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
     given = report_input(plan, standings, store, durations())
-    return _rebuild(folder, given, input_digest(given), quick, formats, tell)
+    try:
+        return _rebuild(folder, given, input_digest(given), quick, formats, tell)
+    except ValueError as error:
+        raise PlanError(f"there is no report: {error}") from error
 
 
-def write_report(folder: Path, given: ReportInput, formats: Collection[str] = (), tell: Tell = _silent) -> None:
+def write_report(
+    folder: Path,
+    given: ReportInput,
+    formats: Collection[str] = (),
+    tell: Tell = _silent,
+    against: "Comparison | None" = None,
+) -> None:
     """Write the report into a folder of its own: a new or empty one, or one with a report.
+
+    Args:
+        folder: of the report.
+        given: of the report.
+        formats: as of `rebuild_if_changed`.
+        tell: as of `rebuild_if_changed`.
+        against: the comparison with other results, if the report is to have one.
 
     Raises:
         PlanError: the folder has other content.
@@ -94,7 +116,7 @@ def write_report(folder: Path, given: ReportInput, formats: Collection[str] = ()
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / DIGEST).is_file():
         _write_note(folder, {"profile": given.profile})
-    _rebuild(folder, given, "", "", formats, tell, replaced=True)
+    _rebuild(folder, given, "", "", formats, tell, replaced=True, against=against)
 
 
 def remembered_files(folder: Path) -> Mapping[str, str]:
@@ -116,6 +138,7 @@ def _rebuild(
     tell: Tell,
     *,
     replaced: bool = False,
+    against: "Comparison | None" = None,
 ) -> bool:
     remembered = _remembered(folder)
     note: dict[str, Any] = {"digest": digest, "quick": quick, "profile": given.profile}
@@ -137,7 +160,7 @@ def _rebuild(
     from reports.build import build
 
     wanted = sorted({*formats, *_formats_of(remembered)})
-    names = build(folder, given, formats=wanted)
+    names = build(folder, given, wanted, against)
     for name in {*_files_of(remembered)} - {*names}:  # of a table or figure that there is no more
         (folder / name).unlink(missing_ok=True)
     _write_note(folder, {**note, "formats": wanted, "files": {name: _digest_of(folder / name) for name in names}})

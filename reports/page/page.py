@@ -7,6 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import instruments, references
+from reports.against import Comparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
@@ -16,6 +17,7 @@ from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, groups, inversions, missing, tables
+from reports.page.against import against_part
 from reports.page.costs import cost_table
 from reports.page.published import published_part
 from reports.page.strips import strips
@@ -27,8 +29,8 @@ from reports.statistics.resampling import RESAMPLES
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(given: ReportInput, analysis: Analysis) -> str:
-    """The HTML of the report.
+def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
+    """The HTML of the report; `against`: its comparison with other results, as a section.
 
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
@@ -54,6 +56,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
     judged, sized = instruments.agreement(given), frontier(analysis)
     return environment.get_template("report.html.j2").render(
+        against=None if against is None else against_part(against),
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         given=given,
         analysis=analysis,
