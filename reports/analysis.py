@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from reports.checked import check
+from reports.comparable import answered
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
 from reports.input import ReportInput
@@ -19,6 +21,7 @@ from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
 from reports.statistics.scores import scoring
+from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
 
 ALL_ROWS = "all rows"
@@ -43,6 +46,17 @@ class Analysis(Measured):
     """`branch/metric` -> unit, of metrics without panels."""
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Table of the matrix -> its rows that are not in this profile."""
+
+    @cached_property
+    def signals(self) -> Mapping[str, SignalToNoise]:
+        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
+        found = {}
+        rows = [row.label for row in self.rows if not row.reference and row.label == row.computed_by]
+        for name, panel in self.panels.items():
+            signal = signal_to_noise([panel.layout(row) for row in rows]) if len(panel.seeds) > 1 else None
+            if signal is not None:
+                found[name] = signal
+        return found
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -83,6 +97,10 @@ def analyse(given: ReportInput) -> Analysis:
             if kept:
                 named[row_label(name, a)] = kept
     analysis = _analysis(found, resample(found.panels), named, _costs(given), {})
+    if found.everything is not None and found.crossed_out is not None:
+        of_all = _analysis(found.everything, resample(found.everything.panels), named, _costs(given), {})
+        rows = found.crossed_out.rows(found.scoring.names)
+        analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, rows))
     lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
     return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
@@ -143,6 +161,8 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        crossed_out=found.crossed_out,
+        everything=found.everything,
         draws=draws,
         tables=analysed,
         main=main,
@@ -161,17 +181,19 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
     for row in analysis.rows:
         rows[row.label] = {}
         for metric in analysis.means:
-            mean = analysis.mean(metric, row.label)
-            there, expected = analysis.counted(metric, row.label) if metric in analysis.panels else (None, None)
+            shown = analysis.shown(metric, row.label)
+            mean = shown.mean(metric, row.label)
+            there, expected = shown.counted(metric, row.label) if metric in analysis.panels else (None, None)
             if mean is None and not analysis.panels:
                 continue
-            low, high = analysis.limits(metric, row.label) or (None, None)
+            low, high = shown.limits(metric, row.label) or (None, None)
             rows[row.label][metric] = {
                 "mean": mean,
                 "low": low,
                 "high": high,
                 "n": there,
                 "missing": None if there is None or expected is None else expected - there,
+                **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
     found = {
         "rows": rows,

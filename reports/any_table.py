@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reports.comparable import VIOLATED
 from reports.input import ControlsCertificate, Missing, ReportInput, ResultLine, RowInfo
 from reports.results_csv import ValueTable
 from reports.spec import ReportSpec
+from reports.statistics.panel import row_label
 
 ABSENT = "absent"
 """State of a cell without values in the table."""
@@ -56,7 +58,7 @@ def report_of_table(
         costs=(),
         strips=(),
         curves=(),
-        controls=ControlsCertificate(fingerprint="", deviations=(), verdicts=()),
+        controls=_controls(table, name),
         notes=_notes(table, name, content),
     )
 
@@ -70,6 +72,19 @@ def _known(rows: Sequence[RowInfo], names: Sequence[str]) -> list[RowInfo]:
 def _row(row: str, families: Mapping[str, str]) -> RowInfo:
     """A row of which only the file knows: without a family it has that of its name's first part."""
     return RowInfo(name=row, family=families.get(row) or row.partition("-")[0], alias_of=None)
+
+
+def _controls(table: ValueTable, name: str) -> ControlsCertificate:
+    """Which cells the file says to rest on a control that did not hold; it does not say on which."""
+    found: dict[str, list[str]] = {}
+    for row, axes, seed, branch in sorted(table.violated):
+        found.setdefault(branch, []).append(f"{row_label(row, axes)}/s{seed}")
+    return ControlsCertificate(
+        verdicts=[
+            {"check": "controls", "verdict": VIOLATED, "detail": f"as {name} says", "cells": cells, "branch": branch}
+            for branch, cells in found.items()
+        ]
+    )
 
 
 def _directed(values: Sequence[ResultLine], spec: ReportSpec) -> Sequence[ResultLine]:

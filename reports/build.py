@@ -10,6 +10,7 @@ from typing import Any
 
 from reports.against import Comparison, comparison_json
 from reports.analysis import analyse
+from reports.comparable import violations
 from reports.figures.style import recorded
 from reports.forms.against_text import against_md
 from reports.forms.forms import forms
@@ -44,7 +45,7 @@ def build(
     files: dict[str, bytes] = {
         name: text.encode("utf-8")
         for name, text in {
-            RESULTS: results_csv(input.values),
+            RESULTS: results_csv(input.values, violations(input.controls)),
             NUMBERS: _json(report_json(input, analysis)),
             PAGE: html,
         }.items()

@@ -12,7 +12,8 @@ from reports.statistics.intervals import holm
 from reports.statistics.panel import Panel
 from reports.statistics.table import Table
 
-Verdict = Literal["supported", "contradicted", "undecided", "point estimate"]
+Verdict = Literal["supported", "contradicted", "undecided", "point estimate", "not comparable"]
+"""`not comparable`: it rests on a row whose controls did not hold (`comparable.answered`)."""
 
 ALPHA = 0.05
 

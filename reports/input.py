@@ -119,10 +119,49 @@ class Curve(OfCell):
 class ControlsCertificate:
     """Controls: their values, the intended deviations, and whether the records of the cells agree."""
 
-    fingerprint: str
-    deviations: Sequence[Mapping[str, Any]]
-    verdicts: Sequence[Mapping[str, Any]]
-    """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...]}`"""
+    fingerprint: str = ""
+    deviations: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    verdicts: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...], "branch"}`; `branch` is
+    the only one whose numbers rest on the check, empty or absent where all do."""
+
+
+RegistrationStatus = Literal["registered", "changed", "explored"]
+"""Declared before the first evaluation, and so still; declared before, and changed since; not declared before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amendment:
+    """A registration that was changed."""
+
+    at: float
+    """Seconds since 1970."""
+    commit: str
+    digest: str
+    evaluations: int
+    """Evaluations that were done by then."""
+    changes: Sequence[str]
+    """In words, from the entry before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What was declared of a study before its first evaluation, and what was changed since."""
+
+    at: float
+    """Of the first entry, seconds since 1970."""
+    commit: str
+    digest: str
+    """Of the last entry, which has those of all before."""
+    evaluations: int
+    """Evaluations that were done at the first entry; above 0 nothing counts as registered."""
+    amendments: Sequence[Amendment]
+    changes: Sequence[str]
+    """In words: from what was registered last before the first evaluation to what is reported."""
+    findings: Mapping[str, RegistrationStatus]
+    rows: Mapping[str, RegistrationStatus]
+    metrics: Sequence[str]
+    """`branch/metric` of those that were registered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +183,8 @@ class CaseValues:
     """Rows of the matrix that the profile does not have, in file order: none of their results is missing."""
     spec: ReportSpec = field(default_factory=ReportSpec)
     """The report specification of the study."""
+    controls: ControlsCertificate = field(default_factory=ControlsCertificate)
+    """Of all compared cells of the plan, whichever of them the values are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +196,8 @@ class ReportInput(CaseValues):
     costs: Sequence[Cost]
     strips: Sequence[Strip]
     curves: Sequence[Curve]
-    controls: ControlsCertificate
     durations: Sequence[JobDuration] = field(default_factory=tuple)
+    registration: Registration | None = None
+    """None: nothing was registered."""
     notes: Sequence[str] = field(default_factory=tuple)
     """Notes for the first page, such as what this scale can and cannot show."""

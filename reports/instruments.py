@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import rankdata
 
+from reports.comparable import is_violated, violations
 from reports.input import CaseValues, ResultLine
 from reports.spec import InstrumentSpec
 from reports.statistics.agreement import pearson
@@ -80,15 +81,16 @@ def is_scored(spec: InstrumentSpec, value: ResultLine) -> bool:
 def agreement(given: CaseValues) -> list[InstrumentAgreement]:
     """Every pair of instruments on every branch, over all rows, seeds and cases that both scored.
 
-    Aliases are left out, since they would count twice, and so are reference rows.
+    Aliases are left out, since they would count twice, and so are reference rows and values of violated controls.
     """
     spec = given.spec.instruments
     if spec is None:
         return []
     counted = {info.name for info in given.rows if info.alias_of is None and not info.reference}
+    bad = violations(given.controls)
     scores: dict[tuple[str, str], dict[tuple[str, int, str, str], float]] = {}
     for v in given.values:
-        if v.metric == spec.metric and is_scored(spec, v) and v.row in counted:
+        if v.metric == spec.metric and is_scored(spec, v) and v.row in counted and not is_violated(bad, v, v.branch):
             scores.setdefault((v.branch, v.unit), {})[v.row, v.seed, v.axes, v.case] = v.value
     first = leading(given)
     units = sorted({unit for _, unit in scores}, key=lambda unit: (unit != first, unit))

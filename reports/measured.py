@@ -4,12 +4,13 @@ What the report, `echo-matrix results` and `orchestrator.results` have in common
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from reports import instruments
+from reports.comparable import CrossedOut, crossed_out
 from reports.groups import by_group
 from reports.input import CaseValues
 from reports.noise import competing
@@ -53,6 +54,10 @@ class Measured:
     """Labels of rows that are excluded with these axis values."""
     outside: frozenset[str] = frozenset()
     """Labels of rows that are not in this profile."""
+    crossed_out: CrossedOut | None = None
+    """Rows whose controls did not hold: they have no values here on the branches concerned; None: all held."""
+    everything: "Measured | None" = None
+    """The same with the values of these rows, which are shown crossed out; None: all controls held."""
 
     @cached_property
     def computed_by(self) -> Mapping[str, str]:
@@ -73,6 +78,14 @@ class Measured:
         own = metric.partition("/")[2]
         name = self.spec.metrics.get(own, own)
         return text.format(name if name[:2].isupper() else f"{name[:1].lower()}{name[1:]}")
+
+    def is_comparable(self, metric: str, row: str) -> bool:
+        """Whether a row's numbers of `branch/metric` may be compared: no control that they rest on is violated."""
+        return self.crossed_out is None or not self.crossed_out.concerning(row, metric.partition("/")[0])
+
+    def shown(self, metric: str, row: str) -> "Measured":
+        """Where a row's own numbers of `branch/metric` are read, be they crossed out or not."""
+        return self if self.everything is None or self.is_comparable(metric, row) else self.everything
 
     def mean(self, metric: str, row: str) -> float | None:
         """A row's mean; None without values."""
@@ -151,10 +164,27 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     lines = by_group(instruments.separated(given), given.spec.branches)
     found = panels(lines, distinct, sorted(set(given.seeds)), variants)
-    means = {
-        name: {r: float(m) for r, m in zip(panel.rows, panel.means(), strict=True) if np.isfinite(m)}
-        for name, panel in found.items()
-    }
     better = {name: panel.better for name, panel in found.items()}
     scored = scoring(given.spec.branches, given.spec.contrast, given.spec.metrics.keys(), better)
-    return Measured(spec=given.spec, scoring=scored, rows=rows, panels=found, means=means, gone=gone, outside=outside)
+    whole = Measured(
+        spec=given.spec,
+        scoring=scored,
+        rows=rows,
+        panels=found,
+        means={name: _means(panel) for name, panel in found.items()},
+        gone=gone,
+        outside=outside,
+    )
+    crossed = crossed_out(given, {row.label: row.computed_by for row in rows if not row.reference})
+    return whole if crossed is None else _comparable(whole, crossed)
+
+
+def _means(panel: Panel) -> dict[str, float]:
+    return {row: float(mean) for row, mean in zip(panel.rows, panel.means(), strict=True) if np.isfinite(mean)}
+
+
+def _comparable(whole: Measured, crossed: CrossedOut) -> Measured:
+    """Without the values of rows that are not comparable."""
+    kept = {name: panel.without(crossed.rows([name.partition("/")[0]])) for name, panel in whole.panels.items()}
+    means = {name: _means(panel) for name, panel in kept.items()}
+    return replace(whole, panels=kept, means=means, crossed_out=crossed, everything=whole)

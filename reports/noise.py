@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from reports import instruments
+from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import by_group
 from reports.input import CaseValues
 from reports.statistics.intervals import complete, interval_or_none
-from reports.statistics.panel import panels, row_label
+from reports.statistics.panel import Floats, panels, row_label
 
 Given = TypeVar("Given", bound=CaseValues)
 
@@ -38,6 +39,8 @@ class NoiseLine:
     p: float
     scenes: int
     seeds: int
+    comparable: bool = True
+    """False: a control of one of the two did not hold."""
 
 
 def repeated(given: CaseValues) -> str | None:
@@ -67,8 +70,31 @@ def noise(given: CaseValues) -> list[NoiseLine]:
     return list(_lines(of_pair, pair.row, pair.again, pair.metrics))
 
 
+def noise_difference(given: CaseValues, metric: str) -> Floats | None:
+    """`again` minus `row`, (scenes, seeds) in the unit of `branch/metric`; None: the pair was not measured on it.
+
+    With axes, of the first combination of their values.
+    """
+    pair = given.spec.noise
+    if pair is None or repeated(given) is None:
+        return None
+    branch = metric.partition("/")[0]
+    named = (pair.row, pair.again)
+    values = [v for v in given.values if v.row in named and v.branch == branch]
+    if not values:
+        return None
+    axes = min(v.axes for v in values)
+    variants = {one.name: one.variant for one in given.spec.branches}
+    lines = by_group(instruments.separated(replace(given, values=values)), given.spec.branches)
+    panel = panels(lines, [row_label(row, axes) for row in named], sorted(set(given.seeds)), variants).get(metric)
+    if panel is None or panel.pooled:
+        return None
+    cut = complete([panel.layout(row_label(row, axes)) for row in reversed(named)]).layouts
+    return None if 0 in cut[0].shape else cut[0] - cut[1]
+
+
 def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> Iterator[NoiseLine]:
-    axes = sorted({line.axes for line in given.values})
+    axes, violated = sorted({line.axes for line in given.values}), violations(given.controls)
     labels = [(row_label(row, a), row_label(again, a)) for a in axes]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     distinct = [label for pair in labels for label in pair]
@@ -99,4 +125,5 @@ def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> I
                     p=interval.p,
                     scenes=interval.scenes,
                     seeds=interval.seeds,
+                    comparable=not any(one.concerns(label, branch) for one in violated for label in (first, second)),
                 )

@@ -10,6 +10,9 @@ from reports.factors import effects_json
 from reports.frontier import frontier_json
 from reports.input import ReportInput
 from reports.noise import competing, noise
+from reports.power import power_json
+from reports.registration import registration_json
+from reports.scale import scale_json
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 from reports.suspects import beaten
@@ -31,6 +34,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "columns": _columns(analysis),
         **computed_json(analysis),
         "frontier": frontier_json(analysis),
+        **scale_json(analysis),
         "factor_effects": effects_json(analysis),
         "made_of": [
             {"row": info.name, "factors": dict(info.factors), "sizes": info.sizes}
@@ -42,6 +46,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
             "deviations": [dict(deviation) for deviation in given.controls.deviations],
             "verdicts": [dict(verdict) for verdict in given.controls.verdicts],
         },
+        "not_comparable": _not_comparable(analysis),
         **({"noise": [asdict(line) for line in found_noise]} if found_noise else {}),
         **{name: [asdict(pair) for pair in instruments.agreement(rest)] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
@@ -53,7 +58,9 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         },
         "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
+        "registration": None if given.registration is None else registration_json(given.registration, analysis),
         "notes": list(given.notes),
+        **({"power": power_json(given, analysis, analysis.main)} if given.spec.smallest_effects else {}),
     }
     found: dict[str, Any] = plain(whole)
     return found
@@ -68,6 +75,22 @@ def _columns(analysis: Analysis) -> list[dict[str, Any]]:
             "best": sorted(analysis.best(f"{column.branch}/{column.metric}", rows, column.better)),
         }
         for column in headlines(analysis)
+    ]
+
+
+def _not_comparable(analysis: Analysis) -> list[dict[str, Any]]:
+    """The rows whose controls did not hold, with the branches that are concerned and the checks."""
+    crossed = analysis.crossed_out
+    if crossed is None:
+        return []
+    branches = sorted({name.partition("/")[0] for name in analysis.means})
+    return [
+        {
+            "row": row,
+            "branches": [branch for branch in branches if crossed.concerning(row, branch)],
+            "checks": list(dict.fromkeys(one.check for b in branches for one in crossed.concerning(row, b))),
+        }
+        for row in crossed.rows(branches)
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reports.checked import check_values
+from reports.comparable import VIOLATED, Violation, is_violated
 from reports.input import ResultLine
 from reports.spec import ReportSpec
 from reports.statistics.panel import POOLED
@@ -18,6 +19,9 @@ NEEDED = ("row", "metric", "value")
 """Columns that every table has."""
 FAMILY = "family"
 """A further column that a table of somebody else's may have."""
+CONTROLS = "controls"
+"""A last column, where a control did not hold: `violated` in the lines that rest on it, else empty."""
+FURTHER = (FAMILY, CONTROLS)
 DEFAULTS: Mapping[str, str] = {
     "seed": "0",
     "axes": "",
@@ -42,6 +46,8 @@ class ValueTable:
     """Columns that it does not have."""
     families: Mapping[str, str] = field(default_factory=dict)
     """Row -> family, where the file says it."""
+    violated: frozenset[tuple[str, str, int, str]] = frozenset()
+    """(row, axes, seed, branch) of the cells that rest on a control that did not hold."""
 
     def check(self, spec: ReportSpec | None = None) -> None:
         """Check the values against each other; see `check_values`.
@@ -52,14 +58,20 @@ class ValueTable:
         check_values(self.values, spec=spec, place=lambda at: f"{self.where}:{self.lines[at]}")
 
 
-def results_csv(values: Sequence[ResultLine]) -> str:
-    """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line."""
+def results_csv(values: Sequence[ResultLine], violated: Sequence[Violation] = ()) -> str:
+    """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line.
+
+    Args:
+        values: in any order.
+        violated: controls that did not hold; with some, there is a column `controls`.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, CONTROLS) if violated else COLUMNS)
     for v in sorted(values, key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric, v.unit)):
         row, axes, branch, case, metric, unit = map(_text, (v.row, v.axes, v.branch, v.case, v.metric, v.unit))
-        writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value))])
+        last = [VIOLATED if is_violated(violated, v, v.branch) else ""] if violated else []
+        writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value)), *last])
     return out.getvalue()
 
 
@@ -86,30 +98,36 @@ def read_table(text: str, where: str) -> ValueTable:
 
 
 def _read(text: str, where: str, exactly: Sequence[str] | None) -> ValueTable:
-    """Read a table; `exactly`: the columns that it must have, in order."""
+    """Read a table; `exactly`: the columns that it must have, in order, and perhaps `controls` behind them."""
     lines = csv.reader(io.StringIO(text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline=""), strict=True)
     values: list[ResultLine] = []
     at: list[int] = []
-    families: dict[str, str] = {}
     try:
         header = tuple(next(lines, ()))
-        if exactly is not None and header != tuple(exactly):
+        if exactly is not None and header not in (tuple(exactly), (*exactly, CONTROLS)):
             raise ValueError(f"the first line is not {','.join(exactly)}")
         _check_header(header)
         reader = _LineReader(header)
         for fields in lines:
             if fields:
-                values.append(reader.line(fields, families))
+                values.append(reader.line(fields))
                 at.append(lines.line_num)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{where}:{lines.line_num}: {error}") from error
     absent = [name for name in (*COLUMNS, FAMILY) if name not in header]
-    return ValueTable(values=values, lines=at, where=where, absent=absent, families=families)
+    return ValueTable(
+        values=values,
+        lines=at,
+        where=where,
+        absent=absent,
+        families=reader.families,
+        violated=frozenset((v.row, v.axes, v.seed, v.branch) for v in reader.violated),
+    )
 
 
 def _check_header(header: Sequence[str]) -> None:
-    allowed = f"allowed: {', '.join((*COLUMNS, FAMILY))}, separated by commas; needed: {', '.join(NEEDED)}"
-    unknown = [name for name in header if name not in COLUMNS and name != FAMILY]
+    allowed = f"allowed: {', '.join((*COLUMNS, *FURTHER))}, separated by commas; needed: {', '.join(NEEDED)}"
+    unknown = [name for name in header if name not in (*COLUMNS, *FURTHER)]
     if unknown:
         raise ValueError(f"unknown column {unknown[0][:60]!r}; {allowed}; rename or remove it")
     doubled = [name for i, name in enumerate(header) if name in header[:i]]
@@ -136,15 +154,18 @@ class _LineReader:
     """Makes values of lines, a million of them in seconds."""
 
     def __init__(self, header: Sequence[str]) -> None:
+        self.families: dict[str, str] = {}
+        """Row -> family, of the lines so far."""
+        self.violated: list[ResultLine] = []
+        """Those of which the line says that they rest on a control that did not hold."""
         self._width = len(header)
         # A column that is not there is the empty field behind the last one.
-        self._at = [header.index(name) if name in header else self._width for name in (*COLUMNS, FAMILY)]
-        self._columns = [_Column(_MEANS[name]) for name in COLUMNS[:-1]]
-        self._value, self._family = self._at[-2:]
-        self._parts = list(zip(self._columns, self._at[:-2], strict=True))
+        at = {name: header.index(name) if name in header else self._width for name in (*COLUMNS, *FURTHER)}
+        self._parts = [(_Column(means), at[name]) for name, means in _MEANS.items()]
+        self._value, self._family, self._controls = at["value"], at[FAMILY], at[CONTROLS]
 
-    def line(self, fields: list[str], families: dict[str, str]) -> ResultLine:
-        """The value of one line; adds the family of its row to `families`.
+    def line(self, fields: list[str]) -> ResultLine:
+        """The value of one line.
 
         Raises:
             ValueError: a field is not allowed.
@@ -154,11 +175,10 @@ class _LineReader:
             raise ValueError(f"{kind} values to unpack: {len(fields)} fields, and the header has {self._width}")
         fields.append("")
         row, seed, axes, branch, case, metric, unit, better = [known[fields[at]] for known, at in self._parts]
-        if fields[self._family] and families.setdefault(row, fields[self._family]) != fields[self._family]:
-            family = fields[self._family][:60]
-            raise ValueError(f"row {row!r} has family {family!r}, and {families[row]!r} before; allowed: one")
-        value = _number(fields[self._value])
-        return ResultLine(
+        family, controls = fields[self._family], fields[self._controls]
+        if family and self.families.setdefault(row, family) != family:
+            raise ValueError(f"row {row!r} has family {family[:60]!r}, and {self.families[row]!r} before; allowed: one")
+        value = ResultLine(
             row=row,
             seed=seed,
             axes=axes,
@@ -167,8 +187,13 @@ class _LineReader:
             metric=metric,
             unit=unit,
             better=better,
-            value=value,
+            value=_number(fields[self._value]),
         )
+        if controls:
+            if controls != VIOLATED:
+                raise ValueError(f"{CONTROLS} is {controls[:40]!r}; allowed: {VIOLATED}, or nothing")
+            self.violated.append(value)
+        return value
 
 
 def _one_name(kind: str) -> Callable[[str], str]:
@@ -224,8 +249,10 @@ def _name(text: str) -> str:
 
 
 _MEANS: Mapping[str, Callable[[str], Any]] = {
+    "row": _one_name("row"),
     "seed": _seed,
     "axes": _axes,
+    **{kind: _one_name(kind) for kind in ("branch", "case", "metric", "unit")},
     "better": _direction,
-    **{kind: _one_name(kind) for kind in ("row", "branch", "case", "metric", "unit")},
 }
+"""How the fields of a line are read, in the order of `_LineReader.line`."""

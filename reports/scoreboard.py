@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reports.checked import check
+from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import MARK, grouped, groups_of
 from reports.input import CaseValues
@@ -60,6 +61,8 @@ class Score:
     values: int
     """Cases × seeds with a value."""
     values_expected: int
+    comparable: bool
+    """False: a control that it rests on did not hold, so that it is best of nothing and crossed out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,8 @@ class Scoreboard:
     """What these columns mean."""
     others: Mapping[tuple[str, str], Score]
     """(row, `branch/metric`) -> score in such a column, in which no row is best."""
+    crossed_out: Sequence[tuple[str, Sequence[str]]] = ()
+    """(check that did not hold, labels of the rows concerned; empty: every row)."""
     suspects: Mapping[str, Sequence[Beaten]] = field(default_factory=dict)
     """Key of a column -> floors that beat the baseline in it (`suspects.beaten`)."""
 
@@ -125,6 +130,7 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         beside=beside,
         others=others,
         note=found.spec.words.beside,
+        crossed_out=[(one.check, one.rows) for one in violations(given.controls)],
         suspects={
             column.key: wins for column in columns if (wins := beaten(found, f"{column.branch}/{column.metric}"))
         },
@@ -171,6 +177,7 @@ def _title(found: Measured, metric: str) -> str:
 
 def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, best: bool) -> Score:
     name = f"{column.branch}/{column.metric}"
+    comparable, found = found.is_comparable(name, row.label), found.shown(name, row.label)
     interval, panel = found.interval(name, row.label), found.panels.get(name)
     over_seeds = interval is not None and interval.kind == "scenes and seeds"
     low, high = (found.limits(name, row.label) if over_seeds else None) or (None, None)
@@ -190,4 +197,5 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
         seeds_expected=seeds,
         values=values,
         values_expected=expected,
+        comparable=comparable,
     )

@@ -122,6 +122,27 @@ class NoiseSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SmallestEffect:
+    """What a finding has to be able to tell: the smallest effect that matters, declared before it is measured.
+
+    `plan` warns where seeds and scenes cannot tell it, and `power` says which can.
+    """
+
+    finding: str
+    """Its id in `ReportSpec.questions`."""
+    metric: str
+    """`branch/metric`; or a branch: the metric that stands for it."""
+    pairs: Sequence[tuple[str, str]]
+    """Rows (a, b): the effect is the mean of a − b over these."""
+    effect: float
+    """In the metric's unit, above 0."""
+    claim: Literal["difference", "equivalence"] = "difference"
+    """`equivalence`: the finding says that there is no effect, and `effect` is the margin that counts as none."""
+    reason: str = ""
+    """Why this size, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostValue:
     """A recorded cost of a stage: a column of the cost table, or the price of a row."""
 
@@ -251,6 +272,17 @@ class PublishedTables:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Term:
+    """A term of the page: its first use in each section shows what it means, and leads to the glossary."""
+
+    name: str
+    meaning: str
+    """One or two sentences, not HTML."""
+    also: Sequence[str] = ()
+    """Other spellings: plurals, names of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Words:
     """Headings and texts of the page."""
 
@@ -288,6 +320,8 @@ class ReportSpec:
     """Family -> its name in the legend, if different."""
     questions: Callable[[], Sequence[tuple[str, str, "Callable[[Material], Answer]"]]] = tuple
     """Returns the findings as (id, statement, test); called when the report is written."""
+    smallest_effects: Sequence[SmallestEffect] = ()
+    """What the findings have to be able to tell; those without one are not asked."""
     finding_decimals: Mapping[str, int] = field(default_factory=dict)
     """Unit of an effect -> decimals; by default 2."""
     tiles: Sequence[DifferenceTile] = ()
@@ -309,5 +343,7 @@ class ReportSpec:
     differences: Sequence[tuple[str, str]] = ()
     """(letter, text, not HTML)."""
     words: Words = field(default_factory=Words)
+    glossary: Sequence[Term] = ()
+    """The study's own terms; one of a general term's name stands for it (`page.glossary.GENERAL`)."""
     code: Sequence[Path] = ()
     """Folders of the code of this specification; the report is rebuilt if a file in them changes."""

@@ -79,6 +79,7 @@ def results_json(study: Study, given: "CaseValues") -> dict[str, Any]:
         "profile": study.plan.profile,
         "seeds": list(board.seeds),
         "scores": scores_table(board),
+        "not_comparable": [{"check": check, "rows": list(rows)} for check, rows in board.crossed_out],
         "same_as": dict(board.same_as),
         "missing": [vars(one) for one in given.missing],
         "excluded": [vars(one) for one in given.excluded],

@@ -3,7 +3,6 @@
 A result that does not exist is listed as missing, with the state of its job.
 """
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,12 +10,13 @@ from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.artifacts import ArtifactReader
+from orchestrator.reporting.certificate import certificate, is_own
+from orchestrator.reporting.registration.changes import registration_of
+from orchestrator.reporting.registration.file import Entry
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.verdicts import declared_differences, verdicts
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
     CaseValues,
-    ControlsCertificate,
     Cost,
     Curve,
     Excluded,
@@ -29,7 +29,7 @@ from reports.input import (
     Strip,
 )
 from workloads.contract.rows import row_from
-from workloads.contract.workload import LEFT_OUT, StageSpec, Workload
+from workloads.contract.workload import LEFT_OUT, Workload
 
 
 def case_values(
@@ -94,11 +94,16 @@ def case_values(
         left_out=left_out,
         outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
         spec=spec_of_report,
+        controls=certificate(reader),
     )
 
 
 def report_input(
-    plan: Plan, standings: Mapping[str, Standing], store: StoreReader, durations: Iterable[Duration] = ()
+    plan: Plan,
+    standings: Mapping[str, Standing],
+    store: StoreReader,
+    durations: Iterable[Duration] = (),
+    registered: Sequence[Entry] = (),
 ) -> ReportInput:
     """The report's input.
 
@@ -107,6 +112,7 @@ def report_input(
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.
+        registered: what was registered of it, oldest first.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -120,21 +126,19 @@ def report_input(
     costs: list[Cost] = []
     strips: list[Strip] = []
     curves: list[Curve] = []
-    recorded: dict[str, dict[str, Mapping[str, Any]]] = {}
     workload = plan.workload
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
     for cell in plan.cells:
         axes = axes_text(cell.axes)
-        for name, job in plan.jobs_of[cell.id].items():
+        for job in plan.jobs_of[cell.id].values():
             spec, branch = plan.jobs[job].spec, plan.jobs[job].branch
             commit = reader.commit(job)
             if commit is None or not is_own(cell, spec):
                 continue
             if spec is workload.checked:
                 gits.add(commit.git)
-            records = {**commit.result.get("records", {}), "code": commit.code, "inputs": commit.inputs}
-            recorded.setdefault(name, {})[cell.id] = records
+            records = commit.result.get("records", {})
             told = records.get(spec.told) if spec.told else None
             notes += [str(sentence) for sentence in told] if isinstance(told, Mapping) else []
             if spec.curve:
@@ -146,7 +150,6 @@ def report_input(
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
             for case, path in reader.images(job, plan.jobs[job].part_of(cell)) if spec.images else ():
                 strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
-    compared, rows = [cell for cell in plan.cells if not cell.reference], {cell.row for cell in plan.cells}
     return ReportInput(
         **vars(measured),
         git=", ".join(sorted(filter(None, gits))),
@@ -154,15 +157,8 @@ def report_input(
         costs=costs,
         strips=strips,
         curves=curves,
-        controls=ControlsCertificate(
-            fingerprint=plan.controls_fingerprint,
-            deviations=[
-                *(dataclasses.asdict(one) for one in plan.deviations if rows.intersection(one.rows)),
-                *declared_differences(workload, compared, plan.deviations),
-            ],
-            verdicts=verdicts(workload, compared, recorded),
-        ),
         durations=_durations(plan, durations),
+        registration=registration_of(registered, plan, measured.spec),
         notes=list(dict.fromkeys(notes)),
     )
 
@@ -196,11 +192,6 @@ def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
             for key, value in section.items():
                 sections.setdefault(name, {}).setdefault(key, value)
     return sections
-
-
-def is_own(cell: Cell, spec: StageSpec) -> bool:
-    """Whether a job of this stage counts as the cell's: a reference row trains nothing of its own."""
-    return spec.tracked and not (cell.reference and spec.row == "trained")
 
 
 def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:

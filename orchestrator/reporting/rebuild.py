@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
+from orchestrator.reporting.registration.file import Entry
 from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec
@@ -71,21 +72,23 @@ def report_if_needed(
     standings: Mapping[str, Standing],
     store: Store,
     durations: Callable[[], Iterable[Duration]] = tuple,
+    registered: Sequence[Entry] = (),
     formats: Collection[str] = (),
     tell: Tell = _silent,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
-    It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took.
+    It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took,
+    `registered` is what was registered of the plan.
 
     Raises:
         PlanError: the results contradict each other.
     """
-    quick = _quick(plan, standings, store.revision(RECENT_S))
+    quick = _quick(plan, standings, store.revision(RECENT_S), registered)
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
-    given = report_input(plan, standings, store, durations())
+    given = report_input(plan, standings, store, durations(), registered)
     try:
         return _rebuild(folder, given, input_digest(given), quick, formats, tell)
     except ValueError as error:
@@ -209,7 +212,7 @@ def _remembered(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
+def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str, registered: Sequence[Entry]) -> str:
     digest = hashlib.sha256(f"{plan.study} {plan.profile} {plan.controls_fingerprint}".encode())
     for cell in plan.cells:
         digest.update(f"{cell.id} {cell.fingerprint} {cell.alias_of}\n".encode())
@@ -221,6 +224,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
     digest.update(repr([(one.id, one.entry) for one in plan.excluded]).encode())
     digest.update(repr(list(plan.outside)).encode())
     digest.update(revision.encode())
+    digest.update(repr([one.digest for one in registered]).encode())
     for metric in plan.workload.derived:
         digest.update(f"{metric.name} {metric.of} {metric.branches} {metric.unit}\n".encode())
         digest.update(_source_of(metric.value))

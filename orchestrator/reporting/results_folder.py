@@ -37,6 +37,7 @@ from reports.input import (
     LeftOut,
     Missing,
     OfCell,
+    Registration,
     ReportInput,
     RowInfo,
     Strip,
@@ -99,10 +100,11 @@ class KeptInput:
     outside: Sequence[str] = field(default_factory=tuple)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
+    registration: Registration | None = None
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration")
 """Fields that are kept as they are."""
 
 

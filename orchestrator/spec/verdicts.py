@@ -39,7 +39,8 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
     Compared are cells with the same axis values and seed that agree on what the record depends on: a deviation may have
     changed it, or the row declares another value.
 
-    Returns `{"check", "verdict", "detail", "cells"}` for each check. Verdicts: `violated`, an unequal record of
+    Returns `{"check", "verdict", "detail", "cells", "branch"}` for each check; `branch` is the one whose records it
+    compares, empty where they stand for every branch. Verdicts: `violated`, an unequal record of
     `StageSpec.checks`; `mixed`, unequal execution, both with the cells that differ from the majority; `open`, with the
     cells that have no record yet; else `held`. Records of `StageSpec.counted` are not compared between cells, but with
     their bound: `violated` lists the cells above it. `inputs` is `violated` where jobs read other contents under the
@@ -63,7 +64,7 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
         counts += [
             _named(_counted(workload, check, asked, records), step, whole=whole) for check in stage.counted if asked
         ]
-    return [*found, _inputs(cells, recorded), *execution, *counts]
+    return [*found, {**_inputs(cells, recorded), "branch": ""}, *execution, *counts]
 
 
 def declared_differences(
@@ -110,7 +111,9 @@ class _Declared:
 
 
 def _named(line: dict[str, Any], step: str, *, whole: bool) -> dict[str, Any]:
-    return line if whole and "/" not in step else {**line, "check": f"{line['check']} of {step}"}
+    """The line of a check with the step that its records are of, and the branch of that step."""
+    named = line["check"] if whole and "/" not in step else f"{line['check']} of {step}"
+    return {**line, "check": named, "branch": step.partition("/")[2]}
 
 
 def _execution(stage: StageSpec) -> list[str]:

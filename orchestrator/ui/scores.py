@@ -12,6 +12,8 @@ from reports.scoreboard import Headline, Score, Scoreboard, scoreboard
 
 GAP = "  "
 BEST = "*"
+CROSSED_OUT = "\N{MULTIPLICATION SIGN}"
+"""Behind a number that rests on a control that did not hold."""
 NOT_DEFINED = "–"
 SHOWN = 3
 """Rows, or kinds of missing results, that are listed; the others are counted."""
@@ -64,7 +66,8 @@ def scores_text(given: CaseValues, width: int) -> str:
             lines.append(GAP.join([f"{name:<{first}}", *cells]).rstrip())
         lines.append("")
     without = [row for row in (*board.rows, *board.references) if row not in rows]
-    return "\n".join([*lines, *_legend(board), *_suspect_lines(board), *_without_lines(without), *absent])
+    marks = [*_legend(board), *_crossed_out_lines(board)]
+    return "\n".join([*lines, *marks, *_suspect_lines(board), *_without_lines(without), *absent])
 
 
 def _is_scored(board: Scoreboard, row: str) -> bool:
@@ -78,6 +81,15 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
 
 def _excluded_lines(excluded: int) -> list[str]:
     return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+
+
+def _crossed_out_lines(board: Scoreboard) -> list[str]:
+    """Which controls did not hold, and in which rows."""
+    return [
+        f"{CROSSED_OUT} not comparable: {check} is violated in {shortened(rows, SHOWN) if rows else 'every row'}; "
+        "see `echo-matrix report`"
+        for check, rows in board.crossed_out
+    ]
 
 
 def _suspect_lines(board: Scoreboard) -> list[str]:
@@ -175,7 +187,8 @@ def _cell(score: Score, decimals: int, absent: str) -> str:
         return f"{absent}  "
     half = "" if score.low is None or score.high is None else f" ± {number((score.high - score.low) / 2, decimals)}"
     part = f" ({score.values}/{score.values_expected})" if _is_partial(score) else ""
-    return f"{number(score.mean, decimals)}{half}{part} {BEST if score.best else ' '}"
+    mark = CROSSED_OUT if not score.comparable else BEST if score.best else " "
+    return f"{number(score.mean, decimals)}{half}{part} {mark}"
 
 
 def _is_partial(score: Score) -> bool:

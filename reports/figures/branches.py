@@ -75,13 +75,14 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
         axes = figure.subplots()
         for i in rows:
             a, b = float(place[first][i]), float(place[second][i])
-            colour, weight = looks[table.rows[i]].colour, 1.4 + 0.35 * abs(a - b)
+            look, weight = looks[table.rows[i]], 1.4 + 0.35 * abs(a - b)
             axes.plot(
                 [0, 1],
                 [a, b],
-                color=colour,
+                color=look.colour,
                 linewidth=weight,
-                marker="o",
+                linestyle=look.dash,
+                marker=look.marker,
                 markersize=6,
                 markeredgecolor=PAPER,
                 solid_capstyle="round",

@@ -27,6 +27,17 @@ VARIABLES: Mapping[str, str] = {
 """Placeholder -> the CSS variable that it becomes."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+DASHES: tuple[Any, ...] = (
+    "solid",
+    (0, (5, 2)),
+    (0, (1.5, 1.5)),
+    (0, (6, 2, 1.5, 2)),
+    (0, (9, 3)),
+    (0, (3, 1.5)),
+    (0, (6, 1.5, 1.5, 1.5, 1.5, 1.5)),
+    (0, (1, 3)),
+)
+"""Of lines: nothing is told by colour alone."""
 
 STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
@@ -58,22 +69,28 @@ class FamilyLook:
     """How rows of a family are drawn."""
 
     css: str
-    """Class of the page that sets its colour."""
+    """Classes of the page that set its colour and the shape of its mark."""
     colour: str
     """Placeholder."""
     marker: str
+    dash: Any = "solid"
+    """Line style."""
 
 
 def looks_of(families: Iterable[str]) -> dict[str, FamilyLook]:
-    """Family -> colour and marker by its place, the same pair for no two of 64.
+    """Family -> colour, marker and dash by its place, the same colour and marker for no two of 64.
 
-    After eight families colours repeat, each with another marker.
+    After eight families colours repeat, each with another marker and dash.
     """
     found = {}
     for i, family in enumerate(dict.fromkeys(families)):
         place, turn = i % len(FAMILY_COLOURS), i // len(FAMILY_COLOURS)
+        shape = (place + turn) % len(MARKERS)
         found[family] = FamilyLook(
-            css=f"family-{place + 1}", colour=FAMILY_COLOURS[place], marker=MARKERS[(place + turn) % len(MARKERS)]
+            css=f"family-{place + 1} mark-{shape + 1}",
+            colour=FAMILY_COLOURS[place],
+            marker=MARKERS[shape],
+            dash=DASHES[shape],
         )
     return found
 

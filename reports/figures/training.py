@@ -42,7 +42,7 @@ def loss_curves(curves: Sequence[Curve], families: Mapping[str, FamilyLook], loo
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, look in families.items():
-            axes.plot([], [], color=look.colour, linewidth=2, label=name)
+            axes.plot([], [], color=look.colour, linewidth=2, linestyle=look.dash, label=name)
         for curve in curves:
             label = row_label(curve.row, curve.axes)
             values = np.asarray(curve.values, dtype=np.float64)
@@ -50,7 +50,10 @@ def loss_curves(curves: Sequence[Curve], families: Mapping[str, FamilyLook], loo
                 continue
             window = max(1, values.size // 50)
             smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
-            axes.plot(curve.steps[window - 1 :], smooth, color=looks[label].colour, linewidth=1.0, alpha=0.7)
+            look = looks[label]
+            axes.plot(
+                curve.steps[window - 1 :], smooth, color=look.colour, linestyle=look.dash, linewidth=1.0, alpha=0.7
+            )
         axes.set_xlabel("training step")
         axes.set_ylabel("loss")
         axes.set_yscale("log")

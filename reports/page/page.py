@@ -16,10 +16,15 @@ from reports.formats import commits, number
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
-from reports.page import agreement, figures, groups, inversions, missing, tables
+from reports.page import agreement, figures, filters, groups, inversions, missing, tables
 from reports.page.against import against_part
 from reports.page.costs import cost_table
+from reports.page.glossary import glossary
 from reports.page.published import published_part
+from reports.page.readable import anchor, readable
+from reports.page.registration import registration_part
+from reports.page.scale import scale_part
+from reports.page.seeds import seed_table
 from reports.page.strips import strips
 from reports.page.tiles import tiles
 from reports.spec import ImageSpec
@@ -27,6 +32,8 @@ from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
+GLOSSARY = "<!-- glossary -->"
+"""Where the glossary stands: its terms are those that the page before it uses."""
 
 
 def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
@@ -55,8 +62,14 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
     judged, sized = instruments.agreement(given), frontier(analysis)
-    return environment.get_template("report.html.j2").render(
+    chosen = filters.filters(analysis, given.seeds)
+    html = environment.get_template("report.html.j2").render(
         against=None if against is None else against_part(against),
+        filters=chosen,
+        rules=filters.rules(chosen),
+        row_in=filters.classes(analysis),
+        table_in=filters.table_classes(analysis),
+        seeds_of=seed_table(analysis, given.seeds),
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         given=given,
         analysis=analysis,
@@ -72,8 +85,10 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
+        not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
+        registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks, sized),
         frontier=sized,
@@ -81,6 +96,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         scaling=figures.scalings(analysis, looks),
         group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
         group_falls=groups.falls_parts(analysis),
+        scale=scale_part(analysis, figures.looks_of_rows(analysis, looks)),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         without_rows=[
             (name, rows)
@@ -111,3 +127,6 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
     )
+    whole, used = readable(html, glossary(spec))
+    terms = [(anchor(term), term) for term in used]
+    return whole.replace(GLOSSARY, environment.get_template("sections/glossary.j2").render(terms=terms))

@@ -24,6 +24,8 @@ class Column:
     name: str
     unit: str
     better: Better
+    signal: str = ""
+    """Signal to noise: how far rows are apart in units of their seeds; empty: one seed, or a bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class TableCell:
     best: bool = False
     present: str = ""
     """`k/N` where values are missing, else empty."""
+    crossed_out: bool = False
+    """Whether it rests on a control that did not hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +81,15 @@ def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
                 metric=f"{branch}/{metric}",
                 name=analysis.spec.metrics.get(metric, metric),
                 unit=panel.unit if panel is not None else "",
+                signal=_signal(analysis, f"{branch}/{metric}"),
                 better="low" if low else "high",
             )
         )
     return found
+
+
+def _signal(analysis: Analysis, metric: str) -> str:
+    return number(analysis.signals[metric].ratio, 1) if metric in analysis.signals else ""
 
 
 def printed(analysis: Analysis, name: str) -> PrintedTable:
@@ -178,7 +187,7 @@ def _best(
 def _value(analysis: Analysis, column: Column, row: str, bundle: Mapping[str, float]) -> float | None:
     if column.metric == BUNDLE:
         return bundle[row] if math.isfinite(bundle.get(row, math.nan)) else None
-    return analysis.means[column.metric].get(analysis.computed_by[row])
+    return analysis.shown(column.metric, row).mean(column.metric, row)
 
 
 def _cell(
@@ -186,11 +195,15 @@ def _cell(
 ) -> TableCell:
     if column.metric == BUNDLE and row not in bundle:
         return TableCell(text="–")  # a bundle is a place among the rows of a table, and a reference row has none
-    decimals = 2 if column.metric == BUNDLE else decimals_of(analysis.spec, column.metric.split("/", 1)[1])
+    if column.metric == BUNDLE:
+        comparable = analysis.is_comparable(column.branch, row)
+        return TableCell(text=number(value, 2) if comparable else "–", best=is_best)
+    decimals, shown = decimals_of(analysis.spec, column.metric.split("/", 1)[1]), analysis.shown(column.metric, row)
     present = ""
     if column.metric in analysis.panels:
-        there, expected = analysis.counted(column.metric, row)
+        there, expected = shown.counted(column.metric, row)
         present = f"{there}/{expected}" if there < expected else ""
-    interval = analysis.interval(column.metric, row) if column.metric in analysis.panels else None
+    interval = shown.interval(column.metric, row) if column.metric in analysis.panels else None
     spread = number((interval.high - interval.low) / 2, decimals) if interval is not None else ""
-    return TableCell(text=number(value, decimals), spread=spread, best=is_best, present=present)
+    crossed = value is not None and not analysis.is_comparable(column.metric, row)
+    return TableCell(text=number(value, decimals), spread=spread, best=is_best, present=present, crossed_out=crossed)

@@ -91,7 +91,8 @@ def _differences(analysis: Analysis) -> list[Tile]:
 
 def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
     trained = [row.label for row in analysis.rows if not row.reference and row.computed_by == row.label]
-    counted = [analysis.counted(name, row) for name in analysis.panels for row in trained]
+    whole = analysis.everything or analysis
+    counted = [whole.counted(name, row) for name in whole.panels for row in trained]
     there, total = sum(present for present, _ in counted), sum(expected for _, expected in counted)
     missing, excluded, outside = len(given.missing), len(given.excluded), len(given.outside)
     return Tile(

@@ -1,9 +1,10 @@
 """Differences of all pairs of rows in one score, each paired over the scenes and seeds that both rows have.
 
-The same numbers as `intervals.paired_interval` of every pair, worked out for a whole row of pairs at once.
+The same numbers as `intervals.interval_of_sum` of every pair, with the scatter over seeds of all rows
+(`seed_scatter.py`), worked out for a whole row of pairs at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.special import stdtr
 
 from reports.statistics.intervals import TINY, Bools, largest_block
 from reports.statistics.panel import Floats
+from reports.statistics.seed_scatter import SeedScatter, seed_scatter
 
 NOT_TESTED = 1.0
 """p of a pair without an interval."""
@@ -40,11 +42,13 @@ class RowPairs:
         return p
 
 
-def row_pairs(layouts: Mapping[str, Floats]) -> RowPairs:
+def row_pairs(layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads: Floats | None = None) -> RowPairs:
     """Compare every row with every other.
 
     Args:
         layouts: row -> (scenes, seeds) of one score, NaN is missing; all of one shape.
+        pool: the rows whose scatter over seeds is pooled, as `layouts`; by default those of `layouts`.
+        loads: (rows, rows of the pool), where layouts are sums of rows: how often each row of the pool is in each.
     """
     rows = tuple(layouts)
     shape = (len(rows), len(rows))
@@ -52,11 +56,12 @@ def row_pairs(layouts: Mapping[str, Floats]) -> RowPairs:
     seeds = np.zeros(shape, dtype=np.int_)
     if rows:
         values = np.stack([layouts[row] for row in rows])
+        pooled = np.stack(pool) if pool else values
         present = np.isfinite(values)
         kinds: dict[bytes, list[int]] = {}
         for i, mask in enumerate(present):
             kinds.setdefault(mask.tobytes(), []).append(i)
-        blocks: dict[tuple[bytes, bytes], tuple[Bools, Bools]] = {}
+        blocks: dict[tuple[bytes, bytes], _Block] = {}
         for i in range(len(rows)):
             own = present[i].tobytes()
             for other, members in kinds.items():
@@ -64,14 +69,15 @@ def row_pairs(layouts: Mapping[str, Floats]) -> RowPairs:
                 if not at.size:
                     continue
                 if (own, other) not in blocks:
-                    blocks[own, other] = largest_block(present[i] & present[members[0]])
-                scenes, kept = blocks[own, other]
-                if scenes.sum() < 2 or not kept.any():
+                    blocks[own, other] = _block(present[i] & present[members[0]], pooled)
+                block = blocks[own, other]
+                if block.scenes.sum() < 2 or not block.seeds.any():
                     continue
-                block = np.ix_(scenes, kept)
-                difference = values[i][block] - values[(at[:, None, None], *(axis[None] for axis in block))]
-                mean[i, at], error[i, at], freedom[i, at] = _tested(difference)
-                seeds[i, at] = kept.sum()
+                cells = np.ix_(block.scenes, block.seeds)
+                difference = values[i][cells] - values[(at[:, None, None], *(axis[None] for axis in cells))]
+                size = 2.0 if loads is None else ((loads[i] - loads[at]) ** 2).sum(axis=1)
+                mean[i, at], error[i, at], freedom[i, at] = _tested(difference, block.scatter, size)
+                seeds[i, at] = block.seeds.sum()
         lower = np.tril_indices(len(rows), -1)
         mean[lower] = -mean.T[lower]
         for one in (error, freedom):
@@ -80,8 +86,31 @@ def row_pairs(layouts: Mapping[str, Floats]) -> RowPairs:
     return RowPairs(rows=rows, mean=mean, error=error, freedom=freedom, seeds=seeds)
 
 
-def _tested(difference: Floats) -> tuple[Floats, Floats, Floats]:
-    """(mean, standard error, degrees of freedom), each (pairs,), of (pairs, scenes, seeds); as `interval_of_sum`."""
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """Scenes and seeds without a gap, as masks, and the scatter of the rows that have all of them."""
+
+    scenes: Bools
+    seeds: Bools
+    scatter: SeedScatter | None
+
+
+def _block(present: Bools, pooled: Floats) -> _Block:
+    scenes, seeds = largest_block(present)
+    cells = pooled[:, scenes][:, :, seeds]
+    whole = cells[np.isfinite(cells).all(axis=(1, 2))]
+    scatter = seed_scatter([whole.mean(axis=1)]) if whole.size else None
+    return _Block(scenes=scenes, seeds=seeds, scatter=scatter)
+
+
+def _tested(difference: Floats, scatter: SeedScatter | None, size: Floats | float) -> tuple[Floats, Floats, Floats]:
+    """(mean, standard error, degrees of freedom), each (pairs,), of (pairs, scenes, seeds); as `interval_of_sum`.
+
+    Args:
+        difference: without gaps.
+        scatter: of rows over these seeds.
+        size: of the contrast, the sum of its squared weights.
+    """
     scenes, seeds = difference.shape[1:]
     mean: Floats = difference.mean(axis=(1, 2))
     scale = np.maximum(np.abs(difference).max(axis=(1, 2)), TINY)
@@ -89,17 +118,22 @@ def _tested(difference: Floats) -> tuple[Floats, Floats, Floats]:
         variance = difference[:, :, 0].var(axis=1, ddof=1) / scenes
         freedom = np.full(mean.shape, scenes - 1.0)
     else:
+        most = seeds - 1.0 if scatter is None else scatter.freedom
+        least = 0.0 if scatter is None else size * float(scatter.covariance[0, 0])
         by_scene, by_seed = difference.mean(axis=2), difference.mean(axis=1)
         rest = difference - by_scene[:, :, None] - by_seed[:, None, :] + mean[:, None, None]
         of_scenes = ((by_scene - mean[:, None]) ** 2).sum(axis=1) / (scenes - 1) / scenes
-        of_seeds = ((by_seed - mean[:, None]) ** 2).sum(axis=1) / (seeds - 1) / seeds
+        of_seeds = np.maximum(((by_seed - mean[:, None]) ** 2).sum(axis=1) / (seeds - 1), least) / seeds
         of_rest = (rest**2).sum(axis=(1, 2)) / ((scenes - 1) * (seeds - 1)) / (scenes * seeds)
         total = of_scenes + of_seeds - of_rest
-        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / (seeds - 1) + of_rest**2 / ((scenes - 1) * (seeds - 1))
+        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / most + of_rest**2 / ((scenes - 1) * (seeds - 1))
         positive = total > 0
         variance = np.where(positive, total, np.maximum(of_scenes, of_seeds))
         satterthwaite = np.maximum(1.0, total**2 / np.where(spread > 0, spread, 1.0))
         freedom = np.where(positive & (spread > 0), satterthwaite, np.where(positive, 1.0, min(scenes, seeds) - 1.0))
-    error = np.where(variance <= (TINY * scale) ** 2, 0.0, np.sqrt(variance))
+        freedom = np.minimum(freedom, most)
+    # Rows with the same values are equal, whatever others do.
+    alike = np.abs(difference).max(axis=(1, 2)) <= TINY
+    error = np.where(alike | (variance <= (TINY * scale) ** 2), 0.0, np.sqrt(variance))
     exact = (error == 0) & (np.abs(mean) <= TINY * scale)
     return np.where(exact, 0.0, mean), error, freedom

@@ -5,8 +5,8 @@ averaged first.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,11 @@ class Panel:
     def pooled(self) -> bool:
         """Whether the metric has no scenes to resample."""
         return self.scenes == (POOLED,)
+
+    def without(self, rows: Collection[str]) -> "Panel":
+        """The panel with no values of these rows; scenes, and so resamples, stay the same."""
+        kept = np.array([row not in rows for row in self.rows], dtype=np.float64)[:, None, None]
+        return replace(self, total=self.total * kept, count=self.count * kept)
 
     def means(self) -> Floats:
         """Mean of every row over its values, (rows,); NaN without values."""

@@ -1,4 +1,4 @@
-r"""Pairs of rows whose order is sure, on several branches together, and what follows for Kendall's tau and for the best.
+r"""Pairs of rows whose order is sure, on several branches together; what follows for Kendall's tau and the best.
 
 Every ordered pair of rows on every branch is one hypothesis, "row i is not above row j", with a one-sided p from the
 paired difference; Holm's adjustment runs over all of them. So with probability $1 - \alpha$ no pair is called in the

@@ -9,16 +9,19 @@ import pytest
 from made_plan import STAGES, STEPS, made_plan, standing, write_artifact
 
 from orchestrator.plan.job import Standing
-from orchestrator.reporting.collect import report_input
+from orchestrator.reporting.artifacts import ArtifactReader
+from orchestrator.reporting.collect import case_values, report_input
 from orchestrator.reporting.rebuild import _named, _source_of, input_digest, rebuild_if_changed, report_if_needed
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
+from reports.comparable import violations
+from reports.results_csv import results_csv
 from workloads.study.workload import WORKLOAD
 
 
-def commit(store, job, started=1.0):
+def commit(store, job, started=1.0, order="s"):
     folder = write_artifact(store.prepare(job.stage, job.fingerprint, "a1"), job.stage)
-    records = {"steps": STEPS, "sample_order": "s" * 64} if job.stage == "train" else {}
+    records = {"steps": STEPS, "sample_order": order * 64} if job.stage == "train" else {}
     assert store.commit(
         Commit(
             fingerprint=job.fingerprint, attempt="a1", stage=job.stage, branch=job.branch, job=job.id, label=job.label,
@@ -50,6 +53,21 @@ def test_every_name_of_a_computation_gets_its_own_lines(study):
     assert lines["context-k1"] == lines["spatial-withheld"]
     assert len(lines["context-k1"]) == 4
     assert [row.alias_of for row in given.rows] == [None, None, "context-k1"]
+
+
+def test_a_record_that_the_others_contradict_makes_a_row_not_comparable(tmp_path):
+    plan, store = made_plan(), FilesStore(tmp_path / "store")
+    for job in plan.jobs.values():
+        commit(store, job, order="t" if job.label == "train/context-k5/s0" else "s")
+    standings = {job: standing("done") for job in plan.jobs}
+    [violation] = violations(report_input(plan, standings, store).controls)
+    assert (violation.check, violation.branch) == ("sample_order", "")
+    assert violation.rows == ["context-k5"]
+    of_some = case_values(ArtifactReader(plan, store), standings, plan.cells[1:2])
+    assert violations(of_some.controls) == (violation,), "whichever rows are asked for"
+    marked = results_csv(of_some.values, violations(of_some.controls)).splitlines()
+    assert marked[0].endswith(",value,controls")
+    assert {line.rpartition(",")[2] for line in marked[1:]} == {"violated"}
 
 
 def test_a_failed_part_is_missing_with_its_reason(study):

@@ -138,6 +138,15 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SceneCount:
+    """How many scenes the cases of a branch are of: the sampling unit of every interval."""
+
+    number: int
+    key: str
+    """What sets it: `controls.data.open_prompts`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """A result that `doctor` prints."""
 

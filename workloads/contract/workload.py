@@ -23,6 +23,7 @@ from workloads.contract.planned import (
     PlannedCell,
     PlannedCluster,
     PlannedJob,
+    SceneCount,
     ServiceEndpoint,
 )
 from workloads.contract.rows import Row
@@ -306,6 +307,13 @@ class Workload:
         """Cell id -> name -> number that follows from the declaration of its row, such as how much it has to keep.
 
         The report sets scores against those that `ReportSpec.frontier` names.
+        """
+        return {}
+
+    def scenes(self, cells: Sequence[PlannedCell]) -> Mapping[str, SceneCount]:
+        """Branch -> scenes of its cases; without those that are known only once the data is there.
+
+        `plan` and `power` tell from it what a matrix will resolve, and whether more scenes train anything again.
         """
         return {}
 

@@ -3,10 +3,10 @@
 The held-out scenes of a real pool are known only after its data stage, so that its evaluation checks them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from workloads.contract.planned import Planned
+from workloads.contract.planned import Planned, PlannedCell, SceneCount
 
 WORLDS = "worlds"
 MEASURE = ("evaluate", "bound")
@@ -61,6 +61,21 @@ def cases_of(branch: str, section: Mapping[str, Any], data: Mapping[str, Any]) -
     moves = data["chunk_frames"] - 1
     starts = range(0, SCENE_CHUNKS * moves + 1 - section["chunks"] * moves, START_CHUNKS * moves)
     return int(data["held_out_scenes"]) * len(starts)
+
+
+def scenes(cells: Sequence[PlannedCell]) -> Mapping[str, SceneCount]:
+    """Branch -> scenes of its cases, of those that start from the open domain and of all in a rendered pool.
+
+    The variants of an open-domain prompt are one scene.
+    """
+    found: dict[str, SceneCount] = {}
+    for branch, section in cells[0].branches.items() if cells else ():
+        data, is_open = cells[0].controls["data"], branch in OPEN
+        if is_open or data["source"] == WORLDS:
+            key = "open_prompts" if is_open else "held_out_scenes"
+            number = min(int(data[key]), section["cases"] or int(data[key]))
+            found[branch] = SceneCount(number=number, key=f"controls.data.{key}")
+    return found
 
 
 def chunks_of(branch: str, section: Mapping[str, Any]) -> tuple[int, ...] | None:

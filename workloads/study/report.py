@@ -28,7 +28,9 @@ from reports.spec import (
     Words,
 )
 from workloads.study.differences import DIFFERENCES
+from workloads.study.effects import SMALLEST_EFFECTS
 from workloads.study.gate import AT_MOST, GATED
+from workloads.study.glossary import GLOSSARY
 
 if TYPE_CHECKING:
     from reports.findings import Answer, Material
@@ -97,6 +99,7 @@ REPORT = ReportSpec(
     decimals={"judge": 1, "psnr": 2, "camera": 2},
     family_labels={"compress": "compression", "ssm": "state space"},
     questions=_questions,
+    smallest_effects=SMALLEST_EFFECTS,
     finding_decimals={"points": 1, "differ": 1},
     tiles=(
         DifferenceTile(
@@ -284,5 +287,6 @@ REPORT = ReportSpec(
         published="The paper's numbers through the same code",
         differences="Where we differ from the paper",
     ),
+    glossary=GLOSSARY,
     code=(Path(__file__).parent,),
 )

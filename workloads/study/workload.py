@@ -11,6 +11,7 @@ from workloads.contract.planned import (
     PlannedCell,
     PlannedCluster,
     PlannedJob,
+    SceneCount,
     ServiceEndpoint,
 )
 from workloads.contract.workload import Workload
@@ -45,6 +46,10 @@ class EchoMemory(Workload):
         """Floats read and kept by each memory at the paper's size; none of ceiling and floor."""
         rows = {cell.id: (row_from(cell.evaluated), cell.controls["evidence"]) for cell in cells if not cell.reference}
         return {name: sizes.remembered(row, row.evidence_frames(evidence)) for name, (row, evidence) in rows.items()}
+
+    def scenes(self, cells: Sequence[PlannedCell]) -> Mapping[str, SceneCount]:
+        """See `cases`."""
+        return cases.scenes(cells)
 
     def cannot_rerun(self, job: PlannedJob, paths: Mapping[str, str]) -> str:
         """See `outside`."""

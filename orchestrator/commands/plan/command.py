@@ -10,6 +10,7 @@ from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption
 from orchestrator.commands.plan.planned_scripts import check_has_scripts, scripts_of, scripts_text
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
+from orchestrator.plan.resolution import resolution_json, resolution_lines
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts, others_text, plan_json, plan_text
 from orchestrator.ui.terminal import print_json
@@ -47,8 +48,11 @@ def plan(
             requested |= {"selection": selection.given, "others": counts(others)}
         if sbatch:
             requested |= {"sbatch": scripts_of(study, standings).json}
-        forecast = {"forecast": forecast_json(study.forecast(standings))}
-        print_json({**plan_json(part, standings), **forecast, **requested, **(estimate.json if estimate else {})})
+        further = {
+            "forecast": forecast_json(study.forecast(standings)),
+            "resolution": resolution_json(study.plan, study.home),
+        }
+        print_json({**plan_json(part, standings), **further, **requested, **(estimate.json if estimate else {})})
     elif sbatch:
         print(scripts_text(scripts_of(study, standings)))
     else:
@@ -59,6 +63,8 @@ def plan(
         print(plan_text(part, standings), end="")
         if selection.given:
             print(f"selected: {selection}; {others_text(others)}")
+        for line in resolution_lines(study.plan, study.home):
+            print(line)
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)

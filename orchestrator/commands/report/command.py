@@ -92,7 +92,16 @@ def report(
     wanted = _formats(formats)
     if source == STUDY and output is None and against is None:
         study = options.open()
-        report_if_needed(study.report_folder, study.plan, study.standings(), study.store, study.durations, wanted, say)
+        report_if_needed(
+            study.report_folder,
+            study.plan,
+            study.standings(),
+            study.store,
+            study.durations,
+            study.registered,
+            wanted,
+            say,
+        )
         _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export))
         return
     exported = ""

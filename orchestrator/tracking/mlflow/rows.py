@@ -57,9 +57,9 @@ def ranking(study: Mapping[str, Any], report: Mapping[str, Any] | None) -> list[
 
 
 def mean_of(report: Mapping[str, Any] | None, label: str, column: Mapping[str, Any] | None) -> float | None:
-    """A row's mean in a column; None: the report has none."""
+    """A row's mean in a column; None: the report has none, or none that may be compared."""
     found = value_of(report, label, column)
-    return None if found is None else found["mean"]
+    return None if found is None or not found.get("comparable", True) else found["mean"]
 
 
 def value_of(
@@ -94,7 +94,10 @@ def row_values(study: Mapping[str, Any], report: Mapping[str, Any], label: str) 
 
 
 def score_text(report: Mapping[str, Any] | None, label: str, column: Mapping[str, Any]) -> str:
-    """`26.7 (21.3 to 32.1) *`: mean, interval, and whether it is the best or not significantly worse; or empty."""
+    """`26.7 (21.3 to 32.1) *`: mean, interval, and whether it is the best or not significantly worse; or empty.
+
+    A number that rests on a control that did not hold says so.
+    """
     entry = value_of(report, label, column)
     if entry is None:
         return ""
@@ -102,6 +105,8 @@ def score_text(report: Mapping[str, Any] | None, label: str, column: Mapping[str
     text = f"{entry['mean']:.{digits}f}"
     if entry["low"] is not None and entry["high"] is not None:
         text += f" ({entry['low']:.{digits}f} to {entry['high']:.{digits}f})"
+    if not entry.get("comparable", True):
+        return f"not comparable: {text}"
     return f"{text} *" if label in column.get("best", ()) else text
 
 
