@@ -86,7 +86,7 @@ class Comparison:
     metrics_only_ours: Sequence[str]
     metrics_only_theirs: Sequence[str]
     not_compared: Sequence[tuple[str, str]]
-    """(`branch/metric`, why)."""
+    """(`branch/metric`, or rows; why)."""
     settings: Sequence[tuple[str, str, str]]
     """(what differs, ours, theirs): commit, seeds, controls."""
     decimals: Mapping[str, int] = field(default_factory=dict)
@@ -131,7 +131,14 @@ def compare(ours: Side, theirs: Side) -> Comparison:
         for row in rows:
             both = (means[0][metric][row], means[1][metric][row])
             changes.append(_change(metric, row, both, first, second, headline=metric in of_branches))
-    rows_of = [list(dict.fromkeys(row for by_row in one.values() for row in by_row)) for one in means]
+    for found, whose in ((first, "ours"), (second, "theirs")):
+        for violation in () if found is None or found.crossed_out is None else found.crossed_out.violations:
+            concerned = ", ".join(violation.rows) or "every row"
+            refused.append((concerned, f"the control {violation.check} did not hold in {whose}"))
+    rows_of = [
+        _rows(by_metric) if found is None else [row.label for row in found.rows]
+        for found, by_metric in zip((first, second), means, strict=True)
+    ]
     if not changes:
         raise ValueError(
             f"{ours.name} and {theirs.name} have no row and metric in common: {_some(rows_of[0])} and "
@@ -190,6 +197,10 @@ def _measured(side: Side, spec: ReportSpec) -> Measured | None:
     given = replace(side.given, spec=spec)
     check(given)
     return measured(given, combinations(given))
+
+
+def _rows(means: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return list(dict.fromkeys(row for by_row in means.values() for row in by_row))
 
 
 def _by_label(found: Measured) -> dict[str, dict[str, float]]:

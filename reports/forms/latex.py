@@ -48,6 +48,8 @@ SPECIAL: Mapping[str, str] = {
     "²": r"$^2$",
     "³": r"$^3$",
 }
+IN_T1 = "ÆÐØÞßæðøþĐđıŁłŊŋŒœ"
+"""Letters of the T1 encoding that are none of ASCII with an accent."""
 GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)$")
 GREEK_COMMANDS = frozenset(
     {
@@ -119,6 +121,8 @@ def table_tex(table: PrintedTable, about: str) -> str:
         f"{escaped(f'{about}: {table.name}')}. Bold: best of its column, or not significantly worse; "
         rf"$\pm$: half of the 95\,\% interval, where there is one."
     )
+    if any(cell.crossed_out for line in table.lines for cell in line.cells):
+        caption += r" $^{\ast}$: a control did not hold, and the number can be compared with no other."
     label = re.sub(r"[^A-Za-z0-9-]+", "-", table.name)
     return "\n".join(
         [
@@ -137,7 +141,7 @@ def _line(line: TableLine) -> str:
     cells = [escaped(line.row) + (f" = {escaped(line.same_as)}" if line.same_as else "")]
     for cell in line.cells:
         text = escaped(cell.text) or "missing"
-        text = rf"\textbf{{{text}}}" if cell.best else text
+        text = rf"\textit{{{text}}}$^{{\ast}}$" if cell.crossed_out else rf"\textbf{{{text}}}" if cell.best else text
         text += rf" {{\scriptsize $\pm$ {escaped(cell.spread)}}}" if cell.spread else ""
         cells.append(text + (rf" {{\scriptsize {escaped(cell.present)}}}" if cell.present else ""))
     return " & ".join(cells) + r" \\"
@@ -153,8 +157,8 @@ def _character(character: str) -> str:
         command = greek.group(2).lower() if greek.group(1) == "SMALL" else greek.group(2).capitalize()
         if command in GREEK_COMMANDS:
             return rf"$\{command}$"
-    # Latin letters that the T1 encoding has, with their accents.
-    if character.isalpha() and 0xC0 <= ord(character) <= 0x17E:
+    accented = len(unicodedata.normalize("NFD", character)) == 2 and 0xC0 <= ord(character) <= 0x17E
+    if accented or character in IN_T1:
         return character
     return f"[U+{ord(character):04X}]"
 

@@ -77,6 +77,10 @@ def _answer(analysis: Analysis) -> list[str]:
             f"{number(means[first], column.decimals)}{unit}{interval}, of {len(means)} rows"
             + (f"; not significantly worse: {', '.join(alike)}." if alike else ".")
         )
+    crossed = () if analysis.crossed_out is None else analysis.crossed_out.violations
+    for violation in crossed:
+        rows_of = ", ".join(map(escaped, violation.rows)) or "every row"
+        lines.append(f"Not comparable, as the control {escaped(violation.check)} did not hold: {rows_of}.")
     if not lines:
         return ["There are no values yet."]
     kinds = {i.kind for name in analysis.panels for row in rows if (i := analysis.interval(name, row)) is not None}
@@ -123,7 +127,10 @@ def _tables(heading: str, analysis: Analysis) -> list[str]:
     tables = [printed(analysis, name) for name in analysis.tables]
     if not tables:
         return []
-    about = "Mean ± half of its interval; bold: best of its column, or not significantly worse. k/N: values present."
+    about = (
+        "Mean ± half of its interval; bold: best of its column, or not significantly worse. k/N: values present. "
+        "Crossed out: a control did not hold, so that the number can be compared with no other."
+    )
     return [heading, about, *(part for table in tables for part in (f"### {escaped(table.name)}", _table(table)))]
 
 
@@ -143,7 +150,7 @@ def _line(line: TableLine) -> list[str]:
     cells = [escaped(line.row) + (f" = {escaped(line.same_as)}" if line.same_as else "")]
     for cell in line.cells:
         text = cell.text or "missing"
-        text = f"**{text}**" if cell.best else text
+        text = f"~~{text}~~" if cell.crossed_out else f"**{text}**" if cell.best else text
         cells.append(
             text + (f" ±{cell.spread}" if cell.spread else "") + (f" [{cell.present}]" if cell.present else "")
         )
