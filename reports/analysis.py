@@ -60,8 +60,8 @@ class Analysis(Measured):
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
-        metrics = [name.split("/", 1)[1] for name in self.means if name.startswith(f"{branch}/")]
-        return [metric for metric in self.spec.metrics or sorted(metrics) if metric in metrics]
+        metrics = self.shown_metrics(branch)
+        return [metric for metric in self.spec.metrics or metrics if metric in metrics]
 
 
 def analyse(given: ReportInput) -> Analysis:
@@ -140,9 +140,7 @@ def _analysis(
             gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
             continue
         shortest, longest = (computed_by.get(label, label) for label in labels)
-        gains |= retained_gain(
-            found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels, draws
-        )
+        gains |= retained_gain(found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels)
     material = Material(
         table=table,
         computed_by=computed_by,

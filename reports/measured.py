@@ -14,6 +14,7 @@ from reports.comparable import CrossedOut, crossed_out
 from reports.groups import by_group
 from reports.input import CaseValues
 from reports.noise import competing
+from reports.replaced import is_replaced
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
 from reports.statistics.intervals import Interval, complete, interval_or_none
@@ -78,6 +79,11 @@ class Measured:
         own = metric.partition("/")[2]
         name = self.spec.metrics.get(own, own)
         return text.format(name if name[:2].isupper() else f"{name[:1].lower()}{name[1:]}")
+
+    def shown_metrics(self, branch: str) -> list[str]:
+        """The branch's metrics, by name, without those that another one is shown instead of on the page."""
+        own = [name for name in self.means if name.startswith(f"{branch}/")]
+        return sorted(name.split("/", 1)[1] for name in own if not is_replaced(self.spec, name, self.means.keys()))
 
     def is_comparable(self, metric: str, row: str) -> bool:
         """Whether a row's numbers of `branch/metric` may be compared: no control that they rest on is violated."""

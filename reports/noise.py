@@ -13,6 +13,7 @@ from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import by_group
 from reports.input import CaseValues
+from reports.replaced import is_replaced
 from reports.statistics.intervals import complete, interval_or_none
 from reports.statistics.panel import Floats, panels, row_label
 
@@ -105,7 +106,7 @@ def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> I
     of_tables = [f"{branch}/{one}" for branch in branches for one in given.spec.metrics] or list(found)
     for metric in metrics or of_tables:
         panel = found.get(metric)
-        if panel is None or panel.pooled:
+        if panel is None or panel.pooled or is_replaced(given.spec, metric, found.keys()):
             continue
         branch, _, own = metric.partition("/")
         for first, second in labels:

@@ -69,7 +69,7 @@ def results_csv(values: Sequence[ResultLine], violated: Sequence[Violation] = ()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((*COLUMNS, CONTROLS) if violated else COLUMNS)
     for v in sorted(values, key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric, v.unit)):
-        row, axes, branch, case, metric, unit = map(_text, (v.row, v.axes, v.branch, v.case, v.metric, v.unit))
+        row, axes, branch, case, metric, unit = map(as_text, (v.row, v.axes, v.branch, v.case, v.metric, v.unit))
         last = [VIOLATED if is_violated(violated, v, v.branch) else ""] if violated else []
         writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value)), *last])
     return out.getvalue()
@@ -238,13 +238,13 @@ def _number(text: str) -> float:
         raise ValueError(f"value is {text[:40]!r}; allowed: a number; {hint}") from None
 
 
-def _text(name: str) -> str:
+def as_text(name: str) -> str:
     """A name that no spreadsheet takes for a formula: behind an apostrophe, where it would be one."""
     return f"'{name}" if name.lstrip("'").startswith(FORMULA) else name
 
 
 def _name(text: str) -> str:
-    """The name that `_text` wrote."""
+    """The name that `as_text` wrote."""
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA) else text
 
 

@@ -252,6 +252,14 @@ class ImageSpec:
     nav: str = "Images"
     heading: str = "Images"
     caption: str = ""
+    frames: Sequence[str] = ()
+    """What the pictures of an image show, from left to right; empty: it is one picture."""
+    lines: Sequence[str] = ()
+    """What its lines show, from top to bottom; an image may have fewer."""
+    gap: int = 0
+    """Pixels between two pictures."""
+    chosen: Sequence[str] = ()
+    """Those of `frames` that stand beside the answer, of the best, the middle and the floor; empty: all."""
     order: Sequence[str] = ()
     """Branches in the order of the section; empty: as in `ReportSpec.branches`."""
 
@@ -287,6 +295,13 @@ class Words:
     """Headings and texts of the page."""
 
     lead: str = ""
+    row: str = "row"
+    """What a row is, in the sentences of the answer (`reports.answer`); `rows`: of several."""
+    rows: str = "rows"
+    best: str = "is best"
+    """What the best row does: "On BRANCH, ROW is best: VALUE."."""
+    nothing: str = "no row is shown to do better than the floor"
+    """What is said instead where the best row does not."""
     notes: str = "Notes"
     findings: str = "Findings"
     noise: str = "Noise: the same row trained again"
@@ -314,6 +329,8 @@ class ReportSpec:
     """Table that figures and findings are about; None: the first."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Metrics of the main tables, in order -> display name; empty: every metric, by name."""
+    shown_instead: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> the metric that the page shows in its place on branches that have both; files have both."""
     decimals: Mapping[str, int] = field(default_factory=dict)
     """Prefix of a metric's name -> decimals; by default 3."""
     family_labels: Mapping[str, str] = field(default_factory=dict)

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from reports.analysis import Analysis
 from reports.formats import decimals_of, number
 from reports.page.tables import BUNDLE
-from reports.statistics.table import inversions
+from reports.statistics.table import Table, inversions
+
+MOST_LINES = 20
+"""Pairs of a table that the page shows; report.json has all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +23,10 @@ class InversionTable:
     """How far apart the pair is on either branch."""
     lines: Sequence[tuple[str, str, str, str, str]]
     """Better on the first branch, on the second, both differences, probability."""
+    count: int
+    """Pairs that change order, of which `lines` has the first."""
+    pairs: int
+    """Pairs with both scores."""
 
 
 def inversion_tables(analysis: Analysis) -> list[InversionTable]:
@@ -48,9 +57,17 @@ def inversion_tables(analysis: Analysis) -> list[InversionTable]:
                     number(pair[f"{second}_difference"], decimals[1]),
                     "–" if pair["probability"] is None else number(pair["probability"], 2),
                 )
-                for pair in pairs
+                for pair in found[:MOST_LINES]
             ],
+            count=len(found),
+            pairs=pairs_of(table, contrast),
         )
         for name, table in analysis.tables.items()
-        if (pairs := inversions(table))
+        if (found := inversions(table))
     ]
+
+
+def pairs_of(table: Table, contrast: tuple[str, str]) -> int:
+    """Pairs of rows that have a score on both branches."""
+    both = int(np.logical_and.reduce([np.isfinite(table.scores[branch]) for branch in contrast]).sum())
+    return both * (both - 1) // 2

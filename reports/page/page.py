@@ -18,6 +18,7 @@ from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, filters, groups, inversions, missing, tables
 from reports.page.against import against_part
+from reports.page.answer import answer_part
 from reports.page.costs import cost_table
 from reports.page.glossary import glossary
 from reports.page.published import published_part
@@ -32,6 +33,7 @@ from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLES = ("report.css", "answer.css")
 GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
@@ -70,7 +72,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         row_in=filters.classes(analysis),
         table_in=filters.table_classes(analysis),
         seeds_of=seed_table(analysis, given.seeds),
-        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,
         analysis=analysis,
         spec=spec,
@@ -85,6 +87,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
+        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks)),
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,

@@ -69,10 +69,9 @@ class PrintedTable:
 
 def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
     """The columns of one branch: the main metrics, or every one."""
-    metrics = sorted(name.split("/", 1)[1] for name in analysis.means if name.startswith(f"{branch}/"))
     better = dict(score_parts(analysis.scoring.of(branch), analysis.means.keys()))
     found = []
-    for metric in metrics if every else analysis.main_metrics(branch):
+    for metric in analysis.shown_metrics(branch) if every else analysis.main_metrics(branch):
         panel = analysis.panels.get(f"{branch}/{metric}")
         low = better.get(f"{branch}/{metric}") == "low" or (panel is not None and panel.better == "low")
         found.append(

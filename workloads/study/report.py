@@ -96,6 +96,7 @@ REPORT = ReportSpec(
         "psnr_first": "PSNR, first",
         "psnr_truth_last": "PSNR, truth last",
     },
+    shown_instead={"psnr_first": "psnr_truth_last"},
     decimals={"judge": 1, "psnr": 2, "camera": 2},
     family_labels={"compress": "compression", "ssm": "state space"},
     questions=_questions,
@@ -267,6 +268,10 @@ REPORT = ReportSpec(
         heading="Source, turning point, tail",
         caption="where the camera starts, where it turns, and what it finds. With rendered worlds the second line is "
         "the truth.",
+        frames=("source", "turning point", "4th from last", "3rd from last", "2nd from last", "return"),
+        lines=("generated", "truth"),
+        gap=4,
+        chosen=("source", "turning point", "return"),
         order=("return", "loop", "replay"),
     ),
     published=_published,
@@ -274,6 +279,10 @@ REPORT = ReportSpec(
     words=Words(
         lead="When the camera leaves and comes back, is the same world still there? Rows differ in how history is "
         "stored and read; everything else is the same.",
+        row="memory",
+        rows="memories",
+        best="remembers most",
+        nothing="no memory is shown to remember",
         notes="What this scale can and cannot tell",
         findings="Six findings, asked of these values",
         noise="Noise: two trainings that differ in nothing but the initialisation",
