@@ -14,7 +14,10 @@ from matplotlib.figure import Figure
 from reports.analysis import Analysis
 from reports.figures.style import STYLE, VARIABLES, Drawing
 from reports.input import ReportInput
+from reports.page.answer import behind
 from reports.page.page import TEMPLATES
+from reports.ranking import ranking
+from reports.results_csv import as_text
 from reports.statistics.scores import normalised
 from reports.statistics.table import branch_ranks
 
@@ -51,11 +54,12 @@ def figure_files(
             # The published tables' figures have the same names, and come second.
             lines = known.get(drawing.name) if count == 1 else None
             found[f"{name}.csv"] = _csv(lines or drawn_data(figure))
+            figure.draw_without_rendering()  # some parts are made only then
             _recolour(figure, palette)
             for form in forms:
                 out = io.BytesIO()
                 figure.savefig(out, format=form, metadata=dict(METADATA[form]))
-                found[f"{name}.{form}"] = out.getvalue()
+                found[f"{name}.{form}"] = _coloured(out.getvalue(), palette) if form == "svg" else out.getvalue()
     return found
 
 
@@ -93,6 +97,10 @@ def _known_data(given: ReportInput, analysis: Analysis) -> dict[str, Lines]:
                 for step, value in zip(curve.steps, curve.values, strict=True)
             ),
         ]
+    ranked = ranking(analysis)
+    if ranked is not None:
+        chart = behind(ranked)
+        found["ranking_chart"] = [chart.headings, *chart.lines]
     table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
     if table is None:
         return found
@@ -134,6 +142,13 @@ def _recolour(figure: Figure, palette: Mapping[str, str]) -> None:
                 write(changed)
 
 
+def _coloured(svg: bytes, palette: Mapping[str, str]) -> bytes:
+    """The SVG with the colours of the page for what is coloured while it is drawn."""
+    for placeholder, colour in palette.items():
+        svg = svg.replace(placeholder.encode(), colour.encode())
+    return svg
+
+
 def _replaced(colour: Any, palette: Mapping[str, str]) -> Any:
     """The colour, or colours, with placeholders replaced; None: there is none."""
     if isinstance(colour, str) or (isinstance(colour, tuple) and len(colour) in (3, 4)):
@@ -157,9 +172,15 @@ def _one(colour: Any, palette: Mapping[str, str]) -> Any:
     return mpl.colors.to_rgba(palette[name], opacity)
 
 
+def _cell(cell: object) -> object:
+    if isinstance(cell, float) and np.isnan(cell):
+        return ""
+    return as_text(cell) if isinstance(cell, str) else cell
+
+
 def _csv(lines: Lines) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for line in lines:
-        writer.writerow(["" if isinstance(cell, float) and np.isnan(cell) else cell for cell in line])
+        writer.writerow([_cell(cell) for cell in line])
     return out.getvalue().encode("utf-8")

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reports.analysis import Analysis, analyse_published
+from reports.answer import answer
 from reports.formats import commits, number
 from reports.input import ReportInput
 from reports.page import agreement, inversions, missing
 from reports.page.tables import PrintedTable, TableLine, printed
+from reports.ranking import ranking
 from reports.scoreboard import headlines
 from reports.statistics.intervals import LEVEL
 
@@ -24,7 +26,9 @@ def report_md(given: ReportInput, analysis: Analysis) -> str:
         f"# {escaped(given.study)} · {escaped(given.profile)}",
         _facts(given),
         "## Answer",
-        *_answer(analysis),
+        "\n\n".join(map(escaped, answer(given, analysis, ranking(analysis)).sentences)),
+        "### The best of each branch",
+        *_best(analysis),
         *(["## Notes", _list(map(escaped, given.notes))] if given.notes else []),
         *_findings("## Findings", analysis),
         *_tables("## Tables", analysis),
@@ -55,7 +59,7 @@ def _facts(given: ReportInput) -> str:
     return " · ".join(facts)
 
 
-def _answer(analysis: Analysis) -> list[str]:
+def _best(analysis: Analysis) -> list[str]:
     """The best rows of every branch, by the metric that stands for it."""
     lines = []
     rows = [row.label for row in analysis.rows if not row.reference]

@@ -18,7 +18,7 @@ SEEDS = (0, 1, 2)
 
 @pytest.fixture(scope="module")
 def given() -> ReportInput:
-    made = made_input(seeds=SEEDS, cases=4)
+    made = made_input(seeds=SEEDS, cases=16)
     metrics = ("psnr", "judge")
     rows = ("context-k1", "context-k20", "spatial", "spatial-text")
     return replace(
@@ -59,14 +59,14 @@ def test_a_row_that_became_better_is_found_by_pairs(given: ReportInput) -> None:
     text = "\n".join(against_lines(found))
     assert "ours against theirs" in text
     assert "paired: both have the same scenes and seeds" in text
-    assert "2 better, 10 the same" in text  # replay's PSNR, and the judge on loop and return, of four rows
+    assert "12 differences of the metrics that stand for branches: 1 better, 11 the same" in text
 
 
 def test_other_seeds_are_two_samples(given: ReportInput) -> None:
     shifted = [replace(v, seed=v.seed + 10, value=v.value + 0.01 * v.seed) for v in given.values]
     found = compare(Side(name="ours", given=given), other(given, values=shifted, seeds=(10, 11, 12)))
     change = one(found, "context-k1", "replay/psnr")
-    assert (change.how, change.scenes, change.seeds, change.verdict) == ("two samples", 4, 3, "not told apart")
+    assert (change.how, change.scenes, change.seeds, change.verdict) == ("two samples", 16, 3, "not told apart")
     assert change.low is not None and change.high is not None and change.low < change.effect < change.high
     assert ("seeds", "0, 1, 2", "10, 11, 12") in found.settings
 
