@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,13 +49,22 @@ class ValueTable:
     violated: frozenset[tuple[str, str, int, str]] = frozenset()
     """(row, axes, seed, branch) of the cells that rest on a control that did not hold."""
 
-    def check(self, spec: ReportSpec | None = None) -> None:
-        """Check the values against each other; see `check_values`.
+    def check(
+        self,
+        spec: ReportSpec | None = None,
+        rows: Collection[str] | None = None,
+        seeds: Collection[int] | None = None,
+    ) -> None:
+        """Check the values against each other, and against rows and seeds where these are known; see `check_values`.
 
         Raises:
             ValueError: names file and line.
         """
-        check_values(self.values, spec=spec, place=lambda at: f"{self.where}:{self.lines[at]}")
+
+        def place(at: int) -> str:
+            return f"{self.where}:{self.lines[at]}"
+
+        check_values(self.values, spec=spec, rows=rows, seeds=seeds, place=place)
 
 
 def results_csv(values: Sequence[ResultLine], violated: Sequence[Violation] = ()) -> str:
@@ -81,7 +90,16 @@ def read_results_csv(text: str, where: str) -> list[ResultLine]:
     Raises:
         ValueError: a line that `results_csv` does not write.
     """
-    return list(_read(text, where, COLUMNS).values)
+    return list(written_table(text, where).values)
+
+
+def written_table(text: str, where: str) -> ValueTable:
+    """The values of a results.csv, with the line of each.
+
+    Raises:
+        ValueError: a line that `results_csv` does not write.
+    """
+    return _read(text, where, COLUMNS)
 
 
 def read_table(text: str, where: str) -> ValueTable:
